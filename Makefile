@@ -1,0 +1,49 @@
+# synapcc: `make` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS ?= 2
+
+.PHONY: help setup demo test test-long lint golden clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "synapcc needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.setup: pyproject.toml | $(BIN)/python
+	@echo "installing synapcc and what it needs from PyPI (about a minute)"
+	@$(PIP) install -e '.[virtual,ecg]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.setup
+	@echo "installing what the tests need"
+	@$(PIP) install -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.setup ## install synapcc into .venv (PyPI only, no root)
+
+demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning, after; writes report/ecg.html
+	@$(BIN)/synapcc demo ecg --html report/ecg.html
+
+test: $(VENV)/.dev ## the tests (under 12 minutes on 2 cores); says what it had to leave out
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
+test-long: $(VENV)/.dev ## what takes longer: thousands of random networks, the figures of the README
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m long
+
+lint: $(VENV)/.dev ## ruff (format and lint) and mypy --strict
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+golden: $(VENV)/.dev ## rewrite the golden C after a change that was meant
+	@$(BIN)/python -m pytest -q tests/test_emit.py --rewrite-golden
+
+clean: ## remove the environment and all outputs
+	rm -rf $(VENV) build report out .pytest_cache .mypy_cache .ruff_cache .hypothesis

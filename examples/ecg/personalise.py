@@ -1,0 +1,119 @@
+"""Learns many wearers at once: one emulated (or float) device each, all in lockstep, the first five minutes beat by beat.
+
+One pass is what a streaming device does. Each further pass is the program `rehearse` over the beats that the device kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.plan import Plan
+from synapcc.gen.realrun import RealMachine
+from synapcc.host.emulator import Emulator, classify, quantise_inputs
+
+from .beats import Beats
+
+Tick = Callable[[int], None]
+
+
+def _quiet(count: int) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class Wearers:
+    """What the devices of a run get to learn, and what they are tested on, by record."""
+
+    learn: Mapping[str, Beats]
+    test: Mapping[str, Beats]
+
+    @property
+    def steps(self) -> int:
+        """Samples that the longest wearer learns in one pass."""
+        return max(len(b) for b in self.learn.values())
+
+
+def _stack(
+    wearers: Wearers, names: tuple[str, ...]
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Inputs [steps, wearers, size], labels [steps, wearers], and who has a sample at a step [steps, wearers]."""
+    parts, steps = list(wearers.learn.values()), wearers.steps
+    inputs = {}
+    for name in names:
+        size = parts[0].inputs()[name].shape[1]
+        inputs[name] = np.zeros((steps, len(parts), size), np.float32)
+        for i, p in enumerate(parts):
+            inputs[name][: len(p), i] = p.inputs()[name]
+    labels = np.zeros((steps, len(parts)), np.uint8)
+    active = np.zeros((steps, len(parts)), bool)
+    for i, p in enumerate(parts):
+        labels[: len(p), i], active[: len(p), i] = p.label, True
+    return inputs, labels, active
+
+
+def learn_integer(plan: Plan, wearers: Wearers, passes: int, tick: Tick = _quiet) -> NDArray[np.uint8]:
+    """The states [wearers, state_bytes] after learning. tick(1) after each step of the longest wearer."""
+    inputs, labels, active = _stack(wearers, plan.inputs)
+    shape = active.shape
+    quantised = {
+        n: q.reshape(*shape, -1)
+        for n, q in quantise_inputs(
+            plan, {n: x.reshape(shape[0] * shape[1], -1) for n, x in inputs.items()}
+        ).items()
+    }
+    machine = Emulator(plan, shape[1])
+    for t in range(shape[0]):
+        machine.learn({n: q[t] for n, q in quantised.items()}, labels[t], active[t])
+        tick(1)
+    for _ in range(passes - 1):
+        machine.run("rehearse")
+        tick(shape[0])
+    return machine.state
+
+
+def predict_integer(plan: Plan, states: NDArray[np.uint8], wearers: Wearers) -> dict[str, NDArray[np.int64]]:
+    """Classes of every wearer's test beats, through that wearer's state."""
+    return {
+        name: classify(plan, state, _only(plan.inputs, beats)).astype(np.int64)
+        for (name, beats), state in zip(wearers.test.items(), states, strict=True)
+    }
+
+
+def learn_float(compiled: Compiled, wearers: Wearers, passes: int, tick: Tick = _quiet) -> RealMachine:
+    """The same programs in float32: the baseline of a rule."""
+    plan = compiled.plan
+    inputs, labels, active = _stack(wearers, plan.inputs)
+    machine = RealMachine(
+        compiled.abstract.values, compiled.abstract.programs, active.shape[1], dtype=np.float32
+    )
+    for t in range(len(active)):
+        machine.load({n: x[t] for n, x in inputs.items()} | {"label": labels[t][:, None]})
+        machine.run("learn", None if active[t].all() else np.flatnonzero(active[t]))
+        tick(1)
+    for _ in range(passes - 1):
+        machine.run("rehearse")
+        tick(len(active))
+    return machine
+
+
+def predict_float(compiled: Compiled, learned: RealMachine, wearers: Wearers) -> dict[str, NDArray[np.int64]]:
+    """Classes of every wearer's test beats, through that wearer's float weights."""
+    out = {}
+    for i, (name, beats) in enumerate(wearers.test.items()):
+        machine = RealMachine(
+            compiled.abstract.values, compiled.abstract.programs, len(beats), shared=True, dtype=np.float32
+        )
+        machine.state = {n: v[i : i + 1] for n, v in learned.state.items()}
+        machine.load(_only(compiled.plan.inputs, beats))
+        machine.run("infer")
+        out[name] = machine.arena["verdict"][:, 0].astype(np.int64)
+    return out
+
+
+def _only(names: tuple[str, ...], beats: Beats) -> dict[str, NDArray[np.float32]]:
+    return {n: x for n, x in beats.inputs().items() if n in names}

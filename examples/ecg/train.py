@@ -1,0 +1,169 @@
+"""Train the base models on DS1 and export them as ONNX (needs the extra `[train]`).
+
+    python -m synapcc.examples.ecg.train --model mlp_rr --seed 0 -o models/ecg_mlp_rr.onnx
+    python -m synapcc.examples.ecg.train --model mlp_rr --seed 0 --fold 2 -o mlp_rr_fold2.onnx
+
+`--fold K` leaves out the patients of `protocol.DS1_FOLDS[K]`, who then can play the wearer: fine-tuning
+settings are chosen that way, and so was the recipe below. DS2 is never read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import beats, protocol
+from .beats import LIMIT, WINDOW, Beats
+from .records import DataError
+
+RHYTHM = 4
+"""RR features a beat."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of the training.
+
+    epochs, batch, rate   passes over DS1, beats a step, peak of the one-cycle learning rate of AdamW
+    balance               a class of c beats is drawn in proportion to c^(1 - balance): 1 = all classes alike
+    dropout, decay        after both hidden layers; weight decay
+    gain, noise, jitter   augmentation: standard deviation of an amplitude factor and of white noise,
+                          largest shift of the window in values
+    """
+
+    epochs: int = 8
+    batch: int = 512
+    rate: float = 3e-3
+    balance: float = 1.0
+    dropout: float = 0.2
+    decay: float = 1e-3
+    gain: float = 0.15
+    noise: float = 0.03
+    jitter: int = 2
+
+
+class Mlp(nn.Module):
+    """151-128-64-4 on a beat window: Kiranyaz-style sizes as published for DS1 -> DS2."""
+
+    def __init__(self, inputs: int = WINDOW, dropout: float = 0.0) -> None:
+        """`inputs` values a beat."""
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, 128)
+        self.fc2 = nn.Linear(128, 64)
+        self.fc3 = nn.Linear(64, len(protocol.LABELS))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, beat: Tensor) -> Tensor:
+        """beat [n, 151] -> logits [n, 4]."""
+        hidden = self.dropout(torch.relu(self.fc1(beat)))
+        hidden = self.dropout(torch.relu(self.fc2(hidden)))
+        logits: Tensor = self.fc3(hidden)
+        return logits
+
+
+class MlpRr(Mlp):
+    """The same with four RR features beside the window: 155-128-64-4."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        """Window and RR features side by side."""
+        super().__init__(WINDOW + RHYTHM, dropout)
+
+    def forward(self, beat: Tensor, rr: Tensor) -> Tensor:  # type: ignore[override]
+        """beat [n, 151], rr [n, 4] -> logits [n, 4]."""
+        return super().forward(torch.cat([beat, rr], dim=1))
+
+
+MODELS: dict[str, type[Mlp]] = {"mlp": Mlp, "mlp_rr": MlpRr}
+
+
+def augment(beat: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
+    """beat [n, 151] -> the same beats louder or softer, with noise, and shifted by a few values."""
+    factor = 1 + recipe.gain * torch.randn(len(beat), 1, generator=draw)
+    noise = recipe.noise * torch.randn(beat.shape, generator=draw)
+    shift = torch.randint(-recipe.jitter, recipe.jitter + 1, (len(beat), 1), generator=draw)
+    column = (torch.arange(WINDOW) + shift).clamp(0, WINDOW - 1)
+    return (beat.gather(1, column) * factor + noise).clamp(-LIMIT, LIMIT)
+
+
+def train(name: str, pool: Beats, seed: int, recipe: Recipe | None = None) -> Mlp:
+    """A network of `MODELS[name]` trained on `pool`, ready to infer. Same arguments, same weights."""
+    recipe = recipe or Recipe()
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    draw = torch.Generator().manual_seed(seed)
+    model = MODELS[name](dropout=recipe.dropout)
+    beat, rr = torch.from_numpy(pool.beat), torch.from_numpy(pool.rr)
+    label = torch.from_numpy(pool.label.astype(np.int64))
+    steps = recipe.epochs * len(pool) // recipe.batch
+    weight = torch.bincount(label).double()[label] ** -recipe.balance
+    drawn = torch.multinomial(weight, steps * recipe.batch, replacement=True, generator=draw)
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=recipe.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
+    model.train()
+    for index in drawn.view(steps, recipe.batch):
+        inputs = [augment(beat[index], recipe, draw)]
+        if name == "mlp_rr":
+            inputs.append(rr[index] + recipe.noise * torch.randn(recipe.batch, RHYTHM, generator=draw))
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(*inputs), label[index]).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def export(model: Mlp, path: Path) -> None:
+    """Write `model` as one ONNX file: inputs beat (and rr), output logits, dynamic batch."""
+    examples = {"beat": torch.zeros(2, WINDOW)}
+    if isinstance(model, MlpRr):
+        examples["rr"] = torch.zeros(2, RHYTHM)
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        model,
+        tuple(examples.values()),
+        input_names=list(examples),
+        output_names=["logits"],
+        dynamic_shapes=tuple({0: batch} for _ in examples),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    # The exporter notes stack traces, that is paths of the machine that trained.
+    for item in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="ecg.train", description="Train a base model on DS1.")
+    parser.add_argument("--model", choices=sorted(MODELS), default="mlp_rr")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--fold", type=int, choices=range(protocol.FOLDS), help="leave out this fold's patients"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    # One thread: sums in one order, so that the same seed gives the same file.
+    torch.set_num_threads(1)
+    without = () if options.fold is None else protocol.DS1_FOLDS[options.fold]
+    try:
+        pool = beats.join(beats.load([name for name in protocol.DS1 if name not in without]).values())
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 2
+    export(train(options.model, pool, options.seed), options.output)
+    print(f"{options.output}: {options.model}, seed {options.seed}, {len(pool)} beats")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

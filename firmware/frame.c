@@ -1,0 +1,107 @@
+#include "frame.h"
+
+static uint32_t crc32_nibble(uint32_t nibble)
+{
+    for (uint32_t bit = 0; bit < 4; bit++)
+        nibble = (nibble >> 1) ^ ((nibble & 1u) != 0 ? PROTO_CRC_POLYNOMIAL : 0u);
+    return nibble;
+}
+
+uint32_t frame_crc32(const uint8_t *bytes, uint32_t count)
+{
+    uint32_t table[16]; /* built afresh: cheaper than 1 KB of flash, and shorter than a table to trust */
+    uint32_t crc = 0xFFFFFFFFu;
+
+    for (uint32_t nibble = 0; nibble < 16; nibble++)
+        table[nibble] = crc32_nibble(nibble);
+    for (uint32_t i = 0; i < count; i++) {
+        crc ^= bytes[i];
+        crc = (crc >> 4) ^ table[crc & 15u];
+        crc = (crc >> 4) ^ table[crc & 15u];
+    }
+    return ~crc;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
+
+static void keep(frame_receiver_t *receiver, uint8_t byte)
+{
+    if (receiver->decoded < FRAME_BODY_MAX)
+        receiver->body[receiver->decoded++] = byte;
+    else
+        receiver->broken = true;
+}
+
+static frame_event check(const frame_receiver_t *receiver)
+{
+    uint32_t length;
+
+    if (!receiver->begun)
+        return FRAME_NONE; /* two delimiters in a row: every frame has one at each end */
+    if (receiver->broken || receiver->left != 0 || receiver->decoded < PROTO_HEADER_BYTES + PROTO_CRC_BYTES)
+        return FRAME_BAD;
+    length = receiver->decoded - PROTO_CRC_BYTES;
+    if (length > PROTO_HEADER_BYTES + PROTO_MAX_PAYLOAD)
+        return FRAME_BAD;
+    if (frame_crc32(receiver->body, length) != proto_get_u32(receiver->body + length))
+        return FRAME_BAD;
+    return FRAME_GOOD;
+}
+
+frame_event frame_receive(frame_receiver_t *receiver, uint8_t byte)
+{
+    frame_event event = FRAME_NONE;
+
+    if (byte == 0) {
+        event = check(receiver);
+        receiver->length = event == FRAME_GOOD ? receiver->decoded - PROTO_CRC_BYTES : 0;
+        receiver->decoded = 0;
+        receiver->left = 0;
+        receiver->zero_next = receiver->begun = receiver->broken = false;
+    } else if (receiver->left == 0) {
+        if (receiver->zero_next)
+            keep(receiver, 0);
+        receiver->begun = true;
+        receiver->left = (uint8_t)(byte - 1u);
+        receiver->zero_next = byte <= FRAME_RUN_MAX;
+    } else {
+        keep(receiver, byte);
+        receiver->left--;
+    }
+    return event;
+}
+
+/* ---- sending --------------------------------------------------------------------------------------------------- */
+
+uint32_t frame_encode(uint8_t *buffer, uint32_t body_bytes)
+{
+    const uint8_t *from = buffer + FRAME_START;
+    const uint8_t *const end = from + body_bytes + PROTO_CRC_BYTES;
+    uint8_t *to = buffer;
+    uint8_t *code;
+    uint8_t run = 1; /* code byte included, as COBS counts */
+
+    proto_put_u32(buffer + FRAME_START + body_bytes, frame_crc32(from, body_bytes));
+    *to++ = 0;
+    code = to++;
+    while (from < end) {
+        const uint8_t byte = *from++;
+
+        if (run > FRAME_RUN_MAX) {
+            *code = run;
+            code = to++;
+            run = 1;
+        }
+        if (byte != 0) {
+            *to++ = byte;
+            run++;
+        } else {
+            *code = run;
+            code = to++;
+            run = 1;
+        }
+    }
+    *code = run;
+    *to++ = 0;
+    return (uint32_t)(to - buffer);
+}

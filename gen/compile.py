@@ -1,0 +1,181 @@
+"""The compiler's front door: model, rule file, calibration data and board in; everything a writer needs out. Writes nothing."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boards import Board, load_board
+from .bounds import Proof
+from .errors import CompileError
+from .graph import Graph, verify
+from .importers import load_model
+from .lower import lower
+from .ops import layer
+from .plan import Plan
+from .program import Abstract
+from .quantise import Quantised, quantise
+from .rules import rules
+from .schedule import build
+from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
+
+Calibration = Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compilation: the Plan, and what led to it (float values, formats, proofs) for reports and float baselines."""
+
+    plan: Plan
+    graph: Graph
+    spec: RuleSpec
+    abstract: Abstract
+    quantised: Quantised
+    proofs: tuple[Proof, ...]
+    calibration: Mapping[str, NDArray[np.float64]]
+    board: Board | None
+    learned: tuple[str, ...]
+
+
+def compile_model(
+    model: Path | str | Graph,
+    rule: Path | str | RuleSpec,
+    calibration: Path | str | Calibration,
+    board: Board | str | None = None,
+    name: str | None = None,
+) -> Compiled:
+    """Compiles a network for a learning rule.
+
+    model: a file (.onnx) or a Graph. rule: a rule file or a RuleSpec. calibration: an .npz or a mapping with the inputs by
+    name, float [n, *shape], and optionally `label` [n]. board: name, TOML path or Board; None compiles without limits of
+    memory. name: prefix of the emitted C, the model file's name otherwise. Raises CompileError for whatever is wrong.
+    """
+    graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name))
+    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), sorted(rules()))
+    where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
+    arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
+    data = check_calibration(graph, arrays, where)
+    target = load_board(board) if isinstance(board, str) else board
+    chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
+    learned = select_layers(spec, [n.name for n in graph.nodes if layer(n.op).weighted])
+    if chosen:
+        learned = chosen.narrow(learned)
+    abstract = build(graph, spec, chosen, learned, data)
+    quantised = quantise(abstract, spec, data)
+    plan, proofs = lower(abstract, quantised, tuple(graph.tensors[i].shape for i in graph.inputs), graph.head)
+    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), data, target, learned)
+    if target:
+        check_memory(plan, target)
+    return compiled
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an .npz file; CompileError if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            return {k: z[k] for k in z.files}
+    except FileNotFoundError:
+        raise CompileError(
+            str(path), "there is no such file", "give an .npz with the model's inputs by name"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as e:
+        raise CompileError(
+            str(path),
+            f"cannot be read as .npz ({type(e).__name__})",
+            "write it with numpy.savez(path, input=..., label=...)",
+        ) from None
+
+
+def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
+    """Calibration data in float64 [n, *shape], checked against the graph's inputs; labels as they are."""
+    out: dict[str, NDArray[np.float64]] = {}
+    for name in graph.inputs:
+        shape = graph.tensors[name].shape
+        if name not in arrays:
+            raise CompileError(
+                where,
+                f"input {name} is missing",
+                f"the model's inputs are {', '.join(graph.inputs)}; the file has {', '.join(arrays) or 'nothing'}",
+            )
+        x = arrays[name]
+        if x.dtype.kind != "f" and x.dtype.kind not in "iu":
+            raise CompileError(where, f"{name} is {x.dtype}", "give float32 as the network takes it")
+        if x.shape[1:] != shape and not (x.ndim > 1 and x.shape[1:] == (int(np.prod(shape)),)):
+            raise CompileError(
+                where,
+                f"{name} has shape {x.shape}",
+                f"the model takes {name} as [n, {', '.join(map(str, shape))}]",
+            )
+        if len(x) == 0:
+            raise CompileError(where, f"{name} holds no samples", "give at least one, some hundred are good")
+        if not np.all(np.isfinite(x)):
+            raise CompileError(
+                where, f"{name} has NaN or infinite values", "remove the samples that hold them"
+            )
+        out[name] = x.astype(np.float64).reshape(len(x), *shape)
+    counts = {name: len(x) for name, x in out.items()}
+    if "label" in arrays and "label" not in graph.inputs:
+        out["label"] = check_labels(arrays["label"], graph.tensors[graph.output].size, where).astype(
+            np.float64
+        )
+        counts["label"] = len(out["label"])
+    if len(set(counts.values())) > 1:
+        raise CompileError(
+            where, f"the arrays hold different numbers of samples: {counts}", "one row a sample in each"
+        )
+    return out
+
+
+def check_labels(labels: NDArray[np.generic], classes: int, where: str) -> NDArray[np.uint8]:
+    """Labels [n] as uint8; CompileError where one is no class."""
+    labels = np.asarray(labels)
+    if (
+        labels.ndim != 1
+        or labels.dtype.kind not in "iub"
+        and not (labels.dtype.kind == "f" and np.all(labels == np.rint(labels)))
+    ):
+        raise CompileError(
+            where, f"label is {labels.dtype} of shape {labels.shape}", "give class numbers, one a sample"
+        )
+    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
+        bad = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
+        raise CompileError(
+            where, f"label[{bad}] is {labels[bad]}", f"the network has classes 0 to {classes - 1}"
+        )
+    return labels.astype(np.uint8)
+
+
+# What the firmware adds to a model, with either toolchain; `synapcc build` measures the sum exactly.
+FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 6144, 6144, 320
+
+
+def check_memory(plan: Plan, board: Board) -> None:
+    """Refuses a model that cannot fit the board's flash, or its RAM beside the stack, naming the largest tensors."""
+    const = sum(
+        t.nbytes for t in plan.tensors if t.data is not None
+    )  # state tensors start from a copy in flash
+    flash = const + CODE_PER_OP * len(plan.ops()) + FIRMWARE_FLASH
+    ram = (
+        plan.state_bytes
+        + plan.arena_bytes
+        + sum(plan[i].nbytes for i in plan.inputs)
+        + FIRMWARE_RAM
+        + board.stack
+    )
+    for what, need, room, spaces in (
+        ("flash", flash, board.flash.size, ("const", "state")),
+        ("RAM", ram, board.ram.size, ("state", "arena")),
+    ):
+        if need > room:
+            large = sorted((t for t in plan.tensors if t.space in spaces), key=lambda t: -t.nbytes)[:3]
+            listed = ", ".join(f"{t.name} {t.nbytes}" for t in large)
+            raise CompileError(
+                plan.model,
+                f"needs {need} bytes of {what}, {board.name} has {room}: {need - room} too many",
+                f'largest: {listed}; use a smaller network, weights = "int8", fewer stored samples or a larger board',
+            )

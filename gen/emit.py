@@ -1,0 +1,365 @@
+"""From a Plan to text: the C library, and the PlatformIO project around it. Equal inputs give equal bytes.
+
+`render` makes every file in memory; `write` puts them into a folder that did not exist, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from . import messages
+from .boards import Board, platformio_board
+from .errors import CompileError
+from .numeric import ERROR_FRAC, PRIMITIVES
+from .ops import kernel
+from .plan import Plan, PlanTensor
+from .program import Call, Item, Repeat, Step, When
+from .version import VERSION
+
+ROOT = Path(__file__).resolve().parents[1]
+UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
+
+
+@cache
+def environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+class TensorView:
+    """A tensor as templates see it: names, types, sizes, and the C expressions that reach it."""
+
+    def __init__(self, t: PlanTensor, prefix: str) -> None:
+        self.name, self.dtype, self.space, self.offset, self.nbytes, self.count = (
+            t.name,
+            t.dtype,
+            t.space,
+            t.offset,
+            t.nbytes,
+            t.count,
+        )
+        self.ctype = f"{t.dtype}_t"
+        self.row, self.cols = t.row, t.shape[-1]
+        self.rows = t.shape[0] if len(t.shape) == 2 else 1
+        info = np.iinfo(t.dtype)
+        self.type_lo, self.type_hi = int(info.min), int(info.max)
+        self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
+        self.q, self.frac = f"Q{t.frac}", t.frac
+        dims = "".join(f"[{n}]" for n in t.shape)
+        pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
+        scaled = t.role not in ("counter", "flag", "label", "shift", "verdict", "scratch")
+        self.describe = (
+            f"{t.dtype} {dims}{pad}"
+            + (f", {'Q by row' if t.role == 'weight' and t.space == 'const' else self.q}" if scaled else "")
+            + (f": {t.note}" if t.note else "")
+        )
+        if t.space == "const":
+            self.pointer = self.symbol
+        elif t.space == "state":
+            self.pointer = f"m->state.{t.name}"
+        else:
+            self.pointer = f"(&m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}])"
+        self.at0 = (
+            f"{self.pointer}[0]"
+            if t.space != "arena"
+            else f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
+        )
+        self._data, self._itemsize = t.data, t.itemsize
+
+    def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
+        """A local pointer to the tensor, from element `offset` on."""
+        if self.space == "arena":
+            target = f"&m->arena.{UNION[self.dtype]}[{self.offset // self._itemsize + offset}]"
+        else:
+            target = f"&{self.pointer}[{offset}]" if offset else self.pointer
+        if write:
+            return f"    {self.ctype} *{name} = opaque({target}); /* {self.name}: {self.describe} */"
+        return f"    const {self.ctype} *{name} = {target}; /* {self.name}: {self.describe} */"
+
+    @property
+    def lines(self) -> list[str]:
+        """The content as rows of C initialisers."""
+        assert self._data is not None
+        values = [str(v) for v in np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()]
+        out: list[str] = []
+        line = ""
+        for v in values:
+            if line and len(line) + len(v) + 2 > 116:
+                out.append(line)
+                line = ""
+            line += f"{v}, "
+        out.append(line)
+        return [text.rstrip() for text in out]
+
+
+class StepView:
+    """A step as templates see it: operands by role, attributes under `a`."""
+
+    def __init__(self, step: Step, views: Mapping[str, TensorView]) -> None:
+        self.a = dict(step.attrs)
+        self.one = 1 << ERROR_FRAC
+        for role, name in step.args.items():
+            setattr(self, role, views[name])
+
+
+@dataclass(frozen=True)
+class _Function:
+    fn: str
+    comment: str
+    body: str
+
+
+@dataclass(frozen=True)
+class _ProgramText:
+    fn: str
+    doc: str
+    lines: list[str]
+
+
+def _step_names(plan: Plan) -> list[str]:
+    """One C name a step: node and kernel, numbered where they repeat."""
+    seen: dict[str, int] = {}
+    names = []
+    for _, _, step in plan.ops():
+        op, part = step.kernel.split(".")
+        base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
+        seen[base] = seen.get(base, 0) + 1
+        names.append(base if seen[base] == 1 else f"{base}_{seen[base]}")
+    return names
+
+
+def _functions(
+    plan: Plan, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
+) -> list[_Function]:
+    out = []
+    for name, (program, _, step) in zip(_step_names(plan), plan.ops(), strict=True):
+        op, part = step.kernel.split(".")
+        module: Any = environment().get_template(f"ops/{op}.c.j2").module
+        body = getattr(module, part)(StepView(step, views))
+        source = sources.get(step.node, "")
+        k = kernel(step.kernel)
+        reads = [step.args[r] for r in k.reads if r in step.args]
+        changes = [step.args[r] for r in k.updates + k.writes if r in step.args]
+        flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
+        comment = (
+            f"{step.kernel} of {step.node}{f' ({source})' if source else ''}, in program {program}: {flow}"
+        )
+        out.append(_Function(f"{prefix}_{name}", _wrap(comment), body))
+    return out
+
+
+def _wrap(text: str, width: int = 112) -> str:
+    """A C comment's text, continued under its first line."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        if line and len(line) + len(word) + 1 > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return "\n * ".join([*lines, line])
+
+
+def _program_texts(
+    plan: Plan, functions: list[_Function], views: Mapping[str, TensorView], prefix: str
+) -> list[_ProgramText]:
+    by_place = {(program, i): f.fn for f, (program, i, _) in zip(functions, plan.ops(), strict=True)}
+    ordered: list[str] = []
+
+    def visit(name: str) -> None:  # callees first: C wants them declared before use
+        for item in plan.programs[name].items:
+            if not isinstance(item, Step):
+                visit(item.program)
+        if name not in ordered:
+            ordered.append(name)
+
+    for entry in plan.entries:
+        visit(entry)
+    return [
+        _ProgramText(
+            f"{prefix}_program_{n}",
+            f"Program {n}: {plan.programs[n].doc}",
+            [
+                line
+                for i, item in enumerate(plan.programs[n].items)
+                for line in _item_lines(item, by_place.get((n, i), ""), views, prefix)
+            ],
+        )
+        for n in ordered
+    ]
+
+
+def _item_lines(item: Item, fn: str, views: Mapping[str, TensorView], prefix: str) -> list[str]:
+    if isinstance(item, Step):
+        return [f"{fn}(m);"]
+    call = f"{prefix}_program_{item.program}(m);"
+    if isinstance(item, Call):
+        return [call]
+    if isinstance(item, Repeat):
+        return [f"for (uint32_t i = 0u; i < {item.times}u; i++)", f"    {call}"]
+    assert isinstance(item, When)
+    return [f"if ({views[item.flag].at0} != 0u)", f"    {call}"]
+
+
+def _primitives(texts: Iterable[str]) -> list[str]:
+    """The C of every primitive that `texts` call, callees first."""
+    wanted: set[str] = set()
+    pending = list(texts)
+    while pending:
+        found = set(re.findall(r"\b([a-z_0-9]+)\(", pending.pop())) & PRIMITIVES.keys() - wanted
+        wanted |= found
+        pending += [PRIMITIVES[n].c for n in found]
+    return [p.c_function for name, p in PRIMITIVES.items() if name in wanted]
+
+
+def memory_map(plan: Plan) -> list[str]:
+    """A table of where everything lies, as lines of text."""
+    const = [t for t in plan.tensors if t.space == "const"]
+    lines = [
+        f"Memory: {sum(t.nbytes for t in plan.tensors if t.data is not None)} bytes of constants in flash, {plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
+        "",
+    ]
+    for title, tensors in (
+        ("constant", const),
+        ("state", plan.space("state")),
+        ("arena", sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))),
+    ):
+        for t in tensors:
+            place = f"{t.offset:>7}" if title != "constant" else " " * 7
+            dims = "x".join(map(str, t.shape))
+            limits = f"{t.lo} .. {t.hi}" if title != "constant" else ""
+            lines.append(
+                f"{title:<9}{place} {t.nbytes:>7} B  {t.name:<28} {t.dtype:<7}{dims:>9}  Q{t.frac:<4}{limits}".rstrip()
+            )
+        if tensors:
+            lines.append("")
+    return lines
+
+
+def render_library(plan: Plan, command: str, title: str, sources: Mapping[str, str]) -> dict[str, str]:
+    """`<model>.h` and `<model>.c`."""
+    prefix = plan.model
+    views = {t.name: TensorView(t, prefix) for t in plan.tensors}
+    functions = _functions(plan, views, prefix, sources)
+    nonzero = [t for t in plan.space("state") if t.data is not None and any(t.data)]
+    context = {
+        "plan": plan,
+        "prefix": prefix,
+        "title": title,
+        "command": command,
+        "version": VERSION,
+        "digest": plan.digest.hex(),
+        "runtime_version": messages.RUNTIME_VERSION,
+        "memory_map": memory_map(plan),
+        "steps": functions,
+        "state": [views[t.name] for t in plan.space("state")],
+        "inputs": [views[n] for n in plan.inputs],
+        "logits": views[plan.logits],
+        "verdict": views["verdict"],
+        "label": views.get("label"),
+        "constants": [views[t.name] for t in plan.space("const")] + [views[t.name] for t in nonzero],
+        "starts": [views[t.name] for t in nonzero],
+        "programs": _program_texts(plan, functions, views, prefix),
+        "primitives": _primitives(f.body for f in functions),
+        "learns": "learn" in plan.entries,
+        "has_store": "store_count" in plan,
+    }
+    return {
+        f"{prefix}.{ending}": environment().get_template(f"model.{ending}.j2").render(context)
+        for ending in ("h", "c")
+    }
+
+
+def render(
+    plan: Plan,
+    board: Board | None,
+    command: str,
+    title: str = "",
+    sources: Mapping[str, str] | None = None,
+    reports: Mapping[str, str] | None = None,
+    quantiser: bool = False,
+) -> dict[str, bytes]:
+    """Every file of an output folder by its path. Without a board: the library and the Plan, no firmware.
+
+    quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float.
+    """
+    lib = f"lib/{plan.model}"
+    files = {
+        f"{lib}/src/{name}": text
+        for name, text in render_library(plan, command, title, sources or {}).items()
+    }
+    env = environment()
+    context = {"model": plan.model, "tool_version": VERSION, "description": title}
+    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context)
+    files |= dict(reports or {})
+    if quantiser:
+        inputs = [TensorView(plan[n], plan.model) for n in plan.inputs]
+        files[f"{lib}/src/{plan.model}_quantise.h"] = env.get_template("quantise.h.j2").render(
+            context | {"inputs": inputs}
+        )
+    out = {name: text.encode() for name, text in files.items()}
+    out["plan.json"] = plan.canonical
+    if board:
+        out["platformio.ini"] = (
+            env.get_template("platformio.ini.j2").render(context | {"board": board}).encode()
+        )
+        out["include/model_binding.h"] = env.get_template("model_binding.h.j2").render(context).encode()
+        out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
+        out |= _firmware(board)
+    return out
+
+
+def _firmware(board: Board) -> dict[str, bytes]:
+    """Copies of firmware/ and of the local PlatformIO platform, and the board as PlatformIO wants it."""
+    out = {f"platforms/synapcc/boards/{board.name}.json": platformio_board(board).encode()}
+    for path in sorted((ROOT / "firmware").rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        relative = path.relative_to(ROOT / "firmware")
+        place = (
+            Path("platforms/synapcc", *relative.parts[1:])
+            if relative.parts[0] == "platform"
+            else Path("src", relative)
+        )
+        out[place.as_posix()] = path.read_bytes()
+    return out
+
+
+def write(files: Mapping[str, bytes], out: Path) -> None:
+    """Writes `files` into the new folder `out`; CompileError if it exists or cannot be made. Nothing is left half-written."""
+    if out.exists():
+        raise CompileError(str(out), "exists already", "choose another folder, or remove it")
+    temporary = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        for name, content in sorted(files.items()):
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        temporary.chmod(0o755)
+        os.rename(temporary, out)
+    except OSError as e:
+        raise CompileError(
+            str(out), f"cannot be written ({e.strerror or e})", "check the path, its permissions and the disk"
+        ) from None
+    finally:
+        if temporary and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)

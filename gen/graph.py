@@ -1,0 +1,102 @@
+"""The float network as the importers deliver it: immutable, checked, free of file formats.
+
+Shapes never contain the batch dimension. Weights of `dense` are [outputs, inputs], row-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import CompileError
+
+Attr = int | float | str | tuple[int, ...] | tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named float tensor; `value` is given for constants (float64, shape `shape`)."""
+
+    name: str
+    shape: tuple[int, ...]
+    value: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One layer: `op` is the stem of a file in gen/ops, `source` is what the model file calls it."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network in topological order with one output.
+
+    `head` is what stood behind the output in the file and does not change the class: "none" or "softmax".
+    `notes` are things a user should know about the import (what was folded into what), one line each.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    tensors: Mapping[str, Tensor]
+    nodes: tuple[Node, ...]
+    head: str = "none"
+    notes: tuple[str, ...] = ()
+
+    def consumers(self, tensor: str) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if tensor in n.inputs)
+
+    def producer(self, tensor: str) -> Node | None:
+        return next((n for n in self.nodes if n.output == tensor), None)
+
+
+def verify(graph: Graph) -> Graph:
+    """Checks order, names, shapes and values of `graph`; returns it, or raises CompileError."""
+    from .ops import layer  # the ops know their shapes; they import this module for its types
+
+    known = set(graph.inputs) | {t.name for t in graph.tensors.values() if t.value is not None}
+    names: set[str] = set()
+    for tensor in graph.tensors.values():
+        if tensor.value is not None and not np.all(np.isfinite(tensor.value)):
+            bad = int(np.size(tensor.value) - np.count_nonzero(np.isfinite(tensor.value)))
+            raise CompileError(
+                tensor.name,
+                f"{bad} of {tensor.size} values are NaN or infinite",
+                "train the model again or repair the file",
+            )
+    for node in graph.nodes:
+        missing = [i for i in node.inputs if i not in known]
+        if missing:
+            raise CompileError(
+                node.name,
+                f"input {missing[0]} is produced by nothing before it",
+                "the graph must be in topological order",
+            )
+        if node.name in names:
+            raise CompileError(node.name, "two layers have this name", "name each layer once")
+        names.add(node.name)
+        shapes = [graph.tensors[i].shape for i in node.inputs]
+        shape = layer(node.op).shape(node, shapes)
+        if shape != graph.tensors[node.output].shape:
+            raise CompileError(
+                node.name,
+                f"gives shape {shape}, the graph says {graph.tensors[node.output].shape}",
+                "report this: an importer is wrong",
+            )
+        known.add(node.output)
+    if graph.output not in known:
+        raise CompileError(graph.output, "the output is produced by no node", "check the model's outputs")
+    return graph

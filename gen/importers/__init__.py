@@ -1,0 +1,31 @@
+"""Model files in, Graph out: one module per file format, named like the suffix that it reads."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from ..errors import CompileError
+from ..graph import Graph
+
+
+def suffixes() -> tuple[str, ...]:
+    """The file suffixes that can be read, without the dot: the public modules of this folder."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
+
+
+def load_model(path: Path | str, name: str | None = None) -> Graph:
+    """Reads a model file of any known format; `name` replaces the name made from the file's.
+
+    Raises CompileError if the suffix is unknown or the file does not hold a network that can be compiled.
+    """
+    path = Path(path)
+    suffix = path.suffix[1:].lower()
+    if suffix not in suffixes():
+        known = ", ".join(f".{s}" for s in suffixes())
+        what = f'suffix "{path.suffix}" is no known model format' if suffix else "the file has no suffix"
+        raise CompileError(str(path), what, f"give a model file ending in {known}")
+    graph = importlib.import_module(f".{suffix}", __name__).load(path, name)
+    assert isinstance(graph, Graph)
+    return graph

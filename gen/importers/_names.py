@@ -1,0 +1,104 @@
+"""Names of networks, layers and tensors as the emitted C can bear them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+# C99, C11, C23 and C++ (the emitted header is read by both), and what the C library or DATA.npz already
+# means by a word.
+RESERVED = frozenset(
+    """alignas alignof and and_eq asm atomic_cancel auto bitand bitor bool break case catch char class
+    compl concept const const_cast consteval constexpr constinit continue co_await co_return co_yield
+    decltype default delete do double dynamic_cast else enum explicit export extern false float for
+    friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq
+    private protected public register reinterpret_cast requires restrict return short signed sizeof
+    static static_assert static_cast struct switch template this thread_local throw true try typedef
+    typeid typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor
+    xor_eq int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t intptr_t
+    uintptr_t main errno memcpy memset memmove label""".split()
+)
+LONGEST = 48
+
+# Words by which exporters name an operation and not a layer; a counter may follow ("Gemm_0", "MatMul__12").
+_OPERATIONS = (
+    """gemm matmul fusedmatmul tensordot addmm mm add bias biasadd sub mul div batchnorm
+    batchnormalization relu relu6 clip max min hardtanh flatten reshape view squeeze unsqueeze transpose
+    concat cat softmax logsoftmax cast identity dropout"""
+).split()
+_OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS)})?_*\d*", re.IGNORECASE)
+_WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")
+_GENERATED = re.compile(r"(?:node_|n\d+$|val_|onnx::|(?:Ma|Ad|Re)_)")
+_PARAMETER = re.compile(
+    r"[./_](?:weight|kernel|bias|w|b|(?:MatMul|BiasAdd|Add|Cast)(?:/Cast)?/ReadVariableOp)(?::\d+)?(?:__\d+)?$",
+    re.IGNORECASE,
+)
+
+
+def shown(text: str) -> str:
+    """`text` from a model file, fit to stand in a one-line message and in a C comment."""
+    text = "".join(c if c.isprintable() and c != "\\" else "_" for c in text)
+    text = re.sub(r"(?<=\*)/|(?<=/)\*|(?<=\?)\?", "_", text)  # comment ends and begins, trigraphs
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def identifier(text: str, prefix: str) -> str:
+    """`text` as a lower-case C identifier; `prefix` in front where that would be none, or a reserved word."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    word = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST].rstrip("_")
+    if not word:
+        return prefix
+    return f"{prefix}_{word}" if word[0].isdigit() or word in RESERVED else word
+
+
+def from_node(name: str) -> str:
+    """The layer that a node's name tells ("/model/fc1/Gemm": "model_fc1"), or "" if it names an operation."""
+    if _GENERATED.match(name):
+        return ""
+    path = [part for part in re.sub(r":\d+$", "", name).split("/") if part not in _WRAPPERS]
+    if path and _OPERATION.fullmatch(path[-1]):
+        path.pop()
+    return _joined(path)
+
+
+def _joined(path: list[str]) -> str:
+    parts: list[str] = []
+    for part in path:
+        if parts and part.startswith(parts[-1] + "."):  # torch writes "/net/net.0/Gemm" for net[0]
+            parts.pop()
+        parts.append(part)
+    return identifier("_".join(parts), "layer") if parts else ""
+
+
+def from_parameter(name: str) -> str:
+    """The layer that a parameter's name belongs to ("fc1.weight": "fc1"), or ""."""
+    cut = _PARAMETER.sub("", name)
+    if cut == name or _GENERATED.match(name):
+        return ""
+    return _joined([part for part in cut.split("/") if part not in _WRAPPERS])
+
+
+class Names:
+    """Hands out names, each once."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+
+    def take(self, hints: Iterable[str], kind: str) -> str:
+        """The first hint that says something, else `kind` and a count.
+
+        If something of another kind has that name (dense/Relu behind dense/MatMul) the kind is added, and a
+        number at last.
+        """
+        count = self._counts[kind] = self._counts.get(kind, 0) + 1
+        word = next((h for h in hints if h), f"{kind}{count}")
+        if self._taken.get(word, kind) != kind:
+            word = f"{word}_{kind}"
+        name, n = word, 1
+        while name in self._taken:
+            n += 1
+            name = f"{word}_{n}"
+        self._taken[name] = kind
+        return name

@@ -1,0 +1,232 @@
+"""Computes what a model computes from constants and shapes alone: transposed weights, targets of reshapes.
+
+A batch is always 1 here, as on the chip, so that what `x.view(x.size(0), -1)` becomes is plain arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ._names import shown
+from ._onnx_file import AGAIN, OnnxNode, checked_size, numpy_type, read_tensor, text, type_name
+
+Operands = Sequence[np.ndarray | None]
+
+
+def constant(node: OnnxNode, folder: Path) -> np.ndarray:
+    """The value of a Constant node in any of the forms that the attribute may take."""
+    for name, attr in node.attrs.items():
+        match name:
+            case "value":
+                return read_tensor(attr.t, text(attr.t.name) or node.source, folder)
+            case "value_float":
+                return np.array(attr.f, np.float32)
+            case "value_floats":
+                return np.array(attr.floats, np.float32)
+            case "value_int":
+                return np.array(attr.i, np.int64)
+            case "value_ints":
+                return np.array(attr.ints, np.int64)
+    given = ", ".join(shown(a) for a in node.attrs) or "nothing"
+    raise node.error(
+        f"holds {given}, which synapcc does not read", "store the constant as a float32 or int64 tensor"
+    )
+
+
+def fold(node: OnnxNode, operands: Operands, folder: Path) -> np.ndarray:
+    """The value of `node`, all of whose operands are known."""
+    try:
+        with np.errstate(all="ignore"):
+            if node.op == "ConstantOfShape":
+                value = _filled(node, operands, folder)
+            else:
+                value = np.asarray(FOLDABLE[node.op](node, operands))
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
+        reason = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise node.error(f"its constant operands do not fit: {reason}", AGAIN) from None
+    checked_size(value.shape, node.source)
+    return value
+
+
+def reshaped(shape: tuple[int, ...], target: Sequence[int], allow_zero: bool) -> tuple[int, ...]:
+    """The shape that Reshape gives: 0 copies a dimension, one -1 is what remains. Else ValueError."""
+    dims = [
+        shape[i] if d == 0 and not allow_zero and i < len(shape) else int(d) for i, d in enumerate(target)
+    ]
+    size, known = math.prod(shape), math.prod(d for d in dims if d != -1)
+    if dims.count(-1) == 1 and known > 0 and size % known == 0:
+        dims[dims.index(-1)] = size // known
+    if math.prod(dims) != size or any(d < 0 for d in dims):
+        raise ValueError(f"{size} values of shape {shape} do not make shape {tuple(int(d) for d in target)}")
+    return tuple(dims)
+
+
+def axes_of(node: OnnxNode, operands: Operands) -> tuple[int, ...] | None:
+    """The axes of Squeeze, Unsqueeze and reductions: an attribute up to opset 12, an operand since."""
+    second = operands[1] if len(operands) > 1 else None
+    return node.integers("axes") if second is None else tuple(int(a) for a in second.reshape(-1))
+
+
+def squeezed(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
+    """`shape` without the axes, or without any axis of size 1. ValueError if an axis has another size."""
+    if axes is None:
+        return tuple(d for d in shape if d != 1)
+    gone = {axis(a, len(shape)) for a in axes}
+    if any(shape[a] != 1 for a in gone):
+        raise ValueError(f"axes {axes} of shape {shape} are not all of size 1")
+    return tuple(d for i, d in enumerate(shape) if i not in gone)
+
+
+def unsqueezed(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
+    """`shape` with axes of size 1 where the result is to have them."""
+    new = {axis(a, len(shape) + len(axes or ())) for a in axes or ()}
+    rest = iter(shape)
+    return tuple(1 if i in new else next(rest) for i in range(len(shape) + len(new)))
+
+
+def axis(number: int, rank: int) -> int:
+    """`number` counted from the front. ValueError if there is no such axis."""
+    if not -rank <= number < rank:
+        raise ValueError(f"there is no axis {number} in {rank} dimensions")
+    return number % rank
+
+
+def _filled(node: OnnxNode, operands: Operands, folder: Path) -> np.ndarray:
+    shape = tuple(int(d) for d in _given(operands, 0).reshape(-1))
+    checked_size(shape, node.source)
+    if "value" not in node.attrs:
+        return np.zeros(shape, np.float32)
+    return np.full(shape, read_tensor(node.attrs["value"].t, node.source, folder).reshape(-1)[0])
+
+
+def _given(operands: Operands, i: int) -> np.ndarray:
+    value = operands[i] if i < len(operands) else None
+    if value is None:
+        raise ValueError(f"operand {i + 1} is missing")
+    return value
+
+
+def _elementwise(function: Callable[..., np.ndarray]) -> Callable[[OnnxNode, Operands], np.ndarray]:
+    def run(node: OnnxNode, operands: Operands) -> np.ndarray:
+        args = [_given(operands, i) for i in range(len(operands))]
+        checked_size(np.broadcast_shapes(*(a.shape for a in args)), node.source)
+        return function(*args)
+
+    return run
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind == "f":
+        return np.asarray(a / b)
+    if not np.all(b):
+        raise ZeroDivisionError("division by 0")
+    return np.asarray(np.trunc(a / b).astype(a.dtype))
+
+
+def _cast(node: OnnxNode, operands: Operands) -> np.ndarray:
+    to = node.integer("to", 0)
+    dtype = numpy_type(to)
+    if dtype is None:
+        raise node.error(
+            f"casts to {type_name(to)}, which synapcc does not read", "export the model in float32"
+        )
+    return _given(operands, 0).astype(dtype)
+
+
+def _concat(node: OnnxNode, operands: Operands) -> np.ndarray:
+    args = [_given(operands, i) for i in range(len(operands))]
+    checked_size((sum(a.size for a in args),), node.source)
+    return np.concatenate(args, node.integer("axis", 0))
+
+
+def _expand(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value, target = _given(operands, 0), tuple(int(d) for d in _given(operands, 1).reshape(-1))
+    shape = np.broadcast_shapes(value.shape, target)
+    checked_size(shape, node.source)
+    return np.broadcast_to(value, shape)
+
+
+def _gather(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value, index = _given(operands, 0), _given(operands, 1)
+    along = axis(node.integer("axis", 0), value.ndim)
+    checked_size(value.shape[:along] + index.shape + value.shape[along + 1 :], node.source)
+    return np.take(value, index, along)
+
+
+def _slice(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value = _given(operands, 0)
+    names = ("starts", "ends", "axes", "steps")
+    if len(operands) > 1:  # operands since opset 10
+        given = [None if v is None else tuple(int(n) for n in v.reshape(-1)) for v in operands[1:5]]
+    else:
+        given = [node.integers(name) for name in names]
+    starts, ends, axes, steps = given + [None] * (len(names) - len(given))
+    if starts is None or ends is None or len(starts) != len(ends):
+        raise ValueError("starts and ends are missing or differ in number")
+    cuts = [slice(None)] * value.ndim
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        along = axis(axes[i] if axes else i, value.ndim)
+        # A backward slice that includes the first element ends at the exporter's smallest integer.
+        cuts[along] = slice(start, end if end > -(2**31) else None, steps[i] if steps else 1)
+    return value[tuple(cuts)]
+
+
+def _shape(node: OnnxNode, operands: Operands) -> np.ndarray:
+    shape = _given(operands, 0).shape
+    return np.array(shape[node.integer("start", 0) : node.integer("end", len(shape))], np.int64)
+
+
+def _reduce(function: Callable[..., np.ndarray]) -> Callable[[OnnxNode, Operands], np.ndarray]:
+    def run(node: OnnxNode, operands: Operands) -> np.ndarray:
+        keep = bool(node.integer("keepdims", 1))
+        return np.asarray(function(_given(operands, 0), axis=axes_of(node, operands), keepdims=keep))
+
+    return run
+
+
+def _to_shape(
+    shape: Callable[[OnnxNode, Operands], tuple[int, ...]],
+) -> Callable[[OnnxNode, Operands], np.ndarray]:
+    return lambda node, operands: _given(operands, 0).reshape(shape(node, operands))
+
+
+def _reshape_shape(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
+    target = tuple(int(d) for d in _given(operands, 1).reshape(-1))
+    return reshaped(_given(operands, 0).shape, target, bool(node.integer("allowzero", 0)))
+
+
+# What may be computed at compile time, by ONNX op. ConstantOfShape, which reads a tensor, is in fold().
+FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
+    "Add": _elementwise(np.add),
+    "Cast": _cast,
+    "Concat": _concat,
+    "Div": _elementwise(_divide),
+    "Equal": _elementwise(np.equal),
+    "Expand": _expand,
+    "Gather": _gather,
+    "Identity": lambda node, operands: _given(operands, 0),
+    "Mul": _elementwise(np.multiply),
+    "Neg": _elementwise(np.negative),
+    "Pow": _elementwise(np.power),
+    "Reciprocal": _elementwise(np.reciprocal),
+    "ReduceMax": _reduce(np.max),
+    "ReduceMin": _reduce(np.min),
+    "ReduceProd": _reduce(np.prod),
+    "ReduceSum": _reduce(np.sum),
+    "Reshape": _to_shape(_reshape_shape),
+    "Shape": _shape,
+    "Size": lambda node, operands: np.array(_given(operands, 0).size, np.int64),
+    "Slice": _slice,
+    "Sqrt": _elementwise(np.sqrt),
+    "Squeeze": _to_shape(lambda node, operands: squeezed(_given(operands, 0).shape, axes_of(node, operands))),
+    "Sub": _elementwise(np.subtract),
+    "Transpose": lambda node, operands: np.transpose(_given(operands, 0), node.integers("perm")),
+    "Unsqueeze": _to_shape(
+        lambda node, operands: unsqueezed(_given(operands, 0).shape, axes_of(node, operands))
+    ),
+    "Where": _elementwise(np.where),
+}

@@ -1,0 +1,209 @@
+"""The ONNX operators that become dense and affine layers, and what all operators' handlers share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ._build import Builder
+from ._names import from_node, from_parameter
+from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An activation: `shape` as the file sees it, with a batch of 1; `stage` tells what became of it."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    stage: str = (
+        "layer"  # or softmax, label, map: what stands behind the scores and does not change the class
+    )
+    head: str = "none"
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+class Const(NamedTuple):
+    """A value known at compile time; `name` is what the file calls it."""
+
+    value: np.ndarray
+    name: str
+
+
+Operand = Act | Const | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an operator may need to know beside its operands."""
+
+    builder: Builder
+    opset: int
+    added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
+
+
+Handler = Callable[[Scope, OnnxNode, Sequence[Operand]], Act]
+
+
+def activation(node: OnnxNode, args: Sequence[Operand], i: int = 0) -> Act:
+    """Operand i, which must depend on the model's input."""
+    arg = args[i] if i < len(args) else None
+    if not isinstance(arg, Act):
+        what = f"operand {i + 1} is constant" if arg is not None else f"operand {i + 1} is missing"
+        raise node.error(f"{what}, where an activation is expected", AGAIN)
+    return arg
+
+
+def weights(scope: Scope, node: OnnxNode, args: Sequence[Operand], i: int, role: str) -> np.ndarray:
+    """Operand i, which must be a finite, not empty float constant, as float64."""
+    arg = args[i] if i < len(args) else None
+    if not isinstance(arg, Const):
+        what = "is computed from the model's input" if arg is not None else "is missing"
+        raise node.error(f"its {role} {what}", "export the model for inference, with constant weights")
+    value = arg.value
+    if value.dtype.kind != "f":
+        what = f'its {role} "{arg.name}" is {value.dtype.name}'
+        raise node.error(what, "export the float model: synapcc quantises by itself")
+    if value.size == 0:
+        raise node.error(f'its {role} "{arg.name}" is empty (shape {value.shape})', AGAIN)
+    bad = int(value.size - np.count_nonzero(np.isfinite(value)))
+    if bad:
+        what = f'{bad} of the {value.size} values of its {role} "{arg.name}" are NaN or infinite'
+        raise node.error(what, "train the model again or repair the file")
+    if value.dtype != np.float32:
+        note = f"{arg.name}: {value.dtype.name} values, used without rounding to float32"
+        if note not in scope.builder.notes:
+            scope.builder.notes.append(note)
+    return value.astype(np.float64)
+
+
+def constant(node: OnnxNode, args: Sequence[Operand], i: int, role: str) -> np.ndarray | None:
+    """Operand i if it is there: a constant that steers the operator."""
+    arg = args[i] if i < len(args) else None
+    if isinstance(arg, Act):
+        raise node.error(
+            f"its {role} is computed from the model's input", "only constant ones can be compiled"
+        )
+    return None if arg is None else arg.value
+
+
+def _linear(
+    scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, bias: np.ndarray, params: Sequence[str]
+) -> str:
+    outputs, inputs = weight.shape
+    if x.size != inputs:
+        what = f"its weight takes {inputs} values ({inputs} -> {outputs}), the activation has shape {x.shape}"
+        raise node.error(
+            what, "a dense layer takes one vector per sample: flatten in front of it, or " + AGAIN
+        )
+    hints = [from_node(node.name), *(from_parameter(p) for p in params if p)]
+    return scope.builder.dense(x.tensor, weight, bias, hints, node.source)
+
+
+def gemm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """alpha * x * B' + beta * C."""
+    x = activation(node, args)
+    if node.integer("transA", 0):
+        raise node.error(
+            "transA is set: the activation is transposed", "export the model with the batch in front"
+        )
+    matrix = weights(scope, node, args, 1, "weight")
+    if matrix.ndim != 2 or len(x.shape) > 2:
+        raise node.error(
+            f"operands of shape {x.shape} and {matrix.shape} are no matrices", "flatten in front of it"
+        )
+    weight = node.real("alpha", 1.0) * (matrix if node.integer("transB", 0) else matrix.T)
+    bias = np.zeros(weight.shape[0])
+    if len(args) > 2 and args[2] is not None:
+        given = weights(scope, node, args, 2, "bias")
+        if given.size not in (1, bias.size) or given.shape[:-1] not in ((), (1,)):
+            raise node.error(f"its bias has shape {given.shape}, the layer has {bias.size} outputs", AGAIN)
+        bias = bias + node.real("beta", 1.0) * given.reshape(-1)
+    params = [a.name for a in args[1:] if isinstance(a, Const)]
+    return Act(_linear(scope, node, x, weight, bias, params), (*x.shape[:-1], bias.size))
+
+
+def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """x * W, or W * x where x is a column."""
+    left = len(args) > 1 and isinstance(args[0], Const)
+    x = activation(node, args, 1 if left else 0)
+    matrix = weights(scope, node, args, 0 if left else 1, "weight")
+    while matrix.ndim > 2 and matrix.shape[0] == 1:
+        matrix = matrix[0]
+    if matrix.ndim != 2:
+        raise node.error(f"its weight has shape {matrix.shape}", "a dense layer's weight is a matrix")
+    column = left and len(x.shape) > 1
+    along = x.shape[-2] if column else x.shape[-1] if x.shape else 1
+    weight = matrix if left else matrix.T
+    if along != weight.shape[1]:
+        shapes = (matrix.shape, x.shape) if left else (x.shape, matrix.shape)
+        raise node.error(f"operands of shape {shapes[0]} and {shapes[1]} do not fit", AGAIN)
+    arg = args[0 if left else 1]
+    params = [arg.name if isinstance(arg, Const) else "", scope.added.get(node.outputs[0], "")]
+    tensor = _linear(scope, node, x, weight, np.zeros(weight.shape[0]), params)
+    rest = (*x.shape[:-2], weight.shape[0], 1) if column else (*x.shape[:-1], weight.shape[0])
+    return Act(tensor, rest)
+
+
+def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
+    try:
+        shape = np.broadcast_shapes(x.shape, scale.shape, shift.shape)
+    except ValueError:
+        shape = ()
+    if math.prod(shape) != x.size or len(shape) > MAX_RANK:
+        constants = scale.shape if scale.ndim else shift.shape
+        raise node.error(f"a constant of shape {constants} does not fit values of shape {x.shape}", AGAIN)
+    flat = [np.broadcast_to(v, shape).reshape(-1) for v in (scale, shift)]
+    tensor = scope.builder.affine(x.tensor, flat[0], flat[1], [from_node(node.name)], node.source)
+    return Act(tensor, shape)
+
+
+def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Add, Sub, Mul, Div of an activation and a constant, in either order."""
+    if len(args) != 2 or all(isinstance(a, Act) for a in args):
+        raise node.error("combines two activations", "supported is one activation and one constant")
+    first = isinstance(args[0], Act)
+    x = activation(node, args, 0 if first else 1)
+    c = weights(scope, node, args, 1 if first else 0, "constant")
+    one, zero = np.ones(()), np.zeros(())
+    match node.op:
+        case "Add":
+            return _affine(scope, node, x, one, c)
+        case "Sub":
+            return _affine(scope, node, x, one, -c) if first else _affine(scope, node, x, -one, c)
+        case "Mul":
+            return _affine(scope, node, x, c, zero)
+    if not first:
+        raise node.error("divides a constant by an activation", "only division by a constant can be compiled")
+    if not np.all(c):
+        raise node.error("divides by 0", "give constant features a scale of 1 before exporting")
+    return _affine(scope, node, x, 1.0 / c, zero)
+
+
+def batch_norm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """scale * (x - mean) / sqrt(variance + epsilon) + shift, per channel (axis 1)."""
+    x = activation(node, args)
+    if node.integer("training_mode", 0):
+        raise node.error("is in training mode", "export the model for inference, after model.eval()")
+    roles = ("scale", "bias", "mean", "variance")
+    scale, shift, mean, variance = (
+        weights(scope, node, args, i + 1, r).reshape(-1) for i, r in enumerate(roles)
+    )
+    channels = x.shape[1] if len(x.shape) > 1 else x.size
+    sizes = {v.size for v in (scale, shift, mean, variance)}
+    if sizes not in ({channels}, {x.size}):
+        raise node.error(f"its constants have {sorted(sizes)} values, the activation shape {x.shape}", AGAIN)
+    spread = variance + node.real("epsilon", 1e-5)
+    if np.any(spread <= 0):
+        raise node.error("a variance is not positive", "train the model again or repair the file")
+    factor = scale / np.sqrt(spread)
+    shape = (1, -1, *(1 for _ in x.shape[2:])) if len(x.shape) > 1 and scale.size == channels else x.shape
+    each = [v.reshape(shape) for v in (factor, shift - mean * factor)]
+    return _affine(scope, node, x, *each)

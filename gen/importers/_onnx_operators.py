@@ -1,0 +1,130 @@
+"""The table of supported ONNX operators; and what may stand behind the scores without changing the class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ._names import shown
+from ._onnx_file import AGAIN, OnnxNode
+from ._onnx_fold import axis
+from ._onnx_layers import (
+    Act,
+    Const,
+    Handler,
+    Operand,
+    Scope,
+    activation,
+    arithmetic,
+    batch_norm,
+    gemm,
+    matmul,
+)
+from ._onnx_views import clip, concat, reshape, same
+
+_VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+# What may follow each stage.
+AFTER: Mapping[str, tuple[str, ...]] = {
+    "softmax": (*_VIEWS, "Dropout", "ArgMax", "ZipMap"),
+    "label": (*_VIEWS, "ArrayFeatureExtractor"),
+    "map": ("Identity",),
+}
+
+
+def _over_features(scope: Scope, node: OnnxNode, x: Act, along: int, coerced: bool) -> None:
+    try:
+        first = axis(along, len(x.shape))
+    except ValueError as error:
+        raise node.error(str(error), AGAIN) from None
+    covered = math.prod(x.shape[first:]) if coerced else x.shape[first]
+    if covered != x.size or (first == 0 and len(x.shape) > 1):
+        raise node.error(
+            f"works along axis {along} of shape {x.shape}, not over the classes", "use the last axis"
+        )
+
+
+def softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Softmax and LogSoftmax keep the order of the scores: dropped, but remembered as the head."""
+    x = activation(node, args)
+    old = scope.opset < 13  # until then all axes from `axis` on were one
+    _over_features(scope, node, x, node.integer("axis", 1 if old else -1), old)
+    return replace(x, stage="softmax", head="softmax")
+
+
+def argmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """The class itself: the compiled network gives it anyway, beside the scores."""
+    x = activation(node, args)
+    _over_features(scope, node, x, node.integer("axis", 0), False)
+    if node.integer("select_last_index", 0):
+        raise node.error("prefers the last of equal scores", "export with select_last_index = 0")
+    scope.builder.notes.append(f"{node.source} dropped: the compiled network gives the winner and the scores")
+    return replace(x, stage="label")
+
+
+def lookup(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """skl2onnx looks the label up in the list of classes; the compiled network counts classes from 0."""
+    x = activation(node, args, 1)
+    if x.stage != "label":
+        raise node.error(
+            "is supported only to look up the label at the model's end", "export scores or probabilities"
+        )
+    classes = args[0]
+    names = np.asarray(classes.value).reshape(-1)[:16].tolist() if isinstance(classes, Const) else []
+    scope.builder.notes.append(f"{node.source} dropped: class i stands for entry i of {shown(str(names))}")
+    return x
+
+
+def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """skl2onnx hands the probabilities out as dictionaries."""
+    scope.builder.notes.append(f"{node.source} dropped: the scores come as an array")
+    return replace(activation(node, args), stage="map")
+
+
+LAYERS: Mapping[str, Handler] = {
+    "Add": arithmetic,
+    "BatchNormalization": batch_norm,
+    "Cast": same,
+    "Clip": clip,
+    "Concat": concat,
+    "Div": arithmetic,
+    "Dropout": same,
+    "Flatten": reshape,
+    "Gemm": gemm,
+    "Identity": same,
+    "MatMul": matmul,
+    "Max": clip,
+    "Min": clip,
+    "Mul": arithmetic,
+    "Relu": clip,
+    "Reshape": reshape,
+    "Squeeze": reshape,
+    "Sub": arithmetic,
+    "Transpose": reshape,
+    "Unsqueeze": reshape,
+}
+HEADS: Mapping[str, Handler] = {
+    "ArgMax": argmax,
+    "ArrayFeatureExtractor": lookup,
+    "LogSoftmax": softmax,
+    "Softmax": softmax,
+    "ZipMap": zipmap,
+}
+ML_OPS = ("ArrayFeatureExtractor", "ZipMap")
+SUPPORTED = tuple(sorted({*LAYERS, *HEADS}))
+
+
+def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """The result of a supported operator at least one operand of which is an activation."""
+    stage = next((a.stage for a in args if isinstance(a, Act) and a.stage != "layer"), "layer")
+    if stage == "layer":
+        return (HEADS.get(node.op) or LAYERS[node.op])(scope, node, args)
+    if node.op not in AFTER[stage]:
+        what = {"softmax": "the result of a Softmax", "label": "class numbers", "map": "a ZipMap"}[stage]
+        hint = f"that belongs to the model's end; behind it may stand {', '.join(AFTER[stage])}"
+        raise node.error(f"works on {what}", hint)
+    if node.op in _VIEWS or node.op == "Dropout":
+        return activation(node, args)
+    return HEADS[node.op](scope, node, args)

@@ -1,0 +1,128 @@
+"""The ONNX operators that limit, join or only view activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ._names import from_node
+from ._onnx_file import AGAIN, FLOAT_TYPES, MAX_RANK, OnnxNode, type_name
+from ._onnx_fold import axes_of, axis, reshaped, squeezed, unsqueezed
+from ._onnx_layers import Act, Operand, Scope, activation, constant
+
+SMALLEST = float(np.finfo(np.float32).min)
+
+
+def _limit(node: OnnxNode, args: Sequence[Operand], i: int, attr: str, default: float) -> float:
+    value = constant(node, args, i, attr)
+    if value is None:
+        limit = node.real(attr, default)
+    elif value.size == 1:
+        limit = float(value.reshape(-1)[0])
+    else:
+        raise node.error(
+            f"its {attr} has shape {value.shape}", "only one limit for all values can be compiled"
+        )
+    return -math.inf if limit <= SMALLEST else math.inf if limit >= -SMALLEST else limit
+
+
+def _clip(scope: Scope, node: OnnxNode, x: Act, lo: float, hi: float) -> Act:
+    if not lo < hi:
+        raise node.error(f"its limits {lo} and {hi} leave no range", "repair the limits")
+    if math.isinf(lo) and math.isinf(hi):
+        return x
+    return Act(scope.builder.clip(x.tensor, lo, hi, [from_node(node.name)], node.source), x.shape)
+
+
+def clip(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Relu; Clip with limits as attributes (to opset 10) or operands; Min and Max with one number."""
+    if node.op == "Relu":
+        return _clip(scope, node, activation(node, args), 0.0, math.inf)
+    if node.op == "Clip":
+        lo, hi = _limit(node, args, 1, "min", -math.inf), _limit(node, args, 2, "max", math.inf)
+        return _clip(scope, node, activation(node, args), lo, hi)
+    if len(args) != 2:
+        raise node.error(f"has {len(args)} operands", "supported is one activation and one number")
+    first = isinstance(args[0], Act)
+    limit = _limit(node, args, 1 if first else 0, "limit", 0.0)
+    x = activation(node, args, 0 if first else 1)
+    return (
+        _clip(scope, node, x, limit, math.inf)
+        if node.op == "Max"
+        else _clip(scope, node, x, -math.inf, limit)
+    )
+
+
+def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Activations side by side: one behind the other in memory, if the axes in front are of size 1."""
+    parts = [activation(node, args, i) for i in range(len(args))]
+    if not parts:
+        raise node.error("joins nothing", AGAIN)
+    shapes = [p.shape for p in parts]
+    rank = len(shapes[0])
+    try:
+        along = axis(node.integer("axis", 1), rank)
+    except ValueError as error:
+        raise node.error(str(error), AGAIN) from None
+    rests = {s[:along] + s[along + 1 :] for s in shapes if len(s) == rank}
+    if len(rests) != 1 or any(len(s) != rank for s in shapes):
+        raise node.error(f"shapes {', '.join(map(str, shapes))} do not fit along axis {along}", AGAIN)
+    if math.prod(shapes[0][:along]) != 1:
+        raise node.error(
+            f"joins along axis {along} of shape {shapes[0]}", "join flat vectors along the feature axis"
+        )
+    shape = (*shapes[0][:along], sum(s[along] for s in shapes), *shapes[0][along + 1 :])
+    if len(parts) == 1:
+        return parts[0]
+    return Act(scope.builder.concat([p.tensor for p in parts], [from_node(node.name)], node.source), shape)
+
+
+def reshape(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Flatten, Reshape, Squeeze, Unsqueeze, Transpose that moves no value: another view of the numbers."""
+    x = activation(node, args)
+    second = constant(node, args, 1, "shape")
+    shape: tuple[int, ...]
+    try:
+        match node.op:
+            case "Flatten":
+                along = node.integer("axis", 1)
+                along += len(x.shape) if along < 0 else 0
+                shape = (math.prod(x.shape[:along]), math.prod(x.shape[along:]))
+            case "Reshape":
+                target = (
+                    node.integers("shape") or () if second is None else [int(d) for d in second.reshape(-1)]
+                )
+                shape = reshaped(x.shape, target, bool(node.integer("allowzero", 0)))
+            case "Squeeze":
+                shape = squeezed(x.shape, axes_of(node, (None, second)))
+            case "Unsqueeze":
+                shape = unsqueezed(x.shape, axes_of(node, (None, second)))
+            case _:
+                order = node.integers("perm") or tuple(range(len(x.shape)))[::-1]
+                if sorted(order) != list(range(len(x.shape))):
+                    raise ValueError(f"perm {order} does not fit shape {x.shape}")
+                moved = [i for i in order if x.shape[i] != 1]
+                if moved != sorted(moved):
+                    raise ValueError(f"it reorders the values of shape {x.shape}")
+                shape = tuple(x.shape[i] for i in order)
+    except (ValueError, TypeError, OverflowError) as error:  # the latter two: a shape of NaN or infinity
+        raise node.error(
+            str(error), "export with a batch of 1 or a dynamic batch, one flat vector per sample"
+        ) from None
+    if len(shape) > MAX_RANK:
+        raise node.error(f"makes {len(shape)} dimensions", f"the most is {MAX_RANK}")
+    return replace(x, shape=shape)
+
+
+def same(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Identity, Dropout in inference, Cast from float to float."""
+    x = activation(node, args)
+    if node.op == "Cast" and x.stage == "layer" and node.integer("to", 0) not in FLOAT_TYPES:
+        raise node.error(f"casts activations to {type_name(node.integer('to', 0))}", "export the float model")
+    training = constant(node, args, 2, "training_mode") if node.op == "Dropout" else None
+    if training is not None and np.any(training):
+        raise node.error("is in training mode", "export the model for inference, after model.eval()")
+    return x

@@ -1,0 +1,242 @@
+"""Float ONNX multilayer perceptrons, as exporters really write them."""
+
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, ValueInfoProto
+
+from ..errors import CompileError
+from ..graph import Graph, verify
+from ..passes import simplify
+from ._build import Builder
+from ._names import identifier, shown
+from ._onnx_file import (
+    AGAIN,
+    DAMAGED,
+    FLOAT_TYPES,
+    OnnxNode,
+    checked_size,
+    read_model,
+    read_tensor,
+    text,
+    type_name,
+)
+from ._onnx_fold import FOLDABLE, constant, fold
+from ._onnx_layers import Act, Const, Operand, Scope
+from ._onnx_operators import ML_OPS, SUPPORTED, convert
+
+OLDEST_OPSET = 7
+
+
+def load(path: Path, name: str | None = None) -> Graph:
+    """The network in the file at `path`, simplified and verified.
+
+    `name` replaces the name made from the file's. Raises nothing but CompileError, whatever the file holds.
+    """
+    with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
+        graph = _Import(read_model(path), path).run(identifier(path.stem if name is None else name, "net"))
+        graph = simplify(graph)
+    if all(node.op == "reshape" for node in graph.nodes):
+        raise CompileError(str(path), "the network computes nothing", AGAIN)
+    return verify(graph)
+
+
+class _Import:
+    """One pass over one file. Values are computed in topological order, only those that the output needs."""
+
+    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
+        self.where, self.folder = str(path), path.parent
+        self.opset = self._opset(model)
+        self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
+        self.nodes = [OnnxNode.of(n) for n in model.graph.node]
+        self.initializers = {text(i.name): i for i in model.graph.initializer}
+        self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
+        self.outputs = {text(o.name): o for o in model.graph.output}
+        self.producers: dict[str, tuple[int, int]] = {}
+        for i, node in enumerate(self.nodes):
+            for k, output in enumerate(node.outputs):
+                if output in self.producers or output in self.inputs or output in self.initializers:
+                    raise node.error(f'produces "{shown(output)}", which exists already', AGAIN)
+                if output:
+                    self.producers[output] = (i, k)
+        self.builder = Builder()
+        self.values: dict[str, Act | Const] = {}
+
+    def run(self, name: str) -> Graph:
+        output = self._output()
+        order, used = self._order(output)
+        for key, value in self.inputs.items():
+            if key in used:
+                self._input(key, value)
+            else:
+                self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
+        scope = Scope(self.builder, self.opset, self._added())
+        for i in order:
+            node = self.nodes[i]
+            self.values[node.outputs[0]] = self._value(scope, node)
+        result = self._operand(output, None)
+        if not isinstance(result, Act):
+            raise CompileError(self.where, f'output "{shown(output)}" does not depend on the input', AGAIN)
+        return self.builder.finish(name, result.tensor, result.head)
+
+    def _opset(self, model: onnx.ModelProto) -> int:
+        newest = onnx.defs.onnx_opset_version()
+        version = max(
+            (int(o.version) for o in model.opset_import if text(o.domain) in ("", "ai.onnx")), default=0
+        )
+        if not OLDEST_OPSET <= version <= newest:
+            what = f"uses opset {version}" if version else "names no opset"
+            raise CompileError(self.where, what, f"export with an opset from {OLDEST_OPSET} to {newest}")
+        return version
+
+    def _output(self) -> str:
+        """The one output; of several, the scores if all others are class labels."""
+        names = list(self.outputs)
+        if not names:
+            raise CompileError(self.where, "the network has no output", AGAIN)
+        if len(names) == 1:
+            return names[0]
+        labels = [n for n in names if self._is_label(self.outputs[n])]
+        if len(labels) == len(names) - 1:
+            scores = next(n for n in names if n not in labels)
+            rest = ", ".join(f'"{shown(n)}"' for n in labels)
+            self.builder.notes.append(f'output "{shown(scores)}" taken; left out as labels: {rest}')
+            return scores
+        listed = ", ".join(f'"{shown(n)}"' for n in names)
+        hint = "export the model with the class scores as the only output"
+        raise CompileError(self.where, f"has {len(names)} outputs: {listed}", hint)
+
+    @staticmethod
+    def _is_label(value: ValueInfoProto) -> bool:
+        kind = (
+            value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else TensorProto.UNDEFINED
+        )
+        return kind not in (*FLOAT_TYPES, TensorProto.UNDEFINED)
+
+    def _order(self, output: str) -> tuple[list[int], set[str]]:
+        """The nodes that the output needs, in topological order, and what they read."""
+        reads: dict[int, set[int]] = {}
+        used, todo = {output}, [(output, "")]
+        while todo:
+            name, reader = todo.pop()
+            if name in self.producers:
+                i = self.producers[name][0]
+                if i in reads:
+                    continue
+                inputs = [n for n in self.nodes[i].inputs if n]
+                reads[i] = {self.producers[n][0] for n in inputs if n in self.producers}
+                used.update(inputs)
+                todo.extend((n, self.nodes[i].source) for n in inputs)
+            elif name not in self.inputs and name not in self.initializers:
+                where = reader or self.where
+                raise CompileError(where, f'"{shown(name)}" is produced by nothing', DAMAGED)
+        readers: dict[int, list[int]] = {}
+        for i, sources in reads.items():
+            for source in sources:
+                readers.setdefault(source, []).append(i)
+        missing = {i: len(sources) for i, sources in reads.items()}
+        ready = [i for i, count in missing.items() if count == 0]
+        heapq.heapify(ready)
+        order: list[int] = []
+        while ready:
+            order.append(heapq.heappop(ready))
+            for reader_index in readers.get(order[-1], ()):
+                missing[reader_index] -= 1
+                if missing[reader_index] == 0:
+                    heapq.heappush(ready, reader_index)
+        if len(order) < len(reads):
+            stuck = self.nodes[min(i for i, count in missing.items() if count)]
+            raise stuck.error("is part of a cycle", "only feed-forward networks can be compiled")
+        return order, used
+
+    def _added(self) -> dict[str, str]:
+        consumers: dict[str, list[OnnxNode]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                consumers.setdefault(name, []).append(node)
+        adds = {name: n[0] for name, n in consumers.items() if len(n) == 1 and n[0].op == "Add"}
+        return {name: next((i for i in add.inputs if i != name), "") for name, add in adds.items()}
+
+    def _input(self, name: str, value: ValueInfoProto) -> None:
+        where = f'input "{shown(name)}"'
+        kind = value.type.tensor_type.elem_type
+        if not value.type.HasField("tensor_type") or kind != TensorProto.FLOAT:
+            raise CompileError(
+                where, f"is {type_name(kind)}, not float32", "export the model with float32 inputs"
+            )
+        if not value.type.tensor_type.HasField("shape"):
+            raise CompileError(where, "has no shape", "export the model with an example input")
+        dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
+        features = dims[1:] if len(dims) > 1 else dims
+        if not dims or any(d < 1 for d in features):
+            listed = ", ".join(str(d) if d > 0 else "?" for d in dims)
+            raise CompileError(
+                where, f"has shape ({listed})", "only the first dimension, the batch, may be dynamic"
+            )
+        shape = tuple(features)
+        checked_size(shape, where)
+        if len(dims) == 1:
+            self.builder.notes.append(f"{where} has no batch dimension: its {shape[0]} values are one sample")
+        elif dims[0] > 1:
+            what = f"has a fixed batch of {dims[0]} (shape {tuple(dims)})"
+            raise CompileError(
+                where, what, "export with a batch of 1, or a dynamic one (torch: dynamic_shapes)"
+            )
+        tensor = self.builder.input(identifier(name, "input"), shape)
+        if tensor != name:
+            self.builder.notes.append(f"{where} is called {tensor}")
+        self.values[name] = Act(tensor, (1, *shape) if len(dims) > 1 else shape)
+
+    def _operand(self, name: str, node: OnnxNode | None) -> Operand:
+        if not name:
+            return None
+        if name not in self.values:
+            if name in self.producers:
+                i, k = self.producers[name]
+                what = f'reads output {k + 1} ("{shown(name)}") of {self.nodes[i].source}'
+                where = node.source if node else self.where
+                raise CompileError(where, what, "only the first output of a layer can be compiled")
+            label = shown(name)
+            self.values[name] = Const(read_tensor(self.initializers[name], label, self.folder), label)
+        return self.values[name]
+
+    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const:
+        if node.domain and not (node.domain == "ai.onnx.ml" and node.op in ML_OPS):
+            raise self._unsupported(node)
+        if node.op == "Constant":
+            return Const(constant(node, self.folder), shown(node.outputs[0]))
+        if node.op not in SUPPORTED and node.op not in FOLDABLE and node.op != "ConstantOfShape":
+            raise self._unsupported(node)
+        args = [self._operand(n, node) for n in node.inputs]
+        if node.op in ("Shape", "Size"):  # known although the values are not; this view costs no memory
+            args = [
+                Const(np.broadcast_to(np.float32(0), a.shape), "") if isinstance(a, Act) else a for a in args
+            ]
+        if any(isinstance(a, Act) for a in args):
+            if node.op not in SUPPORTED:
+                raise self._unsupported(node)
+            return convert(scope, node, args)
+        if node.op not in FOLDABLE and node.op != "ConstantOfShape":
+            raise node.error("does not depend on the model's input", "export the model with constant folding")
+        name = next((a.name for a in args if isinstance(a, Const)), "")
+        return Const(fold(node, [a.value if isinstance(a, Const) else None for a in args], self.folder), name)
+
+    def _unsupported(self, node: OnnxNode) -> CompileError:
+        supported = f"supported are {', '.join(SUPPORTED)}"
+        domain = f" of domain {shown(node.domain)}" if node.domain else ""
+        what = f"operator {shown(node.op)}{domain} is not supported"
+        hint = ""
+        if (node.domain, node.op) in self.functions:
+            what, hint = (
+                f"{what}: a function of the file",
+                "inline it (onnx.inliner) or export without functions; ",
+            )
+        elif node.op in ("If", "Loop", "Scan"):
+            what, hint = f"{what}: control flow", "export one straight path; "
+        elif node.op.endswith(("QuantizeLinear", "Integer")) or node.op.startswith("QLinear"):
+            what, hint = f"{what}: a quantised model", "export the float model, synapcc quantises by itself; "
+        return node.error(what, hint + supported)

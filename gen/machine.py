@@ -1,0 +1,43 @@
+"""Walks programs: the control flow that emulator, float runs and traces share. What a step does is the caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .program import Call, Program, Repeat, Step
+
+Active = NDArray[np.intp] | None  # the devices that take part; None: all of them
+
+
+def walk(
+    programs: Mapping[str, Program],
+    name: str,
+    step: Callable[[str, int, Step, Active], None],
+    flag: Callable[[str, Active], Active],
+    active: Active = None,
+) -> None:
+    """Runs program `name`: step(program, position, step, active) for each step; flag(tensor, active) gives the devices
+    whose flag is set (None for all, an empty array for none)."""
+    for position, item in enumerate(programs[name].items):
+        if isinstance(item, Step):
+            step(name, position, item, active)
+        elif isinstance(item, Call):
+            walk(programs, item.program, step, flag, active)
+        elif isinstance(item, Repeat):
+            for _ in range(item.times):
+                walk(programs, item.program, step, flag, active)
+        else:
+            chosen = flag(item.flag, active)
+            if chosen is None or len(chosen):
+                walk(programs, item.program, step, flag, chosen)
+
+
+def choose(flags: NDArray[np.generic], active: Active) -> Active:
+    """Devices of `active` whose flag [devices, 1] is set; None if these are all devices."""
+    if active is None:
+        chosen = np.flatnonzero(flags[:, 0])
+        return None if len(chosen) == len(flags) else chosen
+    return active[flags[active, 0] != 0]

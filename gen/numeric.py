@@ -1,0 +1,351 @@
+"""The numeric table: every primitive's numpy meaning and C text side by side.
+
+Nothing else in synapcc knows integer arithmetic: kernels combine these in numpy, and the emitted C holds the text that
+stands here. docs/NUMERICS.md states each one with test vectors; tests/test_numeric.py proves that the two columns agree.
+
+The C relies on two's complement and an arithmetic right shift of negative numbers, which C99 leaves to the
+implementation and every Cortex-M compiler gives; the emitted file checks it at compile time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUMERIC_VERSION = 1
+
+Int = NDArray[np.int32]
+Word = NDArray[np.uint32]
+
+LCG_MUL, LCG_ADD = 1664525, 1013904223  # Numerical Recipes, full period mod 2^32
+GOLDEN = 0x9E3779B1  # odd, close to 2^32 / golden ratio: spreads small integers over the word
+
+ERROR_FRAC = 14  # softmax probabilities and errors are Q14: +1.0 and -1.0 both fit int16
+LOG2_E_Q15 = 47274  # round(log2(e) * 2^15)
+EXP2_TABLE = tuple(int(round(2.0 ** (15 - i / 32))) for i in range(33))  # 2^-(i/32), Q15
+RECIP_TABLE = tuple(
+    int(round(2.0**30 / (32768 + 512 * i))) for i in range(65)
+)  # 2^30 / m at m = 2^15 + 512 i
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One row of the table. `args` are (C type, name, lowest, highest) and `given`, where the arguments depend on one another,
+    a condition on them together (int64 arrays): the domain that the proof covers."""
+
+    name: str
+    ret: str
+    args: tuple[tuple[str, str, int, int], ...]
+    py: Callable[..., NDArray[np.integer]]
+    c: str
+    doc: str
+    given: Callable[..., NDArray[np.bool_]] | None = None
+
+    @property
+    def c_function(self) -> str:
+        """The C99 definition, as it stands in the emitted file."""
+        params = ", ".join(f"{ctype} {name}" for ctype, name, _, _ in self.args)
+        body = "\n".join(f"    {line}" if line else "" for line in self.c.strip().split("\n"))
+        return f"/* {self.doc} */\nstatic inline {self.ret} {self.name}({params})\n{{\n{body}\n}}\n"
+
+
+I32 = (-(2**31), 2**31 - 1)
+U32 = (0, 2**32 - 1)
+# Products that are rounded arrive with at least one bit to spare (gen/bounds.py proves it), so adding dither cannot overflow.
+ACC = (-(2**30), 2**30)
+
+
+def saturate(x: Int, lo: int, hi: int) -> Int:
+    """min(max(x, lo), hi)."""
+    return np.minimum(np.maximum(x, np.int32(lo)), np.int32(hi))
+
+
+def shift_round(x: Int, s: int | Int) -> Int:
+    """floor(x / 2^s + 1/2), 0 <= s <= 30; x + 2^(s-1) must fit int32."""
+    half = (np.int32(1) << np.asarray(s, np.int32)) >> np.int32(1)
+    return (x + half) >> np.asarray(s, np.int32)
+
+
+def round_stochastic(p: Int, s: int, lane: Int) -> Int:
+    """floor((p + r) / 2^s), r uniform in [0, 2^s) made of the upper bits of a 16-bit lane; 0 stays 0."""
+    r = lane >> np.int32(16 - s) if s <= 16 else lane << np.int32(s - 16)
+    return (p + r) >> np.int32(s)
+
+
+def round_dither(p: Int, s: int) -> Int:
+    """Pseudo-stochastic (NITI): of the discarded bits of |p| the upper half against the lower half; sign kept, 0 stays 0."""
+    h = s >> 1
+    mag = np.abs(p)
+    rest = mag & np.int32((1 << s) - 1)
+    low = (rest & np.int32((1 << h) - 1)) << np.int32(s & 1)
+    out = (mag >> np.int32(s)) + ((rest >> np.int32(h)) > low).astype(np.int32)
+    return np.where(p < 0, -out, out).astype(np.int32)
+
+
+def hash32(x: Word) -> Word:
+    """Wellons' low-bias 32-bit integer hash (bias .17)."""
+    x = np.asarray(x, np.uint32)
+    with np.errstate(over="ignore"):
+        x = x ^ (x >> np.uint32(16))
+        x = x * np.uint32(0x7FEB352D)
+        x = x ^ (x >> np.uint32(15))
+        x = x * np.uint32(0x846CA68B)
+        return x ^ (x >> np.uint32(16))
+
+
+def mix(key: Word, word: Word | int) -> Word:
+    """hash32(key ^ word * GOLDEN): absorbs one more word into a key."""
+    with np.errstate(over="ignore"):
+        return hash32(np.asarray(key, np.uint32) ^ (np.asarray(word, np.uint32) * np.uint32(GOLDEN)))
+
+
+def lcg(x: Word) -> Word:
+    """One step of the linear congruential generator."""
+    with np.errstate(over="ignore"):
+        return np.asarray(x, np.uint32) * np.uint32(LCG_MUL) + np.uint32(LCG_ADD)
+
+
+def scale_index(word: Word, n: Word) -> Word:
+    """floor(u * n / 2^16) with u the upper half of `word`: a uniform index below n <= 65535 without a division."""
+    with np.errstate(over="ignore"):
+        return ((np.asarray(word, np.uint32) >> np.uint32(16)) * np.asarray(n, np.uint32)) >> np.uint32(16)
+
+
+def exp2_neg(u: Int) -> Int:
+    """2^-(u / 2^10) as Q15, u >= 0: table of 33 values, linear between them, relative error below 2^-13.9 + 1 ulp."""
+    t = np.asarray(EXP2_TABLE, np.int32)
+    i, rem = (u >> np.int32(5)) & np.int32(31), u & np.int32(31)
+    v = t[i] - (((t[i] - t[i + 1]) * rem + np.int32(16)) >> np.int32(5))
+    return (v >> np.minimum(u >> np.int32(10), np.int32(31))).astype(np.int32)
+
+
+def reciprocal(m: Int) -> Int:
+    """2^30 / m for 2^15 <= m < 2^16: table of 65 values, linear between them."""
+    t = np.asarray(RECIP_TABLE, np.int32)
+    i, rem = (m - np.int32(32768)) >> np.int32(9), m & np.int32(511)
+    return (t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9))).astype(np.int32)
+
+
+def logit_steps(d: Int, frac: int) -> Int:
+    """d * log2(e) as Q10 from a logit difference d >= 0 of frac `frac` (-4 .. 15)."""
+    wide = (np.asarray(d, np.uint32) * np.uint32(LOG2_E_Q15)) >> np.uint32(frac + 5)
+    return wide.astype(np.int32)
+
+
+def probability(e: Int, r: Int, k: Int) -> Int:
+    """e * r / 2^(16 + k), rounded: the Q14 probability of a class from its Q15 exponential and the reciprocal of the sum."""
+    s = np.asarray(k, np.int32) + np.int32(16)
+    return (e * r + (np.int32(1) << (s - np.int32(1)))) >> s
+
+
+PRIMITIVES: dict[str, Primitive] = {
+    p.name: p
+    for p in (
+        Primitive(
+            "saturate",
+            "int32_t",
+            (("int32_t", "x", *I32), ("int32_t", "lo", -(2**31), 0), ("int32_t", "hi", 0, 2**31 - 1)),
+            saturate,
+            "return x < lo ? lo : x > hi ? hi : x;",
+            "x held within lo .. hi",
+        ),
+        Primitive(
+            "shift_round",
+            "int32_t",
+            (("int32_t", "x", *I32), ("uint32_t", "s", 0, 30)),
+            shift_round,
+            "return (x + ((INT32_C(1) << s) >> 1)) >> s;",
+            "x / 2^s, halves rounded up",
+            lambda x, s: x + ((1 << s) >> 1) < 2**31,
+        ),
+        Primitive(
+            "round_stochastic",
+            "int32_t",
+            (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
+            round_stochastic,
+            "uint32_t r = s <= 16u ? lane >> (16u - s) : lane << (s - 16u);\nreturn (p + (int32_t)r) >> s;",
+            "p / 2^s, rounded up with a probability equal to the discarded fraction",
+        ),
+        Primitive(
+            "round_dither",
+            "int32_t",
+            (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24)),
+            round_dither,
+            "uint32_t h = s >> 1;\n"
+            "int32_t mag = p < 0 ? -p : p;\n"
+            "int32_t rest = mag & ((INT32_C(1) << s) - 1);\n"
+            "int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);\n"
+            "int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);\n"
+            "return p < 0 ? -out : out;",
+            "p / 2^s, rounded away from zero where the upper half of the discarded bits exceeds the lower half",
+        ),
+        Primitive(
+            "hash32",
+            "uint32_t",
+            (("uint32_t", "x", *U32),),
+            hash32,
+            "x ^= x >> 16;\nx *= UINT32_C(0x7feb352d);\nx ^= x >> 15;\nx *= UINT32_C(0x846ca68b);\nreturn x ^ (x >> 16);",
+            "a 32-bit integer hash of low bias (C. Wellons)",
+        ),
+        Primitive(
+            "mix",
+            "uint32_t",
+            (("uint32_t", "key", *U32), ("uint32_t", "word", *U32)),
+            mix,
+            f"return hash32(key ^ (word * UINT32_C(0x{GOLDEN:08x})));",
+            "absorbs one more word into a key",
+        ),
+        Primitive(
+            "lcg",
+            "uint32_t",
+            (("uint32_t", "x", *U32),),
+            lcg,
+            f"return x * UINT32_C({LCG_MUL}) + UINT32_C({LCG_ADD});",
+            "the next word of a row's random stream",
+        ),
+        Primitive(
+            "scale_index",
+            "uint32_t",
+            (("uint32_t", "word", *U32), ("uint32_t", "n", 0, 65535)),
+            scale_index,
+            "return ((word >> 16) * n) >> 16;",
+            "an index below n from a random word",
+        ),
+        Primitive(
+            "logit_steps",
+            "int32_t",
+            (("int32_t", "d", 0, 65535), ("int32_t", "frac", -4, 15)),
+            logit_steps,
+            f"return (int32_t)(((uint32_t)d * UINT32_C({LOG2_E_Q15})) >> (uint32_t)(frac + 5));",
+            "a difference of logits in steps of 2^-10 of a power of two",
+        ),
+        Primitive(
+            "exp2_neg",
+            "int32_t",
+            (("int32_t", "u", 0, 2**31 - 1),),
+            exp2_neg,
+            "static const uint16_t table[33] = {\n    "
+            + ", ".join(map(str, EXP2_TABLE[:11]))
+            + ",\n    "
+            + ", ".join(map(str, EXP2_TABLE[11:22]))
+            + ",\n    "
+            + ", ".join(map(str, EXP2_TABLE[22:]))
+            + "\n};\n"
+            "int32_t i = (u >> 5) & 31;\n"
+            "int32_t rem = u & 31;\n"
+            "int32_t v = table[i] - (((table[i] - table[i + 1]) * rem + 16) >> 5);\n"
+            "int32_t n = u >> 10;\n"
+            "return v >> (n < 31 ? n : 31);",
+            "2^-(u / 1024) as Q15",
+        ),
+        Primitive(
+            "reciprocal",
+            "int32_t",
+            (("int32_t", "m", 32768, 65535),),
+            reciprocal,
+            "static const uint16_t table[65] = {\n    "
+            + ",\n    ".join(", ".join(map(str, RECIP_TABLE[i : i + 13])) for i in range(0, 65, 13))
+            + "\n};\n"
+            "int32_t i = (m - 32768) >> 9;\n"
+            "int32_t rem = m & 511;\n"
+            "return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);",
+            "2^30 / m for 2^15 <= m < 2^16",
+        ),
+        Primitive(
+            "probability",
+            "int32_t",
+            (("int32_t", "e", 0, 32768), ("int32_t", "r", 16384, 32768), ("uint32_t", "k", 0, 14)),
+            probability,
+            "uint32_t s = k + 16u;\nreturn (e * r + (INT32_C(1) << (s - 1u))) >> s;",
+            "e * r / 2^(16 + k) as Q14: a class's share of the sum of exponentials",
+        ),
+    )
+}
+
+
+def lcg_coefficients(n: int) -> tuple[Word, Word]:
+    """(A, C), each [n], with word k of a row = A[k] * key + C[k] (mod 2^32): the LCG's k-fold step in closed form."""
+    a, c = np.empty(n, np.uint32), np.empty(n, np.uint32)
+    ak, ck = 1, 0
+    for k in range(n):
+        a[k], c[k] = ak, ck
+        ak, ck = (ak * LCG_MUL) % 2**32, (ck * LCG_MUL + LCG_ADD) % 2**32
+    return a, c
+
+
+def row_keys(seed: int, step: int, tensor: int, rows: int) -> Word:
+    """Keys [rows] of the random streams of one tensor at one step: hash32(mix(mix(seed, step), tensor) + row)."""
+    base = mix(mix(np.uint32(seed), np.uint32(step)), np.uint32(tensor))
+    with np.errstate(over="ignore"):
+        return hash32(base + np.arange(rows, dtype=np.uint32))
+
+
+def lanes(keys: Word, n: int) -> Int:
+    """The first n 16-bit lanes of each stream, [rows, n]: element i is the lower (i even) or upper half of word i // 2."""
+    a, c = lcg_coefficients((n + 1) // 2)
+    with np.errstate(over="ignore"):
+        words = keys[:, None] * a[None, :] + c[None, :]
+    return words.astype("<u4").view("<u2").reshape(len(keys), -1)[:, :n].astype(np.int32)
+
+
+def feedback_matrix(seed: int, tensor: int, rows: int, cols: int, ternary: bool) -> NDArray[np.int8]:
+    """A fixed random feedback matrix [rows, cols] int8 that is a function of its seed.
+
+    Uniform: odd integers -127 .. 127 (mean exactly zero). Ternary: -1, 0, 0, +1 with equal odds.
+    """
+    lane = lanes(row_keys(seed, 0, tensor, rows), cols)
+    if ternary:
+        top = lane >> 14
+        return (np.where(top == 2, 1, 0) - np.where(top == 3, 1, 0)).astype(np.int8)
+    return (2 * (lane >> 9) - 127).astype(np.int8)
+
+
+def matvec(w: NDArray[np.integer], x: NDArray[np.integer]) -> Int:
+    """Exact sum_j w[d, i, j] x[d, j] as int32: w [D or 1, m, n], x [D, n] -> [D, m].
+
+    Through BLAS: float32 holds every partial sum below 2^24, float64 every one below 2^53. int8 by int8 reaches n * 2^14,
+    int16 by int16 n * 2^30; gen/bounds.py has proven that the result fits int32.
+    """
+    exact = np.float32 if w.itemsize * x.itemsize == 1 and w.shape[-1] < 1024 else np.float64
+    xf = x.astype(exact)
+    if w.shape[0] == 1:
+        return (xf @ w[0].astype(exact).T).astype(np.int32)
+    out = np.empty(w.shape[:2], np.int32)
+    for i in range(len(w)):
+        out[i] = w[i].astype(exact) @ xf[i]
+    return out
+
+
+def vecmat(e: NDArray[np.integer], w: NDArray[np.integer]) -> Int:
+    """Exact sum_i e[d, i] w[d, i, j] as int32: e [D, m], w [D or 1, m, n] -> [D, n]."""
+    ef = e.astype(np.float64)
+    if w.shape[0] == 1:
+        return (ef @ w[0].astype(np.float64)).astype(np.int32)
+    out = np.empty((len(w), w.shape[2]), np.int32)
+    for i in range(len(w)):
+        out[i] = ef[i] @ w[i].astype(np.float64)
+    return out
+
+
+class Rounding:
+    """The rounding of an update: what a rule file calls nearest, stochastic or dither, for all rows of one tensor."""
+
+    NEAREST, STOCHASTIC, DITHER = 0, 1, 2
+    NAMES = {"nearest": NEAREST, "stochastic": STOCHASTIC, "dither": DITHER}
+
+    def __init__(self, mode: int, seed: int, step: int, tensor: int, rows: int, lanes_per_row: int) -> None:
+        self.mode = mode
+        self.lanes = (
+            lanes(row_keys(seed, step, tensor, rows), lanes_per_row) if mode == self.STOCHASTIC else None
+        )
+
+    def __call__(self, p: Int, s: int, rows: NDArray[np.intp], columns: slice | int) -> Int:
+        """p / 2^s, [len(rows), columns]; a negative s multiplies, exactly."""
+        if s < 0:
+            return (p << np.int32(-s)).astype(np.int32)
+        if self.lanes is not None:
+            return round_stochastic(p, s, self.lanes[rows, columns])
+        return round_dither(p, s) if self.mode == self.DITHER else shift_round(p, s)

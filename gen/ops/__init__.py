@@ -1,0 +1,215 @@
+"""What an op is. Every other file of this folder is one op: found by looking, registered nowhere.
+
+A file defines kernels (subclasses of Kernel) and, if it is a layer of a network, one subclass of Layer whose name is the
+file's stem. The C text of kernel `dense.forward` is the macro `forward` of templates/ops/dense.c.j2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..graph import Node
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+Arrays = Mapping[str, NDArray[Any]]
+Attrs = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always. `row_fracs`: one frac per row instead."""
+
+    dtype: str
+    frac: int
+    lo: int
+    hi: int
+    row_fracs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What bounds knows of an operand: shape, interval, sum of magnitudes (l1) if smaller than size * max, constant data."""
+
+    shape: tuple[int, ...]
+    lo: int
+    hi: int
+    l1: int
+    data: NDArray[Any] | None = None
+
+    @property
+    def mag(self) -> int:
+        return max(-self.lo, self.hi)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """A proven interval of an intermediate sum, to be held against the width of its register."""
+
+    what: str
+    lo: int
+    hi: int
+    bits: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work of one run: multiply-accumulates, and weight bytes read and written."""
+
+    macs: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A random instance for the tests: operand arrays (without fleet axis) with their limits, and integer attributes."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    attrs: Mapping[str, int]
+    limits: Mapping[str, tuple[int, int]]
+
+
+class Kernel(ABC):
+    """The smallest thing that runs. Operands are named by role; every array has the fleet axis first.
+
+    reads:   roles that are only read
+    writes:  roles that are written as a whole
+    updates: roles that are read and changed, or written in part
+    optional: roles that may be missing
+    inplace: (read, write) roles that may be one piece of memory
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
+    updates: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+    inplace: ClassVar[tuple[str, str] | None] = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return self.reads + self.updates + self.writes
+
+    @abstractmethod
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        """The normative meaning: writes into the arrays of `writes` and `updates`, through gen.numeric only."""
+
+    @abstractmethod
+    def real(self, t: Arrays, a: Attrs) -> None:
+        """The same in real numbers (abstract attributes): calibration and float baselines."""
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        """Integer attributes from the operands' formats and the abstract attributes; CompileError if impossible."""
+        return {k: int(v) for k, v in a.items()}
+
+    def fixed(self, a: Attrs) -> dict[str, Format]:
+        """Formats that the kernel itself sets for what it writes."""
+        return {}
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        """For each written role that is requantised: the largest frac that a right shift can reach."""
+        return {}
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        """The largest magnitude of operand `role` for which no sum can overflow, given the other operands' formats."""
+        return 2**31 - 1
+
+    @abstractmethod
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        """Proven accumulators, and per written role (lo, hi, l1)."""
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost()
+
+    @abstractmethod
+    def case(self, rng: np.random.Generator) -> Case:
+        """A random instance for the property tests, edges included."""
+
+
+class Layer(ABC):
+    """A layer of a network: what its node computes, and what it knows about learning."""
+
+    op: ClassVar[str]
+    weighted: ClassVar[bool] = False  # passes teaching signals through a matrix that a rule may replace
+    pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
+
+    @abstractmethod
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """Output shape from the input shapes; CompileError where they do not fit."""
+
+    @abstractmethod
+    def forward(self, tape: Tape, node: Node) -> None:
+        """Emits the forward steps and binds node.output."""
+
+    @abstractmethod
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        """Emits how the teaching signal of node.output passes on; returns it for each non-constant input.
+
+        `matrix` ([outputs, inputs]) replaces the layer's own weights where it is given.
+        """
+
+    def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
+        """Emits how the learned tensors change by `teach` (learning rate 2^-rate); `twin` changes identically."""
+        raise CompileError(node.name, f"{self.op} has nothing to learn", "leave it out of `layers`")
+
+    @abstractmethod
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        """A random node on inputs of these shapes (names in0, in1, ...; output "out") and its constants; None if it fits none."""
+
+
+@cache
+def _modules() -> tuple[Any, ...]:
+    return tuple(
+        importlib.import_module(f"{__name__}.{m.name}")
+        for m in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name)
+    )
+
+
+def _found(base: type) -> list[Any]:
+    """One instance of each finished subclass of `base` that a file of this folder defines."""
+    classes = [
+        c
+        for m in _modules()
+        for c in vars(m).values()
+        if isinstance(c, type) and issubclass(c, base) and c.__module__ == m.__name__
+    ]
+    return [c() for c in classes if not inspect.isabstract(c)]
+
+
+@cache
+def kernels() -> dict[str, Kernel]:
+    """Every kernel by name."""
+    return {k.name: k for k in sorted(_found(Kernel), key=lambda k: k.name)}
+
+
+@cache
+def layers() -> dict[str, Layer]:
+    """Every layer by op name."""
+    return {x.op: x for x in sorted(_found(Layer), key=lambda x: x.op)}
+
+
+def kernel(name: str) -> Kernel:
+    return kernels()[name]
+
+
+def layer(op: str) -> Layer:
+    return layers()[op]

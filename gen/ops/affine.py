@@ -1,0 +1,150 @@
+"""y = scale * x + shift, one pair a feature: normalisations that could not be folded into a neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from ..program import Value
+from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Affine(Layer):
+    op = "affine"
+    pointwise = True
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        x, scale, shift = shapes
+        n = int(np.prod(x))
+        if scale != (n,) or shift != (n,):
+            raise CompileError(
+                node.name,
+                f"input {x}, scale {scale} and shift {shift} do not fit",
+                "one factor and one summand a feature",
+            )
+        return x
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, scale, shift = node.inputs
+        gain = tape.add(Value(f"{node.name}_scale", tape.shape(scale), "const", "gain", tape.constant(scale)))
+        bias = tape.add(Value(f"{node.name}_shift", tape.shape(shift), "const", "bias", tape.constant(shift)))
+        tape.step(
+            "affine.forward", node, {"x": tape.value(x), "w": gain, "b": bias, "y": tape.activation(node)}
+        )
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+        tape.step("affine.feedback", node, {"d": teach, "w": f"{node.name}_scale", "g": g})
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        n = int(np.prod(shapes[0]))
+        return Node("affine", "", ("in0", "w", "b"), "out"), {
+            "w": rng.normal(1, 0.5, n),
+            "b": rng.normal(0, 0.5, n),
+        }
+
+
+class Forward(Kernel):
+    name = "affine.forward"
+    reads = ("x", "w", "b")
+    writes = ("y",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        x = t["x"].astype(np.int32)
+        acc = x * t["w"].astype(np.int32) + t["b"]
+        t["y"][...] = numeric.saturate(numeric.shift_round(acc, a["shift"]), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = t["x"] * t["w"] + t["b"]
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"y": f["x"].frac + f["w"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        shift = f["x"].frac + f["w"].frac - f["y"].frac
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where,
+                f"needs a requantising shift of {shift}, 0 to 30 are possible",
+                "rescale the normalisation",
+            )
+        return {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        top = k["x"].mag * k["w"].mag + k["b"].mag
+        n = int(np.prod(k["x"].shape))
+        return [Accumulator("sum", -top, top + ((1 << a["shift"]) >> 1))], {
+            "y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))
+        }
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(macs=shapes["w"][0], reads=shapes["w"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 50))
+        x = rng.integers(-128, 128, n).astype(np.int8)
+        w = rng.integers(-127, 128, n).astype(np.int8)
+        b = rng.integers(-(2**14), 2**14, n).astype(np.int32)
+        return Case(
+            {"x": x, "w": w, "b": b, "y": np.zeros_like(x)},
+            {"shift": int(rng.integers(0, 12)), "lo": -128, "hi": 127},
+            {"w": (-127, 127)},
+        )
+
+
+class Feedback(Kernel):
+    name = "affine.feedback"
+    reads = ("d", "w")
+    writes = ("g",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        p = t["d"].astype(np.int32) * t["w"].astype(np.int32)
+        t["g"][...] = numeric.saturate(numeric.shift_round(p, a["shift"]), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = t["d"] * t["w"]
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["d"].frac + f["w"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        shift = f["d"].frac + f["w"].frac - f["g"].frac
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where,
+                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
+                "rescale the normalisation",
+            )
+        return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        top = k["d"].mag * k["w"].mag
+        n = int(np.prod(k["d"].shape))
+        return [Accumulator("product", -top, top + ((1 << a["shift"]) >> 1))], {
+            "g": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))
+        }
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 50))
+        d = rng.integers(-(2**15), 2**15, n).astype(np.int16)
+        w = rng.integers(-127, 128, n).astype(np.int8)
+        return Case(
+            {"d": d, "w": w, "g": np.zeros_like(d)},
+            {"shift": int(rng.integers(0, 12)), "lo": -512, "hi": 511},
+            {"w": (-127, 127)},
+        )

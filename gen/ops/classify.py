@@ -1,0 +1,45 @@
+"""The winning class and how far it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
+
+
+class Argmax(Kernel):
+    """verdict = (index of the first largest logit, its lead over the second); a single output leads by 0."""
+
+    name = "classify.argmax"
+    reads = ("z",)
+    writes = ("verdict",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        z = t["z"].astype(np.int32)
+        winner = np.argmax(z, axis=1)
+        t["verdict"][:, 0] = winner
+        if z.shape[1] == 1:
+            t["verdict"][:, 1] = 0
+            return
+        top = np.partition(z, z.shape[1] - 2, axis=1)
+        t["verdict"][:, 1] = top[:, -1] - top[:, -2]
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        z = np.sort(t["z"], axis=1)
+        t["verdict"][:, 0] = np.argmax(t["z"], axis=1)
+        t["verdict"][:, 1] = z[:, -1] - z[:, -2] if z.shape[1] > 1 else 0
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        lead = k["z"].hi - k["z"].lo
+        top = max(k["z"].shape[0] - 1, lead)
+        return [Accumulator("lead", 0, lead)], {"verdict": (0, top, 2 * top)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 12))
+        z = rng.integers(-(2**15), 2**15, n).astype(np.int16)
+        z[rng.integers(n)] = z[rng.integers(n)]
+        return Case({"z": z, "verdict": np.zeros(2, np.int32)}, {}, {})

@@ -1,0 +1,136 @@
+"""y = min(max(x, lo), hi): ReLU (lo 0, no hi), ReLU6, hard tanh. Its derivative is 1 strictly inside, 0 outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Clip(Layer):
+    op = "clip"
+    pointwise = True
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        return shapes[0]
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, y = tape.value(node.inputs[0]), tape.activation(node)
+        tape.share_format(x, y)
+        tape.step(
+            "clip.forward", node, {"x": x, "y": y}, lo=float(node.attrs["lo"]), hi=float(node.attrs["hi"])
+        )  # type: ignore[arg-type]
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]), tie=teach)
+        tape.step(
+            "clip.feedback",
+            node,
+            {"y": tape.value(node.output), "d": teach, "g": g},
+            lo=float(node.attrs["lo"]),
+            hi=float(node.attrs["hi"]),
+        )  # type: ignore[arg-type]
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        lo, hi = [(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0), (-0.5, math.inf), (-math.inf, 0.75)][
+            int(rng.integers(5))
+        ]
+        return Node("clip", "", ("in0",), "out", {"lo": lo, "hi": hi}), {}
+
+
+def _integer(limit: float, frac: int, beyond: int) -> int:
+    """The limit at frac, or `beyond` where it is infinite; never further out than `beyond`."""
+    if math.isinf(limit):
+        return beyond
+    v = math.floor(limit * 2.0**frac + 0.5)
+    return min(v, beyond) if beyond > 0 else max(v, beyond)
+
+
+class Forward(Kernel):
+    name = "clip.forward"
+    reads = ("x",)
+    writes = ("y",)
+    inplace = ("x", "y")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = numeric.saturate(t["x"].astype(np.int32), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = np.clip(t["x"], a["lo"], a["hi"])
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        lo, hi = (
+            max(_integer(a["lo"], f["y"].frac, f["y"].lo), f["y"].lo),
+            min(_integer(a["hi"], f["y"].frac, f["y"].hi), f["y"].hi),
+        )
+        if lo > 0 or hi < 0:
+            raise CompileError(
+                where,
+                f"the range {a['lo']} to {a['hi']} does not contain zero",
+                "shift the layer before it instead",
+            )
+        return {"lo": lo, "hi": hi}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        lo, hi = max(k["x"].lo, a["lo"]), min(k["x"].hi, a["hi"])
+        n = int(np.prod(k["x"].shape))
+        return [], {"y": (min(lo, hi), max(lo, hi), n * max(-lo, hi, 0))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 50))
+        x = rng.integers(-128, 128, n).astype(np.int8)
+        return Case(
+            {"x": x, "y": np.zeros_like(x)},
+            {"lo": -int(rng.integers(0, 128)), "hi": int(rng.integers(0, 128))},
+            {},
+        )
+
+
+class Feedback(Kernel):
+    """g = d where lo < y < hi, else 0. Limits that do not exist lie outside of y's type."""
+
+    name = "clip.feedback"
+    reads = ("y", "d")
+    writes = ("g",)
+    inplace = ("d", "g")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        y = t["y"].astype(np.int32)
+        t["g"][...] = np.where((y > a["lo"]) & (y < a["hi"]), t["d"], 0)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = np.where((t["y"] > a["lo"]) & (t["y"] < a["hi"]), t["d"], 0.0)
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        outside = 32769
+        return {"lo": _integer(a["lo"], f["y"].frac, -outside), "hi": _integer(a["hi"], f["y"].frac, outside)}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        return [], {"g": (min(k["d"].lo, 0), max(k["d"].hi, 0), k["d"].l1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 50))
+        d = rng.integers(-(2**15), 2**15, n).astype(np.int16)
+        lo = int(rng.choice([-32769, -20, 0]))
+        return Case(
+            {"y": rng.integers(-128, 128, n).astype(np.int8), "d": d, "g": np.zeros_like(d)},
+            {"lo": lo, "hi": int(rng.choice([32769, 50, 3]))},
+            {},
+        )

@@ -1,0 +1,59 @@
+"""Counting and dividing down: the clocks of schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
+
+
+class Tick(Kernel):
+    """count += 1 (mod 2^32)."""
+
+    name = "counter.tick"
+    updates = ("count",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        with np.errstate(over="ignore"):
+            t["count"][...] += t["count"].dtype.type(1)
+
+    real = integer
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        return [], {}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        return Case({"count": rng.choice(np.array([0, 5, 2**32 - 1], np.uint32), 1)}, {}, {})
+
+
+class Every(Kernel):
+    """flag = 1 at each `period`-th run, else 0; phase counts the runs since."""
+
+    name = "counter.every"
+    updates = ("phase",)
+    writes = ("flag",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        phase = t["phase"] + t["phase"].dtype.type(1)
+        due = phase >= a["period"]
+        t["phase"][...] = np.where(due, 0, phase)
+        t["flag"][...] = due
+
+    real = integer
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        return [], {"flag": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        period = int(rng.integers(1, 6))
+        return Case(
+            {"phase": rng.integers(0, period, 1).astype(np.uint32), "flag": np.zeros(1, np.uint8)},
+            {"period": period},
+            {},
+        )

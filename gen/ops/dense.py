@@ -1,0 +1,286 @@
+"""Fully connected layer: y = W x + b, W [outputs, inputs] row-major."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from ..program import Value
+from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Dense(Layer):
+    op = "dense"
+    weighted = True
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        x, w, b = shapes
+        if len(x) != 1 or len(w) != 2 or w[1] != x[0] or b != (w[0],):
+            raise CompileError(
+                node.name,
+                f"input {x}, weight {w} and bias {b} do not fit",
+                "a dense layer takes one vector; flatten its input",
+            )
+        return (w[0],)
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, w, b = node.inputs
+        learned = tape.is_learned(node)
+        space = "state" if learned else "const"
+        weight = tape.add(
+            Value(f"{node.name}_weight", tape.shape(w), space, "weight", tape.constant(w), learned=learned)
+        )
+        bias = tape.add(
+            Value(f"{node.name}_bias", tape.shape(b), space, "bias", tape.constant(b), learned=learned)
+        )
+        args = {"x": tape.value(x), "w": weight, "b": bias, "y": tape.activation(node)}
+        if not learned:
+            args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
+        tape.step("dense.forward", node, args)
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        own = f"{node.name}_weight"
+        if matrix is None:
+            tape.alike(own)
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+        tape.project(node, teach, matrix or own, g)
+        return {node.inputs[0]: g}
+
+    def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
+        args = {
+            "x": tape.value(node.inputs[0]),
+            "d": teach,
+            "step": tape.counter("step", "samples learned from"),
+            "w": f"{node.name}_weight",
+            "b": f"{node.name}_bias",
+            "saturated": tape.counter(
+                f"{node.name}_saturated", f"how often a learned value of {node.name} met its limit"
+            ),
+        }
+        if twin:
+            args["twin"] = twin
+        tape.step("dense.update", node, args, rate=rate, **tape.rounding(f"{node.name}_weight"))
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 1:
+            return None
+        n, m = shapes[0][0], int(rng.integers(1, 40))
+        scale = 2.0 ** rng.integers(-3, 3) / np.sqrt(n)
+        consts = {"w": rng.normal(0, scale, (m, n)), "b": rng.normal(0, 0.3, m)}
+        return Node("dense", "", ("in0", "w", "b"), "out"), consts
+
+
+class Forward(Kernel):
+    """acc = W x + b; y = acc / 2^s held within y's limits. s is one shift, or one a row (frozen layers)."""
+
+    name = "dense.forward"
+    reads = ("x", "w", "b", "s")
+    writes = ("y",)
+    optional = ("s",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        acc = numeric.matvec(t["w"], t["x"]) + t["b"]
+        shift = t["s"].astype(np.int32) if "s" in t else a["shift"]
+        t["y"][...] = numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        w, x = t["w"], t["x"]
+        t["y"][...] = (x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]) + t["b"]
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        fracs = f["w"].row_fracs or (f["w"].frac,)
+        shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
+        if min(shifts) < 0 or max(shifts) > 30:
+            raise CompileError(
+                where,
+                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
+                "rescale the layer's weights or inputs",
+            )
+        return {"lo": f["y"].lo, "hi": f["y"].hi} | ({} if "s" in f else {"shift": shifts[0]})
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to the products.
+        return {"w": (2**31 - 2**28 - 2**26) // (shapes["w"][1] * 128), "b": 2**28}.get(role, 2**31 - 1)
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        w, x, b = k["w"], k["x"], k["b"]
+        if w.data is not None and b.data is not None:
+            row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
+            lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
+        else:
+            hi = w.mag * min(x.l1, w.shape[1] * x.mag) + b.mag
+            lo = -hi
+        shift = int(k["s"].data.max()) if "s" in k and k["s"].data is not None else a["shift"]
+        half = (1 << shift) >> 1
+        n = w.shape[0]
+        return [Accumulator("sum", lo, hi + half)], {"y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        macs = shapes["w"][0] * shapes["w"][1]
+        return Cost(macs=macs, reads=macs)
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
+        x = rng.integers(-128, 128, n).astype(np.int8)
+        b = rng.integers(-(2**20), 2**20, m).astype(np.int32)
+        if rng.integers(2):
+            w = rng.integers(-127, 128, (m, n)).astype(np.int8)
+            s = rng.integers(0, 20, m).astype(np.uint8)
+            arrays, attrs = (
+                {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)},
+                {"lo": -128, "hi": 127},
+            )
+            return Case(arrays, attrs, {"w": (-127, 127)})
+        w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
+        arrays = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
+        return Case(arrays, {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
+
+
+class Update(Kernel):
+    """W -= round(d x^T / 2^shift), b -= round(d / 2^bias_shift), the twin as W, each held within its limits.
+
+    In real numbers W -= 2^-rate d x^T. A row whose teaching signal is zero is not touched and uses no random words.
+    """
+
+    name = "dense.update"
+    reads = ("x", "d", "step")
+    updates = ("w", "b", "twin", "saturated")
+    optional = ("twin",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        x = t["x"]
+        m, n = t["w"].shape[1:]
+        bias_lane = n + n % 2  # the first lane of the word behind the row's
+        rounds: dict[int, numeric.Rounding] = {}
+        for i in range(len(x)):
+            rows = np.flatnonzero(t["d"][i])
+            if not len(rows):
+                continue
+            step = int(t["step"][i, 0])
+            if step not in rounds:
+                rounds[step] = numeric.Rounding(a["rounding"], a["seed"], step, a["tensor"], m, bias_lane + 1)
+            d = t["d"][i, rows].astype(np.int32)
+            p = rounds[step](d[:, None] * x[i].astype(np.int32)[None, :], a["shift"], rows, slice(0, n))
+            q = rounds[step](d, a["bias_shift"], rows, bias_lane)
+            count = self._subtract(t["w"][i], rows, p, a["lo"], a["hi"])
+            if "twin" in t:
+                count += self._subtract(t["twin"][i], rows, p, a["lo"], a["hi"])
+            count += self._subtract(t["b"][i], rows, q, a["bias_lo"], a["bias_hi"])
+            t["saturated"][i, 0] += np.uint32(count)
+
+    @staticmethod
+    def _subtract(w: np.ndarray, rows: np.ndarray, p: np.ndarray, lo: int, hi: int) -> int:
+        v = w[rows].astype(np.int32) - p
+        held = numeric.saturate(v, lo, hi)
+        w[rows] = held
+        return int(np.count_nonzero(held != v))
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        x, d = t["x"], t["d"] * 2.0 ** -a["rate"]
+        for i in range(len(x)):
+            rows = np.flatnonzero(d[i])
+            p = np.outer(d[i, rows], x[i])
+            t["w"][i, rows] -= p
+            if "twin" in t:
+                t["twin"][i, rows] -= p
+        t["b"][...] -= d
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        k = int(a["rate"])
+        shift = k + f["d"].frac + f["x"].frac - f["w"].frac
+        bias_shift = k + f["d"].frac - f["b"].frac
+        if shift < 0:
+            raise CompileError(
+                where,
+                f"a rate of 2^-{k} is finer than its products: shift {shift}",
+                f"take 2^-{k - shift} or smaller",
+            )
+        top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
+        reach = top + (
+            (1 << shift) - (1 << max(shift - 16, 0))
+            if a["rounding"] == numeric.Rounding.STOCHASTIC
+            else (1 << shift) >> 1
+        )
+        if reach < 1 << shift or shift > 24:
+            raise CompileError(
+                where,
+                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}",
+                f'take a larger rate (2^-{max(k - shift + min(24, top.bit_length()), 0)} or more) or weights = "int16"',
+            )
+        return {
+            "shift": shift,
+            "bias_shift": bias_shift,
+            "rate": k,
+            "lo": f["w"].lo,
+            "hi": f["w"].hi,
+            "bias_lo": f["b"].lo,
+            "bias_hi": f["b"].hi,
+            "rounding": int(a["rounding"]),
+            "seed": int(a["seed"]),
+            "tensor": int(a["tensor"]),
+        }
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        product = k["d"].mag * k["x"].mag
+        bias = k["d"].mag << max(-a["bias_shift"], 0)
+        sums = [
+            Accumulator("product and dither", -product, product + (1 << a["shift"])),
+            Accumulator("bias product", -bias, bias + (1 << max(a["bias_shift"], 0))),
+            Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
+        ]
+        return sums, {}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        macs = shapes["w"][0] * shapes["w"][1]
+        copies = 2 if "twin" in shapes else 1
+        return Cost(macs=macs, reads=copies * macs, writes=copies * macs)
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
+        wide = bool(rng.integers(2))
+        bits = int(rng.integers(10, 17)) if wide else 8
+        lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        dtype = np.int16 if wide else np.int8
+        d = (rng.integers(-(2**11), 2**11, m) * rng.integers(0, 2, m)).astype(np.int16)
+        arrays = {
+            "x": rng.integers(-128, 128, n).astype(np.int8),
+            "d": d,
+            "step": rng.integers(0, 2**32, 1, np.uint32),
+            "w": rng.integers(lo, hi + 1, (m, n)).astype(dtype),
+            "b": rng.integers(-(2**24), 2**24, m).astype(np.int32),
+            "saturated": np.zeros(1, np.uint32),
+        }
+        if rng.integers(2):
+            arrays["twin"] = rng.integers(lo, hi + 1, (m, n)).astype(dtype)
+        attrs = {
+            "shift": int(rng.integers(0, 25)),
+            "bias_shift": int(rng.integers(-8, 12)),
+            "rate": 0,
+            "lo": lo,
+            "hi": hi,
+            "bias_lo": -(2**24),
+            "bias_hi": 2**24 - 1,
+            "rounding": int(rng.integers(3)),
+            "seed": int(rng.integers(2**32)),
+            "tensor": int(rng.integers(64)),
+        }
+        return Case(arrays, attrs, {"w": (lo, hi), "twin": (lo, hi), "b": (-(2**24), 2**24 - 1)})

@@ -1,0 +1,81 @@
+"""The error of the multi-class hinge loss of Amit (2019), times C - 1: integers, and zero where the margin is kept.
+
+e_label = -(C - 1) if z_label < margin, else 0; e_i = mu if z_i > -margin, else 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import CompileError
+from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known
+
+
+class Forward(Kernel):
+    name = "hinge_error.forward"
+    reads = ("z", "label")
+    writes = ("e", "taught")
+
+    def _error(
+        self, z: np.ndarray, label: np.ndarray, margin: float, target: float, others: float
+    ) -> np.ndarray:
+        e = np.where(z > -margin, others, 0 * others)
+        at = np.arange(len(z)), label
+        e[at] = np.where(z[at] < margin, -target, 0 * target)
+        return e
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        e = self._error(t["z"].astype(np.int32), t["label"][:, 0], a["margin"], a["target"], a["others"])
+        t["e"][...] = e
+        t["taught"][:, 0] = e.any(axis=1)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        e = self._error(t["z"], t["label"][:, 0].astype(int), a["margin"], t["z"].shape[1] - 1.0, a["mu"])
+        t["e"][...] = e
+        t["taught"][:, 0] = e.any(axis=1)
+
+    def fixed(self, a: Attrs) -> dict[str, Format]:
+        top = max(int(a["classes"]) - 1, a["mu"])
+        frac = min(8, int(math.floor(math.log2(32767 / top))))
+        return {"e": Format("int16", frac, -32768, 32767)}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        margin = math.floor(a["margin"] * 2.0 ** f["z"].frac + 0.5)
+        if not 1 <= margin <= f["z"].hi:
+            raise CompileError(
+                where,
+                f"a margin of {a['margin']} is {margin} units of the logits, which reach {f['z'].hi}",
+                "choose loss.margin between these",
+            )
+        one = 1 << f["e"].frac
+        return {"margin": margin, "target": (int(a["classes"]) - 1) * one, "others": int(a["mu"] * one)}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        n = k["z"].shape[0]
+        return [], {
+            "e": (-a["target"], a["others"], a["target"] + (n - 1) * a["others"]),
+            "taught": (0, 1, 1),
+        }
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(2, 12))
+        arrays = {
+            "z": rng.integers(-600, 600, n).astype(np.int16),
+            "label": rng.integers(0, n, 1).astype(np.uint8),
+            "e": np.zeros(n, np.int16),
+            "taught": np.zeros(1, np.uint8),
+        }
+        return Case(
+            arrays,
+            {
+                "margin": int(rng.integers(1, 500)),
+                "target": (n - 1) * 256,
+                "others": int(rng.choice([16, 256, 512])),
+            },
+            {},
+        )

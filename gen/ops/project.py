@@ -1,0 +1,149 @@
+"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of every layer with weights, and of DFA.
+
+The matrix [m, n] is a layer's own weights, a learned twin, a fixed matrix in flash, or regenerated from its seed row by row
+(the same numbers as the stored one, gen.numeric.feedback_matrix).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known
+
+
+class _Project(Kernel):
+    writes = ("g",)
+
+    def _finish(self, acc: np.ndarray, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = numeric.saturate(numeric.shift_round(acc, a["shift"]), a["lo"], a["hi"])
+
+    @staticmethod
+    def _lower(matrix_frac: int, f: Mapping[str, Format], where: str) -> dict[str, int]:
+        shift = matrix_frac + f["d"].frac - f["g"].frac
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where,
+                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
+                "check the scale of the weights, or set feedback.gain",
+            )
+        return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
+
+    @staticmethod
+    def _sum(
+        matrix: int, rows: int, cols: int, d: Known, a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        top = matrix * min(d.l1, rows * d.mag)
+        return [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))], {
+            "g": (a["lo"], a["hi"], cols * max(-a["lo"], a["hi"]))
+        }
+
+
+class Matrix(_Project):
+    name = "project.matrix"
+    reads = ("d", "m")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        self._finish(numeric.vecmat(t["d"], t["m"]), t, a)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        d, m = t["d"], t["m"]
+        g = d @ m[0] if len(m) == 1 else np.matmul(d[:, None, :], m)[:, 0, :]
+        t["g"][...] = g
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["m"].frac + f["d"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return self._lower(f["m"].frac, f, where)
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        if role == "d" and "m" in f:
+            return int((2**31 - 2**29) // (shapes["m"][0] * max(-f["m"].lo, f["m"].hi)))
+        return 2**31 - 1
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        return self._sum(k["m"].mag, k["m"].shape[0], k["m"].shape[1], k["d"], a)
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        macs = shapes["m"][0] * shapes["m"][1]
+        return Cost(macs=macs, reads=macs)
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
+        matrix = (
+            rng.integers(-127, 128, (m, n)).astype(np.int8)
+            if rng.integers(2)
+            else rng.integers(-(2**14), 2**14, (m, n)).astype(np.int16)
+        )
+        d = rng.integers(-(2**11), 2**11, m).astype(np.int16)
+        return Case(
+            {"d": d, "m": matrix, "g": np.zeros(n, np.int16)},
+            {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1},
+            {},
+        )
+
+
+class Generated(_Project):
+    """Attributes: rows, cols, seed, tensor, ternary, frac (of the matrix)."""
+
+    name = "project.generated"
+    reads = ("d",)
+    writes = ("acc", "g")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        m = numeric.feedback_matrix(a["seed"], a["tensor"], a["rows"], a["cols"], bool(a["ternary"]))
+        t["acc"][...] = numeric.vecmat(t["d"], m[None])
+        self._finish(t["acc"], t, a)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        m = (
+            numeric.feedback_matrix(
+                int(a["seed"]), int(a["tensor"]), int(a["rows"]), int(a["cols"]), bool(a["ternary"])
+            )
+            * 2.0 ** -a["frac"]
+        )
+        t["g"][...] = t["d"] @ m
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": int(a["frac"]) + f["d"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return {k: int(v) for k, v in a.items()} | self._lower(int(a["frac"]), f, where)
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        return int((2**31 - 2**29) // (int(a["rows"]) * 127)) if role == "d" else 2**31 - 1
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        sums, written = self._sum(1 if a["ternary"] else 127, a["rows"], a["cols"], k["d"], a)
+        return sums, written | {"acc": (sums[0].lo, -sums[0].lo, a["cols"] * -sums[0].lo)}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(macs=int(a["rows"]) * int(a["cols"]))
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 12)), int(rng.integers(1, 40))
+        attrs = {
+            "rows": m,
+            "cols": n,
+            "seed": int(rng.integers(2**32)),
+            "tensor": int(rng.integers(64)),
+            "ternary": int(rng.integers(2)),
+            "frac": 7,
+            "shift": int(rng.integers(0, 12)),
+            "lo": -(2**15),
+            "hi": 2**15 - 1,
+        }
+        d = rng.integers(-(2**14), 2**14, m).astype(np.int16)
+        return Case({"d": d, "acc": np.zeros(n, np.int32), "g": np.zeros(n, np.int16)}, attrs, {})

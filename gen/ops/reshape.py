@@ -1,0 +1,41 @@
+"""A new shape for the same bytes: no kernel, no cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import CompileError
+from ..graph import Node
+from . import Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Reshape(Layer):
+    op = "reshape"
+    pointwise = True
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        shape = tuple(int(d) for d in node.attrs["shape"])  # type: ignore[union-attr]
+        if np.prod(shape, dtype=np.int64) != np.prod(shapes[0], dtype=np.int64):
+            raise CompileError(
+                node.name, f"cannot reshape {shapes[0]} to {shape}", "the number of values must stay the same"
+            )
+        return shape
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        tape.bind(node.output, tape.value(node.inputs[0]))
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        return {node.inputs[0]: teach}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        n = int(np.prod(shapes[0]))
+        shape = (n,) if len(shapes[0]) > 1 else next(((k, n // k) for k in (4, 3, 2) if n % k == 0), (1, n))
+        return Node("reshape", "", ("in0",), "out", {"shape": shape}), {}

@@ -1,0 +1,175 @@
+"""Tables of samples: the ring of the wearer's labelled samples in RAM, and base examples in flash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import numeric
+from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
+
+Bounds = tuple[list[Accumulator], dict[str, tuple[int, int, int]]]
+
+
+def _rows(index: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Row numbers [devices]; an index behind the table, which only a host that writes the state can make, means its last row."""
+    return np.minimum(index[:, 0], table.shape[1] - 1).astype(np.intp)
+
+
+class Write(Kernel):
+    """table[index] = x."""
+
+    name = "samples.write"
+    reads = ("x", "index")
+    updates = ("table",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["table"][np.arange(len(t["x"])), _rows(t["index"], t["table"])] = t["x"]
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
+        arrays = {
+            "x": rng.integers(-128, 128, n).astype(np.int8),
+            "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
+            "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
+        }
+        return Case(arrays, {}, {})
+
+
+class Advance(Kernel):
+    """next = next + 1, back to 0 at `rows`; count = min(count + 1, rows)."""
+
+    name = "samples.advance"
+    updates = ("next", "count")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        one = t["next"].dtype.type(1)
+        following = t["next"] + one
+        t["next"][...] = np.where(following >= a["rows"], 0, following)
+        t["count"][...] = np.minimum(t["count"] + one, a["rows"])
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows = int(rng.integers(1, 5))
+        arrays = {
+            "next": rng.integers(0, rows, 1).astype(np.uint32),
+            "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
+        }
+        return Case(arrays, {"rows": rows}, {})
+
+
+class Read(Kernel):
+    """x = table[index]."""
+
+    name = "samples.read"
+    reads = ("table", "index")
+    writes = ("x",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        table = np.broadcast_to(t["table"], (len(t["index"]), *t["table"].shape[1:]))
+        t["x"][...] = table[np.arange(len(t["index"])), _rows(t["index"], table)]
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        n = k["x"].shape[0]
+        return [], {"x": (k["table"].lo, k["table"].hi, n * k["table"].mag)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
+        arrays = {
+            "x": np.zeros(n, np.int8),
+            "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
+            "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
+        }
+        return Case(arrays, {}, {})
+
+
+class Pick(Kernel):
+    """The next index in order: index = next; next = next + 1, back to 0 at `rows`; flag = index < count."""
+
+    name = "samples.pick"
+    reads = ("count",)
+    updates = ("next",)
+    writes = ("index", "flag")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        index = t["next"].copy()
+        following = index + index.dtype.type(1)
+        t["index"][...] = index
+        t["flag"][...] = index < t["count"]
+        t["next"][...] = np.where(following >= a["rows"], 0, following)
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"index": (0, a["rows"] - 1, a["rows"] - 1), "flag": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows = int(rng.integers(1, 6))
+        arrays = {
+            "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
+            "next": rng.integers(0, rows, 1).astype(np.uint32),
+            "index": np.zeros(1, np.uint32),
+            "flag": np.zeros(1, np.uint8),
+        }
+        return Case(arrays, {"rows": rows}, {})
+
+
+class Draw(Kernel):
+    """A random index below count, from (seed, step, tensor) as the rounding's words are; flag = count > 0."""
+
+    name = "samples.draw"
+    reads = ("count", "step")
+    writes = ("index", "flag")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        step, count = t["step"].astype(np.uint32), t["count"].astype(np.uint32)
+        word = numeric.mix(numeric.mix(np.uint32(a["seed"]), step), np.uint32(a["tensor"]))
+        t["index"][...] = numeric.scale_index(word, count)
+        t["flag"][...] = count > 0
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"index": (0, a["rows"] - 1, a["rows"] - 1), "flag": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows = int(rng.integers(1, 1000))
+        arrays = {
+            "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
+            "step": rng.integers(0, 2**32, 1).astype(np.uint32),
+            "index": np.zeros(1, np.uint32),
+            "flag": np.zeros(1, np.uint8),
+        }
+        return Case(
+            arrays, {"rows": rows, "seed": int(rng.integers(2**32)), "tensor": int(rng.integers(64))}, {}
+        )
+
+
+class Rewind(Kernel):
+    """next = 0."""
+
+    name = "samples.rewind"
+    writes = ("next",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["next"][...] = 0
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        return Case({"next": rng.integers(0, 9, 1).astype(np.uint32)}, {}, {})

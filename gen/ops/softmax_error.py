@@ -1,0 +1,86 @@
+"""The error of softmax cross-entropy: e = softmax(z) - onehot(label), Q14.
+
+Exponentials and the reciprocal of their sum come from tables (gen.numeric), no division. Every element of e is within
+SOFTMAX_ERROR of the exact value at the same integer logits; tests/test_numeric.py holds that bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known
+
+SOFTMAX_ERROR = 2.0**-11
+MAX_CLASSES = 1 << 14  # the sum of Q15 exponentials must fit int32, and k = log2 of the class count 14
+
+
+def probabilities(z: np.ndarray, frac: int) -> np.ndarray:
+    """Q14 softmax [D, C] int32 of int16 logits [D, C]; also what hosts show as probabilities."""
+    z = z.astype(np.int32)
+    e = numeric.exp2_neg(numeric.logit_steps(z.max(axis=1, keepdims=True) - z, frac))
+    total = e.sum(axis=1, keepdims=True, dtype=np.int32)
+    k = np.zeros_like(total)
+    while np.any(over := (total >> k) > 65535):
+        k += over
+    return numeric.probability(e, numeric.reciprocal(total >> k), k)
+
+
+class Forward(Kernel):
+    """Also taught = 1 where any element of e is not zero: a sample that is already right to the last bit costs no update."""
+
+    name = "softmax_error.forward"
+    reads = ("z", "label")
+    writes = ("e", "taught")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        e = probabilities(t["z"], a["frac"])
+        e[np.arange(len(e)), t["label"][:, 0]] -= 1 << numeric.ERROR_FRAC
+        t["e"][...] = e
+        t["taught"][:, 0] = e.any(axis=1)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        z = np.exp(t["z"] - t["z"].max(axis=1, keepdims=True))
+        e = z / z.sum(axis=1, keepdims=True)
+        e[np.arange(len(e)), t["label"][:, 0].astype(int)] -= 1.0
+        t["e"][...] = e
+        t["taught"][:, 0] = 1
+
+    def fixed(self, a: Attrs) -> dict[str, Format]:
+        one = 1 << numeric.ERROR_FRAC
+        return {"e": Format("int16", numeric.ERROR_FRAC, -one, one)}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        if not -4 <= f["z"].frac <= 15:
+            raise CompileError(
+                where,
+                f"logits of frac {f['z'].frac}; the softmax table takes -4 to 15",
+                "scale the last layer by a power of two",
+            )
+        return {"frac": f["z"].frac}
+
+    def bounds(
+        self, k: Mapping[str, Known], a: Attrs
+    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+        n = k["z"].shape[0]
+        one = 1 << numeric.ERROR_FRAC
+        # Probabilities sum to one up to the tables' error and half a unit of rounding each.
+        slack = n + int(n * SOFTMAX_ERROR * one)
+        return [Accumulator("sum of exponentials", 0, n << 15)], {
+            "e": (-one, one, 2 * one + slack),
+            "taught": (0, 1, 1),
+        }
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(2, 12))
+        z = (rng.integers(-(2**15), 2**15, n) >> rng.integers(0, 10)).astype(np.int16)
+        arrays = {
+            "z": z,
+            "label": rng.integers(0, n, 1).astype(np.uint8),
+            "e": np.zeros(n, np.int16),
+            "taught": np.zeros(1, np.uint8),
+        }
+        return Case(arrays, {"frac": int(rng.integers(-4, 16))}, {})

@@ -1,0 +1,238 @@
+"""The Plan: tensors and named programs in integers. All that the emitted C and the emulator share, beside gen.numeric.
+
+Canonical form: JSON with sorted keys and no white space; tensor contents as base64 of their little-endian bytes. The digest
+is the SHA-256 of that text. Equal inputs give equal bytes, and no byte depends on the choice of kernels.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SynapccError
+from .numeric import NUMERIC_VERSION
+from .program import Call, Item, Program, Repeat, Step, When
+
+PLAN_VERSION = 1
+ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTensor:
+    """A tensor in bytes. shape is logical; the last axis of a tensor with rows is padded to `row` elements.
+
+    frac: v stands for v * 2^-frac. lo, hi: the saturation limits; every value lies between them at all times.
+    offset: bytes from the start of its space. data: content of a constant, or what `init` puts into the state.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    row: int
+    space: str
+    offset: int
+    frac: int
+    lo: int
+    hi: int
+    role: str
+    note: str = ""
+    data: bytes | None = None
+
+    @property
+    def itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in memory, rows padded."""
+        return (*self.shape[:-1], self.row)
+
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.stored, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.itemsize
+
+    def array(self) -> NDArray[Any]:
+        """The content in logical shape."""
+        if self.data is None:
+            raise ValueError(f"{self.name} has no content")
+        stored = np.frombuffer(self.data, np.dtype(self.dtype).newbyteorder("<")).reshape(self.stored)
+        return stored[..., : self.shape[-1]].astype(self.dtype)
+
+
+def padded(array: NDArray[Any], row: int) -> bytes:
+    """Little-endian bytes of `array` with its last axis padded with zeros to `row`."""
+    out = np.zeros((*array.shape[:-1], row), array.dtype.newbyteorder("<"))
+    out[..., : array.shape[-1]] = array
+    return out.tobytes()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`inputs`: tensors that a caller fills, in the order of the C struct. `entries`: programs that a caller may start."""
+
+    model: str
+    tensors: tuple[PlanTensor, ...]
+    programs: Mapping[str, Program]
+    entries: tuple[str, ...]
+    inputs: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    logits: str
+    classes: int
+    state_bytes: int
+    arena_bytes: int
+    head: str = "none"
+    numeric_version: int = NUMERIC_VERSION
+    _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update({t.name: t for t in self.tensors})
+
+    def __getitem__(self, name: str) -> PlanTensor:
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def space(self, space: str) -> tuple[PlanTensor, ...]:
+        return tuple(t for t in self.tensors if t.space == space)
+
+    def ops(self) -> tuple[tuple[str, int, Step], ...]:
+        """Every step once: (program, position, step), numbered as the emitted C numbers them."""
+        return tuple(
+            (p.name, i, item)
+            for p in self.programs.values()
+            for i, item in enumerate(p.items)
+            if isinstance(item, Step)
+        )
+
+    @cached_property
+    def canonical(self) -> bytes:
+        return json.dumps(_to_json(self), sort_keys=True, separators=(",", ":")).encode()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical form, 32 bytes."""
+        return hashlib.sha256(self.canonical).digest()
+
+
+def _item_json(item: Item) -> dict[str, Any]:
+    if isinstance(item, Step):
+        return {"kernel": item.kernel, "node": item.node, "args": dict(item.args), "attrs": dict(item.attrs)}
+    if isinstance(item, Call):
+        return {"call": item.program}
+    if isinstance(item, Repeat):
+        return {"repeat": item.program, "times": item.times}
+    return {"when": item.flag, "call": item.program}
+
+
+def _to_json(plan: Plan) -> dict[str, Any]:
+    tensors = [
+        {
+            "name": t.name,
+            "dtype": t.dtype,
+            "shape": t.shape,
+            "row": t.row,
+            "space": t.space,
+            "offset": t.offset,
+            "frac": t.frac,
+            "lo": t.lo,
+            "hi": t.hi,
+            "role": t.role,
+            "note": t.note,
+            "data": None if t.data is None else base64.b64encode(t.data).decode(),
+        }
+        for t in plan.tensors
+    ]
+    programs = [
+        {"name": p.name, "doc": p.doc, "items": [_item_json(i) for i in p.items]}
+        for p in plan.programs.values()
+    ]
+    return {
+        "plan_version": PLAN_VERSION,
+        "numeric_version": plan.numeric_version,
+        "model": plan.model,
+        "tensors": tensors,
+        "programs": programs,
+        "entries": plan.entries,
+        "inputs": plan.inputs,
+        "input_shapes": plan.input_shapes,
+        "logits": plan.logits,
+        "classes": plan.classes,
+        "state_bytes": plan.state_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "head": plan.head,
+    }
+
+
+def _item(j: Mapping[str, Any]) -> Item:
+    if "kernel" in j:
+        return Step(j["kernel"], j["node"], dict(j["args"]), dict(j["attrs"]))
+    if "repeat" in j:
+        return Repeat(int(j["times"]), j["repeat"])
+    if "when" in j:
+        return When(j["when"], j["call"])
+    return Call(j["call"])
+
+
+def load_plan(text: bytes, where: str) -> Plan:
+    """A Plan from its canonical form; SynapccError if the text is not one of this version."""
+    hint = "compile the model again with this version"
+    try:
+        j = json.loads(text)
+        if j["plan_version"] != PLAN_VERSION or j["numeric_version"] != NUMERIC_VERSION:
+            raise SynapccError(
+                where,
+                f"plan version {j['plan_version']}.{j['numeric_version']}, this synapcc reads {PLAN_VERSION}.{NUMERIC_VERSION}",
+                hint,
+            )
+        tensors = tuple(
+            PlanTensor(
+                t["name"],
+                t["dtype"],
+                tuple(t["shape"]),
+                t["row"],
+                t["space"],
+                t["offset"],
+                t["frac"],
+                t["lo"],
+                t["hi"],
+                t["role"],
+                t["note"],
+                None if t["data"] is None else base64.b64decode(t["data"]),
+            )
+            for t in j["tensors"]
+        )
+        programs = {
+            p["name"]: Program(p["name"], p["doc"], tuple(_item(i) for i in p["items"]))
+            for p in j["programs"]
+        }
+        plan = Plan(
+            j["model"],
+            tensors,
+            programs,
+            tuple(j["entries"]),
+            tuple(j["inputs"]),
+            tuple(tuple(s) for s in j["input_shapes"]),
+            j["logits"],
+            j["classes"],
+            j["state_bytes"],
+            j["arena_bytes"],
+            j["head"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise SynapccError(where, f"not a plan of synapcc ({type(e).__name__}: {e})", hint) from None
+    if plan.canonical != text:
+        raise SynapccError(where, "the plan is not in canonical form: it was edited or damaged", hint)
+    return plan

@@ -1,0 +1,334 @@
+"""Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
+
+Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the least squared
+error over the calibration data among the one that clips nothing and the two above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CompileError
+from .ops import Format, Kernel, kernel
+from .program import Abstract, Step, Value
+from .realrun import RealMachine
+from .spec import RuleSpec
+
+DTYPES = {
+    "counter": "uint32",
+    "flag": "uint8",
+    "label": "uint8",
+    "verdict": "int32",
+    "scratch": "int32",
+    "shift": "uint8",
+}
+SAMPLES = 1024  # calibration samples that are run; more change no frac
+LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
+BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
+MAX_SHIFT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """Formats by value name, and the initial integers of every const and state value."""
+
+    formats: Mapping[str, Format]
+    data: Mapping[str, NDArray[np.generic]]
+
+
+def quantise(abstract: Abstract, spec: RuleSpec, calibration: Mapping[str, NDArray[np.float64]]) -> Quantised:
+    """Formats for all values of `abstract`; CompileError where a tensor cannot be represented."""
+    seen = observe(abstract, calibration)
+    chooser = _Chooser(abstract, spec, seen)
+    for _, step in _in_order(abstract):
+        chooser.visit(step)
+    chooser.rest()
+    return Quantised(
+        chooser.formats, {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
+    )
+
+
+def observe(
+    abstract: Abstract, calibration: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Samples of every activation, logit and teaching signal over the calibration data, flat, by value name.
+
+    Teaching signals are seen under up to LABELS labels for each sample, right and wrong ones: a wearer's beats will be
+    wrong more often than the calibration data.
+    """
+    inputs = {n: calibration[n].reshape(len(calibration[n]), -1)[:SAMPLES] for n in abstract.inputs}
+    n = len(next(iter(inputs.values())))
+    machine = RealMachine(abstract.values, abstract.programs, n, shared=True)
+    machine.load(inputs)
+    machine.run("infer")
+    seen = {
+        v.name: machine.arena[v.name].ravel().astype(np.float64)
+        for v in abstract.values.values()
+        if v.space == "arena" and v.role in ("activation", "logits")
+    }
+    if "adapt" not in abstract.programs:
+        return seen
+    base = (
+        calibration["label"][:n].astype(np.int64)
+        if "label" in calibration
+        else machine.arena["verdict"][:, 0].astype(np.int64)
+    )
+    parts: dict[str, list[NDArray[np.float64]]] = {
+        v.name: [] for v in abstract.values.values() if v.role in ("teach", "error")
+    }
+    for turn in range(min(LABELS, abstract.classes)):
+        machine.load(inputs | {"label": ((base + turn) % abstract.classes)[:, None]})
+        machine.run("adapt")
+        for name, part in parts.items():
+            part.append(machine.arena[name].ravel().astype(np.float64))
+    return seen | {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _in_order(abstract: Abstract) -> list[tuple[str, Step]]:
+    """Steps with producers before consumers: forward first, the loss before what it teaches."""
+    rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
+    return sorted(abstract.steps(), key=lambda s: rank.get(s[0], len(rank)))
+
+
+def best_frac(x: NDArray[np.float64], hi: int) -> int:
+    """The frac for values x in integers up to hi: the one that clips nothing, or one or two more where that errs less."""
+    top = float(np.max(np.abs(x), initial=0.0))
+    if top == 0.0:
+        return 0
+    widest = int(np.floor(np.log2(hi / top)))
+    errors = []
+    for frac in range(widest, widest + 3):
+        scaled = x * 2.0**frac
+        errors.append(float(np.sum((np.clip(np.rint(scaled), -hi, hi) - scaled) ** 2) * 4.0**-frac))
+    return widest + int(np.argmin(errors))
+
+
+class _Chooser:
+    def __init__(self, abstract: Abstract, spec: RuleSpec, seen: Mapping[str, NDArray[np.float64]]) -> None:
+        self.abstract, self.spec, self.seen = abstract, spec, seen
+        self.values = abstract.values
+        self.formats: dict[str, Format] = {}
+        self.readers: dict[str, list[tuple[Step, str]]] = {}
+        for _, step in abstract.steps():
+            for role, name in step.args.items():
+                self.readers.setdefault(name, []).append((step, role))
+        self.groups: dict[str, list[str]] = {}
+        for name in self.values:
+            self.groups.setdefault(self.root(name), []).append(name)
+        for name, value in self.values.items():
+            if value.role in DTYPES:
+                top = np.iinfo(DTYPES[value.role])
+                self.formats[name] = Format(
+                    DTYPES[value.role], 0, int(top.min), 1 if value.role == "flag" else int(top.max)
+                )
+            elif value.space == "arena" and value.note == "input":
+                self._assign(name, self._activation(name, 24))
+
+    def root(self, name: str) -> str:
+        while self.values[name].tie:
+            name = self.values[name].tie
+        return name
+
+    def visit(self, step: Step) -> None:
+        """Formats of what a step needs and of what it writes."""
+        k = kernel(step.kernel)
+        for role, name in step.args.items():
+            value = self.values[name]
+            if name not in self.formats and value.role in ("matrix", "gain", "weight"):
+                self._weight(k, step, role, value)
+        if "b" in step.args and self.values[step.args["b"]].role == "bias":
+            self._bias(step)
+        for role, fmt in k.fixed(step.attrs).items():
+            self._assign(step.args[role], fmt)
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        caps = (
+            k.cap(known, step.attrs)
+            if all(r in known or r in k.writes + k.updates for r in step.args if r != "s")
+            else {}
+        )
+        for role in k.writes + k.updates:
+            if role in step.args:
+                self._written(step.args[role], caps.get(role, 60))
+        if "s" in step.args:
+            self._shift_format(step)
+
+    def rest(self) -> None:
+        missing = [n for n in self.values if n not in self.formats]
+        if missing:
+            raise CompileError(
+                missing[0], "no step gives this value a number format", "report this model and rule file"
+            )
+
+    def _written(self, name: str, cap: int) -> None:
+        value = self.values[name]
+        if value.role not in ("activation", "logits", "teach"):
+            return
+        if name in self.formats:
+            fmt = self.formats[name]
+            if fmt.frac > cap:
+                self._assign(name, Format(fmt.dtype, cap, fmt.lo, fmt.hi))
+            return
+        make = {"activation": self._activation, "logits": self._logits, "teach": self._teach}[
+            self.values[self.root(name)].role
+        ]
+        self._assign(name, make(name, cap))
+
+    def _assign(self, name: str, fmt: Format) -> None:
+        for member in self.groups[self.root(name)]:
+            self.formats[member] = fmt
+
+    def _observed(self, name: str) -> NDArray[np.float64]:
+        """What decides a group's range: the values of its root, where clipping has already cut what does not matter."""
+        return self.seen[self.root(name)]
+
+    def _activation(self, name: str, cap: int) -> Format:
+        return Format("int8", min(best_frac(self._observed(name), 127), cap, 24), -128, 127)
+
+    def _logits(self, name: str, cap: int) -> Format:
+        """Four times the range seen, and no finer than 2^-12: learning moves logits."""
+        top = max(float(np.max(np.abs(self._observed(name)))), 2.0**-10)
+        return Format("int16", min(int(np.floor(np.log2(32767 / (4 * top)))), cap, 12), -32768, 32767)
+
+    def _teach(self, name: str, cap: int) -> Format:
+        limit = 32768
+        for member in self.groups[self.root(name)]:
+            for step, role in self.readers.get(member, []):
+                k = kernel(step.kernel)
+                known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+                shapes = {r: self.values[n].shape for r, n in step.args.items()}
+                limit = min(limit, k.limit(role, known, shapes, step.attrs))
+        bits = min(16, int(limit).bit_length())
+        if bits < 6:
+            raise CompileError(
+                name,
+                f"only {bits} bits are left for the teaching signal",
+                'use weights = "int8", or freeze the widest layers',
+            )
+        hi = (1 << (bits - 1)) - 1
+        frac = best_frac(self._observed(name), hi) if np.any(self._observed(name)) else 8
+        return Format("int16", min(frac, cap, 30), -hi - 1, hi)
+
+    def _weight(self, k: Kernel, step: Step, role: str, value: Value) -> None:
+        """Learned: one frac with headroom. Frozen: one frac a row, or one for all where signals pass through."""
+        real = value.real if value.real is not None else np.zeros(value.shape)
+        if value.role == "matrix" and value.ints is not None and np.any(value.ints):
+            at = np.argmax(np.abs(value.ints))
+            self.formats[value.name] = Format(
+                "int8", int(np.round(np.log2(value.ints.flat[at] / real.flat[at]))), -127, 127
+            )
+            return
+        if not value.learned:
+            rows = (
+                np.max(np.abs(real), axis=1)
+                if value.role == "weight" and value.note != "rows alike"
+                else np.array([np.max(np.abs(real), initial=0.0)])
+            )
+            fracs = [min(int(np.floor(np.log2(127 / r))), 60) if r > 0 else 60 for r in rows]
+            fracs = self._fit_frozen(step, value, fracs)
+            if value.role == "weight":
+                fracs = fracs * (len(real) if len(fracs) == 1 else 1)
+                self.formats[value.name] = Format("int8", min(fracs), -127, 127, tuple(fracs))
+            else:
+                self.formats[value.name] = Format("int8", fracs[0], -127, 127)
+            return
+        if self.root(value.name) != value.name:
+            return  # a twin: assigned with its weight
+        self._assign(value.name, self._learned(k, step, role, value))
+
+    def _learned(self, k: Kernel, step: Step, role: str, value: Value) -> Format:
+        shapes = {r: self.values[n].shape for r, n in step.args.items()}
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        full = 8 if self.spec.weights == "int8" else 16
+        bits = min(full, int(k.limit(role, known, shapes, step.attrs)).bit_length())
+        if bits < 4:
+            raise CompileError(
+                value.name,
+                f"a sum over {value.shape[1]} inputs could overflow 32 bits even with {bits}-bit weights",
+                "freeze this layer or make it narrower",
+            )
+        hi = (1 << (bits - 1)) - 1
+        tops = [
+            float(np.max(np.abs(self.values[m].real), initial=0.0))
+            for m in self.groups[value.name]
+            if self.values[m].real is not None
+        ]  # type: ignore[arg-type]
+        top = max(tops) or 1.0 / np.sqrt(value.shape[1])
+        frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
+        frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
+        self._check_resolution(step, value, frac)
+        return Format(f"int{full}", frac, -hi - 1, hi)
+
+    def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
+        if value.role not in ("weight", "gain"):
+            return [min(f, 30) for f in fracs]
+        cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
+        self._check_resolution(step, value, max(min(f, cap) for f in fracs))
+        return [min(f, cap) for f in fracs]
+
+    def _check_resolution(self, step: Step, value: Value, frac: int) -> None:
+        """Refuses weights that fell below 3 bits beside a bias that must share their accumulator."""
+        top = float(np.max(np.abs(value.real), initial=0.0)) if value.real is not None else 0.0
+        if 0 < top * 2.0**frac < 4:
+            bias = self.values[step.args["b"]].real
+            raise CompileError(
+                value.name,
+                f"the accumulator could overflow: a bias of {float(np.max(np.abs(bias))):.3g} beside weights of at most {top:.3g}",  # type: ignore[arg-type]
+                "rescale the layer so that both are of similar size",
+            )
+
+    def _bias_cap(self, step: Step, learned: bool) -> int:
+        """The largest weight frac at which the biases fit (twice over where they are learned)."""
+        bias = self.values[step.args["b"]].real
+        top = float(np.max(np.abs(bias), initial=0.0)) if bias is not None else 0.0
+        if top == 0.0:
+            return 60
+        room = BIAS_ROOM[learned] / (2 if learned else 1)
+        return int(np.floor(np.log2(room / top))) - self.formats[step.args["x"]].frac
+
+    def _shift_cap(self, step: Step) -> int:
+        """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""
+        y = step.args["y"]
+        if y not in self.formats:
+            self._written(y, 60)
+        return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
+
+    def _bias(self, step: Step) -> None:
+        w, x, name = self.formats[step.args["w"]], self.formats[step.args["x"]], step.args["b"]
+        learned = self.values[name].learned
+        room = BIAS_ROOM[learned]
+        fracs = tuple(x.frac + f for f in w.row_fracs)
+        self.formats[name] = Format("int32", x.frac + w.frac, -room, room - 1 if learned else room, fracs)
+
+    def _shift_format(self, step: Step) -> None:
+        self.formats[step.args["s"]] = Format("uint8", 0, 0, 30)
+
+    def integers(self, value: Value) -> NDArray[np.generic]:
+        """Initial content in integers: round(real * 2^frac), held within the limits."""
+        fmt = self.formats[value.name]
+        dtype = np.dtype(fmt.dtype)
+        if value.role == "shift":
+            return self._shifts(value)
+        if value.ints is not None:
+            return np.asarray(value.ints, dtype)
+        if value.real is None:
+            return np.zeros(value.shape, dtype)
+        frac = np.array(fmt.row_fracs, np.float64) if fmt.row_fracs else np.float64(fmt.frac)
+        if fmt.row_fracs and value.real.ndim == 2:
+            frac = frac[:, None]
+        return np.clip(np.rint(value.real * 2.0**frac), fmt.lo, fmt.hi).astype(dtype)
+
+    def _shifts(self, value: Value) -> NDArray[np.generic]:
+        step, _ = next((s, r) for s, r in self.readers[value.name] if r == "s")
+        x, y, w = (self.formats[step.args[r]] for r in ("x", "y", "w"))
+        shifts = [x.frac + f - y.frac for f in w.row_fracs]
+        if min(shifts) < 0 or max(shifts) > 30:
+            raise CompileError(
+                step.node,
+                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
+                "rescale the layer's weights or inputs",
+            )
+        return np.array(shifts, np.uint8)

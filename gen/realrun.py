@@ -1,0 +1,69 @@
+"""Runs abstract programs in real numbers: ranges for calibration, Jacobians, and the float baseline of every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .machine import Active, choose, walk
+from .ops import kernel
+from .program import Program, Step, Value
+
+INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
+
+
+class RealMachine:
+    """`devices` copies in lockstep, arrays [devices, *shape].
+
+    shared: constants and state are one copy for all devices and no step may change the state; steps that would are left out.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Value],
+        programs: Mapping[str, Program],
+        devices: int,
+        shared: bool = False,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.values, self.programs, self.devices, self.shared, self.dtype = (
+            values,
+            programs,
+            devices,
+            shared,
+            dtype,
+        )
+        self.const = {v.name: self._initial(v, 1) for v in values.values() if v.space == "const"}
+        self.state = {
+            v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"
+        }
+        self.arena = {v.name: self._initial(v, devices) for v in values.values() if v.space == "arena"}
+
+    def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
+        dtype = INTEGER_ROLES.get(v.role, self.dtype)
+        start = v.real if v.real is not None else v.ints if v.ints is not None else 0
+        return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
+
+    def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        for name, array in arrays.items():
+            self.arena[name][...] = array
+
+    def run(self, program: str, active: Active = None) -> None:
+        walk(self.programs, program, self._step, lambda name, act: choose(self.arena[name], act), active)
+
+    def _step(self, program: str, position: int, step: Step, active: Active) -> None:
+        k = kernel(step.kernel)
+        changed = {step.args[r]: r for r in k.updates + k.writes if r in step.args}
+        if self.shared and any(name in self.state for name in changed):
+            return
+        t = {}
+        for role, name in step.args.items():
+            source = self.const.get(name, self.state.get(name, self.arena.get(name)))
+            assert source is not None, name
+            t[role] = source if active is None or len(source) == 1 < self.devices else source[active]
+        k.real(t, step.attrs)
+        if active is not None:
+            for name, role in changed.items():
+                (self.state if name in self.state else self.arena)[name][active] = t[role]

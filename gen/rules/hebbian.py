@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from . import Rule
+from ..graph import Node
+from ..tape import Tape
+
+
+class Hebbian(Rule):
+    """Signals pass through matrices of their own that change by the identical local product as the weights (URFB).
+
+    W - R stays as it was at the start, up to saturation; with decay on both it vanishes (Kolen and Pollack 1994).
+    """
+
+    name = "hebbian"
+    doc = "asymmetric Hebbian: separate feedback weights learn by the same local product"
+    source = "Amit 2019, Frontiers in Computational Neuroscience 13:18"
+    storages = ("ram",)
+    inits = ("random", "ternary", "aligned")
+
+    def correct(self, tape: Tape) -> None:
+        below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
+
+        def twin(node: Node) -> str | None:
+            return tape.twin(node) if node.name in below else None
+
+        tape.backward(twin, twin)

@@ -1,0 +1,22 @@
+"""What runs on the host: emulator, link, devices, verification, command line."""
+
+from .client import Client
+from .client import connect as _connect
+from .emulator import Emulator, read_plan
+
+__all__ = ["Client", "Emulator", "connect"]
+
+
+def connect(project: str, device: str = "unicorn") -> Client:
+    """A session with the firmware of an output folder on `device` (process, unicorn, qemu, serial:PORT).
+
+    The client owns the device: use it in a `with` block, or call close(). Raises SynapccError.
+    """
+    from pathlib import Path
+
+    from .build import project_board
+    from .devices import open_device
+
+    folder = Path(project)
+    plan = read_plan(folder)
+    return _connect(open_device(device, folder, project_board(folder)), plan.digest)

@@ -1,0 +1,59 @@
+"""The command line. Each file of host/commands is one command, found by its name."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.version import VERSION
+
+from . import commands
+
+ORDER = ("compile", "inspect", "build", "verify", "emulate", "demo", "eval", "boards", "rules", "doctor")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands; each sets `run`, a function of the parsed arguments that returns the exit code."""
+    top = argparse.ArgumentParser(
+        prog="synapcc",
+        description="Compiles networks and learning rules to C that keeps learning on a Cortex-M, bit for bit as its emulator.",
+    )
+    top.add_argument("--version", action="version", version=f"synapcc {VERSION}")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    names = [m.name for m in pkgutil.iter_modules(commands.__path__)]
+    for name in sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+        module: Any = importlib.import_module(f"{commands.__name__}.{name}")
+        sub = subparsers.add_parser(
+            name, help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}."
+        )
+        module.arguments(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
+    args = parser().parse_args(words)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return int(code)
+    except SynapccError as error:
+        print(f"synapcc {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

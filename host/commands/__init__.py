@@ -1,0 +1,1 @@
+"""One file a command: HELP, arguments(parser), run(args) -> exit code."""

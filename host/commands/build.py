@@ -1,0 +1,46 @@
+"""synapcc build OUT"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from synapcc.gen.errors import SynapccError
+from synapcc.host.build import BuildResult, build, project_board
+
+HELP = "build the firmware with PlatformIO; print flash, RAM and worst-case stack"
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
+    p.add_argument("--toolchain", help="gcc or zig (default: gcc where arm-none-eabi-gcc is found)")
+    p.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    project = Path(args.project)
+    result = build(project, args.toolchain)
+    if result.linked.offending:
+        hint = "report this model and toolchain"
+        raise SynapccError(str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint)
+    print(json.dumps(result.to_dict(), default=str, sort_keys=True) if args.json else text(result, project))
+    return 0
+
+
+def text(result: BuildResult, project: Path) -> str:
+    """The result as a person reads it."""
+    board = project_board(project)
+    stack = result.stack.bytes
+
+    def share(used: int, room: int) -> str:
+        return f"{used:>8} of {room} bytes ({100 * used / room:.1f} %)"
+
+    lines = [
+        f"{board.name}, {result.toolchain}: {result.elf}",
+        f"flash  {share(result.flash, board.flash.size)}",
+        f"RAM    {share(result.ram, board.ram.size)}, without the stack",
+        f"stack  {stack if stack is not None else '?':>8} bytes at worst: {result.stack.text()}",
+        f"linked {result.linked.text()}",
+    ]
+    return "\n".join(lines)

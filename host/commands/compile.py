@@ -1,0 +1,81 @@
+"""synapcc compile MODEL --rule RULE.toml --board BOARD --calibrate CAL.npz -o OUT"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+from synapcc.gen import emit
+from synapcc.gen.compile import compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.host.report import measure, summary
+
+HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("model", metavar="MODEL", help="trained network, .onnx")
+    p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file, see docs/RULES.md")
+    p.add_argument(
+        "--calibrate",
+        required=True,
+        metavar="CAL.npz",
+        help="inputs by name, float32 [n, ...]; `label` [n] for replay",
+    )
+    p.add_argument(
+        "--board",
+        default="mps2_an386",
+        metavar="BOARD",
+        help="name (synapcc boards) or a .toml of your own (default: %(default)s)",
+    )
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
+    p.add_argument("--name", help="prefix of the C names (default: the model file's name)")
+    p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    out = Path(args.output)
+    if out.exists():
+        raise CompileError(str(out), "exists already", "choose another folder, or remove it")
+    from synapcc.gen.boards import load_board
+
+    compiled = compile_model(args.model, args.rule, args.calibrate, load_board(args.board), args.name)
+    report = measure(compiled)
+    # The line names files, not folders: the same inputs give the same bytes wherever they lie.
+    words = [
+        "synapcc",
+        "compile",
+        Path(args.model).name,
+        "--rule",
+        Path(args.rule).name,
+        "--calibrate",
+        Path(args.calibrate).name,
+        "--board",
+        Path(args.board).name,
+    ]
+    words += (["--name", args.name] if args.name else []) + (["--quantiser"] if args.quantiser else [])
+    sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
+    title = (
+        f"{compiled.spec.rule} on {len(compiled.learned)} of {len(compiled.graph.nodes)} layers"
+        if compiled.learned
+        else "inference only"
+    )
+    reports = {
+        "report.json": json.dumps(report, indent=1, sort_keys=True) + "\n",
+        "report.txt": summary(report) + "\n",
+    }
+    emit.write(
+        emit.render(
+            compiled.plan, compiled.board, shlex.join(words), title, sources, reports, args.quantiser
+        ),
+        out,
+    )
+    print(
+        json.dumps(report, sort_keys=True)
+        if args.json
+        else f"{summary(report)}\n\nwrote {out}: next, synapcc verify {out} --data DATA.npz"
+    )
+    return 0

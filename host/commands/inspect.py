@@ -1,0 +1,108 @@
+"""synapcc inspect OUT"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from synapcc.gen.emit import memory_map
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.importers import load_model
+from synapcc.host.emulator import read_plan
+from synapcc.host.report import costs, memory, program_text, summary
+from synapcc.host.text import table
+
+HELP = "show programs, tensors, Q formats, ranges, memory map and cost of an output folder; or the layers of a model"
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "project", metavar="OUT", help="output folder of synapcc compile, a plan.json, or a model file"
+    )
+    p.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    path = Path(args.project)
+    if path.suffix.lower() not in ("", ".json") and not path.is_dir():
+        return _model(path, args.json)
+    plan = read_plan(path)
+    report = _report(path)
+    if args.json:
+        tensors = [
+            {
+                "name": t.name,
+                "dtype": t.dtype,
+                "shape": t.shape,
+                "space": t.space,
+                "offset": t.offset,
+                "bytes": t.nbytes,
+                "frac": t.frac,
+                "limits": [t.lo, t.hi],
+            }
+            for t in plan.tensors
+        ]
+        print(
+            json.dumps(
+                {
+                    "model": plan.model,
+                    "digest": plan.digest.hex(),
+                    "memory": memory(plan),
+                    "tensors": tensors,
+                    "programs": costs(plan),
+                    "report": report,
+                },
+                sort_keys=True,
+            )
+        )
+        return 0
+    if report:
+        print(summary(report), end="\n\n")
+    print(program_text(plan), end="\n\n")
+    print("\n".join(memory_map(plan)))
+    rows = [
+        [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
+        for e in costs(plan)
+        for s in e["steps"]
+        if s["macs"]
+    ]
+    print("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
+    return 0
+
+
+def _report(path: Path) -> dict[str, object] | None:
+    """The report beside the Plan; None where the folder has none."""
+    file = (path if path.is_dir() else path.parent) / "report.json"
+    try:
+        loaded = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as e:
+        raise SynapccError(str(file), f"cannot be read ({e})", "compile again") from None
+    return loaded if isinstance(loaded, dict) else None
+
+
+def _model(path: Path, as_json: bool) -> int:
+    graph = load_model(path)
+    rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "name": graph.name,
+                    "inputs": {i: graph.tensors[i].shape for i in graph.inputs},
+                    "layers": [dict(zip(("name", "op", "shape", "source"), r, strict=True)) for r in rows],
+                    "notes": graph.notes,
+                }
+            )
+        )
+        return 0
+    inputs = ", ".join(f"{i} {list(graph.tensors[i].shape)}" for i in graph.inputs)
+    print(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
+    print(
+        "\n".join(
+            [*table(["layer", "op", "output", "in the file"], rows), *(f"note: {n}" for n in graph.notes)]
+        )
+    )
+    return 0

@@ -1,0 +1,312 @@
+"""The firmware in unicorn, inside this process: no root, no sockets, only a Python package. `unicorn:count`
+counts instructions.
+
+The memory map is the board's and nothing else: an access beyond it, a stack that leaves RAM, or a register
+that is not modelled ends the run with its place. There are no interrupts and no clock.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+
+from synapcc.gen.boards import Board
+from synapcc.host import thumb
+from synapcc.host.build import build, project_board
+
+from . import ClosingDevice, DeviceError
+
+try:
+    import unicorn as _unicorn
+    from unicorn import arm_const as _arm
+
+    uc_api: Any = _unicorn  # it exports its names without saying so, and has no types
+    arm: Any = _arm
+except ImportError:
+    uc_api = arm = None
+
+_CPUS: Mapping[str, str] = {
+    "cortex-m0": "UC_CPU_ARM_CORTEX_M0",
+    "cortex-m0plus": "UC_CPU_ARM_CORTEX_M0",
+    "cortex-m3": "UC_CPU_ARM_CORTEX_M3",
+    "cortex-m4": "UC_CPU_ARM_CORTEX_M4",
+    "cortex-m7": "UC_CPU_ARM_CORTEX_M7",
+    "cortex-m33": "UC_CPU_ARM_CORTEX_M33",
+}
+_PAGE = 0x1000
+_SCS, _CPACR = 0xE000E000, 0xD88
+_END = 0xFFFFFFFE
+_NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
+_RUBBISH, _PAINTED = b"\xa5\x5a\xc3\x3c", 64
+"""What RAM holds after a reset, and how many times in a row it is found only where nothing was written."""
+_WFI = b"\x30\xbf"
+_POLLS_WHEN_WAITING = 3
+"""A sender looks at the state register before each byte; only who waits for input looks so often without
+moving a byte."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """The host's side of a UART, and what the UART tells the run."""
+
+    received: bytearray
+    sent: bytearray
+    stop: Callable[[], None]
+    fail: Callable[[str], None]
+    next: int = 0
+    waiting: bool = False
+
+    def available(self) -> bool:
+        return self.next < len(self.received)
+
+    def take(self) -> int:
+        byte = self.received[self.next]
+        self.next += 1
+        if self.next == len(self.received):
+            self.received.clear()
+            self.next = 0
+        return byte
+
+
+class _Cmsdk:
+    """UART of the Cortex-M System Design Kit, polled: DATA, STATE, CTRL, INTSTATUS, BAUDDIV."""
+
+    _SMALLEST_DIVIDER = 16
+
+    def __init__(self, link: _Link) -> None:
+        self._link = link
+        self._control = self._divider = self._polls = 0
+
+    def read(self, offset: int) -> int:
+        link = self._link
+        if offset == 4:
+            if link.available() and self._works(2):
+                return 2
+            self._polls += 1
+            if self._polls >= _POLLS_WHEN_WAITING:
+                link.waiting = True
+                link.stop()
+            return 0
+        if offset == 0:
+            self._polls = 0
+            return link.take() if link.available() and self._works(2) else 0
+        if offset == 8:
+            return self._control
+        if offset == 16:
+            return self._divider
+        if offset != 12:
+            link.fail(f"reads UART register {offset:#x}, which the model of the UART does not have")
+        return 0
+
+    def write(self, offset: int, value: int) -> None:
+        self._polls = 0
+        if offset == 0:
+            if self._works(1):
+                self._link.sent.append(value & 0xFF)
+        elif offset == 8:
+            self._control = value & 0x7F
+        elif offset == 16:
+            self._divider = value & 0xFFFFF
+        elif offset not in (4, 12):  # there, ones clear flags that this UART never sets
+            self._link.fail(f"writes UART register {offset:#x}, which the model of the UART does not have")
+
+    def _works(self, enable: int) -> bool:
+        return bool(self._control & enable) and self._divider >= self._SMALLEST_DIVIDER
+
+
+_ACCESSES = {"READ": "reads", "WRITE": "writes", "FETCH": "runs"}
+
+_UARTS = {"cmsdk": _Cmsdk}
+"""By the stem of the HAL that drives them."""
+
+
+class UnicornDevice(ClosingDevice):
+    """`limit`: seconds that the firmware may compute before it asks for input again. `instructions` counts
+    those that ran since the last reset if `count`, and is 0 otherwise."""
+
+    def __init__(self, elf: Path, board: Board, *, count: bool = False, limit: float = 900.0) -> None:
+        if uc_api is None:
+            raise DeviceError(
+                "unicorn", "the Python package unicorn is missing", "pip install 'synapcc[virtual]'"
+            )
+        self.name = f"unicorn {uc_api.__version__}"
+        if not board.emulator.unicorn or board.link.hal not in _UARTS:
+            what = f"{board.name} does not run in unicorn"
+            raise DeviceError("unicorn", what, f"UARTs it has: {', '.join(_UARTS)}; try another device")
+        self._elf, self._board, self._count, self._limit = elf, board, count, limit
+        with elf.open("rb") as handle:
+            segments = [
+                s for s in ELFFile(handle).iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]
+            ]
+            self._segments = [(int(s["p_paddr"]), bytes(s.data())) for s in segments]
+        self._open = True
+        self.reset()
+
+    def reset(self) -> None:
+        """A new chip: RAM holds rubbish, nothing received or sent remains."""
+        if not self._open:
+            raise DeviceError(self.name, "the device is closed")
+        board, cpu = self._board, getattr(arm, _CPUS[self._board.core.cpu])
+        # not UC_MODE_MCLASS: with it unicorn takes a Cortex-M33 whatever the model
+        uc = uc_api.Uc(uc_api.UC_ARCH_ARM, uc_api.UC_MODE_THUMB, cpu)
+        assert uc.ctl_get_cpu_model() == cpu
+        self._uc, self._fault, self._seconds = uc, "", 0.0
+        self.instructions = 0
+        self._blocks: dict[tuple[int, int], int] = {}
+        self._link = _Link(bytearray(), bytearray(), uc.emu_stop, self._fail)
+        uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
+        uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
+        uc.mem_write(board.ram.origin, _RUBBISH * (board.ram.size // len(_RUBBISH)))
+        try:
+            for address, content in self._segments:
+                uc.mem_write(address, content)
+        except uc_api.UcError:
+            raise DeviceError(
+                self.name, "the firmware does not lie within the board's flash", "build it again"
+            ) from None
+        uart = _UARTS[board.link.hal](self._link)
+        page = board.link.uart_base & ~(_PAGE - 1)
+        shift = board.link.uart_base - page
+        uc.mmio_map(
+            page, _PAGE,
+            lambda _uc, offset, _size, _data: uart.read(offset - shift), None,
+            lambda _uc, offset, _size, value, _data: uart.write(offset - shift, value), None,
+        )  # fmt: skip
+        uc.mmio_map(_SCS, _PAGE, self._read_scs, None, self._write_scs, None)
+        uc.hook_add(uc_api.UC_HOOK_INTR, self._interrupt)
+        uc.hook_add(uc_api.UC_HOOK_MEM_INVALID, self._invalid)
+        if self._count:
+            uc.hook_add(uc_api.UC_HOOK_BLOCK, self._block)
+        stack, start = struct.unpack("<II", uc.mem_read(board.flash.origin, 8))
+        uc.reg_write(arm.UC_ARM_REG_SP, stack)
+        self._pc = start
+
+    def write(self, data: bytes) -> None:
+        self._check()
+        self._link.received += data
+        self._link.waiting = False
+        self._seconds = 0.0
+
+    def read(self, timeout: float) -> bytes:
+        self._check()
+        deadline = time.monotonic() + timeout
+        while not self._link.sent and not self._link.waiting:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self._run(min(left, max(self._limit - self._seconds, _SLICE_SECONDS)))
+        data = bytes(self._link.sent)
+        self._link.sent.clear()
+        if (
+            not data and self._link.waiting
+        ):  # it will never say anything by itself, but who asks again should not spin
+            time.sleep(max(0.0, min(timeout, _NAP_SECONDS)))
+        return data
+
+    def stack_used(self) -> int:
+        """Bytes at the end of RAM that no longer hold what the reset put there: how deep the stack has
+        been, unless the firmware writes to free RAM itself, as one does that paints its stack."""
+        ram = self._board.ram
+        content = self._memory(ram.origin, ram.size)
+        painted = content.rfind(_RUBBISH * _PAINTED)
+        return ram.size - painted - len(_RUBBISH * _PAINTED)
+
+    def close(self) -> None:
+        self._open = False
+
+    def _check(self) -> None:
+        if not self._open:
+            raise DeviceError(self.name, "the device is closed")
+        if self._fault:
+            raise DeviceError(self.name, self._fault, "reset the device to start again")
+
+    def _run(self, seconds: float) -> None:
+        """Lets the chip run until it waits for input, or for `seconds`."""
+        begin = time.monotonic()
+        try:
+            self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
+        except uc_api.UcError as error:
+            self._fail(f"cannot go on: {error}")
+        self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)
+        self._seconds += time.monotonic() - begin
+        if not self._link.waiting and not self._fault:
+            if self._memory((self._pc & ~1) - 2, 2) == _WFI:
+                self._fail("sleeps until an interrupt, and unicorn has none")
+            elif self._seconds >= self._limit:
+                self._fail(f"did not ask for input within {self._limit:g} s")
+        if self._fault:
+            self._fault = f"the firmware {self._fault}{self._place()}"
+            if not self._link.sent:
+                self._check()
+
+    def _fail(self, what: str) -> None:
+        self._fault = self._fault or what
+        self._uc.emu_stop()
+
+    def _place(self) -> str:
+        """Where the chip stands, by the names in the ELF."""
+        image = thumb.read_image(self._elf)
+        places = []
+        for label, register in (("PC", arm.UC_ARM_REG_PC), ("LR", arm.UC_ARM_REG_LR)):
+            value = self._uc.reg_read(register)
+            function = image.at(value & ~1)
+            places.append(f"{label} {value & ~1:#010x}" + (f" in {function.name}" if function else ""))
+        stack = self._uc.reg_read(arm.UC_ARM_REG_SP)
+        if not self._board.ram.origin <= stack <= self._board.ram.end:
+            places.append(f"SP {stack:#010x} outside RAM: stack overflow")
+        return f" ({', '.join(places)})"
+
+    def _memory(self, address: int, size: int) -> bytes:
+        try:
+            return bytes(self._uc.mem_read(address, size))
+        except uc_api.UcError:
+            return b""
+
+    def _read_scs(self, _uc: Any, offset: int, _size: int, _data: object) -> int:
+        if offset != _CPACR:
+            self._fail(f"reads {_SCS + offset:#010x}, which this device does not model")
+        return 0
+
+    def _write_scs(self, _uc: Any, offset: int, _size: int, _value: int, _data: object) -> None:
+        if offset != _CPACR:  # unicorn's FPU is always on
+            self._fail(f"writes {_SCS + offset:#010x}, which this device does not model")
+
+    def _interrupt(self, uc: Any, number: int, _data: object) -> None:
+        self._fail(f"raised exception {number}")
+
+    def _invalid(self, uc: Any, access: int, address: int, size: int, _value: int, _data: object) -> bool:
+        kinds = [
+            (f"UC_MEM_{kind}_{why}", verb) for kind, verb in _ACCESSES.items() for why in ("UNMAPPED", "PROT")
+        ]
+        verb = next((verb for name, verb in kinds if getattr(uc_api, name) == access), "uses")
+        self._fail(f"{verb} {size} bytes at {address:#010x}, where the board does not let it")
+        return False
+
+    def _block(self, uc: Any, address: int, size: int, _data: object) -> None:
+        count = self._blocks.get((address, size))
+        if count is None:
+            count = self._blocks[address, size] = sum(
+                1 for _ in _lengths(bytes(uc.mem_read(address & ~1, size)))
+            )
+        self.instructions += count
+
+
+def _lengths(code: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(code):
+        length = 4 if code[at + 1] >= 0xE8 else 2
+        yield length
+        at += length
+
+
+def open(project: Path, argument: str, board: Board | None) -> UnicornDevice:
+    """The firmware of `project`, built if need be. `argument`: nothing or `count`."""
+    if argument not in ("", "count"):
+        raise DeviceError(f"unicorn:{argument}", f"no option {argument!r}", "write unicorn or unicorn:count")
+    return UnicornDevice(build(project).elf, board or project_board(project), count=argument == "count")

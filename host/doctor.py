@@ -1,0 +1,158 @@
+"""What synapcc finds on this machine, and how to get what is not there. Looking never fails."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from synapcc.gen.boards import list_boards
+
+from . import platformio
+
+_SECONDS = 20.0
+
+_PACKAGES = (
+    # distribution, what for, needed by the base install, how to get it
+    ("numpy", "compiler and emulator", True, "pip install numpy"),
+    ("onnx", "reading models", True, "pip install onnx"),
+    ("jinja2", "printing C", True, "pip install jinja2"),
+    ("platformio", "building firmware", True, "pip install platformio"),
+    ("scons", "building firmware", True, "pip install scons"),
+    ("pyelftools", "sizes and stack of firmware", True, "pip install pyelftools"),
+    ("unicorn", "device unicorn", False, "pip install 'synapcc[virtual]'"),
+    ("pyserial", "device serial", True, "pip install pyserial"),
+    ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked for. `needed`: nothing works without it; otherwise it is one way of several."""
+
+    name: str
+    found: bool
+    detail: str
+    needed: bool
+    hint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def report() -> list[Check]:
+    """All checks, in the order of the table."""
+    checks = [
+        Check("python", sys.version_info >= (3, 11), platform.python_version(), True, "Python 3.11 or newer")
+    ]
+    checks += [_package(*package) for package in _PACKAGES]
+    looked: tuple[tuple[str, Callable[[], str], str], ...] = (
+        (
+            "arm-none-eabi-gcc",
+            lambda: _program("arm-none-eabi-gcc", "-dumpfullversion"),
+            "apt install gcc-arm-none-eabi, or use zig",
+        ),
+        ("zig", _zig, "pip install 'synapcc[virtual]'"),
+        (
+            "qemu-system-arm",
+            _qemu,
+            "apt install qemu-system-arm, brew install qemu, or use the device unicorn",
+        ),
+        ("host C compiler", _host_compiler, "apt install gcc, or pip install 'synapcc[virtual]'"),
+        ("platformio folder", _platformio_folder, "set PLATFORMIO_CORE_DIR to a folder that can be written"),
+        ("boards", lambda: ", ".join(board.name for board in list_boards()), "install synapcc again"),
+        ("serial ports", _ports, "plug a board in; Linux: be a member of the group that owns the port"),
+        (
+            "mitdb (ECG data)",
+            _mitdb,
+            "synapcc demo ecg fetches it, or set SYNAPCC_DATA to the folder that holds mitdb",
+        ),
+    )
+    checks += [
+        _look(name, find, hint, name in ("platformio folder", "boards")) for name, find, hint in looked
+    ]
+    builds = [check for check in checks if check.name in ("arm-none-eabi-gcc", "zig") and check.found]
+    detail = builds[0].name if builds else "neither arm-none-eabi-gcc nor zig"
+    checks.append(
+        Check("a compiler for Cortex-M", bool(builds), detail, True, "pip install 'synapcc[virtual]'")
+    )
+    return checks
+
+
+def table(checks: Iterable[Check]) -> str:
+    """The checks as lines of text; what is missing says how to get it."""
+    rows = list(checks)
+    width = max((len(check.name) for check in rows), default=0)
+    lines = []
+    for check in rows:
+        mark = "ok" if check.found else "MISSING" if check.needed else "no"
+        tail = check.detail if check.found else "; ".join(filter(None, (check.detail, check.hint)))
+        lines.append(f"{check.name:<{width}}  {mark:<7}  {tail}".rstrip())
+    return "\n".join(lines)
+
+
+def _look(name: str, find: Callable[[], str], hint: str, needed: bool) -> Check:
+    try:
+        detail = find()
+    except Exception as error:  # whatever is broken on this machine is what the table is to show
+        return Check(name, False, " ".join(str(error).split()), needed, hint)
+    return Check(name, bool(detail), detail, needed, hint)
+
+
+def _package(name: str, purpose: str, needed: bool, hint: str) -> Check:
+    try:
+        return Check(name, True, f"{metadata.version(name)}, {purpose}", needed, hint)
+    except metadata.PackageNotFoundError:
+        return Check(name, False, purpose, needed, hint)
+
+
+def _program(name: str, *words: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        return ""
+    done = subprocess.run([path, *words], capture_output=True, text=True, check=True, timeout=_SECONDS)
+    return f"{done.stdout.strip().splitlines()[0]}, {path}"
+
+
+def _zig() -> str:
+    try:
+        return f"{metadata.version('ziglang')}, from PyPI"
+    except metadata.PackageNotFoundError:
+        return _program("zig", "version")
+
+
+def _qemu() -> str:
+    from .devices import qemu
+
+    path, version = qemu.find_qemu()
+    return f"{version}, {path}"
+
+
+def _host_compiler() -> str:
+    from .devices import process
+
+    return " ".join(process.host_compiler())
+
+
+def _platformio_folder() -> str:
+    core = platformio.core_dir()
+    platformio.prepare(core)
+    return str(core)
+
+
+def _ports() -> str:
+    from .devices import serial
+
+    return serial.ports()
+
+
+def _mitdb() -> str:
+    records = importlib.import_module("synapcc.examples.ecg.records")
+    return str(records.find(download=False))

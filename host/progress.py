@@ -1,0 +1,62 @@
+"""A progress bar on standard error: one line that grows on a terminal, a line a quarter elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+
+QUIET_SECONDS = 1.0  # what takes less shows no bar
+WIDTH = 28
+
+
+class Progress:
+    """`with Progress("learning", 400) as bar: ... bar.step()`."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done = what, max(total, 1), 0
+        self.started = self._drawn = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._shown = -1
+
+    def step(self, count: int = 1) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.started < QUIET_SECONDS:
+            return
+        if self._terminal:
+            if now - self._drawn >= 0.1 or self.done >= self.total:
+                self._drawn = now
+                self._draw("\r", "")
+        elif (quarter := 4 * self.done // self.total) > self._shown and now - self._drawn >= QUIET_SECONDS:
+            self._shown, self._drawn = quarter, now
+            self._draw("", "\n")
+
+    def _draw(self, before: str, after: str) -> None:
+        share = min(self.done / self.total, 1.0)
+        bar = "#" * int(share * WIDTH)
+        seconds = time.monotonic() - self.started
+        left = seconds / share - seconds if share > 0 else 0.0
+        line = (
+            f"{self.what:<34} [{bar:<{WIDTH}}] {self.done}/{self.total}  {seconds:.0f} s, {left:.0f} s left"
+        )
+        print(f"{before}{line:<110}"[:118].rstrip("\n"), end=after, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._terminal and time.monotonic() - self.started >= QUIET_SECONDS:
+            print("\r" + " " * 118 + "\r", end="", file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yields `items` behind a bar."""
+    count = total if total is not None else len(items) if isinstance(items, Sized) else 1
+    with Progress(what, count) as bar:
+        for item in items:
+            yield item
+            bar.step()

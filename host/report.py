@@ -1,0 +1,286 @@
+"""What a compilation is worth: per layer scale, headroom, limits, proven ranges, saturation and error seen in calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.ops import kernel
+from synapcc.gen.plan import Plan
+from synapcc.gen.program import Call, Item, Repeat, Step
+from synapcc.gen.quantise import SAMPLES
+from synapcc.gen.realrun import RealMachine
+
+from .emulator import Emulator
+from .text import table
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The calibration data through the integer and the real network."""
+
+    integer: Emulator
+    real: RealMachine
+
+
+def measure(compiled: Compiled) -> dict[str, Any]:
+    """The report of a compilation, ready for JSON. Everything in it is computed from the Plan and the calibration data."""
+    runs = _run(compiled)
+    layers = [_layer(compiled, runs, label, step) for label, step in _groups(compiled)]
+    plan = compiled.plan
+    agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
+    return {
+        "model": plan.model,
+        "digest": plan.digest.hex(),
+        "rule": compiled.spec.to_dict(),
+        "learned": list(compiled.learned),
+        "notes": list(compiled.graph.notes),
+        "board": compiled.board.name if compiled.board else None,
+        "memory": memory(plan),
+        "layers": layers,
+        "learning": learned(compiled),
+        "proofs": _proofs(compiled),
+        "programs": costs(plan),
+        "calibration": {"samples": runs.integer.devices, "same_class_as_float": agree},
+    }
+
+
+def _run(compiled: Compiled) -> _Runs:
+    inputs = {n: x[:SAMPLES] for n, x in compiled.calibration.items() if n in compiled.plan.inputs}
+    n = len(next(iter(inputs.values())))
+    integer = Emulator(compiled.plan, n, read_only=True)
+    integer.infer({k: v.astype(np.float32) for k, v in inputs.items()})
+    real = RealMachine(compiled.abstract.values, compiled.abstract.programs, n, shared=True)
+    real.load({k: v.reshape(n, -1) for k, v in inputs.items()})
+    real.run("infer")
+    return _Runs(integer, real)
+
+
+def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
+    """The outputs that have a format of their own, as (layers that share it, step that writes it last)."""
+    values = compiled.abstract.values
+    groups: dict[str, tuple[list[str], Step]] = {}
+    for program, _, step in compiled.plan.ops():
+        if program == "forward" and "y" in step.args:
+            root = step.args["y"]
+            while values[root].tie:
+                root = values[root].tie
+            nodes = groups[root][0] if root in groups else []
+            groups[root] = (nodes if step.node in nodes else [*nodes, step.node], step)
+    return [(" + ".join(nodes), step) for nodes, step in groups.values()]
+
+
+def _layer(compiled: Compiled, runs: _Runs, label: str, step: Step) -> dict[str, Any]:
+    name = step.args["y"]
+    y = compiled.plan[name]
+    got, want = _captured(compiled, runs, step), runs.real.arena[name].astype(np.float64)
+    scale, top = 2.0**-y.frac, float(np.max(np.abs(want), initial=0.0))
+    return {
+        "layer": label,
+        "output": name,
+        "q": f"Q{y.frac}",
+        "scale": scale,
+        "headroom": (y.hi * scale / top) if top else None,
+        "range": [y.lo, y.hi],
+        "saturated": float(np.mean((got <= y.lo) | (got >= y.hi))),
+        "rms_error": float(np.sqrt(np.mean((got * scale - want) ** 2))),
+        "rms": float(np.sqrt(np.mean(want**2))),
+    }
+
+
+def _captured(compiled: Compiled, runs: _Runs, step: Step) -> np.ndarray:
+    """The integer output of one step over the calibration data, taken when it is written: later its bytes serve others."""
+    machine = runs.integer
+    taken: list[np.ndarray] = []
+
+    def after(program: str, position: int) -> None:
+        if compiled.plan.programs[program].items[position] is step:
+            taken.append(machine[step.args["y"]].astype(np.float64))
+
+    machine.load(
+        {n: compiled.calibration[n][: machine.devices].astype(np.float32) for n in compiled.plan.inputs}
+    )
+    machine.run("forward", after=after)
+    return taken[-1]
+
+
+def learned(compiled: Compiled) -> list[dict[str, Any]]:
+    """Format, limit and headroom of every learned tensor, and of every teaching signal."""
+    out = []
+    for t in compiled.plan.tensors:
+        if t.space == "state" and t.role in ("weight", "bias"):
+            top = float(np.max(np.abs(t.array().astype(np.float64)), initial=0.0))
+            out.append(
+                {
+                    "tensor": t.name,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "limit": t.hi,
+                    "headroom": t.hi / top if top else None,
+                    "bytes": t.nbytes,
+                }
+            )
+        elif t.role in ("teach", "error"):
+            out.append(
+                {
+                    "tensor": t.name,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "limit": t.hi,
+                    "headroom": None,
+                    "bytes": t.nbytes,
+                }
+            )
+    return out
+
+
+def _proofs(compiled: Compiled) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": p.step.node,
+            "kernel": p.step.kernel,
+            "sum": a.what,
+            "lo": a.lo,
+            "hi": a.hi,
+            "bits": a.bits,
+            "used": max(abs(a.lo), abs(a.hi)) / 2.0 ** (a.bits - 1),
+        }
+        for p in compiled.proofs
+        for a in p.accumulators
+    ]
+
+
+def memory(plan: Plan) -> dict[str, int]:
+    """Bytes of constants, of initial state in flash, of state and of arena."""
+    starts = sum(t.nbytes for t in plan.space("state") if t.data is not None and any(t.data))
+    store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
+    return {
+        "constants": sum(t.nbytes for t in plan.space("const")),
+        "initial_state": starts,
+        "state": plan.state_bytes,
+        "of_which_samples": store,
+        "arena": plan.arena_bytes,
+    }
+
+
+def costs(plan: Plan) -> list[dict[str, Any]]:
+    """Multiply-accumulates and weight traffic of each entry program when every condition holds, and of each step."""
+    return [
+        {"program": e, **_total(plan, e), "steps": [_step_cost(plan, s) for s in _steps(plan, e)]}
+        for e in plan.entries
+    ]
+
+
+def _step_cost(plan: Plan, step: Step) -> dict[str, Any]:
+    shapes = {role: plan[name].shape for role, name in step.args.items()}
+    cost = kernel(step.kernel).cost(shapes, step.attrs)
+    return {
+        "node": step.node,
+        "kernel": step.kernel,
+        "macs": cost.macs,
+        "reads": cost.reads,
+        "writes": cost.writes,
+    }
+
+
+def _steps(plan: Plan, program: str) -> list[Step]:
+    out: list[Step] = []
+    for item in plan.programs[program].items:
+        for step in [item] if isinstance(item, Step) else _steps(plan, item.program):
+            if step not in out:
+                out.append(step)
+    return out
+
+
+def _total(plan: Plan, program: str) -> dict[str, int]:
+    total = {"macs": 0, "reads": 0, "writes": 0}
+    for item in plan.programs[program].items:
+        part = _item_cost(plan, item)
+        total = {k: total[k] + part[k] for k in total}
+    return total
+
+
+def _item_cost(plan: Plan, item: Item) -> dict[str, int]:
+    if isinstance(item, Step):
+        cost = _step_cost(plan, item)
+        return {k: cost[k] for k in ("macs", "reads", "writes")}
+    times = item.times if isinstance(item, Repeat) else 1
+    return {k: v * times for k, v in _total(plan, item.program).items()}
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report as a person reads it."""
+    m = report["memory"]
+    lines = [
+        f"{report['model']}  rule {report['rule']['rule']}, weights {report['rule']['weights']}, plan {report['digest'][:12]}"
+    ]
+    lines += [f"  note: {n}" for n in report["notes"]]
+    lines.append(
+        f"  flash {m['constants'] + m['initial_state']} B of tensors; RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
+    )
+    cal = report["calibration"]
+    lines.append(
+        f"  calibration: {cal['samples']} samples, {100 * cal['same_class_as_float']:.1f} % the class of the float network"
+    )
+    rows = [
+        [
+            x["layer"],
+            x["q"],
+            f"{x['headroom']:.2f}" if x["headroom"] else "",
+            f"{x['range'][0]} .. {x['range'][1]}",
+            f"{100 * x['saturated']:.2f} %",
+            f"{x['rms_error']:.4f}",
+            f"{x['rms']:.4f}",
+        ]
+        for x in report["layers"]
+    ]
+    lines += ["", *table(["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"], rows)]
+    if report["learning"]:
+        rows = [
+            [
+                x["tensor"],
+                x["dtype"],
+                x["q"],
+                str(x["limit"]),
+                f"{x['headroom']:.2f}" if x["headroom"] else "",
+                str(x["bytes"]),
+            ]
+            for x in report["learning"]
+        ]
+        lines += ["", *table(["learned tensor or signal", "type", "Q", "limit", "headroom", "bytes"], rows)]
+    rows = [
+        [
+            x["node"],
+            x["kernel"],
+            x["sum"],
+            f"{x['lo']} .. {x['hi']}",
+            f"{100 * x['used']:.1f} % of {x['bits']} bits",
+        ]
+        for x in report["proofs"]
+    ]
+    lines += ["", *table(["layer", "kernel", "proven sum", "range", "used"], rows)]
+    rows = [[p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"])] for p in report["programs"]]
+    lines += ["", *table(["program", "MACs at most", "weights read", "weights written"], rows)]
+    return "\n".join(lines)
+
+
+def program_text(plan: Plan) -> str:
+    """Programs, step by step."""
+    lines = []
+    for p in plan.programs.values():
+        lines.append(f"{p.name}{' (entry)' if p.name in plan.entries else ''}: {p.doc}")
+        for item in p.items:
+            if isinstance(item, Step):
+                operands = ", ".join(f"{r}={n}" for r, n in item.args.items())
+                attrs = " ".join(f"{k}={v}" for k, v in item.attrs.items())
+                lines.append(f"    {item.kernel:<20} {item.node:<12} {operands}  {attrs}".rstrip())
+            elif isinstance(item, Call):
+                lines.append(f"    call {item.program}")
+            elif isinstance(item, Repeat):
+                lines.append(f"    repeat {item.times} {item.program}")
+            else:
+                lines.append(f"    when {item.flag} {item.program}")
+    return "\n".join(lines)

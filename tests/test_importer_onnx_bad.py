@@ -1,0 +1,388 @@
+"""What cannot be compiled is one clear line, whatever the file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_models as om
+import onnx_variants as ov
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx_models import X8, Y4, model, node, real, save
+
+from synapcc.gen.errors import CompileError
+from synapcc.gen.graph import Graph
+from synapcc.gen.importers import load_model, suffixes
+
+Edit = Callable[[ModelProto], object]
+
+
+def refused(proto: ModelProto, folder: Path) -> str:
+    with pytest.raises(CompileError) as caught:
+        load_model(save(proto, folder))
+    message = str(caught.value)
+    assert "\n" not in message and caught.value.where and caught.value.what and caught.value.hint
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("net.onnx", b"", "the file is empty"),
+        ("net.onnx", b"this is no protobuf", "not an ONNX file"),
+        ("net.onnx", ModelProto(ir_version=8).SerializeToString(), "holds no network"),
+        ("net.h5", b"x", 'suffix ".h5" is no known model format; give a model file ending in .onnx'),
+        ("net", b"x", "the file has no suffix"),
+        ("nowhere.onnx", None, "there is no such file"),
+    ],
+)
+def test_bad_files(name: str, content: bytes | None, says: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CompileError) as caught:
+        load_model(tmp_path / name)
+    assert says in str(caught.value)
+
+
+def test_bad_paths(tmp_path: Path) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    for path, says in ((tmp_path / "folder.onnx", "is a folder"), (tmp_path / "n\0.onnx", "cannot be read")):
+        with pytest.raises(CompileError, match=says):
+            load_model(path)
+
+
+def test_every_truncation_is_refused_or_read(tmp_path: Path) -> None:
+    data = ov.torch_old().SerializeToString()
+    for size in range(0, len(data), 7):
+        _load_bytes(data[:size], tmp_path)
+
+
+def test_suffixes() -> None:
+    assert suffixes() == ("onnx",)
+
+
+def _dense(nodes: list[onnx.NodeProto], **weights: np.ndarray) -> ModelProto:
+    """x [batch, 8] -> nodes -> a [.., 8] -> Gemm -> y."""
+    return model([*nodes, node("Gemm", "a w", "y", "/fc/Gemm")], X8, Y4, {"w": real(8, 4), **weights})
+
+
+def _plain(dims: om.Shape, kind: int = TensorProto.FLOAT) -> ModelProto:
+    proto = model([node("Gemm", "x w", "y", "/fc/Gemm")], {"x": dims}, Y4, {"w": real(8, 4)})
+    proto.graph.input[0].type.tensor_type.elem_type = kind
+    return proto
+
+
+def _edited(edit: Edit) -> ModelProto:
+    proto = ov.torch_old()
+    edit(proto)
+    return proto
+
+
+def _with_weight(value: np.ndarray) -> ModelProto:
+    return model([node("Gemm", "x w", "y", "/fc/Gemm")], X8, Y4, {"w": value})
+
+
+def _function_model() -> ModelProto:
+    proto = model([helper.make_node("Linear", ["x"], ["y"], "/lin", domain="mine")], X8, Y4)
+    body = [node("Relu", "a", "b")]
+    proto.functions.append(helper.make_function("mine", "Linear", ["a"], ["b"], body, proto.opset_import))
+    return proto
+
+
+def _if_model() -> ModelProto:
+    branch = helper.make_graph(
+        [node("Relu", "x", "b")], "g", [], [helper.make_tensor_value_info("b", 1, None)]
+    )
+    proto = model([node("If", "c", "y", "/If", then_branch=branch, else_branch=branch)], X8, Y4)
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(True), "c"))
+    return proto
+
+
+def _nan() -> np.ndarray:
+    value = real(8, 4)
+    value[3, 2] = np.nan
+    value[0, 0] = np.inf
+    return value
+
+
+BN = {"s": real(8), "b": real(8), "m": real(8), "v": np.abs(real(8))}
+BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
+    "unsupported": (
+        lambda: _dense([node("Sigmoid", "x", "a", "/Sig")]),
+        'Sigmoid "/Sig": operator Sigmoid is not supported; supported are Add, ArgMax',
+    ),
+    "custom domain": (
+        lambda: model([helper.make_node("Gelu", ["x"], ["y"], "g", domain="com.acme")], X8, Y4),
+        "Gelu of domain com.acme",
+    ),
+    "function": (_function_model, "a function of the file; inline it"),
+    "control flow": (_if_model, "If is not supported: control flow"),
+    "quantised": (
+        lambda: _dense([node("QuantizeLinear", "x s z", "a", "/q")], s=real(1), z=real(1)),
+        "a quantised model; export the float",
+    ),
+    "cycle": (lambda: _dense([node("Relu", "b", "a"), node("Relu", "a", "b")]), "is part of a cycle"),
+    "missing tensor": (
+        lambda: _dense([node("Relu", "ghost", "a", "/r")]),
+        'Relu "/r": "ghost" is produced by nothing',
+    ),
+    "missing output": (
+        lambda: _edited(lambda p: setattr(p.graph.output[0], "name", "ghost")),
+        '"ghost" is produced by nothing',
+    ),
+    "no output": (lambda: _edited(lambda p: p.graph.output.pop()), "no output"),
+    "two producers": (
+        lambda: _dense([node("Relu", "x", "a"), node("Relu", "x", "a")]),
+        'produces "a", which exists already',
+    ),
+    "output is input": (lambda: model([node("Identity", "x", "y")], X8, {"y": [1, 8]}), "computes nothing"),
+    "constant output": (
+        lambda: model([node("Constant", "", "y", value_float=1.0)], X8, Y4),
+        "does not depend on the input",
+    ),
+    "several outputs": (
+        lambda: _edited(
+            lambda p: p.graph.output.append(helper.make_tensor_value_info("/fc1/Gemm_output_0", 1, [1, 6]))
+        ),
+        'has 2 outputs: "output", "/fc1/Gemm_output_0"',
+    ),
+    "no opset": (lambda: _edited(lambda p: p.opset_import.pop() and p.opset_import.pop()), "names no opset"),
+    "old opset": (
+        lambda: _edited(lambda p: setattr(p.opset_import[0], "version", 6)),
+        "uses opset 6; export with an opset from 7",
+    ),
+    "new opset": (lambda: _edited(lambda p: setattr(p.opset_import[0], "version", 999)), "uses opset 999"),
+    "double input": (lambda: _plain(["b", 8], TensorProto.DOUBLE), 'input "x": is double, not float32'),
+    "integer input": (lambda: _plain(["b", 8], TensorProto.INT8), "is int8, not float32"),
+    "unknown input": (lambda: _plain(["b", 8], 99), "is type 99, not float32"),
+    "fixed batch": (
+        lambda: _plain([32, 8]),
+        "has a fixed batch of 32 (shape (32, 8)); export with a batch of 1",
+    ),
+    "dynamic feature": (lambda: _plain(["b", "n"]), "has shape (?, ?); only the first dimension"),
+    "dynamic vector": (lambda: _plain(["b"]), "has shape (?)"),
+    "scalar": (lambda: _plain([]), "has shape ()"),
+    "no shape": (
+        lambda: _edited(lambda p: p.graph.input[0].type.tensor_type.ClearField("shape")),
+        "has no shape",
+    ),
+    "huge input": (lambda: _plain(["b", 10**12]), "elements, the most is"),
+    "misfit": (
+        lambda: _plain(["b", 9]),
+        "its weight takes 8 values (8 -> 4), the activation has shape (1, 9)",
+    ),
+    "rows": (
+        lambda: model([node("MatMul", "x w", "y")], {"x": [1, 3, 8]}, Y4, {"w": real(8, 4)}),
+        "one vector per sample",
+    ),
+    "integer weight": (
+        lambda: _with_weight(np.ones((8, 4), np.int8)),
+        'its weight "w" is int8; export the float model',
+    ),
+    "boolean weight": (lambda: _with_weight(np.ones((8, 4), np.bool_)), "is bool"),
+    "complex weight": (lambda: _with_weight(np.ones((8, 4), np.complex64)), "element type complex64"),
+    "string weight": (lambda: _with_weight(np.array([["a"]], np.object_)), "is str"),
+    "nan": (lambda: _with_weight(_nan()), '2 of the 32 values of its weight "w" are NaN or infinite'),
+    "empty weight": (lambda: _with_weight(np.ones((8, 0), np.float32)), "is empty"),
+    "weight of rank 3": (lambda: _with_weight(real(2, 8, 4)), "are no matrices"),
+    "computed weight": (
+        lambda: model([node("MatMul", "x x", "y")], {"x": [1, 1]}, Y4),
+        "is computed from the model's input",
+    ),
+    "wrong length": (
+        lambda: _edited(lambda p: setattr(p.graph.initializer[0], "raw_data", b"123")),
+        "3 bytes are stored, shape (6, 8) needs 192",
+    ),
+    "huge claim": (
+        lambda: _edited(lambda p: p.graph.initializer[0].dims.extend([10**6, 10**6])),
+        "elements, the most is",
+    ),
+    "negative dim": (lambda: _edited(lambda p: p.graph.initializer[0].dims.append(-1)), "impossible shape"),
+    "many dims": (
+        lambda: _edited(lambda p: p.graph.initializer[0].dims.extend([1] * 70)),
+        "impossible shape",
+    ),
+    "few values": (
+        lambda: _edited(lambda p: p.graph.initializer[0].ClearField("raw_data")),
+        "0 values are stored",
+    ),
+    "transA": (
+        lambda: model([node("Gemm", "x w", "y", transA=1)], X8, Y4, {"w": real(8, 4)}),
+        "transA is set",
+    ),
+    "bias": (
+        lambda: model([node("Gemm", "x w c", "y")], X8, Y4, {"w": real(8, 4), "c": real(3)}),
+        "its bias has shape (3,)",
+    ),
+    "column bias": (
+        lambda: model([node("Gemm", "x w c", "y")], X8, Y4, {"w": real(8, 4), "c": real(4, 1)}),
+        "its bias has shape (4, 1)",
+    ),
+    "attribute type": (
+        lambda: model([node("Gemm", "x w", "y", transB="yes")], X8, Y4, {"w": real(8, 4)}),
+        'attribute "transB" has the wrong type',
+    ),
+    "residual": (
+        lambda: _dense([node("Relu", "x", "r"), node("Add", "x r", "a")]),
+        "combines two activations",
+    ),
+    "reciprocal": (
+        lambda: _dense([node("Div", "c x", "a")], c=real(8)),
+        "divides a constant by an activation",
+    ),
+    "division by zero": (
+        lambda: _dense([node("Div", "x c", "a")], c=np.zeros(8, np.float32)),
+        "divides by 0",
+    ),
+    "overflow": (lambda: _dense([node("Div", "x c", "a")], c=np.full(8, 1e-320)), "NaN or infinite"),
+    "broadcast": (
+        lambda: _dense([node("Mul", "x c", "a")], c=real(3, 8)),
+        "a constant of shape (3, 8) does not fit",
+    ),
+    "no broadcast": (
+        lambda: _dense([node("Mul", "x c", "a")], c=real(5)),
+        "a constant of shape (5,) does not fit",
+    ),
+    "integer scale": (lambda: _dense([node("Mul", "x c", "a")], c=np.array(2)), "is int64"),
+    "norm sizes": (
+        lambda: _dense([node("BatchNormalization", "x s b m v", "a")], **{**BN, "s": real(3)}),
+        "its constants have [3, 8] values",
+    ),
+    "norm variance": (
+        lambda: _dense([node("BatchNormalization", "x s b m v", "a")], **{**BN, "v": -BN["v"] - 1}),
+        "a variance is not positive",
+    ),
+    "norm training": (
+        lambda: _dense([node("BatchNormalization", "x s b m v", "a p q", training_mode=1)], **BN),
+        "is in training mode",
+    ),
+    "norm operands": (
+        lambda: _dense([node("BatchNormalization", "x s b m", "a")], **BN),
+        "its variance is missing",
+    ),
+    "dropout training": (
+        lambda: _dense([node("Dropout", "x - t", "a")], t=np.array(True)),
+        "is in training mode",
+    ),
+    "dropout mask": (lambda: _dense([node("Dropout", "x", "d a")]), 'reads output 2 ("a") of Dropout'),
+    "cast": (lambda: _dense([node("Cast", "x", "a", to=TensorProto.INT32)]), "casts activations to int32"),
+    "empty clip": (
+        lambda: _dense(
+            [node("Clip", "x lo hi", "a")], lo=np.array(2, np.float32), hi=np.array(1, np.float32)
+        ),
+        "leave no range",
+    ),
+    "nan clip": (
+        lambda: _dense([node("Clip", "x lo", "a")], lo=np.array(np.nan, np.float32)),
+        "leave no range",
+    ),
+    "clip shape": (lambda: _dense([node("Clip", "x lo", "a")], lo=real(8)), "only one limit"),
+    "clip by activation": (lambda: _dense([node("Clip", "x x", "a")]), "is computed from the model's input"),
+    "max of three": (lambda: _dense([node("Max", "x c c", "a")], c=real(1)), "has 3 operands"),
+    "softmax inside": (
+        lambda: _dense([node("Softmax", "x", "a", "/sm")]),
+        "works on the result of a Softmax",
+    ),
+    "softmax of the batch": (
+        lambda: model([node("Softmax", "x", "y", axis=0)], X8, {"y": [1, 8]}),
+        "not over the classes",
+    ),
+    "softmax axis": (
+        lambda: model([node("Softmax", "x", "y", axis=5)], X8, {"y": [1, 8]}),
+        "there is no axis 5",
+    ),
+    "argmax inside": (lambda: _dense([node("ArgMax", "x", "a", axis=1)]), "works on class numbers"),
+    "reshape": (
+        lambda: _dense([node("Reshape", "x t", "a")], t=np.array([1, 9])),
+        "8 values of shape (1, 8) do not make shape (1, 9)",
+    ),
+    "reshape twice unknown": (
+        lambda: _dense([node("Reshape", "x t", "a")], t=np.array([-1, -1])),
+        "do not make shape (-1, -1)",
+    ),
+    "reshape to much": (
+        lambda: _dense([node("Reshape", "x t", "a")], t=np.array([2**62, 2**62])),
+        "do not make shape",
+    ),
+    "reshape float": (
+        lambda: _dense([node("Reshape", "x t", "a")], t=np.array([np.nan], np.float32)),
+        "Reshape",
+    ),
+    "squeeze": (lambda: _dense([node("Squeeze", "x t", "a")], t=np.array([1])), "are not all of size 1"),
+    "transpose": (
+        lambda: model([node("Transpose", "x", "y", perm=[0, 2, 1])], {"x": [1, 2, 4]}, Y4),
+        "it reorders the values",
+    ),
+    "concat of batch": (
+        lambda: model([node("Concat", "x x", "y", axis=2)], {"x": [1, 2, 4]}, Y4),
+        "joins along axis 2",
+    ),
+    "concat shapes": (
+        lambda: model([node("Concat", "x z", "y", axis=1)], {"x": [1, 2], "z": [1, 2, 2]}, Y4),
+        "do not fit along axis 1",
+    ),
+    "concat constant": (
+        lambda: _dense([node("Concat", "x c", "a", axis=1)], c=real(1, 1)),
+        "operand 2 is constant",
+    ),
+    "fold misfit": (
+        lambda: _dense(
+            [node("Reshape", "x t", "a"), node("Concat", "s t2", "t", axis=0)],
+            s=np.array([1]),
+            t2=np.array([[1]]),
+        ),
+        "constant operands do not fit",
+    ),
+    "fold blow-up": (
+        lambda: _dense(
+            [node("ConstantOfShape", "n", "c"), node("Mul", "x c", "a")], n=np.array([10**6, 10**6])
+        ),
+        "elements, the most is",
+    ),
+    "broadcast blow-up": (
+        lambda: _dense([node("Mul", "p q", "c"), node("Mul", "x c", "a")], p=real(1, 4000), q=real(4000, 1)),
+        "elements, the most is",
+    ),
+    "constant string": (
+        lambda: _dense([node("Constant", "", "c", value_string="no"), node("Mul", "x c", "a")]),
+        "holds value_string",
+    ),
+    "segment": (
+        lambda: _edited(lambda p: setattr(p.graph.initializer[0].segment, "begin", 1)),
+        "stored in segments",
+    ),
+    "sparse": (lambda: _edited(lambda p: p.graph.initializer.pop()), "is produced by nothing"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_bad_models(name: str, tmp_path: Path) -> None:
+    build, says = BAD[name]
+    assert says in refused(build(), tmp_path)
+
+
+def _load_bytes(data: bytes, folder: Path) -> None:
+    path = folder / "mutant.onnx"
+    path.write_bytes(data)
+    try:
+        assert isinstance(load_model(path), Graph)
+    except CompileError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["torch_view", "keras", "sklearn", "batch_norm_of_channels", "opset_7", "two_inputs"]
+)
+def test_mutations_are_refused_or_read(name: str, tmp_path: Path) -> None:
+    g = om.rng(sum(name.encode()))
+    data = ov.VARIANTS[name]().SerializeToString()
+    for _ in range(60):
+        mutant = bytearray(data)
+        for _ in range(int(g.integers(1, 4))):
+            mutant[int(g.integers(len(mutant)))] = int(g.integers(256))
+        if g.random() < 0.2:
+            del mutant[int(g.integers(len(mutant))) :]
+        _load_bytes(bytes(mutant), tmp_path)

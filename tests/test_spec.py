@@ -1,0 +1,276 @@
+"""rule.toml: every key, every default, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synapcc.gen.errors import CompileError
+from synapcc.gen.spec import (
+    Decay,
+    Feedback,
+    Loss,
+    Replay,
+    RuleSpec,
+    Store,
+    load_spec,
+    parse_spec,
+    select_layers,
+)
+
+RULES = ("hebbian", "dfa", "fa", "last", "bp")
+FULL = """
+rule = "dfa"
+layers = ["fc2", "fc1"]
+weights = "int8"
+rate = { default = "2^-5", fc1 = 0.0078125 }
+rounding = "dither"
+headroom = 4
+seed = 4294967295
+[loss]
+kind = "hinge"
+margin = 0.5
+mu = 2
+[feedback]
+init = "ternary"
+storage = "generated"
+gain = 0.25
+[decay]
+shift = 12
+every = 64
+[replay]
+samples = 128
+every = 4
+[store]
+samples = 400
+order = "shuffled"
+"""
+
+
+def parse(text: str) -> RuleSpec:
+    return parse_spec(text, "rule.toml", RULES)
+
+
+def test_defaults() -> None:
+    spec = parse('rule = "hebbian"')
+    assert spec == RuleSpec("hebbian", None, "int16", 6, (), "stochastic", 2.0, 1, Loss(), Feedback())
+    assert (spec.decay, spec.replay, spec.store) == (None, None, None)
+    assert (spec.loss.kind, spec.feedback.init, spec.feedback.storage, spec.feedback.gain) == (
+        "softmax",
+        "random",
+        "flash",
+        1.0,
+    )
+    assert parse('rule = "none"').rule == "none"
+
+
+def test_every_key() -> None:
+    spec = parse(FULL)
+    assert spec == RuleSpec(
+        rule="dfa",
+        layers=("fc2", "fc1"),
+        weights="int8",
+        rate=5,
+        rates=(("fc1", 7),),
+        rounding="dither",
+        headroom=4.0,
+        seed=2**32 - 1,
+        loss=Loss("hinge", 0.5, 2.0),
+        feedback=Feedback("ternary", "generated", 0.25),
+        decay=Decay(12, 64),
+        replay=Replay(128, 4),
+        store=Store(400, "shuffled"),
+    )
+    assert (spec.rate_of("fc1"), spec.rate_of("fc2")) == (7, 5)
+
+
+def test_empty_tables_switch_on_defaults() -> None:
+    spec = parse('rule = "fa"\n[decay]\n[replay]\nsamples = 3\n[store]\nsamples = 9\n[loss]\n[feedback]')
+    assert (spec.decay, spec.replay, spec.store) == (Decay(10, 256), Replay(3, 1), Store(9, "sequential"))
+    assert parse('rule = "fa"\n[loss]\nkind = "hinge"').loss == Loss("hinge", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "shift"),
+    [
+        ('"2^-7"', 7),
+        ('"2^-0"', 0),
+        ('"2^0"', 0),
+        ("1", 0),
+        ("1.0", 0),
+        ("0.5", 1),
+        ("0.015625", 6),
+        ('"2^-20"', 20),
+    ],
+)
+def test_rates(rate: str, shift: int) -> None:
+    assert parse(f'rule = "fa"\nrate = {rate}').rate == shift
+
+
+def test_rate_table_without_default() -> None:
+    spec = parse('rule = "fa"\nrate = { fc1 = "2^-3" }')
+    assert (spec.rate_of("fc1"), spec.rate_of("fc9")) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", 'rule is missing; allowed are "bp", "dfa"'),
+        ('rule = "hebian"', 'rule is "hebian"; did you mean "hebbian"? allowed are "bp"'),
+        ("rule = 3", "rule is 3; allowed are"),
+        ("rule = [[[", "is no TOML"),
+        ('rule = "fa"\nrule = "fa"', "is no TOML"),
+        ("a = " + "[" * 5000, "is no TOML"),
+        ("a = 1" + "0" * 5000, "is no TOML"),
+        ('rul = "fa"', 'no key "rul" in a rule file; did you mean "rule"? allowed'),
+        ('rule = "fa"\nwieghts = "int8"', 'no key "wieghts" in a rule file; did you mean "weights"? allowed'),
+        (
+            'rule = "fa"\nzzz = 1',
+            'no key "zzz" in a rule file; allowed in a rule file are rule, layers, weights',
+        ),
+        ('rule = "fa"\n[losses]', 'did you mean "loss"?'),
+        ('rule = "fa"\nweights = "int4"', 'weights is "int4"; did you mean "int'),
+        ('rule = "fa"\nweights = true', "weights is true"),
+        ('rule = "fa"\nrounding = "stochatic"', 'did you mean "stochastic"?'),
+        ('rule = "fa"\nlayers = "fc1"', 'layers is "fc1"; give "all" or a list'),
+        ('rule = "fa"\nlayers = []', "layers is []"),
+        ('rule = "fa"\nlayers = [1]', "layers is [1]"),
+        ('rule = "fa"\nlayers = ["a", "b", "a"]', 'layers names "a" twice'),
+        ('rule = "fa"\nrate = 0.3', 'rate is 0.3; give a power of two, "2^-0" to "2^-20"'),
+        ('rule = "fa"\nrate = 2', "rate is 2;"),
+        ('rule = "fa"\nrate = 0', "rate is 0;"),
+        ('rule = "fa"\nrate = nan', "rate is nan"),
+        ('rule = "fa"\nrate = true', "rate is true"),
+        ('rule = "fa"\nrate = "2^-21"', 'rate is "2^-21"'),
+        ('rule = "fa"\nrate = "2^5"', 'rate is "2^5"'),
+        ('rule = "fa"\nrate = "fast"', 'rate is "fast"'),
+        ('rule = "fa"\nrate = { fc1 = 3 }', "rate.fc1 is 3"),
+        ('rule = "fa"\nheadroom = 0.5', "headroom is 0.5; give a number from 1 to 16"),
+        ('rule = "fa"\nheadroom = inf', "headroom is inf"),
+        ('rule = "fa"\nheadroom = nan', "headroom is nan"),
+        ('rule = "fa"\nheadroom = "2"', 'headroom is "2"'),
+        ('rule = "fa"\nseed = -1', "seed is -1; give a whole number from 0 to 4294967295"),
+        ('rule = "fa"\nseed = 4294967296', "seed is 4294967296"),
+        ('rule = "fa"\nseed = 1.0', "seed is 1.0"),
+        ('rule = "fa"\nloss = "hinge"', 'loss is "hinge", not a table; write [loss]'),
+        ('rule = "fa"\n[loss]\nkind = "hing"', 'loss.kind is "hing"; did you mean "hinge"?'),
+        ('rule = "fa"\n[loss]\nmargin = 1.0', "loss.margin belongs to the hinge loss"),
+        ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = 0', "loss.margin is 0"),
+        ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = -1', "loss.margin is -1"),
+        (
+            'rule = "fa"\n[loss]\nkind = "hinge"\nmu = 3',
+            "loss.mu is 3; give a power of two from 0.0625 to 16",
+        ),
+        ('rule = "fa"\n[loss]\nkind = "hinge"\nmu = 32', "loss.mu is 32"),
+        ('rule = "fa"\n[loss]\nkind = "hinge"\nmy = 1', 'no key "my" in [loss]; did you mean "mu"?'),
+        ('rule = "fa"\n[feedback]\ninit = "randm"', 'feedback.init is "randm"; did you mean "random"?'),
+        ('rule = "fa"\n[feedback]\nstorage = "rom"', 'feedback.storage is "rom"; did you mean "ram"?'),
+        ('rule = "fa"\n[feedback]\ngain = 0', "feedback.gain is 0"),
+        (
+            'rule = "fa"\n[feedback]\ngain = 1.5',
+            "feedback.gain is 1.5; give a power of two from 0.015625 to 64",
+        ),
+        ('rule = "fa"\n[feedback]\ninit = "aligned"\nstorage = "generated"', "feedback.storage is"),
+        ('rule = "fa"\n[decay]\nshift = 0', "decay.shift is 0; give a whole number from 1 to 15"),
+        ('rule = "fa"\n[decay]\nevery = 100', "decay.every is 100; give a power of two"),
+        ('rule = "fa"\n[replay]', "replay.samples is missing; give a whole number from 1 to 4096"),
+        ('rule = "fa"\n[replay]\nsamples = 5000', "replay.samples is 5000"),
+        ('rule = "fa"\n[replay]\nsamples = 1\nevery = 0', "replay.every is 0"),
+        ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
+        ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
+        ('rule = "fa"\n[store]\nsample = 5', 'no key "sample" in [store]; did you mean "samples"?'),
+        ('rule = "fa"\nseed = 1' + "0" * 200, "seed is a number of more than 20 digits"),
+    ],
+)
+def test_errors(text: str, says: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        parse(text)
+    message = str(caught.value)
+    assert says in message
+    assert message.startswith("rule.toml: ") and "\n" not in message and len(message) < 400
+
+
+def test_canonical_form_reads_back() -> None:
+    for text in ('rule = "hebbian"', FULL):
+        spec = parse(text)
+        assert parse(_toml(spec.to_dict())) == spec
+        assert json.loads(spec.canonical()) == spec.to_dict()
+    same = parse('seed = 1\nlayers = "all"\nrate = 0.015625\nrule = "hebbian"\n[loss]\nkind = "softmax"')
+    assert same.canonical() == parse('rule = "hebbian"').canonical()
+
+
+def _toml(raw: dict[str, object]) -> str:
+    plain = "".join(f"{k} = {_value(v)}\n" for k, v in raw.items() if not isinstance(v, dict) or k == "rate")
+    tables = {k: v for k, v in raw.items() if isinstance(v, dict) and k != "rate"}
+    return plain + "".join(
+        f"[{k}]\n" + "".join(f"{a} = {_value(b)}\n" for a, b in v.items()) for k, v in tables.items()
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
+
+
+def test_layers_are_selected_in_the_order_of_the_graph() -> None:
+    names = ("fc1", "fc2", "fc3")
+    assert select_layers(parse('rule = "fa"'), names) == names
+    assert select_layers(parse('rule = "fa"\nlayers = ["fc3", "fc1"]'), names) == ("fc1", "fc3")
+    assert select_layers(parse('rule = "none"\nlayers = ["nowhere"]'), names) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            'layers = ["fc1", "fcc2"]',
+            'layers: the network has no dense layer "fcc2"; did you mean "fc2"? the network has',
+        ),
+        ('rate = { head = "2^-3" }', 'rate: the network has no dense layer "head"'),
+        ('layers = ["fc1"]\nrate = { fc2 = "2^-3" }', 'layer "fc2" has a rate but does not learn'),
+    ],
+)
+def test_layers_that_are_not_there(text: str, says: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        select_layers(parse('rule = "fa"\n' + text), ("fc1", "fc2"))
+    assert says in str(caught.value)
+
+
+def test_a_network_without_dense_layers_cannot_learn() -> None:
+    with pytest.raises(CompileError, match="no dense layer"):
+        select_layers(parse('rule = "fa"'), ())
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "rule.toml"
+    path.write_text(FULL)
+    assert load_spec(path, RULES) == parse(FULL)
+    assert load_spec(str(path), RULES).rule == "dfa"
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    huge = tmp_path / "huge.toml"
+    huge.write_bytes(b"#" * (1 << 20) + b"\n")
+    for wrong, says in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "nowhere.toml", "there is no such file"),
+        (tmp_path / "nul\0.toml", "cannot be read"),
+        (binary, "is not UTF-8"),
+        (huge, "is larger than"),
+    ):
+        with pytest.raises(CompileError) as caught:
+            load_spec(wrong, RULES)
+        assert says in str(caught.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(FULL) - 1), st.characters(codec="utf-8"))
+def test_a_changed_character_is_read_or_refused(place: int, letter: str) -> None:
+    try:
+        assert isinstance(parse(FULL[:place] + letter + FULL[place + 1 :]), RuleSpec)
+    except CompileError as error:
+        assert "\n" not in str(error)

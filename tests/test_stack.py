@@ -1,0 +1,158 @@
+"""The bound on the stack: tight where it can be checked by running, and honest where there is none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from echo_firmware import add_platform, echo_project
+from stub_model import stub_project
+
+from synapcc.gen.boards import load_board
+from synapcc.host import thumb
+from synapcc.host.build import BuildResult, build
+from synapcc.host.client import connect
+from synapcc.host.devices.unicorn import UnicornDevice
+from synapcc.host.stack import EXCEPTION_FRAME, EXCEPTION_FRAME_FPU
+
+GCC = shutil.which("arm-none-eabi-gcc")
+TOOLCHAINS = (
+    pytest.param("gcc", marks=pytest.mark.skipif(GCC is None, reason="arm-none-eabi-gcc is not installed")),
+    "zig",
+)
+HEAD = "#include <stdint.h>\nuint32_t extra(uint32_t x);\n"
+DEEP = (
+    "__attribute__((noinline)) static uint32_t {0}(uint32_t x)\n"
+    "{{ volatile uint32_t a[{1}]; a[x & 7u] = x; return {2}; }}\n"
+)
+
+
+def built(tmp_path: Path, toolchain: str, extra: str = "", board: str = "mps2_an386") -> BuildResult:
+    return build(echo_project(tmp_path / "echo", board, extra), toolchain)
+
+
+@pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_the_bound_is_what_running_shows(tmp_path: Path, toolchain: str, board: str) -> None:
+    result = built(tmp_path, toolchain, board=board)
+    frame = EXCEPTION_FRAME_FPU if board == "mps2_an386" else EXCEPTION_FRAME
+    assert result.stack.bytes is not None and result.stack.exception == frame
+    assert [name for name, _ in result.stack.chain][:4] == ["Reset_Handler", "main", "echo", "echo_reverse"]
+    with UnicornDevice(result.elf, load_board(board)) as device:
+        device.write(b"e\xff" + bytes(255))
+        assert len(device.read(5)) == 255
+        used = device.stack_used()
+    # memcpy of a library saves registers on ways that this call does not take
+    library = sum(size for _, size in result.stack.library)
+    assert used <= result.stack.bytes - frame <= used + library
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_calls_through_tables_and_through_arguments(tmp_path: Path, toolchain: str) -> None:
+    table = (
+        HEAD
+        + DEEP.format("shallow", 8, "a[0]")
+        + DEEP.format("deep", 500, "a[1]")
+        + (
+            "static uint32_t (*const table[2])(uint32_t) = {shallow, deep};\n"
+            "uint32_t extra(uint32_t x) { return table[x & 1u](x) + 1u; }\n"
+        )
+    )
+    stack = built(tmp_path / "table", toolchain, table).stack
+    assert stack.chain[-1][0] == "deep" and stack.chain[-1][1] >= 2000 and stack.chain[-2][0] == "extra"
+    argument = (
+        HEAD
+        + DEEP.format("shallow", 8, "a[0]")
+        + DEEP.format("deep", 500, "a[1]")
+        + (
+            "__attribute__((noinline)) static uint32_t apply(uint32_t (*volatile f)(uint32_t), uint32_t x)\n"
+            "{ volatile uint32_t a[100]; a[x & 7u] = f(x); return a[0]; }\n"
+            "uint32_t extra(uint32_t x) { return apply(deep, x) + apply(shallow, x); }\n"
+        )
+    )
+    stack = built(tmp_path / "argument", toolchain, argument).stack
+    assert [name for name, _ in stack.chain][-3:] == ["extra", "apply", "deep"]
+    assert stack.bytes is not None and stack.bytes > 2400
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_the_bound_of_the_real_firmware_holds(tmp_path: Path, toolchain: str) -> None:
+    board = load_board("mps2_an386")
+    project = stub_project(tmp_path / "stub")
+    add_platform(project, board, "stub")
+    result = build(project, toolchain)
+    assert result.linked.offending == () and result.stack.bytes is not None, result.stack.text()
+    with UnicornDevice(result.elf, board) as device:
+        client = connect(device)
+        for program in range(client.info.programs - 1):  # the last one faults on purpose
+            client.run(program)
+        client.learn(bytes(client.info.input_bytes), 1)
+        used = client.stats().stack_used
+    assert (
+        0.8 * (result.stack.bytes - result.stack.exception)
+        <= used
+        <= result.stack.bytes - result.stack.exception
+    )
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_a_tail_call_gives_the_frame_back(tmp_path: Path, toolchain: str) -> None:
+    text = (
+        HEAD
+        + DEEP.format("last", 600, "a[0]")
+        + (
+            "uint32_t extra(uint32_t x)\n"
+            "{ uint32_t y; { volatile uint32_t a[300]; a[x & 7u] = x; y = a[1]; } return last(y); }\n"
+        )
+    )
+    stack = built(tmp_path, toolchain, text).stack
+    assert stack.bytes is not None and dict(stack.chain)["last"] >= 2400
+    assert dict(stack.chain)["extra"] in (0, *range(1200, 1300))
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_recursion_has_no_bound(tmp_path: Path, toolchain: str) -> None:
+    own = HEAD + (
+        "uint32_t extra(uint32_t x)\n"
+        "{ volatile uint32_t y = x; return x < 2u ? 1u : extra(x - 1u) * y + extra(x - 2u); }\n"
+    )
+    stack = built(tmp_path / "own", toolchain, own).stack
+    assert stack.bytes is None and stack.problems == ("recursion: extra calls itself",)
+    mutual = HEAD + (
+        "__attribute__((noinline)) static uint32_t other(uint32_t x)\n"
+        "{ volatile uint32_t y = x; return extra(x - 1u) + y; }\n"
+        "__attribute__((noinline)) uint32_t extra(uint32_t x)\n"
+        "{ volatile uint32_t y = x; return x == 0u ? 1u : other(x) + y; }\n"
+    )
+    stack = built(tmp_path / "mutual", toolchain, mutual).stack
+    assert stack.bytes is None and "recursion: extra > other > extra" in stack.text()
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_a_frame_of_variable_size_has_no_bound(tmp_path: Path, toolchain: str) -> None:
+    text = HEAD + "uint32_t extra(uint32_t x) { volatile uint8_t a[x + 1u]; a[x] = 3; return a[x / 2u]; }\n"
+    stack = built(tmp_path, toolchain, text).stack
+    assert stack.bytes is None and "extra" in stack.text()
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_decoded_frames_cover_the_compilers(tmp_path: Path, toolchain: str) -> None:
+    """Library functions are known by decoding alone: it must never find less than a compiler says."""
+    text = (
+        HEAD
+        + DEEP.format("small", 8, "a[0]")
+        + DEEP.format("large", 3000, "small(a[1]) + a[2]")
+        + ("uint32_t extra(uint32_t x) { return large(x) + small(x); }\n")
+    )
+    result = built(tmp_path, toolchain, text)
+    image = thumb.read_image(result.elf)
+    known = image.stack_sizes or {}
+    for path in result.elf.parent.rglob("*.su"):
+        for line in path.read_text().splitlines():
+            place, size, _ = line.split("\t")
+            known |= {a: int(size) for a, f in image.functions.items() if f.name == place.rsplit(":", 1)[1]}
+    assert len(known) > 8
+    for address, size in known.items():
+        assert image.functions[address].frame >= size, image.functions[address].name
+    assert max(known.values()) >= 12000
