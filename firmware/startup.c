@@ -6,8 +6,17 @@
 
 #define CPACR 0xE000ED88u
 #define CPACR_FPU_FULL_ACCESS (0xFu << 20)
+#define SHCSR 0xE000ED24u
+#define SHCSR_MEMORY_BUS_USAGE (7u << 16)
+#define MPU_TYPE 0xE000ED90u
+#define MPU_TYPE_REGIONS (0xFFu << 8)
+#define MPU_CTRL 0xE000ED94u
+#define MPU_CTRL_ON_WITH_DEFAULT_MAP 5u
+#define MPU_RBAR 0xE000ED9Cu
+#define MPU_RASR 0xE000EDA0u
+#define MPU_RASR_256_BYTES_NO_ACCESS (1u << 28 | 7u << 1 | 1u)
 
-extern uint32_t _estack[], _sidata[], _sdata[], _edata[], _sbss[], _ebss[];
+extern uint32_t _sguard[], _sstack[], _estack[], _sidata[], _sdata[], _edata[], _sbss[], _ebss[];
 
 int main(void);
 void Reset_Handler(void);
@@ -24,7 +33,7 @@ __attribute__((section(".isr_vector"), used)) const vector_t g_vectors[16] = {
     {.stack = _estack},
     {.handler = Reset_Handler},
     {.handler = Fault_Handler}, /* NMI */
-    {.handler = Fault_Handler}, /* hard fault; the others escalate to it unless enabled */
+    {.handler = Fault_Handler}, /* hard fault */
     {.handler = Fault_Handler}, /* memory management */
     {.handler = Fault_Handler}, /* bus */
     {.handler = Fault_Handler}, /* usage */
@@ -39,6 +48,28 @@ __attribute__((section(".isr_vector"), used)) const vector_t g_vectors[16] = {
     {.handler = Fault_Handler}, /* SysTick */
 };
 
+static void store(uintptr_t at, uint32_t value)
+{
+    *(volatile uint32_t *)at = value;
+}
+
+/* Most chips have nothing below RAM, and a stack that gets there faults. Some, and QEMU, ignore what is written there: so the 256
+ * bytes below the stack are closed where the core can do that. */
+static void guard_stack(void)
+{
+#if __ARM_ARCH == 7
+    /* The overflowing stack cannot take the frame of its own fault. That escalates a memory fault to a hard fault, which is told,
+     * but a hard fault to a lockup, which is not. */
+    store(SHCSR, *(volatile uint32_t *)SHCSR | SHCSR_MEMORY_BUS_USAGE);
+    if ((*(volatile uint32_t *)MPU_TYPE & MPU_TYPE_REGIONS) != 0) {
+        store(MPU_RBAR, (uintptr_t)_sguard | 1u << 4); /* region 0 */
+        store(MPU_RASR, MPU_RASR_256_BYTES_NO_ACCESS);
+        store(MPU_CTRL, MPU_CTRL_ON_WITH_DEFAULT_MAP);
+        __asm volatile("dsb\n\tisb" ::: "memory");
+    }
+#endif
+}
+
 void Reset_Handler(void)
 {
     const volatile uint32_t *from = _sidata;
@@ -48,6 +79,7 @@ void Reset_Handler(void)
     *(volatile uint32_t *)CPACR |= CPACR_FPU_FULL_ACCESS;
     __asm volatile("dsb\n\tisb" ::: "memory");
 #endif
+    guard_stack();
     for (volatile uint32_t *to = _sdata; to < _edata; to++)
         *to = *from++;
     for (volatile uint32_t *to = _sbss; to < _ebss; to++)
@@ -57,7 +89,8 @@ void Reset_Handler(void)
     }
 }
 
-/* A fault may come from a stack that has run out of RAM, so the report starts on a fresh one. */
+/* A fault may come from a stack that has run out of RAM, so the report starts on a fresh one: what lay there is lost, what was
+ * learned is not. */
 __attribute__((naked)) void Fault_Handler(void)
 {
     __asm volatile("mrs r0, msp\n\t"
@@ -73,7 +106,7 @@ __attribute__((used)) void fault_report(const uint32_t *frame)
 {
     const uintptr_t at = (uintptr_t)frame;
 
-    if (at >= (uintptr_t)_ebss && at + 8u * sizeof *frame <= (uintptr_t)_estack)
+    if (at >= (uintptr_t)_sstack && at + 8u * sizeof *frame <= (uintptr_t)_estack)
         server_stopped("fault", frame[6]);
     else
         server_stopped("stack overflow", (uint32_t)at);

@@ -1,7 +1,8 @@
 """Interval analysis: proves for every step that no sum leaves its register, or refuses to compile.
 
-The state is as wide as its saturation limits allow, always; constants are known exactly; everything else follows step by
-step from what its producers prove. Because every sum is proven, the order of summation cannot change a bit.
+The state is as wide as its saturation limits allow, always; constants are known exactly; everything else
+follows step by step from what its producers prove. Because every sum is proven, the order of summation cannot
+change a bit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def prove(
     formats: Mapping[str, Format],
     data: Mapping[str, NDArray[np.generic]],
 ) -> list[Proof]:
-    """Proofs for `steps` (lowered, producers before consumers); CompileError naming the first sum that could overflow."""
+    """Proofs for `steps` (lowered, producers before consumers).
+
+    Raises CompileError, naming the first sum that could overflow or the tensor that could leave its format.
+    """
     known = {v.name: _start(v, formats[v.name], data.get(v.name)) for v in abstract.values.values()}
     proofs = []
     for program, step in steps:
@@ -44,7 +48,8 @@ def prove(
                 worst = max(acc.hi, -acc.lo)
                 raise CompileError(
                     step.node,
-                    f"an accumulator could overflow: the {acc.what} of {step.kernel} may reach {worst}, {acc.bits} bits hold {top}",
+                    f"an accumulator could overflow: the {acc.what} of {step.kernel} may reach {worst}, "
+                    f"{acc.bits} bits hold {top}",
                     'use fewer inputs, narrower weights (weights = "int8"), or rescale the layer',
                 )
         for role, (lo, hi, l1) in written.items():
@@ -68,8 +73,7 @@ def _size(shape: tuple[int, ...]) -> int:
 def _start(v: Value, fmt: Format, data: NDArray[np.generic] | None) -> Known:
     if v.space == "const" and data is not None:
         wide = data.astype(np.int64)
-        return Known(
-            v.shape, int(wide.min(initial=0)), int(wide.max(initial=0)), int(np.abs(wide).sum()), data
-        )
+        lo, hi = int(wide.min(initial=0)), int(wide.max(initial=0))
+        return Known(v.shape, lo, hi, int(np.abs(wide).sum()), data)
     top = max(-fmt.lo, fmt.hi)
     return Known(v.shape, fmt.lo, fmt.hi, _size(v.shape) * top)

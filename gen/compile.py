@@ -1,4 +1,7 @@
-"""The compiler's front door: model, rule file, calibration data and board in; everything a writer needs out. Writes nothing."""
+"""The compiler's front door: model, rule file, calibration data and board in; everything a writer needs out.
+
+Writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +27,18 @@ from .quantise import Quantised, quantise
 from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
+from .spec_table import short
 
 Calibration = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compilation: the Plan, and what led to it (float values, formats, proofs) for reports and float baselines."""
+    """A compilation: the Plan, and what led to it, for reports and float baselines.
+
+    calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
+    learned:     the layers that learn, in the graph's order
+    """
 
     plan: Plan
     graph: Graph
@@ -51,9 +60,13 @@ def compile_model(
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
-    model: a file (.onnx) or a Graph. rule: a rule file or a RuleSpec. calibration: an .npz or a mapping with the inputs by
-    name, float [n, *shape], and optionally `label` [n]. board: name, TOML path or Board; None compiles without limits of
-    memory. name: prefix of the emitted C, the model file's name otherwise. Raises CompileError for whatever is wrong.
+    model:       a file (.onnx) or a Graph
+    rule:        a rule file or a RuleSpec
+    calibration: an .npz or a mapping with the inputs by name, float [n, *shape], and optionally `label` [n]
+    board:       name, TOML path or Board; None compiles without limits of memory
+    name:        prefix of the emitted C; the model file's name if None
+
+    Raises CompileError for whatever is wrong.
     """
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), sorted(rules()))
@@ -74,25 +87,39 @@ def compile_model(
     return compiled
 
 
+MAX_ARRAYS = 1 << 31
+
+
 def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays of an .npz file; CompileError if it cannot be read."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_ARRAYS:
+            what = f"holds {size >> 20} MB of arrays, {MAX_ARRAYS >> 20} MB can be read"
+            raise CompileError(str(path), what, "give fewer samples")
         with np.load(path, allow_pickle=False) as z:
             return {k: z[k] for k in z.files}
+    except CompileError:
+        raise
     except FileNotFoundError:
         raise CompileError(
             str(path), "there is no such file", "give an .npz with the model's inputs by name"
         ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as e:
+    # zipfile, zlib, the header's parser and numpy each have their own for a damaged file.
+    except Exception as e:
         raise CompileError(
             str(path),
-            f"cannot be read as .npz ({type(e).__name__})",
+            f"cannot be read as .npz ({type(e).__name__}: {short(str(e))})",
             "write it with numpy.savez(path, input=..., label=...)",
         ) from None
 
 
 def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
-    """Calibration data in float64 [n, *shape], checked against the graph's inputs; labels as they are."""
+    """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
+
+    `where` names the data in the CompileError that a misfit raises.
+    """
     out: dict[str, NDArray[np.float64]] = {}
     for name in graph.inputs:
         shape = graph.tensors[name].shape
@@ -100,10 +127,11 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
             raise CompileError(
                 where,
                 f"input {name} is missing",
-                f"the model's inputs are {', '.join(graph.inputs)}; the file has {', '.join(arrays) or 'nothing'}",
+                f"the model's inputs are {', '.join(graph.inputs)}; "
+                f"the file has {', '.join(arrays) or 'nothing'}",
             )
         x = arrays[name]
-        if x.dtype.kind != "f" and x.dtype.kind not in "iu":
+        if x.dtype.kind not in "fiu":
             raise CompileError(where, f"{name} is {x.dtype}", "give float32 as the network takes it")
         if x.shape[1:] != shape and not (x.ndim > 1 and x.shape[1:] == (int(np.prod(shape)),)):
             raise CompileError(
@@ -120,9 +148,8 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
         out[name] = x.astype(np.float64).reshape(len(x), *shape)
     counts = {name: len(x) for name, x in out.items()}
     if "label" in arrays and "label" not in graph.inputs:
-        out["label"] = check_labels(arrays["label"], graph.tensors[graph.output].size, where).astype(
-            np.float64
-        )
+        classes = graph.tensors[graph.output].size
+        out["label"] = check_labels(arrays["label"], classes, where).astype(np.float64)
         counts["label"] = len(out["label"])
     if len(set(counts.values())) > 1:
         raise CompileError(
@@ -131,14 +158,12 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
     return out
 
 
-def check_labels(labels: NDArray[np.generic], classes: int, where: str) -> NDArray[np.uint8]:
+def check_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.uint8]:
     """Labels [n] as uint8; CompileError where one is no class."""
     labels = np.asarray(labels)
-    if (
-        labels.ndim != 1
-        or labels.dtype.kind not in "iub"
-        and not (labels.dtype.kind == "f" and np.all(labels == np.rint(labels)))
-    ):
+    kind = labels.dtype.kind
+    whole = kind in "iub" or (kind == "f" and bool(np.all(labels == np.rint(labels))))
+    if labels.ndim != 1 or not whole:
         raise CompileError(
             where, f"label is {labels.dtype} of shape {labels.shape}", "give class numbers, one a sample"
         )
@@ -155,18 +180,12 @@ FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 6144, 6144, 320
 
 
 def check_memory(plan: Plan, board: Board) -> None:
-    """Refuses a model that cannot fit the board's flash, or its RAM beside the stack, naming the largest tensors."""
-    const = sum(
-        t.nbytes for t in plan.tensors if t.data is not None
-    )  # state tensors start from a copy in flash
+    """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
+    # State tensors start from a copy in flash.
+    const = sum(t.nbytes for t in plan.tensors if t.data is not None)
     flash = const + CODE_PER_OP * len(plan.ops()) + FIRMWARE_FLASH
-    ram = (
-        plan.state_bytes
-        + plan.arena_bytes
-        + sum(plan[i].nbytes for i in plan.inputs)
-        + FIRMWARE_RAM
-        + board.stack
-    )
+    inputs = sum(plan[i].nbytes for i in plan.inputs)
+    ram = plan.state_bytes + plan.arena_bytes + inputs + FIRMWARE_RAM + board.stack
     for what, need, room, spaces in (
         ("flash", flash, board.flash.size, ("const", "state")),
         ("RAM", ram, board.ram.size, ("state", "arena")),
@@ -177,5 +196,6 @@ def check_memory(plan: Plan, board: Board) -> None:
             raise CompileError(
                 plan.model,
                 f"needs {need} bytes of {what}, {board.name} has {room}: {need - room} too many",
-                f'largest: {listed}; use a smaller network, weights = "int8", fewer stored samples or a larger board',
+                f"largest: {listed}; use a smaller network, "
+                'weights = "int8", fewer stored samples or a larger board',
             )

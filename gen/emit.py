@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,14 +48,8 @@ class TensorView:
     """A tensor as templates see it: names, types, sizes, and the C expressions that reach it."""
 
     def __init__(self, t: PlanTensor, prefix: str) -> None:
-        self.name, self.dtype, self.space, self.offset, self.nbytes, self.count = (
-            t.name,
-            t.dtype,
-            t.space,
-            t.offset,
-            t.nbytes,
-            t.count,
-        )
+        self.name, self.dtype, self.space = t.name, t.dtype, t.space
+        self.offset, self.nbytes, self.count = t.offset, t.nbytes, t.count
         self.ctype = f"{t.dtype}_t"
         self.row, self.cols = t.row, t.shape[-1]
         self.rows = t.shape[0] if len(t.shape) == 2 else 1
@@ -65,22 +60,14 @@ class TensorView:
         dims = "".join(f"[{n}]" for n in t.shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
         scaled = t.role not in ("counter", "flag", "label", "shift", "verdict", "scratch")
-        self.describe = (
-            f"{t.dtype} {dims}{pad}"
-            + (f", {'Q by row' if t.role == 'weight' and t.space == 'const' else self.q}" if scaled else "")
-            + (f": {t.note}" if t.note else "")
-        )
-        if t.space == "const":
-            self.pointer = self.symbol
-        elif t.space == "state":
-            self.pointer = f"m->state.{t.name}"
+        q = "Q by row" if t.role == "weight" and t.space == "const" else self.q
+        self.describe = f"{t.dtype} {dims}{pad}{f', {q}' if scaled else ''}{f': {t.note}' if t.note else ''}"
+        if t.space == "arena":
+            self.at0 = f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
+            self.pointer = f"(&{self.at0})"
         else:
-            self.pointer = f"(&m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}])"
-        self.at0 = (
-            f"{self.pointer}[0]"
-            if t.space != "arena"
-            else f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
-        )
+            self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
+            self.at0 = f"{self.pointer}[0]"
         self._data, self._itemsize = t.data, t.itemsize
 
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
@@ -133,15 +120,27 @@ class _ProgramText:
     lines: list[str]
 
 
+# What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
+INTERFACE = (
+    *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "t"),
+    *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed"),
+)
+
+
 def _step_names(plan: Plan) -> list[str]:
-    """One C name a step: node and kernel, numbered where they repeat."""
-    seen: dict[str, int] = {}
+    """One C name a step: node and kernel, numbered where that is another's name."""
+    taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs)}
+    taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
         op, part = step.kernel.split(".")
-        base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
-        seen[base] = seen.get(base, 0) + 1
-        names.append(base if seen[base] == 1 else f"{base}_{seen[base]}")
+        name = base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        names.append(name)
     return names
 
 
@@ -158,9 +157,8 @@ def _functions(
         reads = [step.args[r] for r in k.reads if r in step.args]
         changes = [step.args[r] for r in k.updates + k.writes if r in step.args]
         flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
-        comment = (
-            f"{step.kernel} of {step.node}{f' ({source})' if source else ''}, in program {program}: {flow}"
-        )
+        layer = f"{step.node} ({source})" if source else step.node
+        comment = f"{step.kernel} of {layer}, in program {program}: {flow}"
         out.append(_Function(f"{prefix}_{name}", _wrap(comment), body))
     return out
 
@@ -231,13 +229,14 @@ def _primitives(texts: Iterable[str]) -> list[str]:
 
 def memory_map(plan: Plan) -> list[str]:
     """A table of where everything lies, as lines of text."""
-    const = [t for t in plan.tensors if t.space == "const"]
+    constants = sum(t.nbytes for t in plan.tensors if t.data is not None)
     lines = [
-        f"Memory: {sum(t.nbytes for t in plan.tensors if t.data is not None)} bytes of constants in flash, {plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
+        f"Memory: {constants} bytes of constants in flash, "
+        f"{plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
         "",
     ]
     for title, tensors in (
-        ("constant", const),
+        ("constant", plan.space("const")),
         ("state", plan.space("state")),
         ("arena", sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))),
     ):
@@ -245,9 +244,8 @@ def memory_map(plan: Plan) -> list[str]:
             place = f"{t.offset:>7}" if title != "constant" else " " * 7
             dims = "x".join(map(str, t.shape))
             limits = f"{t.lo} .. {t.hi}" if title != "constant" else ""
-            lines.append(
-                f"{title:<9}{place} {t.nbytes:>7} B  {t.name:<28} {t.dtype:<7}{dims:>9}  Q{t.frac:<4}{limits}".rstrip()
-            )
+            size, kind = f"{t.nbytes:>7} B", f"{t.dtype:<7}{dims:>9}  Q{t.frac:<4}"
+            lines.append(f"{title:<9}{place} {size}  {t.name:<28} {kind}{limits}".rstrip())
         if tensors:
             lines.append("")
     return lines
@@ -301,25 +299,21 @@ def render(
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float.
     """
     lib = f"lib/{plan.model}"
-    files = {
-        f"{lib}/src/{name}": text
-        for name, text in render_library(plan, command, title, sources or {}).items()
-    }
+    library = render_library(plan, command, title, sources or {})
+    files = {f"{lib}/src/{name}": text for name, text in library.items()}
     env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
     files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context)
     files |= dict(reports or {})
     if quantiser:
         inputs = [TensorView(plan[n], plan.model) for n in plan.inputs]
-        files[f"{lib}/src/{plan.model}_quantise.h"] = env.get_template("quantise.h.j2").render(
-            context | {"inputs": inputs}
-        )
+        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs})
+        files[f"{lib}/src/{plan.model}_quantise.h"] = text
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
     if board:
-        out["platformio.ini"] = (
-            env.get_template("platformio.ini.j2").render(context | {"board": board}).encode()
-        )
+        ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
+        out["platformio.ini"] = ini.encode()
         out["include/model_binding.h"] = env.get_template("model_binding.h.j2").render(context).encode()
         out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
         out |= _firmware(board)
@@ -332,21 +326,21 @@ def _firmware(board: Board) -> dict[str, bytes]:
     for path in sorted((ROOT / "firmware").rglob("*")):
         if not path.is_file() or "__pycache__" in path.parts:
             continue
-        relative = path.relative_to(ROOT / "firmware")
-        place = (
-            Path("platforms/synapcc", *relative.parts[1:])
-            if relative.parts[0] == "platform"
-            else Path("src", relative)
-        )
+        room, *rest = path.relative_to(ROOT / "firmware").parts
+        place = Path("platforms/synapcc", *rest) if room == "platform" else Path("src", room, *rest)
         out[place.as_posix()] = path.read_bytes()
     return out
 
 
 def write(files: Mapping[str, bytes], out: Path) -> None:
-    """Writes `files` into the new folder `out`; CompileError if it exists or cannot be made. Nothing is left half-written."""
+    """Writes `files` into the new folder `out`; CompileError if it exists or cannot be made.
+
+    Nothing is left half-written.
+    """
     if out.exists():
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")
     temporary = None
+    made = [p for p in out.parents if not p.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -363,3 +357,7 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
     finally:
         if temporary and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
+        if not out.exists():
+            with suppress(OSError):  # not empty: somebody else's by now
+                for folder in made:
+                    folder.rmdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-
 from .bounds import Proof, prove
 from .memory import Piece, place
 from .ops import Format, kernel
@@ -42,9 +41,8 @@ def lower(
 
 
 def _program(program: Program, formats: Mapping[str, Format]) -> Program:
-    return replace(
-        program, items=tuple(_step(i, formats) if isinstance(i, Step) else i for i in program.items)
-    )
+    items = tuple(_step(i, formats) if isinstance(i, Step) else i for i in program.items)
+    return replace(program, items=items)
 
 
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:

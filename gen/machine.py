@@ -1,4 +1,7 @@
-"""Walks programs: the control flow that emulator, float runs and traces share. What a step does is the caller's business."""
+"""Walks programs: the control flow that emulator, float runs and traces share.
+
+What a step does is the caller's business.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,11 @@ def walk(
     flag: Callable[[str, Active], Active],
     active: Active = None,
 ) -> None:
-    """Runs program `name`: step(program, position, step, active) for each step; flag(tensor, active) gives the devices
-    whose flag is set (None for all, an empty array for none)."""
+    """Runs program `name` on the devices `active`.
+
+    step(program, position, step, active) is called for each step; flag(tensor, active) gives the devices
+    whose flag is set (None for all, an empty array for none).
+    """
     for position, item in enumerate(programs[name].items):
         if isinstance(item, Step):
             step(name, position, item, active)
@@ -38,6 +44,7 @@ def walk(
 def choose(flags: NDArray[np.generic], active: Active) -> Active:
     """Devices of `active` whose flag [devices, 1] is set; None if these are all devices."""
     if active is None:
-        chosen = np.flatnonzero(flags[:, 0])
-        return None if len(chosen) == len(flags) else chosen
-    return active[flags[active, 0] != 0]
+        every = np.flatnonzero(flags[:, 0])
+        return None if len(every) == len(flags) else every
+    chosen: NDArray[np.intp] = active[flags[active, 0] != 0]
+    return chosen

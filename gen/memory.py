@@ -1,7 +1,8 @@
 """Places arena tensors: liveness across every program that can run, then offsets, large tensors first.
 
-Two tensors may share bytes if no moment of any entry program needs both. Tensors of two different types wider than a byte
-never share, so that the emitted C reads every byte through one type (or through a character type, which may alias anything).
+Two tensors may share bytes if no moment of any entry program needs both. Tensors of two different types wider
+than a byte never share, so that the emitted C reads every byte through one type (or through a character type,
+which may alias anything).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Interference:
         self.inplace: dict[tuple[str, str], bool] = {}
 
     def entry(self, program: str, loaded: Iterable[str], kept: Iterable[str]) -> None:
-        """Adds an entry program. `loaded` hold content before its first step, `kept` must hold theirs after the last."""
+        """Adds an entry program: `loaded` hold content before it, `kept` must hold theirs after it."""
         live = self._before(program, frozenset(n for n in kept if n in self.pieces))
         self._together(live | {n for n in loaded if n in self.pieces})
 
@@ -123,6 +124,6 @@ def place(
             if at + pieces[head].nbytes <= start:
                 break
             at = max(at, -(-end // ALIGN) * ALIGN)
-        offsets |= {m: at for m in members}
+        offsets |= dict.fromkeys(members, at)
     size = max((offsets[n] + pieces[n].nbytes for n in offsets), default=0)
     return offsets, -(-size // ALIGN) * ALIGN

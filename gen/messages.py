@@ -1,7 +1,7 @@
 """The message table of the link: every number and every field, once.
 
-`synapcc.host.protocol` codes messages from it, templates/protocol.h.j2 renders its C twin, docs/PROTOCOL.md explains
-it. Pure data: nothing here does anything.
+`synapcc.host.protocol` codes messages from it, templates/protocol.h.j2 renders its C twin, docs/PROTOCOL.md
+explains it. Pure data: nothing here does anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Self
 
 PROTOCOL_VERSION = 1
-"""Changes when a message changes its bytes. Header and CRC never change: so two versions can tell each other."""
+"""Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 1
 """Changes when firmware and emitted model no longer fit each other: the C compiler then refuses the pair."""
@@ -30,7 +30,10 @@ REPLY_KIND = 0x52
 """'R': second byte of a frame from chip to host."""
 
 WIDTHS = {"u8": 1, "u16": 2, "u32": 4, "i32": 4, "sha256": 32}
-"""Bytes of the kinds of fixed width. The others: `text` (u8 length, then as many bytes of UTF-8), `data` (the rest)."""
+"""Bytes of the kinds of fixed width.
+
+The others: `text` (u8 length, then as many bytes of UTF-8), `data` (the rest).
+"""
 
 
 @dataclass(frozen=True, slots=True)

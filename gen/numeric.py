@@ -1,7 +1,8 @@
 """The numeric table: every primitive's numpy meaning and C text side by side.
 
-Nothing else in synapcc knows integer arithmetic: kernels combine these in numpy, and the emitted C holds the text that
-stands here. docs/NUMERICS.md states each one with test vectors; tests/test_numeric.py proves that the two columns agree.
+Nothing else in synapcc knows integer arithmetic: kernels combine these in numpy, and the emitted C holds the
+text that stands here. docs/NUMERICS.md states each one with test vectors; tests/test_numeric.py proves that
+the two columns agree.
 
 The C relies on two's complement and an arithmetic right shift of negative numbers, which C99 leaves to the
 implementation and every Cortex-M compiler gives; the emitted file checks it at compile time.
@@ -9,8 +10,9 @@ implementation and every Cortex-M compiler gives; the emitted file checks it at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +27,21 @@ GOLDEN = 0x9E3779B1  # odd, close to 2^32 / golden ratio: spreads small integers
 
 ERROR_FRAC = 14  # softmax probabilities and errors are Q14: +1.0 and -1.0 both fit int16
 LOG2_E_Q15 = 47274  # round(log2(e) * 2^15)
-EXP2_TABLE = tuple(int(round(2.0 ** (15 - i / 32))) for i in range(33))  # 2^-(i/32), Q15
-RECIP_TABLE = tuple(
-    int(round(2.0**30 / (32768 + 512 * i))) for i in range(65)
-)  # 2^30 / m at m = 2^15 + 512 i
+EXP2_TABLE = tuple(round(2.0 ** (15 - i / 32)) for i in range(33))  # 2^-(i/32), Q15
+RECIP_TABLE = tuple(round(2.0**30 / (32768 + 512 * i)) for i in range(65))  # 2^30 / m at m = 2^15 + 512 i
 
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """One row of the table. `args` are (C type, name, lowest, highest) and `given`, where the arguments depend on one another,
-    a condition on them together (int64 arrays): the domain that the proof covers."""
+    """One row of the table.
+
+    args:  (C type, name, lowest, highest) of each argument
+    py:    the meaning on arrays of any one shape, int32 or uint32 as the C types say
+    c:     the body of the C function
+    given: where the arguments depend on one another, a condition on them together (int64 arrays)
+
+    `args` and `given` are the domain that the proof covers.
+    """
 
     name: str
     ret: str
@@ -54,7 +61,8 @@ class Primitive:
 
 I32 = (-(2**31), 2**31 - 1)
 U32 = (0, 2**32 - 1)
-# Products that are rounded arrive with at least one bit to spare (gen/bounds.py proves it), so adding dither cannot overflow.
+# Products that are rounded arrive with at least one bit to spare (gen/bounds.py proves it), so that adding
+# dither cannot overflow.
 ACC = (-(2**30), 2**30)
 
 
@@ -65,8 +73,9 @@ def saturate(x: Int, lo: int, hi: int) -> Int:
 
 def shift_round(x: Int, s: int | Int) -> Int:
     """floor(x / 2^s + 1/2), 0 <= s <= 30; x + 2^(s-1) must fit int32."""
-    half = (np.int32(1) << np.asarray(s, np.int32)) >> np.int32(1)
-    return (x + half) >> np.asarray(s, np.int32)
+    shift: Int = np.asarray(s, np.int32)
+    half: Int = (np.int32(1) << shift) >> np.int32(1)
+    return (x + half) >> shift
 
 
 def round_stochastic(p: Int, s: int, lane: Int) -> Int:
@@ -76,7 +85,10 @@ def round_stochastic(p: Int, s: int, lane: Int) -> Int:
 
 
 def round_dither(p: Int, s: int) -> Int:
-    """Pseudo-stochastic (NITI): of the discarded bits of |p| the upper half against the lower half; sign kept, 0 stays 0."""
+    """Pseudo-stochastic (NITI): of the discarded bits of |p| the upper half against the lower half.
+
+    The sign is kept, 0 stays 0.
+    """
     h = s >> 1
     mag = np.abs(p)
     rest = mag & np.int32((1 << s) - 1)
@@ -96,7 +108,7 @@ def hash32(x: Word) -> Word:
         return x ^ (x >> np.uint32(16))
 
 
-def mix(key: Word, word: Word | int) -> Word:
+def mix(key: Word | np.uint32, word: Word | np.uint32 | int) -> Word:
     """hash32(key ^ word * GOLDEN): absorbs one more word into a key."""
     with np.errstate(over="ignore"):
         return hash32(np.asarray(key, np.uint32) ^ (np.asarray(word, np.uint32) * np.uint32(GOLDEN)))
@@ -109,24 +121,32 @@ def lcg(x: Word) -> Word:
 
 
 def scale_index(word: Word, n: Word) -> Word:
-    """floor(u * n / 2^16) with u the upper half of `word`: a uniform index below n <= 65535 without a division."""
+    """floor(u * n / 2^16), u the upper half of `word`: a uniform index below n <= 65535, no division."""
     with np.errstate(over="ignore"):
         return ((np.asarray(word, np.uint32) >> np.uint32(16)) * np.asarray(n, np.uint32)) >> np.uint32(16)
 
 
 def exp2_neg(u: Int) -> Int:
-    """2^-(u / 2^10) as Q15, u >= 0: table of 33 values, linear between them, relative error below 2^-13.9 + 1 ulp."""
-    t = np.asarray(EXP2_TABLE, np.int32)
+    """2^-(u / 2^10) as Q15, u >= 0: table of 33 values, linear between them.
+
+    From 1.0 below to 2.5 above the exact value, in units of 2^-15.
+    """
+    t: Int = np.asarray(EXP2_TABLE, np.int32)
     i, rem = (u >> np.int32(5)) & np.int32(31), u & np.int32(31)
-    v = t[i] - (((t[i] - t[i + 1]) * rem + np.int32(16)) >> np.int32(5))
-    return (v >> np.minimum(u >> np.int32(10), np.int32(31))).astype(np.int32)
+    v: Int = t[i] - (((t[i] - t[i + 1]) * rem + np.int32(16)) >> np.int32(5))
+    out: Int = (v >> np.minimum(u >> np.int32(10), np.int32(31))).astype(np.int32)
+    return out
 
 
 def reciprocal(m: Int) -> Int:
-    """2^30 / m for 2^15 <= m < 2^16: table of 65 values, linear between them."""
-    t = np.asarray(RECIP_TABLE, np.int32)
+    """2^30 / m for 2^15 <= m < 2^16: table of 65 values, linear between them.
+
+    From 1.0 below to 2.5 above the exact value.
+    """
+    t: Int = np.asarray(RECIP_TABLE, np.int32)
     i, rem = (m - np.int32(32768)) >> np.int32(9), m & np.int32(511)
-    return (t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9))).astype(np.int32)
+    out: Int = (t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9))).astype(np.int32)
+    return out
 
 
 def logit_steps(d: Int, frac: int) -> Int:
@@ -136,138 +156,111 @@ def logit_steps(d: Int, frac: int) -> Int:
 
 
 def probability(e: Int, r: Int, k: Int) -> Int:
-    """e * r / 2^(16 + k), rounded: the Q14 probability of a class from its Q15 exponential and the reciprocal of the sum."""
+    """e * r / 2^(16 + k), rounded: the Q14 probability of a class.
+
+    e: its Q15 exponential; r, k: the reciprocal of the sum of exponentials, as Q15 of sum / 2^k.
+    """
     s = np.asarray(k, np.int32) + np.int32(16)
-    return (e * r + (np.int32(1) << (s - np.int32(1)))) >> s
+    half: Int = np.int32(1) << (s - np.int32(1))
+    return (e * r + half) >> s
 
 
-PRIMITIVES: dict[str, Primitive] = {
-    p.name: p
-    for p in (
-        Primitive(
-            "saturate",
-            "int32_t",
-            (("int32_t", "x", *I32), ("int32_t", "lo", -(2**31), 0), ("int32_t", "hi", 0, 2**31 - 1)),
-            saturate,
-            "return x < lo ? lo : x > hi ? hi : x;",
-            "x held within lo .. hi",
-        ),
-        Primitive(
-            "shift_round",
-            "int32_t",
-            (("int32_t", "x", *I32), ("uint32_t", "s", 0, 30)),
-            shift_round,
-            "return (x + ((INT32_C(1) << s) >> 1)) >> s;",
-            "x / 2^s, halves rounded up",
-            lambda x, s: x + ((1 << s) >> 1) < 2**31,
-        ),
-        Primitive(
-            "round_stochastic",
-            "int32_t",
-            (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
-            round_stochastic,
-            "uint32_t r = s <= 16u ? lane >> (16u - s) : lane << (s - 16u);\nreturn (p + (int32_t)r) >> s;",
-            "p / 2^s, rounded up with a probability equal to the discarded fraction",
-        ),
-        Primitive(
-            "round_dither",
-            "int32_t",
-            (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24)),
-            round_dither,
-            "uint32_t h = s >> 1;\n"
-            "int32_t mag = p < 0 ? -p : p;\n"
-            "int32_t rest = mag & ((INT32_C(1) << s) - 1);\n"
-            "int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);\n"
-            "int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);\n"
-            "return p < 0 ? -out : out;",
-            "p / 2^s, rounded away from zero where the upper half of the discarded bits exceeds the lower half",
-        ),
-        Primitive(
-            "hash32",
-            "uint32_t",
-            (("uint32_t", "x", *U32),),
-            hash32,
-            "x ^= x >> 16;\nx *= UINT32_C(0x7feb352d);\nx ^= x >> 15;\nx *= UINT32_C(0x846ca68b);\nreturn x ^ (x >> 16);",
-            "a 32-bit integer hash of low bias (C. Wellons)",
-        ),
-        Primitive(
-            "mix",
-            "uint32_t",
-            (("uint32_t", "key", *U32), ("uint32_t", "word", *U32)),
-            mix,
-            f"return hash32(key ^ (word * UINT32_C(0x{GOLDEN:08x})));",
-            "absorbs one more word into a key",
-        ),
-        Primitive(
-            "lcg",
-            "uint32_t",
-            (("uint32_t", "x", *U32),),
-            lcg,
-            f"return x * UINT32_C({LCG_MUL}) + UINT32_C({LCG_ADD});",
-            "the next word of a row's random stream",
-        ),
-        Primitive(
-            "scale_index",
-            "uint32_t",
-            (("uint32_t", "word", *U32), ("uint32_t", "n", 0, 65535)),
-            scale_index,
-            "return ((word >> 16) * n) >> 16;",
-            "an index below n from a random word",
-        ),
-        Primitive(
-            "logit_steps",
-            "int32_t",
-            (("int32_t", "d", 0, 65535), ("int32_t", "frac", -4, 15)),
-            logit_steps,
-            f"return (int32_t)(((uint32_t)d * UINT32_C({LOG2_E_Q15})) >> (uint32_t)(frac + 5));",
-            "a difference of logits in steps of 2^-10 of a power of two",
-        ),
-        Primitive(
-            "exp2_neg",
-            "int32_t",
-            (("int32_t", "u", 0, 2**31 - 1),),
-            exp2_neg,
-            "static const uint16_t table[33] = {\n    "
-            + ", ".join(map(str, EXP2_TABLE[:11]))
-            + ",\n    "
-            + ", ".join(map(str, EXP2_TABLE[11:22]))
-            + ",\n    "
-            + ", ".join(map(str, EXP2_TABLE[22:]))
-            + "\n};\n"
-            "int32_t i = (u >> 5) & 31;\n"
-            "int32_t rem = u & 31;\n"
-            "int32_t v = table[i] - (((table[i] - table[i + 1]) * rem + 16) >> 5);\n"
-            "int32_t n = u >> 10;\n"
-            "return v >> (n < 31 ? n : 31);",
-            "2^-(u / 1024) as Q15",
-        ),
-        Primitive(
-            "reciprocal",
-            "int32_t",
-            (("int32_t", "m", 32768, 65535),),
-            reciprocal,
-            "static const uint16_t table[65] = {\n    "
-            + ",\n    ".join(", ".join(map(str, RECIP_TABLE[i : i + 13])) for i in range(0, 65, 13))
-            + "\n};\n"
-            "int32_t i = (m - 32768) >> 9;\n"
-            "int32_t rem = m & 511;\n"
-            "return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);",
-            "2^30 / m for 2^15 <= m < 2^16",
-        ),
-        Primitive(
-            "probability",
-            "int32_t",
-            (("int32_t", "e", 0, 32768), ("int32_t", "r", 16384, 32768), ("uint32_t", "k", 0, 14)),
-            probability,
-            "uint32_t s = k + 16u;\nreturn (e * r + (INT32_C(1) << (s - 1u))) >> s;",
-            "e * r / 2^(16 + k) as Q14: a class's share of the sum of exponentials",
-        ),
-    )
-}
+def _c_table(values: tuple[int, ...], columns: int) -> str:
+    """The C definition of `values` as a table of uint16_t, so many to a line."""
+    lines = [", ".join(map(str, values[i : i + columns])) for i in range(0, len(values), columns)]
+    return f"static const uint16_t table[{len(values)}] = {{\n    " + ",\n    ".join(lines) + "\n};\n"
+
+
+# Name, return type, arguments; numpy meaning; C text; what it does; condition on the arguments, if any.
+# fmt: off
+PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
+    Primitive("saturate", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "lo", -(2**31), 0), ("int32_t", "hi", 0, 2**31 - 1)),
+              saturate,
+              "return x < lo ? lo : x > hi ? hi : x;",
+              "x held within lo .. hi"),
+    Primitive("shift_round", "int32_t",
+              (("int32_t", "x", *I32), ("uint32_t", "s", 0, 30)),
+              shift_round,
+              "return (x + ((INT32_C(1) << s) >> 1)) >> s;",
+              "x / 2^s, halves rounded up",
+              lambda x, s: x + ((1 << s) >> 1) < 2**31),
+    Primitive("round_stochastic", "int32_t",
+              (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
+              round_stochastic,
+              "uint32_t r = s <= 16u ? lane >> (16u - s) : lane << (s - 16u);\n"
+              "return (p + (int32_t)r) >> s;",
+              "p / 2^s, rounded up with a probability equal to the discarded fraction"),
+    Primitive("round_dither", "int32_t",
+              (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24)),
+              round_dither,
+              "uint32_t h = s >> 1;\n"
+              "int32_t mag = p < 0 ? -p : p;\n"
+              "int32_t rest = mag & ((INT32_C(1) << s) - 1);\n"
+              "int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);\n"
+              "int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);\n"
+              "return p < 0 ? -out : out;",
+              "p / 2^s, rounded away from zero where the upper half of the discarded bits "
+              "exceeds the lower half"),
+    Primitive("hash32", "uint32_t",
+              (("uint32_t", "x", *U32),),
+              hash32,
+              "x ^= x >> 16;\n"
+              "x *= UINT32_C(0x7feb352d);\n"
+              "x ^= x >> 15;\n"
+              "x *= UINT32_C(0x846ca68b);\n"
+              "return x ^ (x >> 16);",
+              "a 32-bit integer hash of low bias (C. Wellons)"),
+    Primitive("mix", "uint32_t",
+              (("uint32_t", "key", *U32), ("uint32_t", "word", *U32)),
+              mix,
+              f"return hash32(key ^ (word * UINT32_C(0x{GOLDEN:08x})));",
+              "absorbs one more word into a key"),
+    Primitive("lcg", "uint32_t",
+              (("uint32_t", "x", *U32),),
+              lcg,
+              f"return x * UINT32_C({LCG_MUL}) + UINT32_C({LCG_ADD});",
+              "the next word of a row's random stream"),
+    Primitive("scale_index", "uint32_t",
+              (("uint32_t", "word", *U32), ("uint32_t", "n", 0, 65535)),
+              scale_index,
+              "return ((word >> 16) * n) >> 16;",
+              "an index below n from a random word"),
+    Primitive("logit_steps", "int32_t",
+              (("int32_t", "d", 0, 65535), ("int32_t", "frac", -4, 15)),
+              logit_steps,
+              f"return (int32_t)(((uint32_t)d * UINT32_C({LOG2_E_Q15})) >> (uint32_t)(frac + 5));",
+              "a difference of logits in steps of 2^-10 of a power of two"),
+    Primitive("exp2_neg", "int32_t",
+              (("int32_t", "u", 0, 2**31 - 1),),
+              exp2_neg,
+              _c_table(EXP2_TABLE, 11)
+              + "int32_t i = (u >> 5) & 31;\n"
+              "int32_t rem = u & 31;\n"
+              "int32_t v = table[i] - (((table[i] - table[i + 1]) * rem + 16) >> 5);\n"
+              "int32_t n = u >> 10;\n"
+              "return v >> (n < 31 ? n : 31);",
+              "2^-(u / 1024) as Q15"),
+    Primitive("reciprocal", "int32_t",
+              (("int32_t", "m", 32768, 65535),),
+              reciprocal,
+              _c_table(RECIP_TABLE, 13)
+              + "int32_t i = (m - 32768) >> 9;\n"
+              "int32_t rem = m & 511;\n"
+              "return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);",
+              "2^30 / m for 2^15 <= m < 2^16"),
+    Primitive("probability", "int32_t",
+              (("int32_t", "e", 0, 32768), ("int32_t", "r", 16384, 32768), ("uint32_t", "k", 0, 14)),
+              probability,
+              "uint32_t s = k + 16u;\n"
+              "return (e * r + (INT32_C(1) << (s - 1u))) >> s;",
+              "e * r / 2^(16 + k) as Q14: a class's share of the sum of exponentials"),
+)}
+# fmt: on
 
 
 def lcg_coefficients(n: int) -> tuple[Word, Word]:
-    """(A, C), each [n], with word k of a row = A[k] * key + C[k] (mod 2^32): the LCG's k-fold step in closed form."""
+    """(A, C), each [n]: word k of a row is A[k] * key + C[k] mod 2^32, the k-fold step in closed form."""
     a, c = np.empty(n, np.uint32), np.empty(n, np.uint32)
     ak, ck = 1, 0
     for k in range(n):
@@ -277,14 +270,18 @@ def lcg_coefficients(n: int) -> tuple[Word, Word]:
 
 
 def row_keys(seed: int, step: int, tensor: int, rows: int) -> Word:
-    """Keys [rows] of the random streams of one tensor at one step: hash32(mix(mix(seed, step), tensor) + row)."""
+    """Keys [rows] of a tensor's random streams at one step: hash32(mix(mix(seed, step), tensor) + row)."""
     base = mix(mix(np.uint32(seed), np.uint32(step)), np.uint32(tensor))
     with np.errstate(over="ignore"):
-        return hash32(base + np.arange(rows, dtype=np.uint32))
+        streams = base + np.arange(rows, dtype=np.uint32)
+    return hash32(streams.astype(np.uint32))
 
 
 def lanes(keys: Word, n: int) -> Int:
-    """The first n 16-bit lanes of each stream, [rows, n]: element i is the lower (i even) or upper half of word i // 2."""
+    """The first n 16-bit lanes of each stream, [rows, n].
+
+    Element i is the lower (i even) or upper half of word i // 2.
+    """
     a, c = lcg_coefficients((n + 1) // 2)
     with np.errstate(over="ignore"):
         words = keys[:, None] * a[None, :] + c[None, :]
@@ -306,13 +303,15 @@ def feedback_matrix(seed: int, tensor: int, rows: int, cols: int, ternary: bool)
 def matvec(w: NDArray[np.integer], x: NDArray[np.integer]) -> Int:
     """Exact sum_j w[d, i, j] x[d, j] as int32: w [D or 1, m, n], x [D, n] -> [D, m].
 
-    Through BLAS: float32 holds every partial sum below 2^24, float64 every one below 2^53. int8 by int8 reaches n * 2^14,
-    int16 by int16 n * 2^30; gen/bounds.py has proven that the result fits int32.
+    Through BLAS: float32 holds every partial sum below 2^24, float64 every one below 2^53. int8 by int8
+    reaches n * 2^14, int16 by int16 n * 2^30; gen/bounds.py has proven that the result fits int32.
     """
     exact = np.float32 if w.itemsize * x.itemsize == 1 and w.shape[-1] < 1024 else np.float64
     xf = x.astype(exact)
+    out: Int
     if w.shape[0] == 1:
-        return (xf @ w[0].astype(exact).T).astype(np.int32)
+        out = (xf @ w[0].astype(exact).T).astype(np.int32)
+        return out
     out = np.empty(w.shape[:2], np.int32)
     for i in range(len(w)):
         out[i] = w[i].astype(exact) @ xf[i]
@@ -322,8 +321,10 @@ def matvec(w: NDArray[np.integer], x: NDArray[np.integer]) -> Int:
 def vecmat(e: NDArray[np.integer], w: NDArray[np.integer]) -> Int:
     """Exact sum_i e[d, i] w[d, i, j] as int32: e [D, m], w [D or 1, m, n] -> [D, n]."""
     ef = e.astype(np.float64)
+    out: Int
     if w.shape[0] == 1:
-        return (ef @ w[0].astype(np.float64)).astype(np.int32)
+        out = (ef @ w[0].astype(np.float64)).astype(np.int32)
+        return out
     out = np.empty((len(w), w.shape[2]), np.int32)
     for i in range(len(w)):
         out[i] = ef[i] @ w[i].astype(np.float64)
@@ -331,16 +332,15 @@ def vecmat(e: NDArray[np.integer], w: NDArray[np.integer]) -> Int:
 
 
 class Rounding:
-    """The rounding of an update: what a rule file calls nearest, stochastic or dither, for all rows of one tensor."""
+    """The rounding of an update, as a rule file names it, for all rows of one tensor at one step."""
 
     NEAREST, STOCHASTIC, DITHER = 0, 1, 2
-    NAMES = {"nearest": NEAREST, "stochastic": STOCHASTIC, "dither": DITHER}
+    NAMES: ClassVar[Mapping[str, int]] = {"nearest": NEAREST, "stochastic": STOCHASTIC, "dither": DITHER}
 
     def __init__(self, mode: int, seed: int, step: int, tensor: int, rows: int, lanes_per_row: int) -> None:
         self.mode = mode
-        self.lanes = (
-            lanes(row_keys(seed, step, tensor, rows), lanes_per_row) if mode == self.STOCHASTIC else None
-        )
+        keys = row_keys(seed, step, tensor, rows) if mode == self.STOCHASTIC else None
+        self.lanes = None if keys is None else lanes(keys, lanes_per_row)
 
     def __call__(self, p: Int, s: int, rows: NDArray[np.intp], columns: slice | int) -> Int:
         """p / 2^s, [len(rows), columns]; a negative s multiplies, exactly."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .graph import Graph, Node, Tensor
+from .ops.clip import limits
 
 Pass = Callable[[Graph], Graph | None]
 
@@ -27,12 +28,12 @@ def simplify(graph: Graph) -> Graph:
 def merge_clips(graph: Graph) -> Graph | None:
     """clip(clip(x)) is one clip, and a clip without limits is none."""
     for node in _nodes(graph, "clip"):
-        lo, hi = _limits(node)
+        lo, hi = limits(node)
         if np.isinf(lo) and np.isinf(hi):
             return _without(graph, node)
         before = graph.producer(node.inputs[0])
         if before is not None and before.op == "clip":
-            inner = _limits(before)
+            inner = limits(before)
             new = {"lo": min(max(inner[0], lo), hi), "hi": max(min(inner[1], hi), lo)}
             if new["lo"] < new["hi"]:
                 merged = replace(node, inputs=before.inputs, attrs=new)
@@ -142,12 +143,6 @@ def _nodes(graph: Graph, op: str) -> tuple[Node, ...]:
 
 def _called(node: Node) -> str:
     return node.source or node.name
-
-
-def _limits(node: Node) -> tuple[float, float]:
-    lo, hi = node.attrs["lo"], node.attrs["hi"]
-    assert isinstance(lo, int | float) and isinstance(hi, int | float)
-    return float(lo), float(hi)
 
 
 def _constants(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:

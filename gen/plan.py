@@ -1,7 +1,8 @@
-"""The Plan: tensors and named programs in integers. All that the emitted C and the emulator share, beside gen.numeric.
+"""The Plan: tensors and named programs in integers. All that C and emulator share, beside gen.numeric.
 
-Canonical form: JSON with sorted keys and no white space; tensor contents as base64 of their little-endian bytes. The digest
-is the SHA-256 of that text. Equal inputs give equal bytes, and no byte depends on the choice of kernels.
+Canonical form: JSON with sorted keys and no white space; tensor contents as base64 of their little-endian
+bytes. The digest is the SHA-256 of that text. Equal inputs give equal bytes, and no byte depends on the
+choice of kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import SynapccError
 from .numeric import NUMERIC_VERSION
-from .program import Call, Item, Program, Repeat, Step, When
+from .program import Call, Item, Program, Repeat, Space, Step, When
 
 PLAN_VERSION = 1
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
@@ -27,17 +28,20 @@ ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every 
 
 @dataclass(frozen=True, slots=True)
 class PlanTensor:
-    """A tensor in bytes. shape is logical; the last axis of a tensor with rows is padded to `row` elements.
+    """A tensor in bytes.
 
-    frac: v stands for v * 2^-frac. lo, hi: the saturation limits; every value lies between them at all times.
-    offset: bytes from the start of its space. data: content of a constant, or what `init` puts into the state.
+    shape:  logical; the last axis of a tensor with rows is padded to `row` elements
+    offset: bytes from the start of its space
+    frac:   v stands for v * 2^-frac
+    lo, hi: the saturation limits; every value lies between them at all times
+    data:   content of a constant, or what `init` puts into the state
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     row: int
-    space: str
+    space: Space
     offset: int
     frac: int
     lo: int
@@ -80,7 +84,12 @@ def padded(array: NDArray[Any], row: int) -> bytes:
 
 @dataclass(frozen=True)
 class Plan:
-    """`inputs`: tensors that a caller fills, in the order of the C struct. `entries`: programs that a caller may start."""
+    """A compiled model.
+
+    entries: programs that a caller may start, numbered as the C numbers them
+    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` as the network has them
+    logits:  the tensor of `classes` scores
+    """
 
     model: str
     tensors: tuple[PlanTensor, ...]
@@ -105,7 +114,7 @@ class Plan:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
-    def space(self, space: str) -> tuple[PlanTensor, ...]:
+    def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
 
     def ops(self) -> tuple[tuple[str, int, Step], ...]:
@@ -188,13 +197,16 @@ def _item(j: Mapping[str, Any]) -> Item:
 
 def load_plan(text: bytes, where: str) -> Plan:
     """A Plan from its canonical form; SynapccError if the text is not one of this version."""
+    from .plan_check import check  # it needs the kernels, which need this module's neighbours
+
     hint = "compile the model again with this version"
     try:
         j = json.loads(text)
         if j["plan_version"] != PLAN_VERSION or j["numeric_version"] != NUMERIC_VERSION:
             raise SynapccError(
                 where,
-                f"plan version {j['plan_version']}.{j['numeric_version']}, this synapcc reads {PLAN_VERSION}.{NUMERIC_VERSION}",
+                f"plan version {j['plan_version']}.{j['numeric_version']}, "
+                f"this synapcc reads {PLAN_VERSION}.{NUMERIC_VERSION}",
                 hint,
             )
         tensors = tuple(
@@ -231,7 +243,8 @@ def load_plan(text: bytes, where: str) -> Plan:
             j["arena_bytes"],
             j["head"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        check(plan)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise SynapccError(where, f"not a plan of synapcc ({type(e).__name__}: {e})", hint) from None
     if plan.canonical != text:
         raise SynapccError(where, "the plan is not in canonical form: it was edited or damaged", hint)

@@ -1,4 +1,4 @@
-"""Abstract programs: values without number formats, steps, and the builder that layers and rules write them with."""
+"""Abstract programs: values without number formats, steps, and the builder that layers and rules use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+
+from .errors import CompileError
 
 Space = Literal["const", "state", "arena"]
 Number = int | float
@@ -35,8 +37,9 @@ Role = Literal[
 class Value:
     """A tensor of a program. `tie` names the value whose number format it shares.
 
-    `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the generator).
-    `learned` marks weights and biases that a rule changes; `rows_alike` asks for one frac for all rows of a frozen weight.
+    `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the
+    generator). `learned` marks weights and biases that a rule changes. `note` "rows alike" asks for one frac
+    for all rows of a frozen weight; "input" marks what a caller fills.
     """
 
     name: str
@@ -93,7 +96,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Abstract:
-    """Everything a compilation decided before numbers: values, programs, and which of them a user may start."""
+    """What a compilation decided before numbers: values, programs, and which of these a user may start."""
 
     name: str
     values: Mapping[str, Value]
@@ -112,7 +115,10 @@ class Abstract:
 
 
 class Builder:
-    """Collects values and programs. Names are unique; a second value of a taken name is a programming error."""
+    """Collects values and programs. Names are unique.
+
+    Names of values are made from names of the network, which may be anything: CompileError where two meet.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Value] = {}
@@ -121,13 +127,24 @@ class Builder:
 
     def add(self, value: Value) -> str:
         if value.name in self.values:
-            raise ValueError(f"value {value.name} exists")
+            raise self._taken(value.name)
         self.values[value.name] = value
         return value.name
 
     def once(self, value: Value) -> str:
         """As `add`, for values that several callers share (the step counter)."""
-        return value.name if value.name in self.values else self.add(value)
+        return value.name if self.has(value.name, value.role) else self.add(value)
+
+    def has(self, name: str, role: Role) -> bool:
+        """Whether the value is there already. CompileError if something else has its name."""
+        if name in self.values and self.values[name].role != role:
+            raise self._taken(name)
+        return name in self.values
+
+    @staticmethod
+    def _taken(name: str) -> CompileError:
+        what = "two tensors would have this name: synapcc makes its own from those of inputs and layers"
+        return CompileError(name, what, "rename the input or layer that is called so in the model file")
 
     def retie(self, name: str, tie: str) -> None:
         self.values[name] = replace(self.values[name], tie=tie)

@@ -1,7 +1,7 @@
 """Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
 
-Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the least squared
-error over the calibration data among the one that clips nothing and the two above it.
+Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the
+least squared error over the calibration data among the one that clips nothing and the two above it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ SAMPLES = 1024  # calibration samples that are run; more change no frac
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
+UNBOUNDED = 60  # the cap of a frac that nothing caps
+
+Reals = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +43,25 @@ class Quantised:
     data: Mapping[str, NDArray[np.generic]]
 
 
-def quantise(abstract: Abstract, spec: RuleSpec, calibration: Mapping[str, NDArray[np.float64]]) -> Quantised:
-    """Formats for all values of `abstract`; CompileError where a tensor cannot be represented."""
-    seen = observe(abstract, calibration)
-    chooser = _Chooser(abstract, spec, seen)
+def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
+    """Formats for all values of `abstract`, and its initial integers.
+
+    calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+    Raises CompileError where a tensor cannot be represented.
+    """
+    chooser = _Chooser(abstract, spec, observe(abstract, calibration))
     for _, step in _in_order(abstract):
         chooser.visit(step)
     chooser.rest()
-    return Quantised(
-        chooser.formats, {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    )
+    data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
+    return Quantised(chooser.formats, data)
 
 
-def observe(
-    abstract: Abstract, calibration: Mapping[str, NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
+def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.float64]]:
     """Samples of every activation, logit and teaching signal over the calibration data, flat, by value name.
 
-    Teaching signals are seen under up to LABELS labels for each sample, right and wrong ones: a wearer's beats will be
-    wrong more often than the calibration data.
+    Teaching signals are seen under up to LABELS labels for each sample, right and wrong ones: a wearer's
+    beats will be wrong more often than the calibration data.
     """
     inputs = {n: calibration[n].reshape(len(calibration[n]), -1)[:SAMPLES] for n in abstract.inputs}
     n = len(next(iter(inputs.values())))
@@ -95,8 +98,8 @@ def _in_order(abstract: Abstract) -> list[tuple[str, Step]]:
 
 
 def best_frac(x: NDArray[np.float64], hi: int) -> int:
-    """The frac for values x in integers up to hi: the one that clips nothing, or one or two more where that errs less."""
-    top = float(np.max(np.abs(x), initial=0.0))
+    """The frac for values x in integers up to hi: clips nothing, or one or two more where that errs less."""
+    top = _largest(x)
     if top == 0.0:
         return 0
     widest = int(np.floor(np.log2(hi / top)))
@@ -107,8 +110,15 @@ def best_frac(x: NDArray[np.float64], hi: int) -> int:
     return widest + int(np.argmin(errors))
 
 
+def _largest(x: NDArray[np.float64] | None) -> float:
+    """The largest magnitude in x, 0.0 if there is none."""
+    return float(np.max(np.abs(x), initial=0.0)) if x is not None else 0.0
+
+
 class _Chooser:
-    def __init__(self, abstract: Abstract, spec: RuleSpec, seen: Mapping[str, NDArray[np.float64]]) -> None:
+    """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
+
+    def __init__(self, abstract: Abstract, spec: RuleSpec, seen: Reals) -> None:
         self.abstract, self.spec, self.seen = abstract, spec, seen
         self.values = abstract.values
         self.formats: dict[str, Format] = {}
@@ -121,10 +131,10 @@ class _Chooser:
             self.groups.setdefault(self.root(name), []).append(name)
         for name, value in self.values.items():
             if value.role in DTYPES:
-                top = np.iinfo(DTYPES[value.role])
-                self.formats[name] = Format(
-                    DTYPES[value.role], 0, int(top.min), 1 if value.role == "flag" else int(top.max)
-                )
+                dtype = DTYPES[value.role]
+                info = np.iinfo(dtype)
+                hi = 1 if value.role == "flag" else int(info.max)
+                self.formats[name] = Format(dtype, 0, int(info.min), hi)
             elif value.space == "arena" and value.note == "input":
                 self._assign(name, self._activation(name, 24))
 
@@ -145,18 +155,17 @@ class _Chooser:
         for role, fmt in k.fixed(step.attrs).items():
             self._assign(step.args[role], fmt)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
-        caps = (
-            k.cap(known, step.attrs)
-            if all(r in known or r in k.writes + k.updates for r in step.args if r != "s")
-            else {}
-        )
-        for role in k.writes + k.updates:
+        changed = k.writes + k.updates
+        complete = all(r in known or r in changed for r in step.args if r != "s")
+        caps = k.cap(known, step.attrs) if complete else {}
+        for role in changed:
             if role in step.args:
-                self._written(step.args[role], caps.get(role, 60))
+                self._written(step.args[role], caps.get(role, UNBOUNDED))
         if "s" in step.args:
-            self._shift_format(step)
+            self.formats[step.args["s"]] = Format("uint8", 0, 0, 30)
 
     def rest(self) -> None:
+        """Refuses values that nothing gave a format."""
         missing = [n for n in self.values if n not in self.formats]
         if missing:
             raise CompileError(
@@ -172,9 +181,8 @@ class _Chooser:
             if fmt.frac > cap:
                 self._assign(name, Format(fmt.dtype, cap, fmt.lo, fmt.hi))
             return
-        make = {"activation": self._activation, "logits": self._logits, "teach": self._teach}[
-            self.values[self.root(name)].role
-        ]
+        makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
+        make = makers[self.values[self.root(name)].role]
         self._assign(name, make(name, cap))
 
     def _assign(self, name: str, fmt: Format) -> None:
@@ -182,7 +190,7 @@ class _Chooser:
             self.formats[member] = fmt
 
     def _observed(self, name: str) -> NDArray[np.float64]:
-        """What decides a group's range: the values of its root, where clipping has already cut what does not matter."""
+        """What decides a group's range: its root's values, where clipping has cut what does not matter."""
         return self.seen[self.root(name)]
 
     def _activation(self, name: str, cap: int) -> Format:
@@ -213,33 +221,28 @@ class _Chooser:
         return Format("int16", min(frac, cap, 30), -hi - 1, hi)
 
     def _weight(self, k: Kernel, step: Step, role: str, value: Value) -> None:
-        """Learned: one frac with headroom. Frozen: one frac a row, or one for all where signals pass through."""
+        if not value.learned:
+            self.formats[value.name] = self._frozen(step, value)
+        elif self.root(value.name) == value.name:  # else a twin: assigned with its weight
+            self._assign(value.name, self._learned(k, step, role, value))
+
+    def _frozen(self, step: Step, value: Value) -> Format:
+        """One frac a row, or one for all where signals pass through; a random matrix brings its own."""
         real = value.real if value.real is not None else np.zeros(value.shape)
         if value.role == "matrix" and value.ints is not None and np.any(value.ints):
             at = np.argmax(np.abs(value.ints))
-            self.formats[value.name] = Format(
-                "int8", int(np.round(np.log2(value.ints.flat[at] / real.flat[at]))), -127, 127
-            )
-            return
-        if not value.learned:
-            rows = (
-                np.max(np.abs(real), axis=1)
-                if value.role == "weight" and value.note != "rows alike"
-                else np.array([np.max(np.abs(real), initial=0.0)])
-            )
-            fracs = [min(int(np.floor(np.log2(127 / r))), 60) if r > 0 else 60 for r in rows]
-            fracs = self._fit_frozen(step, value, fracs)
-            if value.role == "weight":
-                fracs = fracs * (len(real) if len(fracs) == 1 else 1)
-                self.formats[value.name] = Format("int8", min(fracs), -127, 127, tuple(fracs))
-            else:
-                self.formats[value.name] = Format("int8", fracs[0], -127, 127)
-            return
-        if self.root(value.name) != value.name:
-            return  # a twin: assigned with its weight
-        self._assign(value.name, self._learned(k, step, role, value))
+            return Format("int8", int(np.round(np.log2(value.ints.flat[at] / real.flat[at]))), -127, 127)
+        by_row = value.role == "weight" and value.note != "rows alike"
+        tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
+        widest = [min(int(np.floor(np.log2(127 / r))), UNBOUNDED) if r > 0 else UNBOUNDED for r in tops]
+        fracs = self._fit_frozen(step, value, widest)
+        if value.role != "weight":
+            return Format("int8", fracs[0], -127, 127)
+        fracs = fracs * (len(real) if len(fracs) == 1 else 1)
+        return Format("int8", min(fracs), -127, 127, tuple(fracs))
 
     def _learned(self, k: Kernel, step: Step, role: str, value: Value) -> Format:
+        """One frac, with headroom above the largest initial value of the weight and its twin."""
         shapes = {r: self.values[n].shape for r, n in step.args.items()}
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
         full = 8 if self.spec.weights == "int8" else 16
@@ -251,12 +254,9 @@ class _Chooser:
                 "freeze this layer or make it narrower",
             )
         hi = (1 << (bits - 1)) - 1
-        tops = [
-            float(np.max(np.abs(self.values[m].real), initial=0.0))
-            for m in self.groups[value.name]
-            if self.values[m].real is not None
-        ]  # type: ignore[arg-type]
-        top = max(tops) or 1.0 / np.sqrt(value.shape[1])
+        top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
+            value.shape[1]
+        )
         frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
         frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
         self._check_resolution(step, value, frac)
@@ -271,21 +271,20 @@ class _Chooser:
 
     def _check_resolution(self, step: Step, value: Value, frac: int) -> None:
         """Refuses weights that fell below 3 bits beside a bias that must share their accumulator."""
-        top = float(np.max(np.abs(value.real), initial=0.0)) if value.real is not None else 0.0
+        top = _largest(value.real)
         if 0 < top * 2.0**frac < 4:
-            bias = self.values[step.args["b"]].real
+            bias = _largest(self.values[step.args["b"]].real)
             raise CompileError(
                 value.name,
-                f"the accumulator could overflow: a bias of {float(np.max(np.abs(bias))):.3g} beside weights of at most {top:.3g}",  # type: ignore[arg-type]
+                f"the accumulator could overflow: a bias of {bias:.3g} beside weights of at most {top:.3g}",
                 "rescale the layer so that both are of similar size",
             )
 
     def _bias_cap(self, step: Step, learned: bool) -> int:
         """The largest weight frac at which the biases fit (twice over where they are learned)."""
-        bias = self.values[step.args["b"]].real
-        top = float(np.max(np.abs(bias), initial=0.0)) if bias is not None else 0.0
+        top = _largest(self.values[step.args["b"]].real)
         if top == 0.0:
-            return 60
+            return UNBOUNDED
         room = BIAS_ROOM[learned] / (2 if learned else 1)
         return int(np.floor(np.log2(room / top))) - self.formats[step.args["x"]].frac
 
@@ -293,7 +292,7 @@ class _Chooser:
         """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""
         y = step.args["y"]
         if y not in self.formats:
-            self._written(y, 60)
+            self._written(y, UNBOUNDED)
         return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
 
     def _bias(self, step: Step) -> None:
@@ -302,9 +301,6 @@ class _Chooser:
         room = BIAS_ROOM[learned]
         fracs = tuple(x.frac + f for f in w.row_fracs)
         self.formats[name] = Format("int32", x.frac + w.frac, -room, room - 1 if learned else room, fracs)
-
-    def _shift_format(self, step: Step) -> None:
-        self.formats[step.args["s"]] = Format("uint8", 0, 0, 30)
 
     def integers(self, value: Value) -> NDArray[np.generic]:
         """Initial content in integers: round(real * 2^frac), held within the limits."""
@@ -316,10 +312,12 @@ class _Chooser:
             return np.asarray(value.ints, dtype)
         if value.real is None:
             return np.zeros(value.shape, dtype)
-        frac = np.array(fmt.row_fracs, np.float64) if fmt.row_fracs else np.float64(fmt.frac)
-        if fmt.row_fracs and value.real.ndim == 2:
-            frac = frac[:, None]
-        return np.clip(np.rint(value.real * 2.0**frac), fmt.lo, fmt.hi).astype(dtype)
+        if fmt.row_fracs:
+            scale = 2.0 ** np.array(fmt.row_fracs, np.float64)
+            scaled = value.real * (scale[:, None] if value.real.ndim == 2 else scale)
+        else:
+            scaled = value.real * 2.0**fmt.frac
+        return np.clip(np.rint(scaled), fmt.lo, fmt.hi).astype(dtype)
 
     def _shifts(self, value: Value) -> NDArray[np.generic]:
         step, _ = next((s, r) for s, r in self.readers[value.name] if r == "s")

@@ -1,4 +1,4 @@
-"""Runs abstract programs in real numbers: ranges for calibration, Jacobians, and the float baseline of every rule."""
+"""Runs abstract programs in real numbers: ranges for calibration, Jacobians, float baselines of rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
 class RealMachine:
     """`devices` copies in lockstep, arrays [devices, *shape].
 
-    shared: constants and state are one copy for all devices and no step may change the state; steps that would are left out.
+    shared: constants and state are one copy for all devices and no step may change the state; steps that
+    would are left out.
     """
 
     def __init__(
@@ -28,13 +29,8 @@ class RealMachine:
         shared: bool = False,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.values, self.programs, self.devices, self.shared, self.dtype = (
-            values,
-            programs,
-            devices,
-            shared,
-            dtype,
-        )
+        self.values, self.programs = values, programs
+        self.devices, self.shared, self.dtype = devices, shared, dtype
         self.const = {v.name: self._initial(v, 1) for v in values.values() if v.space == "const"}
         self.state = {
             v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"

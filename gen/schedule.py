@@ -11,6 +11,7 @@ rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay inclu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from .realrun import RealMachine
 from .rules import Rule
 from .spec import RuleSpec
 from .tape import Tape
+
+JACOBIAN_SAMPLES = 512  # more do not change the mean
 
 
 def build(
@@ -78,8 +81,6 @@ def _forward(tape: Tape) -> None:
 
 def _mark_logits(tape: Tape) -> None:
     """The output, and what shares its format with it, carries 16 bits."""
-    from dataclasses import replace
-
     values = tape.b.values
     out = tape.value(tape.graph.output)
     if values[out].note == "input":
@@ -99,14 +100,10 @@ def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mappi
         rule.correct(tape)
     if tape.spec.decay:
         with tape.b.program("decay", "every learned weight a little smaller"):
+            shift = tape.spec.decay.shift
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
-                tape.step(
-                    "decay.apply",
-                    name,
-                    {"w": name, "step": step},
-                    shift=tape.spec.decay.shift,
-                    **tape.rounding(f"{name}_decay"),
-                )
+                rounding = tape.rounding(f"{name}_decay")
+                tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
     with tape.b.program("adapt", "learns from the inputs and the label in the arena"):
         tape.b.call("forward")
         loss = tape.spec.loss
@@ -119,17 +116,13 @@ def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mappi
         tape.step("counter.tick", "step", {"count": step})
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")
-            tape.step(
-                "counter.every",
-                "decay",
-                {"phase": phase, "flag": tape.flag("decay_due")},
-                period=tape.spec.decay.every,
-            )
+            due = {"phase": phase, "flag": tape.flag("decay_due")}
+            tape.step("counter.every", "decay", due, period=tape.spec.decay.every)
             tape.b.when("decay_due", "decay")
 
 
 def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
-    """Program `replay_one` on class-balanced base examples in flash, and `refresh`, which runs it when it is due."""
+    """Program `replay_one` on class-balanced base examples in flash; `refresh` runs it when it is due."""
     replay = tape.spec.replay
     if not replay:
         return
@@ -143,33 +136,21 @@ def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
     for x, table in tables:
         data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
         tape.add(Value(table, data.shape, "const", "activation", data, tie=x, note="replay"))
-    tape.add(
-        Value(
-            "replay_label",
-            (rows, 1),
-            "const",
-            "label",
-            ints=calibration["label"][chosen].astype(np.uint8)[:, None],
-        )
-    )
+    labels = calibration["label"][chosen].astype(np.uint8)[:, None]
+    tape.add(Value("replay_label", (rows, 1), "const", "label", ints=labels))
     count = tape.counter("replay_count", "base examples in flash", rows, "const")
     cursor = tape.counter("replay_next", "the base example that comes next")
     index = tape.add(Value("replay_index", (1,), "arena", "counter"))
     with tape.b.program("replay_one", "learns once more from a base example in flash"):
-        tape.step(
-            "samples.pick",
-            "replay",
-            {"count": count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")},
-            rows=rows,
-        )
+        picked = {"count": count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")}
+        tape.step("samples.pick", "replay", picked, rows=rows)
         for x, table in [*tables, ("label", "replay_label")]:
             tape.step("samples.read", "replay", {"table": table, "index": index, "x": x})
         tape.b.call("adapt")
     phase = tape.counter("replay_phase", "new samples since the last replay")
     with tape.b.program("refresh", "a base example, when one is due"):
-        tape.step(
-            "counter.every", "replay", {"phase": phase, "flag": tape.flag("replay_due")}, period=replay.every
-        )
+        due = {"phase": phase, "flag": tape.flag("replay_due")}
+        tape.step("counter.every", "replay", due, period=replay.every)
         tape.b.when("replay_due", "replay_one")
 
 
@@ -177,9 +158,8 @@ def balanced(labels: np.ndarray, n: int) -> np.ndarray:
     """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data."""
     classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
     share = -(-n // len(classes))
-    spread = [
-        c[np.unique(np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int))] for c in classes
-    ]
+    places = [np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int) for c in classes]
+    spread = [c[np.unique(p)] for c, p in zip(classes, places, strict=True)]
     turns = [c[i] for i in range(share) for c in spread if i < len(c)]
     return np.array(turns[:n], dtype=int)
 
@@ -209,17 +189,8 @@ def _store(tape: Tape, rows: int) -> None:
     count = tape.counter("store_count", "samples kept")
     for x, table in _kept(tape):
         value = tape.b.values[x]
-        tape.add(
-            Value(
-                table,
-                (rows, value.size),
-                "state",
-                value.role,
-                ints=np.zeros((rows, value.size), np.int8),
-                tie=x,
-                note="store",
-            )
-        )
+        empty = np.zeros((rows, value.size), np.int8)
+        tape.add(Value(table, empty.shape, "state", value.role, ints=empty, tie=x, note="store"))
     with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
         for x, table in _kept(tape):
             tape.step("samples.write", "store", {"x": x, "index": following, "table": table})
@@ -237,27 +208,13 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
         if tape.spec.replay:
             tape.b.call("refresh")
     with tape.b.program("rehearse_next", "the next kept sample, if there is one"):
-        tape.step(
-            "samples.pick",
-            "rehearse",
-            {"count": "store_count", "next": cursor, "index": index, "flag": flag},
-            rows=rows,
-        )
+        picked = {"count": "store_count", "next": cursor, "index": index, "flag": flag}
+        tape.step("samples.pick", "rehearse", picked, rows=rows)
         if shuffled:  # the cursor still counts the pass: as many draws as there are samples
-            drawn = {
-                "count": "store_count",
-                "step": "step",
-                "index": index,
-                "flag": tape.flag("rehearse_drawn"),
-            }
-            tape.step(
-                "samples.draw",
-                "rehearse",
-                drawn,
-                rows=rows,
-                seed=tape.spec.seed,
-                tensor=tape.tensor_id("rehearse_index"),
-            )
+            drawn = {"count": "store_count", "step": "step", "index": index}
+            drawn["flag"] = tape.flag("rehearse_drawn")
+            tensor = tape.tensor_id("rehearse_index")
+            tape.step("samples.draw", "rehearse", drawn, rows=rows, seed=tape.spec.seed, tensor=tensor)
         tape.b.when(flag, "rehearse_sample")
     with tape.b.program("rehearse", "one pass over the kept samples"):
         tape.step("samples.rewind", "rehearse", {"next": cursor})
@@ -265,7 +222,7 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
 
 
 def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean d logits / d tensor over the calibration data, [C, n], at every place where a rule may inject the error."""
+    """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
     probe = Tape(tape.graph, tape.spec, tape.learned)
     _forward(probe)
     classes = tape.b.values[tape.error].size
@@ -274,9 +231,8 @@ def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np
     with probe.b.program("probe", "carries a unit error down"):
         probe.b.call("forward")
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
-    inputs = {
-        probe.value(n): calibration[n].reshape(len(calibration[n]), -1)[:512] for n in tape.graph.inputs
-    }
+    flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
+    inputs = {probe.value(n): x[:JACOBIAN_SAMPLES] for n, x in flat.items()}
     n = len(next(iter(inputs.values())))
     targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
     out = {t: np.empty((classes, probe.b.values[signals[t]].size)) for t in targets}

@@ -35,7 +35,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """Where feedback matrices come from, where they are kept ("": the rule's own choice), and a factor (a power of two)."""
+    """Where feedback matrices come from, where they are kept ("": the rule's own choice), and their factor.
+
+    gain is a power of two.
+    """
 
     init: str = "random"
     storage: str = ""
@@ -128,10 +131,8 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
     """The spec in `text`, called `where` in messages; `known_rules` are all rules but "none"."""
     try:
         raw = tomllib.loads(text)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits
+    # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
+    except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise CompileError(where, f"is no TOML: {reason}", "see docs/RULES.md for examples") from None
     keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")

@@ -1,8 +1,8 @@
 """What layers and rules write on: the forward program of a network, and its learning programs.
 
-Layers see a Tape as the place where their steps go. Rules see the learned layers in order, the error at the output, and
-four verbs: `backward` (carry signals down through matrices the rule chooses), `direct` (inject the error at a layer),
-`fixed_matrix` and `twin` (make feedback matrices). No rule knows an op by name.
+Layers see a Tape as the place where their steps go. Rules see the learned layers in order, the error at the
+output, and four verbs: `backward` (carry signals down through matrices the rule chooses), `direct` (inject
+the error at a layer), `fixed_matrix` and `twin` (make feedback matrices). No rule knows an op by name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ MatrixOf = Callable[[Node], str | None]
 
 
 class Tape:
+    """The steps of one compilation, by program, and the values they name. `error` is set before rules run."""
+
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         self.graph, self.spec, self.learned = graph, spec, learned
         self.b = Builder()
@@ -32,7 +34,7 @@ class Tape:
         self._generated: dict[str, dict[str, int]] = {}
         self._upstream = self._learned_upstream()
 
-    # -- what layers use ------------------------------------------------------------------------------------------
+    # -- what layers use ------------------------------------------------------------------------------------
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         return self.graph.tensors[tensor].shape
@@ -82,7 +84,7 @@ class Tape:
         return node.name in self.learned
 
     def alike(self, weight: str) -> None:
-        """Signals pass through this weight: its rows need one common frac (learned weights have one anyway)."""
+        """Signals pass through this weight: its rows need one frac (learned weights have one anyway)."""
         self.b.values[weight] = replace(self.b.values[weight], note="rows alike")
 
     def tensor_id(self, name: str) -> int:
@@ -113,7 +115,7 @@ class Tape:
         """Whether a learned layer lies behind this tensor."""
         return self._upstream[tensor]
 
-    # -- what rules use -------------------------------------------------------------------------------------------
+    # -- what rules use -------------------------------------------------------------------------------------
 
     @property
     def learned_nodes(self) -> tuple[Node, ...]:
@@ -132,11 +134,11 @@ class Tape:
         twin_of: MatrixOf = lambda node: None,
         visit: Callable[[Node, str], None] | None = None,
     ) -> None:
-        """Carries the error from the output down to the lowest learned layer, and lets each learned layer change.
+        """Carries the error from the output down to the lowest learned layer; each learned layer changes.
 
-        A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted layer (None: its
-        own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees the signal of each node's output
-        in place of the changes.
+        A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
+        layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
+        the signal of each node's output in place of the changes.
         """
         signals = {self.graph.output: self.error}
         for node in reversed(self.graph.nodes):
@@ -154,7 +156,7 @@ class Tape:
                 self.update(node, teach, twin_of(node))
 
     def direct(self, node: Node) -> None:
-        """Teaches one layer with the error itself, through a matrix of its own, injected behind its activation."""
+        """Teaches one layer with the error itself, through its own matrix, injected behind its activation."""
         tail, at = self._tail(node), self.injection(node)
         if at == self.graph.output:
             teach = self.error
@@ -172,12 +174,14 @@ class Tape:
         return tail[-1].output if tail else node.output
 
     def fixed_matrix(self, name: str, target: str, like: Node | None = None) -> str:
-        """A feedback matrix that never changes, as the rule file asks: [C, n] from the error to tensor `target`, or in
-        the shape of the weights of `like`. Aligned: the weights, or the mean of d logits / d target over the calibration
-        data; random: of the same mean square, times feedback.gain.
+        """A feedback matrix that never changes, as the rule file asks, times feedback.gain.
+
+        [C, n] from the error to tensor `target`, or in the shape of the weights of `like`. Aligned: the
+        weights, or the mean of d logits / d target over the calibration data; random: of the same mean
+        square.
         """
         name = f"{name}_feedback"
-        if name in self.b.values or name in self._generated:
+        if self.b.has(name, "matrix") or name in self._generated:
             return name
         ideal = self.constant(like.inputs[1]) if like else self._jacobians[target]
         fb = self.spec.feedback
@@ -197,9 +201,9 @@ class Tape:
         return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
 
     def twin(self, node: Node) -> str:
-        """A learned feedback matrix for a weighted layer, with the number format of its weights, kept in RAM."""
+        """A learned feedback matrix in RAM for a weighted layer, with the number format of its weights."""
         name, weight = f"{node.name}_feedback", f"{node.name}_weight"
-        if name not in self.b.values:
+        if not self.b.has(name, "weight"):
             ideal, fb = self.constant(node.inputs[1]), self.spec.feedback
             if fb.init == "aligned":
                 start = ideal * fb.gain
@@ -210,11 +214,12 @@ class Tape:
             self.b.add(Value(name, ideal.shape, "state", "weight", start, tie=weight, learned=True))
         return name
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- inside ---------------------------------------------------------------------------------------------
 
     def _random(self, name: str, ideal: np.ndarray, ternary: bool, gain: float) -> tuple[int, np.ndarray]:
         """(frac, int8 matrix) whose mean square is, to a power of two, that of `ideal`."""
-        m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), *ideal.shape, ternary)
+        rows, cols = ideal.shape
+        m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), rows, cols, ternary)
         unit = np.sqrt(0.5) if ternary else 127 / np.sqrt(3)
         return int(np.round(np.log2(unit / (_rms(ideal) * gain)))), m
 
@@ -222,19 +227,17 @@ class Tape:
         """The pointwise layers behind a node that only it feeds, in order."""
         tail: list[Node] = []
         at = node.output
-        while (
-            len(after := self.graph.consumers(at)) == 1
-            and layer(after[0].op).pointwise
-            and at != self.graph.output
-        ):
+        while at != self.graph.output:
+            after = self.graph.consumers(at)
+            if len(after) != 1 or not layer(after[0].op).pointwise:
+                break
             tail.append(after[0])
             at = after[0].output
         return tail
 
     def _learned_upstream(self) -> dict[str, bool]:
-        up = {i: False for i in self.graph.inputs} | {
-            t.name: False for t in self.graph.tensors.values() if t.value is not None
-        }
+        constants = [t.name for t in self.graph.tensors.values() if t.value is not None]
+        up = dict.fromkeys((*self.graph.inputs, *constants), False)
         for node in self.graph.nodes:
             up[node.output] = node.name in self.learned or any(up[i] for i in node.inputs)
         return up
@@ -245,7 +248,7 @@ class Tape:
         return g
 
     def set_jacobians(self, jacobians: Mapping[str, np.ndarray]) -> None:
-        """Mean d logits / d tensor over the calibration data, [C, n], for the tensors that rules may inject at."""
+        """Takes mean d logits / d tensor over the calibration data, [C, n], of tensors rules inject at."""
         self._jacobians = jacobians
 
 

@@ -109,13 +109,14 @@ def inspect(elf: Path, board: Board, toolchain: str) -> BuildResult:
         ) from None
     in_ram = range(board.ram.origin, board.ram.end)
     ram = sum(size for name, (at, size) in image.sections.items() if at in in_ram and "stack" not in name)
-    left = board.ram.size - ram
+    missing = (deepest.bytes or 0) - board.stack
     if flash > board.flash.size:
         raise _too_large(board, "flash", flash - board.flash.size, objects)
-    if left < max(deepest.bytes or 0, 0):
-        missing = (deepest.bytes or 0) - left
-        what = f"{left} bytes of RAM are left for a stack of up to {deepest.bytes}: {missing} bytes too few"
-        raise BuildError(board.name, what, f"deepest: {deepest.text()}")
+    if missing > 0:
+        what = (
+            f"the stack may need {deepest.bytes} bytes, the board file keeps {board.stack}: {missing} too few"
+        )
+        raise BuildError(board.name, what, f"raise `stack` in the board file; deepest: {deepest.text()}")
     return BuildResult(elf, board.name, toolchain, flash, ram, deepest, linked)
 
 
@@ -175,10 +176,8 @@ def _hash(path: Path) -> str:
 
 def _run(project: Path, board: Board, folder: Path, toolchain: str | None) -> dict[str, str]:
     """Runs PlatformIO; the toolchain it took, by `name` and `version`."""
-    for name in (
-        "firmware.elf",
-        "firmware.bin",
-    ):  # SCons does not notice that somebody else wrote to what it made
+    # SCons does not notice that somebody else wrote to what it made.
+    for name in ("firmware.elf", "firmware.bin"):
         (folder / name).unlink(missing_ok=True)
     extra: Mapping[str, str] = {"SYNAPCC_TOOLCHAIN": toolchain} if toolchain else {}
     done = platformio.run(project, "run", "-e", board.name, extra=extra)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
+import signal
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
@@ -22,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """All commands; each sets `run`, a function of the parsed arguments that returns the exit code."""
     top = argparse.ArgumentParser(
         prog="synapcc",
-        description="Compiles networks and learning rules to C that keeps learning on a Cortex-M, bit for bit as its emulator.",
+        description="Networks and learning rules to C that keeps learning, bit for bit as its emulator.",
     )
     top.add_argument("--version", action="version", version=f"synapcc {VERSION}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -40,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
     args = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
+    former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
         code = args.run(args)
         sys.stdout.flush()
@@ -53,6 +59,18 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)
         return 130
+    finally:
+        if former is not None:
+            signal.signal(signal.SIGTERM, former)
+
+
+def _main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _terminated(_number: int, _frame: object) -> NoReturn:
+    """Ends as an exception does: what is half-written goes, and devices with it."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,8 @@ class Inference(NamedTuple):
 class Client:
     """A session with running firmware. `connect` makes one; `info` is what the firmware said of itself.
 
-    Every method raises DeviceError: the device died, fell silent, was reset, or refused. After the link itself failed,
-    the session is over and every further call says so: `connect` opens a new one.
+    Every method raises DeviceError: the device died, fell silent, was reset, or refused. After the link
+    failed, the session is over and every further call says so: `connect` opens a new one.
     """
 
     info: Hello
@@ -118,7 +118,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- requests ----------------------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------------------
 
     def infer(self, x: bytes) -> Inference:
         """Runs the infer program. `x`: all input bytes, in the Plan's order."""
@@ -130,7 +130,7 @@ class Client:
         return Inference(winner, margin, struct.unpack_from(f"<{self.info.classes}h", output, 8))
 
     def learn(self, x: bytes, label: int, digest: bool = True) -> bytes | None:
-        """Runs the learn program on one sample, exactly once. Returns the state's SHA-256 after it, if asked for."""
+        """Runs the learn program on one sample, exactly once; the state's SHA-256 after it, if asked for."""
         self._check_label(label)
         inline = self._inputs(messages.LEARN, x)
         fields = {"label": label, "flags": _flags(digest), "inputs": inline}
@@ -187,7 +187,7 @@ class Client:
         """Weights as compiled, empty input and output. Session and statistics stay."""
         self._ask(messages.RESET)
 
-    # ---- helpers of requests -----------------------------------------------------------------------------------
+    # -- helpers of requests --------------------------------------------------------------------------------
 
     def _ask(
         self, request: Request, fields: Mapping[str, Any] | None = None, patience: float | None = None
@@ -220,13 +220,13 @@ class Client:
                 self.device.name, f"label {label} is none of the model's {self.info.classes} classes"
             )
 
-    # ---- the exchange ------------------------------------------------------------------------------------------
+    # -- the exchange ---------------------------------------------------------------------------------------
 
     def _exchange(self, request: Request, payload: bytes = b"", patience: float | None = None) -> bytes:
-        """The payload of the answer. The frame that is sent again is the same, so the chip never executes it twice.
+        """The payload of the answer. A frame sent again is the same: the chip never executes it twice.
 
-        `patience` is how long a program may run after the chip accepted it. The last attempt waits as long even without
-        an acceptance, which may itself have been lost.
+        `patience` is how long a program may run after the chip accepted it. The last attempt waits as long
+        even without an acceptance, which may itself have been lost.
         """
         if self._over:
             raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
@@ -241,7 +241,7 @@ class Client:
             reply = self._await(request, wait, patience)
             if reply is not None:
                 return self._accept(request, reply)
-        self._give_up(request, time.monotonic() - started)
+        return self._give_up(request, time.monotonic() - started)
 
     def _await(self, request: Request, wait: float, patience: float | None) -> Reply | None:
         """The answer; None if it is time to send the request again."""
@@ -278,8 +278,8 @@ class Client:
 
     def _check_version(self, reply: Reply) -> None:
         if reply.version != PROTOCOL_VERSION:
-            what = f"the firmware speaks version {reply.version} of the protocol, this host version {PROTOCOL_VERSION}"
-            self._fail(what, "compile and build with this version of synapcc")
+            versions = f"version {reply.version} of the protocol, this host version {PROTOCOL_VERSION}"
+            self._fail(f"the firmware speaks {versions}", "compile and build with this version of synapcc")
 
     def _accept(self, request: Request, reply: Reply) -> bytes:
         if reply.status == Status.OK:
@@ -299,8 +299,10 @@ class Client:
         if not self._heard_bytes:
             self._fail(f"{asked}, not one byte", "is the firmware flashed and running, and is this its port?")
         if not self._understood:
-            what = f"{asked}; {self._heard_bytes} bytes came, beginning with {self._heard!r}, but no intact frame"
-            self._fail(what, "is this the port of the synapcc firmware, and the right baud rate?")
+            came = f"{self._heard_bytes} bytes came, beginning with {self._heard!r}, but no intact frame"
+            self._fail(
+                f"{asked}; {came}", "is this the port of the synapcc firmware, and the right baud rate?"
+            )
         self._fail(f"{asked}, sent {self.attempts} times", "reset the device and check the link")
 
     def _fail(self, what: str, hint: str) -> NoReturn:
@@ -327,8 +329,8 @@ def connect(
     info = client.info
     if info.numeric_version != NUMERIC_VERSION or info.runtime_version != RUNTIME_VERSION:
         what = (
-            f"the firmware has numeric version {info.numeric_version} and runtime version {info.runtime_version}, "
-            f"this host {NUMERIC_VERSION} and {RUNTIME_VERSION}"
+            f"the firmware has numeric version {info.numeric_version} "
+            f"and runtime version {info.runtime_version}, this host {NUMERIC_VERSION} and {RUNTIME_VERSION}"
         )
         raise DeviceError(device.name, what, "compile and build with this version of synapcc")
     if plan_digest is not None and info.plan_digest != plan_digest:

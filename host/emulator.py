@@ -1,4 +1,4 @@
-"""Runs a Plan in numpy, bit for bit as the chip does: one arena at the planner's offsets, any number of devices in lockstep."""
+"""Runs a Plan in numpy, bit for bit as the chip does: one arena, the planner's offsets, many devices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Inputs = Mapping[str, ArrayLike]
 
 
 class Emulator:
-    """`devices` copies of one Plan. Every tensor has the fleet axis first; calls take a mask of the devices that take part.
+    """`devices` copies of one Plan. Every tensor has the fleet axis first; a mask says which take part.
 
     plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
     read_only: all devices share one state, which must not change: many samples through one network at once.
@@ -32,11 +32,10 @@ class Emulator:
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
         self._views: dict[str, NDArray[Any]] = {}
         for t in self.plan.tensors:
-            self._views[t.name] = (
-                self._const(t)
-                if t.space == "const"
-                else self._view(self.state if t.space == "state" else self.arena, t)
-            )
+            if t.space == "const":
+                self._views[t.name] = self._const(t)
+            else:
+                self._views[t.name] = self._view(self.state if t.space == "state" else self.arena, t)
         self.reset()
 
     @staticmethod
@@ -51,7 +50,10 @@ class Emulator:
         return raw.reshape(len(block), *t.stored)[..., : t.shape[-1]]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state. Writing to it changes the machine."""
+        """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
+
+        Writing to it changes the machine.
+        """
         return self._views[name]
 
     def reset(self) -> None:
@@ -60,7 +62,7 @@ class Emulator:
         for t in self.plan.space("state"):
             self._views[t.name][...] = t.array()
 
-    # -- what a user calls ----------------------------------------------------------------------------------------
+    # -- what a user calls ----------------------------------------------------------------------------------
 
     def infer(
         self, inputs: Inputs, active: ArrayLike | None = None
@@ -99,7 +101,10 @@ class Emulator:
     def run(
         self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
     ) -> None:
-        """Runs a program on the active devices ([devices] bool; None: all). after(program, position) is told of each step."""
+        """Runs a program on the active devices ([devices] bool; None: all).
+
+        after(program, position) is told of each step. Raises SynapccError if there is no such program.
+        """
         if program not in self.plan.programs:
             raise SynapccError(
                 program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
@@ -147,7 +152,12 @@ def read_plan(path: Path) -> Plan:
     """The Plan of an output folder or a plan.json; SynapccError if there is none."""
     file = path / "plan.json" if path.is_dir() else path
     try:
-        return load_plan(file.read_bytes(), str(file))
+        plan = load_plan(file.read_bytes(), str(file))
+        header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
+        if header.is_file() and plan.digest.hex() not in header.read_text(encoding="utf-8", errors="replace"):
+            what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
+            raise SynapccError(str(file), what, "compile the model again")
+        return plan
     except OSError as e:
         raise SynapccError(
             str(file), f"cannot be read ({e.strerror or e})", "give the output folder of `synapcc compile`"
@@ -155,13 +165,16 @@ def read_plan(path: Path) -> Plan:
 
 
 def quantise(x: NDArray[Any], frac: int) -> NDArray[np.int8]:
-    """The input quantiser: rint(x * 2^frac) (ties to even) in float32, held within int8. Scaling by 2^frac is exact."""
+    """The input quantiser: rint(x * 2^frac) (ties to even) in float32, within int8. The scaling is exact."""
     scaled = np.ldexp(np.asarray(x, np.float32), frac)
     return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
 
 
 def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dict[str, NDArray[np.int8]]:
-    """Inputs as the chip takes them, int8 [n, size]; float ones are quantised, int8 ones pass. SynapccError on misfits."""
+    """Inputs as the chip takes them, int8 [n, size]: float ones are quantised, int8 ones pass.
+
+    Raises SynapccError where one is missing, of another shape or dtype, or not finite.
+    """
     out: dict[str, NDArray[np.int8]] = {}
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         if name not in inputs:

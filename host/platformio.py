@@ -18,9 +18,8 @@ from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
 
-STAMP_SECONDS = (
-    12 * 3600
-)  # PlatformIO looks for updates and prunes once a day: stamps are renewed before that
+# PlatformIO looks for updates and prunes once a day: stamps are renewed before that.
+STAMP_SECONDS = 12 * 3600
 # of the user's PlatformIO variables, those that say where things are; flags and folders of a project would
 # change the build
 _KEPT = ("PLATFORMIO_PACKAGES_DIR", "PLATFORMIO_PLATFORMS_DIR", "PLATFORMIO_CACHE_DIR", "PLATFORMIO_SETTING_")

@@ -1,7 +1,8 @@
-"""A progress bar on standard error: one line that grows on a terminal, a line a quarter elsewhere, nothing when quiet."""
+"""A progress bar on standard error: one line that grows on a terminal, elsewhere a line a quarter."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -11,6 +12,7 @@ T = TypeVar("T")
 
 QUIET_SECONDS = 1.0  # what takes less shows no bar
 WIDTH = 28
+COLUMNS = 118
 
 
 class Progress:
@@ -21,9 +23,12 @@ class Progress:
         self.started = self._drawn = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._shown = -1
+        self._note = ""
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, note: str = "") -> None:
+        """`count` more are done; `note`, if any, stands behind the bar from now on."""
         self.done += count
+        self._note = note or self._note
         now = time.monotonic()
         if now - self.started < QUIET_SECONDS:
             return
@@ -40,17 +45,21 @@ class Progress:
         bar = "#" * int(share * WIDTH)
         seconds = time.monotonic() - self.started
         left = seconds / share - seconds if share > 0 else 0.0
-        line = (
-            f"{self.what:<34} [{bar:<{WIDTH}}] {self.done}/{self.total}  {seconds:.0f} s, {left:.0f} s left"
-        )
-        print(f"{before}{line:<110}"[:118].rstrip("\n"), end=after, file=sys.stderr, flush=True)
+        count = f"{self.done}/{self.total}" + (f"  {self._note}" if self._note else "")
+        line = f"{self.what:<34} [{bar:<{WIDTH}}] {count}  {seconds:.0f} s, {left:.0f} s left"
+        print(f"{before}{line:<{COLUMNS}}"[: _columns()], end=after, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._terminal and time.monotonic() - self.started >= QUIET_SECONDS:
-            print("\r" + " " * 118 + "\r", end="", file=sys.stderr, flush=True)
+            print("\r" + " " * _columns() + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """What fits on a line: one that wraps could not be drawn over."""
+    return min(COLUMNS, shutil.get_terminal_size((COLUMNS + 1, 24)).columns - 1)
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""Coding of the link: frames, requests and replies as bytes, from the message table in `synapcc.gen.messages`.
+"""Coding of the link: frames, requests and replies as bytes, from the message table in synapcc.gen.messages.
 
 docs/PROTOCOL.md explains the bytes. Nothing here talks to a device.
 """
@@ -23,7 +23,7 @@ _RUN = 254  # bytes other than zero that one COBS code byte announces at most
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An intact frame from the chip. `request` and `status` are numbers: an other version may know other ones."""
+    """An intact frame from the chip. `request`, `status` are numbers: another version may know other ones."""
 
     version: int
     session: int
@@ -46,7 +46,7 @@ def crc32(content: bytes) -> int:
 
 
 def cobs_encode(content: bytes) -> bytes:
-    """Consistent overhead byte stuffing (Cheshire and Baker 1999): no zero in the result, delimiters not included."""
+    """Consistent overhead byte stuffing (Cheshire and Baker 1999): no zero in the result, no delimiters."""
     out = bytearray()
     runs = content.split(b"\0")
     for number, run in enumerate(runs, 1):
@@ -169,7 +169,7 @@ def decode_reply(content: bytes) -> Reply:
 
 
 class Receiver:
-    """Cuts a stream of bytes into replies. Whatever stands between delimiters and is no reply comes out as Corrupt."""
+    """Cuts a stream of bytes into replies. What is no reply, between delimiters, comes out as Corrupt."""
 
     def __init__(self) -> None:
         self._pending = bytearray()

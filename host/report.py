@@ -1,4 +1,4 @@
-"""What a compilation is worth: per layer scale, headroom, limits, proven ranges, saturation and error seen in calibration."""
+"""What a compilation is worth: scales, headroom, limits, proven ranges, and what calibration saw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Runs:
 
 
 def measure(compiled: Compiled) -> dict[str, Any]:
-    """The report of a compilation, ready for JSON. Everything in it is computed from the Plan and the calibration data."""
+    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     runs = _run(compiled)
     layers = [_layer(compiled, runs, label, step) for label, step in _groups(compiled)]
     plan = compiled.plan
@@ -92,7 +92,10 @@ def _layer(compiled: Compiled, runs: _Runs, label: str, step: Step) -> dict[str,
 
 
 def _captured(compiled: Compiled, runs: _Runs, step: Step) -> np.ndarray:
-    """The integer output of one step over the calibration data, taken when it is written: later its bytes serve others."""
+    """The integer output of one step over the calibration data, taken when it is written.
+
+    Later its bytes serve other tensors.
+    """
     machine = runs.integer
     taken: list[np.ndarray] = []
 
@@ -167,7 +170,7 @@ def memory(plan: Plan) -> dict[str, int]:
 
 
 def costs(plan: Plan) -> list[dict[str, Any]]:
-    """Multiply-accumulates and weight traffic of each entry program when every condition holds, and of each step."""
+    """Multiply-accumulates and weight bytes by step, and by entry program when every condition holds."""
     return [
         {"program": e, **_total(plan, e), "steps": [_step_cost(plan, s) for s in _steps(plan, e)]}
         for e in plan.entries
@@ -214,17 +217,16 @@ def _item_cost(plan: Plan, item: Item) -> dict[str, int]:
 def summary(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     m = report["memory"]
-    lines = [
-        f"{report['model']}  rule {report['rule']['rule']}, weights {report['rule']['weights']}, plan {report['digest'][:12]}"
-    ]
+    rule, weights = report["rule"]["rule"], report["rule"]["weights"]
+    lines = [f"{report['model']}  rule {rule}, weights {weights}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
     lines.append(
-        f"  flash {m['constants'] + m['initial_state']} B of tensors; RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
+        f"  flash {m['constants'] + m['initial_state']} B of tensors; "
+        f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
     )
     cal = report["calibration"]
-    lines.append(
-        f"  calibration: {cal['samples']} samples, {100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    )
+    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
+    lines.append(f"  calibration: {cal['samples']} samples, {same}")
     rows = [
         [
             x["layer"],

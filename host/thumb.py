@@ -166,9 +166,8 @@ def _decode(function: Function, section_at: int, content: bytes, marks: list[tup
             function.indirect |= first & 0xFF87 == 0x4780 or (first & 0xFF87 == 0x4700 and not through_lr)
             function.indirect |= first & 0xFF87 == 0x4687 and not through_lr
         else:
-            function.indirect |= (
-                first & 0xFF70 == 0xF850 and second >> 12 == 15 and first & 15 != 13
-            )  # LDR PC, [...]
+            loads_pc = first & 0xFF70 == 0xF850 and second >> 12 == 15  # LDR PC, [...]
+            function.indirect |= loads_pc and first & 15 != 13
             # CDP space of coprocessors 10 and 11: VADD, VMUL, VCVT, VCMP, ...; loads, stores and moves to
             # core registers have other codes, and carry integers too
             function.floats |= first & 0xFF00 == 0xEE00 and second & 0x0E10 == 0x0A00
@@ -236,9 +235,8 @@ def _wide_branch(at: int, first: int, second: int) -> tuple[int | None, bool]:
         i1, i2 = 1 - (j1 ^ sign), 1 - (j2 ^ sign)
         offset = sign << 24 | i1 << 23 | i2 << 22 | (first & 0x3FF) << 12 | (second & 0x7FF) << 1
         return at + 4 + _signed(offset, 25), bool(second & 0x4000)
-    if (
-        second & 0x4000 or first >> 7 & 7 == 7
-    ):  # BLX to ARM code does not exist here; the rest are MSR, MRS, barriers
+    # BLX to ARM code does not exist here; the rest are MSR, MRS, barriers.
+    if second & 0x4000 or first >> 7 & 7 == 7:
         return None, False
     offset = sign << 20 | j2 << 19 | j1 << 18 | (first & 0x3F) << 12 | (second & 0x7FF) << 1
     return at + 4 + _signed(offset, 21), False

@@ -1,8 +1,8 @@
-"""Learns the same samples on a device and in the emulator, and compares every persistent byte after every step.
+"""Learns the same samples on a device and in the emulator; compares every persistent byte after every step.
 
-The device answers each step with the SHA-256 of its persistent tensors. Where it differs from the emulator's, the state is
-read back, the first differing tensor and element are named, and the step is repeated op by op from the state before it to
-find the first op that differs.
+The device answers each step with the SHA-256 of its persistent tensors. Where it differs from the emulator's,
+the state is read back, the first differing tensor and element are named, and the step is repeated op by op
+from the state before it to find the first op that differs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Difference:
 
     def __str__(self) -> str:
         place = "".join(f"[{i}]" for i in self.index)
-        return f"step {self.step} ({self.program}): {self.tensor}{place} expected {self.expected}, got {self.got}; {self.op}"
+        where = f"step {self.step} ({self.program}): {self.tensor}{place}"
+        return f"{where} expected {self.expected}, got {self.got}; {self.op}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ class Verdict:
     def line(self) -> str:
         return f"verify: {self.steps} steps, {self.differing} differing bytes"
 
+    @property
+    def agreement(self) -> str:
+        """What was found equal beside the learning steps."""
+        programs = ", ".join(self.programs) or "infer"
+        return (
+            f"{self.inferences} inferences, programs {programs}, "
+            f"and all {self.state_bytes} persistent bytes read back: equal"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -67,8 +77,11 @@ class Verdict:
 def verify(
     plan: Plan, client: Client, samples: Samples, steps: int, tick: Callable[[], None] = lambda: None
 ) -> Verdict:
-    """Runs `steps` learning steps (samples in order, again from the first after the last), then every other entry program
-    once; inferences before and after. Stops at the first difference."""
+    """Runs `steps` learning steps, then every other entry program once, and inferences before and after.
+
+    Samples come in order, again from the first after the last; tick() after each step. Stops at the first
+    difference. Raises DeviceError if the device or the link fails.
+    """
     client.reset()
     machine = Emulator(plan)
     difference = _compare_inferences(plan, client, machine, samples, 0)
@@ -173,7 +186,7 @@ def locate(
     i: int,
     step: int,
 ) -> Difference:
-    """The first element that differs after a step, and the first op that made a difference when the step is repeated."""
+    """The first element that differs after a step, and the first op that differs when it is repeated."""
     got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
     after = machine.state.copy()
     difference = _compare_state(
@@ -208,7 +221,7 @@ class _Found(Exception):
 def _first_op(
     plan: Plan, client: Client, before: NDArray[np.uint8], program: str, samples: Samples, i: int
 ) -> str:
-    """Repeats one step op by op on both sides from the state `before`, and names the first op whose results differ."""
+    """Repeats one step op by op on both sides from the state `before`; names the first op that differs."""
     numbers = {(name, at): n for n, (name, at, _) in enumerate(plan.ops())}
     machine = Emulator(plan)
     machine.state[...] = before
@@ -226,15 +239,15 @@ def _first_op(
             t = plan[tensor]
             if t.space == "const":
                 continue
-            block, region = (
-                (machine.state, Region.STATE) if t.space == "state" else (machine.arena, Region.ARENA)
-            )
+            state = t.space == "state"
+            block, region = (machine.state, Region.STATE) if state else (machine.arena, Region.ARENA)
             want = block[0][t.offset : t.offset + t.nbytes]
             found = _first(t, want, np.frombuffer(client.read(region, t.offset, t.nbytes), np.uint8))
             if found:
                 place = "".join(f"[{n}]" for n in found[0])
                 raise _Found(
-                    f"first op that differs: {step.kernel} of {step.node} (op {number}), its {role} {tensor}{place} expected {found[1]}, got {found[2]}"
+                    f"first op that differs: {step.kernel} of {step.node} (op {number}), "
+                    f"its {role} {tensor}{place} expected {found[1]}, got {found[2]}"
                 )
 
     try:

@@ -29,7 +29,10 @@ ARM_TOOLCHAINS = ("gcc", "zig")
 def run(command: Sequence[str | Path], cwd: Path | None = None) -> None:
     """Runs a command; what it said is the failure if it fails."""
     done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(map(str, command[:3]))} ...: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert done.returncode == 0, (
+        f"{' '.join(map(str, command[:3]))} ...: exit status {done.returncode}\n"
+        f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    )
 
 
 def compile_host(sources: Iterable[Path], program: Path, *flags: str) -> Path:
@@ -38,14 +41,33 @@ def compile_host(sources: Iterable[Path], program: Path, *flags: str) -> Path:
         compiler = host_compiler()
     except DeviceError as error:
         pytest.skip(str(error))
-    sanitize = () if any("-fsanitize" in f for f in flags) or "ziglang" not in compiler else ("-fno-sanitize=all",)
+    sanitize = (
+        () if any("-fsanitize" in f for f in flags) or "ziglang" not in compiler else ("-fno-sanitize=all",)
+    )
     run([*compiler, *STRICT, *sanitize, *flags, f"-I{HERE / 'c'}", *sources, "-o", program])
     return program
 
 
-def compile_arm(source: Path, elf: Path, toolchain: str, cpu: str = "cortex-m4", script: Path = HERE / "c" / "chip.ld", *flags: str) -> Path:
-    """An ELF for a Cortex-M without a FPU in use, linked by `script`. Skips the test where the toolchain is missing."""
-    common = [*STRICT, "-O2", *flags, f"-I{HERE / 'c'}", source, "-o", elf, f"-Wl,-T,{script}"]
+def compile_arm(
+    source: Path,
+    elf: Path,
+    toolchain: str,
+    cpu: str = "cortex-m4",
+    script: Path = HERE / "c" / "chip.ld",
+    *flags: str,
+) -> Path:
+    """An ELF for a Cortex-M, linked by `script`, without its FPU. Skips where the toolchain is missing."""
+    common: list[str | Path] = [
+        *STRICT,
+        "-O2",
+        "-ffunction-sections",
+        *flags,
+        f"-I{HERE / 'c'}",
+        source,
+        "-o",
+        elf,
+        f"-Wl,-T,{script}",
+    ]
     if toolchain == "gcc":
         if not shutil.which("arm-none-eabi-gcc"):
             pytest.skip("arm-none-eabi-gcc is not installed")
@@ -53,9 +75,29 @@ def compile_arm(source: Path, elf: Path, toolchain: str, cpu: str = "cortex-m4",
         run(["arm-none-eabi-gcc", *machine, *common, "-lc", "-lgcc"])
         return elf
     pytest.importorskip("ziglang", reason="zig is not installed: pip install ziglang")
-    machine = ["-target", "thumb-freestanding-eabi", f"-mcpu={cpu.replace('-', '_')}", "-fno-sanitize=all", "-fno-stack-protector"]
+    machine = [
+        "-target",
+        "thumb-freestanding-eabi",
+        f"-mcpu={cpu.replace('-', '_')}",
+        "-fno-sanitize=all",
+        "-fno-stack-protector",
+    ]
     include = HERE.parent / "firmware" / "platform" / "include"
-    run([sys.executable, "-m", "ziglang", "cc", *machine, "-isystem", include, "-nostdlib", "-rtlib=compiler-rt", "-Wl,-e,0", *common])
+    run(
+        [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *machine,
+            "-isystem",
+            include,
+            "-nostdlib",
+            "-rtlib=compiler-rt",
+            "-Wl,-e,0",
+            *common,
+        ]
+    )
     return elf
 
 
@@ -83,7 +125,9 @@ class Chip:
             for segment in file.iter_segments():
                 if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
                     self._uc.mem_write(segment["p_paddr"], segment.data())
-            self.symbols = {s.name: int(s["st_value"]) for s in file.get_section_by_name(".symtab").iter_symbols()}
+            self.symbols = {
+                s.name: int(s["st_value"]) for s in file.get_section_by_name(".symtab").iter_symbols()
+            }
 
     def write(self, address: int, content: bytes) -> None:
         if content:
@@ -107,7 +151,7 @@ class Chip:
 
 
 class Batch(Protocol):
-    """Several emitted models in one program. `ask` makes one request of a model: (status, bytes of the answer)."""
+    """Several emitted models in one program. `ask`: one request of a model, (status, bytes of the answer)."""
 
     plans: Sequence[Plan]
 
@@ -123,7 +167,7 @@ def output_bytes(plan: Plan) -> int:
 
 
 def batch_source(plans: Sequence[Plan], folder: Path) -> Path:
-    """One C file that holds all models (each under its own name) and the table through which they are driven."""
+    """One C file that holds all models (each under its own name) and the table that drives them."""
     assert len({p.model for p in plans}) == len(plans)
     shared = [*PRIMITIVES, "opaque"]
     text = ['#include "driver.h"', "#include <string.h>", ""]
@@ -133,7 +177,8 @@ def batch_source(plans: Sequence[Plan], folder: Path) -> Path:
         m = plan.model
         text += [f"#define {name} {m}_{name}" for name in shared]
         text += [f'#include "{m}.c"', *(f"#undef {name}" for name in shared), "#undef ALIGNED"]
-        text += [f"""
+        text += [
+            f"""
 uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t argument);
 uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t argument)
 {{
@@ -153,28 +198,45 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
         return 0u;
     }}
 }}
-"""]
-    rows = [f"    {{ {p.model}_call, sizeof({p.model}_t), {p.state_bytes}u, {state_size(p)}u, {p.arena_bytes}u, sizeof({p.model}_outputs_t) }}," for p in plans]
-    text += ["const driver_model models[] = {", *rows, "};", f"const uint32_t model_count = {len(plans)}u;", ""]
+"""
+        ]
+    rows = [
+        f"    {{ {p.model}_call, sizeof({p.model}_t), {p.state_bytes}u, {state_size(p)}u, {p.arena_bytes}u, "
+        f"sizeof({p.model}_outputs_t) }},"
+        for p in plans
+    ]
+    text += [
+        "const driver_model models[] = {",
+        *rows,
+        "};",
+        f"const uint32_t model_count = {len(plans)}u;",
+        "",
+    ]
     path = folder / "batch.c"
     path.write_text("\n".join(text))
     return path
 
 
 class HostBatch:
-    """A batch as a process of this computer. A crash or a sanitizer's finding fails the request that caused it."""
+    """A batch as a process of this computer. A crash or a sanitizer's finding fails the request behind it."""
 
     def __init__(self, plans: Sequence[Plan], folder: Path, *flags: str) -> None:
         self.plans = plans
         folder.mkdir(parents=True, exist_ok=True)
-        program = compile_host([batch_source(plans, folder), HERE / "c" / "driver.c"], folder / "batch", *flags)
+        program = compile_host(
+            [batch_source(plans, folder), HERE / "c" / "driver.c"], folder / "batch", *flags
+        )
         self._errors = (folder / "stderr").open("w+b")
-        self._child = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
+        self._child = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+        )
 
     def ask(self, model: int, request: int, argument: int = 0, payload: bytes = b"") -> tuple[int, bytes]:
         plan = self.plans[model]
         assert self._child.stdin and self._child.stdout
-        count = {INFER: output_bytes(plan), GET_STATE: plan.state_bytes, GET_ARENA: plan.arena_bytes}.get(request, 0)
+        count = {INFER: output_bytes(plan), GET_STATE: plan.state_bytes, GET_ARENA: plan.arena_bytes}.get(
+            request, 0
+        )
         try:
             self._child.stdin.write(struct.pack("<4I", model, request, argument, len(payload)) + payload)
             self._child.stdin.flush()
@@ -184,7 +246,9 @@ class HostBatch:
         if len(answer) < 4 + count:
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace")[-600:]
-            raise AssertionError(f"{plan.model}: request {request} ended the program with status {self._child.wait()}: {said}")
+            raise AssertionError(
+                f"{plan.model}: request {request} ended the program with status {self._child.wait()}: {said}"
+            )
         return struct.unpack_from("<I", answer)[0], answer[4:]
 
     def close(self) -> None:
@@ -214,7 +278,9 @@ class ChipBatch:
             self.chip.write(m if request == SET_STATE else arena, payload)
             return 0, b""
         if request in (GET_STATE, GET_ARENA):
-            return 0, self.chip.read(m, plan.state_bytes) if request == GET_STATE else self.chip.read(arena, plan.arena_bytes)
+            return 0, self.chip.read(m, plan.state_bytes) if request == GET_STATE else self.chip.read(
+                arena, plan.arena_bytes
+            )
         self.chip.write(self._x, payload)
         status = self.chip.call(f"{plan.model}_call", m, request, self._x, self._y, argument)
         return status, self.chip.read(self._y, output_bytes(plan)) if request == INFER else b""

@@ -103,6 +103,11 @@ def test_balanced_is_deterministic() -> None:
     assert (protocol.balanced(pool, 16, 1) != protocol.balanced(pool, 16, 2)).any()
 
 
+def test_balanced_among_some_classes() -> None:
+    pool = make([0, 1, 2, 0, 1, 2])
+    assert np.bincount(pool.take(protocol.balanced(pool, 7, 0, "NSV")).label).tolist() == [3, 2, 2]
+
+
 @pytest.mark.parametrize(("label", "n"), [([0, 1, 2], 8), ([0, 1, 2, 3], 3)])
 def test_balanced_refuses(label: list[int], n: int) -> None:
     with pytest.raises(ValueError, match="balanced choice"):

@@ -1,5 +1,6 @@
 """Where the records come from, and what happens when they do not."""
 
+import io
 import urllib.error
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_half_a_download_is_not_kept(nowhere: Path, monkeypatch: pytest.MonkeyPa
         raise ConnectionResetError("reset by peer")
 
     pytest.importorskip("wfdb")
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: open(__file__))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO())
     monkeypatch.setattr("wfdb.dl_database", broken)
     with pytest.raises(DataError, match="reset by peer"):
         records.find()
@@ -66,7 +67,7 @@ def test_half_a_download_is_not_kept(nowhere: Path, monkeypatch: pytest.MonkeyPa
 
 def test_whole_download_is_renamed(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wfdb")
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: open(__file__))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO())
 
     def download(_: str, folder: str, **__: object) -> None:
         Path(folder).rmdir()

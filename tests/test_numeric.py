@@ -1,4 +1,4 @@
-"""Each primitive: its numpy meaning against its C text, byte for byte, on this computer and on the virtual cores."""
+"""Each primitive: its numpy meaning against its C text, byte for byte, here and on the virtual cores."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ import pytest
 from ctools import ARM_TOOLCHAINS, HERE, UNDEFINED, Chip, compile_arm, compile_host, run
 from numpy.typing import NDArray
 
-from synapcc.gen import numeric
 from synapcc.gen.numeric import PRIMITIVES, Primitive
 
 HOST_VECTORS, CHIP_VECTORS = 1_000_000, 50_000
 EXHAUSTIVE = 1 << 16  # so many argument tuples or fewer are all tried
-FEW = 64  # an argument with no more values is handed over as one number at a time, as kernels hand over shifts
+FEW = (
+    64  # an argument with no more values is handed over as one number at a time, as kernels hand over shifts
+)
 C_TYPES = {"int32_t", "uint32_t"}
 
 Vectors = NDArray[np.int64]
 
 
 def _edges(lo: int, hi: int) -> list[int]:
-    near = [0, 1, -1, lo, lo + 1, hi, hi - 1, *(s * 2**k + d for k in range(1, 33) for s in (1, -1) for d in (-1, 0, 1))]
+    near = [
+        0,
+        1,
+        -1,
+        lo,
+        lo + 1,
+        hi,
+        hi - 1,
+        *(s * 2**k + d for k in range(1, 33) for s in (1, -1) for d in (-1, 0, 1)),
+    ]
     return sorted({v for v in near if lo <= v <= hi})
 
 
@@ -41,7 +51,11 @@ def vectors(p: Primitive, n: int, rng: np.random.Generator) -> Vectors:
         for lo, hi in spans:
             wide = rng.integers(lo, hi + 1, n)
             small = np.clip(np.sign(wide) * (np.abs(wide) >> rng.integers(0, 32, n)), lo, hi)
-            columns.append(np.choose(rng.integers(0, 3, n), [wide, small, rng.choice(np.array(_edges(lo, hi), np.int64), n)]))
+            columns.append(
+                np.choose(
+                    rng.integers(0, 3, n), [wide, small, rng.choice(np.array(_edges(lo, hi), np.int64), n)]
+                )
+            )
         rows = np.stack(columns, axis=1)
     if p.given:
         rows = rows[p.given(*rows.T)]
@@ -59,7 +73,11 @@ def meaning(p: Primitive, rows: Vectors) -> NDArray[np.uint32]:
     for chosen in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         arguments: list[int | NDArray[np.generic]] = []
         for i, (_, _, _, hi) in enumerate(p.args):
-            arguments.append(int(rows[chosen[0], i]) if i in few else rows[chosen, i].astype(np.int32 if hi < 2**31 else np.uint32))
+            arguments.append(
+                int(rows[chosen[0], i])
+                if i in few
+                else rows[chosen, i].astype(np.int32 if hi < 2**31 else np.uint32)
+            )
         out[chosen] = p.py(*arguments)
     return (out & 0xFFFFFFFF).astype(np.uint32)
 
@@ -70,18 +88,23 @@ def c_text() -> str:
     for p in PRIMITIVES.values():
         arguments = ", ".join(f"({ctype})in[{i}]" for i, (ctype, *_) in enumerate(p.args))
         signature = f"void run_{p.name}(const uint32_t *in, uint32_t *out, uint32_t n)"
-        text.append(f"{signature};\n{signature}\n{{\n    for (uint32_t i = 0u; i < n; i++, in += {len(p.args)})\n"
-                    f"        out[i] = (uint32_t){p.name}({arguments});\n}}\n")
+        text.append(
+            f"{signature};\n{signature}\n{{\n    for (uint32_t i = 0u; i < n; i++, in += {len(p.args)})\n"
+            f"        out[i] = (uint32_t){p.name}({arguments});\n}}\n"
+        )
     return "\n".join(text)
 
 
 def calls(before: str) -> str:
     """The table of those functions for a driver."""
     rows = "".join(f"    {{ run_{p.name}, {len(p.args)}u }},\n" for p in PRIMITIVES.values())
-    return f"{before}\nstatic const struct {{ void (*run)(const uint32_t *, uint32_t *, uint32_t); uint32_t words; }} table[] = {{\n{rows}}};\n"
+    row = "struct { void (*run)(const uint32_t *, uint32_t *, uint32_t); uint32_t words; }"
+    return f"{before}\nstatic const {row} table[] = {{\n{rows}}};\n"
 
 
-HOST_MAIN = calls("#include <stdio.h>\n#include <stdlib.h>") + """
+HOST_MAIN = (
+    calls("#include <stdio.h>\n#include <stdlib.h>")
+    + """
 /* in: for each function the number of records and their words. out: the results. */
 int main(void)
 {
@@ -104,13 +127,17 @@ int main(void)
     return 0;
 }
 """
+)
 
-QEMU_MAIN = calls("void Reset_Handler(void);") + """
+QEMU_MAIN = (
+    calls("void Reset_Handler(void);")
+    + """
 #define INPUT ((const uint32_t *)0x21000000)
 extern uint32_t stack_top[];
 static uint32_t out[%d];
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[2] = { stack_top, (const void *)Reset_Handler };
+__attribute__((section(".vectors"), used))
+static const void *const vectors[2] = { stack_top, (const void *)Reset_Handler };
 
 static int32_t host(int32_t operation, const void *argument)
 {
@@ -142,12 +169,14 @@ void Reset_Handler(void)
     }
 }
 """
+)
 
 
 def _differ(p: Primitive, rows: Vectors, want: NDArray[np.uint32], got: NDArray[np.uint32]) -> str:
     at = np.flatnonzero(want != got)
     shown = dict(zip((name for _, name, _, _ in p.args), rows[at[0]].tolist(), strict=True))
-    return f"{p.name}: {len(at)} of {len(rows)} differ; first at {shown}: numpy {want[at[0]]:#x}, C {got[at[0]]:#x}"
+    values = f"numpy {want[at[0]]:#x}, C {got[at[0]]:#x}"
+    return f"{p.name}: {len(at)} of {len(rows)} differ; first at {shown}: {values}"
 
 
 def compare(cases: list[tuple[Primitive, Vectors]], answer: bytes) -> None:
@@ -172,7 +201,9 @@ def draw(n: int) -> list[tuple[Primitive, Vectors]]:
 def test_the_table_is_well_formed() -> None:
     for p in PRIMITIVES.values():
         assert p.ret in C_TYPES and p.doc and p.args, p.name
-        assert len(inspect.signature(p.py).parameters) == len(p.args), f"{p.name}: numpy and C take different numbers of arguments"
+        assert len(inspect.signature(p.py).parameters) == len(p.args), (
+            f"{p.name}: numpy and C take different numbers of arguments"
+        )
         for ctype, name, lo, hi in p.args:
             low, high = (0, 2**32 - 1) if ctype == "uint32_t" else (-(2**31), 2**31 - 1)
             assert ctype in C_TYPES and low <= lo <= hi <= high, f"{p.name}.{name}"
@@ -219,6 +250,26 @@ def test_every_primitive_in_qemu(cpu: str, machine: str, tmp_path: Path) -> None
     source.write_text(c_text() + QEMU_MAIN % sum(len(rows) for _, rows in cases))
     elf = compile_arm(source, tmp_path / "primitives.elf", "gcc", cpu, HERE / "c" / "qemu.ld")
     (tmp_path / "in.bin").write_bytes(b"".join(stream(cases)))
-    run(["timeout", "120", "qemu-system-arm", "-M", machine, "-kernel", elf, "-display", "none", "-monitor", "none", "-serial", "none",
-         "-semihosting-config", "enable=on,target=native", "-device", "loader,file=in.bin,addr=0x21000000,force-raw=on"], tmp_path)
+    run(
+        [
+            "timeout",
+            "120",
+            "qemu-system-arm",
+            "-M",
+            machine,
+            "-kernel",
+            elf,
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+            "-semihosting-config",
+            "enable=on,target=native",
+            "-device",
+            "loader,file=in.bin,addr=0x21000000,force-raw=on",
+        ],
+        tmp_path,
+    )
     compare(cases, (tmp_path / "out.bin").read_bytes())

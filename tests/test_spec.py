@@ -62,7 +62,7 @@ def test_defaults() -> None:
     assert (spec.loss.kind, spec.feedback.init, spec.feedback.storage, spec.feedback.gain) == (
         "softmax",
         "random",
-        "flash",
+        "",
         1.0,
     )
     assert parse('rule = "none"').rule == "none"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from echo_firmware import add_platform, echo_project
 from stub_model import stub_project
 
-from synapcc.gen.boards import load_board
+from synapcc.gen.boards import Board, load_board
 from synapcc.host import thumb
 from synapcc.host.build import BuildResult, build
 from synapcc.host.client import connect
+from synapcc.host.devices import DeviceError, open_device
 from synapcc.host.devices.unicorn import UnicornDevice
 from synapcc.host.stack import EXCEPTION_FRAME, EXCEPTION_FRAME_FPU
 
@@ -28,7 +30,10 @@ DEEP = (
 )
 
 
-def built(tmp_path: Path, toolchain: str, extra: str = "", board: str = "mps2_an386") -> BuildResult:
+ROOM = replace(load_board("mps2_an386"), stack=16384)
+
+
+def built(tmp_path: Path, toolchain: str, extra: str = "", board: str | Board = "mps2_an386") -> BuildResult:
     return build(echo_project(tmp_path / "echo", board, extra), toolchain)
 
 
@@ -145,7 +150,7 @@ def test_decoded_frames_cover_the_compilers(tmp_path: Path, toolchain: str) -> N
         + DEEP.format("large", 3000, "small(a[1]) + a[2]")
         + ("uint32_t extra(uint32_t x) { return large(x) + small(x); }\n")
     )
-    result = built(tmp_path, toolchain, text)
+    result = built(tmp_path, toolchain, text, ROOM)
     image = thumb.read_image(result.elf)
     known = image.stack_sizes or {}
     for path in result.elf.parent.rglob("*.su"):
@@ -156,3 +161,35 @@ def test_decoded_frames_cover_the_compilers(tmp_path: Path, toolchain: str) -> N
     for address, size in known.items():
         assert image.functions[address].frame >= size, image.functions[address].name
     assert max(known.values()) >= 12000
+
+
+GUARD = 256
+FAULT = "__builtin_trap();"
+OVERFLOW = '__asm__ volatile("0: sub sp, #64\\n\\tstr r0, [sp]\\n\\tb 0b");'
+QEMU = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-system-arm is not installed")
+
+
+@pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
+@pytest.mark.parametrize("kind", ["unicorn", pytest.param("qemu", marks=QEMU)])
+def test_a_stack_that_overflows_is_a_fault_and_leaves_the_state_alone(tmp_path: Path, kind: str, board: str) -> None:
+    """The stack lies below the state: what grows out of it leaves RAM and is told, with the place."""
+    project = stub_project(tmp_path / "stub")
+    source = project / "lib" / "stub" / "src" / "stub.c"
+    assert FAULT in source.read_text()
+    source.write_text(source.read_text().replace(FAULT, OVERFLOW))
+    add_platform(project, load_board(board), "stub")
+    build(project)
+    with open_device(kind, project, load_board(board)) as device:
+        client = connect(device)
+        client.learn(bytes(client.info.input_bytes), 1)
+        with pytest.raises(DeviceError, match="stack overflow") as told:
+            client.run(client.info.programs - 1, timeout=5)
+    assert "0x1fff" in str(told.value) or "0x2000" in str(told.value)
+
+
+def test_the_stack_lies_below_everything_that_is_kept(tmp_path: Path) -> None:
+    board = load_board("mps2_an386")
+    for toolchain in ("gcc", "zig") if GCC else ("zig",):
+        image = thumb.read_image(built(tmp_path / toolchain, toolchain).elf)
+        assert image.sections[".stack"] == (board.ram.origin, GUARD + board.stack)
+        assert image.sections[".bss"][0] >= board.ram.origin + GUARD + board.stack

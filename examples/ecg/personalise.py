@@ -1,11 +1,12 @@
-"""Learns many wearers at once: one emulated (or float) device each, all in lockstep, the first five minutes beat by beat.
+"""Learns many wearers at once: one emulated (or float) device each, in lockstep, beat by beat.
 
-One pass is what a streaming device does. Each further pass is the program `rehearse` over the beats that the device kept.
+One pass is what a streaming device does. Each further pass is the program `rehearse` over the beats that the
+device kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ class Wearers:
 def _stack(
     wearers: Wearers, names: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint8], NDArray[np.bool_]]:
-    """Inputs [steps, wearers, size], labels [steps, wearers], and who has a sample at a step [steps, wearers]."""
+    """Inputs [steps, wearers, size], labels and who has a sample at a step, both [steps, wearers]."""
     parts, steps = list(wearers.learn.values()), wearers.steps
     inputs = {}
     for name in names:
@@ -56,24 +57,27 @@ def _stack(
     return inputs, labels, active
 
 
-def learn_integer(plan: Plan, wearers: Wearers, passes: int, tick: Tick = _quiet) -> NDArray[np.uint8]:
-    """The states [wearers, state_bytes] after learning. tick(1) after each step of the longest wearer."""
+def learn_integer(
+    plan: Plan, wearers: Wearers, passes: Sequence[int], tick: Tick = _quiet
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
+
+    tick(samples of the longest wearer) as they are learned.
+    """
     inputs, labels, active = _stack(wearers, plan.inputs)
-    shape = active.shape
-    quantised = {
-        n: q.reshape(*shape, -1)
-        for n, q in quantise_inputs(
-            plan, {n: x.reshape(shape[0] * shape[1], -1) for n, x in inputs.items()}
-        ).items()
-    }
-    machine = Emulator(plan, shape[1])
-    for t in range(shape[0]):
+    steps, devices = active.shape
+    flat = {n: x.reshape(steps * devices, -1) for n, x in inputs.items()}
+    quantised = {n: q.reshape(steps, devices, -1) for n, q in quantise_inputs(plan, flat).items()}
+    machine = Emulator(plan, devices)
+    for t in range(steps):
         machine.learn({n: q[t] for n, q in quantised.items()}, labels[t], active[t])
         tick(1)
-    for _ in range(passes - 1):
-        machine.run("rehearse")
-        tick(shape[0])
-    return machine.state
+    for k in range(1, max(passes) + 1):
+        if k > 1:
+            machine.run("rehearse")
+            tick(steps)
+        if k in passes:
+            yield k, machine.state
 
 
 def predict_integer(plan: Plan, states: NDArray[np.uint8], wearers: Wearers) -> dict[str, NDArray[np.int64]]:
@@ -84,21 +88,24 @@ def predict_integer(plan: Plan, states: NDArray[np.uint8], wearers: Wearers) -> 
     }
 
 
-def learn_float(compiled: Compiled, wearers: Wearers, passes: int, tick: Tick = _quiet) -> RealMachine:
-    """The same programs in float32: the baseline of a rule."""
-    plan = compiled.plan
-    inputs, labels, active = _stack(wearers, plan.inputs)
-    machine = RealMachine(
-        compiled.abstract.values, compiled.abstract.programs, active.shape[1], dtype=np.float32
-    )
-    for t in range(len(active)):
+def learn_float(
+    compiled: Compiled, wearers: Wearers, passes: Sequence[int], tick: Tick = _quiet
+) -> Iterator[tuple[int, RealMachine]]:
+    """The same programs in float32, the baseline of a rule: (k, machine) after each number of passes k."""
+    inputs, labels, active = _stack(wearers, compiled.plan.inputs)
+    steps, devices = active.shape
+    values, programs = compiled.abstract.values, compiled.abstract.programs
+    machine = RealMachine(values, programs, devices, dtype=np.float32)
+    for t in range(steps):
         machine.load({n: x[t] for n, x in inputs.items()} | {"label": labels[t][:, None]})
         machine.run("learn", None if active[t].all() else np.flatnonzero(active[t]))
         tick(1)
-    for _ in range(passes - 1):
-        machine.run("rehearse")
-        tick(len(active))
-    return machine
+    for k in range(1, max(passes) + 1):
+        if k > 1:
+            machine.run("rehearse")
+            tick(steps)
+        if k in passes:
+            yield k, machine
 
 
 def predict_float(compiled: Compiled, learned: RealMachine, wearers: Wearers) -> dict[str, NDArray[np.int64]]:

@@ -106,16 +106,12 @@ def draw_rhythm(
     pause = 0.0
     while time[-1] < seconds:
         now = time[-1]
-        breath = 0.03 * np.sin(2 * np.pi * 0.25 * now + phase[0]) + 0.02 * np.sin(
-            2 * np.pi * 0.1 * now + phase[1]
-        )
-        sinus = patient.rr * (1 + breath + 0.015 * rng.standard_normal())
+        breath = 0.03 * np.sin(2 * np.pi * 0.25 * now + phase[0])
+        mayer = 0.02 * np.sin(2 * np.pi * 0.1 * now + phase[1])
+        sinus = patient.rr * (1 + breath + mayer + 0.015 * rng.standard_normal())
         c = int(rng.choice(4, p=patient.share)) if kind[-1] == 0 else 0
         jitter = 1 + 0.03 * rng.standard_normal()
-        if c in (1, 2):
-            interval = sinus * patient.early[c - 1] * jitter
-        else:
-            interval = sinus + pause
+        interval = sinus * patient.early[c - 1] * jitter if c in (1, 2) else sinus + pause
         # After V the sinus node keeps its beat (full pause); after S it starts anew (short pause).
         pause = {1: 0.1 * sinus, 2: sinus - interval}.get(c, 0.0)
         time.append(now + interval)

@@ -20,7 +20,7 @@ enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CTRL = 0x08, UART_BAUDDIV = 0x1
 enum { STATE_TX_FULL = 1, STATE_RX_FULL = 2, STATE_RX_OVERRUN = 8 };
 enum { CTRL_TX_ENABLE = 1, CTRL_RX_ENABLE = 2 };
 
-extern uint32_t _ebss[], _estack[]; /* linker script: what lies between is the stack's */
+extern uint32_t _sstack[], _estack[]; /* linker script: what lies between is the stack's */
 
 static uint32_t link_errors;
 
@@ -74,6 +74,6 @@ uint32_t hal_link_errors(void)
 
 void hal_stack(uintptr_t *low, uintptr_t *high)
 {
-    *low = (uintptr_t)_ebss;
+    *low = (uintptr_t)_sstack;
     *high = (uintptr_t)_estack;
 }

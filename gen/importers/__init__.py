@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ..errors import CompileError
 from ..graph import Graph
+from ._names import shown
+
+__all__ = ["load_model", "shown", "suffixes"]
 
 
 def suffixes() -> tuple[str, ...]:

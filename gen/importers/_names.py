@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# C99, C11, C23 and C++ (the emitted header is read by both), and what the C library or DATA.npz already
-# means by a word.
-RESERVED = frozenset(
-    """alignas alignof and and_eq asm atomic_cancel auto bitand bitor bool break case catch char class
+# C99, C11, C23 and C++ (the emitted header is read by both), and what the C library, DATA.npz or the learning
+# programs already mean by a word.
+_TAKEN = """
+    alignas alignof and and_eq asm atomic_cancel auto bitand bitor bool break case catch char class
     compl concept const const_cast consteval constexpr constinit continue co_await co_return co_yield
     decltype default delete do double dynamic_cast else enum explicit export extern false float for
     friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq
@@ -17,17 +17,34 @@ RESERVED = frozenset(
     static static_assert static_cast struct switch template this thread_local throw true try typedef
     typeid typename typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor
     xor_eq int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t size_t ptrdiff_t intptr_t
-    uintptr_t main errno memcpy memset memmove label""".split()
-)
+    uintptr_t main errno memcpy memset memmove linux unix label verdict step error taught
+"""
+RESERVED = frozenset(_TAKEN.split())
 LONGEST = 48
 
+# Every C name of a model begins with the model's name, and its header is called so: what the C library, the
+# compiler or the firmware around the model already call so would be taken for it.
+_FILES = """
+    alloca assert complex ctype endian errno features fenv float inttypes iso646 limits locale malloc math
+    memory newlib process reent sched setjmp signal stdalign stdarg stdatomic stdbit stdbool stdckdint
+    stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd values version
+    wchar wctype
+"""
+_FIRMWARE = "frame hal model proto protocol server sha256 stack startup synapcc"
+_TYPES = """
+    clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize
+"""
+RESERVED_MODELS = frozenset(
+    (*RESERVED, *_FILES.split(), *_FIRMWARE.split(), *_TYPES.split(), *(f"u{t}" for t in _TYPES.split()))
+)
+
 # Words by which exporters name an operation and not a layer; a counter may follow ("Gemm_0", "MatMul__12").
-_OPERATIONS = (
-    """gemm matmul fusedmatmul tensordot addmm mm add bias biasadd sub mul div batchnorm
+_OPERATIONS = """
+    gemm matmul fusedmatmul tensordot addmm mm add bias biasadd sub mul div batchnorm
     batchnormalization relu relu6 clip max min hardtanh flatten reshape view squeeze unsqueeze transpose
-    concat cat softmax logsoftmax cast identity dropout"""
-).split()
-_OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS)})?_*\d*", re.IGNORECASE)
+    concat cat softmax logsoftmax cast identity dropout
+"""
+_OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS.split())})?_*\d*", re.IGNORECASE)
 _WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")
 _GENERATED = re.compile(r"(?:node_|n\d+$|val_|onnx::|(?:Ma|Ad|Re)_)")
 _PARAMETER = re.compile(
@@ -36,11 +53,11 @@ _PARAMETER = re.compile(
 )
 
 
-def shown(text: str) -> str:
-    """`text` from a model file, fit to stand in a one-line message and in a C comment."""
+def shown(text: str, longest: int = 80) -> str:
+    """`text` from a user's file, fit to stand in a one-line message and in a C comment."""
     text = "".join(c if c.isprintable() and c != "\\" else "_" for c in text)
     text = re.sub(r"(?<=\*)/|(?<=/)\*|(?<=\?)\?", "_", text)  # comment ends and begins, trigraphs
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def identifier(text: str, prefix: str) -> str:
@@ -50,6 +67,12 @@ def identifier(text: str, prefix: str) -> str:
     if not word:
         return prefix
     return f"{prefix}_{word}" if word[0].isdigit() or word in RESERVED else word
+
+
+def model_identifier(text: str) -> str:
+    """`text` as the prefix of a model's C names."""
+    word = identifier(text, "net")
+    return f"net_{word}" if word in RESERVED_MODELS or word.startswith(("int_", "uint_")) else word
 
 
 def from_node(name: str) -> str:

@@ -18,9 +18,7 @@ from ..errors import CompileError
 from ._names import shown
 
 MAX_FILE = 1 << 28
-MAX_ELEMENTS = (
-    1 << 22
-)  # 4 MB even as int8: more than chips have, and all that a lying file can make us allocate
+MAX_ELEMENTS = 1 << 22  # 4 MB even as int8: more than chips have; bounds what a lying file makes us allocate
 MAX_RANK = 8
 DAMAGED = "the file is damaged: export the model again"
 AGAIN = "export the model again"

@@ -13,7 +13,7 @@ from ..errors import CompileError
 from ..graph import Graph, verify
 from ..passes import simplify
 from ._build import Builder
-from ._names import identifier, shown
+from ._names import identifier, model_identifier, shown
 from ._onnx_file import (
     AGAIN,
     DAMAGED,
@@ -38,7 +38,7 @@ def load(path: Path, name: str | None = None) -> Graph:
     `name` replaces the name made from the file's. Raises nothing but CompileError, whatever the file holds.
     """
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        graph = _Import(read_model(path), path).run(identifier(path.stem if name is None else name, "net"))
+        graph = _Import(read_model(path), path).run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
     if all(node.op == "reshape" for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)

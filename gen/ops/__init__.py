@@ -1,7 +1,8 @@
 """What an op is. Every other file of this folder is one op: found by looking, registered nowhere.
 
-A file defines kernels (subclasses of Kernel) and, if it is a layer of a network, one subclass of Layer whose name is the
-file's stem. The C text of kernel `dense.forward` is the macro `forward` of templates/ops/dense.c.j2.
+A file defines kernels (subclasses of Kernel) and, if it is a layer of a network, one subclass of Layer whose
+name is the file's stem. The C text of kernel `dense.forward` is the macro `forward` of
+templates/ops/dense.c.j2.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ Attrs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always. `row_fracs`: one frac per row instead."""
+    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always.
+
+    row_fracs: one frac per row instead of `frac`; empty if all rows are alike.
+    """
 
     dtype: str
     frac: int
@@ -41,7 +45,12 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What bounds knows of an operand: shape, interval, sum of magnitudes (l1) if smaller than size * max, constant data."""
+    """What bounds knows of an operand.
+
+    lo, hi: the interval of every element
+    l1:     the largest sum of magnitudes, at most size * mag
+    data:   the integers of a constant
+    """
 
     shape: tuple[int, ...]
     lo: int
@@ -64,6 +73,10 @@ class Accumulator:
     bits: int = 32
 
 
+Bounds = tuple[list[Accumulator], dict[str, tuple[int, int, int]]]
+"""Proven accumulators, and (lo, hi, l1) of each written role."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Work of one run: multiply-accumulates, and weight bytes read and written."""
@@ -75,9 +88,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A random instance for the tests: operand arrays (without fleet axis) with their limits, and integer attributes."""
+    """A random instance for the tests.
 
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: operands by role, without fleet axis
+    attrs:  integer attributes, as `lower` gives them
+    limits: (lo, hi) of operands whose limits are narrower than their type
+    """
+
+    arrays: Arrays
     attrs: Mapping[str, int]
     limits: Mapping[str, tuple[int, int]]
 
@@ -105,14 +123,17 @@ class Kernel(ABC):
 
     @abstractmethod
     def integer(self, t: Arrays, a: Attrs) -> None:
-        """The normative meaning: writes into the arrays of `writes` and `updates`, through gen.numeric only."""
+        """The normative meaning, through gen.numeric only: fills the arrays of `writes` and `updates`."""
 
     @abstractmethod
     def real(self, t: Arrays, a: Attrs) -> None:
         """The same in real numbers (abstract attributes): calibration and float baselines."""
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        """Integer attributes from the operands' formats and the abstract attributes; CompileError if impossible."""
+        """Integer attributes from the operands' formats and the abstract attributes.
+
+        Raises CompileError, naming `where`, if no shift can represent them.
+        """
         return {k: int(v) for k, v in a.items()}
 
     def fixed(self, a: Attrs) -> dict[str, Format]:
@@ -126,13 +147,11 @@ class Kernel(ABC):
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
     ) -> int:
-        """The largest magnitude of operand `role` for which no sum can overflow, given the other operands' formats."""
+        """The largest magnitude of operand `role` at which no sum can overflow, given the other formats."""
         return 2**31 - 1
 
     @abstractmethod
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         """Proven accumulators, and per written role (lo, hi, l1)."""
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -166,14 +185,20 @@ class Layer(ABC):
         """
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
-        """Emits how the learned tensors change by `teach` (learning rate 2^-rate); `twin` changes identically."""
+        """Emits how the learned tensors change by `teach` (learning rate 2^-rate); `twin` changes as they do.
+
+        Raises CompileError if the layer has nothing to learn.
+        """
         raise CompileError(node.name, f"{self.op} has nothing to learn", "leave it out of `layers`")
 
     @abstractmethod
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
-        """A random node on inputs of these shapes (names in0, in1, ...; output "out") and its constants; None if it fits none."""
+        """A random node on inputs of these shapes, and its constants by name; None if it fits none.
+
+        The inputs are called in0, in1, ..., the output "out".
+        """
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 
 
 class Add(Kernel):
@@ -19,10 +19,9 @@ class Add(Kernel):
     writes = ("g",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        total = numeric.shift_round(t["left"].astype(np.int32), a["left_shift"]) + numeric.shift_round(
-            t["right"].astype(np.int32), a["right_shift"]
-        )
-        t["g"][...] = numeric.saturate(total, a["lo"], a["hi"])
+        left = numeric.shift_round(t["left"].astype(np.int32), a["left_shift"])
+        right = numeric.shift_round(t["right"].astype(np.int32), a["right_shift"])
+        t["g"][...] = numeric.saturate(left + right, a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["g"][...] = t["left"] + t["right"]
@@ -43,13 +42,10 @@ class Add(Kernel):
             "hi": f["g"].hi,
         }
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["left"].mag + k["right"].mag
-        return [Accumulator("sum", -top, top)], {
-            "g": (a["lo"], a["hi"], k["g"].shape[0] * max(-a["lo"], a["hi"]))
-        }
+        l1 = k["g"].shape[0] * max(-a["lo"], a["hi"])
+        return [Accumulator("sum", -top, top)], {"g": (a["lo"], a["hi"], l1)}
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 40))

@@ -11,7 +11,7 @@ from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
 from ..program import Value
-from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -36,9 +36,8 @@ class Affine(Layer):
         x, scale, shift = node.inputs
         gain = tape.add(Value(f"{node.name}_scale", tape.shape(scale), "const", "gain", tape.constant(scale)))
         bias = tape.add(Value(f"{node.name}_shift", tape.shape(shift), "const", "bias", tape.constant(shift)))
-        tape.step(
-            "affine.forward", node, {"x": tape.value(x), "w": gain, "b": bias, "y": tape.activation(node)}
-        )
+        args = {"x": tape.value(x), "w": gain, "b": bias, "y": tape.activation(node)}
+        tape.step("affine.forward", node, args)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
@@ -49,10 +48,8 @@ class Affine(Layer):
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         n = int(np.prod(shapes[0]))
-        return Node("affine", "", ("in0", "w", "b"), "out"), {
-            "w": rng.normal(1, 0.5, n),
-            "b": rng.normal(0, 0.5, n),
-        }
+        consts = {"w": rng.normal(1, 0.5, n), "b": rng.normal(0, 0.5, n)}
+        return Node("affine", "", ("in0", "w", "b"), "out"), consts
 
 
 class Forward(Kernel):
@@ -81,14 +78,11 @@ class Forward(Kernel):
             )
         return {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["x"].mag * k["w"].mag + k["b"].mag
         n = int(np.prod(k["x"].shape))
-        return [Accumulator("sum", -top, top + ((1 << a["shift"]) >> 1))], {
-            "y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))
-        }
+        sums = [Accumulator("sum", -top, top + ((1 << a["shift"]) >> 1))]
+        return sums, {"y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))}
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost(macs=shapes["w"][0], reads=shapes["w"][0])
@@ -130,14 +124,11 @@ class Feedback(Kernel):
             )
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["d"].mag * k["w"].mag
         n = int(np.prod(k["d"].shape))
-        return [Accumulator("product", -top, top + ((1 << a["shift"]) >> 1))], {
-            "g": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))
-        }
+        sums = [Accumulator("product", -top, top + ((1 << a["shift"]) >> 1))]
+        return sums, {"g": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))}
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 50))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Kernel, Known
 
 
 class Argmax(Kernel):
@@ -31,9 +31,7 @@ class Argmax(Kernel):
         t["verdict"][:, 0] = np.argmax(t["z"], axis=1)
         t["verdict"][:, 1] = z[:, -1] - z[:, -2] if z.shape[1] > 1 else 0
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         lead = k["z"].hi - k["z"].lo
         top = max(k["z"].shape[0] - 1, lead)
         return [Accumulator("lead", 0, lead)], {"verdict": (0, top, 2 * top)}

@@ -1,4 +1,4 @@
-"""y = min(max(x, lo), hi): ReLU (lo 0, no hi), ReLU6, hard tanh. Its derivative is 1 strictly inside, 0 outside."""
+"""y = min(max(x, lo), hi): ReLU (lo 0, no hi), ReLU6, hard tanh. Its derivative: 1 inside, else 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known, Layer
+from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -27,28 +27,28 @@ class Clip(Layer):
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         tape.share_format(x, y)
-        tape.step(
-            "clip.forward", node, {"x": x, "y": y}, lo=float(node.attrs["lo"]), hi=float(node.attrs["hi"])
-        )  # type: ignore[arg-type]
+        lo, hi = limits(node)
+        tape.step("clip.forward", node, {"x": x, "y": y}, lo=lo, hi=hi)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]), tie=teach)
-        tape.step(
-            "clip.feedback",
-            node,
-            {"y": tape.value(node.output), "d": teach, "g": g},
-            lo=float(node.attrs["lo"]),
-            hi=float(node.attrs["hi"]),
-        )  # type: ignore[arg-type]
+        lo, hi = limits(node)
+        tape.step("clip.feedback", node, {"y": tape.value(node.output), "d": teach, "g": g}, lo=lo, hi=hi)
         return {node.inputs[0]: g}
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
-        lo, hi = [(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0), (-0.5, math.inf), (-math.inf, 0.75)][
-            int(rng.integers(5))
-        ]
+        ranges = [(0.0, math.inf), (0.0, 6.0), (-1.0, 1.0), (-0.5, math.inf), (-math.inf, 0.75)]
+        lo, hi = ranges[int(rng.integers(5))]
         return Node("clip", "", ("in0",), "out", {"lo": lo, "hi": hi}), {}
+
+
+def limits(node: Node) -> tuple[float, float]:
+    """(lo, hi) of a clip node, infinite where there is no limit."""
+    lo, hi = node.attrs["lo"], node.attrs["hi"]
+    assert isinstance(lo, int | float) and isinstance(hi, int | float)
+    return float(lo), float(hi)
 
 
 def _integer(limit: float, frac: int, beyond: int) -> int:
@@ -72,10 +72,9 @@ class Forward(Kernel):
         t["y"][...] = np.clip(t["x"], a["lo"], a["hi"])
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        lo, hi = (
-            max(_integer(a["lo"], f["y"].frac, f["y"].lo), f["y"].lo),
-            min(_integer(a["hi"], f["y"].frac, f["y"].hi), f["y"].hi),
-        )
+        y = f["y"]
+        lo = max(_integer(a["lo"], y.frac, y.lo), y.lo)
+        hi = min(_integer(a["hi"], y.frac, y.hi), y.hi)
         if lo > 0 or hi < 0:
             raise CompileError(
                 where,
@@ -84,9 +83,7 @@ class Forward(Kernel):
             )
         return {"lo": lo, "hi": hi}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         lo, hi = max(k["x"].lo, a["lo"]), min(k["x"].hi, a["hi"])
         n = int(np.prod(k["x"].shape))
         return [], {"y": (min(lo, hi), max(lo, hi), n * max(-lo, hi, 0))}
@@ -120,9 +117,7 @@ class Feedback(Kernel):
         outside = 32769
         return {"lo": _integer(a["lo"], f["y"].frac, -outside), "hi": _integer(a["hi"], f["y"].frac, outside)}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (min(k["d"].lo, 0), max(k["d"].hi, 0), k["d"].l1)}
 
     def case(self, rng: np.random.Generator) -> Case:

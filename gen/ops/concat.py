@@ -10,7 +10,7 @@ import numpy as np
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known, Layer
+from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -80,9 +80,7 @@ class Copy(Kernel):
             )
         return {"offset": int(a["offset"]), "shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
     def case(self, rng: np.random.Generator) -> Case:
@@ -108,9 +106,7 @@ class Slice(Kernel):
 
     real = integer
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (k["d"].lo, k["d"].hi, min(k["d"].l1, k["g"].shape[0] * k["d"].mag))}
 
     def case(self, rng: np.random.Generator) -> Case:

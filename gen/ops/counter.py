@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
+from . import Arrays, Attrs, Bounds, Case, Kernel, Known
 
 
 class Tick(Kernel):
@@ -21,9 +21,7 @@ class Tick(Kernel):
 
     real = integer
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {}
 
     def case(self, rng: np.random.Generator) -> Case:
@@ -45,9 +43,7 @@ class Every(Kernel):
 
     real = integer
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"flag": (0, 1, 1)}
 
     def case(self, rng: np.random.Generator) -> Case:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import numeric
-from . import Accumulator, Arrays, Attrs, Case, Cost, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known
 
 
 class Apply(Kernel):
@@ -32,9 +32,7 @@ class Apply(Kernel):
     def real(self, t: Arrays, a: Attrs) -> None:
         t["w"][...] *= 1.0 - 2.0 ** -a["shift"]
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [Accumulator("value and dither", k["w"].lo, k["w"].hi + (1 << a["shift"]))], {}
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from ..program import Value
-from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known, Layer
+from ..program import Space, Value
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
     from ..tape import Tape
+
+
+Index = NDArray[np.intp]
+ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 
 
 class Dense(Layer):
@@ -34,14 +39,11 @@ class Dense(Layer):
     def forward(self, tape: Tape, node: Node) -> None:
         x, w, b = node.inputs
         learned = tape.is_learned(node)
-        space = "state" if learned else "const"
-        weight = tape.add(
-            Value(f"{node.name}_weight", tape.shape(w), space, "weight", tape.constant(w), learned=learned)
-        )
-        bias = tape.add(
-            Value(f"{node.name}_bias", tape.shape(b), space, "bias", tape.constant(b), learned=learned)
-        )
-        args = {"x": tape.value(x), "w": weight, "b": bias, "y": tape.activation(node)}
+        space: Space = "state" if learned else "const"
+        names = f"{node.name}_weight", f"{node.name}_bias"
+        weight = Value(names[0], tape.shape(w), space, "weight", tape.constant(w), learned=learned)
+        bias = Value(names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned)
+        args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
         if not learned:
             args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
         tape.step("dense.forward", node, args)
@@ -55,15 +57,14 @@ class Dense(Layer):
         return {node.inputs[0]: g}
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
+        note = f"how often a learned value of {node.name} met its limit"
         args = {
             "x": tape.value(node.inputs[0]),
             "d": teach,
             "step": tape.counter("step", "samples learned from"),
             "w": f"{node.name}_weight",
             "b": f"{node.name}_bias",
-            "saturated": tape.counter(
-                f"{node.name}_saturated", f"how often a learned value of {node.name} met its limit"
-            ),
+            "saturated": tape.counter(f"{node.name}_saturated", note),
         }
         if twin:
             args["twin"] = twin
@@ -114,12 +115,11 @@ class Forward(Kernel):
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
     ) -> int:
-        # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to the products.
+        # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to
+        # the products.
         return {"w": (2**31 - 2**28 - 2**26) // (shapes["w"][1] * 128), "b": 2**28}.get(role, 2**31 - 1)
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         w, x, b = k["w"], k["x"], k["b"]
         if w.data is not None and b.data is not None:
             row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
@@ -143,20 +143,18 @@ class Forward(Kernel):
         if rng.integers(2):
             w = rng.integers(-127, 128, (m, n)).astype(np.int8)
             s = rng.integers(0, 20, m).astype(np.uint8)
-            arrays, attrs = (
-                {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)},
-                {"lo": -128, "hi": 127},
-            )
-            return Case(arrays, attrs, {"w": (-127, 127)})
+            frozen: dict[str, NDArray[Any]] = {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)}
+            return Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
-        arrays = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
-        return Case(arrays, {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
+        learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
+        return Case(learned, {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
 
 
 class Update(Kernel):
     """W -= round(d x^T / 2^shift), b -= round(d / 2^bias_shift), the twin as W, each held within its limits.
 
-    In real numbers W -= 2^-rate d x^T. A row whose teaching signal is zero is not touched and uses no random words.
+    In real numbers W -= 2^-rate d x^T. A row whose teaching signal is zero is not touched and uses no random
+    words.
     """
 
     name = "dense.update"
@@ -165,32 +163,38 @@ class Update(Kernel):
     optional = ("twin",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        x = t["x"]
+        device, row = np.nonzero(t["d"])
         m, n = t["w"].shape[1:]
         bias_lane = n + n % 2  # the first lane of the word behind the row's
-        rounds: dict[int, numeric.Rounding] = {}
-        for i in range(len(x)):
-            rows = np.flatnonzero(t["d"][i])
-            if not len(rows):
-                continue
-            step = int(t["step"][i, 0])
-            if step not in rounds:
-                rounds[step] = numeric.Rounding(a["rounding"], a["seed"], step, a["tensor"], m, bias_lane + 1)
-            d = t["d"][i, rows].astype(np.int32)
-            p = rounds[step](d[:, None] * x[i].astype(np.int32)[None, :], a["shift"], rows, slice(0, n))
-            q = rounds[step](d, a["bias_shift"], rows, bias_lane)
-            count = self._subtract(t["w"][i], rows, p, a["lo"], a["hi"])
-            if "twin" in t:
-                count += self._subtract(t["twin"][i], rows, p, a["lo"], a["hi"])
-            count += self._subtract(t["b"][i], rows, q, a["bias_lo"], a["bias_hi"])
-            t["saturated"][i, 0] += np.uint32(count)
+        steps = t["step"][device, 0]
+        for step in np.unique(steps):
+            rounding = numeric.Rounding(a["rounding"], a["seed"], int(step), a["tensor"], m, bias_lane + 1)
+            mine = np.flatnonzero(steps == step)
+            for at in range(0, len(mine), ROWS_AT_ONCE):
+                part = mine[at : at + ROWS_AT_ONCE]
+                self._rows(t, a, rounding, device[part], row[part], bias_lane)
+
+    def _rows(
+        self, t: Arrays, a: Attrs, rounding: numeric.Rounding, device: Index, row: Index, bias_lane: int
+    ) -> None:
+        """Changes the rows [k] of the devices [k]; the pairs are distinct."""
+        d = t["d"][device, row].astype(np.int32)
+        p = rounding(d[:, None] * t["x"][device].astype(np.int32), a["shift"], row, slice(0, t["x"].shape[1]))
+        q = rounding(d, a["bias_shift"], row, bias_lane)
+        self._subtract(t, "w", device, row, p, a["lo"], a["hi"])
+        if "twin" in t:
+            self._subtract(t, "twin", device, row, p, a["lo"], a["hi"])
+        self._subtract(t, "b", device, row, q, a["bias_lo"], a["bias_hi"])
 
     @staticmethod
-    def _subtract(w: np.ndarray, rows: np.ndarray, p: np.ndarray, lo: int, hi: int) -> int:
-        v = w[rows].astype(np.int32) - p
+    def _subtract(t: Arrays, role: str, device: Index, row: Index, p: np.ndarray, lo: int, hi: int) -> None:
+        v = t[role][device, row] - p
         held = numeric.saturate(v, lo, hi)
-        w[rows] = held
-        return int(np.count_nonzero(held != v))
+        t[role][device, row] = held
+        if np.any(differs := held != v):
+            np.add.at(
+                t["saturated"][:, 0], device, differs.reshape(len(row), -1).sum(axis=1, dtype=np.uint32)
+            )
 
     def real(self, t: Arrays, a: Attrs) -> None:
         x, d = t["x"], t["d"] * 2.0 ** -a["rate"]
@@ -213,16 +217,15 @@ class Update(Kernel):
                 f"take 2^-{k - shift} or smaller",
             )
         top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
-        reach = top + (
-            (1 << shift) - (1 << max(shift - 16, 0))
-            if a["rounding"] == numeric.Rounding.STOCHASTIC
-            else (1 << shift) >> 1
-        )
+        stochastic = a["rounding"] == numeric.Rounding.STOCHASTIC
+        dither = (1 << shift) - (1 << max(shift - 16, 0)) if stochastic else (1 << shift) >> 1
+        reach = top + dither
         if reach < 1 << shift or shift > 24:
+            least = max(k - shift + min(24, top.bit_length()), 0)
             raise CompileError(
                 where,
                 f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}",
-                f'take a larger rate (2^-{max(k - shift + min(24, top.bit_length()), 0)} or more) or weights = "int16"',
+                f'take a larger rate (2^-{least} or more) or weights = "int16"',
             )
         return {
             "shift": shift,
@@ -237,9 +240,7 @@ class Update(Kernel):
             "tensor": int(a["tensor"]),
         }
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         product = k["d"].mag * k["x"].mag
         bias = k["d"].mag << max(-a["bias_shift"], 0)
         sums = [
@@ -261,7 +262,7 @@ class Update(Kernel):
         lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         dtype = np.int16 if wide else np.int8
         d = (rng.integers(-(2**11), 2**11, m) * rng.integers(0, 2, m)).astype(np.int16)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, n).astype(np.int8),
             "d": d,
             "step": rng.integers(0, 2**32, 1, np.uint32),

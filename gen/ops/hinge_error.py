@@ -1,4 +1,4 @@
-"""The error of the multi-class hinge loss of Amit (2019), times C - 1: integers, and zero where the margin is kept.
+"""The error of the multi-class hinge loss of Amit (2019), times C - 1: zero where the margin is kept.
 
 e_label = -(C - 1) if z_label < margin, else 0; e_i = mu if z_i > -margin, else 0.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known
+from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 
 
 class Forward(Kernel):
@@ -22,10 +24,9 @@ class Forward(Kernel):
     def _error(
         self, z: np.ndarray, label: np.ndarray, margin: float, target: float, others: float
     ) -> np.ndarray:
-        e = np.where(z > -margin, others, 0 * others)
-        at = np.arange(len(z)), label
-        e[at] = np.where(z[at] < margin, -target, 0 * target)
-        return e
+        mine = np.arange(z.shape[1]) == label[:, None]  # a label that is no class meets none
+        right, wrong = np.where(z < margin, -target, 0 * target), np.where(z > -margin, others, 0 * others)
+        return np.where(mine, right, wrong)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         e = self._error(t["z"].astype(np.int32), t["label"][:, 0], a["margin"], a["target"], a["others"])
@@ -39,7 +40,7 @@ class Forward(Kernel):
 
     def fixed(self, a: Attrs) -> dict[str, Format]:
         top = max(int(a["classes"]) - 1, a["mu"])
-        frac = min(8, int(math.floor(math.log2(32767 / top))))
+        frac = min(8, math.floor(math.log2(32767 / top)))
         return {"e": Format("int16", frac, -32768, 32767)}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
@@ -53,29 +54,20 @@ class Forward(Kernel):
         one = 1 << f["e"].frac
         return {"margin": margin, "target": (int(a["classes"]) - 1) * one, "others": int(a["mu"] * one)}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = k["z"].shape[0]
         return [], {
-            "e": (-a["target"], a["others"], a["target"] + (n - 1) * a["others"]),
+            "e": (-a["target"], a["others"], max(a["target"], a["others"]) + (n - 1) * a["others"]),
             "taught": (0, 1, 1),
         }
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(2, 12))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "z": rng.integers(-600, 600, n).astype(np.int16),
-            "label": rng.integers(0, n, 1).astype(np.uint8),
+            "label": rng.integers(0, n + 1, 1).astype(np.uint8),
             "e": np.zeros(n, np.int16),
             "taught": np.zeros(1, np.uint8),
         }
-        return Case(
-            arrays,
-            {
-                "margin": int(rng.integers(1, 500)),
-                "target": (n - 1) * 256,
-                "others": int(rng.choice([16, 256, 512])),
-            },
-            {},
-        )
+        margin, others = int(rng.integers(1, 500)), int(rng.choice([16, 256, 512]))
+        return Case(arrays, {"margin": margin, "target": (n - 1) * 256, "others": others}, {})

@@ -1,22 +1,23 @@
-"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of every layer with weights, and of DFA.
+"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of layers with weights, and of DFA.
 
-The matrix [m, n] is a layer's own weights, a learned twin, a fixed matrix in flash, or regenerated from its seed row by row
-(the same numbers as the stored one, gen.numeric.feedback_matrix).
+The matrix [m, n] is a layer's own weights, a learned twin, a fixed matrix in flash, or regenerated from its
+seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Case, Cost, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 
 
 class _Project(Kernel):
-    writes = ("g",)
+    writes: ClassVar[tuple[str, ...]] = ("g",)
 
     def _finish(self, acc: np.ndarray, t: Arrays, a: Attrs) -> None:
         t["g"][...] = numeric.saturate(numeric.shift_round(acc, a["shift"]), a["lo"], a["hi"])
@@ -33,13 +34,10 @@ class _Project(Kernel):
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     @staticmethod
-    def _sum(
-        matrix: int, rows: int, cols: int, d: Known, a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def _sum(matrix: int, rows: int, cols: int, d: Known, a: Attrs) -> Bounds:
         top = matrix * min(d.l1, rows * d.mag)
-        return [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))], {
-            "g": (a["lo"], a["hi"], cols * max(-a["lo"], a["hi"]))
-        }
+        sums = [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))]
+        return sums, {"g": (a["lo"], a["hi"], cols * max(-a["lo"], a["hi"]))}
 
 
 class Matrix(_Project):
@@ -51,8 +49,7 @@ class Matrix(_Project):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         d, m = t["d"], t["m"]
-        g = d @ m[0] if len(m) == 1 else np.matmul(d[:, None, :], m)[:, 0, :]
-        t["g"][...] = g
+        t["g"][...] = d @ m[0] if len(m) == 1 else np.matmul(d[:, None, :], m)[:, 0, :]
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}
@@ -67,9 +64,7 @@ class Matrix(_Project):
             return int((2**31 - 2**29) // (shapes["m"][0] * max(-f["m"].lo, f["m"].hi)))
         return 2**31 - 1
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return self._sum(k["m"].mag, k["m"].shape[0], k["m"].shape[1], k["d"], a)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -104,13 +99,9 @@ class Generated(_Project):
         self._finish(t["acc"], t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        m = (
-            numeric.feedback_matrix(
-                int(a["seed"]), int(a["tensor"]), int(a["rows"]), int(a["cols"]), bool(a["ternary"])
-            )
-            * 2.0 ** -a["frac"]
-        )
-        t["g"][...] = t["d"] @ m
+        seed, tensor, rows, cols = (int(a[key]) for key in ("seed", "tensor", "rows", "cols"))
+        m = numeric.feedback_matrix(seed, tensor, rows, cols, bool(a["ternary"]))
+        t["g"][...] = t["d"] @ (m * 2.0 ** -a["frac"])
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": int(a["frac"]) + f["d"].frac}
@@ -123,9 +114,7 @@ class Generated(_Project):
     ) -> int:
         return int((2**31 - 2**29) // (int(a["rows"]) * 127)) if role == "d" else 2**31 - 1
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         sums, written = self._sum(1 if a["ternary"] else 127, a["rows"], a["cols"], k["d"], a)
         return sums, written | {"acc": (sums[0].lo, -sums[0].lo, a["cols"] * -sums[0].lo)}
 

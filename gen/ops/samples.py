@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
-from . import Accumulator, Arrays, Attrs, Case, Kernel, Known
-
-Bounds = tuple[list[Accumulator], dict[str, tuple[int, int, int]]]
+from . import Arrays, Attrs, Bounds, Case, Kernel, Known
 
 
-def _rows(index: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Row numbers [devices]; an index behind the table, which only a host that writes the state can make, means its last row."""
-    return np.minimum(index[:, 0], table.shape[1] - 1).astype(np.intp)
+def _rows(index: np.ndarray, table: np.ndarray) -> NDArray[np.intp]:
+    """Row numbers [devices].
+
+    An index behind the table, which only a host that writes the state can make, means its last row.
+    """
+    rows: NDArray[np.intp] = np.minimum(index[:, 0], table.shape[1] - 1).astype(np.intp)
+    return rows
 
 
 class Write(Kernel):
@@ -34,7 +38,7 @@ class Write(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, n).astype(np.int8),
             "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
             "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
@@ -43,7 +47,7 @@ class Write(Kernel):
 
 
 class Advance(Kernel):
-    """next = next + 1, back to 0 at `rows`; count = min(count + 1, rows)."""
+    """next = next + 1, back to 0 at `rows`; count = count + 1 where it is below `rows`, else `rows`."""
 
     name = "samples.advance"
     updates = ("next", "count")
@@ -52,7 +56,7 @@ class Advance(Kernel):
         one = t["next"].dtype.type(1)
         following = t["next"] + one
         t["next"][...] = np.where(following >= a["rows"], 0, following)
-        t["count"][...] = np.minimum(t["count"] + one, a["rows"])
+        t["count"][...] = np.where(t["count"] < a["rows"], t["count"] + one, a["rows"])
 
     real = integer
 
@@ -61,7 +65,7 @@ class Advance(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         rows = int(rng.integers(1, 5))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "next": rng.integers(0, rows, 1).astype(np.uint32),
             "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
         }
@@ -87,7 +91,7 @@ class Read(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "x": np.zeros(n, np.int8),
             "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
             "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
@@ -117,7 +121,7 @@ class Pick(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         rows = int(rng.integers(1, 6))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
             "next": rng.integers(0, rows, 1).astype(np.uint32),
             "index": np.zeros(1, np.uint32),
@@ -146,15 +150,14 @@ class Draw(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         rows = int(rng.integers(1, 1000))
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
             "step": rng.integers(0, 2**32, 1).astype(np.uint32),
             "index": np.zeros(1, np.uint32),
             "flag": np.zeros(1, np.uint8),
         }
-        return Case(
-            arrays, {"rows": rows, "seed": int(rng.integers(2**32)), "tensor": int(rng.integers(64))}, {}
-        )
+        attrs = {"rows": rows, "seed": int(rng.integers(2**32)), "tensor": int(rng.integers(64))}
+        return Case(arrays, attrs, {})
 
 
 class Rewind(Kernel):

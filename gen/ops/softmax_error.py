@@ -1,21 +1,31 @@
 """The error of softmax cross-entropy: e = softmax(z) - onehot(label), Q14.
 
-Exponentials and the reciprocal of their sum come from tables (gen.numeric), no division. Every element of e is within
-SOFTMAX_ERROR of the exact value at the same integer logits; tests/test_numeric.py holds that bound.
+Exponentials and the reciprocal of their sum come from tables (gen.numeric), no division. Every element of e
+is within error_bound(classes) of the exact value at the same integer logits; tests/test_softmax.py holds that
+bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Case, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 
-SOFTMAX_ERROR = 2.0**-11
-MAX_CLASSES = 1 << 14  # the sum of Q15 exponentials must fit int32, and k = log2 of the class count 14
+
+def error_bound(classes: int) -> float:
+    """How far a probability may lie from the exact softmax of the same integer logits.
+
+    In units of 2^-14: 3.65 from exponents cut to 2^-10 and interpolated, 1.25 from the reciprocal, half each
+    from cutting the sum and from rounding, together below 6; and half for each other class, whose exponential
+    may lose one unit of 2^-15.
+    """
+    return (6 + (classes - 1) / 2) / (1 << numeric.ERROR_FRAC)
 
 
 def probabilities(z: np.ndarray, frac: int) -> np.ndarray:
@@ -30,7 +40,7 @@ def probabilities(z: np.ndarray, frac: int) -> np.ndarray:
 
 
 class Forward(Kernel):
-    """Also taught = 1 where any element of e is not zero: a sample that is already right to the last bit costs no update."""
+    """Also taught = 1 where any element of e is not zero: a sample right to the last bit costs no update."""
 
     name = "softmax_error.forward"
     reads = ("z", "label")
@@ -38,7 +48,8 @@ class Forward(Kernel):
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         e = probabilities(t["z"], a["frac"])
-        e[np.arange(len(e)), t["label"][:, 0]] -= 1 << numeric.ERROR_FRAC
+        mine = np.arange(e.shape[1]) == t["label"]  # a label that is no class meets none
+        e -= mine * np.int32(1 << numeric.ERROR_FRAC)
         t["e"][...] = e
         t["taught"][:, 0] = e.any(axis=1)
 
@@ -62,13 +73,12 @@ class Forward(Kernel):
             )
         return {"frac": f["z"].frac}
 
-    def bounds(
-        self, k: Mapping[str, Known], a: Attrs
-    ) -> tuple[list[Accumulator], dict[str, tuple[int, int, int]]]:
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = k["z"].shape[0]
         one = 1 << numeric.ERROR_FRAC
-        # Probabilities sum to one up to the tables' error and half a unit of rounding each.
-        slack = n + int(n * SOFTMAX_ERROR * one)
+        # Probabilities sum to one, up to 2 units by the reciprocal of the cut sum and half a unit each by
+        # rounding.
+        slack = 2 + (n + 1) // 2
         return [Accumulator("sum of exponentials", 0, n << 15)], {
             "e": (-one, one, 2 * one + slack),
             "taught": (0, 1, 1),
@@ -77,9 +87,9 @@ class Forward(Kernel):
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(2, 12))
         z = (rng.integers(-(2**15), 2**15, n) >> rng.integers(0, 10)).astype(np.int16)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "z": z,
-            "label": rng.integers(0, n, 1).astype(np.uint8),
+            "label": rng.integers(0, n + 1, 1).astype(np.uint8),
             "e": np.zeros(n, np.int16),
             "taught": np.zeros(1, np.uint8),
         }

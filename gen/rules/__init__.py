@@ -1,7 +1,7 @@
 """What a rule is. Every other file of this folder is one rule: found by looking, registered nowhere.
 
-A rule transforms a forward program into the program `correct`, which runs when a sample was not yet right. It brings no
-arithmetic and no C: it chooses matrices, signals and their order on a Tape.
+A rule transforms a forward program into the program `correct`, which runs when a sample was not yet right. It
+brings no arithmetic and no C: it chooses matrices, signals and their order on a Tape.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ..tape import Tape
 class Rule(ABC):
     """One learning rule. `name` is the file's stem and what a rule file writes as `rule`.
 
-    storages, inits: what `[feedback]` may ask of this rule, the default first; empty if it has no feedback matrices.
+    storages, inits: what `[feedback]` may ask of this rule, the default first; empty if it has no feedback
+    matrices.
     """
 
     name: ClassVar[str]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from . import Rule
 from ..tape import Tape
+from . import Rule
 
 
 class DirectFeedbackAlignment(Rule):
@@ -9,7 +9,7 @@ class DirectFeedbackAlignment(Rule):
 
     name = "dfa"
     doc = "direct feedback alignment: the output error projected to each layer by a fixed matrix"
-    source = "Nokland 2016; scaling after Launay et al. 2020"
+    source = "Nøkland 2016; scaling after Launay et al. 2020"
     storages = ("flash", "generated")
     inits = ("random", "ternary", "aligned")
     direct = True

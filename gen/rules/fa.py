@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from . import Rule
 from ..tape import Tape
+from . import Rule
 
 
 class FeedbackAlignment(Rule):

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from . import Rule
 from ..graph import Node
 from ..tape import Tape
+from . import Rule
 
 
 class Hebbian(Rule):
-    """Signals pass through matrices of their own that change by the identical local product as the weights (URFB).
+    """Signals pass through matrices of their own that change by the same local product as the weights (URFB).
 
-    W - R stays as it was at the start, up to saturation; with decay on both it vanishes (Kolen and Pollack 1994).
+    W - R stays as it was at the start, up to saturation; with decay on both it vanishes (Kolen, Pollack
+    1994).
     """
 
     name = "hebbian"

@@ -23,7 +23,9 @@ def run(args: argparse.Namespace) -> int:
     result = build(project, args.toolchain)
     if result.linked.offending:
         hint = "report this model and toolchain"
-        raise SynapccError(str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint)
+        raise SynapccError(
+            str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint
+        )
     print(json.dumps(result.to_dict(), default=str, sort_keys=True) if args.json else text(result, project))
     return 0
 

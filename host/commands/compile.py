@@ -10,6 +10,7 @@ from pathlib import Path
 from synapcc.gen import emit
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.importers import shown
 from synapcc.host.report import measure, summary
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
@@ -69,7 +70,13 @@ def run(args: argparse.Namespace) -> int:
     }
     emit.write(
         emit.render(
-            compiled.plan, compiled.board, shlex.join(words), title, sources, reports, args.quantiser
+            compiled.plan,
+            compiled.board,
+            shown(shlex.join(words), 400),
+            title,
+            sources,
+            reports,
+            args.quantiser,
         ),
         out,
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,10 @@ import numpy as np
 from synapcc.gen.errors import SynapccError
 from synapcc.host.data import Samples, load_samples
 from synapcc.host.emulator import Emulator, read_plan
+from synapcc.host.files import check_target, write_whole
 from synapcc.host.progress import track
 
-HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, the learned tensors"
+HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.passes} passes",
             "give 1 or more; more than one needs [store] in the rule file",
         )
+    check_target(Path(args.output))
     samples = load_samples(plan, Path(args.data), labels=args.learn)
     machine = Emulator(plan)
     result = _run(machine, samples, args.learn)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         machine.run("rehearse")
     if args.learn:
         result |= {f"state_{t.name}": machine[t.name][0] for t in plan.space("state")}
-    _save(Path(args.output), result)
+    write_whole(Path(args.output), _packed(result))
     told = {"samples": len(samples), "learned": args.learn, "output": args.output}
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
@@ -83,14 +84,7 @@ def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarr
     return {"winner": winner, "margin": margin, "scores": scores}
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes an .npz whole or not at all."""
-    try:
-        handle, temporary = tempfile.mkstemp(suffix=".npz", dir=path.parent)
-        with os.fdopen(handle, "wb") as f:
-            np.savez_compressed(f, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except OSError as e:
-        raise SynapccError(
-            str(path), f"cannot be written ({e.strerror or e})", "check the folder and its permissions"
-        ) from None
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -13,7 +13,7 @@ from synapcc.host.emulator import read_plan
 from synapcc.host.report import costs, memory, program_text, summary
 from synapcc.host.text import table
 
-HELP = "show programs, tensors, Q formats, ranges, memory map and cost of an output folder; or the layers of a model"
+HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:

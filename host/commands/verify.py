@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     plan = read_plan(project)
     samples = load_samples(plan, Path(args.data), labels="learn" in plan.entries)
     if not args.json:
+        short = plan.digest.hex()[:12]
         print(
-            f"{plan.model}: {plan.state_bytes} persistent bytes, plan {plan.digest.hex()[:12]}, device {args.device}",
-            flush=True,
+            f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}", flush=True
         )
     with (
         open_device(args.device, project, project_board(project)) as device,
@@ -51,11 +51,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(verdict.to_dict(), sort_keys=True))
     else:
-        if verdict.difference:
-            print(verdict.difference)
-        else:
-            print(
-                f"{verdict.inferences} inferences and programs {', '.join(verdict.programs) or 'infer'}: equal; all {verdict.state_bytes} persistent bytes read back: equal"
-            )
+        print(verdict.difference or verdict.agreement)
         print(verdict.line)
     return 1 if verdict.difference else 0

@@ -1,7 +1,7 @@
 """What runs the firmware: one interface, one module per kind, found by its file name.
 
-A module of this folder has `open(project: Path, argument: str, board: Board | None) -> Device`; `argument` is what
-follows the colon in `serial:PORT`.
+A module of this folder has `open(project: Path, argument: str, board: Board | None) -> Device`; `argument` is
+what follows the colon in `serial:PORT`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class DeviceError(SynapccError):
 
 
 class Device(Protocol):
-    """A link to running firmware: bytes in, bytes out. Each method raises DeviceError once the device is dead."""
+    """A link to running firmware: bytes in, bytes out. Methods raise DeviceError once it is dead."""
 
     name: str
     """As in error messages: `process`, `serial:/dev/ttyACM0`."""
@@ -74,7 +74,8 @@ def device_kinds() -> tuple[str, ...]:
 def open_device(spec: str, project: Path, board: Board | None = None) -> Device:
     """Starts or opens a device that runs the firmware of the output folder `project`.
 
-    `spec` is a kind, or `kind:argument`. Raises DeviceError: no such kind, or whatever keeps the device from starting.
+    `spec` is a kind, or `kind:argument`. Raises DeviceError: no such kind, or whatever keeps the device from
+    starting.
     """
     kind, _, argument = spec.partition(":")
     if kind not in device_kinds():

@@ -1,7 +1,7 @@
 """The firmware as a process of this computer: the same C, the HAL of standard input and output.
 
-`process` compiles with what a C compiler finds wrong as an error; `process:undefined` and `process:address,undefined`
-add sanitizers, which end the process at the first offence.
+`process` compiles with what a C compiler finds wrong as an error; `process:undefined` and
+`process:address,undefined` add sanitizers, which end the process at the first offence.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from synapcc.gen.boards import Board
 
 from . import ClosingDevice, Device, DeviceError
 
-# The last flag cures a miscompilation (gcc 12.2, x86-64, -O1 and -O2): where a loop walks an int8 and an int16 array of
-# one struct, induction variables leave an address without a base, which then counts as a null pointer. So the store is
-# undefined, its function without effect, and calls of it are dropped.
+# The last flag cures a miscompilation (gcc 12.2, x86-64, -O1 and -O2): where a loop walks an int8 and an
+# int16 array of one struct, induction variables leave an address without a base, which then counts as a null
+# pointer. So the store is undefined, its function without effect, and calls of it are dropped.
 _FLAGS = (
     "-std=c99",
     "-O2",
@@ -45,7 +45,7 @@ _SANITIZERS = ("address", "undefined")
 
 @cache
 def host_compiler() -> tuple[str, ...]:
-    """The command of the C compiler: $CC, cc, gcc, clang, or zig from PyPI. Raises DeviceError if there is none."""
+    """The command of the C compiler: $CC, cc, gcc, clang, or zig from PyPI. DeviceError if there is none."""
     named = shlex.split(os.environ.get("CC", ""))
     if named:
         if shutil.which(named[0]) is None:
@@ -191,7 +191,10 @@ class ProcessDevice(ClosingDevice):
 
 
 def open(project: Path, argument: str, board: Board | None) -> Device:
-    """Compiles the firmware for this computer, unless that was done before, and starts it. `board` does not matter."""
+    """Compiles the firmware for this computer, unless that was done before, and starts it.
+
+    `argument`: sanitizers, separated by commas. `board` does not matter. Raises DeviceError.
+    """
     sanitizers = tuple(name for name in argument.split(",") if name)
     unknown = [name for name in sanitizers if name not in _SANITIZERS]
     if unknown:

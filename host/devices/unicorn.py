@@ -40,11 +40,11 @@ _CPUS: Mapping[str, str] = {
     "cortex-m33": "UC_CPU_ARM_CORTEX_M33",
 }
 _PAGE = 0x1000
-_SCS, _CPACR = 0xE000E000, 0xD88
+_SCS, _CPACR, _SHCSR, _MPU_TYPE = 0xE000E000, 0xD88, 0xD24, 0xD90
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
-_RUBBISH, _PAINTED = b"\xa5\x5a\xc3\x3c", 64
-"""What RAM holds after a reset, and how many times in a row it is found only where nothing was written."""
+_RUBBISH = b"\xa5\x5a\xc3\x3c"
+"""What RAM holds after a reset."""
 _WFI = b"\x30\xbf"
 _POLLS_WHEN_WAITING = 3
 """A sender looks at the state register before each byte; only who waits for input looks so often without
@@ -203,19 +203,23 @@ class UnicornDevice(ClosingDevice):
             self._run(min(left, max(self._limit - self._seconds, _SLICE_SECONDS)))
         data = bytes(self._link.sent)
         self._link.sent.clear()
-        if (
-            not data and self._link.waiting
-        ):  # it will never say anything by itself, but who asks again should not spin
+        # It will never say anything by itself, but who asks again should not spin.
+        if not data and self._link.waiting:
             time.sleep(max(0.0, min(timeout, _NAP_SECONDS)))
         return data
 
     def stack_used(self) -> int:
-        """Bytes at the end of RAM that no longer hold what the reset put there: how deep the stack has
-        been, unless the firmware writes to free RAM itself, as one does that paints its stack."""
-        ram = self._board.ram
-        content = self._memory(ram.origin, ram.size)
-        painted = content.rfind(_RUBBISH * _PAINTED)
-        return ram.size - painted - len(_RUBBISH * _PAINTED)
+        """Bytes of the stack, which lies lowest in RAM, that no longer hold what the reset put there.
+
+        How deep it has been, unless the firmware writes to free stack itself, as one does that paints it.
+        """
+        origin = self._board.ram.origin
+        (top,) = struct.unpack("<I", self._memory(self._board.flash.origin, 4))
+        content = self._memory(origin, top - origin)
+        free = 0
+        while content.startswith(_RUBBISH, free):
+            free += len(_RUBBISH)
+        return len(content) - free
 
     def close(self) -> None:
         self._open = False
@@ -269,12 +273,12 @@ class UnicornDevice(ClosingDevice):
             return b""
 
     def _read_scs(self, _uc: Any, offset: int, _size: int, _data: object) -> int:
-        if offset != _CPACR:
+        if offset not in (_CPACR, _SHCSR, _MPU_TYPE):  # an MPU without regions: there is none
             self._fail(f"reads {_SCS + offset:#010x}, which this device does not model")
         return 0
 
     def _write_scs(self, _uc: Any, offset: int, _size: int, _value: int, _data: object) -> None:
-        if offset != _CPACR:  # unicorn's FPU is always on
+        if offset not in (_CPACR, _SHCSR):  # unicorn's FPU is always on, and it takes no faults
             self._fail(f"writes {_SCS + offset:#010x}, which this device does not model")
 
     def _interrupt(self, uc: Any, number: int, _data: object) -> None:

@@ -1,0 +1,256 @@
+"""The demo's results as JSON, as lines of text and as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.plan import Plan, PlanTensor
+from synapcc.gen.rules import rules
+from synapcc.host import page, report
+from synapcc.host.build import BuildResult
+from synapcc.host.page import Lane, Line, Part
+from synapcc.host.text import table
+
+from . import beats, protocol, records
+from .demo import Cast, Lesson, School
+
+LABELS = protocol.LABELS
+_RECENT = 25  # beats that a point of the learning curve looks back on
+_CHANGED = {"fixed": 8, "broken": 4}  # beats shown per patient, at most
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a report tells of."""
+
+    who: Cast
+    compiled: Compiled
+    built: BuildResult | None
+    device: str
+    chip: str
+    passes: int
+    school: School
+    lessons: Sequence[Lesson]
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        return f"demo: {self.school.steps} learning steps on {self.device}, 0 differing bytes"
+
+
+def to_dict(run: Run) -> dict[str, Any]:
+    """Ready for JSON."""
+    school = run.school
+    return {
+        "real": run.who.real, "data": run.who.told, "device": run.device, "rule": run.compiled.spec.to_dict(),
+        "passes": run.passes, "plan": run.compiled.plan.digest.hex(), "seconds": run.seconds,
+        "steps": school.steps, "rehearsals": school.rehearsals, "inferences": school.inferences,
+        "differing": 0, "memory": report.memory(run.compiled.plan),
+        "flash": run.built.flash if run.built else None, "ram": run.built.ram if run.built else None,
+        "stack": run.built.stack.bytes if run.built else None,
+        "patients": {lesson.name: _patient(lesson) for lesson in run.lessons},
+    }  # fmt: skip
+
+
+def _patient(lesson: Lesson) -> dict[str, Any]:
+    sides = {}
+    for side, winners in (("before", lesson.before), ("after", lesson.after)):
+        matrix = lesson.matrix(winners)
+        s = protocol.scores(matrix)
+        ratios = {
+            n: {
+                label: None if np.isnan(v) else float(v)
+                for label, v in zip(LABELS, getattr(s, n), strict=True)
+            }
+            for n in ("sen", "ppr", "f1")
+        }
+        sides[side] = {"accuracy": s.accuracy, "confusion": matrix.tolist(), **ratios}
+    return {
+        **sides, "learned": len(lesson.learn), "tested": len(lesson.test), "fixed": len(lesson.fixed),
+        "broken": len(lesson.broken), "rehearsals": lesson.rehearsals, "seconds": lesson.seconds,
+    }  # fmt: skip
+
+
+def class_rows(lesson: Lesson) -> tuple[list[str], list[list[str]]]:
+    """(head, rows) of a table: beats, and Sen, Ppr and F1 of each class before and after, in percent."""
+    before, after = (protocol.scores(lesson.matrix(w)) for w in (lesson.before, lesson.after))
+    count = np.bincount(lesson.test.label, minlength=len(LABELS))
+    rows = []
+    for c, label in enumerate(LABELS):
+        cells = [_percent(getattr(s, n)[c]) for n in ("sen", "ppr", "f1") for s in (before, after)]
+        rows.append([label, str(count[c]), *cells])
+    return ["class", "beats", "Sen before", "after", "Ppr before", "after", "F1 before", "after"], rows
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{100 * value:.1f}"
+
+
+def text(lesson: Lesson, state_bytes: int) -> str:
+    """One patient as a person reads it."""
+    before, after = (float(np.mean(w == lesson.test.label)) for w in (lesson.before, lesson.after))
+    lines = [
+        f"patient {lesson.name}: accuracy {100 * before:.1f} % -> {100 * after:.1f} % of {len(lesson.test)} beats; "
+        f"{len(lesson.fixed)} fixed, {len(lesson.broken)} broken",
+        f"  learned {len(lesson.learn)} beats and {lesson.rehearsals} rehearsals of them in {state_bytes} bytes of "
+        f"persistent RAM; {lesson.seconds:.0f} s",
+    ]  # fmt: skip
+    head, rows = class_rows(lesson)
+    return "\n".join([*lines, *(f"  {line}" for line in table(head, rows))])
+
+
+def html(run: Run) -> str:
+    """The whole page."""
+    plan, measured = run.compiled.plan, report.measure(run.compiled)
+    rule = rules()[run.compiled.spec.rule]
+    flash, ram = memory_parts(plan, run.built)
+    board = run.compiled.board
+    return page.render(
+        "ecg.html.j2",
+        {
+            "run": run,
+            "patients": [_patient_view(run, lesson) for lesson in run.lessons],
+            "plan": plan,
+            "rule": rule,
+            "spec": run.compiled.spec.to_dict(),
+            "numbers": _numbers(measured),
+            "layers": _layers(measured),
+            "flash": _memory(flash, board.flash.size if board else None, "Flash"),
+            "ram": _memory(ram, board.ram.size if board else None, "RAM"),
+            "board": board,
+            "citation": records.CITATION,
+            "latency": beats.LATENCY,
+        },
+    )
+
+
+def _numbers(measured: dict[str, Any]) -> Markup:
+    rows = [
+        [x["tensor"], x["dtype"], x["q"], f"±{x['limit'] * 2.0 ** -int(x['q'][1:]):g}", f"{x['bytes']:,}"]
+        for x in measured["learning"]
+    ]
+    return page.table(["learned tensor or signal", "type", "format", "limit", "bytes"], rows, left=2)
+
+
+def _layers(measured: dict[str, Any]) -> Markup:
+    rows = [
+        [x["layer"], x["q"], f"{x['scale']:g}", f"{x['range'][0]} to {x['range'][1]}", f"{100 * x['saturated']:.2f} %"]
+        for x in measured["layers"]
+    ]  # fmt: skip
+    return page.table(["layer", "format", "one unit is", "integers", "at a limit in calibration"], rows)
+
+
+def _patient_view(run: Run, lesson: Lesson) -> dict[str, Any]:
+    before, after = (float(np.mean(w == lesson.test.label)) for w in (lesson.before, lesson.after))
+    head, rows = class_rows(lesson)
+    shown = [(int(i), True) for i in _spread(lesson, lesson.fixed, _CHANGED["fixed"])]
+    shown += [(int(i), False) for i in _spread(lesson, lesson.broken, _CHANGED["broken"])]
+    return {
+        "lesson": lesson,
+        "why": run.who.why(lesson.name),
+        "before": f"{100 * before:.1f} %",
+        "after": f"{100 * after:.1f} %",
+        "bars": [f"{100 * before:.1f}%", f"{100 * after:.1f}%"],
+        "matrices": [
+            page.confusion(lesson.matrix(w).tolist(), LABELS, title)
+            for title, w in (("before learning", lesson.before), ("after learning", lesson.after))
+        ],
+        "classes": page.table(head, rows),
+        "curve": _curve(lesson),
+        "changed": [_beat(lesson, i, good) for i, good in shown],
+    }
+
+
+def _spread(lesson: Lesson, which: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Up to `most` of the beats, in turn of each way of changing (annotated, before, after), spread over time."""
+    kinds: dict[tuple[int, int, int], list[int]] = {}
+    for i in which:
+        way = (int(lesson.test.label[i]), int(lesson.before[i]), int(lesson.after[i]))
+        kinds.setdefault(way, []).append(int(i))
+    order = sorted(kinds.values(), key=lambda members: -len(members))
+    picked: list[int] = []
+    for turn in range(most):
+        for members in order:
+            if turn < len(members) and len(picked) < most:
+                picked.append(members[turn * len(members) // most] if len(members) > most else members[turn])
+    return np.array(sorted(picked, key=lambda i: (lesson.test.label[i], i)), np.int64)
+
+
+def _beat(lesson: Lesson, i: int, good: bool) -> dict[str, Any]:
+    label = LABELS[lesson.test.label[i]]
+    seconds = int(lesson.test.sample[i]) // records.FS
+    return {
+        "wave": page.wave(lesson.test.beat[i].tolist(), beats.LIMIT, label),
+        "label": label,
+        "before": LABELS[lesson.before[i]],
+        "after": LABELS[lesson.after[i]],
+        "good": good,
+        "time": f"{seconds // 60}:{seconds % 60:02d}",
+    }
+
+
+def _curve(lesson: Lesson) -> Markup:
+    """What the chip said just before it learned each beat, beside what it would have said without learning."""
+    minute = lesson.learn.sample / (60 * records.FS)
+    lines = []
+    for label, tone, winners in (
+        ("as compiled", "grey", lesson.naive),
+        ("while it learns", "good", lesson.said),
+    ):
+        right = np.concatenate([[0], np.cumsum(winners == lesson.learn.label)])
+        end = np.arange(1, len(right))
+        start = np.maximum(end - _RECENT, 0)
+        mean = (right[end] - right[start]) / (end - start)
+        lines.append(Line(label, tone, list(zip(minute.tolist(), mean.tolist(), strict=True))))
+    lanes = []
+    for c, label in enumerate(LABELS):
+        of_class = lesson.learn.label == c
+        wrong = (lesson.said != lesson.learn.label)[of_class]
+        lanes.append(Lane(label, label, minute[of_class].tolist(), wrong.tolist()))
+    return page.chart(lines, lanes, (0, protocol.LEARN_SECONDS / 60), "minute")
+
+
+def memory_parts(plan: Plan, built: BuildResult | None) -> tuple[list[Part], list[Part]]:
+    """(flash, RAM) of the firmware, piece by piece; without a build, what the Plan itself takes."""
+    initial = [t for t in plan.space("state") if t.data is not None and any(t.data)]
+    flash = [_part(t, "initial value") for t in initial] + [_part(t, "constant") for t in plan.space("const")]
+    ram = [_part(t, "") for t in plan.space("state")]
+    ram.append(Part("arena", "arena", plan.arena_bytes, "what lives within one program run"))
+    if built:
+        code = built.flash - sum(p.bytes for p in flash)
+        flash.insert(0, Part("code", "code", code, "network, learning rule, link and start-up"))
+        rest = built.ram - sum(p.bytes for p in ram)
+        ram.append(Part("link and firmware", "link", rest, "buffers of the serial link, inputs and outputs"))
+        if built.stack.bytes:
+            ram.append(Part("stack", "stack", built.stack.bytes, "at worst, by analysis of the program"))
+    flash.sort(key=lambda p: -p.bytes)
+    ram.sort(key=lambda p: -p.bytes)
+    return flash, ram
+
+
+def _part(t: PlanTensor, note: str) -> Part:
+    dims = "×".join(map(str, t.shape))
+    kind = "store" if t.note == "store" else "feedback" if t.name.endswith("_feedback") else "small"
+    tone = "weight" if t.role == "weight" and kind == "small" else kind
+    what = {"store": "kept beats of the wearer"}.get(kind, t.note)
+    told = ", ".join(w for w in (f"{t.dtype} {dims}", what, note) if w)
+    return Part(t.name, tone, t.nbytes, told)
+
+
+def _memory(parts: list[Part], size: int | None, title: str) -> dict[str, Any]:
+    used = sum(p.bytes for p in parts)
+    of_board = [Part("used", "code", used), Part("free", "free", size - used)] if size else []
+    return {
+        "used": used,
+        "size": size,
+        "board": page.strip(of_board, f"{title} of the board: {used:,} of {size:,} bytes") if size else "",
+        "strip": page.strip(parts, f"{title} in use, {used:,} bytes, to scale"),
+        "table": page.part_table(parts),
+    }

@@ -1,0 +1,175 @@
+"""synapcc eval ecg --protocol A"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+from synapcc.examples.ecg import evaluate, protocol
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.rules import rules
+from synapcc.host.files import check_target, write_whole
+from synapcc.host.progress import Progress
+from synapcc.host.text import table
+
+HELP = (
+    "personalise every patient of a protocol in the emulator: accuracy and F1, beside float backpropagation"
+)
+SHORT = ("N", "S", "V", "F")
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("data", choices=["ecg"], help="the data set: ecg is the MIT-BIH Arrhythmia Database")
+    p.add_argument(
+        "--protocol",
+        choices=["A"],
+        default="A",
+        help="A: base from DS1, five minutes of each DS2 patient (default: A)",
+    )
+    p.add_argument(
+        "--model",
+        action="append",
+        help=f"{', '.join(evaluate.MODELS)} or an .onnx; may be repeated (default: {evaluate.MODELS[-1]})",
+    )
+    p.add_argument(
+        "--rule", action="append", help="a rule, float_bp or a rule file; may be repeated (default: all)"
+    )
+    p.add_argument(
+        "--weights",
+        action="append",
+        choices=["int16", "int8"],
+        help="of the learned layers; may be repeated (default: int16)",
+    )
+    p.add_argument(
+        "--passes", default="1,10", help="passes over the five minutes, with commas (default: %(default)s)"
+    )
+    p.add_argument(
+        "--replay",
+        choices=["both", "on", "off"],
+        default="both",
+        help="base examples mixed in (default: %(default)s)",
+    )
+    p.add_argument(
+        "--seeds", type=int, default=1, help="of feedback matrices and rounding (default: %(default)s)"
+    )
+    p.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: %(default)s)"
+    )
+    p.add_argument("--patients", action="store_true", help="also print every patient, before and after")
+    p.add_argument("--json", metavar="FILE", help="write all rows there; - prints them")
+
+
+def run(args: argparse.Namespace) -> int:
+    models, names = args.model or [evaluate.MODELS[-1]], args.rule or [evaluate.FLOAT_BP, *evaluate.RULES]
+    for name in names:
+        if name not in (evaluate.FLOAT_BP, *rules()) and not Path(name).is_file():
+            known = ", ".join((evaluate.FLOAT_BP, *rules()))
+            raise SynapccError("--rule", f'"{name}" is neither a rule nor a file', f"rules: {known}")
+    replays = {"both": (False, True), "on": (True,), "off": (False,)}[args.replay]
+    if args.seeds < 1 or args.jobs < 1:
+        raise SynapccError("--seeds, --jobs", "must be 1 or more", "give a whole number from 1")
+    if args.json and args.json != "-":
+        check_target(Path(args.json))
+    tasks = evaluate.plan_tasks(
+        models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds
+    )
+    with Progress("learning", sum(t.work for t in tasks)) as bar:
+        rows = evaluate.evaluate(tasks, models, args.jobs, bar.step)
+    result = {"protocol": args.protocol, "rows": [r.to_dict() for r in rows]}
+    if args.json == "-":
+        print(json.dumps(result, sort_keys=True))
+        return 0
+    if args.json:
+        write_whole(Path(args.json), (json.dumps(result, indent=1, sort_keys=True) + "\n").encode())
+    print(overview(rows, args.protocol))
+    if args.patients:
+        print(per_patient(rows))
+    return 0
+
+
+def _passes(text: str) -> list[int]:
+    try:
+        passes = sorted({int(p) for p in text.split(",")})
+    except ValueError:
+        passes = [0]
+    if passes[0] < 1:
+        raise SynapccError("--passes", f'"{text}"', "give whole numbers from 1, such as 1,10")
+    return passes
+
+
+def _spread(values: Iterable[float]) -> str:
+    v = list(values)
+    return f"{statistics.fmean(v):.4f}" + (f" ±{statistics.stdev(v):.4f}" if len(v) > 1 else "")
+
+
+def overview(rows: list[evaluate.Row], name: str) -> str:
+    """Means over the seeds, one line for each way of learning."""
+    groups: dict[tuple[object, ...], list[evaluate.Row]] = {}
+    for r in rows:
+        groups.setdefault((r.model, r.rule, r.weights, r.passes, r.replay), []).append(r)
+    body = []
+    for (model, rule, weights, passes, replay), group in groups.items():
+        gross = [r.summary.gross for r in group]
+        f1 = [_spread(g.f1[c] for g in gross) for c in range(len(SHORT))]
+        average = _spread(r.summary.average.accuracy for r in group)
+        macro = _spread(g.macro_f1 for g in gross)
+        cells = [model, Path(str(rule)).stem, weights, passes, "yes" if replay else "no", len(group)]
+        body.append([*map(str, cells), _spread(g.accuracy for g in gross), average, macro, *f1])
+    head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
+    beats = int(rows[0].summary.matrix.sum())
+    lines = [f"protocol {name}: {len(rows[0].summary.patients)} patients, {beats} test beats", ""]
+    lines += table([*head, *(f"F1({c})" for c in SHORT)], body)
+    lines += [
+        "",
+        *_sensitivity(groups),
+        "",
+        "±: standard deviation over the seeds. R peaks are the annotated ones. Not a medical device.",
+    ]
+    return "\n".join(lines)
+
+
+def _sensitivity(groups: dict[tuple[object, ...], list[evaluate.Row]]) -> list[str]:
+    """Sensitivity and positive predictivity, gross, as AAMI EC57 reports them."""
+    body = []
+    for (model, rule, weights, passes, replay), group in groups.items():
+        ratios = []
+        for c in range(1, len(SHORT)):
+            for name in ("sen", "ppr"):
+                ratios.append(
+                    f"{100 * statistics.fmean(getattr(r.summary.gross, name)[c] for r in group):.2f}"
+                )
+        body.append(
+            [str(model), Path(str(rule)).stem, str(weights), str(passes), "yes" if replay else "no", *ratios]
+        )
+    heads = [f"{c} {n}" for c in SHORT[1:] for n in ("Sen", "Ppr")]
+    return table(["model", "rule", "weights", "passes", "replay", *heads], body)
+
+
+def per_patient(rows: list[evaluate.Row]) -> str:
+    """Accuracy of every patient before and after, for each way of learning (first seed)."""
+    lines: list[str] = []
+    for r in rows:
+        if r.seed > 1 or r.rule == "none":
+            continue
+        body = [
+            [
+                n,
+                f"{100 * r.before[n]:.2f}",
+                f"{100 * s.accuracy:.2f}",
+                *(f"{v:.3f}" if v == v else "" for v in s.f1),
+            ]
+            for n, s in r.summary.patients.items()
+        ]
+        title = (
+            f"{r.model}, {Path(r.rule).stem}, {r.weights}, {r.passes} passes{', replay' if r.replay else ''}"
+        )
+        lines += [
+            "",
+            title,
+            *table(["record", "before %", "after %", *(f"F1({c})" for c in protocol.LABELS)], body),
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from synapcc.gen.errors import SynapccError
+
+
+def check_target(path: Path) -> None:
+    """Raises SynapccError where `write_whole` could not write: before an hour of work, not after it."""
+    if path.is_dir():
+        raise SynapccError(str(path), "is a folder", "give the name of a file")
+    if not path.parent.is_dir():
+        raise SynapccError(str(path), f"there is no folder {path.parent}", "make it, or give another path")
+    if not os.access(path.parent, os.W_OK):
+        raise SynapccError(str(path), "the folder cannot be written to", "check its permissions")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes beside `path` and then takes its name. Raises SynapccError, with nothing changed, if that fails."""
+    check_target(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as e:
+        hint = "check the folder, its permissions and the disk"
+        raise SynapccError(str(path), f"cannot be written ({e.strerror or e})", hint) from None
+    finally:
+        temporary.unlink(missing_ok=True)

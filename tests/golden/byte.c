@@ -1,0 +1,466 @@
+/*
+ * byte: a golden model
+ *
+ * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
+ *   synapcc compile byte.onnx
+ * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ *
+ * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
+ *
+ * Memory: 108 bytes of constants in flash, 108 of state and 72 of arena in RAM.
+ *
+ * state          0      20 B  fc1_bias                     int32          5  Q12  -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q12  -268435456 .. 268435455
+ * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
+ * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
+ * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
+ * state         44      40 B  fc1_weight                   int8         5x7  Q6   -128 .. 127
+ * state         84      24 B  fc2_weight                   int8         3x5  Q6   -128 .. 127
+ *
+ * arena          0      20 B  fc1_direct_teach_sum         int32          5  Q0   -2147483648 .. 2147483647
+ * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
+ * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
+ * arena         20      10 B  fc1_direct_teach             int16          5  Q9   -32768 .. 32767
+ * arena         20      10 B  relu_input_teach             int16          5  Q9   -32768 .. 32767
+ * arena         32       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
+ * arena         40       7 B  x                            int8           7  Q6   -128 .. 127
+ * arena         48       6 B  error                        int16          3  Q8   -32768 .. 32767
+ * arena         56       6 B  fc2                          int16          3  Q12  -32768 .. 32767
+ * arena         64       5 B  fc1                          int8           5  Q6   -128 .. 127
+ * arena         64       5 B  relu                         int8           5  Q6   -128 .. 127
+ *
+ */
+#include "byte.h"
+
+#include <string.h>
+
+#if BYTE_RUNTIME_VERSION != 1 || BYTE_NUMERIC_VERSION != 1
+#error "byte.h is of another version than byte.c: emit both again"
+#endif
+
+/* The arithmetic relies on these; a compiler that differs must not get further than here. */
+typedef char byte_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
+typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
+
+#if defined(__GNUC__)
+#define ALIGNED __attribute__((aligned(4)))
+/*
+ * A pointer that the compiler cannot relate to others. GCC 12 may address one array of a struct relative to another, take the
+ * result for a null pointer's and drop the stores of a whole step; this costs no instruction and keeps it from trying.
+ */
+static inline void *opaque(void *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+#else
+#define ALIGNED
+static inline void *opaque(void *p)
+{
+    return p;
+}
+#endif
+
+/* ---- constants ------------------------------------------------------------------------------------------------- */
+
+/* int32 [5], Q12, content of `init` */
+static const int32_t byte_fc1_bias_init[5] ALIGNED = {
+    -2048, -1597, -1147, -696, -246,
+};
+
+/* int32 [3], Q12, content of `init` */
+static const int32_t byte_fc2_bias_init[3] ALIGNED = {
+    -2048, -1761, -1475,
+};
+
+/* int8 [5][7] rows of 8, Q6, content of `init` */
+static const int8_t byte_fc1_weight_init[40] ALIGNED = {
+    -32, -8, 15, -26, -2, 22, -19, 0, 4, 28, -13, 11, -30, -6, 17, 0, -24, 0, 24, -17, 6, 30, -11, 0, 13, -28, -4, 19,
+    -22, 2, 26, 0, -15, 8, 32, -9, 15, -26, -3, 0,
+};
+
+/* int8 [3][5] rows of 8, Q6, content of `init` */
+static const int8_t byte_fc2_weight_init[24] ALIGNED = {
+    -32, -13, 5, 24, -22, 0, 0, 0, -4, 15, -31, -13, 6, 0, 0, 0, 24, -22, -3, 15, -31, 0, 0, 0,
+};
+
+/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
+
+/* x held within lo .. hi */
+static inline int32_t saturate(int32_t x, int32_t lo, int32_t hi)
+{
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* x / 2^s, halves rounded up */
+static inline int32_t shift_round(int32_t x, uint32_t s)
+{
+    return (x + ((INT32_C(1) << s) >> 1)) >> s;
+}
+
+/* p / 2^s, rounded away from zero where the upper half of the discarded bits exceeds the lower half */
+static inline int32_t round_dither(int32_t p, uint32_t s)
+{
+    uint32_t h = s >> 1;
+    int32_t mag = p < 0 ? -p : p;
+    int32_t rest = mag & ((INT32_C(1) << s) - 1);
+    int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);
+    int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);
+    return p < 0 ? -out : out;
+}
+
+/* a 32-bit integer hash of low bias (C. Wellons) */
+static inline uint32_t hash32(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= UINT32_C(0x7feb352d);
+    x ^= x >> 15;
+    x *= UINT32_C(0x846ca68b);
+    return x ^ (x >> 16);
+}
+
+/* absorbs one more word into a key */
+static inline uint32_t mix(uint32_t key, uint32_t word)
+{
+    return hash32(key ^ (word * UINT32_C(0x9e3779b1)));
+}
+
+/* the next word of a row's random stream */
+static inline uint32_t lcg(uint32_t x)
+{
+    return x * UINT32_C(1664525) + UINT32_C(1013904223);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------------------------- */
+
+/* dense.forward of fc1 (/net/fc1), in program forward: x, fc1_weight, fc1_bias -> fc1 */
+static void byte_fc1_forward(byte_t *m)
+{
+    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
+    const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q6 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q12 */
+    int8_t *y = opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q6 */
+    uint32_t i = 0u;
+
+    /* four rows at a time: each input is read once for all of them */
+    for (; i < 4u; i += 4u, w += 32) {
+        int32_t a0 = b[i], a1 = b[i + 1u], a2 = b[i + 2u], a3 = b[i + 3u];
+        for (uint32_t j = 0u; j < 7u; j++) {
+            const int32_t v = x[j];
+            a0 += w[j] * v;
+            a1 += w[j + 8u] * v;
+            a2 += w[j + 16u] * v;
+            a3 += w[j + 24u] * v;
+        }
+        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
+        y[i + 1u] = (int8_t)saturate(shift_round(a1, 6u), -128, 127);
+        y[i + 2u] = (int8_t)saturate(shift_round(a2, 6u), -128, 127);
+        y[i + 3u] = (int8_t)saturate(shift_round(a3, 6u), -128, 127);
+    }
+    for (; i < 5u; i++, w += 8) {
+        int32_t a0 = b[i];
+        for (uint32_t j = 0u; j < 7u; j++)
+            a0 += w[j] * x[j];
+        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
+    }
+}
+
+/* clip.forward of relu, in program forward: fc1 -> relu */
+static void byte_relu_forward(byte_t *m)
+{
+    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q6 */
+    int8_t *y = opaque(&m->arena.i8[64]); /* relu: int8 [5], Q6 */
+
+    for (uint32_t i = 0u; i < 5u; i++)
+        y[i] = (int8_t)saturate(x[i], 0, 127);
+}
+
+/* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
+static void byte_fc2_forward(byte_t *m)
+{
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q6 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q12 */
+    int16_t *y = opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q12 */
+    uint32_t i = 0u;
+
+    for (; i < 3u; i++, w += 8) {
+        int32_t a0 = b[i];
+        for (uint32_t j = 0u; j < 5u; j++)
+            a0 += w[j] * x[j];
+        y[i] = (int16_t)saturate(shift_round(a0, 0u), -32768, 32767);
+    }
+}
+
+/* classify.argmax of verdict, in program infer: fc2 -> verdict */
+static void byte_verdict_argmax(byte_t *m)
+{
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    int32_t *verdict = opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
+    int32_t winner = 0, best = z[0], second = -32768;
+
+    for (int32_t i = 1; i < 3; i++) {
+        if (z[i] > best) {
+            second = best;
+            best = z[i];
+            winner = i;
+        } else if (z[i] > second) {
+            second = z[i];
+        }
+    }
+    verdict[0] = winner;
+    verdict[1] = best - second;
+}
+
+/* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_saturated */
+static void byte_fc2_update(byte_t *m)
+{
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
+    int8_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q6 */
+    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q12 */
+    uint32_t saturated = 0u;
+    int32_t p, v, held;
+
+    for (uint32_t i = 0u; i < 3u; i++, w += 8) {
+        const int32_t g = d[i];
+        if (g == 0)
+            continue; /* a zero product stays zero and uses no random words */
+        for (uint32_t j = 0u; j < 5u; j++) {
+            p = round_dither(g * x[j], 12u);
+            v = w[j] - p;
+            held = saturate(v, -128, 127);
+            saturated += (uint32_t)(held != v);
+            w[j] = (int8_t)held;
+        }
+        p = round_dither(g, 0u);
+        v = b[i] - p;
+        held = saturate(v, -268435456, 268435455);
+        saturated += (uint32_t)(held != v);
+        b[i] = (int32_t)held;
+    }
+    m->state.fc2_saturated[0] += saturated;
+}
+
+/* project.generated of fc1 (/net/fc1), in program correct: error -> fc1_direct_teach_sum, fc1_direct_teach */
+static void byte_fc1_project(byte_t *m)
+{
+    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
+    int32_t *acc = opaque(&m->arena.i32[0]); /* fc1_direct_teach_sum: int32 [5] */
+    int16_t *g = opaque(&m->arena.i16[10]); /* fc1_direct_teach: int16 [5], Q9 */
+    const uint32_t key = mix(mix(UINT32_C(1), 0u), 1u);
+
+    memset(acc, 0, 20u);
+    for (uint32_t i = 0u; i < 3u; i++) {
+        const int32_t g0 = d[i];
+        if (g0 == 0)
+            continue;
+        uint32_t word = hash32(key + i); /* row i of the matrix, two entries a word */
+        for (uint32_t j = 0u; j < 4u; j += 2u) {
+            acc[j] += ((word & 0xffffu) >> 14 == 2u ? g0 : (word & 0xffffu) >> 14 == 3u ? -g0 : 0);
+            acc[j + 1u] += ((word >> 16) >> 14 == 2u ? g0 : (word >> 16) >> 14 == 3u ? -g0 : 0);
+            word = lcg(word);
+        }
+        acc[4] += ((word & 0xffffu) >> 14 == 2u ? g0 : (word & 0xffffu) >> 14 == 3u ? -g0 : 0);
+    }
+    for (uint32_t i = 0u; i < 5u; i++)
+        g[i] = (int16_t)saturate(shift_round(acc[i], 0u), -32768, 32767);
+}
+
+/* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
+static void byte_relu_feedback(byte_t *m)
+{
+    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
+    int16_t *g = opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
+
+    for (uint32_t i = 0u; i < 5u; i++)
+        g[i] = y[i] > 0 ? d[i] : (int16_t)0;
+}
+
+/* dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias,
+ * fc1_saturated */
+static void byte_fc1_update(byte_t *m)
+{
+    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
+    const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
+    int8_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q6 */
+    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q12 */
+    uint32_t saturated = 0u;
+    int32_t p, v, held;
+
+    for (uint32_t i = 0u; i < 5u; i++, w += 8) {
+        const int32_t g = d[i];
+        if (g == 0)
+            continue; /* a zero product stays zero and uses no random words */
+        for (uint32_t j = 0u; j < 7u; j++) {
+            p = round_dither(g * x[j], 13u);
+            v = w[j] - p;
+            held = saturate(v, -128, 127);
+            saturated += (uint32_t)(held != v);
+            w[j] = (int8_t)held;
+        }
+        p = round_dither(g, 1u);
+        v = b[i] - p;
+        held = saturate(v, -268435456, 268435455);
+        saturated += (uint32_t)(held != v);
+        b[i] = (int32_t)held;
+    }
+    m->state.fc1_saturated[0] += saturated;
+}
+
+/* hinge_error.forward of loss, in program adapt: fc2, label -> error, taught */
+static void byte_loss_forward(byte_t *m)
+{
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    int16_t *e = opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
+    const uint32_t label = m->arena.u8[0];
+    uint8_t taught = 0u;
+
+    for (uint32_t i = 0u; i < 3u; i++) {
+        int32_t v;
+        if (i == label)
+            v = z[i] < 4096 ? -512 : 0;
+        else
+            v = z[i] > -4096 ? 256 : 0;
+        e[i] = (int16_t)v;
+        if (v != 0)
+            taught = 1u;
+    }
+    m->arena.u8[4] = taught;
+}
+
+/* counter.tick of step, in program adapt: step */
+static void byte_step_tick(byte_t *m)
+{
+    m->state.step[0]++;
+}
+
+/* ---- programs -------------------------------------------------------------------------------------------------- */
+
+/* Program forward: activations and logits of the inputs in the arena */
+static void byte_program_forward(byte_t *m)
+{
+    byte_fc1_forward(m);
+    byte_relu_forward(m);
+    byte_fc2_forward(m);
+}
+
+/* Program infer: class, margin and scores of the inputs */
+static void byte_program_infer(byte_t *m)
+{
+    byte_program_forward(m);
+    byte_verdict_argmax(m);
+}
+
+/* Program correct: dfa: direct feedback alignment: the output error projected to each layer by a fixed matrix */
+static void byte_program_correct(byte_t *m)
+{
+    byte_fc2_update(m);
+    byte_fc1_project(m);
+    byte_relu_feedback(m);
+    byte_fc1_update(m);
+}
+
+/* Program adapt: learns from the inputs and the label in the arena */
+static void byte_program_adapt(byte_t *m)
+{
+    byte_program_forward(m);
+    byte_loss_forward(m);
+    if (m->arena.u8[4] != 0u)
+        byte_program_correct(m);
+    byte_step_tick(m);
+}
+
+/* Program learn: one labelled sample of the wearer */
+static void byte_program_learn(byte_t *m)
+{
+    byte_program_adapt(m);
+}
+
+/* ---- interface ------------------------------------------------------------------------------------------------- */
+
+byte_status byte_init(byte_t *m)
+{
+    memset(m, 0, sizeof *m);
+    memcpy(m->state.fc1_bias, byte_fc1_bias_init, sizeof byte_fc1_bias_init);
+    memcpy(m->state.fc2_bias, byte_fc2_bias_init, sizeof byte_fc2_bias_init);
+    memcpy(m->state.fc1_weight, byte_fc1_weight_init, sizeof byte_fc1_weight_init);
+    memcpy(m->state.fc2_weight, byte_fc2_weight_init, sizeof byte_fc2_weight_init);
+    return BYTE_OK;
+}
+
+void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
+    m->arena.u8[0] = label;
+}
+
+byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
+{
+    byte_load(m, x, 0u);
+    byte_program_infer(m);
+    y->winner = (&m->arena.i32[8])[0];
+    y->margin = (&m->arena.i32[8])[1];
+    memcpy(y->scores, (&m->arena.i16[28]), sizeof y->scores);
+    return BYTE_OK;
+}
+
+byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    if (label >= BYTE_CLASSES)
+        return BYTE_BAD_LABEL;
+    byte_load(m, x, label);
+    byte_program_learn(m);
+    return BYTE_OK;
+}
+
+byte_status byte_run(byte_t *m, uint32_t program)
+{
+    switch (program) {
+    case BYTE_PROGRAM_INFER:
+        byte_program_infer(m);
+        return BYTE_OK;
+    case BYTE_PROGRAM_LEARN:
+        byte_program_learn(m);
+        return BYTE_OK;
+    default:
+        return BYTE_BAD_ARGUMENT;
+    }
+}
+
+byte_status byte_run_op(byte_t *m, uint32_t op)
+{
+    static void (*const ops[BYTE_OPS])(byte_t *) = {
+        byte_fc1_forward,
+        byte_relu_forward,
+        byte_fc2_forward,
+        byte_verdict_argmax,
+        byte_fc2_update,
+        byte_fc1_project,
+        byte_relu_feedback,
+        byte_fc1_update,
+        byte_loss_forward,
+        byte_step_tick,
+    };
+
+    if (op >= BYTE_OPS)
+        return BYTE_BAD_ARGUMENT;
+    ops[op](m);
+    return BYTE_OK;
+}
+
+const byte_tensor_t *byte_tensor(uint32_t i)
+{
+    static const byte_tensor_t tensors[BYTE_TENSORS] = {
+        { "fc1_bias", "int32", 0u, 20u },
+        { "fc2_bias", "int32", 20u, 12u },
+        { "step", "uint32", 32u, 4u },
+        { "fc2_saturated", "uint32", 36u, 4u },
+        { "fc1_saturated", "uint32", 40u, 4u },
+        { "fc1_weight", "int8", 44u, 40u },
+        { "fc2_weight", "int8", 84u, 24u },
+    };
+
+    return i < BYTE_TENSORS ? &tensors[i] : 0;
+}

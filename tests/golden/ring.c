@@ -1,0 +1,882 @@
+/*
+ * ring: a golden model
+ *
+ * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
+ *   synapcc compile ring.onnx
+ * Plan 7794dbe34238d0525a82cb1d2140b0d94f46230b8a5ab9dbcc7ae379b67be665
+ *
+ * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
+ *
+ * Memory: 293 bytes of constants in flash, 272 of state and 52 of arena in RAM.
+ *
+ * constant              16 B  replay_x                     int8         2x7  Q6
+ * constant               2 B  replay_label                 uint8        2x1  Q0
+ * constant               4 B  replay_count                 uint32         1  Q0
+ *
+ * state          0      20 B  fc1_bias                     int32          5  Q20  -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q20  -268435456 .. 268435455
+ * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
+ * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
+ * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
+ * state         44       4 B  decay_phase                  uint32         1  Q0   0 .. 4294967295
+ * state         48       4 B  replay_next                  uint32         1  Q0   0 .. 4294967295
+ * state         52       4 B  replay_phase                 uint32         1  Q0   0 .. 4294967295
+ * state         56       4 B  store_next                   uint32         1  Q0   0 .. 4294967295
+ * state         60       4 B  store_count                  uint32         1  Q0   0 .. 4294967295
+ * state         64       4 B  rehearse_next                uint32         1  Q0   0 .. 4294967295
+ * state         68      80 B  fc1_weight                   int16        5x7  Q14  -32768 .. 32767
+ * state        148      48 B  fc2_weight                   int16        3x5  Q14  -32768 .. 32767
+ * state        196      48 B  fc2_feedback                 int16        3x5  Q14  -32768 .. 32767
+ * state        244      24 B  store_x                      int8         3x7  Q6   -128 .. 127
+ * state        268       3 B  store_label                  uint8        3x1  Q0   0 .. 255
+ *
+ * arena          0       1 B  decay_due                    uint8          1  Q0   0 .. 1
+ * arena          0      10 B  fc2_input_teach              int16          5  Q15  -32768 .. 32767
+ * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
+ * arena          0       1 B  rehearse_drawn               uint8          1  Q0   0 .. 1
+ * arena          0      10 B  relu_input_teach             int16          5  Q15  -32768 .. 32767
+ * arena          0       1 B  replay_due                   uint8          1  Q0   0 .. 1
+ * arena          0       1 B  replay_valid                 uint8          1  Q0   0 .. 1
+ * arena          4       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
+ * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
+ * arena         12       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
+ * arena         20       7 B  x                            int8           7  Q6   -128 .. 127
+ * arena         28       6 B  error                        int16          3  Q14  -16384 .. 16384
+ * arena         36       6 B  fc2                          int16          3  Q12  -32768 .. 32767
+ * arena         44       5 B  fc1                          int8           5  Q6   -128 .. 127
+ * arena         44       4 B  rehearse_index               uint32         1  Q0   0 .. 4294967295
+ * arena         44       5 B  relu                         int8           5  Q6   -128 .. 127
+ * arena         44       4 B  replay_index                 uint32         1  Q0   0 .. 4294967295
+ *
+ */
+#include "ring.h"
+
+#include <string.h>
+
+#if RING_RUNTIME_VERSION != 1 || RING_NUMERIC_VERSION != 1
+#error "ring.h is of another version than ring.c: emit both again"
+#endif
+
+/* The arithmetic relies on these; a compiler that differs must not get further than here. */
+typedef char ring_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
+typedef char ring_state_is_packed[sizeof(ring_state_t) == 272u ? 1 : -1];
+
+#if defined(__GNUC__)
+#define ALIGNED __attribute__((aligned(4)))
+/*
+ * A pointer that the compiler cannot relate to others. GCC 12 may address one array of a struct relative to another, take the
+ * result for a null pointer's and drop the stores of a whole step; this costs no instruction and keeps it from trying.
+ */
+static inline void *opaque(void *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+#else
+#define ALIGNED
+static inline void *opaque(void *p)
+{
+    return p;
+}
+#endif
+
+/* ---- constants ------------------------------------------------------------------------------------------------- */
+
+/* int8 [2][7] rows of 8, Q6: replay */
+static const int8_t ring_replay_x[16] ALIGNED = {
+    -128, -18, 92, -56, 54, -95, 15, 0, 125, -23, 87, -61, 49, -100, 10, 0,
+};
+
+/* uint8 [2][1] */
+static const uint8_t ring_replay_label[2] ALIGNED = {
+    0, 1,
+};
+
+/* uint32 [1]: base examples in flash */
+static const uint32_t ring_replay_count[1] ALIGNED = {
+    2,
+};
+
+/* int32 [5], Q20, content of `init` */
+static const int32_t ring_fc1_bias_init[5] ALIGNED = {
+    -524288, -408945, -293601, -178258, -62915,
+};
+
+/* int32 [3], Q20, content of `init` */
+static const int32_t ring_fc2_bias_init[3] ALIGNED = {
+    -524288, -450888, -377487,
+};
+
+/* int16 [5][7] rows of 8, Q14, content of `init` */
+static const int16_t ring_fc1_weight_init[40] ALIGNED = {
+    -8192, -2130, 3932, -6554, -492, 5571, -4915, 0, 1147, 7209, -3277, 2785, -7700, -1638, 4424, 0, -6062, 0, 6062,
+    -4424, 1638, 7700, -2785, 0, 3277, -7209, -1147, 4915, -5571, 492, 6554, 0, -3932, 2130, 8192, -2294, 3768, -6717,
+    -655, 0,
+};
+
+/* int16 [3][5] rows of 8, Q14, content of `init` */
+static const int16_t ring_fc2_weight_init[24] ALIGNED = {
+    -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
+    0, 0, 0,
+};
+
+/* int16 [3][5] rows of 8, Q14, content of `init` */
+static const int16_t ring_fc2_feedback_init[24] ALIGNED = {
+    1970, -6183, -3058, 1427, 1699, 0, 0, 0, -4824, -1427, 5368, 8357, -7270, 0, 0, 0, -3329, 5232, -340, -8357, -6998,
+    0, 0, 0,
+};
+
+/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
+
+/* x held within lo .. hi */
+static inline int32_t saturate(int32_t x, int32_t lo, int32_t hi)
+{
+    return x < lo ? lo : x > hi ? hi : x;
+}
+
+/* x / 2^s, halves rounded up */
+static inline int32_t shift_round(int32_t x, uint32_t s)
+{
+    return (x + ((INT32_C(1) << s) >> 1)) >> s;
+}
+
+/* p / 2^s, rounded up with a probability equal to the discarded fraction */
+static inline int32_t round_stochastic(int32_t p, uint32_t s, uint32_t lane)
+{
+    uint32_t r = s <= 16u ? lane >> (16u - s) : lane << (s - 16u);
+    return (p + (int32_t)r) >> s;
+}
+
+/* a 32-bit integer hash of low bias (C. Wellons) */
+static inline uint32_t hash32(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= UINT32_C(0x7feb352d);
+    x ^= x >> 15;
+    x *= UINT32_C(0x846ca68b);
+    return x ^ (x >> 16);
+}
+
+/* absorbs one more word into a key */
+static inline uint32_t mix(uint32_t key, uint32_t word)
+{
+    return hash32(key ^ (word * UINT32_C(0x9e3779b1)));
+}
+
+/* the next word of a row's random stream */
+static inline uint32_t lcg(uint32_t x)
+{
+    return x * UINT32_C(1664525) + UINT32_C(1013904223);
+}
+
+/* an index below n from a random word */
+static inline uint32_t scale_index(uint32_t word, uint32_t n)
+{
+    return ((word >> 16) * n) >> 16;
+}
+
+/* a difference of logits in steps of 2^-10 of a power of two */
+static inline int32_t logit_steps(int32_t d, int32_t frac)
+{
+    return (int32_t)(((uint32_t)d * UINT32_C(47274)) >> (uint32_t)(frac + 5));
+}
+
+/* 2^-(u / 1024) as Q15 */
+static inline int32_t exp2_neg(int32_t u)
+{
+    static const uint16_t table[33] = {
+        32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386,
+        25821, 25268, 24726, 24196, 23678, 23170, 22674, 22188, 21713, 21247, 20792,
+        20347, 19911, 19484, 19066, 18658, 18258, 17867, 17484, 17109, 16743, 16384
+    };
+    int32_t i = (u >> 5) & 31;
+    int32_t rem = u & 31;
+    int32_t v = table[i] - (((table[i] - table[i + 1]) * rem + 16) >> 5);
+    int32_t n = u >> 10;
+    return v >> (n < 31 ? n : 31);
+}
+
+/* 2^30 / m for 2^15 <= m < 2^16 */
+static inline int32_t reciprocal(int32_t m)
+{
+    static const uint16_t table[65] = {
+        32768, 32264, 31775, 31301, 30840, 30394, 29959, 29537, 29127, 28728, 28340, 27962, 27594,
+        27236, 26887, 26546, 26214, 25891, 25575, 25267, 24966, 24672, 24385, 24105, 23831, 23564,
+        23302, 23046, 22795, 22550, 22310, 22075, 21845, 21620, 21400, 21183, 20972, 20764, 20560,
+        20361, 20165, 19973, 19784, 19600, 19418, 19240, 19065, 18893, 18725, 18559, 18396, 18236,
+        18079, 17924, 17772, 17623, 17476, 17332, 17190, 17050, 16913, 16777, 16644, 16513, 16384
+    };
+    int32_t i = (m - 32768) >> 9;
+    int32_t rem = m & 511;
+    return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);
+}
+
+/* e * r / 2^(16 + k) as Q14: a class's share of the sum of exponentials */
+static inline int32_t probability(int32_t e, int32_t r, uint32_t k)
+{
+    uint32_t s = k + 16u;
+    return (e * r + (INT32_C(1) << (s - 1u))) >> s;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------------------------- */
+
+/* dense.forward of fc1 (/net/fc1), in program forward: x, fc1_weight, fc1_bias -> fc1 */
+static void ring_fc1_forward(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
+    const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q20 */
+    int8_t *y = opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q6 */
+    uint32_t i = 0u;
+
+    /* four rows at a time: each input is read once for all of them */
+    for (; i < 4u; i += 4u, w += 32) {
+        int32_t a0 = b[i], a1 = b[i + 1u], a2 = b[i + 2u], a3 = b[i + 3u];
+        for (uint32_t j = 0u; j < 7u; j++) {
+            const int32_t v = x[j];
+            a0 += w[j] * v;
+            a1 += w[j + 8u] * v;
+            a2 += w[j + 16u] * v;
+            a3 += w[j + 24u] * v;
+        }
+        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
+        y[i + 1u] = (int8_t)saturate(shift_round(a1, 14u), -128, 127);
+        y[i + 2u] = (int8_t)saturate(shift_round(a2, 14u), -128, 127);
+        y[i + 3u] = (int8_t)saturate(shift_round(a3, 14u), -128, 127);
+    }
+    for (; i < 5u; i++, w += 8) {
+        int32_t a0 = b[i];
+        for (uint32_t j = 0u; j < 7u; j++)
+            a0 += w[j] * x[j];
+        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
+    }
+}
+
+/* clip.forward of relu, in program forward: fc1 -> relu */
+static void ring_relu_forward(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q6 */
+    int8_t *y = opaque(&m->arena.i8[44]); /* relu: int8 [5], Q6 */
+
+    for (uint32_t i = 0u; i < 5u; i++)
+        y[i] = (int8_t)saturate(x[i], 0, 127);
+}
+
+/* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
+static void ring_fc2_forward(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
+    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
+    int16_t *y = opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q12 */
+    uint32_t i = 0u;
+
+    for (; i < 3u; i++, w += 8) {
+        int32_t a0 = b[i];
+        for (uint32_t j = 0u; j < 5u; j++)
+            a0 += w[j] * x[j];
+        y[i] = (int16_t)saturate(shift_round(a0, 8u), -32768, 32767);
+    }
+}
+
+/* classify.argmax of verdict, in program infer: fc2 -> verdict */
+static void ring_verdict_argmax(ring_t *m)
+{
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    int32_t *verdict = opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
+    int32_t winner = 0, best = z[0], second = -32768;
+
+    for (int32_t i = 1; i < 3; i++) {
+        if (z[i] > best) {
+            second = best;
+            best = z[i];
+            winner = i;
+        } else if (z[i] > second) {
+            second = z[i];
+        }
+    }
+    verdict[0] = winner;
+    verdict[1] = best - second;
+}
+
+/* project.matrix of fc2, in program correct: error, fc2_feedback -> fc2_input_teach */
+static void ring_fc2_project(ring_t *m)
+{
+    const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
+    const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    int16_t *g = opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q15 */
+    uint32_t i = 0u;
+
+    /* four columns at a time: each signal is read once for all of them, and rows without one are left out */
+    for (; i < 4u; i += 4u) {
+        const int16_t *c = &w[i];
+        int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+        for (uint32_t j = 0u; j < 3u; j++, c += 8) {
+            const int32_t v = d[j];
+            if (v == 0)
+                continue;
+            a0 += c[0] * v;
+            a1 += c[1] * v;
+            a2 += c[2] * v;
+            a3 += c[3] * v;
+        }
+        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
+        g[i + 1u] = (int16_t)saturate(shift_round(a1, 13u), -32768, 32767);
+        g[i + 2u] = (int16_t)saturate(shift_round(a2, 13u), -32768, 32767);
+        g[i + 3u] = (int16_t)saturate(shift_round(a3, 13u), -32768, 32767);
+    }
+    for (; i < 5u; i++) {
+        const int16_t *c = &w[i];
+        int32_t a0 = 0;
+        for (uint32_t j = 0u; j < 3u; j++)
+            a0 += c[j * 8u] * d[j];
+        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
+    }
+}
+
+/* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_feedback, fc2_saturated */
+static void ring_fc2_update(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
+    const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
+    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    int16_t *r = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 1u);
+    uint32_t saturated = 0u;
+    int32_t p, v, held;
+
+    for (uint32_t i = 0u; i < 3u; i++, w += 8, r += 8) {
+        const int32_t g = d[i];
+        if (g == 0)
+            continue; /* a zero product stays zero and uses no random words */
+        uint32_t word = hash32(key + i);
+        for (uint32_t j = 0u; j < 4u; j += 2u) {
+            p = round_stochastic(g * x[j], 12u, word & 0xffffu);
+            v = w[j] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            w[j] = (int16_t)held;
+            v = r[j] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            r[j] = (int16_t)held;
+            p = round_stochastic(g * x[j + 1u], 12u, word >> 16);
+            v = w[j + 1u] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            w[j + 1u] = (int16_t)held;
+            v = r[j + 1u] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            r[j + 1u] = (int16_t)held;
+            word = lcg(word);
+        }
+        p = round_stochastic(g * x[4u], 12u, word & 0xffffu);
+        v = w[4u] - p;
+        held = saturate(v, -32768, 32767);
+        saturated += (uint32_t)(held != v);
+        w[4u] = (int16_t)held;
+        v = r[4u] - p;
+        held = saturate(v, -32768, 32767);
+        saturated += (uint32_t)(held != v);
+        r[4u] = (int16_t)held;
+        word = lcg(word);
+        p = round_stochastic(g, 0u, word & 0xffffu);
+        v = b[i] - p;
+        held = saturate(v, -268435456, 268435455);
+        saturated += (uint32_t)(held != v);
+        b[i] = (int32_t)held;
+    }
+    m->state.fc2_saturated[0] += saturated;
+}
+
+/* clip.feedback of relu, in program correct: relu, fc2_input_teach -> relu_input_teach */
+static void ring_relu_feedback(ring_t *m)
+{
+    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
+    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q15 */
+    int16_t *g = opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q15 */
+
+    for (uint32_t i = 0u; i < 5u; i++)
+        g[i] = y[i] > 0 ? d[i] : (int16_t)0;
+}
+
+/* dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias,
+ * fc1_saturated */
+static void ring_fc1_update(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
+    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q15 */
+    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q20 */
+    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 2u);
+    uint32_t saturated = 0u;
+    int32_t p, v, held;
+
+    for (uint32_t i = 0u; i < 5u; i++, w += 8) {
+        const int32_t g = d[i];
+        if (g == 0)
+            continue; /* a zero product stays zero and uses no random words */
+        uint32_t word = hash32(key + i);
+        for (uint32_t j = 0u; j < 6u; j += 2u) {
+            p = round_stochastic(g * x[j], 13u, word & 0xffffu);
+            v = w[j] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            w[j] = (int16_t)held;
+            p = round_stochastic(g * x[j + 1u], 13u, word >> 16);
+            v = w[j + 1u] - p;
+            held = saturate(v, -32768, 32767);
+            saturated += (uint32_t)(held != v);
+            w[j + 1u] = (int16_t)held;
+            word = lcg(word);
+        }
+        p = round_stochastic(g * x[6u], 13u, word & 0xffffu);
+        v = w[6u] - p;
+        held = saturate(v, -32768, 32767);
+        saturated += (uint32_t)(held != v);
+        w[6u] = (int16_t)held;
+        word = lcg(word);
+        p = round_stochastic(g, 1u, word & 0xffffu);
+        v = b[i] - p;
+        held = saturate(v, -268435456, 268435455);
+        saturated += (uint32_t)(held != v);
+        b[i] = (int32_t)held;
+    }
+    m->state.fc1_saturated[0] += saturated;
+}
+
+/* decay.apply of fc1_weight, in program decay: step -> fc1_weight */
+static void ring_fc1_weight_apply(ring_t *m)
+{
+    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 3u);
+    int32_t v;
+
+    for (uint32_t i = 0u; i < 5u; i++, w += 8) {
+        uint32_t word = hash32(key + i);
+        for (uint32_t j = 0u; j < 6u; j += 2u) {
+            v = w[j];
+            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            v = w[j + 1u];
+            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
+            word = lcg(word);
+        }
+        v = w[6];
+        w[6] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+    }
+}
+
+/* decay.apply of fc2_weight, in program decay: step -> fc2_weight */
+static void ring_fc2_weight_apply(ring_t *m)
+{
+    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 4u);
+    int32_t v;
+
+    for (uint32_t i = 0u; i < 3u; i++, w += 8) {
+        uint32_t word = hash32(key + i);
+        for (uint32_t j = 0u; j < 4u; j += 2u) {
+            v = w[j];
+            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            v = w[j + 1u];
+            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
+            word = lcg(word);
+        }
+        v = w[4];
+        w[4] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+    }
+}
+
+/* decay.apply of fc2_feedback, in program decay: step -> fc2_feedback */
+static void ring_fc2_feedback_apply(ring_t *m)
+{
+    int16_t *w = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 5u);
+    int32_t v;
+
+    for (uint32_t i = 0u; i < 3u; i++, w += 8) {
+        uint32_t word = hash32(key + i);
+        for (uint32_t j = 0u; j < 4u; j += 2u) {
+            v = w[j];
+            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            v = w[j + 1u];
+            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
+            word = lcg(word);
+        }
+        v = w[4];
+        w[4] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+    }
+}
+
+/* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
+static void ring_loss_forward(ring_t *m)
+{
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    int16_t *e = opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
+    const uint32_t label = m->arena.u8[0];
+    int32_t top = z[0], total = 0;
+    uint32_t k = 0u;
+    uint8_t taught = 0u;
+
+    for (uint32_t i = 1u; i < 3u; i++)
+        top = z[i] > top ? z[i] : top;
+    for (uint32_t i = 0u; i < 3u; i++)
+        total += exp2_neg(logit_steps(top - z[i], 12));
+    while ((total >> k) > 65535)
+        k++;
+
+    const int32_t r = reciprocal(total >> k);
+    for (uint32_t i = 0u; i < 3u; i++) {
+        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 12)), r, k);
+        if (i == label)
+            v -= 16384;
+        e[i] = (int16_t)v;
+        if (v != 0)
+            taught = 1u;
+    }
+    m->arena.u8[4] = taught;
+}
+
+/* counter.tick of step, in program adapt: step */
+static void ring_step_tick(ring_t *m)
+{
+    m->state.step[0]++;
+}
+
+/* counter.every of decay, in program adapt: decay_phase, decay_due */
+static void ring_decay_every(ring_t *m)
+{
+    const uint32_t phase = m->state.decay_phase[0] + 1u;
+    const uint8_t due = phase >= 4u;
+
+    m->state.decay_phase[0] = due ? 0u : phase;
+    m->arena.u8[0] = due;
+}
+
+/* samples.pick of replay, in program replay_one: replay_count -> replay_next, replay_index, replay_valid */
+static void ring_replay_pick(ring_t *m)
+{
+    const uint32_t index = m->state.replay_next[0];
+    const uint32_t next = index + 1u;
+
+    m->arena.u32[11] = index;
+    m->arena.u8[0] = index < ring_replay_count[0];
+    m->state.replay_next[0] = next >= 2u ? 0u : next;
+}
+
+/* samples.read of replay, in program replay_one: replay_x, replay_index -> x */
+static void ring_replay_read(ring_t *m)
+{
+    int8_t *x = opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
+    const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
+    memcpy(x, &ring_replay_x[row * 8u], 7u);
+}
+
+/* samples.read of replay, in program replay_one: replay_label, replay_index -> label */
+static void ring_replay_read_2(ring_t *m)
+{
+    uint8_t *x = opaque(&m->arena.u8[0]); /* label: uint8 [1] */
+    const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
+    memcpy(x, &ring_replay_label[row * 1u], 1u);
+}
+
+/* counter.every of replay, in program refresh: replay_phase, replay_due */
+static void ring_replay_every(ring_t *m)
+{
+    const uint32_t phase = m->state.replay_phase[0] + 1u;
+    const uint8_t due = phase >= 1u;
+
+    m->state.replay_phase[0] = due ? 0u : phase;
+    m->arena.u8[0] = due;
+}
+
+/* samples.write of store, in program keep: x, store_next -> store_x */
+static void ring_store_write(ring_t *m)
+{
+    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
+    const uint32_t row = m->state.store_next[0] < 3u ? m->state.store_next[0] : 2u;
+    memcpy(&m->state.store_x[row * 8u], x, 7u);
+}
+
+/* samples.write of store, in program keep: label, store_next -> store_label */
+static void ring_store_write_2(ring_t *m)
+{
+    const uint8_t *x = &m->arena.u8[0]; /* label: uint8 [1] */
+    const uint32_t row = m->state.store_next[0] < 3u ? m->state.store_next[0] : 2u;
+    memcpy(&m->state.store_label[row * 1u], x, 1u);
+}
+
+/* samples.advance of store, in program keep: store_next, store_count */
+static void ring_store_advance(ring_t *m)
+{
+    const uint32_t next = m->state.store_next[0] + 1u;
+
+    m->state.store_next[0] = next >= 3u ? 0u : next;
+    m->state.store_count[0] = m->state.store_count[0] < 3u ? m->state.store_count[0] + 1u : 3u;
+}
+
+/* samples.read of rehearse, in program rehearse_sample: store_x, rehearse_index -> x */
+static void ring_rehearse_read(ring_t *m)
+{
+    int8_t *x = opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
+    const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
+    memcpy(x, &m->state.store_x[row * 8u], 7u);
+}
+
+/* samples.read of rehearse, in program rehearse_sample: store_label, rehearse_index -> label */
+static void ring_rehearse_read_2(ring_t *m)
+{
+    uint8_t *x = opaque(&m->arena.u8[0]); /* label: uint8 [1] */
+    const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
+    memcpy(x, &m->state.store_label[row * 1u], 1u);
+}
+
+/* samples.pick of rehearse, in program rehearse_next: store_count -> rehearse_next, rehearse_index, rehearse_valid */
+static void ring_rehearse_pick(ring_t *m)
+{
+    const uint32_t index = m->state.rehearse_next[0];
+    const uint32_t next = index + 1u;
+
+    m->arena.u32[11] = index;
+    m->arena.u8[4] = index < m->state.store_count[0];
+    m->state.rehearse_next[0] = next >= 3u ? 0u : next;
+}
+
+/* samples.draw of rehearse, in program rehearse_next: store_count, step -> rehearse_index, rehearse_drawn */
+static void ring_rehearse_draw(ring_t *m)
+{
+    const uint32_t word = mix(mix(UINT32_C(1), m->state.step[0]), 6u);
+
+    m->arena.u32[11] = scale_index(word, m->state.store_count[0]);
+    m->arena.u8[0] = m->state.store_count[0] > 0u;
+}
+
+/* samples.rewind of rehearse, in program rehearse: rehearse_next */
+static void ring_rehearse_rewind(ring_t *m)
+{
+    m->state.rehearse_next[0] = 0u;
+}
+
+/* ---- programs -------------------------------------------------------------------------------------------------- */
+
+/* Program forward: activations and logits of the inputs in the arena */
+static void ring_program_forward(ring_t *m)
+{
+    ring_fc1_forward(m);
+    ring_relu_forward(m);
+    ring_fc2_forward(m);
+}
+
+/* Program infer: class, margin and scores of the inputs */
+static void ring_program_infer(ring_t *m)
+{
+    ring_program_forward(m);
+    ring_verdict_argmax(m);
+}
+
+/* Program keep: puts the sample into the ring of the wearer's samples */
+static void ring_program_keep(ring_t *m)
+{
+    ring_store_write(m);
+    ring_store_write_2(m);
+    ring_store_advance(m);
+}
+
+/* Program correct: hebbian: asymmetric Hebbian: separate feedback weights learn by the same local product */
+static void ring_program_correct(ring_t *m)
+{
+    ring_fc2_project(m);
+    ring_fc2_update(m);
+    ring_relu_feedback(m);
+    ring_fc1_update(m);
+}
+
+/* Program decay: every learned weight a little smaller */
+static void ring_program_decay(ring_t *m)
+{
+    ring_fc1_weight_apply(m);
+    ring_fc2_weight_apply(m);
+    ring_fc2_feedback_apply(m);
+}
+
+/* Program adapt: learns from the inputs and the label in the arena */
+static void ring_program_adapt(ring_t *m)
+{
+    ring_program_forward(m);
+    ring_loss_forward(m);
+    if (m->arena.u8[4] != 0u)
+        ring_program_correct(m);
+    ring_step_tick(m);
+    ring_decay_every(m);
+    if (m->arena.u8[0] != 0u)
+        ring_program_decay(m);
+}
+
+/* Program replay_one: learns once more from a base example in flash */
+static void ring_program_replay_one(ring_t *m)
+{
+    ring_replay_pick(m);
+    ring_replay_read(m);
+    ring_replay_read_2(m);
+    ring_program_adapt(m);
+}
+
+/* Program refresh: a base example, when one is due */
+static void ring_program_refresh(ring_t *m)
+{
+    ring_replay_every(m);
+    if (m->arena.u8[0] != 0u)
+        ring_program_replay_one(m);
+}
+
+/* Program learn: one labelled sample of the wearer */
+static void ring_program_learn(ring_t *m)
+{
+    ring_program_keep(m);
+    ring_program_adapt(m);
+    ring_program_refresh(m);
+}
+
+/* Program rehearse_sample: learns once more from one kept sample */
+static void ring_program_rehearse_sample(ring_t *m)
+{
+    ring_rehearse_read(m);
+    ring_rehearse_read_2(m);
+    ring_program_adapt(m);
+    ring_program_refresh(m);
+}
+
+/* Program rehearse_next: the next kept sample, if there is one */
+static void ring_program_rehearse_next(ring_t *m)
+{
+    ring_rehearse_pick(m);
+    ring_rehearse_draw(m);
+    if (m->arena.u8[4] != 0u)
+        ring_program_rehearse_sample(m);
+}
+
+/* Program rehearse: one pass over the kept samples */
+static void ring_program_rehearse(ring_t *m)
+{
+    ring_rehearse_rewind(m);
+    for (uint32_t i = 0u; i < 3u; i++)
+        ring_program_rehearse_next(m);
+}
+
+/* ---- interface ------------------------------------------------------------------------------------------------- */
+
+ring_status ring_init(ring_t *m)
+{
+    memset(m, 0, sizeof *m);
+    memcpy(m->state.fc1_bias, ring_fc1_bias_init, sizeof ring_fc1_bias_init);
+    memcpy(m->state.fc2_bias, ring_fc2_bias_init, sizeof ring_fc2_bias_init);
+    memcpy(m->state.fc1_weight, ring_fc1_weight_init, sizeof ring_fc1_weight_init);
+    memcpy(m->state.fc2_weight, ring_fc2_weight_init, sizeof ring_fc2_weight_init);
+    memcpy(m->state.fc2_feedback, ring_fc2_feedback_init, sizeof ring_fc2_feedback_init);
+    return RING_OK;
+}
+
+void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
+{
+    memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
+    m->arena.u8[0] = label;
+}
+
+ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y)
+{
+    ring_load(m, x, 0u);
+    ring_program_infer(m);
+    y->winner = (&m->arena.i32[3])[0];
+    y->margin = (&m->arena.i32[3])[1];
+    memcpy(y->scores, (&m->arena.i16[18]), sizeof y->scores);
+    return RING_OK;
+}
+
+ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label)
+{
+    if (label >= RING_CLASSES)
+        return RING_BAD_LABEL;
+    ring_load(m, x, label);
+    ring_program_learn(m);
+    return RING_OK;
+}
+
+ring_status ring_run(ring_t *m, uint32_t program)
+{
+    switch (program) {
+    case RING_PROGRAM_INFER:
+        ring_program_infer(m);
+        return RING_OK;
+    case RING_PROGRAM_LEARN:
+        ring_program_learn(m);
+        return RING_OK;
+    case RING_PROGRAM_REHEARSE:
+        ring_program_rehearse(m);
+        return RING_OK;
+    default:
+        return RING_BAD_ARGUMENT;
+    }
+}
+
+ring_status ring_run_op(ring_t *m, uint32_t op)
+{
+    static void (*const ops[RING_OPS])(ring_t *) = {
+        ring_fc1_forward,
+        ring_relu_forward,
+        ring_fc2_forward,
+        ring_verdict_argmax,
+        ring_fc2_project,
+        ring_fc2_update,
+        ring_relu_feedback,
+        ring_fc1_update,
+        ring_fc1_weight_apply,
+        ring_fc2_weight_apply,
+        ring_fc2_feedback_apply,
+        ring_loss_forward,
+        ring_step_tick,
+        ring_decay_every,
+        ring_replay_pick,
+        ring_replay_read,
+        ring_replay_read_2,
+        ring_replay_every,
+        ring_store_write,
+        ring_store_write_2,
+        ring_store_advance,
+        ring_rehearse_read,
+        ring_rehearse_read_2,
+        ring_rehearse_pick,
+        ring_rehearse_draw,
+        ring_rehearse_rewind,
+    };
+
+    if (op >= RING_OPS)
+        return RING_BAD_ARGUMENT;
+    ops[op](m);
+    return RING_OK;
+}
+
+const ring_tensor_t *ring_tensor(uint32_t i)
+{
+    static const ring_tensor_t tensors[RING_TENSORS] = {
+        { "fc1_bias", "int32", 0u, 20u },
+        { "fc2_bias", "int32", 20u, 12u },
+        { "step", "uint32", 32u, 4u },
+        { "fc2_saturated", "uint32", 36u, 4u },
+        { "fc1_saturated", "uint32", 40u, 4u },
+        { "decay_phase", "uint32", 44u, 4u },
+        { "replay_next", "uint32", 48u, 4u },
+        { "replay_phase", "uint32", 52u, 4u },
+        { "store_next", "uint32", 56u, 4u },
+        { "store_count", "uint32", 60u, 4u },
+        { "rehearse_next", "uint32", 64u, 4u },
+        { "fc1_weight", "int16", 68u, 80u },
+        { "fc2_weight", "int16", 148u, 48u },
+        { "fc2_feedback", "int16", 196u, 48u },
+        { "store_x", "int8", 244u, 24u },
+        { "store_label", "uint8", 268u, 3u },
+    };
+
+    return i < RING_TENSORS ? &tensors[i] : 0;
+}

@@ -1,0 +1,154 @@
+"""Plans that hold many kernel cases, one step each, with every operand in a place chosen at random."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from synapcc.gen import ops
+from synapcc.gen.ops import Case, Kernel, Layer, kernel
+from synapcc.gen.plan import ROW_ALIGN, Plan, PlanTensor, padded
+from synapcc.gen.program import Program, Space, Step
+from synapcc.host.emulator import Emulator
+
+CONSTANT = (
+    "w",
+    "b",
+    "s",
+    "m",
+    "table",
+    "count",
+)  # roles that programs fill from flash; all others have a fleet axis
+
+
+def unfinished() -> list[str]:
+    """Kernels and layers that gen.ops left out because something of them is missing."""
+    out = []
+    for module in ops._modules():
+        for c in vars(module).values():
+            named = (
+                isinstance(c, type)
+                and c.__module__ == module.__name__
+                and (
+                    (issubclass(c, Kernel) and "name" in vars(c))
+                    or (issubclass(c, Layer) and "op" in vars(c))
+                )
+            )
+            if named and inspect.isabstract(c):
+                out.append(f"{module.__name__}.{c.__name__} lacks {', '.join(sorted(c.__abstractmethods__))}")
+    return out
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A kernel's case and the tensors that hold it."""
+
+    kernel: str
+    case: Case
+    tensors: dict[str, str]
+
+
+def cases(rng: np.random.Generator, each: int, names: Iterable[str] | None = None) -> list[tuple[str, Case]]:
+    return [(name, ops.kernels()[name].case(rng)) for name in (names or ops.kernels()) for _ in range(each)]
+
+
+def batch_plan(
+    model: str, chosen: list[tuple[str, Case]], rng: np.random.Generator
+) -> tuple[Plan, list[Placed]]:
+    """One Plan whose program `infer` is all cases in turn. Results start as rubbish."""
+    tensors: list[PlanTensor] = []
+    steps, placed = [], []
+
+    def add(name: str, array: np.ndarray, space: Space, offset: int = -1) -> str:
+        row = -(-array.shape[-1] // ROW_ALIGN) * ROW_ALIGN if array.ndim == 2 else array.shape[-1]
+        info = np.iinfo(array.dtype)
+        tensors.append(
+            PlanTensor(
+                name,
+                str(array.dtype),
+                array.shape,
+                row,
+                space,
+                offset,
+                0,
+                int(info.min),
+                int(info.max),
+                "activation",
+                "",
+                padded(array, row),
+            )
+        )
+        return name
+
+    for name, zeros in (
+        ("x", np.zeros(1, np.int8)),
+        ("scores", np.zeros(2, np.int16)),
+        ("verdict", np.zeros(2, np.int32)),
+    ):
+        add(name, zeros, "arena")
+    for i, (name, case) in enumerate(chosen):
+        k, args = kernel(name), {}
+        changed = k.writes + k.updates
+        source, target = k.inplace or ("", "")
+        shared = (
+            bool(source) and rng.integers(2) == 1 and case.arrays[source].nbytes == case.arrays[target].nbytes
+        )
+        for role in sorted(case.arrays, key=k.roles.index):
+            array = case.arrays[role]
+            if role in k.writes:
+                array = rng.integers(
+                    np.iinfo(array.dtype).min, np.iinfo(array.dtype).max + 1, array.shape, np.int64
+                ).astype(array.dtype)
+            space = (
+                "arena"
+                if shared and role in (source, target)
+                else str(
+                    rng.choice(
+                        ["arena", "state", "const"]
+                        if role in CONSTANT and role not in changed
+                        else ["arena", "state"]
+                    )
+                )
+            )
+            args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
+        steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
+        placed.append(Placed(name, case, args))
+    laid, state_bytes, arena_bytes = _lay_out(tensors)
+    programs = {"infer": Program("infer", "every case", tuple(steps))}
+    return Plan(
+        model, laid, programs, ("infer",), ("x",), ((1,),), "scores", 2, state_bytes, arena_bytes
+    ), placed
+
+
+def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, int]:
+    """Every tensor has bytes of its own, but for in-place results (offset -2): they lie on their operand."""
+    from dataclasses import replace
+
+    consts = [t for t in tensors if t.space == "const"]
+    state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
+    out, at = [replace(t, offset=0) for t in consts], 0
+    for t in state:
+        out.append(replace(t, offset=at))
+        at += t.nbytes
+    top, last = 0, {}
+    for t in (t for t in tensors if t.space == "arena"):
+        key = (t.name.split("_")[0], t.dtype, t.nbytes)
+        place = last[key] if t.offset == -2 else top
+        last[key] = place
+        out.append(replace(t, offset=place))
+        top = max(top, -(-(place + t.nbytes) // 4) * 4)
+    return tuple(out), -(-at // 4) * 4, top
+
+
+def emulator(plan: Plan, devices: int = 1) -> Emulator:
+    """A machine whose arena tensors hold what the cases gave them; padding and gaps hold rubbish."""
+    machine = Emulator(plan, devices)
+    machine.arena[...] = 0xA5
+    for t in plan.space("arena"):
+        raw = machine.arena[:, t.offset : t.offset + t.nbytes]
+        assert t.data is not None
+        raw[...] = np.frombuffer(t.data, np.uint8)
+    return machine

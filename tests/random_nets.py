@@ -1,0 +1,226 @@
+"""Random networks, rule files and calibration data, and a random life for a compiled model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.graph import Graph, Node, Tensor
+from synapcc.gen.ops import layer, layers
+from synapcc.gen.plan import Plan
+from synapcc.gen.rules import rules
+from synapcc.gen.spec import Decay, Feedback, Loss, Replay, RuleSpec, Store
+
+Rng = np.random.Generator
+REFUSED = 0.3  # the largest share of combinations that a compilation may refuse, beside the first few
+
+
+class _Net:
+    """A graph under construction. `open` are tensors that nothing reads yet."""
+
+    def __init__(self, rng: Rng) -> None:
+        self.rng = rng
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[str] = []
+        self.open: list[str] = []
+
+    def add_input(self) -> None:
+        name = f"in_{len(self.inputs)}"
+        shape = (
+            (int(self.rng.integers(1, 40)),)
+            if self.rng.integers(4)
+            else (int(self.rng.integers(1, 5)), int(self.rng.integers(1, 9)))
+        )
+        self.tensors[name] = Tensor(name, shape)
+        self.inputs.append(name)
+        self.open.append(name)
+
+    def add(self, op: str, inputs: list[str], least: int = 0) -> str | None:
+        """A node from the layer's own sample, None where that does not fit. `least`: outputs it needs."""
+        shapes = [self.tensors[i].shape for i in inputs]
+        for _ in range(100):
+            sample = layer(op).sample(self.rng, shapes)
+            if sample is None:
+                return None
+            node, constants = sample
+            name = f"{op}{len(self.nodes)}"
+            names = {f"in{i}": tensor for i, tensor in enumerate(inputs)} | {
+                c: f"{name}_{c}_const" for c in constants
+            }
+            tensors = {
+                names[c]: Tensor(names[c], v.shape, v.astype(np.float64)) for c, v in constants.items()
+            }
+            placed = replace(
+                node, name=name, inputs=tuple(names[i] for i in node.inputs), output=f"{name}_out"
+            )
+            known = {**self.tensors, **tensors}
+            shape = layer(op).shape(placed, [known[i].shape for i in placed.inputs])
+            if np.prod(shape) >= least:
+                self.tensors = {**known, placed.output: Tensor(placed.output, shape)}
+                self.nodes.append(placed)
+                self.open = [o for o in self.open if o not in placed.inputs] + [placed.output]
+                return placed.output
+        return None
+
+    def flat(self, tensor: str) -> str:
+        while len(self.tensors[tensor].shape) != 1:
+            made = self.add("reshape", [tensor])
+            assert made
+            tensor = made
+        return tensor
+
+    def any_vector(self) -> str:
+        """Mostly what was made last, sometimes a tensor that already has a reader."""
+        pool = [t.name for t in self.tensors.values() if t.value is None]
+        return self.flat(self.open[-1] if self.open and self.rng.integers(4) else str(self.rng.choice(pool)))
+
+
+def random_graph(rng: Rng, name: str) -> Graph:
+    """1 to 4 dense layers and whatever other layers there are around them; 2 outputs or more."""
+    net = _Net(rng)
+    for _ in range(int(rng.integers(1, 4))):
+        net.add_input()
+    others = [op for op in layers() if op != "dense"]
+    for _ in range(int(rng.integers(0, 4))):
+        made = net.add("dense", [net.any_vector()])
+        assert made
+        if rng.integers(5):
+            net.add("clip", [made])
+        for _ in range(int(rng.integers(0, 3))):
+            pool = [net.any_vector() for _ in range(int(rng.integers(1, 4)))]
+            net.add(str(rng.choice(others)), pool)
+    leaves = [net.flat(t) for t in list(net.open)]
+    last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)
+    assert last
+    output = net.add("dense", [last], least=2)
+    assert output
+    if not rng.integers(5):
+        output = net.add("clip", [output]) or output
+    return Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes))
+
+
+def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
+    """A rule file that a user could have written for this network."""
+    rule = rules()[str(rng.choice(sorted(rules())))]
+    dense = [n.name for n in graph.nodes if layer(n.op).weighted]
+    chosen = tuple(n for n in dense if rng.integers(3)) or tuple(dense[-1:])
+    init = str(rng.choice(rule.inits or ("random",)))
+    storage = str(
+        rng.choice([s for s in rule.storages or ("flash",) if (init, s) != ("aligned", "generated")])
+    )
+    everywhere = rng.integers(2) == 1
+    learned = tuple(dense) if everywhere else chosen
+    hinge = Loss("hinge", float(rng.uniform(0.3, 2.0)), float(2.0 ** rng.integers(-4, 4)))
+    return RuleSpec(
+        rule=rule.name,
+        layers=None if everywhere else chosen,
+        weights=str(rng.choice(["int8", "int16"])),
+        rate=int(rng.integers(2, 10)),
+        rates=tuple(sorted((n, int(rng.integers(2, 10))) for n in learned if not rng.integers(3))),
+        rounding=str(rng.choice(["stochastic", "nearest", "dither"])),
+        headroom=float(rng.choice([1.0, 1.5, 2.0, 4.0])),
+        seed=int(rng.integers(0, 2**32)),
+        loss=hinge if rng.integers(2) else Loss(),
+        feedback=Feedback(init, storage, float(2.0 ** rng.integers(-2, 3))),
+        decay=Decay(int(rng.integers(1, 12)), 1 << int(rng.integers(0, 3))) if rng.integers(2) else None,
+        replay=Replay(int(rng.integers(1, 9)), int(rng.integers(1, 3))) if rng.integers(2) else None,
+        store=Store(int(rng.integers(1, 6)), str(rng.choice(["sequential", "shuffled"])))
+        if rng.integers(2)
+        else None,
+    )
+
+
+def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
+    n = int(rng.integers(1, 60))
+    out = {
+        i: (rng.normal(0, 2.0 ** rng.integers(-3, 4), (n, *graph.tensors[i].shape))).astype(np.float32)
+        for i in graph.inputs
+    }
+    return out | {"label": rng.integers(0, graph.tensors[graph.output].size, n)}
+
+
+def random_model(seed: int) -> Compiled:
+    """The compilation that belongs to a seed; CompileError where its parts do not fit each other."""
+    rng = np.random.default_rng([20240611, seed])
+    graph = random_graph(rng, f"m{seed}")
+    return compile_model(graph, random_spec(rng, graph), random_calibration(rng, graph))
+
+
+def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
+    """`count` compilations and their seeds, from `first` on, without the refused ones: few, at most."""
+    made = tried = 0
+    while made < count:
+        seed = first + tried
+        tried += 1
+        try:
+            compiled = random_model(seed)
+        except CompileError:
+            assert tried - made < 10 + REFUSED * tried, f"{tried - made} of {tried} combinations were refused"
+            continue
+        made += 1
+        yield compiled, seed
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that happens to a model. `what`: learn, infer, rehearse, or state (its bytes are written)."""
+
+    what: str
+    inputs: dict[str, np.ndarray]
+    label: int = 0
+    state: bytes = b""
+
+
+def extreme_state(plan: Plan, rng: Rng) -> bytes:
+    """A state that a host could write: learned tensors at or between their limits, all else anything."""
+    block = np.zeros(plan.state_bytes, np.uint8)
+    for t in plan.space("state"):
+        dtype = np.dtype(t.dtype)
+        if t.role == "label":
+            values = rng.integers(0, rng.choice([plan.classes, 256]), t.stored)
+        elif t.role == "counter":
+            values = rng.integers(0, rng.choice(np.array([4, 2**16, 2**32], np.int64)), t.stored)
+        else:
+            inner = rng.integers(t.lo, t.hi + 1, t.stored)
+            values = np.choose(
+                rng.integers(0, 3, t.stored) if rng.integers(2) else np.full(t.stored, rng.integers(3)),
+                [np.full(t.stored, t.lo), np.full(t.stored, t.hi), inner],
+            )
+            values[..., t.shape[-1] :] = 0  # padding
+        raw = values.astype(dtype).tobytes()
+        block[t.offset : t.offset + len(raw)] = np.frombuffer(raw, np.uint8)
+    return block.tobytes()
+
+
+def life(plan: Plan, seed: int) -> Iterator[Deed]:
+    """Inference, learning, extreme inputs and an extreme state, rehearsal."""
+    rng = np.random.default_rng([7, seed])
+
+    def sample() -> dict[str, np.ndarray]:
+        kind = rng.integers(3)
+        out = {}
+        for name in plan.inputs:
+            n = plan[name].shape[0]
+            out[name] = (
+                rng.choice([-128, 127], n)
+                if kind == 0
+                else rng.integers(-128, 128, n)
+                if kind == 1
+                else rng.integers(-20, 21, n)
+            ).astype(np.int8)[None]
+        return out
+
+    for round_ in range(2):
+        yield Deed("infer", sample())
+        for _ in range(3):
+            yield Deed("learn", sample(), int(rng.integers(plan.classes)))
+        if "rehearse" in plan.entries:
+            yield Deed("rehearse", {})
+        yield Deed("infer", sample())
+        if round_ == 0:
+            yield Deed("state", {}, state=extreme_state(plan, rng))

@@ -1,0 +1,159 @@
+"""Every kernel alone: emitted C against the emulator over all memory, and fleets against single devices."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pytest
+from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, UNDEFINED, ChipBatch, HostBatch
+from one_step import CONSTANT, Placed, batch_plan, cases, emulator, unfinished
+
+from synapcc.gen.emit import ROOT
+from synapcc.gen.ops import Known, kernel, kernels, layers
+from synapcc.gen.plan import Plan
+
+CASES = 24  # of each kernel and compiler setting
+SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1", *UNDEFINED)}
+
+
+def test_nothing_is_unfinished() -> None:
+    assert unfinished() == [], "an op without case() or sample() is not found; finish it"
+    rng = np.random.default_rng(0)
+    for op, layer in layers().items():
+        shapes = [[(6,)], [(2, 3)], [(6,), (5,)], [(6,), (5,), (1,)]]
+        samples = [layer.sample(rng, s) for s in shapes]
+        assert any(samples), f"layer {op}: sample() fits no shape that the property tests have"
+
+
+def test_every_kernel_has_a_macro_and_every_macro_a_kernel() -> None:
+    environment = jinja2.Environment()
+    for stem in {name.split(".")[0] for name in kernels()}:
+        path = ROOT / "templates" / "ops" / f"{stem}.c.j2"
+        assert path.is_file(), f"gen/ops/{stem}.py has kernels, but there is no templates/ops/{stem}.c.j2"
+        environment.parse(path.read_text())
+        macros = set(re.findall(r"{%-? macro (\w+)\(s\)", path.read_text()))
+        wanted = {name.split(".")[1] for name in kernels() if name.startswith(f"{stem}.")}
+        assert wanted <= macros, (
+            f"templates/ops/{stem}.c.j2 has no macro {', '.join(sorted(wanted - macros))}(s)"
+        )
+    templates = {p.name.removesuffix(".c.j2") for p in (ROOT / "templates" / "ops").glob("*.c.j2")}
+    assert templates == {name.split(".")[0] for name in kernels()}, "a template belongs to no op"
+
+
+@pytest.mark.parametrize("name", sorted(kernels()))
+def test_cases_are_legal(name: str) -> None:
+    """No accumulator of a case can leave its register, and its results stay where bounds says."""
+    k, rng = kernel(name), np.random.default_rng(len(name))
+    for _ in range(100):
+        case = k.case(rng)
+        known = {}
+        for role, array in case.arrays.items():
+            wide = array.astype(np.int64)
+            lo, hi = case.limits.get(role, (int(wide.min()), int(wide.max())))
+            assert lo <= wide.min() and wide.max() <= hi, f"{role} leaves its limits {lo} .. {hi}"
+            l1 = int(np.prod(array.shape)) * max(-lo, hi) if role in case.limits else int(np.abs(wide).sum())
+            fixed = role in CONSTANT and role not in k.updates + k.writes
+            known[role] = Known(array.shape, lo, hi, l1, array if fixed else None)
+        accumulators, written = k.bounds(known, case.attrs)
+        for acc in accumulators:
+            assert -(2 ** (acc.bits - 1)) <= acc.lo <= acc.hi < 2 ** (acc.bits - 1), f"{acc}"
+        arrays = {role: a[None].copy() for role, a in case.arrays.items()}
+        k.integer(arrays, case.attrs)
+        for role, (lo, hi, l1) in written.items():
+            got = arrays[role].astype(np.int64)
+            assert lo <= got.min() and got.max() <= hi, (
+                f"{role}: {got.min()} .. {got.max()} outside {lo} .. {hi}"
+            )
+            assert np.abs(got).sum() <= l1, f"{role}: l1 {np.abs(got).sum()} above {l1}"
+        for role in k.reads:
+            assert role not in arrays or np.array_equal(arrays[role][0], case.arrays[role]), (
+                f"{role} is read only"
+            )
+
+
+def first_difference(plan: Plan, placed: list[Placed], space: str, want: bytes, got: bytes) -> str:
+    at = int(np.flatnonzero(np.frombuffer(want, np.uint8) != np.frombuffer(got, np.uint8))[0])
+    for p in placed:
+        for role, tensor in p.tensors.items():
+            t = plan[tensor]
+            if t.space == space and t.offset <= at < t.offset + t.nbytes:
+                what = f"operand {role} ({t.dtype} {t.shape}), byte {at - t.offset}"
+                return f"{p.kernel}, {what}, attributes {dict(p.case.attrs)}"
+    return f"byte {at} of {space}, which belongs to no operand"
+
+
+def compare(batch: HostBatch | ChipBatch, plan: Plan, placed: list[Placed]) -> None:
+    machine = emulator(plan)
+    batch.ask(0, INIT)
+    batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
+    assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes()
+    for op in range(len(placed)):
+        assert batch.ask(0, RUN_OP, op)[0] == 0
+    machine.run("infer")
+    for space, request, want in (
+        ("state", GET_STATE, machine.state[0].tobytes()),
+        ("arena", GET_ARENA, machine.arena[0].tobytes()),
+    ):
+        got = batch.ask(0, request)[1]
+        assert got == want, first_difference(plan, placed, space, want, got)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_kernel_on_this_computer(setting: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(list(SETTINGS).index(setting))
+    plan, placed = batch_plan("cases", cases(rng, CASES), rng)
+    batch = HostBatch([plan], tmp_path, *SETTINGS[setting])
+    try:
+        compare(batch, plan, placed)
+    finally:
+        batch.close()
+
+
+@pytest.mark.parametrize("toolchain", ["gcc", "zig"])
+def test_every_kernel_on_the_virtual_m4(toolchain: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(100)
+    plan, placed = batch_plan("cases", cases(rng, 8), rng)
+    compare(ChipBatch([plan], tmp_path, toolchain), plan, placed)
+
+
+@pytest.mark.parametrize("name", sorted(kernels()))
+def test_many_devices_are_as_many_single_ones(name: str) -> None:
+    rng = np.random.default_rng(len(name))
+    devices = 5
+    plan, placed = batch_plan("cases", cases(rng, 12, [name]), rng)
+    fleet = emulator(plan, devices)
+    for p in placed:
+        for role, tensor in p.tensors.items():
+            if plan[tensor].space != "const":
+                for d in range(1, devices):  # other values that are as legal: the same ones in another order
+                    flat = (
+                        rng.permutation(p.case.arrays[role].ravel())
+                        if role not in kernel(name).writes
+                        else fleet[tensor][d].ravel()
+                    )
+                    if role == "step":
+                        flat = rng.integers(0, 2**32, flat.shape, np.uint32) if d % 2 else flat
+                    fleet[tensor][d] = flat.reshape(fleet[tensor][d].shape)
+    before = fleet.state.copy(), fleet.arena.copy()
+    active = np.array([True, False, True, True, False])
+    fleet.run("infer", active)
+    for d in range(devices):
+        single = emulator(plan)
+        single.state[0], single.arena[0] = before[0][d], before[1][d]
+        if active[d]:
+            single.run("infer")
+        assert np.array_equal(fleet.state[d], single.state[0]) and np.array_equal(
+            fleet.arena[d], single.arena[0]
+        ), f"device {d}"
+    fleet.state[...], fleet.arena[...] = before
+    fleet.run("infer")
+    for d in range(devices):
+        single = emulator(plan)
+        single.state[0], single.arena[0] = before[0][d], before[1][d]
+        single.run("infer")
+        assert np.array_equal(fleet.state[d], single.state[0]) and np.array_equal(
+            fleet.arena[d], single.arena[0]
+        ), f"device {d}"

@@ -1,0 +1,196 @@
+"""The arena: tensors share bytes only when no moment of a run needs both, seen from outside the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from random_nets import Deed, accepted, life
+
+from synapcc.gen.machine import Active, choose, walk
+from synapcc.gen.memory import Piece, place
+from synapcc.gen.ops import kernel
+from synapcc.gen.plan import Plan, PlanTensor
+from synapcc.gen.program import Program, Step
+from synapcc.host.emulator import Emulator
+
+MODELS = 60
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One step of a run, and the arena tensors whose content somebody reads later."""
+
+    step: Step
+    before: frozenset[str]
+    after: frozenset[str]
+
+
+def start(machine: Emulator, deed: Deed) -> str:
+    """Everything that comes before the program itself; returns the program."""
+    if deed.inputs:
+        machine.load(deed.inputs, [deed.label] if "label" in machine.plan else None)
+    return deed.what
+
+
+def walk_through(
+    machine: Emulator, program: str, step: Callable[[Step], None], flag: Callable[[str], None]
+) -> None:
+    """Runs a program on one device, telling of each step after it ran and of each flag that is asked for."""
+
+    def run(name: str, position: int, item: Step, active: Active) -> None:
+        machine.run_step(name, position)
+        step(item)
+
+    def ask(name: str, active: Active) -> Active:
+        flag(name)
+        return choose(machine[name], None)
+
+    walk(machine.plan.programs, program, run, ask)
+
+
+def trace(plan: Plan, machine: Emulator, deed: Deed) -> list[Moment]:
+    """Runs a deed and works out what was alive when, from what really ran: backwards from the results."""
+    events: list[Step | str] = []
+    walk_through(machine, start(machine, deed), events.append, events.append)
+    arena = {t.name for t in plan.space("arena")}
+    live = frozenset({plan.logits, "verdict"} & arena) if deed.what == "infer" else frozenset()
+    out = []
+    for event in reversed(events):
+        if isinstance(event, str):
+            live |= {event}
+            continue
+        after, k = live, kernel(event.kernel)
+        written = {event.args[r] for r in k.writes if r in event.args}
+        live = frozenset(
+            (after - written) | ({event.args[r] for r in k.reads + k.updates if r in event.args} & arena)
+        )
+        out.append(Moment(event, live, after))
+    return out[::-1]
+
+
+def overlap(a: PlanTensor, b: PlanTensor) -> bool:
+    return a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes
+
+
+def check_apart(plan: Plan, names: frozenset[str], allowed: set[str]) -> None:
+    tensors = [plan[n] for n in sorted(names) if plan[n].space == "arena"]
+    for i, a in enumerate(tensors):
+        for b in tensors[i + 1 :]:
+            assert not overlap(a, b) or {a.name, b.name} == allowed, (
+                f"{plan.model}: {a.name} and {b.name} share bytes"
+            )
+
+
+def test_no_two_live_tensors_overlap() -> None:
+    shared = 0
+    for compiled, seed in accepted(6000, MODELS):
+        plan = compiled.plan
+        machine = Emulator(plan)
+        for deed in life(plan, seed):
+            if deed.what == "state":
+                continue
+            for moment in trace(plan, machine, deed):
+                k, step = kernel(moment.step.kernel), moment.step
+                pair = (
+                    {step.args[r] for r in k.inplace}
+                    if k.inplace and step.args[k.inplace[0]] not in moment.after
+                    else set()
+                )
+                written = frozenset(step.args[r] for r in k.writes if r in step.args)
+                check_apart(plan, moment.before, set())
+                check_apart(plan, moment.before | written | moment.after, pair)
+        arena = plan.space("arena")
+        shared += any(overlap(a, b) for a in arena for b in arena if a is not b)
+    assert shared > MODELS // 2, "the planner shares almost nothing: the test would not notice a mistake"
+
+
+def run_scrambled(machine: Emulator, program: str, moments: list[Moment], rng: np.random.Generator) -> int:
+    """Runs a program with rubbish in every dead byte after each step; how many bytes that were."""
+    plan, left, count = machine.plan, list(moments), 0
+
+    def scramble(_: Step) -> None:
+        nonlocal count
+        dead = np.ones(plan.arena_bytes, bool)
+        for name in left.pop(0).after:
+            if plan[name].space == "arena":
+                dead[plan[name].offset : plan[name].offset + plan[name].nbytes] = False
+        machine.arena[0, dead] = rng.integers(0, 256, int(dead.sum()), np.uint8)
+        count += int(dead.sum())
+
+    walk_through(machine, program, scramble, lambda name: None)
+    assert not left
+    return count
+
+
+@pytest.mark.parametrize("first", [7000, 7100])
+def test_rubbish_in_every_dead_byte_changes_nothing(first: int) -> None:
+    """The same life twice: once with bytes of its own for every tensor, once with dead bytes scrambled."""
+    scrambled = 0
+    for compiled, seed in accepted(first, MODELS // 2):
+        plan = compiled.plan
+        reference, machine, rng = Emulator(spread(plan)), Emulator(plan), np.random.default_rng(seed)
+        for deed in life(plan, seed):
+            if deed.what == "state":
+                reference.state[0] = machine.state[0] = np.frombuffer(deed.state, np.uint8)
+                continue
+            moments = trace(reference.plan, reference, deed)
+            scrambled += run_scrambled(machine, start(machine, deed), moments, rng)
+            assert machine.state.tobytes() == reference.state.tobytes(), f"{plan.model}, {deed.what}"
+            if deed.what == "infer":
+                for name in ("verdict", plan.logits):
+                    assert np.array_equal(machine[name], reference[name]), f"{plan.model}: {name}"
+    assert scrambled > 10_000
+
+
+def spread(plan: Plan) -> Plan:
+    """The same Plan with bytes of its own for every arena tensor."""
+    at, out = 0, []
+    for t in plan.tensors:
+        if t.space == "arena":
+            out.append(replace(t, offset=at))
+            at += -(-t.nbytes // 4) * 4
+        else:
+            out.append(t)
+    return replace(plan, tensors=tuple(out), arena_bytes=at, _by_name={})
+
+
+def test_tensors_lie_within_their_space_and_are_aligned() -> None:
+    for compiled, _ in accepted(8000, MODELS):
+        plan = compiled.plan
+        for t in plan.tensors:
+            if t.space != "const":
+                assert t.offset % t.itemsize == 0 and t.offset >= 0
+                assert t.offset + t.nbytes <= (
+                    plan.state_bytes if t.space == "state" else plan.arena_bytes
+                ), t.name
+        state = plan.space("state")
+        assert sum(t.nbytes for t in state) + 3 >= plan.state_bytes, (
+            "bytes are lost between persistent tensors"
+        )
+        for a, b in pairwise(state):
+            assert a.offset + a.nbytes == b.offset
+        wide = [t for t in plan.space("arena") if t.itemsize > 1]
+        for i, a in enumerate(wide):
+            for b in wide[i + 1 :]:
+                assert a.dtype == b.dtype or not overlap(a, b), (
+                    f"{a.name} and {b.name}: one byte read through two types"
+                )
+
+
+def test_a_chain_uses_its_memory_again() -> None:
+    """x -> a -> b -> c with arrays of one size: two places are enough for what is no in-place result."""
+    names = ["x", "a", "b", "c"]
+    pieces = {n: Piece(n, 100, "int8") for n in names}
+    steps = tuple(
+        Step("concat.slice", "n", {"d": source, "g": target}, {}) for source, target in pairwise(names)
+    )
+    offsets, size = place({"p": Program("p", "", steps)}, ["p"], pieces, ["x"], ["c"])
+    assert size == 200 and len(set(offsets.values())) == 2
+    clips = tuple(
+        Step("clip.forward", "n", {"x": source, "y": target}, {}) for source, target in pairwise(names)
+    )
+    assert place({"p": Program("p", "", clips)}, ["p"], pieces, ["x"], ["c"])[1] == 100
