@@ -242,8 +242,15 @@ def _check(board: Board, where: str) -> None:
         refuse(
             f'name "{board.name}" cannot be used in C and file names', "use a-z, 0-9 and _, a letter first"
         )
-    for label, text in (("title", board.title), ("url", board.url), ("platform", board.platformio.platform)):
-        if not text or any(c in text for c in '\n\r"\\'):
+    for label, text in {
+        "title": board.title,
+        "url": board.url,
+        "platform": board.platformio.platform,
+        "platformio.board": board.platformio.board or "-",
+        "platformio.framework": board.platformio.framework or "-",
+        "emulator.qemu": board.emulator.qemu or "-",
+    }.items():
+        if not text.strip() or any(not c.isprintable() or c in '"\\' for c in text):
             refuse(
                 f"`{label}` is empty or holds a quote, a backslash or a line break", "write one plain line"
             )

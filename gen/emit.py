@@ -337,10 +337,10 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
 
     Nothing is left half-written.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")
     temporary = None
-    made = [p for p in out.parents if not p.exists()]
+    made = [p for p in out.parents if not os.path.lexists(p)]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -357,7 +357,7 @@ def write(files: Mapping[str, bytes], out: Path) -> None:
     finally:
         if temporary and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
-        if not out.exists():
+        if not os.path.lexists(out):
             with suppress(OSError):  # not empty: somebody else's by now
                 for folder in made:
                     folder.rmdir()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -259,6 +260,7 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
 # fmt: on
 
 
+@cache
 def lcg_coefficients(n: int) -> tuple[Word, Word]:
     """(A, C), each [n]: word k of a row is A[k] * key + C[k] mod 2^32, the k-fold step in closed form."""
     a, c = np.empty(n, np.uint32), np.empty(n, np.uint32)
@@ -341,6 +343,13 @@ class Rounding:
         self.mode = mode
         keys = row_keys(seed, step, tensor, rows) if mode == self.STOCHASTIC else None
         self.lanes = None if keys is None else lanes(keys, lanes_per_row)
+
+    @classmethod
+    def least(cls, mode: int, s: int) -> int:
+        """The smallest positive product that a shift by s can round up to one unit."""
+        if mode == cls.STOCHASTIC:
+            return 1 << max(s - 16, 0)
+        return 1 << (s >> 1) if mode == cls.DITHER else 1 << max(s - 1, 0)
 
     def __call__(self, p: Int, s: int, rows: NDArray[np.intp], columns: slice | int) -> Int:
         """p / 2^s, [len(rows), columns]; a negative s multiplies, exactly."""

@@ -111,6 +111,12 @@ class Tape:
         acc = self.b.add(Value(f"{out}_sum", (generated["cols"],), "arena", "scratch"))
         self.step("project.generated", node, {"d": teach, "acc": acc, "g": out}, **generated)
 
+    def sum(self, tensor: str, a: str, b: str) -> str:
+        """The teaching signal of a tensor that hears from two places."""
+        g = self.teach(f"{tensor}_sum", self.shape(tensor))
+        self.step("accumulate.add", tensor, {"left": a, "right": b, "g": g})
+        return g
+
     def wants_teach(self, tensor: str) -> bool:
         """Whether a learned layer lies behind this tensor."""
         return self._upstream[tensor]
@@ -149,7 +155,7 @@ class Tape:
                 matrix = matrix_of(node) if layer(node.op).weighted else None
                 for name, signal in layer(node.op).feedback(self, node, teach, matrix).items():
                     if self._upstream[name]:
-                        signals[name] = self._sum(name, signals[name], signal) if name in signals else signal
+                        signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
             if visit:
                 visit(node, teach)
             elif self.is_learned(node):
@@ -241,11 +247,6 @@ class Tape:
         for node in self.graph.nodes:
             up[node.output] = node.name in self.learned or any(up[i] for i in node.inputs)
         return up
-
-    def _sum(self, tensor: str, a: str, b: str) -> str:
-        g = self.teach(f"{tensor}_sum", self.shape(tensor))
-        self.step("accumulate.add", tensor, {"left": a, "right": b, "g": g})
-        return g
 
     def set_jacobians(self, jacobians: Mapping[str, np.ndarray]) -> None:
         """Takes mean d logits / d tensor over the calibration data, [C, n], of tensors rules inject at."""

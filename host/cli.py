@@ -56,6 +56,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # whatever the system refuses that nobody expected it to
+        where = error.filename if isinstance(error.filename, str) else "the system"
+        print(f"synapcc {args.command}: {' '.join(f'{where}: {error.strerror or error}'.split())}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)
         return 130

@@ -1,7 +1,7 @@
 """Pieces of a report: one HTML file that needs nothing else, light and dark, on a phone and on a desk.
 
-Every piece is Markup; colours are classes that templates/report/base.html.j2 defines for both schemes. Drawings
-stretch to the width they get, so that their lines are SVG and their words are HTML beside it.
+Every piece is Markup; colours are classes that templates/report/base.html.j2 defines for both schemes.
+Drawings stretch to the width they get, so that their lines are SVG and their words are HTML beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ from synapcc.gen.version import VERSION
 
 WIDTH, HEIGHT = 1000, 240  # of a chart's own coordinates
 _WAVE = (150, 60)
+_NAMED, _DRAWN = 0.06, 0.006
+"""Shares of a strip from which on a piece has its name in it, and is drawn by itself."""
 
 Number = float | int
 
@@ -62,7 +64,7 @@ def element(name: str, attributes: Mapping[str, object] | None = None, *children
     given = "".join(f' {k}="{escape(v)}"' for k, v in (attributes or {}).items() if v is not None)
     if not children:
         return Markup(f"<{name}{given}/>")
-    return Markup(f"<{name}{given}>") + Markup("").join(children) + Markup(f"</{name}>")
+    return Markup(f"<{name}{given}>") + Markup("").join(map(escape, children)) + Markup(f"</{name}>")
 
 
 def _div(kind: str, *children: object, **attributes: object) -> Markup:
@@ -145,14 +147,13 @@ def _floor(least: float) -> float:
     return next(v for v in (0.8, 0.5, 0.0) if least >= v or v == 0.0)
 
 
-def _lane(lane: Lane, px: Any) -> Markup:
-    ticks = ["".join(f"M{px(v)} {2 if bad else 9}V20" for v, bad in zip(lane.places, lane.bad, strict=True) if bad == b)
-             for b in (False, True)]  # fmt: skip
-    paths = [
-        element("path", {"class": f"tick s-{tone}", "d": d})
-        for d, tone in zip(ticks, (lane.tone, "wrong"), strict=True)
-        if d
-    ]
+def _lane(lane: Lane, px: Callable[[Number], float]) -> Markup:
+    paths = []
+    for wrong, top, tone in ((False, 9, lane.tone), (True, 2, "wrong")):
+        places = [v for v, bad in zip(lane.places, lane.bad, strict=True) if bad == wrong]
+        if places:
+            d = "".join(f"M{px(v)} {top}V20" for v in places)
+            paths.append(element("path", {"class": f"tick s-{tone}", "d": d}))
     return _svg((WIDTH, 22), "lane", *paths)
 
 
@@ -175,29 +176,37 @@ def wave(values: Sequence[Number], limit: float, tone: str) -> Markup:
     return _svg(_WAVE, "wave", middle, line)
 
 
-def strip(parts: Sequence[Part], title: str) -> Markup:
-    """Memory to scale: one bar whose pieces are as wide as they are large, named where there is room."""
-    total = sum(p.bytes for p in parts)
+def strip(parts: Sequence[Part], title: str, kinds: Mapping[str, str] | None = None) -> Markup:
+    """Memory to scale: one bar whose pieces are as wide as they are large, named where there is room.
+
+    Pieces too small to see are drawn as one. `kinds`: what a colour means, by tone, for a legend.
+    """
+    total = max(sum(p.bytes for p in parts), 1)
+    drawn = [p for p in parts if p.bytes >= _DRAWN * total]
+    tiny = [p for p in parts if p not in drawn]
+    drawn += [Part(f"{len(tiny)} small ones", "small", sum(p.bytes for p in tiny))] if tiny else []
     pieces = [
         _div(
             f"piece f-{p.tone}",
-            element("span", None, p.label),
+            element("span", None, p.label) if p.bytes >= _NAMED * total else "",
             style=f"flex:{p.bytes} 1 0",
-            title=f"{p.label}: {p.bytes:,} bytes, {100 * p.bytes / max(total, 1):.1f} %",
+            title=f"{p.label}: {p.bytes:,} bytes, {100 * p.bytes / total:.1f} %",
         )
-        for p in parts
-        if p.bytes
+        for p in drawn
     ]
-    return _div("memory", element("h4", None, title), _div("strip", *pieces))
+    tones = {p.tone for p in drawn}
+    keys = [element("span", {"class": "key"}, _swatch(t), k) for t, k in (kinds or {}).items() if t in tones]
+    legend = _div("legend flush", *keys) if keys else ""
+    return _div("memory", element("h4", None, title), _div("strip", *pieces), legend)
 
 
 def part_table(parts: Sequence[Part]) -> Markup:
     """What a strip shows, with every name and size."""
     total = max(sum(p.bytes for p in parts), 1)
-    rows = [
-        (element("span", {"class": "key"}, _swatch(p.tone), p.label), p.note, f"{p.bytes:,}", f"{100 * p.bytes / total:.1f} %")
-        for p in parts
-    ]  # fmt: skip
+    rows = []
+    for p in parts:
+        name = element("span", {"class": "key"}, _swatch(p.tone), p.label)
+        rows.append((name, p.note, f"{p.bytes:,}", f"{100 * p.bytes / total:.1f} %"))
     return table(["part", "what it is", "bytes", "share"], rows, left=2)
 
 
@@ -218,21 +227,20 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Makes the folder of `path`. Raises SynapccError where a file could not be written there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from None
+    """Raises SynapccError where `write` could not write. Changes nothing."""
     if path.is_dir():
         raise SynapccError(str(path), "is a folder", "give the name of a file")
-    if not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, "no permission")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "no permission" if above.is_dir() else f"{above} is no folder"
+        raise _unwritable(path, why)
 
 
 def write(path: Path, text: str) -> None:
-    """Writes `text` whole or not at all. Raises SynapccError."""
+    """Writes `text` whole or not at all, and makes the folder for it. Raises SynapccError."""
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -107,9 +107,10 @@ def verify(
         if client.run(number) != digest(machine):
             difference = locate(plan, client, machine, before, program, samples, 0, done)
     difference = difference or _compare_inferences(plan, client, machine, samples, done)
-    difference = difference or _compare_state(
-        plan, client, machine, done, "read back", "no op: only the state read back differs"
-    )
+    if difference is None:
+        got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
+        if found := _state_difference(plan, machine, got):
+            difference = Difference(done, "read back", *found, "no op: only the state read back differs")
     checked = 2 * min(INFERENCES, len(samples)) if not difference else 0
     return Verdict(
         done, difference.bytes if difference else 0, checked, tuple(programs), plan.state_bytes, difference
@@ -141,23 +142,22 @@ def _compare_inferences(
         for at, (want, have) in enumerate(zip(expected, [got.winner, got.margin, *got.scores], strict=True)):
             if want != have:
                 what = ("winner", "margin")[at] if at < 2 else "scores"
+                op = _first_op(plan, client, machine.state.copy(), "infer", samples, i)
                 return Difference(
-                    step, "infer", what, (max(at - 2, 0),), want, have, 1, f"inference of sample {i}"
+                    step, "infer", what, (max(at - 2, 0),), want, have, 1, f"inference of sample {i}: {op}"
                 )
     return None
 
 
-def _compare_state(
-    plan: Plan, client: Client, machine: Emulator, step: int, program: str, op: str
-) -> Difference | None:
-    got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
+def _state_difference(
+    plan: Plan, machine: Emulator, got: NDArray[np.uint8]
+) -> tuple[str, tuple[int, ...], int, int, int] | None:
+    """(tensor, index, expected, got, differing bytes in all) where `got` is not the emulator's state."""
     wrong = int(np.count_nonzero(got != machine.state[0]))
     for t in plan.space("state"):
-        found = _first(
-            t, machine.state[0][t.offset : t.offset + t.nbytes], got[t.offset : t.offset + t.nbytes]
-        )
-        if found:
-            return Difference(step, program, t.name, *found, wrong, op)
+        part = slice(t.offset, t.offset + t.nbytes)
+        if found := _first(t, machine.state[0][part], got[part]):
+            return t.name, *found, wrong
     return None
 
 
@@ -188,29 +188,14 @@ def locate(
 ) -> Difference:
     """The first element that differs after a step, and the first op that differs when it is repeated."""
     got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
-    after = machine.state.copy()
-    difference = _compare_state(
-        plan, client, machine, step, program, _first_op(plan, client, before, program, samples, i)
-    )
-    if difference is None:  # repeating put the right bytes back: tell what was wrong before
-        wrong = int(np.count_nonzero(got != after[0]))
-        for t in plan.space("state"):
-            found = _first(t, after[0][t.offset : t.offset + t.nbytes], got[t.offset : t.offset + t.nbytes])
-            if found:
-                return Difference(
-                    step,
-                    program,
-                    t.name,
-                    *found,
-                    wrong,
-                    "no op differs when the step is repeated: the state changed between steps",
-                )
+    found = _state_difference(plan, machine, got)
+    if found is None:
         raise SynapccError(
             client.device.name,
             f"step {step}: the digest differs and the state read back does not",
             "the link or the device's memory is unreliable",
         )
-    return difference
+    return Difference(step, program, *found, _first_op(plan, client, before, program, samples, i))
 
 
 class _Found(Exception):
@@ -227,7 +212,9 @@ def _first_op(
     machine.state[...] = before
     label = int(samples.labels[i]) if samples.labels is not None else 0
     client.write(Region.STATE, 0, before[0].tobytes())
-    machine.load(samples.one(i), [label])
+    # What an op leaves alone, another part of a concatenation say, must not count as its result.
+    machine.arena[0] = np.frombuffer(client.read(Region.ARENA, 0, plan.arena_bytes), np.uint8)
+    machine.load(samples.one(i), [label] if "label" in plan else None)
     client.load(samples.packed(i), label)
 
     def after(name: str, position: int) -> None:

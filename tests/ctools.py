@@ -26,7 +26,7 @@ INIT, INFER, LEARN, RUN, RUN_OP, LOAD, GET_STATE, SET_STATE, GET_ARENA, SET_AREN
 ARM_TOOLCHAINS = ("gcc", "zig")
 
 
-def run(command: Sequence[str | Path], cwd: Path | None = None) -> None:
+def run(command: Sequence[object], cwd: Path | None = None) -> None:
     """Runs a command; what it said is the failure if it fails."""
     done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (
@@ -57,7 +57,7 @@ def compile_arm(
     *flags: str,
 ) -> Path:
     """An ELF for a Cortex-M, linked by `script`, without its FPU. Skips where the toolchain is missing."""
-    common: list[str | Path] = [
+    common: list[object] = [
         *STRICT,
         "-O2",
         "-ffunction-sections",

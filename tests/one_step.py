@@ -102,17 +102,9 @@ def batch_plan(
                 array = rng.integers(
                     np.iinfo(array.dtype).min, np.iinfo(array.dtype).max + 1, array.shape, np.int64
                 ).astype(array.dtype)
-            space = (
-                "arena"
-                if shared and role in (source, target)
-                else str(
-                    rng.choice(
-                        ["arena", "state", "const"]
-                        if role in CONSTANT and role not in changed
-                        else ["arena", "state"]
-                    )
-                )
-            )
+            constant = role in CONSTANT and role not in changed
+            spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
+            space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
             args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
         steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
         placed.append(Placed(name, case, args))
@@ -133,7 +125,8 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
     for t in state:
         out.append(replace(t, offset=at))
         at += t.nbytes
-    top, last = 0, {}
+    top = 0
+    last: dict[tuple[str, str, int], int] = {}
     for t in (t for t in tensors if t.space == "arena"):
         key = (t.name.split("_")[0], t.dtype, t.nbytes)
         place = last[key] if t.offset == -2 else top

@@ -13,7 +13,7 @@ from synapcc.gen.graph import Graph, Node, Tensor
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.plan import Plan
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
 
 Rng = np.random.Generator
 REFUSED = 0.3  # the largest share of combinations that a compilation may refuse, beside the first few
@@ -148,7 +148,12 @@ def random_model(seed: int) -> Compiled:
     """The compilation that belongs to a seed; CompileError where its parts do not fit each other."""
     rng = np.random.default_rng([20240611, seed])
     graph = random_graph(rng, f"m{seed}")
-    return compile_model(graph, random_spec(rng, graph), random_calibration(rng, graph))
+    spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
+    if not rng.integers(12):
+        spec = RuleSpec(INFERENCE_ONLY)
+    if not spec.replay and not rng.integers(6):
+        del calibration["label"]
+    return compile_model(graph, spec, calibration)
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
@@ -217,7 +222,7 @@ def life(plan: Plan, seed: int) -> Iterator[Deed]:
 
     for round_ in range(2):
         yield Deed("infer", sample())
-        for _ in range(3):
+        for _ in range(3 if "learn" in plan.entries else 0):
             yield Deed("learn", sample(), int(rng.integers(plan.classes)))
         if "rehearse" in plan.entries:
             yield Deed("rehearse", {})

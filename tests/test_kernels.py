@@ -22,6 +22,7 @@ SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1",
 def test_nothing_is_unfinished() -> None:
     assert unfinished() == [], "an op without case() or sample() is not found; finish it"
     rng = np.random.default_rng(0)
+    shapes: list[list[tuple[int, ...]]]
     for op, layer in layers().items():
         shapes = [[(6,)], [(2, 3)], [(6,), (5,)], [(6,), (5,), (1,)]]
         samples = [layer.sample(rng, s) for s in shapes]

@@ -14,7 +14,7 @@ from synapcc.gen.machine import Active, choose, walk
 from synapcc.gen.memory import Piece, place
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor
-from synapcc.gen.program import Program, Step
+from synapcc.gen.program import Program, Repeat, Step, When
 from synapcc.host.emulator import Emulator
 
 MODELS = 60
@@ -194,3 +194,22 @@ def test_a_chain_uses_its_memory_again() -> None:
         Step("clip.forward", "n", {"x": source, "y": target}, {}) for source, target in pairwise(names)
     )
     assert place({"p": Program("p", "", clips)}, ["p"], pieces, ["x"], ["c"])[1] == 100
+
+
+def test_what_a_branch_may_leave_alone_stays() -> None:
+    """a is written, perhaps written again in a branch, then read: nothing in between may take its place."""
+
+    def copy(source: str, target: str) -> Step:
+        return Step("concat.slice", "n", {"d": source, "g": target}, {})
+
+    pieces = {n: Piece(n, 100, "int8") for n in ("x", "y", "a", "c", "d", "out")}
+    pieces["f"] = Piece("f", 1, "uint8")
+    between = (copy("x", "c"), copy("c", "d"))
+    for branch in (When("f", "again"), Repeat(2, "maybe")):
+        programs = {
+            "again": Program("again", "", (copy("y", "a"),)),
+            "maybe": Program("maybe", "", (When("f", "again"),)),
+            "p": Program("p", "", (copy("x", "a"), *between, branch, copy("a", "out"))),
+        }
+        offsets, _ = place(programs, ["p"], pieces, ["x", "y", "f"], ["d", "out"])
+        assert offsets["a"] not in (offsets[n] for n in ("x", "y", "c", "d", "f"))

@@ -21,7 +21,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Step
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import Feedback, Loss
+from synapcc.gen.spec import INFERENCE_ONLY, Feedback, Loss
 from synapcc.host.emulator import Emulator
 
 SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1", *UNDEFINED)}
@@ -41,21 +41,21 @@ def play_all(first: int, count: int, folder: Path, flags: tuple[str, ...]) -> in
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_random_models_on_this_computer(setting: str, tmp_path: Path) -> None:
     first = 1000 * list(SETTINGS).index(setting)
-    assert play_all(first, PER_BATCH, tmp_path, SETTINGS[setting]) >= 10 * PER_BATCH
+    assert play_all(first, PER_BATCH, tmp_path, SETTINGS[setting]) >= 8 * PER_BATCH
 
 
 @pytest.mark.parametrize("toolchain, count", [("gcc", 12), ("zig", 12)])
 def test_random_models_on_the_virtual_m4(toolchain: str, count: int, tmp_path: Path) -> None:
     models = list(accepted(10_000, count))
     batch = ChipBatch([c.plan for c, _ in models], tmp_path, toolchain)
-    assert sum(play(batch, i, seed) for i, (_, seed) in enumerate(models)) >= 10 * count
+    assert sum(play(batch, i, seed) for i, (_, seed) in enumerate(models)) >= 8 * count
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(LONG // 40))
 def test_many_random_models(part: int, tmp_path: Path) -> None:
     setting = list(SETTINGS)[part % 4]
-    assert play_all(100_000 + 100 * part, 40, tmp_path, SETTINGS[setting]) >= 400
+    assert play_all(100_000 + 100 * part, 40, tmp_path, SETTINGS[setting]) >= 320
 
 
 def test_the_random_models_reach_every_kernel_and_rule() -> None:
@@ -65,7 +65,7 @@ def test_the_random_models_reach_every_kernel_and_rule() -> None:
     compiled = [c for c, _ in accepted(0, 90)]
     seen = {step.kernel for c in compiled for _, step in c.abstract.steps()}
     assert seen == set(kernels()), f"never used: {sorted(set(kernels()) - seen)}"
-    assert {c.spec.rule for c in compiled} == set(rules())
+    assert {c.spec.rule for c in compiled} == {*rules(), INFERENCE_ONLY}
     for key in ("weights", "rounding"):
         assert len({getattr(c.spec, key) for c in compiled}) == {"weights": 2, "rounding": 3}[key]
 

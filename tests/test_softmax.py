@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from synapcc.gen import numeric
 from synapcc.gen.ops.softmax_error import error_bound, probabilities
@@ -102,7 +103,9 @@ def test_lanes_are_the_words_of_the_sequence() -> None:
             word = (word * numeric.LCG_MUL + numeric.LCG_ADD) % 2**32
         assert lanes[row].tolist() == seen[:33]
     base = numeric.mix(numeric.mix(np.uint32(12345), 678), 9)
-    assert keys.tolist() == [int(numeric.hash32(np.uint32((int(base) + i) % 2**32))) for i in range(5)]
+    assert keys.tolist() == [
+        int(numeric.hash32(np.array((int(base) + i) % 2**32, np.uint32))) for i in range(5)
+    ]
 
 
 def test_lanes_are_uniform_and_do_not_repeat_between_steps_rows_and_tensors() -> None:
@@ -129,8 +132,8 @@ def test_a_feedback_matrix_has_mean_zero(ternary: bool) -> None:
 
 def test_products_through_blas_are_exact() -> None:
     rng = np.random.default_rng(0)
-    for n, dtype, lo in ((1023, np.int8, -128), (1024, np.int8, -128), (700, np.int16, -32768)):
-        w = rng.choice(np.array([lo, -lo - 1], np.int64), (2, 3, n)).astype(dtype)
+    for n, dtype, lo in ((1023, "int8", -128), (1024, "int8", -128), (700, "int16", -32768)):
+        w: NDArray[np.integer] = rng.choice(np.array([lo, -lo - 1], np.int64), (2, 3, n)).astype(dtype)
         x = rng.choice(np.array([-128, 127]), (2, n)).astype(np.int8)
         exact = np.einsum("dij,dj->di", w.astype(np.int64), x.astype(np.int64))
         assert np.abs(exact).max() < 2**31 and np.array_equal(numeric.matvec(w, x), exact)

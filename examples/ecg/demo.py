@@ -1,7 +1,7 @@
 """What `synapcc demo ecg` does with one chip: patients' beats over the link, each step checked byte by byte.
 
-Per patient: weights as compiled; classify minutes 5 to 30; learn the first five minutes beat by beat, then rehearse;
-classify the same beats again. Everything the chip says is compared with the emulator on the way.
+Per patient: weights as compiled; classify minutes 5 to 30; learn the first five minutes beat by beat, then
+rehearse; classify the same beats again. Everything the chip says is compared with the emulator on the way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from . import beats, evaluate, protocol, records, synthetic
 from .beats import Beats
 
 SHOWN = {
-    "232": "most beats are premature ones from the atria (S), which are rare among the patients of the base model",
+    "232": "most beats are premature ones from the atria (S), rare among the patients of the base model",
     "214": "left bundle branch block: this patient's normal beats are as wide as others' ventricular ones",
     "213": "hundreds of fusion beats (F), of which the base model has seen few",
 }
@@ -38,7 +38,8 @@ SHOWN = {
 SYNTHETIC = "synthetic-"
 SHOWN_SYNTHETIC = {f"{SYNTHETIC}{seed}": "drawn from an equation" for seed in (13, 5, 8)}
 HOW_TO_GET_DATA = (
-    "for real ones: python -c \"import wfdb; wfdb.dl_database('mitdb', 'DIR/mitdb')\", then SYNAPCC_DATA=DIR"
+    "real ones come by themselves where PhysioNet can be reached; or: "
+    "python -c \"import wfdb; wfdb.dl_database('mitdb', 'DIR/mitdb')\", then SYNAPCC_DATA=DIR"
 )
 MINUTES = 30.0
 _CALIBRATION_SEEDS = range(1001, 1007)  # synthetic patients whom nobody learns

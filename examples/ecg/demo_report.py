@@ -18,12 +18,23 @@ from synapcc.host.build import BuildResult
 from synapcc.host.page import Lane, Line, Part
 from synapcc.host.text import table
 
-from . import beats, protocol, records
+from . import beats, evaluate, protocol, records
 from .demo import Cast, Lesson, School
 
 LABELS = protocol.LABELS
 _RECENT = 25  # beats that a point of the learning curve looks back on
+_SOON = 10  # beats after which the curve begins: a share of three says nothing
 _CHANGED = {"fixed": 8, "broken": 4}  # beats shown per patient, at most
+_KINDS = {
+    "weight": "weights",
+    "feedback": "feedback weights",
+    "store": "kept beats of the wearer",
+    "code": "code",
+    "arena": "arena",
+    "link": "link and firmware",
+    "stack": "stack",
+    "small": "biases, counters, all else",
+}
 
 
 @dataclass(frozen=True)
@@ -31,25 +42,22 @@ class Run:
     """Everything a report tells of."""
 
     who: Cast
+    model: str
     compiled: Compiled
     built: BuildResult | None
-    device: str
     chip: str
     passes: int
     school: School
     lessons: Sequence[Lesson]
     seconds: float
-
-    @property
-    def line(self) -> str:
-        return f"demo: {self.school.steps} learning steps on {self.device}, 0 differing bytes"
+    line: str
 
 
 def to_dict(run: Run) -> dict[str, Any]:
     """Ready for JSON."""
     school = run.school
     return {
-        "real": run.who.real, "data": run.who.told, "device": run.device, "rule": run.compiled.spec.to_dict(),
+        "real": run.who.real, "data": run.who.told, "chip": run.chip, "rule": run.compiled.spec.to_dict(),
         "passes": run.passes, "plan": run.compiled.plan.digest.hex(), "seconds": run.seconds,
         "steps": school.steps, "rehearsals": school.rehearsals, "inferences": school.inferences,
         "differing": 0, "memory": report.memory(run.compiled.plan),
@@ -93,15 +101,21 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{100 * value:.1f}"
 
 
+def _accuracies(lesson: Lesson) -> tuple[str, str]:
+    shares = [float(np.mean(w == lesson.test.label)) for w in (lesson.before, lesson.after)]
+    return f"{100 * shares[0]:.1f} %", f"{100 * shares[1]:.1f} %"
+
+
 def text(lesson: Lesson, state_bytes: int) -> str:
     """One patient as a person reads it."""
-    before, after = (float(np.mean(w == lesson.test.label)) for w in (lesson.before, lesson.after))
+    before, after = _accuracies(lesson)
+    again = f"{lesson.rehearsals} rehearsal{'' if lesson.rehearsals == 1 else 's'}"
     lines = [
-        f"patient {lesson.name}: accuracy {100 * before:.1f} % -> {100 * after:.1f} % of {len(lesson.test)} beats; "
+        f"patient {lesson.name}: accuracy {before} -> {after} of {len(lesson.test)} beats; "
         f"{len(lesson.fixed)} fixed, {len(lesson.broken)} broken",
-        f"  learned {len(lesson.learn)} beats and {lesson.rehearsals} rehearsals of them in {state_bytes} bytes of "
-        f"persistent RAM; {lesson.seconds:.0f} s",
-    ]  # fmt: skip
+        f"  {len(lesson.learn)} beats learned, {again} of them; "
+        f"{state_bytes} bytes of persistent RAM; {lesson.seconds:.0f} s",
+    ]
     head, rows = class_rows(lesson)
     return "\n".join([*lines, *(f"  {line}" for line in table(head, rows))])
 
@@ -119,6 +133,7 @@ def html(run: Run) -> str:
             "patients": [_patient_view(run, lesson) for lesson in run.lessons],
             "plan": plan,
             "rule": rule,
+            "known": run.model in evaluate.MODELS,
             "spec": run.compiled.spec.to_dict(),
             "numbers": _numbers(measured),
             "layers": _layers(measured),
@@ -127,37 +142,39 @@ def html(run: Run) -> str:
             "board": board,
             "citation": records.CITATION,
             "latency": beats.LATENCY,
+            "recent": _RECENT,
         },
     )
 
 
 def _numbers(measured: dict[str, Any]) -> Markup:
     rows = [
-        [x["tensor"], x["dtype"], x["q"], f"±{x['limit'] * 2.0 ** -int(x['q'][1:]):g}", f"{x['bytes']:,}"]
+        [x["tensor"], x["dtype"], x["q"], f"±{x['limit'] * 2.0 ** -int(x['q'][1:]):.3g}", f"{x['bytes']:,}"]
         for x in measured["learning"]
     ]
-    return page.table(["learned tensor or signal", "type", "format", "limit", "bytes"], rows, left=2)
+    return page.table(["learned tensor or signal", "type", "format", "limit, about", "bytes"], rows, left=2)
 
 
 def _layers(measured: dict[str, Any]) -> Markup:
-    rows = [
-        [x["layer"], x["q"], f"{x['scale']:g}", f"{x['range'][0]} to {x['range'][1]}", f"{100 * x['saturated']:.2f} %"]
-        for x in measured["layers"]
-    ]  # fmt: skip
+    rows = []
+    for x in measured["layers"]:
+        low, high = x["range"]
+        cells = [f"{x['scale']:g}", f"{low} to {high}", f"{100 * x['saturated']:.2f} %"]
+        rows.append([x["layer"], x["q"], *cells])
     return page.table(["layer", "format", "one unit is", "integers", "at a limit in calibration"], rows)
 
 
 def _patient_view(run: Run, lesson: Lesson) -> dict[str, Any]:
-    before, after = (float(np.mean(w == lesson.test.label)) for w in (lesson.before, lesson.after))
+    before, after = _accuracies(lesson)
     head, rows = class_rows(lesson)
     shown = [(int(i), True) for i in _spread(lesson, lesson.fixed, _CHANGED["fixed"])]
     shown += [(int(i), False) for i in _spread(lesson, lesson.broken, _CHANGED["broken"])]
     return {
         "lesson": lesson,
         "why": run.who.why(lesson.name),
-        "before": f"{100 * before:.1f} %",
-        "after": f"{100 * after:.1f} %",
-        "bars": [f"{100 * before:.1f}%", f"{100 * after:.1f}%"],
+        "before": before,
+        "after": after,
+        "bars": [share.replace(" ", "") for share in (before, after)],
         "matrices": [
             page.confusion(lesson.matrix(w).tolist(), LABELS, title)
             for title, w in (("before learning", lesson.before), ("after learning", lesson.after))
@@ -169,7 +186,7 @@ def _patient_view(run: Run, lesson: Lesson) -> dict[str, Any]:
 
 
 def _spread(lesson: Lesson, which: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Up to `most` of the beats, in turn of each way of changing (annotated, before, after), spread over time."""
+    """Up to `most` of the beats `which`, spread over time, each way of changing in turn."""
     kinds: dict[tuple[int, int, int], list[int]] = {}
     for i in which:
         way = (int(lesson.test.label[i]), int(lesson.before[i]), int(lesson.after[i]))
@@ -197,7 +214,7 @@ def _beat(lesson: Lesson, i: int, good: bool) -> dict[str, Any]:
 
 
 def _curve(lesson: Lesson) -> Markup:
-    """What the chip said just before it learned each beat, beside what it would have said without learning."""
+    """What the chip said just before it learned each beat, beside what it says without learning."""
     minute = lesson.learn.sample / (60 * records.FS)
     lines = []
     for label, tone, winners in (
@@ -208,7 +225,8 @@ def _curve(lesson: Lesson) -> Markup:
         end = np.arange(1, len(right))
         start = np.maximum(end - _RECENT, 0)
         mean = (right[end] - right[start]) / (end - start)
-        lines.append(Line(label, tone, list(zip(minute.tolist(), mean.tolist(), strict=True))))
+        points = list(zip(minute.tolist(), mean.tolist(), strict=True))
+        lines.append(Line(label, tone, points[min(_SOON, len(points)) - 1 :]))
     lanes = []
     for c, label in enumerate(LABELS):
         of_class = lesson.learn.label == c
@@ -251,6 +269,6 @@ def _memory(parts: list[Part], size: int | None, title: str) -> dict[str, Any]:
         "used": used,
         "size": size,
         "board": page.strip(of_board, f"{title} of the board: {used:,} of {size:,} bytes") if size else "",
-        "strip": page.strip(parts, f"{title} in use, {used:,} bytes, to scale"),
+        "strip": page.strip(parts, f"{title} in use, {used:,} bytes, to scale", _KINDS),
         "table": page.part_table(parts),
     }

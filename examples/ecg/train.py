@@ -33,6 +33,7 @@ class Recipe:
     epochs, batch, rate   passes over DS1, beats a step, peak of the one-cycle learning rate of AdamW
     balance               a class of c beats is drawn in proportion to c^(1 - balance): 1 = all classes alike
     dropout, decay        after both hidden layers; weight decay
+    smoothing             label smoothing
     gain, noise, jitter   augmentation: standard deviation of an amplitude factor and of white noise,
                           largest shift of the window in values
     """
@@ -43,6 +44,7 @@ class Recipe:
     balance: float = 1.0
     dropout: float = 0.6
     decay: float = 1e-3
+    smoothing: float = 0.0
     gain: float = 0.15
     noise: float = 0.03
     jitter: int = 2
@@ -131,7 +133,7 @@ def train(name: str, pool: Beats, seed: int, recipe: Recipe | None = None) -> Mo
         if "rr" in model.inputs:
             inputs.append(rr[index] + recipe.noise * torch.randn(recipe.batch, RHYTHM, generator=draw))
         optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(model(*inputs), label[index])
+        loss = nn.functional.cross_entropy(model(*inputs), label[index], label_smoothing=recipe.smoothing)
         loss.backward()
         optimiser.step()
         schedule.step()

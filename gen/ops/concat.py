@@ -35,12 +35,16 @@ class Concat(Layer):
             offset += tape.shape(name)[0]
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        out, offset = {}, 0
+        out: dict[str, str] = {}
+        offset = 0
         for i, name in enumerate(node.inputs):
             n = tape.shape(name)[0]
             if tape.wants_teach(name):
-                out[name] = tape.teach(f"{node.name}_input{i}", (n,), tie=teach)
-                tape.step("concat.slice", node, {"d": teach, "g": out[name]}, offset=offset)
+                part = tape.teach(f"{node.name}_input{i}", (n,), tie=teach)
+                tape.step("concat.slice", node, {"d": teach, "g": part}, offset=offset)
+                out[name] = (
+                    tape.sum(name, out[name], part) if name in out else part
+                )  # one tensor may stand twice
             offset += n
         return out
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Index = NDArray[np.intp]
+MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 
 
@@ -211,22 +212,15 @@ class Update(Kernel):
         shift = k + f["d"].frac + f["x"].frac - f["w"].frac
         bias_shift = k + f["d"].frac - f["b"].frac
         if shift < 0:
-            raise CompileError(
-                where,
-                f"a rate of 2^-{k} is finer than its products: shift {shift}",
-                f"take 2^-{k - shift} or smaller",
-            )
+            what = f"a rate of 2^-{k} is too large for its number formats"
+            raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
         top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
-        stochastic = a["rounding"] == numeric.Rounding.STOCHASTIC
-        dither = (1 << shift) - (1 << max(shift - 16, 0)) if stochastic else (1 << shift) >> 1
-        reach = top + dither
-        if reach < 1 << shift or shift > 24:
-            least = max(k - shift + min(24, top.bit_length()), 0)
-            raise CompileError(
-                where,
-                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}",
-                f'take a larger rate (2^-{least} or more) or weights = "int16"',
-            )
+        possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
+        if shift > possible[-1]:
+            what = f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
+            best = k - (shift - possible[-1])
+            hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
+            raise CompileError(where, what, f'{hint}, or weights = "int16"')
         return {
             "shift": shift,
             "bias_shift": bias_shift,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     out = Path(args.output)
-    if out.exists():
+    if os.path.lexists(out):
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")
     from synapcc.gen.boards import load_board
 

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,29 +91,23 @@ def run(args: argparse.Namespace) -> int:
     with _project(compiled, args.out) as project:
         chip, built = _chip(args.device, project)
         if built:
+            deep = built.stack.bytes if built.stack.bytes is not None else "?"
             say(
-                f"built with {built.toolchain} by PlatformIO: flash {built.flash} bytes, RAM {built.ram}, "
-                f"stack {built.stack.bytes if built.stack.bytes else '?'} at worst"
+                f"built with {built.toolchain} by PlatformIO: "
+                f"flash {built.flash} bytes, RAM {built.ram}, stack {deep} at worst"
             )
         with open_device(args.device, project, project_board(project)) as device:
             school = demo.School(plan, connect(device, plan.digest))
-            say(
-                f"{chip} answers on the link; no beat of minutes {LEARN_MINUTES}-{args.minutes:g} is ever learned"
-            )
-            lessons = []
+            say(f"{chip} answers on the link; no beat of minutes 5-{args.minutes:g} is ever learned")
             try:
-                for name, (learn, test) in who.people.items():
-                    lesson = school.teach(name, learn, test, args.passes)
-                    lessons.append(lesson)
-                    say(f"\n{demo_report.text(lesson, plan.state_bytes)}")
+                lessons = _teach(school, who, args.passes, say)
             except demo.Differs as stop:
-                say(f"\npatient {name}: {stop.difference}")
-                say(
-                    f"demo: {stop.steps} learning steps on {args.device}, {stop.difference.bytes} differing bytes"
-                )
+                say(f"\n{stop.difference}")
+                say(_line(stop.steps, args.device, stop.difference.bytes))
                 return 1
+    line = _line(school.steps, args.device, 0)
     done = demo_report.Run(
-        who, compiled, built, args.device, chip, args.passes, school, lessons, time.monotonic() - started
+        who, args.model, compiled, built, chip, args.passes, school, lessons, time.monotonic() - started, line
     )
     _write(done, args)
     say(
@@ -121,10 +115,23 @@ def run(args: argparse.Namespace) -> int:
         f"{school.rehearsals} rehearsals; class, margin and scores of {school.inferences} inferences"
     )
     say(f"report: {args.html}")
-    say(done.line)
+    say(line)
     if not who.real:
         say(f"these were {who.told}; {demo.HOW_TO_GET_DATA}")
     return 0
+
+
+def _line(steps: int, device: str, differing: int) -> str:
+    return f"demo: {steps} learning steps on {device}, {differing} differing bytes"
+
+
+def _teach(school: demo.School, who: demo.Cast, passes: int, say: Callable[[str], None]) -> list[demo.Lesson]:
+    lessons = []
+    for name, (learn, test) in who.people.items():
+        lesson = school.teach(name, learn, test, passes)
+        lessons.append(lesson)
+        say(f"\n{demo_report.text(lesson, school.plan.state_bytes)}")
+    return lessons
 
 
 def opening(who: demo.Cast) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
+from synapcc.gen.plan import Plan
 from synapcc.host.emulator import read_plan
 from synapcc.host.report import costs, memory, program_text, summary
 from synapcc.host.text import table
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
         return _model(path, args.json)
     plan = read_plan(path)
-    report = _report(path)
+    report = _report(path, plan)
     if args.json:
         tensors = [
             {
@@ -71,16 +72,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _report(path: Path) -> dict[str, object] | None:
+def _report(path: Path, plan: Plan) -> dict[str, object] | None:
     """The report beside the Plan; None where the folder has none."""
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
+        loaded: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+        summary(loaded)
+        if loaded["digest"] != plan.digest.hex():
+            raise ValueError("it belongs to another Plan")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as e:
-        raise SynapccError(str(file), f"cannot be read ({e})", "compile again") from None
-    return loaded if isinstance(loaded, dict) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
+        raise SynapccError(str(file), f"is no report of this Plan ({e})", "compile again") from None
+    return loaded
 
 
 def _model(path: Path, as_json: bool) -> int:

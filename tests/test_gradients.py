@@ -1,0 +1,73 @@
+"""Backpropagation, the oracle of all rules, against numeric derivatives, on random networks."""
+
+from __future__ import annotations
+
+import numpy as np
+from random_nets import random_graph
+
+from synapcc.gen.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ops import layer
+from synapcc.gen.program import Abstract
+from synapcc.gen.realrun import RealMachine
+from synapcc.gen.rules import rules
+from synapcc.gen.schedule import build
+from synapcc.gen.spec import RuleSpec
+
+Arrays = dict[str, np.ndarray]
+GRAPHS, LABEL, STEP = 40, 1, 1e-5
+
+
+def loss(abstract: Abstract, state: Arrays, inputs: Arrays) -> float:
+    """Softmax cross-entropy of LABEL."""
+    machine = RealMachine(abstract.values, abstract.programs, 1)
+    for name, value in state.items():
+        machine.state[name][0] = value
+    machine.load(inputs)
+    machine.run("forward")
+    z = machine.arena[abstract.logits][0].astype(np.float64)
+    return float(np.log(np.exp(z - z.max()).sum()) - (z[LABEL] - z.max()))
+
+
+def check(graph: Graph, rng: np.random.Generator, elements: int) -> int:
+    """Compares changes of learned values at rate 1 with numeric derivatives; how many were not zero."""
+    dense = tuple(n.name for n in verify(graph).nodes if layer(n.op).weighted)
+    inputs = {i: rng.normal(size=(1, graph.tensors[i].size)) for i in graph.inputs}
+    abstract = build(graph, RuleSpec("bp", rate=0), rules()["bp"], dense, inputs | {"label": np.zeros(1)})
+    machine = RealMachine(abstract.values, abstract.programs, 1)
+    start = {k: v[0].copy() for k, v in machine.state.items() if abstract.values[k].learned}
+    machine.load(inputs | {"label": np.array([[LABEL]])})
+    machine.run("adapt")
+    moved = 0
+    for name, before in start.items():
+        change = (before - machine.state[name][0]).ravel()
+        for at in rng.integers(0, before.size, elements):
+            sides = []
+            for step in (STEP, -STEP):
+                state = {k: v.copy() for k, v in start.items()}
+                state[name].ravel()[at] += step
+                sides.append(loss(abstract, state, inputs))
+            numeric = (sides[0] - sides[1]) / (2 * STEP)
+            assert abs(numeric - change[at]) < 1e-4 * max(1.0, abs(numeric)), f"{graph.name}: {name}[{at}]"
+            moved += abs(numeric) > 1e-6
+    return moved
+
+
+def test_backpropagation_is_the_derivative() -> None:
+    moved = 0
+    for seed in range(GRAPHS):
+        rng = np.random.default_rng([20240611, seed])
+        moved += check(random_graph(rng, f"m{seed}"), rng, 2)
+    assert moved > 2 * GRAPHS
+
+
+def test_a_tensor_that_is_concatenated_with_itself_hears_from_both_places() -> None:
+    rng = np.random.default_rng(3)
+    constants = {"w1": (4, 6), "b1": (4,), "w2": (3, 8), "b2": (3,)}
+    tensors = {n: Tensor(n, s, rng.normal(size=s)) for n, s in constants.items()}
+    tensors |= {n: Tensor(n, s) for n, s in {"x": (6,), "h": (4,), "hh": (8,), "z": (3,)}.items()}
+    nodes = (
+        Node("dense", "fc1", ("x", "w1", "b1"), "h"),
+        Node("concat", "twice", ("h", "h"), "hh"),
+        Node("dense", "fc2", ("hh", "w2", "b2"), "z"),
+    )
+    assert check(Graph("twice", ("x",), "z", tensors, nodes), rng, 6) >= 20

@@ -1,0 +1,81 @@
+"""The pieces of report pages: sound markup, nothing from elsewhere, and files written whole or not at all."""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+
+from synapcc.gen.errors import SynapccError
+from synapcc.host import page
+from synapcc.host.page import Lane, Line, Part
+
+PIECES = {
+    "table": page.table(["a", "b"], [["x<y", 1], [Markup("<b>z</b>"), 2]]),
+    "confusion": page.confusion([[3, 0], [1, 2]], "NV", "before & after"),
+    "chart": page.chart(
+        [Line("a", "N", [(0, 0.25), (1, 1.0)])], [Lane("N", "N", [0.5, 0.7], [True, False])], (0, 1), "minute"
+    ),
+    "empty chart": page.chart([Line("a", "N", [])], [Lane("N", "N", [], [])], (0, 5), "minute"),
+    "wave": page.wave([0.0, 1.0, -1.0], 2.0, "V"),
+    "strip": page.strip(
+        [Part("code", "code", 900), Part("x", "N", 99), Part("y", "S", 1)], "RAM", {"N": "n"}
+    ),
+    "parts": page.part_table([Part("a", "N", 3, "note"), Part("b", "S", 1)]),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_are_well_formed_and_self_contained(name: str) -> None:
+    ET.fromstring(f"<div>{PIECES[name]}</div>")
+    assert not re.search(r"https?:|url\(|src=|href=", PIECES[name])
+
+
+def test_text_is_escaped_and_markup_is_not() -> None:
+    assert "x&lt;y" in PIECES["table"] and "<b>z</b>" in PIECES["table"]
+    assert page.element("p", {"title": '"<'}, "&") == Markup('<p title="&#34;&lt;">&amp;</p>')
+    assert page.element("br") == Markup("<br/>")
+
+
+def test_a_chart_keeps_its_scale() -> None:
+    """Half of the scale is half of the height, and a curve in the upper part fills the picture."""
+    whole = page.chart([Line("a", "N", [(0, 0.0), (1, 0.5)])], [], (0, 1), "s")
+    assert f"M0.0 {page.HEIGHT:.1f}L{page.WIDTH:.1f} {page.HEIGHT / 2:.1f}" in whole
+    upper = page.chart([Line("a", "N", [(0, 0.8), (1, 0.9)])], [], (0, 1), "s")
+    assert f"M0.0 {page.HEIGHT:.1f}L{page.WIDTH:.1f} {page.HEIGHT / 2:.1f}" in upper
+    assert "80 %" in upper and "0 %</span>" in whole
+
+
+def test_wrong_beats_stand_out() -> None:
+    assert re.search(r's-N" d="M700.0 9V20"', PIECES["chart"])
+    assert re.search(r's-wrong" d="M500.0 2V20"', PIECES["chart"])
+
+
+def test_a_strip_is_to_scale_and_joins_what_cannot_be_seen() -> None:
+    assert [int(n) for n in re.findall(r"flex:(\d+) 1 0", PIECES["strip"])] == [900, 99, 1]
+    assert "1 small ones" in PIECES["strip"] and "code</span>" in PIECES["strip"]
+    assert "legend" in PIECES["strip"]
+    assert "75.0 %" in PIECES["parts"]
+
+
+def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b.html"
+    page.check_target(target)
+    assert not target.parent.exists()
+    page.write(target, "one")
+    page.write(target, "two ✓")
+    assert target.read_text(encoding="utf-8") == "two ✓"
+    assert os.listdir(target.parent) == ["b.html"]
+    assert target.stat().st_mode & 0o444 == 0o444
+
+
+def test_bad_targets(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SynapccError, match="is a folder"):
+        page.check_target(tmp_path)
+    with pytest.raises(SynapccError, match="is no folder"):
+        page.check_target(tmp_path / "file" / "x.html")
+    with pytest.raises(SynapccError, match="cannot be written"):
+        page.write(tmp_path / "file" / "x.html", "")
