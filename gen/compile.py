@@ -175,8 +175,8 @@ def check_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.u
     return labels.astype(np.uint8)
 
 
-# The least that the firmware adds to a model, with either toolchain: what is refused here cannot fit, and `synapcc build`
-# measures the sum exactly. In RAM: buffers of the link, and the guard below the stack.
+# The least that the firmware adds to a model, with either toolchain: what is refused here cannot fit, and
+# `synapcc build` measures the sum exactly. In RAM: buffers of the link, and the guard below the stack.
 FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 3700, 2400, 350
 
 

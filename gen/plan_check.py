@@ -1,4 +1,4 @@
-"""What a Plan that was read from a file must fulfil before anything runs it: the file may be damaged or edited."""
+"""What a Plan read from a file must fulfil before anything runs it: the file may be damaged or edited."""
 
 from __future__ import annotations
 

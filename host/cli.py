@@ -58,7 +58,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:  # whatever the system refuses that nobody expected it to
         where = error.filename if isinstance(error.filename, str) else "the system"
-        print(f"synapcc {args.command}: {' '.join(f'{where}: {error.strerror or error}'.split())}", file=sys.stderr)
+        print(
+            f"synapcc {args.command}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)

@@ -20,7 +20,7 @@ def check_target(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside `path` and then takes its name. Raises SynapccError, with nothing changed, if that fails."""
+    """Writes beside `path` and takes its name. Raises SynapccError, with nothing changed, if that fails."""
     check_target(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -7,8 +7,6 @@ Drawings stretch to the width they get, so that their lines are SVG and their wo
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +19,8 @@ from markupsafe import Markup, escape
 from synapcc.gen.emit import ROOT
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
+
+from . import files
 
 WIDTH, HEIGHT = 1000, 240  # of a chart's own coordinates
 _WAVE = (150, 60)
@@ -230,27 +230,14 @@ def check_target(path: Path) -> None:
     """Raises SynapccError where `write` could not write. Changes nothing."""
     if path.is_dir():
         raise SynapccError(str(path), "is a folder", "give the name of a file")
-    above = next(p for p in path.absolute().parents if p.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        why = "no permission" if above.is_dir() else f"{above} is no folder"
-        raise _unwritable(path, why)
+    files.check_target(next(p for p in path.absolute().parents if p.exists()) / path.name)
 
 
 def write(path: Path, text: str) -> None:
     """Writes `text` whole or not at all, and makes the folder for it. Raises SynapccError."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp's mode would keep others, a web server say, from reading it
-        os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(path, error.strerror or str(error)) from None
-
-
-def _unwritable(path: Path, why: str) -> SynapccError:
-    return SynapccError(str(path), f"cannot be written ({why})", "check the folder and its permissions")
+        what = f"cannot be written ({error.strerror or error})"
+        raise SynapccError(str(path), what, "check the folder and its permissions") from None
+    files.write_whole(path, text.encode())

@@ -50,7 +50,11 @@ def write_rule(path: Path, rule: str = "hebbian", weights: str = "int16", more: 
 
 
 def case(
-    folder: Path, rule: str = "hebbian", weights: str = "int16", more: str = "", sizes: Sequence[int] = (12, 8, 3)
+    folder: Path,
+    rule: str = "hebbian",
+    weights: str = "int16",
+    more: str = "",
+    sizes: Sequence[int] = (12, 8, 3),
 ) -> Case:
     """A perceptron as torch would export it, a rule file and 60 samples."""
     folder.mkdir(parents=True, exist_ok=True)

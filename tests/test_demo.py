@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synapcc.examples.ecg import beats, demo, evaluate, records, synthetic
+from synapcc.examples.ecg import beats, demo, demo_report, evaluate, records, synthetic
 from synapcc.gen.messages import Region
 from synapcc.host.cli import main
 from synapcc.host.client import Client, Inference
@@ -246,3 +246,13 @@ def test_the_first_wrong_op_is_found(somewhere: Path, capsys: pytest.CaptureFixt
         "step 1 (learn): step[0] expected 1, got 2; first op that differs: counter.tick of step" in lines[-2]
     )
     assert lines[-1] == "demo: 1 learning steps on process, 1 differing bytes"
+
+
+def test_what_got_worse_is_told() -> None:
+    patient = beats.extract(synthetic.record(1, 1)).take(np.arange(6))
+    patient = replace(patient, label=np.array([0, 0, 1, 1, 2, 2], np.uint8))
+    before, after = np.array([0, 1, 1, 1, 2, 0]), np.array([0, 0, 0, 0, 2, 2])
+    lesson = demo.Lesson("x", patient, patient, before, after, before, before, 0, 0, 0.0, b"")
+    assert demo_report.worse(lesson) == "S 80.0 -> 0.0"
+    assert list(lesson.fixed) == [1, 5] and list(lesson.broken) == [2, 3]
+    assert "2 fixed, 2 broken" in demo_report.text(lesson, 1)

@@ -181,7 +181,7 @@ def test_external_data(tmp_path: Path) -> None:
         ("int.onnx", "net_int"),
         ("größe.onnx", "groe"),
         ("日本.onnx", "net"),
-        ("MODEL.ONNX", "model"),
+        ("MODEL.ONNX", "net_model"),
     ],
 )
 def test_network_names(file: str, name: str, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_bad_targets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SynapccError, match="is a folder"):
         page.check_target(tmp_path)
-    with pytest.raises(SynapccError, match="is no folder"):
+    with pytest.raises(SynapccError, match="there is no folder"):
         page.check_target(tmp_path / "file" / "x.html")
     with pytest.raises(SynapccError, match="cannot be written"):
         page.write(tmp_path / "file" / "x.html", "")

@@ -171,7 +171,9 @@ QEMU = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-syst
 
 @pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
 @pytest.mark.parametrize("kind", ["unicorn", pytest.param("qemu", marks=QEMU)])
-def test_a_stack_that_overflows_is_a_fault_and_leaves_the_state_alone(tmp_path: Path, kind: str, board: str) -> None:
+def test_a_stack_that_overflows_is_a_fault_and_leaves_the_state_alone(
+    tmp_path: Path, kind: str, board: str
+) -> None:
     """The stack lies below the state: what grows out of it leaves RAM and is told, with the place."""
     project = stub_project(tmp_path / "stub")
     source = project / "lib" / "stub" / "src" / "stub.c"

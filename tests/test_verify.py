@@ -1,4 +1,4 @@
-"""verify: no byte differs where chip and emulator are right, and where one is not, it says which op made it so."""
+"""verify: no byte differs where chip and emulator agree, and where not, it says which op made it so."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_steps_may_be_none_and_the_model_may_learn_nothing(tmp_path: Path, capsy
     assert code == 0 and lines[-1] == "verify: 0 steps, 0 differing bytes" and "infer" in lines[-2]
 
 
-# ---- chips that are wrong --------------------------------------------------------------------------------------------
+# ---- chips that are wrong ------------------------------------------------------------------------
 
 
 def broken(out: Path, function: str, old: str, new: str) -> None:
@@ -94,11 +94,16 @@ def test_a_wrong_update_is_found(tmp_path: Path, capsys: Capsys) -> None:
     code, lines = verified(out, c.data, 50, "process", capsys)
     place = reported(lines)
     assert code == 1 and place[2] == "learn" and place[3].startswith("fc2_")
-    assert re.match(r"first op that differs: dense\.update of fc2 \(op \d+\), its (twin fc2_feedback|w fc2_weight)\[", place[7]), place[7]
+    assert re.match(
+        r"first op that differs: dense\.update of fc2 \(op \d+\), its (twin fc2_feedback|w fc2_weight)\[",
+        place[7],
+    ), place[7]
     assert lines[-1].startswith(f"verify: {place[1]} steps, ")
 
 
-def test_a_wrong_signal_is_found_where_it_is_made_and_not_where_it_is_seen(tmp_path: Path, capsys: Capsys) -> None:
+def test_a_wrong_signal_is_found_where_it_is_made_and_not_where_it_is_seen(
+    tmp_path: Path, capsys: Capsys
+) -> None:
     """The error changes fc1's weights, the cause lies in what carried the signal there."""
     c, out = compiled(tmp_path)
     step = next(s for _, _, s in read_plan(out).ops() if s.kernel == "project.matrix")
@@ -163,7 +168,7 @@ def test_a_digest_that_lies_is_told(tmp_path: Path, capsys: Capsys, monkeypatch:
     assert "step 1: the digest differs and the state read back does not" in capsys.readouterr().err
 
 
-# ---- the figures -------------------------------------------------------------------------------------------------------
+# ---- the figures ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

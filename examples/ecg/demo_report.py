@@ -106,6 +106,17 @@ def _accuracies(lesson: Lesson) -> tuple[str, str]:
     return f"{100 * shares[0]:.1f} %", f"{100 * shares[1]:.1f} %"
 
 
+def worse(lesson: Lesson) -> str:
+    """The classes whose F1 fell, in percent: "S 57.1 -> 0.0"; "" if there is none."""
+    before, after = (protocol.scores(lesson.matrix(w)).f1 for w in (lesson.before, lesson.after))
+    told = []
+    for c, label in enumerate(LABELS):
+        annotated = bool((lesson.test.label == c).any())
+        if annotated and np.nan_to_num(after[c]) < np.nan_to_num(before[c]):
+            told.append(f"{label} {_percent(before[c])} -> {_percent(after[c])}")
+    return ", ".join(told)
+
+
 def text(lesson: Lesson, state_bytes: int) -> str:
     """One patient as a person reads it."""
     before, after = _accuracies(lesson)
@@ -117,7 +128,8 @@ def text(lesson: Lesson, state_bytes: int) -> str:
         f"{state_bytes} bytes of persistent RAM; {lesson.seconds:.0f} s",
     ]
     head, rows = class_rows(lesson)
-    return "\n".join([*lines, *(f"  {line}" for line in table(head, rows))])
+    lost = [f"  worse than before, in F1: {worse(lesson)}"] if worse(lesson) else []
+    return "\n".join([*lines, *(f"  {line}" for line in table(head, rows)), *lost])
 
 
 def html(run: Run) -> str:
@@ -149,7 +161,7 @@ def html(run: Run) -> str:
 
 def _numbers(measured: dict[str, Any]) -> Markup:
     rows = [
-        [x["tensor"], x["dtype"], x["q"], f"±{x['limit'] * 2.0 ** -int(x['q'][1:]):.3g}", f"{x['bytes']:,}"]
+        [x["tensor"], x["dtype"], x["q"], f"±{x['limit'] * 2.0 ** -int(x['q'][1:]):.4g}", f"{x['bytes']:,}"]
         for x in measured["learning"]
     ]
     return page.table(["learned tensor or signal", "type", "format", "limit, about", "bytes"], rows, left=2)
@@ -174,6 +186,7 @@ def _patient_view(run: Run, lesson: Lesson) -> dict[str, Any]:
         "why": run.who.why(lesson.name),
         "before": before,
         "after": after,
+        "worse": worse(lesson).replace("->", "→"),
         "bars": [share.replace(" ", "") for share in (before, after)],
         "matrices": [
             page.confusion(lesson.matrix(w).tolist(), LABELS, title)
