@@ -43,7 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
     return compiled(tmp_path_factory.mktemp("project"), more="[store]\nsamples = 4\n")
 
 
-# ---- compile: models, rule files, calibration, boards --------------------------------------------
+# ---- compile: models, rule files, calibration, boards -------------------------------------------------
 
 
 def model(proto: onnx.ModelProto) -> Edit:
@@ -260,7 +260,7 @@ def test_ram_that_only_the_linker_sees_to_be_too_small(good: Case, tmp_path: Pat
     )
 
 
-# ---- output --------------------------------------------------------------------------------------
+# ---- output -------------------------------------------------------------------------------------------
 
 
 def test_output_that_exists(good: Case, tmp_path: Path, capsys: Capsys) -> None:
@@ -344,7 +344,7 @@ def test_an_interrupted_compilation_leaves_nothing(
     assert listing(tmp_path) == before
 
 
-# ---- data for verify and emulate -----------------------------------------------------------------
+# ---- data for verify and emulate ----------------------------------------------------------------------
 
 BAD_DATA: dict[str, tuple[dict[str, object], str]] = {
     "no label": ({"label": None}, "label is missing; add an array `label`"),
@@ -420,7 +420,7 @@ def test_models_without_a_learning_program(tmp_path: Path, capsys: Capsys) -> No
     assert "was compiled for inference only" in refusal(words, capsys)
 
 
-# ---- output folders that are none, or were edited ------------------------------------------------
+# ---- output folders that are none, or were edited -----------------------------------------------------
 
 EDITS: dict[str, tuple[str, str]] = {
     "formatted": ('"classes":3', '"classes": 3'),
@@ -512,7 +512,7 @@ def test_a_damaged_report(project: tuple[Case, Path], tmp_path: Path, capsys: Ca
         assert "report.json" in refusal(["inspect", str(copy)], capsys)
 
 
-# ---- devices -------------------------------------------------------------------------------------
+# ---- devices ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -659,7 +659,7 @@ def test_no_compiler(project: tuple[Case, Path], capsys: Capsys, monkeypatch: py
         process.host_compiler.cache_clear()
 
 
-# ---- as a process: nothing but the line ----------------------------------------------------------
+# ---- as a process: nothing but the line ---------------------------------------------------------------
 
 
 def test_no_traceback_from_a_process(good: Case, tmp_path: Path) -> None:

@@ -145,7 +145,9 @@ def test_too_much_stack_in_bytes(tmp_path: Path, toolchain: str) -> None:
         "{ volatile uint8_t deep[20000]; deep[x] = 1; deep[x + 1] = 2; return deep[2 * x]; }\n"
     )
     error = fails(echo_project(tmp_path / "echo", board, text), toolchain)
-    assert "the stack may need 20" in error.what and "keeps 4096: 16" in error.what and "too few" in error.what
+    assert (
+        "the stack may need 20" in error.what and "keeps 4096: 16" in error.what and "too few" in error.what
+    )
     assert "extra 200" in error.hint
 
 

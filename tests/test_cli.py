@@ -37,7 +37,7 @@ def told(words: list[str], capsys: Capsys, code: int = 0) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-# ---- commands ------------------------------------------------------------------------------------
+# ---- commands -----------------------------------------------------------------------------------------
 
 
 def test_every_command_is_found_and_explains_itself(capsys: Capsys) -> None:
@@ -152,7 +152,7 @@ def test_a_command_as_a_process(tmp_path: Path) -> None:
     )
 
 
-# ---- eval ----------------------------------------------------------------------------------------
+# ---- eval ---------------------------------------------------------------------------------------------
 
 
 def few(names: tuple[str, ...], per_class: int = 12) -> dict[str, beats.Beats]:
@@ -231,7 +231,7 @@ def test_eval_that_cannot_be(few_patients: None, tmp_path: Path, capsys: Capsys)
     assert "there is no folder" in refusal(["eval", "ecg", "--json", str(tmp_path / "no" / "x.json")], capsys)
 
 
-# ---- the Python API ------------------------------------------------------------------------------
+# ---- the Python API -----------------------------------------------------------------------------------
 
 
 def test_the_python_api(tmp_path: Path, project: tuple[Case, Path]) -> None:
@@ -254,7 +254,7 @@ def test_the_python_api(tmp_path: Path, project: tuple[Case, Path]) -> None:
         assert chip.info.model == "net"
 
 
-# ---- names ---------------------------------------------------------------------------------------
+# ---- names --------------------------------------------------------------------------------------------
 
 
 def renamed(**names: str) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""The firmware as a host process, with a stand-in model, against the client: the link under good and bad conditions."""
+"""The firmware as a host process, with a stand-in model, against the client, in good and bad conditions."""
 
 from __future__ import annotations
 
@@ -120,15 +120,22 @@ def learn_payload(label: int, x: bytes = X, flags: int = 0) -> bytes:
     return encode_fields(messages.LEARN.ask, {"label": label, "flags": flags, "inputs": x})
 
 
-# ---- what it does --------------------------------------------------------------------------------------------------
+# ---- what it does -------------------------------------------------------------------------------------
 
 
 def test_hello_says_who_is_there(client: Client) -> None:
     info = client.info
     assert (info.model, info.board, info.clock_hz) == ("stub", "process", 0)
-    assert (info.protocol_version, info.runtime_version) == (messages.PROTOCOL_VERSION, messages.RUNTIME_VERSION)
+    assert (info.protocol_version, info.runtime_version) == (
+        messages.PROTOCOL_VERSION,
+        messages.RUNTIME_VERSION,
+    )
     assert info.numeric_version == NUMERIC_VERSION and info.plan_digest == DIGEST
-    assert (info.input_bytes, info.output_bytes, info.state_bytes) == (8, 8 + 2 * CLASSES, 4 + 2 * 8 * CLASSES)
+    assert (info.input_bytes, info.output_bytes, info.state_bytes) == (
+        8,
+        8 + 2 * CLASSES,
+        4 + 2 * 8 * CLASSES,
+    )
     assert (info.classes, info.tensors, info.programs, info.ops) == (CLASSES, 2, 4, 3)
 
 
@@ -221,7 +228,7 @@ def test_state_does_not_depend_on_optimisation(out: Path, optimise: str) -> None
         assert client.read(Region.STATE, 0, 52) == expected_state([(X, 2)])
 
 
-# ---- what it refuses -----------------------------------------------------------------------------------------------
+# ---- what it refuses ----------------------------------------------------------------------------------
 
 
 def test_lengths_are_checked(raw: Raw) -> None:
@@ -257,7 +264,10 @@ def test_arguments_are_checked(raw: Raw) -> None:
         for offset, count in ((0, size + 1), (size, 1), (size + 1, 0), (top, 1), (1, top), (top, top)):
             assert status(messages.READ, region=region, offset=offset, bytes=count) == Status.BAD_ARGUMENT
         for offset, count in ((0, size + 1), (size, 1), (top, 1)):
-            assert status(messages.WRITE, region=region, offset=offset, content=bytes(count)) == Status.BAD_ARGUMENT
+            assert (
+                status(messages.WRITE, region=region, offset=offset, content=bytes(count))
+                == Status.BAD_ARGUMENT
+            )
         assert status(messages.READ, region=region, offset=0, bytes=size) == Status.OK
         expected = Status.BAD_ARGUMENT if region == Region.OUTPUT else Status.OK
         assert status(messages.WRITE, region=region, offset=size - 1, content=b"\0") == expected
@@ -314,7 +324,7 @@ def test_client_checks_before_it_asks(client: Client) -> None:
     assert client.stats().learns == 0
 
 
-# ---- executed once -------------------------------------------------------------------------------------------------
+# ---- executed once ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["lost answer", "damaged answer", "lost request", "damaged request"])
@@ -378,7 +388,7 @@ def test_second_host_ends_the_first_session(device: Device, client: Client) -> N
         client.learn(X, 0)
 
 
-# ---- devices that are not what they should be ----------------------------------------------------------------------
+# ---- devices that are not what they should be ---------------------------------------------------------
 
 
 def test_other_plan_is_refused(device: Device) -> None:
@@ -390,7 +400,9 @@ def test_other_plan_is_refused(device: Device) -> None:
 
 def test_other_numeric_version_is_refused(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "NUMERIC_VERSION", NUMERIC_VERSION + 1)
-    with pytest.raises(DeviceError, match=f"numeric version {NUMERIC_VERSION}.*this host {NUMERIC_VERSION + 1}"):
+    with pytest.raises(
+        DeviceError, match=f"numeric version {NUMERIC_VERSION}.*this host {NUMERIC_VERSION + 1}"
+    ):
         connect(device, DIGEST)
 
 
@@ -489,7 +501,7 @@ def test_end_of_input_ends_the_process(out: Path) -> None:
     assert subprocess.run([process.build(out)], input=b"", timeout=10, check=False).returncode == 0
 
 
-# ---- building ------------------------------------------------------------------------------------------------------
+# ---- building -----------------------------------------------------------------------------------------
 
 
 def test_program_is_built_once(out: Path) -> None:
@@ -509,7 +521,9 @@ def test_what_does_not_compile_is_told(tmp_path: Path) -> None:
 def test_sizes_are_checked_by_the_compiler(tmp_path: Path) -> None:
     out = stub_project(tmp_path / "out")
     header = out / "lib" / "stub" / "src" / "stub.h"
-    header.write_text(header.read_text().replace("#define STUB_STATE_BYTES (4", "#define STUB_STATE_BYTES (8"))
+    header.write_text(
+        header.read_text().replace("#define STUB_STATE_BYTES (4", "#define STUB_STATE_BYTES (8")
+    )
     with pytest.raises(DeviceError, match="check_state_fits"):
         open_device("process", out)
 

@@ -1,4 +1,4 @@
-"""The firmware's frame decoder under sanitizers and hostile bytes: it never crashes, never executes what is not intact,
+"""The firmware's frame decoder under sanitizers and hostile bytes: never crashes, never executes what is broken,
 and always understands the next good frame."""
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from synapcc.host.protocol import Receiver, Reply, encode_fields, encode_request
 
 X = bytes(8)
 ROUNDS = int(os.environ.get("SYNAPCC_FUZZ_ROUNDS", "150"))
-relaxed = settings(deadline=None, max_examples=ROUNDS, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(
+    deadline=None, max_examples=ROUNDS, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 class Target:
@@ -123,16 +125,20 @@ def test_good_frames_between_bad_ones_are_executed_once(target: Target) -> None:
 
 
 def test_intact_frames_with_any_content(out: Path) -> None:
-    """Everything behind the CRC: any request, any payload, but for RUN and LEARN, which have effects on purpose."""
+    """Everything behind the CRC: any request, any payload, but RUN and LEARN, which are meant to act."""
     effects = {messages.RUN.number, messages.LEARN.number}
     with open_device("process:address,undefined", out) as device:
         target = Target(device)
 
         @relaxed
-        @given(st.integers(0, 255).filter(lambda n: n not in effects), st.binary(max_size=messages.MAX_PAYLOAD))
+        @given(
+            st.integers(0, 255).filter(lambda n: n not in effects), st.binary(max_size=messages.MAX_PAYLOAD)
+        )
         def check(number: int, payload: bytes) -> None:
             target.check()
-            target.device.write(encode_request(messages.Request("any", number, ""), target.session, 3, payload))
+            target.device.write(
+                encode_request(messages.Request("any", number, ""), target.session, 3, payload)
+            )
             target.check()
 
         check()

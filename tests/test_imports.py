@@ -1,4 +1,4 @@
-"""Who may import whom: gen never imports host, and nobody imports a folder under its bare name (a second copy of it)."""
+"""Who may import whom: gen never imports host; nobody imports a folder under its bare name."""
 
 import ast
 from pathlib import Path
@@ -27,11 +27,15 @@ def imported(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPO)))
 def test_imports(path: Path) -> None:
     names = imported(path)
-    bare = [n for n in names if n.split(".")[0] in ("gen", "host", "examples", "templates", "firmware", "boards")]
+    bare = [
+        n for n in names if n.split(".")[0] in ("gen", "host", "examples", "templates", "firmware", "boards")
+    ]
     assert not bare, f"import synapcc.{bare[0]}, not {bare[0]}"
     room = path.relative_to(REPO).parts[0]
     if room == "gen":
-        assert not [n for n in names if n.startswith(("synapcc.host", "synapcc.examples"))], "gen must not know host"
+        assert not [n for n in names if n.startswith(("synapcc.host", "synapcc.examples"))], (
+            "gen must not know host"
+        )
 
 
 def test_gen_opens_no_process_and_no_port() -> None:

@@ -70,7 +70,7 @@ def test_the_random_models_reach_every_kernel_and_rule() -> None:
         assert len({getattr(c.spec, key) for c in compiled}) == {"weights": 2, "rounding": 3}[key]
 
 
-# ---- what rules promise ------------------------------------------------------------------------------------
+# ---- what rules promise -------------------------------------------------------------------------------
 
 
 def variants(
@@ -211,7 +211,7 @@ def test_no_error_changes_nothing_but_counters(rule: str) -> None:
     assert checked >= 2
 
 
-# ---- determinism -------------------------------------------------------------------------------------------
+# ---- determinism --------------------------------------------------------------------------------------
 
 WRITER = """
 import sys

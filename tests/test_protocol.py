@@ -1,4 +1,4 @@
-"""The message table and its coding: vectors, round trips, the C twin, the worked example in the documentation."""
+"""The message table and its coding: vectors, round trips, the C twin, the documented example."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_request_is_no_reply() -> None:
     assert [type(item) for item in Receiver().feed(frame)] == [Corrupt]
 
 
-# ---- one table -----------------------------------------------------------------------------------------------------
+# ---- one table ----------------------------------------------------------------------------------------
 
 
 def test_numbers_are_unique_and_sane() -> None:
@@ -177,7 +177,9 @@ def test_numbers_are_unique_and_sane() -> None:
     [(client.Hello, messages.HELLO), (client.TensorInfo, messages.TENSOR), (client.Stats, messages.STATS)],
 )
 def test_dataclasses_have_the_fields_of_the_table(kind: type, request_: Request) -> None:
-    assert [field.name for field in dataclasses.fields(kind)] == [field.name for field in request_.reply.fields]
+    assert [field.name for field in dataclasses.fields(kind)] == [
+        field.name for field in request_.reply.fields
+    ]
 
 
 def test_header_does_not_depend_on_the_environment() -> None:
@@ -217,7 +219,7 @@ def test_c_sees_the_table(tmp_path: Path) -> None:
     subprocess.run([*host_compiler(), *flags, "-c", "check.c", "-o", "check.o"], cwd=tmp_path, check=True)
 
 
-# ---- the documentation ---------------------------------------------------------------------------------------------
+# ---- the documentation --------------------------------------------------------------------------------
 
 
 def test_documented_tables_are_the_table() -> None:

@@ -64,7 +64,7 @@ def test_steps_may_be_none_and_the_model_may_learn_nothing(tmp_path: Path, capsy
     assert code == 0 and lines[-1] == "verify: 0 steps, 0 differing bytes" and "infer" in lines[-2]
 
 
-# ---- chips that are wrong ------------------------------------------------------------------------
+# ---- chips that are wrong -----------------------------------------------------------------------------
 
 
 def broken(out: Path, function: str, old: str, new: str) -> None:
@@ -168,7 +168,7 @@ def test_a_digest_that_lies_is_told(tmp_path: Path, capsys: Capsys, monkeypatch:
     assert "step 1: the digest differs and the state read back does not" in capsys.readouterr().err
 
 
-# ---- the figures ---------------------------------------------------------------------------------
+# ---- the figures --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Chooses the settings of the rule files by patient folds over DS1; study.json keeps what it found.
 
-Each fold has its own base model that never saw the fold's patients (train.py --fold K); these patients play the
-wearers. DS2 is not touched. Results are kept as they come: an interrupted study goes on where it stopped.
+Each fold has its own base model that never saw the fold's patients (train.py --fold K); these patients play
+the wearers. DS2 is not touched. Results are kept as they come: an interrupted study goes on where it stopped.
 
     python -m synapcc.examples.ecg.study --folds FOLDER [--model mlp_rr] [--jobs 2]
     python -m synapcc.examples.ecg.study --show
@@ -27,35 +27,25 @@ from synapcc.host.progress import Progress
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import BASE_EXAMPLES, CALIBRATION, HERE, Confusions, confusions, wearers
+from .evaluate import BASE_EXAMPLES, CALIBRATION, HERE, RULES, Confusions, confusions, wearers
 from .personalise import learn_integer, predict_integer
 
 RESULTS = HERE / "study.json"
-PASSES = (1, 5, 10)
-LAYERS = ("fc1", "fc2", "fc3")
+PASSES = (1, 10)
 
 
 def settings() -> Iterator[tuple[str, RuleSpec]]:
-    """The grid: rules by rate, with and without replay, and slower lower layers under random feedback."""
-    for replay in (None, Replay(BASE_EXAMPLES, 1)):
-        mark = " replay" if replay else ""
-        for rule in ("hebbian", "dfa", "fa", "bp", "last"):
-            for k in (5, 6, 7, 8) if rule != "last" else (4, 5, 6, 7):
-                yield f"{rule} 2^-{k}{mark}", RuleSpec(rule, rate=k, replay=replay)
-            if rule in ("hebbian", "dfa", "fa"):
-                for k in (5, 6):
-                    rates = (("fc1", k + 2), ("fc2", k + 2))
-                    yield (
-                        f"{rule} 2^-{k}, below 2^-{k + 2}{mark}",
-                        RuleSpec(rule, rate=k, rates=rates, replay=replay),
-                    )
-                yield (
-                    f"{rule} 2^-6 gain 1/2{mark}",
-                    RuleSpec(rule, rate=6, feedback=Feedback(gain=0.5), replay=replay),
-                )
-            if rule in ("dfa", "fa"):
-                spec = RuleSpec(rule, rate=6, feedback=Feedback(init="aligned"), replay=replay)
-                yield f"{rule} 2^-6 aligned{mark}", spec
+    """The grid: every rule by rate, then the same with replay, then aligned and smaller feedback."""
+    for rule in RULES:
+        for k in (5, 7, 9, 11):
+            yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
+    for rule in RULES:
+        for k in (7, 9):
+            yield f"{rule} 2^-{k} replay", RuleSpec(rule, rate=k, replay=Replay(BASE_EXAMPLES, 1))
+    for rule in ("dfa", "fa"):
+        yield f"{rule} 2^-7 aligned", RuleSpec(rule, rate=7, feedback=Feedback(init="aligned"))
+    for rule in ("hebbian", "dfa", "fa"):
+        yield f"{rule} 2^-7 gain 1/4", RuleSpec(rule, rate=7, feedback=Feedback(gain=0.25))
 
 
 def run(model: Path, fold: int, spec: RuleSpec) -> dict[int, Confusions]:

@@ -217,7 +217,9 @@ class Update(Kernel):
         top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
         possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
         if shift > possible[-1]:
-            what = f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
+            what = (
+                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
+            )
             best = k - (shift - possible[-1])
             hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
             raise CompileError(where, what, f'{hint}, or weights = "int16"')

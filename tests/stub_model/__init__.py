@@ -1,4 +1,4 @@
-"""A hand-made model with the API of an emitted one, and output folders around it: firmware tests need no compiler."""
+"""A hand-made model with the API of an emitted one, and output folders around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = 3
 
 
 def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int = 1) -> Path:
-    """Writes an output folder: firmware, the stub with `beat` + 2 inputs and `classes` classes, rendered headers."""
+    """Writes an output folder: firmware, the stub with `beat` + 2 inputs, rendered headers."""
     shutil.copytree(ROOT / "firmware", out / "src", ignore=shutil.ignore_patterns("platform"))
     library = out / "lib" / "stub" / "src"
     library.mkdir(parents=True)
@@ -28,7 +28,9 @@ def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int 
     include = out / "include"
     include.mkdir()
     (include / "protocol.h").write_text(render_header())
-    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(ROOT / "templates"), undefined=jinja2.StrictUndefined)
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "templates"), undefined=jinja2.StrictUndefined
+    )
     binding = templates.get_template("model_binding.h.j2").render(model="stub")
     (include / "model_binding.h").write_text(binding)
     return out
