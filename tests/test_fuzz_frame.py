@@ -1,4 +1,4 @@
-"""The firmware's frame decoder under sanitizers and hostile bytes: never crashes, never executes what is broken,
+"""The firmware's frame decoder under sanitizers and hostile bytes: never crashes, never runs what is broken,
 and always understands the next good frame."""
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def _synthetic(names: Sequence[str], why: str, minutes: float) -> Cast:
 
 def compile_for(who: Cast, model: str, rule: str, passes: int, board: str) -> Compiled:
     """The base model with a rule; further passes take a store for the beats of the busiest patient."""
-    spec = evaluate.rule_spec(rule)
+    spec = evaluate.rule_spec(rule, model)
     if spec.rule == INFERENCE_ONLY:
         raise SynapccError("--rule", f"{rule} learns nothing", "choose a rule that learns: synapcc rules")
     base = spec.store or Store(who.most)

@@ -104,16 +104,16 @@ def model_path(name: str) -> Path:
     return path
 
 
-def rule_spec(name: str) -> RuleSpec:
-    """A rule file of this folder by its rule's name, or a file."""
-    known = HERE / "rules" / f"{name}.toml"
+def rule_spec(name: str, model: str) -> RuleSpec:
+    """The rule file that goes with a base model (another model's: that of the last), or any rule file."""
+    known = HERE / "rules" / (model if model in MODELS else MODELS[-1]) / f"{name}.toml"
     path = known if known.is_file() else Path(name)
     return load_spec(path, sorted(rules()))
 
 
 def task_spec(task: Task, samples: int) -> RuleSpec:
     """The rule file of a task, with room for `samples` kept beats and with or without replay."""
-    spec = rule_spec("bp" if task.float_run else task.rule)
+    spec = rule_spec("bp" if task.float_run else task.rule, task.model)
     base = spec.replay or Replay(BASE_EXAMPLES, 1)
     store = replace(spec.store, samples=samples) if spec.store else Store(samples)
     weights = spec.weights if task.float_run else task.weights
