@@ -41,6 +41,12 @@ def walk(
                 walk(programs, item.program, step, flag, chosen)
 
 
+def selection(active: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """What indexes the fleet axis: a slice, and so a view without a copy, where the devices stand side by side."""
+    first, last = int(active[0]), int(active[-1])
+    return slice(first, last + 1) if last - first + 1 == len(active) else active
+
+
 def choose(flags: NDArray[np.generic], active: Active) -> Active:
     """Devices of `active` whose flag [devices, 1] is set; None if these are all devices."""
     if active is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .machine import Active, choose, walk
+from .machine import Active, choose, selection, walk
 from .ops import kernel
 from .program import Program, Step, Value
 
@@ -54,12 +54,12 @@ class RealMachine:
         changed = {step.args[r]: r for r in k.updates + k.writes if r in step.args}
         if self.shared and any(name in self.state for name in changed):
             return
-        t = {}
+        t, chosen = {}, None if active is None else selection(active)
         for role, name in step.args.items():
             source = self.const.get(name, self.state.get(name, self.arena.get(name)))
             assert source is not None, name
-            t[role] = source if active is None or len(source) == 1 < self.devices else source[active]
+            t[role] = source if chosen is None or len(source) == 1 < self.devices else source[chosen]
         k.real(t, step.attrs)
-        if active is not None:
+        if isinstance(chosen, np.ndarray):  # a slice gave views
             for name, role in changed.items():
-                (self.state if name in self.state else self.arena)[name][active] = t[role]
+                (self.state if name in self.state else self.arena)[name][chosen] = t[role]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.machine import Active, choose, walk
+from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
@@ -141,11 +141,14 @@ class Emulator:
         if active is None:
             k.integer(t, step.attrs)
             return
-        part = {role: v if len(v) == 1 < self.devices else v[active] for role, v in t.items()}
+        chosen = selection(active)
+        part = {role: v if len(v) == 1 < self.devices else v[chosen] for role, v in t.items()}
         k.integer(part, step.attrs)
+        if isinstance(chosen, slice):
+            return  # the parts are views
         for role in k.updates + k.writes:
             if role in step.args:
-                t[role][active] = part[role]
+                t[role][chosen] = part[role]
 
 
 def read_plan(path: Path) -> Plan:

@@ -30,7 +30,8 @@ from .personalise import Wearers, learn_float, learn_integer, predict_float, pre
 HERE = Path(__file__).resolve().parent
 MODELS = ("mlp", "mlp_rr")
 FLOAT_BP = "float_bp"
-RULES = ("last", "dfa", "fa", "bp", "hebbian")
+RULES = ("last", "dfa", "dfa_aligned", "fa", "bp", "hebbian")
+"""The rule files of the table. hebbian_aligned is there too: bit for bit bp, as long as nothing saturates."""
 CALIBRATION = 1024  # class-balanced DS1 beats that set the number formats
 BASE_EXAMPLES = 256  # class-balanced DS1 beats in flash, where replay is on
 
@@ -104,6 +105,11 @@ def model_path(name: str) -> Path:
     return path
 
 
+def rule_names() -> tuple[str, ...]:
+    """What `--rule` knows by name: float_bp, and the rule files of this folder."""
+    return (FLOAT_BP, *sorted(p.stem for p in (HERE / "rules" / MODELS[-1]).glob("*.toml")))
+
+
 def rule_spec(name: str, model: str) -> RuleSpec:
     """The rule file that goes with a base model (another model's: that of the last), or any rule file."""
     known = HERE / "rules" / (model if model in MODELS else MODELS[-1]) / f"{name}.toml"
@@ -122,13 +128,16 @@ def task_spec(task: Task, samples: int) -> RuleSpec:
 
 @cache
 def wearers(names: tuple[str, ...] = protocol.DS2) -> Wearers:
-    """The patients' beats, split at five minutes."""
+    """The patients' beats, split at five minutes; those who learn most come first, so that the devices that
+    are still learning always stand side by side in the fleet."""
     parts = {n: protocol.split(b) for n, b in beats.load(names).items()}
+    parts = dict(sorted(parts.items(), key=lambda p: -len(p[1][0])))
     return Wearers({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()})
 
 
 def confusions(people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
-    return {n: protocol.confusion(b.label, predicted[n]) for n, b in people.test.items()}
+    """Confusion matrix of each patient, by record."""
+    return {n: protocol.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
 
 
 def run_task(

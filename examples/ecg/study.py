@@ -27,17 +27,19 @@ from synapcc.host.progress import Progress
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import BASE_EXAMPLES, CALIBRATION, HERE, RULES, Confusions, confusions, wearers
+from .evaluate import BASE_EXAMPLES, CALIBRATION, HERE, Confusions, confusions, wearers
 from .personalise import learn_integer, predict_integer
 
 RESULTS = HERE / "study.json"
 PASSES = (1, 10)
+RULES = ("last", "dfa", "fa", "bp", "hebbian")
+RATES = (5, 7, 9, 11)
 
 
 def settings() -> Iterator[tuple[str, RuleSpec]]:
     """The grid: every rule by rate, then the same with replay, then aligned and smaller feedback."""
     for rule in RULES:
-        for k in (5, 7, 9, 11):
+        for k in RATES:
             yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
     for rule in RULES:
         for k in (7, 9):
@@ -88,6 +90,16 @@ def _save(results: dict[str, Any]) -> None:
     temporary = RESULTS.with_suffix(".tmp")
     temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     temporary.replace(RESULTS)
+
+
+def best_rate(results: dict[str, Any], model: str, rule: str) -> int:
+    """k of the rate 2^-k that the rule files take: best mean of accuracy and macro-F1 after all passes, no replay."""
+
+    def score(k: int) -> float:
+        r = results[_key(model, f"{rule} 2^-{k}", "int16", PASSES[-1])]
+        return float(r["accuracy"] + r["macro_f1"]) / 2
+
+    return max(RATES, key=score)
 
 
 def show(results: dict[str, Any]) -> str:

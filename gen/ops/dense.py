@@ -198,13 +198,12 @@ class Update(Kernel):
             )
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        x, d = t["x"], t["d"] * 2.0 ** -a["rate"]
-        for i in range(len(x)):
-            rows = np.flatnonzero(d[i])
-            p = np.outer(d[i, rows], x[i])
-            t["w"][i, rows] -= p
-            if "twin" in t:
-                t["twin"][i, rows] -= p
+        d = t["d"] * t["d"].dtype.type(2.0 ** -a["rate"])
+        device, row = np.nonzero(d)
+        p = d[device, row][:, None] * t["x"][device]
+        t["w"][device, row] -= p
+        if "twin" in t:
+            t["twin"][device, row] -= p
         t["b"][...] -= d
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:

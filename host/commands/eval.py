@@ -11,7 +11,6 @@ from pathlib import Path
 
 from synapcc.examples.ecg import evaluate, protocol
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.rules import rules
 from synapcc.host.files import check_target, write_whole
 from synapcc.host.progress import Progress
 from synapcc.host.text import table
@@ -66,8 +65,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     models, names = args.model or [evaluate.MODELS[-1]], args.rule or [evaluate.FLOAT_BP, *evaluate.RULES]
     for name in names:
-        if name not in (evaluate.FLOAT_BP, *rules()) and not Path(name).is_file():
-            known = ", ".join((evaluate.FLOAT_BP, *rules()))
+        if name not in evaluate.rule_names() and not Path(name).is_file():
+            known = ", ".join(evaluate.rule_names())
             raise SynapccError("--rule", f'"{name}" is neither a rule nor a file', f"rules: {known}")
     replays = {"both": (False, True), "on": (True,), "off": (False,)}[args.replay]
     if args.seeds < 1 or args.jobs < 1:
