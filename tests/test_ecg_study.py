@@ -18,4 +18,8 @@ def test_rates_are_the_best_of_the_study(model: str, rule: str) -> None:
 @pytest.mark.parametrize("rule", ["dfa", "hebbian"])
 def test_aligned_feedback_takes_the_rate_of_backpropagation(model: str, rule: str) -> None:
     spec = evaluate.rule_spec(f"{rule}_aligned", model)
-    assert (spec.rule, spec.feedback.init, spec.rate) == (rule, "aligned", evaluate.rule_spec("bp", model).rate)
+    assert (spec.rule, spec.feedback.init, spec.rate) == (
+        rule,
+        "aligned",
+        evaluate.rule_spec("bp", model).rate,
+    )

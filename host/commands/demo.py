@@ -43,7 +43,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rule", default="hebbian", help="a rule or a rule file (default: %(default)s)")
     p.add_argument(
         "--model",
-        default=evaluate.MODELS[-1],
+        default=evaluate.DEFAULT_MODEL,
         help=f"{', '.join(evaluate.MODELS)} or an .onnx (default: %(default)s)",
     )
     p.add_argument(

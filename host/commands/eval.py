@@ -32,7 +32,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--model",
         action="append",
-        help=f"{', '.join(evaluate.MODELS)} or an .onnx; may be repeated (default: {evaluate.MODELS[-1]})",
+        help=f"{', '.join(evaluate.MODELS)} or an .onnx; may be repeated (default: {evaluate.DEFAULT_MODEL})",
     )
     p.add_argument(
         "--rule", action="append", help="a rule, float_bp or a rule file; may be repeated (default: all)"
@@ -63,7 +63,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    models, names = args.model or [evaluate.MODELS[-1]], args.rule or [evaluate.FLOAT_BP, *evaluate.RULES]
+    models, names = args.model or [evaluate.DEFAULT_MODEL], args.rule or [evaluate.FLOAT_BP, *evaluate.RULES]
     for name in names:
         if name not in evaluate.rule_names() and not Path(name).is_file():
             known = ", ".join(evaluate.rule_names())
