@@ -42,7 +42,7 @@ def walk(
 
 
 def selection(active: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """What indexes the fleet axis: a slice, and so a view without a copy, where the devices stand side by side."""
+    """What indexes the fleet axis: a slice, so a view and no copy, where the devices stand side by side."""
     first, last = int(active[0]), int(active[-1])
     return slice(first, last + 1) if last - first + 1 == len(active) else active
 

@@ -33,7 +33,7 @@ DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 FLOAT_BP = "float_bp"
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
-"""The rule files of the table. There are also dfa_aligned and hebbian_aligned, which is bp until it saturates."""
+"""The rule files of the table. There are also dfa_aligned and hebbian_aligned (bp until it saturates)."""
 CALIBRATION = 1024  # class-balanced DS1 beats that set the number formats
 BASE_EXAMPLES = 256  # class-balanced DS1 beats in flash, where replay is on
 

@@ -93,7 +93,7 @@ def _save(results: dict[str, Any]) -> None:
 
 
 def best_rate(results: dict[str, Any], model: str, rule: str) -> int:
-    """k of the rate 2^-k of the rule files: best mean of accuracy and macro-F1 after all passes, no replay."""
+    """k of the rule files' rate 2^-k: best mean of accuracy and macro-F1 after all passes, no replay."""
 
     def score(k: int) -> float:
         r = results[_key(model, f"{rule} 2^-{k}", "int16", PASSES[-1])]
