@@ -158,6 +158,10 @@ class Builder:
         yield
         self.programs[name] = Program(name, doc, tuple(self._open.pop()))
 
+    def written(self) -> list[Step]:
+        """The steps of the finished programs."""
+        return [i for p in self.programs.values() for i in p.items if isinstance(i, Step)]
+
     def step(self, kernel: str, node: str, args: Mapping[str, str], **attrs: Number) -> None:
         self._open[-1].append(Step(kernel, node, dict(args), dict(attrs)))
 

@@ -115,6 +115,11 @@ def _largest(x: NDArray[np.float64] | None) -> float:
     return float(np.max(np.abs(x), initial=0.0)) if x is not None else 0.0
 
 
+def _widest(top: float) -> int:
+    """The largest frac at which magnitudes up to `top` fit int8."""
+    return min(int(np.floor(np.log2(127 / top))), UNBOUNDED) if top > 0 else UNBOUNDED
+
+
 class _Chooser:
     """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
 
@@ -137,6 +142,8 @@ class _Chooser:
                 self.formats[name] = Format(dtype, 0, int(info.min), hi)
             elif value.space == "arena" and value.note == "input":
                 self._assign(name, self._activation(name, 24))
+            elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
+                self.formats[name] = self._matrix(value)
 
     def root(self, name: str) -> str:
         while self.values[name].tie:
@@ -148,7 +155,7 @@ class _Chooser:
         k = kernel(step.kernel)
         for role, name in step.args.items():
             value = self.values[name]
-            if name not in self.formats and value.role in ("matrix", "gain", "weight"):
+            if name not in self.formats and value.role in ("gain", "weight"):
                 self._weight(k, step, role, value)
         if "b" in step.args and self.values[step.args["b"]].role == "bias":
             self._bias(step)
@@ -226,16 +233,22 @@ class _Chooser:
         elif self.root(value.name) == value.name:  # else a twin: assigned with its weight
             self._assign(value.name, self._learned(k, step, role, value))
 
-    def _frozen(self, step: Step, value: Value) -> Format:
-        """One frac a row, or one for all where signals pass through; a random matrix brings its own."""
-        real = value.real if value.real is not None else np.zeros(value.shape)
-        if value.role == "matrix" and value.ints is not None and np.any(value.ints):
+    @staticmethod
+    def _matrix(value: Value) -> Format:
+        """A fixed feedback matrix: a random one brings its frac."""
+        assert value.real is not None
+        frac = min(_widest(_largest(value.real)), 30)
+        if value.ints is not None and np.any(value.ints):
             at = np.argmax(np.abs(value.ints))
-            return Format("int8", int(np.round(np.log2(value.ints.flat[at] / real.flat[at]))), -127, 127)
+            frac = int(np.round(np.log2(value.ints.flat[at] / value.real.flat[at])))
+        return Format("int8", frac, -127, 127)
+
+    def _frozen(self, step: Step, value: Value) -> Format:
+        """One frac a row, or one for all where signals pass through."""
+        real = value.real if value.real is not None else np.zeros(value.shape)
         by_row = value.role == "weight" and value.note != "rows alike"
         tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
-        widest = [min(int(np.floor(np.log2(127 / r))), UNBOUNDED) if r > 0 else UNBOUNDED for r in tops]
-        fracs = self._fit_frozen(step, value, widest)
+        fracs = self._fit_frozen(step, value, [_widest(float(r)) for r in tops])
         if value.role != "weight":
             return Format("int8", fracs[0], -127, 127)
         fracs = fracs * (len(real) if len(fracs) == 1 else 1)
@@ -263,8 +276,6 @@ class _Chooser:
         return Format(f"int{full}", frac, -hi - 1, hi)
 
     def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
-        if value.role not in ("weight", "gain"):
-            return [min(f, 30) for f in fracs]
         cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
         self._check_resolution(step, value, max(min(f, cap) for f in fracs))
         return [min(f, cap) for f in fracs]

@@ -76,6 +76,7 @@ def _forward(tape: Tape) -> None:
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)
+    tape.settle_formats()
     _mark_logits(tape)
 
 
@@ -87,6 +88,9 @@ def _mark_logits(tape: Tape) -> None:
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
     for name, value in values.items():
         if name == out or value.tie == out:
+            if value.note == "input":
+                what = "the network only holds its input within limits"
+                raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
             values[name] = replace(value, role="logits")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import numeric
 from .graph import Graph, Node
-from .ops import layer
+from .ops import kernel, layer
 from .program import Builder, Number, Space, Value
 from .spec import RuleSpec
 
@@ -32,6 +32,7 @@ class Tape:
         self._ids: dict[str, int] = {}
         self._jacobians: Mapping[str, np.ndarray] = {}
         self._generated: dict[str, dict[str, int]] = {}
+        self._shared: list[tuple[str, str]] = []
         self._upstream = self._learned_upstream()
 
     # -- what layers use ------------------------------------------------------------------------------------
@@ -62,9 +63,19 @@ class Tape:
         return name
 
     def share_format(self, x: str, y: str) -> None:
-        """x takes y's number format: what y cuts off need not fit x."""
-        if not self.b.values[x].tie and self.b.values[x].space == "arena":
-            self.b.retie(x, y)
+        """y is x held within limits and has x's number format; `settle_formats` says whose range decides."""
+        self._shared.append((x, y))
+
+    def settle_formats(self) -> None:
+        """Once the forward program is written. x takes y's format, because what y cuts off need not fit x;
+        where x has other readers, or shares its format already, y takes that of x."""
+        steps = self.b.written()
+        reads = [s.args[role] for s in steps for role in kernel(s.kernel).reads if role in s.args]
+        for x, y in self._shared:
+            if reads.count(x) == 1 and not self.b.values[x].tie:
+                self.b.retie(x, y)
+            else:
+                self.b.retie(y, x)
 
     def teach(self, name: str, shape: tuple[int, ...], tie: str = "") -> str:
         full = f"{name}_teach"

@@ -29,9 +29,10 @@ class _Runs:
 def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     runs = _run(compiled)
+    # First: measuring the layers runs them again, and the verdict's bytes may then serve another tensor.
+    agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
     layers = [_layer(compiled, runs, label, step) for label, step in _groups(compiled)]
     plan = compiled.plan
-    agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),

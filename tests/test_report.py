@@ -12,6 +12,7 @@ from projects import Case, arrays, case
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Repeat, Step
+from synapcc.gen.spec import RuleSpec
 from synapcc.host.emulator import Emulator
 from synapcc.host.report import costs, measure, memory, program_text, summary
 
@@ -51,6 +52,12 @@ def test_layers_are_measured_on_the_calibration_data(compiled: Compiled) -> None
     assert logits["headroom"] == pytest.approx(logits["range"][1] * logits["scale"] / np.abs(want).max())
     assert report["calibration"]["samples"] == 60 and report["calibration"]["same_class_as_float"] > 0.9
     assert all(0 <= x["saturated"] < 0.02 for x in report["layers"])
+
+
+def test_a_model_for_inference_alone_is_measured_too(files: Case) -> None:
+    """Measuring the layers runs them again, over the bytes of the verdict: that read as 0 % agreement."""
+    report = measure(compile_model(files.model, RuleSpec("none"), files.data))
+    assert report["calibration"]["same_class_as_float"] > 0.9
 
 
 def test_saturation_that_calibration_shows_is_told(files: Case) -> None:

@@ -73,6 +73,9 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["y"]
+        if f["x"].frac != y.frac:
+            what = f"its input has frac {f['x'].frac}, its output {y.frac}: a clip does not rescale"
+            raise CompileError(where, what, "report this model")
         lo = max(_integer(a["lo"], y.frac, y.lo), y.lo)
         hi = min(_integer(a["hi"], y.frac, y.hi), y.hi)
         if lo > 0 or hi < 0:
