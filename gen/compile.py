@@ -131,7 +131,8 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
                 f"the file has {', '.join(arrays) or 'nothing'}",
             )
         x = arrays[name]
-        if x.dtype.kind not in "fiu":
+        # int8 is what the chip takes, in DATA.npz; here it would silently mean other numbers.
+        if x.dtype.kind not in "fiu" or x.dtype == np.int8:
             raise CompileError(where, f"{name} is {x.dtype}", "give float32 as the network takes it")
         if x.shape[1:] != shape and not (x.ndim > 1 and x.shape[1:] == (int(np.prod(shape)),)):
             raise CompileError(

@@ -216,7 +216,6 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
         tape.step("samples.pick", "rehearse", picked, rows=rows)
         if shuffled:  # the cursor still counts the pass: as many draws as there are samples
             drawn = {"count": "store_count", "step": "step", "index": index}
-            drawn["flag"] = tape.flag("rehearse_drawn")
             tensor = tape.tensor_id("rehearse_index")
             tape.step("samples.draw", "rehearse", drawn, rows=rows, seed=tape.spec.seed, tensor=tensor)
         tape.b.when(flag, "rehearse_sample")

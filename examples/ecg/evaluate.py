@@ -75,22 +75,26 @@ class Row:
     before: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: gross figures, and each patient's accuracy before and after."""
-        gross, average = self.summary.gross, self.summary.average
-        f1 = {label: _number(v) for label, v in zip(protocol.LABELS, gross.f1, strict=True)}
-        per_class = {
-            name: {label: _number(v) for label, v in zip(protocol.LABELS, getattr(gross, name), strict=True)}
-            for name in ("sen", "ppr")
-        }
+        """Ready for JSON: gross figures, the average over patients, and each patient before and after."""
+        gross = _scores(self.summary.gross)
         patients = {
-            n: {"before": self.before[n], "after": s.accuracy} for n, s in self.summary.patients.items()
+            n: {"before": self.before[n], "after": s.accuracy, "f1": _by_class(s.f1)}
+            for n, s in self.summary.patients.items()
         }
         return {
             "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
-            "replay": self.replay, "seed": self.seed, "accuracy": gross.accuracy, "macro_f1": gross.macro_f1,
-            "f1": f1, **per_class, "average_accuracy": average.accuracy, "average_macro_f1": average.macro_f1,
+            "replay": self.replay, "seed": self.seed, **gross, "average": _scores(self.summary.average),
             "confusion": self.summary.matrix.tolist(), "patients": patients,
         }  # fmt: skip
+
+
+def _scores(scores: protocol.Scores) -> dict[str, Any]:
+    ratios = {name: _by_class(getattr(scores, name)) for name in ("f1", "sen", "ppr")}
+    return {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, **ratios}
+
+
+def _by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {label: _number(v) for label, v in zip(protocol.LABELS, values, strict=True)}
 
 
 def _number(v: float) -> float | None:

@@ -216,12 +216,18 @@ class Update(Kernel):
         top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
         possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
         if shift > possible[-1]:
-            what = (
-                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
-            )
+            reason = f"can change nothing: the largest product {top} is shifted right by {shift}"
+            if possible[-1] == MAX_SHIFT:
+                reason = f"needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
             best = k - (shift - possible[-1])
             hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
-            raise CompileError(where, what, f'{hint}, or weights = "int16"')
+            wider = ', or weights = "int16"' if f["w"].dtype == "int8" else ""
+            raise CompileError(where, f"a rate of 2^-{k} {reason}", hint + wider)
+        if bias_shift > MAX_SHIFT:
+            what = (
+                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
+            )
+            raise CompileError(where, what, "take a larger rate, or scale the inputs down")
         return {
             "shift": shift,
             "bias_shift": bias_shift,

@@ -131,22 +131,21 @@ class Pick(Kernel):
 
 
 class Draw(Kernel):
-    """A random index below count, from (seed, step, tensor) as the rounding's words are; flag = count > 0."""
+    """A random index below count, a function of seed, step and tensor; 0 where count is 0."""
 
     name = "samples.draw"
     reads = ("count", "step")
-    writes = ("index", "flag")
+    writes = ("index",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         step, count = t["step"].astype(np.uint32), t["count"].astype(np.uint32)
         word = numeric.mix(numeric.mix(np.uint32(a["seed"]), step), np.uint32(a["tensor"]))
         t["index"][...] = numeric.scale_index(word, count)
-        t["flag"][...] = count > 0
 
     real = integer
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return [], {"index": (0, a["rows"] - 1, a["rows"] - 1), "flag": (0, 1, 1)}
+        return [], {"index": (0, a["rows"] - 1, a["rows"] - 1)}
 
     def case(self, rng: np.random.Generator) -> Case:
         rows = int(rng.integers(1, 1000))
@@ -154,7 +153,6 @@ class Draw(Kernel):
             "count": rng.integers(0, rows + 1, 1).astype(np.uint32),
             "step": rng.integers(0, 2**32, 1).astype(np.uint32),
             "index": np.zeros(1, np.uint32),
-            "flag": np.zeros(1, np.uint8),
         }
         attrs = {"rows": rows, "seed": int(rng.integers(2**32)), "tensor": int(rng.integers(64))}
         return Case(arrays, attrs, {})

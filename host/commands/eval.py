@@ -132,20 +132,20 @@ def overview(rows: list[evaluate.Row], name: str) -> str:
 
 
 def _sensitivity(groups: dict[tuple[object, ...], list[evaluate.Row]]) -> list[str]:
-    """Sensitivity and positive predictivity, gross, as AAMI EC57 reports them."""
+    """Sensitivity and positive predictivity in per cent, gross (every beat counts alike) and average (every
+    patient who has the ratio counts alike), as AAMI EC57 reports them; means over the seeds."""
     body = []
     for (model, rule, weights, passes, replay), group in groups.items():
-        ratios = []
-        for c in range(1, len(SHORT)):
-            for name in ("sen", "ppr"):
-                ratios.append(
-                    f"{100 * statistics.fmean(getattr(r.summary.gross, name)[c] for r in group):.2f}"
-                )
-        body.append(
-            [str(model), Path(str(rule)).stem, str(weights), str(passes), "yes" if replay else "no", *ratios]
-        )
+        way = [str(model), Path(str(rule)).stem, str(weights), str(passes), "yes" if replay else "no"]
+        for kind in ("gross", "average"):
+            ratios = []
+            for c in range(1, len(SHORT)):
+                for name in ("sen", "ppr"):
+                    values = [getattr(getattr(r.summary, kind), name)[c] for r in group]
+                    ratios.append(f"{100 * statistics.fmean(values):.2f}")
+            body.append([*way, kind, *ratios])
     heads = [f"{c} {n}" for c in SHORT[1:] for n in ("Sen", "Ppr")]
-    return table(["model", "rule", "weights", "passes", "replay", *heads], body)
+    return table(["model", "rule", "weights", "passes", "replay", "", *heads], body)
 
 
 def per_patient(rows: list[evaluate.Row]) -> str:

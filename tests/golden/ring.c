@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 7794dbe34238d0525a82cb1d2140b0d94f46230b8a5ab9dbcc7ae379b67be665
+ * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -33,11 +33,10 @@
  * arena          0       1 B  decay_due                    uint8          1  Q0   0 .. 1
  * arena          0      10 B  fc2_input_teach              int16          5  Q15  -32768 .. 32767
  * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
- * arena          0       1 B  rehearse_drawn               uint8          1  Q0   0 .. 1
+ * arena          0       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
  * arena          0      10 B  relu_input_teach             int16          5  Q15  -32768 .. 32767
  * arena          0       1 B  replay_due                   uint8          1  Q0   0 .. 1
  * arena          0       1 B  replay_valid                 uint8          1  Q0   0 .. 1
- * arena          4       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
  * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
  * arena         12       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
  * arena         20       7 B  x                            int8           7  Q6   -128 .. 127
@@ -309,9 +308,9 @@ static void ring_fc2_project(ring_t *m)
 
     /* four columns at a time: each signal is read once for all of them, and rows without one are left out */
     for (; i < 4u; i += 4u) {
-        const int16_t *c = &w[i];
         int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-        for (uint32_t j = 0u; j < 3u; j++, c += 8) {
+        for (uint32_t j = 0u; j < 3u; j++) {
+            const int16_t *c = &w[j * 8u + i];
             const int32_t v = d[j];
             if (v == 0)
                 continue;
@@ -326,10 +325,9 @@ static void ring_fc2_project(ring_t *m)
         g[i + 3u] = (int16_t)saturate(shift_round(a3, 13u), -32768, 32767);
     }
     for (; i < 5u; i++) {
-        const int16_t *c = &w[i];
         int32_t a0 = 0;
         for (uint32_t j = 0u; j < 3u; j++)
-            a0 += c[j * 8u] * d[j];
+            a0 += w[j * 8u + i] * d[j];
         g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
     }
 }
@@ -640,17 +638,16 @@ static void ring_rehearse_pick(ring_t *m)
     const uint32_t next = index + 1u;
 
     m->arena.u32[11] = index;
-    m->arena.u8[4] = index < m->state.store_count[0];
+    m->arena.u8[0] = index < m->state.store_count[0];
     m->state.rehearse_next[0] = next >= 3u ? 0u : next;
 }
 
-/* samples.draw of rehearse, in program rehearse_next: store_count, step -> rehearse_index, rehearse_drawn */
+/* samples.draw of rehearse, in program rehearse_next: store_count, step -> rehearse_index */
 static void ring_rehearse_draw(ring_t *m)
 {
     const uint32_t word = mix(mix(UINT32_C(1), m->state.step[0]), 6u);
 
     m->arena.u32[11] = scale_index(word, m->state.store_count[0]);
-    m->arena.u8[0] = m->state.store_count[0] > 0u;
 }
 
 /* samples.rewind of rehearse, in program rehearse: rehearse_next */
@@ -753,7 +750,7 @@ static void ring_program_rehearse_next(ring_t *m)
 {
     ring_rehearse_pick(m);
     ring_rehearse_draw(m);
-    if (m->arena.u8[4] != 0u)
+    if (m->arena.u8[0] != 0u)
         ring_program_rehearse_sample(m);
 }
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 7794dbe34238d0525a82cb1d2140b0d94f46230b8a5ab9dbcc7ae379b67be665
+ * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
  */
 #ifndef RING_H
 #define RING_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "7794dbe34238d0525a82cb1d2140b0d94f46230b8a5ab9dbcc7ae379b67be665"
+#define RING_PLAN_DIGEST "e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 1
 
