@@ -82,7 +82,8 @@ def shift_round(x: Int, s: int | Int) -> Int:
 def round_stochastic(p: Int, s: int, lane: Int) -> Int:
     """floor((p + r) / 2^s), r uniform in [0, 2^s) made of the upper bits of a 16-bit lane; 0 stays 0."""
     r = lane >> np.int32(16 - s) if s <= 16 else lane << np.int32(s - 16)
-    return (p + r) >> np.int32(s)
+    r += p  # r is ours, and in place there are no further arrays
+    return r >> np.int32(s)
 
 
 def round_dither(p: Int, s: int) -> Int:

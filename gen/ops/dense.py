@@ -190,12 +190,12 @@ class Update(Kernel):
     @staticmethod
     def _subtract(t: Arrays, role: str, device: Index, row: Index, p: np.ndarray, lo: int, hi: int) -> None:
         v = t[role][device, row] - p
-        held = numeric.saturate(v, lo, hi)
-        t[role][device, row] = held
-        if np.any(differs := held != v):
-            np.add.at(
-                t["saturated"][:, 0], device, differs.reshape(len(row), -1).sum(axis=1, dtype=np.uint32)
-            )
+        if v.min() < lo or v.max() > hi:
+            held = numeric.saturate(v, lo, hi)
+            met = (held != v).reshape(len(row), -1).sum(axis=1, dtype=np.uint32)
+            np.add.at(t["saturated"][:, 0], device, met)
+            v = held
+        t[role][device, row] = v
 
     def real(self, t: Arrays, a: Attrs) -> None:
         d = t["d"] * t["d"].dtype.type(2.0 ** -a["rate"])
