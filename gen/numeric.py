@@ -79,9 +79,9 @@ def shift_round(x: Int, s: int | Int) -> Int:
     return (x + half) >> shift
 
 
-def round_stochastic(p: Int, s: int, lane: Int) -> Int:
+def round_stochastic(p: Int, s: int, lane: NDArray[np.integer]) -> Int:
     """floor((p + r) / 2^s), r uniform in [0, 2^s) made of the upper bits of a 16-bit lane; 0 stays 0."""
-    r = lane >> np.int32(16 - s) if s <= 16 else lane << np.int32(s - 16)
+    r: Int = lane >> np.int32(16 - s) if s <= 16 else lane << np.int32(s - 16)
     r += p  # r is ours, and in place there are no further arrays
     return r >> np.int32(s)
 
@@ -280,7 +280,7 @@ def row_keys(seed: int, step: int, tensor: int, rows: int) -> Word:
     return hash32(streams.astype(np.uint32))
 
 
-def lanes(keys: Word, n: int) -> Int:
+def lanes(keys: Word, n: int) -> NDArray[np.uint16]:
     """The first n 16-bit lanes of each stream, [rows, n].
 
     Element i is the lower (i even) or upper half of word i // 2.
@@ -288,7 +288,7 @@ def lanes(keys: Word, n: int) -> Int:
     a, c = lcg_coefficients((n + 1) // 2)
     with np.errstate(over="ignore"):
         words = keys[:, None] * a[None, :] + c[None, :]
-    return words.astype("<u4").view("<u2").reshape(len(keys), -1)[:, :n].astype(np.int32)
+    return words.astype("<u4", copy=False).view("<u2")[:, :n]
 
 
 def feedback_matrix(seed: int, tensor: int, rows: int, cols: int, ternary: bool) -> NDArray[np.int8]:
@@ -296,7 +296,7 @@ def feedback_matrix(seed: int, tensor: int, rows: int, cols: int, ternary: bool)
 
     Uniform: odd integers -127 .. 127 (mean exactly zero). Ternary: -1, 0, 0, +1 with equal odds.
     """
-    lane = lanes(row_keys(seed, 0, tensor, rows), cols)
+    lane = lanes(row_keys(seed, 0, tensor, rows), cols).astype(np.int32)
     if ternary:
         top = lane >> 14
         return (np.where(top == 2, 1, 0) - np.where(top == 3, 1, 0)).astype(np.int8)

@@ -141,6 +141,12 @@ def wearers(names: tuple[str, ...] = protocol.DS2) -> Wearers:
     return Wearers({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()})
 
 
+@cache
+def calibration() -> dict[str, NDArray[Any]]:
+    """The class-balanced DS1 beats that set the number formats and are replayed."""
+    return protocol.calibration(CALIBRATION, 0)
+
+
 def confusions(people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
     """Confusion matrix of each patient, by record."""
     return {n: protocol.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
@@ -185,9 +191,8 @@ def evaluate(
 ) -> list[Row]:
     """Runs all tasks on `jobs` processes; rows in a fixed order. tick(work) after each task."""
     people = wearers()
-    calibration = protocol.calibration(CALIBRATION, 0)
     rows: list[Row] = []
-    bases = {m: before(model_path(m), people, calibration) for m in models}
+    bases = {m: before(model_path(m), people, calibration()) for m in models}
     accuracy = {m: {n: protocol.scores(c).accuracy for n, c in bases[m].items()} for m in models}
     for m in models:
         rows.append(Row(m, "none", "int8", 0, False, 0, protocol.summarise(bases[m]), accuracy[m]))
@@ -236,4 +241,4 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[int,
 
 
 def _work(task: Task) -> dict[int, Confusions]:
-    return run_task(task, wearers(), model_path(task.model), protocol.calibration(CALIBRATION, 0))
+    return run_task(task, wearers(), model_path(task.model), calibration())
