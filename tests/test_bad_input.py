@@ -183,11 +183,19 @@ def test_huge_numbers_are_compiled_or_refused(good: Case, tmp_path: Path, capsys
 
 
 def test_what_numpy_calls_numbers_is_calibration(good: Case, tmp_path: Path) -> None:
-    for i, dtype in enumerate((np.float16, np.float64, ">f4", np.int8, np.uint16)):
+    for i, dtype in enumerate((np.float16, np.float64, ">f4", np.int16, np.uint16)):
         calibration(
             input=np.abs(arrays()["input"]).astype(dtype), label=arrays()["label"].astype(np.float32)
         )(good)
         assert main(good.words(tmp_path / str(i))) == 0
+
+
+def test_the_chips_own_integers_are_no_calibration(
+    good: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration(input=arrays()["input"].astype(np.int8))(good)
+    assert main(good.words(tmp_path / "out")) == 2
+    assert "input is int8; give float32" in capsys.readouterr().err
 
 
 def board(folder: Path, *changes: tuple[str, str]) -> Path:
