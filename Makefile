@@ -32,10 +32,10 @@ demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning,
 	@$(BIN)/synapcc demo ecg --html report/ecg.html
 
 test: $(VENV)/.dev ## the tests (under 12 minutes on 2 cores); says what it had to leave out
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+	@$(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal
 
 test-long: $(VENV)/.dev ## what takes longer: thousands of random networks, the figures of the README
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m long
+	@$(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal -m long
 
 lint: $(VENV)/.dev ## ruff (format and lint) and mypy --strict
 	@$(BIN)/ruff format --check .

@@ -343,7 +343,14 @@ def test_an_interrupted_compilation_leaves_nothing(
 ) -> None:
     before = listing(tmp_path)
     command = [sys.executable, "-c", SLOW, *good.words(tmp_path / "out")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
         assert child.stdout and child.stderr and child.stdout.readline() == "half\n"
         assert listing(tmp_path) != before
         child.send_signal(number)
