@@ -31,8 +31,7 @@ def compilers() -> list[object]:
     found: list[tuple[str, tuple[str, ...], bool]] = [
         ("gcc", ("gcc",), shutil.which("gcc") is not None),
         ("gcc unsigned char", ("gcc", "-fshort-enums", "-funsigned-char"), shutil.which("gcc") is not None),
-        ("clang", ("clang",), shutil.which("clang") is not None),
-        ("zig", zig, ZIG),
+        ("zig, a clang", zig, ZIG),
     ]
     for cpu in ARM:
         gcc = ("arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb")
