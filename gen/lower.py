@@ -20,9 +20,7 @@ def lower(
     formats = quantised.formats
     programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
     lowered = replace(abstract, programs=programs)
-    rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
-    steps = sorted(lowered.steps(), key=lambda s: rank.get(s[0], len(rank)))
-    proofs = prove(lowered, steps, formats, quantised.data)
+    proofs = prove(lowered, lowered.in_order(), formats, quantised.data)
     tensors, state_bytes, arena_bytes = _layout(lowered, quantised)
     plan = Plan(
         abstract.name,

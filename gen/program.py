@@ -113,6 +113,11 @@ class Abstract:
                 if isinstance(item, Step):
                     yield program.name, item
 
+    def in_order(self) -> list[tuple[str, Step]]:
+        """As `steps`, producers before consumers: forward first, the loss before what it teaches."""
+        rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
+        return sorted(self.steps(), key=lambda s: rank.get(s[0], len(rank)))
+
 
 class Builder:
     """Collects values and programs. Names are unique.

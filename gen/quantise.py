@@ -50,7 +50,7 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     Raises CompileError where a tensor cannot be represented.
     """
     chooser = _Chooser(abstract, spec, observe(abstract, calibration))
-    for _, step in _in_order(abstract):
+    for _, step in abstract.in_order():
         chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
@@ -89,12 +89,6 @@ def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.floa
         for name, part in parts.items():
             part.append(machine.arena[name].ravel().astype(np.float64))
     return seen | {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _in_order(abstract: Abstract) -> list[tuple[str, Step]]:
-    """Steps with producers before consumers: forward first, the loss before what it teaches."""
-    rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
-    return sorted(abstract.steps(), key=lambda s: rank.get(s[0], len(rank)))
 
 
 def best_frac(x: NDArray[np.float64], hi: int) -> int:
