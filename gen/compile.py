@@ -28,6 +28,7 @@ from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .spec_table import short
+from .untie import untie
 
 Calibration = Mapping[str, NDArray[np.generic]]
 
@@ -75,7 +76,9 @@ def compile_model(
     data = check_calibration(graph, arrays, where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
-    learned = select_layers(spec, [n.name for n in graph.nodes if layer(n.op).weighted])
+    graph = untie(graph, spec.untied)
+    weighted = [n for n in graph.nodes if layer(n.op).weighted]
+    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if n.op == "dense"])
     if chosen:
         learned = chosen.narrow(learned)
     abstract = build(graph, spec, chosen, learned, data)

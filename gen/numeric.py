@@ -334,6 +334,13 @@ def vecmat(e: NDArray[np.integer], w: NDArray[np.integer]) -> Int:
     return out
 
 
+def matmul(a: NDArray[np.integer], b: NDArray[np.integer]) -> Int:
+    """Exact a @ b as int32 over the last two axes, leading axes broadcast. As `matvec`, through BLAS."""
+    exact = np.float32 if a.itemsize * b.itemsize == 1 and a.shape[-1] < 1024 else np.float64
+    out: Int = np.matmul(a.astype(exact), b.astype(exact)).astype(np.int32)
+    return out
+
+
 class Rounding:
     """The rounding of an update, as a rule file names it, for all rows of one tensor at one step."""
 

@@ -18,7 +18,7 @@ from .errors import CompileError
 from .spec_table import Table, nearest, short, what_is
 
 INFERENCE_ONLY = "none"
-ALL = "all"
+ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20
@@ -71,10 +71,14 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A validated rule file. `layers` None: all dense ones. `rate`: k of 2^-k; `rates`: of single layers."""
+    """A validated rule file. `rate`: k of 2^-k; `rates`: of single layers.
+
+    layers: names, or "dense" for all dense layers, or "all" for every layer with weights
+    untied: convolutions that get weights of their own at every position
+    """
 
     rule: str
-    layers: tuple[str, ...] | None = None
+    layers: tuple[str, ...] | str = DENSE
     weights: str = "int16"
     rate: int = DEFAULT_RATE_SHIFT
     rates: tuple[tuple[str, int], ...] = ()
@@ -86,6 +90,7 @@ class RuleSpec:
     decay: Decay | None = None
     replay: Replay | None = None
     store: Store | None = None
+    untied: tuple[str, ...] = ()
 
     def rate_of(self, layer: str) -> int:
         """k of the layer's rate 2^-k."""
@@ -95,7 +100,9 @@ class RuleSpec:
         """The spec as the rule file would say it with every default written out. parse_spec reads it back."""
         raw = {key: value for key, value in asdict(self).items() if value is not None}
         del raw["rates"]
-        raw["layers"] = ALL if self.layers is None else list(self.layers)
+        if not self.untied:
+            del raw["untied"]
+        raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
         rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
         raw["rate"] = rates if self.rates else rates["default"]
         if not self.feedback.storage:
@@ -141,7 +148,8 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
     rate, rates = _rates(table)
     return RuleSpec(
         rule=rule,
-        layers=_layers(table),
+        layers=_layers(table) if "layers" in raw else DENSE,
+        untied=_names(table, "untied", "give a list of convolutions") if "untied" in raw else (),
         weights=table.choice("weights", ("int16", "int8"), "int16"),
         rate=rate,
         rates=rates,
@@ -156,18 +164,24 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
     )
 
 
-def select_layers(spec: RuleSpec, graph_dense_names: Sequence[str]) -> tuple[str, ...]:
-    """The layers that learn, in the graph's order. CompileError for one that the network does not have."""
+def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str]) -> tuple[str, ...]:
+    """The layers that learn, of those with weights, in the graph's order.
+
+    CompileError for one that the network does not have.
+    """
     if spec.rule == INFERENCE_ONLY:
         return ()
-    for key, names in (("layers", spec.layers or ()), ("rate", [name for name, _ in spec.rates])):
+    named = () if isinstance(spec.layers, str) else spec.layers
+    for key, names in (("layers", named), ("rate", [name for name, _ in spec.rates])):
         for name in names:
-            if name not in graph_dense_names:
-                hint = f"{nearest(name, graph_dense_names)}the network has {', '.join(graph_dense_names)}"
-                raise CompileError(key, f'the network has no dense layer "{short(name)}"', hint)
-    chosen = tuple(n for n in graph_dense_names if spec.layers is None or n in spec.layers)
+            if name not in weighted:
+                hint = f"{nearest(name, weighted)}the network has {', '.join(weighted)}"
+                raise CompileError(key, f'the network has no layer with weights "{short(name)}"', hint)
+    among = {ALL: weighted, DENSE: dense}[spec.layers] if isinstance(spec.layers, str) else spec.layers
+    chosen = tuple(n for n in weighted if n in among)
     if not chosen:
-        raise CompileError("layers", "the network has no dense layer", "nothing in it can learn")
+        hint = f'layers = "all" has {", ".join(weighted)}' if weighted else "nothing in it can learn"
+        raise CompileError("layers", "the network has no dense layer", hint)
     idle = [name for name, _ in spec.rates if name not in chosen]
     if idle:
         what = f'layer "{idle[0]}" has a rate but does not learn'
@@ -213,16 +227,22 @@ def _store(table: Table) -> Store:
     return Store(samples, table.choice("order", ("sequential", "shuffled"), "sequential"))
 
 
-def _layers(table: Table) -> tuple[str, ...] | None:
+def _layers(table: Table) -> tuple[str, ...] | str:
     value = table.get("layers")
-    if value is None or value == ALL:
-        return None
-    hint = f'give "{ALL}" or a list of layer names, each once'
+    if value in (ALL, DENSE):
+        return str(value)
+    return _names(table, "layers", f'give "{DENSE}", "{ALL}" or a list of layer names')
+
+
+def _names(table: Table, key: str, hint: str) -> tuple[str, ...]:
+    """A list of names that is not empty, each once."""
+    value = table.get(key)
+    hint = f"{hint}, each once"
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise table.error("layers", f"is {what_is(value)}", hint)
+        raise table.error(key, f"is {what_is(value)}", hint)
     if len(set(value)) < len(value):
         twice = next(v for v in value if value.count(v) > 1)
-        raise table.error("layers", f"names {what_is(twice)} twice", hint)
+        raise table.error(key, f"names {what_is(twice)} twice", hint)
     return tuple(value)
 
 

@@ -122,6 +122,19 @@ class Tape:
         acc = self.b.add(Value(f"{out}_sum", (generated["cols"],), "arena", "scratch"))
         self.step("project.generated", node, {"d": teach, "acc": acc, "g": out}, **generated)
 
+    def stored(self, node: Node, matrix: str) -> str:
+        """The value that holds a matrix: a regenerated one is written into the arena first."""
+        if matrix in self.b.values:
+            return matrix
+        made = self._generated[matrix]
+        ints = numeric.feedback_matrix(
+            made["seed"], made["tensor"], made["rows"], made["cols"], bool(made["ternary"])
+        )
+        real = ints * 2.0 ** -made["frac"]
+        out = self.b.add(Value(matrix, ints.shape, "arena", "matrix", real, ints=ints))
+        self.step("project.expand", node, {"m": out}, **made)
+        return out
+
     def sum(self, tensor: str, a: str, b: str) -> str:
         """The teaching signal of a tensor that hears from two places."""
         g = self.teach(f"{tensor}_sum", self.shape(tensor))

@@ -31,11 +31,9 @@ class _Net:
 
     def add_input(self) -> None:
         name = f"in_{len(self.inputs)}"
-        shape = (
-            (int(self.rng.integers(1, 40)),)
-            if self.rng.integers(4)
-            else (int(self.rng.integers(1, 5)), int(self.rng.integers(1, 9)))
-        )
+        rank = int(self.rng.choice([1, 1, 1, 1, 2, 3, 3, 3]))
+        highest = {1: (40,), 2: (5, 9), 3: (7, 9, 5)}[rank]
+        shape = tuple(int(n) for n in self.rng.integers(1, highest))
         self.tensors[name] = Tensor(name, shape)
         self.inputs.append(name)
         self.open.append(name)
@@ -74,10 +72,28 @@ class _Net:
             tensor = made
         return tensor
 
-    def any_vector(self) -> str:
+    def any(self) -> str:
         """Mostly what was made last, sometimes a tensor that already has a reader."""
         pool = [t.name for t in self.tensors.values() if t.value is None]
-        return self.flat(self.open[-1] if self.open and self.rng.integers(4) else str(self.rng.choice(pool)))
+        return self.open[-1] if self.open and self.rng.integers(4) else str(self.rng.choice(pool))
+
+    def any_vector(self) -> str:
+        return self.flat(self.any())
+
+    def any_map(self) -> str:
+        """A tensor [height, width, channels]."""
+        tensor = self.any()
+        while len(self.tensors[tensor].shape) != 3:
+            made = self.add("reshape", [tensor])
+            assert made
+            tensor = made
+        return tensor
+
+    def alike(self, tensor: str) -> str:
+        """Another tensor of this one's shape if there is any, else the same."""
+        shape = self.tensors[tensor].shape
+        pool = [t.name for t in self.tensors.values() if t.value is None and t.shape == shape]
+        return str(self.rng.choice(pool))
 
 
 def random_graph(rng: Rng, name: str) -> Graph:
@@ -94,6 +110,10 @@ def random_graph(rng: Rng, name: str) -> Graph:
         for _ in range(int(rng.integers(0, 3))):
             pool = [net.any_vector() for _ in range(int(rng.integers(1, 4)))]
             net.add(str(rng.choice(others)), pool)
+        for _ in range(int(rng.integers(0, 4))):
+            place = net.any_map()
+            op = str(rng.choice(others if rng.integers(2) else ["conv2d", "local2d"]))
+            net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
     last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)
     assert last
@@ -118,7 +138,7 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     hinge = Loss("hinge", float(rng.uniform(0.3, 2.0)), float(2.0 ** rng.integers(-4, 4)))
     return RuleSpec(
         rule=rule.name,
-        layers=None if everywhere else chosen,
+        layers="all" if everywhere else chosen,
         weights=str(rng.choice(["int8", "int16"])),
         rate=int(rng.integers(2, 10)),
         rates=tuple(sorted((n, int(rng.integers(2, 10))) for n in learned if not rng.integers(3))),

@@ -52,6 +52,7 @@ NO_CALLS = {
     "__attribute__",
     "aligned",
     "__asm__",
+    "__volatile__",
     "INT32_C",
     "UINT32_C",
 }

@@ -24,7 +24,7 @@ def test_nothing_is_unfinished() -> None:
     rng = np.random.default_rng(0)
     shapes: list[list[tuple[int, ...]]]
     for op, layer in layers().items():
-        shapes = [[(6,)], [(2, 3)], [(6,), (5,)], [(6,), (5,), (1,)]]
+        shapes = [[(6,)], [(2, 3)], [(6,), (5,)], [(6,), (5,), (1,)], [(4, 5, 2)]]
         samples = [layer.sample(rng, s) for s in shapes]
         assert any(samples), f"layer {op}: sample() fits no shape that the property tests have"
 
@@ -35,7 +35,7 @@ def test_every_kernel_has_a_macro_and_every_macro_a_kernel() -> None:
         path = ROOT / "templates" / "ops" / f"{stem}.c.j2"
         assert path.is_file(), f"gen/ops/{stem}.py has kernels, but there is no templates/ops/{stem}.c.j2"
         environment.parse(path.read_text())
-        macros = set(re.findall(r"{%-? macro (\w+)\(s\)", path.read_text()))
+        macros = set(re.findall(r"{%-? macro (\w+)\(s[,)]", path.read_text()))
         wanted = {name.split(".")[1] for name in kernels() if name.startswith(f"{stem}.")}
         assert wanted <= macros, (
             f"templates/ops/{stem}.c.j2 has no macro {', '.join(sorted(wanted - macros))}(s)"

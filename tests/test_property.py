@@ -121,7 +121,7 @@ def test_generated_feedback_is_stored_feedback(rule: str, init: str) -> None:
         {"feedback": Feedback(init, storage)} for storage in ("flash", "generated")
     ]
     used = changed = 0
-    for seed, plans in enumerate(variants(2000, change, 8, rule=rule, layers=None, rates=())):
+    for seed, plans in enumerate(variants(2000, change, 8, rule=rule, layers="all", rates=())):
         stored, generated = learn_together(plans, 12, seed)
         used += any(step.kernel == "project.generated" for _, _, step in plans[1].ops())
         for name in [t.name for t in plans[0].space("state")]:
@@ -138,7 +138,7 @@ def test_hebbian_that_begins_aligned_is_backpropagation() -> None:
     ]
     compared = twins = 0
     for seed, plans in enumerate(
-        variants(3000, change, 30, layers=None, decay=None, headroom=4.0, rate=8, rates=(), weights="int16")
+        variants(3000, change, 30, layers="all", decay=None, headroom=4.0, rate=8, rates=(), weights="int16")
     ):
         bp, hebbian = learn_together(plans, 8, seed)
         if any(hebbian[t.name].any() for t in plans[1].space("state") if t.name.endswith("_saturated")):
@@ -176,7 +176,7 @@ def test_no_error_changes_nothing_but_counters(rule: str) -> None:
     storage = (rules()[rule].storages or ("flash",))[0]
     fixed: dict[str, object] = {
         "rule": rule,
-        "layers": None,
+        "layers": "all",
         "loss": Loss("hinge", 0.3),
         "decay": None,
         "replay": None,

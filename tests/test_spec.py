@@ -57,7 +57,7 @@ def parse(text: str) -> RuleSpec:
 
 def test_defaults() -> None:
     spec = parse('rule = "hebbian"')
-    assert spec == RuleSpec("hebbian", None, "int16", 6, (), "stochastic", 2.0, 1, Loss(), Feedback())
+    assert spec == RuleSpec("hebbian", "dense", "int16", 6, (), "stochastic", 2.0, 1, Loss(), Feedback())
     assert (spec.decay, spec.replay, spec.store) == (None, None, None)
     assert (spec.loss.kind, spec.feedback.init, spec.feedback.storage, spec.feedback.gain) == (
         "softmax",
@@ -136,7 +136,7 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\nweights = "int4"', 'weights is "int4"; did you mean "int'),
         ('rule = "fa"\nweights = true', "weights is true"),
         ('rule = "fa"\nrounding = "stochatic"', 'did you mean "stochastic"?'),
-        ('rule = "fa"\nlayers = "fc1"', 'layers is "fc1"; give "all" or a list'),
+        ('rule = "fa"\nlayers = "fc1"', 'layers is "fc1"; give "dense", "all" or a list'),
         ('rule = "fa"\nlayers = []', "layers is []"),
         ('rule = "fa"\nlayers = [1]', "layers is [1]"),
         ('rule = "fa"\nlayers = ["a", "b", "a"]', 'layers names "a" twice'),
@@ -199,7 +199,7 @@ def test_canonical_form_reads_back() -> None:
         spec = parse(text)
         assert parse(_toml(spec.to_dict())) == spec
         assert json.loads(spec.canonical()) == spec.to_dict()
-    same = parse('seed = 1\nlayers = "all"\nrate = 0.015625\nrule = "hebbian"\n[loss]\nkind = "softmax"')
+    same = parse('seed = 1\nlayers = "dense"\nrate = 0.015625\nrule = "hebbian"\n[loss]\nkind = "softmax"')
     assert same.canonical() == parse('rule = "hebbian"').canonical()
 
 
@@ -218,10 +218,12 @@ def _value(value: object) -> str:
 
 
 def test_layers_are_selected_in_the_order_of_the_graph() -> None:
-    names = ("fc1", "fc2", "fc3")
-    assert select_layers(parse('rule = "fa"'), names) == names
-    assert select_layers(parse('rule = "fa"\nlayers = ["fc3", "fc1"]'), names) == ("fc1", "fc3")
-    assert select_layers(parse('rule = "none"\nlayers = ["nowhere"]'), names) == ()
+    names, dense = ("conv1", "fc1", "fc2"), ("fc1", "fc2")
+    assert select_layers(parse('rule = "fa"'), names, dense) == dense
+    assert select_layers(parse('rule = "fa"\nlayers = "dense"'), names, dense) == dense
+    assert select_layers(parse('rule = "fa"\nlayers = "all"'), names, dense) == names
+    assert select_layers(parse('rule = "fa"\nlayers = ["fc2", "conv1"]'), names, dense) == ("conv1", "fc2")
+    assert select_layers(parse('rule = "none"\nlayers = ["nowhere"]'), names, dense) == ()
 
 
 @pytest.mark.parametrize(
@@ -229,21 +231,23 @@ def test_layers_are_selected_in_the_order_of_the_graph() -> None:
     [
         (
             'layers = ["fc1", "fcc2"]',
-            'layers: the network has no dense layer "fcc2"; did you mean "fc2"? the network has',
+            'layers: the network has no layer with weights "fcc2"; did you mean "fc2"? the network has',
         ),
-        ('rate = { head = "2^-3" }', 'rate: the network has no dense layer "head"'),
+        ('rate = { head = "2^-3" }', 'rate: the network has no layer with weights "head"'),
         ('layers = ["fc1"]\nrate = { fc2 = "2^-3" }', 'layer "fc2" has a rate but does not learn'),
     ],
 )
 def test_layers_that_are_not_there(text: str, says: str) -> None:
     with pytest.raises(CompileError) as caught:
-        select_layers(parse('rule = "fa"\n' + text), ("fc1", "fc2"))
+        select_layers(parse('rule = "fa"\n' + text), ("fc1", "fc2"), ("fc1", "fc2"))
     assert says in str(caught.value)
 
 
 def test_a_network_without_dense_layers_cannot_learn() -> None:
-    with pytest.raises(CompileError, match="no dense layer"):
-        select_layers(parse('rule = "fa"'), ())
+    with pytest.raises(CompileError, match=r"no dense layer.*nothing in it can learn"):
+        select_layers(parse('rule = "fa"'), (), ())
+    with pytest.raises(CompileError, match=r'no dense layer.*"all" has conv1'):
+        select_layers(parse('rule = "fa"'), ("conv1",), ())
 
 
 def test_files(tmp_path: Path) -> None:

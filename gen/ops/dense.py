@@ -11,21 +11,15 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from ..program import Space, Value
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from . import Arrays, Attrs, Case, Cost
+from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate
 
 if TYPE_CHECKING:
     from ..tape import Tape
 
 
-Index = NDArray[np.intp]
-MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
-ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
-
-
-class Dense(Layer):
+class Dense(WeightedLayer):
     op = "dense"
-    weighted = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, w, b = shapes
@@ -37,18 +31,6 @@ class Dense(Layer):
             )
         return (w[0],)
 
-    def forward(self, tape: Tape, node: Node) -> None:
-        x, w, b = node.inputs
-        learned = tape.is_learned(node)
-        space: Space = "state" if learned else "const"
-        names = f"{node.name}_weight", f"{node.name}_bias"
-        weight = Value(names[0], tape.shape(w), space, "weight", tape.constant(w), learned=learned)
-        bias = Value(names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned)
-        args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
-        if not learned:
-            args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
-        tape.step("dense.forward", node, args)
-
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         own = f"{node.name}_weight"
         if matrix is None:
@@ -56,20 +38,6 @@ class Dense(Layer):
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         tape.project(node, teach, matrix or own, g)
         return {node.inputs[0]: g}
-
-    def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
-        note = f"how often a learned value of {node.name} met its limit"
-        args = {
-            "x": tape.value(node.inputs[0]),
-            "d": teach,
-            "step": tape.counter("step", "samples learned from"),
-            "w": f"{node.name}_weight",
-            "b": f"{node.name}_bias",
-            "saturated": tape.counter(f"{node.name}_saturated", note),
-        }
-        if twin:
-            args["twin"] = twin
-        tape.step("dense.update", node, args, rate=rate, **tape.rounding(f"{node.name}_weight"))
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
@@ -82,13 +50,8 @@ class Dense(Layer):
         return Node("dense", "", ("in0", "w", "b"), "out"), consts
 
 
-class Forward(Kernel):
-    """acc = W x + b; y = acc / 2^s held within y's limits. s is one shift, or one a row (frozen layers)."""
-
+class Forward(WeightedForward):
     name = "dense.forward"
-    reads = ("x", "w", "b", "s")
-    writes = ("y",)
-    optional = ("s",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         acc = numeric.matvec(t["w"], t["x"]) + t["b"]
@@ -98,40 +61,6 @@ class Forward(Kernel):
     def real(self, t: Arrays, a: Attrs) -> None:
         w, x = t["w"], t["x"]
         t["y"][...] = (x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]) + t["b"]
-
-    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
-
-    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        fracs = f["w"].row_fracs or (f["w"].frac,)
-        shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                where,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
-        return {"lo": f["y"].lo, "hi": f["y"].hi} | ({} if "s" in f else {"shift": shifts[0]})
-
-    def limit(
-        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
-    ) -> int:
-        # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to
-        # the products.
-        return {"w": (2**31 - 2**28 - 2**26) // (shapes["w"][1] * 128), "b": 2**28}.get(role, 2**31 - 1)
-
-    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        w, x, b = k["w"], k["x"], k["b"]
-        if w.data is not None and b.data is not None:
-            row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
-            lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
-        else:
-            hi = w.mag * min(x.l1, w.shape[1] * x.mag) + b.mag
-            lo = -hi
-        shift = int(k["s"].data.max()) if "s" in k and k["s"].data is not None else a["shift"]
-        half = (1 << shift) >> 1
-        n = w.shape[0]
-        return [Accumulator("sum", lo, hi + half)], {"y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))}
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["w"][0] * shapes["w"][1]
@@ -151,53 +80,23 @@ class Forward(Kernel):
         return Case(learned, {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
 
 
-class Update(Kernel):
-    """W -= round(d x^T / 2^shift), b -= round(d / 2^bias_shift), the twin as W, each held within its limits.
-
-    In real numbers W -= 2^-rate d x^T. A row whose teaching signal is zero is not touched and uses no random
-    words.
-    """
+class Update(WeightedUpdate):
+    """The sum of a weight is the outer product d x^T, that of a bias d."""
 
     name = "dense.update"
-    reads = ("x", "d", "step")
-    updates = ("w", "b", "twin", "saturated")
-    optional = ("twin",)
 
-    def integer(self, t: Arrays, a: Attrs) -> None:
-        device, row = np.nonzero(t["d"])
-        m, n = t["w"].shape[1:]
-        bias_lane = n + n % 2  # the first lane of the word behind the row's
-        steps = t["step"][device, 0]
-        for step in np.unique(steps):
-            rounding = numeric.Rounding(a["rounding"], a["seed"], int(step), a["tensor"], m, bias_lane + 1)
-            mine = np.flatnonzero(steps == step)
-            for at in range(0, len(mine), ROWS_AT_ONCE):
-                part = mine[at : at + ROWS_AT_ONCE]
-                self._rows(t, a, rounding, device[part], row[part], bias_lane)
+    def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
+        def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
+            d = t["d"][device, row].astype(np.int32)
+            return d[:, None] * t["x"][device].astype(np.int32), d
 
-    def _rows(
-        self, t: Arrays, a: Attrs, rounding: numeric.Rounding, device: Index, row: Index, bias_lane: int
-    ) -> None:
-        """Changes the rows [k] of the devices [k]; the pairs are distinct."""
-        d = t["d"][device, row].astype(np.int32)
-        p = rounding(d[:, None] * t["x"][device].astype(np.int32), a["shift"], row, slice(0, t["x"].shape[1]))
-        q = rounding(d, a["bias_shift"], row, bias_lane)
-        self._subtract(t, "w", device, row, p, a["lo"], a["hi"])
-        if "twin" in t:
-            self._subtract(t, "twin", device, row, p, a["lo"], a["hi"])
-        self._subtract(t, "b", device, row, q, a["bias_lo"], a["bias_hi"])
+        return t["d"] != 0, change
 
-    @staticmethod
-    def _subtract(t: Arrays, role: str, device: Index, row: Index, p: np.ndarray, lo: int, hi: int) -> None:
-        v = t[role][device, row] - p
-        if v.min() < lo or v.max() > hi:
-            held = numeric.saturate(v, lo, hi)
-            met = (held != v).reshape(len(row), -1).sum(axis=1, dtype=np.uint32)
-            np.add.at(t["saturated"][:, 0], device, met)
-            v = held
-        t[role][device, row] = v
+    def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
+        return t["d"][:, :, None] * t["x"][:, None, :], t["d"]
 
     def real(self, t: Arrays, a: Attrs) -> None:
+        # as the base class does, without the many rows that are zero
         d = t["d"] * t["d"].dtype.type(2.0 ** -a["rate"])
         device, row = np.nonzero(d)
         p = d[device, row][:, None] * t["x"][device]
@@ -205,56 +104,6 @@ class Update(Kernel):
         if "twin" in t:
             t["twin"][device, row] -= p
         t["b"][...] -= d
-
-    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        k = int(a["rate"])
-        shift = k + f["d"].frac + f["x"].frac - f["w"].frac
-        bias_shift = k + f["d"].frac - f["b"].frac
-        if shift < 0:
-            what = f"a rate of 2^-{k} is too large for its number formats"
-            raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
-        top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi)
-        possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
-        if shift > possible[-1]:
-            reason = f"can change nothing: the largest product {top} is shifted right by {shift}"
-            if possible[-1] == MAX_SHIFT:
-                reason = f"needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
-            best = k - (shift - possible[-1])
-            hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
-            wider = ', or weights = "int16"' if f["w"].dtype == "int8" else ""
-            raise CompileError(where, f"a rate of 2^-{k} {reason}", hint + wider)
-        if bias_shift > MAX_SHIFT:
-            what = (
-                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
-            )
-            raise CompileError(where, what, "take a larger rate, or scale the inputs down")
-        return {
-            "shift": shift,
-            "bias_shift": bias_shift,
-            "rate": k,
-            "lo": f["w"].lo,
-            "hi": f["w"].hi,
-            "bias_lo": f["b"].lo,
-            "bias_hi": f["b"].hi,
-            "rounding": int(a["rounding"]),
-            "seed": int(a["seed"]),
-            "tensor": int(a["tensor"]),
-        }
-
-    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        product = k["d"].mag * k["x"].mag
-        bias = k["d"].mag << max(-a["bias_shift"], 0)
-        sums = [
-            Accumulator("product and dither", -product, product + (1 << a["shift"])),
-            Accumulator("bias product", -bias, bias + (1 << max(a["bias_shift"], 0))),
-            Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
-        ]
-        return sums, {}
-
-    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
-        macs = shapes["w"][0] * shapes["w"][1]
-        copies = 2 if "twin" in shapes else 1
-        return Cost(macs=macs, reads=copies * macs, writes=copies * macs)
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))

@@ -16,14 +16,16 @@ from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 
 
-class _Project(Kernel):
+class Projection(Kernel):
+    """What all ways through a matrix share: g is the sum, shifted and held within its limits."""
+
     writes: ClassVar[tuple[str, ...]] = ("g",)
 
-    def _finish(self, acc: np.ndarray, t: Arrays, a: Attrs) -> None:
+    def finish(self, acc: np.ndarray, t: Arrays, a: Attrs) -> None:
         t["g"][...] = numeric.saturate(numeric.shift_round(acc, a["shift"]), a["lo"], a["hi"])
 
     @staticmethod
-    def _lower(matrix_frac: int, f: Mapping[str, Format], where: str) -> dict[str, int]:
+    def lowered(matrix_frac: int, f: Mapping[str, Format], where: str) -> dict[str, int]:
         shift = matrix_frac + f["d"].frac - f["g"].frac
         if not 0 <= shift <= 30:
             raise CompileError(
@@ -40,12 +42,12 @@ class _Project(Kernel):
         return sums, {"g": (a["lo"], a["hi"], cols * max(-a["lo"], a["hi"]))}
 
 
-class Matrix(_Project):
+class Matrix(Projection):
     name = "project.matrix"
     reads = ("d", "m")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        self._finish(numeric.vecmat(t["d"], t["m"]), t, a)
+        self.finish(numeric.vecmat(t["d"], t["m"]), t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         d, m = t["d"], t["m"]
@@ -55,7 +57,7 @@ class Matrix(_Project):
         return {"g": f["m"].frac + f["d"].frac}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        return self._lower(f["m"].frac, f, where)
+        return self.lowered(f["m"].frac, f, where)
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
@@ -86,7 +88,7 @@ class Matrix(_Project):
         )
 
 
-class Generated(_Project):
+class Generated(Projection):
     """Attributes: rows, cols, seed, tensor, ternary, frac (of the matrix)."""
 
     name = "project.generated"
@@ -96,7 +98,7 @@ class Generated(_Project):
     def integer(self, t: Arrays, a: Attrs) -> None:
         m = numeric.feedback_matrix(a["seed"], a["tensor"], a["rows"], a["cols"], bool(a["ternary"]))
         t["acc"][...] = numeric.vecmat(t["d"], m[None])
-        self._finish(t["acc"], t, a)
+        self.finish(t["acc"], t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         seed, tensor, rows, cols = (int(a[key]) for key in ("seed", "tensor", "rows", "cols"))
@@ -107,7 +109,7 @@ class Generated(_Project):
         return {"g": int(a["frac"]) + f["d"].frac}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        return {k: int(v) for k, v in a.items()} | self._lower(int(a["frac"]), f, where)
+        return {k: int(v) for k, v in a.items()} | self.lowered(int(a["frac"]), f, where)
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
@@ -136,3 +138,37 @@ class Generated(_Project):
         }
         d = rng.integers(-(2**14), 2**14, m).astype(np.int16)
         return Case({"d": d, "acc": np.zeros(n, np.int32), "g": np.zeros(n, np.int16)}, attrs, {})
+
+
+class Expand(Kernel):
+    """Writes the matrix itself, for layers whose feedback is no plain product. Attributes as `generated`."""
+
+    name = "project.expand"
+    writes = ("m",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["m"][...] = numeric.feedback_matrix(
+            a["seed"], a["tensor"], a["rows"], a["cols"], bool(a["ternary"])
+        )
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        seed, tensor, rows, cols = (int(a[key]) for key in ("seed", "tensor", "rows", "cols"))
+        t["m"][...] = (
+            numeric.feedback_matrix(seed, tensor, rows, cols, bool(a["ternary"])) * 2.0 ** -a["frac"]
+        )
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = 1 if a["ternary"] else 127
+        return [], {"m": (-top, top, a["rows"] * a["cols"] * top)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 12)), int(rng.integers(1, 40))
+        attrs = {
+            "rows": m,
+            "cols": n,
+            "seed": int(rng.integers(2**32)),
+            "tensor": int(rng.integers(64)),
+            "ternary": int(rng.integers(2)),
+            "frac": 7,
+        }
+        return Case({"m": np.zeros((m, n), np.int8)}, attrs, {})

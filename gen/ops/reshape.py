@@ -37,5 +37,15 @@ class Reshape(Layer):
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         n = int(np.prod(shapes[0]))
-        shape = (n,) if len(shapes[0]) > 1 else next(((k, n // k) for k in (4, 3, 2) if n % k == 0), (1, n))
+        if len(shapes[0]) > 1:
+            return Node("reshape", "", ("in0",), "out", {"shape": (n,)}), {}
+        rows = _divisor(rng, n)
+        if rng.integers(2):
+            return Node("reshape", "", ("in0",), "out", {"shape": (rows, n // rows)}), {}
+        columns = _divisor(rng, n // rows)
+        shape = (rows, columns, n // rows // columns)
         return Node("reshape", "", ("in0",), "out", {"shape": shape}), {}
+
+
+def _divisor(rng: np.random.Generator, n: int) -> int:
+    return int(rng.choice([k for k in range(1, min(n, 8) + 1) if n % k == 0]))

@@ -46,11 +46,12 @@ typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
 #define ALIGNED __attribute__((aligned(4)))
 /*
  * A pointer that the compiler cannot relate to others. GCC 12 may address one array of a struct relative to another, take the
- * result for a null pointer's and drop the stores of a whole step; this costs no instruction and keeps it from trying.
+ * result for a null pointer's and drop the stores of a whole step, or all calls of it. This costs no instruction and keeps it from
+ * trying: the pointer may be anything, and a function with a volatile statement is never without effect.
  */
 static inline void *opaque(void *p)
 {
-    __asm__("" : "+r"(p));
+    __asm__ __volatile__("" : "+r"(p) : : "memory");
     return p;
 }
 #else

@@ -1,0 +1,242 @@
+"""What layers with weights share: operands of their steps, formats and limits, the rounding of a change.
+
+An op that derives from these brings its geometry and its sums. Its forward kernel names its operands x, w, b,
+y (and s, the shifts of its rows, when frozen); its values are `<node>_weight` [rows, inputs of a row] and
+`<node>_bias` [rows]. That is what gen.quantise gives formats to, and gen.tape makes feedback matrices for.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from ..program import Space, Value
+from . import Accumulator, Arrays, Attrs, Bounds, Cost, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+Index = NDArray[np.intp]
+Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]
+MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
+ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
+BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
+
+
+class WeightedLayer(Layer):
+    weighted = True
+
+    def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
+        """Attributes that all steps of this node carry."""
+        return {}
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, w, b = node.inputs
+        learned = tape.is_learned(node)
+        space: Space = "state" if learned else "const"
+        names = f"{node.name}_weight", f"{node.name}_bias"
+        weight = Value(names[0], tape.shape(w), space, "weight", tape.constant(w), learned=learned)
+        bias = Value(names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned)
+        args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
+        if not learned:
+            args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
+        tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node))
+
+    def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
+        note = f"how often a learned value of {node.name} met its limit"
+        args = {
+            "x": tape.value(node.inputs[0]),
+            "d": teach,
+            "step": tape.counter("step", "samples learned from"),
+            "w": f"{node.name}_weight",
+            "b": f"{node.name}_bias",
+            "saturated": tape.counter(f"{node.name}_saturated", note),
+        }
+        if twin:
+            args["twin"] = twin
+        args |= self.scratch(tape, node)
+        attrs = self.geometry(tape, node) | tape.rounding(f"{node.name}_weight")
+        tape.step(f"{self.op}.update", node, args, rate=rate, **attrs)
+
+    def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
+        """Operands that `update` needs for its sums."""
+        return {}
+
+
+class WeightedForward(Kernel):
+    """acc = W x + b; y = acc / 2^s held within y's limits. s is one shift, or one a row (frozen layers)."""
+
+    reads = ("x", "w", "b", "s")
+    writes = ("y",)
+    optional = ("s",)
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        fracs = f["w"].row_fracs or (f["w"].frac,)
+        shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
+        if min(shifts) < 0 or max(shifts) > 30:
+            raise CompileError(
+                where,
+                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
+                "rescale the layer's weights or inputs",
+            )
+        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi}
+        return own | ({} if "s" in f else {"shift": shifts[0]})
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to
+        # the products.
+        return {"w": (2**31 - 2**28 - 2**26) // (shapes["w"][1] * 128), "b": 2**28}.get(role, 2**31 - 1)
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        w, x, b = k["w"], k["x"], k["b"]
+        if w.data is not None and b.data is not None:
+            row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
+            lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
+        else:
+            hi = w.mag * min(x.l1, w.shape[1] * x.mag) + b.mag
+            lo = -hi
+        shift = int(k["s"].data.max()) if "s" in k and k["s"].data is not None else a["shift"]
+        half = (1 << shift) >> 1
+        top = k["y"].shape[0] * max(-a["lo"], a["hi"])
+        return [Accumulator("sum", lo, hi + half)], {"y": (a["lo"], a["hi"], top)}
+
+
+class WeightedUpdate(Kernel):
+    """W -= round(sum / 2^shift), b -= round(sum / 2^bias_shift), the twin as W, each held within its limits.
+
+    In real numbers W -= 2^-rate sum. A row without any signal is not touched and uses no random words.
+    """
+
+    reads = ("x", "d", "step")
+    updates = ("w", "b", "twin", "saturated")
+    optional = ("twin",)
+
+    def terms(self, a: Attrs) -> int:
+        """How many products a change sums up."""
+        return 1
+
+    @abstractmethod
+    def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
+        """Which rows of which devices change, [D, rows]; and the sums of chosen (device, row) pairs.
+
+        The sums are those of the weights [pairs, inputs of a row] and those of the biases [pairs].
+        """
+
+    @abstractmethod
+    def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
+        """The sums in real numbers: [D, rows, inputs of a row] and [D, rows]."""
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        active, change = self.changes(t, a)
+        device, row = np.nonzero(active)
+        m, n = t["w"].shape[1:]
+        bias_lane = n + n % 2  # the first lane of the word behind the row's
+        steps = t["step"][device, 0]
+        for step in np.unique(steps):
+            rounding = numeric.Rounding(a["rounding"], a["seed"], int(step), a["tensor"], m, bias_lane + 1)
+            mine = np.flatnonzero(steps == step)
+            for at in range(0, len(mine), ROWS_AT_ONCE):
+                part = mine[at : at + ROWS_AT_ONCE]
+                self._rows(t, a, rounding, device[part], row[part], change)
+
+    def _rows(
+        self, t: Arrays, a: Attrs, rounding: numeric.Rounding, device: Index, row: Index, change: Change
+    ) -> None:
+        """Changes the rows [k] of the devices [k]; the pairs are distinct."""
+        n = t["w"].shape[2]
+        product, total = change(device, row)
+        p = rounding(product, a["shift"], row, slice(0, n))
+        if a["bias_shift"] < 0 and self.terms(a) > 1:  # what is held back here would meet the bias's limit
+            top = BIAS_TOP >> -a["bias_shift"]
+            total = numeric.saturate(total, -top, top)
+        q = rounding(total, a["bias_shift"], row, n + n % 2)
+        self._subtract(t, "w", device, row, p, a["lo"], a["hi"])
+        if "twin" in t:
+            self._subtract(t, "twin", device, row, p, a["lo"], a["hi"])
+        self._subtract(t, "b", device, row, q, a["bias_lo"], a["bias_hi"])
+
+    @staticmethod
+    def _subtract(t: Arrays, role: str, device: Index, row: Index, p: np.ndarray, lo: int, hi: int) -> None:
+        v = t[role][device, row] - p
+        if v.min() < lo or v.max() > hi:
+            held = numeric.saturate(v, lo, hi)
+            met = (held != v).reshape(len(row), -1).sum(axis=1, dtype=np.uint32)
+            np.add.at(t["saturated"][:, 0], device, met)
+            v = held
+        t[role][device, row] = v
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        rate = t["d"].dtype.type(2.0 ** -a["rate"])
+        p, q = self.gradient(t, a)
+        t["w"][...] -= rate * p
+        if "twin" in t:
+            t["twin"][...] -= rate * p
+        t["b"][...] -= rate * q
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        """A sum of products is rounded with one bit to spare."""
+        return 2**30 // (self.terms(a) * 128) if role == "d" else 2**31 - 1
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        k = int(a["rate"])
+        shift = k + f["d"].frac + f["x"].frac - f["w"].frac
+        bias_shift = k + f["d"].frac - f["b"].frac
+        if shift < 0:
+            what = f"a rate of 2^-{k} is too large for its number formats"
+            raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
+        top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi) * self.terms(a)
+        possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
+        if shift > possible[-1]:
+            reason = f"can change nothing: the largest product {top} is shifted right by {shift}"
+            if possible[-1] == MAX_SHIFT:
+                reason = f"needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
+            best = k - (shift - possible[-1])
+            hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
+            wider = ', or weights = "int16"' if f["w"].dtype == "int8" else ""
+            raise CompileError(where, f"a rate of 2^-{k} {reason}", hint + wider)
+        if bias_shift > MAX_SHIFT:
+            what = (
+                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
+            )
+            raise CompileError(where, what, "take a larger rate, or scale the inputs down")
+        return {key: int(v) for key, v in a.items()} | {
+            "shift": shift,
+            "bias_shift": bias_shift,
+            "lo": f["w"].lo,
+            "hi": f["w"].hi,
+            "bias_lo": f["b"].lo,
+            "bias_hi": f["b"].hi,
+        }
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        n = self.terms(a)
+        product = min(n * k["d"].mag, k["d"].l1) * k["x"].mag
+        total = min(n * k["d"].mag, k["d"].l1)
+        bias = total << max(-a["bias_shift"], 0)
+        if n > 1 and a["bias_shift"] < 0:
+            bias = min(bias, BIAS_TOP)
+        sums = [
+            Accumulator("product and dither", -product, product + (1 << a["shift"])),
+            Accumulator("bias product", -bias, bias + (1 << max(a["bias_shift"], 0))),
+            Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
+        ]
+        return sums, {}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        weights = shapes["w"][0] * shapes["w"][1]
+        copies = 2 if "twin" in shapes else 1
+        return Cost(macs=weights * self.terms(a), reads=copies * weights, writes=copies * weights)

@@ -1,0 +1,184 @@
+"""The geometry of everything that slides a window over a map [height, width, channels]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..graph import Node
+
+Index = NDArray[np.intp]
+KEPT = 64  # geometries whose index tables stay in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Windows: output (y, x) sees the input rows y * stride_h - pad_top + dilation_h * ky, columns alike.
+
+    A one-dimensional map has height 1. Places outside of the map count as zero, or not at all. Padding below
+    and to the right follows from the output's size.
+    """
+
+    height: int
+    width: int
+    channels: int
+    out_height: int
+    out_width: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+    groups: int = 1
+
+    @classmethod
+    def of(cls, node: Node, shape: Sequence[int]) -> Window:
+        """The windows of a node with the attributes kernel, stride, dilation, padding, groups on a map.
+
+        CompileError where there is no output, or a padding that a window does not reach into the map from.
+        """
+        if len(shape) != 3:
+            what = f"its input has shape {tuple(shape)}"
+            raise CompileError(node.name, what, "it takes a map [height, width, channels]")
+        height, width, channels = shape
+        kernel, stride = _pair(node, "kernel", None), _pair(node, "stride", 1)
+        dilation = _pair(node, "dilation", 1)
+        padding = _ints(node, "padding", (0, 0, 0, 0))
+        groups = _ints(node, "groups", 1)[0]
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+        if min(*kernel, *stride, *dilation, groups) < 1 or min(padding) < 0 or len(padding) != 4:
+            what = (
+                f"kernel {kernel}, stride {stride}, dilation {dilation}, padding {padding}, {groups} groups"
+            )
+            raise CompileError(node.name, what, "sizes are 1 or more, paddings 0 or more")
+        if channels % groups:
+            raise CompileError(
+                node.name, f"{channels} channels in {groups} groups", "they must divide evenly"
+            )
+        top, left, bottom, right = padding
+        room = height + top + bottom - reach[0], width + left + right - reach[1]
+        if min(room) < 0:
+            what = f"a window of {reach[0]} x {reach[1]} does not fit into {height} x {width} and its padding"
+            raise CompileError(node.name, what, "use a smaller kernel, or a larger input")
+        if top >= reach[0] or bottom >= reach[0] or left >= reach[1] or right >= reach[1]:
+            what = f"padding {padding} is as wide as its window of {reach[0]} x {reach[1]}"
+            raise CompileError(node.name, what, "some outputs would see nothing but padding; pad less")
+        out = room[0] // stride[0] + 1, room[1] // stride[1] + 1
+        return cls(
+            *(height, width, channels, *out, *kernel, *stride, *dilation, top, left, groups),
+        )
+
+    @classmethod
+    def from_attrs(cls, a: Mapping[str, Any]) -> Window:
+        return cls(**{name: int(a[name]) for name in cls.__dataclass_fields__})
+
+    @property
+    def attrs(self) -> dict[str, int]:
+        """As attributes of a step."""
+        return asdict(self)
+
+    @property
+    def positions(self) -> int:
+        return self.out_height * self.out_width
+
+    @property
+    def taps(self) -> int:
+        """Values that one output sees: the columns of a weight."""
+        return self.kernel_h * self.kernel_w * self.channels // self.groups
+
+    @property
+    def overlap(self) -> int:
+        """The largest number of windows that one input lies in."""
+        across = (
+            _most(
+                self.height,
+                _along(self.out_height, self.stride_h, self.pad_top, self.kernel_h, self.dilation_h),
+            ),
+            _most(
+                self.width,
+                _along(self.out_width, self.stride_w, self.pad_left, self.kernel_w, self.dilation_w),
+            ),
+        )
+        return across[0] * across[1]
+
+
+def _ints(node: Node, key: str, default: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    value = node.attrs.get(key, default)
+    values = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(v, int) for v in values):
+        raise CompileError(node.name, f"{key} is {value}", "report this: an importer is wrong")
+    return tuple(int(v) for v in values)  # type: ignore[arg-type]
+
+
+def _pair(node: Node, key: str, default: int | None) -> tuple[int, int]:
+    values = _ints(node, key, default if default is None else (default, default))
+    if len(values) != 2:
+        raise CompileError(node.name, f"{key} is {values}", "report this: an importer is wrong")
+    return values[0], values[1]
+
+
+def _most(size: int, seen: Index) -> int:
+    """How often the place that is seen most often is seen."""
+    return int(np.bincount(seen[(seen >= 0) & (seen < size)], minlength=1).max())
+
+
+@lru_cache(KEPT)
+def taps(g: Window) -> Index:
+    """[groups, positions, taps]: which element of the flat input each tap is, its size where it is padding.
+
+    Taps in the order (ky, kx, channel).
+    """
+    rows = _along(g.out_height, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h)
+    cols = _along(g.out_width, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w)
+    y, x = rows[:, None, :, None], cols[None, :, None, :]  # [out_h, out_w, kernel_h, kernel_w]
+    inside = (y >= 0) & (y < g.height) & (x >= 0) & (x < g.width)
+    place = (y * g.width + x) * g.channels
+    channel = np.arange(g.channels).reshape(g.groups, -1)
+    every = place[None, ..., None] + channel[:, None, None, None, None, :]
+    flat = np.where(inside[None, ..., None], every, g.height * g.width * g.channels)
+    return flat.reshape(g.groups, g.positions, g.taps).astype(np.intp)
+
+
+def _along(out: int, stride: int, pad: int, kernel: int, dilation: int) -> Index:
+    return np.arange(out)[:, None] * stride - pad + np.arange(kernel)[None, :] * dilation
+
+
+@lru_cache(KEPT)
+def inverse(g: Window) -> Index:
+    """[size of the input, overlap]: where each input stands in the flat `taps`, its size where no more."""
+    size = g.height * g.width * g.channels
+    flat = taps(g).ravel()
+    order = np.argsort(flat, kind="stable")
+    order = order[: np.count_nonzero(flat < size)]
+    owner = flat[order]
+    count = np.bincount(owner, minlength=size)
+    nth = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    out = np.full((size, max(int(count.max(initial=0)), 1)), flat.size, np.intp)
+    out[owner, nth] = order
+    return out
+
+
+def see(g: Window, x: NDArray[Any]) -> NDArray[Any]:
+    """[D, groups, positions, taps] of flat inputs [D, size]; padding is zero."""
+    padded = np.concatenate([x, np.zeros((len(x), 1), x.dtype)], axis=1)
+    return padded[:, taps(g)]
+
+
+def spread(g: Window, seen: NDArray[Any]) -> NDArray[Any]:
+    """The transpose of `see`: [D, groups, positions, taps] summed into [D, size]."""
+    flat = seen.reshape(len(seen), -1)
+    padded = np.concatenate([flat, np.zeros((len(flat), 1), flat.dtype)], axis=1)
+    places = inverse(g)
+    total = padded[:, places[:, 0]].copy()
+    for k in range(1, places.shape[1]):
+        total += padded[:, places[:, k]]
+    return total

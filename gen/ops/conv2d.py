@@ -1,0 +1,336 @@
+"""Convolution over a map [height, width, channels] -> [out_height, out_width, filters], weights tied.
+
+W [filters, kernel_h * kernel_w * channels / groups], the taps of a row in the order (ky, kx, channel). A
+one-dimensional convolution has height 1; a depthwise one as many groups as channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Attr, Node
+from ..program import Value
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known
+from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate
+from ._window import Window, see, spread
+from .project import Projection
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+Matmul = Callable[[Any, Any], NDArray[Any]]
+AT_ONCE = 1 << 23  # window values that are looked at in one go
+
+
+class Tied:
+    """How weights [copies, rows, taps] meet the windows of a map: one row a filter, at every position."""
+
+    @staticmethod
+    def each(g: Window) -> int:
+        """Rows of a weight for each filter."""
+        return 1
+
+    @staticmethod
+    def forward(g: Window, w: NDArray[Any], seen: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
+        """Sums [D, positions * filters] over windows [D, groups, positions, taps]."""
+        blocks = w.reshape(len(w), g.groups, -1, g.taps).swapaxes(-1, -2)
+        return matmul(seen, blocks).swapaxes(1, 2).reshape(len(seen), -1)
+
+    @staticmethod
+    def transposed(g: Window, m: NDArray[Any], d: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
+        """What each tap hears, [D, groups, positions, taps], of signals [D, positions * filters]."""
+        return matmul(grouped(g, d), m.reshape(len(m), g.groups, -1, g.taps))
+
+
+def grouped(g: Window, d: NDArray[Any]) -> NDArray[Any]:
+    """[D, positions * filters] as [D, groups, positions, filters of a group]."""
+    return d.reshape(len(d), g.positions, g.groups, -1).swapaxes(1, 2)
+
+
+def parts(devices: int, g: Window) -> Iterator[slice]:
+    """The devices in parts whose windows fit into memory."""
+    n = max(1, AT_ONCE // (g.groups * g.positions * g.taps))
+    return (slice(at, at + n) for at in range(0, devices, n))
+
+
+def copies(w: NDArray[Any], part: slice) -> NDArray[Any]:
+    """What of [D or 1, ...] belongs to a part of the devices."""
+    return w if len(w) == 1 else w[part]
+
+
+class Conv2d(WeightedLayer):
+    op = "conv2d"
+    tying: ClassVar[type[Tied]] = Tied
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        x, w, b = shapes
+        g = Window.of(node, x)
+        each = self.tying.each(g)
+        if len(w) != 2 or w[1] != g.taps or b != (w[0],) or w[0] % (each * g.groups):
+            what = f"input {x}, weight {w} and bias {b} do not fit {g.kernel_h} x {g.kernel_w}"
+            hint = "a row of the weight has as many values as a window"
+            raise CompileError(node.name, f"{what} in {g.groups} groups", hint)
+        return (g.out_height, g.out_width, w[0] // each)
+
+    def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
+        g = Window.of(node, tape.shape(node.inputs[0]))
+        return g.attrs | {"filters": tape.shape(node.output)[-1]}
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        own, x = f"{node.name}_weight", node.inputs[0]
+        if matrix is None:
+            tape.alike(own)
+        g = tape.teach(f"{node.name}_input", tape.shape(x))
+        acc = tape.add(Value(f"{g}_sum", (tape.shape(x)[-1],), "arena", "scratch"))
+        args = {"d": teach, "m": tape.stored(node, matrix or own), "acc": acc, "g": g}
+        tape.step(f"{self.op}.transposed", node, args, **self.geometry(tape, node))
+        return {x: g}
+
+    def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
+        taps = tape.shape(node.inputs[1])[1]
+        return {"acc": tape.add(Value(f"{node.name}_update_sum", (taps,), "arena", "scratch"))}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 3:
+            return None
+        node = replace(sample_window(rng, shapes[0]), op=self.op)
+        g = Window.of(node, shapes[0])
+        m = g.groups * int(rng.integers(1, 9 if g.groups == 1 else 3)) * self.tying.each(g)
+        scale = 2.0 ** rng.integers(-3, 3) / np.sqrt(g.taps)
+        return node, {"w": rng.normal(0, scale, (m, g.taps)), "b": rng.normal(0, 0.3, m)}
+
+
+def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
+    """A random convolution of any kind on a map: strides, dilation, padding on any side, groups."""
+    height, width, channels = shape
+    kernel = int(rng.integers(1, min(height, 4) + 1)), int(rng.integers(1, min(width, 5) + 1))
+    dilation = tuple(
+        int(rng.integers(1, 3)) if (k - 1) * 2 < n else 1 for k, n in zip(kernel, shape[:2], strict=True)
+    )
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    sides = reach * 2 if rng.integers(2) else [1] * 4
+    groups = int(rng.choice([n for n in range(1, channels + 1) if channels % n == 0]))
+    attrs: dict[str, Attr] = {
+        "kernel": kernel,
+        "stride": (int(rng.integers(1, 4)), int(rng.integers(1, 4))),
+        "dilation": dilation,
+        "padding": tuple(int(rng.integers(0, r)) for r in sides),
+        "groups": groups if rng.integers(2) else 1,
+    }
+    return Node("conv2d", "", ("in0", "w", "b"), "out", attrs)
+
+
+class Forward(WeightedForward):
+    name = "conv2d.forward"
+    tying: ClassVar[type[Tied]] = Tied
+
+    def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
+        g = Window.from_attrs(a)
+        out = [
+            self.tying.forward(g, copies(t["w"], part), see(g, t["x"][part]), matmul)
+            for part in parts(len(t["x"]), g)
+        ]
+        return np.concatenate(out)
+
+    def _every(self, row: NDArray[Any], t: Arrays) -> NDArray[Any]:
+        """A value a row, [copies, rows], as one an output."""
+        return np.tile(row, (1, t["y"].shape[1] // row.shape[1]))
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        acc = self._sums(t, a, numeric.matmul) + self._every(t["b"], t)
+        shift = self._every(t["s"].astype(np.int32), t) if "s" in t else a["shift"]
+        t["y"][...] = numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = self._sums(t, a, np.matmul) + self._every(t["b"], t)
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        g = Window.from_attrs(a)
+        return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        g, m, attrs = random_case(rng, self.tying)
+        arrays: dict[str, NDArray[Any]] = {
+            "x": rng.integers(-128, 128, g.height * g.width * g.channels).astype(np.int8),
+            "b": rng.integers(-(2**20), 2**20, m).astype(np.int32),
+        }
+        outputs = g.positions * attrs["filters"]
+        if rng.integers(2):
+            arrays |= {
+                "w": rng.integers(-127, 128, (m, g.taps)).astype(np.int8),
+                "s": rng.integers(0, 20, m).astype(np.uint8),
+                "y": np.zeros(outputs, np.int8),
+            }
+            return Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
+        arrays |= {
+            "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
+            "y": np.zeros(outputs, np.int16),
+        }
+        return Case(arrays, attrs | {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
+
+
+class Transposed(Projection):
+    """g = the sum over all windows that an input lies in: the convolution with its matrix transposed.
+
+    acc holds the sums of one position, and in the end those of the last.
+    """
+
+    name = "conv2d.transposed"
+    reads = ("d", "m")
+    writes = ("acc", "g")
+    tying: ClassVar[type[Tied]] = Tied
+
+    def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
+        g = Window.from_attrs(a)
+        out = [
+            spread(g, self.tying.transposed(g, copies(t["m"], part), t["d"][part], matmul))
+            for part in parts(len(t["d"]), g)
+        ]
+        return np.concatenate(out)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        sums = self._sums(t, a, numeric.matmul)
+        t["acc"][...] = sums[:, -int(a["channels"]) :]
+        self.finish(sums, t, a)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = self._sums(t, a, np.matmul)
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["m"].frac + f["d"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return {k: int(v) for k, v in a.items()} | self.lowered(f["m"].frac, f, where)
+
+    @staticmethod
+    def _terms(a: Attrs) -> int:
+        """The most signals that one input hears."""
+        g = Window.from_attrs(a)
+        return int(a["filters"]) // g.groups * g.overlap
+
+    def limit(
+        self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
+    ) -> int:
+        if role == "d" and "m" in f:
+            return int((2**31 - 2**29) // (self._terms(a) * max(-f["m"].lo, f["m"].hi)))
+        return 2**31 - 1
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = k["m"].mag * min(k["d"].l1, self._terms(a) * k["d"].mag)
+        sums = [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))]
+        size = k["g"].shape[0]
+        return sums, {
+            "acc": (-top, top, k["acc"].shape[0] * top),
+            "g": (a["lo"], a["hi"], size * max(-a["lo"], a["hi"])),
+        }
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        g = Window.from_attrs(a)
+        return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["m"][0] * shapes["m"][1])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        g, rows, attrs = random_case(rng, self.tying)
+        top = 128 if rng.integers(2) else 2**14
+        m = rng.integers(1 - top, top, (rows, g.taps)).astype(np.int8 if top == 128 else np.int16)
+        signals = g.positions * attrs["filters"]
+        arrays: dict[str, NDArray[Any]] = {
+            "d": (rng.integers(-(2**9), 2**9, signals) * rng.integers(0, 2, signals)).astype(np.int16),
+            "m": m,
+            "acc": np.zeros(g.channels, np.int32),
+            "g": np.zeros(g.height * g.width * g.channels, np.int16),
+        }
+        return Case(arrays, attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}, {})
+
+
+class Update(WeightedUpdate):
+    """The sum of a weight is that of signal times tap over all positions, of a bias that of the signals.
+
+    acc holds the sums of one row, and zeros in the end.
+    """
+
+    name = "conv2d.update"
+    writes = ("acc",)
+
+    def terms(self, a: Attrs) -> int:
+        return Window.from_attrs(a).positions
+
+    def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
+        t["acc"][...] = 0
+        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
+        product = self._products(t, a, numeric.matmul)
+        total = d.sum(axis=1, dtype=np.int32)
+        return np.any(d, axis=1), lambda device, row: (product[device, row], total[device, row])
+
+    def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
+        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
+        return self._products(t, a, np.matmul), d.sum(axis=1)
+
+    @staticmethod
+    def _products(t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
+        """[D, filters, taps]."""
+        g = Window.from_attrs(a)
+        out = []
+        for part in parts(len(t["x"]), g):
+            product = matmul(grouped(g, t["d"][part]).swapaxes(-1, -2), see(g, t["x"][part]))
+            out.append(product.reshape(len(product), -1, g.taps))
+        return np.concatenate(out)
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return super().bounds(k, a)[0], {"acc": (0, 0, 0)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        g, m, attrs = random_case(rng, Tied)
+        case = random_update(rng, g, m, attrs)
+        return Case({**case.arrays, "acc": np.zeros(g.taps, np.int32)}, case.attrs, case.limits)
+
+
+def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, int, dict[str, int]]:
+    """(geometry, rows of the weight, attributes) of a small convolution."""
+    shape = tuple(int(rng.integers(1, n)) for n in (6, 9, 9))
+    if not rng.integers(3):
+        shape = (1, *shape[1:])
+    g = Window.of(sample_window(rng, shape), shape)
+    filters = g.groups * int(rng.integers(1, 10 if g.groups == 1 else 4))
+    return g, filters * tying.each(g), g.attrs | {"filters": filters}
+
+
+def random_update(rng: np.random.Generator, g: Window, m: int, attrs: dict[str, int]) -> Case:
+    """A case of a kernel that changes m rows."""
+    wide = bool(rng.integers(2))
+    bits = int(rng.integers(10, 17)) if wide else 8
+    lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    dtype = np.int16 if wide else np.int8
+    signals = g.positions * attrs["filters"]
+    arrays: dict[str, NDArray[Any]] = {
+        "x": rng.integers(-128, 128, g.height * g.width * g.channels).astype(np.int8),
+        "d": (rng.integers(-(2**11), 2**11, signals) * (rng.integers(0, 4, signals) == 0)).astype(np.int16),
+        "step": rng.integers(0, 2**32, 1, np.uint32),
+        "w": rng.integers(lo, hi + 1, (m, g.taps)).astype(dtype),
+        "b": rng.integers(-(2**24), 2**24, m).astype(np.int32),
+        "saturated": np.zeros(1, np.uint32),
+    }
+    if rng.integers(2):
+        arrays["twin"] = rng.integers(lo, hi + 1, (m, g.taps)).astype(dtype)
+    numbers = {
+        "shift": int(rng.integers(0, 25)),
+        "bias_shift": int(rng.integers(-14, 12)),
+        "rate": 0,
+        "lo": lo,
+        "hi": hi,
+        "bias_lo": -(2**24),
+        "bias_hi": 2**24 - 1,
+        "rounding": int(rng.integers(3)),
+        "seed": int(rng.integers(2**32)),
+        "tensor": int(rng.integers(64)),
+    }
+    limits = {"w": (lo, hi), "twin": (lo, hi), "b": (-(2**24), 2**24 - 1)}
+    return Case(arrays, attrs | numbers, limits)

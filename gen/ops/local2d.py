@@ -1,0 +1,88 @@
+"""A convolution whose weights are not tied (locally connected): every position has filters of its own.
+
+W [positions * filters, taps], position by position. No importer makes one: gen.untie does, for the layers
+that a rule file lists under `untied`. Amit 2019 learned such layers with the asymmetric Hebbian rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..graph import Node
+from . import Arrays, Attrs, Case
+from ._weighted import Change, Index, WeightedUpdate
+from ._window import Window, see
+from .conv2d import Conv2d, Matmul, Tied, random_case, random_update
+from .conv2d import Forward as TiedForward
+from .conv2d import Transposed as TiedTransposed
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Untied(Tied):
+    """Weights [copies, rows, taps], one row a filter and position."""
+
+    @staticmethod
+    def each(g: Window) -> int:
+        return g.positions
+
+    @staticmethod
+    def forward(g: Window, w: NDArray[Any], seen: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
+        blocks = w.reshape(len(w), g.positions, g.groups, -1, g.taps)
+        return matmul(blocks, seen.swapaxes(1, 2)[..., None]).reshape(len(seen), -1)
+
+    @staticmethod
+    def transposed(g: Window, m: NDArray[Any], d: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
+        blocks = m.reshape(len(m), g.positions, g.groups, -1, g.taps)
+        signals = d.reshape(len(d), g.positions, g.groups, 1, -1)
+        return matmul(signals, blocks)[..., 0, :].swapaxes(1, 2)
+
+
+class Local2d(Conv2d):
+    op = "local2d"
+    tying = Untied
+
+    def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
+        return {}
+
+
+class Forward(TiedForward):
+    name = "local2d.forward"
+    tying = Untied
+
+
+class Transposed(TiedTransposed):
+    name = "local2d.transposed"
+    tying = Untied
+
+
+class Update(WeightedUpdate):
+    """The sum of a weight is the product of its position's signal and tap, that of a bias the signal."""
+
+    name = "local2d.update"
+
+    def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
+        g, filters = Window.from_attrs(a), int(a["filters"])
+        seen = see(g, t["x"])
+
+        def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
+            d = t["d"][device, row].astype(np.int32)
+            group = row % filters // (filters // g.groups)
+            return d[:, None] * seen[device, group, row // filters].astype(np.int32), d
+
+        return t["d"] != 0, change
+
+    def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
+        g, filters = Window.from_attrs(a), int(a["filters"])
+        row = np.arange(t["d"].shape[1])
+        group = row % filters // (filters // g.groups)
+        return t["d"][:, :, None] * see(g, t["x"])[:, group, row // filters], t["d"]
+
+    def case(self, rng: np.random.Generator) -> Case:
+        g, m, attrs = random_case(rng, Untied)
+        return random_update(rng, g, m, attrs)

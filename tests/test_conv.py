@@ -1,0 +1,184 @@
+"""Convolutions against plain loops, and what tied and untied layers promise."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ops._window import Window, see, spread
+from synapcc.gen.ops.conv2d import sample_window
+from synapcc.gen.rules import rules
+from synapcc.gen.spec import Feedback, RuleSpec
+from synapcc.host.emulator import Emulator
+
+
+def loops(g: Window, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The definition, one product at a time: x [height, width, channels], w [filters, taps]."""
+    filters, each = len(w), g.channels // g.groups
+    taps = w.reshape(filters, g.kernel_h, g.kernel_w, each)
+    y = np.zeros((g.out_height, g.out_width, filters))
+    for oy, ox, o, ky, kx, c in itertools.product(
+        *map(range, (g.out_height, g.out_width, filters, g.kernel_h, g.kernel_w, each))
+    ):
+        iy = oy * g.stride_h - g.pad_top + ky * g.dilation_h
+        ix = ox * g.stride_w - g.pad_left + kx * g.dilation_w
+        if 0 <= iy < g.height and 0 <= ix < g.width:
+            y[oy, ox, o] += x[iy, ix, o // (filters // g.groups) * each + c] * taps[o, ky, kx, c]
+    return y
+
+
+def random_window(rng: np.random.Generator) -> Window:
+    shape = tuple(int(n) for n in rng.integers(1, (7, 8, 5)))
+    return Window.of(sample_window(rng, shape), shape)
+
+
+def test_windows_see_what_the_definition_says() -> None:
+    rng = np.random.default_rng(1)
+    kinds = set()
+    for _ in range(60):
+        g = random_window(rng)
+        x = rng.normal(size=(g.height, g.width, g.channels))
+        w = rng.normal(size=(g.groups * 2, g.taps))
+        seen = see(g, x.reshape(1, -1))
+        sums = np.einsum("dgpk,gok->dpgo", seen, w.reshape(g.groups, -1, g.taps))
+        assert np.allclose(sums.reshape(g.out_height, g.out_width, -1), loops(g, x, w))
+        kinds.add((g.groups > 1, g.stride_h > 1, g.dilation_w > 1, g.pad_top > 0))
+    assert len(kinds) >= 10
+
+
+def test_spread_is_the_transpose_of_see() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        g = random_window(rng)
+        x = rng.normal(size=(2, g.height * g.width * g.channels))
+        back = rng.normal(size=see(g, x).shape)
+        assert np.isclose(np.sum(see(g, x) * back), np.sum(x * spread(g, back)))
+        counts = spread(g, np.ones_like(back))
+        assert counts.max() == g.overlap
+
+
+def cnn(rng: np.random.Generator, width: int = 24, classes: int = 3) -> Graph:
+    """Two one-dimensional convolutions and a dense layer."""
+    shapes = {"w1": (4, 5), "b1": (4,), "w2": (6, 3 * 4), "b2": (6,), "w3": (classes, 36), "b3": (classes,)}
+    tensors = {n: Tensor(n, s, rng.normal(0, s[-1] ** -0.5, s)) for n, s in shapes.items()}
+    maps = {"x": (1, width, 1), "h1": (1, 12, 4), "a1": (1, 12, 4), "h2": (1, 6, 6), "a2": (1, 6, 6)}
+    tensors |= {n: Tensor(n, s) for n, s in {**maps, "flat": (36,), "z": (classes,)}.items()}
+    one = {"stride": (1, 2), "dilation": (1, 1), "groups": 1}
+    relu = {"lo": 0.0, "hi": np.inf}
+    nodes = (
+        Node("conv2d", "conv1", ("x", "w1", "b1"), "h1", one | {"kernel": (1, 5), "padding": (0, 2, 0, 2)}),
+        Node("clip", "relu1", ("h1",), "a1", relu),
+        Node("conv2d", "conv2", ("a1", "w2", "b2"), "h2", one | {"kernel": (1, 3), "padding": (0, 1, 0, 1)}),
+        Node("clip", "relu2", ("h2",), "a2", relu),
+        Node("reshape", "flatten", ("a2",), "flat", {"shape": (36,)}),
+        Node("dense", "fc", ("flat", "w3", "b3"), "z"),
+    )
+    return verify(Graph("cnn", ("x",), "z", tensors, nodes))
+
+
+def data(rng: np.random.Generator, n: int = 120) -> dict[str, np.ndarray]:
+    """Bumps whose place is their class."""
+    label = rng.integers(0, 3, n)
+    at = np.arange(24)[None, :]
+    x = np.exp(-(((at - 5 - 6 * label[:, None]) / 2.0) ** 2)) + rng.normal(0, 0.1, (n, 24))
+    return {"x": x.reshape(n, 1, 24, 1).astype(np.float32), "label": label}
+
+
+def taught(compiled: Compiled, calibration: dict[str, np.ndarray], passes: int) -> tuple[float, float]:
+    """Accuracy before and after learning from the calibration data themselves."""
+    machine, label = Emulator(compiled.plan), calibration["label"]
+    frac = compiled.plan["x"].frac
+    x = np.clip(np.rint(calibration["x"].reshape(len(label), -1) * 2.0**frac), -128, 127).astype(np.int8)
+
+    def accuracy() -> float:
+        right = 0
+        for row, want in zip(x, label, strict=True):
+            machine.load({"x": row[None]})
+            machine.run("infer")
+            right += int(machine["verdict"][0, 0]) == want
+        return right / len(label)
+
+    before = accuracy()
+    for _ in range(passes):
+        for row, want in zip(x, label, strict=True):
+            machine.learn({"x": row[None]}, [int(want)])
+    return before, accuracy()
+
+
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"last"}))
+@pytest.mark.parametrize("untied", [(), ("conv2",), ("conv1", "conv2")])
+def test_a_network_of_convolutions_learns(rule: str, untied: tuple[str, ...]) -> None:
+    """Tied and untied, all layers by every rule: a random network learns where a bump lies."""
+    rng = np.random.default_rng(7)
+    calibration = data(rng)
+    spec = RuleSpec(rule, layers="all", untied=untied, rate=5, rates=(("conv1", 7), ("conv2", 7)))
+    compiled = compile_model(cnn(rng), spec, calibration)
+    assert compiled.learned == ("conv1", "conv2", "fc")
+    updates = {s.kernel for _, _, s in compiled.plan.ops() if s.kernel.endswith(".update")}
+    wanted = {"dense.update"} | ({"local2d.update"} if untied else set())
+    assert updates == wanted | ({"conv2d.update"} if len(untied) < 2 else set())
+    before, after = taught(compiled, calibration, 4)
+    assert before < 0.7 and after > 0.95, f"{before} to {after}"
+
+
+def test_an_untied_layer_starts_from_the_tied_weights() -> None:
+    rng = np.random.default_rng(9)
+    graph, calibration = cnn(rng), data(rng)
+    spec = RuleSpec("bp", layers="all")
+    tied, untied = (
+        compile_model(graph, s, calibration)
+        for s in (spec, RuleSpec("bp", layers="all", untied=("conv1", "conv2")))
+    )
+    machines = Emulator(tied.plan), Emulator(untied.plan)
+    assert tied.plan["conv1_weight"].frac == untied.plan["conv1_weight"].frac
+    for _ in range(20):
+        x = {"x": rng.integers(-128, 128, (1, 24)).astype(np.int8)}
+        for machine in machines:
+            machine.load(x)
+            machine.run("infer")
+        assert np.array_equal(machines[0][tied.plan.logits], machines[1][untied.plan.logits])
+
+
+def test_generated_feedback_of_a_convolution_is_the_stored_one() -> None:
+    rng = np.random.default_rng(11)
+    graph, calibration = cnn(rng), data(rng)
+    specs = [RuleSpec("fa", layers="all", feedback=Feedback("random", s)) for s in ("flash", "generated")]
+    plans = [compile_model(graph, s, calibration).plan for s in specs]
+    assert "project.expand" in {s.kernel for _, _, s in plans[1].ops()}
+    machines = [Emulator(p) for p in plans]
+    for i in range(40):
+        x = {"x": rng.integers(-128, 128, (1, 24)).astype(np.int8)}
+        for machine in machines:
+            machine.learn(x, [i % 3])
+    for name in ("conv1_weight", "conv2_weight", "fc_weight"):
+        assert np.array_equal(machines[0][name], machines[1][name]), name
+        assert not np.array_equal(machines[0][name][0], plans[0][name].array()), f"{name} did not move"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kernel": (1, 40)}, "does not fit into 1 x 24"),
+        ({"padding": (0, 5, 0, 2)}, "some outputs would see nothing but padding"),
+        ({"groups": 3}, "1 channels in 3 groups"),
+        ({"stride": (1, 0)}, "sizes are 1 or more"),
+        ({"kernel": (1, 4)}, "a row of the weight has as many values as a window"),
+    ],
+)
+def test_a_convolution_that_does_not_fit_is_refused(change: dict[str, object], says: str) -> None:
+    graph = cnn(np.random.default_rng(1))
+    node = graph.nodes[0]
+    nodes = (Node(node.op, node.name, node.inputs, node.output, {**node.attrs, **change}), *graph.nodes[1:])  # type: ignore[dict-item]
+    with pytest.raises(CompileError, match=says):
+        verify(Graph("cnn", graph.inputs, graph.output, graph.tensors, nodes))
+
+
+def test_untied_names_a_convolution() -> None:
+    rng = np.random.default_rng(1)
+    with pytest.raises(CompileError, match=r'no convolution "fc".*conv1, conv2'):
+        compile_model(cnn(rng), RuleSpec("bp", untied=("fc",)), data(rng))
