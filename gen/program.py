@@ -23,6 +23,8 @@ Role = Literal[
     "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
     "bias",  # int32 at the frac of its accumulator
     "shift",  # uint8, the requantising shift of each row of a frozen layer
+    "table",  # int8 or int16, a function's value for every int8
+    "factor",  # int16, what a sum at each place is multiplied with
     "matrix",  # int8, a fixed feedback matrix
     "gain",  # int8, the factors of an affine layer
     "counter",  # uint32

@@ -24,8 +24,8 @@ DTYPES = {
     "label": "uint8",
     "verdict": "int32",
     "scratch": "int32",
-    "shift": "uint8",
 }
+DERIVED = ("shift", "table", "factor")  # constants that follow from the formats of their step
 SAMPLES = 1024  # calibration samples that are run; more change no frac
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
@@ -121,6 +121,7 @@ class _Chooser:
         self.abstract, self.spec, self.seen = abstract, spec, seen
         self.values = abstract.values
         self.formats: dict[str, Format] = {}
+        self.derived: dict[str, NDArray[np.int64]] = {}
         self.readers: dict[str, list[tuple[Step, str]]] = {}
         for _, step in abstract.steps():
             for role, name in step.args.items():
@@ -157,16 +158,20 @@ class _Chooser:
             self._assign(step.args[role], fmt)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
         changed = k.writes + k.updates
-        complete = all(r in known or r in changed for r in step.args if r != "s")
+        derived = [r for r, n in step.args.items() if self.values[n].role in DERIVED]
+        complete = all(r in known or r in changed or r in derived for r in step.args)
         caps = k.cap(known, step.attrs) if complete else {}
         for role in changed:
             if role in step.args:
                 self._written(step.args[role], caps.get(role, UNBOUNDED))
-        if "s" in step.args:
-            self.formats[step.args["s"]] = Format("uint8", 0, 0, 30)
+        for role in derived:
+            self.formats[step.args[role]] = self._derived(step, role)[0]
 
     def rest(self) -> None:
-        """Refuses values that nothing gave a format."""
+        """What follows from the formats, which are final now. Refuses values that nothing gave a format."""
+        for name, value in self.values.items():
+            if value.role in DERIVED:
+                self.formats[name], self.derived[name] = self._derived(*self.readers[name][0])
         missing = [n for n in self.values if n not in self.formats]
         if missing:
             raise CompileError(
@@ -311,8 +316,8 @@ class _Chooser:
         """Initial content in integers: round(real * 2^frac), held within the limits."""
         fmt = self.formats[value.name]
         dtype = np.dtype(fmt.dtype)
-        if value.role == "shift":
-            return self._shifts(value)
+        if value.role in DERIVED:
+            return self.derived[value.name].astype(dtype)
         if value.ints is not None:
             return np.asarray(value.ints, dtype)
         if value.real is None:
@@ -324,14 +329,6 @@ class _Chooser:
             scaled = value.real * 2.0**fmt.frac
         return np.clip(np.rint(scaled), fmt.lo, fmt.hi).astype(dtype)
 
-    def _shifts(self, value: Value) -> NDArray[np.generic]:
-        step, _ = next((s, r) for s, r in self.readers[value.name] if r == "s")
-        x, y, w = (self.formats[step.args[r]] for r in ("x", "y", "w"))
-        shifts = [x.frac + f - y.frac for f in w.row_fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                step.node,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
-        return np.array(shifts, np.uint8)
+    def _derived(self, step: Step, role: str) -> tuple[Format, NDArray[np.int64]]:
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        return kernel(step.kernel).derived(role, known, step.attrs, step.node)

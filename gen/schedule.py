@@ -86,12 +86,15 @@ def _mark_logits(tape: Tape) -> None:
     out = tape.value(tape.graph.output)
     if values[out].note == "input":
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
-    for name, value in values.items():
-        if name == out or value.tie == out:
-            if value.note == "input":
-                what = "the network only holds its input within limits"
-                raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
-            values[name] = replace(value, role="logits")
+
+    def shares(name: str) -> bool:
+        return name == out or (values[name].tie != "" and shares(values[name].tie))
+
+    for name in [n for n in values if shares(n)]:
+        if values[name].note == "input":
+            what = "the network only moves its input, or holds it within limits"
+            raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
+        values[name] = replace(values[name], role="logits")
 
 
 def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mapping[str, np.ndarray]) -> None:

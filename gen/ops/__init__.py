@@ -144,6 +144,23 @@ class Kernel(ABC):
         """For each written role that is requantised: the largest frac that a right shift can reach."""
         return {}
 
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        """Format and content of a constant that follows from the other operands' formats.
+
+        Here `s`, the requantising shifts of a frozen layer's rows: what x, w and y have in common wherever
+        they stand. Raises CompileError, naming `where`, if no such constant can do what it is for.
+        """
+        shifts = [f["x"].frac + frac - f["y"].frac for frac in f["w"].row_fracs]
+        if min(shifts) < 0 or max(shifts) > 30:
+            raise CompileError(
+                where,
+                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
+                "rescale the layer's weights or inputs",
+            )
+        return Format("uint8", 0, 0, 30), np.array(shifts, np.int64)
+
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
     ) -> int:

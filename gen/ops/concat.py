@@ -1,4 +1,7 @@
-"""Vectors behind one another. Each input is brought to the output's Q format on the way."""
+"""Tensors behind one another along the last axis: vectors, or the channels of maps of one size.
+
+Each input is brought to the output's Q format on the way.
+"""
 
 from __future__ import annotations
 
@@ -20,56 +23,70 @@ class Concat(Layer):
     op = "concat"
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        if any(len(s) != 1 for s in shapes):
+        if len({s[:-1] for s in shapes}) != 1:
             raise CompileError(
                 node.name,
                 f"inputs of shapes {list(shapes)}",
-                "only vectors can be concatenated; flatten them first",
+                "only the last axis may differ; flatten them first",
             )
-        return (sum(s[0] for s in shapes),)
+        return (*shapes[0][:-1], sum(s[-1] for s in shapes))
 
     def forward(self, tape: Tape, node: Node) -> None:
         y, offset = tape.activation(node), 0
         for name in node.inputs:
-            tape.step("concat.copy", node, {"x": tape.value(name), "y": y}, offset=offset)
-            offset += tape.shape(name)[0]
+            place = {"offset": offset, **_rows(tape.shape(name))}
+            tape.step("concat.copy", node, {"x": tape.value(name), "y": y}, **place)
+            offset += tape.shape(name)[-1]
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         out: dict[str, str] = {}
         offset = 0
         for i, name in enumerate(node.inputs):
-            n = tape.shape(name)[0]
+            shape = tape.shape(name)
             if tape.wants_teach(name):
-                part = tape.teach(f"{node.name}_input{i}", (n,), tie=teach)
-                tape.step("concat.slice", node, {"d": teach, "g": part}, offset=offset)
+                part = tape.teach(f"{node.name}_input{i}", shape, tie=teach)
+                tape.step("concat.slice", node, {"d": teach, "g": part}, offset=offset, **_rows(shape))
                 out[name] = (
                     tape.sum(name, out[name], part) if name in out else part
                 )  # one tensor may stand twice
-            offset += n
+            offset += shape[-1]
         return out
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
-        if len(shapes) < 2 or any(len(s) != 1 for s in shapes):
+        if len(shapes) < 2 or len({s[:-1] for s in shapes}) != 1:
             return None
         return Node("concat", "", tuple(f"in{i}" for i in range(len(shapes))), "out"), {}
 
 
+def _rows(shape: tuple[int, ...]) -> dict[str, int]:
+    """The attribute `rows` of a tensor that is more than one vector."""
+    rows = int(np.prod(shape[:-1]))
+    return {"rows": rows} if rows > 1 else {}
+
+
+def _part(part: np.ndarray, whole: np.ndarray, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
+    """(part [D, rows, n], its place in the whole [D, rows, n]), both as views."""
+    rows = int(a.get("rows", 1))
+    inner, outer = (t.reshape(len(t), rows, -1) for t in (part, whole))
+    return inner, outer[..., a["offset"] : a["offset"] + inner.shape[2]]
+
+
 class Copy(Kernel):
-    """y[offset : offset + n] = x / 2^shift."""
+    """y[row, offset : offset + n] = x[row] / 2^shift. A vector is one row."""
 
     name = "concat.copy"
     reads = ("x",)
     updates = ("y",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        n = t["x"].shape[1]
-        v = numeric.saturate(numeric.shift_round(t["x"].astype(np.int32), a["shift"]), a["lo"], a["hi"])
-        t["y"][:, a["offset"] : a["offset"] + n] = v
+        x, y = _part(t["x"], t["y"], a)
+        y[...] = numeric.saturate(numeric.shift_round(x.astype(np.int32), a["shift"]), a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][:, a["offset"] : a["offset"] + t["x"].shape[1]] = t["x"]
+        x, y = _part(t["x"], t["y"], a)
+        y[...] = x
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"y": f["x"].frac}
@@ -82,31 +99,29 @@ class Copy(Kernel):
                 f"needs a shift of {shift}, 0 to 30 are possible",
                 "rescale the inputs that are concatenated",
             )
-        return {"offset": int(a["offset"]), "shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+        return {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
     def case(self, rng: np.random.Generator) -> Case:
-        n, m = int(rng.integers(1, 30)), int(rng.integers(1, 30))
-        x = rng.integers(-128, 128, n).astype(np.int8)
-        y = rng.integers(-128, 128, n + m).astype(np.int8)
-        return Case(
-            {"x": x, "y": y},
-            {"offset": int(rng.integers(0, m + 1)), "shift": int(rng.integers(0, 9)), "lo": -128, "hi": 127},
-            {},
-        )
+        n, m, rows = (int(v) for v in rng.integers(1, (30, 30, 6)))
+        x = rng.integers(-128, 128, rows * n).astype(np.int8)
+        y = rng.integers(-128, 128, rows * (n + m)).astype(np.int8)
+        place = {"offset": int(rng.integers(0, m + 1))} | _rows((rows, n))
+        return Case({"x": x, "y": y}, place | {"shift": int(rng.integers(0, 9)), "lo": -128, "hi": 127}, {})
 
 
 class Slice(Kernel):
-    """g = d[offset : offset + n]."""
+    """g[row] = d[row, offset : offset + n]. A vector is one row."""
 
     name = "concat.slice"
     reads = ("d",)
     writes = ("g",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        t["g"][...] = t["d"][:, a["offset"] : a["offset"] + t["g"].shape[1]]
+        g, d = _part(t["g"], t["d"], a)
+        g[...] = d
 
     real = integer
 
@@ -114,6 +129,7 @@ class Slice(Kernel):
         return [], {"g": (k["d"].lo, k["d"].hi, min(k["d"].l1, k["g"].shape[0] * k["d"].mag))}
 
     def case(self, rng: np.random.Generator) -> Case:
-        n, m = int(rng.integers(1, 30)), int(rng.integers(1, 30))
-        d = rng.integers(-(2**15), 2**15, n + m).astype(np.int16)
-        return Case({"d": d, "g": np.zeros(n, np.int16)}, {"offset": int(rng.integers(0, m + 1))}, {})
+        n, m, rows = (int(v) for v in rng.integers(1, (30, 30, 6)))
+        d = rng.integers(-(2**15), 2**15, rows * (n + m)).astype(np.int16)
+        place = {"offset": int(rng.integers(0, m + 1))} | _rows((rows, n))
+        return Case({"d": d, "g": np.zeros(rows * n, np.int16)}, place, {})

@@ -1,0 +1,147 @@
+"""A map [height, width, channels] with a border of one value. The signal of the border is dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import CompileError
+from ..graph import Node
+from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class Pad(Layer):
+    op = "pad"
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        (shape,) = shapes
+        if len(shape) != 3:
+            raise CompileError(node.name, f"input {shape}", "maps [height, width, channels] can be padded")
+        top, left, bottom, right = padding(node)
+        if min(top, left, bottom, right) < 0:
+            what = f"padding {(top, left, bottom, right)} cuts something off"
+            raise CompileError(node.name, what, "only zero or more rows and columns can be added")
+        if not math.isfinite(border(node)):
+            what = f"pads with {border(node)}"
+            raise CompileError(node.name, what, "pad with a number, or use the padding of a pooling layer")
+        return shape[0] + top + bottom, shape[1] + left + right, shape[2]
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, y = tape.value(node.inputs[0]), tape.activation(node)
+        tape.share_format(x, y)
+        geometry = _geometry(tape, node)
+        tape.step("pad.forward", node, {"x": x, "y": y}, value=border(node), **geometry)
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]), tie=teach)
+        tape.step("pad.feedback", node, {"d": teach, "g": g}, **_geometry(tape, node))
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 3:
+            return None
+        around = tuple(int(p) for p in rng.integers(0, 3, 4))
+        value = float(rng.choice([0.0, 0.5, -1.0]))
+        return Node("pad", "", ("in0",), "out", {"padding": around, "value": value}), {}
+
+
+def padding(node: Node) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right)."""
+    top, left, bottom, right = (int(p) for p in node.attrs["padding"])  # type: ignore[union-attr]
+    return top, left, bottom, right
+
+
+def border(node: Node) -> float:
+    v = node.attrs["value"]
+    assert isinstance(v, int | float)
+    return float(v)
+
+
+def _geometry(tape: Tape, node: Node) -> dict[str, int]:
+    """Sizes of the map and of its border, in values: a row is width * channels of them."""
+    height, width, channels = tape.shape(node.inputs[0])
+    top, left, bottom, right = padding(node)
+    return {
+        "rows": height,
+        "row": width * channels,
+        "above": top,
+        "before": left * channels,
+        "after": right * channels,
+        "below": bottom,
+    }
+
+
+def _inside(whole: np.ndarray, a: Attrs) -> np.ndarray:
+    """What of the padded map [D, n] is the map itself, [D, rows, row], as a view."""
+    outer = whole.reshape(len(whole), a["above"] + a["rows"] + a["below"], -1)
+    return outer[:, a["above"] : a["above"] + a["rows"], a["before"] : a["before"] + a["row"]]
+
+
+class Forward(Kernel):
+    name = "pad.forward"
+    reads = ("x",)
+    writes = ("y",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = a["value"]
+        inside = _inside(t["y"], a)
+        inside[...] = t["x"].reshape(inside.shape)
+
+    real = integer
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        y = f["y"]
+        if f["x"].frac != y.frac:
+            what = f"its input has frac {f['x'].frac}, its output {y.frac}: padding does not rescale"
+            raise CompileError(where, what, "report this model")
+        held = min(max(math.floor(float(a["value"]) * 2.0**y.frac + 0.5), y.lo), y.hi)
+        return {k: int(v) for k, v in a.items()} | {"value": held}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        x, border = k["x"], int(np.prod(k["y"].shape)) - int(np.prod(k["x"].shape))
+        lo, hi = (min(x.lo, a["value"]), max(x.hi, a["value"])) if border else (x.lo, x.hi)
+        return [], {"y": (lo, hi, x.l1 + border * abs(a["value"]))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        a = _border(rng)
+        dtype = np.int16 if rng.integers(2) else np.int8
+        x = rng.integers(-128, 128, a["rows"] * a["row"]).astype(dtype)
+        return Case({"x": x, "y": np.zeros(_size(a), dtype)}, a | {"value": int(rng.integers(-128, 128))}, {})
+
+
+class Feedback(Kernel):
+    """g is d without the border."""
+
+    name = "pad.feedback"
+    reads = ("d",)
+    writes = ("g",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = _inside(t["d"], a).reshape(t["g"].shape)
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"g": (k["d"].lo, k["d"].hi, min(k["d"].l1, k["g"].shape[0] * k["d"].mag))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        a = _border(rng)
+        d = rng.integers(-(2**15), 2**15, _size(a)).astype(np.int16)
+        return Case({"d": d, "g": np.zeros(a["rows"] * a["row"], np.int16)}, a, {})
+
+
+def _border(rng: np.random.Generator) -> dict[str, int]:
+    sizes = {"rows": 5, "row": 9} | dict.fromkeys(("above", "before", "after", "below"), 4)
+    return {key: int(rng.integers(key.startswith("row"), n)) for key, n in sizes.items()}
+
+
+def _size(a: Mapping[str, int]) -> int:
+    return (a["above"] + a["rows"] + a["below"]) * (a["before"] + a["row"] + a["after"])
