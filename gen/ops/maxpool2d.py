@@ -1,0 +1,165 @@
+"""The largest value of each window, channel by channel. Padding never wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from ..window import Window, random_attrs, random_window
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+
+class MaxPool(Layer):
+    op = "maxpool2d"
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        return Window.of(node, shapes[0]).shape
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, y = tape.value(node.inputs[0]), tape.activation(node)
+        tape.share_format(x, y)
+        window = Window.of(node, tape.shape(node.inputs[0]))
+        tape.step("maxpool2d.forward", node, {"x": x, "y": y}, **window.attrs)
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        shape = tape.shape(node.inputs[0])
+        window = Window.of(node, shape)
+        tie = teach if window.overlap == 1 else ""  # else sums, which have a range of their own
+        g = tape.teach(f"{node.name}_input", shape, tie=tie)
+        args = {"x": tape.value(node.inputs[0]), "y": tape.value(node.output), "d": teach, "g": g}
+        tape.step("maxpool2d.feedback", node, args, **window.attrs)
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 3:
+            return None
+        return Node("maxpool2d", "", ("in0",), "out", random_attrs(rng, shapes[0])), {}
+
+
+class Forward(Kernel):
+    name = "maxpool2d.forward"
+    reads = ("x",)
+    writes = ("y",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        window = Window.from_attrs(a)
+        x, y = window.inputs(t["x"]), window.outputs(t["y"])
+        y[...] = np.iinfo(y.dtype).min if y.dtype.kind == "i" else -np.inf
+        for seen, there in window.taps():
+            np.maximum(y[seen], x[there], out=y[seen])
+
+    real = integer
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        if f["x"].frac != f["y"].frac:
+            what = f"its input has frac {f['x'].frac}, its output {f['y'].frac}: a maximum does not rescale"
+            raise CompileError(where, what, "report this model")
+        return super().lower(f, a, where)
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"y": (k["x"].lo, k["x"].hi, k["y"].shape[0] * k["x"].mag)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        window = random_window(rng)
+        x = _random(rng, window)
+        return Case({"x": x, "y": _largest(window, x)}, window.attrs, {})
+
+
+class Feedback(Kernel):
+    """The signal of a window goes to the first place, row by row, that holds its maximum; g is their sum.
+
+    Where windows overlap the signals are halved `before` times first, so that the sums of all windows fit g's
+    16 bits.
+    """
+
+    name = "maxpool2d.feedback"
+    reads = ("x", "y", "d")
+    writes = ("g",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        d = numeric.shift_round(t["d"].astype(np.int32), a["before"])
+        total = self._spread(t, d, a).reshape(t["g"].shape)
+        t["g"][...] = numeric.saturate(numeric.shift_round(total, a["shift"]), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = self._spread(t, t["d"], a).reshape(t["g"].shape)
+
+    @staticmethod
+    def _spread(t: Arrays, d: NDArray[Any], a: Attrs) -> NDArray[Any]:
+        """The sums [D, height, width, channels] of d over the windows whose maximum lies there."""
+        window = Window.from_attrs(a)
+        x, y, d = window.inputs(t["x"]), window.outputs(t["y"]), window.outputs(d)
+        total, waiting = np.zeros(x.shape, d.dtype), np.ones(y.shape, bool)
+        for seen, there in window.taps():
+            here = waiting[seen] & (x[there] == y[seen])
+            total[there] += np.where(here, d[seen], d.dtype.type(0))
+            waiting[seen] &= ~here
+        return total
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["d"].frac - self._before(f["d"], a)}
+
+    @staticmethod
+    def _before(d: Format, a: Attrs) -> int:
+        """The least shift at which the signals of all windows that see one input add up within 16 bits."""
+        overlap, top = Window.from_attrs(a).overlap, max(-d.lo, d.hi)
+        return next(s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15 or overlap == 1)
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        before = self._before(f["d"], a)
+        shift = f["d"].frac - before - f["g"].frac
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where, f"the feedback needs a shift of {shift}, 0 to 30 are possible", "report this model"
+            )
+        return super().lower(f, a, where) | {
+            "before": before,
+            "shift": shift,
+            "lo": f["g"].lo,
+            "hi": f["g"].hi,
+        }
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        d, n, overlap = k["d"], k["g"].shape[0], Window.from_attrs(a).overlap
+        half = (1 << a["before"]) >> 1
+        lo, hi = overlap * ((d.lo + half) >> a["before"]), overlap * ((d.hi + half) >> a["before"])
+        lo, hi = min(lo, 0), max(hi, 0)
+        sums = [Accumulator("sum of windows", lo, hi, 16)]
+        lo, hi = max(lo, a["lo"]), min(hi, a["hi"])
+        return sums, {"g": (lo, hi, n * max(-lo, hi))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        window = random_window(rng)
+        x = _random(rng, window)
+        d = rng.integers(-(2**15), 2**15, np.prod(window.shape)).astype(np.int16)
+        d[rng.integers(0, 2, d.shape) == 0] = 0
+        attrs = window.attrs | {"before": self._before(Format("int16", 0, -(2**15), 2**15 - 1), window.attrs)}
+        if window.overlap == 1:
+            attrs |= {"shift": 0, "lo": -(2**15), "hi": 2**15 - 1}
+        else:
+            attrs |= {"shift": int(rng.integers(0, 4)), "lo": -(2**13), "hi": 2**13 - 1}
+        return Case({"x": x, "y": _largest(window, x), "d": d, "g": np.zeros(x.shape, np.int16)}, attrs, {})
+
+
+def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:
+    """A map with many equal values."""
+    top = int(rng.choice([2, 128]))
+    n = window.height * window.width * window.channels
+    return rng.integers(-top, top, n).astype(np.int16 if rng.integers(2) else np.int8)
+
+
+def _largest(window: Window, x: NDArray[Any]) -> NDArray[Any]:
+    y: NDArray[Any] = np.zeros((1, int(np.prod(window.shape))), x.dtype)
+    Forward().integer({"x": x[None], "y": y}, window.attrs)
+    return y.ravel()
