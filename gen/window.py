@@ -77,10 +77,12 @@ class Window:
         down = min(-(-self.kernel_h // self.stride_h), self.rows)
         return down * min(-(-self.kernel_w // self.stride_w), self.cols)
 
-    @property
-    def clipped(self) -> bool:
-        """Whether padding is part of any window."""
-        return bool(np.any(self.counts() < self.kernel_h * self.kernel_w))
+    def fitting_shift(self, top: int) -> int:
+        """The least shift of signals up to `top` at which those of all windows that see one input add up
+        within 16 bits; 0 where there is one window an input."""
+        if self.overlap == 1:
+            return 0
+        return next(s for s in range(31) if self.overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15)
 
     def counts(self) -> NDArray[np.int64]:
         """How many inputs each window sees, [rows, cols]."""

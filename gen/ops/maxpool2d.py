@@ -112,9 +112,7 @@ class Feedback(Kernel):
 
     @staticmethod
     def _before(d: Format, a: Attrs) -> int:
-        """The least shift at which the signals of all windows that see one input add up within 16 bits."""
-        overlap, top = Window.from_attrs(a).overlap, max(-d.lo, d.hi)
-        return next(s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15 or overlap == 1)
+        return Window.from_attrs(a).fitting_shift(max(-d.lo, d.hi))
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         before = self._before(f["d"], a)

@@ -1,0 +1,239 @@
+"""The mean of each window, channel by channel. Padding counts as zeros, or does not count.
+
+A mean is a sum times m = round(2^k / n), n the number of values, brought back by a shift. Where n differs
+from window to window, m is a constant tensor, one factor a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Attr, Node
+from ..program import Value
+from ..window import Window, random_attrs, random_window
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+MAX_FACTOR = 2**15 - 1
+MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2
+
+
+class AvgPool(Layer):
+    op = "avgpool2d"
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        return Window.of(node, shapes[0]).shape
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        args = {"x": tape.value(node.inputs[0])} | self._factors(tape, node)
+        self._step(tape, node, "avgpool2d.forward", args | {"y": tape.activation(node)})
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+        args = {"d": teach, "g": g} | self._factors(tape, node)
+        self._step(tape, node, "avgpool2d.feedback", args)
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 3:
+            return None
+        attrs: dict[str, Attr] = {**random_attrs(rng, shapes[0]), "count_padding": int(rng.integers(2))}
+        return Node("avgpool2d", "", ("in0",), "out", attrs), {}
+
+    @staticmethod
+    def _factors(tape: Tape, node: Node) -> dict[str, str]:
+        """The operand `m` where one factor does not do for all windows."""
+        window = Window.of(node, tape.shape(node.inputs[0]))
+        if len(np.unique(_counts(window, node.attrs))) == 1:
+            return {}
+        shape = (window.rows * window.cols,)
+        return {"m": tape.b.once(Value(f"{node.name}_factor", shape, "const", "factor"))}
+
+    @staticmethod
+    def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str]) -> None:
+        window = Window.of(node, tape.shape(node.inputs[0]))
+        count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
+        tape.step(kernel, node, args, count_padding=count_padding, **window.attrs)
+
+
+def _counts(window: Window, a: Attrs) -> NDArray[np.int64]:
+    """How many values the mean of each window is over, [rows, cols]."""
+    seen = window.counts()
+    return np.full_like(seen, window.kernel_h * window.kernel_w) if a["count_padding"] else seen
+
+
+def _factors(a: Attrs) -> tuple[int, NDArray[np.int64]]:
+    """(k, m [rows, cols]): m = round(2^k / n), k the largest at which no m is too large."""
+    counts = _counts(Window.from_attrs(a), a)
+    least = int(counts.min())
+    k = next(k for k in range(MAX_FRAC, -1, -1) if _rounded(2**k, least) <= MAX_FACTOR)
+    return k, _rounded(2**k, counts)
+
+
+def _rounded(x: int, n: Any) -> Any:
+    return (2 * x + n) // (2 * n)
+
+
+class _Mean(Kernel):
+    """What both directions have in common: the factors.
+
+    Attributes: the window's, count_padding; lowered also those of the requantisation, and `factor` where one
+    is enough for all windows and there is no m.
+    """
+
+    optional: ClassVar[tuple[str, ...]] = ("m",)
+
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        k, m = _factors(a)
+        return Format("int16", k, 0, int(m.max())), m.ravel()
+
+    @staticmethod
+    def _factor(t: Arrays, a: Attrs) -> NDArray[np.int32] | np.int32:
+        """m of each window, to be broadcast over [D, rows, cols, channels]."""
+        if "m" not in t:
+            return np.int32(a["factor"])
+        window = Window.from_attrs(a)
+        return t["m"].reshape(len(t["m"]), window.rows, window.cols, 1).astype(np.int32)
+
+    @staticmethod
+    def _lowered(a: Attrs, shift: int, y: Format, m: bool, where: str) -> dict[str, int]:
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where,
+                f"the mean needs a shift of {shift}, 0 to 30 are possible",
+                "rescale the layer before it",
+            )
+        lowered = {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": y.lo, "hi": y.hi}
+        return lowered if m else lowered | {"factor": int(_factors(a)[1].flat[0])}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        window = Window.from_attrs(a)
+        return Cost(macs=int(window.counts().sum()) * window.channels)
+
+
+class Forward(_Mean):
+    """y = sum * m / 2^shift."""
+
+    name = "avgpool2d.forward"
+    reads = ("x", "m")
+    writes = ("y",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        mean = numeric.shift_round(self._sums(t["x"], a, np.int32) * self._factor(t, a), a["shift"])
+        t["y"][...] = numeric.saturate(mean, a["lo"], a["hi"]).reshape(t["y"].shape)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        counts = _counts(Window.from_attrs(a), a)[..., None]
+        t["y"][...] = (self._sums(t["x"], a, t["x"].dtype) / counts).reshape(t["y"].shape)
+
+    @staticmethod
+    def _sums(flat: NDArray[Any], a: Attrs, dtype: Any) -> NDArray[Any]:
+        """Of each window, [D, rows, cols, channels]."""
+        window = Window.from_attrs(a)
+        x, sums = window.inputs(flat), np.zeros((len(flat), *window.shape), dtype)
+        for seen, there in window.taps():
+            sums[seen] += x[there]
+        return sums
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"y": f["x"].frac + _factors(a)[0]}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        shift = f["x"].frac + _factors(a)[0] - f["y"].frac
+        return self._lowered(a, shift, f["y"], "m" in f, where)
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = int((Window.from_attrs(a).counts() * _factors(a)[1]).max()) * k["x"].mag
+        sums = [Accumulator("sum times factor", -top, top + ((1 << a["shift"]) >> 1))]
+        return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        window, attrs, arrays = _case(rng)
+        size = window.height * window.width * window.channels
+        arrays["x"] = rng.integers(-128, 128, size).astype(np.int8)
+        arrays["y"] = np.zeros(int(np.prod(window.shape)), np.int8)
+        shift = max(_factors(attrs)[0] + int(rng.integers(-3, 3)), 0)
+        return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127}, {})
+
+
+class Feedback(_Mean):
+    """Each input of a window hears d * m / 2^before; g is their sum / 2^shift.
+
+    Where windows overlap, `before` makes the sum of all windows fit g's 16 bits, else it is 0.
+    """
+
+    name = "avgpool2d.feedback"
+    reads = ("d", "m")
+    writes = ("g",)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        d = Window.from_attrs(a).outputs(t["d"]).astype(np.int32) * self._factor(t, a)
+        g = numeric.shift_round(self._spread(numeric.shift_round(d, a["before"]), a), a["shift"])
+        t["g"][...] = numeric.saturate(g, a["lo"], a["hi"]).reshape(t["g"].shape)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        window = Window.from_attrs(a)
+        d = window.outputs(t["d"]) / _counts(window, a)[..., None]
+        t["g"][...] = self._spread(d.astype(t["d"].dtype), a).reshape(t["g"].shape)
+
+    @staticmethod
+    def _spread(d: NDArray[Any], a: Attrs) -> NDArray[Any]:
+        """The sums [D, height, width, channels] of d over the windows that see each input."""
+        window = Window.from_attrs(a)
+        g = np.zeros((len(d), window.height, window.width, window.channels), d.dtype)
+        for seen, there in window.taps():
+            g[there] += d[seen]
+        return g
+
+    @staticmethod
+    def _before(d: Format, a: Attrs) -> int:
+        """The least shift at which the signals of all windows that see one input add up within 16 bits."""
+        top = int(_factors(a)[1].max()) * max(-d.lo, d.hi)
+        return Window.from_attrs(a).fitting_shift(top)
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["d"].frac + _factors(a)[0] - self._before(f["d"], a)}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        before = self._before(f["d"], a)
+        shift = f["d"].frac + _factors(a)[0] - before - f["g"].frac
+        return self._lowered(a, shift, f["g"], "m" in f, where) | {"before": before}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = int(_factors(a)[1].max()) * k["d"].mag
+        sums = [Accumulator("product", -top, top + ((1 << max(a["before"], a["shift"])) >> 1))]
+        overlap = Window.from_attrs(a).overlap
+        if overlap > 1:
+            part = overlap * ((top + ((1 << a["before"]) >> 1)) >> a["before"])
+            sums.append(Accumulator("sum of windows", -part, part, 16))
+        return sums, {"g": (a["lo"], a["hi"], k["g"].shape[0] * max(-a["lo"], a["hi"]))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        window, attrs, arrays = _case(rng)
+        arrays["d"] = rng.integers(-(2**15), 2**15, int(np.prod(window.shape))).astype(np.int16)
+        arrays["g"] = np.zeros(window.height * window.width * window.channels, np.int16)
+        before = self._before(Format("int16", 0, -(2**15), 2**15 - 1), attrs)
+        shift = int(rng.integers(0, 4)) if before else int(rng.integers(10, 20))
+        return Case(arrays, attrs | {"before": before, "shift": shift, "lo": -(2**13), "hi": 2**13 - 1}, {})
+
+
+def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, NDArray[Any]]]:
+    """A window, its attributes, and the operand m where it needs one."""
+    window = random_window(rng)
+    attrs = window.attrs | {"count_padding": int(rng.integers(2))}
+    m = _factors(attrs)[1]
+    if len(np.unique(m)) == 1:
+        return window, attrs | {"factor": int(m.flat[0])}, {}
+    return window, attrs, {"m": m.ravel().astype(np.int16)}
