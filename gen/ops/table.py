@@ -1,0 +1,248 @@
+"""y = f(x) for smooth activations: a table of f for every int8, and one of its derivative for the feedback.
+
+The functions are ONNX's, with ONNX's alpha and beta.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..graph import Node
+from ..program import Value
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+
+Real = NDArray[np.floating[Any]]
+ENTRIES = 256
+FIRST = -128  # the input of entry 0
+MAX_SLOPE = 2**15 - 1
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _sigmoid(x: Real) -> Real:
+    small: Real = np.exp(-np.abs(x))  # never overflows
+    y: Real = np.where(x < 0, small, 1.0) / (1.0 + small)
+    return y
+
+
+def _normal(x: Real) -> Real:
+    """The share of a standard normal distribution below x."""
+    share: Real = 0.5 * (1.0 + _erf(x / math.sqrt(2.0)).astype(x.dtype))
+    return share
+
+
+def _density(x: Real) -> Real:
+    density: Real = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+    return density
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`value` and `slope`, its derivative, of x, alpha and beta. At a kink the slope is that of one side."""
+
+    name: str
+    value: Callable[[Real, float, float], Real]
+    slope: Callable[[Real, float, float], Real]
+
+
+# fmt: off
+FUNCTIONS = (  # a step knows its function by its place here: add behind the last one
+    Function("sigmoid",
+             lambda x, alpha, beta: _sigmoid(x),
+             lambda x, alpha, beta: _sigmoid(x) * _sigmoid(-x)),
+    Function("tanh",
+             lambda x, alpha, beta: np.tanh(x),
+             lambda x, alpha, beta: 1.0 - np.tanh(x) ** 2),
+    Function("hardsigmoid",
+             lambda x, alpha, beta: np.clip(alpha * x + beta, 0.0, 1.0),
+             lambda x, alpha, beta: np.where(np.abs(alpha * x + beta - 0.5) < 0.5, alpha, 0.0)),
+    Function("hardswish",
+             lambda x, alpha, beta: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
+             lambda x, alpha, beta: np.where(x < -3.0, 0.0, np.where(x < 3.0, x / 3.0 + 0.5, 1.0))),
+    Function("leaky_relu",
+             lambda x, alpha, beta: np.where(x < 0.0, alpha * x, x),
+             lambda x, alpha, beta: np.where(x < 0.0, alpha, 1.0)),
+    Function("elu",
+             lambda x, alpha, beta: np.where(x < 0.0, alpha * np.expm1(np.minimum(x, 0.0)), x),
+             lambda x, alpha, beta: np.where(x < 0.0, alpha * np.exp(np.minimum(x, 0.0)), 1.0)),
+    Function("silu",
+             lambda x, alpha, beta: x * _sigmoid(x),
+             lambda x, alpha, beta: _sigmoid(x) * (1.0 + x * _sigmoid(-x))),
+    Function("gelu",
+             lambda x, alpha, beta: x * _normal(x),
+             lambda x, alpha, beta: _normal(x) + x * _density(x)),
+    Function("softplus",
+             lambda x, alpha, beta: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
+             lambda x, alpha, beta: _sigmoid(x)),
+)
+# fmt: on
+NAMES = tuple(f.name for f in FUNCTIONS)
+
+
+class Table(Layer):
+    op = "table"
+    pointwise = True
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        if node.attrs["fn"] not in NAMES:
+            what = f"{node.attrs['fn']} is no function it knows"
+            raise CompileError(node.name, what, f"there are {', '.join(NAMES)}")
+        parameters = _attrs(node)
+        if not all(math.isfinite(v) for v in parameters.values()):
+            what = f"alpha {parameters['alpha']} or beta {parameters['beta']} is not finite"
+            raise CompileError(node.name, what, "export the layer with finite parameters")
+        return shapes[0]
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        x, y = tape.value(node.inputs[0]), tape.activation(node)
+        note = f"{node.attrs['fn']} of -128 .. 127"
+        table = tape.add(Value(f"{node.name}_table", (ENTRIES,), "const", "table", note=note))
+        tape.step("table.forward", node, {"x": x, "table": table, "y": y}, **_attrs(node))
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        x = tape.value(node.inputs[0])
+        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+        note = f"slope of {node.attrs['fn']} at -128 .. 127"
+        table = tape.b.once(Value(f"{node.name}_slope", (ENTRIES,), "const", "table", note=note))
+        tape.step("table.feedback", node, {"x": x, "d": teach, "table": table, "g": g}, **_attrs(node))
+        return {node.inputs[0]: g}
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        fn = str(rng.choice(NAMES))
+        parameters = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.1, 0.0), "elu": (1.0, 0.0)}
+        alpha, beta = parameters.get(fn, (0.0, 0.0))
+        return Node("table", "", ("in0",), "out", {"fn": fn, "alpha": alpha, "beta": beta}), {}
+
+
+def _attrs(node: Node) -> dict[str, float]:
+    """The attributes of its steps: the function by number, alpha, beta."""
+    alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
+    assert isinstance(alpha, int | float) and isinstance(beta, int | float)
+    return {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta)}
+
+
+def _parameters(a: Attrs) -> tuple[float, float]:
+    return float(a["alpha"]), float(a["beta"])
+
+
+def _inputs(f: Format, where: str) -> Real:
+    """What the entries of a table stand for."""
+    if f.dtype != "int8":
+        what = f"its input is {f.dtype}, a table has an entry for each int8"
+        raise CompileError(where, what, "put a layer with weights behind it")
+    return np.arange(FIRST, FIRST + ENTRIES) * 2.0**-f.frac
+
+
+def _look_up(t: Arrays) -> NDArray[Any]:
+    table = np.broadcast_to(t["table"], (len(t["x"]), ENTRIES))
+    found: NDArray[Any] = np.take_along_axis(table, t["x"].astype(np.intp) - FIRST, axis=1)
+    return found
+
+
+class Forward(Kernel):
+    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac."""
+
+    name = "table.forward"
+    reads = ("x", "table")
+    writes = ("y",)
+    inplace = ("x", "y")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = _look_up(t)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = FUNCTIONS[int(a["fn"])].value(t["x"], *_parameters(a))
+
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        y = f["y"]
+        exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a)) * 2.0**y.frac
+        return y, np.clip(np.floor(exact + 0.5), y.lo, y.hi).astype(np.int64)
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return {}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        table = k["table"]
+        return [], {"y": (table.lo, table.hi, k["y"].shape[0] * table.mag)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        dtype = np.int16 if rng.integers(2) else np.int8
+        info = np.iinfo(dtype)
+        x = rng.integers(-128, 128, int(rng.integers(1, 50))).astype(np.int8)
+        table = rng.integers(info.min, info.max + 1, ENTRIES).astype(dtype)
+        return Case({"x": x, "table": table, "y": np.zeros(x.shape, dtype)}, {}, {})
+
+
+class Feedback(Kernel):
+    """g = d * table[x + 128] / 2^shift, table[i] = f'((i - 128) / 2^x.frac) in 16 bits."""
+
+    name = "table.feedback"
+    reads = ("x", "d", "table")
+    writes = ("g",)
+    inplace = ("d", "g")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        product = t["d"].astype(np.int32) * _look_up(t).astype(np.int32)
+        t["g"][...] = numeric.saturate(numeric.shift_round(product, a["shift"]), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = t["d"] * FUNCTIONS[int(a["fn"])].slope(t["x"], *_parameters(a))
+
+    @staticmethod
+    def _slopes(x: Format, a: Attrs, where: str) -> tuple[int, Real]:
+        """(frac, slopes): the largest frac at which all of them fit 16 bits."""
+        slopes = FUNCTIONS[int(a["fn"])].slope(_inputs(x, where), *_parameters(a))
+        top = float(np.abs(slopes).max())
+        return min(math.floor(math.log2(MAX_SLOPE / top)), 30) if top else 15, slopes
+
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        frac, slopes = self._slopes(f["x"], a, where)
+        return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
+            np.int64
+        )
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["d"].frac + self._slopes(f["x"], a, "table")[0]}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        shift = f["d"].frac + f["table"].frac - f["g"].frac
+        if not 0 <= shift <= 30:
+            raise CompileError(
+                where,
+                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
+                "calibrate with data at which the function is not flat",
+            )
+        return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = k["d"].mag * k["table"].mag
+        sums = [Accumulator("product", -top, top + ((1 << a["shift"]) >> 1))]
+        return sums, {"g": (a["lo"], a["hi"], k["g"].shape[0] * max(-a["lo"], a["hi"]))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 50))
+        d = rng.integers(-(2**15), 2**15, n).astype(np.int16)
+        arrays: dict[str, NDArray[Any]] = {
+            "x": rng.integers(-128, 128, n).astype(np.int8),
+            "d": d,
+            "table": rng.integers(-MAX_SLOPE, MAX_SLOPE + 1, ENTRIES).astype(np.int16),
+            "g": np.zeros_like(d),
+        }
+        return Case(arrays, {"shift": int(rng.integers(0, 20)), "lo": -(2**12), "hi": 2**12 - 1}, {})
