@@ -25,7 +25,7 @@ from synapcc.gen.spec import INFERENCE_ONLY, Feedback, Loss
 from synapcc.host.emulator import Emulator
 
 SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1", *UNDEFINED)}
-PER_BATCH = 28  # four settings: 112 combinations
+PER_BATCH = 50  # four settings: 200 combinations
 LONG = 2000
 
 
