@@ -80,9 +80,8 @@ class _Net:
     def any_vector(self) -> str:
         return self.flat(self.any())
 
-    def any_map(self) -> str:
-        """A tensor [height, width, channels]."""
-        tensor = self.any()
+    def map(self, tensor: str) -> str:
+        """The tensor as [height, width, channels]."""
         while len(self.tensors[tensor].shape) != 3:
             made = self.add("reshape", [tensor])
             assert made
@@ -111,7 +110,7 @@ def random_graph(rng: Rng, name: str) -> Graph:
             pool = [net.any_vector() for _ in range(int(rng.integers(1, 4)))]
             net.add(str(rng.choice(others)), pool)
         for _ in range(int(rng.integers(0, 4))):
-            place = net.any_map()
+            place = net.map(net.any())
             op = str(rng.choice(others if rng.integers(2) else ["conv2d", "local2d"]))
             net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
@@ -121,6 +120,8 @@ def random_graph(rng: Rng, name: str) -> Graph:
     assert output
     if not rng.integers(5):
         output = net.add("clip", [output]) or output
+    if not rng.integers(4):
+        output = net.flat(net.add(str(rng.choice(others)), [net.map(output)], least=2) or output)
     return Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes))
 
 

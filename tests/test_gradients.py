@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from random_nets import random_graph
 
 from synapcc.gen.graph import Graph, Node, Tensor, verify
@@ -60,14 +61,15 @@ def test_backpropagation_is_the_derivative() -> None:
     assert moved > 2 * GRAPHS
 
 
-def test_a_tensor_that_is_concatenated_with_itself_hears_from_both_places() -> None:
+@pytest.mark.parametrize("op, size", [("concat", 8), ("add", 4)])
+def test_a_tensor_that_meets_itself_hears_from_both_places(op: str, size: int) -> None:
     rng = np.random.default_rng(3)
-    constants = {"w1": (4, 6), "b1": (4,), "w2": (3, 8), "b2": (3,)}
+    constants = {"w1": (4, 6), "b1": (4,), "w2": (3, size), "b2": (3,)}
     tensors = {n: Tensor(n, s, rng.normal(size=s)) for n, s in constants.items()}
-    tensors |= {n: Tensor(n, s) for n, s in {"x": (6,), "h": (4,), "hh": (8,), "z": (3,)}.items()}
+    tensors |= {n: Tensor(n, s) for n, s in {"x": (6,), "h": (4,), "hh": (size,), "z": (3,)}.items()}
     nodes = (
         Node("dense", "fc1", ("x", "w1", "b1"), "h"),
-        Node("concat", "twice", ("h", "h"), "hh"),
+        Node(op, "twice", ("h", "h"), "hh"),
         Node("dense", "fc2", ("hh", "w2", "b2"), "z"),
     )
     assert check(Graph("twice", ("x",), "z", tensors, nodes), rng, 6) >= 20

@@ -19,13 +19,11 @@ from synapcc.host.emulator import Emulator
 PARAMETERS = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.01, 0.0), "elu": (1.5, 0.0)}
 
 
-def network(
-    op: str, shapes: list[tuple[int, ...]], attrs: dict[str, Attr] | None = None, twice: bool = False
-) -> Graph:
+def network(op: str, shapes: list[tuple[int, ...]], attrs: dict[str, Attr] | None = None) -> Graph:
     """The op alone behind its inputs."""
     inputs = tuple(f"x{i}" for i in range(len(shapes)))
-    node = Node(op, "n", inputs * (2 if twice else 1), "y", attrs or {})
-    out = layer(op).shape(node, [*shapes, *shapes] if twice else shapes)
+    node = Node(op, "n", inputs, "y", attrs or {})
+    out = layer(op).shape(node, shapes)
     tensors = {n: Tensor(n, s) for n, s in zip(inputs, shapes, strict=True)} | {"y": Tensor("y", out)}
     return verify(Graph("m", inputs, "y", tensors, (node,)))
 
