@@ -38,8 +38,8 @@ class _Net:
         self.inputs.append(name)
         self.open.append(name)
 
-    def add(self, op: str, inputs: list[str], least: int = 0) -> str | None:
-        """A node from the layer's own sample, None where that does not fit. `least`: outputs it needs."""
+    def add(self, op: str, inputs: list[str], least: int = 0, most: int = 1 << 20) -> str | None:
+        """A node from the layer's own sample with `least` to `most` outputs, None where that does not fit."""
         shapes = [self.tensors[i].shape for i in inputs]
         for _ in range(100):
             sample = layer(op).sample(self.rng, shapes)
@@ -58,7 +58,7 @@ class _Net:
             )
             known = {**self.tensors, **tensors}
             shape = layer(op).shape(placed, [known[i].shape for i in placed.inputs])
-            if np.prod(shape) >= least:
+            if least <= np.prod(shape) <= most:
                 self.tensors = {**known, placed.output: Tensor(placed.output, shape)}
                 self.nodes.append(placed)
                 self.open = [o for o in self.open if o not in placed.inputs] + [placed.output]
@@ -121,7 +121,8 @@ def random_graph(rng: Rng, name: str) -> Graph:
     if not rng.integers(5):
         output = net.add("clip", [output]) or output
     if not rng.integers(4):
-        output = net.flat(net.add(str(rng.choice(others)), [net.map(output)], least=2) or output)
+        made = net.add(str(rng.choice(others)), [net.map(output)], least=2, most=256)
+        output = net.flat(made or output)
     return Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes))
 
 
