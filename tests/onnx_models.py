@@ -1,4 +1,4 @@
-"""Building small ONNX models, and a float evaluator of the Graph that they become."""
+"""Building small ONNX models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-
-from synapcc.gen.graph import Graph
 
 Shape = Sequence[int | str | None]
 IR = {7: 3, 9: 4, 11: 6, 13: 7, 18: 8}
@@ -91,30 +89,6 @@ def save(proto: ModelProto, folder: Path, name: str = "net.onnx") -> Path:
     path = folder / name
     path.write_bytes(proto.SerializeToString())
     return path
-
-
-def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The output of `graph` in float64 for one sample, without its head."""
-    values = {k: np.asarray(t.value) for k, t in graph.tensors.items() if t.value is not None}
-    for name in graph.inputs:
-        values[name] = np.asarray(feeds[name], np.float64).reshape(graph.tensors[name].shape)
-    for n in graph.nodes:
-        args = [values[i] for i in n.inputs]
-        match n.op:
-            case "dense":
-                result = args[1] @ args[0] + args[2]
-            case "affine":
-                result = args[1] * args[0] + args[2]
-            case "clip":
-                result = np.clip(args[0], float(n.attrs["lo"]), float(n.attrs["hi"]))  # type: ignore[arg-type]
-            case "reshape":
-                result = args[0].reshape(graph.tensors[n.output].shape)
-            case "concat":
-                result = np.concatenate(args)
-            case _:
-                raise AssertionError(n.op)
-        values[n.output] = result
-    return values[graph.output]
 
 
 TWO = {"fc1.weight": real(6, 8), "fc1.bias": real(6), "fc2.weight": real(4, 6), "fc2.bias": real(4)}

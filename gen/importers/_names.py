@@ -42,7 +42,9 @@ RESERVED_MODELS = frozenset(
 _OPERATIONS = """
     gemm matmul fusedmatmul tensordot addmm mm add bias biasadd sub mul div batchnorm
     batchnormalization relu relu6 clip max min hardtanh flatten reshape view squeeze unsqueeze transpose
-    concat cat softmax logsoftmax cast identity dropout
+    concat cat softmax logsoftmax cast identity dropout conv conv1d conv2d convolution depthwise
+    maxpool averagepool avgpool globalaveragepool globalmaxpool reducemean reducemax mean pad constantpad
+    sigmoid tanh hardsigmoid hardswish leakyrelu prelu elu gelu erf softplus swish silu
 """
 _OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS.split())})?_*\d*", re.IGNORECASE)
 _WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")

@@ -15,10 +15,10 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from ..errors import CompileError
+from ._build import MAX_ELEMENTS
 from ._names import shown
 
 MAX_FILE = 1 << 28
-MAX_ELEMENTS = 1 << 22  # 4 MB even as int8: more than chips have; bounds what a lying file makes us allocate
 MAX_RANK = 8
 DAMAGED = "the file is damaged: export the model again"
 AGAIN = "export the model again"
@@ -194,6 +194,10 @@ class OnnxNode:
     def integers(self, name: str) -> tuple[int, ...] | None:
         a = self._attr(name, AttributeProto.INTS)
         return None if a is None else tuple(int(i) for i in a.ints)
+
+    def string(self, name: str, default: str) -> str:
+        a = self._attr(name, AttributeProto.STRING)
+        return default if a is None else text(a.s)
 
     def _attr(self, name: str, kind: AttributeProto.AttributeType) -> AttributeProto | None:
         a = self.attrs.get(name)

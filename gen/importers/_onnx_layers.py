@@ -1,33 +1,48 @@
-"""The ONNX operators that become dense and affine layers, and what all operators' handlers share."""
+"""The ONNX operators that become dense, affine and add layers, and what all operators' handlers share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import CompileError
 from ._build import Builder
+from ._layout import Places, arrange, arrangeable, is_natural, natural
 from ._names import from_node, from_parameter
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Act:
-    """An activation: `shape` as the file sees it, with a batch of 1; `stage` tells what became of it."""
+    """An activation; `stage` tells what became of it.
+
+    places: where each value lies in the tensor, in the shape that the file sees, with a batch of 1
+    """
 
     tensor: str
-    shape: tuple[int, ...]
+    places: Places
     stage: str = (
         "layer"  # or softmax, label, map: what stands behind the scores and does not change the class
     )
     head: str = "none"
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return self.places.shape
+
+    @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return self.places.size
+
+    def stored(self, values: np.ndarray) -> np.ndarray:
+        """`values`, one for each value of the activation in the file's order, in the tensor's order."""
+        out = np.empty(self.size, values.dtype)
+        out[self.places.reshape(-1)] = values.reshape(-1)
+        return out
 
 
 class Const(NamedTuple):
@@ -103,8 +118,20 @@ def _linear(
         raise node.error(
             what, "a dense layer takes one vector per sample: flatten in front of it, or " + AGAIN
         )
-    hints = [from_node(node.name), *(from_parameter(p) for p in params if p)]
-    return scope.builder.dense(x.tensor, weight, bias, hints, node.source)
+    if not is_natural(x.places):
+        columns = np.empty_like(weight)
+        columns[:, x.places.reshape(-1)] = weight
+        weight = columns
+    return scope.builder.dense(x.tensor, weight, bias, hints(node, params), node.source)
+
+
+def hints(node: OnnxNode, params: Sequence[str]) -> list[str]:
+    """What a layer may be called: by its node, or by its parameters."""
+    return [from_node(node.name), *(from_parameter(p) for p in params if p)]
+
+
+def param_names(args: Sequence[Operand]) -> list[str]:
+    return [a.name for a in args if isinstance(a, Const)]
 
 
 def gemm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -126,8 +153,8 @@ def gemm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         if given.size not in (1, bias.size) or given.shape[:-1] not in ((), (1,)):
             raise node.error(f"its bias has shape {given.shape}, the layer has {bias.size} outputs", AGAIN)
         bias = bias + node.real("beta", 1.0) * given.reshape(-1)
-    params = [a.name for a in args[1:] if isinstance(a, Const)]
-    return Act(_linear(scope, node, x, weight, bias, params), (*x.shape[:-1], bias.size))
+    tensor = _linear(scope, node, x, weight, bias, param_names(args))
+    return Act(tensor, natural((*x.shape[:-1], bias.size)))
 
 
 def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -149,7 +176,7 @@ def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     params = [arg.name if isinstance(arg, Const) else "", scope.added.get(node.outputs[0], "")]
     tensor = _linear(scope, node, x, weight, np.zeros(weight.shape[0]), params)
     rest = (*x.shape[:-2], weight.shape[0], 1) if column else (*x.shape[:-1], weight.shape[0])
-    return Act(tensor, rest)
+    return Act(tensor, natural(rest))
 
 
 def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
@@ -160,15 +187,62 @@ def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.n
     if math.prod(shape) != x.size or len(shape) > MAX_RANK:
         constants = scale.shape if scale.ndim else shift.shape
         raise node.error(f"a constant of shape {constants} does not fit values of shape {x.shape}", AGAIN)
-    flat = [np.broadcast_to(v, shape).reshape(-1) for v in (scale, shift)]
-    tensor = scope.builder.affine(x.tensor, flat[0], flat[1], [from_node(node.name)], node.source)
-    return Act(tensor, shape)
+    each = [x.stored(np.broadcast_to(v, shape)) for v in (scale, shift)]
+    tensor = scope.builder.affine(x.tensor, each[0], each[1], [from_node(node.name)], node.source)
+    return Act(tensor, x.places.reshape(shape))
+
+
+def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
+    """The sum of two activations: a residual connection."""
+    try:
+        shape = np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        shape = ()
+    if math.prod(shape) != x.size or x.size != y.size or len(shape) > MAX_RANK:
+        raise node.error(f"adds shapes {x.shape} and {y.shape}", "only equal shapes can be added")
+    parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
+    if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
+        return _affine(scope, node, parts[0], np.full((), 2.0), np.zeros(()))
+    a, b, places = _aligned(scope, node, parts)
+    return Act(scope.builder.add(a, b, [from_node(node.name)], node.source), places)
+
+
+def _aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
+    """Two tensors in which the values of the two parts, of one shape, lie alike; and where.
+
+    The order of a part that is not the file's (channels last) is preferred to the file's.
+    """
+    shape, builder = parts[0].shape, scope.builder
+    moved = [p for p in parts if not is_natural(p.places)]
+    orders = [(p.places, builder.shape(p.tensor)) for p in moved]
+    for places, stored in (*orders, (natural(shape), builder.shape(parts[0].tensor))):
+        at = np.argsort(places.reshape(-1)).astype(np.int32)
+        wanted = [p.places.reshape(-1)[at].reshape(stored) for p in parts]
+        if all(arrangeable(w) for w in wanted):
+            a, b = (arrange(builder, p.tensor, w, node.source) for p, w in zip(parts, wanted, strict=True))
+            assert a is not None and b is not None
+            return a, b, places
+    raise disordered(node)
+
+
+def disordered(node: OnnxNode) -> CompileError:
+    return node.error(
+        "its operands lie in orders that no transpose brings together",
+        "put a dense layer behind flattened maps that are joined, or export the model channels-last",
+    )
 
 
 def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Add, Sub, Mul, Div of an activation and a constant, in either order."""
-    if len(args) != 2 or all(isinstance(a, Act) for a in args):
-        raise node.error("combines two activations", "supported is one activation and one constant")
+    """Add of two activations; Add, Sub, Mul, Div of an activation and a constant, in either order."""
+    x, y = (args[i] if i < len(args) else None for i in range(2))
+    if len(args) == 2 and isinstance(x, Act) and isinstance(y, Act):
+        if node.op == "Add":
+            return _sum(scope, node, x, y)
+        raise node.error(
+            f"combines two activations by {node.op}", "two activations can be added, or multiplied as in SiLU"
+        )
+    if len(args) != 2:
+        raise node.error(f"has {len(args)} operands", AGAIN)
     first = isinstance(args[0], Act)
     x = activation(node, args, 0 if first else 1)
     c = weights(scope, node, args, 1 if first else 0, "constant")

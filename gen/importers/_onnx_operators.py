@@ -23,6 +23,8 @@ from ._onnx_layers import (
     gemm,
     matmul,
 )
+from ._onnx_spatial import conv, global_pool, pad, pool, reduce
+from ._onnx_unary import multiply, unary
 from ._onnx_views import clip, concat, reshape, same
 
 _VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -83,25 +85,53 @@ def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return replace(activation(node, args), stage="map")
 
 
+def without_sigmoid(scope: Scope, x: Act) -> Act:
+    """The result of a network without a sigmoid over two or more scores: it keeps their order."""
+    node = scope.builder.producer(x.tensor)
+    if node is None or node.op != "table" or node.attrs["fn"] != "sigmoid" or x.size < 2:
+        return x
+    scope.builder.notes.append(f"{node.source} dropped: it does not change which score is the largest")
+    return replace(x, tensor=node.inputs[0], head="sigmoid" if x.head == "none" else x.head)
+
+
 LAYERS: Mapping[str, Handler] = {
     "Add": arithmetic,
+    "AveragePool": pool,
     "BatchNormalization": batch_norm,
     "Cast": same,
     "Clip": clip,
     "Concat": concat,
+    "Conv": conv,
     "Div": arithmetic,
     "Dropout": same,
+    "Elu": unary,
+    "Erf": unary,
     "Flatten": reshape,
+    "Gelu": unary,
     "Gemm": gemm,
+    "GlobalAveragePool": global_pool,
+    "GlobalMaxPool": global_pool,
+    "HardSigmoid": unary,
+    "HardSwish": unary,
     "Identity": same,
+    "LeakyRelu": unary,
     "MatMul": matmul,
     "Max": clip,
+    "MaxPool": pool,
     "Min": clip,
-    "Mul": arithmetic,
+    "Mul": multiply,
+    "PRelu": unary,
+    "Pad": pad,
+    "ReduceMax": reduce,
+    "ReduceMean": reduce,
     "Relu": clip,
     "Reshape": reshape,
+    "Sigmoid": unary,
+    "Softplus": unary,
     "Squeeze": reshape,
     "Sub": arithmetic,
+    "Swish": unary,
+    "Tanh": unary,
     "Transpose": reshape,
     "Unsqueeze": reshape,
 }

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from ._layout import arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, FLOAT_TYPES, MAX_RANK, OnnxNode, type_name
 from ._onnx_fold import axes_of, axis, reshaped, squeezed, unsqueezed
-from ._onnx_layers import Act, Operand, Scope, activation, constant
+from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered
 
 SMALLEST = float(np.finfo(np.float32).min)
 
@@ -34,7 +35,7 @@ def _clip(scope: Scope, node: OnnxNode, x: Act, lo: float, hi: float) -> Act:
         raise node.error(f"its limits {lo} and {hi} leave no range", "repair the limits")
     if math.isinf(lo) and math.isinf(hi):
         return x
-    return Act(scope.builder.clip(x.tensor, lo, hi, [from_node(node.name)], node.source), x.shape)
+    return replace(x, tensor=scope.builder.clip(x.tensor, lo, hi, [from_node(node.name)], node.source))
 
 
 def clip(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -57,7 +58,7 @@ def clip(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Activations side by side: one behind the other in memory, if the axes in front are of size 1."""
+    """Activations side by side, along one axis."""
     parts = [activation(node, args, i) for i in range(len(args))]
     if not parts:
         raise node.error("joins nothing", AGAIN)
@@ -70,18 +71,55 @@ def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     rests = {s[:along] + s[along + 1 :] for s in shapes if len(s) == rank}
     if len(rests) != 1 or any(len(s) != rank for s in shapes):
         raise node.error(f"shapes {', '.join(map(str, shapes))} do not fit along axis {along}", AGAIN)
-    if math.prod(shapes[0][:along]) != 1:
-        raise node.error(
-            f"joins along axis {along} of shape {shapes[0]}", "join flat vectors along the feature axis"
-        )
-    shape = (*shapes[0][:along], sum(s[along] for s in shapes), *shapes[0][along + 1 :])
     if len(parts) == 1:
         return parts[0]
-    return Act(scope.builder.concat([p.tensor for p in parts], [from_node(node.name)], node.source), shape)
+    if _outermost(parts, along):
+        return _joined_flat(scope, node, parts, along)
+    return _joined_maps(scope, node, parts, along)
+
+
+def _outermost(parts: Sequence[Act], along: int) -> bool:
+    """Whether the values of the parts can stand one part behind the other in memory.
+
+    So vectors can, each in an order of its own, and maps whose slowest axis is joined.
+    """
+    rows = [np.moveaxis(p.places, along, 0).reshape(p.shape[along], -1) for p in parts]
+    width = rows[0].shape[1]
+    return width == 1 or all(np.array_equal(r, np.arange(len(r))[:, None] * width + rows[0][0]) for r in rows)
+
+
+def _joined_flat(scope: Scope, node: OnnxNode, parts: Sequence[Act], along: int) -> Act:
+    builder = scope.builder
+    ends = np.cumsum([p.size for p in parts])
+    tensor = builder.concat([builder.flat(p.tensor) for p in parts], [from_node(node.name)], node.source)
+    places = [p.places + np.int32(end - p.size) for p, end in zip(parts, ends, strict=True)]
+    return Act(tensor, np.concatenate(places, along))
+
+
+def _joined_maps(scope: Scope, node: OnnxNode, parts: Sequence[Act], along: int) -> Act:
+    """Maps joined along their channels: every part in the order of the first that lies channels-last."""
+    model = next((p for p in parts if not is_natural(p.places)), parts[0])
+    others = [i for i in range(len(model.shape)) if i != along and model.shape[i] != 1]
+    steps = {i: int(np.moveaxis(model.places, i, -1).reshape(-1)[1]) for i in others}
+    others.sort(key=lambda i: -abs(steps[i] - int(model.places.reshape(-1)[0])))
+    sizes = [model.shape[i] for i in others]
+    sides = (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
+    units = [i for i in range(len(model.shape)) if i != along and i not in others]
+    order = (*units, *others, along)
+    tensors = []
+    for part in parts:
+        wanted = part.places.transpose(order).reshape(*sides, part.shape[along])
+        tensor = arrange(scope.builder, part.tensor, wanted, node.source)
+        if tensor is None:
+            raise disordered(node)
+        tensors.append(tensor)
+    joined = scope.builder.concat(tensors, [from_node(node.name)], node.source)
+    stored = natural(scope.builder.shape(joined)).reshape(*(1 for _ in units), *sizes, -1)
+    return Act(joined, stored.transpose(np.argsort(order)))
 
 
 def reshape(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Flatten, Reshape, Squeeze, Unsqueeze, Transpose that moves no value: another view of the numbers."""
+    """Flatten, Reshape, Squeeze, Unsqueeze, Transpose: another view of the numbers."""
     x = activation(node, args)
     second = constant(node, args, 1, "shape")
     shape: tuple[int, ...]
@@ -104,17 +142,14 @@ def reshape(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
                 order = node.integers("perm") or tuple(range(len(x.shape)))[::-1]
                 if sorted(order) != list(range(len(x.shape))):
                     raise ValueError(f"perm {order} does not fit shape {x.shape}")
-                moved = [i for i in order if x.shape[i] != 1]
-                if moved != sorted(moved):
-                    raise ValueError(f"it reorders the values of shape {x.shape}")
-                shape = tuple(x.shape[i] for i in order)
+                return replace(x, places=x.places.transpose(order))
     except (ValueError, TypeError, OverflowError) as error:  # the latter two: a shape of NaN or infinity
         raise node.error(
             str(error), "export with a batch of 1 or a dynamic batch, one flat vector per sample"
         ) from None
     if len(shape) > MAX_RANK:
         raise node.error(f"makes {len(shape)} dimensions", f"the most is {MAX_RANK}")
-    return replace(x, shape=shape)
+    return replace(x, places=x.places.reshape(shape))
 
 
 def same(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:

@@ -1,4 +1,4 @@
-"""Float ONNX multilayer perceptrons, as exporters really write them."""
+"""Float ONNX networks, as exporters really write them: perceptrons and convolutional networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..errors import CompileError
 from ..graph import Graph, verify
 from ..passes import simplify
 from ._build import Builder
+from ._layout import arrange, natural
 from ._names import identifier, model_identifier, shown
 from ._onnx_file import (
     AGAIN,
@@ -27,9 +28,11 @@ from ._onnx_file import (
 )
 from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
-from ._onnx_operators import ML_OPS, SUPPORTED, convert
+from ._onnx_operators import ML_OPS, SUPPORTED, convert, without_sigmoid
+from ._onnx_unary import refuse_leftovers
 
 OLDEST_OPSET = 7
+MAX_NODES = 2048
 
 
 def load(path: Path, name: str | None = None) -> Graph:
@@ -40,7 +43,8 @@ def load(path: Path, name: str | None = None) -> Graph:
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
         graph = _Import(read_model(path), path).run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
-    if all(node.op == "reshape" for node in graph.nodes):
+    refuse_leftovers(graph)
+    if all(node.op in ("reshape", "transpose") for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
     return verify(graph)
 
@@ -51,6 +55,9 @@ class _Import:
     def __init__(self, model: onnx.ModelProto, path: Path) -> None:
         self.where, self.folder = str(path), path.parent
         self.opset = self._opset(model)
+        if len(model.graph.node) > MAX_NODES:
+            what = f"has {len(model.graph.node)} operators, the most is {MAX_NODES}"
+            raise CompileError(self.where, what, "use a smaller network")
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
         self.nodes = [OnnxNode.of(n) for n in model.graph.node]
         self.initializers = {text(i.name): i for i in model.graph.initializer}
@@ -81,7 +88,12 @@ class _Import:
         result = self._operand(output, None)
         if not isinstance(result, Act):
             raise CompileError(self.where, f'output "{shown(output)}" does not depend on the input', AGAIN)
-        return self.builder.finish(name, result.tensor, result.head)
+        result = without_sigmoid(scope, result)
+        tensor = arrange(self.builder, result.tensor, result.places.reshape(-1), f'output "{shown(output)}"')
+        if tensor is None:
+            what = f'output "{shown(output)}" gives its values in an order that no transpose makes'
+            raise CompileError(self.where, what, "end the network with a dense layer")
+        return self.builder.finish(name, tensor, result.head)
 
     def _opset(self, model: onnx.ModelProto) -> int:
         newest = onnx.defs.onnx_opset_version()
@@ -189,7 +201,7 @@ class _Import:
         tensor = self.builder.input(identifier(name, "input"), shape)
         if tensor != name:
             self.builder.notes.append(f"{where} is called {tensor}")
-        self.values[name] = Act(tensor, (1, *shape) if len(dims) > 1 else shape)
+        self.values[name] = Act(tensor, natural((1, *shape) if len(dims) > 1 else shape))
 
     def _operand(self, name: str, node: OnnxNode | None) -> Operand:
         if not name:

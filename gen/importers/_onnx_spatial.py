@@ -1,0 +1,295 @@
+"""The ONNX operators that work on maps: convolutions, pools, means over space, padding.
+
+A file's maps are [1, C, H, W], or [1, C, W], which becomes a map of height 1; the Graph's are [H, W, C].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ._build import MAX_ELEMENTS, Pair, Window
+from ._layout import Places, arrange, is_natural, natural
+from ._names import from_node
+from ._onnx_file import AGAIN, DAMAGED, OnnxNode
+from ._onnx_fold import axes_of, axis
+from ._onnx_layers import (
+    Act,
+    Operand,
+    Scope,
+    activation,
+    constant,
+    disordered,
+    hints,
+    param_names,
+    weights,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """An activation as a map: `tensor` is [H, W, C]; `spatial` the sizes as the file has them, 1 or 2."""
+
+    tensor: str
+    channels: int
+    size: Pair
+    spatial: tuple[int, ...]
+
+    def act(self, tensor: str, shape: tuple[int, ...]) -> Act:
+        """A tensor [H, W, C] as the file sees it: with the channels in front."""
+        spatial = shape[2 - len(self.spatial) : 2]
+        return Act(tensor, natural(shape).transpose(2, 0, 1).reshape(1, shape[2], *spatial))
+
+
+def _map(scope: Scope, node: OnnxNode, x: Act) -> _Map:
+    if len(x.shape) not in (3, 4):
+        hint = "1-D and 2-D ones can be compiled, of one sample: [1, C, W] or [1, C, H, W]"
+        raise node.error(f"works on a map of shape {x.shape}", hint)
+    if x.shape[0] != 1:
+        raise node.error(f"has a batch of {x.shape[0]} (shape {x.shape})", "export with a batch of 1")
+    channels, spatial = x.shape[1], x.shape[2:]
+    size = (spatial[0], spatial[1]) if len(spatial) == 2 else (1, spatial[0])
+    tensor = _arranged(scope, node, x, x.places.reshape(channels, *size).transpose(1, 2, 0))
+    return _Map(tensor, channels, size, spatial)
+
+
+def _arranged(scope: Scope, node: OnnxNode, x: Act, places: Places) -> str:
+    tensor = arrange(scope.builder, x.tensor, places, node.source)
+    if tensor is None:
+        raise disordered(node)
+    return tensor
+
+
+def _pair(node: OnnxNode, name: str, values: Sequence[int] | None, rank: int, missing: int) -> Pair:
+    """Height and width of an attribute; along the missing height of 1-D data it is 1."""
+    given = (1,) * rank if values is None else tuple(values)
+    if len(given) != rank or any(not 1 <= v <= MAX_ELEMENTS for v in given):
+        raise node.error(f"its {name} {given} is impossible for {rank} spatial axes", AGAIN)
+    return (given[0], given[1]) if rank == 2 else (missing, given[0])
+
+
+def _window(node: OnnxNode, m: _Map, kernel: Sequence[int]) -> tuple[Window, tuple[int, int]]:
+    """The window that the node's attributes describe, and by how much ceil_mode reaches (bottom, right)."""
+    rank = len(m.spatial)
+    sizes = _pair(node, "kernel_shape", kernel, rank, 1)
+    stride = _pair(node, "strides", node.integers("strides"), rank, 1)
+    dilation = _pair(node, "dilations", node.integers("dilations"), rank, 1)
+    pads = _pads(node, m, sizes, stride, dilation)
+    window = Window(sizes, stride, dilation, pads)
+    beyond = _beyond(window, m.size) if node.integer("ceil_mode", 0) else (0, 0)
+    top, left, bottom, right = pads
+    window = Window(sizes, stride, dilation, (top, left, bottom + beyond[0], right + beyond[1]))
+    if min(window.output(m.size)) < 1:
+        what = f"its kernel {tuple(kernel)} does not fit into the map of {m.spatial} with padding {pads}"
+        raise node.error(what, "use a smaller kernel, or longer inputs")
+    return window, beyond
+
+
+def _pads(node: OnnxNode, m: _Map, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) from pads or auto_pad."""
+    rank, mode = len(m.spatial), node.string("auto_pad", "NOTSET") or "NOTSET"
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        ends = []
+        for n, k, s, d in zip(m.size, kernel, stride, dilation, strict=True):
+            total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+            ends.append((total // 2, total - total // 2)[:: 1 if mode == "SAME_UPPER" else -1])
+        return ends[0][0], ends[1][0], ends[0][1], ends[1][1]
+    if mode not in ("NOTSET", "VALID"):
+        raise node.error(f"its auto_pad is {mode[:20]!r}", DAMAGED)
+    given = node.integers("pads") if mode == "NOTSET" else None
+    pads = (0,) * (2 * rank) if given is None else given
+    if len(pads) != 2 * rank or any(not 0 <= p <= MAX_ELEMENTS for p in pads):
+        raise node.error(f"its pads {pads[:8]} are impossible for {rank} spatial axes", AGAIN)
+    return (pads[0], pads[1], pads[2], pads[3]) if rank == 2 else (0, pads[0], 0, pads[1])
+
+
+def _beyond(window: Window, size: Pair) -> tuple[int, int]:
+    """How far the last windows reach over the end where sizes are rounded up (ceil_mode).
+
+    A window that would start behind the map and its leading padding does not count.
+    """
+    out = []
+    for i, n in enumerate(size):
+        before, after = window.padding[i], window.padding[i + 2]
+        reach, stride = (window.kernel[i] - 1) * window.dilation[i] + 1, window.stride[i]
+        count = max(-(-(n + before + after - reach) // stride), 0)
+        if count * stride >= n + before:
+            count -= 1
+        out.append(max(count * stride + reach - (n + before + after), 0))
+    return out[0], out[1]
+
+
+def _overhangs(window: Window) -> bool:
+    """Whether a window can see nothing but padding."""
+    reach = [(k - 1) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
+    return any(p > r for p, r in zip(window.padding, (*reach, *reach), strict=True))
+
+
+def conv(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Convolution in one or two dimensions: strides, dilations, pads or auto_pad, groups."""
+    x, weight = activation(node, args), weights(scope, node, args, 1, "weight")
+    if weight.ndim != len(x.shape):
+        raise node.error(f"its weight has shape {weight.shape}, the activation {x.shape}", AGAIN)
+    m = _map(scope, node, x)
+    outputs, inputs, *kernel = weight.shape
+    given, groups = node.integers("kernel_shape"), node.integer("group", 1)
+    if given is not None and given != tuple(kernel):
+        raise node.error(f"its kernel_shape is {given}, its weight has shape {weight.shape}", DAMAGED)
+    if groups < 1 or outputs % groups or inputs * groups != m.channels:
+        what = f"its weight {weight.shape} in {groups} groups does not fit {m.channels} channels"
+        raise node.error(what, AGAIN)
+    bias = np.zeros(outputs)
+    if len(args) > 2 and args[2] is not None:
+        bias = weights(scope, node, args, 2, "bias").reshape(-1)
+        if bias.size != outputs:
+            raise node.error(f"its bias has {bias.size} values, the layer {outputs} outputs", AGAIN)
+    window, _ = _window(node, m, kernel)
+    columns = weight.reshape(outputs, inputs, *window.kernel).transpose(0, 2, 3, 1)
+    names, tensor = hints(node, param_names(args)), m.tensor
+    if _overhangs(window):
+        tensor = scope.builder.pad(tensor, window.padding, 0.0, [], node.source)
+        window = replace(window, padding=(0, 0, 0, 0))
+    y = scope.builder.conv2d(tensor, columns, bias, window, groups, names, node.source)
+    return m.act(y, scope.builder.shape(y))
+
+
+def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """MaxPool, AveragePool."""
+    m, names = _map(scope, node, activation(node, args)), [from_node(node.name)]
+    kernel = node.integers("kernel_shape")
+    if kernel is None:
+        raise node.error("has no kernel_shape", DAMAGED)
+    window, beyond = _window(node, m, kernel)
+    if window.dilation != (1, 1):
+        raise node.error(f"has dilations {node.integers('dilations')}", "only convolutions can be dilated")
+    if _overhangs(window):
+        raise node.error(f"its padding {window.padding} is as large as its kernel {window.kernel}", AGAIN)
+    if node.op == "MaxPool":
+        y = scope.builder.maxpool2d(m.tensor, window, names, node.source)
+    else:
+        counted = bool(node.integer("count_include_pad", 0))
+        if counted and any(window.padding) and any(beyond):
+            what = "has ceil_mode and count_include_pad: its last windows are divided by another number"
+            raise node.error(what, "export with count_include_pad = 0 or ceil_mode = 0")
+        y = scope.builder.avgpool2d(m.tensor, window, counted, names, node.source)
+    return m.act(y, scope.builder.shape(y))
+
+
+def global_pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """GlobalAveragePool, GlobalMaxPool."""
+    x = activation(node, args)
+    if len(x.shape) < 3:
+        raise node.error(f"works on shape {x.shape}", "only maps can be pooled")
+    return _reduced(scope, node, x, range(2, len(x.shape)), True, node.op == "GlobalMaxPool")
+
+
+def reduce(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """ReduceMean and ReduceMax, which exporters write for global pools."""
+    x, second = activation(node, args), constant(node, args, 1, "axes")
+    try:
+        axes = axes_of(node, (None, second))
+        chosen = tuple(axis(a, len(x.shape)) for a in axes or ())
+    except (ValueError, OverflowError) as error:
+        raise node.error(str(error), AGAIN) from None
+    if not chosen:
+        if node.integer("noop_with_empty_axes", 0):
+            return x
+        chosen = tuple(range(len(x.shape)))
+    return _reduced(scope, node, x, chosen, bool(node.integer("keepdims", 1)), node.op == "ReduceMax")
+
+
+def _reduced(scope: Scope, node: OnnxNode, x: Act, axes: Sequence[int], keep: bool, largest: bool) -> Act:
+    gone = [i for i in range(len(x.shape)) if i in axes and x.shape[i] != 1]
+    kept = [i for i in range(len(x.shape)) if i not in gone]
+    sizes = [x.shape[i] for i in gone]
+    size = (sizes[0], math.prod(sizes[1:])) if len(sizes) > 1 else (1, math.prod(sizes))
+    y = x.tensor
+    if gone:
+        wanted = x.places.transpose(*gone, *kept).reshape(*size, -1)
+        tensor, window = _arranged(scope, node, x, wanted), Window(size)
+        names = [from_node(node.name)]
+        y = (
+            scope.builder.maxpool2d(tensor, window, names, node.source)
+            if largest
+            else scope.builder.avgpool2d(tensor, window, False, names, node.source)
+        )
+    shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes)
+    return Act(y, natural(shape) if gone else x.places.reshape(shape))
+
+
+def pad(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Pad with a constant, along the spatial axes of a map or along a vector."""
+    x = activation(node, args)
+    before, after, value = _margins(node, args, len(x.shape))
+    padded = [i for i in range(len(x.shape)) if before[i] or after[i]]
+    if not padded:
+        return x
+    sides = _sides(node, x, padded)
+    rest = [i for i in range(len(x.shape)) if i not in sides]
+    shape = tuple(n + before[i] + after[i] for i, n in enumerate(x.shape))
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise node.error(f"makes shape {shape}", "use less padding")
+    lengths = [x.shape[i] for i in sides]
+    size = (1, lengths[0]) if len(sides) == 1 else (lengths[0], lengths[1])
+    tensor = _arranged(scope, node, x, x.places.transpose(*sides, *rest).reshape(*size, -1))
+    start, end = ([m[i] for i in sides] for m in (before, after))
+    first, last = ((0, *m) if len(m) == 1 else m for m in (start, end))
+    y = scope.builder.pad(
+        tensor, (first[0], first[1], last[0], last[1]), value, [from_node(node.name)], node.source
+    )
+    order = (*sides, *rest)
+    stored = natural(scope.builder.shape(y)).reshape([shape[i] for i in order])
+    return Act(y, stored.transpose(np.argsort(order)))
+
+
+def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> tuple[list[int], list[int], float]:
+    """Per axis how many values stand before and after, and which: operands since opset 11."""
+    if node.string("mode", "constant") != "constant":
+        raise node.error(
+            f"pads in mode {node.string('mode', '')[:20]!r}", "only constant padding can be compiled"
+        )
+    given, value = constant(node, args, 1, "pads"), constant(node, args, 2, "value")
+    if given is not None and (given.dtype.kind not in "iu" or given.size > 64):
+        raise node.error(f"its pads are {given.dtype.name} of shape {given.shape}", DAMAGED)
+    pads = (node.integers("pads") or ()) if given is None else tuple(int(p) for p in given.reshape(-1))
+    number = node.real("value", 0.0) if value is None else float(value.reshape(-1)[0]) if value.size else 0.0
+    listed = constant(node, args, 3, "axes")
+    try:
+        axes = range(rank) if listed is None else [axis(int(a), rank) for a in listed.reshape(-1)]
+    except (ValueError, OverflowError) as error:
+        raise node.error(str(error), AGAIN) from None
+    if len(pads) != 2 * len(axes) or any(not 0 <= p <= MAX_ELEMENTS for p in pads):
+        raise node.error(
+            f"its pads {pads[:16]} are impossible for {len(axes)} axes", "pads must not be negative"
+        )
+    if not math.isfinite(number):
+        raise node.error(f"pads with {number}", "pad with a number, or use the padding of the pool")
+    before, after = [0] * rank, [0] * rank
+    for k, i in enumerate(axes):
+        before[i], after[i] = pads[k], pads[k + len(axes)]
+    return before, after, number
+
+
+def _sides(node: OnnxNode, x: Act, padded: Sequence[int]) -> tuple[int, ...]:
+    """The one or two axes that are the height and width of the map to be padded."""
+    rank = len(x.shape)
+    choices: tuple[tuple[int, ...], ...] = {
+        1: ((0,),),
+        2: ((1,), (0,)),
+        3: ((2,), (1,), (1, 2)),
+        4: ((2, 3), (1, 2)),
+    }.get(rank, ())
+    fitting = [c for c in choices if set(padded) <= set(c)]
+    if not fitting:
+        raise node.error(
+            f"pads axes {tuple(padded)} of shape {x.shape}", "only height and width can be padded"
+        )
+
+    def lies_so(sides: tuple[int, ...]) -> bool:
+        rest = [i for i in range(rank) if i not in sides]
+        return is_natural(x.places.transpose(*sides, *rest))
+
+    return next((c for c in fitting if lies_so(c)), fitting[0])

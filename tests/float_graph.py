@@ -1,0 +1,111 @@
+"""A float evaluator of Graphs that shares no code with the ops: the oracle of the importer's tests.
+
+Every window is cut out and worked on by itself, as the definition says; nothing here is fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from synapcc.gen.graph import Graph, Node
+
+FUNCTIONS: Mapping[str, Callable[[float, float, float], float]] = {
+    "sigmoid": lambda x, a, b: 1 / (1 + math.exp(-x)),
+    "tanh": lambda x, a, b: math.tanh(x),
+    "hardsigmoid": lambda x, a, b: min(max(a * x + b, 0), 1),
+    "hardswish": lambda x, a, b: x * min(max(x / 6 + 0.5, 0), 1),
+    "leaky_relu": lambda x, a, b: x if x >= 0 else a * x,
+    "elu": lambda x, a, b: x if x >= 0 else a * (math.exp(x) - 1),
+    "silu": lambda x, a, b: x / (1 + math.exp(-x)),
+    "gelu": lambda x, a, b: x * (1 + math.erf(x / math.sqrt(2))) / 2,
+    "softplus": lambda x, a, b: math.log1p(math.exp(x)),
+}
+
+
+def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The output of `graph` in float64 for one sample, without its head."""
+    values = {k: np.asarray(t.value) for k, t in graph.tensors.items() if t.value is not None}
+    for name in graph.inputs:
+        values[name] = np.asarray(feeds[name], np.float64).reshape(graph.tensors[name].shape)
+    for n in graph.nodes:
+        result = _run(n, [values[i] for i in n.inputs])
+        assert result.shape == graph.tensors[n.output].shape, n
+        values[n.output] = result
+    return values[graph.output]
+
+
+def _run(n: Node, args: list[np.ndarray]) -> np.ndarray:
+    a: Mapping[str, Any] = n.attrs
+    match n.op:
+        case "dense":
+            return np.asarray(args[1] @ args[0] + args[2])
+        case "affine":
+            return (args[1] * args[0].reshape(-1) + args[2]).reshape(args[0].shape)
+        case "clip":
+            return np.clip(args[0], a["lo"], a["hi"])
+        case "reshape":
+            return args[0].reshape(a["shape"])
+        case "transpose":
+            return args[0].transpose(a["order"])
+        case "concat":
+            return np.concatenate(args, axis=-1)
+        case "add":
+            assert args[0].shape == args[1].shape
+            return np.asarray(args[0] + args[1])
+        case "pad":
+            return _padded(args[0], a["padding"], a["value"])
+        case "table":
+            return np.vectorize(FUNCTIONS[a["fn"]], otypes=[float])(args[0], a["alpha"], a["beta"])
+        case "conv2d":
+            return _conv(args[0], args[1], args[2], a)
+        case "maxpool2d":
+            return _pooled(args[0], a, lambda cells, present: cells[present].max())
+        case "avgpool2d" if a["count_padding"]:
+            return _pooled(args[0], a, lambda cells, present: cells.mean())
+        case "avgpool2d":
+            return _pooled(args[0], a, lambda cells, present: cells[present].mean())
+    raise AssertionError(n.op)
+
+
+def _padded(x: np.ndarray, padding: tuple[int, ...], value: float) -> np.ndarray:
+    top, left, bottom, right = padding
+    return np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=value)
+
+
+def _windows(
+    x: np.ndarray, a: Mapping[str, Any], dilation: tuple[int, int]
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Row, column and the cells [kh, kw, C] of each window of a padded map."""
+    (kh, kw), (sh, sw), (dh, dw) = a["kernel"], a["stride"], dilation
+    for i, top in enumerate(range(0, x.shape[0] - (kh - 1) * dh, sh)):
+        for j, left in enumerate(range(0, x.shape[1] - (kw - 1) * dw, sw)):
+            yield i, j, x[top : top + (kh - 1) * dh + 1 : dh, left : left + (kw - 1) * dw + 1 : dw]
+
+
+def _conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, a: Mapping[str, Any]) -> np.ndarray:
+    padded = _padded(x, a["padding"], 0.0)
+    each, outputs = x.shape[2] // a["groups"], len(w) // a["groups"]
+    cells = {}
+    for i, j, cut in _windows(padded, a, a["dilation"]):
+        taken = [cut[:, :, (o // outputs) * each :][:, :, :each].reshape(-1) for o in range(len(w))]
+        cells[i, j] = [w[o] @ t + b[o] for o, t in enumerate(taken)]
+    return _as_map(cells)
+
+
+def _pooled(x: np.ndarray, a: Mapping[str, Any], function: Callable[..., float]) -> np.ndarray:
+    padded, present = _padded(x, a["padding"], 0.0), _padded(np.ones_like(x), a["padding"], 0.0) > 0
+    there = {(i, j): cut for i, j, cut in _windows(present, a, (1, 1))}
+    cells = {
+        (i, j): [function(cut[:, :, c], there[i, j][:, :, c]) for c in range(x.shape[2])]
+        for i, j, cut in _windows(padded, a, (1, 1))
+    }
+    return _as_map(cells)
+
+
+def _as_map(cells: Mapping[tuple[int, int], list[float]]) -> np.ndarray:
+    height, width = (1 + max(key[k] for key in cells) for k in (0, 1))
+    return np.array([[cells[i, j] for j in range(width)] for i in range(height)])
