@@ -268,8 +268,8 @@ def _padded(wires: Wires, layer: Node, pad: Node) -> dict[str, Attr] | None:
         counts = layer.attrs["count_padding"] or not any(_padding(layer))
         return {"padding": padding, "count_padding": 1} if value == 0 and counts else None
     source = wires.maker(pad.inputs[0])
-    hidden = source is not None and source.op == "clip" and limits(source)[0] >= value  # type: ignore[operator]
-    return {"padding": padding} if hidden else None
+    least = limits(source)[0] if source is not None and source.op == "clip" else -np.inf
+    return {"padding": padding} if least >= value else None  # type: ignore[operator]
 
 
 PASSES: tuple[Pass, ...] = (

@@ -48,7 +48,7 @@ _OPERATIONS = """
 """
 _OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS.split())})?_*\d*", re.IGNORECASE)
 _WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")
-_GENERATED = re.compile(r"(?:node_|n\d+$|val_|onnx::|(?:Ma|Ad|Re)_)")
+_GENERATED = re.compile(r"(?:node_|n\d+(?:_\d+)?$|val_|onnx::|(?:Ma|Ad|Re)_)")
 _PARAMETER = re.compile(
     r"[./_](?:weight|kernel|bias|w|b|(?:MatMul|BiasAdd|Add|Cast)(?:/Cast)?/ReadVariableOp)(?::\d+)?(?:__\d+)?$",
     re.IGNORECASE,

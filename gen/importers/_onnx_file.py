@@ -22,6 +22,7 @@ MAX_FILE = 1 << 28
 MAX_RANK = 8
 DAMAGED = "the file is damaged: export the model again"
 AGAIN = "export the model again"
+SMALLEST = float(np.finfo(np.float32).min)  # exporters write it for no limit
 
 # How each element type is stored: bytes in raw_data, and the typed field that may hold it instead.
 _BFLOAT16 = np.dtype("V2")

@@ -233,7 +233,7 @@ def disordered(node: OnnxNode) -> CompileError:
 
 
 def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Add of two activations; Add, Sub, Mul, Div of an activation and a constant, in either order."""
+    """Add of two activations; Neg; Add, Sub, Mul, Div of an activation and a constant, in either order."""
     x, y = (args[i] if i < len(args) else None for i in range(2))
     if len(args) == 2 and isinstance(x, Act) and isinstance(y, Act):
         if node.op == "Add":
@@ -241,6 +241,8 @@ def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         raise node.error(
             f"combines two activations by {node.op}", "two activations can be added, or multiplied as in SiLU"
         )
+    if node.op == "Neg":
+        return _affine(scope, node, activation(node, args), np.full((), -1.0), np.zeros(()))
     if len(args) != 2:
         raise node.error(f"has {len(args)} operands", AGAIN)
     first = isinstance(args[0], Act)

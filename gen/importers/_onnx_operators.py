@@ -23,8 +23,9 @@ from ._onnx_layers import (
     gemm,
     matmul,
 )
+from ._onnx_products import choose, multiply, part
 from ._onnx_spatial import conv, global_pool, pad, pool, reduce
-from ._onnx_unary import multiply, unary
+from ._onnx_unary import unary
 from ._onnx_views import clip, concat, reshape, same
 
 _VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -105,12 +106,13 @@ LAYERS: Mapping[str, Handler] = {
     "Div": arithmetic,
     "Dropout": same,
     "Elu": unary,
-    "Erf": unary,
+    "Erf": part,
     "Flatten": reshape,
     "Gelu": unary,
     "Gemm": gemm,
     "GlobalAveragePool": global_pool,
     "GlobalMaxPool": global_pool,
+    "Greater": part,
     "HardSigmoid": unary,
     "HardSwish": unary,
     "Identity": same,
@@ -120,6 +122,7 @@ LAYERS: Mapping[str, Handler] = {
     "MaxPool": pool,
     "Min": clip,
     "Mul": multiply,
+    "Neg": arithmetic,
     "PRelu": unary,
     "Pad": pad,
     "ReduceMax": reduce,
@@ -134,6 +137,7 @@ LAYERS: Mapping[str, Handler] = {
     "Tanh": unary,
     "Transpose": reshape,
     "Unsqueeze": reshape,
+    "Where": choose,
 }
 HEADS: Mapping[str, Handler] = {
     "ArgMax": argmax,

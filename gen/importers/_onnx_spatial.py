@@ -14,7 +14,7 @@ import numpy as np
 from ._build import MAX_ELEMENTS, Pair, Window
 from ._layout import Places, arrange, is_natural, natural
 from ._names import from_node
-from ._onnx_file import AGAIN, DAMAGED, OnnxNode
+from ._onnx_file import AGAIN, DAMAGED, SMALLEST, OnnxNode
 from ._onnx_fold import axes_of, axis
 from ._onnx_layers import (
     Act,
@@ -246,11 +246,13 @@ def pad(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> tuple[list[int], list[int], float]:
-    """Per axis how many values stand before and after, and which: operands since opset 11."""
-    if node.string("mode", "constant") != "constant":
-        raise node.error(
-            f"pads in mode {node.string('mode', '')[:20]!r}", "only constant padding can be compiled"
-        )
+    """Per axis how many values stand before and after, and which: operands since opset 11.
+
+    -inf stands for what can only be padding of a maximum: no value, or the values at the edge once more.
+    """
+    mode = node.string("mode", "constant")
+    if mode not in ("constant", "edge"):
+        raise node.error(f"pads in mode {mode[:20]!r}", "only constant padding can be compiled")
     given, value = constant(node, args, 1, "pads"), constant(node, args, 2, "value")
     if given is not None and (given.dtype.kind not in "iu" or given.size > 64):
         raise node.error(f"its pads are {given.dtype.name} of shape {given.shape}", DAMAGED)
@@ -265,8 +267,9 @@ def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> tuple[list[i
         raise node.error(
             f"its pads {pads[:16]} are impossible for {len(axes)} axes", "pads must not be negative"
         )
-    if not math.isfinite(number):
-        raise node.error(f"pads with {number}", "pad with a number, or use the padding of the pool")
+    number = -math.inf if mode == "edge" or number <= SMALLEST else number
+    if math.isnan(number) or number >= -SMALLEST:
+        raise node.error(f"pads with {number}", "pad with a number")
     before, after = [0] * rank, [0] * rank
     for k, i in enumerate(axes):
         before[i], after[i] = pads[k], pads[k + len(axes)]

@@ -10,11 +10,9 @@ import numpy as np
 
 from ._layout import arrange, is_natural, natural
 from ._names import from_node
-from ._onnx_file import AGAIN, FLOAT_TYPES, MAX_RANK, OnnxNode, type_name
+from ._onnx_file import AGAIN, FLOAT_TYPES, MAX_RANK, SMALLEST, OnnxNode, type_name
 from ._onnx_fold import axes_of, axis, reshaped, squeezed, unsqueezed
 from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered
-
-SMALLEST = float(np.finfo(np.float32).min)
 
 
 def _limit(node: OnnxNode, args: Sequence[Operand], i: int, attr: str, default: float) -> float:

@@ -29,7 +29,7 @@ from ._onnx_file import (
 from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import ML_OPS, SUPPORTED, convert, without_sigmoid
-from ._onnx_unary import refuse_leftovers
+from ._onnx_products import refuse_leftovers
 
 OLDEST_OPSET = 7
 MAX_NODES = 2048

@@ -1,0 +1,189 @@
+"""Functions of one value that exporters write as products or choices of activations.
+
+SiLU, HardSwish and GELU come as products of an activation with a function of itself, softplus as a choice
+between the two. They are recognised from what the builder has written; the operands are left for the pruning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import CompileError
+from ..graph import Graph, Node
+from ._build import Builder
+from ._names import from_node
+from ._onnx_file import OnnxNode
+from ._onnx_layers import Act, Const, Operand, Scope, activation, arithmetic, constant
+
+# Stand in a Graph only until a product or a choice takes them in.
+PARTS = {
+    "erf": "Erf is supported only as a part of GELU",
+    "greater": "Greater is supported only in a softplus",
+}
+CLOSE = 1e-5  # of constants that exporters round to float32
+NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
+
+
+def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Erf, Greater than a number: kept until the whole is known."""
+    x, alpha = activation(node, args), 0.0
+    if node.op == "Greater":
+        limit = constant(node, args, 1, "limit")
+        if limit is None or limit.size != 1 or limit.dtype.kind not in "fiu":
+            raise node.error("compares with more than one number", "use another activation function")
+        alpha = float(limit.reshape(-1)[0])
+    tensor = scope.builder.table(x.tensor, node.op.lower(), [from_node(node.name)], node.source, alpha)
+    return replace(x, tensor=tensor)
+
+
+def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Where(x > limit, x, softplus(x)), as PyTorch writes softplus."""
+    acts = [a for a in args if isinstance(a, Act)]
+    if len(acts) == len(args) == 3 and all(np.array_equal(a.places, acts[0].places) for a in acts):
+        condition, soft = (scope.builder.producer(acts[i].tensor) for i in (0, 2))
+        if (
+            _is_table(condition, "greater", acts[1].tensor)
+            and _is_table(soft, "softplus", acts[1].tensor)
+            and float(condition.attrs["alpha"]) >= NEARLY_LINEAR  # type: ignore[union-attr, arg-type]
+        ):
+            return acts[2]
+    raise node.error("chooses between activations", "supported is only softplus as PyTorch writes it")
+
+
+def _is_table(node: Node | None, fn: str, x: str) -> bool:
+    return node is not None and node.op == "table" and node.attrs["fn"] == fn and node.inputs[0] == x
+
+
+def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Mul by a constant; x * sigmoid(x), x * hardsigmoid(x) and x * (1 + erf(x / sqrt 2)) with any factor."""
+    acts = [a for a in args if isinstance(a, Act)]
+    if len(args) != 2 or len(acts) != 2:
+        return arithmetic(scope, node, args)
+    for x, y in (acts, acts[::-1]):
+        if x.size != y.size or not np.array_equal(x.places.reshape(-1), y.places.reshape(-1)):
+            continue
+        found = _product(scope.builder, x.tensor, y.tensor)
+        if found is not None:
+            fn, root, factor = found
+            tensor = scope.builder.table(root, fn, [from_node(node.name)], node.source)
+            shape = np.broadcast_shapes(x.shape, y.shape)
+            result = Act(tensor, x.places.reshape(shape))
+            if factor == 1.0:
+                return result
+            return arithmetic(scope, replace(node, name=""), (result, Const(np.array(factor), "")))
+    raise node.error(
+        f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}",
+        "supported are products of x and sigmoid(x), hardsigmoid(x) or 1 + erf(x / sqrt(2))",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """out_scale * fn(in_scale * root + in_shift) + out_shift, limited to lo .. hi; fn "" is the identity."""
+
+    root: str
+    fn: str
+    in_scale: float
+    in_shift: float
+    out_scale: float
+    out_shift: float
+    lo: float = -math.inf
+    hi: float = math.inf
+
+
+def _product(builder: Builder, x: str, y: str) -> tuple[str, str, float] | None:
+    """(function, its argument, factor) if x * y is a known function of one tensor."""
+    for root, scale in _unscaled(builder, x):
+        chain = _chain(builder, y, root)
+        if chain.root != root:
+            continue
+        open_ended = math.isinf(chain.lo) and math.isinf(chain.hi)
+        inside = (chain.in_scale, chain.in_shift, chain.out_shift)
+        if chain.fn == "sigmoid" and open_ended and _close(inside, (1, 0, 0)):
+            return "silu", root, scale * chain.out_scale
+        if chain.fn == "erf" and open_ended and _close(inside, (math.sqrt(0.5), 0, chain.out_scale)):
+            return "gelu", root, 2 * scale * chain.out_scale
+        ramp = (chain.lo, 6 * chain.out_scale, 2 * chain.out_shift)
+        if not chain.fn and _close(ramp, (0, chain.hi, chain.hi)):
+            return "hardswish", root, scale * chain.hi
+    return None
+
+
+def _unscaled(builder: Builder, tensor: str) -> Iterator[tuple[str, float]]:
+    """`tensor` and what it is a multiple of, with the factors."""
+    scale = 1.0
+    yield tensor, scale
+    while (node := builder.producer(tensor)) is not None and node.op == "affine":
+        pair = _uniform(builder, node)
+        if pair is None or pair[1] != 0.0:
+            return
+        tensor, scale = node.inputs[0], scale * pair[0]
+        yield tensor, scale
+
+
+def _close(values: Sequence[float], wanted: Sequence[float]) -> bool:
+    return all(
+        math.isfinite(w) and abs(v - w) <= CLOSE * max(abs(w), CLOSE)
+        for v, w in zip(values, wanted, strict=True)
+    )
+
+
+def _chain(builder: Builder, tensor: str, root: str) -> _Chain:
+    """What `tensor` is of `root`, through affine, clip and one table at most; another root if it is not."""
+    nodes: list[Node] = []
+    while tensor != root and (node := builder.producer(tensor)) is not None:
+        if node.op not in ("affine", "clip", "table"):
+            break
+        nodes.append(node)
+        tensor = node.inputs[0]
+    chain: _Chain | None = _Chain(tensor, "", 1.0, 0.0, 1.0, 0.0)
+    for node in reversed(nodes):
+        chain = None if chain is None else _behind(builder, chain, node)
+    return chain or _Chain("", "", 1.0, 0.0, 1.0, 0.0)
+
+
+def _behind(builder: Builder, chain: _Chain, node: Node) -> _Chain | None:
+    """`chain` followed by `node`; None if that is no such function any more."""
+    attrs = {k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float)}
+    if node.op == "affine":
+        pair = _uniform(builder, node)
+        return None if pair is None else _scaled(chain, *pair)
+    if node.op == "clip":
+        return _limited(chain, attrs["lo"], attrs["hi"])
+    if node.attrs["fn"] == "hardsigmoid":  # what exporters also write as Add, Clip and Mul
+        return _limited(_scaled(chain, attrs["alpha"], attrs["beta"]), 0.0, 1.0)
+    if chain.fn or math.isfinite(chain.lo) or math.isfinite(chain.hi):
+        return None
+    return _Chain(chain.root, str(node.attrs["fn"]), chain.out_scale, chain.out_shift, 1.0, 0.0)
+
+
+def _scaled(chain: _Chain, s: float, t: float) -> _Chain:
+    lo, hi = sorted(s * v + t if s else t for v in (chain.lo, chain.hi))
+    return replace(chain, out_scale=s * chain.out_scale, out_shift=s * chain.out_shift + t, lo=lo, hi=hi)
+
+
+def _limited(chain: _Chain, lo: float, hi: float) -> _Chain:
+    return replace(chain, lo=min(max(chain.lo, lo), hi), hi=max(min(chain.hi, hi), lo))
+
+
+def _uniform(builder: Builder, node: Node) -> tuple[float, float] | None:
+    """Scale and shift of an affine node that treats all values alike."""
+    scale, shift = builder.constants(node)
+    if np.any(scale != scale[0]) or np.any(shift != shift[0]):
+        return None
+    return float(scale[0]), float(shift[0])
+
+
+def refuse_leftovers(graph: Graph) -> None:
+    """CompileError if a function remains that is only understood as a part of another."""
+    for node in graph.nodes:
+        if node.op == "table" and node.attrs["fn"] in PARTS:
+            what = f"operator {PARTS[str(node.attrs['fn'])]}"
+            raise CompileError(node.source, what, "use another activation function")
+        if node.op == "pad" and node.attrs["value"] == -math.inf:
+            what = "pads with edge values or -inf, which is supported only in front of MaxPool"
+            raise CompileError(node.source, what, "pad with 0")
