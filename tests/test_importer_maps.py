@@ -542,3 +542,21 @@ def test_layers_are_called_as_in_the_file(tmp_path: Path) -> None:
     graph = graph_of(model(nodes, {"x": [1, 1, 8]}, {"y": [1, "n"]}, weights), tmp_path)
     named = [n.name for n in graph.nodes if n.op not in ("reshape", "transpose")]
     assert named == ["features_0", "act", "maxpool1", "second"]
+
+
+def test_a_dense_layer_at_each_step_is_a_convolution(tmp_path: Path) -> None:
+    net = Net(om.rng(24), ["n", 6, 3])  # type: ignore[list-item]
+    net.put("MatMul", net.weight(3, 4))
+    net.put("Add", net.weight(4))
+    net.put("Relu")
+    net.put("ReduceMean", net.value(np.array([1])), keepdims=0)
+    net.put("MatMul", net.weight(4, 2))
+    assert ops(graph_of(net.proto(), tmp_path)) == ["conv2d", "clip", "avgpool2d", "dense"]
+
+
+def test_a_mean_rounded_up_without_padding(tmp_path: Path) -> None:
+    """PyTorch's avg_pool2d(x, 2, ceil_mode=True): the last windows divide by what they hold."""
+    net, reference = (Net(om.rng(25), [1, 1, 5, 4]) for _ in range(2))
+    net.put("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)
+    reference.put("AveragePool", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 0])
+    graph_of(net.proto(), tmp_path, reference.proto())

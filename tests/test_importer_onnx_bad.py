@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -73,6 +74,20 @@ def _plain(dims: om.Shape, kind: int = TensorProto.FLOAT) -> ModelProto:
     proto = model([node("Gemm", "x w", "y", "/fc/Gemm")], {"x": dims}, Y4, {"w": real(8, 4)})
     proto.graph.input[0].type.tensor_type.elem_type = kind
     return proto
+
+
+def _conv(dims: om.Shape, weight: np.ndarray, *front: onnx.NodeProto, **given: Any) -> ModelProto:
+    """x -> nodes that end in a -> Conv -> y; `given` are attributes of Conv and further constants."""
+    attrs = {k: v for k, v in given.items() if not isinstance(v, np.ndarray)}
+    weights = {"w": weight, **{k: v for k, v in given.items() if isinstance(v, np.ndarray)}}
+    last = node("Conv", "a w" if front else "x w", "y", "/conv/Conv", **attrs)
+    return model([*front, last], {"x": dims}, {"y": [1, "n"]}, weights)
+
+
+def _map(*nodes: onnx.NodeProto, **weights: Any) -> ModelProto:
+    """x [1, 2, 4, 4] -> nodes -> y."""
+    arrays = {k: np.asarray(v) for k, v in weights.items()}
+    return model(nodes, {"x": [1, 2, 4, 4]}, {"y": [1, "n"]}, arrays)
 
 
 def _edited(edit: Edit) -> ModelProto:
@@ -175,7 +190,7 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         "its weight takes 8 values (8 -> 4), the activation has shape (1, 9)",
     ),
     "rows": (
-        lambda: model([node("MatMul", "x w", "y")], {"x": [1, 3, 8]}, Y4, {"w": real(8, 4)}),
+        lambda: model([node("MatMul", "w x", "y")], {"x": [1, 8, 3]}, Y4, {"w": real(4, 8)}),
         "one vector per sample",
     ),
     "integer weight": (
@@ -353,6 +368,124 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "segment": (
         lambda: _edited(lambda p: setattr(p.graph.initializer[0].segment, "begin", 1)),
         "stored in segments",
+    ),
+    "weight of another rank": (
+        lambda: _conv([1, 1, 8], real(2, 1, 3, 3)),
+        "its weight has shape (2, 1, 3, 3)",
+    ),
+    "three dimensions": (
+        lambda: _conv([1, 1, 4, 4, 4], real(2, 1, 3, 3, 3)),
+        "1-D and 2-D ones can be compiled",
+    ),
+    "batch of maps": (
+        lambda: _conv([1, 2, 8], real(2, 1, 3), node("Reshape", "x t", "a"), t=np.array([2, 1, 8])),
+        "has a batch of 2",
+    ),
+    "channels": (lambda: _conv([1, 3, 8], real(2, 1, 3)), "in 1 groups does not fit 3 channels"),
+    "groups": (lambda: _conv([1, 2, 8], real(3, 1, 3), group=2), "in 2 groups does not fit 2 channels"),
+    "no groups": (lambda: _conv([1, 1, 8], real(2, 1, 3), group=0), "in 0 groups"),
+    "kernel_shape": (lambda: _conv([1, 1, 8], real(2, 1, 3), kernel_shape=[5]), "its kernel_shape is (5,)"),
+    "large kernel": (
+        lambda: _conv([1, 1, 8], real(2, 1, 9)),
+        "its kernel (9,) does not fit into the map of (8,)",
+    ),
+    "dilated kernel": (lambda: _conv([1, 1, 8], real(2, 1, 3), dilations=[4]), "does not fit into the map"),
+    "strides": (lambda: _conv([1, 1, 8], real(2, 1, 3), strides=[0]), "its strides (0,) is impossible"),
+    "two strides": (
+        lambda: _conv([1, 1, 8], real(2, 1, 3), strides=[1, 1]),
+        "its strides (1, 1) is impossible",
+    ),
+    "pads": (lambda: _conv([1, 1, 8], real(2, 1, 3), pads=[-1, 0]), "its pads (-1, 0) are impossible"),
+    "three pads": (
+        lambda: _conv([1, 1, 8], real(2, 1, 3), pads=[1, 0, 1]),
+        "its pads (1, 0, 1) are impossible",
+    ),
+    "huge pads": (lambda: _conv([1, 1, 8], real(2, 1, 3), pads=[2**22, 0]), "the most is"),
+    "auto_pad": (lambda: _conv([1, 1, 8], real(2, 1, 3), auto_pad="BOTH"), "its auto_pad is 'BOTH'"),
+    "much work": (lambda: _conv([1, 1, 2**20], real(9, 1, 99)), "multiplications, the most is"),
+    "pool without kernel": (lambda: _dense([node("MaxPool", "m", "a")]), '"m" is produced by nothing'),
+    "kernel missing": (lambda: _map(node("MaxPool", "x", "y")), "has no kernel_shape"),
+    "dilated pool": (
+        lambda: _map(node("MaxPool", "x", "y", kernel_shape=[2, 2], dilations=[2, 1])),
+        "has dilations (2, 1)",
+    ),
+    "padding of pools": (
+        lambda: _map(node("MaxPool", "x", "y", kernel_shape=[2, 2], pads=[2, 0, 0, 0])),
+        "its padding (2, 0, 0, 0) is as large as its kernel",
+    ),
+    "rounded up and counted": (
+        lambda: _map(
+            node(
+                "AveragePool",
+                "x",
+                "y",
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+                pads=[1, 1, 0, 0],
+                ceil_mode=1,
+                count_include_pad=1,
+            )
+        ),
+        "divided by another number; export with count_include_pad = 0",
+    ),
+    "pool of vectors": (lambda: _dense([node("GlobalMaxPool", "x", "a")]), "only maps can be pooled"),
+    "axes": (lambda: _map(node("ReduceMax", "x t", "y"), t=np.array([7])), "there is no axis 7"),
+    "reflected": (
+        lambda: _map(node("Pad", "x t", "y", mode="reflect"), t=np.array([0, 0, 1, 1, 0, 0, 1, 1])),
+        "pads in mode 'reflect'; only constant padding",
+    ),
+    "edges": (
+        lambda: _map(node("Pad", "x t", "y", mode="edge"), t=np.array([0, 0, 1, 1, 0, 0, 1, 1])),
+        "supported only in front of MaxPool",
+    ),
+    "cut off": (
+        lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 0, -1, 0, 0, 0, 0, 0])),
+        "pads must not be negative",
+    ),
+    "padding of channels and width": (
+        lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 1, 0, 1, 0, 0, 0, 0])),
+        "pads axes (1, 3) of shape (1, 2, 4, 4); only height and width",
+    ),
+    "padding with NaN": (
+        lambda: _map(node("Pad", "x t v", "y"), t=np.array([0, 0, 1, 0, 0, 0, 0, 0]), v=np.float32(np.nan)),
+        "pads with nan",
+    ),
+    "product": (
+        lambda: _dense([node("Relu", "x", "r"), node("Mul", "x r", "a")]),
+        "multiplies two activations of shapes (1, 8) and (1, 8); supported are products of x and sigmoid(x)",
+    ),
+    "gate": (
+        lambda: _map(node("GlobalAveragePool", "x", "g"), node("Sigmoid", "g", "s"), node("Mul", "x s", "y")),
+        "multiplies two activations of shapes (1, 2, 4, 4) and (1, 2, 1, 1)",
+    ),
+    "sum of two shapes": (
+        lambda: _map(node("GlobalAveragePool", "x", "g"), node("Add", "x g", "y")),
+        "adds shapes (1, 2, 4, 4) and (1, 2, 1, 1); only equal shapes",
+    ),
+    "erf": (lambda: _dense([node("Erf", "x", "a")]), "operator Erf is supported only as a part of GELU"),
+    "greater": (
+        lambda: _dense([node("Greater", "x t", "c"), node("Where", "c x t", "a")], t=np.float32(0)),
+        "chooses between activations",
+    ),
+    "slopes": (
+        lambda: _dense([node("PRelu", "x s", "a")], s=real(8)),
+        "its slope has shape (8,); only one slope",
+    ),
+    "infinite slope": (
+        lambda: _dense([node("LeakyRelu", "x", "a", alpha=float("inf"))]),
+        "its constants are inf and 0.0",
+    ),
+    "disorder": (
+        lambda: _map(
+            node("MaxPool", "x", "m", kernel_shape=[1, 1]),
+            node("Flatten", "m", "f"),
+            node("ReduceMax", "x", "g", keepdims=0),
+            node("Reshape", "g t", "h"),
+            node("Concat", "f h", "c", axis=1),
+            node("Relu", "c", "y"),
+            t=np.array([1, 1]),
+        ),
+        'output "y" gives its values in an order that no transpose makes; end the network with a dense layer',
     ),
     "sparse": (lambda: _edited(lambda p: p.graph.initializer.pop()), "is produced by nothing"),
 }

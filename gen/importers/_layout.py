@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ._build import Builder
 
 Places = NDArray[np.int32]
+MAX_AXES = 4  # of what a transpose moves
 
 
 def natural(shape: Sequence[int]) -> Places:
@@ -38,7 +39,7 @@ def arrange(builder: Builder, tensor: str, places: Places, source: str) -> str |
     if is_natural(places):
         return builder.view(tensor, places.shape)
     stored = builder.shape(tensor)
-    for order in itertools.permutations(range(len(stored))) if len(stored) <= 4 else ():
+    for order in itertools.permutations(range(len(stored))) if len(stored) <= MAX_AXES else ():
         if tuple(stored[i] for i in order) == places.shape and np.array_equal(
             natural(stored).transpose(order), places
         ):
@@ -73,4 +74,4 @@ def _axes(flat: Places) -> list[tuple[int, int]] | None:
     walked = np.zeros(1, np.int64)
     for size, stride in axes:
         walked = (np.arange(size)[:, None] * stride + walked).reshape(-1)
-    return axes if np.array_equal(walked, flat) else None
+    return axes if len(axes) <= MAX_AXES and np.array_equal(walked, flat) else None

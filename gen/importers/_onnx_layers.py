@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import CompileError
-from ._build import Builder
+from ._build import Builder, Window
 from ._layout import Places, arrange, arrangeable, is_natural, natural
 from ._names import from_node, from_parameter
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
@@ -174,9 +174,23 @@ def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         raise node.error(f"operands of shape {shapes[0]} and {shapes[1]} do not fit", AGAIN)
     arg = args[0 if left else 1]
     params = [arg.name if isinstance(arg, Const) else "", scope.added.get(node.outputs[0], "")]
+    if not left and x.size > weight.shape[1]:
+        return _at_each(scope, node, x, weight, params)
     tensor = _linear(scope, node, x, weight, np.zeros(weight.shape[0]), params)
     rest = (*x.shape[:-2], weight.shape[0], 1) if column else (*x.shape[:-1], weight.shape[0])
     return Act(tensor, natural(rest))
+
+
+def _at_each(scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, params: Sequence[str]) -> Act:
+    """A dense layer at each step of a sequence: a convolution whose kernel is one place."""
+    outputs, inputs = weight.shape
+    rows = arrange(scope.builder, x.tensor, x.places.reshape(1, -1, inputs), node.source)
+    if rows is None:
+        raise disordered(node)
+    columns, bias = weight.reshape(outputs, 1, 1, inputs), np.zeros(outputs)
+    names = hints(node, params)
+    tensor = scope.builder.conv2d(rows, columns, bias, Window((1, 1)), 1, names, node.source)
+    return Act(tensor, natural((*x.shape[:-1], outputs)))
 
 
 def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:

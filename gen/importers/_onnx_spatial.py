@@ -170,8 +170,9 @@ def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if node.op == "MaxPool":
         y = scope.builder.maxpool2d(m.tensor, window, names, node.source)
     else:
-        counted = bool(node.integer("count_include_pad", 0))
-        if counted and any(window.padding) and any(beyond):
+        own = any(p > b for p, b in zip(window.padding, (0, 0, *beyond), strict=True))
+        counted = own and bool(node.integer("count_include_pad", 0))
+        if counted and any(beyond):
             what = "has ceil_mode and count_include_pad: its last windows are divided by another number"
             raise node.error(what, "export with count_include_pad = 0 or ceil_mode = 0")
         y = scope.builder.avgpool2d(m.tensor, window, counted, names, node.source)
