@@ -73,16 +73,19 @@ def drop_affine(wires: Wires) -> Graph | None:
 
 
 def merge_affines(wires: Wires) -> Graph | None:
-    """s2 * (s1 * x + t1) + t2 is one affine."""
-    for node in wires.nodes("affine"):
-        before = wires.maker(node.inputs[0])
-        if before is not None and before.op == "affine":
-            (scale1, shift1), (scale2, shift2) = wires.constants(before), wires.constants(node)
-            changed = with_values(node, scale2 * scale1, scale2 * shift1 + shift2)
-            merged = replace(node, inputs=(before.inputs[0], *node.inputs[1:]))
-            return rewritten(
-                wires.graph, {node.name: (merged,)}, changed, f"{node.name}: merged with {called(before)}"
-            )
+    """s2 * (s1 * x + t1) + t2 is one affine; so is a whole chain, whose last node stays."""
+    for node in reversed(wires.nodes("affine")):
+        chain = [node]
+        while (before := wires.maker(chain[-1].inputs[0])) is not None and before.op == "affine":
+            chain.append(before)
+        if len(chain) > 1:
+            scale, shift = wires.constants(chain[-1])
+            for behind in chain[-2::-1]:
+                s, t = wires.constants(behind)
+                scale, shift = s * scale, s * shift + t
+            merged = replace(node, inputs=(chain[-1].inputs[0], *node.inputs[1:]))
+            note = f"{node.name}: merged with {', '.join(called(n) for n in chain[1:])}"
+            return rewritten(wires.graph, {node.name: (merged,)}, with_values(node, scale, shift), note)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,13 @@ def _conv(dims: om.Shape, weight: np.ndarray, *front: onnx.NodeProto, **given: A
     weights = {"w": weight, **{k: v for k, v in given.items() if isinstance(v, np.ndarray)}}
     last = node("Conv", "a w" if front else "x w", "y", "/conv/Conv", **attrs)
     return model([*front, last], {"x": dims}, {"y": [1, "n"]}, weights)
+
+
+def _chain(length: int, op: str, dims: om.Shape, **attrs: Any) -> ModelProto:
+    """x -> one operator after another -> y."""
+    names = ["x", *(f"t{i}" for i in range(1, length)), "y"]
+    nodes = [node(op, a, b, **attrs) for a, b in pairwise(names)]
+    return model(nodes, {"x": dims}, {"y": [1, "n"]})
 
 
 def _map(*nodes: onnx.NodeProto, **weights: Any) -> ModelProto:
@@ -331,6 +339,10 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: model([node("Transpose", "x", "y", perm=[0, 2, 1])], {"x": [1, 2, 4]}, Y4),
         "computes nothing",
     ),
+    "unsqueeze twice one axis": (  # found by fuzzing
+        lambda: _dense([node("Unsqueeze", "x t", "a")], t=np.array([1, -2])),
+        "axes (1, -2) name one axis twice",
+    ),
     "transpose twice one axis": (
         lambda: model([node("Transpose", "x", "y", perm=[0, 2, 2])], {"x": [1, 2, 4]}, Y4),
         "perm (0, 2, 2) does not fit shape (1, 2, 4)",
@@ -461,6 +473,19 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "sum of two shapes": (
         lambda: _map(node("GlobalAveragePool", "x", "g"), node("Add", "x g", "y")),
         "adds shapes (1, 2, 4, 4) and (1, 2, 1, 1); only equal shapes",
+    ),
+    "many operators": (
+        lambda: _dense([node("Relu", "x", f"t{i}") for i in range(2**14)]),
+        "operators, the most is",
+    ),
+    "many layers": (lambda: _chain(1001, "Sigmoid", [1, 8]), "is layer 1001, the most is 1000"),
+    "many large views": (
+        lambda: _chain(40, "Transpose", [1, 2048, 1024], perm=[0, 2, 1]),
+        "with it more than 256 MB are computed; use a smaller network",
+    ),
+    "large maps together": (
+        lambda: _chain(5, "Sigmoid", [1, 2**21]),
+        "makes 2097152 values (10485760 in all), the most is 4194304 (8388608)",
     ),
     "erf": (lambda: _dense([node("Erf", "x", "a")]), "operator Erf is supported only as a part of GELU"),
     "greater": (

@@ -19,6 +19,7 @@ from ._names import Names
 
 MAX_ELEMENTS = 1 << 22  # of one tensor; 4 MB even as int8: more than chips have
 MAX_TOTAL = 1 << 23  # of all tensors together; bounds what a lying file makes us allocate
+MAX_LAYERS = 1000
 MAX_MACS = 1 << 28  # of one inference: seconds on a chip, and what calibration can be made to compute
 SMALLER = "use a smaller network"
 
@@ -239,6 +240,8 @@ class Builder:
         source: str,
     ) -> str:
         self._tensor(name, shape, None, source)
+        if len(self._nodes) == MAX_LAYERS:
+            raise CompileError(source, f"is layer {MAX_LAYERS + 1}, the most is {MAX_LAYERS}", SMALLER)
         self._nodes[name] = Node(op, name, inputs, name, attrs, source)
         return name
 

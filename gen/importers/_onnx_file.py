@@ -15,10 +15,10 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from ..errors import CompileError
-from ._build import MAX_ELEMENTS
+from ._build import MAX_ELEMENTS, SMALLER
 from ._names import shown
 
-MAX_FILE = 1 << 28
+MAX_FILE = 1 << 27
 MAX_RANK = 8
 DAMAGED = "the file is damaged: export the model again"
 AGAIN = "export the model again"
@@ -125,7 +125,7 @@ def checked_size(dims: tuple[int, ...], name: str) -> int:
         raise CompileError(name, f"has the impossible shape {shown(str(dims))}", DAMAGED)
     if size > MAX_ELEMENTS:
         what = f"shape {shown(str(dims))} has {size} elements, the most is {MAX_ELEMENTS}"
-        raise CompileError(name, what, "use a smaller network")
+        raise CompileError(name, what, SMALLER)
     return size
 
 

@@ -82,8 +82,10 @@ def squeezed(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int,
 
 
 def unsqueezed(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
-    """`shape` with axes of size 1 where the result is to have them."""
+    """`shape` with axes of size 1 where the result is to have them. ValueError if one is named twice."""
     new = {axis(a, len(shape) + len(axes or ())) for a in axes or ()}
+    if len(new) != len(axes or ()):
+        raise ValueError(f"axes {axes} name one axis twice")
     rest = iter(shape)
     return tuple(1 if i in new else next(rest) for i in range(len(shape) + len(new)))
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, ValueInfoProto
 from ..errors import CompileError
 from ..graph import Graph, verify
 from ..passes import simplify
-from ._build import Builder
+from ._build import SMALLER, Builder
 from ._layout import arrange, natural
 from ._names import identifier, model_identifier, shown
 from ._onnx_file import (
@@ -32,7 +32,8 @@ from ._onnx_operators import ML_OPS, SUPPORTED, convert, without_sigmoid
 from ._onnx_products import refuse_leftovers
 
 OLDEST_OPSET = 7
-MAX_NODES = 2048
+MAX_NODES = 1 << 14  # exporters write several for each layer
+MAX_HELD = 1 << 28  # bytes of what is computed on the way
 
 
 def load(path: Path, name: str | None = None) -> Graph:
@@ -57,7 +58,7 @@ class _Import:
         self.opset = self._opset(model)
         if len(model.graph.node) > MAX_NODES:
             what = f"has {len(model.graph.node)} operators, the most is {MAX_NODES}"
-            raise CompileError(self.where, what, "use a smaller network")
+            raise CompileError(self.where, what, SMALLER)
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
         self.nodes = [OnnxNode.of(n) for n in model.graph.node]
         self.initializers = {text(i.name): i for i in model.graph.initializer}
@@ -72,6 +73,7 @@ class _Import:
                     self.producers[output] = (i, k)
         self.builder = Builder()
         self.values: dict[str, Act | Const] = {}
+        self.held = 0
 
     def run(self, name: str) -> Graph:
         output = self._output()
@@ -84,7 +86,10 @@ class _Import:
         scope = Scope(self.builder, self.opset, self._added())
         for i in order:
             node = self.nodes[i]
-            self.values[node.outputs[0]] = self._value(scope, node)
+            value = self.values[node.outputs[0]] = self._value(scope, node)
+            self.held += value.places.nbytes if isinstance(value, Act) else value.value.nbytes
+            if self.held > MAX_HELD:
+                raise node.error(f"with it more than {MAX_HELD >> 20} MB are computed", SMALLER)
         result = self._operand(output, None)
         if not isinstance(result, Act):
             raise CompileError(self.where, f'output "{shown(output)}" does not depend on the input', AGAIN)
