@@ -159,7 +159,7 @@ def _tensor(g: Rng, t: TensorProto) -> None:
             t.raw_data = t.raw_data[: int(g.integers(len(t.raw_data) + 1))]
         case 3:
             t.ClearField("raw_data")
-            t.float_data.extend([float(_pick(g, REALS))] * int(np.prod(t.dims[:3])))
+            t.float_data.extend([float(_pick(g, REALS))] * min(int(np.prod(t.dims[:3])), 4096))
         case 4 if t.data_type == TensorProto.INT64:
             values = np.frombuffer(t.raw_data, np.int64).copy()
             values[int(g.integers(len(values)))] = _integer(g)

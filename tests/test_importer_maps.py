@@ -384,6 +384,23 @@ def test_functions(op: str, attrs: dict[str, float], fn: str, tmp_path: Path) ->
     assert next(n for n in graph.nodes if n.op == "table").attrs["fn"] == fn
 
 
+def test_selu_is_a_scaled_elu(tmp_path: Path) -> None:
+    net = dense_net(om.rng(26), [1, 1, 6])
+    net.put("Selu")
+    net.head(16)
+    assert ops(graph_of(net.proto(), tmp_path)) == ["conv2d", "table", "dense"]
+
+
+def test_differences(tmp_path: Path) -> None:
+    net = Net(om.rng(27), [1, 2, 6])
+    here = net.conv(2, 3, 3)
+    there = net.join("Conv", "x", net.weight(3, 2, 3))
+    net.join("Sub", here, there)
+    net.head(12)
+    graph = graph_of(net.proto(), tmp_path)
+    assert ops(graph) == ["transpose", "conv2d", "conv2d", "add", "dense"]
+
+
 def test_prelu_with_one_slope(tmp_path: Path) -> None:
     net = dense_net(om.rng(13), [1, 1, 6])
     net.put("PRelu", net.value(np.array([0.125], np.float32)))

@@ -206,6 +206,13 @@ def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.n
     return Act(tensor, x.places.reshape(shape))
 
 
+def scaled(scope: Scope, node: OnnxNode, x: Act, factor: float) -> Act:
+    """factor * x, a step of `node`."""
+    if not math.isfinite(factor):
+        raise node.error(f"multiplies by {factor}", "repair the file")
+    return _affine(scope, replace(node, name=""), x, np.full((), factor), np.zeros(()))
+
+
 def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
     """The sum of two activations: a residual connection."""
     try:
@@ -216,7 +223,7 @@ def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
         raise node.error(f"adds shapes {x.shape} and {y.shape}", "only equal shapes can be added")
     parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
     if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
-        return _affine(scope, node, parts[0], np.full((), 2.0), np.zeros(()))
+        return scaled(scope, node, parts[0], 2.0)
     a, b, places = _aligned(scope, node, parts)
     return Act(scope.builder.add(a, b, [from_node(node.name)], node.source), places)
 
@@ -247,16 +254,17 @@ def disordered(node: OnnxNode) -> CompileError:
 
 
 def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Add of two activations; Neg; Add, Sub, Mul, Div of an activation and a constant, in either order."""
+    """Add, Sub of two activations; Neg; Add, Sub, Mul, Div of one and a constant, in either order."""
     x, y = (args[i] if i < len(args) else None for i in range(2))
     if len(args) == 2 and isinstance(x, Act) and isinstance(y, Act):
-        if node.op == "Add":
+        if node.op in ("Add", "Sub"):
+            y = y if node.op == "Add" else scaled(scope, node, y, -1.0)
             return _sum(scope, node, x, y)
         raise node.error(
-            f"combines two activations by {node.op}", "two activations can be added, or multiplied as in SiLU"
+            f"combines two activations by {node.op}", "two can be added, subtracted, or multiplied as in SiLU"
         )
     if node.op == "Neg":
-        return _affine(scope, node, activation(node, args), np.full((), -1.0), np.zeros(()))
+        return scaled(scope, node, activation(node, args), -1.0)
     if len(args) != 2:
         raise node.error(f"has {len(args)} operands", AGAIN)
     first = isinstance(args[0], Act)

@@ -129,6 +129,7 @@ LAYERS: Mapping[str, Handler] = {
     "ReduceMean": reduce,
     "Relu": clip,
     "Reshape": reshape,
+    "Selu": unary,
     "Sigmoid": unary,
     "Softplus": unary,
     "Squeeze": reshape,

@@ -17,7 +17,7 @@ from ..graph import Graph, Node
 from ._build import Builder
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Const, Operand, Scope, activation, arithmetic, constant
+from ._onnx_layers import Act, Operand, Scope, activation, arithmetic, constant, scaled
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
@@ -72,9 +72,7 @@ def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             tensor = scope.builder.table(root, fn, [from_node(node.name)], node.source)
             shape = np.broadcast_shapes(x.shape, y.shape)
             result = Act(tensor, x.places.reshape(shape))
-            if factor == 1.0:
-                return result
-            return arithmetic(scope, replace(node, name=""), (result, Const(np.array(factor), "")))
+            return result if factor == 1.0 else scaled(scope, node, result, factor)
     raise node.error(
         f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}",
         "supported are products of x and sigmoid(x), hardsigmoid(x) or 1 + erf(x / sqrt(2))",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Operand, Scope, activation, constant
+from ._onnx_layers import Act, Operand, Scope, activation, constant, scaled
 
 _FUNCTIONS: Mapping[str, str] = {
     "Elu": "elu",
@@ -18,10 +18,12 @@ _FUNCTIONS: Mapping[str, str] = {
     "LeakyRelu": "leaky_relu",
     "PRelu": "leaky_relu",
     "Sigmoid": "sigmoid",
+    "Selu": "elu",
     "Softplus": "softplus",
     "Swish": "silu",
     "Tanh": "tanh",
 }
+SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875  # ONNX's
 
 
 def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -35,6 +37,8 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             alpha = node.real("alpha", 0.01)
         case "Elu":
             alpha = node.real("alpha", 1.0)
+        case "Selu":
+            alpha = node.real("alpha", SELU_ALPHA)
         case "PRelu":
             slope = constant(node, args, 1, "slope")
             if slope is None or slope.size != 1:
@@ -51,7 +55,6 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             scope.builder.notes.append(f"{node.source}: computed exactly, not by its approximation")
     if not (math.isfinite(alpha) and math.isfinite(beta)):
         raise node.error(f"its constants are {alpha} and {beta}", "repair the file")
-    names = [from_node(node.name)]
-    return replace(
-        x, tensor=scope.builder.table(x.tensor, _FUNCTIONS[node.op], names, node.source, alpha, beta)
-    )
+    builder, names = scope.builder, [from_node(node.name)]
+    y = replace(x, tensor=builder.table(x.tensor, _FUNCTIONS[node.op], names, node.source, alpha, beta))
+    return scaled(scope, node, y, node.real("gamma", SELU_GAMMA)) if node.op == "Selu" else y
