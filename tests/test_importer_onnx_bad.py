@@ -414,7 +414,10 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     ),
     "huge pads": (lambda: _conv([1, 1, 8], real(2, 1, 3), pads=[2**22, 0]), "the most is"),
     "auto_pad": (lambda: _conv([1, 1, 8], real(2, 1, 3), auto_pad="BOTH"), "its auto_pad is 'BOTH'"),
-    "much work": (lambda: _conv([1, 1, 2**20], real(9, 1, 99)), "multiplications, the most is"),
+    "much work": (
+        lambda: _conv([1, 16, 128, 128], real(64, 16, 4, 4), pads=[0, 3, 3, 0]),
+        "takes 268435456 multiplications, the most is 134217728",
+    ),
     "pool without kernel": (lambda: _dense([node("MaxPool", "m", "a")]), '"m" is produced by nothing'),
     "kernel missing": (lambda: _map(node("MaxPool", "x", "y")), "has no kernel_shape"),
     "dilated pool": (
@@ -480,12 +483,24 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     ),
     "many layers": (lambda: _chain(1001, "Sigmoid", [1, 8]), "is layer 1001, the most is 1000"),
     "many large views": (
-        lambda: _chain(40, "Transpose", [1, 2048, 1024], perm=[0, 2, 1]),
+        lambda: _chain(140, "Transpose", [1, 1024, 512], perm=[0, 2, 1]),
         "with it more than 256 MB are computed; use a smaller network",
     ),
     "large maps together": (
-        lambda: _chain(5, "Sigmoid", [1, 2**21]),
-        "makes 2097152 values (10485760 in all), the most is 4194304 (8388608)",
+        lambda: _chain(9, "Sigmoid", [1, 2**19]),
+        "makes 524288 values (4718592 in all), the most is 524288 (4194304)",
+    ),
+    "large map": (
+        lambda: _conv([1, 1, 2**19], real(2, 1, 3)),
+        "the most is 524288 (4194304)",
+    ),
+    "large windows": (
+        lambda: _map(
+            node("Pad", "x p", "l"),
+            node("MaxPool", "l", "y", kernel_shape=[9, 9]),
+            p=np.array([0, 0, 250, 250, 0, 0, 250, 250]),
+        ),
+        "values, the most is 4194304",
     ),
     "erf": (lambda: _dense([node("Erf", "x", "a")]), "operator Erf is supported only as a part of GELU"),
     "greater": (

@@ -17,10 +17,13 @@ from ..errors import CompileError
 from ..graph import Attr, Graph, Node, Tensor
 from ._names import Names
 
-MAX_ELEMENTS = 1 << 22  # of one tensor; 4 MB even as int8: more than chips have
-MAX_TOTAL = 1 << 23  # of all tensors together; bounds what a lying file makes us allocate
+# Larger than any network for a chip; they bound what a lying file makes us allocate and compute.
+MAX_ELEMENTS = 1 << 22  # of one constant
+MAX_ACTIVATION = 1 << 19  # of one activation: half a megabyte even as int8
+MAX_TOTAL = 1 << 22  # of all constants and activations together
 MAX_LAYERS = 1000
-MAX_MACS = 1 << 28  # of one inference: seconds on a chip, and what calibration can be made to compute
+MAX_MACS = 1 << 27  # of one inference: seconds on a chip
+MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 SMALLER = "use a smaller network"
 
 Pair = tuple[int, int]
@@ -57,7 +60,7 @@ class Builder:
         self._viewed: dict[str, str] = {}
         self._views: dict[tuple[str, Shape], str] = {}
         self._transposes: dict[tuple[str, Shape], str] = {}
-        self._elements = self._macs = 0
+        self._elements = self._macs = self._seen = 0
 
     def shape(self, tensor: str) -> Shape:
         return self._tensors[tensor].shape
@@ -81,7 +84,7 @@ class Builder:
     def dense(self, x: str, weight: np.ndarray, bias: np.ndarray, hints: Sequence[str], source: str) -> str:
         """weight [outputs, inputs] times x, plus bias [outputs]."""
         name = self.names.take(hints, "dense")
-        self._work(weight.size, source)
+        self._work(weight.size, weight.size, source)
         constants = self._weights(name, weight, bias, source)
         return self._node("dense", name, (self.flat(x), *constants), (weight.shape[0],), {}, source)
 
@@ -97,9 +100,10 @@ class Builder:
     ) -> str:
         """x [H, W, C] under weight [O, kh, kw, C / groups], plus bias [O]."""
         name = self.names.take(hints, "conv")
-        height, width, _ = self.shape(x)
+        height, width, channels = self.shape(x)
         out = (*window.output((height, width)), weight.shape[0])
-        self._work(out[0] * out[1] * weight.size, source)
+        seen = out[0] * out[1] * math.prod(window.kernel) * channels
+        self._work(seen, out[0] * out[1] * weight.size, source)
         constants = self._weights(name, weight.reshape(weight.shape[0], -1), bias, source)
         attrs: dict[str, Attr] = {**_geometry(window), "dilation": window.dilation, "groups": groups}
         return self._node("conv2d", name, (x, *constants), out, attrs, source)
@@ -200,11 +204,15 @@ class Builder:
         name = self.names.take(hints, kind)
         height, width, channels = self.shape(x)
         out = (*window.output((height, width)), channels)
-        self._work(math.prod(out) * math.prod(window.kernel), source)
+        seen = math.prod(out) * math.prod(window.kernel)
+        self._work(seen, seen, source)
         return self._node(f"{kind}2d", name, (x,), out, {**_geometry(window), **attrs}, source)
 
-    def _work(self, macs: int, source: str) -> None:
-        self._macs += macs
+    def _work(self, seen: int, macs: int, source: str) -> None:
+        self._macs, self._seen = self._macs + macs, self._seen + seen
+        if self._seen > MAX_WINDOWS:
+            what = f"with it all windows of the network hold {self._seen} values, the most is {MAX_WINDOWS}"
+            raise CompileError(source, what, SMALLER)
         if self._macs > MAX_MACS:
             what = f"with it one inference takes {self._macs} multiplications, the most is {MAX_MACS}"
             raise CompileError(source, what, SMALLER)
@@ -223,10 +231,10 @@ class Builder:
         return name
 
     def _tensor(self, name: str, shape: Shape, value: np.ndarray | None, source: str) -> None:
-        size = math.prod(shape)
+        size, most = math.prod(shape), MAX_ACTIVATION if value is None else MAX_ELEMENTS
         self._elements += size
-        if size > MAX_ELEMENTS or self._elements > MAX_TOTAL:
-            what = f"makes {size} values ({self._elements} in all), the most is {MAX_ELEMENTS} ({MAX_TOTAL})"
+        if size > most or self._elements > MAX_TOTAL:
+            what = f"makes {size} values ({self._elements} in all), the most is {most} ({MAX_TOTAL})"
             raise CompileError(source, what, SMALLER)
         self._tensors[name] = Tensor(name, shape, value)
 
