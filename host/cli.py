@@ -18,7 +18,20 @@ from synapcc.gen.version import VERSION
 
 from . import commands
 
-ORDER = ("compile", "inspect", "build", "verify", "emulate", "demo", "eval", "boards", "rules", "doctor")
+ORDER = (
+    "compile",
+    "inspect",
+    "build",
+    "verify",
+    "emulate",
+    "pull",
+    "push",
+    "demo",
+    "eval",
+    "boards",
+    "rules",
+    "doctor",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
 
@@ -31,3 +37,10 @@ def write_whole(path: Path, content: bytes) -> None:
         raise SynapccError(str(path), f"cannot be written ({e.strerror or e})", hint) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The content of an .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

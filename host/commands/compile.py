@@ -11,6 +11,7 @@ from pathlib import Path
 from synapcc.gen import emit
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import shown
 from synapcc.host.report import measure, summary
 
@@ -69,18 +70,17 @@ def run(args: argparse.Namespace) -> int:
         "report.json": json.dumps(report, indent=1, sort_keys=True) + "\n",
         "report.txt": summary(report) + "\n",
     }
-    emit.write(
-        emit.render(
-            compiled.plan,
-            compiled.board,
-            shown(shlex.join(words), 400),
-            title,
-            sources,
-            reports,
-            args.quantiser,
-        ),
-        out,
+    files = emit.render(
+        compiled.plan,
+        compiled.board,
+        shown(shlex.join(words), 400),
+        title,
+        sources,
+        reports,
+        args.quantiser,
     )
+    files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
+    emit.write(files, out)
     print(
         json.dumps(report, sort_keys=True)
         if args.json

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import numpy as np
 from synapcc.gen.errors import SynapccError
 from synapcc.host.data import Samples, load_samples
 from synapcc.host.emulator import Emulator, read_plan
-from synapcc.host.files import check_target, write_whole
+from synapcc.host.files import check_target, packed, write_whole
 from synapcc.host.progress import track
+from synapcc.host.state import save, split
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
@@ -39,6 +39,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="RESULT.npz",
         help="winner, margin, scores [n]; with --learn also state_<tensor>",
     )
+    p.add_argument(
+        "--state-out",
+        metavar="FILE.npz",
+        help="the state at the end, for synapcc push, as synapcc pull reads it",
+    )
     p.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -52,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.passes} passes",
             "give 1 or more; more than one needs [store] in the rule file",
         )
-    check_target(Path(args.output))
+    for target in filter(None, (args.output, args.state_out)):
+        check_target(Path(target))
     samples = load_samples(plan, Path(args.data), labels=args.learn)
     machine = Emulator(plan)
     result = _run(machine, samples, args.learn)
@@ -60,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
         machine.run("rehearse")
     if args.learn:
         result |= {f"state_{t.name}": machine[t.name][0] for t in plan.space("state")}
-    write_whole(Path(args.output), _packed(result))
+    write_whole(Path(args.output), packed(result))
+    if args.state_out:
+        tensors = split(plan, machine.state[0].tobytes())
+        write_whole(Path(args.state_out), save(plan, tensors, "emulator", "host"))
     told = {"samples": len(samples), "learned": args.learn, "output": args.output}
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
@@ -82,9 +91,3 @@ def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarr
             assert samples.labels is not None
             machine.learn(samples.one(i), samples.labels[i : i + 1])
     return {"winner": winner, "margin": margin, "scores": scores}
-
-
-def _packed(arrays: dict[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()

@@ -1,0 +1,47 @@
+"""A Graph as a float ONNX file that runtimes run and `gen.importers.onnx` reads back as the same Graph.
+
+A Graph is channels-last and has no batch axis; ONNX convolves channels first. So a spatial tensor exists in
+either order, or in both: whoever needs the other order asks for it, and a transposition is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ..graph import Graph
+from ._float_layers import LAYERS
+from ._tensors import Tensors
+
+DIGEST = "synapcc.plan_digest"
+
+
+def export(graph: Graph, digest: str = "") -> bytes:
+    """The file. digest: of the Plan that the network was compiled to, kept in the metadata."""
+    tensors = Tensors(graph)
+    for node in graph.nodes:
+        LAYERS[node.op](tensors, node)
+    shape = graph.tensors[graph.output].shape
+    last = tensors.get(graph.output)
+    if graph.head == "softmax":
+        last = tensors.node("Softmax", [last], f"{graph.output}/head", "head", axis=-1)
+    inputs = {i: graph.tensors[i].shape for i in graph.inputs}
+    about = {DIGEST: digest} if digest else {}
+    return tensors.model(graph.name, inputs, {last: ("float32", shape)}, about)
+
+
+def with_values(graph: Graph, values: Mapping[str, NDArray[np.float64]]) -> Graph:
+    """`graph` with other values of some constants, by tensor name; the shapes stay."""
+    new = {name: replace(graph.tensors[name], value=value) for name, value in values.items()}
+    return replace(graph, tensors={**graph.tensors, **new})
+
+
+def digest_of(path: Path) -> str:
+    """The digest in the metadata of a file that `load_model` has read; "" where there is none."""
+    props = onnx.load(path, load_external_data=False).metadata_props
+    return next((str(p.value) for p in props if p.key == DIGEST), "")

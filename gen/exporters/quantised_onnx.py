@@ -1,0 +1,75 @@
+"""A Plan's inference as an ONNX file that computes the chip's integers, bit for bit, from float inputs.
+
+Inputs are float32 [batch, *shape]; outputs are `scores` int16 [batch, classes], units of the last layer's
+format, and `winner` and `margin`, int32 [batch].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..plan import Plan
+from ..program import Call, Step
+from ._integer_kernels import KERNELS
+from ._integers import Integers
+from .onnx import DIGEST
+
+
+def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes:
+    """The file. state: persistent tensors by name, in logical shape; those as compiled where it has none.
+
+    Raises CompileError where a kernel of the inference has no exact form.
+    """
+    q = Integers(plan, state or {})
+    for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
+        q.put(name, _quantised(q, name, int(np.prod(shape))))
+    for step in _steps(plan, "infer"):
+        if step.kernel not in KERNELS:
+            what = f"{step.kernel} has no exact form in ONNX"
+            raise CompileError(step.node, what, "take the float network, pull --onnx")
+        KERNELS[step.kernel](q, step)
+    names = {o: f"{o}_out" if o in plan.inputs else o for o in ("scores", "winner", "margin")}
+    q.node("Cast", [q.get(plan.logits)], names["scores"], "scores", to=q.INT16)
+    for place, output in enumerate(("winner", "margin")):
+        at = q.constant(f"at/{place}", np.array(place))
+        q.node("Gather", [q.get("verdict"), at], names[output], output, axis=1)
+    outputs = {
+        names["scores"]: ("int16", (plan.classes,)),
+        names["winner"]: ("int32", ()),
+        names["margin"]: ("int32", ()),
+    }
+    inputs = dict(zip(plan.inputs, plan.input_shapes, strict=True))
+    about = {DIGEST: plan.digest.hex(), "synapcc.scores_frac": str(plan[plan.logits].frac)}
+    return q.model(plan.model, inputs, outputs, about)
+
+
+def _steps(plan: Plan, program: str) -> Iterator[Step]:
+    for item in plan.programs[program].items:
+        if isinstance(item, Step):
+            yield item
+        elif isinstance(item, Call):
+            yield from _steps(plan, item.program)
+        else:
+            raise CompileError(
+                program, "the inference loops or branches", "take the float network, pull --onnx"
+            )
+
+
+def _quantised(q: Integers, name: str, size: int) -> str:
+    """The input quantiser: rint(x * 2^frac), ties to even, within int8.
+
+    Held within the limits before it is rounded, which changes nothing: runtimes convert to integers first
+    and saturate then, and a large float fits no integer.
+    """
+    scale = np.float32(np.ldexp(1.0, -q.plan[name].frac))
+    ends = [q.constant(f"{name}/{v}", np.array(v * scale)) for v in (-128, 127)]
+    flat = q.node("Reshape", [name, q.integers(-1, size)], f"{name}/flat", name)
+    held = q.node("Clip", [flat, *ends], f"{name}/held", name)
+    steps = [q.constant(f"{name}/scale", np.array(scale)), q.constant("zero", np.array(0, np.int8))]
+    rounded = q.node("QuantizeLinear", [held, *steps], f"{name}/int8", name)
+    return q.node("Cast", [rounded], f"{name}/int32", name, to=q.INT32)

@@ -1,0 +1,98 @@
+"""synapcc pull OUT --device DEVICE [--npz FILE] [--onnx FILE] [--quantised FILE]"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.exporters import onnx, quantised_onnx
+from synapcc.gen.plan import Plan
+from synapcc.host import state
+from synapcc.host.build import project_board
+from synapcc.host.client import connect
+from synapcc.host.data import load_samples
+from synapcc.host.devices import device_kinds, open_device
+from synapcc.host.emulator import read_plan
+from synapcc.host.files import check_target, write_whole
+from synapcc.host.network import adapted, read_network
+from synapcc.host.progress import track
+
+HELP = "read what a chip has learned: integers for another chip, and the adapted network, float and quantised"
+WRITTEN = ("npz", "onnx", "quantised")
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--device", help=f"{', '.join(device_kinds())}; serial takes a port, serial:/dev/ttyACM0"
+    )
+    source.add_argument("--state", metavar="FILE.npz", help="what was pulled before, in place of a chip")
+    p.add_argument(
+        "--learn",
+        metavar="DATA.npz",
+        help="first learn these samples on the device: virtual ones start as compiled",
+    )
+    p.add_argument("--npz", metavar="FILE", help="write the whole persistent state, for synapcc push")
+    p.add_argument("--onnx", metavar="FILE", help="write the adapted network in float")
+    p.add_argument("--quantised", metavar="FILE", help="write a network that computes the chip's integers")
+    p.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    project = Path(args.project)
+    plan = read_plan(project)
+    targets = {kind: Path(path) for kind in WRITTEN if (path := getattr(args, kind))}
+    if not targets:
+        raise SynapccError("--npz", "there is nothing to write", "give --npz, --onnx or --quantised")
+    if len(set(targets.values())) < len(targets):
+        raise SynapccError("--npz", "two results would be one file", "give each a name of its own")
+    if args.learn and not args.device:
+        raise SynapccError("--learn", "only a device can learn", "give --device")
+    for target in targets.values():
+        check_target(target)
+    graph = read_network(project, plan) if args.onnx else None
+    if args.device:
+        tensors, device, board = _from_device(project, plan, args.device, args.learn)
+    else:
+        tensors, about = state.load(plan, Path(args.state))
+        device, board = str(about.get("device")), str(about.get("board"))
+    contents = {}
+    if args.npz:
+        contents["npz"] = state.save(plan, tensors, device, board)
+    if graph:
+        contents["onnx"] = onnx.export(adapted(graph, plan, tensors), plan.digest.hex())
+    if args.quantised:
+        contents["quantised"] = quantised_onnx.export(plan, tensors)
+    for kind, content in contents.items():
+        write_whole(targets[kind], content)
+    told = {
+        "model": plan.model,
+        "digest": plan.digest.hex(),
+        "device": device,
+        "board": board,
+        "tensors": len(tensors),
+        "bytes": plan.state_bytes,
+        "written": {kind: str(path) for kind, path in targets.items()},
+    }
+    if args.json:
+        print(json.dumps(told, sort_keys=True))
+    else:
+        files = ", ".join(map(str, targets.values()))
+        print(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
+    return 0
+
+
+def _from_device(project: Path, plan: Plan, spec: str, learn: str | None) -> tuple[state.Tensors, str, str]:
+    """The state of a chip, after it has learned the samples of file `learn`, and the chip's names."""
+    if learn and "learn" not in plan.entries:
+        raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
+    samples = load_samples(plan, Path(learn), labels=True) if learn else None
+    with open_device(spec, project, project_board(project)) as device:
+        client = connect(device, plan.digest)
+        for i in track(range(len(samples) if samples else 0), "learning"):
+            assert samples is not None and samples.labels is not None
+            client.learn(samples.packed(i), int(samples.labels[i]), digest=False)
+        return state.pull(plan, client), device.name, client.info.board

@@ -1,0 +1,107 @@
+"""The float network that goes out: what it computes, and that it comes back as the network that it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_models as om
+import pytest
+from onnx.reference import ReferenceEvaluator
+from projects import compiled
+from random_nets import random_graph
+
+from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters._float_layers import LAYERS
+from synapcc.gen.exporters.onnx import export
+from synapcc.gen.graph import Graph, verify
+from synapcc.gen.importers import load_model
+from synapcc.gen.ops import layers
+from synapcc.gen.realrun import RealMachine
+from synapcc.gen.schedule import build
+from synapcc.gen.spec import RuleSpec
+from synapcc.host.cli import main
+
+NETS, SAMPLES = 60, 4
+Arrays = Mapping[str, np.ndarray]
+
+
+def random_feeds(rng: np.random.Generator, graph: Graph) -> dict[str, np.ndarray]:
+    shapes = {i: graph.tensors[i].shape for i in graph.inputs}
+    return {i: rng.normal(0, 1, (SAMPLES, *s)).astype(np.float32) for i, s in shapes.items()}
+
+
+def computed(graph: Graph, feeds: Arrays) -> np.ndarray:
+    """The scores [n, classes] by the layers' own real meaning."""
+    abstract = build(graph, RuleSpec("none"), None, (), {})
+    machine = RealMachine(abstract.values, abstract.programs, SAMPLES, shared=True)
+    machine.load({i: feeds[i].reshape(SAMPLES, -1) for i in graph.inputs})
+    machine.run("forward")
+    return machine.arena[abstract.logits].astype(np.float64)
+
+
+def run(file: bytes, feeds: Arrays) -> np.ndarray:
+    model = onnx.load_from_string(file)
+    onnx.checker.check_model(model, full_check=True)
+    (result,) = ReferenceEvaluator(model).run(None, dict(feeds))
+    return np.asarray(result, np.float64)
+
+
+def assert_close(got: np.ndarray, want: np.ndarray) -> None:
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(want).max())))
+
+
+def described(graph: Graph) -> list[tuple[object, ...]]:
+    """The layers without the names of the tensors between them."""
+    shapes = {n.name: [graph.tensors[t].shape for t in (*n.inputs, n.output)] for n in graph.nodes}
+    return [(n.op, n.name, dict(n.attrs), shapes[n.name]) for n in graph.nodes]
+
+
+def test_every_layer_has_a_form() -> None:
+    assert set(LAYERS) == set(layers())
+
+
+def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for seed in range(NETS):
+        rng = np.random.default_rng([4711, seed])
+        try:
+            graph = verify(random_graph(rng, "net"))
+        except CompileError:
+            continue
+        feeds = random_feeds(rng, graph)
+        want = computed(graph, feeds)
+        file = export(graph)
+        assert_close(run(file, feeds), want)
+        (tmp_path / "net.onnx").write_bytes(file)
+        back = load_model(tmp_path / "net.onnx")  # simplified
+        assert_close(computed(back, feeds), want)
+        (tmp_path / "net.onnx").write_bytes(export(back))
+        assert described(load_model(tmp_path / "net.onnx")) == described(back), seed
+        seen |= {n.op for n in graph.nodes}
+    assert seen == set(LAYERS)
+
+
+def test_the_head_goes_out_again(tmp_path: Path) -> None:
+    graph = load_model(om.save(om.mlp((6, 5, 3), softmax=True), tmp_path))
+    feeds = random_feeds(np.random.default_rng(1), graph)
+    scores = computed(graph, feeds)
+    exps = np.exp(scores - scores.max(axis=1, keepdims=True))
+    file = export(graph)
+    assert_close(run(file, feeds), exps / exps.sum(axis=1, keepdims=True))
+    (tmp_path / "again.onnx").write_bytes(file)
+    assert load_model(tmp_path / "again.onnx").head == "softmax"
+
+
+@pytest.mark.parametrize("rule", ["hebbian", "dfa"])
+def test_the_network_of_a_project_compiles_to_the_same_plan(rule: str, tmp_path: Path) -> None:
+    c, out = compiled(tmp_path, rule)
+    words = ["compile", str(out / "network.onnx"), "--rule", str(c.rule), "--calibrate", str(c.data)]
+    assert main([*words, "--name", "net", "-o", str(tmp_path / "again")]) == 0
+    digests = [json.loads((o / "report.json").read_text())["digest"] for o in (out, tmp_path / "again")]
+    assert digests[0] == digests[1]
+    files = [(o / "network.onnx").read_bytes() for o in (out, tmp_path / "again")]
+    assert files[0] == files[1]
