@@ -1,4 +1,4 @@
-"""synapcc inspect OUT"""
+"""synapcc inspect OUT [--learn DATA.npz]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
+from synapcc.host.data import load_samples
+from synapcc.host.diagnose import Diagnosis, text
 from synapcc.host.emulator import read_plan
+from synapcc.host.files import check_target, write_whole
+from synapcc.host.network import read_network
+from synapcc.host.progress import Progress
 from synapcc.host.report import costs, memory, program_text, summary
 from synapcc.host.text import table
 
@@ -21,11 +26,27 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "project", metavar="OUT", help="output folder of synapcc compile, a plan.json, or a model file"
     )
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument(
+        "--learn",
+        metavar="DATA.npz",
+        help="learn these samples in the emulator and tell what saturates, what rounding loses, "
+        "and how far the rule is from backpropagation",
+    )
+    p.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="as JSON; with --learn also into a file",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     path = Path(args.project)
+    if args.learn:
+        return _learn(path, Path(args.learn), args.json)
+    if args.json not in (None, "-"):
+        raise SynapccError("--json", "writes a file only with --learn", "redirect the output")
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
         return _model(path, args.json)
     plan = read_plan(path)
@@ -69,6 +90,28 @@ def run(args: argparse.Namespace) -> int:
         if s["macs"]
     ]
     print("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
+    return 0
+
+
+def _learn(path: Path, data: Path, target: str | None) -> int:
+    """Diagnostics of learning: a table, or JSON to the output or into a file."""
+    plan = read_plan(path)
+    report = _report(path, plan)
+    if report is None:
+        raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
+    if target not in (None, "-"):
+        check_target(Path(target))
+    diagnosis = Diagnosis(plan, read_network(path, plan), report)
+    samples = load_samples(plan, data, labels=True)
+    with Progress("learning", len(samples)) as bar:
+        diagnosis.learn(samples, bar.step)
+    found = diagnosis.to_dict()
+    if target == "-":
+        print(json.dumps(found, sort_keys=True))
+        return 0
+    if target:
+        write_whole(Path(target), (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    print(text(found))
     return 0
 
 

@@ -1,0 +1,185 @@
+"""Diagnostics of learning: angles from backpropagation, dead updates, saturations; nothing is disturbed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from projects import case, compiled, refusal, save
+from random_nets import accepted
+
+from synapcc.gen.ops import kernels
+from synapcc.gen.program import Step
+from synapcc.host.cli import main
+from synapcc.host.data import Samples, load_samples
+from synapcc.host.diagnose import Diagnosis, angle
+from synapcc.host.emulator import Emulator, read_plan
+from synapcc.host.network import read_network
+
+Capsys = pytest.CaptureFixture[str]
+WIDE = (12, 64, 3)
+
+
+def diagnosed(folder: Path, *args: Any, **kwargs: Any) -> tuple[Diagnosis, Samples]:
+    c, out = compiled(folder, *args, **kwargs)
+    plan = read_plan(out)
+    samples = load_samples(plan, c.data, labels=True)
+    diagnosis = Diagnosis(plan, read_network(out, plan), json.loads((out / "report.json").read_text()))
+    diagnosis.learn(samples)
+    return diagnosis, samples
+
+
+def by_layer(found: dict[str, Any]) -> dict[str, Any]:
+    return {x["layer"]: x for x in found["layers"]}
+
+
+# ---- angles -------------------------------------------------------------------------------------------
+
+
+def test_angle() -> None:
+    x, y = np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])
+    assert angle(x, 3 * x) == 0.0 and angle(x, -x) == 180.0
+    assert angle(x, y) == pytest.approx(45.0)
+    assert np.isnan(angle(x, 0 * x))
+
+
+@pytest.mark.parametrize("weights", ["int16", "int8"])
+def test_backpropagation_is_close_to_itself(weights: str, tmp_path: Path) -> None:
+    """What is left is int8 activations: a unit that rounds to zero is off for the chip alone."""
+    more = '[loss]\nkind = "hinge"\n' if weights == "int8" else ""
+    found = diagnosed(tmp_path, "bp", weights, more, sizes=(12, 64, 24, 3))[0].to_dict()
+    assert [x["layer"] for x in found["layers"]] == ["fc1", "fc2", "fc3"]
+    for x in found["layers"]:
+        assert x["angle"]["mean"] < 10 and x["angle"]["first"] < 20, x
+
+
+def test_aligned_feedback_begins_as_backpropagation(tmp_path: Path) -> None:
+    for rule in ("hebbian", "fa"):
+        found = diagnosed(tmp_path / rule, rule, more='[feedback]\ninit = "aligned"\n', sizes=WIDE)[
+            0
+        ].to_dict()
+        assert by_layer(found)["fc1"]["angle"]["first"] < 10
+
+
+def test_random_feedback_begins_at_right_angles(tmp_path: Path) -> None:
+    firsts = []
+    for seed in range(3):
+        found = diagnosed(tmp_path / str(seed), "dfa", more=f"seed = {seed}\n", sizes=WIDE)[0].to_dict()
+        layers = by_layer(found)
+        assert layers["fc2"]["angle"]["first"] < 5  # the error itself
+        firsts += [point["angle"] for point in layers["fc1"]["curve"][:5]]
+    assert abs(np.mean(firsts) - 90) < 15 and np.min(firsts) > 50
+
+
+# ---- counts -------------------------------------------------------------------------------------------
+
+
+def test_dead_updates_are_counted(tmp_path: Path) -> None:
+    """Against the same count made of the update's definition."""
+    more = 'rounding = "nearest"\n'
+    diagnosis, samples = diagnosed(tmp_path, "bp", "int8", more, sizes=WIDE)
+    plan = diagnosis.plan
+    dead, moved = dict.fromkeys(("fc1", "fc2"), 0), dict.fromkeys(("fc1", "fc2"), 0)
+    machine = Emulator(plan)
+
+    def after(program: str, position: int) -> None:
+        step = plan.programs[program].items[position]
+        assert isinstance(step, Step)
+        if step.kernel == "dense.update":
+            x, d = (machine[step.args[r]][0].astype(np.int64) for r in ("x", "d"))
+            p, s = np.outer(d, x), step.attrs["shift"]
+            dead[step.node] += np.count_nonzero((p != 0) & ((p + (1 << s - 1)) >> s == 0))
+            moved[step.node] += np.count_nonzero(p)
+
+    assert samples.labels is not None
+    for i in range(len(samples)):
+        machine.load(samples.one(i), samples.labels[i : i + 1])
+        machine.run("learn", after=after)
+    found = by_layer(diagnosis.to_dict())
+    assert not any(machine[f"{n}_saturated"][0, 0] for n in dead), "limits would make the counts differ"
+    for name in dead:
+        assert found[name]["products"] == moved[name] > 0
+        assert 0 < found[name]["dead"] == dead[name] / moved[name]
+
+
+def test_saturations_are_the_counters(tmp_path: Path) -> None:
+    more = "headroom = 1.0\n[feedback]\ngain = 8\n"
+    found = diagnosed(tmp_path, "fa", "int8", more.replace("headroom", "seed = 4\nheadroom"))[0]
+    told = found.to_dict()
+    held = {x["layer"]: x["saturated"] for x in told["layers"]}
+    assert held == {n: int(found.emulator[f"{n}_saturated"][0, 0]) for n in ("fc1", "fc2")}
+    assert sum(held.values()) > 0 and sum(x["at_limits"] for x in told["tensors"]) > 0
+
+
+def test_steps_without_an_error_are_told(tmp_path: Path) -> None:
+    """A hinge error is zero once a sample is right by the margin; replayed samples are steps too."""
+    more = '[loss]\nkind = "hinge"\nmargin = 0.3\n[replay]\nsamples = 6\nevery = 2\n'
+    found = diagnosed(tmp_path, "bp", more=more)[0].to_dict()
+    assert found["samples"] == 60 and found["steps"] == 90
+    assert 0 < found["without_error"] < 90
+    for x in found["layers"]:
+        assert x["idle_steps"] >= found["without_error"] and x["curve"][-1]["step"] == 90
+
+
+def test_nothing_is_disturbed_on_random_networks() -> None:
+    steps, kinds = 0, set[str]()
+    for made, seed in accepted(500, 25):
+        plan, rng = made.plan, np.random.default_rng([5, seed])
+        if "learn" not in plan.entries:
+            continue
+        x = {n: rng.integers(-128, 128, (6, plan[n].shape[0])).astype(np.int8) for n in plan.inputs}
+        samples = Samples(x, rng.integers(0, plan.classes, 6).astype(np.uint8))
+        diagnosis = Diagnosis(plan, made.graph, {"rule": made.spec.to_dict()})
+        diagnosis.learn(samples)
+        machine = Emulator(plan)
+        assert samples.labels is not None
+        for i in range(len(samples)):
+            machine.learn(samples.one(i), samples.labels[i : i + 1])
+        assert machine.state.tobytes() == diagnosis.emulator.state.tobytes(), seed
+        json.dumps(diagnosis.to_dict(), allow_nan=False)
+        steps += diagnosis.steps
+        kinds |= {s.kernel for _, _, s in plan.ops() if s.kernel.endswith(".update")}
+    assert steps > 100 and kinds == {k for k in kernels() if k.endswith(".update")}
+
+
+# ---- the command --------------------------------------------------------------------------------------
+
+
+def test_the_command(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path)
+    capsys.readouterr()
+    assert main(["inspect", str(out), "--learn", str(c.data), "--json", str(tmp_path / "d.json")]) == 0
+    said = capsys.readouterr().out
+    assert "rule hebbian: 60 samples, 60 steps" in said and "angle first" in said
+    assert main(["inspect", str(out), "--learn", str(c.data), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "d.json").read_text())
+    assert set(told) == {
+        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors",
+    }  # fmt: skip
+    assert set(told["layers"][0]) == {
+        "layer", "weights", "saturated", "idle_steps", "products", "dead", "angle", "angle_stored", "curve",
+    }  # fmt: skip
+    assert told["layers"][0]["weights"] == 8 * 12 and len(told["layers"][0]["curve"]) == 60
+
+
+def test_what_cannot_be_diagnosed(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path / "a")
+    with np.load(c.data) as z:
+        bare = save(tmp_path / "bare.npz", {"input": z["input"]})
+    words = ["inspect", str(out), "--learn"]
+    assert "label is missing" in refusal([*words, str(bare)], capsys)
+    assert "there is no folder" in refusal([*words, str(c.data), "--json", str(tmp_path / "x" / "d")], capsys)
+    (out / "network.onnx").unlink()
+    assert "network.onnx: there is no such file" in refusal([*words, str(c.data)], capsys)
+    (out / "report.json").unlink()
+    assert "has no report.json" in refusal([*words, str(c.data)], capsys)
+    fixed = case(tmp_path / "b")
+    fixed.rule.write_text('rule = "none"\n')
+    assert main(fixed.words(tmp_path / "b" / "out")) == 0
+    words = ["inspect", str(tmp_path / "b" / "out"), "--learn", str(fixed.data)]
+    assert "inference only" in refusal(words, capsys)
+    assert "only with --learn" in refusal(["inspect", str(out), "--json", "d.json"], capsys)
