@@ -151,8 +151,9 @@ class Diagnosis:
         """What the step is to subtract from its weights, unrounded: its real meaning, on integers."""
         k = kernel(step.kernel)
         t = {role: self.emulator[step.args[role]].astype(np.float64) for role in k.reads}
-        for role in ("w", "b", "saturated"):
-            t[role] = np.zeros((1, *self.plan[step.args[role]].shape))
+        for role in step.args:
+            if role not in (*k.reads, "twin"):
+                t[role] = np.zeros((1, *self.plan[step.args[role]].shape))
         k.real(t, step.attrs)
         product: Real = -t["w"][0]
         return product

@@ -10,6 +10,7 @@ import numpy as np
 from ..graph import Node
 from ..ops.clip import limits
 from ._tensors import Tensors
+from ._windows import places, taps
 
 
 def dense(t: Tensors, node: Node) -> None:
@@ -21,24 +22,25 @@ def dense(t: Tensors, node: Node) -> None:
 
 def affine(t: Tensors, node: Node) -> None:
     """The one operator that is scale * x + shift; a batch normalisation of what has mean 0, variance 1."""
-    x, scale, shift = node.inputs
-    size, shape = t.graph.tensors[x].size, t.shape(node.output)
-    zeros, ones = np.zeros(size, np.float32), np.ones(size, np.float32)
+    x, shape = node.inputs[0], t.shape(node.output)
+    pairs = [t.value(i).reshape(-1, shape[-1]) for i in node.inputs[1:]]
+    by_channel = len(shape) == 3 and all(np.all(v == v[0]) for v in pairs)
+    scale, shift = (v[0] if by_channel else v.reshape(-1) for v in pairs)
     constants = [
         t.constant(f"{node.name}.{what}", value)
         for what, value in (
-            ("scale", t.value(scale)),
-            ("shift", t.value(shift)),
-            ("mean", zeros),
-            ("variance", ones),
+            ("scale", scale),
+            ("shift", shift),
+            ("mean", np.zeros_like(scale)),
+            ("variance", np.ones_like(scale)),
         )
     ]
-    if len(shape) == 1:
-        t.put("BatchNormalization", [t.get(x), *constants], node, epsilon=0.0)
+    if by_channel or len(shape) == 1:
+        t.put("BatchNormalization", [t.get(x, by_channel), *constants], node, by_channel, epsilon=0.0)
         return
-    flat = t.node("Reshape", [t.get(x), t.integers(-1, size)], f"{node.output}/flat", "")
-    moved = t.node("BatchNormalization", [flat, *constants], f"{node.output}/affine", node.name, epsilon=0.0)
-    t.put("Reshape", [moved, t.integers(-1, *shape)], node)
+    flat = t.node("Reshape", [t.get(x), t.integers(-1, scale.size)], f"{node.output}/flat", "")
+    y = t.node("BatchNormalization", [flat, *constants], f"{node.output}/affine", node.name, epsilon=0.0)
+    t.put("Reshape", [y, t.integers(-1, *shape)], node)
 
 
 def clip(t: Tensors, node: Node) -> None:
@@ -56,18 +58,171 @@ def clip(t: Tensors, node: Node) -> None:
 
 
 def concat(t: Tensors, node: Node) -> None:
-    t.put("Concat", [t.get(x) for x in node.inputs], node, axis=len(t.shape(node.output)))
+    rank = len(t.shape(node.output))
+    first = rank == 3 and all(t.is_first(x) for x in node.inputs)
+    t.put("Concat", [t.get(x, first) for x in node.inputs], node, first, axis=1 if first else rank)
 
 
 def reshape(t: Tensors, node: Node) -> None:
     t.put("Reshape", [t.get(node.inputs[0]), t.integers(-1, *t.shape(node.output))], node)
 
 
+def transpose(t: Tensors, node: Node) -> None:
+    order = _ints(node, "order")
+    t.put("Transpose", [t.get(node.inputs[0])], node, perm=[0, *(axis + 1 for axis in order)])
+
+
+def add(t: Tensors, node: Node) -> None:
+    first = all(t.is_first(x) for x in node.inputs)
+    t.put("Add", [t.get(x, first) for x in node.inputs], node, first)
+
+
+def pad(t: Tensors, node: Node) -> None:
+    first = t.is_first(node.inputs[0])
+    top, left, bottom, right = _ints(node, "padding")
+    ends = ([0, top, left], [0, bottom, right]) if first else ([top, left, 0], [bottom, right, 0])
+    pads = t.integers(0, *ends[0], 0, *ends[1])
+    value = t.constant(f"{node.name}.value", np.array(_real(node, "value"), np.float32))
+    t.put("Pad", [t.get(node.inputs[0], first), pads, value], node, first)
+
+
+def maxpool2d(t: Tensors, node: Node) -> None:
+    t.put("MaxPool", [t.get(node.inputs[0], True)], node, True, **_window(node))
+
+
+def avgpool2d(t: Tensors, node: Node) -> None:
+    counted = _ints(node, "count_padding")[0]
+    x = t.get(node.inputs[0], True)
+    t.put("AveragePool", [x], node, True, count_include_pad=counted, **_window(node))
+
+
+def conv2d(t: Tensors, node: Node) -> None:
+    """Rows of the Graph's weights are in the order (ky, kx, channel); ONNX has channels in front."""
+    _convolution(t, node, *(t.value(i) for i in node.inputs[1:]))
+
+
+def _convolution(t: Tensors, node: Node, rows: np.ndarray, bias: np.ndarray) -> None:
+    weight = rows.reshape(len(rows), *_ints(node, "kernel"), -1).transpose(0, 3, 1, 2)
+    constants = [t.constant(f"{node.name}.weight", weight), t.constant(f"{node.name}.bias", bias)]
+    geometry = {
+        **_window(node),
+        "dilations": list(_ints(node, "dilation")),
+        "group": _ints(node, "groups")[0],
+    }
+    t.put("Conv", [t.get(node.inputs[0], True), *constants], node, True, **geometry)
+
+
+def local2d(t: Tensors, node: Node) -> None:
+    """A convolution, as long as all positions are alike: as it was when it was untied.
+
+    ONNX has none with weights a position: windows by Gather, and a product for each of them.
+    """
+    rows, cols, filters = t.shape(node.output)
+    weights, biases = (t.value(i).reshape(rows * cols, filters, -1) for i in node.inputs[1:])
+    if np.all(weights == weights[0]) and np.all(biases == biases[0]):
+        _convolution(t, node, weights[0], biases[0].reshape(-1))
+        return
+    groups = _ints(node, "groups")[0]
+    blocks = weights.reshape(rows * cols, groups, filters // groups, -1).swapaxes(2, 3)
+    constants = [
+        t.constant(f"{node.name}.{what}", value)
+        for what, value in (("weight", blocks), ("bias", biases.reshape(rows, cols, filters)))
+    ]
+    sums = t.node("MatMul", [_seen(t, node), constants[0]], f"{node.output}/sums", node.name)
+    shaped = t.node("Reshape", [sums, t.integers(-1, rows, cols, filters)], f"{node.output}/map", node.name)
+    t.put("Add", [shaped, constants[1]], node)
+
+
+def _seen(t: Tensors, node: Node) -> str:
+    """What each position of a convolution sees: [batch, positions, groups, 1, taps]."""
+    height, width, channels = t.shape(node.inputs[0])
+    rows, cols, _ = t.shape(node.output)
+    kernel, stride, dilation = (_pair(node, key) for key in ("kernel", "stride", "dilation"))
+    top, left = _ints(node, "padding")[:2]
+    windows = places((height, width), kernel, stride, dilation, (top, left), (rows, cols))
+    where, size = taps(windows, channels, _ints(node, "groups")[0]), height * width * channels
+    flat = t.node("Reshape", [t.get(node.inputs[0]), t.integers(-1, size)], f"{node.output}/flat", node.name)
+    if where.max() >= size:  # one zero behind the map stands for all padding
+        flat = t.node("Pad", [flat, t.integers(0, 0, 0, 1)], f"{node.output}/padded", node.name)
+    table = t.constant(f"{node.name}.windows", np.minimum(where, size)[:, :, None])
+    return t.node("Gather", [flat, table], f"{node.output}/seen", node.name, axis=1)
+
+
+def table(t: Tensors, node: Node) -> None:
+    fn, first = str(node.attrs["fn"]), t.is_first(node.inputs[0])
+    x = t.get(node.inputs[0], first)
+    if fn in PRODUCTS:
+        PRODUCTS[fn](t, node, x, first)
+        return
+    op, given = FUNCTIONS[fn]
+    t.put(op, [x], node, first, **{key: _real(node, key) for key in given})
+
+
+def _silu(t: Tensors, node: Node, x: str, first: bool) -> None:
+    t.put("Mul", [x, _part(t, node, "Sigmoid", x)], node, first)
+
+
+def _gelu(t: Tensors, node: Node, x: str, first: bool) -> None:
+    """x / 2 * (1 + erf(x / sqrt 2)): the operator itself came with opset 20."""
+    share = _part(t, node, "Erf", _part(t, node, "Mul", x, math.sqrt(0.5)))
+    t.put("Mul", [_part(t, node, "Mul", x, 0.5), _part(t, node, "Add", share, 1.0)], node, first)
+
+
+def _part(t: Tensors, node: Node, op: str, x: str, number: float | None = None) -> str:
+    """An operator of a function that is several; its name is no layer's."""
+    inner = f"{node.name}_part"
+    other = [] if number is None else [t.constant(f"number/{number:.9g}", np.array(number, np.float32))]
+    return t.node(op, [x, *other], f"{x}/{node.name}/{op.lower()}{len(t.nodes)}", inner)
+
+
+def _ints(node: Node, key: str) -> tuple[int, ...]:
+    value = node.attrs[key]
+    return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)
+
+
+def _pair(node: Node, key: str) -> tuple[int, int]:
+    first, second = _ints(node, key)
+    return first, second
+
+
+def _real(node: Node, key: str) -> float:
+    value = node.attrs[key]
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _window(node: Node) -> dict[str, list[int]]:
+    """What convolutions and pools have in common. Paddings of both are (top, left, bottom, right)."""
+    keys = {"kernel_shape": "kernel", "strides": "stride", "pads": "padding"}
+    return {name: list(_ints(node, key)) for name, key in keys.items()}
+
+
+PRODUCTS: Mapping[str, Callable[[Tensors, Node, str, bool], None]] = {"silu": _silu, "gelu": _gelu}
+"""Functions that are several operators in opset 17."""
+FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "elu": ("Elu", ("alpha",)),
+    "hardsigmoid": ("HardSigmoid", ("alpha", "beta")),
+    "hardswish": ("HardSwish", ()),
+    "leaky_relu": ("LeakyRelu", ("alpha",)),
+    "sigmoid": ("Sigmoid", ()),
+    "softplus": ("Softplus", ()),
+    "tanh": ("Tanh", ()),
+}
+"""The operator of a function, and which of alpha and beta it takes."""
+
 LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
+    "add": add,
     "affine": affine,
+    "avgpool2d": avgpool2d,
     "clip": clip,
     "concat": concat,
+    "conv2d": conv2d,
     "dense": dense,
+    "local2d": local2d,
+    "maxpool2d": maxpool2d,
+    "pad": pad,
     "reshape": reshape,
+    "table": table,
+    "transpose": transpose,
 }
 """By op: writes a node and puts its output."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..program import Step
 from ._integers import Integers
+from ._windows import places, taps
 
 
 def requantise(q: Integers, step: Step, total: str, shift: int | NDArray[np.integer]) -> str:
@@ -61,11 +62,152 @@ def clip_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], saturate(q, step, x, q.attr(step, "lo"), q.attr(step, "hi")))
 
 
+def conv2d_forward(q: Integers, step: Step) -> None:
+    """Windows by Gather, [batch, groups, positions, taps], times the filters of each group."""
+    where, groups, filters = _taps(q, step)
+    w = step.args["w"]
+    blocks = q.content(w).reshape(groups, filters // groups, -1).swapaxes(1, 2)
+    seen = _seen(q, step, where.swapaxes(0, 1))
+    product = q.then(step, "MatMul", [seen, q.weights(w, "groups", blocks)])
+    _filtered(q, step, q.then(step, "Transpose", [product], perm=[0, 2, 1, 3]), len(where), filters)
+
+
+def local2d_forward(q: Integers, step: Step) -> None:
+    """As conv2d, with filters of its own at each position: [batch, positions, groups, 1, taps] times them."""
+    where, groups, filters = _taps(q, step)
+    w = step.args["w"]
+    blocks = q.content(w).reshape(len(where), groups, filters // groups, -1).swapaxes(2, 3)
+    product = q.then(step, "MatMul", [_seen(q, step, where[:, :, None]), q.weights(w, "places", blocks)])
+    _filtered(q, step, product, 1, len(where) * filters)
+
+
+def _taps(q: Integers, step: Step) -> tuple[NDArray[np.int64], int, int]:
+    """(element of the input for each [position, group, tap], groups, filters) of a convolution's step."""
+    groups = q.attr(step, "groups")
+    where = places(
+        _pair(q, step, "height", "width"),
+        _pair(q, step, "kernel_h", "kernel_w"),
+        _pair(q, step, "stride_h", "stride_w"),
+        _pair(q, step, "dilation_h", "dilation_w"),
+        _pair(q, step, "pad_top", "pad_left"),
+        _pair(q, step, "out_height", "out_width"),
+    )
+    return taps(where, q.attr(step, "channels"), groups), groups, q.attr(step, "filters")
+
+
+def _seen(q: Integers, step: Step, where: NDArray[np.int64], beyond: int = 0) -> str:
+    """The elements of x at `where`; those from x's size on are `beyond`."""
+    x, size = q.known(step, "x"), q.size(step.args["x"])
+    if where.max() >= size:
+        number = q.constant(f"int/{beyond}", np.array(beyond, np.int32))
+        x = q.then(step, "Pad", [x, q.integers(0, 0, 0, 1), number])
+    table = q.constant(q.fresh(step, "windows"), np.minimum(where, size))
+    return q.then(step, "Gather", [x, table], axis=1)
+
+
+def _filtered(q: Integers, step: Step, product: str, times: int, rows: int) -> None:
+    """Bias and requantisation of sums that are [batch, times, rows], whatever their shape."""
+    b = step.args["b"]
+    sums = q.then(step, "Reshape", [product, q.integers(-1, times, rows)])
+    total = q.then(step, "Add", [sums, q.weights(b, "values", q.content(b))])
+    _put_flat(q, step, requantise(q, step, total, _shift(q, step)))
+
+
+def _put_flat(q: Integers, step: Step, y: str) -> None:
+    name = step.args["y"]
+    q.put(name, q.then(step, "Reshape", [y, q.integers(-1, q.size(name))]))
+
+
+def _pair(q: Integers, step: Step, first: str, second: str) -> tuple[int, int]:
+    return q.attr(step, first), q.attr(step, second)
+
+
+def _pooled(q: Integers, step: Step, beyond: int) -> str:
+    """[batch, positions, places of a window, channels] of a pool."""
+    where = places(
+        _pair(q, step, "height", "width"),
+        _pair(q, step, "kernel_h", "kernel_w"),
+        _pair(q, step, "stride_h", "stride_w"),
+        (1, 1),
+        _pair(q, step, "top", "left"),
+        _pair(q, step, "rows", "cols"),
+    )
+    channels = q.attr(step, "channels")
+    return _seen(q, step, taps(where, channels, 1).reshape(*where.shape, channels), beyond)
+
+
+def maxpool2d_forward(q: Integers, step: Step) -> None:
+    """Padding is the lowest int16: it never wins."""
+    seen = _pooled(q, step, -(2**15))
+    _put_flat(q, step, q.then(step, "ReduceMax", [seen], axes=[2], keepdims=0))
+
+
+def avgpool2d_forward(q: Integers, step: Step) -> None:
+    """sum * m / 2^shift, with one m for all windows or one a window."""
+    total = q.then(step, "ReduceSum", [_pooled(q, step, 0), q.integers(2)], keepdims=0)
+    if "m" in step.args:
+        m = step.args["m"]
+        factor = q.weights(m, "factors", q.content(m)[:, None])
+    else:
+        factor = q.constant(f"int/{q.attr(step, 'factor')}", np.array(q.attr(step, "factor"), np.int32))
+    scaled = q.then(step, "Mul", [total, factor])
+    _put_flat(q, step, requantise(q, step, scaled, q.attr(step, "shift")))
+
+
+def add_forward(q: Integers, step: Step) -> None:
+    """(left * 2^left_shift + right * 2^right_shift) / 2^shift."""
+    sides = []
+    for role in ("left", "right"):
+        factor = 1 << q.attr(step, f"{role}_shift")
+        side = q.known(step, role)
+        number = q.constant(f"int/{factor}", np.array(factor, np.int32))
+        sides.append(q.then(step, "Mul", [side, number]) if factor > 1 else side)
+    total = q.then(step, "Add", sides)
+    q.put(step.args["y"], requantise(q, step, total, q.attr(step, "shift")))
+
+
+def pad_forward(q: Integers, step: Step) -> None:
+    rows = q.then(
+        step, "Reshape", [q.known(step, "x"), q.integers(-1, q.attr(step, "rows"), q.attr(step, "row"))]
+    )
+    begin, end = _pair(q, step, "above", "before"), _pair(q, step, "below", "after")
+    value = q.constant(f"int/{q.attr(step, 'value')}", np.array(q.attr(step, "value"), np.int32))
+    _put_flat(q, step, q.then(step, "Pad", [rows, q.integers(0, *begin, 0, *end), value]))
+
+
+def transpose_permute(q: Integers, step: Step) -> None:
+    """Element [i0, i1, ..] comes from i0 s0 + i1 s1 + .., i0 < n0, i1 < n1, .."""
+    where = np.zeros(1, np.int64)
+    for i in range(len(step.attrs) // 2):
+        where = (where[:, None] + np.arange(q.attr(step, f"n{i}")) * q.attr(step, f"s{i}")).reshape(-1)
+    table = q.constant(q.fresh(step, "order"), where)
+    q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
+
+
+def table_forward(q: Integers, step: Step) -> None:
+    """Entry i is the function of i - 128."""
+    name = step.args["table"]
+    first = q.constant("int/128", np.array(128, np.int32))
+    place = q.then(step, "Add", [q.known(step, "x"), first])
+    entries = q.weights(name, "entries", q.content(name))
+    q.put(step.args["y"], q.then(step, "Gather", [entries, place], axis=0))
+
+
 def concat_copy(q: Integers, step: Step) -> None:
-    """The copies of a concatenation come in the order of their places."""
+    """The copies come in the order of their places, each [batch, rows, its part of a row]."""
     y, offset = step.args["y"], q.attr(step, "offset")
+    rows = q.attr(step, "rows") if "rows" in step.attrs else 1
     part = requantise(q, step, q.known(step, "x"), q.attr(step, "shift"))
-    q.put(y, q.then(step, "Concat", [q.get(y), part], axis=1) if offset else part)
+    if not offset:
+        q.put(y, part)
+        return
+    n = q.size(step.args["x"]) // rows
+    both = [
+        q.then(step, "Reshape", [part_of, q.integers(-1, rows, width)])
+        for part_of, width in ((q.get(y), offset), (part, n))
+    ]
+    joined = q.then(step, "Concat", both, axis=2)
+    q.put(y, q.then(step, "Reshape", [joined, q.integers(-1, rows * (offset + n))]))
 
 
 def classify_argmax(q: Integers, step: Step) -> None:
@@ -84,10 +226,18 @@ def classify_argmax(q: Integers, step: Step) -> None:
 
 
 KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
+    "add.forward": add_forward,
     "affine.forward": affine_forward,
+    "avgpool2d.forward": avgpool2d_forward,
     "classify.argmax": classify_argmax,
     "clip.forward": clip_forward,
     "concat.copy": concat_copy,
+    "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
+    "local2d.forward": local2d_forward,
+    "maxpool2d.forward": maxpool2d_forward,
+    "pad.forward": pad_forward,
+    "table.forward": table_forward,
+    "transpose.permute": transpose_permute,
 }
 """By kernel: writes a step and puts what it computes."""

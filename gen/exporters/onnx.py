@@ -30,6 +30,8 @@ def export(graph: Graph, digest: str = "") -> bytes:
     last = tensors.get(graph.output)
     if graph.head == "softmax":
         last = tensors.node("Softmax", [last], f"{graph.output}/head", "head", axis=-1)
+    elif graph.head == "sigmoid":
+        last = tensors.node("Sigmoid", [last], f"{graph.output}/head", "head")
     inputs = {i: graph.tensors[i].shape for i in graph.inputs}
     about = {DIGEST: digest} if digest else {}
     return tensors.model(graph.name, inputs, {last: ("float32", shape)}, about)
