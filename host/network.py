@@ -12,6 +12,7 @@ from synapcc.gen.exporters.onnx import digest_of, with_values
 from synapcc.gen.graph import Graph
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
+from synapcc.gen.untie import untie
 
 from .state import Tensors, real
 
@@ -19,7 +20,7 @@ FILE = "network.onnx"
 
 
 def read_network(project: Path, plan: Plan) -> Graph:
-    """The Graph in OUT/network.onnx; SynapccError if there is none, or another Plan's."""
+    """The Graph in OUT/network.onnx, untied where the Plan is; SynapccError: none there, or another's."""
     file = (project if project.is_dir() else project.parent) / FILE
     hint = "compile the model again with this version"
     if not file.is_file():
@@ -27,7 +28,10 @@ def read_network(project: Path, plan: Plan) -> Graph:
     graph = load_model(file, plan.model)
     if digest_of(file) != plan.digest.hex():
         raise SynapccError(str(file), "belongs to another Plan", hint)
-    return graph
+    untied = [
+        s.node for program, _, s in plan.ops() if program == "forward" and s.kernel == "local2d.forward"
+    ]
+    return untie(graph, untied)
 
 
 def adapted(graph: Graph, plan: Plan, tensors: Tensors) -> Graph:
