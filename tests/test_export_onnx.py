@@ -66,7 +66,7 @@ def test_every_layer_has_a_form() -> None:
 
 
 def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
-    """All but those with weights a position, which no importer makes."""
+    """Those with weights a position come back only while all positions are alike."""
     seen, read = set[str](), set[str]()
     for seed in range(NETS):
         rng = np.random.default_rng([4711, seed])
@@ -87,7 +87,7 @@ def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
         assert_close(computed(back, feeds), want)
         (tmp_path / "net.onnx").write_bytes(export(back))
         assert described(load_model(tmp_path / "net.onnx")) == described(back), seed
-    assert seen == set(layers()) and read == seen - {"local2d"}
+    assert seen == set(layers()) and seen - {"local2d"} <= read
 
 
 def test_the_head_goes_out_again(tmp_path: Path) -> None:

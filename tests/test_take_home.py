@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_models as om
 import pytest
 from onnx.reference import ReferenceEvaluator
-from projects import Case, compiled, refusal, save
+from projects import Case, arrays, compiled, refusal, save
 
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
@@ -136,6 +137,84 @@ def test_files_can_be_made_from_a_file(
     assert main(words) == 0
     assert (tmp_path / "w.onnx").read_bytes() == pulled["onnx"].read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["w.onnx"]
+
+
+# ---- convolutions -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["tied", "untied"])
+def convolved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
+    """A convolution that learns, tied or not, on the way to three classes; and its output folder."""
+    folder = tmp_path_factory.mktemp(request.param)
+    shapes = {"conv.weight": (5, 2, 3, 3), "conv.bias": (5,), "fc.weight": (3, 30), "fc.bias": (3,)}
+    nodes = [
+        om.node("Conv", "input conv.weight conv.bias", "c", "/conv/Conv", strides=[2, 2], pads=[1, 1, 1, 0]),
+        om.node("Relu", "c", "r", "/relu/Relu"),
+        om.node("Flatten", "r", "f", "/Flatten"),
+        om.node("Gemm", "f fc.weight fc.bias", "output", "/fc/Gemm", transB=1),
+    ]
+    weights = {n: om.real(*s) for n, s in shapes.items()}
+    model = om.save(om.model(nodes, {"input": ["batch", 2, 5, 4]}, {"output": ["batch", 3]}, weights), folder)
+    x = arrays(size=40)
+    data = save(folder / "data.npz", {"input": x["input"].reshape(-1, 2, 5, 4), "label": x["label"]})
+    rule = folder / "rule.toml"
+    more = 'untied = ["conv"]\n' if request.param == "untied" else ""
+    rule.write_text(f'rule = "bp"\nlayers = "all"\nrate = "2^-5"\n{more}')
+    c = Case(model, rule, data)
+    assert main(c.words(folder / "out")) == 0
+    return c, folder / "out"
+
+
+def test_convolutions_go_home(convolved: tuple[Case, Path], tmp_path: Path) -> None:
+    (c, out), plan = convolved, read_plan(convolved[1])
+    untied = "untied" in c.rule.read_text()
+    files = {kind: tmp_path / f"{kind}.onnx" for kind in ("onnx", "quantised")}
+    words = [
+        "pull",
+        str(out),
+        "--device",
+        "process",
+        "--learn",
+        str(c.data),
+        "--npz",
+        str(tmp_path / "w.npz"),
+    ]
+    assert main([*words, *(w for kind, path in files.items() for w in (f"--{kind}", str(path)))]) == 0
+    tensors, _ = state.load(plan, tmp_path / "w.npz")
+    machine = Emulator(plan, 60, read_only=True)
+    machine.state[0] = taught(plan, c).state[0]
+    assert state.joined(plan, tensors) == machine.state[0].tobytes()
+    x = np.load(c.data)["input"]
+    winner, margin, scores = machine.infer({"input": x})
+    got = ReferenceEvaluator(onnx.load(files["quantised"])).run(None, {"input": x})
+    assert all(np.array_equal(g, w) for g, w in zip(got, (scores, winner, margin), strict=True))
+    real = ReferenceEvaluator(onnx.load(files["onnx"])).run(None, {"input": x})[0]
+    error = np.abs(real - scores * 2.0 ** -plan[plan.logits].frac)
+    assert error.max() < 0.1 * np.abs(real).max()
+    operators = {n.op_type for n in onnx.load(files["onnx"]).graph.node}
+    assert ("Gather" in operators) == untied and ("Conv" in operators) != untied
+    if not untied:
+        learned = load_model(files["onnx"]).tensors["conv_weight"].value
+        assert np.array_equal(learned, tensors["conv_weight"] * 2.0 ** -plan["conv_weight"].frac)
+
+
+def test_convolutions_are_diagnosed(convolved: tuple[Case, Path], capsys: Capsys) -> None:
+    c, out = convolved
+    capsys.readouterr()
+    assert main(["inspect", str(out), "--learn", str(c.data), "--json"]) == 0
+    layers = {x["layer"]: x for x in json.loads(capsys.readouterr().out)["layers"]}
+    assert list(layers) == ["conv", "fc"]
+    for x in layers.values():
+        assert x["angle"]["mean"] < 15 and x["products"] > 0
+
+
+def test_the_network_of_a_convolution_compiles_to_the_same_plan(
+    convolved: tuple[Case, Path], tmp_path: Path
+) -> None:
+    c, out = convolved
+    words = ["compile", str(out / "network.onnx"), "--rule", str(c.rule), "--calibrate", str(c.data)]
+    assert main([*words, "--name", "net", "-o", str(tmp_path / "again")]) == 0
+    assert read_plan(tmp_path / "again").digest == read_plan(out).digest
 
 
 # ---- refusals -----------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ class Tensors(Writer):
             rank = len(self.shape(tensor))
             order = [0, rank, *range(1, rank)] if first else [0, *range(2, rank + 1), 1]
             source, target = self._names[tensor, not first], self.name(tensor, first)
-            # Named by its tensor, so that no layer's name is taken from it.
             self._names[tensor, first] = self.node("Transpose", [source], target, "", perm=order)
         return self._names[tensor, first]
 

@@ -36,8 +36,8 @@ class Writer:
         return self.constant(f"ints/{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def node(self, op: str, inputs: Sequence[str], output: str, name: str, **attrs: Any) -> str:
-        """A node of one output, called `name`/op where that is free; "" stands for an omitted input."""
-        full = f"/{name}/{op}"
+        """A node of one output, called /name/op where that is free; "" stands for an omitted input."""
+        full = f"/{name}/{op}" if name else f"/{op}"
         use = self._uses[full] = self._uses.get(full, 0) + 1
         self.nodes.append(
             helper.make_node(op, list(inputs), [output], full if use == 1 else f"{full}_{use}", **attrs)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
+from synapcc.gen.spec import Loss
 from synapcc.host.data import load_samples
 from synapcc.host.diagnose import Diagnosis, text
 from synapcc.host.emulator import read_plan
@@ -115,12 +117,13 @@ def _learn(path: Path, data: Path, target: str | None) -> int:
     return 0
 
 
-def _report(path: Path, plan: Plan) -> dict[str, object] | None:
+def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     """The report beside the Plan; None where the folder has none."""
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
-        loaded: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         summary(loaded)
+        Loss(**loaded["rule"]["loss"])
         if loaded["digest"] != plan.digest.hex():
             raise ValueError("it belongs to another Plan")
     except FileNotFoundError:
