@@ -19,7 +19,7 @@ from synapcc.gen.plan import Plan
 from synapcc.gen.program import Program, Repeat, Step
 from synapcc.host.emulator import Emulator, quantise
 
-NETS, SAMPLES = 40, 16
+NETS, SAMPLES = 90, 16
 
 
 def infer(file: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

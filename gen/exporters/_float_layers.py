@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..graph import Node
+from ..ops._window import Window, taps
 from ..ops.clip import limits
 from ._tensors import Tensors
-from ._windows import places, taps
 
 
 def dense(t: Tensors, node: Node) -> None:
@@ -135,16 +135,12 @@ def local2d(t: Tensors, node: Node) -> None:
 
 def _seen(t: Tensors, node: Node) -> str:
     """What each position of a convolution sees: [batch, positions, groups, 1, taps]."""
-    height, width, channels = t.shape(node.inputs[0])
-    rows, cols, _ = t.shape(node.output)
-    kernel, stride, dilation = (_pair(node, key) for key in ("kernel", "stride", "dilation"))
-    top, left = _ints(node, "padding")[:2]
-    windows = places((height, width), kernel, stride, dilation, (top, left), (rows, cols))
-    where, size = taps(windows, channels, _ints(node, "groups")[0]), height * width * channels
+    where = taps(Window.of(node, t.shape(node.inputs[0]))).swapaxes(0, 1)
+    size = t.graph.tensors[node.inputs[0]].size
     flat = t.node("Reshape", [t.get(node.inputs[0]), t.integers(-1, size)], f"{node.output}/flat", node.name)
     if where.max() >= size:  # one zero behind the map stands for all padding
         flat = t.node("Pad", [flat, t.integers(0, 0, 0, 1)], f"{node.output}/padded", node.name)
-    table = t.constant(f"{node.name}.windows", np.minimum(where, size)[:, :, None])
+    table = t.constant(f"{node.name}.windows", where[:, :, None].astype(np.int64))
     return t.node("Gather", [flat, table], f"{node.output}/seen", node.name, axis=1)
 
 
@@ -178,11 +174,6 @@ def _part(t: Tensors, node: Node, op: str, x: str, number: float | None = None) 
 def _ints(node: Node, key: str) -> tuple[int, ...]:
     value = node.attrs[key]
     return tuple(int(v) for v in value) if isinstance(value, tuple) else (int(value),)
-
-
-def _pair(node: Node, key: str) -> tuple[int, int]:
-    first, second = _ints(node, key)
-    return first, second
 
 
 def _real(node: Node, key: str) -> float:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ops._window import Window, taps
 from ..program import Step
 from ._integers import Integers
-from ._windows import places, taps
 
 
 def requantise(q: Integers, step: Step, total: str, shift: int | NDArray[np.integer]) -> str:
@@ -64,44 +64,28 @@ def clip_forward(q: Integers, step: Step) -> None:
 
 def conv2d_forward(q: Integers, step: Step) -> None:
     """Windows by Gather, [batch, groups, positions, taps], times the filters of each group."""
-    where, groups, filters = _taps(q, step)
-    w = step.args["w"]
-    blocks = q.content(w).reshape(groups, filters // groups, -1).swapaxes(1, 2)
-    seen = _seen(q, step, where.swapaxes(0, 1))
-    product = q.then(step, "MatMul", [seen, q.weights(w, "groups", blocks)])
-    _filtered(q, step, q.then(step, "Transpose", [product], perm=[0, 2, 1, 3]), len(where), filters)
+    w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
+    blocks = q.content(w).reshape(g.groups, filters // g.groups, -1).swapaxes(1, 2)
+    product = q.then(step, "MatMul", [_seen(q, step, taps(g)), q.weights(w, "groups", blocks)])
+    _filtered(q, step, q.then(step, "Transpose", [product], perm=[0, 2, 1, 3]), g.positions, filters)
 
 
 def local2d_forward(q: Integers, step: Step) -> None:
     """As conv2d, with filters of its own at each position: [batch, positions, groups, 1, taps] times them."""
-    where, groups, filters = _taps(q, step)
-    w = step.args["w"]
-    blocks = q.content(w).reshape(len(where), groups, filters // groups, -1).swapaxes(2, 3)
-    product = q.then(step, "MatMul", [_seen(q, step, where[:, :, None]), q.weights(w, "places", blocks)])
-    _filtered(q, step, product, 1, len(where) * filters)
+    w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
+    blocks = q.content(w).reshape(g.positions, g.groups, filters // g.groups, -1).swapaxes(2, 3)
+    seen = _seen(q, step, taps(g).swapaxes(0, 1)[:, :, None])
+    product = q.then(step, "MatMul", [seen, q.weights(w, "places", blocks)])
+    _filtered(q, step, product, 1, g.positions * filters)
 
 
-def _taps(q: Integers, step: Step) -> tuple[NDArray[np.int64], int, int]:
-    """(element of the input for each [position, group, tap], groups, filters) of a convolution's step."""
-    groups = q.attr(step, "groups")
-    where = places(
-        _pair(q, step, "height", "width"),
-        _pair(q, step, "kernel_h", "kernel_w"),
-        _pair(q, step, "stride_h", "stride_w"),
-        _pair(q, step, "dilation_h", "dilation_w"),
-        _pair(q, step, "pad_top", "pad_left"),
-        _pair(q, step, "out_height", "out_width"),
-    )
-    return taps(where, q.attr(step, "channels"), groups), groups, q.attr(step, "filters")
-
-
-def _seen(q: Integers, step: Step, where: NDArray[np.int64], beyond: int = 0) -> str:
-    """The elements of x at `where`; those from x's size on are `beyond`."""
-    x, size = q.known(step, "x"), q.size(step.args["x"])
-    if where.max() >= size:
+def _seen(q: Integers, step: Step, where: NDArray[np.integer], beyond: int = 0) -> str:
+    """The elements of x at `where`; `beyond` where that is x's size."""
+    x = q.known(step, "x")
+    if where.max() >= q.size(step.args["x"]):
         number = q.constant(f"int/{beyond}", np.array(beyond, np.int32))
         x = q.then(step, "Pad", [x, q.integers(0, 0, 0, 1), number])
-    table = q.constant(q.fresh(step, "windows"), np.minimum(where, size))
+    table = q.constant(q.fresh(step, "windows"), where.astype(np.int64))
     return q.then(step, "Gather", [x, table], axis=1)
 
 
@@ -118,22 +102,10 @@ def _put_flat(q: Integers, step: Step, y: str) -> None:
     q.put(name, q.then(step, "Reshape", [y, q.integers(-1, q.size(name))]))
 
 
-def _pair(q: Integers, step: Step, first: str, second: str) -> tuple[int, int]:
-    return q.attr(step, first), q.attr(step, second)
-
-
 def _pooled(q: Integers, step: Step, beyond: int) -> str:
     """[batch, positions, places of a window, channels] of a pool."""
-    where = places(
-        _pair(q, step, "height", "width"),
-        _pair(q, step, "kernel_h", "kernel_w"),
-        _pair(q, step, "stride_h", "stride_w"),
-        (1, 1),
-        _pair(q, step, "top", "left"),
-        _pair(q, step, "rows", "cols"),
-    )
-    channels = q.attr(step, "channels")
-    return _seen(q, step, taps(where, channels, 1).reshape(*where.shape, channels), beyond)
+    g = Window.from_attrs(step.attrs)
+    return _seen(q, step, taps(g).reshape(g.positions, -1, g.channels), beyond)
 
 
 def maxpool2d_forward(q: Integers, step: Step) -> None:
@@ -170,7 +142,7 @@ def pad_forward(q: Integers, step: Step) -> None:
     rows = q.then(
         step, "Reshape", [q.known(step, "x"), q.integers(-1, q.attr(step, "rows"), q.attr(step, "row"))]
     )
-    begin, end = _pair(q, step, "above", "before"), _pair(q, step, "below", "after")
+    begin, end = ([q.attr(step, k) for k in side] for side in (("above", "before"), ("below", "after")))
     value = q.constant(f"int/{q.attr(step, 'value')}", np.array(q.attr(step, "value"), np.int32))
     _put_flat(q, step, q.then(step, "Pad", [rows, q.integers(0, *begin, 0, *end), value]))
 
