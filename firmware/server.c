@@ -9,6 +9,7 @@
 #include "protocol.h"
 #include "sha256.h"
 #include "stack.h"
+#include "ticks.h"
 
 #ifndef SYNAPCC_BOARD
 #error "define SYNAPCC_BOARD: the board's name, a string"
@@ -354,6 +355,55 @@ static proto_status reset(const request_t *request, reply_t *reply)
     return status_of(model_init(&server.model));
 }
 
+static model_status count_op(uint32_t number)
+{
+    return model_run_op(&server.model, number);
+}
+
+static model_status count_program(uint32_t number)
+{
+    return model_run(&server.model, number);
+}
+
+static model_status count_loop(uint32_t number)
+{
+    ticks_loop(number);
+    return MODEL_OK;
+}
+
+/* Everything that is counted is called the same way, so that what the call costs cancels out of differences. */
+static proto_status count(const request_t *request, reply_t *reply)
+{
+    static const struct {
+        model_status (*run)(uint32_t number);
+        uint32_t last;
+    } subjects[] = {
+        [PROTO_SUBJECT_OP] = {count_op, MODEL_OPS},
+        [PROTO_SUBJECT_PROGRAM] = {count_program, MODEL_PROGRAMS - 1u},
+        [PROTO_SUBJECT_LOOP] = {count_loop, UINT32_MAX},
+    };
+    const uint8_t subject = proto_count_subject(request->payload);
+    const uint32_t number = proto_count_number(request->payload);
+    const uint8_t source = ticks_source();
+    model_status status;
+    uint32_t ticks;
+    bool overrun;
+
+    if (subject >= sizeof subjects / sizeof subjects[0] || number > subjects[subject].last)
+        return PROTO_BAD_ARGUMENT;
+    if (source == PROTO_COUNTER_NONE)
+        return PROTO_UNSUPPORTED;
+    send_notice(server.session, server.sequence, server.request, PROTO_ACCEPTED, NULL, 0);
+    ticks_start();
+    status = subjects[subject].run(number);
+    ticks = ticks_stop(&overrun);
+    proto_count_set_ticks(reply->payload, ticks);
+    proto_count_set_counter(reply->payload, source);
+    proto_count_set_overrun(reply->payload, overrun);
+    reply->length = PROTO_COUNT_REPLY_BYTES;
+    return status_of(status);
+}
+
 static proto_status unsupported(const request_t *request, reply_t *reply)
 {
     (void)request;
@@ -385,6 +435,7 @@ static const struct {
     ENTRY(RESET, reset),
     RESERVED(SAVE),
     RESERVED(RESTORE),
+    ENTRY(COUNT, count),
 };
 
 static proto_status execute(uint8_t number, const request_t *request, reply_t *reply)

@@ -122,7 +122,7 @@ class _ProgramText:
 
 # What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
 INTERFACE = (
-    *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "t"),
+    *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
     *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed"),
 )
 

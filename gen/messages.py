@@ -127,7 +127,7 @@ class Status(Numbered):
     NO_SESSION = 4, "HELLO must come first: the chip was reset or greeted by somebody else"
     BAD_SEQUENCE = 5, "neither the next sequence number nor the last one again"
     UNKNOWN_REQUEST = 6, "this firmware has no such request"
-    UNSUPPORTED = 7, "the number is reserved and nothing was done"
+    UNSUPPORTED = 7, "the number is reserved, or the chip has not what it takes; nothing was done"
     BAD_LENGTH = 8, "the payload is shorter or longer than the request allows"
     BAD_ARGUMENT = 9, "an index, region, range or flag that does not exist"
     BAD_LABEL = 10, "the label is not a class of the model"
@@ -141,6 +141,22 @@ class Region(Numbered):
     ARENA = 1, "what lives within one program run"
     INPUT = 2, "inputs for INFER, LEARN and LOAD that bring none of their own"
     OUTPUT = 3, "winner i32, margin i32, scores i16 each, of the last INFER; read only"
+
+
+class Subject(Numbered):
+    """What COUNT runs."""
+
+    OP = 0, "step `number` of RUN_OP; number `ops` is a step that does nothing: what calling one costs"
+    PROGRAM = 1, "entry program `number`"
+    LOOP = 2, "`number` turns of a loop of two instructions: what a tick is"
+
+
+class Counter(Numbered):
+    """What COUNT counted with."""
+
+    NONE = 0, "the core has no counter: COUNT is refused as unsupported"
+    SYSTICK = 1, "SysTick on the core's clock, 24 bits"
+    CYCCNT = 2, "the cycle counter of the DWT, 32 bits"
 
 
 class Flag(Numbered):
@@ -276,8 +292,29 @@ STATS = Request(
 RESET = Request("reset", 12, "weights as compiled, empty input and output; session and statistics stay")
 SAVE = Request("save", 13, "reserved: keep the persistent state over a loss of power")
 RESTORE = Request("restore", 14, "reserved: take back what was saved")
+COUNT = Request(
+    "count",
+    15,
+    "run something once, on the arena as it is, and say how long it took",
+    ask=Layout(
+        (
+            Field("subject", "u8", "what to run"),
+            Field("number", "u32", "which one"),
+        )
+    ),
+    reply=Layout(
+        (
+            Field("ticks", "u32", "clock cycles of the core by its own counter, calls included"),
+            Field("counter", "u8", "which counter"),
+            Field("overrun", "u8", "1 if the counter went past its end: ticks are what is left of them"),
+        )
+    ),
+)
 
-REQUESTS = (HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE)
+REQUESTS = (
+    *(HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE),
+    COUNT,
+)
 
 RESERVED = (SAVE, RESTORE)
 """Requests with a number and no bytes yet; the firmware answers `unsupported`."""

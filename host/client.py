@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
 from synapcc.gen import messages
-from synapcc.gen.messages import MAX_PAYLOAD, PROTOCOL_VERSION, RUNTIME_VERSION, Flag, Region, Request, Status
+from synapcc.gen.messages import (
+    MAX_PAYLOAD,
+    PROTOCOL_VERSION,
+    RUNTIME_VERSION,
+    Flag,
+    Region,
+    Request,
+    Status,
+    Subject,
+)
 from synapcc.gen.numeric import NUMERIC_VERSION
 
 from .devices import Device, DeviceError
@@ -76,6 +85,15 @@ class Stats:
     link_errors: int
     stack_used: int
     stack_watched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a run took: clock cycles, the number of the counter, and whether that went past its end."""
+
+    ticks: int
+    counter: int
+    overrun: int
 
 
 class Inference(NamedTuple):
@@ -144,6 +162,10 @@ class Client:
     def run_op(self, op: int, digest: bool = True) -> bytes | None:
         """Runs one step by number, on the arena as it is."""
         return _digest_of(self._ask(messages.RUN_OP, {"op": op, "flags": _flags(digest)}), digest)
+
+    def count(self, subject: Subject, number: int, timeout: float = LONG_TIMEOUT) -> Count:
+        """Runs an op, a program or a loop on the arena as it is, and counts; it may take `timeout` seconds."""
+        return Count(**self._ask(messages.COUNT, {"subject": subject, "number": number}, timeout))
 
     def load(self, x: bytes, label: int = 0) -> None:
         """Copies inputs and label into the arena and runs nothing."""

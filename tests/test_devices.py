@@ -128,14 +128,14 @@ def test_unicorn_counts_instructions_exactly(project: Path, toolchain: str) -> N
         assert isinstance(device, unicorn.UnicornDevice)
         counts = []
         for thousands in (1, 1, 2, 202):
-            before = device.instructions
+            before = device.counter.instructions
             assert ask(device, b"c" + bytes([thousands]), 1) == b"c"
-            counts.append(device.instructions - before)
+            counts.append(device.counter.instructions - before)
         # two instructions a round; the first of all also counts the start-up
         assert counts[2] - counts[1] == 2000 and counts[3] - counts[2] == 400_000
     with open_device("unicorn", project) as device:
         assert isinstance(device, unicorn.UnicornDevice)
-        assert ask(device, b"p", 1) and device.instructions == 0
+        assert ask(device, b"p", 1) and device.counter.instructions == 0
 
 
 def test_unicorn_ram_is_the_boards_and_holds_rubbish(project: Path) -> None:

@@ -1,7 +1,11 @@
-"""The firmware in qemu-system-arm: the board's machine, its UART on a socket that only the two of us have."""
+"""The firmware in qemu-system-arm: the board's machine, its UART on a socket that only the two of us have.
+
+`qemu:icount=6`: virtual time goes by instructions executed, 2^6 ns each, so that SysTick counts them.
+"""
 
 from __future__ import annotations
 
+import re
 import select
 import shutil
 import socket
@@ -40,9 +44,12 @@ def find_qemu() -> tuple[str, str]:
 
 
 class QemuDevice(ClosingDevice):
-    """A QEMU of its own for each device; it dies with `close`, or with this process."""
+    """A QEMU of its own for each device; it dies with `close`, or with this process.
 
-    def __init__(self, elf: Path, board: Board) -> None:
+    `shift`: an instruction takes 2^shift ns of virtual time, by which SysTick counts; None: as long as it takes.
+    """
+
+    def __init__(self, elf: Path, board: Board, shift: int | None = None) -> None:
         program, version = find_qemu()
         self.name = f"qemu {version}"
         if not board.emulator.qemu:
@@ -60,6 +67,8 @@ class QemuDevice(ClosingDevice):
             "none",
         ]
         self._command += ["-display", "none", "-monitor", "chardev:monitor", "-serial", "chardev:link"]
+        if shift is not None:
+            self._command += ["-icount", f"shift={shift},align=off,sleep=off"]
         self._open = True
         self._start()
 
@@ -157,8 +166,10 @@ class QemuDevice(ClosingDevice):
 
 
 def open(project: Path, argument: str, board: Board | None) -> QemuDevice:
-    """The firmware of `project`, built if need be. There are no arguments."""
-    if argument:
-        raise DeviceError(f"qemu:{argument}", f"no option {argument!r}", "write qemu")
+    """The firmware of `project`, built if need be. `argument`: nothing, or `icount=SHIFT`, 0 to 10."""
+    found = re.fullmatch(r"(?:icount=(\d|10))?", argument)
+    if not found:
+        raise DeviceError(f"qemu:{argument}", f"no option {argument!r}", "write qemu or qemu:icount=6")
     find_qemu()
-    return QemuDevice(build(project).elf, board or project_board(project))
+    shift = int(found[1]) if found[1] else None
+    return QemuDevice(build(project).elf, board or project_board(project), shift)

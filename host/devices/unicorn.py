@@ -1,15 +1,16 @@
 """The firmware in unicorn, inside this process: no root, no sockets, only a Python package. `unicorn:count`
-counts instructions.
+counts instructions, and its SysTick with them.
 
 The memory map is the board's and nothing else: an access beyond it, a stack that leaves RAM, or a register
-that is not modelled ends the run with its place. There are no interrupts and no clock.
+that is not modelled ends the run with its place. There are no interrupts and, unless instructions are
+counted, no clock.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from synapcc.host import thumb
 from synapcc.host.build import build, project_board
 
 from . import ClosingDevice, DeviceError
+from ._counter import Counter
 
 try:
     import unicorn as _unicorn
@@ -40,7 +42,8 @@ _CPUS: Mapping[str, str] = {
     "cortex-m33": "UC_CPU_ARM_CORTEX_M33",
 }
 _PAGE = 0x1000
-_SCS, _CPACR, _SHCSR, _MPU_TYPE = 0xE000E000, 0xD88, 0xD24, 0xD90
+_SCS, _CPACR, _SHCSR, _MPU_TYPE, _DEMCR = 0xE000E000, 0xD88, 0xD24, 0xD90, 0xDFC
+_DWT = 0xE0001000  # without a cycle counter: all zero
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
 _RUBBISH = b"\xa5\x5a\xc3\x3c"
@@ -127,8 +130,8 @@ _UARTS = {"cmsdk": _Cmsdk}
 
 
 class UnicornDevice(ClosingDevice):
-    """`limit`: seconds that the firmware may compute before it asks for input again. `instructions` counts
-    those that ran since the last reset if `count`, and is 0 otherwise."""
+    """`limit`: seconds that the firmware may compute before it asks for input again. `counter` counts the
+    instructions if `count`, and nothing otherwise."""
 
     def __init__(self, elf: Path, board: Board, *, count: bool = False, limit: float = 900.0) -> None:
         if uc_api is None:
@@ -157,8 +160,7 @@ class UnicornDevice(ClosingDevice):
         uc = uc_api.Uc(uc_api.UC_ARCH_ARM, uc_api.UC_MODE_THUMB, cpu)
         assert uc.ctl_get_cpu_model() == cpu
         self._uc, self._fault, self._seconds = uc, "", 0.0
-        self.instructions = 0
-        self._blocks: dict[tuple[int, int], int] = {}
+        self.counter = Counter()
         self._link = _Link(bytearray(), bytearray(), uc.emu_stop, self._fail)
         uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
         uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
@@ -179,10 +181,11 @@ class UnicornDevice(ClosingDevice):
             lambda _uc, offset, _size, value, _data: uart.write(offset - shift, value), None,
         )  # fmt: skip
         uc.mmio_map(_SCS, _PAGE, self._read_scs, None, self._write_scs, None)
+        uc.mmio_map(_DWT, _PAGE, lambda *_: 0, None, lambda *_: None, None)
         uc.hook_add(uc_api.UC_HOOK_INTR, self._interrupt)
         uc.hook_add(uc_api.UC_HOOK_MEM_INVALID, self._invalid)
         if self._count:
-            uc.hook_add(uc_api.UC_HOOK_BLOCK, self._block)
+            uc.hook_add(uc_api.UC_HOOK_BLOCK, self.counter.block)
         stack, start = struct.unpack("<II", uc.mem_read(board.flash.origin, 8))
         uc.reg_write(arm.UC_ARM_REG_SP, stack)
         self._pc = start
@@ -200,7 +203,9 @@ class UnicornDevice(ClosingDevice):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            self._run(min(left, max(self._limit - self._seconds, _SLICE_SECONDS)))
+            # A stop by time may come between the count of a block and the block, which would then count twice.
+            most = self._limit if self._count else left
+            self._run(min(most, max(self._limit - self._seconds, _SLICE_SECONDS)))
         data = bytes(self._link.sent)
         self._link.sent.clear()
         # It will never say anything by itself, but who asks again should not spin.
@@ -273,12 +278,16 @@ class UnicornDevice(ClosingDevice):
             return b""
 
     def _read_scs(self, _uc: Any, offset: int, _size: int, _data: object) -> int:
-        if offset not in (_CPACR, _SHCSR, _MPU_TYPE):  # an MPU without regions: there is none
+        if self._count and (value := self.counter.read(offset)) is not None:
+            return value
+        if offset not in (_CPACR, _SHCSR, _MPU_TYPE, _DEMCR):  # an MPU without regions: there is none
             self._fail(f"reads {_SCS + offset:#010x}, which this device does not model")
         return 0
 
-    def _write_scs(self, _uc: Any, offset: int, _size: int, _value: int, _data: object) -> None:
-        if offset not in (_CPACR, _SHCSR):  # unicorn's FPU is always on, and it takes no faults
+    def _write_scs(self, _uc: Any, offset: int, _size: int, value: int, _data: object) -> None:
+        if self._count and self.counter.write(offset, value):
+            return
+        if offset not in (_CPACR, _SHCSR, _DEMCR):  # unicorn's FPU is always on, and it takes no faults
             self._fail(f"writes {_SCS + offset:#010x}, which this device does not model")
 
     def _interrupt(self, uc: Any, number: int, _data: object) -> None:
@@ -291,22 +300,6 @@ class UnicornDevice(ClosingDevice):
         verb = next((verb for name, verb in kinds if getattr(uc_api, name) == access), "uses")
         self._fail(f"{verb} {size} bytes at {address:#010x}, where the board does not let it")
         return False
-
-    def _block(self, uc: Any, address: int, size: int, _data: object) -> None:
-        count = self._blocks.get((address, size))
-        if count is None:
-            count = self._blocks[address, size] = sum(
-                1 for _ in _lengths(bytes(uc.mem_read(address & ~1, size)))
-            )
-        self.instructions += count
-
-
-def _lengths(code: bytes) -> Iterator[int]:
-    at = 0
-    while at < len(code):
-        length = 4 if code[at + 1] >= 0xE8 else 2
-        yield length
-        at += length
 
 
 def open(project: Path, argument: str, board: Board | None) -> UnicornDevice:

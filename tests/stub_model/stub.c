@@ -5,7 +5,7 @@
 
 /* Programs: infer, learn, rehearse (the sample in the arena 1,000 times), fault (what a broken chip would do). */
 enum { PROGRAM_INFER, PROGRAM_LEARN, PROGRAM_REHEARSE, PROGRAM_FAULT };
-enum { OP_SCORE, OP_UPDATE, OP_COUNT };
+enum { OP_SCORE, OP_UPDATE, OP_COUNT, OP_NOTHING };
 
 static const stub_tensor_t tensors[STUB_TENSORS] = {
     {"steps", "uint32", offsetof(stub_state_t, steps), 4},
@@ -87,6 +87,8 @@ stub_status stub_run_op(stub_t *m, uint32_t op)
         return STUB_OK;
     case OP_COUNT:
         m->state.steps++;
+        return STUB_OK;
+    case OP_NOTHING:
         return STUB_OK;
     default:
         return STUB_BAD_ARGUMENT;
