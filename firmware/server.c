@@ -380,7 +380,7 @@ static proto_status count(const request_t *request, reply_t *reply)
     } subjects[] = {
         [PROTO_SUBJECT_OP] = {count_op, MODEL_OPS},
         [PROTO_SUBJECT_PROGRAM] = {count_program, MODEL_PROGRAMS - 1u},
-        [PROTO_SUBJECT_LOOP] = {count_loop, UINT32_MAX},
+        [PROTO_SUBJECT_LOOP] = {count_loop, 0xFFFFFFu},
     };
     const uint8_t subject = proto_count_subject(request->payload);
     const uint32_t number = proto_count_number(request->payload);

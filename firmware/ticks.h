@@ -14,7 +14,7 @@ void ticks_start(void);
 /* Clock cycles of the core since ticks_start. *overrun: the counter went past its end, which is at 2^24 for SysTick. */
 uint32_t ticks_stop(bool *overrun);
 
-/* A loop of two instructions, `turns` times: tells how many ticks an instruction takes where that is constant. */
+/* A loop of two instructions, `turns` times: what a tick is where every instruction takes as long. */
 void ticks_loop(uint32_t turns);
 
 #endif

@@ -148,7 +148,7 @@ class Subject(Numbered):
 
     OP = 0, "step `number` of RUN_OP; number `ops` is a step that does nothing: what calling one costs"
     PROGRAM = 1, "entry program `number`"
-    LOOP = 2, "`number` turns of a loop of two instructions: what a tick is"
+    LOOP = 2, "`number` turns, below 2^24, of a loop of two instructions: what a tick is"
 
 
 class Counter(Numbered):

@@ -164,7 +164,7 @@ class Client:
         return _digest_of(self._ask(messages.RUN_OP, {"op": op, "flags": _flags(digest)}), digest)
 
     def count(self, subject: Subject, number: int, timeout: float = LONG_TIMEOUT) -> Count:
-        """Runs an op, a program or a loop on the arena as it is, and counts; it may take `timeout` seconds."""
+        """Runs something once on the arena as it is, and counts; it may take `timeout` seconds."""
         return Count(**self._ask(messages.COUNT, {"subject": subject, "number": number}, timeout))
 
     def load(self, x: bytes, label: int = 0) -> None:

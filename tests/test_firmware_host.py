@@ -188,6 +188,14 @@ def test_run_is_accepted_then_answered(raw: Raw) -> None:
     assert raw.ask(messages.RUN, payload, step=0) == second
 
 
+def test_a_process_has_nothing_to_count_with(client: Client) -> None:
+    before = client.digest()
+    for subject in messages.Subject:
+        with pytest.raises(DeviceError, match=r"COUNT was refused \(unsupported: "):
+            client.count(subject, 1)
+    assert client.digest() == before
+
+
 def test_stats(client: Client) -> None:
     client.infer(X)
     for _ in range(3):
@@ -256,6 +264,10 @@ def test_arguments_are_checked(raw: Raw) -> None:
     assert status(messages.RUN, program=REHEARSE, flags=2) == Status.BAD_ARGUMENT
     assert status(messages.RUN_OP, op=3, flags=0) == Status.BAD_ARGUMENT
     assert status(messages.RUN_OP, op=0, flags=128) == Status.BAD_ARGUMENT
+    assert status(messages.COUNT, subject=0, number=4) == Status.BAD_ARGUMENT
+    assert status(messages.COUNT, subject=1, number=4) == Status.BAD_ARGUMENT
+    assert status(messages.COUNT, subject=2, number=1 << 24) == Status.BAD_ARGUMENT
+    assert status(messages.COUNT, subject=3, number=0) == Status.BAD_ARGUMENT
     assert status(messages.LEARN, label=0, flags=4, inputs=X) == Status.BAD_ARGUMENT
     assert status(messages.LEARN, label=CLASSES, flags=0, inputs=X) == Status.BAD_LABEL
     assert status(messages.LOAD, label=CLASSES, inputs=X) == Status.BAD_LABEL

@@ -174,7 +174,12 @@ def test_numbers_are_unique_and_sane() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "request_"),
-    [(client.Hello, messages.HELLO), (client.TensorInfo, messages.TENSOR), (client.Stats, messages.STATS)],
+    [
+        (client.Hello, messages.HELLO),
+        (client.TensorInfo, messages.TENSOR),
+        (client.Stats, messages.STATS),
+        (client.Count, messages.COUNT),
+    ],
 )
 def test_dataclasses_have_the_fields_of_the_table(kind: type, request_: Request) -> None:
     assert [field.name for field in dataclasses.fields(kind)] == [
@@ -203,6 +208,8 @@ def test_c_sees_the_table(tmp_path: Path) -> None:
         "PROTO_REPLY_HEADER_BYTES": messages.REPLY_HEADER.fixed_bytes,
         **{f"PROTO_{status.name}": status.value for status in Status},
         **{f"PROTO_REGION_{region.name}": region.value for region in Region},
+        **{f"PROTO_SUBJECT_{subject.name}": subject.value for subject in messages.Subject},
+        **{f"PROTO_COUNTER_{counter.name}": counter.value for counter in messages.Counter},
         **{f"PROTO_FLAG_{flag.name}": flag.value for flag in messages.Flag},
     }
     for request in messages.REQUESTS:
@@ -227,6 +234,8 @@ def test_documented_tables_are_the_table() -> None:
         assert f"| {request.number} | {request.name.upper()} | {request.meaning} |" in DOC
     for status in Status:
         assert f"| {status.value} | {status.name.lower()} | {status.meaning} |" in DOC
+    for number in (*messages.Subject, *messages.Counter):
+        assert f"| {number.value} | {number.name.lower()} | {number.meaning} |" in DOC
     for region in Region:
         assert f"| {region.value} | {region.name.lower()} | {region.meaning} |" in DOC
 

@@ -6,7 +6,7 @@ core spends a cycle on each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,32 +16,26 @@ _RANGE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A run of instructions with one entry, by address and size in bytes."""
-
-    address: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Runs:
-    """How often a block ran, and after how many of these runs something else followed than what lies behind it."""
+    """How often a block of code ran, and how often something else followed than what lies behind it."""
 
+    code: bytes
     times: int
     taken: int
 
 
-Profile = Mapping[Block, Runs]
+Profile = tuple[Runs, ...]
 
 
 class Counter:
-    """`instructions` ran since the reset; `profile` and `counted` are of the last stretch that SysTick timed."""
+    """`instructions` ran since the reset; `profile` and `counted` are of what SysTick timed last."""
 
     def __init__(self) -> None:
         self.instructions = 0
-        self.profile: Profile = {}
+        self.profile: Profile = ()
         self.counted = 0
         self._blocks: dict[tuple[int, int], list[int]] = {}  # times, taken, instructions, end
+        self._code: dict[tuple[int, int], bytes] = {}
         self._last = [0, 0, 0, 0]
         self._control = self._begin = 0
 
@@ -49,8 +43,8 @@ class Counter:
         """The hook: a block is about to run."""
         entry = self._blocks.get((address, size))
         if entry is None:
-            count = sum(1 for _ in lengths(bytes(uc.mem_read(address & ~1, size))))
-            entry = self._blocks[address, size] = [0, 0, count, address + size]
+            code = self._code[address, size] = bytes(uc.mem_read(address & ~1, size))
+            entry = self._blocks[address, size] = [0, 0, sum(1 for _ in lengths(code)), address + size]
         if self._last[3] != address:
             self._last[1] += 1
         entry[0] += 1
@@ -61,11 +55,9 @@ class Counter:
         """A register of SysTick; None where it has none."""
         if offset == _CVR:
             self.counted = self.instructions - self._begin
-            self.profile = {
-                Block(address, size): Runs(e[0], e[1])
-                for (address, size), e in self._blocks.items()
-                if e[0] or e[1]
-            }
+            self.profile = tuple(
+                Runs(self._code[at], times, taken) for at, (times, taken, *_) in self._blocks.items() if times
+            )
             return -self.counted % _RANGE
         if offset == _CSR:
             return self._control | (_COUNTFLAG if self.counted >= _RANGE else 0)

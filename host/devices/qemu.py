@@ -46,7 +46,7 @@ def find_qemu() -> tuple[str, str]:
 class QemuDevice(ClosingDevice):
     """A QEMU of its own for each device; it dies with `close`, or with this process.
 
-    `shift`: an instruction takes 2^shift ns of virtual time, by which SysTick counts; None: as long as it takes.
+    `shift`: an instruction takes 2^shift ns of virtual time, which SysTick counts; None: as it comes.
     """
 
     def __init__(self, elf: Path, board: Board, shift: int | None = None) -> None:

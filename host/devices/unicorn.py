@@ -203,7 +203,7 @@ class UnicornDevice(ClosingDevice):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            # A stop by time may come between the count of a block and the block, which would then count twice.
+            # A stop by time may come between a block and its count, which would then count twice.
             most = self._limit if self._count else left
             self._run(min(most, max(self._limit - self._seconds, _SLICE_SECONDS)))
         data = bytes(self._link.sent)

@@ -818,9 +818,15 @@ ring_status ring_run(ring_t *m, uint32_t program)
     }
 }
 
+/* One more than there are: who counts instructions takes what it costs from what the others cost. */
+static void ring_nothing(ring_t *m)
+{
+    (void)m;
+}
+
 ring_status ring_run_op(ring_t *m, uint32_t op)
 {
-    static void (*const ops[RING_OPS])(ring_t *) = {
+    static void (*const ops[RING_OPS + 1u])(ring_t *) = {
         ring_fc1_forward,
         ring_relu_forward,
         ring_fc2_forward,
@@ -847,9 +853,10 @@ ring_status ring_run_op(ring_t *m, uint32_t op)
         ring_rehearse_pick,
         ring_rehearse_draw,
         ring_rehearse_rewind,
+        ring_nothing,
     };
 
-    if (op >= RING_OPS)
+    if (op > RING_OPS)
         return RING_BAD_ARGUMENT;
     ops[op](m);
     return RING_OK;
