@@ -23,6 +23,7 @@ ORDER = (
     "inspect",
     "build",
     "verify",
+    "bench",
     "emulate",
     "pull",
     "push",
