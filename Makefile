@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= 2
 
-.PHONY: help setup demo test test-long lint golden clean
+.PHONY: help setup demo bench test test-long lint golden clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,9 @@ setup: $(VENV)/.setup ## install synapcc into .venv (PyPI only, no root)
 
 demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning, after; writes report/ecg.html
 	@$(BIN)/synapcc demo ecg --html report/ecg.html
+
+bench: $(VENV)/.setup ## count the rows of docs/BENCHMARKS.md again, some minutes; needs arm-none-eabi-gcc
+	@$(BIN)/python -m synapcc.host.benchmarks docs/BENCHMARKS.md
 
 test: $(VENV)/.dev ## the tests (under 12 minutes on 2 cores); says what it had to leave out
 	@$(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal

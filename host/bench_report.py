@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from synapcc.gen.boards import Board
+from synapcc.gen import emit
+from synapcc.gen.boards import Board, load_board
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Step
+from synapcc.gen.rules import rules
 
 from .bench import PHASES, Bench, random_samples
 from .build import BuildResult, build, project_board
 from .data import Samples, load_samples
 from .emulator import read_plan
+from .kernel_spec import parse
 from .meter import Meter, Overrun, open_meter
 from .text import table
 
@@ -50,8 +55,43 @@ def bench_project(
     return _report(project, plan, device, measure) | {"data": f"{len(chosen)} samples: {source}"}
 
 
-def bench_kernel(project: Path, device: str, phase: str, wanted: Callable[[Step], bool]) -> dict[str, Any]:
-    """The ops of program `phase` that are wanted, on operands without a zero."""
+def bench_kernel(
+    kernel: str,
+    device: str,
+    *,
+    board: str = "mps2_an386",
+    kernels: str = "",
+    phase: str = "",
+    weights: str = "int8",
+    rounding: str = "stochastic",
+    rule: str = "dfa",
+) -> dict[str, Any]:
+    """One kernel alone, compiled into a folder that goes away again: on noise without a zero.
+
+    kernel, phase: see docs/BENCH.md; "" is the kernel's first phase, or both for a whole network
+    kernels: the kernel set; "" the fastest of the board
+    Raises SynapccError.
+    """
+    spec = parse(kernel)
+    phase = phase or ("" if spec.whole else spec.phases[0])
+    if phase and phase not in spec.phases:
+        raise SynapccError("--phase", f"{spec.text!r} has no {phase}", f"it has {', '.join(spec.phases)}")
+    if rule not in rules():
+        raise SynapccError("--rule", f"no rule {rule!r}", f"rules: {', '.join(sorted(rules()))}")
+    target = load_board(board)
+    if kernels not in ("", *kernel_sets(target)):
+        what = f"{board} has no kernel set {kernels!r}"
+        raise SynapccError("--kernels", what, f"it has {', '.join(kernel_sets(target))}")
+    compiled = spec.compile(target, rule, weights, rounding, learns=phase != "infer")
+    files = emit.render(compiled.plan, target, f"synapcc bench --kernel {spec.text!r}")
+    with tempfile.TemporaryDirectory(prefix="synapcc-bench-") as folder:
+        out = Path(folder) / "out"
+        emit.write(files, out)
+        report = bench_project(out, device) if spec.whole else _alone(out, device, phase, spec.wanted)
+    return {"spec": spec.text, **report}
+
+
+def _alone(project: Path, device: str, phase: str, wanted: Callable[[Step], bool]) -> dict[str, Any]:
     plan = read_plan(project)
 
     def measure(meter: Meter) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
@@ -112,6 +152,11 @@ def _price(cycles: int | None, board: Board) -> dict[str, float | None]:
         return {"milliseconds": None, "microjoule": None}
     joule = cycles * board.power.microamp_per_mhz * VOLT * 1e-6 if board.power else None
     return {"milliseconds": 1e3 * cycles / board.clock_hz, "microjoule": joule}
+
+
+def kernel_sets(board: Board) -> tuple[str, ...]:
+    """The kernel sets that `board` can run, the fastest last."""
+    return ("ref",)
 
 
 def kernel_set(project: Path, plan: Plan) -> str:

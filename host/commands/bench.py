@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from synapcc.gen import emit
-from synapcc.gen.boards import load_board
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.rules import rules
 from synapcc.host.bench_report import SAMPLES, SEED, bench_kernel, bench_project, text
 from synapcc.host.files import check_target, write_whole
-from synapcc.host.kernel_spec import EXAMPLES, KernelSpec, parse
+from synapcc.host.kernel_spec import EXAMPLES
 from synapcc.host.meter import KINDS
 
 HELP = "count what each op and program costs: instructions, cycles, time, energy, flash, RAM, stack"
 
-_OF_KERNEL = {
-    "weights": "int8",
-    "phase": "",
-    "rule": "dfa",
-    "rounding": "stochastic",
-    "board": "mps2_an386",
-    "kernels": "",
-}
-_OF_OUT = {"data": "", "samples": SAMPLES, "seed": SEED}
+_OF_KERNEL: dict[str, Any] = dict(bench_kernel.__kwdefaults__ or {})
+_OF_OUT: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED}
 """Options of one way to use the command, with what they are where they are not given."""
 
 
@@ -67,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     if args.json not in (None, "-"):
         check_target(Path(args.json))
-    report = _kernel(args, chosen) if args.kernel else _project(args, chosen)
+    report = bench_kernel(args.kernel, args.device, **chosen) if args.kernel else _project(args, chosen)
     content = json.dumps(report, indent=1) + "\n"
     if args.json not in (None, "-"):
         write_whole(Path(args.json), content.encode())
@@ -81,32 +69,3 @@ def _project(args: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]
         raise SynapccError(f"--{name}", f"{chosen[name]}", "give 1 or more samples and a seed of 0 or more")
     data = Path(chosen["data"]) if chosen["data"] else None
     return bench_project(Path(args.project), args.device, data, chosen["samples"], chosen["seed"])
-
-
-def _kernel(args: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Compiles the kernel's network into a folder that goes away again, and measures it there."""
-    spec = parse(args.kernel)
-    phase = chosen["phase"] or ("" if spec.whole else spec.phases[0])
-    if phase and phase not in spec.phases:
-        raise SynapccError("--phase", f"{spec.text!r} has no {phase}", f"it has {', '.join(spec.phases)}")
-    if chosen["rule"] not in rules():
-        raise SynapccError("--rule", f"no rule {chosen['rule']!r}", f"rules: {', '.join(sorted(rules()))}")
-    with tempfile.TemporaryDirectory(prefix="synapcc-bench-") as folder:
-        out = Path(folder) / "out"
-        _compile(spec, phase, chosen, out)
-        if spec.whole:
-            report = bench_project(out, args.device)
-        else:
-            report = bench_kernel(out, args.device, phase, spec.wanted)
-    return {"kernel": spec.text, **report}
-
-
-def _compile(spec: KernelSpec, phase: str, chosen: dict[str, Any], out: Path) -> None:
-    board = load_board(chosen["board"])
-    options = {"kernels": chosen["kernels"]} if chosen["kernels"] else {}
-    if options and "kernels" not in inspect.signature(emit.render).parameters:
-        raise SynapccError("--kernels", "this synapcc has one kernel set", "leave it out")
-    learns, weights = phase != "infer", chosen["weights"]
-    compiled = spec.compile(board, chosen["rule"], weights, chosen["rounding"], learns)
-    command = f"synapcc bench --kernel {spec.text!r}"
-    emit.write(emit.render(compiled.plan, board, command, **options), out)
