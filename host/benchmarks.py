@@ -21,7 +21,7 @@ from .kernel_spec import parse
 from .peers import CMSIS_NN, TRAINING, UPDATE_PER_WEIGHT
 from .progress import Progress
 
-CORES = {"M4": "mps2_an386", "M3": "mps2_an385", "M0": "microbit", "M55": "mps3_an547"}
+CORES = {"M4": "mps2_an386", "M3": "mps2_an385", "M0": "microbit", "M55": "mps2_an547"}
 RULES = ("dfa", "bp", "hebbian")
 UPDATE = "update 256 128"
 ROUNDINGS = ("nearest", "stochastic", "dither")
@@ -30,9 +30,9 @@ WEIGHTS = ("int16", "int8")
 _HEAD = """\
 # Benchmarks
 
-Written by `make bench`. Figures of synapcc are printed by the command above their table, with the words of the
-row in place of the capitals, and are equal at every run; BENCH.md says how they are counted. Those of others
-were counted once, in QEMU, compiled by arm-none-eabi-gcc 12.2.
+Written by `make bench`. Figures of synapcc are printed by the command above their table, with the words of
+the row in place of the capitals, and are equal at every run; BENCH.md says how they are counted. Those of
+others were counted once, in QEMU, compiled by arm-none-eabi-gcc 12.2.
 """
 _KERNELS = """\
 ## {core}: kernels
@@ -45,9 +45,9 @@ multiply-accumulate. CMSIS-NN is Arm's own library, at -O3.
 _TRAINING = """\
 ## M4: one training step
 
-Instructions to learn one sample, batch 1, int16 weights: the longest of 8 samples of noise, and the worst case;
-bytes of RAM of the whole firmware without its stack. Floating point of others has no zero to skip: hold it
-against the worst case.
+Instructions to learn one sample, batch 1, int16 weights: the longest of 8 samples of noise, and the worst
+case; bytes of RAM of the whole firmware without its stack. Others' steps skip no zeros: hold them against the
+worst case.
 
     {command}
 """

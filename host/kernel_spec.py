@@ -141,13 +141,14 @@ def parse(text: str) -> KernelSpec:
         network = _window(where, name, numbers, bool(found["same"]))
     _tail(network)
     phases = ("learn",) if name == "update" else ("infer",) if name == "maxpool" else ("infer", "learn")
-    ending = ".update" if name == "update" else ""
+    op = network.nodes[0].op
+    steps = f"{op}.update" if name == "update" else f"{op}."  # not what the rule adds
     return KernelSpec(
         text,
         network.graph("bench"),
         False,
         phases,
-        lambda step: step.node == NODE and step.kernel.endswith(ending),
+        lambda step: step.node == NODE and step.kernel.startswith(steps),
     )
 
 
@@ -207,8 +208,8 @@ def _softmax(text: str, classes: int) -> KernelSpec:
 
 
 def _mlp(where: str, text: str, sizes: Sequence[int]) -> KernelSpec:
-    if max(a * b for a, b in itertools.pairwise(sizes)) > _MOST:
-        raise SynapccError(where, "a layer is too large", f"tensors hold 1 to {_MOST} values")
+    if min(sizes) < 1 or max(a * b for a, b in itertools.pairwise(sizes)) > _MOST:
+        raise SynapccError(where, "a layer is too large, or empty", f"tensors hold 1 to {_MOST} values")
     network = _Network((sizes[0],))
     for number, (n, m) in enumerate(itertools.pairwise(sizes), 1):
         if number > 1:
