@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from .bench import PHASES, Bench, random_samples
 from .build import BuildResult, build, project_board
 from .data import Samples, load_samples
 from .emulator import read_plan
+from .kernel_sets import compiled_with, kernel_sets, render_options
 from .kernel_spec import parse
 from .meter import Meter, Overrun, open_meter
 from .text import table
@@ -39,20 +39,20 @@ def bench_project(
     """
     plan, learns = read_plan(project), "learn" in read_plan(project).entries
     if data is None:
-        chosen, source = random_samples(plan, samples, seed), f"noise, seed {seed}"
+        picked, source = random_samples(plan, samples, seed), f"noise, seed {seed}"
     else:
         found = load_samples(plan, data, labels=learns)
-        chosen = Samples({n: x[:samples] for n, x in found.inputs.items()}, found.labels)
+        picked = Samples({n: x[:samples] for n, x in found.inputs.items()}, found.labels)
         source = f"the first of {data.name}"
 
     def measure(meter: Meter) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-        at = Bench(plan, meter, chosen)
+        at = Bench(plan, meter, picked)
         phases = {name: at.phase(name) for name in PHASES if name in plan.entries}
         total = {name: figures for name, (figures, _) in phases.items()}
         total |= {name: at.other(name) for name in plan.entries if name not in total}
         return total, [row for _, rows in phases.values() for row in rows]
 
-    return _report(project, plan, device, measure) | {"data": f"{len(chosen)} samples: {source}"}
+    return _report(project, plan, device, measure) | {"data": f"{len(picked)} samples: {source}"}
 
 
 def bench_kernel(
@@ -79,11 +79,12 @@ def bench_kernel(
     if rule not in rules():
         raise SynapccError("--rule", f"no rule {rule!r}", f"rules: {', '.join(sorted(rules()))}")
     target = load_board(board)
-    if kernels not in ("", *kernel_sets(target)):
-        what = f"{board} has no kernel set {kernels!r}"
+    if kernels and kernels not in kernel_sets(target):
+        what = f"{target.name} has no kernel set {kernels!r}"
         raise SynapccError("--kernels", what, f"it has {', '.join(kernel_sets(target))}")
+    options: dict[str, Any] = render_options(kernels, target)
     compiled = spec.compile(target, rule, weights, rounding, learns=phase != "infer")
-    files = emit.render(compiled.plan, target, f"synapcc bench --kernel {spec.text!r}")
+    files = emit.render(compiled.plan, target, f"synapcc bench --kernel {spec.text!r}", **options)
     with tempfile.TemporaryDirectory(prefix="synapcc-bench-") as folder:
         out = Path(folder) / "out"
         emit.write(files, out)
@@ -120,7 +121,7 @@ def _report(project: Path, plan: Plan, device: str, measure: Measure) -> dict[st
         "clock_hz": board.clock_hz,
         "device": device,
         "counted": how,
-        "kernels": kernel_set(project, plan),
+        "kernels": compiled_with(project, plan),
         "toolchain": built.toolchain,
         "power": _power(board),
         "ops": ops,
@@ -154,17 +155,6 @@ def _price(cycles: int | None, board: Board) -> dict[str, float | None]:
     return {"milliseconds": 1e3 * cycles / board.clock_hz, "microjoule": joule}
 
 
-def kernel_sets(board: Board) -> tuple[str, ...]:
-    """The kernel sets that `board` can run, the fastest last."""
-    return ("ref",)
-
-
-def kernel_set(project: Path, plan: Plan) -> str:
-    """The kernel set that the folder was compiled with."""
-    library = json.loads((project / "lib" / plan.model / "library.json").read_text(encoding="utf-8"))
-    return str(library.get("kernels", "ref"))
-
-
 def text(report: Mapping[str, Any]) -> str:
     """The report as a person reads it: ops in their order, then totals, memory, and how it was counted."""
     rows = [_op_cells(op, report["total"][op["phase"]]) for op in report["ops"]]
@@ -180,9 +170,7 @@ def text(report: Mapping[str, Any]) -> str:
         f"flash {report['flash']}, RAM {report['ram']} without the stack, stack {report['stack']} at worst",
         f"counted: {report['counted']}; {report['data']}",
     ]
-    if any(figures["cycles"] is not None for figures in report["total"].values()):
-        lines.append(_cycles_line(report))
-    return "\n".join(lines)
+    return "\n".join([*lines, _cycles_line(report)])
 
 
 def _op_cells(op: Mapping[str, Any], total: Mapping[str, Any]) -> list[str]:
@@ -223,9 +211,12 @@ def _total_line(name: str, total: Mapping[str, Any]) -> str:
 
 
 def _cycles_line(report: Mapping[str, Any]) -> str:
-    estimated = any(figures["instructions"] is not None for figures in report["total"].values())
-    line = f"cycles: estimated by the model of the {report['core']} in docs/BENCH.md" if estimated else ""
-    line = line or "cycles: measured"
+    totals = report["total"].values()
+    if any(figures["cycles"] is None for figures in totals):
+        return f"cycles: none, nothing here tells which instructions a {report['core']} ran"
+    line = "cycles: measured"
+    if any(figures["instructions"] is not None for figures in totals):
+        line = f"cycles: estimated by the model of the {report['core']} in docs/BENCH.md"
     if report["power"]:
         power = report["power"]
         line += f"; energy at {power['volt']:g} V, {power['microamp_per_mhz']:g} uA/MHz ({power['source']})"

@@ -15,8 +15,9 @@ from typing import Any
 from synapcc.gen.boards import Board, board_names, load_board
 from synapcc.gen.errors import CompileError, SynapccError
 
-from .bench_report import bench_kernel, kernel_sets
+from .bench_report import bench_kernel
 from .files import check_target, write_whole
+from .kernel_sets import kernel_sets
 from .kernel_spec import parse
 from .peers import CMSIS_NN, TRAINING, UPDATE_PER_WEIGHT
 from .progress import Progress

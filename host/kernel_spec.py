@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,12 +68,12 @@ class KernelSpec:
         data = {n: rng.normal(0, 1, (_SAMPLES, *s)) for n, s in shapes.items()}
         if not learns and weights == "int8":
             return compile_model(self.graph, RuleSpec(INFERENCE_ONLY), data, board)
-        layers = None if self.whole else (NODE,)
+        plain = RuleSpec(rule, weights=weights, rounding=rounding)
+        asked = plain if self.whole else replace(plain, layers=(NODE,))
         refusal: CompileError | None = None
         for rate in _RATES:
-            spec = RuleSpec(rule, layers, weights, rate, rounding=rounding)
             try:
-                return compile_model(self.graph, spec, data, board)
+                return compile_model(self.graph, replace(asked, rate=rate), data, board)
             except CompileError as error:
                 if "a rate of" not in error.what:
                     raise
