@@ -69,9 +69,9 @@ uint32_t ticks_stop(bool *overrun)
     return ticks;
 }
 
-__attribute__((naked, noinline)) void ticks_loop(uint32_t turns)
+/* clang wants nothing but assembly in here; the turns are in r0 */
+__attribute__((naked, noinline)) void ticks_loop(uint32_t turns __attribute__((unused)))
 {
-    (void)turns; /* in r0 */
     __asm volatile(".syntax unified\n\t"
                    "cmp r0, #0\n\t"
                    "beq 2f\n"
