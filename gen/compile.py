@@ -21,7 +21,7 @@ from .graph import Graph, verify
 from .importers import load_model
 from .lower import lower
 from .ops import layer
-from .plan import Plan
+from .plan import Plan, PlanTensor
 from .program import Abstract
 from .quantise import Quantised, quantise
 from .rules import rules
@@ -184,14 +184,25 @@ def check_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.u
 FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 3700, 2400, 350
 
 
+def flash_tensors(plan: Plan) -> list[PlanTensor]:
+    """What lies in flash: constants, and a copy of each state tensor that does not start from zero."""
+    return [t for t in plan.tensors if t.data is not None and (t.space == "const" or any(t.data))]
+
+
+def least_flash(plan: Plan) -> int:
+    """Bytes of flash that firmware for this Plan takes at least."""
+    return sum(t.nbytes for t in flash_tensors(plan)) + CODE_PER_OP * len(plan.ops()) + FIRMWARE_FLASH
+
+
+def least_ram(plan: Plan, board: Board) -> int:
+    """Bytes of RAM that firmware for this Plan takes at least, the board's stack included."""
+    inputs = sum(plan[i].nbytes for i in plan.inputs)
+    return plan.state_bytes + plan.arena_bytes + inputs + FIRMWARE_RAM + board.stack
+
+
 def check_memory(plan: Plan, board: Board) -> None:
     """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
-    # State tensors start from a copy in flash, unless they start from zero.
-    in_flash = [t for t in plan.tensors if t.data is not None and (t.space == "const" or any(t.data))]
-    const = sum(t.nbytes for t in in_flash)
-    flash = const + CODE_PER_OP * len(plan.ops()) + FIRMWARE_FLASH
-    inputs = sum(plan[i].nbytes for i in plan.inputs)
-    ram = plan.state_bytes + plan.arena_bytes + inputs + FIRMWARE_RAM + board.stack
+    in_flash, flash, ram = flash_tensors(plan), least_flash(plan), least_ram(plan, board)
     in_ram = [t for t in plan.tensors if t.space != "const"]
     for what, need, room, there in (
         ("flash", flash, board.flash.size, in_flash),

@@ -36,11 +36,22 @@ Reals = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What calibration saw of a value: its extremes, and the share of values that its format clips."""
+
+    lo: float
+    hi: float
+    clipped: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quantised:
-    """Formats by value name, and the initial integers of every const and state value."""
+    """Formats by value name, the initial integers of every const and state value, and what calibration saw of
+    every activation, logit and teaching signal."""
 
     formats: Mapping[str, Format]
     data: Mapping[str, NDArray[np.generic]]
+    seen: Mapping[str, Seen]
 
 
 def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
@@ -49,12 +60,20 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     Raises CompileError where a tensor cannot be represented.
     """
-    chooser = _Chooser(abstract, spec, observe(abstract, calibration))
+    observed = observe(abstract, calibration)
+    chooser = _Chooser(abstract, spec, observed)
     for _, step in abstract.in_order():
         chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    return Quantised(chooser.formats, data)
+    seen = {n: _seen(x, chooser.formats[n]) for n, x in observed.items()}
+    return Quantised(chooser.formats, data, seen)
+
+
+def _seen(x: NDArray[np.float64], fmt: Format) -> Seen:
+    scaled = np.rint(x * 2.0**fmt.frac)
+    clipped = float(np.mean((scaled < fmt.lo) | (scaled > fmt.hi)))
+    return Seen(float(np.min(x)), float(np.max(x)), clipped)
 
 
 def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.float64]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan
-from synapcc.gen.program import Call, Item, Repeat, Step
+from synapcc.gen.program import Call, Item, Repeat, Step, Value
 from synapcc.gen.quantise import SAMPLES
 from synapcc.gen.realrun import RealMachine
 
 from .emulator import Emulator
+from .footprint import budget, memory, network, tensors
 from .text import table
+from .timeline import cost, timeline
+
+__all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "notes": list(compiled.graph.notes),
         "board": compiled.board.name if compiled.board else None,
         "memory": memory(plan),
+        "budget": budget(plan, compiled.board),
+        "network": network(compiled),
+        "tensors": tensors(plan),
+        "ranges": ranges(compiled),
+        "timeline": [timeline(plan, entry) for entry in plan.entries],
         "layers": layers,
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
@@ -66,9 +75,7 @@ def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
     groups: dict[str, tuple[list[str], Step]] = {}
     for program, _, step in compiled.plan.ops():
         if program == "forward" and "y" in step.args:
-            root = step.args["y"]
-            while values[root].tie:
-                root = values[root].tie
+            root = _root(values, step.args["y"])
             nodes = groups[root][0] if root in groups else []
             groups[root] = (nodes if step.node in nodes else [*nodes, step.node], step)
     return [(" + ".join(nodes), step) for nodes, step in groups.values()]
@@ -109,6 +116,40 @@ def _captured(compiled: Compiled, runs: _Runs, step: Step) -> np.ndarray:
     )
     machine.run("forward", after=after)
     return taken[-1]
+
+
+def ranges(compiled: Compiled) -> list[dict[str, Any]]:
+    """What calibration saw of every activation, logit and teaching signal, beside what its format holds.
+
+    In real units. `clipped`: the share of values that the format cannot hold; `shares`: the tensor whose
+    range decided the format, where that is another (a clip behind a layer cuts what does not matter).
+    """
+    seen, values = compiled.quantised.seen, compiled.abstract.values
+    named = [name for _, step in compiled.abstract.in_order() for name in step.args.values()]
+    out = []
+    for name in dict.fromkeys([*compiled.abstract.inputs, *named]):
+        if name in seen and name in compiled.plan:
+            t, root = compiled.plan[name], _root(values, name)
+            out.append(
+                {
+                    "tensor": name,
+                    "role": t.role,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "seen": [seen[name].lo, seen[name].hi],
+                    "holds": [t.lo * 2.0**-t.frac, t.hi * 2.0**-t.frac],
+                    "clipped": seen[name].clipped,
+                    "shares": root if root != name else "",
+                }
+            )
+    return out
+
+
+def _root(values: Mapping[str, Value], name: str) -> str:
+    """The value whose format `name` shares, itself if it has its own."""
+    while values[name].tie:
+        name = values[name].tie
+    return name
 
 
 def learned(compiled: Compiled) -> list[dict[str, Any]]:
@@ -157,19 +198,6 @@ def _proofs(compiled: Compiled) -> list[dict[str, Any]]:
     ]
 
 
-def memory(plan: Plan) -> dict[str, int]:
-    """Bytes of constants, of initial state in flash, of state and of arena."""
-    starts = sum(t.nbytes for t in plan.space("state") if t.data is not None and any(t.data))
-    store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
-    return {
-        "constants": sum(t.nbytes for t in plan.space("const")),
-        "initial_state": starts,
-        "state": plan.state_bytes,
-        "of_which_samples": store,
-        "arena": plan.arena_bytes,
-    }
-
-
 def costs(plan: Plan) -> list[dict[str, Any]]:
     """Multiply-accumulates and weight bytes by step, and by entry program when every condition holds."""
     return [
@@ -179,14 +207,13 @@ def costs(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _step_cost(plan: Plan, step: Step) -> dict[str, Any]:
-    shapes = {role: plan[name].shape for role, name in step.args.items()}
-    cost = kernel(step.kernel).cost(shapes, step.attrs)
+    work = cost(plan, step)
     return {
         "node": step.node,
         "kernel": step.kernel,
-        "macs": cost.macs,
-        "reads": cost.reads,
-        "writes": cost.writes,
+        "macs": work.macs,
+        "reads": work.reads,
+        "writes": work.writes,
     }
 
 
@@ -209,8 +236,8 @@ def _total(plan: Plan, program: str) -> dict[str, int]:
 
 def _item_cost(plan: Plan, item: Item) -> dict[str, int]:
     if isinstance(item, Step):
-        cost = _step_cost(plan, item)
-        return {k: cost[k] for k in ("macs", "reads", "writes")}
+        work = _step_cost(plan, item)
+        return {k: work[k] for k in ("macs", "reads", "writes")}
     times = item.times if isinstance(item, Repeat) else 1
     return {k: v * times for k, v in _total(plan, item.program).items()}
 
