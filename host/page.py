@@ -1,13 +1,12 @@
 """Pieces of a report: one HTML file that needs nothing else, light and dark, on a phone and on a desk.
 
 Every piece is Markup; colours are classes that templates/report/base.html.j2 defines for both schemes.
-Drawings stretch to the width they get, so that their lines are SVG and their words are HTML beside it.
+What is drawn stands in host/charts.py.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,31 +21,10 @@ from synapcc.gen.version import VERSION
 
 from . import files
 
-WIDTH, HEIGHT = 1000, 240  # of a chart's own coordinates
-_WAVE = (150, 60)
 _NAMED, _DRAWN = 0.06, 0.006
 """Shares of a strip from which on a piece has its name in it, and is drawn by itself."""
 
 Number = float | int
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve of a chart: points (x, y) in the chart's units; `tone` is a colour class."""
-
-    label: str
-    tone: str
-    points: Sequence[tuple[Number, Number]]
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A row of ticks below a chart: places in the chart's units, and which of them are to stand out."""
-
-    label: str
-    tone: str
-    places: Sequence[Number]
-    bad: Sequence[bool]
 
 
 @dataclass(frozen=True)
@@ -67,22 +45,24 @@ def element(name: str, attributes: Mapping[str, object] | None = None, *children
     return Markup(f"<{name}{given}>") + Markup("").join(map(escape, children)) + Markup(f"</{name}>")
 
 
-def _div(kind: str, *children: object, **attributes: object) -> Markup:
+def div(kind: str, *children: object, **attributes: object) -> Markup:
     return element("div", {"class": kind, **attributes}, *(children or ("",)))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Markup:
-    """A table that scrolls sideways where it is too wide; the first `left` columns hold words."""
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1, wrap: bool = False) -> Markup:
+    """A table that scrolls sideways where it is too wide; the first `left` columns hold words.
+
+    wrap: its words may break instead.
+    """
 
     def cells(kind: str, row: Sequence[object]) -> Markup:
         return element(
             "tr", None, *(element(kind, {"class": None if i < left else "n"}, c) for i, c in enumerate(row))
         )
 
-    top = element("thead", None, cells("th", head))
-    return _div(
-        "scroll", element("table", None, top, element("tbody", None, *(cells("td", r) for r in rows)))
-    )
+    top = element("thead", None, cells("th", head)) if any(head) else ""
+    body = element("tbody", None, *(cells("td", r) for r in rows))
+    return div("scroll", element("table", {"class": "wrap" if wrap else None}, top, body), tabindex="0")
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> Markup:
@@ -100,80 +80,26 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
     body = element(
         "table", {"class": "confusion"}, element("thead", None, head), element("tbody", None, *rows)
     )
-    return _div("matrix", element("h4", None, title), _div("scroll", body))
+    return div("matrix", element("h4", None, title), div("scroll", body))
 
 
-def chart(lines: Sequence[Line], lanes: Sequence[Lane], x: tuple[Number, Number], unit: str) -> Markup:
-    """Curves of shares 0 to 1 over x, ticks by lane below, and a legend; `unit` names x."""
-    low, high = x
-    floor = _floor(min((p[1] for line in lines for p in line.points), default=0.0))
-
-    def px(v: Number) -> float:
-        return round(WIDTH * (v - low) / (high - low), 1)
-
-    def py(v: Number) -> float:
-        return round(HEIGHT * (1 - (v - floor) / (1 - floor)), 1)
-
-    levels = [floor + (1 - floor) * i / 4 for i in range(5)]
-    grid = [element("path", {"class": "grid", "d": f"M0 {py(v)}H{WIDTH}"}) for v in levels]
-    curves = [
-        element(
-            "path",
-            {
-                "class": f"curve s-{line.tone}",
-                "d": "M" + "L".join(f"{px(a)} {py(b)}" for a, b in line.points),
-            },
-        )
-        for line in lines
-        if line.points
-    ]
-    words = [
-        element("span", {"style": f"top:{100 * i / 4:g}%"}, f"{100 * v:.0f} %")
-        for i, v in enumerate(reversed(levels))
-    ]
-    picture = _svg((WIDTH, HEIGHT), "plot", *grid, *curves)
-    rows = [_div("axis", *words), picture]
-    for lane in lanes:
-        rows += [_div("lane-name", lane.label), _lane(lane, px)]
-    steps = range(math.ceil(low), math.floor(high) + 1)
-    ticks = [element("span", {"style": f"left:{px(v) / WIDTH * 100:g}%"}, v) for v in steps]
-    rows += [_div("unit", unit), _div("ticks", *ticks)]
-    keys = [element("span", {"class": "key"}, _swatch(line.tone), line.label) for line in lines]
-    return _div("chart", _div("plotgrid", *rows), _div("legend", *keys))
-
-
-def _floor(least: float) -> float:
-    """The lowest level shown: the whole scale unless all curves stay in its upper part."""
-    return next(v for v in (0.8, 0.5, 0.0) if least >= v or v == 0.0)
-
-
-def _lane(lane: Lane, px: Callable[[Number], float]) -> Markup:
-    paths = []
-    for wrong, top, tone in ((False, 9, lane.tone), (True, 2, "wrong")):
-        places = [v for v, bad in zip(lane.places, lane.bad, strict=True) if bad == wrong]
-        if places:
-            d = "".join(f"M{px(v)} {top}V20" for v in places)
-            paths.append(element("path", {"class": f"tick s-{tone}", "d": d}))
-    return _svg((WIDTH, 22), "lane", *paths)
-
-
-def _svg(size: tuple[int, int], kind: str, *children: object) -> Markup:
-    box = {"class": kind, "viewBox": f"0 0 {size[0]} {size[1]}", "preserveAspectRatio": "none"}
-    return element("svg", {**box, "aria-hidden": "true"}, *(children or ("",)))
-
-
-def _swatch(tone: str) -> Markup:
+def swatch(tone: str) -> Markup:
     return element("i", {"class": f"swatch f-{tone}"}, "")
 
 
-def wave(values: Sequence[Number], limit: float, tone: str) -> Markup:
-    """A small drawing of a signal within -limit..limit."""
-    width, height = _WAVE
-    step = width / max(len(values) - 1, 1)
-    points = (f"{i * step:.1f} {height / 2 * (1 - v / limit):.1f}" for i, v in enumerate(values))
-    line = element("path", {"class": f"curve s-{tone}", "d": "M" + "L".join(points)})
-    middle = element("path", {"class": "grid", "d": f"M0 {height / 2:g}H{width}"})
-    return _svg(_WAVE, "wave", middle, line)
+def keyed(tone: str, text: object) -> Markup:
+    """A word behind the colour that stands for it."""
+    return element("span", {"class": "key"}, swatch(tone), text)
+
+
+def fold(summary: str, body: Markup) -> Markup:
+    """Something to be opened."""
+    return element("details", None, element("summary", None, summary), body)
+
+
+def legend(keys: Iterable[tuple[object, object]]) -> Markup:
+    """What marks mean: (mark, meaning) each."""
+    return div("legend", *(element("span", {"class": "key"}, mark, text) for mark, text in keys))
 
 
 def strip(parts: Sequence[Part], title: str, kinds: Mapping[str, str] | None = None) -> Markup:
@@ -186,7 +112,7 @@ def strip(parts: Sequence[Part], title: str, kinds: Mapping[str, str] | None = N
     tiny = [p for p in parts if p not in drawn]
     drawn += [Part(f"{len(tiny)} small ones", "small", sum(p.bytes for p in tiny))] if tiny else []
     pieces = [
-        _div(
+        div(
             f"piece f-{p.tone}",
             element("span", None, p.label) if p.bytes >= _NAMED * total else "",
             style=f"flex:{p.bytes} 1 0",
@@ -195,9 +121,8 @@ def strip(parts: Sequence[Part], title: str, kinds: Mapping[str, str] | None = N
         for p in drawn
     ]
     tones = {p.tone for p in drawn}
-    keys = [element("span", {"class": "key"}, _swatch(t), k) for t, k in (kinds or {}).items() if t in tones]
-    legend = _div("legend flush", *keys) if keys else ""
-    return _div("memory", element("h4", None, title), _div("strip", *pieces), legend)
+    keys = [(swatch(t), k) for t, k in (kinds or {}).items() if t in tones]
+    return div("memory", element("h4", None, title), div("strip", *pieces), legend(keys) if keys else "")
 
 
 def part_table(parts: Sequence[Part]) -> Markup:
@@ -205,8 +130,7 @@ def part_table(parts: Sequence[Part]) -> Markup:
     total = max(sum(p.bytes for p in parts), 1)
     rows = []
     for p in parts:
-        name = element("span", {"class": "key"}, _swatch(p.tone), p.label)
-        rows.append((name, p.note, f"{p.bytes:,}", f"{100 * p.bytes / total:.1f} %"))
+        rows.append((keyed(p.tone, p.label), p.note, f"{p.bytes:,}", f"{100 * p.bytes / total:.1f} %"))
     return table(["part", "what it is", "bytes", "share"], rows, left=2)
 
 

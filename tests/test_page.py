@@ -10,20 +10,17 @@ from markupsafe import Markup
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host import page
-from synapcc.host.page import Lane, Line, Part
+from synapcc.host.page import Part
 
 PIECES = {
     "table": page.table(["a", "b"], [["x<y", 1], [Markup("<b>z</b>"), 2]]),
+    "headless": page.table(["", ""], [["a", 1]], wrap=True),
     "confusion": page.confusion([[3, 0], [1, 2]], "NV", "before & after"),
-    "chart": page.chart(
-        [Line("a", "N", [(0, 0.25), (1, 1.0)])], [Lane("N", "N", [0.5, 0.7], [True, False])], (0, 1), "minute"
-    ),
-    "empty chart": page.chart([Line("a", "N", [])], [Lane("N", "N", [], [])], (0, 5), "minute"),
-    "wave": page.wave([0.0, 1.0, -1.0], 2.0, "V"),
     "strip": page.strip(
         [Part("code", "code", 900), Part("x", "N", 99), Part("y", "S", 1)], "RAM", {"N": "n"}
     ),
     "parts": page.part_table([Part("a", "N", 3, "note"), Part("b", "S", 1)]),
+    "fold": page.fold("more & more", page.keyed("N", "<x>")),
 }
 
 
@@ -39,18 +36,9 @@ def test_text_is_escaped_and_markup_is_not() -> None:
     assert page.element("br") == Markup("<br/>")
 
 
-def test_a_chart_keeps_its_scale() -> None:
-    """Half of the scale is half of the height, and a curve in the upper part fills the picture."""
-    whole = page.chart([Line("a", "N", [(0, 0.0), (1, 0.5)])], [], (0, 1), "s")
-    assert f"M0.0 {page.HEIGHT:.1f}L{page.WIDTH:.1f} {page.HEIGHT / 2:.1f}" in whole
-    upper = page.chart([Line("a", "N", [(0, 0.8), (1, 0.9)])], [], (0, 1), "s")
-    assert f"M0.0 {page.HEIGHT:.1f}L{page.WIDTH:.1f} {page.HEIGHT / 2:.1f}" in upper
-    assert "80 %" in upper and "0 %</span>" in whole
-
-
-def test_wrong_beats_stand_out() -> None:
-    assert re.search(r's-N" d="M700.0 9V20"', PIECES["chart"])
-    assert re.search(r's-wrong" d="M500.0 2V20"', PIECES["chart"])
+def test_tables_scroll_and_have_a_head_where_there_is_one() -> None:
+    assert all(PIECES[n].startswith('<div class="scroll"') for n in ("table", "headless", "parts"))
+    assert "<thead>" in PIECES["table"] and "<thead>" not in PIECES["headless"]
 
 
 def test_a_strip_is_to_scale_and_joins_what_cannot_be_seen() -> None:

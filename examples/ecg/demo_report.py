@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan, PlanTensor
 from synapcc.gen.rules import rules
-from synapcc.host import page, report
+from synapcc.host import charts, page, report
 from synapcc.host.build import BuildResult
-from synapcc.host.page import Lane, Line, Part
+from synapcc.host.charts import Lane, Line
+from synapcc.host.page import Part
 from synapcc.host.text import table
 
 from . import beats, evaluate, protocol, records
@@ -217,7 +218,7 @@ def _beat(lesson: Lesson, i: int, good: bool) -> dict[str, Any]:
     label = LABELS[lesson.test.label[i]]
     seconds = int(lesson.test.sample[i]) // records.FS
     return {
-        "wave": page.wave(lesson.test.beat[i].tolist(), beats.LIMIT, label),
+        "wave": charts.wave(lesson.test.beat[i].tolist(), beats.LIMIT, label),
         "label": label,
         "before": LABELS[lesson.before[i]],
         "after": LABELS[lesson.after[i]],
@@ -231,8 +232,8 @@ def _curve(lesson: Lesson) -> Markup:
     minute = lesson.learn.sample / (60 * records.FS)
     lines = []
     for label, tone, winners in (
-        ("as compiled", "grey", lesson.naive),
         ("while it learns", "good", lesson.said),
+        ("as compiled", "grey", lesson.naive),
     ):
         right = np.concatenate([[0], np.cumsum(winners == lesson.learn.label)])
         end = np.arange(1, len(right))
@@ -245,7 +246,10 @@ def _curve(lesson: Lesson) -> Markup:
         of_class = lesson.learn.label == c
         wrong = (lesson.said != lesson.learn.label)[of_class]
         lanes.append(Lane(label, label, minute[of_class].tolist(), wrong.tolist()))
-    return page.chart(lines, lanes, (0, protocol.LEARN_SECONDS / 60), "minute")
+    least = min((y for line in lines for _, y in line.points), default=0.0)
+    minutes = charts.axis(0, protocol.LEARN_SECONDS // 60, "minute", exact=True)
+    told = f"share of the last {_RECENT} beats that were right, over the five minutes"
+    return charts.chart(lines, lanes, minutes, charts.shares(least), told=told)
 
 
 def memory_parts(plan: Plan, built: BuildResult | None) -> tuple[list[Part], list[Part]]:
