@@ -60,7 +60,7 @@ def test_compile_writes_a_project_and_tells_what_it_is(tmp_path: Path, capsys: C
     assert report["model"] == "heart_1" and report["learned"] == ["fc1", "fc2"]
     out = tmp_path / "a" / "out"
     for name in (
-        "plan.json", "report.json", "report.txt", "platformio.ini", "include/model_binding.h",
+        "plan.json", "report.json", "report.txt", "report.html", "platformio.ini", "include/model_binding.h",
         "include/protocol.h", "lib/heart_1/library.json", "lib/heart_1/src/heart_1.c",
         "lib/heart_1/src/heart_1_quantise.h", "src/main.c",
         "src/hal/cmsdk.c", "platforms/synapcc/platform.json",
@@ -208,7 +208,7 @@ def test_eval_writes_the_rows_that_the_format_says(
     assert main([*words, "--replay", "off", "--json", str(path)]) == 0
     assert "protocol A: 2 patients" in capsys.readouterr().out
     result = json.loads(path.read_text())
-    assert set(result) == {"protocol", "rows"} and result["protocol"] == "A"
+    assert set(result) == {"protocol", "labels", "rows"} and result["protocol"] == "A"
     keys = {"model", "rule", "weights", "passes", "replay", "seed", "accuracy", "macro_f1", "f1", "patients"}
     for row in result["rows"]:
         assert keys <= set(row) and set(row["f1"]) == {"N", "S", "V", "F"}

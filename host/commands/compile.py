@@ -14,6 +14,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import shown
 from synapcc.host.report import measure, summary
+from synapcc.host.reports.compile import compile_html
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     reports = {
         "report.json": json.dumps(report, indent=1, sort_keys=True) + "\n",
         "report.txt": summary(report) + "\n",
+        "report.html": compile_html(report),
     }
     files = emit.render(
         compiled.plan,
@@ -81,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, out)
-    print(
-        json.dumps(report, sort_keys=True)
-        if args.json
-        else f"{summary(report)}\n\nwrote {out}: next, synapcc verify {out} --data DATA.npz"
-    )
+    if args.json:
+        print(json.dumps(report, sort_keys=True))
+        return 0
+    print(f"{summary(report)}\n\nwrote {out}: next, synapcc verify {out} --data DATA.npz")
+    print(f"pictures: {out / 'report.html'}")
     return 0

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from synapcc.examples.ecg import evaluate, protocol
+from synapcc.examples.ecg.published import RECORDS
 from synapcc.gen.errors import SynapccError
+from synapcc.host import page
 from synapcc.host.files import check_target, write_whole
 from synapcc.host.progress import Progress
+from synapcc.host.reports.eval import eval_html
 from synapcc.host.text import table
 
 HELP = (
@@ -60,6 +63,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--patients", action="store_true", help="also print every patient, before and after")
     p.add_argument("--json", metavar="FILE", help="write all rows there; - prints them")
+    p.add_argument("--html", metavar="FILE", help="write a report there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,12 +77,16 @@ def run(args: argparse.Namespace) -> int:
         raise SynapccError("--seeds, --jobs", "must be 1 or more", "give a whole number from 1")
     if args.json and args.json != "-":
         check_target(Path(args.json))
+    if args.html:
+        page.check_target(Path(args.html))
     tasks = evaluate.plan_tasks(
         models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds
     )
     with Progress("learning", sum(t.work for t in tasks)) as bar:
         rows = evaluate.evaluate(tasks, models, args.jobs, bar.step)
-    result = {"protocol": args.protocol, "rows": [r.to_dict() for r in rows]}
+    result = {"protocol": args.protocol, "labels": protocol.LABELS, "rows": [r.to_dict() for r in rows]}
+    if args.html:
+        page.write(Path(args.html), eval_html(result, RECORDS[args.protocol]))
     if args.json == "-":
         print(json.dumps(result, sort_keys=True))
         return 0

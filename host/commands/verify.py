@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from itertools import pairwise
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host import client
+from synapcc.host import client, page
 from synapcc.host.build import project_board
 from synapcc.host.data import load_samples
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.emulator import read_plan
 from synapcc.host.progress import Progress
+from synapcc.host.reports.verify import evidence, verify_html
 from synapcc.host.verify import verify
 
 HELP = "learn on a device and in the emulator, and compare every persistent byte after every step"
@@ -30,11 +33,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help=f"{', '.join(device_kinds())}; serial takes a port, serial:/dev/ttyACM0 (default: %(default)s)",
     )
     p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument("--html", metavar="FILE", help="write a report there")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.steps < 0:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
+    if args.html:
+        page.check_target(Path(args.html))
     project = Path(args.project)
     plan = read_plan(project)
     samples = load_samples(plan, Path(args.data), labels="learn" in plan.entries)
@@ -43,13 +49,25 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}", flush=True
         )
+    board = project_board(project)
     with (
-        open_device(args.device, project, project_board(project)) as device,
+        open_device(args.device, project, board) as device,
         Progress("learning on both sides", args.steps) as bar,
     ):
-        verdict = verify(plan, client.connect(device, plan.digest), samples, args.steps, bar.step)
+        moments: list[float] = []
+
+        def tick() -> None:
+            bar.step()
+            moments.append(time.monotonic())
+
+        chip = client.connect(device, plan.digest)
+        verdict = verify(plan, chip, samples, args.steps, tick)
+        seconds = [after - before for before, after in pairwise(moments)]
+        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds)
+    if args.html:
+        page.write(Path(args.html), verify_html(result))
     if args.json:
-        print(json.dumps(verdict.to_dict(), sort_keys=True))
+        print(json.dumps(result, sort_keys=True))
     else:
         print(verdict.difference or verdict.agreement)
         print(verdict.line)
