@@ -533,3 +533,15 @@ def test_a_run_without_an_error_has_a_page() -> None:
     found = diagnosis() | {"layers": diagnosis()["layers"][2:]}
     assert "Rounding" not in sound(learn_page.learn_html(found)).text
     harmless(learn_page.learn_html(spoilt(diagnosis(), "fc2")))
+
+
+def test_inspect_writes_its_page(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path)
+    words = ["inspect", str(out), "--learn", str(c.data)]
+    capsys.readouterr()
+    assert main([*words, "--json", "--html", str(tmp_path / "a" / "l.html")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = (tmp_path / "a" / "l.html").read_text(encoding="utf-8")
+    assert text == learn_page.learn_html(found) and "How well hebbian teaches net" in sound(text).text
+    assert "is a folder" in refusal([*words, "--html", str(tmp_path)], capsys)
+    assert "--html" in refusal(["inspect", str(out), "--html", str(tmp_path / "x.html")], capsys)

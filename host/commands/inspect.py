@@ -12,6 +12,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
 from synapcc.gen.spec import Loss
+from synapcc.host import page
 from synapcc.host.data import load_samples
 from synapcc.host.diagnose import Diagnosis, text
 from synapcc.host.emulator import read_plan
@@ -19,6 +20,7 @@ from synapcc.host.files import check_target, write_whole
 from synapcc.host.network import read_network
 from synapcc.host.progress import Progress
 from synapcc.host.report import costs, memory, program_text, summary
+from synapcc.host.reports.learn import learn_html
 from synapcc.host.text import table
 
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
@@ -41,14 +43,17 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="as JSON; with --learn also into a file",
     )
+    p.add_argument("--html", metavar="FILE", help="with --learn: write a report there")
 
 
 def run(args: argparse.Namespace) -> int:
     path = Path(args.project)
     if args.learn:
-        return _learn(path, Path(args.learn), args.json)
+        return _learn(path, Path(args.learn), args.json, args.html)
     if args.json not in (None, "-"):
         raise SynapccError("--json", "writes a file only with --learn", "redirect the output")
+    if args.html:
+        raise SynapccError("--html", "is for --learn", "what compile found stands in OUT/report.html")
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
         return _model(path, args.json)
     plan = read_plan(path)
@@ -95,19 +100,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _learn(path: Path, data: Path, target: str | None) -> int:
-    """Diagnostics of learning: a table, or JSON to the output or into a file."""
+def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> int:
+    """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
     plan = read_plan(path)
     report = _report(path, plan)
     if report is None:
         raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
     if target not in (None, "-"):
         check_target(Path(target))
+    if picture:
+        page.check_target(Path(picture))
     diagnosis = Diagnosis(plan, read_network(path, plan), report)
     samples = load_samples(plan, data, labels=True)
     with Progress("learning", len(samples)) as bar:
         diagnosis.learn(samples, bar.step)
     found = diagnosis.to_dict()
+    if picture:
+        page.write(Path(picture), learn_html(found))
     if target == "-":
         print(json.dumps(found, sort_keys=True))
         return 0
