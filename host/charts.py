@@ -1,4 +1,4 @@
-"""Charts for a report page: curves, rows of marks, memory over time. SVG of our own, words as HTML beside it.
+"""Charts for a report page: curves and rows of marks. SVG of our own, words as HTML beside it.
 
 Places are percentages of the width a drawing gets, so that words, dots and lines keep their size on a phone
 and on a desk. Every drawing has a title that a screen reader says and a pointer shows; colours are classes
@@ -18,9 +18,6 @@ from .page import Number, div, element, legend, swatch
 WIDTH, HEIGHT = 1000, 240  # of the coordinates of a curve, which stretch
 SERIES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 """Tones of curves, in the order in which they are given out."""
-MAP_PIXELS = 340  # height of a memory map
-_NAMED = 13 / MAP_PIXELS  # share of the height from which on a block has its name in it
-_MOST_LABELS = 24  # numbered columns of a map, at most
 _WAVE = (150, 60)
 
 
@@ -109,16 +106,19 @@ def _ticks(x: Axis) -> Markup:
     return div("ticks", *words)
 
 
-def _levels(y: Axis) -> Markup:
+def levels(y: Axis) -> Markup:
+    """The words beside a vertical axis."""
     return div("axis", *(element("span", {"style": f"top:{100 - y.at(v):g}%"}, y.show(v)) for v in y.ticks))
 
 
-def _grid(y: Axis) -> list[Markup]:
+def grid(y: Axis) -> list[Markup]:
+    """Lines at the ticks of a vertical axis."""
     places = [f"{100 - y.at(v):g}%" for v in y.ticks]
     return [element("line", {"class": "grid", "x1": 0, "x2": "100%", "y1": p, "y2": p}) for p in places]
 
 
-def _figure(title: str, *parts: object) -> Markup:
+def figure(title: str, *parts: object) -> Markup:
+    """A chart under its title."""
     caption = [element("figcaption", None, title)] if title else []
     return element("figure", {"class": "chart"}, *caption, *parts)
 
@@ -193,7 +193,7 @@ def chart(
         for a, b in line.points
     ]
     names = ", ".join(line.label for line in lines)
-    rows = [_levels(y), svg("plot", told or f"{title or 'curves'}: {names}", *_grid(y), stretched, *dots)]
+    rows = [levels(y), svg("plot", told or f"{title or 'curves'}: {names}", *grid(y), stretched, *dots)]
     for lane in lanes:
         rows += [div("lane-name", lane.label), _lane(lane, x)]
     rows += [div("unit", x.unit), _ticks(x)]
@@ -201,7 +201,7 @@ def chart(
         (_dash(line.tone, f"dash{i % 4}"), line.label) for i, line in enumerate(lines)
     ]
     keys += [(_dash(r.tone, "ref"), r.label) for r in references]
-    return _figure(title, div("plotgrid", *rows), legend(keys))
+    return figure(title, div("plotgrid", *rows), legend(keys))
 
 
 def _down(y: Axis, v: Number) -> str:
@@ -271,7 +271,7 @@ def rows(
     key: str = "bar",
 ) -> Markup:
     """Rows of marks on one axis. `keys`: what a colour means, by tone, for a legend of `key` marks."""
-    grid = [
+    upright = [
         element("line", {"class": "grid", "x1": p, "x2": p, "y1": 0, "y2": "100%"})
         for p in (f"{x.at(v):g}%" for v in x.ticks)
     ]
@@ -282,7 +282,7 @@ def rows(
     out = []
     for row in lines:
         marks = [_MARKS[m.kind](m, x) for m in row.marks]
-        drawing = svg("marks", row.told or f"{row.label}: {row.value}", *grid, *marks, *across)
+        drawing = svg("marks", row.told or f"{row.label}: {row.value}", *upright, *marks, *across)
         label, value = (
             element("span", {"class": k}, v) for k, v in (("what", row.label), ("value", row.value))
         )
@@ -290,7 +290,7 @@ def rows(
     foot = div("row foot", element("span", {"class": "unit"}, x.unit), _ticks(x), element("span", None, ""))
     marks_of: list[tuple[object, object]] = [(_key(key, t), k) for t, k in (keys or {}).items()]
     marks_of += [(_dash(r.tone, "ref"), r.label) for r in references]
-    return _figure(title, legend(marks_of) if marks_of else "", div("rows", *out, foot))
+    return figure(title, legend(marks_of) if marks_of else "", div("rows", *out, foot))
 
 
 def dots(keys: Mapping[str, str]) -> Markup:
@@ -353,74 +353,3 @@ def stacked(parts: Sequence[tuple[str, Number]]) -> list[Mark]:
             marks.append(Mark("bar", tone, at, at + length))
         at += length
     return marks
-
-
-# ---- memory over time ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Block:
-    """A tensor in a memory map: columns [start, end), bytes [low, high)."""
-
-    label: str
-    tone: str
-    start: float
-    end: float
-    low: int
-    high: int
-    told: str
-
-
-def memory_map(
-    blocks: Sequence[Block],
-    columns: Sequence[str],
-    size: int,
-    title: str,
-    keys: Mapping[str, str],
-    detail: str,
-) -> Markup:
-    """Bytes upwards, steps to the right: which block lies where when. `columns`: the group of each step."""
-    y, n = axis(0, max(size, 1), exact=True), max(len(columns), 1)
-    drawn, names = [], []
-    for b in blocks:
-        left, right = 100 * b.start / n, 100 * b.end / n
-        bottom, top = y.at(b.low), y.at(b.high)
-        place = (left, 100 - top, right - left, top - bottom)
-        box = dict(zip(("x", "y", "width", "height"), (f"{v:.3f}%" for v in place), strict=True))
-        drawn.append(element("rect", {"class": f"block b-{b.tone}", **box}, element("title", None, b.told)))
-        if (top - bottom) / 100 >= _NAMED:
-            style = ";".join(
-                f"{k}:{v:.3f}%" for k, v in zip(("left", "top", "width", "height"), place, strict=True)
-            )
-            names.append(div("blockname", element("span", None, b.label), style=style))
-    picture = div("over", svg("plot map", title, *_grid(y), *drawn, detail=detail), *names)
-    each = -(-n // _MOST_LABELS)
-    numbers = [
-        element("span", {"style": f"left:{100 * (i + 0.5) / n:.3f}%"}, i + 1) for i in range(0, n, each)
-    ]
-    parts = [
-        *(_levels(y), picture),
-        *(div("lane-name", ""), _groups(columns)),
-        *(div("unit", "step"), div("ticks mid", *numbers)),
-    ]
-    wide = f"min-width:{min(3.7 + 1.05 * n, 60):g}rem"
-    used = {b.tone for b in blocks}
-    keyed = legend([(element("i", {"class": f"swatch b-{t}"}, ""), k) for t, k in keys.items() if t in used])
-    return _figure(title, keyed, div("scroll", div("plotgrid", *parts, style=wide), tabindex="0"))
-
-
-def _groups(columns: Sequence[str]) -> Markup:
-    """A band that names runs of equal columns."""
-    runs: list[tuple[str, int]] = []
-    for name in columns:
-        if runs and runs[-1][0] == name:
-            runs[-1] = (name, runs[-1][1] + 1)
-        else:
-            runs.append((name, 1))
-    return div(
-        "band",
-        *(
-            element("span", {"style": f"flex:{n} 1 0", "title": f"{name}: {n} steps"}, name)
-            for name, n in runs
-        ),
-    )

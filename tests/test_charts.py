@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from synapcc.gen.emit import ROOT
 from synapcc.host import charts
-from synapcc.host.charts import Block, Lane, Line, Mark, Reference, Row
+from synapcc.host.charts import Lane, Line, Mark, Reference, Row
+from synapcc.host.reports import arena
+from synapcc.host.reports.arena import Block
 
 UNIT = charts.Axis(0, 1, (0, 0.5, 1), "s")
 KINDS = ("bar", "track", "link", "dot", "ring", "stroke")
@@ -27,7 +29,7 @@ PIECES = {
         [Row("x<y", [Mark(k, "c1", 0.25, 0.75) for k in KINDS], "1 & 2")], UNIT, "title", {"c1": "what"}
     ),
     "dots": charts.dots({"c1": "one", "c2": "two"}),
-    "map": charts.memory_map(
+    "map": arena.memory_map(
         [Block("t<u", "arena", 0.5, 2, 0, 64, "t: bytes 0 to 63"), Block("v", "teach", 0, 1, 64, 65, "v")],
         ["forward", "forward", "correct"], 128, "arena", {"arena": "activations"}, "all of it",
     ),

@@ -26,6 +26,7 @@ from synapcc.host.reports import bench as bench_page
 from synapcc.host.reports import compile as compile_page
 from synapcc.host.reports import eval as eval_page
 from synapcc.host.reports import learn as learn_page
+from synapcc.host.reports import numbers as numbers_of
 from synapcc.host.reports import verify as verify_page
 from synapcc.host.verify import Difference, Verdict
 
@@ -171,8 +172,8 @@ def test_what_deserves_a_look_is_pointed_at(report: Report) -> None:
 
 
 def test_bits_are_those_of_the_register() -> None:
-    assert compile_page.bits({"lo": -(2**31), "hi": 2**31 - 1}) == 32
-    assert compile_page.bits({"lo": 0, "hi": 0}) == 1
+    assert numbers_of.bits({"lo": -(2**31), "hi": 2**31 - 1}) == 32
+    assert numbers_of.bits({"lo": 0, "hi": 0}) == 1
 
 
 # ---- eval ---------------------------------------------------------------------------------------------

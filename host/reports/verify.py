@@ -17,7 +17,7 @@ from synapcc.host.client import Stats
 from synapcc.host.footprint import KINDS, kinds
 from synapcc.host.verify import Verdict
 
-from .compile import TONES
+from .tones import TONES
 
 _Json = Mapping[str, Any]
 
