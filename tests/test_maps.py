@@ -11,9 +11,10 @@ from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.graph import Attr, Graph, Node, Tensor, verify
 from synapcc.gen.ops import Format, kernel, layer
+from synapcc.gen.ops._pooling import random_window
+from synapcc.gen.ops._window import Window
 from synapcc.gen.ops.table import FUNCTIONS, NAMES
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
-from synapcc.gen.window import Window, random_window
 from synapcc.host.emulator import Emulator
 
 PARAMETERS = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.01, 0.0), "elu": (1.5, 0.0)}
@@ -59,9 +60,9 @@ def on_chip(graph: Graph, x: np.ndarray) -> np.ndarray:
 def windows_of(window: Window, x: np.ndarray) -> dict[tuple[int, int, int], np.ndarray]:
     """The values [count] that each output (i, j, k) sees of a map."""
     out = {}
-    for i in range(window.rows):
-        for j in range(window.cols):
-            top, left = i * window.stride_h - window.top, j * window.stride_w - window.left
+    for i in range(window.out_height):
+        for j in range(window.out_width):
+            top, left = i * window.stride_h - window.pad_top, j * window.stride_w - window.pad_left
             part = x[max(top, 0) : top + window.kernel_h, max(left, 0) : left + window.kernel_w]
             for k in range(window.channels):
                 out[i, j, k] = part[:, :, k].ravel()
@@ -80,10 +81,10 @@ def test_pooling_is_what_its_definition_says() -> None:
             ("avgpool2d", 1): {at: v.sum() / size for at, v in windows_of(window, x).items()},
         }
         for (op, count_padding), want in expected.items():
-            y = np.zeros((1, int(np.prod(window.shape))))
+            y = np.zeros((1, int(np.prod(window.pooled))))
             attrs = window.attrs | {"count_padding": count_padding}
             kernel(f"{op}.forward").real({"x": x.reshape(1, -1), "y": y}, attrs)
-            got = y.reshape(window.shape)
+            got = y.reshape(window.pooled)
             assert all(abs(got[at] - v) < 1e-12 for at, v in want.items()), (op, attrs)
 
 
@@ -94,7 +95,7 @@ def test_an_integer_mean_is_the_mean_to_half_a_unit() -> None:
         x = rng.integers(-128, 128, (window.height, window.width, window.channels)).astype(np.int8)
         attrs = window.attrs | {"count_padding": int(rng.integers(2))}
         formats = {"x": Format("int8", 4, -128, 127), "y": Format("int8", int(rng.integers(3, 7)), -128, 127)}
-        operands = {"x": x.reshape(1, -1), "y": np.zeros((1, int(np.prod(window.shape))), np.int8)}
+        operands = {"x": x.reshape(1, -1), "y": np.zeros((1, int(np.prod(window.pooled))), np.int8)}
         mean = kernel("avgpool2d.forward")
         if not attrs["count_padding"] and len(np.unique(window.counts())) > 1:
             formats["m"], m = mean.derived("m", formats, attrs, "n")
@@ -103,7 +104,7 @@ def test_an_integer_mean_is_the_mean_to_half_a_unit() -> None:
         size = window.kernel_h * window.kernel_w
         for (i, j, k), v in windows_of(window, x.astype(np.int64)).items():
             exact = v.sum() / (size if attrs["count_padding"] else v.size) * 2.0 ** (formats["y"].frac - 4)
-            got = operands["y"].reshape(window.shape)[i, j, k]
+            got = operands["y"].reshape(window.pooled)[i, j, k]
             assert abs(got - np.clip(exact, -128, 127)) < 0.505, attrs
     assert factors > 20
 
@@ -194,11 +195,12 @@ REFUSED: list[tuple[str, list[tuple[int, ...]], dict[str, Attr], str]] = [
     ("add", [(3,), (4,)], {}, "nothing is broadcast"),
     ("concat", [(2, 3, 1), (3, 2, 1)], {}, "only the last axis may differ"),
     ("concat", [(6,), (2, 3)], {}, "only the last axis may differ"),
-    ("maxpool2d", [(12,)], pooling(), "is no map"),
-    ("maxpool2d", [(3, 4, 1)], pooling(kernel=(4, 2)), "larger than its input"),
-    ("maxpool2d", [(3, 4, 1)], pooling(padding=(2, 0, 0, 0)), "see nothing of the input"),
-    ("avgpool2d", [(3, 4, 1)], pooling(padding=(0, 0, 3, 0)), "see nothing of the input"),
-    ("avgpool2d", [(3, 4, 1)], pooling(stride=(0, 1)), "make no window"),
+    ("maxpool2d", [(12,)], pooling(), "takes a map"),
+    ("maxpool2d", [(3, 4, 1)], pooling(kernel=(4, 2)), "does not fit into"),
+    ("maxpool2d", [(3, 4, 1)], pooling(padding=(2, 0, 0, 0)), "nothing but padding"),
+    ("avgpool2d", [(3, 4, 1)], pooling(padding=(0, 0, 3, 0)), "nothing but padding"),
+    ("avgpool2d", [(3, 4, 1)], pooling(stride=(0, 1)), "sizes are 1 or more"),
+    ("maxpool2d", [(3, 4, 1)], pooling(dilation=(1, 2)), "neighbouring places"),
     ("pad", [(6,)], {"padding": (0, 1, 0, 1), "value": 0.0}, "can be padded"),
     ("pad", [(2, 3, 1)], {"padding": (0, -1, 0, 1), "value": 0.0}, "cuts something off"),
     ("pad", [(2, 3, 1)], {"padding": (0, 1, 0, 1), "value": -math.inf}, "padding of a pooling layer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from ..errors import CompileError
 from ..graph import Node
 
 Index = NDArray[np.intp]
+Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
 KEPT = 64  # geometries whose index tables stay in memory
 
 
@@ -98,17 +99,72 @@ class Window:
     @property
     def overlap(self) -> int:
         """The largest number of windows that one input lies in."""
-        across = (
-            _most(
-                self.height,
-                _along(self.out_height, self.stride_h, self.pad_top, self.kernel_h, self.dilation_h),
-            ),
-            _most(
-                self.width,
-                _along(self.out_width, self.stride_w, self.pad_left, self.kernel_w, self.dilation_w),
-            ),
-        )
-        return across[0] * across[1]
+        rows, cols = _axes(self)
+        return _most(self.height, rows) * _most(self.width, cols)
+
+    @property
+    def input_size(self) -> int:
+        return self.height * self.width * self.channels
+
+    @property
+    def pooled(self) -> tuple[int, int, int]:
+        """The shape of an output that has the input's channels."""
+        return self.out_height, self.out_width, self.channels
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many places of the map each window sees, [out_height, out_width]."""
+        rows, cols = _axes(self)
+        return np.outer(_inside(rows, self.height).sum(axis=1), _inside(cols, self.width).sum(axis=1))
+
+    def fitting_shift(self, top: int) -> int:
+        """The least shift of signals up to `top` at which those of all windows that see one input add up
+        within 16 bits; 0 where there is one window an input."""
+        overlap = self.overlap
+        if overlap == 1:
+            return 0
+        return next(s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15)
+
+    def inputs(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """A view [D, height, width, channels] of inputs [D, size]."""
+        return flat.reshape(len(flat), self.height, self.width, self.channels)
+
+    def outputs(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """A view [D, out_height, out_width, channels] of outputs [D, size]."""
+        return flat.reshape(len(flat), self.out_height, self.out_width, -1)
+
+    def regions(self) -> Iterator[tuple[Region, Region]]:
+        """For each place in the window, row by row: outputs that see an input there, and these inputs."""
+        rows, cols = _axes(self)
+        for ky in range(self.kernel_h):
+            down = _reach(rows[:, ky], self.height)
+            for kx in range(self.kernel_w):
+                across = _reach(cols[:, kx], self.width)
+                if down and across:
+                    everyone = slice(None)
+                    yield (everyone, down[0], across[0]), (everyone, down[1], across[1])
+
+
+def _axes(g: Window) -> tuple[Index, Index]:
+    """Rows [out_height, kernel_h] and columns [out_width, kernel_w] that the windows see, or would see."""
+    return (
+        _along(g.out_height, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h),
+        _along(g.out_width, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w),
+    )
+
+
+def _inside(seen: Index, size: int) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = (seen >= 0) & (seen < size)
+    return inside
+
+
+def _reach(seen: Index, size: int) -> tuple[slice, slice] | None:
+    """Outputs that see something at one place of their windows, and what they see there."""
+    outputs = np.flatnonzero(_inside(seen, size))
+    if not len(outputs):
+        return None
+    first, last = int(seen[outputs[0]]), int(seen[outputs[-1]])
+    step = (last - first) // max(len(outputs) - 1, 1) or 1
+    return slice(int(outputs[0]), int(outputs[-1]) + 1), slice(first, last + 1, step)
 
 
 def _ints(node: Node, key: str, default: int | tuple[int, ...] | None) -> tuple[int, ...]:
@@ -128,7 +184,7 @@ def _pair(node: Node, key: str, default: int | None) -> tuple[int, int]:
 
 def _most(size: int, seen: Index) -> int:
     """How often the place that is seen most often is seen."""
-    return int(np.bincount(seen[(seen >= 0) & (seen < size)], minlength=1).max())
+    return int(np.bincount(seen[_inside(seen, size)], minlength=1).max())
 
 
 @lru_cache(KEPT)
@@ -137,10 +193,9 @@ def taps(g: Window) -> Index:
 
     Taps in the order (ky, kx, channel).
     """
-    rows = _along(g.out_height, g.stride_h, g.pad_top, g.kernel_h, g.dilation_h)
-    cols = _along(g.out_width, g.stride_w, g.pad_left, g.kernel_w, g.dilation_w)
+    rows, cols = _axes(g)
     y, x = rows[:, None, :, None], cols[None, :, None, :]  # [out_h, out_w, kernel_h, kernel_w]
-    inside = (y >= 0) & (y < g.height) & (x >= 0) & (x < g.width)
+    inside = _inside(y, g.height) & _inside(x, g.width)
     place = (y * g.width + x) * g.channels
     channel = np.arange(g.channels).reshape(g.groups, -1)
     every = place[None, ..., None] + channel[:, None, None, None, None, :]

@@ -16,8 +16,9 @@ from .. import numeric
 from ..errors import CompileError
 from ..graph import Attr, Node
 from ..program import Value
-from ..window import Window, random_attrs, random_window
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._pooling import pool_window, random_attrs, random_window
+from ._window import Window
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -30,7 +31,7 @@ class AvgPool(Layer):
     op = "avgpool2d"
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        return Window.of(node, shapes[0]).shape
+        return pool_window(node, shapes[0]).pooled
 
     def forward(self, tape: Tape, node: Node) -> None:
         args = {"x": tape.value(node.inputs[0])} | self._factors(tape, node)
@@ -53,27 +54,27 @@ class AvgPool(Layer):
     @staticmethod
     def _factors(tape: Tape, node: Node) -> dict[str, str]:
         """The operand `m` where one factor does not do for all windows."""
-        window = Window.of(node, tape.shape(node.inputs[0]))
+        window = pool_window(node, tape.shape(node.inputs[0]))
         if len(np.unique(_counts(window, node.attrs))) == 1:
             return {}
-        shape = (window.rows * window.cols,)
+        shape = (window.positions,)
         return {"m": tape.b.once(Value(f"{node.name}_factor", shape, "const", "factor"))}
 
     @staticmethod
     def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str]) -> None:
-        window = Window.of(node, tape.shape(node.inputs[0]))
+        window = pool_window(node, tape.shape(node.inputs[0]))
         count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
         tape.step(kernel, node, args, count_padding=count_padding, **window.attrs)
 
 
 def _counts(window: Window, a: Attrs) -> NDArray[np.int64]:
-    """How many values the mean of each window is over, [rows, cols]."""
+    """How many values the mean of each window is over, [out_height, out_width]."""
     seen = window.counts()
     return np.full_like(seen, window.kernel_h * window.kernel_w) if a["count_padding"] else seen
 
 
 def _factors(a: Attrs) -> tuple[int, NDArray[np.int64]]:
-    """(k, m [rows, cols]): m = round(2^k / n), k the largest at which no m is too large."""
+    """(k, m [out_height, out_width]): m = round(2^k / n), k the largest at which no m is too large."""
     counts = _counts(Window.from_attrs(a), a)
     least = int(counts.min())
     k = next(k for k in range(MAX_FRAC, -1, -1) if _rounded(2**k, least) <= MAX_FACTOR)
@@ -101,11 +102,11 @@ class _Mean(Kernel):
 
     @staticmethod
     def _factor(t: Arrays, a: Attrs) -> NDArray[np.int32] | np.int32:
-        """m of each window, to be broadcast over [D, rows, cols, channels]."""
+        """m of each window, to be broadcast over [D, out_height, out_width, channels]."""
         if "m" not in t:
             return np.int32(a["factor"])
         window = Window.from_attrs(a)
-        return t["m"].reshape(len(t["m"]), window.rows, window.cols, 1).astype(np.int32)
+        return t["m"].reshape(len(t["m"]), window.out_height, window.out_width, 1).astype(np.int32)
 
     @staticmethod
     def _lowered(a: Attrs, shift: int, y: Format, m: bool, where: str) -> dict[str, int]:
@@ -140,10 +141,10 @@ class Forward(_Mean):
 
     @staticmethod
     def _sums(flat: NDArray[Any], a: Attrs, dtype: Any) -> NDArray[Any]:
-        """Of each window, [D, rows, cols, channels]."""
+        """Of each window, [D, out_height, out_width, channels]."""
         window = Window.from_attrs(a)
-        x, sums = window.inputs(flat), np.zeros((len(flat), *window.shape), dtype)
-        for seen, there in window.taps():
+        x, sums = window.inputs(flat), np.zeros((len(flat), *window.pooled), dtype)
+        for seen, there in window.regions():
             sums[seen] += x[there]
         return sums
 
@@ -161,9 +162,9 @@ class Forward(_Mean):
 
     def case(self, rng: np.random.Generator) -> Case:
         window, attrs, arrays = _case(rng)
-        size = window.height * window.width * window.channels
+        size = window.input_size
         arrays["x"] = rng.integers(-128, 128, size).astype(np.int8)
-        arrays["y"] = np.zeros(int(np.prod(window.shape)), np.int8)
+        arrays["y"] = np.zeros(int(np.prod(window.pooled)), np.int8)
         shift = max(_factors(attrs)[0] + int(rng.integers(-3, 3)), 0)
         return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127}, {})
 
@@ -193,7 +194,7 @@ class Feedback(_Mean):
         """The sums [D, height, width, channels] of d over the windows that see each input."""
         window = Window.from_attrs(a)
         g = np.zeros((len(d), window.height, window.width, window.channels), d.dtype)
-        for seen, there in window.taps():
+        for seen, there in window.regions():
             g[there] += d[seen]
         return g
 
@@ -209,7 +210,10 @@ class Feedback(_Mean):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         before = self._before(f["d"], a)
         shift = f["d"].frac + _factors(a)[0] - before - f["g"].frac
-        return self._lowered(a, shift, f["g"], "m" in f, where) | {"before": before}
+        return self._lowered(a, shift, f["g"], "m" in f, where) | {
+            "before": before,
+            "overlap": Window.from_attrs(a).overlap,
+        }
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = int(_factors(a)[1].max()) * k["d"].mag
@@ -222,11 +226,12 @@ class Feedback(_Mean):
 
     def case(self, rng: np.random.Generator) -> Case:
         window, attrs, arrays = _case(rng)
-        arrays["d"] = rng.integers(-(2**15), 2**15, int(np.prod(window.shape))).astype(np.int16)
-        arrays["g"] = np.zeros(window.height * window.width * window.channels, np.int16)
+        arrays["d"] = rng.integers(-(2**15), 2**15, int(np.prod(window.pooled))).astype(np.int16)
+        arrays["g"] = np.zeros(window.input_size, np.int16)
         before = self._before(Format("int16", 0, -(2**15), 2**15 - 1), attrs)
         shift = int(rng.integers(0, 4)) if before else int(rng.integers(10, 20))
-        return Case(arrays, attrs | {"before": before, "shift": shift, "lo": -(2**13), "hi": 2**13 - 1}, {})
+        attrs |= {"overlap": window.overlap, "before": before, "shift": shift}
+        return Case(arrays, attrs | {"lo": -(2**13), "hi": 2**13 - 1}, {})
 
 
 def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, NDArray[Any]]]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from ..window import Window, random_attrs, random_window
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._pooling import pool_window, random_attrs, random_window
+from ._window import Window
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -22,17 +23,17 @@ class MaxPool(Layer):
     op = "maxpool2d"
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        return Window.of(node, shapes[0]).shape
+        return pool_window(node, shapes[0]).pooled
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         tape.share_format(x, y)
-        window = Window.of(node, tape.shape(node.inputs[0]))
+        window = pool_window(node, tape.shape(node.inputs[0]))
         tape.step("maxpool2d.forward", node, {"x": x, "y": y}, **window.attrs)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         shape = tape.shape(node.inputs[0])
-        window = Window.of(node, shape)
+        window = pool_window(node, shape)
         tie = teach if window.overlap == 1 else ""  # else sums, which have a range of their own
         g = tape.teach(f"{node.name}_input", shape, tie=tie)
         args = {"x": tape.value(node.inputs[0]), "y": tape.value(node.output), "d": teach, "g": g}
@@ -56,7 +57,7 @@ class Forward(Kernel):
         window = Window.from_attrs(a)
         x, y = window.inputs(t["x"]), window.outputs(t["y"])
         y[...] = np.iinfo(y.dtype).min if y.dtype.kind == "i" else -np.inf
-        for seen, there in window.taps():
+        for seen, there in window.regions():
             np.maximum(y[seen], x[there], out=y[seen])
 
     real = integer
@@ -101,7 +102,7 @@ class Feedback(Kernel):
         window = Window.from_attrs(a)
         x, y, d = window.inputs(t["x"]), window.outputs(t["y"]), window.outputs(d)
         total, waiting = np.zeros(x.shape, d.dtype), np.ones(y.shape, bool)
-        for seen, there in window.taps():
+        for seen, there in window.regions():
             here = waiting[seen] & (x[there] == y[seen])
             total[there] += np.where(here, d[seen], d.dtype.type(0))
             waiting[seen] &= ~here
@@ -123,6 +124,7 @@ class Feedback(Kernel):
             )
         return super().lower(f, a, where) | {
             "before": before,
+            "overlap": Window.from_attrs(a).overlap,
             "shift": shift,
             "lo": f["g"].lo,
             "hi": f["g"].hi,
@@ -140,9 +142,9 @@ class Feedback(Kernel):
     def case(self, rng: np.random.Generator) -> Case:
         window = random_window(rng)
         x = _random(rng, window)
-        d = rng.integers(-(2**15), 2**15, np.prod(window.shape)).astype(np.int16)
+        d = rng.integers(-(2**15), 2**15, np.prod(window.pooled)).astype(np.int16)
         d[rng.integers(0, 2, d.shape) == 0] = 0
-        attrs = window.attrs | {"before": self._before(Format("int16", 0, -(2**15), 2**15 - 1), window.attrs)}
+        attrs = window.attrs | {"overlap": window.overlap, "before": window.fitting_shift(2**15)}
         if window.overlap == 1:
             attrs |= {"shift": 0, "lo": -(2**15), "hi": 2**15 - 1}
         else:
@@ -153,11 +155,11 @@ class Feedback(Kernel):
 def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:
     """A map with many equal values."""
     top = int(rng.choice([2, 128]))
-    n = window.height * window.width * window.channels
+    n = window.input_size
     return rng.integers(-top, top, n).astype(np.int16 if rng.integers(2) else np.int8)
 
 
 def _largest(window: Window, x: NDArray[Any]) -> NDArray[Any]:
-    y: NDArray[Any] = np.zeros((1, int(np.prod(window.shape))), x.dtype)
+    y: NDArray[Any] = np.zeros((1, int(np.prod(window.pooled))), x.dtype)
     Forward().integer({"x": x[None], "y": y}, window.attrs)
     return y.ravel()

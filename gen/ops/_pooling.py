@@ -1,0 +1,36 @@
+"""What the pooling layers have in common: their windows, and random ones for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import CompileError
+from ..graph import Node
+from ._window import Window
+
+
+def pool_window(node: Node, shape: Sequence[int]) -> Window:
+    """The windows of a node with the attributes kernel, stride, padding; CompileError if none fit."""
+    window = Window.of(node, shape)
+    if (window.dilation_h, window.dilation_w, window.groups) != (1, 1, 1):
+        what = f"dilation {(window.dilation_h, window.dilation_w)} of a pooling layer"
+        raise CompileError(node.name, what, "pool over neighbouring places")
+    return window
+
+
+def random_window(rng: np.random.Generator) -> Window:
+    """For tests: a window on any map; sometimes all of it, sometimes one-dimensional."""
+    shape = int(rng.choice([1, 1, 4, 6])), *(int(n) for n in rng.integers(1, (9, 7)))
+    return pool_window(Node("", "", (), "", random_attrs(rng, shape)), shape)
+
+
+def random_attrs(rng: np.random.Generator, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """For tests: kernel, stride and padding of a node on a map of this shape."""
+    if not rng.integers(4):
+        return {"kernel": (shape[0], shape[1]), "stride": (1, 1), "padding": (0, 0, 0, 0)}
+    kernel = tuple(int(rng.integers(1, min(n, 4) + 1)) for n in shape[:2])
+    stride = kernel if rng.integers(2) else tuple(int(s) for s in rng.integers(1, 4, 2))
+    padding = tuple(int(rng.integers(0, k)) * int(rng.integers(2)) for k in (*kernel, *kernel))
+    return {"kernel": kernel, "stride": stride, "padding": padding}
