@@ -16,6 +16,7 @@ from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
 
 Rng = np.random.Generator
+CONVOLUTIONS, POOLS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"]
 REFUSED = 0.3  # the largest share of combinations that a compilation may refuse, beside the first few
 
 
@@ -111,7 +112,7 @@ def random_graph(rng: Rng, name: str) -> Graph:
             net.add(str(rng.choice(others)), pool)
         for _ in range(int(rng.integers(0, 4))):
             place = net.map(net.any())
-            op = str(rng.choice(others if rng.integers(2) else ["conv2d", "local2d"]))
+            op = str(rng.choice([others, CONVOLUTIONS, POOLS][int(rng.choice([0, 0, 1, 1, 2]))]))
             net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
     last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)
