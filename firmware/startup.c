@@ -1,13 +1,17 @@
 /* Start-up code for boards that bring none: vectors, .data and .bss, and a fault handler that says what happened.
  * The linker script provides the symbols and keeps .isr_vector at the address the core reads at reset. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server.h"
 
+#define VTOR 0xE000ED08u
 #define CPACR 0xE000ED88u
 #define CPACR_FPU_FULL_ACCESS (0xFu << 20)
 #define SHCSR 0xE000ED24u
 #define SHCSR_MEMORY_BUS_USAGE (7u << 16)
+#define CFSR 0xE000ED28u
+#define CFSR_STACK_OVERFLOW (1u << 20)
 #define MPU_TYPE 0xE000ED90u
 #define MPU_TYPE_REGIONS (0xFFu << 8)
 #define MPU_CTRL 0xE000ED94u
@@ -16,7 +20,7 @@
 #define MPU_RASR 0xE000EDA0u
 #define MPU_RASR_256_BYTES_NO_ACCESS (1u << 28 | 7u << 1 | 1u)
 
-extern uint32_t _sguard[], _sstack[], _estack[], _sidata[], _sdata[], _edata[], _sbss[], _ebss[];
+extern uint32_t _svectors[], _sguard[], _sstack[], _estack[], _sidata[], _sdata[], _edata[], _sbss[], _ebss[];
 
 int main(void);
 void Reset_Handler(void);
@@ -48,25 +52,42 @@ __attribute__((section(".isr_vector"), used)) const vector_t g_vectors[16] = {
     {.handler = Fault_Handler}, /* SysTick */
 };
 
-static void store(uintptr_t at, uint32_t value)
+/* A boot loader that came first may have had vectors of its own. */
+static void take_vectors(void)
 {
-    *(volatile uint32_t *)at = value;
+#if __ARM_ARCH >= 7
+    *(volatile uint32_t *)VTOR = (uint32_t)(uintptr_t)_svectors;
+#endif
 }
 
 /* Most chips have nothing below RAM, and a stack that gets there faults. Some, and QEMU, ignore what is written there: so the 256
- * bytes below the stack are closed where the core can do that. */
+ * bytes below the stack are closed where the core can do that, and ARMv8-M has a register that no stack goes below. A Cortex-M0 can do
+ * neither. */
 static void guard_stack(void)
 {
-#if __ARM_ARCH == 7
+#if __ARM_ARCH >= 7
     /* The overflowing stack cannot take the frame of its own fault. That escalates a memory fault to a hard fault, which is told,
      * but a hard fault to a lockup, which is not. */
-    store(SHCSR, *(volatile uint32_t *)SHCSR | SHCSR_MEMORY_BUS_USAGE);
+    *(volatile uint32_t *)SHCSR |= SHCSR_MEMORY_BUS_USAGE;
+#endif
+#if __ARM_ARCH == 7
     if ((*(volatile uint32_t *)MPU_TYPE & MPU_TYPE_REGIONS) != 0) {
-        store(MPU_RBAR, (uintptr_t)_sguard | 1u << 4); /* region 0 */
-        store(MPU_RASR, MPU_RASR_256_BYTES_NO_ACCESS);
-        store(MPU_CTRL, MPU_CTRL_ON_WITH_DEFAULT_MAP);
+        *(volatile uint32_t *)MPU_RBAR = (uint32_t)(uintptr_t)_sguard | 1u << 4; /* region 0 */
+        *(volatile uint32_t *)MPU_RASR = MPU_RASR_256_BYTES_NO_ACCESS;
+        *(volatile uint32_t *)MPU_CTRL = MPU_CTRL_ON_WITH_DEFAULT_MAP;
         __asm volatile("dsb\n\tisb" ::: "memory");
     }
+#elif __ARM_ARCH >= 8
+    __asm volatile("msr msplim, %0" ::"r"(_sstack));
+#endif
+}
+
+static bool stack_limit_was_met(void)
+{
+#if __ARM_ARCH >= 8
+    return (*(volatile uint32_t *)CFSR & CFSR_STACK_OVERFLOW) != 0;
+#else
+    return false;
 #endif
 }
 
@@ -79,6 +100,7 @@ void Reset_Handler(void)
     *(volatile uint32_t *)CPACR |= CPACR_FPU_FULL_ACCESS;
     __asm volatile("dsb\n\tisb" ::: "memory");
 #endif
+    take_vectors();
     guard_stack();
     for (volatile uint32_t *to = _sdata; to < _edata; to++)
         *to = *from++;
@@ -101,12 +123,13 @@ __attribute__((naked)) void Fault_Handler(void)
                    ".ltorg");
 }
 
-/* `frame` is what the core stacked, in RAM if the stack was. Word 6 of it is where the fault happened. */
+/* `frame` is what the core stacked, in RAM if the stack was, and not all of it where the stack's limit was met. Word 6 of it is where
+ * the fault happened. */
 __attribute__((used)) void fault_report(const uint32_t *frame)
 {
     const uintptr_t at = (uintptr_t)frame;
 
-    if (at >= (uintptr_t)_sstack && at + 8u * sizeof *frame <= (uintptr_t)_estack)
+    if (!stack_limit_was_met() && at >= (uintptr_t)_sstack && at + 8u * sizeof *frame <= (uintptr_t)_estack)
         server_stopped("fault", frame[6]);
     else
         server_stopped("stack overflow", (uint32_t)at);

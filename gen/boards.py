@@ -4,114 +4,58 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from .board import (
+    CORES,
+    GENERIC,
+    LOCAL_PLATFORM,
+    NEW_BOARD,
+    Board,
+    Core,
+    Emulator,
+    Link,
+    PlatformIO,
+    Power,
+    Region,
+    Upload,
+    check_board,
+    hals,
+    pin_number,
+)
 from .errors import CompileError
 
+__all__ = [
+    "BOARDS",
+    "CORES",
+    "GENERIC",
+    "LOCAL_PLATFORM",
+    "Board",
+    "Core",
+    "Emulator",
+    "Link",
+    "PlatformIO",
+    "Power",
+    "Region",
+    "Upload",
+    "board_dict",
+    "board_names",
+    "generic_board",
+    "hals",
+    "list_boards",
+    "load_board",
+    "parse_board",
+    "pin_number",
+    "platformio_board",
+]
+
 BOARDS = Path(__file__).resolve().parents[1] / "boards"
-HALS = Path(__file__).resolve().parents[1] / "firmware" / "hal"
-
-LOCAL_PLATFORM = "synapcc"
-"""The platform that travels inside the output folder, so that no registry is needed."""
-
-CORES: Mapping[str, tuple[str, ...]] = {
-    "cortex-m0": (),
-    "cortex-m0plus": (),
-    "cortex-m3": (),
-    "cortex-m4": ("fpv4-sp-d16",),
-    "cortex-m7": ("fpv5-sp-d16", "fpv5-d16"),
-    "cortex-m33": ("fpv5-sp-d16",),
-}
-"""The cores that both toolchains are told how to compile for, each with the FPUs it may have."""
-
-RESETS = ("none", "dtr", "rts")
-PAGE = 1024  # the smallest page an emulated Cortex-M can map: memory must begin and end on one
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """The processor: `cpu` as compilers name it, `fpu` empty when there is none."""
-
-    cpu: str
-    fpu: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of memory, in bytes."""
-
-    origin: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        return self.origin + self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The serial link: `hal` is the stem of a file in firmware/hal, `reset` the line that resets the chip."""
-
-    hal: str
-    uart_base: int
-    baud: int = 115200
-    reset: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class PlatformIO:
-    """Which PlatformIO platform builds for the board; `board` is its name there (default: the same name)."""
-
-    platform: str
-    board: str = ""
-    framework: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Emulator:
-    """`qemu`: a machine of qemu-system-arm, or empty. `unicorn`: whether unicorn can run it, as the board's
-    core."""
-
-    qemu: str = ""
-    unicorn: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """Supply current while running, for estimates, and the data sheet that says so."""
-
-    microamp_per_mhz: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """A board as its TOML file describes it. `stack` is the room kept for the stack, in bytes."""
-
-    name: str
-    title: str
-    url: str
-    clock_hz: int
-    stack: int
-    core: Core
-    flash: Region
-    ram: Region
-    link: Link
-    platformio: PlatformIO
-    emulator: Emulator = Emulator()
-    power: Power | None = None
-
-    @property
-    def local(self) -> bool:
-        """True if the platform inside the output folder builds for it."""
-        return self.platformio.platform == LOCAL_PLATFORM
 
 
 def board_names() -> tuple[str, ...]:
@@ -131,6 +75,9 @@ def load_board(name_or_path: str | Path) -> Board:
     """
     text = str(name_or_path)
     if not (isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text):
+        if text == GENERIC:
+            hint = "--core cortex-m4 --flash 512K --ram 128K"
+            raise CompileError(text, "which core, and how much flash and RAM?", hint)
         if text not in board_names():
             near = difflib.get_close_matches(text, board_names(), 1)
             hint = f"did you mean {near[0]}? " if near else ""
@@ -160,10 +107,31 @@ def load_board(name_or_path: str | Path) -> Board:
     return board
 
 
+def generic_board(core: str, flash: int, ram: int, stack: int = 0) -> Board:
+    """Any chip with that core, and that much flash and RAM in bytes: for the library and a look whether it
+    fits. `stack` is kept for the stack; 0: 4096, and at most a quarter of the RAM.
+
+    Raises CompileError: no such core, impossible sizes.
+    """
+    stack = stack or min(4096, ram // 4 // 8 * 8)
+    board = Board(
+        name=GENERIC,
+        title=f"Any {core.replace('cortex-m', 'Cortex-M')}",
+        url="https://developer.arm.com/Processors",
+        clock_hz=1_000_000,  # nothing reads it: times need a board
+        stack=stack,
+        core=Core(core),
+        flash=Region(0, flash),
+        ram=Region(0x2000_0000, ram),
+    )
+    check_board(board, GENERIC)
+    return board
+
+
 def parse_board(data: Mapping[str, Any], where: str) -> Board:
     """A validated Board from the tables of a TOML (or JSON) file; `where` names the file in errors."""
     board = _table(Board, data, where, "")
-    _check(board, where)
+    check_board(board, where)
     return board
 
 
@@ -230,74 +198,3 @@ def _value(wanted: Any, value: Any, at: str, key: str) -> Any:
             at, f"`{key}` is {value!r}, it must be {names[wanted]}", f"change `{key}` in the board file"
         )
     return value
-
-
-def _check(board: Board, where: str) -> None:
-    """Raises CompileError for a board that cannot be, however well typed its file is."""
-
-    def refuse(what: str, hint: str) -> None:
-        raise CompileError(where, what, hint)
-
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", board.name):
-        refuse(
-            f'name "{board.name}" cannot be used in C and file names', "use a-z, 0-9 and _, a letter first"
-        )
-    for label, text in {
-        "title": board.title,
-        "url": board.url,
-        "platform": board.platformio.platform,
-        "platformio.board": board.platformio.board or "-",
-        "platformio.framework": board.platformio.framework or "-",
-        "emulator.qemu": board.emulator.qemu or "-",
-    }.items():
-        if not text.strip() or any(not c.isprintable() or c in '"\\' for c in text):
-            refuse(
-                f"`{label}` is empty or holds a quote, a backslash or a line break", "write one plain line"
-            )
-    if board.core.cpu not in CORES:
-        refuse(f'core.cpu "{board.core.cpu}" is unknown', f"cores: {', '.join(CORES)}")
-    if board.core.fpu and board.core.fpu not in CORES[board.core.cpu]:
-        known = ", ".join(CORES[board.core.cpu]) or "none, leave it out"
-        refuse(
-            f'core.fpu "{board.core.fpu}" does not exist for a {board.core.cpu}',
-            f"FPUs of this core: {known}",
-        )
-    for label, region in (("flash", board.flash), ("ram", board.ram)):
-        if (
-            region.size <= 0
-            or region.size % PAGE
-            or region.origin % PAGE
-            or not 0 <= region.origin <= 2**32 - region.size
-        ):
-            refuse(
-                f"{label} at {region.origin:#x} of {region.size} bytes",
-                f"origin and size must be multiples of {PAGE}",
-            )
-    if board.flash.origin < board.ram.end and board.ram.origin < board.flash.end:
-        refuse("flash and ram overlap", "correct the origins and sizes")
-    if board.stack % 8 or not 256 <= board.stack < board.ram.size:
-        refuse(
-            f"stack = {board.stack}", f"a multiple of 8, at least 256 and below ram.size = {board.ram.size}"
-        )
-    if board.clock_hz <= 0:
-        refuse(f"clock_hz = {board.clock_hz}", "the core clock in Hz, e.g. 25_000_000")
-    if board.link.baud <= 0 or not 0 <= board.link.uart_base < 2**32 or board.link.uart_base % 4:
-        refuse(
-            "link.baud or link.uart_base is impossible",
-            "baud is positive; uart_base is the address of a register block",
-        )
-    if board.link.reset not in RESETS:
-        refuse(f'link.reset "{board.link.reset}" is unknown', f"one of {', '.join(RESETS)}")
-    hals = sorted(p.stem for p in HALS.glob("*.c"))
-    if board.link.hal not in hals:
-        refuse(
-            f'link.hal "{board.link.hal}" is not there',
-            f"firmware/hal has {', '.join(hals) or 'nothing'}; add {board.link.hal}.c",
-        )
-    if not board.local and not board.platformio.framework:
-        refuse(
-            "platformio.framework is missing",
-            'a registry platform brings start-up code with a framework, e.g. "cmsis"',
-        )
-    if board.power and (board.power.microamp_per_mhz <= 0 or not board.power.source):
-        refuse("[power] needs a positive current and its source", "name the data sheet and the table")

@@ -1,40 +1,37 @@
 /* HAL for the UART of Arm's Cortex-M System Design Kit, polled: the MPS2 and MPS3 boards and their emulators. */
 #include "hal.h"
 
+#include "chip.h"
+
 #ifndef SYNAPCC_UART_BASE
 #define SYNAPCC_UART_BASE 0x40004000u
 #endif
 #ifndef SYNAPCC_BAUD
 #define SYNAPCC_BAUD 115200u
 #endif
-#ifndef SYNAPCC_CLOCK_HZ
-#error "define SYNAPCC_CLOCK_HZ: the clock that feeds the UART"
+#ifndef SYNAPCC_UART_CLOCK_HZ
+#error "define SYNAPCC_UART_CLOCK_HZ: the clock that feeds the UART"
 #endif
 
-#define BAUD_DIVIDER ((SYNAPCC_CLOCK_HZ) / (SYNAPCC_BAUD))
+#define BAUD_DIVIDER ((SYNAPCC_UART_CLOCK_HZ) / (SYNAPCC_BAUD))
 #if BAUD_DIVIDER < 16
-#error "SYNAPCC_BAUD is too fast for SYNAPCC_CLOCK_HZ: the UART ignores dividers below 16"
+#error "SYNAPCC_BAUD is too fast for SYNAPCC_UART_CLOCK_HZ: the UART ignores dividers below 16"
 #endif
 
 enum { UART_DATA = 0x00, UART_STATE = 0x04, UART_CTRL = 0x08, UART_BAUDDIV = 0x10 };
 enum { STATE_TX_FULL = 1, STATE_RX_FULL = 2, STATE_RX_OVERRUN = 8 };
 enum { CTRL_TX_ENABLE = 1, CTRL_RX_ENABLE = 2 };
 
-extern uint32_t _sstack[], _estack[]; /* linker script: what lies between is the stack's */
-
 static uint32_t link_errors;
 
 static uint32_t uart_read(uint32_t offset)
 {
-    return *(volatile uint32_t *)(uintptr_t)(SYNAPCC_UART_BASE + offset);
+    return register_read(SYNAPCC_UART_BASE + offset);
 }
 
-/* The barrier keeps GCC 12 from storing twice: its store motion may duplicate a volatile store behind a loop that also
- * writes a static. */
 static void uart_write(uint32_t offset, uint32_t value)
 {
-    *(volatile uint32_t *)(uintptr_t)(SYNAPCC_UART_BASE + offset) = value;
-    __asm volatile("" ::: "memory");
+    register_write(SYNAPCC_UART_BASE + offset, value);
 }
 
 void hal_init(void)

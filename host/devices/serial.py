@@ -129,4 +129,4 @@ def open(project: Path, argument: str, board: Board | None) -> SerialDevice:
     if not argument:
         raise DeviceError("serial", "which port?", f"write serial:PORT; ports here: {ports()}")
     board = board or project_board(project)
-    return SerialDevice(argument, board.link.baud, board.link.reset)
+    return SerialDevice(argument, board.port.baud, board.port.reset)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from synapcc.host.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter
+from ._uarts import UARTS, Line
 
 try:
     import unicorn as _unicorn
@@ -43,90 +43,16 @@ _CPUS: Mapping[str, str] = {
 }
 _PAGE = 0x1000
 _SCS, _CPACR, _SHCSR, _MPU_TYPE, _DEMCR = 0xE000E000, 0xD88, 0xD24, 0xD90, 0xDFC
+_VTOR, _CFSR = 0xD08, 0xD28
 _DWT = 0xE0001000  # without a cycle counter: all zero
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
 _RUBBISH = b"\xa5\x5a\xc3\x3c"
 """What RAM holds after a reset."""
 _WFI = b"\x30\xbf"
-_POLLS_WHEN_WAITING = 3
-"""A sender looks at the state register before each byte; only who waits for input looks so often without
-moving a byte."""
-
-
-@dataclass(slots=True)
-class _Link:
-    """The host's side of a UART, and what the UART tells the run."""
-
-    received: bytearray
-    sent: bytearray
-    stop: Callable[[], None]
-    fail: Callable[[str], None]
-    next: int = 0
-    waiting: bool = False
-
-    def available(self) -> bool:
-        return self.next < len(self.received)
-
-    def take(self) -> int:
-        byte = self.received[self.next]
-        self.next += 1
-        if self.next == len(self.received):
-            self.received.clear()
-            self.next = 0
-        return byte
-
-
-class _Cmsdk:
-    """UART of the Cortex-M System Design Kit, polled: DATA, STATE, CTRL, INTSTATUS, BAUDDIV."""
-
-    _SMALLEST_DIVIDER = 16
-
-    def __init__(self, link: _Link) -> None:
-        self._link = link
-        self._control = self._divider = self._polls = 0
-
-    def read(self, offset: int) -> int:
-        link = self._link
-        if offset == 4:
-            if link.available() and self._works(2):
-                return 2
-            self._polls += 1
-            if self._polls >= _POLLS_WHEN_WAITING:
-                link.waiting = True
-                link.stop()
-            return 0
-        if offset == 0:
-            self._polls = 0
-            return link.take() if link.available() and self._works(2) else 0
-        if offset == 8:
-            return self._control
-        if offset == 16:
-            return self._divider
-        if offset != 12:
-            link.fail(f"reads UART register {offset:#x}, which the model of the UART does not have")
-        return 0
-
-    def write(self, offset: int, value: int) -> None:
-        self._polls = 0
-        if offset == 0:
-            if self._works(1):
-                self._link.sent.append(value & 0xFF)
-        elif offset == 8:
-            self._control = value & 0x7F
-        elif offset == 16:
-            self._divider = value & 0xFFFFF
-        elif offset not in (4, 12):  # there, ones clear flags that this UART never sets
-            self._link.fail(f"writes UART register {offset:#x}, which the model of the UART does not have")
-
-    def _works(self, enable: int) -> bool:
-        return bool(self._control & enable) and self._divider >= self._SMALLEST_DIVIDER
-
-
+_STACK_LIMIT = 19
+"""The exception that ARMv8-M's MSPLIM raises."""
 _ACCESSES = {"READ": "reads", "WRITE": "writes", "FETCH": "runs"}
-
-_UARTS = {"cmsdk": _Cmsdk}
-"""By the stem of the HAL that drives them."""
 
 
 class UnicornDevice(ClosingDevice):
@@ -139,9 +65,9 @@ class UnicornDevice(ClosingDevice):
                 "unicorn", "the Python package unicorn is missing", "pip install 'synapcc[virtual]'"
             )
         self.name = f"unicorn {uc_api.__version__}"
-        if not board.emulator.unicorn or board.link.hal not in _UARTS:
+        if not board.emulator.unicorn or board.port.hal not in UARTS:
             what = f"{board.name} does not run in unicorn"
-            raise DeviceError("unicorn", what, f"UARTs it has: {', '.join(_UARTS)}; try another device")
+            raise DeviceError("unicorn", what, f"UARTs it has: {', '.join(UARTS)}; try another device")
         self._elf, self._board, self._count, self._limit = elf, board, count, limit
         with elf.open("rb") as handle:
             segments = [
@@ -161,7 +87,7 @@ class UnicornDevice(ClosingDevice):
         assert uc.ctl_get_cpu_model() == cpu
         self._uc, self._fault, self._seconds = uc, "", 0.0
         self.counter = Counter()
-        self._link = _Link(bytearray(), bytearray(), uc.emu_stop, self._fail)
+        self._line = Line(bytearray(), bytearray(), uc.emu_stop, self._fail)
         uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
         uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
         uc.mem_write(board.ram.origin, _RUBBISH * (board.ram.size // len(_RUBBISH)))
@@ -172,14 +98,13 @@ class UnicornDevice(ClosingDevice):
             raise DeviceError(
                 self.name, "the firmware does not lie within the board's flash", "build it again"
             ) from None
-        uart = _UARTS[board.link.hal](self._link)
-        page = board.link.uart_base & ~(_PAGE - 1)
-        shift = board.link.uart_base - page
-        uc.mmio_map(
-            page, _PAGE,
-            lambda _uc, offset, _size, _data: uart.read(offset - shift), None,
-            lambda _uc, offset, _size, value, _data: uart.write(offset - shift, value), None,
-        )  # fmt: skip
+        uart = UARTS[board.port.hal](self._line, board)
+        for page in uart.pages:
+            uc.mmio_map(
+                page, _PAGE,
+                lambda _uc, offset, _size, base: uart.read(base + offset), page,
+                lambda _uc, offset, _size, value, base: uart.write(base + offset, value), page,
+            )  # fmt: skip
         uc.mmio_map(_SCS, _PAGE, self._read_scs, None, self._write_scs, None)
         uc.mmio_map(_DWT, _PAGE, lambda *_: 0, None, lambda *_: None, None)
         uc.hook_add(uc_api.UC_HOOK_INTR, self._interrupt)
@@ -192,24 +117,24 @@ class UnicornDevice(ClosingDevice):
 
     def write(self, data: bytes) -> None:
         self._check()
-        self._link.received += data
-        self._link.waiting = False
+        self._line.received += data
+        self._line.waiting = False
         self._seconds = 0.0
 
     def read(self, timeout: float) -> bytes:
         self._check()
         deadline = time.monotonic() + timeout
-        while not self._link.sent and not self._link.waiting:
+        while not self._line.sent and not self._line.waiting:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             # A stop by time may come between a block and its count, which would then count twice.
             most = self._limit if self._count else left
             self._run(min(most, max(self._limit - self._seconds, _SLICE_SECONDS)))
-        data = bytes(self._link.sent)
-        self._link.sent.clear()
+        data = bytes(self._line.sent)
+        self._line.sent.clear()
         # It will never say anything by itself, but who asks again should not spin.
-        if not data and self._link.waiting:
+        if not data and self._line.waiting:
             time.sleep(max(0.0, min(timeout, _NAP_SECONDS)))
         return data
 
@@ -244,14 +169,14 @@ class UnicornDevice(ClosingDevice):
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)
         self._seconds += time.monotonic() - begin
-        if not self._link.waiting and not self._fault:
+        if not self._line.waiting and not self._fault:
             if self._memory((self._pc & ~1) - 2, 2) == _WFI:
                 self._fail("sleeps until an interrupt, and unicorn has none")
             elif self._seconds >= self._limit:
                 self._fail(f"did not ask for input within {self._limit:g} s")
         if self._fault:
             self._fault = f"the firmware {self._fault}{self._place()}"
-            if not self._link.sent:
+            if not self._line.sent:
                 self._check()
 
     def _fail(self, what: str) -> None:
@@ -280,17 +205,21 @@ class UnicornDevice(ClosingDevice):
     def _read_scs(self, _uc: Any, offset: int, _size: int, _data: object) -> int:
         if self._count and (value := self.counter.read(offset)) is not None:
             return value
-        if offset not in (_CPACR, _SHCSR, _MPU_TYPE, _DEMCR):  # an MPU without regions: there is none
+        if offset not in (_CPACR, _SHCSR, _CFSR, _MPU_TYPE, _DEMCR):  # an MPU without regions: there is none
             self._fail(f"reads {_SCS + offset:#010x}, which this device does not model")
         return 0
 
     def _write_scs(self, _uc: Any, offset: int, _size: int, value: int, _data: object) -> None:
         if self._count and self.counter.write(offset, value):
             return
-        if offset not in (_CPACR, _SHCSR, _DEMCR):  # unicorn's FPU is always on, and it takes no faults
+        # unicorn's FPU is always on, and it takes neither faults nor interrupts
+        if offset not in (_VTOR, _CPACR, _SHCSR, _DEMCR):
             self._fail(f"writes {_SCS + offset:#010x}, which this device does not model")
 
     def _interrupt(self, uc: Any, number: int, _data: object) -> None:
+        if number == _STACK_LIMIT:
+            at = uc.reg_read(arm.UC_ARM_REG_SP)
+            self._fail(f"would go below its stack's limit from {at:#010x}: stack overflow")
         self._fail(f"raised exception {number}")
 
     def _invalid(self, uc: Any, access: int, address: int, size: int, _value: int, _data: object) -> bool:

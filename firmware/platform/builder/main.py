@@ -15,14 +15,18 @@ from SCons.Script import AlwaysBuild, Builder, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
 board = env.BoardConfig()
-cpu, fpu = board.get("build.cpu"), board.get("build.fpu")
+cpu, fpu, mve = (board.get(f"synapcc.core.{key}") for key in ("cpu", "fpu", "mve"))
 build_dir = env.subst("$BUILD_DIR")
 platform_dir = env.PioPlatform().get_dir()
 os.makedirs(build_dir, exist_ok=True)
 
-# zig's models of the cores come without FPU and DSP unless these are named
+# zig's models of the cores come without FPU, DSP and vectors unless these are named
 ZIG_FPU = {"fpv4-sp-d16": "+vfp4d16sp", "fpv5-sp-d16": "+fp_armv8d16sp", "fpv5-d16": "+fp_armv8d16"}
-ZIG_CORE = {"cortex-m33": "+dsp"}
+ZIG_CORE = {"cortex-m33": "+dsp", "cortex-m55": "+dsp"}
+ZIG_MVE = "+mve_fp"
+# gcc's Cortex-M55 has vectors unless they are taken away, and then names its FPU by itself
+GCC_WITHOUT_MVE = {"cortex-m55": "+nomve"}
+GCC_KNOWS_FPU = ("cortex-m55",)
 
 
 def stop(message):
@@ -58,12 +62,13 @@ def find_zig():
 def gcc(version):
     prefix = "arm-none-eabi-"
     env.Replace(AR=prefix + "gcc-ar", AS=prefix + "gcc", CC=prefix + "gcc", RANLIB=prefix + "gcc-ranlib")
-    machine = ["-mcpu=" + cpu, "-mthumb", "-mfloat-abi=" + ("hard" if fpu else "soft")]
+    machine = ["-mcpu=" + cpu + ("" if mve else GCC_WITHOUT_MVE.get(cpu, "")), "-mthumb"]
+    machine += ["-mfloat-abi=" + ("hard" if fpu else "soft")]
+    machine += ["-mfpu=" + ("auto" if cpu in GCC_KNOWS_FPU else fpu)] if fpu else []
     env.Append(
-        CCFLAGS=machine + (["-mfpu=" + fpu] if fpu else []) + ["-fstack-usage"],
-        LINKFLAGS=machine
-        + (["-mfpu=" + fpu] if fpu else [])
-        + [
+        CCFLAGS=[*machine, "-fstack-usage"],
+        LINKFLAGS=[
+            *machine,
             "-nostartfiles",
             "--specs=nano.specs",
             "--specs=nosys.specs",
@@ -79,7 +84,7 @@ def gcc(version):
 def zig(words):
     command = " ".join(f'"{w}"' if " " in w else w for w in words)
     env.Replace(AR=command + " ar", AS=command + " cc", CC=command + " cc", RANLIB=command + " ranlib")
-    features = ZIG_CORE.get(cpu, "") + ZIG_FPU.get(fpu, "")
+    features = ZIG_CORE.get(cpu, "") + ZIG_FPU.get(fpu, "") + (ZIG_MVE if mve else "")
     machine = ["-target", "thumb-freestanding-" + ("eabihf" if fpu else "eabi")]
     machine += ["-mcpu=" + cpu.replace("-", "_") + features]
     env.Append(

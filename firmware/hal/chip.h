@@ -1,0 +1,42 @@
+/* What the HALs of chips have in common: registers, and where the linker script put the stack. */
+#ifndef SYNAPCC_HAL_CHIP_H
+#define SYNAPCC_HAL_CHIP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Looks at a register so often before giving it up: some milliseconds on any chip, and an end where the bit never comes. */
+#define REGISTER_PATIENCE 100000u
+
+static inline uint32_t register_read(uint32_t address)
+{
+    return *(volatile uint32_t *)(uintptr_t)address;
+}
+
+/* The barrier keeps GCC 12 from storing twice: its store motion may duplicate a volatile store behind a loop that also
+ * writes a static. */
+static inline void register_write(uint32_t address, uint32_t value)
+{
+    *(volatile uint32_t *)(uintptr_t)address = value;
+    __asm volatile("" ::: "memory");
+}
+
+/* Replaces the bits of `mask` by `value`. */
+static inline void register_change(uint32_t address, uint32_t mask, uint32_t value)
+{
+    register_write(address, (register_read(address) & ~mask) | value);
+}
+
+/* Whether the bits of `mask` came to be `value`. */
+static inline bool register_becomes(uint32_t address, uint32_t mask, uint32_t value)
+{
+    for (uint32_t i = 0; i < REGISTER_PATIENCE; i++)
+        if ((register_read(address) & mask) == value)
+            return true;
+    return false;
+}
+
+/* Weak: a framework of PlatformIO's that brings its own linker script has no such symbols. */
+extern uint32_t _sstack[] __attribute__((weak)), _estack[] __attribute__((weak));
+
+#endif

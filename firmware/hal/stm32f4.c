@@ -1,0 +1,115 @@
+/* HAL for the USARTs of STM32F4, polled. The chip stays on the 16 MHz oscillator that it wakes up with: nothing to wait for, and no
+ * crystal needed. */
+#include "hal.h"
+
+#include "chip.h"
+
+#ifndef SYNAPCC_UART_BASE
+#error "define SYNAPCC_UART_BASE: the address of a USART"
+#endif
+#ifndef SYNAPCC_BAUD
+#define SYNAPCC_BAUD 115200u
+#endif
+#if !defined(SYNAPCC_TX_PIN) || !defined(SYNAPCC_RX_PIN)
+#error "define SYNAPCC_TX_PIN and SYNAPCC_RX_PIN: 16 to a port, PA2 is 2 and PB3 is 19"
+#endif
+#if SYNAPCC_CLOCK_HZ != 16000000 || SYNAPCC_UART_CLOCK_HZ != 16000000
+#error "this HAL leaves the chip on its internal oscillator: clock_hz = 16_000_000"
+#endif
+
+#define BAUD_DIVIDER ((16000000u + SYNAPCC_BAUD / 2u) / SYNAPCC_BAUD)
+#if BAUD_DIVIDER < 16
+#error "SYNAPCC_BAUD is too fast: the USART oversamples 16 times, so 1000000 is the most"
+#endif
+
+#define RCC_AHB1ENR 0x40023830u /* one bit a GPIO port */
+#define RCC_APB1ENR 0x40023840u
+#define RCC_APB2ENR 0x40023844u
+
+/* Which bit turns the clock of the USART on, and which alternate function joins it with its pins. */
+#define USART2 0x40004400u /* then USART3, UART4 and UART5, 0x400 apart */
+#define UART4 0x40004C00u
+#define USART1 0x40011000u /* then USART6 */
+#define ON_APB2 (SYNAPCC_UART_BASE >= USART1)
+#if ON_APB2
+#define CLOCK_BIT (4u + (SYNAPCC_UART_BASE - USART1) / 0x400u)
+#define ALTERNATE (SYNAPCC_UART_BASE == USART1 ? 7u : 8u)
+#else
+#define CLOCK_BIT (17u + (SYNAPCC_UART_BASE - USART2) / 0x400u)
+#define ALTERNATE (SYNAPCC_UART_BASE < UART4 ? 7u : 8u)
+#endif
+
+#define GPIO 0x40020000u /* port A; the next ones 0x400 apart */
+enum { GPIO_MODER = 0x00, GPIO_PUPDR = 0x0C, GPIO_AFR = 0x20 };
+enum { MODE_ALTERNATE = 2, PULL_NONE = 0, PULL_UP = 1 };
+
+enum { USART_SR = 0x00, USART_DR = 0x04, USART_BRR = 0x08, USART_CR1 = 0x0C };
+enum { SR_OVERRUN = 1 << 3, SR_RX_FULL = 1 << 5, SR_TX_EMPTY = 1 << 7 };
+enum { CR1_RX_ENABLE = 1 << 2, CR1_TX_ENABLE = 1 << 3, CR1_ENABLE = 1 << 13 };
+
+static uint32_t link_errors;
+
+static uint32_t uart_read(uint32_t offset)
+{
+    return register_read(SYNAPCC_UART_BASE + offset);
+}
+
+static void uart_write(uint32_t offset, uint32_t value)
+{
+    register_write(SYNAPCC_UART_BASE + offset, value);
+}
+
+static void pin_init(uint32_t pin, uint32_t pull)
+{
+    const uint32_t port = GPIO + 0x400u * (pin / 16u), bit = pin % 16u;
+
+    register_change(RCC_AHB1ENR, 0, 1u << (pin / 16u));
+    (void)register_read(RCC_AHB1ENR); /* the clock runs two cycles after the write */
+    register_change(port + GPIO_AFR + 4u * (bit / 8u), 15u << (4u * (bit % 8u)), ALTERNATE << (4u * (bit % 8u)));
+    register_change(port + GPIO_PUPDR, 3u << (2u * bit), pull << (2u * bit));
+    register_change(port + GPIO_MODER, 3u << (2u * bit), (uint32_t)MODE_ALTERNATE << (2u * bit));
+}
+
+void hal_init(void)
+{
+    link_errors = 0;
+    pin_init(SYNAPCC_TX_PIN, PULL_NONE);
+    pin_init(SYNAPCC_RX_PIN, PULL_UP); /* an open line is an idle line */
+    register_change(ON_APB2 ? RCC_APB2ENR : RCC_APB1ENR, 0, 1u << CLOCK_BIT);
+    (void)register_read(ON_APB2 ? RCC_APB2ENR : RCC_APB1ENR);
+    uart_write(USART_CR1, 0);
+    uart_write(USART_BRR, BAUD_DIVIDER);
+    uart_write(USART_CR1, CR1_ENABLE | CR1_TX_ENABLE | CR1_RX_ENABLE);
+}
+
+uint8_t hal_rx(void)
+{
+    uint32_t state;
+
+    do {
+        state = uart_read(USART_SR);
+    } while ((state & SR_RX_FULL) == 0);
+    if ((state & SR_OVERRUN) != 0)
+        link_errors++; /* reading the data clears it */
+    return (uint8_t)uart_read(USART_DR);
+}
+
+void hal_tx(const uint8_t *bytes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        while ((uart_read(USART_SR) & SR_TX_EMPTY) == 0) {
+        }
+        uart_write(USART_DR, bytes[i]);
+    }
+}
+
+uint32_t hal_link_errors(void)
+{
+    return link_errors;
+}
+
+void hal_stack(uintptr_t *low, uintptr_t *high)
+{
+    *low = (uintptr_t)_sstack;
+    *high = (uintptr_t)_estack;
+}
