@@ -50,7 +50,7 @@ GENERIC = "generic"
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The processor: `cpu` as compilers name it, `fpu` empty when there is none, `mve`: has Helium vectors."""
+    """The processor: `cpu` as compilers name it, `fpu` empty when there is none, `mve`: it has Helium."""
 
     cpu: str
     fpu: str = ""
@@ -78,8 +78,8 @@ class Region:
 class Link:
     """The serial link: `hal` is the stem of a file in firmware/hal, `reset` the line that resets the chip.
 
-    `clock_hz` feeds the UART (0: the core's clock does); `tx` and `rx` are the chip's pins as its maker writes
-    them, PA2 or P0.06, where the HAL has to choose them.
+    `clock_hz` feeds the UART (0: the core's clock does); `tx` and `rx` are the chip's pins as its maker
+    writes them, PA2 or P0.06, where the HAL has to choose them.
     """
 
     hal: str

@@ -15,7 +15,6 @@ from .board import (
     CORES,
     GENERIC,
     LOCAL_PLATFORM,
-    NEW_BOARD,
     Board,
     Core,
     Emulator,
@@ -77,7 +76,7 @@ def load_board(name_or_path: str | Path) -> Board:
     if not (isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or "\\" in text):
         if text == GENERIC:
             hint = "--core cortex-m4 --flash 512K --ram 128K"
-            raise CompileError(text, "which core, and how much flash and RAM?", hint)
+            raise CompileError(text, "is a board whose core, flash and RAM you name", hint)
         if text not in board_names():
             near = difflib.get_close_matches(text, board_names(), 1)
             hint = f"did you mean {near[0]}? " if near else ""

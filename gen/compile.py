@@ -189,20 +189,26 @@ def flash_tensors(plan: Plan) -> list[PlanTensor]:
     return [t for t in plan.tensors if t.data is not None and (t.space == "const" or any(t.data))]
 
 
-def least_flash(plan: Plan) -> int:
-    """Bytes of flash that firmware for this Plan takes at least."""
-    return sum(t.nbytes for t in flash_tensors(plan)) + CODE_PER_OP * len(plan.ops()) + FIRMWARE_FLASH
+def firmware_bytes(board: Board) -> tuple[int, int]:
+    """(flash, RAM) that the firmware adds at least; a board without a link holds the library alone."""
+    return (FIRMWARE_FLASH, FIRMWARE_RAM) if board.link else (0, 0)
+
+
+def least_flash(plan: Plan, board: Board) -> int:
+    """Bytes of flash that this Plan takes at least on the board."""
+    tensors = sum(t.nbytes for t in flash_tensors(plan))
+    return tensors + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
 
 
 def least_ram(plan: Plan, board: Board) -> int:
-    """Bytes of RAM that firmware for this Plan takes at least, the board's stack included."""
+    """Bytes of RAM that this Plan takes at least on the board, whose stack is included."""
     inputs = sum(plan[i].nbytes for i in plan.inputs)
-    return plan.state_bytes + plan.arena_bytes + inputs + FIRMWARE_RAM + board.stack
+    return plan.state_bytes + plan.arena_bytes + inputs + firmware_bytes(board)[1] + board.stack
 
 
 def check_memory(plan: Plan, board: Board) -> None:
     """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
-    in_flash, flash, ram = flash_tensors(plan), least_flash(plan), least_ram(plan, board)
+    in_flash, flash, ram = flash_tensors(plan), least_flash(plan, board), least_ram(plan, board)
     in_ram = [t for t in plan.tensors if t.space != "const"]
     for what, need, room, there in (
         ("flash", flash, board.flash.size, in_flash),

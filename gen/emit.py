@@ -294,7 +294,8 @@ def render(
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
 ) -> dict[str, bytes]:
-    """Every file of an output folder by its path. Without a board: the library and the Plan, no firmware.
+    """Every file of an output folder by its path. Without a board, or a link to it: the library and the
+    Plan, no firmware.
 
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float.
     """
@@ -311,7 +312,7 @@ def render(
         files[f"{lib}/src/{plan.model}_quantise.h"] = text
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
-    if board:
+    if board and board.link:
         ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
         out["platformio.ini"] = ini.encode()
         out["include/model_binding.h"] = env.get_template("model_binding.h.j2").render(context).encode()

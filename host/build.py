@@ -35,7 +35,8 @@ _ERROR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What was built. `flash` and `ram` (initialised and zeroed data, without the stack) are in bytes."""
+    """What was built. `flash` and `ram` (initialised and zeroed data, without the stack) are in bytes;
+    `guard` is what notices a stack that overflows, empty where nothing does."""
 
     elf: Path
     board: str
@@ -44,6 +45,7 @@ class BuildResult:
     ram: int
     stack: StackReport
     linked: Linked
+    guard: str
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -61,6 +63,9 @@ def project_board(project: Path) -> Board:
     except (OSError, UnicodeDecodeError, configparser.Error, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CompileError):
             raise
+        if (project / "plan.json").is_file() and not (project / "platformio.ini").exists():
+            hint = "compile for another --board to build or run firmware"
+            raise BuildError(str(project), "holds the library only: its board has no [link]", hint) from None
         hint = "give the folder that `synapcc compile ... -o FOLDER` wrote"
         raise BuildError(str(project), "is not an output folder of synapcc", hint) from None
 
@@ -117,7 +122,7 @@ def inspect(elf: Path, board: Board, toolchain: str) -> BuildResult:
             f"the stack may need {deepest.bytes} bytes, the board file keeps {board.stack}: {missing} too few"
         )
         raise BuildError(board.name, what, f"raise `stack` in the board file; deepest: {deepest.text()}")
-    return BuildResult(elf, board.name, toolchain, flash, ram, deepest, linked)
+    return BuildResult(elf, board.name, toolchain, flash, ram, deepest, linked, board.core.guard)
 
 
 def _flash_bytes(elf: Path, board: Board) -> int:

@@ -22,6 +22,7 @@ ORDER = (
     "compile",
     "inspect",
     "build",
+    "flash",
     "verify",
     "bench",
     "emulate",
@@ -30,6 +31,7 @@ ORDER = (
     "demo",
     "eval",
     "boards",
+    "new-board",
     "rules",
     "doctor",
 )
@@ -43,9 +45,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"synapcc {VERSION}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    names = [m.name for m in pkgutil.iter_modules(commands.__path__)]
+    names = [m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__)]
     for name in sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        module: Any = importlib.import_module(f"{commands.__name__}.{name}")
+        module: Any = importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")
         sub = subparsers.add_parser(
             name, help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}."
         )

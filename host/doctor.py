@@ -28,6 +28,7 @@ _PACKAGES = (
     ("pyelftools", "sizes and stack of firmware", True, "pip install pyelftools"),
     ("unicorn", "device unicorn", False, "pip install 'synapcc[virtual]'"),
     ("pyserial", "device serial", True, "pip install pyserial"),
+    ("pyocd", "flashing boards", False, "pip install 'synapcc[flash]'"),
     ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
 )
 
@@ -67,6 +68,7 @@ def report() -> list[Check]:
         ),
         ("host C compiler", _host_compiler, "apt install gcc, or pip install 'synapcc[virtual]'"),
         ("platformio folder", _platformio_folder, "set PLATFORMIO_CORE_DIR to a folder that can be written"),
+        ("openocd", lambda: shutil.which("openocd") or "", "apt install openocd, or flash with pyocd"),
         ("boards", lambda: ", ".join(board.name for board in list_boards()), "install synapcc again"),
         ("serial ports", _ports, "plug a board in; Linux: be a member of the group that owns the port"),
         (

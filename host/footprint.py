@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from synapcc.gen.boards import Board
-from synapcc.gen.compile import FIRMWARE_RAM, Compiled, flash_tensors, least_flash, least_ram
+from synapcc.gen.compile import Compiled, firmware_bytes, flash_tensors, least_flash, least_ram
 from synapcc.gen.plan import Plan, PlanTensor
 
 KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
@@ -36,7 +36,7 @@ def budget(plan: Plan, board: Board | None) -> dict[str, dict[str, int]] | None:
     if board is None:
         return None
     tensors = sum(t.nbytes for t in flash_tensors(plan))
-    flash = least_flash(plan)
+    flash = least_flash(plan, board)
     inputs = sum(plan[i].nbytes for i in plan.inputs)
     return {
         "flash": {"size": board.flash.size, "needs": flash, "tensors": tensors, "code": flash - tensors},
@@ -45,7 +45,7 @@ def budget(plan: Plan, board: Board | None) -> dict[str, dict[str, int]] | None:
             "needs": least_ram(plan, board),
             "state": plan.state_bytes,
             "arena": plan.arena_bytes,
-            "firmware": FIRMWARE_RAM + inputs,
+            "firmware": firmware_bytes(board)[1] + inputs,
             "stack": board.stack,
         },
     }

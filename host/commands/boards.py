@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from synapcc.gen.boards import board_dict, list_boards
+from synapcc.gen.boards import GENERIC, board_dict, list_boards
 from synapcc.host.text import table
 
 HELP = "list the boards"
@@ -36,4 +36,5 @@ def run(args: argparse.Namespace) -> int:
         for b in boards
     ]
     print("\n".join(table(["board", "what it is", "core", "flash", "RAM", "clock", "emulators"], rows)))
+    print(f"\n{GENERIC}: any other chip, for the library alone: --core cortex-m4 --flash 512K --ram 128K")
     return 0

@@ -9,6 +9,12 @@ from pathlib import Path
 from synapcc.gen.errors import SynapccError
 from synapcc.host.build import BuildResult, build, project_board
 
+_GUARDS = {
+    "MPU": "the MPU, where the chip has one: a stack that overflows faults and is told",
+    "MSPLIM": "MSPLIM: a stack that overflows faults and is told",
+    "": "none: this core has nothing that stops a stack that overflows, so the bound above must hold",
+}
+
 HELP = "build the firmware with PlatformIO; print flash, RAM and worst-case stack"
 
 
@@ -43,6 +49,7 @@ def text(result: BuildResult, project: Path) -> str:
         f"flash  {share(result.flash, board.flash.size)}",
         f"RAM    {share(result.ram, board.ram.size)}, without the stack",
         f"stack  {stack if stack is not None else '?':>8} bytes at worst: {result.stack.text()}",
+        f"guard  {_GUARDS[result.guard]}",
         f"linked {result.linked.text()}",
     ]
     return "\n".join(lines)

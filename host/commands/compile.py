@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
 from synapcc.gen import emit
+from synapcc.gen.board import GENERIC, Board
+from synapcc.gen.boards import generic_board, load_board
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters.onnx import export
@@ -32,8 +35,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--board",
         default="mps2_an386",
         metavar="BOARD",
-        help="name (synapcc boards) or a .toml of your own (default: %(default)s)",
+        help="name (synapcc boards), a .toml of your own, or generic (default: %(default)s)",
     )
+    p.add_argument("--core", help="with --board generic: the core, e.g. cortex-m4")
+    p.add_argument("--flash", metavar="SIZE", help="with --board generic: its flash, e.g. 512K")
+    p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
     p.add_argument("--name", help="prefix of the C names (default: the model file's name)")
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
@@ -44,9 +50,8 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.output)
     if os.path.lexists(out):
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")
-    from synapcc.gen.boards import load_board
-
-    compiled = compile_model(args.model, args.rule, args.calibrate, load_board(args.board), args.name)
+    board, sizes = _board(args)
+    compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name)
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
@@ -60,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         "--board",
         Path(args.board).name,
     ]
+    words += sizes
     words += (["--name", args.name] if args.name else []) + (["--quantiser"] if args.quantiser else [])
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (
@@ -86,6 +92,35 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, sort_keys=True))
         return 0
-    print(f"{summary(report)}\n\nwrote {out}: next, synapcc verify {out} --data DATA.npz")
+    print(f"{summary(report)}\n\nwrote {out}: {_next(out, board)}")
     print(f"pictures: {out / 'report.html'}")
     return 0
+
+
+def _board(args: argparse.Namespace) -> tuple[Board, list[str]]:
+    """The board that the options name, and those of them that describe a generic one."""
+    described = {"--core": args.core, "--flash": args.flash, "--ram": args.ram}
+    given = [name for name, value in described.items() if value is not None]
+    if args.board != GENERIC:
+        if given:
+            hint = f"--board {GENERIC}, or leave it out"
+            raise CompileError(given[0], f"the board {args.board} says that itself", hint)
+        return load_board(args.board), []
+    if len(given) < len(described):
+        return load_board(GENERIC), []  # says what is missing
+    board = generic_board(args.core, _size("--flash", args.flash), _size("--ram", args.ram))
+    return board, [word for option in described.items() for word in option]
+
+
+def _size(option: str, text: str) -> int:
+    """Bytes, from 65536, 64K or 1M."""
+    found = re.fullmatch(r"([0-9]{1,10})([kKmM]?)", text)
+    if found is None:
+        raise CompileError(option, f"{text!r} is no size", "write 512K, 1M, or bytes")
+    return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].lower()]
+
+
+def _next(out: Path, board: Board) -> str:
+    if board.link is None:
+        return f"the library lies in {out / 'lib'}; {board.name} has no link, so there is no firmware"
+    return f"next, synapcc verify {out} --data DATA.npz"

@@ -1,7 +1,7 @@
 """The UARTs that unicorn's chips have, with what a HAL must set up before they carry anything.
 
-They are strict: clocks, pins, enable bits and the baud rate must be right, and a register that a model does not
-have ends the run. A HAL that works here has still not run on silicon, but it has not forgotten anything either.
+They are strict: clocks, pins, enable bits and the baud rate must be right, and a register that a model does
+not have ends the run. A HAL that works here has still not run on silicon, but it has forgotten nothing.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Cmsdk:
     def __init__(self, line: Line, board: Board) -> None:
         self._line, self._base = line, board.port.uart_base
         self._control = self._divider = self._polls = 0
-        self.pages = (page(self._base),)
+        self.pages: tuple[int, ...] = (page(self._base),)
 
     def read(self, address: int) -> int:
         line, offset = self._line, address - self._base
@@ -138,8 +138,8 @@ class _Registers:
 
 @dataclass(frozen=True, slots=True)
 class Stm32Family:
-    """Where a family of STM32 has what its USART needs. Offsets of registers; `clocks`: by the USART's address,
-    the register and bit of its clock; `ports`: the register that clocks the GPIO ports."""
+    """Where a family of STM32 has what its USART needs. Offsets of registers; `clocks`: by the USART's
+    address, the register and bit of its clock; `ports`: the register that clocks the GPIO ports."""
 
     gpio: int
     ports: int

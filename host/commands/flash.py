@@ -1,0 +1,28 @@
+"""synapcc flash OUT [--port PORT] [--with pyocd]"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from synapcc.gen.board import UPLOADERS
+from synapcc.host.devices import serial
+from synapcc.host.flash import flash
+
+HELP = "build the firmware and put it onto the board"
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
+    p.add_argument("--port", default="", help="serial port of the board; some uploads need it")
+    p.add_argument(
+        "--with", dest="tool", choices=UPLOADERS, help="what uploads (default: what the board file says)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    print(flash(Path(args.project), args.tool, args.port))
+    port = args.port or "PORT"
+    hint = "" if args.port else f"   (ports here: {serial.ports()})"
+    print(f"next: synapcc verify {args.project} --data DATA.npz --device serial:{port}{hint}")
+    return 0
