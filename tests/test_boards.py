@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from echo_firmware import render
+from projects import case, listing, refusal
 
 from synapcc.gen.boards import (
     BOARDS,
+    Board,
     Region,
     board_dict,
     board_names,
     list_boards,
     load_board,
     parse_board,
+    pin_number,
     platformio_board,
 )
+from synapcc.gen.compile import compile_model
+from synapcc.gen.emit import render as render_project
+from synapcc.gen.emit import write as write_project
 from synapcc.gen.errors import CompileError
+from synapcc.gen.plan import Plan
+from synapcc.host import platformio
+from synapcc.host.cli import main
+
+Capsys = pytest.CaptureFixture[str]
 
 M4 = (BOARDS / "mps2_an386.toml").read_text()
 REGISTRY = M4.replace(
@@ -40,7 +52,7 @@ def test_every_board_that_comes_with_synapcc_loads() -> None:
 
 def test_values_of_the_virtual_cortex_m4() -> None:
     board = load_board("mps2_an386")
-    assert (board.core.cpu, board.core.fpu, board.link.hal, board.link.uart_base) == (
+    assert (board.core.cpu, board.core.fpu, board.port.hal, board.port.uart_base) == (
         "cortex-m4", "fpv4-sp-d16", "cmsdk", 0x40004000,
     )  # fmt: skip
     assert board.flash == Region(0, 4 << 20) and board.ram.end == 0x20400000
@@ -86,6 +98,17 @@ def test_the_output_folder_gives_the_board_back(name: str) -> None:
         ('hal = "cmsdk"', 'hal = "z80"', 'link.hal "z80" is not there', "cmsdk"),
         ("uart_base = 0x4000_4000", "uart_base = 3", "uart_base", "address"),
         ('hal = "cmsdk"', 'hal = "cmsdk"\nreset = "cts"', 'link.reset "cts"', "none, dtr, rts"),
+        ('hal = "cmsdk"', 'hal = "process"', 'link.hal "process" is not there', "cmsdk, nrf5"),
+        ('hal = "cmsdk"', 'hal = "stm32f4"', "link.tx is missing", "PA2 or P0.06"),
+        ('hal = "cmsdk"', 'hal = "stm32f4"\ntx = "PA16"', 'link.tx "PA16" is no pin', "PA2"),
+        ('hal = "cmsdk"', 'hal = "nrf5"\ntx = "P0.06"\nrx = "P0.6"', 'link.rx "P0.6" is no pin', "P0.06"),
+        ('hal = "cmsdk"', 'hal = "cmsdk"\nclock_hz = -1', "link.clock_hz", "positive"),
+        ("[flash]", "mve = true\n[flash]", "core.mve: a cortex-m4 has no vectors", "cortex-m55"),
+        ('"cortex-m4"\nfpu = "fpv4-sp-d16"', '"cortex-m55"\nmve = true\n', "core.mve needs core.fpu", "d16"),
+        ("[emulator]", "[upload]\n[emulator]", "no `command`", "add command"),
+        ("[emulator]", '[upload]\ntool = "pyocd"\n[emulator]', "no `pyocd`", "add pyocd"),
+        ("[emulator]", '[upload]\ntool = "jtag"\n[emulator]', 'upload.tool "jtag"', "platformio, pyocd"),
+        ("[emulator]", '[upload]\ncommand = "a; b"\n[emulator]', "upload.command holds ;", "$SOURCE"),
         ('platform = "synapcc"', 'platform = "ststm32"', "framework is missing", "cmsis"),
         ('name = "mps2_an386"', 'name = "M4!"', "cannot be used", "a-z"),
         ('name = "mps2_an386"', 'name = "other"', 'name is "other"', 'name = "mps2_an386"'),
@@ -134,6 +157,154 @@ def test_library_json_is_json_whatever_the_description() -> None:
         json.loads(text)["description"] == 'A "model" with \\ and ü'
         and json.loads(text)["headers"] == "ecg.h"
     )
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    c = case(tmp_path_factory.mktemp("case"))
+    return compile_model(str(c.model), str(c.rule), str(c.data), "mps2_an386").plan
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_platformio_accepts_every_project(name: str, plan: Plan, tmp_path: Path) -> None:
+    board, out = load_board(name), tmp_path / "out"
+    write_project(render_project(plan, board, "a test"), out)
+    done = platformio.run(out, "project", "config", "--json-output")
+    assert done.returncode == 0, done.stdout
+    sections = {section: dict(options) for section, options in json.loads(done.stdout)}
+    env = sections[f"env:{name}"]
+    assert env["board"] == name and env["platform"].startswith("symlink:")
+    assert env.get("upload_command") == (board.upload.command if board.upload else None)
+    flags = " ".join(env["build_flags"])
+    assert f"-DSYNAPCC_CLOCK_HZ={board.clock_hz}" in flags and ("TX_PIN" in flags) == bool(board.port.tx)
+
+
+def test_pins_are_numbered_as_their_makers_do() -> None:
+    assert [pin_number(p) for p in ("PA2", "PB3", "PK15", "P0.06", "P1.10")] == [2, 19, 175, 6, 42]
+    for wrong in ("PA16", "P2.00", "P0.6", "A2", "PA", "pa2", "P0.32", ""):
+        with pytest.raises(ValueError):
+            pin_number(wrong)
+
+
+def test_the_guard_is_the_cores() -> None:
+    assert {load_board(n).core.guard for n in ("mps2_an385", "mps2_an386", "mps2_an500")} == {"MPU"}
+    assert {load_board(n).core.guard for n in ("mps2_an505", "mps2_an547")} == {"MSPLIM"}
+    assert load_board("microbit").core.guard == ""
+
+
+# ---- boards without a link ----------------------------------------------------------------------------
+
+
+GENERIC_WORDS = ("--board", "generic", "--core", "cortex-m4", "--flash", "512K", "--ram", "128K")
+
+
+def test_a_generic_board_gets_the_library_and_nothing_else(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = case(tmp_path), tmp_path / "out"
+    assert main(c.words(out, *GENERIC_WORDS)) == 0
+    assert "no firmware" in capsys.readouterr().out
+    assert {p.name for p in out.iterdir()} == {"lib", "plan.json", "report.json", "report.txt"}
+    assert "--core cortex-m4 --flash 512K --ram 128K" in (out / "lib" / "net" / "src" / "net.c").read_text()
+    for words in (["build", str(out)], ["verify", str(out), "--data", str(c.data)], ["flash", str(out)]):
+        assert "holds the library only: its board has no [link]" in refusal(words, capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--board", "generic"], "--core cortex-m4 --flash 512K --ram 128K"),
+        ([*GENERIC_WORDS[:-2]], "--core cortex-m4 --flash 512K --ram 128K"),
+        ([*GENERIC_WORDS[:-1], "64Q"], "--ram: '64Q' is no size; write 512K, 1M, or bytes"),
+        ([*GENERIC_WORDS[:-1], "1000"], "ram at 0x20000000 of 1000 bytes"),
+        (
+            ["--board", "generic", "--core", "cortex-m0", "--flash", "1K", "--ram", "64K"],
+            "too many; largest:",
+        ),
+        (["--board", "generic", "--core", "m4", "--flash", "1M", "--ram", "64K"], "cores: cortex-m0"),
+        (["--core", "cortex-m4"], "--core: the board mps2_an386 says that itself"),
+    ],
+)
+def test_generic_boards_that_cannot_be(words: list[str], says: str, tmp_path: Path, capsys: Capsys) -> None:
+    c = case(tmp_path)
+    before = listing(tmp_path)
+    assert says in refusal(c.words(tmp_path / "out", *words), capsys)
+    assert listing(tmp_path) == before
+
+
+# ---- new boards ---------------------------------------------------------------------------------------
+
+
+FILLED = {
+    'cpu = "FILL IN"': 'cpu = "cortex-m4"',
+    "clock_hz = 0 ": "clock_hz = 16_000_000 ",
+    "origin = 0x0800_0000                     # FILL IN\nsize = 0 ":
+        "origin = 0x0800_0000\nsize = 0x8_0000 ",
+    "origin = 0x2000_0000                     # FILL IN\nsize = 0 ":
+        "origin = 0x2000_0000\nsize = 0x2_0000 ",
+    'hal = "FILL IN"': 'hal = "stm32f4"',
+    "uart_base = 0 ": "uart_base = 0x4000_4400 ",
+    '# tx = "PA2"': 'tx = "PA2"',
+    '# rx = "PA3"': 'rx = "PA3"',
+}  # fmt: skip
+
+
+def test_a_new_board_loads_once_it_is_filled_in(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-board", "mine"]) == 0
+    assert "wrote mine.toml" in capsys.readouterr().out
+    path = tmp_path / "mine.toml"
+    text = path.read_text()
+    with pytest.raises(CompileError):
+        load_board(path)
+    for old, new in FILLED.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path.write_text(text)
+    mine, like = load_board(path), load_board("nucleo_f446re")
+    assert (mine.link, mine.flash, mine.ram) == (like.link, like.flash, like.ram)
+    # what is optional is written as it must be: every commented line of a key loads too
+    keys = "fpu|baud|reset|upload|command|pyocd|tool|emulator|qemu|unicorn|power|microamp|source"
+    path.write_text(re.sub(rf"^# (\[?(?:{keys}))", r"\1", text, flags=re.M))
+    full = load_board(path)
+    assert full.upload and full.upload.command == like.upload.command  # type: ignore[union-attr]
+    assert full.core == like.core and full.power and full.emulator.unicorn
+
+
+def test_new_boards_that_are_refused(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("kept")
+    assert "exists already" in refusal(["new-board", "mine"], capsys)
+    assert (tmp_path / "mine.toml").read_text() == "kept"
+    for name in ("Mine", "../mine", "", "9", "a b"):
+        assert "is no name for a board" in refusal(["new-board", name], capsys)
+    for name in ("microbit", "generic"):
+        assert "is a board that synapcc has" in refusal(["new-board", name], capsys)
+    assert listing(tmp_path) == {"mine.toml"}
+
+
+# ---- the table ----------------------------------------------------------------------------------------
+
+
+def row(board: Board) -> str:
+    """The board's row in docs/BOARDS.md."""
+    core = board.core.cpu.replace("cortex-m", "Cortex-M")
+    extra = " + FPU" * bool(board.core.fpu) + " + Helium" * board.core.mve
+    emulators = [
+        n for n, there in (("QEMU", board.emulator.qemu), ("unicorn", board.emulator.unicorn)) if there
+    ]
+    cells = [
+        f"`{board.name}`", f"{core}{extra}", f"{board.flash.size // 1024} KB", f"{board.ram.size // 1024} KB",
+        f"{board.clock_hz // 10**6} MHz", f"`{board.port.hal}`", board.core.guard or "none",
+        ", ".join(emulators), "virtual" if board.upload is None else "not yet",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_table_of_boards_is_what_the_files_say() -> None:
+    text = (BOARDS.parent / "docs" / "BOARDS.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [row(board) for board in list_boards()]
 
 
 def test_files_are_named_like_their_boards() -> None:

@@ -16,6 +16,7 @@ from projects import Case, arrays, case, compiled, refusal, save, spawn
 
 from synapcc.examples.ecg import beats, evaluate, protocol
 from synapcc.gen import Compiled, compile_model, load_plan
+from synapcc.gen.boards import board_names
 from synapcc.gen.rules import rules
 from synapcc.host import Emulator, connect
 from synapcc.host.cli import ORDER, main, parser
@@ -93,11 +94,12 @@ def test_inspect(project: tuple[Case, Path], capsys: Capsys) -> None:
 def test_build(project: tuple[Case, Path], capsys: Capsys) -> None:
     _, out = project
     built = told(["build", str(out)], capsys)
-    assert {"elf", "board", "toolchain", "flash", "ram", "stack", "linked"} == set(built)
+    assert {"elf", "board", "toolchain", "flash", "ram", "stack", "linked", "guard"} == set(built)
     assert 0 < built["stack"]["bytes"] < 4096 and Path(built["elf"]).is_file()
     assert main(["build", str(out)]) == 0
     text = capsys.readouterr().out
     assert "flash" in text and "bytes at worst" in text and "no heap, no floating point" in text
+    assert built["guard"] == "MPU" and "guard  the MPU" in text
 
 
 def test_verify(project: tuple[Case, Path], capsys: Capsys) -> None:
@@ -130,7 +132,7 @@ def test_emulate(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) -> 
 
 
 def test_lists(capsys: Capsys) -> None:
-    assert {b["name"] for b in told(["boards"], capsys)} == {"mps2_an385", "mps2_an386"}
+    assert {b["name"] for b in told(["boards"], capsys)} == set(board_names())
     found = told(["rules"], capsys)
     assert {r["name"] for r in found} == set(rules()) >= {"hebbian", "dfa", "fa", "last", "bp"}
     assert all(set(r) == {"name", "doc", "source", "storages", "inits"} for r in found)

@@ -1,0 +1,136 @@
+"""synapcc flash, with uploaders that only write down what they were told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from projects import case, refusal
+
+from synapcc.host import flash
+from synapcc.host.build import build
+from synapcc.host.cli import main
+
+Capsys = pytest.CaptureFixture[str]
+Uploader = Callable[..., Path]
+
+PYOCD_ABSENT = "No connected debug probes\n0001249 E No target device available [load_cmd]\n"
+PYOCD_UNKNOWN = (
+    "0000512 C Target type stm32f446retx not recognized. Use 'pyocd list --targets' to see [__main__]\n"
+)
+OPENOCD_ABSENT = "Open On-Chip Debugger 0.12.0\nError: open failed\n"
+OPENOCD_OTHER = "** Programming Started **\nError: couldn't open the flash bank\n** Programming Failed **\n"
+
+
+@pytest.fixture(scope="module")
+def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Output folders of a small network by board, the first two built."""
+    root = tmp_path_factory.mktemp("flash")
+    c = case(root)
+    found = {}
+    for board in ("nucleo_f446re", "microbit", "arduino_nano33ble", "mps2_an386"):
+        found[board] = root / board
+        assert main(c.words(found[board], "--board", board)) == 0
+    for board in ("nucleo_f446re", "microbit"):
+        build(found[board], "zig")
+    return found
+
+
+@pytest.fixture
+def uploader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Uploader:
+    """Puts a program on PATH that notes its arguments, says something and ends with a status; the note."""
+    monkeypatch.setattr(
+        flash.importlib.util, "find_spec", lambda name: None
+    )  # an installed pyocd is left alone
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+
+    def make(name: str, says: str = "", status: int = 0) -> Path:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "says").write_text(says)
+        note = tmp_path / f"{name}.note"
+        program = tmp_path / "bin" / name
+        program.write_text(
+            f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{note}'\ncat '{tmp_path / 'says'}'\nexit {status}\n"
+        )
+        program.chmod(0o755)
+        return note
+
+    return make
+
+
+def test_platformio_uploads_by_the_command_of_the_board(
+    outs: dict[str, Path], uploader: Uploader, capsys: Capsys
+) -> None:
+    note, out = uploader("openocd"), outs["nucleo_f446re"]
+    elf = build(out).elf
+    before = elf.read_bytes()
+    assert main(["flash", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "nucleo_f446re: " in said and "bytes of flash written with platformio" in said
+    assert f"next: synapcc verify {out} --data DATA.npz --device serial:PORT" in said
+    assert note.read_text().splitlines() == [
+        "-f", "interface/stlink.cfg", "-f", "target/stm32f4x.cfg",
+        "-c", "program .pio/build/nucleo_f446re/firmware.elf verify reset exit",
+    ]  # fmt: skip
+    assert elf.read_bytes() == before and build(out).toolchain.startswith("zig")
+
+
+def test_pyocd_uploads_where_the_board_says_so_or_the_user(
+    outs: dict[str, Path], uploader: Uploader, capsys: Capsys
+) -> None:
+    note = uploader("pyocd")
+    for board, chip, words in (
+        ("microbit", "nrf51822", []),
+        ("nucleo_f446re", "stm32f446retx", ["--with", "pyocd"]),
+    ):
+        assert main(["flash", str(outs[board]), "--port", "/dev/ttyACM3", *words]) == 0
+        elf = outs[board].resolve() / ".pio" / "build" / board / "firmware.elf"
+        assert note.read_text().splitlines() == ["load", "--no-wait", "-t", chip, str(elf)]
+        assert "--device serial:/dev/ttyACM3" in capsys.readouterr().out
+
+
+def test_an_upload_that_needs_the_port_asks_for_it_and_gets_it(
+    outs: dict[str, Path], uploader: Uploader, capsys: Capsys
+) -> None:
+    note, out = uploader("bossac"), outs["arduino_nano33ble"]
+    line = refusal(["flash", str(out)], capsys)
+    assert line == "arduino_nano33ble: bossac must know the port; synapcc flash OUT --port PORT"
+    assert not note.exists() and not (out / ".pio").exists()  # asked before anything was built
+    assert main(["flash", str(out), "--port", "/dev/ttyACM7"]) == 0
+    image = out.resolve() / ".pio" / "build" / "arduino_nano33ble" / "firmware.bin"
+    assert note.read_text().splitlines() == ["--port=/dev/ttyACM7", "-U", "-i", "-e", "-w", str(image), "-R"]
+
+
+@pytest.mark.parametrize(
+    ("board", "words", "tool", "says", "line"),
+    [
+        ("microbit", [], "pyocd", PYOCD_ABSENT, "pyocd finds no board: No target device available; is the"),
+        ("nucleo_f446re", ["--with", "pyocd"], "pyocd", PYOCD_UNKNOWN, "pyocd pack install stm32f446retx"),
+        ("nucleo_f446re", [], "openocd", OPENOCD_ABSENT, "platformio finds no board: open failed; is the"),
+        ("nucleo_f446re", [], "openocd", OPENOCD_OTHER, "nucleo_f446re: couldn't open the flash bank; whole"),
+        ("microbit", [], "pyocd", "", "pyocd failed and did not say why; whole output:"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_is_one_line(
+    board: str, words: list[str], tool: str, says: str, line: str,
+    outs: dict[str, Path], uploader: Uploader, capsys: Capsys,
+) -> None:  # fmt: skip
+    uploader(tool, says, 1)
+    said = refusal(["flash", str(outs[board]), *words], capsys)
+    assert line in said
+    assert says in (outs[board] / ".pio" / "upload.log").read_text()
+
+
+def test_what_cannot_be_flashed_is_told_before_anything_is_built(
+    outs: dict[str, Path], uploader: Uploader, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "is a virtual board: there is nothing to flash" in refusal(
+        ["flash", str(outs["mps2_an386"])], capsys
+    )
+    assert "is not an output folder" in refusal(["flash", str(tmp_path)], capsys)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = refusal(["flash", str(outs["nucleo_f446re"])], capsys)
+    assert "openocd is not on PATH" in line and "--with pyocd" in line
+    assert "pip install 'synapcc[flash]'" in refusal(["flash", str(outs["microbit"])], capsys)
