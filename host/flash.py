@@ -17,7 +17,7 @@ from synapcc.gen.errors import SynapccError
 from . import platformio
 from .build import build, project_board
 
-PLATFORMIO, PYOCD = UPLOADERS
+_, PYOCD = UPLOADERS
 _HINTS = {
     "openocd": "install it (apt install openocd, brew install openocd), or --with pyocd",
     "bossac": "it comes with Arduino's board package for Mbed OS Nano",
@@ -44,30 +44,34 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> str:
     line: nothing to flash (a virtual board), no such tool, no board, whatever else the tool complains about.
     """
     board = project_board(project)
-    if board.upload is None:
+    if board.upload is None and board.local:
         hint = f"synapcc verify {project} ... runs it in an emulator; a real board's file has [upload]"
         raise FlashError(board.name, "is a virtual board: there is nothing to flash", hint)
-    tool = tool or board.upload.tool
-    command = _with_pyocd(board) if tool == PYOCD else _with_platformio(board, port)
+    upload = board.upload or Upload()
+    tool = tool or upload.tool
+    command = _with_pyocd(board, upload) if tool == PYOCD else _with_platformio(board, upload, port)
     built = build(project)
-    words = [*command, str(built.elf)] if tool == PYOCD else command
-    if tool == PYOCD:
-        done = _run(words, project)
-    else:
-        # the toolchain of the last build: another one would build once more
-        name = built.toolchain.split()[0].removeprefix("arm-none-eabi-")
-        done = platformio.run(project.resolve(), *words, extra={"SYNAPCC_TOOLCHAIN": name})
-    log = project / ".pio" / "upload.log"
-    log.write_text(done.stdout, encoding="utf-8")
+    folder = project.resolve()
+    log = folder / ".pio" / "upload.log"
+    with platformio.locked(folder / ".pio" / "synapcc.lock"):
+        if tool == PYOCD:
+            done = _run([*command, str(built.elf)], folder)
+        else:
+            # the toolchain of the last build: another one would build once more
+            name = built.toolchain.split()[0].removeprefix("arm-none-eabi-")
+            done = platformio.run(folder, *command, extra={"SYNAPCC_TOOLCHAIN": name} if board.local else {})
+        log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
-        raise _explain(done.stdout, board, board.upload, tool, log)
+        raise _explain(done.stdout, board, upload, tool, log)
     return f"{board.name}: {built.flash} bytes of flash written with {tool}"
 
 
-def _with_platformio(board: Board, port: str) -> list[str]:
+def _with_platformio(board: Board, upload: Upload, port: str) -> list[str]:
     """The words behind `pio`. Raises FlashError if the tool that they start is missing, or its port."""
-    assert board.upload is not None
-    command = board.upload.command
+    words = ["run", "-e", board.name, "-t", "upload", *(["--upload-port", port] if port else [])]
+    command = upload.command
+    if not command and not board.local:  # the registry's platform knows how
+        return words
     if not command:
         raise FlashError(board.name, "its board file has no upload.command", "synapcc flash OUT --with pyocd")
     program = shlex.split(command)[0]
@@ -76,13 +80,12 @@ def _with_platformio(board: Board, port: str) -> list[str]:
         raise FlashError(board.name, f"{program} is not on PATH, and its upload takes it", hint)
     if "$UPLOAD_PORT" in command and not port:
         raise FlashError(board.name, f"{program} must know the port", "synapcc flash OUT --port PORT")
-    return ["run", "-e", board.name, "-t", "upload", *(["--upload-port", port] if port else [])]
+    return words
 
 
-def _with_pyocd(board: Board) -> list[str]:
+def _with_pyocd(board: Board, upload: Upload) -> list[str]:
     """The command but for the file. Raises FlashError if pyOCD is missing, or the chip's name for it."""
-    assert board.upload is not None
-    if not board.upload.pyocd:
+    if not upload.pyocd:
         raise FlashError(
             board.name, "its board file has no upload.pyocd", "pyocd list --targets has the names"
         )
@@ -92,7 +95,7 @@ def _with_pyocd(board: Board) -> list[str]:
         start = [path]
     else:
         raise FlashError(board.name, "pyocd is not installed", "pip install 'synapcc[flash]'")
-    return [*start, "load", "--no-wait", "-t", board.upload.pyocd]
+    return [*start, "load", "--no-wait", "-t", upload.pyocd]
 
 
 def _run(words: Sequence[str], project: Path) -> subprocess.CompletedProcess[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from projects import case, refusal
 
+from synapcc.gen.boards import BOARDS
 from synapcc.host import flash
 from synapcc.host.build import build
 from synapcc.host.cli import main
@@ -121,6 +124,27 @@ def test_what_goes_wrong_is_one_line(
     said = refusal(["flash", str(outs[board]), *words], capsys)
     assert line in said
     assert says in (outs[board] / ".pio" / "upload.log").read_text()
+
+
+def test_a_board_of_the_registry_is_left_to_its_platform(
+    uploader: Uploader, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (BOARDS / "mps2_an386.toml").read_text().replace('"mps2_an386"', '"mine"', 1)
+    (tmp_path / "mine.toml").write_text(text.replace('"synapcc"', '"ststm32"\nframework = "cmsis"'))
+    c, out = case(tmp_path), tmp_path / "out"
+    assert main(c.words(out, "--board", str(tmp_path / "mine.toml"))) == 0
+    asked: list[tuple[str, ...]] = []
+
+    def run(project: Path, *words: str, extra: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        (project / ".pio").mkdir(exist_ok=True)
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 0, "done")
+
+    monkeypatch.setattr(flash, "build", lambda _: SimpleNamespace(flash=9, toolchain="PlatformIO ststm32"))
+    monkeypatch.setattr(flash.platformio, "run", run)
+    assert main(["flash", str(out), "--port", "COM3"]) == 0
+    assert asked == [("run", "-e", "mine", "-t", "upload", "--upload-port", "COM3")]
+    assert "serial:COM3" in capsys.readouterr().out
 
 
 def test_what_cannot_be_flashed_is_told_before_anything_is_built(

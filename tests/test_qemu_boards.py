@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from echo_firmware import add_platform
 from projects import case
 from stub_model import stub_project
 
-from synapcc.gen.boards import Board, list_boards, load_board
+from synapcc.gen.boards import Board, Core, list_boards, load_board
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, write
 from synapcc.gen.plan import Plan
@@ -78,6 +79,25 @@ def test_every_board_with_every_toolchain(name: str, toolchain: str, tmp_path: P
         learns_the_same(plan, out, data, "unicorn", 50, built)
     if board.emulator.qemu and shutil.which("qemu-system-arm"):
         learns_the_same(plan, out, data, "qemu", 200, built)
+
+
+CORES_OF_NO_BOARD = [
+    Core("cortex-m0plus"), Core("cortex-m4"), Core("cortex-m7"), Core("cortex-m7", "fpv5-d16"),
+    Core("cortex-m33"), Core("cortex-m55"), Core("cortex-m55", "fpv5-d16"),
+]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+@pytest.mark.parametrize("core", CORES_OF_NO_BOARD, ids=str)
+def test_the_firmware_builds_for_cores_that_no_board_has(core: Core, toolchain: str, tmp_path: Path) -> None:
+    like = {"cortex-m0plus": "microbit", "cortex-m7": "mps2_an500", "cortex-m33": "mps2_an505"}
+    board = replace(load_board(like.get(core.cpu, "mps2_an386")), core=core)
+    plan, out, data = project(tmp_path, board)
+    built = build(out, toolchain)
+    assert built.linked.offending == ()
+    if core.cpu != "cortex-m55":
+        learns_the_same(plan, out, data, "unicorn", 20, built)
 
 
 # ---- what the emulators would not forgive --------------------------------------------------------------

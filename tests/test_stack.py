@@ -174,7 +174,7 @@ EMULATED = [
     (kind, board.name)
     for board in list_boards()
     for kind, there in (("unicorn", board.emulator.unicorn), ("qemu", bool(board.emulator.qemu)))
-    if there and not board.upload  # one of each core
+    if there and board.port.hal == "cmsdk"  # one of each core
 ]
 
 

@@ -123,4 +123,5 @@ def _size(option: str, text: str) -> int:
 def _next(out: Path, board: Board) -> str:
     if board.link is None:
         return f"the library lies in {out / 'lib'}; {board.name} has no link, so there is no firmware"
-    return f"next, synapcc verify {out} --data DATA.npz"
+    flash = f"synapcc flash {out}, or without the board " if board.upload else ""
+    return f"next, {flash}synapcc verify {out} --data DATA.npz"
