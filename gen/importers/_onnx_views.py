@@ -71,19 +71,39 @@ def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         raise node.error(f"shapes {', '.join(map(str, shapes))} do not fit along axis {along}", AGAIN)
     if len(parts) == 1:
         return parts[0]
-    if _outermost(parts, along):
+    order = _map_order(parts, along)
+    rows = [p.places.transpose(order).reshape(-1, p.shape[along]) for p in parts]
+    if len(rows[0]) == 1 or (_outermost(rows) and not all(is_natural(r) for r in rows)):
         return _joined_flat(scope, node, parts, along)
-    return _joined_maps(scope, node, parts, along)
+    tensors = []
+    for part in parts:
+        wanted = part.places.transpose(order).reshape(-1, shapes[0][order[-2]], part.shape[along])
+        tensor = arrange(scope.builder, part.tensor, wanted, node.source)
+        if tensor is None:
+            raise disordered(node)
+        tensors.append(tensor)
+    joined = scope.builder.concat(tensors, [from_node(node.name)], node.source)
+    stored = natural(scope.builder.shape(joined)).reshape([*(shapes[0][i] for i in order[:-1]), -1])
+    return Act(joined, stored.transpose(np.argsort(order)))
 
 
-def _outermost(parts: Sequence[Act], along: int) -> bool:
-    """Whether the values of the parts can stand one part behind the other in memory.
+def _map_order(parts: Sequence[Act], along: int) -> tuple[int, ...]:
+    """The axes, the joined one last, as the first part has them that does not lie as in the file."""
+    model = next((p for p in parts if not is_natural(p.places)), parts[0]).places
+    first = int(model.reshape(-1)[0])
 
-    So vectors can, each in an order of its own, and maps whose slowest axis is joined.
-    """
-    rows = [np.moveaxis(p.places, along, 0).reshape(p.shape[along], -1) for p in parts]
-    width = rows[0].shape[1]
-    return width == 1 or all(np.array_equal(r, np.arange(len(r))[:, None] * width + rows[0][0]) for r in rows)
+    def step(i: int) -> int:
+        return abs(int(np.moveaxis(model, i, 0).reshape(model.shape[i], -1)[-1, 0]) - first)
+
+    others = [i for i in range(model.ndim) if i != along]
+    others.sort(key=lambda i: (model.shape[i] != 1, -step(i) // max(model.shape[i] - 1, 1)))
+    return (*others, along)
+
+
+def _outermost(rows: Sequence[np.ndarray]) -> bool:
+    """Whether the joined axis is the slowest in memory: then the parts can stand one behind the other."""
+    width = len(rows[0])
+    return all(np.array_equal(r.T, np.arange(r.shape[1])[:, None] * width + rows[0][:, 0]) for r in rows)
 
 
 def _joined_flat(scope: Scope, node: OnnxNode, parts: Sequence[Act], along: int) -> Act:
@@ -92,28 +112,6 @@ def _joined_flat(scope: Scope, node: OnnxNode, parts: Sequence[Act], along: int)
     tensor = builder.concat([builder.flat(p.tensor) for p in parts], [from_node(node.name)], node.source)
     places = [p.places + np.int32(end - p.size) for p, end in zip(parts, ends, strict=True)]
     return Act(tensor, np.concatenate(places, along))
-
-
-def _joined_maps(scope: Scope, node: OnnxNode, parts: Sequence[Act], along: int) -> Act:
-    """Maps joined along their channels: every part in the order of the first that lies channels-last."""
-    model = next((p for p in parts if not is_natural(p.places)), parts[0])
-    others = [i for i in range(len(model.shape)) if i != along and model.shape[i] != 1]
-    steps = {i: int(np.moveaxis(model.places, i, -1).reshape(-1)[1]) for i in others}
-    others.sort(key=lambda i: -abs(steps[i] - int(model.places.reshape(-1)[0])))
-    sizes = [model.shape[i] for i in others]
-    sides = (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
-    units = [i for i in range(len(model.shape)) if i != along and i not in others]
-    order = (*units, *others, along)
-    tensors = []
-    for part in parts:
-        wanted = part.places.transpose(order).reshape(*sides, part.shape[along])
-        tensor = arrange(scope.builder, part.tensor, wanted, node.source)
-        if tensor is None:
-            raise disordered(node)
-        tensors.append(tensor)
-    joined = scope.builder.concat(tensors, [from_node(node.name)], node.source)
-    stored = natural(scope.builder.shape(joined)).reshape(*(1 for _ in units), *sizes, -1)
-    return Act(joined, stored.transpose(np.argsort(order)))
 
 
 def reshape(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
