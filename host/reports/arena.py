@@ -90,7 +90,10 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of one entry program, a line of the report's `timeline`."""
     tensors = {t["tensor"]: t for t in report["tensors"]}
     steps, size = line["steps"], report["memory"]["arena"]
-    ends = {(tensors[a["tensor"]]["offset"], s[1]) for a in line["arena"] for s in a["spans"]}
+    spans = [(tensors[a["tensor"]]["offset"], *s) for a in line["arena"] for s in a["spans"]]
+    # A step in place shares its column: half for the operand that ends, half for the result that begins.
+    ended = {(at, last) for at, first, last in spans if last > first}
+    begun = {(at, first) for at, first, last in spans if last > first or (at, first) in ended}
     blocks, lives = [], []
     for a in line["arena"]:
         t = tensors[a["tensor"]]
@@ -98,7 +101,8 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
         for first, last in a["spans"]:
             when = f"step {first + 1}" if first == last else f"steps {first + 1} to {last + 1}"
             told = f"{t['tensor']}: bytes {where}, {when}"
-            start, end = _halves(t["offset"], first, last, ends, line["arena"], tensors)
+            start = first + (0.5 if (t["offset"], first) in ended else 0.0)
+            end = last + (0.5 if last > first and (t["offset"], last) in begun else 1.0)
             blocks.append(
                 Block(t["tensor"], TONES[t["kind"]], start, end, t["offset"], t["offset"] + t["bytes"], told)
             )
@@ -118,21 +122,6 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
         "lives": page.table(["tensor", "type", "bytes of the arena", "size", "lives"], lives, left=3),
         "table": _steps(steps),
     }
-
-
-def _halves(
-    offset: int,
-    first: int,
-    last: int,
-    ends: set[tuple[int, int]],
-    arena: Sequence[Mapping[str, Any]],
-    tensors: Mapping[str, Mapping[str, Any]],
-) -> tuple[float, float]:
-    """Where a span is drawn. A step that works in place is shared: half of its column for each."""
-    starts = {(tensors[a["tensor"]]["offset"], s[0]) for a in arena for s in a["spans"] if s[1] > s[0]}
-    start = first + 0.5 if last > first and (offset, first) in ends else float(first)
-    end = last + 0.5 if (offset, last) in starts and last > first else last + 1.0
-    return start, end
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> Markup:
