@@ -27,13 +27,14 @@ def plain(v: Number) -> str:
 
 
 def percent(v: Number) -> str:
-    return f"{100 * v:.3g} %"
+    """A share in percent, its sign never on a line of its own."""
+    return f"{100 * v:.3g}\u00a0%"
 
 
 def share(part: Number, whole: Number) -> str:
     """A part in percent; what is too small to be read is said to be so."""
     v = 100 * part / whole if whole else 0.0
-    return "<0.1 %" if 0 < v < 0.1 else f"{v:.1f} %"
+    return "<0.1\u00a0%" if 0 < v < 0.1 else f"{v:.1f}\u00a0%"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Page(HTMLParser):
         if not any(t in ("style", "title", "desc") for t, _ in self.open):
             self.words.append(data)
             if any(t in ("td", "th") for t, _ in self.open):
-                self.cells[-1][-1] += data
+                self.cells[-1][-1] += data.replace("\u00a0", " ")
 
     @property
     def text(self) -> str:

@@ -90,7 +90,7 @@ def test_a_chart_keeps_its_scale() -> None:
     assert f"M0.0 {height:.1f}L{width:.1f} {height / 2:.1f}" in whole
     upper = charts.chart([Line("a", "N", [(0, 0.8), (1, 0.9)])], [], UNIT, charts.shares(0.8))
     assert f"M0.0 {height:.1f}L{width:.1f} {height / 2:.1f}" in upper
-    assert "80 %" in upper and ">0 %</span>" in whole
+    assert "80\u00a0%" in upper and ">0\u00a0%</span>" in whole
     assert f'class="ref s-ink" d="M0 {height / 2:.1f}H{width}"' in PIECES["chart"]
 
 
@@ -140,9 +140,9 @@ def test_a_memory_map_is_to_scale_and_names_what_has_room() -> None:
 
 def test_numbers_are_short() -> None:
     assert [charts.plain(v) for v in (0, 1234567, 0.25, 12.3456)] == ["0", "1,234,567", "0.25", "12.35"]
-    assert charts.percent(0.0123) == "1.23 %"
-    assert [charts.share(v, 2000) for v in (0, 1, 2, 2000)] == ["0.0 %", "<0.1 %", "0.1 %", "100.0 %"]
-    assert charts.share(1, 0) == "0.0 %"
+    assert charts.percent(0.0123) == "1.23\u00a0%"
+    shares = [charts.share(v, 2000).replace("\u00a0", " ") for v in (0, 1, 2, 2000)]
+    assert shares == ["0.0 %", "<0.1 %", "0.1 %", "100.0 %"] and charts.share(1, 0) == "0.0\u00a0%"
 
 
 # ---- colours ------------------------------------------------------------------------------------------

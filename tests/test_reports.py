@@ -164,9 +164,9 @@ def test_what_deserves_a_look_is_pointed_at(report: Report) -> None:
     bad["calibration"]["same_class_as_float"] = 0.9
     bad["ranges"][0]["clipped"] = 0.25
     told = compile_page.warnings(bad)
-    assert "90 %" in told[0] and bad["ranges"][0]["tensor"] in told[1] and "25 %" in told[1]
+    assert "90\u00a0%" in told[0] and bad["ranges"][0]["tensor"] in told[1] and "25\u00a0%" in told[1]
     page = sound(compile_page.compile_html(bad))
-    assert all(t in page.text for t in told)
+    assert all(" ".join(t.split()) in page.text for t in told)
     bad["ranges"][0]["shares"] = "another"  # a clip cuts it anyway
     assert len(compile_page.warnings(bad)) == 1
 
@@ -383,6 +383,24 @@ def test_a_device_that_counts_no_instructions_shows_cycles_or_work() -> None:
     found |= {"total": {"infer": {}, "learn": {}}, "stack": None}
     page = sound(bench_page.bench_html(found))
     assert "Where the work goes" in page.text and "Stack" not in page.text
+
+
+def test_a_kernel_alone_is_no_network() -> None:
+    page = sound(bench_page.bench_html(bench() | {"spec": "dense 256 128"}))
+    assert "Where the instructions go: dense 256 128 on cortex-m4" in page.text
+    assert "One pass forward takes 1,640" in page.text and "One inference" not in page.text
+
+
+def test_bench_writes_its_page(tmp_path: Path, capsys: Capsys) -> None:
+    _, out = compiled(tmp_path)
+    words = ["bench", str(out), "--device", "unicorn", "--samples", "1"]
+    capsys.readouterr()
+    assert main([*words, "--json", "-", "--html", str(tmp_path / "a" / "b.html")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    text = (tmp_path / "a" / "b.html").read_text(encoding="utf-8")
+    assert text == bench_page.bench_html(found)
+    assert f"One inference takes {found['total']['infer']['instructions']:,} instructions" in sound(text).text
+    assert "is a folder" in refusal([*words, "--html", str(tmp_path)], capsys)
 
 
 def test_names_in_a_bench_page_are_escaped() -> None:

@@ -13,6 +13,8 @@ from synapcc.host.charts import Mark, Row, percent, plain
 _Json = Mapping[str, Any]
 
 _PHASES = {"infer": "one inference", "learn": "one learning step"}
+_ALONE = {"infer": "one pass forward", "learn": "learning from one sample"}
+"""What a phase is called where a network ran, and where a kernel ran alone."""
 _UNITS = ("instructions", "cycles")
 _FIGURES = {
     "instructions": "instructions",
@@ -53,6 +55,10 @@ def _unit(result: _Json) -> str:
     return next((u for u in _UNITS if all(o.get(u) is not None for o in result["ops"])), "macs")
 
 
+def _name(result: _Json, phase: str) -> str:
+    return (_ALONE if result.get("spec") else _PHASES)[phase]
+
+
 def _of(result: _Json, phase: str) -> list[_Json]:
     return [o for o in result["ops"] if o["phase"] == phase]
 
@@ -69,7 +75,7 @@ def _lead(result: _Json, phase: str, unit: str) -> dict[str, Any]:
     top, macs = max(ops, key=lambda o: o[unit]), sum(o["macs"] for o in ops)
     worst = (figures.get("worst") or {}).get(unit)
     return {
-        "what": _PHASES[phase],
+        "what": _name(result, phase),
         "total": plain(total),
         "worst": plain(worst) if worst else "",
         "per_mac": f"{total / macs:.2f}" if macs and unit != "macs" else "",
@@ -110,9 +116,9 @@ def _phase(result: _Json, phase: str, unit: str) -> dict[str, Any]:
             )
             most = max(most, o[unit], worst or 0)
     keys = {tone: what for tone, what in _TONES.items() if any(_tone(o) == tone for o in ops)}
-    title = f"{unit.capitalize()} of {_PHASES[phase]}, in the order they run"
+    title = f"{unit.capitalize()} of {_name(result, phase)}, in the order they run"
     return {
-        "name": _PHASES[phase],
+        "name": _name(result, phase),
         "chart": charts.rows(lines, charts.axis(0, most, unit, exact=True, count=4), title, keys),
         "worst": any(o.get("worst") for o in ops),
         "hidden": len(ops) - len(lines),
@@ -153,7 +159,8 @@ def _kinds(result: _Json, phases: Sequence[str]) -> Markup:
         if total:
             marks = charts.stacked([(_CLASSES[k], n / total) for k, n in sums.items()])
             told = ", ".join(f"{k} {percent(n / total)}" for k, n in sums.items())
-            lines.append(Row(_PHASES[phase], marks, f"{plain(total)}", f"{_PHASES[phase]}: {told}"))
+            name = _name(result, phase)
+            lines.append(Row(name, marks, plain(total), f"{name}: {told}"))
     if not lines:
         return Markup("")
     scale = charts.axis(0, 1, "of the ops' instructions", percent, exact=True, count=4)

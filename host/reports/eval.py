@@ -191,7 +191,7 @@ def _title(score: str) -> str:
 
 
 def _percent(v: float | None) -> str:
-    return "–" if v is None else f"{100 * v:.1f} %"
+    return "–" if v is None else f"{100 * v:.1f}\u00a0%"
 
 
 def _spread(values: Sequence[float]) -> str:
