@@ -6,7 +6,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conv_nets import cnn, data
 from echo_firmware import add_platform
 from projects import case
 from stub_model import stub_project
@@ -15,6 +17,7 @@ from synapcc.gen.boards import Board, Core, list_boards, load_board
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, write
 from synapcc.gen.plan import Plan
+from synapcc.gen.spec import Replay, RuleSpec, Store
 from synapcc.host.build import BuildResult, build
 from synapcc.host.client import Client, connect
 from synapcc.host.data import load_samples
@@ -41,6 +44,25 @@ def project(folder: Path, board: Board) -> tuple[Plan, Path, Path]:
     return compiled.plan, out, c.data
 
 
+def conv_project(folder: Path, board: Board, untied: bool) -> tuple[Plan, Path, Path]:
+    """A small convolutional network: the first convolution is frozen, the second learns, tied or not."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    spec = RuleSpec(
+        "hebbian",
+        layers=("conv2", "fc"),
+        untied=("conv2",) if untied else (),
+        replay=Replay(4),
+        store=Store(3),
+    )
+    samples = data(rng)
+    compiled = compile_model(cnn(rng), spec, samples, board)
+    out = folder / "out"
+    write(render(compiled.plan, board, "a test"), out)
+    np.savez(folder / "data.npz", **samples)  # type: ignore[arg-type]
+    return compiled.plan, out, folder / "data.npz"
+
+
 def learns_the_same(plan: Plan, out: Path, data: Path, kind: str, steps: int, built: BuildResult) -> None:
     """No byte differs after `steps` steps, and the stack was no deeper than its bound."""
     with open_device(kind, out) as device:
@@ -59,6 +81,19 @@ def test_learning_is_equal_in_qemu(name: str, tmp_path: Path) -> None:
     built = build(out)
     assert built.linked.offending == () and built.guard == load_board(name).core.guard
     learns_the_same(plan, out, data, "qemu", 1000 if name == "mps2_an386" else 200, built)
+
+
+@QEMU
+@pytest.mark.parametrize("name", IN_QEMU)
+def test_convolutions_learn_equally_in_qemu(name: str, tmp_path: Path) -> None:
+    """Frozen and learned; tied on half of the boards, untied on the others, both on the M0 and the M4."""
+    both = name in ("microbit", "mps2_an386")
+    for untied in (False, True) if both else (len(name) % 2 == 1,):
+        plan, out, samples = conv_project(tmp_path / str(untied), load_board(name), untied)
+        learns_the_same(plan, out, samples, "qemu", 1000 if name == "mps2_an386" else 200, build(out))
+        assert {s.kernel for _, _, s in plan.ops()} >= {"conv2d.forward"} | (
+            {"local2d.update"} if untied else {"conv2d.update"}
+        )
 
 
 @pytest.mark.parametrize("name", ["nrf52840_dk", "nucleo_l476rg"])
