@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ import numpy as np
 from . import messages
 from .boards import Board, platformio_board
 from .errors import CompileError
+from .instructions import called
+from .kernels import AUTO, REF, select
 from .numeric import ERROR_FRAC, PRIMITIVES
-from .ops import kernel
+from .ops import Relaid, Variant, kernel
 from .plan import Plan, PlanTensor
 from .program import Call, Item, Repeat, Step, When
 from .version import VERSION
@@ -59,7 +61,7 @@ class TensorView:
         self.q, self.frac = f"Q{t.frac}", t.frac
         dims = "".join(f"[{n}]" for n in t.shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
-        scaled = t.role not in ("counter", "flag", "label", "shift", "verdict", "scratch")
+        scaled = t.role not in ("counter", "flag", "label", "shift", "verdict", "scratch", "relaid")
         q = "Q by row" if t.role == "weight" and t.space == "const" else self.q
         self.describe = f"{t.dtype} {dims}{pad}{f', {q}' if scaled else ''}{f': {t.note}' if t.note else ''}"
         if t.space == "arena":
@@ -97,13 +99,67 @@ class TensorView:
 
 
 class StepView:
-    """A step as templates see it: operands by role, attributes under `a`."""
+    """A step as templates see it: operands by role, attributes under `a`, its variant's numbers under `v`."""
 
-    def __init__(self, step: Step, views: Mapping[str, TensorView]) -> None:
+    def __init__(self, step: Step, views: Mapping[str, TensorView], numbers: Mapping[str, int]) -> None:
         self.a = dict(step.attrs)
+        self.v = dict(numbers)
         self.one = 1 << ERROR_FRAC
         for role, name in step.args.items():
             setattr(self, role, views[name])
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """How every step is printed, in the order of Plan.ops.
+
+    args:      by step, the constant or tensor of each role
+    constants: what the file must hold: constants as the Plan has them where somebody reads them so, and
+               those that a kernel reads in another layout
+    """
+
+    variants: tuple[Variant, ...]
+    args: tuple[Mapping[str, str], ...]
+    constants: tuple[PlanTensor, ...]
+
+
+def _choose(plan: Plan, kernels: str) -> _Printed:
+    """Asks each step's kernel how the set `kernels` prints it."""
+    variants, args = [], []
+    made: dict[str, PlanTensor] = {}
+    for _, _, step in plan.ops():
+        operands = {role: plan[name] for role, name in step.args.items()}
+        variant = kernel(step.kernel).variant(kernels, operands, step.attrs)
+        names = dict(step.args)
+        for role, relaid in variant.relaid.items():
+            t = _relaid(operands[role], relaid, plan)
+            if made.setdefault(t.name, t) != t:
+                raise AssertionError(f"{t.name} has two contents")
+            names[role] = t.name
+        variants.append(variant)
+        args.append(names)
+    read = {name for names in args for name in names.values()}
+    natural = [t for t in plan.space("const") if t.name in read]
+    return _Printed(tuple(variants), tuple(args), (*natural, *made.values()))
+
+
+def _relaid(t: PlanTensor, relaid: Relaid, plan: Plan) -> PlanTensor:
+    """`relaid` as a tensor of its own: a flat array under a name that no other has."""
+    name = f"{t.name}_{relaid.layout}"
+    while name in plan:
+        name += "_"
+    flat = relaid.array.ravel()
+    data = flat.astype(flat.dtype.newbyteorder("<")).tobytes()
+    return replace(
+        t,
+        name=name,
+        dtype=str(flat.dtype),
+        shape=(len(flat),),
+        row=len(flat),
+        role="relaid",
+        note=relaid.note,
+        data=data,
+    )
 
 
 @dataclass(frozen=True)
@@ -127,9 +183,9 @@ INTERFACE = (
 )
 
 
-def _step_names(plan: Plan) -> list[str]:
+def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
     """One C name a step: node and kernel, numbered where that is another's name."""
-    taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs)}
+    taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs), *(t.name for t in constants)}
     taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
@@ -145,13 +201,16 @@ def _step_names(plan: Plan) -> list[str]:
 
 
 def _functions(
-    plan: Plan, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
+    plan: Plan, printed: _Printed, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
 ) -> list[_Function]:
     out = []
-    for name, (program, _, step) in zip(_step_names(plan), plan.ops(), strict=True):
-        op, part = step.kernel.split(".")
-        module: Any = environment().get_template(f"ops/{op}.c.j2").module
-        body = getattr(module, part)(StepView(step, views))
+    names = _step_names(plan, printed.constants)
+    for i, (program, _, step) in enumerate(plan.ops()):
+        variant = printed.variants[i]
+        room = "ops" if variant.kernels == REF else variant.kernels
+        module: Any = environment().get_template(f"{room}/{step.kernel.split('.')[0]}.c.j2").module
+        view = StepView(replace(step, args=printed.args[i]), views, variant.numbers)
+        body = getattr(module, variant.macro)(view)
         source = sources.get(step.node, "")
         k = kernel(step.kernel)
         reads = [step.args[r] for r in k.reads if r in step.args]
@@ -159,7 +218,7 @@ def _functions(
         flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
         layer = f"{step.node} ({source})" if source else step.node
         comment = f"{step.kernel} of {layer}, in program {program}: {flow}"
-        out.append(_Function(f"{prefix}_{name}", _wrap(comment), body))
+        out.append(_Function(f"{prefix}_{names[i]}", _wrap(comment), body))
     return out
 
 
@@ -227,16 +286,17 @@ def _primitives(texts: Iterable[str]) -> list[str]:
     return [p.c_function for name, p in PRIMITIVES.items() if name in wanted]
 
 
-def memory_map(plan: Plan) -> list[str]:
-    """A table of where everything lies, as lines of text."""
-    constants = sum(t.nbytes for t in plan.tensors if t.data is not None)
+def memory_map(plan: Plan, constants: Iterable[PlanTensor] | None = None) -> list[str]:
+    """A table of where everything lies, as lines of text. `constants`: a library's, if not the Plan's."""
+    consts = plan.space("const") if constants is None else tuple(constants)
+    in_flash = sum(t.nbytes for t in (*consts, *plan.space("state")) if t.data is not None)
     lines = [
-        f"Memory: {constants} bytes of constants in flash, "
+        f"Memory: {in_flash} bytes of constants in flash, "
         f"{plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
         "",
     ]
     for title, tensors in (
-        ("constant", plan.space("const")),
+        ("constant", consts),
         ("state", plan.space("state")),
         ("arena", sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))),
     ):
@@ -251,11 +311,14 @@ def memory_map(plan: Plan) -> list[str]:
     return lines
 
 
-def render_library(plan: Plan, command: str, title: str, sources: Mapping[str, str]) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`."""
+def render_library(
+    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernels: str = REF
+) -> dict[str, str]:
+    """`<model>.h` and `<model>.c`, of the kernel set `kernels`."""
     prefix = plan.model
-    views = {t.name: TensorView(t, prefix) for t in plan.tensors}
-    functions = _functions(plan, views, prefix, sources)
+    printed = _choose(plan, kernels)
+    views = {t.name: TensorView(t, prefix) for t in (*plan.tensors, *printed.constants)}
+    functions = _functions(plan, printed, views, prefix, sources)
     nonzero = [t for t in plan.space("state") if t.data is not None and any(t.data)]
     context = {
         "plan": plan,
@@ -265,17 +328,19 @@ def render_library(plan: Plan, command: str, title: str, sources: Mapping[str, s
         "version": VERSION,
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
-        "memory_map": memory_map(plan),
+        "kernels": kernels,
+        "memory_map": memory_map(plan, printed.constants),
         "steps": functions,
         "state": [views[t.name] for t in plan.space("state")],
         "inputs": [views[n] for n in plan.inputs],
         "logits": views[plan.logits],
         "verdict": views["verdict"],
         "label": views.get("label"),
-        "constants": [views[t.name] for t in plan.space("const")] + [views[t.name] for t in nonzero],
+        "constants": [views[t.name] for t in (*printed.constants, *nonzero)],
         "starts": [views[t.name] for t in nonzero],
         "programs": _program_texts(plan, functions, views, prefix),
         "primitives": _primitives(f.body for f in functions),
+        "instructions": [i.c_function for i in called(f.body for f in functions)],
         "learns": "learn" in plan.entries,
         "has_store": "store_count" in plan,
     }
@@ -293,18 +358,21 @@ def render(
     sources: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
+    kernels: str = AUTO,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
 
+    kernels: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float.
     """
     lib = f"lib/{plan.model}"
-    library = render_library(plan, command, title, sources or {})
+    chosen = select(kernels, board)
+    library = render_library(plan, command, title, sources or {}, chosen)
     files = {f"{lib}/src/{name}": text for name, text in library.items()}
     env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context)
+    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context | {"kernels": chosen})
     files |= dict(reports or {})
     if quantiser:
         inputs = [TensorView(plan[n], plan.model) for n in plan.inputs]

@@ -67,6 +67,11 @@ class PlanTensor:
     def nbytes(self) -> int:
         return self.count * self.itemsize
 
+    @property
+    def aligned(self) -> bool:
+        """True if it begins at a multiple of four bytes on every chip: its words can be read at once."""
+        return self.space == "const" or self.offset % 4 == 0
+
     def array(self) -> NDArray[Any]:
         """The content in logical shape."""
         if self.data is None:

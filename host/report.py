@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.kernels import AUTO, select
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Call, Item, Repeat, Step, Value
 from synapcc.gen.quantise import SAMPLES
@@ -30,8 +31,11 @@ class _Runs:
     real: RealMachine
 
 
-def measure(compiled: Compiled) -> dict[str, Any]:
-    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
+def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
+    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data.
+
+    kernels: the kernel set that is emitted, as `emit.render` takes it
+    """
     runs = _run(compiled)
     # First: measuring the layers runs them again, and the verdict's bytes may then serve another tensor.
     agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
@@ -44,6 +48,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
         "board": compiled.board.name if compiled.board else None,
+        "kernels": select(kernels, compiled.board),
         "memory": memory(plan),
         "budget": budget(plan, compiled.board),
         "network": network(compiled),
@@ -246,7 +251,8 @@ def summary(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     m = report["memory"]
     rule, weights = report["rule"]["rule"], report["rule"]["weights"]
-    lines = [f"{report['model']}  rule {rule}, weights {weights}, plan {report['digest'][:12]}"]
+    how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
+    lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
     lines.append(
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "

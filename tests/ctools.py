@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from synapcc.gen.emit import render_library
-from synapcc.gen.numeric import PRIMITIVES
+from synapcc.gen.kernels import REF
 from synapcc.gen.plan import Plan
 from synapcc.host.devices import DeviceError
 from synapcc.host.devices.process import host_compiler
@@ -166,15 +167,17 @@ def output_bytes(plan: Plan) -> int:
     return -(-(8 + 2 * plan.classes) // 4) * 4
 
 
-def batch_source(plans: Sequence[Plan], folder: Path) -> Path:
+def batch_source(plans: Sequence[Plan], folder: Path, kernels: str = REF) -> Path:
     """One C file that holds all models (each under its own name) and the table that drives them."""
     assert len({p.model for p in plans}) == len(plans)
-    shared = [*PRIMITIVES, "opaque"]
     text = ['#include "driver.h"', "#include <string.h>", ""]
     for plan in plans:
-        for name, content in render_library(plan, "a test", "a test", {}).items():
+        files = render_library(plan, "a test", "a test", {}, kernels)
+        for name, content in files.items():
             (folder / name).write_text(content)
         m = plan.model
+        helpers = re.findall(r"^static inline \w+ \*?(\w+)\(", files[f"{m}.c"], flags=re.M)
+        shared = [*dict.fromkeys(helpers), "word_t"]
         text += [f"#define {name} {m}_{name}" for name in shared]
         text += [f'#include "{m}.c"', *(f"#undef {name}" for name in shared), "#undef ALIGNED"]
         text += [
@@ -220,11 +223,11 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
 class HostBatch:
     """A batch as a process of this computer. A crash or a sanitizer's finding fails the request behind it."""
 
-    def __init__(self, plans: Sequence[Plan], folder: Path, *flags: str) -> None:
+    def __init__(self, plans: Sequence[Plan], folder: Path, *flags: str, kernels: str = REF) -> None:
         self.plans = plans
         folder.mkdir(parents=True, exist_ok=True)
         program = compile_host(
-            [batch_source(plans, folder), HERE / "c" / "driver.c"], folder / "batch", *flags
+            [batch_source(plans, folder, kernels), HERE / "c" / "driver.c"], folder / "batch", *flags
         )
         self._errors = (folder / "stderr").open("w+b")
         self._child = subprocess.Popen(
@@ -260,10 +263,10 @@ class HostBatch:
 class ChipBatch:
     """A batch on the virtual Cortex-M4, its functions called directly."""
 
-    def __init__(self, plans: Sequence[Plan], folder: Path, toolchain: str = "") -> None:
+    def __init__(self, plans: Sequence[Plan], folder: Path, toolchain: str = "", kernels: str = REF) -> None:
         self.plans = plans
         folder.mkdir(parents=True, exist_ok=True)
-        source, elf = batch_source(plans, folder), folder / "batch.elf"
+        source, elf = batch_source(plans, folder, kernels), folder / "batch.elf"
         self.chip = Chip(compile_arm(source, elf, toolchain) if toolchain else any_arm(source, elf))
         self._x, self._y = Chip.FREE, Chip.FREE + 0x10000
         self._memory, at = [], Chip.FREE + 0x20000

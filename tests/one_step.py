@@ -91,6 +91,7 @@ def batch_plan(
         add(name, zeros, "arena")
     for i, (name, case) in enumerate(chosen):
         k, args = kernel(name), {}
+        frozen = rng.integers(2) == 1  # as models have them: what is constant lies in flash
         changed = k.writes + k.updates
         source, target = k.inplace or ("", "")
         shared = (
@@ -105,6 +106,7 @@ def batch_plan(
             constant = role in CONSTANT and role not in changed
             spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
             space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
+            space = "const" if constant and frozen else space
             args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
         steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
         placed.append(Placed(name, case, args))

@@ -39,7 +39,9 @@ SPECS = {
         loss=Loss("hinge"),
         feedback=Feedback("ternary", "generated"),
     ),
+    "pair": RuleSpec("bp", layers=("fc2",), rate=6, rounding="nearest"),
 }
+KERNELS = {"ring": "ref", "byte": "ref", "pair": "dsp"}
 LIBC = {"memcpy", "memset"}
 NO_CALLS = {
     "if",
@@ -49,6 +51,7 @@ NO_CALLS = {
     "return",
     "sizeof",
     "defined",
+    "optimize",
     "__attribute__",
     "aligned",
     "__asm__",
@@ -101,7 +104,11 @@ def golden_plan(name: str) -> Plan:
 
 def golden_text(name: str) -> dict[str, str]:
     files = render_library(
-        golden_plan(name), f"synapcc compile {name}.onnx", "a golden model", {"fc1": "/net/fc1"}
+        golden_plan(name),
+        f"synapcc compile {name}.onnx",
+        "a golden model",
+        {"fc1": "/net/fc1"},
+        KERNELS[name],
     )
     return {file: text.replace(f"synapcc {VERSION}.", "synapcc VERSION.") for file, text in files.items()}
 
@@ -128,10 +135,9 @@ def bare(text: str) -> str:
 @pytest.fixture(scope="module")
 def emitted() -> list[tuple[Plan, dict[str, str]]]:
     golden = [golden_plan(name) for name in SPECS]
-    return [
-        (plan, render_library(plan, "a test", "a test", {}))
-        for plan in [*golden, *(c.plan for c, _ in accepted(500, 60))]
-    ]
+    plans = [*golden, *(c.plan for c, _ in accepted(500, 60))]
+    sets = [*KERNELS.values(), *(["ref", "dsp"] * 30)]
+    return [(p, render_library(p, "a test", "a test", {}, k)) for p, k in zip(plans, sets, strict=True)]
 
 
 def test_no_float_no_heap_no_division_no_libc(emitted: list[tuple[Plan, dict[str, str]]]) -> None:

@@ -16,7 +16,14 @@ from synapcc.gen.ops import Known, kernel, kernels, layers
 from synapcc.gen.plan import Plan
 
 CASES = 24  # of each kernel and compiler setting
-SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1", *UNDEFINED)}
+SETTINGS = {
+    "O0": ("ref", "-O0"),
+    "O2": ("ref", "-O2"),
+    "Os": ("ref", "-Os"),
+    "sanitized": ("ref", "-O1", *UNDEFINED),
+    "dsp": ("dsp", "-O2"),
+    "dsp sanitized": ("dsp", "-O1", *UNDEFINED),
+}
 
 
 def test_nothing_is_unfinished() -> None:
@@ -106,18 +113,21 @@ def compare(batch: HostBatch | ChipBatch, plan: Plan, placed: list[Placed]) -> N
 def test_every_kernel_on_this_computer(setting: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(list(SETTINGS).index(setting))
     plan, placed = batch_plan("cases", cases(rng, CASES), rng)
-    batch = HostBatch([plan], tmp_path, *SETTINGS[setting])
+    kernels, *flags = SETTINGS[setting]
+    batch = HostBatch([plan], tmp_path, *flags, kernels=kernels)
     try:
         compare(batch, plan, placed)
     finally:
         batch.close()
 
 
-@pytest.mark.parametrize("toolchain", ["gcc", "zig"])
-def test_every_kernel_on_the_virtual_m4(toolchain: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "toolchain, kernels", [("gcc", "ref"), ("zig", "ref"), ("gcc", "dsp"), ("zig", "dsp")]
+)
+def test_every_kernel_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(100)
-    plan, placed = batch_plan("cases", cases(rng, 8), rng)
-    compare(ChipBatch([plan], tmp_path, toolchain), plan, placed)
+    plan, placed = batch_plan("cases", cases(rng, 8 if kernels == "ref" else CASES), rng)
+    compare(ChipBatch([plan], tmp_path, toolchain, kernels), plan, placed)
 
 
 @pytest.mark.parametrize("name", sorted(kernels()))

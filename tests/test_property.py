@@ -24,14 +24,20 @@ from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Feedback, Loss
 from synapcc.host.emulator import Emulator
 
-SETTINGS = {"O0": ("-O0",), "O2": ("-O2",), "Os": ("-Os",), "sanitized": ("-O1", *UNDEFINED)}
-PER_BATCH = 50  # four settings: 200 combinations
+SETTINGS = {
+    "O0": ("ref", "-O0"),
+    "O2": ("ref", "-O2"),
+    "Os": ("ref", "-Os"),
+    "sanitized": ("ref", "-O1", *UNDEFINED),
+    "dsp": ("dsp", "-O1", *UNDEFINED),
+}
+PER_BATCH = 40  # five settings: 200 combinations
 LONG = 2000
 
 
-def play_all(first: int, count: int, folder: Path, flags: tuple[str, ...]) -> int:
+def play_all(first: int, count: int, folder: Path, kernels: str, *flags: str) -> int:
     models = list(accepted(first, count))
-    batch = HostBatch([c.plan for c, _ in models], folder, *flags)
+    batch = HostBatch([c.plan for c, _ in models], folder, *flags, kernels=kernels)
     try:
         return sum(play(batch, i, seed) for i, (_, seed) in enumerate(models))
     finally:
@@ -41,21 +47,22 @@ def play_all(first: int, count: int, folder: Path, flags: tuple[str, ...]) -> in
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_random_models_on_this_computer(setting: str, tmp_path: Path) -> None:
     first = 1000 * list(SETTINGS).index(setting)
-    assert play_all(first, PER_BATCH, tmp_path, SETTINGS[setting]) >= 8 * PER_BATCH
+    assert play_all(first, PER_BATCH, tmp_path, *SETTINGS[setting]) >= 8 * PER_BATCH
 
 
+@pytest.mark.parametrize("kernels", ["ref", "dsp"])
 @pytest.mark.parametrize("toolchain, count", [("gcc", 12), ("zig", 12)])
-def test_random_models_on_the_virtual_m4(toolchain: str, count: int, tmp_path: Path) -> None:
+def test_random_models_on_the_virtual_m4(toolchain: str, count: int, kernels: str, tmp_path: Path) -> None:
     models = list(accepted(10_000, count))
-    batch = ChipBatch([c.plan for c, _ in models], tmp_path, toolchain)
+    batch = ChipBatch([c.plan for c, _ in models], tmp_path, toolchain, kernels)
     assert sum(play(batch, i, seed) for i, (_, seed) in enumerate(models)) >= 8 * count
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(LONG // 40))
 def test_many_random_models(part: int, tmp_path: Path) -> None:
-    setting = list(SETTINGS)[part % 4]
-    assert play_all(100_000 + 100 * part, 40, tmp_path, SETTINGS[setting]) >= 320
+    setting = list(SETTINGS)[part % len(SETTINGS)]
+    assert play_all(100_000 + 100 * part, 40, tmp_path, *SETTINGS[setting]) >= 320
 
 
 def test_the_random_models_reach_every_kernel_and_rule() -> None:

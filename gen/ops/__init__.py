@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,7 @@ from ..errors import CompileError
 from ..graph import Node
 
 if TYPE_CHECKING:
+    from ..plan import PlanTensor
     from ..tape import Tape
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -100,6 +101,34 @@ class Case:
     limits: Mapping[str, tuple[int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Relaid:
+    """A constant in another layout, as it is emitted.
+
+    layout: its name, which ends the C name: the same constant in the same layout is emitted once
+    note:   what the emitted file says of it
+    """
+
+    layout: str
+    array: NDArray[Any]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How one step is printed by a kernel set. Every choice is made here; templates only print.
+
+    kernels: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
+    relaid:  by role, the constants that the macro reads in another layout
+    numbers: what the macro needs beside the operands and the attributes
+    """
+
+    macro: str
+    kernels: str = "ref"
+    relaid: Mapping[str, Relaid] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
 class Kernel(ABC):
     """The smallest thing that runs. Operands are named by role; every array has the fleet axis first.
 
@@ -173,6 +202,13 @@ class Kernel(ABC):
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
+
+    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """How kernel set `kernels` prints this kernel for the operands `t`: the same bits, only faster.
+
+        The set `ref` is what any set falls back on.
+        """
+        return Variant(self.name.split(".")[1])
 
     @abstractmethod
     def case(self, rng: np.random.Generator) -> Case:

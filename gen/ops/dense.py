@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
-from . import Arrays, Attrs, Case, Cost
+from ..kernels import DSP
+from . import Arrays, Attrs, Case, Cost, Variant
+from ._dsp import power_of_two, weighted_sums
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate
 
 if TYPE_CHECKING:
+    from ..plan import PlanTensor
     from ..tape import Tape
 
 
@@ -66,6 +69,11 @@ class Forward(WeightedForward):
         macs = shapes["w"][0] * shapes["w"][1]
         return Cost(macs=macs, reads=macs)
 
+    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
+        chosen = weighted_sums(t, a) if kernels == DSP else None
+        return chosen or super().variant(kernels, t, a)
+
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
         x = rng.integers(-128, 128, n).astype(np.int8)
@@ -104,6 +112,30 @@ class Update(WeightedUpdate):
         if "twin" in t:
             t["twin"][device, row] -= p
         t["b"][...] -= d
+
+    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
+        w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
+        wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
+        # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
+        change = (max(-d.lo, d.hi) * 128 >> shift) + 1
+        fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
+        if kernels != DSP or not (bits and aligned and fits):
+            return super().variant(kernels, t, a)
+        numbers = {"bits": bits, "wide": int(wide)}
+        nearest = a["rounding"] == numeric.Rounding.NEAREST
+        if nearest and wide and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
+            # all but the bits that the low lane's sign leaves in the high lane when both are shifted left
+            mask = 2**32 - 1 - (((1 << 16 - shift) - 1) << 16)
+            pair = {"half": 1 << shift - 1, "mask": mask, "unroll": 4}
+            return Variant("update_two_rows", DSP, {}, numbers | pair)
+        single = {
+            "scaled": int(shift <= 16 and a["rounding"] != numeric.Rounding.DITHER),
+            "half": 1 << max(shift, 16) - 1,
+            "both": int("twin" in t or not wide),
+            "unroll": 2,
+        }
+        return Variant("update_row", DSP, {}, numbers | single)
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))

@@ -7,13 +7,18 @@ seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from ..kernels import DSP
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
+from ._dsp import power_of_two
+
+if TYPE_CHECKING:
+    from ..plan import PlanTensor
 
 
 class Projection(Kernel):
@@ -72,6 +77,14 @@ class Matrix(Projection):
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["m"][0] * shapes["m"][1]
         return Cost(macs=macs, reads=macs)
+
+    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: eight columns and two rows at a time, from the words of the matrix as it lies."""
+        bits = power_of_two(a["lo"], a["hi"])
+        if kernels != DSP or not (bits and t["m"].aligned and t["d"].aligned):
+            return super().variant(kernels, t, a)
+        numbers = {"bits": bits, "wide": int(t["m"].dtype == "int16"), "half": (1 << a["shift"]) >> 1}
+        return Variant("matrix", DSP, {}, numbers)
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))

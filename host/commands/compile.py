@@ -16,6 +16,7 @@ from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import shown
+from synapcc.gen.kernels import AUTO, CHOICES
 from synapcc.host.report import measure, summary
 from synapcc.host.reports.compile import compile_html
 
@@ -42,6 +43,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
     p.add_argument("--name", help="prefix of the C names (default: the model file's name)")
+    p.add_argument(
+        "--kernels",
+        choices=CHOICES,
+        default=AUTO,
+        help="how fast, never what: ref is plain C99, dsp uses SMLAD and its like "
+        "(default: what the board's core has)",
+    )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")
     board, sizes = _board(args)
     compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name)
-    report = measure(compiled)
+    report = measure(compiled, args.kernels)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
         "synapcc",
@@ -66,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
         Path(args.board).name,
     ]
     words += sizes
-    words += (["--name", args.name] if args.name else []) + (["--quantiser"] if args.quantiser else [])
+    words += ["--name", args.name] if args.name else []
+    words += ["--kernels", args.kernels] if args.kernels != AUTO else []
+    words += ["--quantiser"] if args.quantiser else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (
         f"{compiled.spec.rule} on {len(compiled.learned)} of {len(compiled.graph.nodes)} layers"
@@ -86,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         sources,
         reports,
         args.quantiser,
+        args.kernels,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, out)

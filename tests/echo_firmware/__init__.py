@@ -20,7 +20,13 @@ def add_platform(out: Path, board: Board, model: str) -> None:
     shutil.copytree(ROOT / "firmware" / "platform", platform, ignore=shutil.ignore_patterns("__pycache__"))
     (platform / "boards").mkdir()
     (platform / "boards" / f"{board.name}.json").write_text(platformio_board(board))
-    context = {"board": board, "model": model, "tool_version": "0", "description": 'Says "echo"'}
+    context = {
+        "board": board,
+        "model": model,
+        "tool_version": "0",
+        "kernels": "ref",
+        "description": 'Says "echo"',
+    }
     (out / "platformio.ini").write_text(render("platformio.ini.j2", **context))
     (out / "lib" / model / "library.json").write_text(render("library.json.j2", **context))
 

@@ -17,6 +17,7 @@ extern "C" {
 #define BYTE_PLAN_DIGEST "b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 1
+#define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */
 
 #define BYTE_CLASSES 3
 #define BYTE_STATE_BYTES 108 /* persistent: learned tensors, counters */

@@ -17,6 +17,7 @@ extern "C" {
 #define RING_PLAN_DIGEST "e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 1
+#define RING_KERNELS "ref" /* the kernel set: how fast, never what */
 
 #define RING_CLASSES 3
 #define RING_STATE_BYTES 272 /* persistent: learned tensors, counters, kept samples */

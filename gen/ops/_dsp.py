@@ -1,0 +1,56 @@
+"""What the kernels of the set `dsp` choose alike: how rows of weights are laid out and summed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import DSP
+from ..layouts import dual_bias, dual_fits, dual_rows, rounded_bias
+from . import Attrs, Relaid, Variant
+
+if TYPE_CHECKING:
+    from ..plan import PlanTensor
+
+Operands = Mapping[str, "PlanTensor"]
+DUAL_PAIRS = 4  # pairs of dual rows that sum at once: as many as a Cortex-M4 has registers for
+ROWS = 4  # and rows that are read as the Plan has them
+
+
+def power_of_two(lo: int, hi: int) -> int:
+    """The number of bits whose limits are lo .. hi, 0 if there is none: what SSAT can hold a value within."""
+    bits = hi.bit_length() + 1
+    return bits if hi + 1 == -lo == 1 << (bits - 1) else 0
+
+
+def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
+    """How y = req(W x + b) is computed by words, None if it cannot be: rows in dual pairs, or as they lie.
+
+    The variant's numbers: bits (of y), rows, groups (of four columns), and pairs, or wide (int16) and half.
+    """
+    w, bits = t["w"], power_of_two(a["lo"], a["hi"])
+    if not (bits and t["x"].aligned and w.aligned):
+        return None
+    numbers = {"bits": bits, "rows": w.shape[0], "groups": w.row // 4, "wide": int(w.dtype == "int16")}
+    if "s" not in t:
+        half = (1 << a["shift"]) >> 1
+        return Variant("forward_rows", DSP, {}, numbers | {"half": half})
+    if {w.space, t["b"].space, t["s"].space} != {"const"}:
+        return None
+    start = rounded_bias(t["b"].array(), t["s"].array())
+    if not dual_fits(w.array(), start):
+        relaid = {"b": Relaid("rounded", start, "with the half that rounds")}
+        return Variant("forward_rows", DSP, relaid, numbers | {"half": 0})
+    pairs = max(min(DUAL_PAIRS, w.shape[0] // 2), 1)
+    return Variant("forward_dual", DSP, dual(w.array(), start, pairs), numbers | {"pairs": pairs})
+
+
+def dual(w: NDArray[np.int8], start: NDArray[np.int32], pairs: int) -> dict[str, Relaid]:
+    """Weights and starts in dual pairs (gen/layouts.py)."""
+    return {
+        "w": Relaid("dual", dual_rows(w, pairs), "rows in pairs, a lane is 256 * odd + even"),
+        "b": Relaid("dual", dual_bias(start), "where the sums of the pairs start"),
+    }

@@ -1,0 +1,206 @@
+"""Kernel sets: which one a board gets, how constants are relaid, and what no set may change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, ChipBatch, HostBatch
+from one_step import batch_plan, emulator
+from projects import case, refusal
+from random_nets import accepted
+
+from synapcc.gen.boards import load_board
+from synapcc.gen.emit import render, render_library
+from synapcc.gen.errors import CompileError
+from synapcc.gen.kernels import AUTO, CHOICES, DSP, REF, select
+from synapcc.gen.layouts import (
+    HIGH_ROW,
+    bias_of_dual,
+    dual_bias,
+    dual_fits,
+    dual_rows,
+    rounded_bias,
+    rows_of_dual,
+)
+from synapcc.gen.ops import Case, kernel
+from synapcc.gen.ops._dsp import power_of_two
+from synapcc.host.cli import main
+
+RNG = np.random.default_rng(5)
+
+
+# ---- which set ----------------------------------------------------------------------------------------
+
+
+def test_a_board_gets_the_set_of_its_core() -> None:
+    assert select(AUTO, load_board("mps2_an386")) == DSP and select(AUTO, load_board("mps2_an385")) == REF
+    assert select(AUTO, None) == REF and select(DSP, None) == DSP
+    assert select(REF, load_board("mps2_an386")) == REF
+    with pytest.raises(CompileError, match="cortex-m3 has no DSP instructions"):
+        select(DSP, load_board("mps2_an385"))
+    with pytest.raises(CompileError, match='no kernel set "mve"'):
+        select("mve", None)
+
+
+def test_the_set_changes_the_text_and_not_the_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    c = case(tmp_path)
+    reports = {}
+    for choice in CHOICES:
+        out = tmp_path / choice
+        assert main(c.words(out, "--kernels", choice)) == 0
+        reports[choice] = json.loads((out / "report.json").read_text())
+        library = json.loads((out / "lib" / "net" / "library.json").read_text())
+        header = (out / "lib" / "net" / "src" / "net.h").read_text()
+        assert library["kernels"] == reports[choice]["kernels"]
+        assert f'#define NET_KERNELS "{library["kernels"]}"' in header
+        assert (f"--kernels {choice}" in header) == (choice != AUTO)
+    assert reports[AUTO]["kernels"] == DSP and reports[REF]["kernels"] == REF
+    plans = {(tmp_path / choice / "plan.json").read_bytes() for choice in CHOICES}
+    assert len(plans) == 1
+    texts = [(tmp_path / k / "lib" / "net" / "src" / "net.c").read_text() for k in (REF, DSP)]
+    assert "smlad(" not in texts[0] and "smlad(" in texts[1]
+    said = refusal(c.words(tmp_path / "m3", "--board", "mps2_an385", "--kernels", "dsp"), capsys)
+    assert (
+        said == "mps2_an385: kernel set dsp: a cortex-m3 has no DSP instructions; take --kernels auto or ref"
+    )
+    assert not (tmp_path / "m3").exists()
+
+
+def test_a_library_without_a_board_is_plain_c() -> None:
+    plan = next(iter(accepted(1, 1)))[0].plan
+    files = render(plan, None, "a test")
+    text = files[f"lib/{plan.model}/src/{plan.model}.c"].decode()
+    assert not any(word in text for word in ("__ARM_FEATURE_DSP", "may_alias", "#pragma"))
+
+
+# ---- layouts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 4])
+def test_dual_rows_can_be_taken_apart_again(pairs: int) -> None:
+    for m, n in [(1, 1), (2, 4), (7, 5), (8, 16), (15, 3), (16, 9), (33, 31)]:
+        w = RNG.integers(-127, 128, (m, n)).astype(np.int8)
+        words = dual_rows(w, pairs)
+        assert words.dtype == np.uint32 and words.size == -(-m // 2) * -(-n // 4) * 2
+        assert np.array_equal(rows_of_dual(words, pairs, (m, n)), w)
+
+
+def test_starts_of_dual_rows_can_be_taken_apart_again() -> None:
+    for m in (1, 2, 9, 16):
+        start = RNG.integers(-HIGH_ROW, HIGH_ROW, m).astype(np.int32)
+        start[0::2] = RNG.integers(-(2**31), 2**31, len(start[0::2]))
+        assert np.array_equal(bias_of_dual(dual_bias(start), m), start)
+    halves = rounded_bias(np.array([5, 5, 5], np.int32), np.array([0, 1, 30], np.uint8))
+    assert halves.tolist() == [5, 6, 5 + 2**29]
+
+
+def test_which_rows_fit_a_pair() -> None:
+    w = np.full((2, 500), 127, np.int8)
+    top = 128 * 127 * 500
+    for start, fits in [([0, 0], True), ([2**30, 0], True), ([0, HIGH_ROW - top], False)]:
+        assert dual_fits(w, np.array(start, np.int32)) is fits
+    assert dual_fits(w, np.array([0, HIGH_ROW - top - 1], np.int32))
+    assert not dual_fits(np.full((2, 2), -128, np.int8), np.zeros(2, np.int32))
+
+
+def test_limits_that_ssat_knows() -> None:
+    assert [power_of_two(lo, hi) for lo, hi in [(-128, 127), (-(2**15), 2**15 - 1), (-1, 0)]] == [8, 16, 1]
+    assert [power_of_two(lo, hi) for lo, hi in [(-127, 127), (0, 127), (-128, 126), (-5, 4)]] == [0] * 4
+
+
+# ---- the edges that random cases rarely meet ----------------------------------------------------------
+
+
+def edges() -> list[tuple[str, Case]]:
+    """Sums at their limits, rows too wide for a pair, every weight held, none, and rows without a signal."""
+    out: list[tuple[str, Case]] = []
+    for rows, cols, bias in [(9, 500, 0), (9, 500, HIGH_ROW), (2, 4, -HIGH_ROW), (1, 3, 2**30), (16, 64, 7)]:
+        for value in (-128, 127):
+            arrays = {
+                "x": np.full(cols, value, np.int8),
+                "w": np.where(np.arange(rows * cols) // cols % 3 == 1, -127, 127)
+                .reshape(rows, cols)
+                .astype(np.int8),
+                "b": np.full(rows, bias, np.int32),
+                "s": np.arange(rows).astype(np.uint8) % 16,
+                "y": np.zeros(rows, np.int8),
+            }
+            out.append(("dense.forward", Case(arrays, {"lo": -128, "hi": 127}, {})))
+    for dtype, bits in [(np.int16, 16), (np.int16, 15), (np.int16, 10), (np.int8, 8)]:
+        lo, hi = -(1 << bits - 1), (1 << bits - 1) - 1
+        for rounding in range(3):
+            for shift in (8, 12, 16, 17, 24):
+                for twin in (False, True):
+                    out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
+    return out
+
+
+def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool) -> Case:
+    m, n = int(RNG.integers(1, 9)), int(RNG.integers(1, 40))
+    d = RNG.choice([-32768, 32767, 0, 0, 1, -1, 300], m).astype(np.int16)
+    arrays = {
+        "x": RNG.choice([-128, 127, 0, 1], n).astype(np.int8),
+        "d": d,
+        "step": np.array([7], np.uint32),
+        "w": RNG.choice([lo, lo + 1, hi, hi - 1, 0], (m, n)).astype(dtype),
+        "b": np.zeros(m, np.int32),
+        "saturated": np.array([2**32 - 3], np.uint32),
+    }
+    if twin:
+        arrays["twin"] = RNG.choice([lo, hi, 0], (m, n)).astype(dtype)
+    attrs = {
+        "shift": shift, "bias_shift": 3, "rate": 0, "lo": lo, "hi": hi, "bias_lo": -(2**10),
+        "bias_hi": 2**10 - 1, "rounding": rounding, "seed": 3, "tensor": 1,
+    }  # fmt: skip
+    return Case(arrays, attrs, {})
+
+
+@pytest.mark.parametrize("where", ["host", "gcc", "zig"])
+def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
+    chosen = edges()
+    plan, placed = batch_plan("edges", chosen, np.random.default_rng(1))
+    batch: HostBatch | ChipBatch = (
+        HostBatch([plan], tmp_path, "-O2", kernels=DSP)
+        if where == "host"
+        else ChipBatch([plan], tmp_path, where, DSP)
+    )
+    machine = emulator(plan)
+    batch.ask(0, INIT)
+    batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
+    for op in range(len(placed)):
+        batch.ask(0, RUN_OP, op)
+    machine.run("infer")
+    assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes()
+    assert batch.ask(0, GET_ARENA)[1] == machine.arena[0].tobytes()
+
+
+def test_the_edges_reach_every_dsp_macro() -> None:
+    seen = set()
+    plan, _ = batch_plan("edges", edges(), np.random.default_rng(1))
+    for _, _, step in plan.ops():
+        operands = {role: plan[name] for role, name in step.args.items()}
+        variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
+        seen |= {variant.macro} if variant.kernels == DSP else set()
+    assert seen >= {"forward_dual", "forward_rows", "update_row", "update_two_rows"}
+
+
+def test_a_constant_read_in_two_ways_is_there_twice_and_one_read_in_one_way_once() -> None:
+    plan = next(
+        c.plan
+        for c, _ in accepted(0, 60)
+        if any(s.kernel == "dense.forward" and "s" in s.args for _, _, s in c.plan.ops())
+    )
+    text = render_library(plan, "", "", {}, DSP)[f"{plan.model}.c"]
+    for _, _, step in plan.ops():
+        if step.kernel != "dense.forward" or "s" not in step.args:
+            continue
+        name = step.args["w"]
+        others = [s for _, _, s in plan.ops() if s is not step and name in s.args.values()]
+        dual = text.count(f"{plan.model}_{name}_dual[")
+        natural = text.count(f"{plan.model}_{name}[")
+        assert dual <= 1 and (natural > 0) == (bool(others) or not dual)
