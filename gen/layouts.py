@@ -87,3 +87,18 @@ def dual_fits(w: Int8, start: Int32) -> bool:
     """True if the sum of every odd row stays below HIGH_ROW, whatever int8 inputs come."""
     top = np.abs(start.astype(np.int64)) + 128 * np.abs(w.astype(np.int64)).sum(axis=1)
     return bool(np.all(top[1::2] < HIGH_ROW)) and int(np.abs(w.astype(np.int32)).max(initial=0)) <= 127
+
+
+def channel_lanes(w: Int8) -> Words:
+    """Weights of a depthwise layer, w [channels, taps]: for four channels at a time, tap by tap, two words.
+
+    Channels in lanes as columns in dual_rows: (0, 2) and (1, 3).
+    """
+    m, taps = w.shape
+    return _words(w.astype(np.int32).reshape(m // 4, 4, taps).swapaxes(1, 2)).ravel()
+
+
+def channels_of_lanes(words: Words, shape: tuple[int, int]) -> Int8:
+    """The inverse of channel_lanes: [channels, taps]."""
+    m, taps = shape
+    return _lanes(words.reshape(m // 4, taps, 2)).swapaxes(1, 2).reshape(m, taps).astype(np.int8)
