@@ -56,9 +56,13 @@ def cases(rng: np.random.Generator, each: int, names: Iterable[str] | None = Non
 
 
 def batch_plan(
-    model: str, chosen: list[tuple[str, Case]], rng: np.random.Generator
+    model: str, chosen: list[tuple[str, Case]], rng: np.random.Generator, as_models: float = 0.5
 ) -> tuple[Plan, list[Placed]]:
-    """One Plan whose program `infer` is all cases in turn. Results start as rubbish."""
+    """One Plan whose program `infer` is all cases in turn. Results start as rubbish.
+
+    as_models: how many cases have constants in flash and what steps pass on in the arena, as models do; the
+    others have both anywhere
+    """
     tensors: list[PlanTensor] = []
     steps, placed = [], []
 
@@ -91,7 +95,7 @@ def batch_plan(
         add(name, zeros, "arena")
     for i, (name, case) in enumerate(chosen):
         k, args = kernel(name), {}
-        frozen = rng.integers(2) == 1  # as models have them: what is constant lies in flash
+        usual = rng.random() < as_models
         changed = k.writes + k.updates
         source, target = k.inplace or ("", "")
         shared = (
@@ -106,7 +110,8 @@ def batch_plan(
             constant = role in CONSTANT and role not in changed
             spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
             space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
-            space = "const" if constant and frozen else space
+            if usual and role not in k.updates:
+                space = "const" if constant else "arena"
             args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
         steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
         placed.append(Placed(name, case, args))

@@ -16,7 +16,7 @@ from synapcc.host.build import build
 from synapcc.host.cli import main
 
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror")
-MORE = ("-Wshadow", "-Wstrict-prototypes", "-Wmissing-declarations", "-Wundef", "-Wcast-qual")
+MORE = ("-Wshadow", "-Wstrict-prototypes", "-Wmissing-declarations", "-Wundef", "-Wcast-qual", "-Wcast-align")
 ARM = ("cortex-m0", "cortex-m3", "cortex-m4")
 EVERYTHING = (
     '[loss]\nkind = "{loss}"\n[store]\nsamples = 4\norder = "shuffled"\n[replay]\nsamples = 6\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from random_nets import accepted
 from synapcc.gen.boards import load_board
 from synapcc.gen.emit import render, render_library
 from synapcc.gen.errors import CompileError
+from synapcc.gen.graph import Node
 from synapcc.gen.kernels import AUTO, CHOICES, DSP, REF, select
 from synapcc.gen.layouts import (
     HIGH_ROW,
     bias_of_dual,
+    channel_lanes,
+    channels_of_lanes,
     dual_bias,
     dual_fits,
     dual_rows,
@@ -27,6 +31,7 @@ from synapcc.gen.layouts import (
 )
 from synapcc.gen.ops import Case, kernel
 from synapcc.gen.ops._dsp import power_of_two
+from synapcc.gen.ops._window import Window
 from synapcc.host.cli import main
 
 RNG = np.random.default_rng(5)
@@ -99,6 +104,13 @@ def test_starts_of_dual_rows_can_be_taken_apart_again() -> None:
     assert halves.tolist() == [5, 6, 5 + 2**29]
 
 
+def test_lanes_of_channels_can_be_taken_apart_again() -> None:
+    for shape in [(4, 1), (8, 9), (32, 25)]:
+        w = RNG.integers(-128, 128, shape).astype(np.int8)
+        words = channel_lanes(w)
+        assert words.size == w.size // 2 and np.array_equal(channels_of_lanes(words, shape), w)
+
+
 def test_which_rows_fit_a_pair() -> None:
     w = np.full((2, 500), 127, np.int8)
     top = 128 * 127 * 500
@@ -121,7 +133,7 @@ def edges() -> list[tuple[str, Case]]:
     out: list[tuple[str, Case]] = []
     for rows, cols, bias in [(9, 500, 0), (9, 500, HIGH_ROW), (2, 4, -HIGH_ROW), (1, 3, 2**30), (16, 64, 7)]:
         for value in (-128, 127):
-            arrays = {
+            arrays: dict[str, np.ndarray] = {
                 "x": np.full(cols, value, np.int8),
                 "w": np.where(np.arange(rows * cols) // cols % 3 == 1, -127, 127)
                 .reshape(rows, cols)
@@ -134,16 +146,52 @@ def edges() -> list[tuple[str, Case]]:
     for dtype, bits in [(np.int16, 16), (np.int16, 15), (np.int16, 10), (np.int8, 8)]:
         lo, hi = -(1 << bits - 1), (1 << bits - 1) - 1
         for rounding in range(3):
-            for shift in (8, 12, 16, 17, 24):
-                for twin in (False, True):
-                    out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
-    return out
+            for i, shift in enumerate((8, 12, 16, 17, 24)):
+                twin = (i + rounding) % 2 == 1
+                out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
+    return out + [("conv2d.forward", c) for c in _convolutions()]
+
+
+def _convolutions() -> Iterator[Case]:
+    """Maps of whole words and of odd sizes, windows beyond every side, steps, holes, many filters or one."""
+    every = [
+        ((5, 6, 4), 9, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+        ((7, 5, 8), 17, (3, 2), (2, 1), (2, 1), (2, 1, 0, 0), 1),
+        ((1, 12, 16), 8, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2), 1),
+        ((1, 9, 20), 3, (1, 3), (1, 1), (1, 1), (0, 0, 0, 2), 1),
+        ((4, 4, 12), 1, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+        ((1, 20, 1), 16, (1, 7), (1, 2), (1, 1), (0, 3, 0, 3), 1),
+        ((6, 5, 3), 10, (3, 3), (1, 2), (1, 2), (1, 2, 1, 2), 1),
+        ((4, 9, 4), 5, (2, 2), (1, 1), (1, 3), (1, 0, 1, 2), 1),
+        ((6, 6, 40), 4, (3, 3), (3, 3), (1, 2), (0, 0, 0, 0), 1),
+        ((6, 7, 8), 8, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 8),
+        ((8, 6, 4), 4, (5, 4), (2, 1), (1, 1), (4, 0, 1, 3), 4),
+        ((1, 16, 12), 12, (1, 3), (1, 2), (1, 1), (0, 1, 0, 0), 12),
+        ((6, 6, 4), 4, (2, 2), (1, 1), (2, 1), (0, 0, 0, 0), 4),
+        ((5, 5, 4), 8, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+    ]
+    for shape, filters, size, stride, dilation, padding, groups in every:
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": groups,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        attrs = g.attrs | {"filters": filters, "lo": -128, "hi": 127}
+        arrays: dict[str, np.ndarray] = {
+            "x": RNG.integers(-128, 128, int(np.prod(shape))).astype(np.int8),
+            "b": RNG.integers(-(2**14), 2**14, filters).astype(np.int32),
+            "y": np.zeros(g.positions * filters, np.int8),
+        }
+        w = RNG.integers(-127, 128, (filters, g.taps))
+        shifts = RNG.integers(4, 12, filters).astype(np.uint8)
+        yield Case(arrays | {"w": w.astype(np.int8), "s": shifts}, attrs, {"w": (-127, 127)})
+        for dtype, scale in [(np.int8, 1), (np.int16, 200)]:
+            yield Case(arrays | {"w": (scale * w).astype(dtype)}, attrs | {"shift": 9}, {})
 
 
 def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool) -> Case:
     m, n = int(RNG.integers(1, 9)), int(RNG.integers(1, 40))
     d = RNG.choice([-32768, 32767, 0, 0, 1, -1, 300], m).astype(np.int16)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "x": RNG.choice([-128, 127, 0, 1], n).astype(np.int8),
         "d": d,
         "step": np.array([7], np.uint32),
@@ -162,8 +210,10 @@ def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool
 
 @pytest.mark.parametrize("where", ["host", "gcc", "zig"])
 def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
-    chosen = edges()
-    plan, placed = batch_plan("edges", chosen, np.random.default_rng(1))
+    rng = np.random.default_rng(
+        ["host", "gcc", "zig"].index(where)
+    )  # other operands begin between words each time
+    plan, placed = batch_plan("edges", edges(), rng, as_models=1.0)
     batch: HostBatch | ChipBatch = (
         HostBatch([plan], tmp_path, "-O2", kernels=DSP)
         if where == "host"
@@ -181,12 +231,15 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
 
 def test_the_edges_reach_every_dsp_macro() -> None:
     seen = set()
-    plan, _ = batch_plan("edges", edges(), np.random.default_rng(1))
+    plan, _ = batch_plan("edges", edges(), np.random.default_rng(1), as_models=1.0)
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
-        seen |= {variant.macro} if variant.kernels == DSP else set()
-    assert seen >= {"forward_dual", "forward_rows", "update_row", "update_two_rows"}
+        seen |= {(step.kernel, variant.kernels, variant.macro)}
+    dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
+    wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
+    wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
+    assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
 
 
 def test_a_constant_read_in_two_ways_is_there_twice_and_one_read_in_one_way_once() -> None:
