@@ -340,6 +340,9 @@ def render_library(
         "starts": [views[t.name] for t in nonzero],
         "programs": _program_texts(plan, functions, views, prefix),
         "primitives": _primitives(f.body for f in functions),
+        "words": [
+            name for name in ("load_word", "store_word") if any(f"{name}(" in f.body for f in functions)
+        ],
         "instructions": [i.c_function for i in called(f.body for f in functions)],
         "learns": "learn" in plan.entries,
         "has_store": "store_count" in plan,
