@@ -6,13 +6,13 @@ and its digest do not know the set, and no set changes a bit.
 
 from __future__ import annotations
 
-from .boards import Board
+from .board import Board
 from .errors import CompileError
 
 REF, DSP, AUTO = "ref", "dsp", "auto"
 CHOICES = (AUTO, REF, DSP)
 DSP_CORES = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
-"""Cores with the DSP extension. A Cortex-M33 may come without; all that are sold as boards have it."""
+"""Cores with the DSP extension. A Cortex-M33 may come without: what is built for one runs on portable C."""
 
 
 def select(choice: str, board: Board | None) -> str:

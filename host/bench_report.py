@@ -10,6 +10,7 @@ from typing import Any
 from synapcc.gen import emit
 from synapcc.gen.boards import Board, load_board
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.kernels import AUTO
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Step
 from synapcc.gen.rules import rules
@@ -18,7 +19,7 @@ from .bench import PHASES, Bench, random_samples
 from .build import BuildResult, build, project_board
 from .data import Samples, load_samples
 from .emulator import read_plan
-from .kernel_sets import compiled_with, kernel_sets, render_options
+from .kernel_sets import compiled_with, kernel_sets
 from .kernel_spec import parse
 from .meter import Meter, Overrun, open_meter
 from .text import table
@@ -82,9 +83,10 @@ def bench_kernel(
     if kernels and kernels not in kernel_sets(target):
         what = f"{target.name} has no kernel set {kernels!r}"
         raise SynapccError("--kernels", what, f"it has {', '.join(kernel_sets(target))}")
-    options: dict[str, Any] = render_options(kernels, target)
     compiled = spec.compile(target, rule, weights, rounding, learns=phase != "infer")
-    files = emit.render(compiled.plan, target, f"synapcc bench --kernel {spec.text!r}", **options)
+    files = emit.render(
+        compiled.plan, target, f"synapcc bench --kernel {spec.text!r}", kernels=kernels or AUTO
+    )
     with tempfile.TemporaryDirectory(prefix="synapcc-bench-") as folder:
         out = Path(folder) / "out"
         emit.write(files, out)
