@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from synapcc.gen.boards import Board, board_names, load_board
-from synapcc.gen.errors import CompileError, SynapccError
+from synapcc.gen.errors import SynapccError
 
 from .bench_report import bench_kernel
 from .files import check_target, write_whole
@@ -27,6 +27,8 @@ RULES = ("dfa", "bp", "hebbian")
 UPDATE = "update 256 128"
 ROUNDINGS = ("nearest", "stochastic", "dither")
 WEIGHTS = ("int16", "int8")
+_TOO_LARGE = ("too many", "bytes more flash", "bytes more RAM")
+"""What compilation and build say of what does not fit into a board."""
 
 _HEAD = """\
 # Benchmarks
@@ -158,8 +160,8 @@ def _try(measure: Measure, kernel: str, device: str, **options: str) -> dict[str
     """None where the kernel does not fit into the board."""
     try:
         return measure(kernel, device, **options)
-    except CompileError as error:
-        if "too many" not in error.what:
+    except SynapccError as error:
+        if not any(words in error.what for words in _TOO_LARGE):
             raise
         return None
 

@@ -316,6 +316,21 @@ def test_the_page_has_every_row_that_can_be_measured() -> None:
     assert "| 152,066 (" in page and "| 9,097,981 |" in page and "some gcc; by hand" in page
 
 
+def test_the_page_leaves_out_what_does_not_fit_a_board() -> None:
+    def measure(kernel: str, device: str, **_options: str) -> Report:
+        if kernel == "dense 784 100":
+            raise SynapccError("bench", "needs at least 9 bytes of RAM, the board has 8: 1 too many")
+        if kernel == "mlp 784 100 10":
+            raise SynapccError("mlp", "is broken")
+        figures = {"instructions": 7, "macs": 7, "worst": {"instructions": 7}}
+        return {"total": {"learn": figures}, "ram": 7, "toolchain": "", "counted": ""}
+
+    parts = benchmarks.pages(measure)
+    with pytest.raises(SynapccError, match="is broken"):
+        for part in parts:
+            assert "dense 784 100" not in part and ("CMSIS-NN |" not in part or "dense 256 128" in part)
+
+
 @NO_GCC
 def test_the_page_is_what_is_measured() -> None:
     page = PAGE.read_text(encoding="utf-8")
