@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_graph import run_graph
+from projects import save
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.importers import load_model
 from synapcc.gen.realrun import RealMachine
 from synapcc.gen.spec import RuleSpec
+from synapcc.host.cli import main
 
 EXPORTS = Path(__file__).parent / "exports"
 FILES = sorted(EXPORTS.glob("*.onnx"))
@@ -84,3 +86,21 @@ def test_compiles_and_computes_the_same_in_float(path: Path, spec: RuleSpec) -> 
 
 def test_the_files_are_small() -> None:
     assert len(FILES) == 18 and all(p.stat().st_size < 40_000 for p in FILES)
+
+
+@pytest.mark.parametrize("name", ["torch_residual_dynamo", "torch_ecg_script", "keras_image_tensorflow"])
+def test_learns_bit_for_bit_as_its_emulator(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All layers learn; the emitted C in a process of its own."""
+    model, rule, data = EXPORTS / f"{name}.onnx", tmp_path / "rule.toml", tmp_path / "data.npz"
+    rule.write_text('rule = "bp"\nlayers = "all"\nrate = "2^-4"\n')
+    arrays = expected(model)
+    classes = arrays.pop("scores").shape[1]
+    g = np.random.default_rng(2)
+    noise = {k: g.standard_normal((30, *v.shape[1:])).astype(np.float32) for k, v in arrays.items()}
+    save(data, {**noise, "label": np.arange(30) % classes})
+    out = str(tmp_path / "out")
+    assert main(["compile", str(model), "--rule", str(rule), "--calibrate", str(data), "-o", out]) == 0
+    assert main(["verify", out, "--data", str(data), "--steps", "30", "--device", "process"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "verify: 30 steps, 0 differing bytes"

@@ -475,7 +475,7 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     ),
     "sum of two shapes": (
         lambda: _map(node("GlobalAveragePool", "x", "g"), node("Add", "x g", "y")),
-        "adds shapes (1, 2, 4, 4) and (1, 2, 1, 1); only equal shapes",
+        "combines shapes (1, 2, 4, 4) and (1, 2, 1, 1); only equal shapes",
     ),
     "many operators": (
         lambda: _dense([node("Relu", "x", f"t{i}") for i in range(2**14)]),

@@ -193,7 +193,8 @@ def _at_each(scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, params: S
     return Act(tensor, natural((*x.shape[:-1], outputs)))
 
 
-def _affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
+def affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
+    """scale * x + shift, broadcast as the file does."""
     try:
         shape = np.broadcast_shapes(x.shape, scale.shape, shift.shape)
     except ValueError:
@@ -210,7 +211,7 @@ def scaled(scope: Scope, node: OnnxNode, x: Act, factor: float) -> Act:
     """factor * x, a step of `node`."""
     if not math.isfinite(factor):
         raise node.error(f"multiplies by {factor}", "repair the file")
-    return _affine(scope, replace(node, name=""), x, np.full((), factor), np.zeros(()))
+    return affine(scope, replace(node, name=""), x, np.full((), factor), np.zeros(()))
 
 
 def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
@@ -220,7 +221,7 @@ def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
     except ValueError:
         shape = ()
     if math.prod(shape) != x.size or x.size != y.size or len(shape) > MAX_RANK:
-        raise node.error(f"adds shapes {x.shape} and {y.shape}", "only equal shapes can be added")
+        raise node.error(f"combines shapes {x.shape} and {y.shape}", "only equal shapes can be added")
     parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
     if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
         return scaled(scope, node, parts[0], 2.0)
@@ -273,16 +274,16 @@ def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     one, zero = np.ones(()), np.zeros(())
     match node.op:
         case "Add":
-            return _affine(scope, node, x, one, c)
+            return affine(scope, node, x, one, c)
         case "Sub":
-            return _affine(scope, node, x, one, -c) if first else _affine(scope, node, x, -one, c)
+            return affine(scope, node, x, one, -c) if first else affine(scope, node, x, -one, c)
         case "Mul":
-            return _affine(scope, node, x, c, zero)
+            return affine(scope, node, x, c, zero)
     if not first:
         raise node.error("divides a constant by an activation", "only division by a constant can be compiled")
     if not np.all(c):
         raise node.error("divides by 0", "give constant features a scale of 1 before exporting")
-    return _affine(scope, node, x, 1.0 / c, zero)
+    return affine(scope, node, x, 1.0 / c, zero)
 
 
 def batch_norm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -304,4 +305,4 @@ def batch_norm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     factor = scale / np.sqrt(spread)
     shape = (1, -1, *(1 for _ in x.shape[2:])) if len(x.shape) > 1 and scale.size == channels else x.shape
     each = [v.reshape(shape) for v in (factor, shift - mean * factor)]
-    return _affine(scope, node, x, *each)
+    return affine(scope, node, x, *each)

@@ -107,6 +107,7 @@ LAYERS: Mapping[str, Handler] = {
     "Dropout": same,
     "Elu": unary,
     "Erf": part,
+    "Erfc": part,
     "Flatten": reshape,
     "Gelu": unary,
     "Gemm": gemm,

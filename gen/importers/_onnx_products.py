@@ -17,7 +17,7 @@ from ..graph import Graph, Node
 from ._build import Builder
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Operand, Scope, activation, arithmetic, constant, scaled
+from ._onnx_layers import Act, Operand, Scope, activation, affine, arithmetic, constant, scaled
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
@@ -29,15 +29,18 @@ NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
 
 
 def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Erf, Greater than a number: kept until the whole is known."""
+    """Erf, 1 - Erf, Greater than a number: kept until the whole is known."""
     x, alpha = activation(node, args), 0.0
     if node.op == "Greater":
         limit = constant(node, args, 1, "limit")
         if limit is None or limit.size != 1 or limit.dtype.kind not in "fiu":
             raise node.error("compares with more than one number", "use another activation function")
         alpha = float(limit.reshape(-1)[0])
-    tensor = scope.builder.table(x.tensor, node.op.lower(), [from_node(node.name)], node.source, alpha)
-    return replace(x, tensor=tensor)
+    fn = "greater" if node.op == "Greater" else "erf"
+    y = replace(x, tensor=scope.builder.table(x.tensor, fn, [from_node(node.name)], node.source, alpha))
+    return (
+        affine(scope, replace(node, name=""), y, np.full((), -1.0), np.ones(())) if node.op == "Erfc" else y
+    )
 
 
 def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -100,6 +103,8 @@ def _product(builder: Builder, x: str, y: str) -> tuple[str, str, float] | None:
         if chain.root != root:
             continue
         open_ended = math.isinf(chain.lo) and math.isinf(chain.hi)
+        if chain.fn == "erf" and chain.in_scale < 0:  # erf(-x) = -erf(x)
+            chain = replace(chain, in_scale=-chain.in_scale, out_scale=-chain.out_scale)
         inside = (chain.in_scale, chain.in_shift, chain.out_shift)
         if chain.fn == "sigmoid" and open_ended and _close(inside, (1, 0, 0)):
             return "silu", root, scale * chain.out_scale

@@ -63,7 +63,17 @@ def image() -> keras.Model:
 def functions() -> keras.Model:
     """One after another: what is exact, what a table computes, what is written as a product."""
     x = signal = keras.Input((10, 3), name="signal")
-    for name in ("silu", "elu", "softplus", "tanh", "hard_sigmoid", "hard_silu", "leaky_relu", "sigmoid"):
+    for name in (
+        "silu",
+        "gelu",
+        "elu",
+        "softplus",
+        "tanh",
+        "hard_sigmoid",
+        "hard_silu",
+        "leaky_relu",
+        "sigmoid",
+    ):
         x = layers.Conv1D(3, 3, padding="same", name=f"conv_{name}")(x)
         x = layers.Activation(name, name=name)(x)
     x = layers.GlobalMaxPooling1D(name="pool")(x)
