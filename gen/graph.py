@@ -44,7 +44,8 @@ class Node:
 class Graph:
     """A network in topological order with one output.
 
-    `head` is what stood behind the output in the file and does not change the class: "none" or "softmax".
+    `head` is what stood behind the output in the file and does not change the class: "none", "softmax" or
+    "sigmoid".
     `notes` are things a user should know about the import (what was folded into what), one line each.
     """
 

@@ -469,6 +469,13 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: _dense([node("Relu", "x", "r"), node("Mul", "x r", "a")]),
         "multiplies two activations of shapes (1, 8) and (1, 8); supported are products of x and sigmoid(x)",
     ),
+    "outer product": (
+        lambda: _dense(
+            [node("Sigmoid", "x", "s"), node("Reshape", "s t", "r"), node("Mul", "x r", "a")],
+            t=np.array([8, 1]),
+        ),
+        "multiplies two activations of shapes (1, 8) and (8, 1)",
+    ),
     "gate": (
         lambda: _map(node("GlobalAveragePool", "x", "g"), node("Sigmoid", "g", "s"), node("Mul", "x s", "y")),
         "multiplies two activations of shapes (1, 2, 4, 4) and (1, 2, 1, 1)",

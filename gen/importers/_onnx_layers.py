@@ -214,13 +214,19 @@ def scaled(scope: Scope, node: OnnxNode, x: Act, factor: float) -> Act:
     return affine(scope, replace(node, name=""), x, np.full((), factor), np.zeros(()))
 
 
-def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
-    """The sum of two activations: a residual connection."""
+def common_shape(x: Act, y: Act) -> tuple[int, ...] | None:
+    """The shape in which two activations meet value by value; None if one would be repeated."""
     try:
         shape = np.broadcast_shapes(x.shape, y.shape)
     except ValueError:
-        shape = ()
-    if math.prod(shape) != x.size or x.size != y.size or len(shape) > MAX_RANK:
+        return None
+    return shape if math.prod(shape) == x.size == y.size and len(shape) <= MAX_RANK else None
+
+
+def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
+    """The sum of two activations: a residual connection."""
+    shape = common_shape(x, y)
+    if shape is None:
         raise node.error(f"combines shapes {x.shape} and {y.shape}", "only equal shapes can be added")
     parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
     if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):

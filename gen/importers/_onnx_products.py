@@ -17,7 +17,17 @@ from ..graph import Graph, Node
 from ._build import Builder
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Operand, Scope, activation, affine, arithmetic, constant, scaled
+from ._onnx_layers import (
+    Act,
+    Operand,
+    Scope,
+    activation,
+    affine,
+    arithmetic,
+    common_shape,
+    constant,
+    scaled,
+)
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
@@ -66,15 +76,14 @@ def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     acts = [a for a in args if isinstance(a, Act)]
     if len(args) != 2 or len(acts) != 2:
         return arithmetic(scope, node, args)
-    for x, y in (acts, acts[::-1]):
-        if x.size != y.size or not np.array_equal(x.places.reshape(-1), y.places.reshape(-1)):
-            continue
+    shape, flat = common_shape(*acts), [a.places.reshape(-1) for a in acts]
+    alike = shape is not None and np.array_equal(flat[0], flat[1])
+    for x, y in (acts, acts[::-1]) if alike else ():
         found = _product(scope.builder, x.tensor, y.tensor)
         if found is not None:
             fn, root, factor = found
             tensor = scope.builder.table(root, fn, [from_node(node.name)], node.source)
-            shape = np.broadcast_shapes(x.shape, y.shape)
-            result = Act(tensor, x.places.reshape(shape))
+            result = Act(tensor, flat[0].reshape(shape))
             return result if factor == 1.0 else scaled(scope, node, result, factor)
     raise node.error(
         f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}",
