@@ -204,7 +204,7 @@ def test_a_generic_board_gets_the_library_and_nothing_else(tmp_path: Path, capsy
     c, out = case(tmp_path), tmp_path / "out"
     assert main(c.words(out, *GENERIC_WORDS)) == 0
     assert "no firmware" in capsys.readouterr().out
-    assert {p.name for p in out.iterdir()} == {"lib", "plan.json", "report.json", "report.txt"}
+    assert "lib" in listing(out) and not {"src", "platforms", "include", "platformio.ini"} & listing(out)
     assert "--core cortex-m4 --flash 512K --ram 128K" in (out / "lib" / "net" / "src" / "net.c").read_text()
     for words in (["build", str(out)], ["verify", str(out), "--data", str(c.data)], ["flash", str(out)]):
         assert "holds the library only: its board has no [link]" in refusal(words, capsys)
