@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from .. import numeric
 from ..errors import CompileError
 from ..graph import Node
 from ..program import Space, Value
-from . import Accumulator, Arrays, Attrs, Bounds, Cost, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -240,3 +240,36 @@ class WeightedUpdate(Kernel):
         weights = shapes["w"][0] * shapes["w"][1]
         copies = 2 if "twin" in shapes else 1
         return Cost(macs=weights * self.terms(a), reads=copies * weights, writes=copies * weights)
+
+
+def update_case(rng: np.random.Generator, sizes: tuple[int, int, int, int], attrs: Mapping[str, int]) -> Case:
+    """A random case of a kernel that changes weights. sizes: inputs, signals, rows, inputs of a row."""
+    inputs, signals, rows, columns = sizes
+    wide = bool(rng.integers(2))
+    bits = int(rng.integers(10, 17)) if wide else 8
+    lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    dtype = np.int16 if wide else np.int8
+    arrays: dict[str, NDArray[Any]] = {
+        "x": rng.integers(-128, 128, inputs).astype(np.int8),
+        "d": (rng.integers(-(2**11), 2**11, signals) * rng.integers(0, 2, signals)).astype(np.int16),
+        "step": rng.integers(0, 2**32, 1, np.uint32),
+        "w": rng.integers(lo, hi + 1, (rows, columns)).astype(dtype),
+        "b": rng.integers(-(2**24), 2**24, rows).astype(np.int32),
+        "saturated": np.zeros(1, np.uint32),
+    }
+    if rng.integers(2):
+        arrays["twin"] = rng.integers(lo, hi + 1, (rows, columns)).astype(dtype)
+    numbers = {
+        "shift": int(rng.integers(0, 25)),
+        "bias_shift": int(rng.integers(-14, 12)),
+        "rate": 0,
+        "lo": lo,
+        "hi": hi,
+        "bias_lo": -(2**24),
+        "bias_hi": 2**24 - 1,
+        "rounding": int(rng.integers(3)),
+        "seed": int(rng.integers(2**32)),
+        "tensor": int(rng.integers(64)),
+    }
+    limits = {"w": (lo, hi), "twin": (lo, hi), "b": (-(2**24), 2**24 - 1)}
+    return Case(arrays, {**attrs, **numbers}, limits)

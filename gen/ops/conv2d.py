@@ -21,7 +21,7 @@ from ..layouts import channel_lanes, rounded_bias
 from ..program import Value
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
 from ._dsp import power_of_two, weighted_sums
-from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate
+from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import Window, see, spread
 from .project import Projection
 
@@ -331,7 +331,8 @@ class Update(WeightedUpdate):
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, Tied)
-        case = random_update(rng, g, m, attrs)
+        size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
+        case = update_case(rng, (size, signals, m, g.taps), attrs)
         return Case({**case.arrays, "acc": np.zeros(g.taps, np.int32)}, case.attrs, case.limits)
 
 
@@ -343,36 +344,3 @@ def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, in
     g = Window.of(sample_window(rng, shape), shape)
     filters = g.groups * int(rng.integers(1, 10 if g.groups == 1 else 4))
     return g, filters * tying.each(g), g.attrs | {"filters": filters}
-
-
-def random_update(rng: np.random.Generator, g: Window, m: int, attrs: dict[str, int]) -> Case:
-    """A case of a kernel that changes m rows."""
-    wide = bool(rng.integers(2))
-    bits = int(rng.integers(10, 17)) if wide else 8
-    lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    dtype = np.int16 if wide else np.int8
-    signals = g.positions * attrs["filters"]
-    arrays: dict[str, NDArray[Any]] = {
-        "x": rng.integers(-128, 128, g.height * g.width * g.channels).astype(np.int8),
-        "d": (rng.integers(-(2**11), 2**11, signals) * (rng.integers(0, 4, signals) == 0)).astype(np.int16),
-        "step": rng.integers(0, 2**32, 1, np.uint32),
-        "w": rng.integers(lo, hi + 1, (m, g.taps)).astype(dtype),
-        "b": rng.integers(-(2**24), 2**24, m).astype(np.int32),
-        "saturated": np.zeros(1, np.uint32),
-    }
-    if rng.integers(2):
-        arrays["twin"] = rng.integers(lo, hi + 1, (m, g.taps)).astype(dtype)
-    numbers = {
-        "shift": int(rng.integers(0, 25)),
-        "bias_shift": int(rng.integers(-14, 12)),
-        "rate": 0,
-        "lo": lo,
-        "hi": hi,
-        "bias_lo": -(2**24),
-        "bias_hi": 2**24 - 1,
-        "rounding": int(rng.integers(3)),
-        "seed": int(rng.integers(2**32)),
-        "tensor": int(rng.integers(64)),
-    }
-    limits = {"w": (lo, hi), "twin": (lo, hi), "b": (-(2**24), 2**24 - 1)}
-    return Case(arrays, attrs | numbers, limits)

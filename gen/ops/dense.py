@@ -14,7 +14,7 @@ from ..graph import Node
 from ..kernels import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._dsp import power_of_two, weighted_sums
-from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate
+from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 if TYPE_CHECKING:
     from ..plan import PlanTensor
@@ -139,31 +139,4 @@ class Update(WeightedUpdate):
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
-        wide = bool(rng.integers(2))
-        bits = int(rng.integers(10, 17)) if wide else 8
-        lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        dtype = np.int16 if wide else np.int8
-        d = (rng.integers(-(2**11), 2**11, m) * rng.integers(0, 2, m)).astype(np.int16)
-        arrays: dict[str, NDArray[Any]] = {
-            "x": rng.integers(-128, 128, n).astype(np.int8),
-            "d": d,
-            "step": rng.integers(0, 2**32, 1, np.uint32),
-            "w": rng.integers(lo, hi + 1, (m, n)).astype(dtype),
-            "b": rng.integers(-(2**24), 2**24, m).astype(np.int32),
-            "saturated": np.zeros(1, np.uint32),
-        }
-        if rng.integers(2):
-            arrays["twin"] = rng.integers(lo, hi + 1, (m, n)).astype(dtype)
-        attrs = {
-            "shift": int(rng.integers(0, 25)),
-            "bias_shift": int(rng.integers(-8, 12)),
-            "rate": 0,
-            "lo": lo,
-            "hi": hi,
-            "bias_lo": -(2**24),
-            "bias_hi": 2**24 - 1,
-            "rounding": int(rng.integers(3)),
-            "seed": int(rng.integers(2**32)),
-            "tensor": int(rng.integers(64)),
-        }
-        return Case(arrays, attrs, {"w": (lo, hi), "twin": (lo, hi), "b": (-(2**24), 2**24 - 1)})
+        return update_case(rng, (n, m, m, n), {})

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..graph import Node
 from . import Arrays, Attrs, Case
-from ._weighted import Change, Index, WeightedUpdate
+from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
-from .conv2d import Conv2d, Matmul, Tied, random_case, random_update
+from .conv2d import Conv2d, Matmul, Tied, random_case
 from .conv2d import Forward as TiedForward
 from .conv2d import Transposed as TiedTransposed
 
@@ -85,4 +85,5 @@ class Update(WeightedUpdate):
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, Untied)
-        return random_update(rng, g, m, attrs)
+        size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
+        return update_case(rng, (size, signals, m, g.taps), attrs)
