@@ -67,6 +67,13 @@ def test_steps_may_be_none_and_the_model_may_learn_nothing(tmp_path: Path, capsy
 # ---- chips that are wrong -----------------------------------------------------------------------------
 
 
+def plain(folder: Path) -> tuple[Case, Path]:
+    """A case and its output folder, printed by the set `ref`: a test finds a shift there and changes it."""
+    c, out = case(folder), folder / "out"
+    assert main(c.words(out, "--kernels", "ref")) == 0
+    return c, out
+
+
 def broken(out: Path, function: str, old: str, new: str) -> None:
     """Changes `old` to `new` in one function of the emitted C; the digest stays."""
     source = next(out.glob("lib/*/src/*.c"))
@@ -87,7 +94,7 @@ def reported(lines: list[str]) -> re.Match[str]:
 
 
 def test_a_wrong_update_is_found(tmp_path: Path, capsys: Capsys) -> None:
-    c, out = compiled(tmp_path)
+    c, out = plain(tmp_path)
     steps = {s.node: s for _, _, s in read_plan(out).ops() if s.kernel == "dense.update"}
     shift = steps["fc2"].attrs["shift"]
     broken(out, "fc2_update", rf"\b{shift}u", f"{shift + 1}u")
@@ -105,7 +112,7 @@ def test_a_wrong_signal_is_found_where_it_is_made_and_not_where_it_is_seen(
     tmp_path: Path, capsys: Capsys
 ) -> None:
     """The error changes fc1's weights, the cause lies in what carried the signal there."""
-    c, out = compiled(tmp_path)
+    c, out = plain(tmp_path)
     step = next(s for _, _, s in read_plan(out).ops() if s.kernel == "project.matrix")
     broken(out, f"{step.node}_project", rf"\b{step.attrs['shift']}u", f"{step.attrs['shift'] + 1}u")
     code, lines = verified(out, c.data, 50, "process", capsys)
@@ -115,7 +122,7 @@ def test_a_wrong_signal_is_found_where_it_is_made_and_not_where_it_is_seen(
 
 
 def test_a_wrong_inference_is_found(tmp_path: Path, capsys: Capsys) -> None:
-    c, out = compiled(tmp_path)
+    c, out = plain(tmp_path)
     step = next(s for _, _, s in read_plan(out).ops() if s.node == "fc1")
     shift = step.attrs["shift"]
     broken(out, "fc1_forward", rf"\b{shift}u", f"{shift - 1}u")
