@@ -162,9 +162,12 @@ def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
 
 
 def balanced(labels: np.ndarray, n: int) -> np.ndarray:
-    """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data."""
+    """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data.
+
+    Where a class has too few, the others take its turns.
+    """
     classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    share = -(-n // len(classes))
+    share = next(s for s in range(1, n + 1) if sum(min(s, len(c)) for c in classes) >= min(n, len(labels)))
     places = [np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int) for c in classes]
     spread = [c[np.unique(p)] for c, p in zip(classes, places, strict=True)]
     turns = [c[i] for i in range(share) for c in spread if i < len(c)]

@@ -15,6 +15,8 @@ from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
 
+from .fixed import FORWARD, FixedPart
+
 Inputs = Mapping[str, ArrayLike]
 
 
@@ -23,11 +25,18 @@ class Emulator:
 
     plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
     read_only: all devices share one state, which must not change: many samples through one network at once.
+    fixed: remembers what the frozen front of the network said; give the same one to several emulators.
     """
 
-    def __init__(self, plan: Plan | Path | str, devices: int = 1, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan | Path | str,
+        devices: int = 1,
+        read_only: bool = False,
+        fixed: FixedPart | None = None,
+    ) -> None:
         self.plan = plan if isinstance(plan, Plan) else read_plan(Path(plan))
-        self.devices, self.read_only = devices, read_only
+        self.devices, self.read_only, self.fixed = devices, read_only, fixed
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
         self._views: dict[str, NDArray[Any]] = {}
@@ -117,7 +126,11 @@ class Emulator:
                 return
 
         def step(name: str, position: int, item: Step, devices: Active) -> None:
-            self._step(item, devices)
+            if self.fixed and name == FORWARD and position < len(self.fixed):
+                if position == 0:
+                    self.fixed.run(self._views, self.devices, devices, self._step)
+            else:
+                self._step(item, devices)
             if after:
                 after(name, position)
 
@@ -203,14 +216,20 @@ def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dic
     return out
 
 
-def classify(plan: Plan, state: NDArray[np.uint8], inputs: Inputs, block: int = 4096) -> NDArray[np.int32]:
-    """Winners [n] of many samples through one device's state ([state_bytes] uint8)."""
+def classify(
+    plan: Plan,
+    state: NDArray[np.uint8],
+    inputs: Inputs,
+    block: int = 4096,
+    fixed: FixedPart | None = None,
+) -> NDArray[np.int32]:
+    """Winners [n] of many samples through one device's state ([state_bytes] uint8); `fixed` as above."""
     arrays = quantise_inputs(plan, inputs)
     n = len(next(iter(arrays.values())))
     out = np.empty(n, np.int32)
     for at in range(0, n, block):
         part = {k: v[at : at + block] for k, v in arrays.items()}
-        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True)
+        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed)
         machine.state[0] = state
         out[at : at + block] = machine.infer(part)[0]
     return out

@@ -180,13 +180,12 @@ def few(names: tuple[str, ...], per_class: int = 12) -> dict[str, beats.Beats]:
 @pytest.fixture
 def few_patients(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate.wearers.cache_clear()
+    evaluate.calibration.cache_clear()
     patients = few(("100", "232"))
-    base = beats.join(few(("101",), 30).values())
-    monkeypatch.setattr(evaluate.beats, "load", lambda *_, **__: patients)
-    calibration = {"beat": base.beat, "rr": base.rr, "label": base.label}
-    monkeypatch.setattr(protocol, "calibration", lambda *_, **__: calibration)
+    monkeypatch.setattr(protocol.beats, "load", lambda *_, **__: patients)
     yield
     evaluate.wearers.cache_clear()
+    evaluate.calibration.cache_clear()
 
 
 def test_eval_writes_the_rows_that_the_format_says(
@@ -211,9 +210,15 @@ def test_eval_writes_the_rows_that_the_format_says(
     assert "protocol A: 2 patients" in capsys.readouterr().out
     result = json.loads(path.read_text())
     assert set(result) == {"protocol", "labels", "rows"} and result["protocol"] == "A"
+    assert result["labels"] == ["N", "S", "V", "F"]
     keys = {"model", "rule", "weights", "passes", "replay", "seed", "accuracy", "macro_f1", "f1", "patients"}
     for row in result["rows"]:
         assert keys <= set(row) and set(row["f1"]) == {"N", "S", "V", "F"}
+        moments = [point["passes"] for point in row["curve"]]
+        assert moments == [0, 0.2, 0.4, 0.6, 0.8, 1, 2][: {0: 1, 1: 6, 2: 7}[row["passes"]]]
+        assert row["curve"][-1]["accuracy"] == row["accuracy"]
+        right = sum(row["confusion"][c][c] for c in range(4)) / sum(map(sum, row["confusion"]))
+        assert right == pytest.approx(row["accuracy"])
         assert set(row["patients"]) == {"100", "232"}
         assert all(set(p) >= {"before", "after"} for p in row["patients"].values())
     assert [(r["rule"], r["passes"]) for r in result["rows"]] == [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pages import sound
 
-from synapcc.examples.ecg import beats, demo, demo_report, evaluate, records, synthetic
+from synapcc.examples.ecg import beats, demo, demo_report, protocol, records, synthetic
 from synapcc.gen.messages import Region
 from synapcc.host.cli import main
 from synapcc.host.client import Client, Inference
@@ -26,7 +26,7 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own, and calibration beats from one synthetic patient instead of six."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "_CALIBRATION_SEEDS", range(1001, 1002))
-    monkeypatch.setattr(evaluate, "CALIBRATION", 64)
+    monkeypatch.setattr(protocol, "CALIBRATION", 64)
     return tmp_path
 
 

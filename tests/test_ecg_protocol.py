@@ -1,10 +1,11 @@
-"""Protocol A: folds, split, confusion matrices and the ratios of EC57, on examples worked out by hand."""
+"""Protocols A and B: folds, split, confusion matrices and the ratios of EC57, on examples done by hand."""
 
 import numpy as np
 import pytest
 
-from synapcc.examples.ecg import protocol
+from synapcc.examples.ecg import protocol, records
 from synapcc.examples.ecg.beats import Beats
+from synapcc.gen import schedule
 
 
 def make(label: list[int], sample: list[int] | None = None, record: list[str] | None = None) -> Beats:
@@ -13,7 +14,7 @@ def make(label: list[int], sample: list[int] | None = None, record: list[str] | 
         beat=np.zeros((n, 151), np.float32),
         rr=np.zeros((n, 4), np.float32),
         label=np.array(label, np.uint8),
-        symbol=np.array(["NAVF"[c] for c in label]),
+        symbol=np.array(["NAVFQ"[c] for c in label]),
         sample=np.array(sample or range(n), np.int64),
         record=np.array(record or ["1"] * n),
     )
@@ -24,10 +25,63 @@ def test_sets_are_disjoint_and_whole() -> None:
     assert not set(protocol.DS1) & set(protocol.DS2)
 
 
-def test_folds_cover_ds1_once() -> None:
-    dealt = [name for fold in protocol.DS1_FOLDS for name in fold]
-    assert sorted(dealt) == sorted(protocol.DS1)
-    assert {len(fold) for fold in protocol.DS1_FOLDS} == {4, 5}
+def test_series_are_the_unpaced_records_of_the_database() -> None:
+    assert len(protocol.SERIES_100) == 20 and len(protocol.SERIES_200) == 24
+    assert set(protocol.SERIES_100) | set(protocol.SERIES_200) == set(protocol.DS1) | set(protocol.DS2)
+    assert max(protocol.SERIES_100) == "124" and min(protocol.SERIES_200) == "200"
+    assert not set(records.PACED) & {*protocol.SERIES_100, *protocol.SERIES_200}
+
+
+@pytest.mark.parametrize("chosen", protocol.PROTOCOLS.values(), ids=lambda p: p.name)
+def test_folds_cover_the_base_once(chosen: protocol.Protocol) -> None:
+    dealt = [name for fold in chosen.folds for name in fold]
+    assert sorted(dealt) == sorted(chosen.base)
+    assert not set(dealt) & set(chosen.test)
+    assert {len(fold) for fold in chosen.folds} <= {4, 5}
+
+
+def test_common_beats_take_all_that_are_rare_and_turns_between_patients() -> None:
+    label = [0] * 300 + [1] * 80 + [2] * 100 + [3] * 13 + [4] * 7
+    pool = make(label, record=["a", "b"] * 150 + ["a"] * 70 + ["b"] * 10 + ["a", "b"] * 60)
+    chosen = protocol.common(pool, 0)
+    assert len(set(chosen)) == 245
+    assert np.bincount(pool.label[chosen]).tolist() == [75, 75, 75, 13, 7]
+    assert (pool.record[chosen[:75]] == "a").sum() in (37, 38)
+    assert (pool.record[chosen[75:150]] == "b").sum() == 10
+    assert (chosen == protocol.common(pool, 0)).all() and (chosen != protocol.common(pool, 1)).any()
+
+
+def test_replay_keeps_every_common_beat() -> None:
+    labels = np.repeat(np.arange(5), [75, 75, 75, 13, 7])
+    assert sorted(schedule.balanced(labels, protocol.B.replay)) == list(range(245))
+
+
+def test_score_of_b_leaves_out_what_nobody_has() -> None:
+    f1 = {"N": 0.9, "S": 0.5, "V": 0.8}
+    assert protocol.B.score(0.8, 0.1, f1) == pytest.approx(0.7)
+    assert protocol.A.score(0.8, 0.1, f1) == pytest.approx(0.45)
+
+
+def test_five_classes_have_five_rows() -> None:
+    matrix = protocol.B.confusion(np.array([0, 4, 4], np.uint8), np.array([0, 4, 2]))
+    assert matrix.shape == (5, 5) and matrix[4].tolist() == [0, 0, 1, 0, 1]
+
+
+def test_published_f1_is_the_harmonic_mean() -> None:
+    kiranyaz = protocol.B.published[0]
+    assert kiranyaz.f1("V") == pytest.approx(92.2, abs=0.05)
+    assert kiranyaz.f1("S") == pytest.approx(63.3, abs=0.05)
+
+
+def test_base_of_b_holds_what_the_papers_count() -> None:
+    try:
+        records.find(download=False)
+    except records.DataError as absent:
+        pytest.skip(str(absent))
+    pool = protocol.B.pool()
+    assert np.bincount(pool.label)[3:].tolist() == [13, 7]
+    assert np.bincount(protocol.B.calibration()["label"]).tolist() == [75, 75, 75, 13, 7]
+    assert len(protocol.B.load(("101",))["101"]) == len(protocol.A.load(("101",))["101"]) + 2
 
 
 def test_deal_spreads_the_rare_class() -> None:

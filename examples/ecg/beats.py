@@ -14,7 +14,7 @@ With x[n] the lead in mV at 360 Hz, x[n] = x[0] for n < 0, and R_i the sample of
    rr          rr_i = clip(4 log2(t_i / u_i, t_(i-1) / u_i, t_(i-2) / u_i, t_i / 0.8 s), -L, L)
 
 Everything up to sample R_i + 152 is used, so a beat is ready 0.42 s after its R peak. The interval after a
-beat is not used. The recursions run over all beats, also those of class Q, which give no sample. The limit L
+beat is not used. The recursions run over all beats, also those of classes that give no sample. The limit L
 lets an int8 input with scale 2^-6 hold every value; nothing is rounded here.
 Where a window reaches over an end of the record, the first or last value of y is repeated; a beat with fewer
 than 75 samples (0.21 s) after its R peak is left out, for a device that stops there never completes it.
@@ -49,6 +49,9 @@ LATENCY = (2 + STEP * (WINDOW - 1 - BEFORE)) / FS
 LIMIT = 127 / 64
 """Both inputs lie within -LIMIT..LIMIT, so that int8 with scale 2^-6 holds them."""
 
+KNOWN = records.CLASSES[:4]
+"""The classes that protocol A knows: all but Q."""
+
 _LOWPASS = 6
 _BASELINE_SHIFT = 7
 _DELAY = 2
@@ -64,11 +67,11 @@ _LEAST_AMPLITUDE = 0.005
 
 @dataclass(frozen=True)
 class Beats:
-    """Samples of one or several records, in the order of time within a record. Class Q is left out.
+    """Samples of one or several records, in the order of time within a record.
 
     beat    float32[n, 151]  window around the R peak, in units of the wearer's running QRS amplitude
     rr      float32[n, 4]    rhythm features (module docstring, step 5)
-    label   uint8[n]         0..3 = N S V F
+    label   uint8[n]         0..4 = N S V F Q
     symbol  str[n]           MIT-BIH symbol
     sample  int64[n]         sample index of the R peak
     record  str[n]           record name
@@ -163,8 +166,8 @@ def _limit(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(np.clip(values, -LIMIT, LIMIT), dtype=np.float32)
 
 
-def extract(record: Record, junctional: str = "N") -> Beats:
-    """All beats of a record, Q excepted. `junctional` as in `Record.label`.
+def extract(record: Record, junctional: str = "N", classes: tuple[str, ...] = KNOWN) -> Beats:
+    """All beats of a record whose class is among `classes`. `junctional` as in `Record.label`.
 
     Raises DataError if the record has no beats, unordered R peaks or a signal that is not finite.
     """
@@ -182,18 +185,24 @@ def extract(record: Record, junctional: str = "N") -> Beats:
         rpeak,
         np.full(len(rpeak), record.name),
     )
-    return every.take((label < records.CLASSES.index("Q")) & (rpeak + _TAIL < len(record.signal)))
+    wanted = [records.CLASSES.index(name) for name in classes]
+    return every.take(np.isin(label, wanted) & (rpeak + _TAIL < len(record.signal)))
 
 
 @lru_cache(maxsize=128)
-def _load_one(name: str, folder: Path, junctional: str) -> Beats:
-    return extract(records.read(name, folder), junctional)
+def _load_one(name: str, folder: Path, junctional: str, classes: tuple[str, ...]) -> Beats:
+    return extract(records.read(name, folder), junctional, classes)
 
 
-def load(names: Sequence[str], junctional: str = "N", folder: Path | None = None) -> dict[str, Beats]:
+def load(
+    names: Sequence[str],
+    junctional: str = "N",
+    folder: Path | None = None,
+    classes: tuple[str, ...] = KNOWN,
+) -> dict[str, Beats]:
     """Beats of MIT-BIH records by name, kept in memory for the next call.
 
     Raises DataError as `records.find` does.
     """
     where = folder or records.find()
-    return {name: _load_one(name, where, junctional) for name in names}
+    return {name: _load_one(name, where, junctional, classes) for name in names}

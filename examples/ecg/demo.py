@@ -132,7 +132,7 @@ def cast(names: Sequence[str], minutes: float = MINUTES) -> Cast:
     try:
         folder = records.find()
         loaded = beats.load(names or list(SHOWN), folder=folder)
-        calibration = protocol.calibration(evaluate.CALIBRATION, 0)
+        calibration = protocol.A.calibration()
     except (records.DataError, ImportError) as error:
         what = getattr(error, "what", None) or f"{error}: pip install 'synapcc[ecg]'"
         if names:
@@ -175,7 +175,7 @@ def _synthetic(names: Sequence[str], why: str, minutes: float) -> Cast:
         return beats.extract(synthetic.record(seed, length))
 
     pool = beats.join([draw(seed, MINUTES) for seed in _CALIBRATION_SEEDS])
-    chosen = pool.take(protocol.balanced(pool, evaluate.CALIBRATION, 0))
+    chosen = pool.take(protocol.balanced(pool, protocol.CALIBRATION, 0))
     people = {n: _split(n, draw(int(n.removeprefix(SYNTHETIC)), minutes), minutes) for n in names}
     told = f"SYNTHETIC patients, {why}"
     return Cast(told, False, people, {**chosen.inputs(), "label": chosen.label})

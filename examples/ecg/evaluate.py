@@ -1,4 +1,5 @@
-"""Protocol A: every DS2 patient learns five minutes on an emulated device and is tested on the other 25.
+"""Protocols A and B: every patient of the test learns five minutes on an emulated device and is tested on the
+other 25.
 
 A row is one way of learning: model, rule, weights, passes, replay, seed. `none` is the base model; `float_bp`
 is float32 backpropagation through the same layers, in the same order, with the same rate and passes: the
@@ -24,8 +25,10 @@ from synapcc.gen.rules import rules
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.emulator import Emulator
 
-from . import beats, protocol
+from . import protocol
 from .personalise import Wearers, learn_float, learn_integer, predict_float, predict_integer
+from .protocol import PROTOCOLS
+from .records import CLASSES
 
 HERE = Path(__file__).resolve().parent
 MODELS = ("mlp", "mlp_rr")
@@ -34,22 +37,24 @@ DEFAULT_MODEL = "mlp"
 FLOAT_BP = "float_bp"
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 """The rule files of the table. There are also dfa_aligned and hebbian_aligned (bp until it saturates)."""
-CALIBRATION = 1024  # class-balanced DS1 beats that set the number formats
-BASE_EXAMPLES = 256  # class-balanced DS1 beats in flash, where replay is on
+MINUTES = (1, 2, 3, 4)
+"""Where a learning curve looks at the first pass; then after every pass."""
 
 Confusions = dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One learning run, tested after each number of passes in `passes`."""
+    """One learning run, tested after each number of passes in `passes`; with `curve` on the way there too."""
 
+    protocol: str
     model: str
     rule: str
     weights: str
     passes: tuple[int, ...]
     replay: bool
     seed: int
+    curve: bool = False
 
     @property
     def float_run(self) -> bool:
@@ -63,7 +68,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """What one way of learning came to, on all patients' test beats."""
+    """What one way of learning came to, on all patients' test beats.
+
+    before: accuracy of each patient before learning
+    curve:  (passes, gross accuracy, macro-F1) from before learning to the end; a minute is a fifth of a pass
+    """
 
     model: str
     rule: str
@@ -73,6 +82,12 @@ class Row:
     seed: int
     summary: protocol.Summary
     before: Mapping[str, float]
+    curve: tuple[tuple[float, float, float], ...]
+
+    @property
+    def way(self) -> tuple[str, str, str, int, bool]:
+        """What rows of several seeds have in common."""
+        return self.model, self.rule, self.weights, self.passes, self.replay
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON: gross figures, the average over patients, and each patient before and after."""
@@ -85,6 +100,7 @@ class Row:
             "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
             "replay": self.replay, "seed": self.seed, **gross, "average": _scores(self.summary.average),
             "confusion": self.summary.matrix.tolist(), "patients": patients,
+            "curve": [{"passes": k, "accuracy": a, "macro_f1": f} for k, a, f in self.curve],
         }  # fmt: skip
 
 
@@ -94,92 +110,107 @@ def _scores(scores: protocol.Scores) -> dict[str, Any]:
 
 
 def _by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
-    return {label: _number(v) for label, v in zip(protocol.LABELS, values, strict=True)}
+    return {label: _number(v) for label, v in zip(CLASSES, values, strict=False)}
 
 
 def _number(v: float) -> float | None:
     return None if np.isnan(v) else float(v)
 
 
-def model_path(name: str) -> Path:
-    """A base model of this folder by its short name, or a file."""
-    known = HERE / "models" / f"ecg_{name}.onnx"
-    path = known if known.is_file() else Path(name)
+def base_name(model: str, name: str) -> str:
+    """A base model of a protocol, as its file and the folder of its rule files are called."""
+    return model if name == "A" else f"{model}_{name.lower()}"
+
+
+def model_path(model: str, name: str = "A") -> Path:
+    """A protocol's base model of this folder by its short name, or a file."""
+    known = HERE / "models" / f"ecg_{base_name(model, name)}.onnx"
+    path = known if known.is_file() else Path(model)
     if not path.is_file():
         what = "is neither a base model nor a file"
-        raise SynapccError(name, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
+        raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
     return path
+
+
+def rule_folder(model: str, name: str = "A") -> Path:
+    """The rule files that go with a protocol's base model (another model's: those of mlp_rr)."""
+    return HERE / "rules" / base_name(model if model in MODELS else "mlp_rr", name)
 
 
 def rule_names() -> tuple[str, ...]:
     """What `--rule` knows by name: float_bp, and the rule files of this folder."""
-    return (FLOAT_BP, *sorted(p.stem for p in (HERE / "rules" / MODELS[-1]).glob("*.toml")))
+    return (FLOAT_BP, *sorted(p.stem for p in rule_folder(DEFAULT_MODEL).glob("*.toml")))
 
 
-def rule_spec(name: str, model: str) -> RuleSpec:
-    """The rule file that goes with a base model (another model's: that of the last), or any rule file."""
-    known = HERE / "rules" / (model if model in MODELS else MODELS[-1]) / f"{name}.toml"
-    path = known if known.is_file() else Path(name)
-    return load_spec(path, sorted(rules()))
+def rule_spec(rule: str, model: str, name: str = "A") -> RuleSpec:
+    """The rule file that goes with a protocol's base model, or any rule file."""
+    known = rule_folder(model, name) / f"{rule}.toml"
+    return load_spec(known if known.is_file() else Path(rule), sorted(rules()))
 
 
 def task_spec(task: Task, samples: int) -> RuleSpec:
     """The rule file of a task, with room for `samples` kept beats and with or without replay."""
-    spec = rule_spec("bp" if task.float_run else task.rule, task.model)
-    base = spec.replay or Replay(BASE_EXAMPLES, 1)
+    spec = rule_spec("bp" if task.float_run else task.rule, task.model, task.protocol)
+    base = spec.replay or Replay(PROTOCOLS[task.protocol].replay, 1)
     store = replace(spec.store, samples=samples) if spec.store else Store(samples)
     weights = spec.weights if task.float_run else task.weights
     return replace(spec, weights=weights, seed=task.seed, store=store, replay=base if task.replay else None)
 
 
 @cache
-def wearers(names: tuple[str, ...] = protocol.DS2) -> Wearers:
-    """The patients' beats, split at five minutes; those who learn most come first, so that the devices that
-    are still learning always stand side by side in the fleet."""
-    parts = {n: protocol.split(b) for n, b in beats.load(names).items()}
+def wearers(name: str, names: tuple[str, ...] = ()) -> Wearers:
+    """A protocol's patients (default: those of its test), their beats split at five minutes; those who learn
+    most come first, so that the devices that are still learning always stand side by side in the fleet."""
+    chosen = PROTOCOLS[name]
+    parts = {n: protocol.split(b) for n, b in chosen.load(names or chosen.test).items()}
     parts = dict(sorted(parts.items(), key=lambda p: -len(p[1][0])))
     return Wearers({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()})
 
 
 @cache
-def calibration() -> dict[str, NDArray[Any]]:
-    """The class-balanced DS1 beats that set the number formats and are replayed."""
-    return protocol.calibration(CALIBRATION, 0)
+def calibration(name: str) -> dict[str, NDArray[Any]]:
+    """The beats of a protocol's base patients that set the number formats and are mixed in."""
+    return PROTOCOLS[name].calibration()
 
 
-def confusions(people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
+def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
     """Confusion matrix of each patient, by record."""
-    return {n: protocol.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
+    chosen = PROTOCOLS[name]
+    return {n: chosen.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
 
 
 def run_task(
     task: Task, people: Wearers, model: Path, calibration: Mapping[str, NDArray[Any]]
-) -> dict[int, Confusions]:
-    """Confusion matrices per patient, for each number of passes (0: before learning)."""
+) -> dict[float, Confusions]:
+    """Confusion matrices per patient after each number of passes, those of the learning curve among them."""
     compiled = compile_model(model, task_spec(task, people.steps), calibration)
-    if task.float_run:
-        learned = learn_float(compiled, people, task.passes)
-        return {k: confusions(people, predict_float(compiled, m, people)) for k, m in learned}
+    minutes = MINUTES if task.curve else ()
+    passes = tuple(range(1, max(task.passes) + 1)) if task.curve else task.passes
     out = {}
-    for k, states in learn_integer(compiled.plan, people, task.passes):
-        out[k] = confusions(people, predict_integer(compiled.plan, states, people))
+    if task.float_run:
+        for k, state in learn_float(compiled, people, passes, minutes):
+            out[k] = confusions(task.protocol, people, predict_float(compiled, state, people))
+        return out
+    for k, states in learn_integer(compiled.plan, people, passes, minutes):
+        out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people))
     return out
 
 
-def before(model: Path, people: Wearers, calibration: Mapping[str, NDArray[Any]]) -> Confusions:
-    """Confusion matrices of the base model in integers."""
-    compiled = compile_model(model, RuleSpec(rule="none"), calibration)
+def before(name: str, model: Path) -> Confusions:
+    """Confusion matrices of the base model in integers, on the patients of the test."""
+    people = wearers(name)
+    compiled = compile_model(model, RuleSpec(rule="none"), calibration(name))
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
-    return confusions(people, predict_integer(compiled.plan, states, people))
+    return confusions(name, people, predict_integer(compiled.plan, states, people))
 
 
 def plan_tasks(
-    models: Sequence[str], names: Sequence[str], weights: Sequence[str], passes: Sequence[int],
-    replays: Sequence[bool], seeds: int,
+    name: str, models: Sequence[str], names: Sequence[str], weights: Sequence[str], passes: Sequence[int],
+    replays: Sequence[bool], seeds: int, curve: bool = False,
 ) -> list[Task]:  # fmt: skip
     """Every combination, the longest first. `float_bp` has no random choice and runs once."""
     tasks = [
-        Task(m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s)
+        Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve)
         for m in models for r in names for w in weights for rep in replays for s in range(1, seeds + 1)
         if r != FLOAT_BP or (w == weights[0] and s == 1)
     ]  # fmt: skip
@@ -187,33 +218,17 @@ def plan_tasks(
 
 
 def evaluate(
-    tasks: Sequence[Task], models: Sequence[str], jobs: int, tick: Callable[[int], None]
+    name: str, tasks: Sequence[Task], models: Sequence[str], jobs: int, tick: Callable[[int], None]
 ) -> list[Row]:
-    """Runs all tasks on `jobs` processes; rows in a fixed order. tick(work) after each task."""
-    people = wearers()
-    rows: list[Row] = []
-    bases = {m: before(model_path(m), people, calibration()) for m in models}
-    accuracy = {m: {n: protocol.scores(c).accuracy for n, c in bases[m].items()} for m in models}
-    for m in models:
-        rows.append(Row(m, "none", "int8", 0, False, 0, protocol.summarise(bases[m]), accuracy[m]))
-    for task, found in _results(tasks, jobs):
-        for k, matrices in found.items():
-            rows.append(
-                Row(
-                    task.model,
-                    task.rule,
-                    task.weights,
-                    k,
-                    task.replay,
-                    task.seed,
-                    protocol.summarise(matrices),
-                    accuracy[task.model],
-                )
-            )
+    """Runs all tasks of a protocol on `jobs` processes; rows in a fixed order. tick(work) after each task."""
+    rows = {m: _none(name, m) for m in models}
+    found = list(rows.values())
+    for task, matrices in _results(tasks, jobs):
+        found += _rows(task, matrices, rows[task.model])
         tick(task.work)
     order = ("none", FLOAT_BP, *RULES)
     return sorted(
-        rows,
+        found,
         key=lambda r: (
             r.model,
             order.index(r.rule) if r.rule in order else len(order),
@@ -226,7 +241,32 @@ def evaluate(
     )
 
 
-def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[int, Confusions]]]:
+def _none(name: str, model: str) -> Row:
+    """The base model before learning."""
+    summary = protocol.summarise(before(name, model_path(model, name)))
+    accuracy = {n: s.accuracy for n, s in summary.patients.items()}
+    return Row(model, "none", "int8", 0, False, 0, summary, accuracy, (_point(0, summary),))
+
+
+def _rows(task: Task, matrices: Mapping[float, Confusions], none: Row) -> list[Row]:
+    """The rows of a task, one for each number of passes it asks for."""
+    summaries = {k: protocol.summarise(m) for k, m in sorted(matrices.items())}
+    points = [*none.curve, *(_point(k, s) for k, s in summaries.items())]
+    t = task
+    return [
+        Row(
+            t.model, t.rule, t.weights, k, t.replay, t.seed, summaries[k], none.before,
+            tuple(p for p in points if p[0] <= k),
+        )
+        for k in task.passes
+    ]  # fmt: skip
+
+
+def _point(passes: float, summary: protocol.Summary) -> tuple[float, float, float]:
+    return passes, summary.gross.accuracy, summary.gross.macro_f1
+
+
+def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[float, Confusions]]]:
     # One BLAS thread a process: the matrices are small, and two pools of threads would fight over the cores.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -240,5 +280,6 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[int,
             yield waiting[future], future.result()
 
 
-def _work(task: Task) -> dict[int, Confusions]:
-    return run_task(task, wearers(), model_path(task.model), calibration())
+def _work(task: Task) -> dict[float, Confusions]:
+    name = task.protocol
+    return run_task(task, wearers(name), model_path(task.model, name), calibration(name))

@@ -16,8 +16,11 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan
 from synapcc.gen.realrun import RealMachine
 from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.fixed import FixedPart
 
 from .beats import Beats
+from .protocol import LEARN_SECONDS
+from .records import FS
 
 Tick = Callable[[int], None]
 
@@ -39,6 +42,15 @@ class Wearers:
         return max(len(b) for b in self.learn.values())
 
 
+_fixed: dict[bytes, FixedPart] = {}
+
+
+def fixed_part(plan: Plan) -> FixedPart:
+    """What the plan's frozen layers said of the beats so far; plans with the same frozen layers share it."""
+    part = FixedPart(plan)
+    return _fixed.setdefault(part.key, part)
+
+
 def _stack(
     wearers: Wearers, names: tuple[str, ...]
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint8], NDArray[np.bool_]]:
@@ -57,21 +69,40 @@ def _stack(
     return inputs, labels, active
 
 
+def _moments(wearers: Wearers, minutes: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    """Beats learned -> (index of the minute, wearer) whose minute is over with that beat."""
+    over: dict[int, list[tuple[int, int]]] = {}
+    for w, beats in enumerate(wearers.learn.values()):
+        for m, minute in enumerate(minutes):
+            over.setdefault(int((beats.sample < minute * 60 * FS).sum()), []).append((m, w))
+    return over
+
+
 def learn_integer(
-    plan: Plan, wearers: Wearers, passes: Sequence[int], tick: Tick = _quiet
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    plan: Plan,
+    wearers: Wearers,
+    passes: Sequence[int],
+    minutes: Sequence[int] = (),
+    tick: Tick = _quiet,
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
 
+    Before them come k = m / 5 for the minutes m of the first pass in `minutes`, each wearer's own clock.
     tick(samples of the longest wearer) as they are learned.
     """
     inputs, labels, active = _stack(wearers, plan.inputs)
     steps, devices = active.shape
     flat = {n: x.reshape(steps * devices, -1) for n, x in inputs.items()}
     quantised = {n: q.reshape(steps, devices, -1) for n, q in quantise_inputs(plan, flat).items()}
-    machine = Emulator(plan, devices)
+    machine = Emulator(plan, devices, fixed=fixed_part(plan))
+    over, seen = _moments(wearers, minutes), np.repeat(machine.state[None], len(minutes), axis=0)
     for t in range(steps):
         machine.learn({n: q[t] for n, q in quantised.items()}, labels[t], active[t])
+        for m, w in over.get(t + 1, ()):
+            seen[m, w] = machine.state[w]
         tick(1)
+    for minute, states in zip(minutes, seen, strict=True):
+        yield minute * 60 / LEARN_SECONDS, states
     for k in range(1, max(passes) + 1):
         if k > 1:
             machine.run("rehearse")
@@ -83,39 +114,54 @@ def learn_integer(
 def predict_integer(plan: Plan, states: NDArray[np.uint8], wearers: Wearers) -> dict[str, NDArray[np.int64]]:
     """Classes of every wearer's test beats, through that wearer's state."""
     return {
-        name: classify(plan, state, _only(plan.inputs, beats)).astype(np.int64)
+        name: classify(plan, state, _only(plan.inputs, beats), fixed=fixed_part(plan)).astype(np.int64)
         for (name, beats), state in zip(wearers.test.items(), states, strict=True)
     }
 
 
+State = dict[str, NDArray[np.generic]]
+
+
 def learn_float(
-    compiled: Compiled, wearers: Wearers, passes: Sequence[int], tick: Tick = _quiet
-) -> Iterator[tuple[int, RealMachine]]:
-    """The same programs in float32, the baseline of a rule: (k, machine) after each number of passes k."""
+    compiled: Compiled,
+    wearers: Wearers,
+    passes: Sequence[int],
+    minutes: Sequence[int] = (),
+    tick: Tick = _quiet,
+) -> Iterator[tuple[float, State]]:
+    """The same programs in float32, the baseline of a rule: (k, states by tensor [wearers, ...]) for each k,
+    as `learn_integer`."""
     inputs, labels, active = _stack(wearers, compiled.plan.inputs)
     steps, devices = active.shape
     values, programs = compiled.abstract.values, compiled.abstract.programs
     machine = RealMachine(values, programs, devices, dtype=np.float32)
+    over = _moments(wearers, minutes)
+    seen = [{n: v.copy() for n, v in machine.state.items()} for _ in minutes]
     for t in range(steps):
         machine.load({n: x[t] for n, x in inputs.items()} | {"label": labels[t][:, None]})
         machine.run("learn", None if active[t].all() else np.flatnonzero(active[t]))
+        for m, w in over.get(t + 1, ()):
+            for name, v in machine.state.items():
+                seen[m][name][w] = v[w]
         tick(1)
+    for minute, state in zip(minutes, seen, strict=True):
+        yield minute * 60 / LEARN_SECONDS, state
     for k in range(1, max(passes) + 1):
         if k > 1:
             machine.run("rehearse")
             tick(steps)
         if k in passes:
-            yield k, machine
+            yield k, machine.state
 
 
-def predict_float(compiled: Compiled, learned: RealMachine, wearers: Wearers) -> dict[str, NDArray[np.int64]]:
+def predict_float(compiled: Compiled, learned: State, wearers: Wearers) -> dict[str, NDArray[np.int64]]:
     """Classes of every wearer's test beats, through that wearer's float weights."""
     out = {}
     for i, (name, beats) in enumerate(wearers.test.items()):
         machine = RealMachine(
             compiled.abstract.values, compiled.abstract.programs, len(beats), shared=True, dtype=np.float32
         )
-        machine.state = {n: v[i : i + 1] for n, v in learned.state.items()}
+        machine.state = {n: v[i : i + 1] for n, v in learned.items()}
         machine.load(_only(compiled.plan.inputs, beats))
         machine.run("infer")
         out[name] = machine.arena["verdict"][:, 0].astype(np.int64)

@@ -1,6 +1,13 @@
-"""Protocol A: base model from DS1, each DS2 patient's first five minutes learned, minutes 5 to 30 tested.
+"""Protocols A and B: a base model from some patients; of each other one five minutes learned, 25 tested.
 
-DS1 and DS2: de Chazal P, O'Dwyer M, Reilly RB, IEEE Trans Biomed Eng 51(7):1196-1206, 2004.
+A  base from DS1, tested on DS2; four outputs N S V F. De Chazal P, O'Dwyer M, Reilly RB, IEEE Trans Biomed
+   Eng 51(7):1196-1206, 2004.
+B  base from the 100-series, tested on the 200-series; five outputs N S V F Q, 245 common beats of the base's
+   patients may be mixed in. Hu YH, Palreddy S, Tompkins WJ, IEEE Trans Biomed Eng 44(9):891-900, 1997; Jiang
+   W, Kong SG, IEEE Trans Neural Netw 18(6):1750-1761, 2007; Kiranyaz S, Ince T, Gabbouj M, IEEE Trans Biomed
+   Eng 63(3):664-675, 2016; Zhai X, Tin C, IEEE Access 6:27465-27472, 2018.
+
+Both leave out the four paced records, as EC57 does: of 100-124 and 200-234 there remain 20 and 24.
 Sensitivity, positive predictivity, gross and average statistics: ANSI/AAMI EC57:2012.
 """
 
@@ -14,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import beats
 from .beats import Beats
-from .records import FS
+from .records import CLASSES, FS, RECORDS
 
 DS1 = tuple(
     # One string: the formatter would give every name a line.
@@ -31,7 +38,7 @@ LEARN_SECONDS = 5 * 60
 """What the device is told the labels of."""
 
 LABELS = ("N", "S", "V", "F")
-"""Outputs of the network, in this order."""
+"""Outputs of the network of protocol A, in this order."""
 
 FOLDS = 5
 
@@ -46,15 +53,15 @@ def split(patient: Beats) -> tuple[Beats, Beats]:
 def deal(counts: Mapping[str, NDArray[np.int64]], k: int = FOLDS) -> tuple[tuple[str, ...], ...]:
     """Deal patients into `k` folds of nearly equal size so that the rare classes are spread evenly.
 
-    `counts` holds int64[4], beats of each class, per patient. Greedy and deterministic: patients with the
-    largest share of all S and V beats come first, each goes to the fold that then has the least of them.
+    `counts` holds int64[classes], beats of each class, per patient. Greedy and deterministic: patients with
+    the largest share of all S and V beats come first, each goes to the fold that then has the least of them.
     """
     total = np.maximum(np.sum(list(counts.values()), axis=0), 1)
     share = {name: count / total for name, count in counts.items()}
     order = sorted(counts, key=lambda name: (-share[name][1] - share[name][2], name))
     least, larger = divmod(len(counts), k)
     fold: list[list[str]] = [[] for _ in range(k)]
-    load = np.zeros((k, len(LABELS)))
+    load = np.zeros((k, len(total)))
 
     def burden(i: int, name: str) -> tuple[float, float]:
         after = load[i] + share[name]
@@ -131,7 +138,7 @@ class Summary:
     """Per patient, gross and average, as EC57 reports them.
 
     patients   scores per patient
-    matrix     int64[4, 4], all patients' beats in one confusion matrix
+    matrix     int64[classes, classes], all patients' beats in one confusion matrix
     gross      scores of `matrix`: every beat counts the same
     average    mean over the patients that have the ratio: every patient counts the same
     """
@@ -169,7 +176,7 @@ def balanced(pool: Beats, n: int, seed: int, classes: Sequence[str] = LABELS) ->
     Patients take turns, so that one with a thousand V beats does not crowd out the others. A class with too
     few beats repeats them. The order is shuffled. Raises ValueError if a class is absent or n is too small.
     """
-    wanted = [LABELS.index(name) for name in classes]
+    wanted = [CLASSES.index(name) for name in classes]
     members = [np.flatnonzero(pool.label == c) for c in wanted]
     if n < len(wanted) or not wanted or min(map(len, members)) == 0:
         names = ", ".join(classes)
@@ -196,18 +203,148 @@ def _in_turns(
     return shuffled[np.argsort(turn, kind="stable")]
 
 
-def calibration(
-    n: int, seed: int, without: Sequence[str] = (), classes: Sequence[str] = LABELS
-) -> dict[str, NDArray[np.generic]]:
-    """Class-balanced DS1 beats for calibration or replay.
+COMMON = {"N": 75, "S": 75, "V": 75, "F": 13, "Q": 7}
+"""The common beats of protocol B; 13 F and 7 Q are all that the 100-series has."""
 
-    Returns beat float32[n, 151], rr float32[n, 4], label uint8[n].
 
-    `without` names patients to leave out, so that a fold's base model meets none of the fold's beats. For
-    replay `classes` = "NSV" does better on the DS1 folds: nine in ten F beats of DS1 are one patient's (208).
-    Raises DataError if there are no data.
+def common(pool: Beats, seed: int) -> NDArray[np.int64]:
+    """Indices into `pool` of the common beats: `COMMON` of each class, or all where there are fewer.
+
+    Within a class patients take turns. The order is that of the classes.
     """
-    loaded = beats.load([name for name in DS1 if name not in without])
-    pool = beats.join(loaded.values())
-    chosen = pool.take(balanced(pool, n, seed, classes))
-    return {"beat": chosen.beat, "rr": chosen.rr, "label": chosen.label}
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(pool.label == CLASSES.index(name)) for name in COMMON]
+    picked = [_in_turns(mine, pool.record, rng)[:n] for mine, n in zip(members, COMMON.values(), strict=True)]
+    return np.concatenate(picked)
+
+
+CALIBRATION = 1024
+"""Class-balanced beats that set the number formats in protocol A."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published result of the protocol, float and by backpropagation; gross, in per cent; None is not stated.
+
+    accuracy, macro_f1
+    sen, ppr   by class
+    """
+
+    what: str
+    sen: Mapping[str, float]
+    ppr: Mapping[str, float]
+    accuracy: float | None = None
+    macro_f1: float | None = None
+
+    def f1(self, label: str) -> float:
+        """Harmonic mean of sensitivity and positive predictivity, in per cent."""
+        return 2 * self.sen[label] * self.ppr[label] / (self.sen[label] + self.ppr[label])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Who the base model is from, who is tested, and what the network says.
+
+    base, test   patients; those of `base` also choose every setting, those of `test` none
+    labels       outputs of the network, in this order
+    folds        the patients of `base` in folds
+    replay       base examples that may be mixed in, kept in flash
+    doc          one line for the user
+    published    results to hold ours against
+    """
+
+    name: str
+    base: tuple[str, ...]
+    test: tuple[str, ...]
+    labels: tuple[str, ...]
+    folds: tuple[tuple[str, ...], ...]
+    replay: int
+    doc: str
+    published: tuple[Published, ...]
+
+    def load(self, names: Sequence[str]) -> dict[str, Beats]:
+        """The beats of `names` that belong to a class of the protocol."""
+        return beats.load(names, classes=self.labels)
+
+    def pool(self, without: Sequence[str] = ()) -> Beats:
+        """All beats of the patients of the base, but for those named."""
+        return beats.join(self.load([name for name in self.base if name not in without]).values())
+
+    def confusion(self, truth: NDArray[np.uint8], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Confusion matrix int64[classes, classes] over the protocol's classes."""
+        return confusion(truth, predicted, len(self.labels))
+
+    def score(self, accuracy: float, macro_f1: float, f1: Mapping[str, float]) -> float:
+        """What settings are chosen by on the folds.
+
+        A: mean of accuracy and macro-F1. B: mean of accuracy, F1(S) and F1(V), for its 13 F and 7 Q beats in
+        half an hour of 20 patients measure nothing.
+        """
+        if self.name == "A":
+            return (accuracy + macro_f1) / 2
+        return (accuracy + f1["S"] + f1["V"]) / 3
+
+    def calibration(self, without: Sequence[str] = ()) -> dict[str, NDArray[np.generic]]:
+        """The beats that set the number formats and are mixed in, without those of some patients.
+
+        A: `CALIBRATION` class-balanced ones; B: the common beats. Returns beat float32[n, 151], rr
+        float32[n, 4], label uint8[n]. Raises DataError if there are no data.
+        """
+        pool = self.pool(without)
+        return _examples(pool, balanced(pool, CALIBRATION, 0) if self.name == "A" else common(pool, 0))
+
+
+A = Protocol(
+    "A",
+    DS1,
+    DS2,
+    LABELS,
+    DS1_FOLDS,
+    256,
+    "base from DS1, five minutes of each DS2 patient",
+    (
+        Published(
+            "published, float, 151-128-64-4",
+            {"S": 74.7, "V": 96.6},
+            {"S": 89.5, "V": 94.2},
+            accuracy=97.8,
+            macro_f1=85.7,
+        ),
+    ),
+)
+
+SERIES_100 = tuple(name for name in RECORDS if name < "200")
+"""Patients of protocol B's base: 100 to 124 without 102, 104, 107."""
+
+SERIES_200 = tuple(name for name in RECORDS if name >= "200")
+"""Patients of protocol B's test: 200 to 234 without 217. 201 and 202 are one subject."""
+
+SERIES_100_FOLDS = (
+    ("111", "115", "118", "122"),
+    ("106", "117", "121", "123"),
+    ("101", "103", "112", "119"),
+    ("109", "113", "114", "124"),
+    ("100", "105", "108", "116"),
+)
+"""Patients of the 100-series in five folds, as `deal` deals them."""
+
+B = Protocol(
+    "B",
+    SERIES_100,
+    SERIES_200,
+    CLASSES,
+    SERIES_100_FOLDS,
+    sum(COMMON.values()),
+    "base from the 100-series, five minutes of each 200-series patient",
+    (
+        Published("Kiranyaz 2016, float 1-D CNN", {"S": 64.6, "V": 95.0}, {"S": 62.1, "V": 89.5}),
+        Published("Zhai 2018, float CNN", {"S": 76.8, "V": 93.8}, {"S": 74.0, "V": 92.4}),
+    ),
+)
+
+PROTOCOLS = {p.name: p for p in (A, B)}
+
+
+def _examples(pool: Beats, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    some = pool.take(chosen)
+    return {"beat": some.beat, "rr": some.rr, "label": some.label}

@@ -1,4 +1,4 @@
-"""What others reached under the same protocols, for reference lines. Float, and by backpropagation."""
+"""What others reached under the same protocols, for the reference lines of a report."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Mapping
 
 from synapcc.host.reports.eval import Record
 
+from .protocol import PROTOCOLS, Published
+
+
+def _record(p: Published) -> Record:
+    whole = {"accuracy": p.accuracy, "macro_f1": p.macro_f1} | {label: p.f1(label) for label in p.sen}
+    return Record(p.what, {name: v / 100 for name, v in whole.items() if v is not None})
+
+
 RECORDS: Mapping[str, tuple[Record, ...]] = {
-    "A": (
-        Record(
-            "published, float, 151-128-64-4",
-            {"accuracy": 0.978, "macro_f1": 0.857, "S": 0.814, "V": 0.954},
-        ),
-    ),
-    "B": (
-        Record("Kiranyaz 2016, float 1-D CNN", {"S": 0.633, "V": 0.922}),
-        Record("Zhai 2018, float CNN", {"S": 0.754, "V": 0.931}),
-    ),
+    name: tuple(map(_record, chosen.published)) for name, chosen in PROTOCOLS.items()
 }
-"""By protocol. F1 by class; Kiranyaz S, Ince T, Gabbouj M, IEEE Trans Biomed Eng 63(3):664-675, 2016; Zhai X,
-Tin C, IEEE Access 6:27465-27472, 2018 (F1 from their Sen and Ppr)."""
+"""By protocol; F1 from their Sen and Ppr."""

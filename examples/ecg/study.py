@@ -1,12 +1,13 @@
-"""Chooses the settings of the rule files by patient folds over DS1; study.json keeps what it found.
+"""Chooses the settings of the rule files by folds of a protocol's base patients; study.json keeps them.
 
 Each fold has its own base model that never saw the fold's patients (train.py --fold K); these patients play
-the wearers. DS2 is not touched. Results are kept as they come: an interrupted study goes on where it stopped.
+the wearers. No patient of the test takes part. Results are kept as they come: an interrupted study goes on
+where it stopped.
 
-    python -m synapcc.examples.ecg.study --folds FOLDER [--model mlp_rr] [--jobs 2]
+    python -m synapcc.examples.ecg.study --folds FOLDER [--protocol B] [--model mlp_rr] [--jobs 2]
     python -m synapcc.examples.ecg.study --show
 
-FOLDER holds <model>_fold<K>.onnx.
+FOLDER holds <model>_fold<K>.onnx, for protocol B <model>_b_fold<K>.onnx.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
@@ -28,8 +32,10 @@ from synapcc.host.progress import Progress
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import BASE_EXAMPLES, CALIBRATION, HERE, Confusions, confusions, wearers
+from .evaluate import HERE, MODELS, Confusions, base_name, confusions, wearers
 from .personalise import learn_integer, predict_integer
+from .protocol import PROTOCOLS, Protocol
+from .records import CLASSES
 
 RESULTS = HERE / "study.json"
 PASSES = (1, 10)
@@ -37,44 +43,52 @@ RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (3, 5, 7, 9, 11, 13)
 
 
-def settings() -> Iterator[tuple[str, RuleSpec]]:
+def settings(chosen: Protocol) -> Iterator[tuple[str, RuleSpec]]:
     """The grid: every rule by rate, then the same with replay, then aligned and smaller feedback."""
     for rule in RULES:
         for k in RATES:
             yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
     for rule in RULES:
         for k in (7, 9):
-            yield f"{rule} 2^-{k} replay", RuleSpec(rule, rate=k, replay=Replay(BASE_EXAMPLES, 1))
+            yield f"{rule} 2^-{k} replay", RuleSpec(rule, rate=k, replay=Replay(chosen.replay, 1))
     for rule in ("dfa", "fa"):
         yield f"{rule} 2^-7 aligned", RuleSpec(rule, rate=7, feedback=Feedback(init="aligned"))
     for rule in ("hebbian", "dfa", "fa"):
         yield f"{rule} 2^-7 gain 1/4", RuleSpec(rule, rate=7, feedback=Feedback(gain=0.25))
 
 
-def run(model: Path, fold: int, spec: RuleSpec) -> dict[int, Confusions]:
+def run(chosen: Protocol, model: Path, fold: int, spec: RuleSpec) -> dict[float, Confusions]:
     """Confusion matrices of a fold's patients after each number of passes."""
-    names = protocol.DS1_FOLDS[fold]
-    people = wearers(names)
-    calibration = protocol.calibration(CALIBRATION, 0, names)
-    compiled = compile_model(model, replace(spec, store=Store(people.steps)), calibration)
-    learned = learn_integer(compiled.plan, people, PASSES)
-    return {k: confusions(people, predict_integer(compiled.plan, states, people)) for k, states in learned}
+    names = chosen.folds[fold]
+    people = wearers(chosen.name, names)
+    compiled = compile_model(model, replace(spec, store=Store(people.steps)), _calibration(chosen.name, fold))
+    return {
+        k: confusions(chosen.name, people, predict_integer(compiled.plan, states, people))
+        for k, states in learn_integer(compiled.plan, people, PASSES)
+    }
 
 
-def _key(model: str, label: str, weights: str, passes: int) -> str:
-    return f"{model} | {label} | {weights} | {passes}"
+@cache
+def _calibration(name: str, fold: int) -> dict[str, NDArray[Any]]:
+    chosen = PROTOCOLS[name]
+    return chosen.calibration(chosen.folds[fold])
 
 
-def _one(folder: Path, model: str, label: str, spec: RuleSpec) -> dict[str, Any]:
-    merged: dict[int, Confusions] = {k: {} for k in PASSES}
-    for fold in range(len(protocol.DS1_FOLDS)):
-        for k, found in run(folder / f"{model}_fold{fold}.onnx", fold, spec).items():
+def _key(base: str, label: str, weights: str, passes: int) -> str:
+    return f"{base} | {label} | {weights} | {passes}"
+
+
+def _one(folder: Path, name: str, model: str, label: str, spec: RuleSpec) -> dict[str, Any]:
+    chosen, base = PROTOCOLS[name], base_name(model, name)
+    merged: dict[float, Confusions] = {k: {} for k in PASSES}
+    for fold in range(len(chosen.folds)):
+        for k, found in run(chosen, folder / f"{base}_fold{fold}.onnx", fold, spec).items():
             merged[k] |= found
     out = {}
-    for k, matrices in merged.items():
-        gross = protocol.summarise(matrices).gross
-        f1 = dict(zip(protocol.LABELS, map(float, gross.f1), strict=True))
-        out[_key(model, label, spec.weights, k)] = {
+    for k in PASSES:
+        gross = protocol.summarise(merged[k]).gross
+        f1 = {c: float(v) for c, v in zip(chosen.labels, gross.f1, strict=True) if v == v}
+        out[_key(base, label, spec.weights, k)] = {
             "accuracy": gross.accuracy, "macro_f1": gross.macro_f1, "f1": f1,
         }  # fmt: skip
     return out
@@ -93,12 +107,12 @@ def _save(results: dict[str, Any]) -> None:
     temporary.replace(RESULTS)
 
 
-def best_rate(results: dict[str, Any], model: str, rule: str) -> int:
-    """k of the rule files' rate 2^-k: best mean of accuracy and macro-F1 after all passes, no replay."""
+def best_rate(results: dict[str, Any], model: str, rule: str, name: str = "A") -> int:
+    """k of the rule files' rate 2^-k: the best score of the protocol after all passes, no replay."""
 
     def score(k: int) -> float:
-        r = results.get(_key(model, f"{rule} 2^-{k}", "int16", PASSES[-1]))
-        return float(r["accuracy"] + r["macro_f1"]) / 2 if r else 0.0  # a rate that compile refuses has none
+        r = results.get(_key(base_name(model, name), f"{rule} 2^-{k}", "int16", PASSES[-1]))
+        return PROTOCOLS[name].score(**r) if r else 0.0  # a rate that compile refuses has none
 
     return max(RATES, key=score)
 
@@ -107,19 +121,20 @@ def show(results: dict[str, Any]) -> str:
     """The study as a table, the best macro-F1 first."""
     rows = []
     for key, r in sorted(results.items(), key=lambda item: -item[1]["macro_f1"]):
-        model, label, weights, passes = key.split(" | ")
-        scores = [f"{r['f1'][c]:.3f}" for c in protocol.LABELS]
-        rows.append([model, label, weights, passes, f"{r['accuracy']:.4f}", f"{r['macro_f1']:.4f}", *scores])
-    head = ["model", "setting", "weights", "passes", "accuracy", "macro F1"]
-    return "\n".join(table([*head, *(f"F1({c})" for c in protocol.LABELS)], rows))
+        base, label, weights, passes = key.split(" | ")
+        scores = [f"{r['f1'][c]:.3f}" if c in r["f1"] else "" for c in CLASSES]
+        rows.append([base, label, weights, passes, f"{r['accuracy']:.4f}", f"{r['macro_f1']:.4f}", *scores])
+    head = ["base", "setting", "weights", "passes", "accuracy", "macro F1"]
+    return "\n".join(table([*head, *(f"F1({c})" for c in CLASSES)], rows))
 
 
 def main(words: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(
         prog="python -m synapcc.examples.ecg.study", description=__doc__.split("\n")[0]
     )
-    p.add_argument("--folds", type=Path, help="folder with <model>_fold<K>.onnx")
-    p.add_argument("--model", action="append", help="mlp, mlp_rr (default: both)")
+    p.add_argument("--folds", type=Path, help="folder with the folds' base models")
+    p.add_argument("--protocol", choices=sorted(PROTOCOLS), default="A")
+    p.add_argument("--model", action="append", choices=MODELS, help="may be repeated (default: all)")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--show", action="store_true", help="print what is known and run nothing")
     args = p.parse_args(words)
@@ -129,9 +144,12 @@ def main(words: list[str] | None = None) -> int:
         return 0
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    models = args.model or ["mlp_rr", "mlp"]
+    name = args.protocol
     todo = [
-        (m, n, s) for m in models for n, s in settings() if _key(m, n, s.weights, PASSES[-1]) not in results
+        (name, m, label, spec)
+        for m in args.model or MODELS
+        for label, spec in settings(PROTOCOLS[name])
+        if _key(base_name(m, name), label, spec.weights, PASSES[-1]) not in results
     ]
     with ProcessPoolExecutor(args.jobs) as pool, Progress("settings", len(todo)) as bar:
         for future in as_completed([pool.submit(_one, args.folds, *t) for t in todo]):

@@ -1,10 +1,11 @@
-"""Train the base models on DS1 and export them as ONNX (needs the extra `[train]`).
+"""Train the base models of a protocol and export them as ONNX (needs the extra `[train]`).
 
     python -m synapcc.examples.ecg.train --model mlp_rr --seed 0 -o models/ecg_mlp_rr.onnx
+    python -m synapcc.examples.ecg.train --model cnn --protocol B --seed 0 -o models/ecg_cnn_b.onnx
     python -m synapcc.examples.ecg.train --model mlp_rr --seed 0 --fold 2 -o mlp_rr_fold2.onnx
 
-`--fold K` leaves out the patients of `protocol.DS1_FOLDS[K]`, who then can play the wearer: fine-tuning
-settings are chosen that way, and so was the recipe below. DS2 is never read.
+`--fold K` leaves out the patients of the protocol's fold K, who then can play the wearer: fine-tuning
+settings are chosen that way, and so were the recipes below. The patients of the test are never read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import beats, protocol
+from . import protocol
 from .beats import LIMIT, WINDOW, Beats
 from .records import DataError
 
@@ -51,18 +52,18 @@ class Recipe:
 
 
 class Layers(nn.Module):  # type: ignore[misc]
-    """The three dense layers that both models share: inputs-128-64-4, ReLU between them."""
+    """The three dense layers that both MLPs share: inputs-128-64-classes, ReLU between them."""
 
-    def __init__(self, inputs: int, dropout: float) -> None:
+    def __init__(self, inputs: int, classes: int, dropout: float) -> None:
         """`inputs` values a beat."""
         super().__init__()
         self.fc1 = nn.Linear(inputs, 128)
         self.fc2 = nn.Linear(128, 64)
-        self.fc3 = nn.Linear(64, len(protocol.LABELS))
+        self.fc3 = nn.Linear(64, classes)
         self.dropout = nn.Dropout(dropout)
 
     def logits(self, values: Tensor) -> Tensor:
-        """values [n, inputs] -> logits [n, 4]."""
+        """values [n, inputs] -> logits [n, classes]."""
         hidden = self.dropout(torch.relu(self.fc1(values)))
         hidden = self.dropout(torch.relu(self.fc2(hidden)))
         return self.fc3(hidden)
@@ -73,12 +74,12 @@ class Mlp(Layers):
 
     inputs = ("beat",)
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0) -> None:
         """The window alone."""
-        super().__init__(WINDOW, dropout)
+        super().__init__(WINDOW, classes, dropout)
 
     def forward(self, beat: Tensor) -> Tensor:
-        """beat [n, 151] -> logits [n, 4]."""
+        """beat [n, 151] -> logits [n, classes]."""
         return self.logits(beat)
 
 
@@ -87,21 +88,58 @@ class MlpRr(Layers):
 
     inputs = ("beat", "rr")
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0) -> None:
         """Window and RR features side by side."""
-        super().__init__(WINDOW + RHYTHM, dropout)
+        super().__init__(WINDOW + RHYTHM, classes, dropout)
 
     def forward(self, beat: Tensor, rr: Tensor) -> Tensor:
-        """beat [n, 151], rr [n, 4] -> logits [n, 4]."""
+        """beat [n, 151], rr [n, 4] -> logits [n, classes]."""
         return self.logits(torch.cat([beat, rr], dim=1))
 
 
-Model = Mlp | MlpRr
+class Cnn(nn.Module):  # type: ignore[misc]
+    """Three blocks of convolution, batch norm, ReLU and pooling on the window; beside their 256 features the
+    four RR features; 260-32-4 dense layers on top, small enough that learning them takes few bytes."""
 
-RECIPES = {"mlp": Recipe(epochs=20, balance=0.25, dropout=0.2), "mlp_rr": Recipe(balance=1.0, dropout=0.5)}
-"""Chosen on the DS1 folds by a one-standard-error rule; BASES.md has the table."""
+    inputs = ("beat", "rr")
+    channels = (16, 32)
 
-MODELS: dict[str, type[Mlp] | type[MlpRr]] = {"mlp": Mlp, "mlp_rr": MlpRr}
+    def __init__(self, classes: int, dropout: float = 0.0) -> None:
+        """Window through the convolutions, RR features past them."""
+        super().__init__()
+        a, b = self.channels
+        self.conv1 = nn.Conv1d(1, a, 7, padding=3)
+        self.conv2 = nn.Conv1d(a, b, 5, padding=2)
+        self.conv3 = nn.Conv1d(b, 32, 5, stride=2)
+        self.norm1, self.norm2, self.norm3 = nn.BatchNorm1d(a), nn.BatchNorm1d(b), nn.BatchNorm1d(32)
+        self.fc1 = nn.Linear(32 * 8 + RHYTHM, 32)
+        self.fc2 = nn.Linear(32, classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def features(self, beat: Tensor) -> Tensor:
+        """beat [n, 151] -> what the convolutions say of it [n, 256]; widths 151, 75, 37, 17, 8."""
+        x = nn.functional.max_pool1d(torch.relu(self.norm1(self.conv1(beat.unsqueeze(1)))), 2)
+        x = nn.functional.max_pool1d(torch.relu(self.norm2(self.conv2(x))), 2)
+        x = nn.functional.max_pool1d(torch.relu(self.norm3(self.conv3(x))), 2)
+        return x.flatten(1)
+
+    def forward(self, beat: Tensor, rr: Tensor) -> Tensor:
+        """beat [n, 151], rr [n, 4] -> logits [n, classes]."""
+        hidden = torch.cat([self.features(beat), rr], dim=1)
+        return self.fc2(self.dropout(torch.relu(self.fc1(self.dropout(hidden)))))
+
+
+Model = Mlp | MlpRr | Cnn
+
+MLP, MLP_RR = Recipe(epochs=20, balance=0.25, dropout=0.2), Recipe(balance=1.0, dropout=0.5)
+
+RECIPES = {
+    "A": {"mlp": MLP, "mlp_rr": MLP_RR, "cnn": Recipe()},
+    "B": {"mlp": MLP, "mlp_rr": MLP_RR, "cnn": Recipe()},
+}
+"""By protocol and model, chosen on the folds of its base patients; BASES.md has the tables."""
+
+MODELS: dict[str, type[Mlp] | type[MlpRr] | type[Cnn]] = {"mlp": Mlp, "mlp_rr": MlpRr, "cnn": Cnn}
 
 
 def augment(beat: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
@@ -113,13 +151,12 @@ def augment(beat: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
     return (beat.gather(1, column) * factor + noise).clamp(-LIMIT, LIMIT)
 
 
-def train(name: str, pool: Beats, seed: int, recipe: Recipe | None = None) -> Model:
+def train(name: str, pool: Beats, classes: int, seed: int, recipe: Recipe) -> Model:
     """A network of `MODELS[name]` trained on `pool`, ready to infer. Same arguments, same weights."""
-    recipe = recipe or RECIPES[name]
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     draw = torch.Generator().manual_seed(seed)
-    model = MODELS[name](dropout=recipe.dropout)
+    model = MODELS[name](classes, recipe.dropout)
     beat, rr = torch.from_numpy(pool.beat), torch.from_numpy(pool.rr)
     label = torch.from_numpy(pool.label.astype(np.int64))
     steps = recipe.epochs * len(pool) // recipe.batch
@@ -168,8 +205,9 @@ def export(model: Model, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="ecg.train", description="Train a base model on DS1.")
+    parser = argparse.ArgumentParser(prog="ecg.train", description="Train a base model of a protocol.")
     parser.add_argument("--model", choices=sorted(MODELS), default="mlp_rr")
+    parser.add_argument("--protocol", choices=sorted(protocol.PROTOCOLS), default="A")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--fold", type=int, choices=range(protocol.FOLDS), help="leave out this fold's patients"
@@ -178,13 +216,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # One thread: sums in one order, so that the same seed gives the same file.
     torch.set_num_threads(1)
-    without = () if options.fold is None else protocol.DS1_FOLDS[options.fold]
+    chosen = protocol.PROTOCOLS[options.protocol]
     try:
-        pool = beats.join(beats.load([name for name in protocol.DS1 if name not in without]).values())
+        pool = chosen.pool(() if options.fold is None else chosen.folds[options.fold])
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
-    export(train(options.model, pool, options.seed), options.output)
+    recipe = RECIPES[options.protocol][options.model]
+    export(train(options.model, pool, len(chosen.labels), options.seed, recipe), options.output)
     print(f"{options.output}: {options.model}, seed {options.seed}, {len(pool)} beats")
     return 0
 

@@ -1,4 +1,4 @@
-"""synapcc eval ecg --protocol A"""
+"""synapcc eval ecg --protocol A|B"""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from synapcc.host.text import table
 HELP = (
     "personalise every patient of a protocol in the emulator: accuracy and F1, beside float backpropagation"
 )
-SHORT = ("N", "S", "V", "F")
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("data", choices=["ecg"], help="the data set: ecg is the MIT-BIH Arrhythmia Database")
     p.add_argument(
         "--protocol",
-        choices=["A"],
+        choices=sorted(protocol.PROTOCOLS),
         default="A",
-        help="A: base from DS1, five minutes of each DS2 patient (default: A)",
+        help="; ".join(f"{n}: {p.doc}" for n, p in protocol.PROTOCOLS.items()) + " (default: %(default)s)",
     )
     p.add_argument(
         "--model",
@@ -79,22 +78,24 @@ def run(args: argparse.Namespace) -> int:
         check_target(Path(args.json))
     if args.html:
         page.check_target(Path(args.html))
+    chosen = protocol.PROTOCOLS[args.protocol]
     tasks = evaluate.plan_tasks(
-        models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds
-    )
+        chosen.name, models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds,
+        curve=bool(args.json or args.html),
+    )  # fmt: skip
     with Progress("learning", sum(t.work for t in tasks)) as bar:
-        rows = evaluate.evaluate(tasks, models, args.jobs, bar.step)
-    result = {"protocol": args.protocol, "labels": protocol.LABELS, "rows": [r.to_dict() for r in rows]}
+        rows = evaluate.evaluate(chosen.name, tasks, models, args.jobs, bar.step)
+    result = {"protocol": chosen.name, "labels": chosen.labels, "rows": [r.to_dict() for r in rows]}
     if args.html:
-        page.write(Path(args.html), eval_html(result, RECORDS[args.protocol]))
+        page.write(Path(args.html), eval_html(result, RECORDS[chosen.name]))
     if args.json == "-":
         print(json.dumps(result, sort_keys=True))
         return 0
     if args.json:
         write_whole(Path(args.json), (json.dumps(result, indent=1, sort_keys=True) + "\n").encode())
-    print(overview(rows, args.protocol))
+    print(overview(rows, chosen))
     if args.patients:
-        print(per_patient(rows))
+        print(per_patient(rows, chosen.labels))
     return 0
 
 
@@ -113,50 +114,65 @@ def _spread(values: Iterable[float]) -> str:
     return f"{statistics.fmean(v):.4f}" + (f" ±{statistics.stdev(v):.4f}" if len(v) > 1 else "")
 
 
-def overview(rows: list[evaluate.Row], name: str) -> str:
-    """Means over the seeds, one line for each way of learning."""
-    groups: dict[tuple[object, ...], list[evaluate.Row]] = {}
+Groups = dict[tuple[str, str, str, int, bool], list[evaluate.Row]]
+
+
+def overview(rows: list[evaluate.Row], chosen: protocol.Protocol) -> str:
+    """Means over the seeds, one line for each way of learning; below, what is published."""
+    groups: Groups = {}
     for r in rows:
-        groups.setdefault((r.model, r.rule, r.weights, r.passes, r.replay), []).append(r)
+        groups.setdefault(r.way, []).append(r)
     body = []
-    for (model, rule, weights, passes, replay), group in groups.items():
+    for way, group in groups.items():
         gross = [r.summary.gross for r in group]
-        f1 = [_spread(g.f1[c] for g in gross) for c in range(len(SHORT))]
+        f1 = [_spread(g.f1[c] for g in gross) for c in range(len(chosen.labels))]
         average = _spread(r.summary.average.accuracy for r in group)
         macro = _spread(g.macro_f1 for g in gross)
-        cells = [model, Path(str(rule)).stem, weights, passes, "yes" if replay else "no", len(group)]
-        body.append([*map(str, cells), _spread(g.accuracy for g in gross), average, macro, *f1])
+        body.append([*_cells(way), str(len(group)), _spread(g.accuracy for g in gross), average, macro, *f1])
+    for p in chosen.published:
+        f1 = [f"{p.f1(c) / 100:.3f}" if c in p.sen else "" for c in chosen.labels]
+        whole = ["" if v is None else f"{v / 100:.3f}" for v in (p.accuracy, p.macro_f1)]
+        body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1])
     head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
     beats = int(rows[0].summary.matrix.sum())
-    lines = [f"protocol {name}: {len(rows[0].summary.patients)} patients, {beats} test beats", ""]
-    lines += table([*head, *(f"F1({c})" for c in SHORT)], body)
+    lines = [f"protocol {chosen.name}: {len(rows[0].summary.patients)} patients, {beats} test beats", ""]
+    lines += table([*head, *(f"F1({c})" for c in chosen.labels)], body)
     lines += [
         "",
-        *_sensitivity(groups),
+        *_sensitivity(groups, chosen),
         "",
         "±: standard deviation over the seeds. R peaks are the annotated ones. Not a medical device.",
     ]
     return "\n".join(lines)
 
 
-def _sensitivity(groups: dict[tuple[object, ...], list[evaluate.Row]]) -> list[str]:
+def _cells(way: tuple[str, str, str, int, bool]) -> list[str]:
+    model, rule, weights, passes, replay = way
+    return [model, Path(rule).stem, weights, str(passes), "yes" if replay else "no"]
+
+
+def _sensitivity(groups: Groups, chosen: protocol.Protocol) -> list[str]:
     """Sensitivity and positive predictivity in per cent, gross (every beat counts alike) and average (every
     patient who has the ratio counts alike), as AAMI EC57 reports them; means over the seeds."""
     body = []
-    for (model, rule, weights, passes, replay), group in groups.items():
-        way = [str(model), Path(str(rule)).stem, str(weights), str(passes), "yes" if replay else "no"]
+    abnormal = chosen.labels[1:]
+    for way, group in groups.items():
         for kind in ("gross", "average"):
             ratios = []
-            for c in range(1, len(SHORT)):
+            for c in range(1, len(chosen.labels)):
                 for name in ("sen", "ppr"):
                     values = [getattr(getattr(r.summary, kind), name)[c] for r in group]
-                    ratios.append(f"{100 * statistics.fmean(values):.2f}")
-            body.append([*way, kind, *ratios])
-    heads = [f"{c} {n}" for c in SHORT[1:] for n in ("Sen", "Ppr")]
+                    known = [v for v in values if v == v]  # a class that nobody is said to have: no Ppr
+                    ratios.append(f"{100 * statistics.fmean(known):.2f}" if known else "")
+            body.append([*_cells(way), kind, *ratios])
+    for p in chosen.published:
+        stated = [f"{ratio[c]:.1f}" if c in ratio else "" for c in abnormal for ratio in (p.sen, p.ppr)]
+        body.append([p.what, "", "", "", "", "gross", *stated])
+    heads = [f"{c} {n}" for c in abnormal for n in ("Sen", "Ppr")]
     return table(["model", "rule", "weights", "passes", "replay", "", *heads], body)
 
 
-def per_patient(rows: list[evaluate.Row]) -> str:
+def per_patient(rows: list[evaluate.Row], labels: tuple[str, ...]) -> str:
     """Accuracy of every patient before and after, for each way of learning (first seed)."""
     lines: list[str] = []
     for r in rows:
@@ -177,6 +193,6 @@ def per_patient(rows: list[evaluate.Row]) -> str:
         lines += [
             "",
             title,
-            *table(["record", "before %", "after %", *(f"F1({c})" for c in protocol.LABELS)], body),
+            *table(["record", "before %", "after %", *(f"F1({c})" for c in labels)], body),
         ]
     return "\n".join(lines)
