@@ -40,14 +40,18 @@ from .records import CLASSES
 RESULTS = HERE / "study.json"
 PASSES = (1, 10)
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
-RATES = (3, 5, 7, 9, 11, 13)
+RATES = (9, 7, 11, 5, 13, 3)
 
 
-def settings(chosen: Protocol) -> Iterator[tuple[str, RuleSpec]]:
-    """The grid: every rule by rate, then the same with replay, then aligned and smaller feedback."""
-    for rule in RULES:
-        for k in RATES:
+def rates() -> Iterator[tuple[str, RuleSpec]]:
+    """Every rule by rate: what the rule files are chosen from."""
+    for k in RATES:
+        for rule in RULES:
             yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
+
+
+def variants(chosen: Protocol) -> Iterator[tuple[str, RuleSpec]]:
+    """Some of the rates with replay, with aligned and with smaller feedback."""
     for rule in RULES:
         for k in (7, 9):
             yield f"{rule} 2^-{k} replay", RuleSpec(rule, rate=k, replay=Replay(chosen.replay, 1))
@@ -135,6 +139,7 @@ def main(words: list[str] | None = None) -> int:
     p.add_argument("--folds", type=Path, help="folder with the folds' base models")
     p.add_argument("--protocol", choices=sorted(PROTOCOLS), default="A")
     p.add_argument("--model", action="append", choices=MODELS, help="may be repeated (default: all)")
+    p.add_argument("--rates", action="store_true", help="the rates alone, without the variants")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--show", action="store_true", help="print what is known and run nothing")
     args = p.parse_args(words)
@@ -148,7 +153,7 @@ def main(words: list[str] | None = None) -> int:
     todo = [
         (name, m, label, spec)
         for m in args.model or MODELS
-        for label, spec in settings(PROTOCOLS[name])
+        for label, spec in [*rates(), *([] if args.rates else variants(PROTOCOLS[name]))]
         if _key(base_name(m, name), label, spec.weights, PASSES[-1]) not in results
     ]
     with ProcessPoolExecutor(args.jobs) as pool, Progress("settings", len(todo)) as bar:

@@ -102,7 +102,7 @@ class Cnn(nn.Module):  # type: ignore[misc]
     four RR features; 260-32-4 dense layers on top, small enough that learning them takes few bytes."""
 
     inputs = ("beat", "rr")
-    channels = (16, 32)
+    channels = (8, 16)
 
     def __init__(self, classes: int, dropout: float = 0.0) -> None:
         """Window through the convolutions, RR features past them."""
