@@ -1,25 +1,38 @@
-"""The rule files of the ECG example say what the study on DS1 found, and nothing else chose them."""
+"""The rule files of the ECG example say what the study on the folds found, and nothing else chose them."""
 
 import json
 
 import pytest
 
-from synapcc.examples.ecg import evaluate, study
+from synapcc.examples.ecg import evaluate, protocol, study
+
+BASES = [(model, name) for name in protocol.PROTOCOLS for model in evaluate.MODELS]
 
 
-@pytest.mark.parametrize("model", evaluate.MODELS)
-@pytest.mark.parametrize("rule", study.RULES)
-def test_rates_are_the_best_of_the_study(model: str, rule: str) -> None:
+@pytest.mark.parametrize(("model", "name"), BASES)
+def test_rule_files_hold_the_best_rates_of_the_study(model: str, name: str) -> None:
     results = json.loads(study.RESULTS.read_text(encoding="utf-8"))
-    assert evaluate.rule_spec(rule, model).rate == study.best_rate(results, model, rule)
+    folder = evaluate.rule_folder(model, name)
+    written = dict(study.rule_files(results, model, name))
+    assert sorted(p.name for p in folder.iterdir()) == sorted(written)
+    for file, content in written.items():
+        assert (folder / file).read_text(encoding="utf-8") == content, file
 
 
-@pytest.mark.parametrize("model", evaluate.MODELS)
+@pytest.mark.parametrize(("model", "name"), BASES)
+@pytest.mark.parametrize("rule", study.RULES)
+def test_every_rate_is_one_that_the_study_tried(model: str, name: str, rule: str) -> None:
+    results = json.loads(study.RESULTS.read_text(encoding="utf-8"))
+    best = evaluate.rule_spec(rule, model, name).rate
+    score = study.known_score(results, model, f"{rule} 2^-{best}", name)
+    assert score is not None
+    others = [study.known_score(results, model, f"{rule} 2^-{k}", name) for k in study.RATES]
+    assert score == max(s for s in others if s is not None)
+
+
+@pytest.mark.parametrize(("model", "name"), BASES)
 @pytest.mark.parametrize("rule", ["dfa", "hebbian"])
-def test_aligned_feedback_takes_the_rate_of_backpropagation(model: str, rule: str) -> None:
-    spec = evaluate.rule_spec(f"{rule}_aligned", model)
-    assert (spec.rule, spec.feedback.init, spec.rate) == (
-        rule,
-        "aligned",
-        evaluate.rule_spec("bp", model).rate,
-    )
+def test_aligned_feedback_takes_the_rate_of_backpropagation(model: str, name: str, rule: str) -> None:
+    spec = evaluate.rule_spec(f"{rule}_aligned", model, name)
+    rate = evaluate.rule_spec("bp", model, name).rate
+    assert (spec.rule, spec.feedback.init, spec.rate) == (rule, "aligned", rate)

@@ -6,8 +6,10 @@ where it stopped.
 
     python -m synapcc.examples.ecg.study --folds FOLDER [--protocol B] [--model mlp_rr] [--jobs 2]
     python -m synapcc.examples.ecg.study --show
+    python -m synapcc.examples.ecg.study --write
 
-FOLDER holds <model>_fold<K>.onnx, for protocol B <model>_b_fold<K>.onnx.
+--write puts the best rates into the rule files. FOLDER holds <model>_fold<K>.onnx, for protocol B
+<model>_b_fold<K>.onnx.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from synapcc.host.progress import Progress
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import HERE, MODELS, Confusions, base_name, confusions, wearers
+from .evaluate import HERE, MODELS, Confusions, base_name, confusions, rule_folder, wearers
 from .personalise import learn_integer, predict_integer
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES
@@ -111,14 +113,44 @@ def _save(results: dict[str, Any]) -> None:
     temporary.replace(RESULTS)
 
 
+def known_score(results: dict[str, Any], model: str, label: str, name: str) -> float | None:
+    """The protocol's score of a setting after all passes; None where compile refuses it, or nobody tried."""
+    r = results.get(_key(base_name(model, name), label, "int16", PASSES[-1]))
+    return PROTOCOLS[name].score(**r) if r else None
+
+
 def best_rate(results: dict[str, Any], model: str, rule: str, name: str = "A") -> int:
-    """k of the rule files' rate 2^-k: the best score of the protocol after all passes, no replay."""
+    """k of the rule files' rate 2^-k: the best score after all passes, without replay."""
+    return max(RATES, key=lambda k: known_score(results, model, f"{rule} 2^-{k}", name) or 0.0)
 
-    def score(k: int) -> float:
-        r = results.get(_key(base_name(model, name), f"{rule} 2^-{k}", "int16", PASSES[-1]))
-        return PROTOCOLS[name].score(**r) if r else 0.0  # a rate that compile refuses has none
 
-    return max(RATES, key=score)
+WHY = {
+    "A": "The rate with the best accuracy and macro-F1 after 10 passes without replay, on the folds of DS1",
+    "B": "The rate with the best accuracy, F1(S), F1(V) after 10 passes without replay, on folds of 100-124",
+}
+
+
+def rule_files(results: dict[str, Any], model: str, name: str) -> Iterator[tuple[str, str]]:
+    """(file name, content) of the rule files of a protocol's base model."""
+    store = "[store]\nsamples = 512\n"
+    for rule in RULES:
+        k = best_rate(results, model, rule, name)
+        yield f"{rule}.toml", f'# {WHY[name]} (study.json).\nrule = "{rule}"\nrate = "2^-{k}"\n\n{store}'
+    k = best_rate(results, model, "bp", name)
+    why = "# As bp, whose rate it takes: with aligned feedback both walk the same way.\n"
+    feedback = '[feedback]\ninit = "aligned"\n'
+    for rule in ("dfa", "hebbian"):
+        yield f"{rule}_aligned.toml", f'{why}rule = "{rule}"\nrate = "2^-{k}"\n\n{feedback}\n{store}'
+
+
+def write(results: dict[str, Any]) -> None:
+    """Rewrites the rule files of every base model."""
+    for name in PROTOCOLS:
+        for model in MODELS:
+            folder = rule_folder(model, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, content in rule_files(results, model, name):
+                (folder / file).write_text(content, encoding="utf-8")
 
 
 def show(results: dict[str, Any]) -> str:
@@ -142,8 +174,12 @@ def main(words: list[str] | None = None) -> int:
     p.add_argument("--rates", action="store_true", help="the rates alone, without the variants")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--show", action="store_true", help="print what is known and run nothing")
+    p.add_argument("--write", action="store_true", help="rewrite the rule files and run nothing")
     args = p.parse_args(words)
     results = _load()
+    if args.write:
+        write(results)
+        return 0
     if args.show or args.folds is None:
         print(show(results))
         return 0

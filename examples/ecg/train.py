@@ -120,7 +120,8 @@ class Cnn(nn.Module):  # type: ignore[misc]
         """beat [n, 151] -> what the convolutions say of it [n, 256]; widths 151, 75, 37, 17, 8."""
         x = nn.functional.max_pool1d(torch.relu(self.norm1(self.conv1(beat.unsqueeze(1)))), 2)
         x = nn.functional.max_pool1d(torch.relu(self.norm2(self.conv2(x))), 2)
-        x = nn.functional.max_pool1d(torch.relu(self.norm3(self.conv3(x))), 2)
+        # Held within what the inputs are held within, so that the RR features keep their weight beside them.
+        x = nn.functional.max_pool1d(nn.functional.hardtanh(self.norm3(self.conv3(x)), 0, LIMIT), 2)
         return x.flatten(1)
 
     def forward(self, beat: Tensor, rr: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+"""The convolutional bases: what they cost to learn on, and that their frozen front answers from memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synapcc.examples.ecg import beats, evaluate, personalise, protocol, synthetic
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.plan import Plan
+from synapcc.gen.spec import RuleSpec, Store
+from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.fixed import FixedPart
+
+LEARNING_RAM = 12 * 1024
+"""Bytes beyond inference that two dense layers may take to learn, without kept beats."""
+
+
+@pytest.fixture(scope="module")
+def pool() -> beats.Beats:
+    return beats.join([beats.extract(synthetic.record(seed, minutes=3)) for seed in (1, 2)])
+
+
+@pytest.fixture(scope="module")
+def calibration(pool: beats.Beats) -> dict[str, np.ndarray]:
+    return {**pool.inputs(), "label": pool.label}
+
+
+def ram(plan: Plan) -> int:
+    return int(plan.state_bytes + plan.arena_bytes)
+
+
+@pytest.mark.parametrize("name", protocol.PROTOCOLS)
+def test_base_has_the_outputs_of_its_protocol(name: str, calibration: dict[str, np.ndarray]) -> None:
+    for model in evaluate.MODELS:
+        compiled = compile_model(evaluate.model_path(model, name), RuleSpec("none"), calibration)
+        assert compiled.plan.classes == len(protocol.PROTOCOLS[name].labels)
+
+
+@pytest.mark.parametrize("name", protocol.PROTOCOLS)
+def test_two_dense_layers_learn_in_little_memory(name: str, calibration: dict[str, np.ndarray]) -> None:
+    path = evaluate.model_path("cnn", name)
+    spec = replace(evaluate.rule_spec("hebbian", "cnn", name), weights="int8", store=None)
+    learning = compile_model(path, spec, calibration)
+    assert [learning.graph.nodes[i].op for i in _numbers(learning)] == ["dense", "dense"]
+    inference = compile_model(path, RuleSpec("none"), calibration).plan
+    assert 8 * 1024 < ram(learning.plan) - ram(inference) < LEARNING_RAM
+
+
+def _numbers(compiled: Compiled) -> list[int]:
+    return [i for i, n in enumerate(compiled.graph.nodes) if n.name in compiled.learned]
+
+
+def test_convolutions_run_once_per_beat(pool: beats.Beats, calibration: dict[str, np.ndarray]) -> None:
+    spec = replace(evaluate.rule_spec("hebbian", "cnn"), store=Store(8))
+    plan = compile_model(evaluate.model_path("cnn"), spec, calibration).plan
+    part = FixedPart(plan)
+    assert {s.kernel for s in part.steps} >= {"conv2d.forward", "maxpool2d.forward"}
+    assert not [s for s in part.steps if s.kernel.startswith("dense")]
+    some = pool.take(np.arange(24))
+    x = quantise_inputs(plan, some.inputs())
+    plain, quick = Emulator(plan, 3), Emulator(plan, 3, fixed=part)
+    for machine in (plain, quick):
+        for t in range(8):
+            machine.learn({n: v[3 * t : 3 * t + 3] for n, v in x.items()}, some.label[3 * t : 3 * t + 3])
+        machine.run("rehearse")
+    assert (plain.state == quick.state).all()
+    verdicts = [classify(plan, plain.state[0], x, fixed=memory) for memory in (None, part)]
+    assert (verdicts[0] == verdicts[1]).all()
+
+
+def test_plans_with_the_same_front_share_its_memory(calibration: dict[str, np.ndarray]) -> None:
+    path = evaluate.model_path("cnn")
+    plans = [compile_model(path, evaluate.rule_spec(r, "cnn"), calibration).plan for r in ("bp", "fa")]
+    assert plans[0].digest != plans[1].digest
+    assert personalise.fixed_part(plans[0]) is personalise.fixed_part(plans[1])
