@@ -31,7 +31,7 @@ from .protocol import PROTOCOLS
 from .records import CLASSES
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("mlp", "mlp_rr")
+MODELS = ("mlp", "mlp_rr", "cnn")
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 FLOAT_BP = "float_bp"

@@ -224,7 +224,7 @@ CALIBRATION = 1024
 
 @dataclass(frozen=True)
 class Published:
-    """A published result of the protocol, float and by backpropagation; gross, in per cent; None is not stated.
+    """A published result of the protocol, in float, gross and in per cent; None is not stated.
 
     accuracy, macro_f1
     sen, ppr   by class
