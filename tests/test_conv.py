@@ -10,7 +10,7 @@ from conv_nets import cnn, data
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, verify
+from synapcc.gen.graph import Graph, Node, Tensor, verify
 from synapcc.gen.ops._window import Window, see, spread
 from synapcc.gen.ops.conv2d import sample_window
 from synapcc.gen.rules import rules
@@ -150,6 +150,26 @@ def test_a_convolution_that_does_not_fit_is_refused(change: dict[str, object], s
     nodes = (Node(node.op, node.name, node.inputs, node.output, {**node.attrs, **change}), *graph.nodes[1:])  # type: ignore[dict-item]
     with pytest.raises(CompileError, match=says):
         verify(Graph("cnn", graph.inputs, graph.output, graph.tensors, nodes))
+
+
+def test_a_global_maximum_over_a_large_map_can_be_learned_behind() -> None:
+    """The pool hands each signal to one place: the sum over 4,096 places is that of two signals."""
+    rng = np.random.default_rng(5)
+    shapes = {"x": (64, 64, 1), "h": (64, 64, 3), "p": (1, 1, 3), "z": (3,)}
+    tensors = {n: Tensor(n, s) for n, s in shapes.items()}
+    tensors |= {"w": Tensor("w", (3, 9), rng.normal(0, 0.3, (3, 9))), "b": Tensor("b", (3,), np.zeros(3))}
+    conv = {"kernel": (3, 3), "stride": (1, 1), "dilation": (1, 1), "padding": (1, 1, 1, 1), "groups": 1}
+    nodes = (
+        Node("conv2d", "conv", ("x", "w", "b"), "h", conv),
+        Node(
+            "maxpool2d", "pool", ("h",), "p", {"kernel": (64, 64), "stride": (1, 1), "padding": (0, 0, 0, 0)}
+        ),
+        Node("reshape", "flat", ("p",), "z", {"shape": (3,)}),
+    )
+    graph = verify(Graph("peak", ("x",), "z", tensors, nodes))
+    compiled = compile_model(graph, RuleSpec("bp", layers="all"), {"x": rng.normal(size=(8, 64, 64, 1))})
+    sums = [a.hi for p in compiled.proofs if p.step.kernel == "conv2d.update" for a in p.accumulators]
+    assert sums and max(sums) < 2**31
 
 
 def test_untied_names_a_convolution() -> None:

@@ -133,11 +133,13 @@ class Feedback(Kernel):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         d, n, overlap = k["d"], k["g"].shape[0], Window.from_attrs(a).overlap
         half = (1 << a["before"]) >> 1
+        signal = Accumulator("signal and its rounding", d.lo, d.hi + half)
         lo, hi = overlap * ((d.lo + half) >> a["before"]), overlap * ((d.hi + half) >> a["before"])
         lo, hi = min(lo, 0), max(hi, 0)
-        sums = [Accumulator("sum of windows", lo, hi, 16)]
+        sums = [signal, Accumulator("sum of windows", lo, hi, 16)]
         lo, hi = max(lo, a["lo"]), min(hi, a["hi"])
-        return sums, {"g": (lo, hi, n * max(-lo, hi))}
+        l1 = min(d.l1, n * max(-lo, hi))  # a signal goes to one place, and no shift makes it larger
+        return sums, {"g": (lo, hi, l1)}
 
     def case(self, rng: np.random.Generator) -> Case:
         window = random_window(rng)
