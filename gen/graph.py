@@ -100,4 +100,8 @@ def verify(graph: Graph) -> Graph:
         known.add(node.output)
     if graph.output not in known:
         raise CompileError(graph.output, "the output is produced by no node", "check the model's outputs")
+    read = {graph.output} | {i for node in graph.nodes for i in node.inputs}
+    for node in graph.nodes:
+        if node.output not in read:
+            raise CompileError(node.name, "nothing reads its output", "leave this layer out of the graph")
     return graph

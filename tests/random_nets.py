@@ -12,6 +12,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.graph import Graph, Node, Tensor
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.plan import Plan
+from synapcc.gen.rewrite import pruned
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
 
@@ -124,7 +125,7 @@ def random_graph(rng: Rng, name: str) -> Graph:
     if not rng.integers(4):
         made = net.add(str(rng.choice(others)), [net.map(output)], least=2, most=256)
         output = net.flat(made or output)
-    return Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes))
+    return pruned(Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes)))
 
 
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,15 @@ def test_a_convolution_that_does_not_fit_is_refused(change: dict[str, object], s
     nodes = (Node(node.op, node.name, node.inputs, node.output, {**node.attrs, **change}), *graph.nodes[1:])  # type: ignore[dict-item]
     with pytest.raises(CompileError, match=says):
         verify(Graph("cnn", graph.inputs, graph.output, graph.tensors, nodes))
+
+
+def test_a_layer_that_nothing_reads_is_refused() -> None:
+    """It would tie its format to that of the layer before it, and so could make logits of 8 bits."""
+    graph = cnn(np.random.default_rng(1))
+    dead = Node("clip", "dead", ("h1",), "d", {"lo": 0.0, "hi": 1.0})
+    tensors = {**graph.tensors, "d": Tensor("d", (1, 12, 4))}
+    with pytest.raises(CompileError, match="dead: nothing reads its output; leave this layer out"):
+        verify(replace(graph, tensors=tensors, nodes=(*graph.nodes, dead)))
 
 
 def test_a_global_maximum_over_a_large_map_can_be_learned_behind() -> None:
