@@ -162,6 +162,42 @@ def test_a_layer_that_nothing_reads_is_refused() -> None:
         verify(replace(graph, tensors=tensors, nodes=(*graph.nodes, dead)))
 
 
+def quiet(scale: float) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The network on signals `scale` as large; what the second layer sees is the same."""
+    rng = np.random.default_rng(0)
+    graph, calibration = cnn(rng), data(rng)
+    factors = {"b1": scale, "w2": 1 / scale}
+    tensors = {
+        n: Tensor(n, t.shape, t.value * factors[n]) if n in factors and t.value is not None else t
+        for n, t in graph.tensors.items()
+    }
+    return replace(graph, tensors=tensors), {**calibration, "x": calibration["x"] * scale}
+
+
+def test_a_bias_that_no_signal_could_move_by_less_than_all_its_range_is_refused() -> None:
+    """One unit of a signal would be 2^31 of a bias whose limit is 2^28, and int32 has no such factor."""
+    graph, calibration = quiet(2.0**-14)
+    with pytest.raises(CompileError, match=r"conv1: the bias's change needs a shift of -3\d.*smaller rate"):
+        compile_model(graph, RuleSpec("bp", layers=("conv1",), rate=0), calibration)
+    plan = compile_model(graph, RuleSpec("bp", layers=("conv1",), rate=6), calibration).plan
+    shifts = [s.attrs["bias_shift"] for _, _, s in plan.ops() if s.kernel == "conv2d.update"]
+    assert len(shifts) == 1 and -29 <= shifts[0] < 0
+    machine = Emulator(plan)
+    for i in range(20):
+        machine.learn({"x": np.full((1, 24), 100, np.int8)}, [i % 3])
+    assert not np.array_equal(machine["conv1_bias"][0], plan["conv1_bias"].array())
+
+
+def test_a_rate_that_no_rule_file_could_mend_does_not_ask_for_the_rounding_it_has() -> None:
+    graph, calibration = cnn(np.random.default_rng(0)), data(np.random.default_rng(0))
+    loud = Tensor("w1", (4, 5), graph.tensors["w1"].value * 2.0**12)  # type: ignore[operator]
+    small = {**calibration, "x": calibration["x"] * np.float32(2.0**-12)}
+    with pytest.raises(CompileError, match="scale the inputs up and the weights down"):
+        compile_model(
+            replace(graph, tensors={**graph.tensors, "w1": loud}), RuleSpec("bp", layers="all"), small
+        )
+
+
 def test_a_global_maximum_over_a_large_map_can_be_learned_behind() -> None:
     """The pool hands each signal to one place: the sum over 4,096 places is that of two signals."""
     rng = np.random.default_rng(5)

@@ -28,6 +28,7 @@ Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]
 MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
+LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
 
 class WeightedLayer(Layer):
@@ -205,7 +206,11 @@ class WeightedUpdate(Kernel):
             if possible[-1] == MAX_SHIFT:
                 reason = f"needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
             best = k - (shift - possible[-1])
-            hint = f"take 2^-{best} or larger" if best >= 0 else 'take rounding = "stochastic"'
+            hint = "scale the inputs up and the weights down"
+            if best >= 0:
+                hint = f"take 2^-{best} or larger"
+            elif possible[-1] < MAX_SHIFT and a["rounding"] != numeric.Rounding.STOCHASTIC:
+                hint = 'take rounding = "stochastic"'
             wider = ', or weights = "int16"' if f["w"].dtype == "int8" else ""
             raise CompileError(where, f"a rate of 2^-{k} {reason}", hint + wider)
         if bias_shift > MAX_SHIFT:
@@ -213,6 +218,9 @@ class WeightedUpdate(Kernel):
                 f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
             )
             raise CompileError(where, what, "take a larger rate, or scale the inputs down")
+        if bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
+            what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
+            raise CompileError(where, what, "take a smaller rate, or scale the inputs up")
         return {key: int(v) for key, v in a.items()} | {
             "shift": shift,
             "bias_shift": bias_shift,
