@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import CompileError
+
+if TYPE_CHECKING:
+    from .ops import Layer
 
 Attr = int | float | str | tuple[int, ...] | tuple[float, ...]
 
@@ -66,7 +70,7 @@ class Graph:
 
 def verify(graph: Graph) -> Graph:
     """Checks order, names, shapes and values of `graph`; returns it, or raises CompileError."""
-    from .ops import layer  # the ops know their shapes; they import this module for its types
+    from .ops import layers  # the ops know their shapes; they import this module for its types
 
     known = set(graph.inputs) | {t.name for t in graph.tensors.values() if t.value is not None}
     names: set[str] = set()
@@ -89,8 +93,7 @@ def verify(graph: Graph) -> Graph:
         if node.name in names:
             raise CompileError(node.name, "two layers have this name", "name each layer once")
         names.add(node.name)
-        shapes = [graph.tensors[i].shape for i in node.inputs]
-        shape = layer(node.op).shape(node, shapes)
+        shape = _shape(graph, node, layers().get(node.op))
         if shape != graph.tensors[node.output].shape:
             raise CompileError(
                 node.name,
@@ -105,3 +108,22 @@ def verify(graph: Graph) -> Graph:
         if node.output not in read:
             raise CompileError(node.name, "nothing reads its output", "leave this layer out of the graph")
     return graph
+
+
+def _shape(graph: Graph, node: Node, layer: Layer | None) -> tuple[int, ...]:
+    """What the node gives, by its own word; CompileError where it is not what its op takes."""
+    if layer is None:
+        raise CompileError(node.name, f"there is no op {node.op}", "an op is a file of gen/ops")
+    inputs = [graph.tensors[i] for i in node.inputs]
+    data = len(inputs) - layer.constants
+    for i, tensor in enumerate(inputs):
+        if (tensor.value is not None) != (i >= data):
+            what = (
+                "is computed, where a constant belongs" if i >= data else "is a constant, where data belong"
+            )
+            raise CompileError(node.name, f"its input {tensor.name} {what}", f"see gen/ops/{node.op}.py")
+    try:
+        return layer.shape(node, [t.shape for t in inputs])
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        what = f"its inputs or attributes are not those of {node.op} ({type(error).__name__}: {error})"
+        raise CompileError(node.name, what, f"see gen/ops/{node.op}.py") from None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .errors import CompileError
 from .ops import Format, Kernel, kernel
 from .program import Abstract, Step, Value
-from .realrun import RealMachine
+from .realrun import RealMachine, affordable
 from .spec import RuleSpec
 
 DTYPES = {
@@ -82,8 +82,11 @@ def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.floa
     Teaching signals are seen under up to LABELS labels for each sample, right and wrong ones: a wearer's
     beats will be wrong more often than the calibration data.
     """
-    inputs = {n: calibration[n].reshape(len(calibration[n]), -1)[:SAMPLES] for n in abstract.inputs}
-    n = len(next(iter(inputs.values())))
+    turns = min(LABELS, abstract.classes)
+    given = min(SAMPLES, len(calibration[abstract.inputs[0]]))
+    chosen = affordable(abstract.values, given, 1 + turns)
+    inputs = {n: calibration[n].reshape(len(calibration[n]), -1)[chosen] for n in abstract.inputs}
+    n = len(chosen)
     machine = RealMachine(abstract.values, abstract.programs, n, shared=True)
     machine.load(inputs)
     machine.run("infer")
@@ -95,14 +98,14 @@ def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.floa
     if "adapt" not in abstract.programs:
         return seen
     base = (
-        calibration["label"][:n].astype(np.int64)
+        calibration["label"][chosen].astype(np.int64)
         if "label" in calibration
         else machine.arena["verdict"][:, 0].astype(np.int64)
     )
     parts: dict[str, list[NDArray[np.float64]]] = {
         v.name: [] for v in abstract.values.values() if v.role in ("teach", "error")
     }
-    for turn in range(min(LABELS, abstract.classes)):
+    for turn in range(turns):
         machine.load(inputs | {"label": ((base + turn) % abstract.classes)[:, None]})
         machine.run("adapt")
         for name, part in parts.items():

@@ -14,6 +14,19 @@ from .program import Program, Step, Value
 INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
 
 
+ROOM = 1 << 25  # real numbers that are held at once: 256 MB
+
+
+def affordable(values: Mapping[str, Value], samples: int, times: int) -> NDArray[np.intp]:
+    """Which of `samples` are run at once: all, or as many, evenly spread, as leave ROOM for their arenas.
+
+    times: how many copies of an arena a caller keeps.
+    """
+    each = times * sum(v.size for v in values.values() if v.space == "arena")
+    n = max(1, min(samples, ROOM // each))
+    return np.linspace(0, samples - 1, n).round().astype(np.intp)
+
+
 class RealMachine:
     """`devices` copies in lockstep, arrays [devices, *shape].
 

@@ -19,7 +19,7 @@ from .errors import CompileError
 from .graph import Graph
 from .ops import layer
 from .program import Abstract, Value
-from .realrun import RealMachine
+from .realrun import RealMachine, affordable
 from .rules import Rule
 from .spec import RuleSpec
 from .tape import Tape
@@ -241,8 +241,9 @@ def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np
         probe.b.call("forward")
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
     flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
-    inputs = {probe.value(n): x[:JACOBIAN_SAMPLES] for n, x in flat.items()}
-    n = len(next(iter(inputs.values())))
+    given = min(JACOBIAN_SAMPLES, len(next(iter(flat.values()))))
+    chosen = affordable(probe.b.values, given, 1)
+    inputs, n = {probe.value(name): x[chosen] for name, x in flat.items()}, len(chosen)
     targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
     out = {t: np.empty((classes, probe.b.values[signals[t]].size)) for t in targets}
     for c in range(classes):

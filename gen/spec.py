@@ -112,7 +112,7 @@ class RuleSpec:
         return raw
 
     def canonical(self) -> str:
-        """One line of JSON with sorted keys: equal for rule files that mean the same."""
+        """One line of JSON with sorted keys: equal for rule files that say the same values."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .errors import CompileError
 from .graph import Graph, Node, Tensor
 from .ops._window import Window
+from .rewrite import fresh
 from .spec_table import nearest, short
 
 LARGEST = 1 << 24  # weights of one untied layer; no microcontroller holds as many
@@ -33,7 +34,7 @@ def untie(graph: Graph, names: Sequence[str]) -> Graph:
         if g.positions * weight.size > LARGEST:
             what = f"{g.positions} positions of {weight.size} weights each are too many to untie"
             raise CompileError(node.name, what, "leave it tied, or use a larger stride")
-        pair = f"{node.name}_untied_weight", f"{node.name}_untied_bias"
+        pair = [fresh(graph, f"{node.name}_untied_{what}") for what in ("weight", "bias")]
         assert weight.value is not None and bias.value is not None
         for key, value in zip(pair, (weight.value, bias.value), strict=True):
             repeated = np.tile(value, (g.positions,) + (1,) * (value.ndim - 1))

@@ -13,7 +13,7 @@ from synapcc.gen.kernels import AUTO, select
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Call, Item, Repeat, Step, Value
 from synapcc.gen.quantise import SAMPLES
-from synapcc.gen.realrun import RealMachine
+from synapcc.gen.realrun import RealMachine, affordable
 
 from .emulator import Emulator
 from .footprint import budget, memory, network, tensors
@@ -64,8 +64,10 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
 
 
 def _run(compiled: Compiled) -> _Runs:
-    inputs = {n: x[:SAMPLES] for n, x in compiled.calibration.items() if n in compiled.plan.inputs}
-    n = len(next(iter(inputs.values())))
+    given = min(SAMPLES, len(compiled.calibration[compiled.plan.inputs[0]]))
+    chosen = affordable(compiled.abstract.values, given, 2)
+    inputs = {n: x[chosen] for n, x in compiled.calibration.items() if n in compiled.plan.inputs}
+    n = len(chosen)
     integer = Emulator(compiled.plan, n, read_only=True)
     integer.infer({k: v.astype(np.float32) for k, v in inputs.items()})
     real = RealMachine(compiled.abstract.values, compiled.abstract.programs, n, shared=True)

@@ -221,6 +221,7 @@ class Layer(ABC):
     op: ClassVar[str]
     weighted: ClassVar[bool] = False  # passes teaching signals through a matrix that a rule may replace
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
+    constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
     @abstractmethod
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

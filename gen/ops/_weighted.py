@@ -33,6 +33,7 @@ LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
 class WeightedLayer(Layer):
     weighted = True
+    constants = 2
 
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         """Attributes that all steps of this node carry."""

@@ -122,7 +122,11 @@ class Window:
         overlap = self.overlap
         if overlap == 1:
             return 0
-        return next(s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15)
+        shift = next((s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15), None)
+        if shift is None:
+            what = f"one input lies in {overlap} windows, whose signals cannot be summed"
+            raise CompileError("pooling", what, "use a larger stride, or a smaller window")
+        return shift
 
     def inputs(self, flat: NDArray[Any]) -> NDArray[Any]:
         """A view [D, height, width, channels] of inputs [D, size]."""

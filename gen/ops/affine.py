@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Affine(Layer):
     op = "affine"
     pointwise = True
+    constants = 2
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, scale, shift = shapes

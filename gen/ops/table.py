@@ -214,6 +214,10 @@ class Feedback(Kernel):
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
     ) -> tuple[Format, NDArray[np.int64]]:
         frac, slopes = self._slopes(f["x"], a, where)
+        if not np.any(slopes):
+            name = FUNCTIONS[int(a["fn"])].name
+            what = f"{name} is flat wherever its int8 input can be: nothing below it can learn"
+            raise CompileError(where, what, "check its alpha and beta, or freeze the layers below it")
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
             np.int64
         )
