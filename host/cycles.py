@@ -1,4 +1,4 @@
-"""Estimates of clock cycles from what ran: a table a core, stated in docs/CYCLES.md. Not measurements.
+"""Estimates of clock cycles from what ran: a table a core, stated in docs/BENCH.md. Not measurements.
 
 All models read from memory without wait states.
 """

@@ -22,6 +22,7 @@ from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 
 NODE = "kernel"
 _MOST = 1 << 24  # values in one tensor
+_DIGITS = len(str(_MOST))  # of a number: Python refuses to read very long ones, and C strides beyond 32 bits
 _SEED, _SAMPLES = 1, 32
 _CLASSES = 2  # of the layer behind the kernel
 _RATES = (6, 5, 7, 4, 8, 3, 9, 2, 10, 1, 11, 0, 12)
@@ -127,6 +128,8 @@ def parse(text: str) -> KernelSpec:
     found = re.fullmatch(_GRAMMAR[name], rest)
     if not found:
         raise SynapccError(where, f"is not how {name} is written", f"write it like {example!r}")
+    if any(len(digits) > _DIGITS for digits in re.findall(r"\d+", rest)):
+        raise SynapccError(where, "a size is 0 or too large", f"tensors hold 1 to {_MOST} values")
     numbers = {k: int(v) for k, v in found.groupdict().items() if v and v.strip().isdigit()}
     if any(v < 1 for v in numbers.values()) or _values(numbers) > _MOST:
         raise SynapccError(where, "a size is 0 or too large", f"tensors hold 1 to {_MOST} values")

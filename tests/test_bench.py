@@ -222,8 +222,13 @@ def test_cores_differ() -> None:
         (["OUT", "--weights", "int8"], "--weights: belongs to --kernel; OUT has its own"),
         (["--kernel", "dense 2 2", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
         (["--kernel", "gru 3 4"], "there is no kernel 'gru'; write one like dense 256 128"),
+        (["--kernel", ""], "there is no kernel ''; write one like dense 256 128"),
+        (["--kernel", "", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
         (["--kernel", "dense 3"], "is not how dense is written; write it like 'dense 256 128'"),
         (["--kernel", "dense 0 3"], "a size is 0 or too large"),
+        (["--kernel", f"dense {'9' * 5000} 3"], "a size is 0 or too large"),
+        (["--kernel", f"mlp 3 {'9' * 5000}"], "a size is 0 or too large"),
+        (["--kernel", "conv2d 8x8x4 3x3->4 s99999999999"], "a size is 0 or too large"),
         (["--kernel", "dense 9999 9999999"], "a size is 0 or too large"),
         (["--kernel", "mlp 9999 9999999 2"], "a layer is too large"),
         (["--kernel", "mlp 5 0"], "a layer is too large, or empty"),
@@ -234,7 +239,7 @@ def test_cores_differ() -> None:
         (["--kernel", "dense 2 2", "--kernels", "warp"], "has no kernel set 'warp'; it has ref, dsp"),
         (["--kernel", "dense 2300 2000"], "bytes of flash, mps2_an386 has"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
 def test_refusals(words: list[str], what: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [str(project) if word == "OUT" else word for word in words]

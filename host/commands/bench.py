@@ -50,17 +50,18 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if (args.project is None) == (args.kernel is None):
         raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel")
-    mine, other = (_OF_KERNEL, _OF_OUT) if args.kernel else (_OF_OUT, _OF_KERNEL)
+    alone = args.kernel is not None
+    mine, other = (_OF_KERNEL, _OF_OUT) if alone else (_OF_OUT, _OF_KERNEL)
     for name in other:
         if getattr(args, name) is not None:
-            what, hint = ("OUT", "leave it out") if args.kernel else ("--kernel", "OUT has its own")
+            what, hint = ("OUT", "leave it out") if alone else ("--kernel", "OUT has its own")
             raise SynapccError(f"--{name}", f"belongs to {what}", hint)
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     if args.json not in (None, "-"):
         check_target(Path(args.json))
     if args.html:
         page.check_target(Path(args.html))
-    report = bench_kernel(args.kernel, args.device, **chosen) if args.kernel else _project(args, chosen)
+    report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
     content = json.dumps(report, indent=1) + "\n"
     if args.json not in (None, "-"):
         write_whole(Path(args.json), content.encode())
