@@ -276,8 +276,11 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[floa
         return
     with ProcessPoolExecutor(jobs) as pool:
         waiting = {pool.submit(_work, t): t for t in tasks}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:  # a refusal or an interruption waits for what runs, not for hours of what has not begun
+            pool.shutdown(cancel_futures=True)
 
 
 def _work(task: Task) -> dict[float, Confusions]:
