@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     if args.json not in (None, "-"):
         check_target(Path(args.json))
+        if args.html and Path(args.html).absolute() == Path(args.json).absolute():
+            raise SynapccError("--html", "two results would be one file", "give each a name of its own")
     if args.html:
         page.check_target(Path(args.html))
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
