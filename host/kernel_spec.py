@@ -24,6 +24,7 @@ NODE = "kernel"
 _MOST = 1 << 24  # values in one tensor
 _DIGITS = len(str(_MOST))  # of a number: Python refuses to read very long ones, and C strides beyond 32 bits
 _SEED, _SAMPLES = 1, 32
+MAX_SEEN = 1 << 22  # values of all windows side by side: what calibration works on
 _CLASSES = 2  # of the layer behind the kernel
 _RATES = (6, 5, 7, 4, 8, 3, 9, 2, 10, 1, 11, 0, 12)
 """In the order in which they are tried: how far products are shifted does not change what they cost."""
@@ -182,6 +183,10 @@ def _window(where: str, name: str, numbers: Mapping[str, int], same: bool) -> _N
     left, right = _same(w, kw, strides[1]) if same else (0, 0)
     if kh > h + top + bottom or kw > w + left + right:
         raise SynapccError(where, "the kernel is larger than the map", "make the kernel smaller")
+    places = ((h + top + bottom - kh) // strides[0] + 1) * ((w + left + right - kw) // strides[1] + 1)
+    if places * kh * kw * c > MAX_SEEN:
+        what = f"all its windows hold {places * kh * kw * c} values, the most is {MAX_SEEN}"
+        raise SynapccError(where, what, "make the map or the kernel smaller")
     network = _Network((h, w, c))
     attrs: dict[str, Attr] = {
         "kernel": (kh, kw),

@@ -227,6 +227,7 @@ def test_cores_differ() -> None:
         (["--kernel", "", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
         (["--kernel", "dense 3"], "is not how dense is written; write it like 'dense 256 128'"),
         (["--kernel", "dense 0 3"], "a size is 0 or too large"),
+        (["--kernel", "depthwise 4096x4096x1 4000x4000 same"], "all its windows hold 268435456000000 values"),
         (["--kernel", f"dense {'9' * 5000} 3"], "a size is 0 or too large"),
         (["--kernel", f"mlp 3 {'9' * 5000}"], "a size is 0 or too large"),
         (["--kernel", "conv2d 8x8x4 3x3->4 s99999999999"], "a size is 0 or too large"),

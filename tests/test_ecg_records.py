@@ -130,6 +130,7 @@ def test_folds_are_as_dealt(mitdb: Path) -> None:
 
 def test_calibration_is_balanced(mitdb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "find", lambda: mitdb)
-    chosen = protocol.calibration(64, seed=0, without=protocol.DS1_FOLDS[0])
-    assert np.bincount(chosen["label"]).tolist() == [16, 16, 16, 16]
-    assert chosen["beat"].shape == (64, 151) and chosen["rr"].shape == (64, 4)
+    chosen = protocol.A.calibration(protocol.DS1_FOLDS[0])
+    n = len(chosen["label"])
+    assert n and np.bincount(chosen["label"]).tolist() == [n // 4] * 4
+    assert chosen["beat"].shape == (n, 151) and chosen["rr"].shape == (n, 4)

@@ -180,9 +180,9 @@ def test_a_digest_that_lies_is_told(tmp_path: Path, capsys: Capsys, monkeypatch:
 
 @pytest.fixture(scope="module")
 def ecg(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """1,000 beats of the base data, class-balanced."""
+    """Beats of the base data, class-balanced."""
     try:
-        data = protocol.calibration(1000, 0)
+        data = protocol.A.calibration()
     except SynapccError as error:
         pytest.skip(str(error))
     return {k: data[k] for k in ("beat", "rr", "label")}
@@ -196,19 +196,33 @@ DEVICES = [
 ]
 
 
+LEARNED, UNTIED = (
+    'layers = ["conv3", "fc1", "fc2"]\n',
+    'layers = ["conv3", "fc1", "fc2"]\nuntied = ["conv3"]\n',
+)
+NETWORKS = [
+    *(("mlp_rr", "", rule, weights) for rule, weights in RULES),
+    *(("cnn", "", rule, weights) for rule, weights in RULES),
+    *(("cnn", LEARNED, rule, weights) for rule, weights in RULES),
+    ("cnn", UNTIED, "hebbian", "int16"),
+    ("cnn", UNTIED, "dfa", "int8"),
+]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("board", "device", "steps"), DEVICES)
-@pytest.mark.parametrize(("rule", "weights"), RULES)
-def test_the_ecg_network_learns_the_same_everywhere(
-    rule: str, weights: str, board: str, device: str, steps: int,
+@pytest.mark.parametrize(("network", "more", "rule", "weights"), NETWORKS)
+def test_the_ecg_networks_learn_the_same_everywhere(
+    network: str, more: str, rule: str, weights: str, board: str, device: str, steps: int,
     ecg: dict[str, np.ndarray], tmp_path: Path, capsys: Capsys,
 ) -> None:  # fmt: skip
     data = save(tmp_path / "ecg.npz", ecg)
-    model = ROOT / "examples" / "ecg" / "models" / "ecg_mlp_rr.onnx"
-    c = Case(model, write_rule(tmp_path / "rule.toml", rule, weights), data)
+    model = ROOT / "examples" / "ecg" / "models" / f"ecg_{network}.onnx"
+    c = Case(model, write_rule(tmp_path / "rule.toml", rule, weights, more), data)
     out = tmp_path / "out"
     assert main(c.words(out, "--board", board)) == 0
     code, lines = verified(out, data, steps, device, capsys)
     assert code == 0 and lines[-1] == f"verify: {steps} steps, 0 differing bytes"
-    learned = read_plan(out)
-    assert all(learned[name].dtype == weights for name in ("fc1_weight", "fc2_weight") if name in learned)
+    learned = [t for t in read_plan(out).space("state") if t.role == "weight"]
+    assert all(t.dtype == weights for t in learned)
+    assert ("conv3_weight" in {t.name for t in learned}) == bool(more)
