@@ -226,3 +226,17 @@ def test_the_ecg_networks_learn_the_same_everywhere(
     learned = [t for t in read_plan(out).space("state") if t.role == "weight"]
     assert all(t.dtype == weights for t in learned)
     assert ("conv3_weight" in {t.name for t in learned}) == bool(more)
+
+
+@QEMU
+@pytest.mark.long
+def test_the_ecg_cnn_learns_within_16_kilobytes(
+    ecg: dict[str, np.ndarray], tmp_path: Path, capsys: Capsys
+) -> None:
+    """A micro:bit: Cortex-M0, 16 KB of RAM, of which the link and the stack take their part."""
+    data = save(tmp_path / "ecg.npz", ecg)
+    model = ROOT / "examples" / "ecg" / "models" / "ecg_cnn.onnx"
+    c = Case(model, write_rule(tmp_path / "rule.toml", "hebbian", "int8"), data)
+    assert main(c.words(tmp_path / "out", "--board", "microbit")) == 0
+    code, lines = verified(tmp_path / "out", data, 200, "qemu", capsys)
+    assert code == 0 and lines[-1] == "verify: 200 steps, 0 differing bytes"
