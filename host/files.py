@@ -44,3 +44,11 @@ def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def check_distinct(*names: str | None) -> None:
+    """Raises SynapccError if two of the results would be one file. None and "-" name no file."""
+    paths = [Path(name).absolute() for name in names if name not in (None, "-")]
+    if len(set(paths)) < len(paths):
+        twice = next(p for p in paths if paths.count(p) > 1)
+        raise SynapccError(str(twice), "two results would be one file", "give each a name of its own")

@@ -222,7 +222,7 @@ def test_cores_differ() -> None:
         (["OUT", "--weights", "int8"], "--weights: belongs to --kernel; OUT has its own"),
         (["--kernel", "dense 2 2", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
         (["--kernel", "gru 3 4"], "there is no kernel 'gru'; write one like dense 256 128"),
-        (["OUT", "--json", "x.out", "--html", "./x.out"], "--html: two results would be one file"),
+        (["OUT", "--json", "x.out", "--html", "./x.out"], "x.out: two results would be one file"),
         (["--kernel", ""], "there is no kernel ''; write one like dense 256 128"),
         (["--kernel", "", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
         (["--kernel", "dense 3"], "is not how dense is written; write it like 'dense 256 128'"),

@@ -10,7 +10,7 @@ from typing import Any
 from synapcc.gen.errors import SynapccError
 from synapcc.host import page
 from synapcc.host.bench_report import SAMPLES, SEED, bench_kernel, bench_project, text
-from synapcc.host.files import check_target, write_whole
+from synapcc.host.files import check_distinct, check_target, write_whole
 from synapcc.host.kernel_spec import EXAMPLES
 from synapcc.host.meter import KINDS
 from synapcc.host.reports.bench import bench_html
@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     if args.json not in (None, "-"):
         check_target(Path(args.json))
-        if args.html and Path(args.html).absolute() == Path(args.json).absolute():
-            raise SynapccError("--html", "two results would be one file", "give each a name of its own")
+    check_distinct(args.json, args.html)
     if args.html:
         page.check_target(Path(args.html))
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)

@@ -22,6 +22,7 @@ from synapcc.host.build import BuildResult, build, project_board
 from synapcc.host.client import connect
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.emulator import read_plan
+from synapcc.host.files import check_distinct
 
 HELP = "watch a chip learn three patients from five minutes each, checked byte by byte; writes an HTML report"
 LEARN_MINUTES = 5
@@ -158,6 +159,7 @@ def _check(args: argparse.Namespace) -> None:
     kind = args.device.partition(":")[0]
     if kind not in device_kinds():
         raise SynapccError("--device", f'there is no kind "{kind}"', f"kinds: {', '.join(device_kinds())}")
+    check_distinct(args.json, args.html)
     page.check_target(Path(args.html))
     if args.json and args.json != "-":
         page.check_target(Path(args.json))

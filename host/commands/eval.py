@@ -13,7 +13,7 @@ from synapcc.examples.ecg import evaluate, protocol
 from synapcc.examples.ecg.published import RECORDS
 from synapcc.gen.errors import SynapccError
 from synapcc.host import page
-from synapcc.host.files import check_target, write_whole
+from synapcc.host.files import check_distinct, check_target, write_whole
 from synapcc.host.progress import Progress
 from synapcc.host.reports.eval import eval_html
 from synapcc.host.text import table
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     replays = {"both": (False, True), "on": (True,), "off": (False,)}[args.replay]
     if args.seeds < 1 or args.jobs < 1:
         raise SynapccError("--seeds, --jobs", "must be 1 or more", "give a whole number from 1")
+    check_distinct(args.json, args.html)
     if args.json and args.json != "-":
         check_target(Path(args.json))
     if args.html:

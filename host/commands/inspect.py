@@ -16,7 +16,7 @@ from synapcc.host import page
 from synapcc.host.data import load_samples
 from synapcc.host.diagnose import Diagnosis, text
 from synapcc.host.emulator import read_plan
-from synapcc.host.files import check_target, write_whole
+from synapcc.host.files import check_distinct, check_target, write_whole
 from synapcc.host.network import read_network
 from synapcc.host.progress import Progress
 from synapcc.host.report import costs, memory, program_text, summary
@@ -106,6 +106,7 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
     report = _report(path, plan)
     if report is None:
         raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
+    check_distinct(target, picture)
     if target not in (None, "-"):
         check_target(Path(target))
     if picture:

@@ -15,7 +15,7 @@ from synapcc.host.client import connect
 from synapcc.host.data import load_samples
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.emulator import read_plan
-from synapcc.host.files import check_target, write_whole
+from synapcc.host.files import check_distinct, check_target, write_whole
 from synapcc.host.network import adapted, read_network
 from synapcc.host.progress import track
 
@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     targets = {kind: Path(path) for kind in WRITTEN if (path := getattr(args, kind))}
     if not targets:
         raise SynapccError("--npz", "there is nothing to write", "give --npz, --onnx or --quantised")
-    if len(set(targets.values())) < len(targets):
-        raise SynapccError("--npz", "two results would be one file", "give each a name of its own")
+    check_distinct(*map(str, targets.values()))
     if args.learn and not args.device:
         raise SynapccError("--learn", "only a device can learn", "give --device")
     for target in targets.values():
