@@ -102,7 +102,8 @@ class Cnn(nn.Module):  # type: ignore[misc]
     four RR features; 260-32-4 dense layers on top, small enough that learning them takes few bytes."""
 
     inputs = ("beat", "rr")
-    channels = (8, 16)
+    channels: tuple[int, ...] = (8, 16)
+    held: float = LIMIT  # the largest feature
 
     def __init__(self, classes: int, dropout: float = 0.0) -> None:
         """Window through the convolutions, RR features past them."""
@@ -121,7 +122,7 @@ class Cnn(nn.Module):  # type: ignore[misc]
         x = nn.functional.max_pool1d(torch.relu(self.norm1(self.conv1(beat.unsqueeze(1)))), 2)
         x = nn.functional.max_pool1d(torch.relu(self.norm2(self.conv2(x))), 2)
         # Held within what the inputs are held within, so that the RR features keep their weight beside them.
-        x = nn.functional.max_pool1d(nn.functional.hardtanh(self.norm3(self.conv3(x)), 0, LIMIT), 2)
+        x = nn.functional.max_pool1d(nn.functional.hardtanh(self.norm3(self.conv3(x)), 0, self.held), 2)
         return x.flatten(1)
 
     def forward(self, beat: Tensor, rr: Tensor) -> Tensor:
