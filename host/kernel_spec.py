@@ -16,6 +16,7 @@ from synapcc.gen.boards import Board
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.graph import Attr, Graph, Node, Tensor
+from synapcc.gen.importers._build import MAX_WINDOWS
 from synapcc.gen.ops import layers
 from synapcc.gen.program import Step
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
@@ -24,7 +25,6 @@ NODE = "kernel"
 _MOST = 1 << 24  # values in one tensor
 _DIGITS = len(str(_MOST))  # of a number: Python refuses to read very long ones, and C strides beyond 32 bits
 _SEED, _SAMPLES = 1, 32
-MAX_SEEN = 1 << 22  # values of all windows side by side: what calibration works on
 _CLASSES = 2  # of the layer behind the kernel
 _RATES = (6, 5, 7, 4, 8, 3, 9, 2, 10, 1, 11, 0, 12)
 """In the order in which they are tried: how far products are shifted does not change what they cost."""
@@ -184,8 +184,8 @@ def _window(where: str, name: str, numbers: Mapping[str, int], same: bool) -> _N
     if kh > h + top + bottom or kw > w + left + right:
         raise SynapccError(where, "the kernel is larger than the map", "make the kernel smaller")
     places = ((h + top + bottom - kh) // strides[0] + 1) * ((w + left + right - kw) // strides[1] + 1)
-    if places * kh * kw * c > MAX_SEEN:
-        what = f"all its windows hold {places * kh * kw * c} values, the most is {MAX_SEEN}"
+    if places * kh * kw * c > MAX_WINDOWS:
+        what = f"all its windows hold {places * kh * kw * c} values, the most is {MAX_WINDOWS}"
         raise SynapccError(where, what, "make the map or the kernel smaller")
     network = _Network((h, w, c))
     attrs: dict[str, Attr] = {
