@@ -228,9 +228,10 @@ class Runs:
     def tallies(self, targets: Mapping[str, Target], taught: bool) -> dict[str, Tally]:
         """How well each value in `targets` fits its integers; if taught, values of `adapt`."""
         found = {n: Tally(t, np.zeros((len(self), FINER))) for n, t in targets.items()}
-        for rows, machine in self.teaching() if taught else self.forward():
-            for name, tally in found.items():
-                tally.see(rows, machine.real(name))
+        with np.errstate(over="ignore"):  # what overflows is an outlier, and its errors are not added up
+            for rows, machine in self.teaching() if taught else self.forward():
+                for name, tally in found.items():
+                    tally.see(rows, machine.real(name))
         return found
 
 

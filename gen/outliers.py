@@ -95,7 +95,8 @@ class _Held(RealMachine):
     def hold(self, name: str) -> None:
         scale = 2.0 ** self.fracs[name]
         x = self.real(name)
-        x[...] = np.clip(np.rint(x * scale), -128, 127) / scale
+        with np.errstate(over="ignore"):
+            x[...] = np.clip(np.rint(x * scale), -128, 127) / scale
 
 
 @dataclass
