@@ -25,7 +25,7 @@ WORK = 3 << 34  # multiply-accumulates of one pass over the teaching signals: so
 FINER = 3  # fracs that are compared: the one that clips nothing, and the two above it
 CLEARLY = 1.0 - 1e-9  # a finer frac errs less by more than rounding of the sums
 BLOCK = 1 << 15  # values that are looked at in one go
-EXTREME = 1000  # fracs beyond this, either way, are held here: 2^1000 is still a number
+EXTREME = 1020  # fracs beyond this, either way, are held here: 2^1020 is still a number
 
 Reals = Mapping[str, NDArray[np.float64]]
 Real = NDArray[np.float64]
@@ -63,7 +63,8 @@ def widest(hi: int, top: float) -> int:
     """The largest frac at which magnitudes up to `top` fit integers up to hi; 0 if there are none."""
     if top == 0.0:
         return 0
-    return int(np.clip(math.floor(math.log2(hi) - math.log2(top)), -EXTREME, EXTREME))
+    ratio = hi / top
+    return EXTREME if math.isinf(ratio) else max(-EXTREME, min(EXTREME, math.frexp(ratio)[1] - 1))
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Tally:
 
     def _count(self, x: Real) -> None:
         """From the finest frac on to coarser ones, until nothing is clipped."""
-        frac = self.target.widest + (FINER - 1 if self.target.compared else 0)
+        frac = self.target.widest + FINER - 1  # another value of the group may have asked for the finest
         x = x[np.abs(x) * 2.0**frac > self.target.hi]
         while len(x):
             scaled = np.rint(x * 2.0**frac)

@@ -189,6 +189,30 @@ def test_the_frac_is_the_one_that_errs_least() -> None:
     assert decided > 0
 
 
+def test_shares_that_are_clipped_are_exact() -> None:
+    """Also of values that share another's format: a clip decides for what comes before it."""
+    clipped, shared = 0, 0
+    for compiled, _ in accepted(960, 25):
+        runs = Runs(compiled.abstract, compiled.calibration)
+        machine = runs.machine(np.arange(len(runs)))
+        machine.run("infer")
+        for name in runs.names(("activation", "logits")):
+            fmt, x = compiled.quantised.formats[name], machine.real(name)
+            scaled = np.rint(x * 2.0**fmt.frac)
+            share = float(np.mean((scaled < fmt.lo) | (scaled > fmt.hi)))
+            assert compiled.quantised.seen[name].clipped == pytest.approx(share, abs=1e-12)
+            clipped += share > 0
+            shared += share > 0 and compiled.abstract.values[name].tie != ""
+    assert clipped > 5 and shared > 5
+
+
+@pytest.mark.parametrize("hi", [127, 1023, 32767])
+def test_the_widest_frac_is_exact(hi: int) -> None:
+    for top in [hi * 2.0**k for k in range(-60, 61)] + [1.0, 3e-7, 5e-324, 1e308]:
+        frac = widest(hi, top)
+        assert np.ldexp(top, frac) <= hi and (frac == 1020 or np.ldexp(top, frac + 1) > hi)
+
+
 def test_floats_that_overflow_are_refused() -> None:
     rng = np.random.default_rng(3)
     graph, samples = cnn(rng), data(rng)
