@@ -111,10 +111,10 @@ class _Trial:
         self._want = np.zeros((len(self.runs), self.runs.abstract.classes))
         for rows, machine in self.runs.forward():
             self._want[rows] = machine.real(self.runs.abstract.logits)
-        self._scale = _margins(self._want)
+        self._usual = harmless(self._want)
 
     def lost(self, aside: Mask) -> float:
-        """Sum over the samples of the share of their margin that rounding and clipping take, 1 at most."""
+        """Sum over the samples of e^2 / (e^2 + s^2): e the largest change of a logit, s what would matter."""
         values = self.runs.abstract.values
         fracs = {
             n: min(widest(127, self.ranges[r].top(aside)), LARGEST_FRAC)
@@ -130,16 +130,21 @@ class _Trial:
                 machine.hold(name)
             machine.run("infer")
             got = machine.real(self.runs.abstract.logits)
-            error = np.max(np.abs(got - self._want[rows]), axis=1)
-            each[rows] = np.minimum(1.0, error / self._scale[rows])
+            with np.errstate(all="ignore"):
+                ratio = self._usual[rows] / np.max(np.abs(got - self._want[rows]), axis=1)
+                each[rows] = np.nan_to_num(1.0 / (1.0 + ratio * ratio))
         return math.fsum(each)
 
 
-def _margins(z: Real) -> Real:
-    """How much a logit must change until another class wins; of a single output, half of its usual spread."""
-    margin = np.full(len(z), float(np.median(np.abs(z - np.median(z)))) / 2)
+def harmless(z: Real) -> Real:
+    """Of logits [n, classes], by sample, a change of one that would begin to matter.
+
+    Half of the margin by which its class wins; where that is little, or there is one output, a quarter of
+    what samples usually differ by.
+    """
+    usual = float(np.median(np.max(np.abs(z - np.median(z, axis=0)), axis=1))) / 4
+    scale = np.full(len(z), usual)
     if z.shape[1] > 1:
         second, first = np.partition(z, -2, axis=1)[:, -2:].T
-        margin[...] = (first - second) / 2
-    margin[...] = np.maximum(margin, np.finfo(np.float64).tiny)
-    return margin
+        scale[...] = np.maximum((first - second) / 2, usual)
+    return scale
