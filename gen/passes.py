@@ -1,4 +1,5 @@
-"""Rewrites of a Graph that keep what it computes: affine nodes and padding go into the layers beside them.
+"""Rewrites of a Graph that keep what it computes: affine nodes and padding go into the layers beside them,
+those that read an input into its quantiser.
 
 Each pass is a function that looks for one place where it applies and returns the rewritten graph, or None.
 What cannot be folded stays as it is. Every rewrite makes the graph smaller or moves an affine node nearer to
@@ -13,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from .graph import Attr, Graph, Node, Tensor
+from .lift import lift_affine
 from .ops.clip import limits
 from .rewrite import Wires, called, fresh, pruned, rewritten, with_values, without
 
@@ -280,6 +282,7 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     drop_affine,
     merge_affines,
+    lift_affine,
     merge_pads,
     fold_affine_behind,
     fold_affine_before,

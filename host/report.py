@@ -47,6 +47,7 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
+        "warnings": list(compiled.warnings),
         "board": compiled.board.name if compiled.board else None,
         "kernels": select(kernels, compiled.board),
         "memory": memory(plan),
@@ -71,7 +72,7 @@ def _run(compiled: Compiled) -> _Runs:
     integer = Emulator(compiled.plan, n, read_only=True)
     integer.infer({k: v.astype(np.float32) for k, v in inputs.items()})
     real = RealMachine(compiled.abstract.values, compiled.abstract.programs, n, shared=True)
-    real.load({k: v.reshape(n, -1) for k, v in inputs.items()})
+    real.load({k: v.reshape(n, -1) for k, v in compiled.real(inputs).items()})
     real.run("infer")
     return _Runs(integer, real)
 
@@ -256,6 +257,7 @@ def summary(report: dict[str, Any]) -> str:
     how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
+    lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"

@@ -56,7 +56,7 @@ def compile_html(report: Report) -> str:
 
 def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
-    out = []
+    out = [f"{w[0].upper()}{w[1:]}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
     if agree < _LOW_AGREEMENT:
         out.append(
