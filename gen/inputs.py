@@ -155,7 +155,7 @@ class Uneven:
             f"input {self.input}: its features differ in range by more than 2^5, and share one scale: "
             f"{'features' if many else 'feature'} {shown}{more}{place} {'keep' if many else 'keeps'} few of "
             f"the 255 steps (range down to 1/{self.ratio:.0f} of the largest); "
-            "put a normalisation in front of the network, a scale and offset for each feature"
+            "normalise them in front of the network, or by its first layer, with a scale and offset for each"
         )
 
 

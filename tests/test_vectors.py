@@ -53,3 +53,8 @@ def test_the_input_quantiser_is_that_of_the_page() -> None:
     assert len(rows) >= 8
     for x, frac, q in rows:
         assert Quantiser.power(int(frac)).integers([float(x)]).tolist() == [int(q)], (x, frac)
+    pairs = re.findall(r"^\| (-?[\d.]+) \| (-?[\d.]+) \| (-?[\d.e+-]+) \| (-?\d+) \|$", section, flags=re.M)
+    assert len(pairs) >= 6
+    for x, offset, scale, q in pairs:
+        quantiser = Quantiser.of([float(offset)], [float(scale)])
+        assert quantiser.integers([float(x)]).tolist() == [int(q)], (x, offset, scale)
