@@ -37,17 +37,18 @@ class _Way:
     places: Places
 
 
-def lift_affine(wires: Wires) -> Graph | None:
+def lift_affine(wires: Wires, nodes: Sequence[Node] | None = None) -> Graph | None:
     """quantise(x) behind which stands s * x + t becomes quantise((x - o) * s), through whatever only moves x.
 
     Other readers of the raw input get it back by the inverse, which layers with weights take in.
+    nodes: the affine nodes that are tried, all if None
     """
     graph = wires.graph
     if not wires.nodes("affine") or not wires.nodes(*WEIGHTED):  # without weights nothing would remain
         return None
     for name in graph.inputs:
         moved = _moved(graph, name)
-        for node in wires.nodes("affine"):
+        for node in wires.nodes("affine") if nodes is None else nodes:
             if node.inputs[0] not in moved or graph.output in moved:
                 continue
             way = _Way(name, _behind(wires, name, node.inputs[0], moved), moved[node.inputs[0]].reshape(-1))
