@@ -29,6 +29,7 @@ from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .spec_table import short
+from .still import settle
 from .untie import untie
 
 Calibration = Mapping[str, NDArray[np.generic]]
@@ -81,6 +82,7 @@ def compile_model(
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
     given = check_calibration(graph, arrays, where)
+    graph = settle(graph, given)
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]

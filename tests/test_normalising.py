@@ -3,135 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_models as om
 import pytest
+from normalising_nets import (
+    FORMS,
+    SAMPLES,
+    SHAPES,
+    Rng,
+    agreement,
+    body,
+    compiled_net,
+    normalise,
+    pair_of,
+    raw,
+    with_affine,
+)
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 from projects import write_rule
+from random_nets import random_graph
+from test_export_onnx import assert_close, computed, random_feeds
 from test_importer_maps import Net, ops
 
-from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters import onnx as float_onnx
 from synapcc.gen.exporters import quantised_onnx
+from synapcc.gen.graph import Graph, Node, Tensor, verify
 from synapcc.gen.importers import load_model
-from synapcc.gen.spec import RuleSpec
+from synapcc.gen.passes import simplify
+from synapcc.gen.rewrite import pruned
 from synapcc.host.cli import main
 from synapcc.host.emulator import Emulator
-
-Rng = np.random.Generator
-SAMPLES = 200
-
-SHAPES = {
-    "dense": (7,),
-    "flattened": (2, 5),
-    "series": (3, 16),
-    "map": (3, 6, 5),
-    "channels last": (5, 4, 3),
-    "reshaped": (24,),
-    "pooled": (3, 8),  # a series behind a pool
-}
-FORMS = ("BatchNormalization", "Sub Div", "Mul Add", "Keras")
-Pair = tuple[np.ndarray, np.ndarray]
-
-
-def pair_of(rng: Rng, layout: str) -> Pair:
-    """Mean and deviation of raw features, of sizes over 2^±10, in a shape that a file broadcasts."""
-    shape = {"series": (3, 1), "map": (3, 1, 1), "channels last": (3,)}.get(layout, SHAPES[layout])
-    std = (2.0 ** rng.uniform(-10, 10, shape)).astype(np.float32)
-    return (rng.normal(0, 3, shape) * std).astype(np.float32), std
-
-
-def normalise(net: Net, form: str, mean: np.ndarray, std: np.ndarray, layout: str) -> None:
-    match form:
-        case "BatchNormalization":
-            axis_one = layout in ("series", "pooled", "map", "dense", "reshaped")
-            flat = [v.ravel() for v in (mean, std)]
-            if not axis_one:  # torch normalises axis 1: other layouts are moved there and back
-                net.put("Reshape", net.value(np.int64([1, -1, mean.size]) if mean.ndim == 1 else _flat(mean)))
-                if mean.ndim == 1:
-                    net.put("Transpose", perm=[0, 2, 1])
-            ones, zeros = np.ones_like(flat[0]), np.zeros_like(flat[0])
-            operands = [net.value(v) for v in (ones, zeros, flat[0], flat[1] ** 2)]
-            net.put("BatchNormalization", *operands, epsilon=0.0)
-            if not axis_one:
-                if mean.ndim == 1:
-                    net.put("Transpose", perm=[0, 2, 1])
-                net.put("Reshape", net.value(np.int64([1, *SHAPES[layout]])))
-        case "Sub Div":
-            net.put("Sub", net.value(mean))
-            net.put("Div", net.value(std))
-        case "Mul Add":
-            net.put("Mul", net.value(1 / std))
-            net.put("Add", net.value(-mean / std))
-        case "Keras":  # a Cast, constants with a batch axis, and a Reshape that changes nothing
-            net.put("Cast", to=1)
-            net.put("Sub", net.value(mean[None]))
-            least, variance, last = net.value(np.float32(1e-7)), net.value(std[None] ** 2), net.last
-            net.join("Div", last, net.join("Max", net.join("Sqrt", variance), least))
-            net.put("Reshape", net.value(np.int64([-1, *SHAPES[layout]])))
-
-
-def _flat(v: np.ndarray) -> np.ndarray:
-    return np.int64([1, v.size])
-
-
-def body(net: Net, layout: str) -> None:
-    match layout:
-        case "dense":
-            net.head(7, 6)
-        case "flattened":
-            net.put("Flatten")
-            net.head(10, 6)
-        case "series":
-            net.conv(3, 4, 3, pads=[1, 1])
-            net.put("Flatten")
-            net.head(64, 6)
-        case "map":
-            net.conv(3, 4, 3, 3, pads=[1, 1, 1, 1])
-            net.put("Flatten")
-            net.head(120, 6)
-        case "channels last":
-            net.put("Transpose", perm=[0, 3, 1, 2])
-            net.conv(3, 4, 3, 2)
-            net.put("Flatten")
-            net.head(36, 6)
-        case "reshaped":
-            net.put("Reshape", net.value(np.int64([1, 2, 3, 4])))
-            net.conv(2, 3, 2, 2)
-            net.put("Flatten")
-            net.head(18, 6)
-    net.put("Relu")
-    net.head(6, 3)
-
-
-def with_affine(rng: Rng, layout: str, form: str | None, pair: Pair | None = None) -> ModelProto:
-    """A network of a layout behind a normalisation of a form; without one where `form` is None."""
-    pair = pair or pair_of(rng, layout)
-    net = Net(np.random.default_rng(int(rng.integers(1 << 30))), [1, *SHAPES[layout]])
-    if form:
-        normalise(net, form, *pair, layout)
-    body(net, layout)
-    return net.proto()
-
-
-def compiled_net(
-    folder: Path, proto: ModelProto, data: dict[str, np.ndarray] | None = None, **spec: Any
-) -> tuple[Compiled, Path]:
-    path = om.save(proto, folder)
-    if data is None:
-        dims = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
-        data = {"x": np.random.default_rng(1).normal(0, 1, (SAMPLES, *dims[1:])).astype(np.float32)}
-    return compile_model(path, RuleSpec(**({"rule": "none"} | spec)), data, name="net"), path
-
-
-def raw(rng: Rng, pair: Pair, layout: str) -> np.ndarray:
-    return (rng.normal(0, 1, (SAMPLES, *SHAPES[layout])) * pair[1] + pair[0]).astype(np.float32)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -166,18 +73,6 @@ def test_a_network_that_normalises_is_the_one_behind_the_normalisation(
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
     chip = ReferenceEvaluator(onnx.load_from_string(quantised_onnx.export(own.plan))).run(None, {"x": x})
     assert np.array_equal(chip[0], results[0][2])
-
-
-def agreement(proto: ModelProto, data: dict[str, np.ndarray], folder: Path) -> tuple[float, Compiled]:
-    """The share of samples that get the class of the float network."""
-    compiled, _ = compiled_net(folder, proto, data)
-    n = len(next(iter(data.values())))
-    evaluator = ReferenceEvaluator(proto)
-    float_class = [
-        int(np.argmax(evaluator.run(None, {k: v[i : i + 1] for k, v in data.items()})[0])) for i in range(n)
-    ]
-    winner, _, _ = Emulator(compiled.plan, n).infer(data)
-    return float(np.mean(winner == float_class)), compiled
 
 
 def two(net: Net) -> ModelProto:
@@ -259,6 +154,64 @@ def test_a_border_of_zeros_takes_factors_only(tmp_path: Path) -> None:
     share, compiled = agreement(net.proto(), data, tmp_path)
     assert share > 0.93 and set(compiled.plan.quantisers["x"].offset) == {0.0}
     assert len(compiled.plan.quantisers["x"].scale) == 3 and compiled.warnings == ()
+
+
+@pytest.mark.parametrize("layout", ["dense", "flattened", "channels last"])
+def test_a_constant_that_a_normalisation_blew_up_moves_into_the_layer(layout: str, tmp_path: Path) -> None:
+    """Its mean is one float32 off, and its deviation the least that Keras divides by."""
+    rng = np.random.default_rng(16)
+    mean, std = pair_of(rng, layout)
+    still = (0,) if layout != "flattened" else (0, 0)
+    mean[still], std[still] = 1000.0, 1e-7
+    net = Net(rng, [1, *SHAPES[layout]])
+    net.put("Sub", net.value(np.where(std == std[still], np.nextafter(mean, np.float32(2000)), mean)))
+    net.put("Div", net.value(std))
+    body(net, layout)
+    proto = net.proto()
+    data = {"x": np.where(std == std[still], mean, raw(rng, (mean, std), layout)).astype(np.float32)}
+    share, compiled = agreement(proto, data, tmp_path)
+    assert share > 0.93 and compiled.warnings == (), share
+    assert any("features that never moved became constants: 0" in n for n in compiled.graph.notes)
+    assert "affine" not in ops(compiled.graph)
+    (tmp_path / "out.onnx").write_bytes(float_onnx.export(compiled.graph))
+    assert load_model(tmp_path / "out.onnx").quantisers == compiled.graph.quantisers
+
+
+def test_random_networks_behind_random_scales_compute_the_same() -> None:
+    lifted = 0
+    for seed in range(120):
+        rng = np.random.default_rng([77, seed])
+        try:
+            graph = verify(scaled_inputs(rng, verify(random_graph(rng, "net"))))
+        except CompileError:
+            continue
+        feeds = random_feeds(rng, graph)
+        want, simple = computed(graph, feeds), verify(simplify(graph))
+        assert_close(computed(simple, feeds), want)
+        lifted += len(simple.quantisers)
+    assert lifted > 120
+
+
+def scaled_inputs(rng: Rng, graph: Graph) -> Graph:
+    """Some or all readers of each input read s * x + t; some s are 0, some are alike."""
+    nodes, tensors = list(graph.nodes), dict(graph.tensors)
+    for name in graph.inputs:
+        size, new = tensors[name].size, f"{name}_affine"
+        s, t = rng.choice([-1, 1], size) * 2.0 ** rng.uniform(-4, 4, size), rng.normal(0, 1, size)
+        if not rng.integers(3):
+            s[:], t[:] = s[0], 0.0
+        if not rng.integers(4):
+            s[rng.random(size) < 0.3] = 0.0
+        tensors[new] = Tensor(new, tensors[name].shape)
+        tensors |= {f"{new}_{k}": Tensor(f"{new}_{k}", (size,), v) for k, v in (("s", s), ("t", t))}
+        whole = rng.integers(3)
+        swap = {n.name: whole or rng.integers(2) for n in nodes}
+        nodes = [
+            replace(n, inputs=tuple(new if i == name and swap[n.name] else i for i in n.inputs))
+            for n in nodes
+        ]
+        nodes.insert(0, Node("affine", new, (name, f"{new}_s", f"{new}_t"), new))
+    return pruned(replace(graph, nodes=tuple(nodes), tensors=tensors))
 
 
 @pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
