@@ -19,6 +19,7 @@ from .bounds import Proof
 from .errors import CompileError
 from .graph import Graph, verify
 from .importers import load_model
+from .inputs import checked, normalised, warnings
 from .lower import lower
 from .ops import layer
 from .plan import Plan, PlanTensor
@@ -28,6 +29,7 @@ from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .spec_table import short
+from .still import settle
 from .untie import untie
 
 Calibration = Mapping[str, NDArray[np.generic]]
@@ -39,6 +41,7 @@ class Compiled:
 
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
     learned:     the layers that learn, in the graph's order
+    warnings:    what a user should mend, a line each
     """
 
     plan: Plan
@@ -50,6 +53,11 @@ class Compiled:
     calibration: Mapping[str, NDArray[np.float64]]
     board: Board | None
     learned: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Samples by name as the float programs take them: normalised where the network does that itself."""
+        return normalised(self.graph.quantisers, arrays)
 
 
 def compile_model(
@@ -73,7 +81,9 @@ def compile_model(
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), sorted(rules()))
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-    data = check_calibration(graph, arrays, where)
+    given = check_calibration(graph, arrays, where)
+    graph = settle(graph, given)
+    data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = untie(graph, spec.untied)
@@ -83,8 +93,9 @@ def compile_model(
         learned = chosen.narrow(learned)
     abstract = build(graph, spec, chosen, learned, data)
     quantised = quantise(abstract, spec, data)
-    plan, proofs = lower(abstract, quantised, tuple(graph.tensors[i].shape for i in graph.inputs), graph.head)
-    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), data, target, learned)
+    plan, proofs = lower(abstract, quantised, graph)
+    told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
+    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told)
     if target:
         check_memory(plan, target)
     return compiled

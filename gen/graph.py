@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import CompileError
+from .inputs import LIMIT, Quantiser, misfit
 
 if TYPE_CHECKING:
     from .ops import Layer
@@ -50,6 +51,8 @@ class Graph:
 
     `head` is what stood behind the output in the file and does not change the class: "none", "softmax" or
     "sigmoid".
+    `quantisers` are of inputs that the network normalises: their tensors hold (x - offset) * scale of what a
+    caller gives as x.
     `notes` are things a user should know about the import (what was folded into what), one line each.
     """
 
@@ -60,6 +63,7 @@ class Graph:
     nodes: tuple[Node, ...]
     head: str = "none"
     notes: tuple[str, ...] = ()
+    quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
 
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if tensor in n.inputs)
@@ -82,6 +86,10 @@ def verify(graph: Graph) -> Graph:
                 f"{bad} of {tensor.size} values are NaN or infinite",
                 "train the model again or repair the file",
             )
+    for name, quantiser in graph.quantisers.items():
+        size = graph.tensors[name].size if name in graph.inputs else 0
+        if what := misfit(quantiser, size, LIMIT) if size else "belongs to no input":
+            raise CompileError(name, f"its quantiser {what}", "report this: an importer is wrong")
     for node in graph.nodes:
         missing = [i for i in node.inputs if i not in known]
         if missing:

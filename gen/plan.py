@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SynapccError
+from .inputs import Quantiser
 from .numeric import NUMERIC_VERSION
 from .program import Call, Item, Program, Repeat, Space, Step, When
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -94,6 +95,7 @@ class Plan:
     entries: programs that a caller may start, numbered as the C numbers them
     inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` as the network has them
     logits:  the tensor of `classes` scores
+    quantisers: of the inputs that the network normalises; `quantiser` gives that of any
     """
 
     model: str
@@ -108,6 +110,7 @@ class Plan:
     arena_bytes: int
     head: str = "none"
     numeric_version: int = NUMERIC_VERSION
+    quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
     _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +121,10 @@ class Plan:
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
+
+    def quantiser(self, name: str) -> Quantiser:
+        """How input `name` becomes integers."""
+        return self.quantisers.get(name) or Quantiser.power(self[name].frac)
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
@@ -187,6 +194,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "state_bytes": plan.state_bytes,
         "arena_bytes": plan.arena_bytes,
         "head": plan.head,
+        "quantisers": {n: q.to_json() for n, q in plan.quantisers.items()},
     }
 
 
@@ -247,6 +255,10 @@ def load_plan(text: bytes, where: str) -> Plan:
             j["state_bytes"],
             j["arena_bytes"],
             j["head"],
+            quantisers={
+                n: Quantiser(tuple(q["offset"]), tuple(q["scale"]), q["inner"])
+                for n, q in j["quantisers"].items()
+            },
         )
         check(plan)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:

@@ -36,7 +36,7 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
     Every sample counts that the number formats were chosen from, a chunk at a time; for the layers without
     those that were set aside as outliers.
     """
-    runs = Runs(compiled.abstract, compiled.calibration)
+    runs = Runs(compiled.abstract, compiled.real(compiled.calibration))
     groups = _groups(compiled)
     found = {s.args["y"]: _Output(*(np.zeros(len(runs)) for _ in range(4))) for _, s in groups}
     same = 0

@@ -180,12 +180,6 @@ def read_plan(path: Path) -> Plan:
         ) from None
 
 
-def quantise(x: NDArray[Any], frac: int) -> NDArray[np.int8]:
-    """The input quantiser: rint(x * 2^frac) (ties to even) in float32, within int8. The scaling is exact."""
-    scaled = np.ldexp(np.asarray(x, np.float32), frac)
-    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
-
-
 def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dict[str, NDArray[np.int8]]:
     """Inputs as the chip takes them, int8 [n, size]: float ones are quantised, int8 ones pass.
 
@@ -210,7 +204,7 @@ def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dic
         elif x.dtype.kind == "f":
             if not np.all(np.isfinite(x)):
                 raise SynapccError(name, "NaN or infinite values", "remove the samples that hold them")
-            out[name] = quantise(x, plan[name].frac).reshape(n, size)
+            out[name] = plan.quantiser(name).integers(x.reshape(n, size))
         else:
             raise SynapccError(name, f"dtype {x.dtype}", "give float32, or int8 as the chip takes it")
     return out

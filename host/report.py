@@ -34,6 +34,7 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
+        "warnings": list(compiled.warnings),
         "board": compiled.board.name if compiled.board else None,
         "kernels": select(kernels, compiled.board),
         "memory": memory(plan),
@@ -56,7 +57,6 @@ def calibration(compiled: Compiled) -> dict[str, Any]:
     samples:  how many were run, evenly spread over those `given`
     taught:   for the teaching signals, how many of them, each with `labels` labels; 0 without learning
     outliers: which were set aside, as indices of those given; no format reaches for them
-    warnings: what of this deserves a look, a line each
     """
     sampled = compiled.quantised.sampled
     return {
@@ -65,7 +65,6 @@ def calibration(compiled: Compiled) -> dict[str, Any]:
         "taught": sampled.taught,
         "labels": sampled.labels,
         "outliers": sampled.chosen[sampled.aside].tolist(),
-        "warnings": compiled.quantised.warnings(compiled.abstract.inputs),
     }
 
 
@@ -195,6 +194,7 @@ def summary(report: dict[str, Any]) -> str:
     how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
+    lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
@@ -202,7 +202,6 @@ def summary(report: dict[str, Any]) -> str:
     cal = report["calibration"]
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
     lines.append(f"  calibration: {_samples(cal)}, {same}")
-    lines += [f"  warning: {w}" for w in cal["warnings"]]
     rows = [
         [
             x["layer"],

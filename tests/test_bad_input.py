@@ -447,7 +447,7 @@ EDITS: dict[str, tuple[str, str]] = {
     "space": ('"space":"arena"', '"space":"moon"'),
     "call": ('"call":"forward"', '"call":"learn"'),
     "name": ('"model":"net"', '"model":"../net"'),
-    "version": ('"plan_version":1', '"plan_version":99'),
+    "version": ('"plan_version":2', '"plan_version":99'),
     "content": ('"data":"', '"data":"AAAA'),
     "seed": ('"seed":1', '"seed":2'),
 }  # fmt: skip

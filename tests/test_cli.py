@@ -57,6 +57,7 @@ def test_compile_writes_a_project_and_tells_what_it_is(tmp_path: Path, capsys: C
     assert set(report) == {
         "board", "budget", "calibration", "digest", "kernels", "layers", "learned", "learning", "memory",
         "model", "network", "notes", "programs", "proofs", "ranges", "rule", "tensors", "timeline",
+            "warnings",
     }  # fmt: skip
     assert report["model"] == "heart_1" and report["learned"] == ["fc1", "fc2"]
     out = tmp_path / "a" / "out"

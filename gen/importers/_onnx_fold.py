@@ -5,6 +5,7 @@ A batch is always 1 here, as on the chip, so that what `x.view(x.size(0), -1)` b
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -211,6 +212,8 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "Expand": _expand,
     "Gather": _gather,
     "Identity": lambda node, operands: _given(operands, 0),
+    "Max": _elementwise(lambda *args: functools.reduce(np.maximum, args)),
+    "Min": _elementwise(lambda *args: functools.reduce(np.minimum, args)),
     "Mul": _elementwise(np.multiply),
     "Neg": _elementwise(np.negative),
     "Pow": _elementwise(np.power),

@@ -57,7 +57,7 @@ def compile_html(report: Report) -> str:
 
 def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
-    out = [f"{w}." for w in report["calibration"]["warnings"]]
+    out = [f"{w}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
     if agree < _LOW_AGREEMENT:
         out.append(

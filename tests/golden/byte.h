@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ * Plan cd37c55afb6cb28a35f0c518218ce5601250d7a35f22db30f5411682cfde2617
  */
 #ifndef BYTE_H
 #define BYTE_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f"
+#define BYTE_PLAN_DIGEST "cd37c55afb6cb28a35f0c518218ce5601250d7a35f22db30f5411682cfde2617"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 1
 #define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */
