@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .bounds import Proof, prove
+from .inputs import Input
 from .memory import Piece, place
 from .ops import Format, kernel
 from .plan import ROW_ALIGN, Plan, PlanTensor, padded
@@ -14,9 +15,9 @@ from .quantise import Quantised
 
 
 def lower(
-    abstract: Abstract, quantised: Quantised, input_shapes: tuple[tuple[int, ...], ...], head: str
+    abstract: Abstract, quantised: Quantised, inputs: Sequence[Input], head: str
 ) -> tuple[Plan, list[Proof]]:
-    """The Plan of `abstract`, and a proof for each of its steps."""
+    """The Plan of `abstract`, and a proof for each of its steps. inputs: the graph's, in the same order."""
     formats = quantised.formats
     programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
     lowered = replace(abstract, programs=programs)
@@ -28,7 +29,8 @@ def lower(
         programs,
         abstract.entries,
         abstract.inputs,
-        input_shapes,
+        tuple(i.shape for i in inputs),
+        tuple(i.source for i in inputs),
         abstract.logits,
         abstract.classes,
         state_bytes,

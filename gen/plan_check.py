@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .inputs import ambiguous
 from .ops import kernels
 from .program import Program, Step
 
@@ -83,6 +84,10 @@ def _interface(plan: Plan) -> None:
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         fits = plan[name].space == "arena" and plan[name].shape == (int(np.prod(shape)),)
         _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
+    named = len(plan.input_sources) == len(plan.inputs) and all(
+        type(source) is str and source for source in plan.input_sources
+    )
+    _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
     logits, verdict = plan[plan.logits], plan["verdict"]
     _demand(logits.dtype == "int16" and logits.shape == (plan.classes,), f"{logits.name} holds no scores")
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")

@@ -17,6 +17,7 @@ from synapcc.gen.realrun import RealMachine, affordable
 
 from .emulator import Emulator
 from .footprint import budget, memory, network, tensors
+from .quantiser import Clipping, clipped_text, quantise_inputs
 from .text import table
 from .timeline import cost, timeline
 
@@ -59,8 +60,19 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": {"samples": runs.integer.devices, "same_class_as_float": agree},
+        "calibration": {
+            "samples": runs.integer.devices,
+            "same_class_as_float": agree,
+            "clipped": _clipped(compiled),
+        },
     }
+
+
+def _clipped(compiled: Compiled) -> dict[str, float]:
+    """The share of all values of the calibration data that the inputs' formats clip, by input."""
+    clipping = Clipping(compiled.plan)
+    quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
+    return clipping.shares
 
 
 def _run(compiled: Compiled) -> _Runs:
@@ -69,7 +81,7 @@ def _run(compiled: Compiled) -> _Runs:
     inputs = {n: x[chosen] for n, x in compiled.calibration.items() if n in compiled.plan.inputs}
     n = len(chosen)
     integer = Emulator(compiled.plan, n, read_only=True)
-    integer.infer({k: v.astype(np.float32) for k, v in inputs.items()})
+    integer.infer(quantise_inputs(compiled.plan, {k: v.astype(np.float32) for k, v in inputs.items()}))
     real = RealMachine(compiled.abstract.values, compiled.abstract.programs, n, shared=True)
     real.load({k: v.reshape(n, -1) for k, v in inputs.items()})
     real.run("infer")
@@ -118,9 +130,8 @@ def _captured(compiled: Compiled, runs: _Runs, step: Step) -> np.ndarray:
         if compiled.plan.programs[program].items[position] is step:
             taken.append(machine[step.args["y"]].astype(np.float64))
 
-    machine.load(
-        {n: compiled.calibration[n][: machine.devices].astype(np.float32) for n in compiled.plan.inputs}
-    )
+    inputs = {n: compiled.calibration[n][: machine.devices].astype(np.float32) for n in compiled.plan.inputs}
+    machine.load(quantise_inputs(compiled.plan, inputs))
     machine.run("forward", after=after)
     return taken[-1]
 
@@ -262,7 +273,8 @@ def summary(report: dict[str, Any]) -> str:
     )
     cal = report["calibration"]
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    lines.append(f"  calibration: {cal['samples']} samples, {same}")
+    clipped = clipped_text(cal["clipped"])
+    lines.append(f"  calibration: {cal['samples']} samples, {same}, clipped {clipped}")
     rows = [
         [
             x["layer"],

@@ -17,7 +17,8 @@ from synapcc.gen.exporters.quantised_onnx import export
 from synapcc.gen.ops import kernels
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Program, Repeat, Step
-from synapcc.host.emulator import Emulator, quantise
+from synapcc.host.emulator import Emulator
+from synapcc.host.quantiser import quantise
 
 NETS, SAMPLES = 90, 16
 

@@ -13,7 +13,7 @@ from synapcc.gen import vectors
 from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES
 from synapcc.gen.ops import kernels
 from synapcc.gen.ops.softmax_error import error_bound
-from synapcc.host.emulator import quantise
+from synapcc.host.quantiser import quantise
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "NUMERICS.md").read_text()
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb
+ * Plan a9c010bd5eaa29f9d0c203bf1a3fb367b1788bb2ebbf8ceb70457700cebdd060
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *

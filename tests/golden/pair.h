@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb
+ * Plan a9c010bd5eaa29f9d0c203bf1a3fb367b1788bb2ebbf8ceb70457700cebdd060
  */
 #ifndef PAIR_H
 #define PAIR_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb"
+#define PAIR_PLAN_DIGEST "a9c010bd5eaa29f9d0c203bf1a3fb367b1788bb2ebbf8ceb70457700cebdd060"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 1
 #define PAIR_KERNELS "dsp" /* the kernel set: how fast, never what */

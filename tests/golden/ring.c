@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
+ * Plan 1af981fb3c2ef98415966b4f322cd0df101ae63f0dda04599c7c7bf1fb3e1705
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *

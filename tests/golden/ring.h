@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
+ * Plan 1af981fb3c2ef98415966b4f322cd0df101ae63f0dda04599c7c7bf1fb3e1705
  */
 #ifndef RING_H
 #define RING_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f"
+#define RING_PLAN_DIGEST "1af981fb3c2ef98415966b4f322cd0df101ae63f0dda04599c7c7bf1fb3e1705"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 1
 #define RING_KERNELS "ref" /* the kernel set: how fast, never what */
