@@ -68,6 +68,9 @@ def match(
     inputs: Sequence[Input], arrays: Mapping[str, ArrayLike], where: str
 ) -> dict[str, NDArray[np.generic]]:
     """The arrays by the inputs' names, whichever of its names each has; SynapccError: missing, or twice."""
+    if not isinstance(arrays, Mapping):
+        what = f"the inputs are {type(arrays).__name__}"
+        raise SynapccError(where, what, f'give each by its name: {{"{inputs[0].name}": x}}')
     out = {}
     for i in inputs:
         found = [key for key in i.keys if key in arrays]
@@ -77,7 +80,11 @@ def match(
         if len(found) > 1:
             what = f"{listed(found)} are both the input {i.name}"
             raise SynapccError(where, what, "leave one of them out")
-        out[i.name] = np.asarray(arrays[found[0]])
+        try:
+            out[i.name] = np.asarray(arrays[found[0]])
+        except ValueError:  # lists of several lengths
+            hint = "give an array, every sample of one shape"
+            raise SynapccError(where, f"{i.name} is no array", hint) from None
     return out
 
 
@@ -108,11 +115,13 @@ def check_counts(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
 def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.uint8]:
     """Labels [n] as uint8; SynapccError where one is no class."""
     y = np.asarray(labels)
-    kind = y.dtype.kind
-    whole = kind in "iub" or (kind == "f" and bool(np.all(y == np.rint(y))))
-    if y.ndim != 1 or not whole:
+    broken = np.flatnonzero(y != np.rint(y)) if y.dtype.kind == "f" else np.empty(0, np.intp)
+    if y.ndim != 1 or y.dtype.kind not in "iubf" or len(broken):
         what = f"label is {y.dtype} of shape {y.shape}"
-        raise SynapccError(where, what, "give class numbers, one a sample")
+        what += f", label[{broken[0]}] is {y[broken[0]]}" if y.ndim == 1 and len(broken) else ""
+        how = ": numpy.argmax(label, axis=1)" if y.shape[1:] == (classes,) else ""
+        how = ": numpy.ravel(label)" if y.shape[1:] == (1,) else how
+        raise SynapccError(where, what, f"give class numbers, one a sample{how}")
     wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
         what = f"label[{wrong[0]}] is {y[wrong[0]]}"
@@ -125,6 +134,7 @@ def _wanted(i: Input, given: tuple[int, ...], count: int | None) -> str:
     n = "n" if count is None else str(count)
     flat = f", or flat [{n}, {i.size}]" if len(i.shape) > 1 else ""
     text = f"give [{n}, {', '.join(map(str, i.shape))}]{flat}"
+    text += f", a sample for each of {count} devices" if count not in (None, 1) else ""
     if given == i.shape and count in (None, 1):
         return f"{text}: one sample alone is {i.name}[numpy.newaxis]"
     order = _order(given[1:], i.shape)

@@ -186,7 +186,7 @@ class Emulator:
         rows = slice(None) if mask is None else mask
         arrays = quantise_inputs(self.plan, inputs, self.devices, self.clipping)
         self.clipping.warn(self.plan.model)
-        chosen = None if labels is None else self._labels(labels)[rows]
+        chosen = None if labels is None else self._labels(labels, rows)
         for name, x in arrays.items():
             self._views[name][rows] = x[rows]
         if chosen is not None:
@@ -224,19 +224,19 @@ class Emulator:
             raise SynapccError(self.plan.model, what, f"give [{self.devices}] bool, a device each")
         return mask.astype(bool)
 
-    def _labels(self, labels: ArrayLike) -> NDArray[np.uint8]:
-        """Labels [devices], from as many or from one for all."""
+    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """The labels of the devices `rows`, from one for each device or one for all."""
         if "label" not in self.plan:
             raise SynapccError(
                 self.plan.model, "was compiled for inference only", "compile it with a learning rule"
             )
         y = np.asarray(labels)
-        y = check_labels(y[None] if y.ndim == 0 else y, self.plan.classes, self.plan.model)
-        if len(y) not in (1, self.devices):
-            raise SynapccError(
-                self.plan.model, f"label has shape {y.shape}", f"give [{self.devices}], one a device"
-            )
-        return np.broadcast_to(y, (self.devices,))
+        if y.ndim == 0 or len(y) == 1:
+            y = np.broadcast_to(y, (self.devices, *y.shape[1:]))
+        if len(y) != self.devices:
+            what = f"label has shape {y.shape}"
+            raise SynapccError(self.plan.model, what, f"give [{self.devices}], one a device")
+        return check_labels(y[rows], self.plan.classes, self.plan.model)
 
     def run(
         self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
@@ -333,6 +333,9 @@ def _through(
     fixed: FixedPart | None,
 ) -> Inference:
     """Samples [n, size] through one state, `block` at a time."""
+    if np.shape(state) != (plan.state_bytes,):
+        what = f"the state has shape {np.shape(state)}"
+        raise SynapccError(plan.model, what, f"give [{plan.state_bytes}] uint8, of one device")
     n = len(next(iter(arrays.values())))
     parts = []
     block = max(1, block)
