@@ -158,7 +158,7 @@ def _model(path: Path, as_json: bool) -> int:
             )
         )
         return 0
-    inputs = ", ".join(f"{i} {list(graph.tensors[i].shape)}" for i in graph.inputs)
+    inputs = ", ".join(f"{i} {list(i.shape)}" for i in graph.interface)
     print(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
     print(
         "\n".join(
