@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import CompileError
-from .inputs import LIMIT, Quantiser, misfit
+from .inputs import Input, ambiguous
+from .quantiser import LIMIT, Quantiser, misfit
 
 if TYPE_CHECKING:
     from .ops import Layer
@@ -22,11 +23,15 @@ Attr = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named float tensor; `value` is given for constants (float64, shape `shape`)."""
+    """A named float tensor; `value` is given for constants (float64, shape `shape`).
+
+    `source` is what the model file calls an input, where that is another name.
+    """
 
     name: str
     shape: tuple[int, ...]
     value: np.ndarray | None = None
+    source: str = ""
 
     @property
     def size(self) -> int:
@@ -65,6 +70,12 @@ class Graph:
     notes: tuple[str, ...] = ()
     quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
 
+    @property
+    def interface(self) -> tuple[Input, ...]:
+        """What a caller fills."""
+        tensors = (self.tensors[name] for name in self.inputs)
+        return tuple(Input(t.name, t.shape, t.source or t.name) for t in tensors)
+
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if tensor in n.inputs)
 
@@ -76,6 +87,8 @@ def verify(graph: Graph) -> Graph:
     """Checks order, names, shapes and values of `graph`; returns it, or raises CompileError."""
     from .ops import layers  # the ops know their shapes; they import this module for its types
 
+    if twice := ambiguous(graph.interface):
+        raise CompileError(twice, "two inputs have this name", "name each input once")
     known = set(graph.inputs) | {t.name for t in graph.tensors.values() if t.value is not None}
     names: set[str] = set()
     for tensor in graph.tensors.values():

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Graph, Node, Tensor
-from .inputs import FAR, LEAST, LIMIT, Quantiser
 from .ops.pad import padding
+from .quantiser import FAR, LEAST, LIMIT, Quantiser
 from .rewrite import Wires, called, fresh, with_values
 
 WEIGHTED = ("dense", "conv2d", "local2d")

@@ -8,6 +8,7 @@ choice of kernels.
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SynapccError
-from .inputs import Quantiser
+from .errors import SynapccError, shown
+from .inputs import Input
 from .numeric import NUMERIC_VERSION
 from .program import Call, Item, Program, Repeat, Space, Step, When
+from .quantiser import Quantiser
 
 PLAN_VERSION = 2
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
@@ -93,7 +95,8 @@ class Plan:
     """A compiled model.
 
     entries: programs that a caller may start, numbered as the C numbers them
-    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` as the network has them
+    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` of one sample, and
+             `input_sources`, their names, as the model file has them
     logits:  the tensor of `classes` scores
     quantisers: of the inputs that the network normalises; `quantiser` gives that of any
     """
@@ -104,6 +107,7 @@ class Plan:
     entries: tuple[str, ...]
     inputs: tuple[str, ...]
     input_shapes: tuple[tuple[int, ...], ...]
+    input_sources: tuple[str, ...]
     logits: str
     classes: int
     state_bytes: int
@@ -117,6 +121,9 @@ class Plan:
         self._by_name.update({t.name: t for t in self.tensors})
 
     def __getitem__(self, name: str) -> PlanTensor:
+        """A tensor; NoSuchTensor, a KeyError, names those that there are."""
+        if name not in self._by_name:
+            raise NoSuchTensor(self, name)
         return self._by_name[name]
 
     def __contains__(self, name: str) -> bool:
@@ -125,6 +132,11 @@ class Plan:
     def quantiser(self, name: str) -> Quantiser:
         """How input `name` becomes integers."""
         return self.quantisers.get(name) or Quantiser.power(self[name].frac)
+
+    @cached_property
+    def interface(self) -> tuple[Input, ...]:
+        """What a caller fills, as data files name and shape it."""
+        return tuple(map(Input, self.inputs, self.input_shapes, self.input_sources))
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
@@ -146,6 +158,21 @@ class Plan:
     def digest(self) -> bytes:
         """SHA-256 of the canonical form, 32 bytes."""
         return hashlib.sha256(self.canonical).digest()
+
+
+class NoSuchTensor(SynapccError, KeyError):
+    """A name that no tensor of a Plan has. The message has those that are nearest, and all that persist."""
+
+    def __init__(self, plan: Plan, name: object) -> None:
+        near = difflib.get_close_matches(str(name), [t.name for t in plan.tensors], 3)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        others = [t.name for t in plan.tensors if t.space == "arena"]
+        state = ", ".join(t.name for t in plan.space("state")) or "none"
+        hint = f"{meant}persistent tensors: {state}; of one run: {', '.join(others)}"
+        super().__init__(plan.model, f"there is no tensor {shown(repr(name))}", hint)
+
+    def __str__(self) -> str:  # a KeyError shows the repr of its argument
+        return Exception.__str__(self)
 
 
 def _item_json(item: Item) -> dict[str, Any]:
@@ -189,6 +216,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "entries": plan.entries,
         "inputs": plan.inputs,
         "input_shapes": plan.input_shapes,
+        "input_sources": plan.input_sources,
         "logits": plan.logits,
         "classes": plan.classes,
         "state_bytes": plan.state_bytes,
@@ -250,6 +278,7 @@ def load_plan(text: bytes, where: str) -> Plan:
             tuple(j["entries"]),
             tuple(j["inputs"]),
             tuple(tuple(s) for s in j["input_shapes"]),
+            tuple(j["input_sources"]),
             j["logits"],
             j["classes"],
             j["state_bytes"],

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .inputs import LIMIT, misfit
+from .inputs import ambiguous
 from .ops import kernels
 from .program import Program, Step
+from .quantiser import LIMIT, misfit
 
 if TYPE_CHECKING:
     from .plan import Plan, PlanTensor
@@ -88,6 +89,10 @@ def _interface(plan: Plan) -> None:
         _demand(name in plan.inputs, f"{name} has a quantiser and is no input")
         what = misfit(quantiser, plan[name].shape[0], LIMIT * 2.0**24)
         _demand(not what, f"the quantiser of {name} {what}")
+    named = len(plan.input_sources) == len(plan.inputs) and all(
+        type(source) is str and source for source in plan.input_sources
+    )
+    _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
     logits, verdict = plan[plan.logits], plan["verdict"]
     _demand(logits.dtype == "int16" and logits.shape == (plan.classes,), f"{logits.name} holds no scores")
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")

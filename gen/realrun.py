@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .errors import SynapccError
 from .machine import Active, choose, selection, walk
 from .ops import kernel
 from .program import Program, Step, Value
@@ -59,7 +60,11 @@ class RealMachine:
         return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
 
     def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Puts arrays [devices, size] into the arena; SynapccError for any other shape."""
         for name, array in arrays.items():
+            if np.shape(array) != self.arena[name].shape:
+                what = f"{name} has shape {np.shape(array)}"
+                raise SynapccError("float run", what, f"give {list(self.arena[name].shape)}")
             self.arena[name][...] = array
 
     def real(self, name: str) -> NDArray[np.float64]:

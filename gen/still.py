@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Graph, Node, Tensor
-from .inputs import Quantiser
 from .passes import affine_behind_view, fold_affine_before
+from .quantiser import Quantiser
 from .rewrite import Wires, fresh, pruned, renamed
 
 

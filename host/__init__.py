@@ -1,10 +1,26 @@
 """What runs on the host: emulator, link, devices, verification, command line."""
 
+from synapcc.gen.errors import DataWarning, SynapccError
+
 from .client import Client
 from .client import connect as _connect
-from .emulator import Emulator, read_plan
+from .data import Samples, load_samples
+from .emulator import Emulator, Inference, classify, read_plan
+from .evaluation import Evaluation
 
-__all__ = ["Client", "Emulator", "connect"]
+__all__ = [
+    "Client",
+    "DataWarning",
+    "Emulator",
+    "Evaluation",
+    "Inference",
+    "Samples",
+    "SynapccError",
+    "classify",
+    "connect",
+    "load_samples",
+    "read_plan",
+]
 
 
 def connect(project: str, device: str = "unicorn") -> Client:

@@ -15,6 +15,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.program import Step
 
 from .emulator import Emulator
+from .quantiser import quantise_inputs
 
 Real = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
     for rows, real in runs.forward():
         machine = Emulator(compiled.plan, len(rows), read_only=True)
         inputs = {n: compiled.calibration[n][runs.chosen[rows]] for n in compiled.plan.inputs}
-        machine.load({n: x.astype(np.float32) for n, x in inputs.items()})
+        machine.load(quantise_inputs(compiled.plan, {n: x.astype(np.float32) for n, x in inputs.items()}))
         machine.run("infer", after=partial(_after, compiled, found, rows, machine, real.arena))
         same += int(np.sum(machine["verdict"][:, 0] == real.arena["verdict"][:, 0]))
     usual = ~compiled.quantised.sampled.aside

@@ -10,10 +10,12 @@ import pkgutil
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from synapcc.gen.errors import SynapccError
+from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
@@ -63,7 +65,8 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
-        code = args.run(args)
+        with _warnings_in_a_line(args.command):
+            code = args.run(args)
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:
@@ -85,6 +88,23 @@ def main(words: Sequence[str] | None = None) -> int:
     finally:
         if former is not None:
             signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """What the data look like is told on standard error, as errors are, and each time."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if issubclass(category, DataWarning):
+            print(f"synapcc {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            former(message, category, *place, **rest)
+
+    with warnings.catch_warnings():
+        former = warnings.showwarning
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _main_thread() -> bool:

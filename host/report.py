@@ -15,6 +15,7 @@ from synapcc.gen.program import Call, Item, Repeat, Step
 
 from .agreement import agreement
 from .footprint import budget, memory, network, tensors
+from .quantiser import Clipping, clipped_text, quantise_inputs
 from .text import table
 from .timeline import cost, timeline
 
@@ -47,8 +48,15 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": calibration(compiled) | {"same_class_as_float": agree},
+        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled)},
     }
+
+
+def _clipped(compiled: Compiled) -> dict[str, float]:
+    """The share of all values of the calibration data that the inputs' formats clip, by input."""
+    clipping = Clipping(compiled.plan)
+    quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
+    return clipping.shares
 
 
 def calibration(compiled: Compiled) -> dict[str, Any]:
@@ -201,7 +209,8 @@ def summary(report: dict[str, Any]) -> str:
     )
     cal = report["calibration"]
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    lines.append(f"  calibration: {_samples(cal)}, {same}")
+    clipped = clipped_text(cal["clipped"])
+    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
     rows = [
         [
             x["layer"],

@@ -158,7 +158,7 @@ def test_the_command(tmp_path: Path, capsys: Capsys) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "d.json").read_text())
     assert set(told) == {
-        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors",
+        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors", "clipped",
     }  # fmt: skip
     assert set(told["layers"][0]) == {
         "layer", "weights", "saturated", "idle_steps", "products", "dead", "angle", "angle_stored", "curve",

@@ -20,8 +20,8 @@ from synapcc.gen.exporters.onnx import export
 from synapcc.gen.graph import Graph, verify
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers._onnx_operators import SUPPORTED
-from synapcc.gen.inputs import normalised
 from synapcc.gen.ops import layers
+from synapcc.gen.quantiser import normalised
 from synapcc.gen.realrun import RealMachine
 from synapcc.gen.schedule import build
 from synapcc.gen.spec import RuleSpec

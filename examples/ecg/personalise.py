@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan
 from synapcc.gen.realrun import RealMachine
-from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.emulator import Emulator, classify
 from synapcc.host.fixed import FixedPart
+from synapcc.host.quantiser import quantise_inputs
 
 from .beats import Beats
 from .protocol import LEARN_SECONDS

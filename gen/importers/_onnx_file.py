@@ -14,9 +14,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
-from ..errors import CompileError
+from ..errors import CompileError, shown
 from ._build import MAX_ELEMENTS, SMALLER
-from ._names import shown
 
 MAX_FILE = 1 << 27
 MAX_RANK = 8

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._names import shown
+from ..errors import shown
 from ._onnx_file import AGAIN, OnnxNode, checked_size, numpy_type, read_tensor, text, type_name
 
 Operands = Sequence[np.ndarray | None]

@@ -13,9 +13,8 @@ from synapcc.gen import emit
 from synapcc.gen.board import GENERIC, Board
 from synapcc.gen.boards import generic_board, load_board
 from synapcc.gen.compile import compile_model
-from synapcc.gen.errors import CompileError
+from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.exporters.onnx import export
-from synapcc.gen.importers import shown
 from synapcc.gen.kernels import AUTO, CHOICES
 from synapcc.host.report import measure, summary
 from synapcc.host.reports.compile import compile_html

@@ -10,9 +10,10 @@ import numpy as np
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host.data import Samples, load_samples
-from synapcc.host.emulator import Emulator, read_plan
+from synapcc.host.emulator import Emulator, Inference, read_plan
 from synapcc.host.files import check_target, packed, write_whole
 from synapcc.host.progress import track
+from synapcc.host.quantiser import clipped_text
 from synapcc.host.state import save, split
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         tensors = split(plan, machine.state[0].tobytes())
         write_whole(Path(args.state_out), save(plan, tensors, "emulator", "host"))
     told = {"samples": len(samples), "learned": args.learn, "output": args.output}
+    told["clipped"] = dict(samples.clipped) if args.json else clipped_text(samples.clipped)
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
     print(
@@ -82,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarray]:
-    n = len(samples)
-    winner, margin = np.empty(n, np.int32), np.empty(n, np.int32)
-    scores = np.empty((n, machine.plan.classes), np.int16)
-    for i in track(range(n), "emulating"):
-        winner[i : i + 1], margin[i : i + 1], scores[i : i + 1] = machine.infer(samples.one(i))
-        if learn:
-            assert samples.labels is not None
-            machine.learn(samples.one(i), samples.labels[i : i + 1])
-    return {"winner": winner, "margin": margin, "scores": scores}
+    """What the network says of each sample, before it learns it if it does."""
+    if not learn:
+        return machine.infer_many(samples.inputs)._asdict()
+    assert samples.labels is not None
+    said = []
+    for i in track(range(len(samples)), "emulating"):
+        said.append(machine.infer(samples.one(i)))
+        machine.learn(samples.one(i), samples.labels[i : i + 1])
+    return {name: np.concatenate([getattr(s, name) for s in said]) for name in Inference._fields}

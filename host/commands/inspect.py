@@ -115,7 +115,7 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
     samples = load_samples(plan, data, labels=True)
     with Progress("learning", len(samples)) as bar:
         diagnosis.learn(samples, bar.step)
-    found = diagnosis.to_dict()
+    found = diagnosis.to_dict() | {"clipped": dict(samples.clipped)}
     if picture:
         page.write(Path(picture), learn_html(found))
     if target == "-":
@@ -123,7 +123,7 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
         return 0
     if target:
         write_whole(Path(target), (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    print(text(found))
+    print(f"{samples}\n{text(found)}")
     return 0
 
 
@@ -158,7 +158,7 @@ def _model(path: Path, as_json: bool) -> int:
             )
         )
         return 0
-    inputs = ", ".join(f"{i} {list(graph.tensors[i].shape)}" for i in graph.inputs)
+    inputs = ", ".join(f"{i} {list(i.shape)}" for i in graph.interface)
     print(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
     print(
         "\n".join(

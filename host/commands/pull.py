@@ -12,7 +12,7 @@ from synapcc.gen.plan import Plan
 from synapcc.host import state
 from synapcc.host.build import project_board
 from synapcc.host.client import connect
-from synapcc.host.data import load_samples
+from synapcc.host.data import Samples, load_samples
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.emulator import read_plan
 from synapcc.host.files import check_distinct, check_target, write_whole
@@ -50,11 +50,15 @@ def run(args: argparse.Namespace) -> int:
     check_distinct(*map(str, targets.values()))
     if args.learn and not args.device:
         raise SynapccError("--learn", "only a device can learn", "give --device")
+    if args.learn and "learn" not in plan.entries:
+        raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
     for target in targets.values():
         check_target(target)
     graph = read_network(project, plan) if args.onnx else None
+    samples = None
     if args.device:
-        tensors, device, board = _from_device(project, plan, args.device, args.learn)
+        samples = load_samples(plan, Path(args.learn), labels=True) if args.learn else None
+        tensors, device, board = _from_device(project, plan, args.device, samples)
     else:
         tensors, about = state.load(plan, Path(args.state))
         device, board = str(about.get("device")), str(about.get("board"))
@@ -76,19 +80,22 @@ def run(args: argparse.Namespace) -> int:
         "bytes": plan.state_bytes,
         "written": {kind: str(path) for kind, path in targets.items()},
     }
+    if samples is not None:
+        told["clipped"] = dict(samples.clipped)
     if args.json:
         print(json.dumps(told, sort_keys=True))
     else:
+        if samples is not None:
+            print(f"learned {samples}")
         files = ", ".join(map(str, targets.values()))
         print(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
     return 0
 
 
-def _from_device(project: Path, plan: Plan, spec: str, learn: str | None) -> tuple[state.Tensors, str, str]:
-    """The state of a chip, after it has learned the samples of file `learn`, and the chip's names."""
-    if learn and "learn" not in plan.entries:
-        raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
-    samples = load_samples(plan, Path(learn), labels=True) if learn else None
+def _from_device(
+    project: Path, plan: Plan, spec: str, samples: Samples | None
+) -> tuple[state.Tensors, str, str]:
+    """The state of a chip, after it has learned the samples, and the chip's names."""
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan.digest)
         for i in track(range(len(samples) if samples else 0), "learning"):

@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         short = plan.digest.hex()[:12]
         print(
-            f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}", flush=True
+            f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}\n{samples}",
+            flush=True,
         )
     board = project_board(project)
     with (
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         verdict = verify(plan, chip, samples, args.steps, tick)
         seconds = [after - before for before, after in pairwise(moments)]
         result = evidence(plan, board, args.device, verdict, chip.stats(), seconds)
+        result["clipped"] = dict(samples.clipped)
     if args.html:
         page.write(Path(args.html), verify_html(result))
     if args.json:

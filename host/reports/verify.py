@@ -15,6 +15,7 @@ from synapcc.host import charts, page
 from synapcc.host.charts import Line, Row, plain
 from synapcc.host.client import Stats
 from synapcc.host.footprint import KINDS, kinds
+from synapcc.host.quantiser import clipped_text
 from synapcc.host.verify import Verdict
 
 from .tones import TONES
@@ -82,6 +83,8 @@ def _facts(result: _Json) -> Markup:
     stats = result["stats"]
     told = [k for k in _COUNTS if stats["stack_watched"] or not k.startswith("stack")]
     rows += [[_COUNTS[k], plain(stats[k])] for k in told]
+    if "clipped" in result:
+        rows.append(["input values that quantisation clipped", clipped_text(result["clipped"])])
     return page.table(["", ""], rows, left=2, wrap=True)
 
 

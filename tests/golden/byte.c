@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan cd37c55afb6cb28a35f0c518218ce5601250d7a35f22db30f5411682cfde2617
+ * Plan f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan b461d68ba62806ab4da178fdb116d158093897c8550b9a6cf178b594de81cf2e
+ * Plan d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd
  */
 #ifndef PAIR_H
 #define PAIR_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "b461d68ba62806ab4da178fdb116d158093897c8550b9a6cf178b594de81cf2e"
+#define PAIR_PLAN_DIGEST "d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 1
 #define PAIR_KERNELS "dsp" /* the kernel set: how fast, never what */

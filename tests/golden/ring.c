@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 44734e004a6e31d75ceeafa1f62ff1ab65a871c558a172e58f99b138182b29d9
+ * Plan f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
