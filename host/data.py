@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.gen.compile import check_labels, load_arrays
+from synapcc.gen.compile import check_labels
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.npz import load_arrays
 from synapcc.gen.plan import Plan
 
 from .emulator import quantise_inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
+from synapcc.gen.userfile import read_file
 
 from .fixed import FORWARD, FixedPart
 
 Inputs = Mapping[str, ArrayLike]
+MAX_PLAN = 1 << 28
 
 
 class Emulator:
@@ -167,23 +170,22 @@ class Emulator:
 def read_plan(path: Path) -> Plan:
     """The Plan of an output folder or a plan.json; SynapccError if there is none."""
     file = path / "plan.json" if path.is_dir() else path
-    try:
-        plan = load_plan(file.read_bytes(), str(file))
-        header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
-        if header.is_file() and plan.digest.hex() not in header.read_text(encoding="utf-8", errors="replace"):
-            what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
-            raise SynapccError(str(file), what, "compile the model again")
-        return plan
-    except OSError as e:
-        raise SynapccError(
-            str(file), f"cannot be read ({e.strerror or e})", "give the output folder of `synapcc compile`"
-        ) from None
+    hint = "give the output folder of `synapcc compile`"
+    plan = load_plan(read_file(file, MAX_PLAN, SynapccError, hint), str(file))
+    header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
+    if os.path.lexists(header) and plan.digest.hex().encode() not in read_file(header, MAX_PLAN):
+        what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
+        raise SynapccError(str(file), what, "compile the model again")
+    return plan
 
 
 def quantise(x: NDArray[Any], frac: int) -> NDArray[np.int8]:
     """The input quantiser: rint(x * 2^frac) (ties to even) in float32, within int8. The scaling is exact."""
-    scaled = np.ldexp(np.asarray(x, np.float32), frac)
-    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
+    most = np.finfo(np.float32).max
+    with np.errstate(over="ignore", under="ignore"):  # what is too large is clipped, here and in C
+        scaled = np.ldexp(np.clip(x, -most, most).astype(np.float32), frac)
+    out: NDArray[np.int8] = np.clip(np.rint(scaled), -128, 127).astype(np.int8)
+    return out
 
 
 def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dict[str, NDArray[np.int8]]:
