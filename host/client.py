@@ -29,6 +29,7 @@ from synapcc.gen.numeric import NUMERIC_VERSION
 
 from .devices import Device, DeviceError
 from .protocol import Corrupt, Receiver, Reply, decode_fields, encode_fields, encode_request
+from .terminal import neutral
 
 TIMEOUT = 2.0
 """Seconds to wait for an answer before the request is sent again."""
@@ -283,7 +284,7 @@ class Client:
                 if item.status == Status.BAD_FRAME:
                     corrupt = True
                 elif item.status == Status.STOPPED:
-                    said = item.payload.decode(errors="replace")
+                    said = neutral(item.payload.decode(errors="replace"), lines=False)
                     self._fail(f"the firmware stopped: {said}", "reset the device")
                 elif (item.session, item.sequence, item.request) != (
                     self._session,
