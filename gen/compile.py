@@ -120,6 +120,7 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
             raise CompileError(
                 where, f"{name} has NaN or infinite values", "remove the samples that hold them"
             )
+        _check_magnitude(x, name, where)
         out[name] = x.astype(np.float64).reshape(len(x), *shape)
     counts = {name: len(x) for name, x in out.items()}
     if "label" in arrays and "label" not in graph.inputs:
@@ -131,6 +132,14 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
             where, f"the arrays hold different numbers of samples: {counts}", "one row a sample in each"
         )
     return out
+
+
+def _check_magnitude(x: NDArray[Any], name: str, where: str) -> None:
+    wrong = np.argwhere(np.abs(x) > np.finfo(np.float32).max) if x.dtype.kind == "f" else []
+    if len(wrong):
+        at = "".join(f"[{i}]" for i in wrong[0])
+        what = f"{name}{at} is {x[tuple(wrong[0])]:.3g}, beyond what a float32 holds"
+        raise CompileError(where, what, "scale the inputs down, or remove the sample")
 
 
 def check_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.uint8]:

@@ -30,6 +30,7 @@ SAMPLES = 1024  # calibration samples that are run; more change no frac
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
+LARGEST = float(np.finfo(np.float32).max)
 UNBOUNDED = 60  # the cap of a frac that nothing caps
 
 Reals = Mapping[str, NDArray[np.float64]]
@@ -60,7 +61,9 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     Raises CompileError where a tensor cannot be represented.
     """
-    observed = observe(abstract, calibration)
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at next
+        observed = observe(abstract, calibration)
+    _check_reals(observed)
     chooser = _Chooser(abstract, spec, observed)
     for _, step in abstract.in_order():
         chooser.visit(step)
@@ -113,12 +116,27 @@ def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.floa
     return seen | {name: np.concatenate(part) for name, part in parts.items()}
 
 
+def _check_reals(observed: Reals) -> None:
+    """Refuses what no float32 holds: the program around the model could not even give it to `quantise`."""
+    for name, x in observed.items():
+        top = _largest(x)
+        if not top <= LARGEST:
+            reached = f"{top:.3g}" if np.isfinite(top) else "infinity"
+            what = f"calibration drives this value to {reached}, beyond what a float32 holds"
+            raise CompileError(name, what, "scale the inputs or the weights down")
+
+
+def fitting(hi: float, top: float, most: int = UNBOUNDED) -> int:
+    """The largest frac up to `most` at which magnitudes up to top > 0 fit into hi."""
+    return int(np.floor(min(np.log2(hi / top), most)))
+
+
 def best_frac(x: NDArray[np.float64], hi: int) -> int:
     """The frac for values x in integers up to hi: clips nothing, or one or two more where that errs less."""
     top = _largest(x)
     if top == 0.0:
         return 0
-    widest = int(np.floor(np.log2(hi / top)))
+    widest = fitting(hi, top)
     errors = []
     for frac in range(widest, widest + 3):
         scaled = x * 2.0**frac
@@ -133,7 +151,7 @@ def _largest(x: NDArray[np.float64] | None) -> float:
 
 def _widest(top: float) -> int:
     """The largest frac at which magnitudes up to `top` fit int8."""
-    return min(int(np.floor(np.log2(127 / top))), UNBOUNDED) if top > 0 else UNBOUNDED
+    return fitting(127, top) if top > 0 else UNBOUNDED
 
 
 class _Chooser:
@@ -291,7 +309,7 @@ class _Chooser:
         top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
             value.shape[1]
         )
-        frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
+        frac = fitting(hi, self.spec.headroom * top)
         frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
         self._check_resolution(step, value, frac)
         return Format(f"int{full}", frac, -hi - 1, hi)
@@ -318,7 +336,7 @@ class _Chooser:
         if top == 0.0:
             return UNBOUNDED
         room = BIAS_ROOM[learned] / (2 if learned else 1)
-        return int(np.floor(np.log2(room / top))) - self.formats[step.args["x"]].frac
+        return fitting(room, top, 2 * UNBOUNDED) - self.formats[step.args["x"]].frac
 
     def _shift_cap(self, step: Step) -> int:
         """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""
