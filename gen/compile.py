@@ -135,8 +135,8 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
 
 
 def _check_magnitude(x: NDArray[Any], name: str, where: str) -> None:
-    wrong = np.argwhere(np.abs(x) > np.finfo(np.float32).max) if x.dtype.kind == "f" else []
-    if len(wrong):
+    wrong: NDArray[np.intp] = np.argwhere(np.abs(x) > np.finfo(np.float32).max)
+    if x.dtype.kind == "f" and len(wrong):
         at = "".join(f"[{i}]" for i in wrong[0])
         what = f"{name}{at} is {x[tuple(wrong[0])]:.3g}, beyond what a float32 holds"
         raise CompileError(where, what, "scale the inputs down, or remove the sample")

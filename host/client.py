@@ -105,6 +105,11 @@ class Inference(NamedTuple):
     scores: tuple[int, ...]
 
 
+def spoken(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chip says, its texts such that they cannot steer what shows them, nor begin a line there."""
+    return {k: neutral(v, lines=False) if isinstance(v, str) else v for k, v in fields.items()}
+
+
 class Client:
     """A session with running firmware. `connect` makes one; `info` is what the firmware said of itself.
 
@@ -221,7 +226,7 @@ class Client:
             raise DeviceError(self.device.name, f"cannot ask {request.name.upper()}: {error}") from error
         answer = self._exchange(request, payload, patience)
         try:
-            return decode_fields(request.reply, answer)
+            return spoken(decode_fields(request.reply, answer))
         except ValueError as error:
             self._fail(
                 f"answered {request.name.upper()} in another shape ({error})", "firmware and host do not fit"

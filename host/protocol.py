@@ -17,8 +17,6 @@ import jinja2
 from synapcc.gen import messages
 from synapcc.gen.messages import MAX_PAYLOAD, PROTOCOL_VERSION, Layout, Request
 
-from .terminal import neutral
-
 _FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "sha256": "32s"}
 _RUN = 254  # bytes other than zero that one COBS code byte announces at most
 
@@ -114,7 +112,7 @@ def decode_fields(layout: Layout, payload: bytes) -> dict[str, Any]:
             end = at + 1 + payload[at] if at < len(payload) else len(payload) + 1
             if end > len(payload):
                 raise ValueError(f"payload ends within {field.name}")
-            values[field.name] = neutral(payload[at + 1 : end].decode(errors="replace"), lines=False)
+            values[field.name] = payload[at + 1 : end].decode(errors="replace")
             at = end
         else:
             width = messages.WIDTHS[field.kind]
