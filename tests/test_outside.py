@@ -477,6 +477,14 @@ def test_what_a_chip_says_is_text() -> None:
     assert said["board"] == "mps2\\x1b[2J\\n\\u202eok"
 
 
+def test_a_plan_has_no_text_that_begins_a_line(project: tuple[Case, Path], tmp_path: Path) -> None:
+    text = (project[1] / "plan.json").read_text()
+    assert '"node":"fc1"' in text
+    (tmp_path / "plan.json").write_text(text.replace('"node":"fc1"', '"node":"fc1\\nall is well"', 1))
+    code, err = quiet(["inspect", str(tmp_path / "plan.json")])
+    assert code == 2 and "a text of several lines" in err
+
+
 def test_pages_hold_no_characters_that_nobody_sees() -> None:
     told = page.neutral(str(page.element("p", None, EVIL)))
     assert all(c.isprintable() or c in "\n\t" for c in told)
