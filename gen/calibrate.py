@@ -26,6 +26,7 @@ FINER = 3  # fracs that are compared: the one that clips nothing, and the two ab
 CLEARLY = 1.0 - 1e-9  # a finer frac errs less by more than rounding of the sums
 BLOCK = 1 << 15  # values that are looked at in one go
 EXTREME = 1020  # fracs beyond this, either way, are held here: 2^1020 is still a number
+LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it no more
 
 Reals = Mapping[str, NDArray[np.float64]]
 Real = NDArray[np.float64]
@@ -207,12 +208,13 @@ class Runs:
             self._widen(found, self.forward(), self.names(FORWARD))
             self._widen(found, self.teaching(), self.names(TEACHING))
         for name, seen in found.items():
-            if not np.all(np.isfinite(seen.tops)):
-                at = self.chosen[int(np.flatnonzero(~np.isfinite(seen.tops))[0])]
-                what = f"is infinite in the float network for calibration sample {at}"
-                raise CompileError(
-                    name, what, "remove the samples that hold such values, or scale the inputs"
-                )
+            wrong = np.flatnonzero(~(seen.tops <= LARGEST))
+            if len(wrong):
+                top = float(seen.tops[wrong[0]])
+                reached = f"{top:.3g}" if np.isfinite(top) else "infinity"
+                what = f"calibration sample {self.chosen[wrong[0]]} drives this value to {reached}"
+                hint = "remove the samples that hold such values, or scale the inputs or the weights down"
+                raise CompileError(name, f"{what}, beyond what a float32 holds", hint)
         return found
 
     def _widen(

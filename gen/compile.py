@@ -5,7 +5,6 @@ Writes nothing.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,9 @@ from .bounds import Proof
 from .errors import CompileError, SynapccError
 from .graph import Graph, verify
 from .importers import load_model
-from .inputs import LABEL, check_counts, check_labels, check_samples, listed, match, unread
+from .inputs import LABEL, check_counts, check_labels, check_magnitude, check_samples, listed, match, unread
 from .lower import lower
+from .npz import load_arrays
 from .ops import layer
 from .plan import Plan, PlanTensor
 from .program import Abstract
@@ -29,7 +29,6 @@ from .quantiser import checked, normalised, warnings
 from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
-from .spec_table import short
 from .still import settle
 from .untie import untie
 
@@ -105,34 +104,6 @@ def compile_model(
     return compiled
 
 
-MAX_ARRAYS = 1 << 31
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an .npz file; CompileError if it cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_ARRAYS:
-            what = f"holds {size >> 20} MB of arrays, {MAX_ARRAYS >> 20} MB can be read"
-            raise CompileError(str(path), what, "give fewer samples")
-        with np.load(path, allow_pickle=False) as z:
-            return {k: z[k] for k in z.files}
-    except CompileError:
-        raise
-    except FileNotFoundError:
-        raise CompileError(
-            str(path), "there is no such file", "give an .npz with the model's inputs by name"
-        ) from None
-    # zipfile, zlib, the header's parser and numpy each have their own for a damaged file.
-    except Exception as e:
-        raise CompileError(
-            str(path),
-            f"cannot be read as .npz ({type(e).__name__}: {short(str(e))})",
-            "write it with numpy.savez(path, input=..., label=...)",
-        ) from None
-
-
 def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
@@ -145,6 +116,7 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
             if x.dtype.kind not in "fiu" or x.dtype == np.int8:
                 hint = "give float32 as the network takes it"
                 raise CompileError(where, f"{i.name} is {x.dtype}", hint)
+            check_magnitude(i, x, where)
             out[i.name] = check_samples(i, x, where).astype(np.float64)
         if LABEL in arrays and LABEL not in graph.inputs:
             classes = graph.tensors[graph.output].size

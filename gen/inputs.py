@@ -104,6 +104,15 @@ def check_samples(i: Input, x: NDArray[Any], where: str, count: int | None = Non
     return x.reshape(n, *i.shape)
 
 
+def check_magnitude(i: Input, x: NDArray[Any], where: str) -> None:
+    """SynapccError for a value that is none of float32, as which the network takes it."""
+    wrong: NDArray[np.intp] = np.argwhere(np.abs(x) > np.finfo(np.float32).max)
+    if x.dtype.kind == "f" and len(wrong) and np.all(np.isfinite(x)):
+        at = "".join(f"[{n}]" for n in wrong[0])
+        what = f"{i.name}{at} is {x[tuple(wrong[0])]:.3g}, beyond what a float32 holds"
+        raise SynapccError(where, what, "scale the inputs down, or remove the sample")
+
+
 def check_counts(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
     """SynapccError unless all arrays hold the same number of samples."""
     counts = {name: len(x) for name, x in arrays.items()}

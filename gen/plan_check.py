@@ -27,6 +27,8 @@ def check(plan: Plan) -> None:
     for t in plan.tensors:
         _tensor(plan, t)
     for program in plan.programs.values():
+        texts = [program.name, program.doc, *(i.node for i in program.items if isinstance(i, Step))]
+        _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
         for item in program.items:
             if isinstance(item, Step):
                 _step(plan, item)

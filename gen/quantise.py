@@ -71,9 +71,14 @@ def _largest(x: NDArray[np.float64] | None) -> float:
     return float(np.max(np.abs(x), initial=0.0)) if x is not None else 0.0
 
 
+def fitting(hi: float, top: float, most: int = UNBOUNDED) -> int:
+    """The largest frac up to `most` at which magnitudes up to top > 0 fit into hi."""
+    return int(np.floor(min(np.log2(hi / top), most)))
+
+
 def _widest(top: float) -> int:
     """The largest frac at which magnitudes up to `top` fit int8."""
-    return min(int(np.floor(np.log2(127 / top))), UNBOUNDED) if top > 0 else UNBOUNDED
+    return fitting(127, top) if top > 0 else UNBOUNDED
 
 
 class _Chooser:
@@ -236,7 +241,7 @@ class _Chooser:
         top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
             value.shape[1]
         )
-        frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
+        frac = fitting(hi, self.spec.headroom * top)
         frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
         self._check_resolution(step, value, frac)
         return Format(f"int{full}", frac, -hi - 1, hi)
@@ -263,7 +268,7 @@ class _Chooser:
         if top == 0.0:
             return UNBOUNDED
         room = BIAS_ROOM[learned] / (2 if learned else 1)
-        return int(np.floor(np.log2(room / top))) - self.formats[step.args["x"]].frac
+        return fitting(room, top, 2 * UNBOUNDED) - self.formats[step.args["x"]].frac
 
     def _shift_cap(self, step: Step) -> int:
         """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""

@@ -19,6 +19,9 @@ from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
+from .arguments import Parser, check_results, check_words, json_option
+from .results import Results
+from .terminal import guarded
 
 ORDER = (
     "compile",
@@ -40,8 +43,9 @@ ORDER = (
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands; each sets `run`, a function of the parsed arguments that returns the exit code."""
-    top = argparse.ArgumentParser(
+    """All commands; each sets `run`, a function of the parsed arguments and a Results that returns the exit
+    code."""
+    top = Parser(
         prog="synapcc",
         description="Networks and learning rules to C that keeps learning, bit for bit as its emulator.",
     )
@@ -54,19 +58,28 @@ def parser() -> argparse.ArgumentParser:
             name, help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}."
         )
         module.arguments(sub)
+        json_option(sub)
         sub.set_defaults(run=module.run)
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
-    args = parser().parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
+    with guarded():
+        return _run(parser().parse_args(words))
+
+
+def _run(args: argparse.Namespace) -> int:
     former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
+        check_words(args)
+        check_results(args)
+        results = Results(args.json)
         with _warnings_in_a_line(args.command):
-            code = args.run(args)
+            code = args.run(args, results)
+        results.finish()
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:

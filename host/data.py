@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synapcc.gen.compile import load_arrays
 from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.inputs import LABEL, check_counts, check_labels, listed, unread
+from synapcc.gen.npz import load_arrays
 from synapcc.gen.plan import Plan
 
 from .quantiser import Clipping, clipped_text, quantise_inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,6 +17,7 @@ from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
+from synapcc.gen.userfile import read_file
 
 from . import state as states
 from .data import Data, read_samples
@@ -25,6 +27,7 @@ from .fixed import FORWARD, FixedPart
 from .quantiser import Clipping, Inputs, clipped_text, quantise_inputs
 
 SHOWN = 8  # tensors in the repr
+MAX_PLAN = 1 << 28
 ROOM = 1 << 26  # bytes of arenas that a batch takes at once
 
 
@@ -297,17 +300,13 @@ class Emulator:
 def read_plan(path: Path) -> Plan:
     """The Plan of an output folder or a plan.json; SynapccError if there is none."""
     file = path / "plan.json" if path.is_dir() else path
-    try:
-        plan = load_plan(file.read_bytes(), str(file))
-        header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
-        if header.is_file() and plan.digest.hex() not in header.read_text(encoding="utf-8", errors="replace"):
-            what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
-            raise SynapccError(str(file), what, "compile the model again")
-        return plan
-    except OSError as e:
-        raise SynapccError(
-            str(file), f"cannot be read ({e.strerror or e})", "give the output folder of `synapcc compile`"
-        ) from None
+    hint = "give the output folder of `synapcc compile`"
+    plan = load_plan(read_file(file, MAX_PLAN, SynapccError, hint), str(file))
+    header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
+    if os.path.lexists(header) and plan.digest.hex().encode() not in read_file(header, MAX_PLAN):
+        what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
+        raise SynapccError(str(file), what, "compile the model again")
+    return plan
 
 
 def classify(

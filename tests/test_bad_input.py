@@ -219,10 +219,10 @@ BAD_BOARDS = {
     "core": ([("cortex-m4", "cortex-m5")], "cortex-m5"),
     "hal": ([('hal = "cmsdk"', 'hal = "../cmsdk"')], 'link.hal "../cmsdk" is not there'),
     "no TOML": ([("[core]", "[core")], "is not TOML"),
-    "injection": ([('"synapcc" ', '"synapcc\\nextra_scripts = x.py" ')], "line break"),
+    "injection": ([('"synapcc" ', '"synapcc\\nextra_scripts = x.py" ')], "is no name"),
     "injection in board": (
         [('platform = "synapcc"', 'platform = "synapcc"\nboard = "x\\nextra_scripts = x.py"')],
-        "line break",
+        "is no name",
     ),
 }  # fmt: skip
 
@@ -241,7 +241,7 @@ def test_boards_that_are_not_there(good: Case, tmp_path: Path, capsys: Capsys) -
     assert "did you mean mps2_an386?" in refusal(
         good.words(tmp_path / "out", "--board", "mps2_an368"), capsys
     )
-    assert "No such file" in refusal(
+    assert "there is no such file" in refusal(
         good.words(tmp_path / "out", "--board", str(tmp_path / "x.toml")), capsys
     )
 

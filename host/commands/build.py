@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host.build import BuildResult, build, project_board
+from synapcc.host.results import Results
 
 _GUARDS = {
     "MPU": "the MPU, where the chip has one: a stack that overflows faults and is told",
@@ -21,10 +21,9 @@ HELP = "build the firmware with PlatformIO; print flash, RAM and worst-case stac
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
     p.add_argument("--toolchain", help="gcc or zig (default: gcc where arm-none-eabi-gcc is found)")
-    p.add_argument("--json", action="store_true", help="as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     project = Path(args.project)
     result = build(project, args.toolchain)
     if result.linked.offending:
@@ -32,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
         raise SynapccError(
             str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint
         )
-    print(json.dumps(result.to_dict(), default=str, sort_keys=True) if args.json else text(result, project))
+    out.give("build", result.to_dict() | {"elf": result.elf.relative_to(project.resolve()).as_posix()})
+    out.say(text(result, project))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -16,8 +15,11 @@ from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.kernels import AUTO, CHOICES
+from synapcc.host.files import check_distinct
 from synapcc.host.report import measure, summary
 from synapcc.host.reports.compile import compile_html
+from synapcc.host.results import Results, document
+from synapcc.host.terminal import neutral
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -50,13 +52,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "(default: what the board's core has)",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
-    p.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
-    out = Path(args.output)
-    if os.path.lexists(out):
-        raise CompileError(str(out), "exists already", "choose another folder, or remove it")
+def run(args: argparse.Namespace, out: Results) -> int:
+    folder = Path(args.output)
+    if os.path.lexists(folder):
+        raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
+    check_distinct(args.output, args.json)
     board, sizes = _board(args)
     compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name)
     report = measure(compiled, args.kernels)
@@ -83,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
         else "inference only"
     )
     reports = {
-        "report.json": json.dumps(report, indent=1, sort_keys=True) + "\n",
-        "report.txt": summary(report) + "\n",
+        "report.json": document("compile", report),
+        "report.txt": neutral(summary(report)) + "\n",
         "report.html": compile_html(report),
     }
     files = emit.render(
@@ -98,12 +100,10 @@ def run(args: argparse.Namespace) -> int:
         args.kernels,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
-    emit.write(files, out)
-    if args.json:
-        print(json.dumps(report, sort_keys=True))
-        return 0
-    print(f"{summary(report)}\n\nwrote {out}: {_next(out, board)}")
-    print(f"pictures: {out / 'report.html'}")
+    emit.write(files, folder)
+    out.give("compile", report)
+    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board)}")
+    out.say(f"pictures: {folder / 'report.html'}")
     return 0
 
 

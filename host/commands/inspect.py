@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
 from synapcc.gen.plan import Plan
 from synapcc.gen.spec import Loss
+from synapcc.gen.userfile import read_text
 from synapcc.host import page
+from synapcc.host.arguments import result_option
 from synapcc.host.data import load_samples
 from synapcc.host.diagnose import Diagnosis, text
 from synapcc.host.emulator import read_plan
-from synapcc.host.files import check_distinct, check_target, write_whole
 from synapcc.host.network import read_network
 from synapcc.host.progress import Progress
 from synapcc.host.report import costs, memory, program_text, summary
 from synapcc.host.reports.learn import learn_html
+from synapcc.host.results import Results, schema
 from synapcc.host.text import table
 
+MAX_REPORT = 1 << 26
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
 
 
@@ -36,81 +40,64 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="learn these samples in the emulator and tell what saturates, what rounding loses, "
         "and how far the rule is from backpropagation",
     )
-    p.add_argument(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="as JSON; with --learn also into a file",
-    )
-    p.add_argument("--html", metavar="FILE", help="with --learn: write a report there")
+    result_option(p, "--html", metavar="FILE", help="with --learn: write a report there")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     path = Path(args.project)
     if args.learn:
-        return _learn(path, Path(args.learn), args.json, args.html)
-    if args.json not in (None, "-"):
-        raise SynapccError("--json", "writes a file only with --learn", "redirect the output")
+        return _learn(path, Path(args.learn), args.html, out)
     if args.html:
         raise SynapccError("--html", "is for --learn", "what compile found stands in OUT/report.html")
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
-        return _model(path, args.json)
+        return _model(path, out)
     plan = read_plan(path)
     report = _report(path, plan)
-    if args.json:
-        tensors = [
-            {
-                "name": t.name,
-                "dtype": t.dtype,
-                "shape": t.shape,
-                "space": t.space,
-                "offset": t.offset,
-                "bytes": t.nbytes,
-                "frac": t.frac,
-                "limits": [t.lo, t.hi],
-            }
-            for t in plan.tensors
-        ]
-        print(
-            json.dumps(
-                {
-                    "model": plan.model,
-                    "digest": plan.digest.hex(),
-                    "memory": memory(plan),
-                    "tensors": tensors,
-                    "programs": costs(plan),
-                    "report": report,
-                },
-                sort_keys=True,
-            )
-        )
-        return 0
+    out.give("inspect", _plan_document(plan, report))
     if report:
-        print(summary(report), end="\n\n")
-    print(program_text(plan), end="\n\n")
-    print("\n".join(memory_map(plan)))
+        out.say(f"{summary(report)}\n")
+    out.say(f"{program_text(plan)}\n")
+    out.say("\n".join(memory_map(plan)))
     rows = [
         [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
         for e in costs(plan)
         for s in e["steps"]
         if s["macs"]
     ]
-    print("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
+    out.say("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
     return 0
 
 
-def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> int:
+def _plan_document(plan: Plan, report: dict[str, Any] | None) -> dict[str, Any]:
+    tensors = [
+        {
+            "name": t.name,
+            "dtype": t.dtype,
+            "shape": t.shape,
+            "space": t.space,
+            "offset": t.offset,
+            "bytes": t.nbytes,
+            "frac": t.frac,
+            "limits": [t.lo, t.hi],
+        }
+        for t in plan.tensors
+    ]
+    return {
+        "model": plan.model,
+        "digest": plan.digest.hex(),
+        "memory": memory(plan),
+        "tensors": tensors,
+        "programs": costs(plan),
+        "report": report,
+    }
+
+
+def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
     plan = read_plan(path)
     report = _report(path, plan)
     if report is None:
         raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
-    check_distinct(target, picture)
-    if target not in (None, "-"):
-        check_target(Path(target))
-    if picture:
-        page.check_target(Path(picture))
     diagnosis = Diagnosis(plan, read_network(path, plan), report)
     samples = load_samples(plan, data, labels=True)
     with Progress("learning", len(samples)) as bar:
@@ -118,12 +105,8 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
     found = diagnosis.to_dict() | {"clipped": dict(samples.clipped)}
     if picture:
         page.write(Path(picture), learn_html(found))
-    if target == "-":
-        print(json.dumps(found, sort_keys=True))
-        return 0
-    if target:
-        write_whole(Path(target), (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    print(f"{samples}\n{text(found)}")
+    out.give("inspect.learn", found)
+    out.say(f"{samples}\n{text(found)}")
     return 0
 
 
@@ -131,36 +114,33 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     """The report beside the Plan; None where the folder has none."""
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not os.path.lexists(file):
+            return None
+        loaded: dict[str, Any] = json.loads(read_text(file, MAX_REPORT))
+        if loaded.pop("schema") != schema("compile"):
+            raise ValueError("it has another schema")
         summary(loaded)
         Loss(**loaded["rule"]["loss"])
         if loaded["digest"] != plan.digest.hex():
             raise ValueError("it belongs to another Plan")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
+    except (SynapccError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
         raise SynapccError(str(file), f"is no report of this Plan ({e})", "compile again") from None
     return loaded
 
 
-def _model(path: Path, as_json: bool) -> int:
+def _model(path: Path, out: Results) -> int:
     graph = load_model(path)
     rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "name": graph.name,
-                    "inputs": {i: graph.tensors[i].shape for i in graph.inputs},
-                    "layers": [dict(zip(("name", "op", "shape", "source"), r, strict=True)) for r in rows],
-                    "notes": graph.notes,
-                }
-            )
-        )
-        return 0
+    body = {
+        "name": graph.name,
+        "inputs": {i: graph.tensors[i].shape for i in graph.inputs},
+        "layers": [dict(zip(("name", "op", "shape", "source"), r, strict=True)) for r in rows],
+        "notes": graph.notes,
+    }
+    out.give("inspect.model", body)
     inputs = ", ".join(f"{i} {list(i.shape)}" for i in graph.interface)
-    print(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
-    print(
+    out.say(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
+    out.say(
         "\n".join(
             [*table(["layer", "op", "output", "in the file"], rows), *(f"note: {n}" for n in graph.notes)]
         )
