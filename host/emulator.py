@@ -14,6 +14,7 @@ from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
+from synapcc.gen.state_check import fault, labelled_programs
 
 from .fixed import FORWARD, FixedPart
 
@@ -39,6 +40,7 @@ class Emulator:
         self.devices, self.read_only, self.fixed = devices, read_only, fixed
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
+        self._labelled = labelled_programs(self.plan)
         self._views: dict[str, NDArray[Any]] = {}
         for t in self.plan.tensors:
             if t.space == "const":
@@ -68,8 +70,22 @@ class Emulator:
     def reset(self) -> None:
         """State as compiled, arena zero."""
         self.arena[...] = 0
+        self.state[...] = 0
         for t in self.plan.space("state"):
             self._views[t.name][...] = t.array()
+
+    def put_state(self, block: bytes) -> None:
+        """Gives every device the persistent state of a chip, [state_bytes].
+
+        Raises SynapccError, and changes nothing, where it is none that the model can reach: what the chip
+        refuses, by the same rule.
+        """
+        if len(block) != self.plan.state_bytes:
+            what = f"{len(block)} bytes of state, the Plan has {self.plan.state_bytes}"
+            raise SynapccError(self.plan.model, what, "give the state of a chip with this Plan")
+        if wrong := fault(self.plan, block):
+            raise SynapccError(self.plan.model, wrong, "its memory was overwritten: take another copy")
+        self.state[...] = np.frombuffer(block, np.uint8)
 
     # -- what a user calls ----------------------------------------------------------------------------------
 
@@ -90,29 +106,30 @@ class Emulator:
     def load(self, inputs: Inputs, labels: ArrayLike | None = None, active: ArrayLike | None = None) -> None:
         """Puts inputs (quantised if they are float) and labels into the arena and runs nothing."""
         rows = slice(None) if active is None else np.asarray(active, bool)
-        for name, x in quantise_inputs(self.plan, inputs, self.devices).items():
-            self._views[name][rows] = x[rows]
+        arrays = quantise_inputs(self.plan, inputs, self.devices)
         if labels is not None:
             if "label" not in self.plan:
                 raise SynapccError(
                     self.plan.model, "was compiled for inference only", "compile it with a learning rule"
                 )
             y = np.broadcast_to(np.asarray(labels), (self.devices,))
-            chosen = y[rows]
-            if chosen.size and (chosen.min() < 0 or chosen.max() >= self.plan.classes):
-                raise SynapccError(
-                    "label",
-                    f"{chosen.min() if chosen.min() < 0 else chosen.max()} is no class",
-                    f"classes are 0 to {self.plan.classes - 1}",
-                )
-            self._views["label"][rows, 0] = chosen
+            self._check_label(y[rows])
+            self._views["label"][rows, 0] = y[rows]
+        for name, x in arrays.items():
+            self._views[name][rows] = x[rows]
+
+    def _check_label(self, labels: NDArray[Any]) -> None:
+        wrong = labels[(labels < 0) | (labels >= self.plan.classes)]
+        if len(wrong):
+            raise SynapccError("label", f"{wrong[0]} is no class", f"classes are 0 to {self.plan.classes - 1}")
 
     def run(
         self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
     ) -> None:
         """Runs a program on the active devices ([devices] bool; None: all).
 
-        after(program, position) is told of each step. Raises SynapccError if there is no such program.
+        after(program, position) is told of each step. Raises SynapccError if there is no such program, or
+        where it reads a label from the arena that is no class: load one first, another program overwrote it.
         """
         if program not in self.plan.programs:
             raise SynapccError(
@@ -124,6 +141,8 @@ class Emulator:
             chosen = None if mask.all() else np.flatnonzero(mask)
             if chosen is not None and not len(chosen):
                 return
+        if program in self._labelled:
+            self._check_label(self._views["label"][slice(None) if chosen is None else chosen, 0])
 
         def step(name: str, position: int, item: Step, devices: Active) -> None:
             if self.fixed and name == FORWARD and position < len(self.fixed):
@@ -146,6 +165,8 @@ class Emulator:
         """Runs one step alone, on all devices."""
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
+        if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
+            self._check_label(self._views["label"][:, 0])
         self._step(item, None)
 
     def _step(self, step: Step, active: Active) -> None:
