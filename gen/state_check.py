@@ -67,16 +67,25 @@ def contradiction(plan: Plan, tensors: Mapping[str, NDArray[Any]]) -> str:
     return ""
 
 
-def stored(t: PlanTensor, block: bytes) -> NDArray[Any]:
-    """Tensor `t` of the [state_bytes] of a chip, in the shape that it has in memory, padding included."""
-    return np.frombuffer(block, np.dtype(t.dtype).newbyteorder("<"), t.count, t.offset).reshape(t.stored)
+def outside(plan: Plan, block: bytes) -> str:
+    """The first element of the [state_bytes] beyond its limits, padding included: what WRITE refuses."""
+    for t in plan.space("state"):
+        values = _stored(t, block)
+        padding = np.argwhere(values[..., t.shape[-1] :])
+        if len(padding):
+            place = "".join(f"[{i}]" for i in padding[0][:-1])
+            return f"{t.name}{place} has padding that is not zero"
+        if found := beyond(t, values[..., : t.shape[-1]]):
+            return found
+    return ""
 
 
 def fault(plan: Plan, block: bytes) -> str:
     """The first thing wrong with the [state_bytes] as a chip holds them; "" where `<model>_check` says OK."""
-    for t in plan.space("state"):
-        padding = np.argwhere(stored(t, block)[..., t.shape[-1] :])
-        if len(padding):
-            place = "".join(f"[{i}]" for i in padding[0][:-1])
-            return f"{t.name}{place} has padding that is not zero"
-    return contradiction(plan, {t.name: stored(t, block)[..., : t.shape[-1]] for t in plan.space("state")})
+    logical = {t.name: _stored(t, block)[..., : t.shape[-1]] for t in plan.space("state")}
+    return outside(plan, block) or contradiction(plan, logical)
+
+
+def _stored(t: PlanTensor, block: bytes) -> NDArray[Any]:
+    """Tensor `t` in the shape that it has in memory, rows padded."""
+    return np.frombuffer(block, np.dtype(t.dtype).newbyteorder("<"), t.count, t.offset).reshape(t.stored)

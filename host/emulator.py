@@ -121,7 +121,9 @@ class Emulator:
     def _check_label(self, labels: NDArray[Any]) -> None:
         wrong = labels[(labels < 0) | (labels >= self.plan.classes)]
         if len(wrong):
-            raise SynapccError("label", f"{wrong[0]} is no class", f"classes are 0 to {self.plan.classes - 1}")
+            raise SynapccError(
+                "label", f"{wrong[0]} is no class", f"classes are 0 to {self.plan.classes - 1}"
+            )
 
     def run(
         self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None

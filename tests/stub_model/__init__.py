@@ -22,7 +22,11 @@ def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int 
     library = out / "lib" / "stub" / "src"
     library.mkdir(parents=True)
     header = (HERE / "stub.h").read_text()
-    for name, old, new in (("BEAT", 6, beat), ("CLASSES", CLASSES, classes), ("RUNTIME_VERSION", RUNTIME_VERSION, runtime)):
+    for name, old, new in (
+        ("BEAT", 6, beat),
+        ("CLASSES", CLASSES, classes),
+        ("RUNTIME_VERSION", RUNTIME_VERSION, runtime),
+    ):
         header = header.replace(f"#define STUB_{name} {old}\n", f"#define STUB_{name} {new}\n")
     (library / "stub.h").write_text(header)
     shutil.copy(HERE / "stub.c", library)
