@@ -27,7 +27,7 @@ class Piece:
 
 
 def loaded(programs: Mapping[str, Program], program: str, names: Iterable[str]) -> frozenset[str]:
-    """Which of the arena tensors `names` the program reads before it writes them: a caller must load these."""
+    """Which of the arena tensors `names` the program reads before it writes them: a caller loads these."""
     pieces = {n: Piece(n, 0, "") for n in names}
     return Interference(programs, pieces).before(program, frozenset())
 

@@ -160,7 +160,7 @@ class _Chooser:
                 self.formats[name] = self._matrix(value)
 
     def _whole(self, name: str) -> Format:
-        """The format of what is no real number: a flag, a label, or a counter within what its kernels keep."""
+        """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
         role = self.values[name].role
         info = np.iinfo(DTYPES[role])
         lo, hi = int(info.min), int(info.max)

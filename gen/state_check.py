@@ -1,4 +1,4 @@
-"""What a persistent state must fulfil before anything runs on it: it may come from a file, a link or old flash.
+"""What a persistent state must fulfil before anything runs on it: it may come from a file or old flash.
 
 The numpy twin of the emitted `<model>_check`. The rule is the Plan's: every element lies within its tensor's
 limits, the padding of rows is zero, and a ring that is not full goes on where its count says. Programs keep
@@ -56,7 +56,7 @@ def beyond(t: PlanTensor, values: NDArray[Any]) -> str:
 
 
 def contradiction(plan: Plan, tensors: Mapping[str, NDArray[Any]]) -> str:
-    """The first thing wrong with a state whose `tensors` have the Plan's types and shapes; "" if it is fine."""
+    """The first thing wrong with a state whose `tensors` have the Plan's types and shapes; "" if fine."""
     for t in plan.space("state"):
         if found := beyond(t, tensors[t.name]):
             return found

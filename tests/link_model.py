@@ -1,4 +1,4 @@
-"""What docs/PROTOCOL.md says a chip does with each request, built on the emulator: no emitted C, no firmware."""
+"""What a chip does with each request by docs/PROTOCOL.md, built on the emulator: no emitted C, no firmware."""
 
 from __future__ import annotations
 

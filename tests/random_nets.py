@@ -207,7 +207,7 @@ class Deed:
 
 
 def extreme_state(plan: Plan, rng: Rng) -> bytes:
-    """A state that a host could write: every tensor at or between its limits, and rings that hold together."""
+    """A state that a host could write: every tensor at or between its limits, rings that hold together."""
     block = np.zeros(plan.state_bytes, np.uint8)
     for t in plan.space("state"):
         dtype = np.dtype(t.dtype)

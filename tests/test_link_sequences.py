@@ -217,6 +217,14 @@ def steps(link: Link, rng: Rng, ask: Callable[[int], Ask]) -> None:
     walk(plan.programs, program, step, lambda name, active: choose(machine[name], active))
 
 
+def run_op(number: int) -> Ask:
+    return asked(messages.RUN_OP, op=number, flags=1)
+
+
+def count_op(number: int) -> Ask:
+    return asked(messages.COUNT, subject=Subject.OP, number=number)
+
+
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
     kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2), strict=True))
@@ -232,12 +240,10 @@ def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
         elif turn == 2:
             link.send(*draw.learn(), step=int(rng.choice([0, 0, 2, -1])))
         elif turn == 3 and not rng.integers(3):
-            op = messages.RUN_OP
-            steps(link, rng, lambda n: asked(op, op=n, flags=1))
+            steps(link, rng, run_op)
         elif turn == 4 and not rng.integers(3):
             if link.model.counts:
-                count_op = messages.COUNT
-                steps(link, rng, lambda n: asked(count_op, subject=Subject.OP, number=n))
+                steps(link, rng, count_op)
             link.send(*asked(messages.RUN_OP, op=number(rng, 0), flags=0))
         else:
             link.send(*getattr(draw, str(rng.choice([*kinds], p=weights)))())
@@ -288,7 +294,7 @@ def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
     seen: Counter[tuple[str, str]] = Counter()
     for c, seed in accepted(71_000, 1):
         out = project(c.plan, tmp_path / c.plan.model)
-        with open_device("unicorn", out, load_board(BOARD)) as device:
+        with open_device("unicorn:count", out, load_board(BOARD)) as device:
             link = Link(device, c.plan, counts=True)
             play(link, seed, 40)
         seen += link.seen

@@ -1,4 +1,4 @@
-"""A state from outside: C and host say no to the same ones, and what they let pass runs as in the emulator."""
+"""A state from outside: C and host refuse the same ones; what they let pass runs as in the emulator."""
 
 from __future__ import annotations
 
