@@ -26,6 +26,8 @@ def rings(plan: Plan) -> tuple[tuple[str, str, int], ...]:
     for _, _, step in plan.ops():
         if roles := kernel(step.kernel).ring:
             cursor, count = (step.args[role] for role in roles)
+            if {plan[cursor].space, plan[count].space} != {"state"}:
+                continue
             found[cursor, count] = int(step.attrs["rows"])
     return tuple((*names, rows) for names, rows in found.items())
 

@@ -1,4 +1,4 @@
-"""What a chip does with each request by docs/PROTOCOL.md, built on the emulator: no emitted C, no firmware."""
+"""What a chip does with each request (docs/PROTOCOL.md), built on the emulator; no emitted C."""
 
 from __future__ import annotations
 
