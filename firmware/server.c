@@ -55,6 +55,7 @@ static struct {
     uint32_t session;  /* 0: none, as after every reset */
     uint16_t sequence; /* of the last request executed */
     uint8_t request;   /* its number */
+    bool unchecked;    /* the state was written to, and nothing has run on it since */
 
     uint32_t learns, infers, repeats, refusals, bad_frames;
 } server;
@@ -122,6 +123,8 @@ static proto_status status_of(model_status status)
         return PROTO_OK;
     case MODEL_BAD_LABEL:
         return PROTO_BAD_LABEL;
+    case MODEL_BAD_STATE:
+        return PROTO_BAD_STATE;
     default:
         return PROTO_BAD_ARGUMENT;
     }
@@ -174,15 +177,31 @@ static proto_status tensor(const request_t *request, reply_t *reply)
     return PROTO_OK;
 }
 
-/* All inputs or none: a part would mix with those of the sample before. */
-static proto_status take_inputs(const request_t *request, uint32_t from)
+/*
+ * The inputs of a request: its own, or those of the region where it brings none. Not a part of them, which would mix with those of the
+ * sample before: NULL then.
+ */
+static const model_inputs_t *inputs_of(const request_t *request, uint32_t from)
 {
     const uint32_t count = request->length - from;
 
-    if (count == sizeof server.input)
-        memcpy(&server.input, request->payload + from, sizeof server.input);
-    else if (count != 0)
-        return PROTO_BAD_LENGTH;
+    if (count == 0)
+        return &server.input;
+    return count == sizeof server.input ? (const void *)(request->payload + from) : NULL; /* bytes: aligned anywhere */
+}
+
+static void keep_inputs(const model_inputs_t *inputs)
+{
+    if (inputs != &server.input)
+        memcpy(&server.input, inputs, sizeof server.input);
+}
+
+/* What was written in pieces is looked at as a whole before anything runs on it, and then not again. */
+static proto_status ready(void)
+{
+    if (server.unchecked && model_check(&server.model.state) != MODEL_OK)
+        return PROTO_BAD_STATE;
+    server.unchecked = false;
     return PROTO_OK;
 }
 
@@ -193,13 +212,14 @@ static bool known_flags(uint8_t flags)
 
 static proto_status infer(const request_t *request, reply_t *reply)
 {
-    proto_status status = take_inputs(request, PROTO_INFER_BYTES);
+    const model_inputs_t *const inputs = inputs_of(request, PROTO_INFER_BYTES);
+    proto_status status = inputs == NULL ? PROTO_BAD_LENGTH : ready();
 
+    if (status == PROTO_OK)
+        status = status_of(model_infer(&server.model, inputs, &server.output));
     if (status != PROTO_OK)
         return status;
-    status = status_of(model_infer(&server.model, &server.input, &server.output));
-    if (status != PROTO_OK)
-        return status;
+    keep_inputs(inputs);
     server.infers++;
     reply->length = OUTPUT_BYTES < PROTO_INFER_REPLY_TAIL ? OUTPUT_BYTES : PROTO_INFER_REPLY_TAIL;
     memcpy(reply->payload, &server.output, reply->length);
@@ -208,18 +228,18 @@ static proto_status infer(const request_t *request, reply_t *reply)
 
 static proto_status learn(const request_t *request, reply_t *reply)
 {
-    const uint8_t label = proto_learn_label(request->payload);
+    const model_inputs_t *const inputs = inputs_of(request, PROTO_LEARN_BYTES);
     const uint8_t flags = proto_learn_flags(request->payload);
     proto_status status;
 
     if (!known_flags(flags))
         return PROTO_BAD_ARGUMENT;
-    status = take_inputs(request, PROTO_LEARN_BYTES);
+    status = inputs == NULL ? PROTO_BAD_LENGTH : ready();
+    if (status == PROTO_OK)
+        status = status_of(model_learn(&server.model, inputs, proto_learn_label(request->payload)));
     if (status != PROTO_OK)
         return status;
-    status = status_of(model_learn(&server.model, &server.input, label));
-    if (status != PROTO_OK)
-        return status;
+    keep_inputs(inputs);
     server.learns++;
     append_digest(reply, flags);
     return PROTO_OK;
@@ -233,6 +253,9 @@ static proto_status run(const request_t *request, reply_t *reply)
 
     if (program >= MODEL_PROGRAMS || !known_flags(flags))
         return PROTO_BAD_ARGUMENT;
+    status = ready();
+    if (status != PROTO_OK)
+        return status;
     send_notice(server.session, server.sequence, server.request, PROTO_ACCEPTED, NULL, 0);
     status = status_of(model_run(&server.model, program));
     if (status == PROTO_OK)
@@ -248,7 +271,9 @@ static proto_status run_op(const request_t *request, reply_t *reply)
 
     if (op >= MODEL_OPS || !known_flags(flags))
         return PROTO_BAD_ARGUMENT;
-    status = status_of(model_run_op(&server.model, op));
+    status = ready();
+    if (status == PROTO_OK)
+        status = status_of(model_run_op(&server.model, op));
     if (status == PROTO_OK)
         append_digest(reply, flags);
     return status;
@@ -256,16 +281,17 @@ static proto_status run_op(const request_t *request, reply_t *reply)
 
 static proto_status load(const request_t *request, reply_t *reply)
 {
+    const model_inputs_t *const inputs = inputs_of(request, PROTO_LOAD_BYTES);
     const uint32_t label = proto_load_label(request->payload);
-    proto_status status;
 
     (void)reply;
     if (label >= MODEL_CLASSES)
         return PROTO_BAD_LABEL;
-    status = take_inputs(request, PROTO_LOAD_BYTES);
-    if (status == PROTO_OK)
-        model_load(&server.model, &server.input, (uint8_t)label);
-    return status;
+    if (inputs == NULL)
+        return PROTO_BAD_LENGTH;
+    model_load(&server.model, inputs, (uint8_t)label);
+    keep_inputs(inputs);
+    return PROTO_OK;
 }
 
 /* The region's memory if offset and count lie within it, else NULL. */
@@ -313,12 +339,20 @@ static proto_status write_memory(const request_t *request, reply_t *reply)
 {
     const uint8_t region = proto_write_region(request->payload);
     const uint32_t count = request->length - PROTO_WRITE_BYTES;
-    uint8_t *const to = find(region, proto_write_offset(request->payload), count);
+    const uint32_t offset = proto_write_offset(request->payload);
+    uint8_t *const to = find(region, offset, count);
 
-    (void)reply;
     if (to == NULL || region == PROTO_REGION_OUTPUT)
         return PROTO_BAD_ARGUMENT;
+    memcpy(reply->payload, to, count); /* what was there, should it have to go back */
     memcpy(to, request->payload + PROTO_WRITE_BYTES, count);
+    if (region != PROTO_REGION_STATE)
+        return PROTO_OK;
+    if (model_check_part(&server.model.state, offset, count) != MODEL_OK) {
+        memcpy(to, reply->payload, count);
+        return PROTO_BAD_STATE;
+    }
+    server.unchecked = true;
     return PROTO_OK;
 }
 
@@ -352,6 +386,7 @@ static proto_status reset(const request_t *request, reply_t *reply)
     (void)reply;
     memset(&server.input, 0, sizeof server.input);
     memset(&server.output, 0, sizeof server.output);
+    server.unchecked = false;
     return status_of(model_init(&server.model));
 }
 
@@ -385,6 +420,7 @@ static proto_status count(const request_t *request, reply_t *reply)
     const uint8_t subject = proto_count_subject(request->payload);
     const uint32_t number = proto_count_number(request->payload);
     const uint8_t source = ticks_source();
+    proto_status able;
     model_status status;
     uint32_t ticks;
     bool overrun;
@@ -393,6 +429,9 @@ static proto_status count(const request_t *request, reply_t *reply)
         return PROTO_BAD_ARGUMENT;
     if (source == PROTO_COUNTER_NONE)
         return PROTO_UNSUPPORTED;
+    able = ready();
+    if (able != PROTO_OK)
+        return able;
     send_notice(server.session, server.sequence, server.request, PROTO_ACCEPTED, NULL, 0);
     ticks_start();
     status = subjects[subject].run(number);

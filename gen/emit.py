@@ -28,6 +28,7 @@ from .numeric import ERROR_FRAC, PRIMITIVES
 from .ops import Relaid, Variant, kernel
 from .plan import Plan, PlanTensor
 from .program import Call, Item, Repeat, Step, When
+from .state_check import labelled_ops, labelled_programs, rings
 from .version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +56,8 @@ class TensorView:
         self.ctype = f"{t.dtype}_t"
         self.row, self.cols = t.row, t.shape[-1]
         self.rows = t.shape[0] if len(t.shape) == 2 else 1
+        self.itemsize, self.range = t.itemsize, t.hi - t.lo
+        self.c_lo = "INT32_MIN" if t.lo == -(2**31) else str(t.lo)
         info = np.iinfo(t.dtype)
         self.type_lo, self.type_hi = int(info.min), int(info.max)
         self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
@@ -70,12 +73,12 @@ class TensorView:
         else:
             self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
             self.at0 = f"{self.pointer}[0]"
-        self._data, self._itemsize = t.data, t.itemsize
+        self._data = t.data
 
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
         """A local pointer to the tensor, from element `offset` on."""
         if self.space == "arena":
-            target = f"&m->arena.{UNION[self.dtype]}[{self.offset // self._itemsize + offset}]"
+            target = f"&m->arena.{UNION[self.dtype]}[{self.offset // self.itemsize + offset}]"
         else:
             target = f"&{self.pointer}[{offset}]" if offset else self.pointer
         if write:
@@ -215,6 +218,7 @@ class _ProgramText:
 # What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
 INTERFACE = (
     *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
+    *("check", "check_part", "tensors", "above"),
     *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed"),
 )
 
@@ -381,6 +385,9 @@ def render_library(
         ],
         "instructions": [i.c_function for i in called(f.body for f in functions)],
         "learns": "learn" in plan.entries,
+        "rings": rings(plan),
+        "labelled": labelled_programs(plan),
+        "labelled_ops": " || ".join(f"op == {i}u" for i in labelled_ops(plan)),
         "has_store": "store_count" in plan,
     }
     return {

@@ -26,6 +26,12 @@ class Piece:
     dtype: str
 
 
+def loaded(programs: Mapping[str, Program], program: str, names: Iterable[str]) -> frozenset[str]:
+    """Which of the arena tensors `names` the program reads before it writes them: a caller loads these."""
+    pieces = {n: Piece(n, 0, "") for n in names}
+    return Interference(programs, pieces).before(program, frozenset())
+
+
 class Interference:
     """Which tensors must not share bytes, and which in-place results may take over their operand's place."""
 
@@ -36,20 +42,20 @@ class Interference:
 
     def entry(self, program: str, loaded: Iterable[str], kept: Iterable[str]) -> None:
         """Adds an entry program: `loaded` hold content before it, `kept` must hold theirs after it."""
-        live = self._before(program, frozenset(n for n in kept if n in self.pieces))
+        live = self.before(program, frozenset(n for n in kept if n in self.pieces))
         self._together(live | {n for n in loaded if n in self.pieces})
 
-    def _before(self, program: str, live: frozenset[str]) -> frozenset[str]:
+    def before(self, program: str, live: frozenset[str]) -> frozenset[str]:
         """Tensors that must hold content before `program`, if `live` must after it."""
         for item in reversed(self.programs[program].items):
             if isinstance(item, Step):
                 live = self._step(item, live)
             elif isinstance(item, Call):
-                live = self._before(item.program, live)
+                live = self.before(item.program, live)
             elif isinstance(item, Repeat):
-                live = live | self._before(item.program, live | self._before(item.program, live))
+                live = live | self.before(item.program, live | self.before(item.program, live))
             else:
-                live = live | self._before(item.program, live) | ({item.flag} & self.pieces.keys())
+                live = live | self.before(item.program, live) | ({item.flag} & self.pieces.keys())
         return live
 
     def _step(self, step: Step, after: frozenset[str]) -> frozenset[str]:

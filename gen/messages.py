@@ -13,7 +13,7 @@ from typing import Self
 PROTOCOL_VERSION = 1
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
-RUNTIME_VERSION = 1
+RUNTIME_VERSION = 2
 """Changes when firmware and emitted model no longer fit each other: the C compiler then refuses the pair."""
 
 MAX_PAYLOAD = 1024
@@ -132,6 +132,7 @@ class Status(Numbered):
     BAD_ARGUMENT = 9, "an index, region, range or flag that does not exist"
     BAD_LABEL = 10, "the label is not a class of the model"
     STOPPED = 11, "the firmware met a fault and stopped; the payload says which"
+    BAD_STATE = 12, "the state is, or would be, none that the model can reach: see State and arena"
 
 
 class Region(Numbered):

@@ -12,6 +12,7 @@ from .inputs import ambiguous
 from .ops import kernels
 from .program import Program, Step
 from .quantiser import LIMIT, misfit
+from .state_check import fault
 
 if TYPE_CHECKING:
     from .plan import Plan, PlanTensor
@@ -40,6 +41,11 @@ def check(plan: Plan) -> None:
     for entry in plan.entries:
         _calls(plan.programs, entry, ())
     _interface(plan)
+    start = bytearray(plan.state_bytes)
+    for t in plan.space("state"):
+        start[t.offset : t.offset + t.nbytes] = t.data or b""
+    wrong = fault(plan, bytes(start))
+    _demand(not wrong, f"starts from a state that is none: {wrong}")
 
 
 def _demand(holds: bool, what: str) -> None:
@@ -56,6 +62,7 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")
     _demand(t.data is None or len(t.data) == t.nbytes, f"{t.name} has content of another size")
+    _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")
     if t.space != "const":
         _demand(t.space in ("state", "arena"), f"{t.name} lies nowhere")
         room = plan.state_bytes if t.space == "state" else plan.arena_bytes
@@ -72,6 +79,9 @@ def _step(plan: Plan, step: Step) -> None:
     _demand(all(type(v) is int for v in step.attrs.values()), f"{step.kernel} has a number that is none")
     written = [plan[step.args[r]] for r in known.updates + known.writes if r in step.args]
     _demand(all(t.space != "const" for t in written), f"{step.kernel} writes to a constant")
+    for role, (lo, hi) in known.ranges(step.attrs).items():
+        t = plan[step.args[role]]
+        _demand(lo <= t.lo and t.hi <= hi, f"{t.name} may leave what {step.kernel} keeps it within")
 
 
 def _calls(programs: Mapping[str, Program], name: str, above: tuple[str, ...]) -> None:

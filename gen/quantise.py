@@ -98,14 +98,25 @@ class _Chooser:
             self.groups.setdefault(self.root(name), []).append(name)
         for name, value in self.values.items():
             if value.role in DTYPES:
-                dtype = DTYPES[value.role]
-                info = np.iinfo(dtype)
-                hi = 1 if value.role == "flag" else int(info.max)
-                self.formats[name] = Format(dtype, 0, int(info.min), hi)
+                self.formats[name] = self._whole(name)
             elif value.space == "arena" and value.note == "input":
                 self._assign(name, self._activation(name, 24))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)
+
+    def _whole(self, name: str) -> Format:
+        """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
+        role = self.values[name].role
+        info = np.iinfo(DTYPES[role])
+        lo, hi = int(info.min), int(info.max)
+        if role == "flag":
+            hi = 1
+        elif role == "label":
+            hi = self.abstract.classes - 1
+        for step, operand in self.readers.get(name, ()):
+            kept = kernel(step.kernel).ranges(step.attrs).get(operand, (lo, hi))
+            lo, hi = max(lo, kept[0]), min(hi, kept[1])
+        return Format(DTYPES[role], 0, lo, hi)
 
     def root(self, name: str) -> str:
         return root(self.abstract, name)

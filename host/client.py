@@ -40,6 +40,9 @@ ATTEMPTS = 5
 LONG_TIMEOUT = 600.0
 """Seconds that a program run by RUN may take unless the caller says otherwise."""
 
+WORD = 4
+"""Bytes of the widest element of a state."""
+
 _SHOWN = 16  # first bytes of what is not the protocol, in the error message
 
 
@@ -193,11 +196,15 @@ class Client:
         return content
 
     def write(self, region: Region, offset: int, content: bytes) -> None:
-        """Writes to a region, in as many requests as that takes."""
-        most = messages.WRITE.ask.tail_bytes
-        for at in range(0, len(content), most):
-            part = content[at : at + most]
+        """Writes to a region, in as many requests as that takes; none but the first begins inside a word.
+
+        The chip holds each piece of a state against the limits of its elements, which must arrive whole.
+        """
+        at, most = 0, messages.WRITE.ask.tail_bytes // WORD * WORD
+        while at < len(content):
+            part = content[at : at + most - (offset + at) % WORD]
             self._ask(messages.WRITE, {"region": region, "offset": offset + at, "content": part})
+            at += len(part)
 
     def digest(self) -> bytes:
         """SHA-256 of the persistent state."""

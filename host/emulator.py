@@ -17,6 +17,7 @@ from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
+from synapcc.gen.state_check import fault, labelled_programs
 from synapcc.gen.userfile import read_file
 
 from . import state as states
@@ -77,6 +78,7 @@ class Emulator:
         self.clipping = Clipping(self.plan)
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
+        self._labelled = labelled_programs(self.plan)
         self._views: dict[str, NDArray[Any]] = {}
         for t in self.plan.tensors:
             if t.space == "const":
@@ -135,8 +137,22 @@ class Emulator:
     def reset(self) -> None:
         """State as compiled, arena zero."""
         self.arena[...] = 0
+        self.state[...] = 0
         for t in self.plan.space("state"):
             self._views[t.name][...] = t.array()
+
+    def put_state(self, block: bytes) -> None:
+        """Gives every device the persistent state of a chip, [state_bytes].
+
+        Raises SynapccError, and changes nothing, where it is none that the model can reach: what the chip
+        refuses, by the same rule.
+        """
+        if len(block) != self.plan.state_bytes:
+            what = f"{len(block)} bytes of state, the Plan has {self.plan.state_bytes}"
+            raise SynapccError(self.plan.model, what, "give the state of a chip with this Plan")
+        if wrong := fault(self.plan, block):
+            raise SynapccError(self.plan.model, wrong, "its memory was overwritten: take another copy")
+        self.state[...] = np.frombuffer(block, np.uint8)
 
     # -- what a user calls ----------------------------------------------------------------------------------
 
@@ -246,7 +262,8 @@ class Emulator:
     ) -> None:
         """Runs a program on the active devices ([devices] bool; None: all).
 
-        after(program, position) is told of each step. Raises SynapccError if there is no such program.
+        after(program, position) is told of each step. Raises SynapccError if there is no such program, or
+        where it reads a label from the arena that is no class: load one first, another program overwrote it.
         """
         if program not in self.plan.programs:
             raise SynapccError(
@@ -257,6 +274,8 @@ class Emulator:
             chosen = None if mask.all() else np.flatnonzero(mask)
             if chosen is not None and not len(chosen):
                 return
+        if program in self._labelled:
+            check_labels(self._views["label"][slice(None) if chosen is None else chosen, 0], self.plan.classes, self.plan.model)
 
         def step(name: str, position: int, item: Step, devices: Active) -> None:
             if self.fixed and name == FORWARD and position < len(self.fixed):
@@ -279,6 +298,8 @@ class Emulator:
         """Runs one step alone, on all devices."""
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
+        if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
+            check_labels(self._views["label"][:, 0], self.plan.classes, self.plan.model)
         self._step(item, None)
 
     def _step(self, step: Step, active: Active) -> None:

@@ -19,8 +19,9 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.messages import WRITE, Region
 from synapcc.gen.npz import load_arrays
 from synapcc.gen.plan import Plan, PlanTensor, padded
+from synapcc.gen.state_check import contradiction
 
-from .client import Client
+from .client import WORD, Client
 from .devices import DeviceError
 from .files import packed
 
@@ -74,7 +75,7 @@ def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
     """
     block = joined(plan, tensors)
     want = hashlib.sha256(block).digest()
-    written, most = 0, WRITE.ask.tail_bytes
+    written, most = 0, WRITE.ask.tail_bytes // WORD * WORD
     try:
         while written < len(block):
             client.write(Region.STATE, written, block[written : written + most])
@@ -136,7 +137,8 @@ def load(plan: Plan, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
 
 
 def check(plan: Plan, tensors: Tensors, where: str, hint: str) -> None:
-    """SynapccError unless these are the Plan's persistent tensors: names, types, shapes, limits."""
+    """SynapccError unless these are the Plan's persistent tensors: names, types, shapes, and what the chip's
+    own check demands of their values (gen.state_check)."""
     expected = {t.name: t for t in plan.space("state")}
     for name in (*expected, *tensors):
         if name not in tensors or name not in expected:
@@ -147,8 +149,5 @@ def check(plan: Plan, tensors: Tensors, where: str, hint: str) -> None:
         if v.dtype != np.dtype(t.dtype) or v.shape != t.shape:
             listed = f"{v.dtype} {list(v.shape)}, the Plan has {t.dtype} {list(t.shape)}"
             raise SynapccError(where, f"{name} is {listed}", hint)
-        wrong = np.argwhere((v < t.lo) | (v > t.hi))
-        if len(wrong):
-            at = "".join(f"[{i}]" for i in wrong[0])
-            what = f"{name}{at} is {v[tuple(wrong[0])]}, its limits are {t.lo} to {t.hi}"
-            raise SynapccError(where, what, hint)
+    if wrong := contradiction(plan, tensors):
+        raise SynapccError(where, wrong, hint)

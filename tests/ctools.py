@@ -23,7 +23,7 @@ from synapcc.host.devices.process import host_compiler
 HERE = Path(__file__).resolve().parent
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
-INIT, INFER, LEARN, RUN, RUN_OP, LOAD, GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(10)
+INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(11)
 ARM_TOOLCHAINS = ("gcc", "zig")
 
 
@@ -196,6 +196,8 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
         return {m}_run(m, argument);
     case RUN_OP:
         return {m}_run_op(m, argument);
+    case CHECK:
+        return {m}_check((const {m}_state_t *)m);
     default:
         {m}_load(m, x, (uint8_t)argument);
         return 0u;

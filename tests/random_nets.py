@@ -15,6 +15,7 @@ from synapcc.gen.plan import Plan
 from synapcc.gen.rewrite import pruned
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.state_check import rings
 
 Rng = np.random.Generator
 CONVOLUTIONS, POOLS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"]
@@ -206,14 +207,12 @@ class Deed:
 
 
 def extreme_state(plan: Plan, rng: Rng) -> bytes:
-    """A state that a host could write: learned tensors at or between their limits, all else anything."""
+    """A state that a host could write: every tensor at or between its limits, rings that hold together."""
     block = np.zeros(plan.state_bytes, np.uint8)
     for t in plan.space("state"):
         dtype = np.dtype(t.dtype)
-        if t.role == "label":
-            values = rng.integers(0, rng.choice([plan.classes, 256]), t.stored)
-        elif t.role == "counter":
-            values = rng.integers(0, rng.choice(np.array([4, 2**16, 2**32], np.int64)), t.stored)
+        if t.role in ("label", "counter"):
+            values = rng.integers(t.lo, min(t.hi, rng.choice([4, 2**16, 2**32])) + 1, t.stored)
         else:
             inner = rng.integers(t.lo, t.hi + 1, t.stored)
             values = np.choose(
@@ -223,6 +222,9 @@ def extreme_state(plan: Plan, rng: Rng) -> bytes:
             values[..., t.shape[-1] :] = 0  # padding
         raw = values.astype(dtype).tobytes()
         block[t.offset : t.offset + len(raw)] = np.frombuffer(raw, np.uint8)
+    for cursor, count, rows in rings(plan):
+        at, kept = (block[plan[n].offset :][:4].view(np.uint32) for n in (cursor, count))
+        at[0] = kept[0] if kept[0] < rows else at[0]
     return block.tobytes()
 
 

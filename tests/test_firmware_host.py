@@ -524,7 +524,7 @@ def test_program_is_built_once(out: Path) -> None:
 
 
 def test_what_does_not_compile_is_told(tmp_path: Path) -> None:
-    out = stub_project(tmp_path / "out", runtime=2)
+    out = stub_project(tmp_path / "out", runtime=messages.RUNTIME_VERSION + 1)
     with pytest.raises(DeviceError, match=r"does not compile: .*different versions of synapcc"):
         open_device("process", out)
     assert not list((out / ".build").rglob("firmware"))

@@ -137,6 +137,7 @@ class Kernel(ABC):
     updates: roles that are read and changed, or written in part
     optional: roles that may be missing
     inplace: (read, write) roles that may be one piece of memory
+    ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     """
 
     name: ClassVar[str]
@@ -145,6 +146,7 @@ class Kernel(ABC):
     updates: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
     inplace: ClassVar[tuple[str, str] | None] = None
+    ring: ClassVar[tuple[str, str] | None] = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -167,6 +169,13 @@ class Kernel(ABC):
 
     def fixed(self, a: Attrs) -> dict[str, Format]:
         """Formats that the kernel itself sets for what it writes."""
+        return {}
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        """(lo, hi) of the counters that it keeps within limits, by role: cursors, phases, indices.
+
+        It relies on them before it runs and keeps them. All other counters count modulo 2^32.
+        """
         return {}
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:

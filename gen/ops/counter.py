@@ -43,6 +43,9 @@ class Every(Kernel):
 
     real = integer
 
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"phase": (0, a["period"] - 1)}
+
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"flag": (0, 1, 1)}
 

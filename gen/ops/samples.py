@@ -51,6 +51,7 @@ class Advance(Kernel):
 
     name = "samples.advance"
     updates = ("next", "count")
+    ring = ("next", "count")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         one = t["next"].dtype.type(1)
@@ -59,6 +60,9 @@ class Advance(Kernel):
         t["count"][...] = np.where(t["count"] < a["rows"], t["count"] + one, a["rows"])
 
     real = integer
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"next": (0, a["rows"] - 1), "count": (0, a["rows"])}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {}
@@ -116,6 +120,9 @@ class Pick(Kernel):
 
     real = integer
 
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"next": (0, a["rows"] - 1), "index": (0, a["rows"] - 1)}
+
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"index": (0, a["rows"] - 1, a["rows"] - 1), "flag": (0, 1, 1)}
 
@@ -143,6 +150,9 @@ class Draw(Kernel):
         t["index"][...] = numeric.scale_index(word, count)
 
     real = integer
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"index": (0, a["rows"] - 1)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"index": (0, a["rows"] - 1, a["rows"] - 1)}

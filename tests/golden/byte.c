@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a
+ * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -18,7 +18,7 @@
  * state         84      24 B  fc2_weight                   int8         3x5  Q6   -128 .. 127
  *
  * arena          0      20 B  fc1_direct_teach_sum         int32          5  Q0   -2147483648 .. 2147483647
- * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
+ * arena          0       1 B  label                        uint8          1  Q0   0 .. 2
  * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
  * arena         20      10 B  fc1_direct_teach             int16          5  Q9   -32768 .. 32767
  * arena         20      10 B  relu_input_teach             int16          5  Q9   -32768 .. 32767
@@ -34,7 +34,7 @@
 
 #include <string.h>
 
-#if BYTE_RUNTIME_VERSION != 1 || BYTE_NUMERIC_VERSION != 1
+#if BYTE_RUNTIME_VERSION != 2 || BYTE_NUMERIC_VERSION != 1
 #error "byte.h is of another version than byte.c: emit both again"
 #endif
 
@@ -391,6 +391,67 @@ byte_status byte_init(byte_t *m)
     return BYTE_OK;
 }
 
+/* Persistent tensors. */
+static const byte_tensor_t byte_tensors[BYTE_TENSORS] = {
+    { "fc1_bias", "int32", 0u, 20u, 4u, 5u, 5u, -268435456, 536870911u },
+    { "fc2_bias", "int32", 20u, 12u, 4u, 3u, 3u, -268435456, 536870911u },
+    { "step", "uint32", 32u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc2_saturated", "uint32", 36u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc1_saturated", "uint32", 40u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc1_weight", "int8", 44u, 40u, 1u, 8u, 7u, -128, 255u },
+    { "fc2_weight", "int8", 84u, 24u, 1u, 8u, 5u, -128, 255u },
+};
+
+/* The element at p less `lo`, modulo its type: no more than hi - lo where lo <= element <= hi. */
+static uint32_t byte_above(const uint8_t *p, uint32_t size, int32_t lo)
+{
+    uint16_t half;
+    uint32_t word;
+
+    switch (size) {
+    case 1u:
+        return (uint8_t)(*p - (uint32_t)lo);
+    case 2u:
+        memcpy(&half, p, sizeof half);
+        return (uint16_t)(half - (uint32_t)lo);
+    default:
+        memcpy(&word, p, sizeof word);
+        return word - (uint32_t)lo;
+    }
+}
+
+byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t bytes)
+{
+    uint32_t end;
+
+    if (offset > BYTE_STATE_BYTES)
+        return BYTE_BAD_ARGUMENT;
+    end = bytes < BYTE_STATE_BYTES - offset ? offset + bytes : BYTE_STATE_BYTES;
+    for (uint32_t i = 0u; i < BYTE_TENSORS; i++) {
+        const byte_tensor_t *const t = &byte_tensors[i];
+        const uint8_t *const tensor = (const uint8_t *)state + t->offset;
+        const uint32_t reach = end > t->offset ? end - t->offset : 0u;
+        const uint32_t stop = reach < t->bytes ? reach : t->bytes;
+        uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
+        uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
+
+        while (column >= t->row)
+            column -= t->row;
+        for (; at < stop; at += t->size) {
+            const int used = column < t->columns;
+            if (byte_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+                return BYTE_BAD_STATE;
+            column = column + 1u < t->row ? column + 1u : 0u;
+        }
+    }
+    return BYTE_OK;
+}
+
+byte_status byte_check(const byte_state_t *state)
+{
+    return byte_check_part(state, 0u, BYTE_STATE_BYTES);
+}
+
 void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
@@ -399,7 +460,7 @@ void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
 
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
 {
-    byte_load(m, x, 0u);
+    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
     byte_program_infer(m);
     y->winner = (&m->arena.i32[8])[0];
     y->margin = (&m->arena.i32[8])[1];
@@ -423,6 +484,8 @@ byte_status byte_run(byte_t *m, uint32_t program)
         byte_program_infer(m);
         return BYTE_OK;
     case BYTE_PROGRAM_LEARN:
+        if (m->arena.u8[0] >= BYTE_CLASSES)
+            return BYTE_BAD_LABEL;
         byte_program_learn(m);
         return BYTE_OK;
     default:
@@ -454,21 +517,13 @@ byte_status byte_run_op(byte_t *m, uint32_t op)
 
     if (op > BYTE_OPS)
         return BYTE_BAD_ARGUMENT;
+    if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES)
+        return BYTE_BAD_LABEL;
     ops[op](m);
     return BYTE_OK;
 }
 
 const byte_tensor_t *byte_tensor(uint32_t i)
 {
-    static const byte_tensor_t tensors[BYTE_TENSORS] = {
-        { "fc1_bias", "int32", 0u, 20u },
-        { "fc2_bias", "int32", 20u, 12u },
-        { "step", "uint32", 32u, 4u },
-        { "fc2_saturated", "uint32", 36u, 4u },
-        { "fc1_saturated", "uint32", 40u, 4u },
-        { "fc1_weight", "int8", 44u, 40u },
-        { "fc2_weight", "int8", 84u, 24u },
-    };
-
-    return i < BYTE_TENSORS ? &tensors[i] : 0;
+    return i < BYTE_TENSORS ? &byte_tensors[i] : 0;
 }

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a
+ * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
  */
 #ifndef BYTE_H
 #define BYTE_H
@@ -14,9 +14,9 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a"
+#define BYTE_PLAN_DIGEST "5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753"
 #define BYTE_NUMERIC_VERSION 1
-#define BYTE_RUNTIME_VERSION 1
+#define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */
 
 #define BYTE_CLASSES 3
@@ -33,10 +33,11 @@ extern "C" {
 typedef enum {
     BYTE_OK = 0,
     BYTE_BAD_ARGUMENT = 1, /* no such program or step */
-    BYTE_BAD_LABEL = 2 /* the label is no class; nothing was changed */
+    BYTE_BAD_LABEL = 2, /* the label is no class; nothing was changed */
+    BYTE_BAD_STATE = 3 /* the state is none that this model can reach: see byte_check */
 } byte_status;
 
-/* Persistent tensors. Copy this struct to keep what was learned. */
+/* Persistent tensors. Copy this struct to keep what was learned; byte_check what comes back. */
 typedef struct {
     int32_t fc1_bias[5]; /* int32 [5], Q12 */
     int32_t fc2_bias[3]; /* int32 [3], Q12 */
@@ -75,10 +76,24 @@ typedef struct {
     const char *dtype;
     uint32_t offset; /* bytes from the start of the state */
     uint32_t bytes;
+    uint32_t size; /* bytes of an element */
+    uint32_t row; /* elements of a row in memory */
+    uint32_t columns; /* of these, those in use; the others are zero */
+    int32_t lo; /* every element in use lies within lo .. lo + range */
+    uint32_t range;
 } byte_tensor_t;
 
 /* Weights as compiled, counters zero. */
 byte_status byte_init(byte_t *m);
+
+/*
+ * Whoever fills the state from outside (flash, a file, a link) calls this before anything else runs: OK, or BAD_STATE where a value
+ * is beyond its limits. On such a state the other functions are undefined: sums overflow, cursors point elsewhere.
+ */
+byte_status byte_check(const byte_state_t *state);
+
+/* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
+byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t bytes);
 
 /* class, margin and scores of the inputs */
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y);
@@ -86,13 +101,13 @@ byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y);
 /* one labelled sample of the wearer */
 byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label);
 
-/* Runs an entry program by number, on what byte_load put into the arena. */
+/* Runs an entry program by number, on what byte_load put into the arena: see there. */
 byte_status byte_run(byte_t *m, uint32_t program);
 
 /* Runs one step by number: for finding the first step that differs from the host's. */
 byte_status byte_run_op(byte_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. */
+/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label);
 
 /* Persistent tensor i, or a null pointer behind the last. */

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd
+ * Plan 44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -24,7 +24,7 @@
  * arena         16       6 B  fc2                          int16          3  Q12  -32768 .. 32767
  * arena         24       5 B  fc1                          int8           5  Q6   -128 .. 127
  * arena         24       5 B  relu                         int8           5  Q6   -128 .. 127
- * arena         32       1 B  label                        uint8          1  Q0   0 .. 255
+ * arena         32       1 B  label                        uint8          1  Q0   0 .. 2
  * arena         36       1 B  taught                       uint8          1  Q0   0 .. 1
  *
  */
@@ -32,7 +32,7 @@
 
 #include <string.h>
 
-#if PAIR_RUNTIME_VERSION != 1 || PAIR_NUMERIC_VERSION != 1
+#if PAIR_RUNTIME_VERSION != 2 || PAIR_NUMERIC_VERSION != 1
 #error "pair.h is of another version than pair.c: emit both again"
 #endif
 
@@ -684,6 +684,64 @@ pair_status pair_init(pair_t *m)
     return PAIR_OK;
 }
 
+/* Persistent tensors. */
+static const pair_tensor_t pair_tensors[PAIR_TENSORS] = {
+    { "fc2_bias", "int32", 0u, 12u, 4u, 3u, 3u, -268435456, 536870911u },
+    { "step", "uint32", 12u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc2_saturated", "uint32", 16u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc2_weight", "int16", 20u, 48u, 2u, 8u, 5u, -32768, 65535u },
+};
+
+/* The element at p less `lo`, modulo its type: no more than hi - lo where lo <= element <= hi. */
+static uint32_t pair_above(const uint8_t *p, uint32_t size, int32_t lo)
+{
+    uint16_t half;
+    uint32_t word;
+
+    switch (size) {
+    case 1u:
+        return (uint8_t)(*p - (uint32_t)lo);
+    case 2u:
+        memcpy(&half, p, sizeof half);
+        return (uint16_t)(half - (uint32_t)lo);
+    default:
+        memcpy(&word, p, sizeof word);
+        return word - (uint32_t)lo;
+    }
+}
+
+pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t bytes)
+{
+    uint32_t end;
+
+    if (offset > PAIR_STATE_BYTES)
+        return PAIR_BAD_ARGUMENT;
+    end = bytes < PAIR_STATE_BYTES - offset ? offset + bytes : PAIR_STATE_BYTES;
+    for (uint32_t i = 0u; i < PAIR_TENSORS; i++) {
+        const pair_tensor_t *const t = &pair_tensors[i];
+        const uint8_t *const tensor = (const uint8_t *)state + t->offset;
+        const uint32_t reach = end > t->offset ? end - t->offset : 0u;
+        const uint32_t stop = reach < t->bytes ? reach : t->bytes;
+        uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
+        uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
+
+        while (column >= t->row)
+            column -= t->row;
+        for (; at < stop; at += t->size) {
+            const int used = column < t->columns;
+            if (pair_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+                return PAIR_BAD_STATE;
+            column = column + 1u < t->row ? column + 1u : 0u;
+        }
+    }
+    return PAIR_OK;
+}
+
+pair_status pair_check(const pair_state_t *state)
+{
+    return pair_check_part(state, 0u, PAIR_STATE_BYTES);
+}
+
 void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
@@ -692,7 +750,7 @@ void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label)
 
 pair_status pair_infer(pair_t *m, const pair_inputs_t *x, pair_outputs_t *y)
 {
-    pair_load(m, x, 0u);
+    memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
     pair_program_infer(m);
     y->winner = (&m->arena.i32[0])[0];
     y->margin = (&m->arena.i32[0])[1];
@@ -716,6 +774,8 @@ pair_status pair_run(pair_t *m, uint32_t program)
         pair_program_infer(m);
         return PAIR_OK;
     case PAIR_PROGRAM_LEARN:
+        if (m->arena.u8[32] >= PAIR_CLASSES)
+            return PAIR_BAD_LABEL;
         pair_program_learn(m);
         return PAIR_OK;
     default:
@@ -744,18 +804,13 @@ pair_status pair_run_op(pair_t *m, uint32_t op)
 
     if (op > PAIR_OPS)
         return PAIR_BAD_ARGUMENT;
+    if ((op == 5u) && m->arena.u8[32] >= PAIR_CLASSES)
+        return PAIR_BAD_LABEL;
     ops[op](m);
     return PAIR_OK;
 }
 
 const pair_tensor_t *pair_tensor(uint32_t i)
 {
-    static const pair_tensor_t tensors[PAIR_TENSORS] = {
-        { "fc2_bias", "int32", 0u, 12u },
-        { "step", "uint32", 12u, 4u },
-        { "fc2_saturated", "uint32", 16u, 4u },
-        { "fc2_weight", "int16", 20u, 48u },
-    };
-
-    return i < PAIR_TENSORS ? &tensors[i] : 0;
+    return i < PAIR_TENSORS ? &pair_tensors[i] : 0;
 }

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd
+ * Plan 44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74
  */
 #ifndef PAIR_H
 #define PAIR_H
@@ -14,9 +14,9 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd"
+#define PAIR_PLAN_DIGEST "44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74"
 #define PAIR_NUMERIC_VERSION 1
-#define PAIR_RUNTIME_VERSION 1
+#define PAIR_RUNTIME_VERSION 2
 #define PAIR_KERNELS "dsp" /* the kernel set: how fast, never what */
 
 #define PAIR_CLASSES 3
@@ -33,10 +33,11 @@ extern "C" {
 typedef enum {
     PAIR_OK = 0,
     PAIR_BAD_ARGUMENT = 1, /* no such program or step */
-    PAIR_BAD_LABEL = 2 /* the label is no class; nothing was changed */
+    PAIR_BAD_LABEL = 2, /* the label is no class; nothing was changed */
+    PAIR_BAD_STATE = 3 /* the state is none that this model can reach: see pair_check */
 } pair_status;
 
-/* Persistent tensors. Copy this struct to keep what was learned. */
+/* Persistent tensors. Copy this struct to keep what was learned; pair_check what comes back. */
 typedef struct {
     int32_t fc2_bias[3]; /* int32 [3], Q20 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
@@ -72,10 +73,24 @@ typedef struct {
     const char *dtype;
     uint32_t offset; /* bytes from the start of the state */
     uint32_t bytes;
+    uint32_t size; /* bytes of an element */
+    uint32_t row; /* elements of a row in memory */
+    uint32_t columns; /* of these, those in use; the others are zero */
+    int32_t lo; /* every element in use lies within lo .. lo + range */
+    uint32_t range;
 } pair_tensor_t;
 
 /* Weights as compiled, counters zero. */
 pair_status pair_init(pair_t *m);
+
+/*
+ * Whoever fills the state from outside (flash, a file, a link) calls this before anything else runs: OK, or BAD_STATE where a value
+ * is beyond its limits. On such a state the other functions are undefined: sums overflow, cursors point elsewhere.
+ */
+pair_status pair_check(const pair_state_t *state);
+
+/* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
+pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t bytes);
 
 /* class, margin and scores of the inputs */
 pair_status pair_infer(pair_t *m, const pair_inputs_t *x, pair_outputs_t *y);
@@ -83,13 +98,13 @@ pair_status pair_infer(pair_t *m, const pair_inputs_t *x, pair_outputs_t *y);
 /* one labelled sample of the wearer */
 pair_status pair_learn(pair_t *m, const pair_inputs_t *x, uint8_t label);
 
-/* Runs an entry program by number, on what pair_load put into the arena. */
+/* Runs an entry program by number, on what pair_load put into the arena: see there. */
 pair_status pair_run(pair_t *m, uint32_t program);
 
 /* Runs one step by number: for finding the first step that differs from the host's. */
 pair_status pair_run_op(pair_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. */
+/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label);
 
 /* Persistent tensor i, or a null pointer behind the last. */

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0
+ * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -18,21 +18,21 @@
  * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
  * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
  * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
- * state         44       4 B  decay_phase                  uint32         1  Q0   0 .. 4294967295
- * state         48       4 B  replay_next                  uint32         1  Q0   0 .. 4294967295
- * state         52       4 B  replay_phase                 uint32         1  Q0   0 .. 4294967295
- * state         56       4 B  store_next                   uint32         1  Q0   0 .. 4294967295
- * state         60       4 B  store_count                  uint32         1  Q0   0 .. 4294967295
- * state         64       4 B  rehearse_next                uint32         1  Q0   0 .. 4294967295
+ * state         44       4 B  decay_phase                  uint32         1  Q0   0 .. 3
+ * state         48       4 B  replay_next                  uint32         1  Q0   0 .. 1
+ * state         52       4 B  replay_phase                 uint32         1  Q0   0 .. 0
+ * state         56       4 B  store_next                   uint32         1  Q0   0 .. 2
+ * state         60       4 B  store_count                  uint32         1  Q0   0 .. 3
+ * state         64       4 B  rehearse_next                uint32         1  Q0   0 .. 2
  * state         68      80 B  fc1_weight                   int16        5x7  Q14  -32768 .. 32767
  * state        148      48 B  fc2_weight                   int16        3x5  Q14  -32768 .. 32767
  * state        196      48 B  fc2_feedback                 int16        3x5  Q14  -32768 .. 32767
  * state        244      24 B  store_x                      int8         3x7  Q6   -128 .. 127
- * state        268       3 B  store_label                  uint8        3x1  Q0   0 .. 255
+ * state        268       3 B  store_label                  uint8        3x1  Q0   0 .. 2
  *
  * arena          0       1 B  decay_due                    uint8          1  Q0   0 .. 1
  * arena          0      10 B  fc2_input_teach              int16          5  Q15  -32768 .. 32767
- * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
+ * arena          0       1 B  label                        uint8          1  Q0   0 .. 2
  * arena          0       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
  * arena          0      10 B  relu_input_teach             int16          5  Q15  -32768 .. 32767
  * arena          0       1 B  replay_due                   uint8          1  Q0   0 .. 1
@@ -43,16 +43,16 @@
  * arena         28       6 B  error                        int16          3  Q14  -16384 .. 16384
  * arena         36       6 B  fc2                          int16          3  Q12  -32768 .. 32767
  * arena         44       5 B  fc1                          int8           5  Q6   -128 .. 127
- * arena         44       4 B  rehearse_index               uint32         1  Q0   0 .. 4294967295
+ * arena         44       4 B  rehearse_index               uint32         1  Q0   0 .. 2
  * arena         44       5 B  relu                         int8           5  Q6   -128 .. 127
- * arena         44       4 B  replay_index                 uint32         1  Q0   0 .. 4294967295
+ * arena         44       4 B  replay_index                 uint32         1  Q0   0 .. 1
  *
  */
 #include "ring.h"
 
 #include <string.h>
 
-#if RING_RUNTIME_VERSION != 1 || RING_NUMERIC_VERSION != 1
+#if RING_RUNTIME_VERSION != 2 || RING_NUMERIC_VERSION != 1
 #error "ring.h is of another version than ring.c: emit both again"
 #endif
 
@@ -776,6 +776,78 @@ ring_status ring_init(ring_t *m)
     return RING_OK;
 }
 
+/* Persistent tensors. */
+static const ring_tensor_t ring_tensors[RING_TENSORS] = {
+    { "fc1_bias", "int32", 0u, 20u, 4u, 5u, 5u, -268435456, 536870911u },
+    { "fc2_bias", "int32", 20u, 12u, 4u, 3u, 3u, -268435456, 536870911u },
+    { "step", "uint32", 32u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc2_saturated", "uint32", 36u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "fc1_saturated", "uint32", 40u, 4u, 4u, 1u, 1u, 0, 4294967295u },
+    { "decay_phase", "uint32", 44u, 4u, 4u, 1u, 1u, 0, 3u },
+    { "replay_next", "uint32", 48u, 4u, 4u, 1u, 1u, 0, 1u },
+    { "replay_phase", "uint32", 52u, 4u, 4u, 1u, 1u, 0, 0u },
+    { "store_next", "uint32", 56u, 4u, 4u, 1u, 1u, 0, 2u },
+    { "store_count", "uint32", 60u, 4u, 4u, 1u, 1u, 0, 3u },
+    { "rehearse_next", "uint32", 64u, 4u, 4u, 1u, 1u, 0, 2u },
+    { "fc1_weight", "int16", 68u, 80u, 2u, 8u, 7u, -32768, 65535u },
+    { "fc2_weight", "int16", 148u, 48u, 2u, 8u, 5u, -32768, 65535u },
+    { "fc2_feedback", "int16", 196u, 48u, 2u, 8u, 5u, -32768, 65535u },
+    { "store_x", "int8", 244u, 24u, 1u, 8u, 7u, -128, 255u },
+    { "store_label", "uint8", 268u, 3u, 1u, 1u, 1u, 0, 2u },
+};
+
+/* The element at p less `lo`, modulo its type: no more than hi - lo where lo <= element <= hi. */
+static uint32_t ring_above(const uint8_t *p, uint32_t size, int32_t lo)
+{
+    uint16_t half;
+    uint32_t word;
+
+    switch (size) {
+    case 1u:
+        return (uint8_t)(*p - (uint32_t)lo);
+    case 2u:
+        memcpy(&half, p, sizeof half);
+        return (uint16_t)(half - (uint32_t)lo);
+    default:
+        memcpy(&word, p, sizeof word);
+        return word - (uint32_t)lo;
+    }
+}
+
+ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t bytes)
+{
+    uint32_t end;
+
+    if (offset > RING_STATE_BYTES)
+        return RING_BAD_ARGUMENT;
+    end = bytes < RING_STATE_BYTES - offset ? offset + bytes : RING_STATE_BYTES;
+    for (uint32_t i = 0u; i < RING_TENSORS; i++) {
+        const ring_tensor_t *const t = &ring_tensors[i];
+        const uint8_t *const tensor = (const uint8_t *)state + t->offset;
+        const uint32_t reach = end > t->offset ? end - t->offset : 0u;
+        const uint32_t stop = reach < t->bytes ? reach : t->bytes;
+        uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
+        uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
+
+        while (column >= t->row)
+            column -= t->row;
+        for (; at < stop; at += t->size) {
+            const int used = column < t->columns;
+            if (ring_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+                return RING_BAD_STATE;
+            column = column + 1u < t->row ? column + 1u : 0u;
+        }
+    }
+    return RING_OK;
+}
+
+ring_status ring_check(const ring_state_t *state)
+{
+    if (state->store_count[0] < 3u && state->store_next[0] != state->store_count[0])
+        return RING_BAD_STATE; /* a ring that is not full goes on where its count says */
+    return ring_check_part(state, 0u, RING_STATE_BYTES);
+}
+
 void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
@@ -784,7 +856,7 @@ void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
 
 ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y)
 {
-    ring_load(m, x, 0u);
+    memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
     ring_program_infer(m);
     y->winner = (&m->arena.i32[3])[0];
     y->margin = (&m->arena.i32[3])[1];
@@ -808,6 +880,8 @@ ring_status ring_run(ring_t *m, uint32_t program)
         ring_program_infer(m);
         return RING_OK;
     case RING_PROGRAM_LEARN:
+        if (m->arena.u8[0] >= RING_CLASSES)
+            return RING_BAD_LABEL;
         ring_program_learn(m);
         return RING_OK;
     case RING_PROGRAM_REHEARSE:
@@ -858,30 +932,13 @@ ring_status ring_run_op(ring_t *m, uint32_t op)
 
     if (op > RING_OPS)
         return RING_BAD_ARGUMENT;
+    if ((op == 11u || op == 19u) && m->arena.u8[0] >= RING_CLASSES)
+        return RING_BAD_LABEL;
     ops[op](m);
     return RING_OK;
 }
 
 const ring_tensor_t *ring_tensor(uint32_t i)
 {
-    static const ring_tensor_t tensors[RING_TENSORS] = {
-        { "fc1_bias", "int32", 0u, 20u },
-        { "fc2_bias", "int32", 20u, 12u },
-        { "step", "uint32", 32u, 4u },
-        { "fc2_saturated", "uint32", 36u, 4u },
-        { "fc1_saturated", "uint32", 40u, 4u },
-        { "decay_phase", "uint32", 44u, 4u },
-        { "replay_next", "uint32", 48u, 4u },
-        { "replay_phase", "uint32", 52u, 4u },
-        { "store_next", "uint32", 56u, 4u },
-        { "store_count", "uint32", 60u, 4u },
-        { "rehearse_next", "uint32", 64u, 4u },
-        { "fc1_weight", "int16", 68u, 80u },
-        { "fc2_weight", "int16", 148u, 48u },
-        { "fc2_feedback", "int16", 196u, 48u },
-        { "store_x", "int8", 244u, 24u },
-        { "store_label", "uint8", 268u, 3u },
-    };
-
-    return i < RING_TENSORS ? &tensors[i] : 0;
+    return i < RING_TENSORS ? &ring_tensors[i] : 0;
 }

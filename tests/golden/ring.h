@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0
+ * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
  */
 #ifndef RING_H
 #define RING_H
@@ -14,9 +14,9 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0"
+#define RING_PLAN_DIGEST "a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520"
 #define RING_NUMERIC_VERSION 1
-#define RING_RUNTIME_VERSION 1
+#define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* the kernel set: how fast, never what */
 
 #define RING_CLASSES 3
@@ -34,10 +34,11 @@ extern "C" {
 typedef enum {
     RING_OK = 0,
     RING_BAD_ARGUMENT = 1, /* no such program or step */
-    RING_BAD_LABEL = 2 /* the label is no class; nothing was changed */
+    RING_BAD_LABEL = 2, /* the label is no class; nothing was changed */
+    RING_BAD_STATE = 3 /* the state is none that this model can reach: see ring_check */
 } ring_status;
 
-/* Persistent tensors. Copy this struct to keep what was learned. */
+/* Persistent tensors. Copy this struct to keep what was learned; ring_check what comes back. */
 typedef struct {
     int32_t fc1_bias[5]; /* int32 [5], Q20 */
     int32_t fc2_bias[3]; /* int32 [3], Q20 */
@@ -85,10 +86,24 @@ typedef struct {
     const char *dtype;
     uint32_t offset; /* bytes from the start of the state */
     uint32_t bytes;
+    uint32_t size; /* bytes of an element */
+    uint32_t row; /* elements of a row in memory */
+    uint32_t columns; /* of these, those in use; the others are zero */
+    int32_t lo; /* every element in use lies within lo .. lo + range */
+    uint32_t range;
 } ring_tensor_t;
 
 /* Weights as compiled, counters zero. */
 ring_status ring_init(ring_t *m);
+
+/*
+ * Whoever fills the state from outside (flash, a file, a link) calls this before anything else runs: OK, or BAD_STATE where a value
+ * is beyond its limits. On such a state the other functions are undefined: sums overflow, cursors point elsewhere.
+ */
+ring_status ring_check(const ring_state_t *state);
+
+/* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
+ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t bytes);
 
 /* class, margin and scores of the inputs */
 ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y);
@@ -96,13 +111,13 @@ ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y);
 /* one labelled sample of the wearer */
 ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label);
 
-/* Runs an entry program by number, on what ring_load put into the arena. */
+/* Runs an entry program by number, on what ring_load put into the arena: see there. */
 ring_status ring_run(ring_t *m, uint32_t program);
 
 /* Runs one step by number: for finding the first step that differs from the host's. */
 ring_status ring_run_op(ring_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. */
+/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label);
 
 /* Persistent tensor i, or a null pointer behind the last. */

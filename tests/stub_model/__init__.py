@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from synapcc.gen.messages import RUNTIME_VERSION
 from synapcc.host.protocol import render_header
 
 HERE = Path(__file__).resolve().parent
@@ -15,13 +16,17 @@ DIGEST = bytes(range(32))
 CLASSES = 3
 
 
-def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int = 1) -> Path:
+def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int = RUNTIME_VERSION) -> Path:
     """Writes an output folder: firmware, the stub with `beat` + 2 inputs, rendered headers."""
     shutil.copytree(ROOT / "firmware", out / "src", ignore=shutil.ignore_patterns("platform"))
     library = out / "lib" / "stub" / "src"
     library.mkdir(parents=True)
     header = (HERE / "stub.h").read_text()
-    for name, old, new in (("BEAT", 6, beat), ("CLASSES", CLASSES, classes), ("RUNTIME_VERSION", 1, runtime)):
+    for name, old, new in (
+        ("BEAT", 6, beat),
+        ("CLASSES", CLASSES, classes),
+        ("RUNTIME_VERSION", RUNTIME_VERSION, runtime),
+    ):
         header = header.replace(f"#define STUB_{name} {old}\n", f"#define STUB_{name} {new}\n")
     (library / "stub.h").write_text(header)
     shutil.copy(HERE / "stub.c", library)

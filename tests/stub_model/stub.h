@@ -6,7 +6,7 @@
 
 #define STUB_PLAN_DIGEST "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define STUB_NUMERIC_VERSION 1
-#define STUB_RUNTIME_VERSION 1
+#define STUB_RUNTIME_VERSION 2
 #define STUB_BEAT 6
 #define STUB_RR 2
 #define STUB_CLASSES 3
@@ -52,9 +52,11 @@ typedef struct {
     uint32_t bytes;
 } stub_tensor_t;
 
-typedef enum { STUB_OK = 0, STUB_BAD_ARGUMENT = 1, STUB_BAD_LABEL = 2 } stub_status;
+typedef enum { STUB_OK = 0, STUB_BAD_ARGUMENT = 1, STUB_BAD_LABEL = 2, STUB_BAD_STATE = 3 } stub_status;
 
 stub_status stub_init(stub_t *m);
+stub_status stub_check(const stub_state_t *state);
+stub_status stub_check_part(const stub_state_t *state, uint32_t offset, uint32_t bytes);
 stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y);
 stub_status stub_learn(stub_t *m, const stub_inputs_t *x, uint8_t label);
 stub_status stub_run(stub_t *m, uint32_t program);

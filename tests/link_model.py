@@ -1,0 +1,223 @@
+"""What a chip does with each request (docs/PROTOCOL.md), built on the emulator; no emitted C."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+import numpy as np
+
+from synapcc.gen import messages
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
+from synapcc.gen.plan import Plan
+from synapcc.gen.state_check import fault, outside
+from synapcc.host.emulator import Emulator
+from synapcc.host.protocol import decode_fields
+
+TURNS = 1 << 24
+Answer = tuple[int, bytes]
+
+
+class Refused(Exception):
+    def __init__(self, status: Status) -> None:
+        self.status = status
+
+
+def _demand(holds: bool, status: Status) -> None:
+    if not holds:
+        raise Refused(status)
+
+
+class LinkModel:
+    """A chip with firmware. `counts`: it has a counter for COUNT, whose ticks nobody can foretell: 0 here."""
+
+    def __init__(self, plan: Plan, counts: bool) -> None:
+        self.plan, self.counts = plan, counts
+        self.machine = Emulator(plan)
+        self.session = self.sequence = 0
+        self.kept: list[Answer] = []
+        self.accepted = self.unchecked = False
+        self.numbers = {"learns": 0, "infers": 0, "repeats": 0, "refusals": 0}
+        self._empty()
+
+    def _empty(self) -> None:
+        self.input = bytes(sum(self.plan[n].nbytes for n in self.plan.inputs))
+        self.output = bytes(8 + 2 * self.plan.classes)
+
+    # -- sessions and sequence numbers ------------------------------------------------------------------
+
+    def ask(self, number: int, payload: bytes, session: int, sequence: int) -> list[Answer]:
+        """The (status, payload) of each frame that comes back; ticks of COUNT are 0."""
+        if number == messages.HELLO.number and session not in (0, self.session):
+            self.session = session
+        elif session == 0 or session != self.session:
+            self.numbers["refusals"] += 1
+            return [(Status.NO_SESSION, b"")]
+        elif sequence == self.sequence:
+            self.numbers["repeats"] += 1
+            return self.kept
+        elif sequence != (self.sequence + 1) & 0xFFFF:
+            self.numbers["refusals"] += 1
+            return [(Status.BAD_SEQUENCE, b"")]
+        self.sequence, self.accepted = sequence, False
+        try:
+            self.kept = [(Status.OK, self._execute(number, payload))]
+        except Refused as refusal:
+            self.kept = [(refusal.status, b"")]
+        return [(Status.ACCEPTED, b"")] * self.accepted + self.kept
+
+    def _execute(self, number: int, payload: bytes) -> bytes:
+        request = next((r for r in REQUESTS if r.number == number), None)
+        if request is None:
+            raise Refused(Status.UNKNOWN_REQUEST)
+        if request in RESERVED:
+            raise Refused(Status.UNSUPPORTED)
+        least = request.ask.fixed_bytes
+        _demand(least <= len(payload) <= least + request.ask.tail_bytes, Status.BAD_LENGTH)
+        fields = decode_fields(request.ask, payload)
+        return bytes(getattr(self, f"_{request.name}")(**fields))
+
+    # -- requests ---------------------------------------------------------------------------------------
+
+    def _hello(self) -> bytes:
+        return b""  # who is there: not the business of this model
+
+    def _tensor(self, index: int) -> bytes:
+        tensors = self.plan.space("state")
+        _demand(index < len(tensors), Status.BAD_ARGUMENT)
+        t = tensors[index]
+        texts = (bytes([len(text)]) + text.encode() for text in (t.dtype, t.name))
+        return struct.pack("<II", t.offset, t.nbytes) + b"".join(texts)
+
+    def _infer(self, inputs: bytes) -> bytes:
+        inputs = self._inputs(inputs)
+        self._ready()
+        winner, margin, scores = self.machine.infer(self._arrays(inputs))
+        self.output = struct.pack("<ii", winner[0], margin[0]) + scores[0].astype("<i2").tobytes()
+        self.input = inputs
+        self.numbers["infers"] += 1
+        return self.output[:MAX_PAYLOAD]
+
+    def _learn(self, label: int, flags: int, inputs: bytes) -> bytes:
+        _demand(flags < 2, Status.BAD_ARGUMENT)
+        inputs = self._inputs(inputs)
+        self._ready()
+        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
+        _demand(label < self.plan.classes, Status.BAD_LABEL)
+        self.machine.learn(self._arrays(inputs), [label])
+        self.input = inputs
+        self.numbers["learns"] += 1
+        return self._digest() if flags else b""
+
+    def _run(self, program: int, flags: int) -> bytes:
+        _demand(program < len(self.plan.entries) and flags < 2, Status.BAD_ARGUMENT)
+        self._ready()
+        self.accepted = True
+        self._program(program)
+        return self._digest() if flags else b""
+
+    def _run_op(self, op: int, flags: int) -> bytes:
+        _demand(op < len(self.plan.ops()) and flags < 2, Status.BAD_ARGUMENT)
+        self._ready()
+        self._op(op)
+        return self._digest() if flags else b""
+
+    def _load(self, label: int, inputs: bytes) -> bytes:
+        _demand(label < self.plan.classes, Status.BAD_LABEL)
+        inputs = self._inputs(inputs)
+        self.machine.load(self._arrays(inputs), [label] if "label" in self.plan else None)
+        self.input = inputs
+        return b""
+
+    def _read(self, region: int, offset: int, bytes: int) -> bytes:
+        content = self._region(region)
+        _demand(offset + bytes <= len(content) and bytes <= MAX_PAYLOAD, Status.BAD_ARGUMENT)
+        return content[offset : offset + bytes]
+
+    def _write(self, region: int, offset: int, content: bytes) -> bytes:
+        old = self._region(region)
+        fits = offset + len(content) <= len(old) and region != Region.OUTPUT
+        _demand(fits, Status.BAD_ARGUMENT)
+        new = old[:offset] + content + old[offset + len(content) :]
+        if region == Region.STATE:
+            _demand(not outside(self.plan, new), Status.BAD_STATE)
+            self.machine.state[0] = np.frombuffer(new, np.uint8)
+            self.unchecked = True
+        elif region == Region.ARENA:
+            self.machine.arena[0] = np.frombuffer(new, np.uint8)
+        else:
+            self.input = new
+        return b""
+
+    def _digest(self) -> bytes:
+        return hashlib.sha256(self.machine.state[0].tobytes()).digest()
+
+    def _stats(self) -> bytes:
+        return struct.pack("<4I", *self.numbers.values())  # frames, link and stack: not of this model
+
+    def _reset(self) -> bytes:
+        self._empty()
+        self.unchecked = False
+        self.machine.reset()
+        return b""
+
+    def _count(self, subject: int, number: int) -> bytes:
+        last = {Subject.OP: len(self.plan.ops()) + 1, Subject.PROGRAM: len(self.plan.entries)}
+        _demand(number < (last | {Subject.LOOP: TURNS}).get(subject, 0), Status.BAD_ARGUMENT)
+        _demand(self.counts, Status.UNSUPPORTED)
+        self._ready()
+        self.accepted = True
+        if subject == Subject.PROGRAM:
+            self._program(number)
+        elif subject == Subject.OP and number < len(self.plan.ops()):
+            self._op(number)
+        return bytes(messages.COUNT.reply.fixed_bytes)
+
+    # -- helpers ----------------------------------------------------------------------------------------
+
+    def _inputs(self, given: bytes) -> bytes:
+        _demand(len(given) in (0, len(self.input)), Status.BAD_LENGTH)
+        return given or self.input
+
+    def _arrays(self, packed: bytes) -> dict[str, Any]:
+        out, at = {}, 0
+        for name in self.plan.inputs:
+            n = self.plan[name].nbytes
+            out[name] = np.frombuffer(packed, np.int8, n, at)[None]
+            at += n
+        return out
+
+    def _ready(self) -> None:
+        state = self.machine.state[0].tobytes()
+        _demand(not (self.unchecked and fault(self.plan, state)), Status.BAD_STATE)
+        self.unchecked = False
+
+    def _program(self, number: int) -> None:
+        try:
+            self.machine.run(self.plan.entries[number])
+        except SynapccError:
+            raise Refused(Status.BAD_LABEL) from None
+
+    def _op(self, number: int) -> None:
+        program, position, _ = self.plan.ops()[number]
+        try:
+            self.machine.run_step(program, position)
+        except SynapccError:
+            raise Refused(Status.BAD_LABEL) from None
+
+    def _region(self, region: int) -> bytes:
+        regions = {
+            Region.STATE: self.machine.state[0].tobytes(),
+            Region.ARENA: self.machine.arena[0].tobytes(),
+            Region.INPUT: self.input,
+            Region.OUTPUT: self.output,
+        }
+        _demand(region in regions, Status.BAD_ARGUMENT)
+        return regions[Region(region)]
+
+
+def name_of(number: int) -> str:
+    found: Request | None = next((r for r in REQUESTS if r.number == number), None)
+    return found.name if found else f"request {number}"

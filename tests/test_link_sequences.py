@@ -1,0 +1,320 @@
+"""Requests in any order, valid and not: the chip answers and holds what the emulator's model of it does."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from link_model import LinkModel, name_of
+from random_nets import accepted, extreme_state
+
+from synapcc.gen import messages
+from synapcc.gen.boards import load_board
+from synapcc.gen.emit import render, write
+from synapcc.gen.machine import choose, walk
+from synapcc.gen.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
+from synapcc.gen.plan import Plan
+from synapcc.gen.program import Step
+from synapcc.gen.state_check import fault
+from synapcc.host.devices import Device, open_device
+from synapcc.host.protocol import Corrupt, Receiver, Reply, encode_fields, encode_request
+
+Rng = np.random.Generator
+Ask = tuple[int, bytes]
+BOARD = "mps2_an386"
+KINDS = ("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte")
+
+
+class Link:
+    """Sends what a test draws to the device and to the model, and compares all that comes back."""
+
+    def __init__(self, device: Device, plan: Plan, counts: bool) -> None:
+        self.device, self.model = device, LinkModel(plan, counts)
+        self.receiver = Receiver()
+        self.arrived: list[Reply | Corrupt] = []
+        self.session, self.sequence = 7, 0
+        self.seen: Counter[tuple[str, str]] = Counter()
+        self.history: list[str] = []
+
+    def send(self, number: int, payload: bytes, session: int | None = None, step: int = 1) -> None:
+        """One request; a refused frame does not move the sequence number, as the client's does not."""
+        session = self.session if session is None else session
+        sequence = (self.sequence + step) & 0xFFFF
+        want = self.model.ask(number, payload, session, sequence)
+        self.device.write(encode_request(Request("", number, ""), session, sequence, payload))
+        got = [self._comparable(number, self._reply()) for _ in want]
+        want = [self._comparable(number, answer) for answer in want]
+        self.sequence, self.session = self.model.sequence, self.model.session
+        status = Status(want[-1][0]).name.lower()
+        self.history = [*self.history[-11:], f"{name_of(number)} {payload[:12].hex()} {status}"]
+        assert got == want, f"{self.history}"
+        self.seen[name_of(number), status] += 1
+
+    def _reply(self) -> tuple[int, bytes]:
+        deadline = time.monotonic() + 30
+        while not self.arrived:
+            assert time.monotonic() < deadline, f"no answer: {self.history}"
+            self.arrived += self.receiver.feed(self.device.read(5))
+        item = self.arrived.pop(0)
+        assert isinstance(item, Reply)
+        return item.status, item.payload
+
+    @staticmethod
+    def _comparable(number: int, answer: tuple[int, bytes]) -> tuple[int, bytes]:
+        """An answer without what the model does not foretell."""
+        status, payload = answer
+        if number == messages.HELLO.number:
+            return status, b""
+        if number == messages.COUNT.number:
+            return status, bytes(len(payload))
+        return status, payload[:16] if number == messages.STATS.number else payload
+
+    def look(self) -> None:
+        """Every byte of every region, read back."""
+        plan = self.model.plan
+        sizes = {Region.STATE: plan.state_bytes, Region.ARENA: plan.arena_bytes}
+        sizes |= {Region.INPUT: len(self.model.input), Region.OUTPUT: len(self.model.output)}
+        for region, size in sizes.items():
+            for at in range(0, size, MAX_PAYLOAD):
+                count = min(MAX_PAYLOAD, size - at)
+                self.send(*asked(messages.READ, region=region, offset=at, bytes=count))
+
+
+def asked(request: Request, **fields: object) -> Ask:
+    return request.number, encode_fields(request.ask, fields)
+
+
+def number(rng: Rng, below: int) -> int:
+    """Mostly one that there is, sometimes one behind, or far away."""
+    return int(rng.choice([rng.integers(max(below, 1)), rng.integers(max(below, 1)), below, 2**32 - 1]))
+
+
+class Requests:
+    """Draws requests for one plan."""
+
+    def __init__(self, plan: Plan, rng: Rng) -> None:
+        self.plan, self.rng = plan, rng
+        self.size = sum(plan[n].nbytes for n in plan.inputs)
+
+    def inputs(self) -> bytes:
+        sizes = [self.size, 0, self.size + 1, self.size - 1]
+        count = int(self.rng.choice(sizes, p=[0.6, 0.2, 0.1, 0.1]))
+        return (
+            self.rng.choice([self.rng.integers(0, 256, count), np.full(count, 128)])
+            .astype(np.uint8)
+            .tobytes()
+        )
+
+    def label(self) -> int:
+        known = self.rng.integers(min(self.plan.classes, 256))
+        return int(self.rng.choice([known, known, known, known, min(self.plan.classes, 255), 255]))
+
+    def flags(self) -> int:
+        return int(self.rng.choice([0, 1, 1, 2, 255], p=[0.4, 0.3, 0.2, 0.05, 0.05]))
+
+    def infer(self) -> Ask:
+        return asked(messages.INFER, inputs=self.inputs())
+
+    def learn(self) -> Ask:
+        return asked(messages.LEARN, label=self.label(), flags=self.flags(), inputs=self.inputs())
+
+    def load(self) -> Ask:
+        return asked(messages.LOAD, label=self.label(), inputs=self.inputs())
+
+    def run(self) -> Ask:
+        return asked(messages.RUN, program=number(self.rng, len(self.plan.entries)), flags=self.flags())
+
+    def count(self) -> Ask:
+        """Programs and loops; single steps only the one that does nothing: the others want their operands."""
+        subject = int(self.rng.choice([*Subject, 3]))
+        below = (0, len(self.plan.entries), 20, 0)[subject]
+        beyond = len(self.plan.ops()) + int(self.rng.choice([0, 1, 9]))
+        which = number(self.rng, below) if subject else beyond
+        return asked(messages.COUNT, subject=subject, number=which)
+
+    def tensor(self) -> Ask:
+        return asked(messages.TENSOR, index=number(self.rng, len(self.plan.space("state"))))
+
+    def read(self) -> Ask:
+        region, size = self.region()
+        offset = number(self.rng, size)
+        return asked(messages.READ, region=region, offset=offset, bytes=number(self.rng, min(size, 40)))
+
+    def region(self) -> tuple[int, int]:
+        sizes = (self.plan.state_bytes, self.plan.arena_bytes, self.size, 8 + 2 * self.plan.classes, 9)
+        region = int(self.rng.integers(len(sizes)))
+        return region, sizes[region]
+
+    def write(self) -> Ask:
+        region, size = self.region()
+        offset = number(self.rng, size)
+        content = self.rng.integers(0, 256, int(self.rng.integers(1, 40))).astype(np.uint8).tobytes()
+        if self.rng.integers(2):
+            content = content[: max(size - offset, 0)]
+        return asked(messages.WRITE, region=region, offset=offset, content=content)
+
+    def other(self) -> Ask:
+        plain = [messages.DIGEST, messages.STATS, messages.RESET, messages.HELLO, *RESERVED]
+        request = plain[int(self.rng.integers(len(plain)))]
+        if not self.rng.integers(6):  # of a length, or a number, that there is not
+            known = REQUESTS[int(self.rng.integers(len(REQUESTS)))]
+            return int(self.rng.choice([known.number, 99])), bytes(int(self.rng.integers(4)))
+        return request.number, b""
+
+    def label_byte(self) -> Ask:
+        """A label that is a class or none, written into the arena."""
+        at = self.plan["label"].offset if "label" in self.plan else 0
+        content = bytes([int(self.rng.choice([0, self.plan.classes - 1, self.plan.classes, 255]) % 256)])
+        return asked(messages.WRITE, region=Region.ARENA, offset=at, content=content)
+
+
+def a_state(plan: Plan, rng: Rng, now: bytes) -> bytes:
+    """The [state_bytes] of another chip, or of none: extremes, rubbish, one bit changed."""
+    kind = int(rng.integers(7))
+    if kind == 0:
+        return extreme_state(plan, rng)
+    if kind == 1:
+        return bytes([int(rng.choice([0, 127, 128, 255]))]) * len(now)
+    block = np.frombuffer(now, np.uint8).copy()
+    if len(block) and kind < 4:
+        block[rng.integers(len(block))] ^= 1 << rng.integers(8)
+    elif kind > 4:  # every counter within its limits: only rings can contradict
+        for t in (t for t in plan.space("state") if t.role == "counter"):
+            value = rng.integers(t.lo, t.hi + 1, 1).astype(np.uint32)
+            block[t.offset : t.offset + 4] = value.view(np.uint8)
+    elif kind == 4:
+        block = rng.integers(0, 256, len(block)).astype(np.uint8)
+    return block.tobytes()
+
+
+def push(link: Link, rng: Rng) -> None:
+    """A whole state in pieces, as a host writes one, with other requests in between."""
+    block = a_state(link.model.plan, rng, link.model.machine.state[0].tobytes())
+    most = int(rng.choice([4, 16, 1016]))
+    most = max(most, len(block) // 8 // 4 * 4)
+    for at in range(0, len(block), most):
+        piece = block[at : at + most]
+        link.send(*asked(messages.WRITE, region=Region.STATE, offset=at, content=piece[:1016]))
+        if not rng.integers(4):
+            link.send(*asked(messages.DIGEST))
+
+
+def steps(link: Link, rng: Rng, ask: Callable[[int], Ask]) -> None:
+    """A program op by op after LOAD, in its order: what verify and bench do."""
+    plan, machine = link.model.plan, link.model.machine
+    numbers = {(program, at): n for n, (program, at, _) in enumerate(plan.ops())}
+    link.send(messages.RESET.number, b"")
+    draw = Requests(plan, rng)
+    link.send(*asked(messages.LOAD, label=int(rng.integers(plan.classes)), inputs=bytes(draw.size)))
+
+    def step(program: str, position: int, _item: Step, _active: object) -> None:
+        link.send(*ask(numbers[program, position]))
+
+    program = plan.entries[int(rng.integers(len(plan.entries)))]
+    walk(plan.programs, program, step, lambda name, active: choose(machine[name], active))
+
+
+def run_op(number: int) -> Ask:
+    return asked(messages.RUN_OP, op=number, flags=1)
+
+
+def count_op(number: int) -> Ask:
+    return asked(messages.COUNT, subject=Subject.OP, number=number)
+
+
+def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
+    """`count` deeds of random kinds."""
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2), strict=True))
+    weights = np.array([*kinds.values()]) / sum(kinds.values())
+    for _ in range(count):
+        turn = int(rng.integers(20))
+        if turn == 0:
+            push(link, rng)
+            for again in (draw.infer, draw.learn, draw.run):
+                link.send(*again())
+        elif turn == 1:
+            link.send(*draw.other(), session=int(rng.choice([0, link.session % 1000 + 1, 2**32 - 1])))
+        elif turn == 2:
+            link.send(*draw.learn(), step=int(rng.choice([0, 0, 2, -1])))
+        elif turn == 3 and not rng.integers(3):
+            steps(link, rng, run_op)
+        elif turn == 4 and not rng.integers(3):
+            if link.model.counts:
+                steps(link, rng, count_op)
+            link.send(*asked(messages.RUN_OP, op=number(rng, 0), flags=0))
+        else:
+            link.send(*getattr(draw, str(rng.choice([*kinds], p=weights)))())
+        yield
+
+
+def play(link: Link, seed: int, count: int) -> None:
+    rng = np.random.default_rng([31, seed])
+    draw = Requests(link.model.plan, rng)
+    link.send(messages.STATS.number, b"")  # a chip that nobody greeted
+    link.send(messages.HELLO.number, b"", session=7)
+    for _ in ordered(link, draw, rng, count):
+        link.look()
+        if fault(link.model.plan, link.model.machine.state[0].tobytes()):
+            link.send(*draw.infer())
+            assert link.model.unchecked, "what no WRITE made is refused"
+
+
+def project(plan: Plan, folder: Path) -> Path:
+    write(render(plan, load_board(BOARD), "a test", "a test"), folder)
+    return folder
+
+
+MODELS = 5
+
+
+def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
+    seen: Counter[tuple[str, str]] = Counter()
+    for c, seed in accepted(70_000, MODELS):
+        out = project(c.plan, tmp_path / c.plan.model)
+        with open_device("process:address,undefined", out) as device:
+            link = Link(device, c.plan, counts=False)
+            play(link, seed, 120)
+        seen += link.seen
+    for key in (
+        *(("learn", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
+        *(("run", s) for s in ("ok", "bad_label", "bad_argument")),
+        *(("write", s) for s in ("ok", "bad_state", "bad_argument")),
+        *(("infer", s) for s in ("ok", "bad_length", "bad_state")),
+        *(("load", s) for s in ("ok", "bad_label", "bad_length")),
+        *(("run_op", s) for s in ("ok", "bad_argument")),
+        *((("hello", "ok"), ("reset", "ok"), ("count", "unsupported"), ("stats", "no_session"))),
+    ):
+        assert seen[key], f"{key} was never seen"
+
+
+def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
+    seen: Counter[tuple[str, str]] = Counter()
+    for c, seed in accepted(71_000, 1):
+        out = project(c.plan, tmp_path / c.plan.model)
+        with open_device("unicorn:count", out, load_board(BOARD)) as device:
+            link = Link(device, c.plan, counts=True)
+            play(link, seed, 40)
+        seen += link.seen
+    assert seen["count", "ok"] and seen["run", "ok"] and seen["write", "bad_state"]
+
+
+def test_the_smallest_sequence(tmp_path: Path) -> None:
+    """LOAD with label 2, INFER, RUN learn: INFER leaves the label where no step of infer lies over it."""
+    for c, _ in accepted(72_000, 3):
+        plan = c.plan
+        if "learn" not in plan.entries or plan.classes < 3:
+            continue
+        out = project(plan, tmp_path / plan.model)
+        x = bytes(range(sum(plan[n].nbytes for n in plan.inputs)))
+        with open_device("process:undefined", out) as device:
+            link = Link(device, plan, counts=False)
+            link.send(messages.HELLO.number, b"", session=7)
+            link.send(*asked(messages.LOAD, label=2, inputs=x))
+            link.send(*asked(messages.INFER, inputs=x))
+            link.send(*asked(messages.RUN, program=plan.entries.index("learn"), flags=1))
+            link.look()
+        return
+    raise AssertionError("no model learns")
