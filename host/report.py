@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.kernels import AUTO, select
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Call, Item, Repeat, Step, Value
 from synapcc.gen.quantise import SAMPLES
@@ -31,11 +30,8 @@ class _Runs:
     real: RealMachine
 
 
-def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
-    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data.
-
-    kernels: the kernel set that is emitted, as `emit.render` takes it
-    """
+def measure(compiled: Compiled) -> dict[str, Any]:
+    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     runs = _run(compiled)
     # First: measuring the layers runs them again, and the verdict's bytes may then serve another tensor.
     agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
@@ -48,11 +44,11 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
         "board": compiled.board.name if compiled.board else None,
-        "kernels": select(kernels, compiled.board),
-        "memory": memory(plan),
-        "budget": budget(plan, compiled.board),
+        "kernels": compiled.kernels,
+        "memory": memory(plan, compiled.kernels),
+        "budget": budget(plan, compiled.board, compiled.kernels),
         "network": network(compiled),
-        "tensors": tensors(plan),
+        "tensors": tensors(plan, compiled.kernels),
         "ranges": ranges(compiled),
         "timeline": [timeline(plan, entry) for entry in plan.entries],
         "layers": layers,

@@ -10,6 +10,7 @@ from typing import Any
 from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
+from synapcc.gen.kernels import CHOICES, REF
 from synapcc.gen.plan import Plan
 from synapcc.gen.spec import Loss
 from synapcc.host import page
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         return _model(path, args.json)
     plan = read_plan(path)
     report = _report(path, plan)
+    kernels = report["kernels"] if report else REF
     if args.json:
         tensors = [
             {
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
                 {
                     "model": plan.model,
                     "digest": plan.digest.hex(),
-                    "memory": memory(plan),
+                    "memory": memory(plan, kernels),
                     "tensors": tensors,
                     "programs": costs(plan),
                     "report": report,
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if report:
         print(summary(report), end="\n\n")
     print(program_text(plan), end="\n\n")
-    print("\n".join(memory_map(plan)))
+    print("\n".join(memory_map(plan, kernels)))
     rows = [
         [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
         for e in costs(plan)
@@ -134,6 +136,8 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
         loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         summary(loaded)
         Loss(**loaded["rule"]["loss"])
+        if loaded["kernels"] not in CHOICES:
+            raise ValueError("its kernel set is none of this version's")
         if loaded["digest"] != plan.digest.hex():
             raise ValueError("it belongs to another Plan")
     except FileNotFoundError:
