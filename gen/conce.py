@@ -1,4 +1,4 @@
-"""Takes out of a step's C the loops that run exactly once, by what its counters are known to be.
+"""Takes out of a step's C the loops that run exactly once or never, by what is known of their counters.
 
 A loop whose counter is its own becomes its body with the number in place of the counter. A loop whose counter
 lives on (`for (; i < 4u; i += 4u, w += 32)`) becomes its body, and what it moves on where that is read later.
@@ -75,6 +75,8 @@ def _walk(body: Body, known: dict[str, int], later: Callable[[str], bool]) -> Bo
 
         read = _reader(rest, frozenset(declared), later)
         loop = _loop(item, known) if item.loops else None
+        if loop and loop.rounds == 0:
+            continue
         lone = _once(item, loop) if loop and loop.rounds == 1 else None
         if loop and lone is not None:
             moves = tuple(Line(f"{m};") for m in loop.moves if _moved(m, loop, read))
@@ -163,9 +165,16 @@ def _continued(body: Body) -> Body | None:
             notes = tuple(Comment(x.note) for x in only if isinstance(x, Line) and x.note)
             head = f"if ({_not(item.head.removeprefix('if (')[:-1])})"
             return (*body[:i], *notes, Block(head, rest))
-        if not item.loops and re.search(r"\b(continue|break);", "\n".join(printed((item,)))):
+        if _leaves(item):
             return None
     return body
+
+
+def _leaves(item: Item) -> bool:
+    """Whether a `continue` or `break` of the loop around stands in `item`."""
+    if isinstance(item, Block):
+        return not item.loops and any(_leaves(x) for x in (*item.body, *item.orelse))
+    return isinstance(item, Line) and item.text in ("continue;", "break;")
 
 
 def _not(condition: str) -> str:

@@ -65,9 +65,11 @@ def _code(text: str) -> Iterator[tuple[int, str, str, int, bool]]:
         code = stripped.strip()
         if not code or code.startswith("#"):
             continue
-        yield number, line, code, depth, goes_on
+        yield number, line, code, depth, goes_on and not code.startswith("}")  # the last of an enum or table
         depth += code.count("{") - code.count("}")
         heading = depth == 0 and code.endswith(")")  # of a function: its brace has a line of its own
-        item = re.fullmatch(r"[A-Z_0-9]+ = \d+", code)  # the last of an enum
-        goes_on = not heading and not item and not code.endswith((";", "{", "}", ":", ","))
-        goes_on |= code.endswith(",") and stripped.count("(") > stripped.count(")")
+        listing = (
+            goes_on or stripped.count("(") > stripped.count(")") or re.match(r"(const )?u?int\d+_t ", code)
+        )
+        goes_on = not heading and not code.endswith((";", "{", "}", ":", ","))
+        goes_on |= code.endswith(",") and bool(listing)
