@@ -90,7 +90,8 @@ def test_the_check_finds_faults() -> None:
         ("uint32_t i = n; for (; i < 1u; i++) f(i);", "uint32_t i = n;\nfor (; i < 1u; i++) {\n    f(i);\n}"),
         ("for (int32_t i = 1; i < 1; i++) f(i); g();", "g();"),
         (
-            "for (uint32_t i = 0u; i < 1u; i++) { for (uint32_t j = 0u; j < 2u; j++) { if (a) continue; f(i); } }",
+            "for (uint32_t i = 0u; i < 1u; i++) "
+            "for (uint32_t j = 0u; j < 2u; j++) { if (a) continue; f(i); }",
             "for (uint32_t j = 0u; j < 2u; j++) {\n    if (a) {\n        continue;\n    }\n    f(0u);\n}",
         ),
         ("for (uint32_t j = 0u; j < 1u; j++) f(j & 1u);", "const uint32_t j = 0u;\nf(j & 1u);"),

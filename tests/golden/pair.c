@@ -575,9 +575,9 @@ static void pair_fc2_update(pair_t *m)
              */
             for (uint32_t q = 0u; q < (k < 3u ? 2u : 1u); q++) {
                 int16_t *row = q == 0u ? &w[i * 8u] : &w[k * 8u];
-                const int32_t g = q == 0u ? d[i] : d[k];
+                const int32_t gain = q == 0u ? d[i] : d[k];
                 for (uint32_t j = 0u; j < 5u; j++) {
-                    change = pair_shift_round(g * x[j], 12u);
+                    change = pair_shift_round(gain * x[j], 12u);
                     was = (int16_t)(row[j] + change);
                     held = pair_saturate(was - change, -32768, 32767);
                     saturated += (uint32_t)(held != was - change);
