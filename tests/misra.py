@@ -60,7 +60,7 @@ def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[
             "--std=c99",
             "--quiet",
         ),
-        *("--inline-suppr", "-j2", "--max-configs=4", "--template={id}|{file}|{line}|{message}"),
+        *("--inline-suppr", "-j2", "--max-configs=2", "--template={id}|{file}|{line}|{message}"),
     ]
     done = subprocess.run([*command, *flags, *map(str, sources)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -94,7 +94,8 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
         flags = [m.replace('\\"', '"') for m in macros]
         flags += ["-D__BYTE_ORDER__=1234", "-D__ORDER_LITTLE_ENDIAN__=1234"]
         flags += [f"-I{project / f}" for f in ("include", "lib/ring/src", "src", "src/hal")]
-        files = [source / "hal" / f"{hal}.c", *(sorted(source.glob("*.c")) if i == 0 else [])]
+        files = [source / "hal" / f"{hal}.c"]
+        files += [source / "hal" / "process.c", *sorted(source.glob("*.c"))] if i == 0 else []
         for rule, found in check(cppcheck, files, flags).items():
             out[rule] += [f for f in found if f"{project}/lib" not in f]
     return {rule: found for rule, found in out.items() if found}
