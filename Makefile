@@ -40,10 +40,11 @@ test: $(VENV)/.dev ## the tests (under 12 minutes on 2 cores); says what it had 
 test-long: $(VENV)/.dev ## what takes longer: thousands of random networks, the figures of the README
 	@$(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal -m long
 
-lint: $(VENV)/.dev ## ruff (format and lint) and mypy --strict
+lint: $(VENV)/.dev ## ruff (format and lint), mypy --strict, cppcheck with MISRA over the C (docs/MISRA.md)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python tests/misra.py
 
 golden: $(VENV)/.dev ## rewrite the golden C after a change that was meant
 	@$(BIN)/python -m pytest -q tests/test_emit.py --rewrite-golden

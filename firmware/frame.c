@@ -9,7 +9,7 @@ static uint32_t crc32_nibble(uint32_t nibble)
 
 uint32_t frame_crc32(const uint8_t *bytes, uint32_t count)
 {
-    uint32_t table[16]; /* built afresh: cheaper than 1 KB of flash, and shorter than a table to trust */
+    uint32_t table[16]; /* 16 entries computed on each call, instead of 1 KB of table in flash */
     uint32_t crc = 0xFFFFFFFFu;
 
     for (uint32_t nibble = 0; nibble < 16; nibble++)
@@ -37,7 +37,7 @@ static frame_event check(const frame_receiver_t *receiver)
     uint32_t length;
 
     if (!receiver->begun)
-        return FRAME_NONE; /* two delimiters in a row: every frame has one at each end */
+        return FRAME_NONE; /* an empty frame: each frame has a delimiter at both ends, so two may meet */
     if (receiver->broken || receiver->left != 0 || receiver->decoded < PROTO_HEADER_BYTES + PROTO_CRC_BYTES)
         return FRAME_BAD;
     length = receiver->decoded - PROTO_CRC_BYTES;
@@ -79,7 +79,7 @@ uint32_t frame_encode(uint8_t *buffer, uint32_t body_bytes)
     const uint8_t *const end = from + body_bytes + PROTO_CRC_BYTES;
     uint8_t *to = buffer;
     uint8_t *code;
-    uint8_t run = 1; /* code byte included, as COBS counts */
+    uint8_t run = 1; /* length of the run, its code byte included */
 
     proto_put_u32(buffer + FRAME_START + body_bytes, frame_crc32(from, body_bytes));
     *to++ = 0;

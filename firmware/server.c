@@ -82,7 +82,7 @@ static void write_header(uint8_t *body, uint32_t session, uint16_t sequence, uin
     proto_header_set_status(body, (uint8_t)status);
 }
 
-/* A short answer that leaves the kept one alone. */
+/* Sends a short answer; the kept answer stays as it is. */
 #define NOTICE_MAX 48u
 
 static void send_notice(uint32_t session, uint16_t sequence, uint8_t request, proto_status status, const char *text,
@@ -406,7 +406,7 @@ static model_status count_loop(uint32_t number)
     return MODEL_OK;
 }
 
-/* Everything that is counted is called the same way, so that what the call costs cancels out of differences. */
+/* Every subject of COUNT is called through the same pointer: the cost of the call is equal and can be subtracted. */
 static proto_status count(const request_t *request, reply_t *reply)
 {
     static const struct {
@@ -512,7 +512,7 @@ static void refuse(const uint8_t *body, proto_status status)
     send_notice(proto_header_session(body), proto_header_sequence(body), proto_header_request(body), status, NULL, 0);
 }
 
-/* The order of these questions is what keeps a request from being executed twice. */
+/* Session and sequence number are checked first, in this order: a repeated request is answered, not executed again. */
 static void answer(const uint8_t *body, uint32_t length)
 {
     const uint32_t session = proto_header_session(body);
@@ -538,7 +538,7 @@ static void answer(const uint8_t *body, uint32_t length)
 void server_start(void)
 {
     memset(&server, 0, sizeof server);
-    (void)model_init(&server.model); /* refuses nothing but a null pointer */
+    (void)model_init(&server.model); /* cannot fail here */
 }
 
 void server_receive(uint8_t byte)

@@ -4,7 +4,7 @@
 
 #define PAINT 0xA5C35A3Cu
 
-/* Boards with megabytes of RAM would spend their start-up painting; no program here comes near this depth. */
+/* At most so much is painted: painting megabytes would delay the start, and no program here needs as much stack. */
 #define WATCHED_MAX 65536u
 
 static uintptr_t painted_from, stack_top;

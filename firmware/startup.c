@@ -60,7 +60,7 @@ static void take_vectors(void)
 #endif
 }
 
-/* Most chips have nothing below RAM, and a stack that gets there faults. Some, and QEMU, ignore what is written there: so the 256
+/* On most chips nothing lies below RAM, and a stack that grows beyond it faults. Some, and QEMU, ignore what is written there: so the 256
  * bytes below the stack are closed where the core can do that, and ARMv8-M has a register that no stack goes below. A Cortex-M0 can do
  * neither. */
 static void guard_stack(void)

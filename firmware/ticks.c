@@ -52,7 +52,7 @@ void ticks_start(void)
         return;
     }
     store(SYST_RVR, SYST_MASK);
-    store(SYST_CVR, 0); /* zero, whatever is written, and COUNTFLAG with it */
+    store(SYST_CVR, 0); /* any write sets the counter and COUNTFLAG to zero */
     store(SYST_CSR, SYST_CSR_ENABLE | SYST_CSR_CORE_CLOCK);
 }
 

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from .boards import Board, load_board
 from .bounds import Proof
 from .errors import CompileError, SynapccError
+from .flash import stored
 from .graph import Graph, verify
 from .importers import load_model
 from .inputs import LABEL, check_counts, check_labels, check_magnitude, check_samples, listed, match, unread
+from .kernels import AUTO, select
 from .lower import lower
 from .npz import load_arrays
 from .ops import layer
-from .plan import Plan, PlanTensor
+from .plan import Plan
 from .program import Abstract
 from .quantise import Quantised, quantise
 from .quantiser import checked, normalised, warnings
@@ -42,6 +44,7 @@ class Compiled:
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
     learned:     the layers that learn, in the graph's order
     warnings:    what a user should mend, a line each
+    kernels:     the kernel set that prints it
     """
 
     plan: Plan
@@ -53,7 +56,8 @@ class Compiled:
     calibration: Mapping[str, NDArray[np.float64]]
     board: Board | None
     learned: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
+    kernels: str
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -66,6 +70,7 @@ def compile_model(
     calibration: Path | str | Calibration,
     board: Board | str | None = None,
     name: str | None = None,
+    kernels: str = AUTO,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -74,6 +79,7 @@ def compile_model(
     calibration: an .npz or a mapping with the inputs by name, float [n, *shape], and optionally `label` [n]
     board:       name, TOML path or Board; None compiles without limits of memory
     name:        prefix of the emitted C; the model file's name if None
+    kernels:     the kernel set, or "auto" for the fastest that the board's core can run
 
     Raises CompileError for whatever is wrong.
     """
@@ -98,9 +104,12 @@ def compile_model(
     quantised = quantise(abstract, spec, data)
     plan, proofs = lower(abstract, quantised, graph)
     told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
-    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told)
+    chosen_set = select(kernels, target)
+    compiled = Compiled(
+        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set
+    )
     if target:
-        check_memory(plan, target)
+        check_memory(plan, target, compiled.kernels)
     return compiled
 
 
@@ -132,20 +141,14 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
 FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 3700, 2400, 350
 
 
-def flash_tensors(plan: Plan) -> list[PlanTensor]:
-    """What lies in flash: constants, and a copy of each state tensor that does not start from zero."""
-    return [t for t in plan.tensors if t.data is not None and (t.space == "const" or any(t.data))]
-
-
 def firmware_bytes(board: Board) -> tuple[int, int]:
     """(flash, RAM) that the firmware adds at least; a board without a link holds the library alone."""
     return (FIRMWARE_FLASH, FIRMWARE_RAM) if board.link else (0, 0)
 
 
-def least_flash(plan: Plan, board: Board) -> int:
-    """Bytes of flash that this Plan takes at least on the board."""
-    tensors = sum(t.nbytes for t in flash_tensors(plan))
-    return tensors + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
+def least_flash(plan: Plan, board: Board, kernels: str) -> int:
+    """Bytes of flash that this Plan takes at least on the board, printed by the set `kernels`."""
+    return stored(plan, kernels).nbytes + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
 
 
 def least_ram(plan: Plan, board: Board) -> int:
@@ -154,10 +157,14 @@ def least_ram(plan: Plan, board: Board) -> int:
     return plan.state_bytes + plan.arena_bytes + inputs + firmware_bytes(board)[1] + board.stack
 
 
-def check_memory(plan: Plan, board: Board) -> None:
+def check_memory(plan: Plan, board: Board, kernels: str) -> None:
     """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
-    in_flash, flash, ram = flash_tensors(plan), least_flash(plan, board), least_ram(plan, board)
-    in_ram = [t for t in plan.tensors if t.space != "const"]
+    in_flash, flash, ram = (
+        stored(plan, kernels).tensors,
+        least_flash(plan, board, kernels),
+        least_ram(plan, board),
+    )
+    in_ram = tuple(t for t in plan.tensors if t.space != "const")
     for what, need, room, there in (
         ("flash", flash, board.flash.size, in_flash),
         ("RAM", ram, board.ram.size, in_ram),

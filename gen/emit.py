@@ -21,17 +21,21 @@ import numpy as np
 
 from . import messages
 from .boards import Board, platformio_board
+from .clayout import comment, parse, printed
+from .conce import without_single_loops
 from .errors import CompileError
-from .instructions import called
+from .flash import Stored, stored
+from .instructions import Instruction, called
 from .kernels import AUTO, REF, select
-from .numeric import ERROR_FRAC, PRIMITIVES
-from .ops import Relaid, Variant, kernel
+from .numeric import ERROR_FRAC, PRIMITIVES, Primitive
+from .ops import kernel
 from .plan import Plan, PlanTensor
 from .program import Call, Item, Repeat, Step, When
 from .state_check import labelled_ops, labelled_programs, rings
 from .version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
+WORDS = ("load_word", "store_word")
 UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
 
 
@@ -50,7 +54,8 @@ def environment() -> jinja2.Environment:
 class TensorView:
     """A tensor as templates see it: names, types, sizes, and the C expressions that reach it."""
 
-    def __init__(self, t: PlanTensor, prefix: str) -> None:
+    def __init__(self, t: PlanTensor, plan: Plan) -> None:
+        self.prefix = prefix = plan.model
         self.name, self.dtype, self.space = t.name, t.dtype, t.space
         self.offset, self.nbytes, self.count = t.offset, t.nbytes, t.count
         self.ctype = f"{t.dtype}_t"
@@ -61,12 +66,12 @@ class TensorView:
         info = np.iinfo(t.dtype)
         self.type_lo, self.type_hi = int(info.min), int(info.max)
         self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
-        self.q, self.frac = f"Q{t.frac}", t.frac
-        dims = "".join(f"[{n}]" for n in t.shape)
+        self.q, self.frac = plan.q(t), t.frac
+        shape = dict(zip(plan.inputs, plan.input_shapes, strict=True)).get(t.name, t.shape)
+        self.dims = "".join(f"[{n}]" for n in shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
-        scaled = t.role not in ("counter", "flag", "label", "shift", "verdict", "scratch", "relaid")
-        q = "Q by row" if t.role == "weight" and t.space == "const" else self.q
-        self.describe = f"{t.dtype} {dims}{pad}{f', {q}' if scaled else ''}{f': {t.note}' if t.note else ''}"
+        dims = "".join(f"[{n}]" for n in t.shape)
+        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.note}' if t.note else ''}"
         if t.space == "arena":
             self.at0 = f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
             self.pointer = f"(&{self.at0})"
@@ -82,15 +87,20 @@ class TensorView:
         else:
             target = f"&{self.pointer}[{offset}]" if offset else self.pointer
         if write:
-            return f"    {self.ctype} *{name} = opaque({target}); /* {self.name}: {self.describe} */"
-        return f"    const {self.ctype} *{name} = {target}; /* {self.name}: {self.describe} */"
+            pointer = (
+                f"{self.ctype} *{name} = ({self.ctype} *){self.prefix}_opaque({target});"  # cast for C++
+            )
+        else:
+            pointer = f"const {self.ctype} *{name} = {target};"
+        return f"    {pointer} /* {self.name}: {self.describe} */"
 
     @property
     def lines(self) -> list[str]:
         """The content as rows of C initialisers."""
         assert self._data is not None
+        end = "u" if self.dtype == "uint32" else ""
         values = np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()
-        return _rows(str(v) for v in values)
+        return _rows(f"{v}{end}" for v in values)
 
 
 class InputView(TensorView):
@@ -102,15 +112,16 @@ class InputView(TensorView):
     """
 
     def __init__(self, plan: Plan, name: str) -> None:
-        super().__init__(plan[name], plan.model)
+        super().__init__(plan[name], plan)
         q = plan.quantiser(name)
         self.own, self.pairs, self.inner = name in plan.quantisers, len(q.scale), q.inner
         self.times = self.count // (self.pairs * self.inner)
         self.offsets, self.scales = [_literal(v) for v in q.offset], [_literal(v) for v in q.scale]
+        self.meaning = self.q
         if self.own:
             each = "" if self.pairs == 1 else f" for each of {self.pairs}"
             values = f" {self.offsets[0]}, {self.scales[0]}" if self.pairs == 1 else ""
-            self.describe += f"; offset and scale{each}{values}: {plan.model}_quantise.h"
+            self.meaning = f"offset and scale{each}{values}: {plan.model}_quantise.h"
 
     @property
     def tables(self) -> dict[str, list[str]]:
@@ -149,59 +160,6 @@ class StepView:
 
 
 @dataclass(frozen=True)
-class _Printed:
-    """How every step is printed, in the order of Plan.ops.
-
-    args:      by step, the constant or tensor of each role
-    constants: what the file must hold: constants as the Plan has them where somebody reads them so, and
-               those that a kernel reads in another layout
-    """
-
-    variants: tuple[Variant, ...]
-    args: tuple[Mapping[str, str], ...]
-    constants: tuple[PlanTensor, ...]
-
-
-def _choose(plan: Plan, kernels: str) -> _Printed:
-    """Asks each step's kernel how the set `kernels` prints it."""
-    variants, args = [], []
-    made: dict[str, PlanTensor] = {}
-    for _, _, step in plan.ops():
-        operands = {role: plan[name] for role, name in step.args.items()}
-        variant = kernel(step.kernel).variant(kernels, operands, step.attrs)
-        names = dict(step.args)
-        for role, relaid in variant.relaid.items():
-            t = _relaid(operands[role], relaid, plan)
-            if made.setdefault(t.name, t) != t:
-                raise AssertionError(f"{t.name} has two contents")
-            names[role] = t.name
-        variants.append(variant)
-        args.append(names)
-    read = {name for names in args for name in names.values()}
-    natural = [t for t in plan.space("const") if t.name in read]
-    return _Printed(tuple(variants), tuple(args), (*natural, *made.values()))
-
-
-def _relaid(t: PlanTensor, relaid: Relaid, plan: Plan) -> PlanTensor:
-    """`relaid` as a tensor of its own: a flat array under a name that no other has."""
-    name = f"{t.name}_{relaid.layout}"
-    while name in plan:
-        name += "_"
-    flat = relaid.array.ravel()
-    data = flat.astype(flat.dtype.newbyteorder("<")).tobytes()
-    return replace(
-        t,
-        name=name,
-        dtype=str(flat.dtype),
-        shape=(len(flat),),
-        row=len(flat),
-        role="relaid",
-        note=relaid.note,
-        data=data,
-    )
-
-
-@dataclass(frozen=True)
 class _Function:
     fn: str
     comment: str
@@ -212,7 +170,7 @@ class _Function:
 class _ProgramText:
     fn: str
     doc: str
-    lines: list[str]
+    body: str
 
 
 # What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
@@ -220,6 +178,7 @@ INTERFACE = (
     *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
     *("check", "check_part", "tensors", "above"),
     *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed"),
+    *("opaque", "word_t", *WORDS, *PRIMITIVES),
 )
 
 
@@ -241,7 +200,7 @@ def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
 
 
 def _functions(
-    plan: Plan, printed: _Printed, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
+    plan: Plan, printed: Stored, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
 ) -> list[_Function]:
     out = []
     names = _step_names(plan, printed.constants)
@@ -257,21 +216,14 @@ def _functions(
         changes = [step.args[r] for r in k.updates + k.writes if r in step.args]
         flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
         layer = f"{step.node} ({source})" if source else step.node
-        comment = f"{step.kernel} of {layer}, in program {program}: {flow}"
-        out.append(_Function(f"{prefix}_{names[i]}", _wrap(comment), body))
+        what = f"{step.kernel} of {layer}, in program {program}: {flow}"
+        out.append(_Function(f"{prefix}_{names[i]}", "\n".join(comment(what)), body))
     return out
 
 
-def _wrap(text: str, width: int = 112) -> str:
-    """A C comment's text, continued under its first line."""
-    lines, line = [], ""
-    for word in text.split(" "):
-        if line and len(line) + len(word) + 1 > width:
-            lines.append(line)
-            line = word
-        else:
-            line = f"{line} {word}".strip()
-    return "\n * ".join([*lines, line])
+def _laid_out(body: str) -> str:
+    """The body of a step in the style of the emitted C, without loops that run once."""
+    return "\n".join(printed(without_single_loops(parse(body)))) + "\n"
 
 
 def _program_texts(
@@ -293,62 +245,83 @@ def _program_texts(
         _ProgramText(
             f"{prefix}_program_{n}",
             f"Program {n}: {plan.programs[n].doc}",
-            [
-                line
-                for i, item in enumerate(plan.programs[n].items)
-                for line in _item_lines(item, by_place.get((n, i), ""), views, prefix)
-            ],
+            _laid_out(
+                "\n".join(
+                    _call(item, by_place.get((n, i), ""), views, prefix)
+                    for i, item in enumerate(plan.programs[n].items)
+                )
+            ),
         )
         for n in ordered
     ]
 
 
-def _item_lines(item: Item, fn: str, views: Mapping[str, TensorView], prefix: str) -> list[str]:
+def _call(item: Item, fn: str, views: Mapping[str, TensorView], prefix: str) -> str:
+    """One item of a program as C."""
     if isinstance(item, Step):
-        return [f"{fn}(m);"]
+        return f"{fn}(m);"
     call = f"{prefix}_program_{item.program}(m);"
     if isinstance(item, Call):
-        return [call]
+        return call
     if isinstance(item, Repeat):
-        return [f"for (uint32_t i = 0u; i < {item.times}u; i++)", f"    {call}"]
+        return f"for (uint32_t i = 0u; i < {item.times}u; i++) {call}"
     assert isinstance(item, When)
-    return [f"if ({views[item.flag].at0} != 0u)", f"    {call}"]
+    return f"if ({views[item.flag].at0} != 0u) {call}"
 
 
-def _primitives(texts: Iterable[str]) -> list[str]:
-    """The C of every primitive that `texts` call, callees first."""
+@dataclass(frozen=True)
+class _Helpers:
+    """The small functions that the steps of one library call, callees first."""
+
+    primitives: tuple[Primitive, ...]
+    instructions: tuple[Instruction, ...]
+    words: tuple[str, ...]
+
+    def prefixed(self, text: str, prefix: str) -> str:
+        """`text` with the model's prefix before every helper: two models may share a translation unit."""
+        names = (*(p.name for p in (*self.primitives, *self.instructions)), *self.words)
+        return re.sub(rf"\b({'|'.join(names)})\(", rf"{prefix}_\1(", text) if names else text
+
+
+def _helpers(texts: Iterable[str]) -> _Helpers:
+    bodies = list(texts)
     wanted: set[str] = set()
-    pending = list(texts)
+    pending = list(bodies)
     while pending:
         found = set(re.findall(r"\b([a-z_0-9]+)\(", pending.pop())) & PRIMITIVES.keys() - wanted
         wanted |= found
         pending += [PRIMITIVES[n].c for n in found]
-    return [p.c_function for name, p in PRIMITIVES.items() if name in wanted]
+    words = tuple(name for name in WORDS if any(f"{name}(" in body for body in bodies))
+    return _Helpers(
+        tuple(p for name, p in PRIMITIVES.items() if name in wanted), tuple(called(bodies)), words
+    )
 
 
-def memory_map(plan: Plan, constants: Iterable[PlanTensor] | None = None) -> list[str]:
-    """A table of where everything lies, as lines of text. `constants`: a library's, if not the Plan's."""
-    consts = plan.space("const") if constants is None else tuple(constants)
-    in_flash = sum(t.nbytes for t in (*consts, *plan.space("state")) if t.data is not None)
+def memory_map(plan: Plan, kernels: str = REF) -> list[str]:
+    """A table of where everything lies in the library of the set `kernels`, as lines of text."""
+    flash = stored(plan, kernels)
+    arena = sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))
     lines = [
-        f"Memory: {in_flash} bytes of constants in flash, "
+        f"Memory: {flash.nbytes} bytes of constants in flash, "
         f"{plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
         "",
     ]
-    for title, tensors in (
-        ("constant", consts),
-        ("state", plan.space("state")),
-        ("arena", sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))),
+    for part in (
+        [_map_line(plan, "constant", t.name, t) for t in flash.constants]
+        + [_map_line(plan, "constant", f"{t.name}_init", t) for t in flash.starts],
+        [_map_line(plan, "state", t.name, t) for t in plan.space("state")],
+        [_map_line(plan, "arena", t.name, t) for t in arena],
     ):
-        for t in tensors:
-            place = f"{t.offset:>7}" if title != "constant" else " " * 7
-            dims = "x".join(map(str, t.shape))
-            limits = f"{t.lo} .. {t.hi}" if title != "constant" else ""
-            size, kind = f"{t.nbytes:>7} B", f"{t.dtype:<7}{dims:>9}  Q{t.frac:<4}"
-            lines.append(f"{title:<9}{place} {size}  {t.name:<28} {kind}{limits}".rstrip())
-        if tensors:
-            lines.append("")
-    return lines
+        lines += [*part, ""] if part else []
+    return lines[:-1]
+
+
+def _map_line(plan: Plan, title: str, name: str, t: PlanTensor) -> str:
+    in_ram = title != "constant"
+    place, limits = (f"{t.offset:>7}", f"{t.lo} .. {t.hi}") if in_ram else ("", "")
+    dims = "x".join(map(str, t.shape))
+    kind = f"{t.dtype:<7}{dims:>9}  {plan.q(t):<8}"
+    return f"{title:<9}{place:>7} {t.nbytes:>7} B  {name:<28} {kind} {limits}".rstrip()
 
 
 def render_library(
@@ -356,10 +329,11 @@ def render_library(
 ) -> dict[str, str]:
     """`<model>.h` and `<model>.c`, of the kernel set `kernels`."""
     prefix = plan.model
-    printed = _choose(plan, kernels)
-    views = {t.name: TensorView(t, prefix) for t in (*plan.tensors, *printed.constants)}
+    printed = stored(plan, kernels)
+    views = {t.name: TensorView(t, plan) for t in (*plan.tensors, *printed.constants)}
     functions = _functions(plan, printed, views, prefix, sources)
-    nonzero = [t for t in plan.space("state") if t.data is not None and any(t.data)]
+    helpers = _helpers(f.body for f in functions)
+    functions = [replace(f, body=_laid_out(helpers.prefixed(f.body, prefix))) for f in functions]
     context = {
         "plan": plan,
         "prefix": prefix,
@@ -369,21 +343,19 @@ def render_library(
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
         "kernels": kernels,
-        "memory_map": memory_map(plan, printed.constants),
+        "memory_map": memory_map(plan, kernels),
         "steps": functions,
         "state": [views[t.name] for t in plan.space("state")],
         "inputs": [InputView(plan, n) for n in plan.inputs],
         "logits": views[plan.logits],
         "verdict": views["verdict"],
         "label": views.get("label"),
-        "constants": [views[t.name] for t in (*printed.constants, *nonzero)],
-        "starts": [views[t.name] for t in nonzero],
+        "constants": [views[t.name] for t in printed.tensors],
+        "starts": [views[t.name] for t in printed.starts],
         "programs": _program_texts(plan, functions, views, prefix),
-        "primitives": _primitives(f.body for f in functions),
-        "words": [
-            name for name in ("load_word", "store_word") if any(f"{name}(" in f.body for f in functions)
-        ],
-        "instructions": [i.c_function for i in called(f.body for f in functions)],
+        "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
+        "words": helpers.words,
+        "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
         "labelled": labelled_programs(plan),

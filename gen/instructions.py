@@ -155,7 +155,7 @@ INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
                 "    a += p > q ? p - q : q - p;\n"
                 "}\n"
                 "return a;",
-                "a + the differences of the four bytes of x and y: it moves where x != y, and only there",
+                "a + the absolute differences of the four bytes of x and y: more than a only where x != y",
                 asm="usada8 %0, %1, %2, %3"),
 )}
 # fmt: on

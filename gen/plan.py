@@ -26,6 +26,8 @@ from .program import Call, Item, Program, Repeat, Space, Step, When
 from .quantiser import Quantiser
 
 PLAN_VERSION = 2
+UNSCALED = ("counter", "flag", "label", "shift", "verdict", "scratch", "factor", "relaid")
+"""Roles of tensors whose integers stand for themselves, not for integers times a power of two."""
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -137,6 +139,22 @@ class Plan:
     def interface(self) -> tuple[Input, ...]:
         """What a caller fills, as data files name and shape it."""
         return tuple(map(Input, self.inputs, self.input_shapes, self.input_sources))
+
+    @cached_property
+    def by_row(self) -> frozenset[str]:
+        """Weights and biases with a Q format for each row: their steps shift each row by its own number."""
+        return frozenset(
+            step.args[role]
+            for _, _, step in self.ops()
+            for role in ("w", "b")
+            if "s" in step.args and role in step.args and self[step.args[role]].space == "const"
+        )
+
+    def q(self, t: PlanTensor) -> str:
+        """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
+        if t.role in UNSCALED:
+            return ""
+        return "Q by row" if t.name in self.by_row else f"Q{t.frac}"
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)

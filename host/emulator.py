@@ -275,7 +275,11 @@ class Emulator:
             if chosen is not None and not len(chosen):
                 return
         if program in self._labelled:
-            check_labels(self._views["label"][slice(None) if chosen is None else chosen, 0], self.plan.classes, self.plan.model)
+            check_labels(
+                self._views["label"][slice(None) if chosen is None else chosen, 0],
+                self.plan.classes,
+                self.plan.model,
+            )
 
         def step(name: str, position: int, item: Step, devices: Active) -> None:
             if self.fixed and name == FORWARD and position < len(self.fixed):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from synapcc.gen.boards import Board
-from synapcc.gen.compile import Compiled, firmware_bytes, flash_tensors, least_flash, least_ram
+from synapcc.gen.compile import Compiled, firmware_bytes, least_flash, least_ram
+from synapcc.gen.flash import stored
+from synapcc.gen.kernels import REF
 from synapcc.gen.plan import Plan, PlanTensor
 
 KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
@@ -15,28 +17,28 @@ _ARENA = {"activation": "activations", "logits": "activations", "teach": "teachi
 _PARAMETERS = ("weight", "bias", "shift", "gain", "matrix")
 
 
-def memory(plan: Plan) -> dict[str, int]:
-    """Bytes of constants, of initial state in flash, of state and of arena."""
-    starts = sum(t.nbytes for t in flash_tensors(plan) if t.space == "state")
+def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
+    """Bytes of constants and initial state in flash, as `kernels` stores them, of state and of arena."""
+    flash = stored(plan, kernels)
     store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
     return {
-        "constants": sum(t.nbytes for t in plan.space("const")),
-        "initial_state": starts,
+        "constants": sum(t.nbytes for t in flash.constants),
+        "initial_state": sum(t.nbytes for t in flash.starts),
         "state": plan.state_bytes,
         "of_which_samples": store,
         "arena": plan.arena_bytes,
     }
 
 
-def budget(plan: Plan, board: Board | None) -> dict[str, dict[str, int]] | None:
+def budget(plan: Plan, board: Board | None, kernels: str) -> dict[str, dict[str, int]] | None:
     """What the board has, and what firmware for this Plan takes of it at least; None without a board.
 
     `synapcc build` measures the firmware; this is what is known before there is one.
     """
     if board is None:
         return None
-    tensors = sum(t.nbytes for t in flash_tensors(plan))
-    flash = least_flash(plan, board)
+    tensors = stored(plan, kernels).nbytes
+    flash = least_flash(plan, board, kernels)
     inputs = sum(plan[i].nbytes for i in plan.inputs)
     return {
         "flash": {"size": board.flash.size, "needs": flash, "tensors": tensors, "code": flash - tensors},
@@ -77,25 +79,27 @@ def owners(plan: Plan) -> dict[str, str]:
     return found
 
 
-def tensors(plan: Plan) -> list[dict[str, Any]]:
-    """Every tensor, ready for JSON."""
-    kind, owner, copied = kinds(plan), owners(plan), {t.name for t in flash_tensors(plan)}
+def tensors(plan: Plan, kernels: str = REF) -> list[dict[str, Any]]:
+    """Every tensor, ready for JSON; the constants as the library of the set `kernels` holds them."""
+    kind, owner, flash = kinds(plan), owners(plan), stored(plan, kernels)
+    origin = {t.name: flash.origin.get(t.name, t.name) for t in (*plan.tensors, *flash.constants)}
+    copied = {t.name for t in flash.tensors}
     return [
         {
             "tensor": t.name,
-            "node": owner.get(t.name, ""),
-            "kind": kind[t.name],
+            "node": owner.get(origin[t.name], ""),
+            "kind": kind[origin[t.name]],
             "role": t.role,
             "dtype": t.dtype,
             "shape": list(t.shape),
-            "q": f"Q{t.frac}",
+            "q": plan.q(t),
             "space": t.space,
             "offset": t.offset,
             "bytes": t.nbytes,
             "in_flash": t.nbytes if t.name in copied else 0,
             "note": t.note,
         }
-        for t in plan.tensors
+        for t in (*flash.constants, *(t for t in plan.tensors if t.space != "const"))
     ]
 
 
@@ -104,7 +108,7 @@ def network(compiled: Compiled) -> list[dict[str, Any]]:
     nodes = {n.name: n for n in compiled.graph.nodes}
     sums: dict[str, dict[str, int]] = {name: dict.fromkeys(KINDS, 0) for name in nodes}
     places: dict[str, dict[str, int]] = {name: {"flash": 0, "ram": 0} for name in nodes}
-    for t in tensors(compiled.plan):
+    for t in tensors(compiled.plan, compiled.kernels):
         part = sums.setdefault(t["node"], dict.fromkeys(KINDS, 0))
         place = places.setdefault(t["node"], {"flash": 0, "ram": 0})
         part[t["kind"]] += t["bytes"]

@@ -17,6 +17,7 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.graph import Attr, Graph, Node, Tensor
 from synapcc.gen.importers._build import MAX_WINDOWS
+from synapcc.gen.kernels import AUTO
 from synapcc.gen.ops import layers
 from synapcc.gen.program import Step
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
@@ -63,19 +64,21 @@ class KernelSpec:
     phases: tuple[str, ...]
     wanted: Callable[[Step], bool]
 
-    def compile(self, board: Board, rule: str, weights: str, rounding: str, learns: bool) -> Compiled:
+    def compile(
+        self, board: Board, rule: str, weights: str, rounding: str, learns: bool, kernels: str = AUTO
+    ) -> Compiled:
         """For `learns`, or for int16, the kernel's layer learns; else it is frozen. Raises CompileError."""
         rng = np.random.default_rng(_SEED)
         shapes = {n: self.graph.tensors[n].shape for n in self.graph.inputs}
         data = {n: rng.normal(0, 1, (_SAMPLES, *s)) for n, s in shapes.items()}
         if not learns and weights == "int8":
-            return compile_model(self.graph, RuleSpec(INFERENCE_ONLY), data, board)
+            return compile_model(self.graph, RuleSpec(INFERENCE_ONLY), data, board, kernels=kernels)
         plain = RuleSpec(rule, weights=weights, rounding=rounding)
         asked = plain if self.whole else replace(plain, layers=(NODE,))
         refusal: CompileError | None = None
         for rate in _RATES:
             try:
-                return compile_model(self.graph, replace(asked, rate=rate), data, board)
+                return compile_model(self.graph, replace(asked, rate=rate), data, board, kernels=kernels)
             except CompileError as error:
                 if "a rate of" not in error.what:
                     raise

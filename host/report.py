@@ -9,7 +9,6 @@ import numpy as np
 
 from synapcc.gen.calibrate import root
 from synapcc.gen.compile import Compiled
-from synapcc.gen.kernels import AUTO, select
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Call, Item, Repeat, Step
 
@@ -22,11 +21,8 @@ from .timeline import cost, timeline
 __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
 
 
-def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
-    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data.
-
-    kernels: the kernel set that is emitted, as `emit.render` takes it
-    """
+def measure(compiled: Compiled) -> dict[str, Any]:
+    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     agree, layers = agreement(compiled)
     plan = compiled.plan
     return {
@@ -37,11 +33,11 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "notes": list(compiled.graph.notes),
         "warnings": list(compiled.warnings),
         "board": compiled.board.name if compiled.board else None,
-        "kernels": select(kernels, compiled.board),
-        "memory": memory(plan),
-        "budget": budget(plan, compiled.board),
+        "kernels": compiled.kernels,
+        "memory": memory(plan, compiled.kernels),
+        "budget": budget(plan, compiled.board, compiled.kernels),
         "network": network(compiled),
-        "tensors": tensors(plan),
+        "tensors": tensors(plan, compiled.kernels),
         "ranges": ranges(compiled),
         "timeline": [timeline(plan, entry) for entry in plan.entries],
         "layers": layers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import struct
 import subprocess
@@ -176,10 +175,7 @@ def batch_source(plans: Sequence[Plan], folder: Path, kernels: str = REF) -> Pat
         for name, content in files.items():
             (folder / name).write_text(content)
         m = plan.model
-        helpers = re.findall(r"^static inline \w+ \*?(\w+)\(", files[f"{m}.c"], flags=re.M)
-        shared = [*dict.fromkeys(helpers), "word_t"]
-        text += [f"#define {name} {m}_{name}" for name in shared]
-        text += [f'#include "{m}.c"', *(f"#undef {name}" for name in shared), "#undef ALIGNED"]
+        text.append(f'#include "{m}.c"')
         text += [
             f"""
 uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t argument);

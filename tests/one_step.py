@@ -118,7 +118,7 @@ def batch_plan(
     laid, state_bytes, arena_bytes = _lay_out(tensors)
     programs = {"infer": Program("infer", "every case", tuple(steps))}
     return Plan(
-        model, laid, programs, ("infer",), ("x",), ((1,),), "scores", 2, state_bytes, arena_bytes
+        model, laid, programs, ("infer",), ("x",), ((1,),), ("x",), "scores", 2, state_bytes, arena_bytes
     ), placed
 
 

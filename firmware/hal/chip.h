@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Looks at a register so often before giving it up: some milliseconds on any chip, and an end where the bit never comes. */
+/* How often a register is polled before the wait is given up: some milliseconds on any chip. */
 #define REGISTER_PATIENCE 100000u
 
 static inline uint32_t register_read(uint32_t address)

@@ -42,7 +42,9 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
         return None
     start = rounded_bias(t["b"].array(), t["s"].array())
     if not dual_fits(w.array(), start):
-        relaid = {"b": Relaid("rounded", start, "with the half that rounds")}
+        relaid = {
+            "b": Relaid("rounded", start, "bias plus half of what the shift drops, so that the shift rounds")
+        }
         return Variant("forward_rows", DSP, relaid, numbers | {"half": 0})
     pairs = max(min(DUAL_PAIRS, w.shape[0] // 2), 1)
     return Variant("forward_dual", DSP, dual(w.array(), start, pairs), numbers | {"pairs": pairs})
@@ -51,6 +53,10 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
 def dual(w: NDArray[np.int8], start: NDArray[np.int32], pairs: int) -> dict[str, Relaid]:
     """Weights and starts in dual pairs (gen/layouts.py)."""
     return {
-        "w": Relaid("dual", dual_rows(w, pairs), "rows in pairs, a lane is 256 * odd + even"),
-        "b": Relaid("dual", dual_bias(start), "where the sums of the pairs start"),
+        "w": Relaid(
+            "dual", dual_rows(w, pairs), "two rows in a word: a lane holds 256 * (odd row) + (even row)"
+        ),
+        "b": Relaid(
+            "dual", dual_bias(start), "for each two rows: 256 * (odd bias) + (even bias), then the even bias"
+        ),
     }

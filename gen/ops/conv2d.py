@@ -214,8 +214,12 @@ def _depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | No
     if "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:
         return None
     relaid = {
-        "w": Relaid("lanes", channel_lanes(w.array()), "four channels side by side, tap by tap"),
-        "b": Relaid("rounded", rounded_bias(t["b"].array(), t["s"].array()), "with the half that rounds"),
+        "w": Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words"),
+        "b": Relaid(
+            "rounded",
+            rounded_bias(t["b"].array(), t["s"].array()),
+            "bias plus half of what the shift drops, so that the shift rounds",
+        ),
     }
     return Variant("forward_depthwise", DSP, relaid, {"bits": bits, "straight": int(g.taps <= STRAIGHT)})
 

@@ -60,8 +60,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
     board, sizes = _board(args)
-    compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name)
-    report = measure(compiled, args.kernels)
+    compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name, args.kernels)
+    report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
         "synapcc",
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         sources,
         reports,
         args.quantiser,
-        args.kernels,
+        compiled.kernels,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)

@@ -11,6 +11,7 @@ from typing import Any
 from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
+from synapcc.gen.kernels import CHOICES, REF
 from synapcc.gen.plan import Plan
 from synapcc.gen.spec import Loss
 from synapcc.gen.userfile import read_text
@@ -53,11 +54,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
         return _model(path, out)
     plan = read_plan(path)
     report = _report(path, plan)
-    out.give("inspect", _plan_document(plan, report))
+    kernels = report["kernels"] if report else REF
+    out.give("inspect", _plan_document(plan, report, kernels))
     if report:
         out.say(f"{summary(report)}\n")
     out.say(f"{program_text(plan)}\n")
-    out.say("\n".join(memory_map(plan)))
+    out.say("\n".join(memory_map(plan, kernels)))
     rows = [
         [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
         for e in costs(plan)
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     return 0
 
 
-def _plan_document(plan: Plan, report: dict[str, Any] | None) -> dict[str, Any]:
+def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> dict[str, Any]:
     tensors = [
         {
             "name": t.name,
@@ -85,7 +87,7 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),
-        "memory": memory(plan),
+        "memory": memory(plan, kernels),
         "tensors": tensors,
         "programs": costs(plan),
         "report": report,
@@ -121,6 +123,8 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
             raise ValueError("it has another schema")
         summary(loaded)
         Loss(**loaded["rule"]["loss"])
+        if loaded["kernels"] not in CHOICES:
+            raise ValueError("its kernel set is none of this version's")
         if loaded["digest"] != plan.digest.hex():
             raise ValueError("it belongs to another Plan")
     except (SynapccError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:

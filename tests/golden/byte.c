@@ -5,30 +5,7 @@
  *   synapcc compile byte.onnx
  * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
  *
- * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
- *
- * Memory: 108 bytes of constants in flash, 108 of state and 72 of arena in RAM.
- *
- * state          0      20 B  fc1_bias                     int32          5  Q12  -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q12  -268435456 .. 268435455
- * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
- * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
- * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
- * state         44      40 B  fc1_weight                   int8         5x7  Q6   -128 .. 127
- * state         84      24 B  fc2_weight                   int8         3x5  Q6   -128 .. 127
- *
- * arena          0      20 B  fc1_direct_teach_sum         int32          5  Q0   -2147483648 .. 2147483647
- * arena          0       1 B  label                        uint8          1  Q0   0 .. 2
- * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
- * arena         20      10 B  fc1_direct_teach             int16          5  Q9   -32768 .. 32767
- * arena         20      10 B  relu_input_teach             int16          5  Q9   -32768 .. 32767
- * arena         32       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
- * arena         40       7 B  x                            int8           7  Q6   -128 .. 127
- * arena         48       6 B  error                        int16          3  Q8   -32768 .. 32767
- * arena         56       6 B  fc2                          int16          3  Q12  -32768 .. 32767
- * arena         64       5 B  fc1                          int8           5  Q6   -128 .. 127
- * arena         64       5 B  relu                         int8           5  Q6   -128 .. 127
- *
+ * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
 #include "byte.h"
 
@@ -38,25 +15,26 @@
 #error "byte.h is of another version than byte.c: emit both again"
 #endif
 
-/* The arithmetic relies on these; a compiler that differs must not get further than here. */
+/* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char byte_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
 
 #if defined(__GNUC__)
-#define ALIGNED __attribute__((aligned(4)))
+#define BYTE_ALIGNED __attribute__((aligned(4)))
 /*
- * A pointer that the compiler cannot relate to others. GCC 12 may address one array of a struct relative to another, take the
- * result for a null pointer's and drop the stores of a whole step, or all calls of it. This costs no instruction and keeps it from
- * trying: the pointer may be anything, and a function with a volatile statement is never without effect.
+ * Returns p. The compiler cannot tell that it is p, and so cannot address what p points to relative to another array.
+ * GCC 12 (x86-64, -O1 and up) otherwise addresses one array of a struct relative to another, takes the result for a
+ * null pointer and drops the stores of the step. Being volatile, the statement also keeps calls of steps that only
+ * read. No instruction is emitted for it.
  */
-static inline void *opaque(void *p)
+static inline void *byte_opaque(void *p)
 {
     __asm__ __volatile__("" : "+r"(p) : : "memory");
     return p;
 }
 #else
-#define ALIGNED
-static inline void *opaque(void *p)
+#define BYTE_ALIGNED
+static inline void *byte_opaque(void *p)
 {
     return p;
 }
@@ -64,43 +42,43 @@ static inline void *opaque(void *p)
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
-/* int32 [5], Q12, content of `init` */
-static const int32_t byte_fc1_bias_init[5] ALIGNED = {
+/* int32 [5], Q12; byte_init copies it into the state */
+static const int32_t byte_fc1_bias_init[5] BYTE_ALIGNED = {
     -2048, -1597, -1147, -696, -246,
 };
 
-/* int32 [3], Q12, content of `init` */
-static const int32_t byte_fc2_bias_init[3] ALIGNED = {
+/* int32 [3], Q12; byte_init copies it into the state */
+static const int32_t byte_fc2_bias_init[3] BYTE_ALIGNED = {
     -2048, -1761, -1475,
 };
 
-/* int8 [5][7] rows of 8, Q6, content of `init` */
-static const int8_t byte_fc1_weight_init[40] ALIGNED = {
+/* int8 [5][7] rows of 8, Q6; byte_init copies it into the state */
+static const int8_t byte_fc1_weight_init[40] BYTE_ALIGNED = {
     -32, -8, 15, -26, -2, 22, -19, 0, 4, 28, -13, 11, -30, -6, 17, 0, -24, 0, 24, -17, 6, 30, -11, 0, 13, -28, -4, 19,
     -22, 2, 26, 0, -15, 8, 32, -9, 15, -26, -3, 0,
 };
 
-/* int8 [3][5] rows of 8, Q6, content of `init` */
-static const int8_t byte_fc2_weight_init[24] ALIGNED = {
+/* int8 [3][5] rows of 8, Q6; byte_init copies it into the state */
+static const int8_t byte_fc2_weight_init[24] BYTE_ALIGNED = {
     -32, -13, 5, 24, -22, 0, 0, 0, -4, 15, -31, -13, 6, 0, 0, 0, 24, -22, -3, 15, -31, 0, 0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
 /* x held within lo .. hi */
-static inline int32_t saturate(int32_t x, int32_t lo, int32_t hi)
+static inline int32_t byte_saturate(int32_t x, int32_t lo, int32_t hi)
 {
     return x < lo ? lo : x > hi ? hi : x;
 }
 
 /* x / 2^s, halves rounded up */
-static inline int32_t shift_round(int32_t x, uint32_t s)
+static inline int32_t byte_shift_round(int32_t x, uint32_t s)
 {
     return (x + ((INT32_C(1) << s) >> 1)) >> s;
 }
 
 /* p / 2^s, rounded away from zero where the upper half of the discarded bits exceeds the lower half */
-static inline int32_t round_dither(int32_t p, uint32_t s)
+static inline int32_t byte_round_dither(int32_t p, uint32_t s)
 {
     uint32_t h = s >> 1;
     int32_t mag = p < 0 ? -p : p;
@@ -111,7 +89,7 @@ static inline int32_t round_dither(int32_t p, uint32_t s)
 }
 
 /* a 32-bit integer hash of low bias (C. Wellons) */
-static inline uint32_t hash32(uint32_t x)
+static inline uint32_t byte_hash32(uint32_t x)
 {
     x ^= x >> 16;
     x *= UINT32_C(0x7feb352d);
@@ -121,13 +99,13 @@ static inline uint32_t hash32(uint32_t x)
 }
 
 /* absorbs one more word into a key */
-static inline uint32_t mix(uint32_t key, uint32_t word)
+static inline uint32_t byte_mix(uint32_t key, uint32_t word)
 {
-    return hash32(key ^ (word * UINT32_C(0x9e3779b1)));
+    return byte_hash32(key ^ (word * UINT32_C(0x9e3779b1)));
 }
 
 /* the next word of a row's random stream */
-static inline uint32_t lcg(uint32_t x)
+static inline uint32_t byte_lcg(uint32_t x)
 {
     return x * UINT32_C(1664525) + UINT32_C(1013904223);
 }
@@ -140,11 +118,11 @@ static void byte_fc1_forward(byte_t *m)
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
     const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q6 */
     const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q12 */
-    int8_t *y = opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q6 */
+    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q6 */
     uint32_t i = 0u;
 
-    /* four rows at a time: each input is read once for all of them */
-    for (; i < 4u; i += 4u, w += 32) {
+    /* four rows at a time, so that each input is read once for four */
+    {
         int32_t a0 = b[i], a1 = b[i + 1u], a2 = b[i + 2u], a3 = b[i + 3u];
         for (uint32_t j = 0u; j < 7u; j++) {
             const int32_t v = x[j];
@@ -153,16 +131,19 @@ static void byte_fc1_forward(byte_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
-        y[i + 1u] = (int8_t)saturate(shift_round(a1, 6u), -128, 127);
-        y[i + 2u] = (int8_t)saturate(shift_round(a2, 6u), -128, 127);
-        y[i + 3u] = (int8_t)saturate(shift_round(a3, 6u), -128, 127);
+        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 6u), -128, 127);
+        y[i + 1u] = (int8_t)byte_saturate(byte_shift_round(a1, 6u), -128, 127);
+        y[i + 2u] = (int8_t)byte_saturate(byte_shift_round(a2, 6u), -128, 127);
+        y[i + 3u] = (int8_t)byte_saturate(byte_shift_round(a3, 6u), -128, 127);
+        i += 4u;
+        w += 32;
     }
-    for (; i < 5u; i++, w += 8) {
+    {
         int32_t a0 = b[i];
-        for (uint32_t j = 0u; j < 7u; j++)
+        for (uint32_t j = 0u; j < 7u; j++) {
             a0 += w[j] * x[j];
-        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
+        }
+        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 6u), -128, 127);
     }
 }
 
@@ -170,10 +151,11 @@ static void byte_fc1_forward(byte_t *m)
 static void byte_relu_forward(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q6 */
-    int8_t *y = opaque(&m->arena.i8[64]); /* relu: int8 [5], Q6 */
+    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* relu: int8 [5], Q6 */
 
-    for (uint32_t i = 0u; i < 5u; i++)
-        y[i] = (int8_t)saturate(x[i], 0, 127);
+    for (uint32_t i = 0u; i < 5u; i++) {
+        y[i] = (int8_t)byte_saturate(x[i], 0, 127);
+    }
 }
 
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
@@ -182,14 +164,15 @@ static void byte_fc2_forward(byte_t *m)
     const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
     const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q6 */
     const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q12 */
-    int16_t *y = opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q12 */
+    int16_t *y = (int16_t *)byte_opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q12 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
         int32_t a0 = b[i];
-        for (uint32_t j = 0u; j < 5u; j++)
+        for (uint32_t j = 0u; j < 5u; j++) {
             a0 += w[j] * x[j];
-        y[i] = (int16_t)saturate(shift_round(a0, 0u), -32768, 32767);
+        }
+        y[i] = (int16_t)byte_saturate(byte_shift_round(a0, 0u), -32768, 32767);
     }
 }
 
@@ -197,7 +180,7 @@ static void byte_fc2_forward(byte_t *m)
 static void byte_verdict_argmax(byte_t *m)
 {
     const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
-    int32_t *verdict = opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
+    int32_t *verdict = (int32_t *)byte_opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
     for (int32_t i = 1; i < 3; i++) {
@@ -218,25 +201,26 @@ static void byte_fc2_update(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int8_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q6 */
-    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q12 */
+    int8_t *w = (int8_t *)byte_opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q6 */
+    int32_t *b = (int32_t *)byte_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q12 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
     for (uint32_t i = 0u; i < 3u; i++, w += 8) {
         const int32_t g = d[i];
-        if (g == 0)
-            continue; /* a zero product stays zero and uses no random words */
+        if (g == 0) {
+            continue; /* no signal: nothing changes, and the row's random words are not needed */
+        }
         for (uint32_t j = 0u; j < 5u; j++) {
-            p = round_dither(g * x[j], 12u);
+            p = byte_round_dither(g * x[j], 12u);
             v = w[j] - p;
-            held = saturate(v, -128, 127);
+            held = byte_saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = round_dither(g, 0u);
+        p = byte_round_dither(g, 0u);
         v = b[i] - p;
-        held = saturate(v, -268435456, 268435455);
+        held = byte_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
         b[i] = (int32_t)held;
     }
@@ -247,25 +231,27 @@ static void byte_fc2_update(byte_t *m)
 static void byte_fc1_project(byte_t *m)
 {
     const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int32_t *acc = opaque(&m->arena.i32[0]); /* fc1_direct_teach_sum: int32 [5] */
-    int16_t *g = opaque(&m->arena.i16[10]); /* fc1_direct_teach: int16 [5], Q9 */
-    const uint32_t key = mix(mix(UINT32_C(1), 0u), 1u);
+    int32_t *acc = (int32_t *)byte_opaque(&m->arena.i32[0]); /* fc1_direct_teach_sum: int32 [5] */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* fc1_direct_teach: int16 [5], Q9 */
+    const uint32_t key = byte_mix(byte_mix(UINT32_C(1), 0u), 1u);
 
     memset(acc, 0, 20u);
     for (uint32_t i = 0u; i < 3u; i++) {
         const int32_t g0 = d[i];
-        if (g0 == 0)
+        if (g0 == 0) {
             continue;
-        uint32_t word = hash32(key + i); /* row i of the matrix, two entries a word */
+        }
+        uint32_t word = byte_hash32(key + i); /* row i of the matrix, two entries a word */
         for (uint32_t j = 0u; j < 4u; j += 2u) {
             acc[j] += ((word & 0xffffu) >> 14 == 2u ? g0 : (word & 0xffffu) >> 14 == 3u ? -g0 : 0);
             acc[j + 1u] += ((word >> 16) >> 14 == 2u ? g0 : (word >> 16) >> 14 == 3u ? -g0 : 0);
-            word = lcg(word);
+            word = byte_lcg(word);
         }
         acc[4] += ((word & 0xffffu) >> 14 == 2u ? g0 : (word & 0xffffu) >> 14 == 3u ? -g0 : 0);
     }
-    for (uint32_t i = 0u; i < 5u; i++)
-        g[i] = (int16_t)saturate(shift_round(acc[i], 0u), -32768, 32767);
+    for (uint32_t i = 0u; i < 5u; i++) {
+        g[i] = (int16_t)byte_saturate(byte_shift_round(acc[i], 0u), -32768, 32767);
+    }
 }
 
 /* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
@@ -273,37 +259,40 @@ static void byte_relu_feedback(byte_t *m)
 {
     const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
-    int16_t *g = opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
 
-    for (uint32_t i = 0u; i < 5u; i++)
+    for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
+    }
 }
 
-/* dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias,
- * fc1_saturated */
+/*
+ * dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias, fc1_saturated
+ */
 static void byte_fc1_update(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
     const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
-    int8_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q6 */
-    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q12 */
+    int8_t *w = (int8_t *)byte_opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q6 */
+    int32_t *b = (int32_t *)byte_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q12 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
     for (uint32_t i = 0u; i < 5u; i++, w += 8) {
         const int32_t g = d[i];
-        if (g == 0)
-            continue; /* a zero product stays zero and uses no random words */
+        if (g == 0) {
+            continue; /* no signal: nothing changes, and the row's random words are not needed */
+        }
         for (uint32_t j = 0u; j < 7u; j++) {
-            p = round_dither(g * x[j], 13u);
+            p = byte_round_dither(g * x[j], 13u);
             v = w[j] - p;
-            held = saturate(v, -128, 127);
+            held = byte_saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = round_dither(g, 1u);
+        p = byte_round_dither(g, 1u);
         v = b[i] - p;
-        held = saturate(v, -268435456, 268435455);
+        held = byte_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
         b[i] = (int32_t)held;
     }
@@ -314,19 +303,21 @@ static void byte_fc1_update(byte_t *m)
 static void byte_loss_forward(byte_t *m)
 {
     const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
-    int16_t *e = opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
+    int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
     const uint32_t label = m->arena.u8[0];
     uint8_t taught = 0u;
 
     for (uint32_t i = 0u; i < 3u; i++) {
         int32_t v;
-        if (i == label)
+        if (i == label) {
             v = z[i] < 4096 ? -512 : 0;
-        else
+        } else {
             v = z[i] > -4096 ? 256 : 0;
+        }
         e[i] = (int16_t)v;
-        if (v != 0)
+        if (v != 0) {
             taught = 1u;
+        }
     }
     m->arena.u8[4] = taught;
 }
@@ -368,8 +359,9 @@ static void byte_program_adapt(byte_t *m)
 {
     byte_program_forward(m);
     byte_loss_forward(m);
-    if (m->arena.u8[4] != 0u)
+    if (m->arena.u8[4] != 0u) {
         byte_program_correct(m);
+    }
     byte_step_tick(m);
 }
 
@@ -470,8 +462,9 @@ byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
 
 byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label)
 {
-    if (label >= BYTE_CLASSES)
+    if (label >= BYTE_CLASSES) {
         return BYTE_BAD_LABEL;
+    }
     byte_load(m, x, label);
     byte_program_learn(m);
     return BYTE_OK;
@@ -493,7 +486,7 @@ byte_status byte_run(byte_t *m, uint32_t program)
     }
 }
 
-/* One more than there are: who counts instructions takes what it costs from what the others cost. */
+/* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
 static void byte_nothing(byte_t *m)
 {
     (void)m;
@@ -515,15 +508,19 @@ byte_status byte_run_op(byte_t *m, uint32_t op)
         byte_nothing,
     };
 
-    if (op > BYTE_OPS)
+    if (op > BYTE_OPS) {
         return BYTE_BAD_ARGUMENT;
-    if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES)
+    }
+    if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES) {
         return BYTE_BAD_LABEL;
+    }
     ops[op](m);
     return BYTE_OK;
 }
 
 const byte_tensor_t *byte_tensor(uint32_t i)
 {
-    return i < BYTE_TENSORS ? &byte_tensors[i] : 0;
+    return i < BYTE_TENSORS ? &byte_tensors[i] : NULL;
 }
+
+#undef BYTE_ALIGNED

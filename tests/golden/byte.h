@@ -4,6 +4,36 @@
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
  * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
+ *
+ * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM.
+ *
+ * constant              20 B  fc1_bias_init                int32          5  Q12
+ * constant              12 B  fc2_bias_init                int32          3  Q12
+ * constant              40 B  fc1_weight_init              int8         5x7  Q6
+ * constant              24 B  fc2_weight_init              int8         3x5  Q6
+ *
+ * state          0      20 B  fc1_bias                     int32          5  Q12      -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q12      -268435456 .. 268435455
+ * state         32       4 B  step                         uint32         1           0 .. 4294967295
+ * state         36       4 B  fc2_saturated                uint32         1           0 .. 4294967295
+ * state         40       4 B  fc1_saturated                uint32         1           0 .. 4294967295
+ * state         44      40 B  fc1_weight                   int8         5x7  Q6       -128 .. 127
+ * state         84      24 B  fc2_weight                   int8         3x5  Q6       -128 .. 127
+ *
+ * arena          0      20 B  fc1_direct_teach_sum         int32          5           -2147483648 .. 2147483647
+ * arena          0       1 B  label                        uint8          1           0 .. 2
+ * arena          4       1 B  taught                       uint8          1           0 .. 1
+ * arena         20      10 B  fc1_direct_teach             int16          5  Q9       -32768 .. 32767
+ * arena         20      10 B  relu_input_teach             int16          5  Q9       -32768 .. 32767
+ * arena         32       8 B  verdict                      int32          2           -2147483648 .. 2147483647
+ * arena         40       7 B  x                            int8           7  Q6       -128 .. 127
+ * arena         48       6 B  error                        int16          3  Q8       -32768 .. 32767
+ * arena         56       6 B  fc2                          int16          3  Q12      -32768 .. 32767
+ * arena         64       5 B  fc1                          int8           5  Q6       -128 .. 127
+ * arena         64       5 B  relu                         int8           5  Q6       -128 .. 127
+ *
+ * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
+ * packed words. Offsets are bytes from the start of state or arena; behind the Q format stand the limits of the values.
  */
 #ifndef BYTE_H
 #define BYTE_H
@@ -17,14 +47,14 @@ extern "C" {
 #define BYTE_PLAN_DIGEST "5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
-#define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */
+#define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
 
 #define BYTE_CLASSES 3
 #define BYTE_STATE_BYTES 108 /* persistent: learned tensors, counters */
-#define BYTE_ARENA_BYTES 72 /* lives within one call */
-#define BYTE_TENSORS 7 /* persistent tensors */
+#define BYTE_ARENA_BYTES 72 /* activations and signals: valid within one call */
+#define BYTE_TENSORS 7 /* persistent tensors, for byte_tensor */
 #define BYTE_PROGRAMS 2 /* entry programs */
-#define BYTE_OPS 10 /* steps */
+#define BYTE_OPS 10 /* steps, for byte_run_op */
 
 /* Entry programs, for byte_run. */
 #define BYTE_PROGRAM_INFER 0 /* class, margin and scores of the inputs */
@@ -48,7 +78,7 @@ typedef struct {
     int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q6 */
 } byte_state_t;
 
-/* A model: zero it or not, but call byte_init before anything else. */
+/* A model with all its memory. Call byte_init before anything else; it need not be zeroed before. */
 typedef struct {
     byte_state_t state;
     union {
@@ -60,15 +90,18 @@ typedef struct {
     } arena;
 } byte_t;
 
-/* Inputs as integers: q = round(x * 2^frac), ties to even, held within -128 .. 127. */
+/*
+ * Inputs as integers: round(x * 2^n) for an input of format Qn, ties to even, held within -128 .. 127.
+ * Dimensions are those of the network's input, in its order, without the batch.
+ */
 typedef struct {
-    int8_t x[7]; /* int8 [7], Q6: input */
+    int8_t x[7]; /* Q6 */
 } byte_inputs_t;
 
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
-    int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int32_t margin; /* its score less the second largest */
+    int16_t scores[3]; /* logits before softmax, Q12 */
 } byte_outputs_t;
 
 typedef struct {
@@ -83,7 +116,7 @@ typedef struct {
     uint32_t range;
 } byte_tensor_t;
 
-/* Weights as compiled, counters zero. */
+/* Sets weights and feedback as compiled, and counters, kept samples and arena to zero. */
 byte_status byte_init(byte_t *m);
 
 /*
@@ -104,13 +137,13 @@ byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what byte_load put into the arena: see there. */
 byte_status byte_run(byte_t *m, uint32_t program);
 
-/* Runs one step by number: for finding the first step that differs from the host's. */
+/* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 byte_status byte_run_op(byte_t *m, uint32_t op);
 
 /* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label);
 
-/* Persistent tensor i, or a null pointer behind the last. */
+/* Name, type and place of persistent tensor i; a null pointer if i is BYTE_TENSORS or more. */
 const byte_tensor_t *byte_tensor(uint32_t i);
 
 #ifdef __cplusplus

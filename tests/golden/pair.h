@@ -4,6 +4,31 @@
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
  * Plan 44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74
+ *
+ * Memory: 137 bytes of constants in flash, 68 of state and 40 of arena in RAM.
+ *
+ * constant               5 B  fc1_shift                    uint8          5
+ * constant              48 B  fc1_weight_dual              uint32        12
+ * constant              24 B  fc1_bias_dual                int32          6
+ * constant              12 B  fc2_bias_init                int32          3  Q20
+ * constant              48 B  fc2_weight_init              int16        3x5  Q14
+ *
+ * state          0      12 B  fc2_bias                     int32          3  Q20      -268435456 .. 268435455
+ * state         12       4 B  step                         uint32         1           0 .. 4294967295
+ * state         16       4 B  fc2_saturated                uint32         1           0 .. 4294967295
+ * state         20      48 B  fc2_weight                   int16        3x5  Q14      -32768 .. 32767
+ *
+ * arena          0       8 B  verdict                      int32          2           -2147483648 .. 2147483647
+ * arena          8       6 B  error                        int16          3  Q14      -16384 .. 16384
+ * arena          8       7 B  x                            int8           7  Q6       -128 .. 127
+ * arena         16       6 B  fc2                          int16          3  Q12      -32768 .. 32767
+ * arena         24       5 B  fc1                          int8           5  Q6       -128 .. 127
+ * arena         24       5 B  relu                         int8           5  Q6       -128 .. 127
+ * arena         32       1 B  label                        uint8          1           0 .. 2
+ * arena         36       1 B  taught                       uint8          1           0 .. 1
+ *
+ * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
+ * packed words. Offsets are bytes from the start of state or arena; behind the Q format stand the limits of the values.
  */
 #ifndef PAIR_H
 #define PAIR_H
@@ -17,14 +42,14 @@ extern "C" {
 #define PAIR_PLAN_DIGEST "44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 2
-#define PAIR_KERNELS "dsp" /* the kernel set: how fast, never what */
+#define PAIR_KERNELS "dsp" /* how the steps are written; every set computes the same bytes */
 
 #define PAIR_CLASSES 3
 #define PAIR_STATE_BYTES 68 /* persistent: learned tensors, counters */
-#define PAIR_ARENA_BYTES 40 /* lives within one call */
-#define PAIR_TENSORS 4 /* persistent tensors */
+#define PAIR_ARENA_BYTES 40 /* activations and signals: valid within one call */
+#define PAIR_TENSORS 4 /* persistent tensors, for pair_tensor */
 #define PAIR_PROGRAMS 2 /* entry programs */
-#define PAIR_OPS 7 /* steps */
+#define PAIR_OPS 7 /* steps, for pair_run_op */
 
 /* Entry programs, for pair_run. */
 #define PAIR_PROGRAM_INFER 0 /* class, margin and scores of the inputs */
@@ -45,7 +70,7 @@ typedef struct {
     int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q14 */
 } pair_state_t;
 
-/* A model: zero it or not, but call pair_init before anything else. */
+/* A model with all its memory. Call pair_init before anything else; it need not be zeroed before. */
 typedef struct {
     pair_state_t state;
     union {
@@ -57,15 +82,18 @@ typedef struct {
     } arena;
 } pair_t;
 
-/* Inputs as integers: q = round(x * 2^frac), ties to even, held within -128 .. 127. */
+/*
+ * Inputs as integers: round(x * 2^n) for an input of format Qn, ties to even, held within -128 .. 127.
+ * Dimensions are those of the network's input, in its order, without the batch.
+ */
 typedef struct {
-    int8_t x[7]; /* int8 [7], Q6: input */
+    int8_t x[7]; /* Q6 */
 } pair_inputs_t;
 
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
-    int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int32_t margin; /* its score less the second largest */
+    int16_t scores[3]; /* logits before softmax, Q12 */
 } pair_outputs_t;
 
 typedef struct {
@@ -80,7 +108,7 @@ typedef struct {
     uint32_t range;
 } pair_tensor_t;
 
-/* Weights as compiled, counters zero. */
+/* Sets weights and feedback as compiled, and counters, kept samples and arena to zero. */
 pair_status pair_init(pair_t *m);
 
 /*
@@ -101,13 +129,13 @@ pair_status pair_learn(pair_t *m, const pair_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what pair_load put into the arena: see there. */
 pair_status pair_run(pair_t *m, uint32_t program);
 
-/* Runs one step by number: for finding the first step that differs from the host's. */
+/* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 pair_status pair_run_op(pair_t *m, uint32_t op);
 
 /* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label);
 
-/* Persistent tensor i, or a null pointer behind the last. */
+/* Name, type and place of persistent tensor i; a null pointer if i is PAIR_TENSORS or more. */
 const pair_tensor_t *pair_tensor(uint32_t i);
 
 #ifdef __cplusplus

@@ -5,48 +5,7 @@
  *   synapcc compile ring.onnx
  * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
  *
- * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
- *
- * Memory: 293 bytes of constants in flash, 272 of state and 52 of arena in RAM.
- *
- * constant              16 B  replay_x                     int8         2x7  Q6
- * constant               2 B  replay_label                 uint8        2x1  Q0
- * constant               4 B  replay_count                 uint32         1  Q0
- *
- * state          0      20 B  fc1_bias                     int32          5  Q20  -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q20  -268435456 .. 268435455
- * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
- * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
- * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
- * state         44       4 B  decay_phase                  uint32         1  Q0   0 .. 3
- * state         48       4 B  replay_next                  uint32         1  Q0   0 .. 1
- * state         52       4 B  replay_phase                 uint32         1  Q0   0 .. 0
- * state         56       4 B  store_next                   uint32         1  Q0   0 .. 2
- * state         60       4 B  store_count                  uint32         1  Q0   0 .. 3
- * state         64       4 B  rehearse_next                uint32         1  Q0   0 .. 2
- * state         68      80 B  fc1_weight                   int16        5x7  Q14  -32768 .. 32767
- * state        148      48 B  fc2_weight                   int16        3x5  Q14  -32768 .. 32767
- * state        196      48 B  fc2_feedback                 int16        3x5  Q14  -32768 .. 32767
- * state        244      24 B  store_x                      int8         3x7  Q6   -128 .. 127
- * state        268       3 B  store_label                  uint8        3x1  Q0   0 .. 2
- *
- * arena          0       1 B  decay_due                    uint8          1  Q0   0 .. 1
- * arena          0      10 B  fc2_input_teach              int16          5  Q15  -32768 .. 32767
- * arena          0       1 B  label                        uint8          1  Q0   0 .. 2
- * arena          0       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
- * arena          0      10 B  relu_input_teach             int16          5  Q15  -32768 .. 32767
- * arena          0       1 B  replay_due                   uint8          1  Q0   0 .. 1
- * arena          0       1 B  replay_valid                 uint8          1  Q0   0 .. 1
- * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
- * arena         12       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
- * arena         20       7 B  x                            int8           7  Q6   -128 .. 127
- * arena         28       6 B  error                        int16          3  Q14  -16384 .. 16384
- * arena         36       6 B  fc2                          int16          3  Q12  -32768 .. 32767
- * arena         44       5 B  fc1                          int8           5  Q6   -128 .. 127
- * arena         44       4 B  rehearse_index               uint32         1  Q0   0 .. 2
- * arena         44       5 B  relu                         int8           5  Q6   -128 .. 127
- * arena         44       4 B  replay_index                 uint32         1  Q0   0 .. 1
- *
+ * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
 #include "ring.h"
 
@@ -56,25 +15,26 @@
 #error "ring.h is of another version than ring.c: emit both again"
 #endif
 
-/* The arithmetic relies on these; a compiler that differs must not get further than here. */
+/* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char ring_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char ring_state_is_packed[sizeof(ring_state_t) == 272u ? 1 : -1];
 
 #if defined(__GNUC__)
-#define ALIGNED __attribute__((aligned(4)))
+#define RING_ALIGNED __attribute__((aligned(4)))
 /*
- * A pointer that the compiler cannot relate to others. GCC 12 may address one array of a struct relative to another, take the
- * result for a null pointer's and drop the stores of a whole step, or all calls of it. This costs no instruction and keeps it from
- * trying: the pointer may be anything, and a function with a volatile statement is never without effect.
+ * Returns p. The compiler cannot tell that it is p, and so cannot address what p points to relative to another array.
+ * GCC 12 (x86-64, -O1 and up) otherwise addresses one array of a struct relative to another, takes the result for a
+ * null pointer and drops the stores of the step. Being volatile, the statement also keeps calls of steps that only
+ * read. No instruction is emitted for it.
  */
-static inline void *opaque(void *p)
+static inline void *ring_opaque(void *p)
 {
     __asm__ __volatile__("" : "+r"(p) : : "memory");
     return p;
 }
 #else
-#define ALIGNED
-static inline void *opaque(void *p)
+#define RING_ALIGNED
+static inline void *ring_opaque(void *p)
 {
     return p;
 }
@@ -83,45 +43,45 @@ static inline void *opaque(void *p)
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
 /* int8 [2][7] rows of 8, Q6: replay */
-static const int8_t ring_replay_x[16] ALIGNED = {
+static const int8_t ring_replay_x[16] RING_ALIGNED = {
     -128, -18, 92, -56, 54, -95, 15, 0, 125, -23, 87, -61, 49, -100, 10, 0,
 };
 
 /* uint8 [2][1] */
-static const uint8_t ring_replay_label[2] ALIGNED = {
+static const uint8_t ring_replay_label[2] RING_ALIGNED = {
     0, 1,
 };
 
 /* uint32 [1]: base examples in flash */
-static const uint32_t ring_replay_count[1] ALIGNED = {
-    2,
+static const uint32_t ring_replay_count[1] RING_ALIGNED = {
+    2u,
 };
 
-/* int32 [5], Q20, content of `init` */
-static const int32_t ring_fc1_bias_init[5] ALIGNED = {
+/* int32 [5], Q20; ring_init copies it into the state */
+static const int32_t ring_fc1_bias_init[5] RING_ALIGNED = {
     -524288, -408945, -293601, -178258, -62915,
 };
 
-/* int32 [3], Q20, content of `init` */
-static const int32_t ring_fc2_bias_init[3] ALIGNED = {
+/* int32 [3], Q20; ring_init copies it into the state */
+static const int32_t ring_fc2_bias_init[3] RING_ALIGNED = {
     -524288, -450888, -377487,
 };
 
-/* int16 [5][7] rows of 8, Q14, content of `init` */
-static const int16_t ring_fc1_weight_init[40] ALIGNED = {
+/* int16 [5][7] rows of 8, Q14; ring_init copies it into the state */
+static const int16_t ring_fc1_weight_init[40] RING_ALIGNED = {
     -8192, -2130, 3932, -6554, -492, 5571, -4915, 0, 1147, 7209, -3277, 2785, -7700, -1638, 4424, 0, -6062, 0, 6062,
     -4424, 1638, 7700, -2785, 0, 3277, -7209, -1147, 4915, -5571, 492, 6554, 0, -3932, 2130, 8192, -2294, 3768, -6717,
     -655, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14, content of `init` */
-static const int16_t ring_fc2_weight_init[24] ALIGNED = {
+/* int16 [3][5] rows of 8, Q14; ring_init copies it into the state */
+static const int16_t ring_fc2_weight_init[24] RING_ALIGNED = {
     -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
     0, 0, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14, content of `init` */
-static const int16_t ring_fc2_feedback_init[24] ALIGNED = {
+/* int16 [3][5] rows of 8, Q14; ring_init copies it into the state */
+static const int16_t ring_fc2_feedback_init[24] RING_ALIGNED = {
     1970, -6183, -3058, 1427, 1699, 0, 0, 0, -4824, -1427, 5368, 8357, -7270, 0, 0, 0, -3329, 5232, -340, -8357, -6998,
     0, 0, 0,
 };
@@ -129,26 +89,26 @@ static const int16_t ring_fc2_feedback_init[24] ALIGNED = {
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
 
 /* x held within lo .. hi */
-static inline int32_t saturate(int32_t x, int32_t lo, int32_t hi)
+static inline int32_t ring_saturate(int32_t x, int32_t lo, int32_t hi)
 {
     return x < lo ? lo : x > hi ? hi : x;
 }
 
 /* x / 2^s, halves rounded up */
-static inline int32_t shift_round(int32_t x, uint32_t s)
+static inline int32_t ring_shift_round(int32_t x, uint32_t s)
 {
     return (x + ((INT32_C(1) << s) >> 1)) >> s;
 }
 
 /* p / 2^s, rounded up with a probability equal to the discarded fraction */
-static inline int32_t round_stochastic(int32_t p, uint32_t s, uint32_t lane)
+static inline int32_t ring_round_stochastic(int32_t p, uint32_t s, uint32_t lane)
 {
     uint32_t r = s <= 16u ? lane >> (16u - s) : lane << (s - 16u);
     return (p + (int32_t)r) >> s;
 }
 
 /* a 32-bit integer hash of low bias (C. Wellons) */
-static inline uint32_t hash32(uint32_t x)
+static inline uint32_t ring_hash32(uint32_t x)
 {
     x ^= x >> 16;
     x *= UINT32_C(0x7feb352d);
@@ -158,31 +118,31 @@ static inline uint32_t hash32(uint32_t x)
 }
 
 /* absorbs one more word into a key */
-static inline uint32_t mix(uint32_t key, uint32_t word)
+static inline uint32_t ring_mix(uint32_t key, uint32_t word)
 {
-    return hash32(key ^ (word * UINT32_C(0x9e3779b1)));
+    return ring_hash32(key ^ (word * UINT32_C(0x9e3779b1)));
 }
 
 /* the next word of a row's random stream */
-static inline uint32_t lcg(uint32_t x)
+static inline uint32_t ring_lcg(uint32_t x)
 {
     return x * UINT32_C(1664525) + UINT32_C(1013904223);
 }
 
 /* an index below n from a random word */
-static inline uint32_t scale_index(uint32_t word, uint32_t n)
+static inline uint32_t ring_scale_index(uint32_t word, uint32_t n)
 {
     return ((word >> 16) * n) >> 16;
 }
 
 /* a difference of logits in steps of 2^-10 of a power of two */
-static inline int32_t logit_steps(int32_t d, int32_t frac)
+static inline int32_t ring_logit_steps(int32_t d, int32_t frac)
 {
     return (int32_t)(((uint32_t)d * UINT32_C(47274)) >> (uint32_t)(frac + 5));
 }
 
 /* 2^-(u / 1024) as Q15 */
-static inline int32_t exp2_neg(int32_t u)
+static inline int32_t ring_exp2_neg(int32_t u)
 {
     static const uint16_t table[33] = {
         32768, 32066, 31379, 30706, 30048, 29405, 28774, 28158, 27554, 26964, 26386,
@@ -197,7 +157,7 @@ static inline int32_t exp2_neg(int32_t u)
 }
 
 /* 2^30 / m for 2^15 <= m < 2^16 */
-static inline int32_t reciprocal(int32_t m)
+static inline int32_t ring_reciprocal(int32_t m)
 {
     static const uint16_t table[65] = {
         32768, 32264, 31775, 31301, 30840, 30394, 29959, 29537, 29127, 28728, 28340, 27962, 27594,
@@ -212,7 +172,7 @@ static inline int32_t reciprocal(int32_t m)
 }
 
 /* e * r / 2^(16 + k) as Q14: a class's share of the sum of exponentials */
-static inline int32_t probability(int32_t e, int32_t r, uint32_t k)
+static inline int32_t ring_probability(int32_t e, int32_t r, uint32_t k)
 {
     uint32_t s = k + 16u;
     return (e * r + (INT32_C(1) << (s - 1u))) >> s;
@@ -226,11 +186,11 @@ static void ring_fc1_forward(ring_t *m)
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
     const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q14 */
     const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q20 */
-    int8_t *y = opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q6 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q6 */
     uint32_t i = 0u;
 
-    /* four rows at a time: each input is read once for all of them */
-    for (; i < 4u; i += 4u, w += 32) {
+    /* four rows at a time, so that each input is read once for four */
+    {
         int32_t a0 = b[i], a1 = b[i + 1u], a2 = b[i + 2u], a3 = b[i + 3u];
         for (uint32_t j = 0u; j < 7u; j++) {
             const int32_t v = x[j];
@@ -239,16 +199,19 @@ static void ring_fc1_forward(ring_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
-        y[i + 1u] = (int8_t)saturate(shift_round(a1, 14u), -128, 127);
-        y[i + 2u] = (int8_t)saturate(shift_round(a2, 14u), -128, 127);
-        y[i + 3u] = (int8_t)saturate(shift_round(a3, 14u), -128, 127);
+        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 14u), -128, 127);
+        y[i + 1u] = (int8_t)ring_saturate(ring_shift_round(a1, 14u), -128, 127);
+        y[i + 2u] = (int8_t)ring_saturate(ring_shift_round(a2, 14u), -128, 127);
+        y[i + 3u] = (int8_t)ring_saturate(ring_shift_round(a3, 14u), -128, 127);
+        i += 4u;
+        w += 32;
     }
-    for (; i < 5u; i++, w += 8) {
+    {
         int32_t a0 = b[i];
-        for (uint32_t j = 0u; j < 7u; j++)
+        for (uint32_t j = 0u; j < 7u; j++) {
             a0 += w[j] * x[j];
-        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
+        }
+        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 14u), -128, 127);
     }
 }
 
@@ -256,10 +219,11 @@ static void ring_fc1_forward(ring_t *m)
 static void ring_relu_forward(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q6 */
-    int8_t *y = opaque(&m->arena.i8[44]); /* relu: int8 [5], Q6 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* relu: int8 [5], Q6 */
 
-    for (uint32_t i = 0u; i < 5u; i++)
-        y[i] = (int8_t)saturate(x[i], 0, 127);
+    for (uint32_t i = 0u; i < 5u; i++) {
+        y[i] = (int8_t)ring_saturate(x[i], 0, 127);
+    }
 }
 
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
@@ -268,14 +232,15 @@ static void ring_fc2_forward(ring_t *m)
     const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
     const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
     const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
-    int16_t *y = opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q12 */
+    int16_t *y = (int16_t *)ring_opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q12 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
         int32_t a0 = b[i];
-        for (uint32_t j = 0u; j < 5u; j++)
+        for (uint32_t j = 0u; j < 5u; j++) {
             a0 += w[j] * x[j];
-        y[i] = (int16_t)saturate(shift_round(a0, 8u), -32768, 32767);
+        }
+        y[i] = (int16_t)ring_saturate(ring_shift_round(a0, 8u), -32768, 32767);
     }
 }
 
@@ -283,7 +248,7 @@ static void ring_fc2_forward(ring_t *m)
 static void ring_verdict_argmax(ring_t *m)
 {
     const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
-    int32_t *verdict = opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
+    int32_t *verdict = (int32_t *)ring_opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
     for (int32_t i = 1; i < 3; i++) {
@@ -304,32 +269,35 @@ static void ring_fc2_project(ring_t *m)
 {
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
     const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int16_t *g = opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q15 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q15 */
     uint32_t i = 0u;
 
-    /* four columns at a time: each signal is read once for all of them, and rows without one are left out */
-    for (; i < 4u; i += 4u) {
+    /* four columns at a time, so that each signal is read once for four; rows whose signal is zero are skipped */
+    {
         int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;
         for (uint32_t j = 0u; j < 3u; j++) {
             const int16_t *c = &w[j * 8u + i];
             const int32_t v = d[j];
-            if (v == 0)
+            if (v == 0) {
                 continue;
+            }
             a0 += c[0] * v;
             a1 += c[1] * v;
             a2 += c[2] * v;
             a3 += c[3] * v;
         }
-        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
-        g[i + 1u] = (int16_t)saturate(shift_round(a1, 13u), -32768, 32767);
-        g[i + 2u] = (int16_t)saturate(shift_round(a2, 13u), -32768, 32767);
-        g[i + 3u] = (int16_t)saturate(shift_round(a3, 13u), -32768, 32767);
+        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 13u), -32768, 32767);
+        g[i + 1u] = (int16_t)ring_saturate(ring_shift_round(a1, 13u), -32768, 32767);
+        g[i + 2u] = (int16_t)ring_saturate(ring_shift_round(a2, 13u), -32768, 32767);
+        g[i + 3u] = (int16_t)ring_saturate(ring_shift_round(a3, 13u), -32768, 32767);
+        i += 4u;
     }
-    for (; i < 5u; i++) {
+    {
         int32_t a0 = 0;
-        for (uint32_t j = 0u; j < 3u; j++)
+        for (uint32_t j = 0u; j < 3u; j++) {
             a0 += w[j * 8u + i] * d[j];
-        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
+        }
+        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 13u), -32768, 32767);
     }
 }
 
@@ -338,52 +306,53 @@ static void ring_fc2_update(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
-    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    int16_t *r = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
-    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 1u);
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    int16_t *r = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    int32_t *b = (int32_t *)ring_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 1u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
     for (uint32_t i = 0u; i < 3u; i++, w += 8, r += 8) {
         const int32_t g = d[i];
-        if (g == 0)
-            continue; /* a zero product stays zero and uses no random words */
-        uint32_t word = hash32(key + i);
+        if (g == 0) {
+            continue; /* no signal: nothing changes, and the row's random words are not needed */
+        }
+        uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 4u; j += 2u) {
-            p = round_stochastic(g * x[j], 12u, word & 0xffffu);
+            p = ring_round_stochastic(g * x[j], 12u, word & 0xffffu);
             v = w[j] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             w[j] = (int16_t)held;
             v = r[j] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             r[j] = (int16_t)held;
-            p = round_stochastic(g * x[j + 1u], 12u, word >> 16);
+            p = ring_round_stochastic(g * x[j + 1u], 12u, word >> 16);
             v = w[j + 1u] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             w[j + 1u] = (int16_t)held;
             v = r[j + 1u] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             r[j + 1u] = (int16_t)held;
-            word = lcg(word);
+            word = ring_lcg(word);
         }
-        p = round_stochastic(g * x[4u], 12u, word & 0xffffu);
+        p = ring_round_stochastic(g * x[4u], 12u, word & 0xffffu);
         v = w[4u] - p;
-        held = saturate(v, -32768, 32767);
+        held = ring_saturate(v, -32768, 32767);
         saturated += (uint32_t)(held != v);
         w[4u] = (int16_t)held;
         v = r[4u] - p;
-        held = saturate(v, -32768, 32767);
+        held = ring_saturate(v, -32768, 32767);
         saturated += (uint32_t)(held != v);
         r[4u] = (int16_t)held;
-        word = lcg(word);
-        p = round_stochastic(g, 0u, word & 0xffffu);
+        word = ring_lcg(word);
+        p = ring_round_stochastic(g, 0u, word & 0xffffu);
         v = b[i] - p;
-        held = saturate(v, -268435456, 268435455);
+        held = ring_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
         b[i] = (int32_t)held;
     }
@@ -395,51 +364,54 @@ static void ring_relu_feedback(ring_t *m)
 {
     const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q15 */
-    int16_t *g = opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q15 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q15 */
 
-    for (uint32_t i = 0u; i < 5u; i++)
+    for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
+    }
 }
 
-/* dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias,
- * fc1_saturated */
+/*
+ * dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias, fc1_saturated
+ */
 static void ring_fc1_update(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
     const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q15 */
-    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q20 */
-    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 2u);
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    int32_t *b = (int32_t *)ring_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q20 */
+    const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 2u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
     for (uint32_t i = 0u; i < 5u; i++, w += 8) {
         const int32_t g = d[i];
-        if (g == 0)
-            continue; /* a zero product stays zero and uses no random words */
-        uint32_t word = hash32(key + i);
+        if (g == 0) {
+            continue; /* no signal: nothing changes, and the row's random words are not needed */
+        }
+        uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 6u; j += 2u) {
-            p = round_stochastic(g * x[j], 13u, word & 0xffffu);
+            p = ring_round_stochastic(g * x[j], 13u, word & 0xffffu);
             v = w[j] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             w[j] = (int16_t)held;
-            p = round_stochastic(g * x[j + 1u], 13u, word >> 16);
+            p = ring_round_stochastic(g * x[j + 1u], 13u, word >> 16);
             v = w[j + 1u] - p;
-            held = saturate(v, -32768, 32767);
+            held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             w[j + 1u] = (int16_t)held;
-            word = lcg(word);
+            word = ring_lcg(word);
         }
-        p = round_stochastic(g * x[6u], 13u, word & 0xffffu);
+        p = ring_round_stochastic(g * x[6u], 13u, word & 0xffffu);
         v = w[6u] - p;
-        held = saturate(v, -32768, 32767);
+        held = ring_saturate(v, -32768, 32767);
         saturated += (uint32_t)(held != v);
         w[6u] = (int16_t)held;
-        word = lcg(word);
-        p = round_stochastic(g, 1u, word & 0xffffu);
+        word = ring_lcg(word);
+        p = ring_round_stochastic(g, 1u, word & 0xffffu);
         v = b[i] - p;
-        held = saturate(v, -268435456, 268435455);
+        held = ring_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
         b[i] = (int32_t)held;
     }
@@ -449,63 +421,63 @@ static void ring_fc1_update(ring_t *m)
 /* decay.apply of fc1_weight, in program decay: step -> fc1_weight */
 static void ring_fc1_weight_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 3u);
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 3u);
     int32_t v;
 
     for (uint32_t i = 0u; i < 5u; i++, w += 8) {
-        uint32_t word = hash32(key + i);
+        uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 6u; j += 2u) {
             v = w[j];
-            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            w[j] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
             v = w[j + 1u];
-            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
-            word = lcg(word);
+            w[j + 1u] = (int16_t)(v - ring_round_stochastic(v, 8u, word >> 16));
+            word = ring_lcg(word);
         }
         v = w[6];
-        w[6] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+        w[6] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
     }
 }
 
 /* decay.apply of fc2_weight, in program decay: step -> fc2_weight */
 static void ring_fc2_weight_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 4u);
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 4u);
     int32_t v;
 
     for (uint32_t i = 0u; i < 3u; i++, w += 8) {
-        uint32_t word = hash32(key + i);
+        uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 4u; j += 2u) {
             v = w[j];
-            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            w[j] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
             v = w[j + 1u];
-            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
-            word = lcg(word);
+            w[j + 1u] = (int16_t)(v - ring_round_stochastic(v, 8u, word >> 16));
+            word = ring_lcg(word);
         }
         v = w[4];
-        w[4] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+        w[4] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
     }
 }
 
 /* decay.apply of fc2_feedback, in program decay: step -> fc2_feedback */
 static void ring_fc2_feedback_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 5u);
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 5u);
     int32_t v;
 
     for (uint32_t i = 0u; i < 3u; i++, w += 8) {
-        uint32_t word = hash32(key + i);
+        uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 4u; j += 2u) {
             v = w[j];
-            w[j] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+            w[j] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
             v = w[j + 1u];
-            w[j + 1u] = (int16_t)(v - round_stochastic(v, 8u, word >> 16));
-            word = lcg(word);
+            w[j + 1u] = (int16_t)(v - ring_round_stochastic(v, 8u, word >> 16));
+            word = ring_lcg(word);
         }
         v = w[4];
-        w[4] = (int16_t)(v - round_stochastic(v, 8u, word & 0xffffu));
+        w[4] = (int16_t)(v - ring_round_stochastic(v, 8u, word & 0xffffu));
     }
 }
 
@@ -513,27 +485,32 @@ static void ring_fc2_feedback_apply(ring_t *m)
 static void ring_loss_forward(ring_t *m)
 {
     const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
-    int16_t *e = opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
+    int16_t *e = (int16_t *)ring_opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
     const uint32_t label = m->arena.u8[0];
     int32_t top = z[0], total = 0;
     uint32_t k = 0u;
     uint8_t taught = 0u;
 
-    for (uint32_t i = 1u; i < 3u; i++)
+    for (uint32_t i = 1u; i < 3u; i++) {
         top = z[i] > top ? z[i] : top;
-    for (uint32_t i = 0u; i < 3u; i++)
-        total += exp2_neg(logit_steps(top - z[i], 12));
-    while ((total >> k) > 65535)
-        k++;
-
-    const int32_t r = reciprocal(total >> k);
+    }
     for (uint32_t i = 0u; i < 3u; i++) {
-        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 12)), r, k);
-        if (i == label)
+        total += ring_exp2_neg(ring_logit_steps(top - z[i], 12));
+    }
+    while ((total >> k) > 65535) {
+        k++;
+    }
+
+    const int32_t r = ring_reciprocal(total >> k);
+    for (uint32_t i = 0u; i < 3u; i++) {
+        int32_t v = ring_probability(ring_exp2_neg(ring_logit_steps(top - z[i], 12)), r, k);
+        if (i == label) {
             v -= 16384;
+        }
         e[i] = (int16_t)v;
-        if (v != 0)
+        if (v != 0) {
             taught = 1u;
+        }
     }
     m->arena.u8[4] = taught;
 }
@@ -568,7 +545,7 @@ static void ring_replay_pick(ring_t *m)
 /* samples.read of replay, in program replay_one: replay_x, replay_index -> x */
 static void ring_replay_read(ring_t *m)
 {
-    int8_t *x = opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
+    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
     const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
     memcpy(x, &ring_replay_x[row * 8u], 7u);
 }
@@ -576,7 +553,7 @@ static void ring_replay_read(ring_t *m)
 /* samples.read of replay, in program replay_one: replay_label, replay_index -> label */
 static void ring_replay_read_2(ring_t *m)
 {
-    uint8_t *x = opaque(&m->arena.u8[0]); /* label: uint8 [1] */
+    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[0]); /* label: uint8 [1] */
     const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
     memcpy(x, &ring_replay_label[row * 1u], 1u);
 }
@@ -619,7 +596,7 @@ static void ring_store_advance(ring_t *m)
 /* samples.read of rehearse, in program rehearse_sample: store_x, rehearse_index -> x */
 static void ring_rehearse_read(ring_t *m)
 {
-    int8_t *x = opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
+    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
     const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
     memcpy(x, &m->state.store_x[row * 8u], 7u);
 }
@@ -627,7 +604,7 @@ static void ring_rehearse_read(ring_t *m)
 /* samples.read of rehearse, in program rehearse_sample: store_label, rehearse_index -> label */
 static void ring_rehearse_read_2(ring_t *m)
 {
-    uint8_t *x = opaque(&m->arena.u8[0]); /* label: uint8 [1] */
+    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[0]); /* label: uint8 [1] */
     const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
     memcpy(x, &m->state.store_label[row * 1u], 1u);
 }
@@ -646,9 +623,9 @@ static void ring_rehearse_pick(ring_t *m)
 /* samples.draw of rehearse, in program rehearse_next: store_count, step -> rehearse_index */
 static void ring_rehearse_draw(ring_t *m)
 {
-    const uint32_t word = mix(mix(UINT32_C(1), m->state.step[0]), 6u);
+    const uint32_t word = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 6u);
 
-    m->arena.u32[11] = scale_index(word, m->state.store_count[0]);
+    m->arena.u32[11] = ring_scale_index(word, m->state.store_count[0]);
 }
 
 /* samples.rewind of rehearse, in program rehearse: rehearse_next */
@@ -704,12 +681,14 @@ static void ring_program_adapt(ring_t *m)
 {
     ring_program_forward(m);
     ring_loss_forward(m);
-    if (m->arena.u8[4] != 0u)
+    if (m->arena.u8[4] != 0u) {
         ring_program_correct(m);
+    }
     ring_step_tick(m);
     ring_decay_every(m);
-    if (m->arena.u8[0] != 0u)
+    if (m->arena.u8[0] != 0u) {
         ring_program_decay(m);
+    }
 }
 
 /* Program replay_one: learns once more from a base example in flash */
@@ -725,8 +704,9 @@ static void ring_program_replay_one(ring_t *m)
 static void ring_program_refresh(ring_t *m)
 {
     ring_replay_every(m);
-    if (m->arena.u8[0] != 0u)
+    if (m->arena.u8[0] != 0u) {
         ring_program_replay_one(m);
+    }
 }
 
 /* Program learn: one labelled sample of the wearer */
@@ -751,16 +731,18 @@ static void ring_program_rehearse_next(ring_t *m)
 {
     ring_rehearse_pick(m);
     ring_rehearse_draw(m);
-    if (m->arena.u8[0] != 0u)
+    if (m->arena.u8[0] != 0u) {
         ring_program_rehearse_sample(m);
+    }
 }
 
 /* Program rehearse: one pass over the kept samples */
 static void ring_program_rehearse(ring_t *m)
 {
     ring_rehearse_rewind(m);
-    for (uint32_t i = 0u; i < 3u; i++)
+    for (uint32_t i = 0u; i < 3u; i++) {
         ring_program_rehearse_next(m);
+    }
 }
 
 /* ---- interface ------------------------------------------------------------------------------------------------- */
@@ -866,8 +848,9 @@ ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y)
 
 ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label)
 {
-    if (label >= RING_CLASSES)
+    if (label >= RING_CLASSES) {
         return RING_BAD_LABEL;
+    }
     ring_load(m, x, label);
     ring_program_learn(m);
     return RING_OK;
@@ -892,7 +875,7 @@ ring_status ring_run(ring_t *m, uint32_t program)
     }
 }
 
-/* One more than there are: who counts instructions takes what it costs from what the others cost. */
+/* Step number RING_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
 static void ring_nothing(ring_t *m)
 {
     (void)m;
@@ -930,15 +913,19 @@ ring_status ring_run_op(ring_t *m, uint32_t op)
         ring_nothing,
     };
 
-    if (op > RING_OPS)
+    if (op > RING_OPS) {
         return RING_BAD_ARGUMENT;
-    if ((op == 11u || op == 19u) && m->arena.u8[0] >= RING_CLASSES)
+    }
+    if ((op == 11u || op == 19u) && m->arena.u8[0] >= RING_CLASSES) {
         return RING_BAD_LABEL;
+    }
     ops[op](m);
     return RING_OK;
 }
 
 const ring_tensor_t *ring_tensor(uint32_t i)
 {
-    return i < RING_TENSORS ? &ring_tensors[i] : 0;
+    return i < RING_TENSORS ? &ring_tensors[i] : NULL;
 }
+
+#undef RING_ALIGNED

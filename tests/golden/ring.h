@@ -4,6 +4,54 @@
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
  * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
+ *
+ * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
+ *
+ * constant              16 B  replay_x                     int8         2x7  Q6
+ * constant               2 B  replay_label                 uint8        2x1
+ * constant               4 B  replay_count                 uint32         1
+ * constant              20 B  fc1_bias_init                int32          5  Q20
+ * constant              12 B  fc2_bias_init                int32          3  Q20
+ * constant              80 B  fc1_weight_init              int16        5x7  Q14
+ * constant              48 B  fc2_weight_init              int16        3x5  Q14
+ * constant              48 B  fc2_feedback_init            int16        3x5  Q14
+ *
+ * state          0      20 B  fc1_bias                     int32          5  Q20      -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q20      -268435456 .. 268435455
+ * state         32       4 B  step                         uint32         1           0 .. 4294967295
+ * state         36       4 B  fc2_saturated                uint32         1           0 .. 4294967295
+ * state         40       4 B  fc1_saturated                uint32         1           0 .. 4294967295
+ * state         44       4 B  decay_phase                  uint32         1           0 .. 3
+ * state         48       4 B  replay_next                  uint32         1           0 .. 1
+ * state         52       4 B  replay_phase                 uint32         1           0 .. 0
+ * state         56       4 B  store_next                   uint32         1           0 .. 2
+ * state         60       4 B  store_count                  uint32         1           0 .. 3
+ * state         64       4 B  rehearse_next                uint32         1           0 .. 2
+ * state         68      80 B  fc1_weight                   int16        5x7  Q14      -32768 .. 32767
+ * state        148      48 B  fc2_weight                   int16        3x5  Q14      -32768 .. 32767
+ * state        196      48 B  fc2_feedback                 int16        3x5  Q14      -32768 .. 32767
+ * state        244      24 B  store_x                      int8         3x7  Q6       -128 .. 127
+ * state        268       3 B  store_label                  uint8        3x1           0 .. 2
+ *
+ * arena          0       1 B  decay_due                    uint8          1           0 .. 1
+ * arena          0      10 B  fc2_input_teach              int16          5  Q15      -32768 .. 32767
+ * arena          0       1 B  label                        uint8          1           0 .. 2
+ * arena          0       1 B  rehearse_valid               uint8          1           0 .. 1
+ * arena          0      10 B  relu_input_teach             int16          5  Q15      -32768 .. 32767
+ * arena          0       1 B  replay_due                   uint8          1           0 .. 1
+ * arena          0       1 B  replay_valid                 uint8          1           0 .. 1
+ * arena          4       1 B  taught                       uint8          1           0 .. 1
+ * arena         12       8 B  verdict                      int32          2           -2147483648 .. 2147483647
+ * arena         20       7 B  x                            int8           7  Q6       -128 .. 127
+ * arena         28       6 B  error                        int16          3  Q14      -16384 .. 16384
+ * arena         36       6 B  fc2                          int16          3  Q12      -32768 .. 32767
+ * arena         44       5 B  fc1                          int8           5  Q6       -128 .. 127
+ * arena         44       4 B  rehearse_index               uint32         1           0 .. 2
+ * arena         44       5 B  relu                         int8           5  Q6       -128 .. 127
+ * arena         44       4 B  replay_index                 uint32         1           0 .. 1
+ *
+ * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
+ * packed words. Offsets are bytes from the start of state or arena; behind the Q format stand the limits of the values.
  */
 #ifndef RING_H
 #define RING_H
@@ -17,14 +65,14 @@ extern "C" {
 #define RING_PLAN_DIGEST "a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
-#define RING_KERNELS "ref" /* the kernel set: how fast, never what */
+#define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
 
 #define RING_CLASSES 3
 #define RING_STATE_BYTES 272 /* persistent: learned tensors, counters, kept samples */
-#define RING_ARENA_BYTES 52 /* lives within one call */
-#define RING_TENSORS 16 /* persistent tensors */
+#define RING_ARENA_BYTES 52 /* activations and signals: valid within one call */
+#define RING_TENSORS 16 /* persistent tensors, for ring_tensor */
 #define RING_PROGRAMS 3 /* entry programs */
-#define RING_OPS 26 /* steps */
+#define RING_OPS 26 /* steps, for ring_run_op */
 
 /* Entry programs, for ring_run. */
 #define RING_PROGRAM_INFER 0 /* class, margin and scores of the inputs */
@@ -58,7 +106,7 @@ typedef struct {
     uint8_t store_label[3]; /* uint8 [3][1]: store */
 } ring_state_t;
 
-/* A model: zero it or not, but call ring_init before anything else. */
+/* A model with all its memory. Call ring_init before anything else; it need not be zeroed before. */
 typedef struct {
     ring_state_t state;
     union {
@@ -70,15 +118,18 @@ typedef struct {
     } arena;
 } ring_t;
 
-/* Inputs as integers: q = round(x * 2^frac), ties to even, held within -128 .. 127. */
+/*
+ * Inputs as integers: round(x * 2^n) for an input of format Qn, ties to even, held within -128 .. 127.
+ * Dimensions are those of the network's input, in its order, without the batch.
+ */
 typedef struct {
-    int8_t x[7]; /* int8 [7], Q6: input */
+    int8_t x[7]; /* Q6 */
 } ring_inputs_t;
 
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
-    int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int32_t margin; /* its score less the second largest */
+    int16_t scores[3]; /* logits before softmax, Q12 */
 } ring_outputs_t;
 
 typedef struct {
@@ -93,7 +144,7 @@ typedef struct {
     uint32_t range;
 } ring_tensor_t;
 
-/* Weights as compiled, counters zero. */
+/* Sets weights and feedback as compiled, and counters, kept samples and arena to zero. */
 ring_status ring_init(ring_t *m);
 
 /*
@@ -114,13 +165,13 @@ ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what ring_load put into the arena: see there. */
 ring_status ring_run(ring_t *m, uint32_t program);
 
-/* Runs one step by number: for finding the first step that differs from the host's. */
+/* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 ring_status ring_run_op(ring_t *m, uint32_t op);
 
 /* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
 void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label);
 
-/* Persistent tensor i, or a null pointer behind the last. */
+/* Name, type and place of persistent tensor i; a null pointer if i is RING_TENSORS or more. */
 const ring_tensor_t *ring_tensor(uint32_t i);
 
 #ifdef __cplusplus
