@@ -140,7 +140,10 @@ byte_status byte_run(byte_t *m, uint32_t program);
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 byte_status byte_run_op(byte_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
+/*
+ * Copies inputs and label into the arena and runs nothing.
+ * Any program may overwrite both: load again before the next.
+ */
 void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is BYTE_TENSORS or more. */

@@ -132,7 +132,10 @@ pair_status pair_run(pair_t *m, uint32_t program);
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 pair_status pair_run_op(pair_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
+/*
+ * Copies inputs and label into the arena and runs nothing.
+ * Any program may overwrite both: load again before the next.
+ */
 void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is PAIR_TENSORS or more. */

@@ -168,7 +168,10 @@ ring_status ring_run(ring_t *m, uint32_t program);
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 ring_status ring_run_op(ring_t *m, uint32_t op);
 
-/* Copies inputs and label into the arena and runs nothing. Any program may overwrite both: load again before the next. */
+/*
+ * Copies inputs and label into the arena and runs nothing.
+ * Any program may overwrite both: load again before the next.
+ */
 void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is RING_TENSORS or more. */
