@@ -16,6 +16,7 @@ from .errors import CompileError
 from .ops import Format, Kernel, kernel
 from .program import Abstract, Step, Value
 from .realrun import RealMachine, affordable
+from .room import grown
 from .spec import RuleSpec
 
 DTYPES = {
@@ -61,7 +62,8 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     Raises CompileError where a tensor cannot be represented.
     """
     observed = observe(abstract, calibration)
-    chooser = _Chooser(abstract, spec, observed)
+    later = grown(abstract, spec.loss, spec.seed, calibration)
+    chooser = _Chooser(abstract, spec, observed, later, observe(later, calibration) if later else {})
     for _, step in abstract.in_order():
         chooser.visit(step)
     chooser.rest()
@@ -139,8 +141,11 @@ def _widest(top: float) -> int:
 class _Chooser:
     """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
 
-    def __init__(self, abstract: Abstract, spec: RuleSpec, seen: Reals) -> None:
-        self.abstract, self.spec, self.seen = abstract, spec, seen
+    def __init__(
+        self, abstract: Abstract, spec: RuleSpec, seen: Reals, later: Abstract | None, expected: Reals
+    ) -> None:
+        self.abstract, self.spec, self.seen, self.expected = abstract, spec, seen, expected
+        self.later = later.values if later else {}
         self.values = abstract.values
         self.formats: dict[str, Format] = {}
         self.derived: dict[str, NDArray[np.int64]] = {}
@@ -217,16 +222,24 @@ class _Chooser:
         for member in self.groups[self.root(name)]:
             self.formats[member] = fmt
 
-    def _observed(self, name: str) -> NDArray[np.float64]:
-        """What decides a group's range: its root's values, where clipping has cut what does not matter."""
-        return self.seen[self.root(name)]
+    def _observed(self, name: str) -> list[NDArray[np.float64]]:
+        """What decides a group's range: its root's values, where clipping has cut what does not matter.
+
+        As they are, and as learning will make them where the network has not learned yet.
+        """
+        root = self.root(name)
+        return [seen[root] for seen in (self.seen, self.expected) if root in seen]
+
+    def _fitting(self, name: str, hi: int, idle: int = 0) -> int:
+        """The largest frac at which integers up to hi fit a group; `idle` where all its values are zero."""
+        return min((best_frac(x, hi) for x in self._observed(name) if np.any(x)), default=idle)
 
     def _activation(self, name: str, cap: int) -> Format:
-        return Format("int8", min(best_frac(self._observed(name), 127), cap, 24), -128, 127)
+        return Format("int8", min(self._fitting(name, 127), cap, 24), -128, 127)
 
     def _logits(self, name: str, cap: int) -> Format:
         """Four times the range seen, and no finer than 2^-12: learning moves logits."""
-        top = max(float(np.max(np.abs(self._observed(name)))), 2.0**-10)
+        top = max(2.0**-10, *(_largest(x) for x in self._observed(name)))
         return Format("int16", min(int(np.floor(np.log2(32767 / (4 * top)))), cap, 12), -32768, 32767)
 
     def _teach(self, name: str, cap: int) -> Format:
@@ -245,8 +258,7 @@ class _Chooser:
                 'use weights = "int8", or freeze the widest layers',
             )
         hi = (1 << (bits - 1)) - 1
-        frac = best_frac(self._observed(name), hi) if np.any(self._observed(name)) else 8
-        return Format("int16", min(frac, cap, 30), -hi - 1, hi)
+        return Format("int16", min(self._fitting(name, hi, 8), cap, 30), -hi - 1, hi)
 
     def _weight(self, k: Kernel, step: Step, role: str, value: Value) -> None:
         if not value.learned:
@@ -288,13 +300,16 @@ class _Chooser:
                 "freeze this layer or make it narrower",
             )
         hi = (1 << (bits - 1)) - 1
-        top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
-            value.shape[1]
-        )
-        frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
-        frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
-        self._check_resolution(step, value, frac)
-        return Format(f"int{full}", frac, -hi - 1, hi)
+        group = self.groups[value.name]
+        start = max(_largest(self.values[m].real) for m in group) or 1.0 / np.sqrt(value.shape[1])
+        end = max((_largest(self.later[m].real) for m in group if self.later), default=0.0)
+        cap = min(self._bias_cap(step, learned=True), self._shift_cap(step))
+        fracs = [
+            min(int(np.floor(np.log2(hi / (self.spec.headroom * top)))), cap)
+            for top in (start, max(start, end))
+        ]
+        self._check_resolution(step, value, fracs[0])
+        return Format(f"int{full}", fracs[1], -hi - 1, hi)
 
     def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
         cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
