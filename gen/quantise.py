@@ -31,6 +31,8 @@ SAMPLES = 1024  # calibration samples that are run; more change no frac
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
+START = 4  # units that the largest activation of a network that has not learned should have,
+LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
 UNBOUNDED = 60  # the cap of a frac that nothing caps
 
 Reals = Mapping[str, NDArray[np.float64]]
@@ -235,7 +237,20 @@ class _Chooser:
         return min((best_frac(x, hi) for x in self._observed(name) if np.any(x)), default=idle)
 
     def _activation(self, name: str, cap: int) -> Format:
-        return Format("int8", min(self._fitting(name, 127), cap, 24), -128, 127)
+        frac = self._fitting(name, 127)
+        return Format("int8", min(frac + self._lens(name, frac), cap, 24), -128, 127)
+
+    def _lens(self, name: str, frac: int) -> int:
+        """Bits by which a frac is finer than learning will need it, so that int8 sees where it starts from."""
+        root = self.root(name)
+        top = _largest(self.seen[root])
+        if root not in self.expected or top == 0.0:
+            return 0
+        bits = int(np.clip(np.ceil(np.log2(START / (top * 2.0**frac))), 0, LENS))
+        if top * 2.0 ** (frac + bits) < 0.5:
+            what = f"starts at {top:.2g} at most, and int8 holds nothing so small beside what it will learn"
+            raise CompileError(name, what, "initialise the network with He's or Glorot's uniform weights")
+        return bits
 
     def _logits(self, name: str, cap: int) -> Format:
         """Four times the range seen, and no finer than 2^-12: learning moves logits."""

@@ -158,10 +158,11 @@ def test_the_command(tmp_path: Path, capsys: Capsys) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "d.json").read_text())
     assert set(told) == {
-        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors",
+        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors", "warning",
     }  # fmt: skip
     assert set(told["layers"][0]) == {
-        "layer", "weights", "saturated", "idle_steps", "products", "dead", "angle", "angle_stored", "curve",
+        "layer", "weights", "saturated", "saturated_share", "idle_steps", "products", "dead", "angle",
+        "angle_stored", "curve",
     }  # fmt: skip
     assert told["layers"][0]["weights"] == 8 * 12 and len(told["layers"][0]["curve"]) == 60
 

@@ -13,6 +13,7 @@ from synapcc.host.data import Samples, load_samples
 from synapcc.host.emulator import Emulator, read_plan
 from synapcc.host.files import check_target, packed, write_whole
 from synapcc.host.progress import track
+from synapcc.host.saturation import saturation, warning
 from synapcc.host.state import save, split
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
@@ -73,11 +74,13 @@ def run(args: argparse.Namespace) -> int:
     told = {"samples": len(samples), "learned": args.learn, "output": args.output}
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
-    print(
-        json.dumps(told)
-        if args.json
-        else ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
-    )
+    found = saturation(plan, machine.state[0]) if args.learn else ()
+    if args.json:
+        print(json.dumps(told | {"saturation": [x.to_dict() for x in found], "warning": warning(found)}))
+        return 0
+    print(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()))
+    if warning(found):
+        print(f"warning: {warning(found)}")
     return 0
 
 

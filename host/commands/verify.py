@@ -70,5 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(result, sort_keys=True))
     else:
         print(verdict.difference or verdict.agreement)
+        if result["warning"]:
+            print(f"warning: {result['warning']}")
         print(verdict.line)
     return 1 if verdict.difference else 0
