@@ -241,7 +241,7 @@ class _Chooser:
         return Format("int8", min(frac + self._lens(name, frac), cap, 24), -128, 127)
 
     def _lens(self, name: str, frac: int) -> int:
-        """Bits by which a frac is finer than learning will need it, so that int8 sees where it starts from."""
+        """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""
         root = self.root(name)
         top = _largest(self.seen[root])
         if root not in self.expected or top == 0.0:

@@ -1,15 +1,16 @@
 """Where learning will bring a network that has not learned yet: what number formats must leave room for.
 
 The activations, scores and signals of a random start are far smaller than those of the same network once it
-is trained. Formats that fit the start alone would clip what is learned; what is clipped cannot answer its error,
-and the weights run into their limits. So the network is *grown*: brought to where any start ends up, in two
-steps, and calibration looks at it as well.
+is trained. Formats that fit the start alone would clip what is learned; what is clipped cannot answer its
+error, and the weights run into their limits. So the network is *grown*: brought to where any start ends up, in
+two steps, and calibration looks at it as well.
 
-1. Each learned layer that makes its input smaller than the usual start would is lifted to that (He, Zhang, Ren,
-   Sun, Delving deep into rectifiers, 2015; on data, as Mishkin and Matas, All you need is a good init, 2016).
-2. All learned weights are scaled alike until the scores are as far apart as the loss asks for: gradient descent
-   lets the layers of a network grow together (Du, Hu, Lee, Algorithmic regularization in learning deep
-   homogeneous models, 2018).
+1. Each learned layer that makes its input smaller than the usual start would is lifted to that (He, Zhang,
+   Ren, Sun, Delving deep into rectifiers, 2015; on data, as Mishkin and Matas, All you need is a good init,
+   2016).
+2. All learned weights are scaled alike until the scores are as far apart as the loss asks for: gradient
+   descent lets the layers of a network grow together (Du, Hu, Lee, Algorithmic regularization in learning
+   deep homogeneous models, 2018).
 
 A network that already fits its calibration data stays as it is.
 """
@@ -91,7 +92,7 @@ def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None) -> bool:
     z = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
     mine = z[np.arange(len(z)), z.argmax(axis=1) if labels is None else labels]
     loss = float(np.mean(np.log(np.sum(np.exp(z), axis=1)) - mine))
-    return loss < 0.5 * np.log(z.shape[1])
+    return bool(loss < 0.5 * np.log(z.shape[1]))
 
 
 class _Lift(RealMachine):
@@ -108,7 +109,7 @@ class _Lift(RealMachine):
     def scale(self, factor: float) -> None:
         for group in self.groups.values():
             for name in group:
-                self.state[name] *= factor
+                np.multiply(self.state[name], factor, out=self.state[name])
 
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
         super()._step(program, position, step, active)
@@ -121,11 +122,12 @@ class _Lift(RealMachine):
         usual = GAIN * x
         if 0.0 < y < usual:
             for name in self.groups[weight]:
-                self.state[name] *= np.sqrt(usual / y)
+                np.multiply(self.state[name], np.sqrt(usual / y), out=self.state[name])
             super()._step(program, position, step, active)
 
     def _start(self, weight: str) -> None:
         """Weights that are all zero become random ones, small: the lift does the rest."""
         w = self.state[weight][0]
         if not np.any(w):
-            w += numeric.feedback_matrix(self.seed, len(self.groups), *w.shape, False) * 2.0**-20
+            rows, cols = w.shape
+            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * 2.0**-20

@@ -1,8 +1,8 @@
 """How many updates met the limit of a learned value, and what helps where they are too many.
 
-An *update* is one learned value in one learning step: a layer of n weights and biases has n updates a step, the
-learned feedback matrix counts as well, and a step whose signal was zero counts like any other. So the share
-follows from what every chip keeps in its state: `<layer>_saturated` and `step`.
+An *update* is one learned value in one learning step: a layer of n weights and biases has n updates a step,
+the learned feedback matrix counts as well, and a step whose signal was zero counts like any other. So the
+share follows from what every chip keeps in its state: `<layer>_saturated` and `step`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
         w = _content(plan, state, weight.name)
         met = float(np.mean((w == weight.lo) | (w == weight.hi)))
         saturated = int(_content(plan, state, step.args["saturated"])[0])
-        found.append(Saturation(step.node, saturated, steps * values, met, step.attrs["rate"]))
+        found.append(Saturation(step.node, saturated, steps * values, met, int(step.attrs["rate"])))
     return tuple(found)
 
 

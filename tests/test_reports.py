@@ -508,7 +508,8 @@ def diagnosis() -> Report:
         told = {"first": angle, "mean": angle, "last": angle}
         curve = [{"step": k, "angle": angle, "angle_stored": angle, "dead": dead} for k in (10, 20)]
         return {
-            "layer": name, "weights": 96, "saturated": 3, "saturated_share": 0.02, "idle_steps": 4, "products": 50, "dead": dead,
+            "layer": name, "weights": 96, "saturated": 3, "saturated_share": 0.02, "idle_steps": 4,
+            "products": 50, "dead": dead,
             "angle": told, "angle_stored": told, "curve": curve,
         }  # fmt: skip
 

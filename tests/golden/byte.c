@@ -3,19 +3,19 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ * Plan aaac4dfd019f8c0f1cd1772531e3f8598df326110d219de44116de827d9bdc2c
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
  * Memory: 108 bytes of constants in flash, 108 of state and 72 of arena in RAM.
  *
- * state          0      20 B  fc1_bias                     int32          5  Q12  -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q12  -268435456 .. 268435455
+ * state          0      20 B  fc1_bias                     int32          5  Q11  -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q9   -268435456 .. 268435455
  * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
  * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
  * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
- * state         44      40 B  fc1_weight                   int8         5x7  Q6   -128 .. 127
- * state         84      24 B  fc2_weight                   int8         3x5  Q6   -128 .. 127
+ * state         44      40 B  fc1_weight                   int8         5x7  Q5   -128 .. 127
+ * state         84      24 B  fc2_weight                   int8         3x5  Q5   -128 .. 127
  *
  * arena          0      20 B  fc1_direct_teach_sum         int32          5  Q0   -2147483648 .. 2147483647
  * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
@@ -25,9 +25,9 @@
  * arena         32       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
  * arena         40       7 B  x                            int8           7  Q6   -128 .. 127
  * arena         48       6 B  error                        int16          3  Q8   -32768 .. 32767
- * arena         56       6 B  fc2                          int16          3  Q12  -32768 .. 32767
- * arena         64       5 B  fc1                          int8           5  Q6   -128 .. 127
- * arena         64       5 B  relu                         int8           5  Q6   -128 .. 127
+ * arena         56       6 B  fc2                          int16          3  Q9   -32768 .. 32767
+ * arena         64       5 B  fc1                          int8           5  Q4   -128 .. 127
+ * arena         64       5 B  relu                         int8           5  Q4   -128 .. 127
  *
  */
 #include "byte.h"
@@ -64,25 +64,25 @@ static inline void *opaque(void *p)
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
-/* int32 [5], Q12, content of `init` */
+/* int32 [5], Q11, content of `init` */
 static const int32_t byte_fc1_bias_init[5] ALIGNED = {
-    -2048, -1597, -1147, -696, -246,
+    -1024, -799, -573, -348, -123,
 };
 
-/* int32 [3], Q12, content of `init` */
+/* int32 [3], Q9, content of `init` */
 static const int32_t byte_fc2_bias_init[3] ALIGNED = {
-    -2048, -1761, -1475,
+    -256, -220, -184,
 };
 
-/* int8 [5][7] rows of 8, Q6, content of `init` */
+/* int8 [5][7] rows of 8, Q5, content of `init` */
 static const int8_t byte_fc1_weight_init[40] ALIGNED = {
-    -32, -8, 15, -26, -2, 22, -19, 0, 4, 28, -13, 11, -30, -6, 17, 0, -24, 0, 24, -17, 6, 30, -11, 0, 13, -28, -4, 19,
-    -22, 2, 26, 0, -15, 8, 32, -9, 15, -26, -3, 0,
+    -16, -4, 8, -13, -1, 11, -10, 0, 2, 14, -6, 5, -15, -3, 9, 0, -12, 0, 12, -9, 3, 15, -5, 0, 6, -14, -2, 10, -11, 1,
+    13, 0, -8, 4, 16, -4, 7, -13, -1, 0,
 };
 
-/* int8 [3][5] rows of 8, Q6, content of `init` */
+/* int8 [3][5] rows of 8, Q5, content of `init` */
 static const int8_t byte_fc2_weight_init[24] ALIGNED = {
-    -32, -13, 5, 24, -22, 0, 0, 0, -4, 15, -31, -13, 6, 0, 0, 0, 24, -22, -3, 15, -31, 0, 0, 0,
+    -16, -7, 3, 12, -11, 0, 0, 0, -2, 7, -16, -6, 3, 0, 0, 0, 12, -11, -2, 8, -15, 0, 0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -138,9 +138,9 @@ static inline uint32_t lcg(uint32_t x)
 static void byte_fc1_forward(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
-    const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q6 */
-    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q12 */
-    int8_t *y = opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q6 */
+    const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q5 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q11 */
+    int8_t *y = opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q4 */
     uint32_t i = 0u;
 
     /* four rows at a time: each input is read once for all of them */
@@ -153,24 +153,24 @@ static void byte_fc1_forward(byte_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
-        y[i + 1u] = (int8_t)saturate(shift_round(a1, 6u), -128, 127);
-        y[i + 2u] = (int8_t)saturate(shift_round(a2, 6u), -128, 127);
-        y[i + 3u] = (int8_t)saturate(shift_round(a3, 6u), -128, 127);
+        y[i] = (int8_t)saturate(shift_round(a0, 7u), -128, 127);
+        y[i + 1u] = (int8_t)saturate(shift_round(a1, 7u), -128, 127);
+        y[i + 2u] = (int8_t)saturate(shift_round(a2, 7u), -128, 127);
+        y[i + 3u] = (int8_t)saturate(shift_round(a3, 7u), -128, 127);
     }
     for (; i < 5u; i++, w += 8) {
         int32_t a0 = b[i];
         for (uint32_t j = 0u; j < 7u; j++)
             a0 += w[j] * x[j];
-        y[i] = (int8_t)saturate(shift_round(a0, 6u), -128, 127);
+        y[i] = (int8_t)saturate(shift_round(a0, 7u), -128, 127);
     }
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
 static void byte_relu_forward(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q6 */
-    int8_t *y = opaque(&m->arena.i8[64]); /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q4 */
+    int8_t *y = opaque(&m->arena.i8[64]); /* relu: int8 [5], Q4 */
 
     for (uint32_t i = 0u; i < 5u; i++)
         y[i] = (int8_t)saturate(x[i], 0, 127);
@@ -179,10 +179,10 @@ static void byte_relu_forward(byte_t *m)
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
 static void byte_fc2_forward(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
-    const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q6 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q12 */
-    int16_t *y = opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q12 */
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
+    const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q5 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q9 */
+    int16_t *y = opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q9 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -196,7 +196,7 @@ static void byte_fc2_forward(byte_t *m)
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void byte_verdict_argmax(byte_t *m)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
     int32_t *verdict = opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -216,10 +216,10 @@ static void byte_verdict_argmax(byte_t *m)
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_saturated */
 static void byte_fc2_update(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
     const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int8_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q6 */
-    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q12 */
+    int8_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q5 */
+    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q9 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
@@ -228,13 +228,13 @@ static void byte_fc2_update(byte_t *m)
         if (g == 0)
             continue; /* a zero product stays zero and uses no random words */
         for (uint32_t j = 0u; j < 5u; j++) {
-            p = round_dither(g * x[j], 12u);
+            p = round_dither(g * x[j], 11u);
             v = w[j] - p;
             held = saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = round_dither(g, 0u);
+        p = round_dither(g, 3u);
         v = b[i] - p;
         held = saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -271,7 +271,7 @@ static void byte_fc1_project(byte_t *m)
 /* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
 static void byte_relu_feedback(byte_t *m)
 {
-    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
     const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
     int16_t *g = opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
 
@@ -285,8 +285,8 @@ static void byte_fc1_update(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
     const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
-    int8_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q6 */
-    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q12 */
+    int8_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q5 */
+    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q11 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
@@ -295,13 +295,13 @@ static void byte_fc1_update(byte_t *m)
         if (g == 0)
             continue; /* a zero product stays zero and uses no random words */
         for (uint32_t j = 0u; j < 7u; j++) {
-            p = round_dither(g * x[j], 13u);
+            p = round_dither(g * x[j], 14u);
             v = w[j] - p;
             held = saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = round_dither(g, 1u);
+        p = round_dither(g, 2u);
         v = b[i] - p;
         held = saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -313,7 +313,7 @@ static void byte_fc1_update(byte_t *m)
 /* hinge_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void byte_loss_forward(byte_t *m)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
     int16_t *e = opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
     const uint32_t label = m->arena.u8[0];
     uint8_t taught = 0u;
@@ -321,9 +321,9 @@ static void byte_loss_forward(byte_t *m)
     for (uint32_t i = 0u; i < 3u; i++) {
         int32_t v;
         if (i == label)
-            v = z[i] < 4096 ? -512 : 0;
+            v = z[i] < 512 ? -512 : 0;
         else
-            v = z[i] > -4096 ? 256 : 0;
+            v = z[i] > -512 ? 256 : 0;
         e[i] = (int16_t)v;
         if (v != 0)
             taught = 1u;

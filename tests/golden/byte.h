@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ * Plan aaac4dfd019f8c0f1cd1772531e3f8598df326110d219de44116de827d9bdc2c
  */
 #ifndef BYTE_H
 #define BYTE_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f"
+#define BYTE_PLAN_DIGEST "aaac4dfd019f8c0f1cd1772531e3f8598df326110d219de44116de827d9bdc2c"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 1
 #define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */
@@ -38,13 +38,13 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned. */
 typedef struct {
-    int32_t fc1_bias[5]; /* int32 [5], Q12 */
-    int32_t fc2_bias[3]; /* int32 [3], Q12 */
+    int32_t fc1_bias[5]; /* int32 [5], Q11 */
+    int32_t fc2_bias[3]; /* int32 [3], Q9 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
     uint32_t fc1_saturated[1]; /* uint32 [1]: how often a learned value of fc1 met its limit */
-    int8_t fc1_weight[40]; /* int8 [5][7] rows of 8, Q6 */
-    int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q6 */
+    int8_t fc1_weight[40]; /* int8 [5][7] rows of 8, Q5 */
+    int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q5 */
 } byte_state_t;
 
 /* A model: zero it or not, but call byte_init before anything else. */
@@ -67,7 +67,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int16_t scores[3]; /* logits, Q9 */
 } byte_outputs_t;
 
 typedef struct {

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb
+ * Plan 86540b2d3a9e9bc3fc5faa51c9c9f6d4364ffb865a0f92c442c22bafc7f2ac58
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -13,15 +13,15 @@
  * constant              48 B  fc1_weight_dual              uint32        12  Q7
  * constant              24 B  fc1_bias_dual                int32          6  Q13
  *
- * state          0      12 B  fc2_bias                     int32          3  Q20  -268435456 .. 268435455
+ * state          0      12 B  fc2_bias                     int32          3  Q17  -268435456 .. 268435455
  * state         12       4 B  step                         uint32         1  Q0   0 .. 4294967295
  * state         16       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
- * state         20      48 B  fc2_weight                   int16        3x5  Q14  -32768 .. 32767
+ * state         20      48 B  fc2_weight                   int16        3x5  Q11  -32768 .. 32767
  *
  * arena          0       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
  * arena          8       6 B  error                        int16          3  Q14  -16384 .. 16384
  * arena          8       7 B  x                            int8           7  Q6   -128 .. 127
- * arena         16       6 B  fc2                          int16          3  Q12  -32768 .. 32767
+ * arena         16       6 B  fc2                          int16          3  Q8   -32768 .. 32767
  * arena         24       5 B  fc1                          int8           5  Q6   -128 .. 127
  * arena         24       5 B  relu                         int8           5  Q6   -128 .. 127
  * arena         32       1 B  label                        uint8          1  Q0   0 .. 255
@@ -92,15 +92,14 @@ static const int32_t pair_fc1_bias_dual[6] ALIGNED = {
     -1607104, -4032, -684652, -4460, -428, -428,
 };
 
-/* int32 [3], Q20, content of `init` */
+/* int32 [3], Q17, content of `init` */
 static const int32_t pair_fc2_bias_init[3] ALIGNED = {
-    -524288, -450888, -377487,
+    -65536, -56361, -47186,
 };
 
-/* int16 [3][5] rows of 8, Q14, content of `init` */
+/* int16 [3][5] rows of 8, Q11, content of `init` */
 static const int16_t pair_fc2_weight_init[24] ALIGNED = {
-    -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
-    0, 0, 0,
+    -1024, -430, 164, 758, -717, 0, 0, 0, -123, 471, -1004, -410, 184, 0, 0, 0, 778, -696, -102, 492, -983, 0, 0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -174,15 +173,15 @@ static inline uint32_t pkhbt_lsl16(uint32_t x, uint32_t y)
 #endif
 }
 
-/* the high lane of x, and y / 2^12 below it */
-static inline uint32_t pkhtb_asr12(uint32_t x, int32_t y)
+/* the high lane of x, and y / 2^15 below it */
+static inline uint32_t pkhtb_asr15(uint32_t x, int32_t y)
 {
 #if defined(__ARM_FEATURE_DSP)
     uint32_t r;
-    __asm__("pkhtb %0, %1, %2, asr #12" : "=r"(r) : "r"(x), "r"(y));
+    __asm__("pkhtb %0, %1, %2, asr #15" : "=r"(r) : "r"(x), "r"(y));
     return r;
 #else
-    return (x & 0xffff0000u) | ((uint32_t)(y >> 12) & 0xffffu);
+    return (x & 0xffff0000u) | ((uint32_t)(y >> 15) & 0xffffu);
 #endif
 }
 
@@ -276,15 +275,15 @@ static inline int32_t smlatt(uint32_t x, uint32_t y, int32_t a)
 #endif
 }
 
-/* x / 2^8, held within 16 bits */
-static inline int32_t ssat16_asr8(int32_t x)
+/* x / 2^9, held within 16 bits */
+static inline int32_t ssat16_asr9(int32_t x)
 {
 #if defined(__ARM_FEATURE_DSP)
     int32_t r;
-    __asm__("ssat %0, #16, %1, asr #8" : "=r"(r) : "r"(x));
+    __asm__("ssat %0, #16, %1, asr #9" : "=r"(r) : "r"(x));
     return r;
 #else
-    x >>= 8;
+    x >>= 9;
     return x < -32768 ? -32768 : x > 32767 ? 32767 : x;
 #endif
 }
@@ -443,15 +442,15 @@ static void pair_relu_forward(pair_t *m)
 static void pair_fc2_forward(pair_t *m)
 {
     const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q6 */
-    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
-    int16_t *y = opaque(&m->arena.i16[8]); /* fc2: int16 [3], Q12 */
+    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q11 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q17 */
+    int16_t *y = opaque(&m->arena.i16[8]); /* fc2: int16 [3], Q8 */
     uint32_t i = 0u, u, v, even, odd;
 
     for (; i < 3u; i++, w += 8) {
         const int8_t *p = x;
         const int16_t *w0 = w;
-        int32_t a0 = b[i] + 128;
+        int32_t a0 = b[i] + 256;
 
         v = load_word(&p[0]);
         even = sxtb16(v);
@@ -475,14 +474,14 @@ static void pair_fc2_forward(pair_t *m)
         __asm__("" : "+r"(u), "+r"(v)); /* both are here: one LDRD */
         a0 = smlad(u, even, a0);
         a0 = smlad(v, odd, a0);
-        y[i] = (int16_t)ssat16_asr8(a0);
+        y[i] = (int16_t)ssat16_asr9(a0);
     }
 }
 
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void pair_verdict_argmax(pair_t *m)
 {
-    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q8 */
     int32_t *verdict = opaque(&m->arena.i32[0]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -504,12 +503,12 @@ static void pair_fc2_update(pair_t *m)
 {
     const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[4]; /* error: int16 [3], Q14 */
-    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q11 */
+    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q17 */
     uint32_t saturated = 0u;
     int32_t was, change, held;
     /* Two rows at a time, whichever have a signal; one that is left over is its own partner, of signal 0. The products of the
-     * odd columns are 4 bits higher, so that their upper halves are changes and PKHTB puts two changes side by side. */
+     * odd columns are 1 bits higher, so that their upper halves are changes and PKHTB puts two changes side by side. */
     for (uint32_t i = 0u, k;; i = k + 1u) {
         while (i < 3u && d[i] == 0)
             i++;
@@ -520,20 +519,20 @@ static void pair_fc2_update(pair_t *m)
         const uint32_t g = pkhbt_lsl16((uint32_t)d[i], k < 3u ? (uint32_t)d[k] : 0u);
         int16_t *w0 = &w[i * 8u], *w1 = k < 3u ? &w[k * 8u] : w0;
         const int8_t *p = x;
-        int32_t half = 2048, top = 32768;
+        int32_t half = 16384, top = 32768;
         uint32_t apart = 0u, even, odd, a, t, u, v;
 
         __asm__("" : "+r"(w0), "+r"(w1), "+r"(half), "+r"(top)); /* in registers of their own */
         v = load_word(&p[0]);
         even = sxtb16(v);
-        odd = (sxtb16_ror8(v) << 4) & 0xfff0ffffu;
+        odd = (sxtb16_ror8(v) << 1) & 0xfffeffffu;
         u = load_word(&w0[0]);
         v = load_word(&w0[2]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* both are here: one LDRD */
-        a = pkhtb_asr12((uint32_t)smlabb(g, odd, top), smlabb(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlabb(g, odd, top), smlabb(g, even, half));
         t = ssub16(u, a);
         apart = usada8(t, qsub16(u, a), apart);
-        a = pkhtb_asr12((uint32_t)smlabt(g, odd, top), smlabt(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlabt(g, odd, top), smlabt(g, even, half));
         u = ssub16(v, a);
         apart = usada8(u, qsub16(v, a), apart);
         store_word(&w0[0], t);
@@ -541,24 +540,24 @@ static void pair_fc2_update(pair_t *m)
         u = load_word(&w1[0]);
         v = load_word(&w1[2]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* both are here: one LDRD */
-        a = pkhtb_asr12((uint32_t)smlatb(g, odd, top), smlatb(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlatb(g, odd, top), smlatb(g, even, half));
         t = ssub16(u, a);
         apart = usada8(t, qsub16(u, a), apart);
-        a = pkhtb_asr12((uint32_t)smlatt(g, odd, top), smlatt(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlatt(g, odd, top), smlatt(g, even, half));
         u = ssub16(v, a);
         apart = usada8(u, qsub16(v, a), apart);
         store_word(&w1[0], t);
         store_word(&w1[2], u);
         v = load_word(&p[4]) & 0xffu;
         even = sxtb16(v);
-        odd = (sxtb16_ror8(v) << 4) & 0xfff0ffffu;
+        odd = (sxtb16_ror8(v) << 1) & 0xfffeffffu;
         u = load_word(&w0[4]);
         v = load_word(&w0[6]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* both are here: one LDRD */
-        a = pkhtb_asr12((uint32_t)smlabb(g, odd, top), smlabb(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlabb(g, odd, top), smlabb(g, even, half));
         t = ssub16(u, a);
         apart = usada8(t, qsub16(u, a), apart);
-        a = pkhtb_asr12((uint32_t)smlabt(g, odd, top), smlabt(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlabt(g, odd, top), smlabt(g, even, half));
         u = ssub16(v, a);
         apart = usada8(u, qsub16(v, a), apart);
         store_word(&w0[4], t);
@@ -566,10 +565,10 @@ static void pair_fc2_update(pair_t *m)
         u = load_word(&w1[4]);
         v = load_word(&w1[6]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* both are here: one LDRD */
-        a = pkhtb_asr12((uint32_t)smlatb(g, odd, top), smlatb(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlatb(g, odd, top), smlatb(g, even, half));
         t = ssub16(u, a);
         apart = usada8(t, qsub16(u, a), apart);
-        a = pkhtb_asr12((uint32_t)smlatt(g, odd, top), smlatt(g, even, half));
+        a = pkhtb_asr15((uint32_t)smlatt(g, odd, top), smlatt(g, even, half));
         u = ssub16(v, a);
         apart = usada8(u, qsub16(v, a), apart);
         store_word(&w1[4], t);
@@ -580,7 +579,7 @@ static void pair_fc2_update(pair_t *m)
                 int16_t *row = q == 0u ? &w[i * 8u] : &w[k * 8u];
                 const int32_t g = q == 0u ? d[i] : d[k];
                 for (uint32_t j = 0u; j < 5u; j++) {
-                    change = shift_round(g * x[j], 12u);
+                    change = shift_round(g * x[j], 15u);
                     was = (int16_t)(row[j] + change);
                     held = saturate(was - change, -32768, 32767);
                     saturated += (uint32_t)(held != was - change);
@@ -592,7 +591,7 @@ static void pair_fc2_update(pair_t *m)
     for (uint32_t i = 0u; i < 3u; i++) {
         if (d[i] == 0)
             continue;
-        change = shift_round(d[i], 0u);
+        change = shift_round(d[i], 3u);
         held = saturate(b[i] - change, -268435456, 268435455);
         saturated += (uint32_t)(held != b[i] - change);
         b[i] = held;
@@ -603,7 +602,7 @@ static void pair_fc2_update(pair_t *m)
 /* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void pair_loss_forward(pair_t *m)
 {
-    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q8 */
     int16_t *e = opaque(&m->arena.i16[4]); /* error: int16 [3], Q14 */
     const uint32_t label = m->arena.u8[32];
     int32_t top = z[0], total = 0;
@@ -613,13 +612,13 @@ static void pair_loss_forward(pair_t *m)
     for (uint32_t i = 1u; i < 3u; i++)
         top = z[i] > top ? z[i] : top;
     for (uint32_t i = 0u; i < 3u; i++)
-        total += exp2_neg(logit_steps(top - z[i], 12));
+        total += exp2_neg(logit_steps(top - z[i], 8));
     while ((total >> k) > 65535)
         k++;
 
     const int32_t r = reciprocal(total >> k);
     for (uint32_t i = 0u; i < 3u; i++) {
-        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 12)), r, k);
+        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 8)), r, k);
         if (i == label)
             v -= 16384;
         e[i] = (int16_t)v;

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb
+ * Plan 86540b2d3a9e9bc3fc5faa51c9c9f6d4364ffb865a0f92c442c22bafc7f2ac58
  */
 #ifndef PAIR_H
 #define PAIR_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb"
+#define PAIR_PLAN_DIGEST "86540b2d3a9e9bc3fc5faa51c9c9f6d4364ffb865a0f92c442c22bafc7f2ac58"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 1
 #define PAIR_KERNELS "dsp" /* the kernel set: how fast, never what */
@@ -38,10 +38,10 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned. */
 typedef struct {
-    int32_t fc2_bias[3]; /* int32 [3], Q20 */
+    int32_t fc2_bias[3]; /* int32 [3], Q17 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
-    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q14 */
+    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q11 */
 } pair_state_t;
 
 /* A model: zero it or not, but call pair_init before anything else. */
@@ -64,7 +64,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int16_t scores[3]; /* logits, Q8 */
 } pair_outputs_t;
 
 typedef struct {

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
+ * Plan 05a03de3c3ffdce7424ce67985211a3f299aa58be5a5fc888ea886baa64cdb1d
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *
@@ -13,8 +13,8 @@
  * constant               2 B  replay_label                 uint8        2x1  Q0
  * constant               4 B  replay_count                 uint32         1  Q0
  *
- * state          0      20 B  fc1_bias                     int32          5  Q20  -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q20  -268435456 .. 268435455
+ * state          0      20 B  fc1_bias                     int32          5  Q18  -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q16  -268435456 .. 268435455
  * state         32       4 B  step                         uint32         1  Q0   0 .. 4294967295
  * state         36       4 B  fc2_saturated                uint32         1  Q0   0 .. 4294967295
  * state         40       4 B  fc1_saturated                uint32         1  Q0   0 .. 4294967295
@@ -24,27 +24,27 @@
  * state         56       4 B  store_next                   uint32         1  Q0   0 .. 4294967295
  * state         60       4 B  store_count                  uint32         1  Q0   0 .. 4294967295
  * state         64       4 B  rehearse_next                uint32         1  Q0   0 .. 4294967295
- * state         68      80 B  fc1_weight                   int16        5x7  Q14  -32768 .. 32767
- * state        148      48 B  fc2_weight                   int16        3x5  Q14  -32768 .. 32767
- * state        196      48 B  fc2_feedback                 int16        3x5  Q14  -32768 .. 32767
+ * state         68      80 B  fc1_weight                   int16        5x7  Q12  -32768 .. 32767
+ * state        148      48 B  fc2_weight                   int16        3x5  Q13  -32768 .. 32767
+ * state        196      48 B  fc2_feedback                 int16        3x5  Q13  -32768 .. 32767
  * state        244      24 B  store_x                      int8         3x7  Q6   -128 .. 127
  * state        268       3 B  store_label                  uint8        3x1  Q0   0 .. 255
  *
  * arena          0       1 B  decay_due                    uint8          1  Q0   0 .. 1
- * arena          0      10 B  fc2_input_teach              int16          5  Q15  -32768 .. 32767
+ * arena          0      10 B  fc2_input_teach              int16          5  Q13  -32768 .. 32767
  * arena          0       1 B  label                        uint8          1  Q0   0 .. 255
  * arena          0       1 B  rehearse_valid               uint8          1  Q0   0 .. 1
- * arena          0      10 B  relu_input_teach             int16          5  Q15  -32768 .. 32767
+ * arena          0      10 B  relu_input_teach             int16          5  Q13  -32768 .. 32767
  * arena          0       1 B  replay_due                   uint8          1  Q0   0 .. 1
  * arena          0       1 B  replay_valid                 uint8          1  Q0   0 .. 1
  * arena          4       1 B  taught                       uint8          1  Q0   0 .. 1
  * arena         12       8 B  verdict                      int32          2  Q0   -2147483648 .. 2147483647
  * arena         20       7 B  x                            int8           7  Q6   -128 .. 127
  * arena         28       6 B  error                        int16          3  Q14  -16384 .. 16384
- * arena         36       6 B  fc2                          int16          3  Q12  -32768 .. 32767
- * arena         44       5 B  fc1                          int8           5  Q6   -128 .. 127
+ * arena         36       6 B  fc2                          int16          3  Q8   -32768 .. 32767
+ * arena         44       5 B  fc1                          int8           5  Q3   -128 .. 127
  * arena         44       4 B  rehearse_index               uint32         1  Q0   0 .. 4294967295
- * arena         44       5 B  relu                         int8           5  Q6   -128 .. 127
+ * arena         44       5 B  relu                         int8           5  Q3   -128 .. 127
  * arena         44       4 B  replay_index                 uint32         1  Q0   0 .. 4294967295
  *
  */
@@ -97,33 +97,32 @@ static const uint32_t ring_replay_count[1] ALIGNED = {
     2,
 };
 
-/* int32 [5], Q20, content of `init` */
+/* int32 [5], Q18, content of `init` */
 static const int32_t ring_fc1_bias_init[5] ALIGNED = {
-    -524288, -408945, -293601, -178258, -62915,
+    -131072, -102236, -73400, -44564, -15729,
 };
 
-/* int32 [3], Q20, content of `init` */
+/* int32 [3], Q16, content of `init` */
 static const int32_t ring_fc2_bias_init[3] ALIGNED = {
-    -524288, -450888, -377487,
+    -32768, -28180, -23593,
 };
 
-/* int16 [5][7] rows of 8, Q14, content of `init` */
+/* int16 [5][7] rows of 8, Q12, content of `init` */
 static const int16_t ring_fc1_weight_init[40] ALIGNED = {
-    -8192, -2130, 3932, -6554, -492, 5571, -4915, 0, 1147, 7209, -3277, 2785, -7700, -1638, 4424, 0, -6062, 0, 6062,
-    -4424, 1638, 7700, -2785, 0, 3277, -7209, -1147, 4915, -5571, 492, 6554, 0, -3932, 2130, 8192, -2294, 3768, -6717,
-    -655, 0,
+    -2048, -532, 983, -1638, -123, 1393, -1229, 0, 287, 1802, -819, 696, -1925, -410, 1106, 0, -1516, 0, 1516, -1106,
+    410, 1925, -696, 0, 819, -1802, -287, 1229, -1393, 123, 1638, 0, -983, 532, 2048, -573, 942, -1679, -164, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14, content of `init` */
+/* int16 [3][5] rows of 8, Q13, content of `init` */
 static const int16_t ring_fc2_weight_init[24] ALIGNED = {
-    -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
-    0, 0, 0,
+    -4096, -1720, 655, 3031, -2867, 0, 0, 0, -492, 1884, -4014, -1638, 737, 0, 0, 0, 3113, -2785, -410, 1966, -3932, 0,
+    0, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14, content of `init` */
+/* int16 [3][5] rows of 8, Q13, content of `init` */
 static const int16_t ring_fc2_feedback_init[24] ALIGNED = {
-    1970, -6183, -3058, 1427, 1699, 0, 0, 0, -4824, -1427, 5368, 8357, -7270, 0, 0, 0, -3329, 5232, -340, -8357, -6998,
-    0, 0, 0,
+    985, -3092, -1529, 713, 849, 0, 0, 0, -2412, -713, 2684, 4179, -3635, 0, 0, 0, -1665, 2616, -170, -4179, -3499, 0,
+    0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -224,9 +223,9 @@ static inline int32_t probability(int32_t e, int32_t r, uint32_t k)
 static void ring_fc1_forward(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
-    const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q20 */
-    int8_t *y = opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q6 */
+    const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q12 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q18 */
+    int8_t *y = opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q3 */
     uint32_t i = 0u;
 
     /* four rows at a time: each input is read once for all of them */
@@ -239,24 +238,24 @@ static void ring_fc1_forward(ring_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
-        y[i + 1u] = (int8_t)saturate(shift_round(a1, 14u), -128, 127);
-        y[i + 2u] = (int8_t)saturate(shift_round(a2, 14u), -128, 127);
-        y[i + 3u] = (int8_t)saturate(shift_round(a3, 14u), -128, 127);
+        y[i] = (int8_t)saturate(shift_round(a0, 15u), -128, 127);
+        y[i + 1u] = (int8_t)saturate(shift_round(a1, 15u), -128, 127);
+        y[i + 2u] = (int8_t)saturate(shift_round(a2, 15u), -128, 127);
+        y[i + 3u] = (int8_t)saturate(shift_round(a3, 15u), -128, 127);
     }
     for (; i < 5u; i++, w += 8) {
         int32_t a0 = b[i];
         for (uint32_t j = 0u; j < 7u; j++)
             a0 += w[j] * x[j];
-        y[i] = (int8_t)saturate(shift_round(a0, 14u), -128, 127);
+        y[i] = (int8_t)saturate(shift_round(a0, 15u), -128, 127);
     }
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
 static void ring_relu_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q6 */
-    int8_t *y = opaque(&m->arena.i8[44]); /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q3 */
+    int8_t *y = opaque(&m->arena.i8[44]); /* relu: int8 [5], Q3 */
 
     for (uint32_t i = 0u; i < 5u; i++)
         y[i] = (int8_t)saturate(x[i], 0, 127);
@@ -265,10 +264,10 @@ static void ring_relu_forward(ring_t *m)
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
 static void ring_fc2_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
-    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
-    int16_t *y = opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q12 */
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
+    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q13 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q16 */
+    int16_t *y = opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q8 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -282,7 +281,7 @@ static void ring_fc2_forward(ring_t *m)
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void ring_verdict_argmax(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
     int32_t *verdict = opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -303,8 +302,8 @@ static void ring_verdict_argmax(ring_t *m)
 static void ring_fc2_project(ring_t *m)
 {
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
-    const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int16_t *g = opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q15 */
+    const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
+    int16_t *g = opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q13 */
     uint32_t i = 0u;
 
     /* four columns at a time: each signal is read once for all of them, and rows without one are left out */
@@ -320,27 +319,27 @@ static void ring_fc2_project(ring_t *m)
             a2 += c[2] * v;
             a3 += c[3] * v;
         }
-        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
-        g[i + 1u] = (int16_t)saturate(shift_round(a1, 13u), -32768, 32767);
-        g[i + 2u] = (int16_t)saturate(shift_round(a2, 13u), -32768, 32767);
-        g[i + 3u] = (int16_t)saturate(shift_round(a3, 13u), -32768, 32767);
+        g[i] = (int16_t)saturate(shift_round(a0, 14u), -32768, 32767);
+        g[i + 1u] = (int16_t)saturate(shift_round(a1, 14u), -32768, 32767);
+        g[i + 2u] = (int16_t)saturate(shift_round(a2, 14u), -32768, 32767);
+        g[i + 3u] = (int16_t)saturate(shift_round(a3, 14u), -32768, 32767);
     }
     for (; i < 5u; i++) {
         int32_t a0 = 0;
         for (uint32_t j = 0u; j < 3u; j++)
             a0 += w[j * 8u + i] * d[j];
-        g[i] = (int16_t)saturate(shift_round(a0, 13u), -32768, 32767);
+        g[i] = (int16_t)saturate(shift_round(a0, 14u), -32768, 32767);
     }
 }
 
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_feedback, fc2_saturated */
 static void ring_fc2_update(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
-    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    int16_t *r = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q13 */
+    int16_t *r = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
+    int32_t *b = opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q16 */
     const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 1u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
@@ -351,7 +350,7 @@ static void ring_fc2_update(ring_t *m)
             continue; /* a zero product stays zero and uses no random words */
         uint32_t word = hash32(key + i);
         for (uint32_t j = 0u; j < 4u; j += 2u) {
-            p = round_stochastic(g * x[j], 12u, word & 0xffffu);
+            p = round_stochastic(g * x[j], 10u, word & 0xffffu);
             v = w[j] - p;
             held = saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
@@ -360,7 +359,7 @@ static void ring_fc2_update(ring_t *m)
             held = saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             r[j] = (int16_t)held;
-            p = round_stochastic(g * x[j + 1u], 12u, word >> 16);
+            p = round_stochastic(g * x[j + 1u], 10u, word >> 16);
             v = w[j + 1u] - p;
             held = saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
@@ -371,7 +370,7 @@ static void ring_fc2_update(ring_t *m)
             r[j + 1u] = (int16_t)held;
             word = lcg(word);
         }
-        p = round_stochastic(g * x[4u], 12u, word & 0xffffu);
+        p = round_stochastic(g * x[4u], 10u, word & 0xffffu);
         v = w[4u] - p;
         held = saturate(v, -32768, 32767);
         saturated += (uint32_t)(held != v);
@@ -381,7 +380,7 @@ static void ring_fc2_update(ring_t *m)
         saturated += (uint32_t)(held != v);
         r[4u] = (int16_t)held;
         word = lcg(word);
-        p = round_stochastic(g, 0u, word & 0xffffu);
+        p = round_stochastic(g, 4u, word & 0xffffu);
         v = b[i] - p;
         held = saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -393,9 +392,9 @@ static void ring_fc2_update(ring_t *m)
 /* clip.feedback of relu, in program correct: relu, fc2_input_teach -> relu_input_teach */
 static void ring_relu_feedback(ring_t *m)
 {
-    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
-    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q15 */
-    int16_t *g = opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q15 */
+    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
+    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q13 */
+    int16_t *g = opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q13 */
 
     for (uint32_t i = 0u; i < 5u; i++)
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
@@ -406,9 +405,9 @@ static void ring_relu_feedback(ring_t *m)
 static void ring_fc1_update(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
-    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q15 */
-    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q20 */
+    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q13 */
+    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q12 */
+    int32_t *b = opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q18 */
     const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 2u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
@@ -449,7 +448,7 @@ static void ring_fc1_update(ring_t *m)
 /* decay.apply of fc1_weight, in program decay: step -> fc1_weight */
 static void ring_fc1_weight_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    int16_t *w = opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q12 */
     const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 3u);
     int32_t v;
 
@@ -470,7 +469,7 @@ static void ring_fc1_weight_apply(ring_t *m)
 /* decay.apply of fc2_weight, in program decay: step -> fc2_weight */
 static void ring_fc2_weight_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    int16_t *w = opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q13 */
     const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 4u);
     int32_t v;
 
@@ -491,7 +490,7 @@ static void ring_fc2_weight_apply(ring_t *m)
 /* decay.apply of fc2_feedback, in program decay: step -> fc2_feedback */
 static void ring_fc2_feedback_apply(ring_t *m)
 {
-    int16_t *w = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    int16_t *w = opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
     const uint32_t key = mix(mix(UINT32_C(1), m->state.step[0]), 5u);
     int32_t v;
 
@@ -512,7 +511,7 @@ static void ring_fc2_feedback_apply(ring_t *m)
 /* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void ring_loss_forward(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
     int16_t *e = opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
     const uint32_t label = m->arena.u8[0];
     int32_t top = z[0], total = 0;
@@ -522,13 +521,13 @@ static void ring_loss_forward(ring_t *m)
     for (uint32_t i = 1u; i < 3u; i++)
         top = z[i] > top ? z[i] : top;
     for (uint32_t i = 0u; i < 3u; i++)
-        total += exp2_neg(logit_steps(top - z[i], 12));
+        total += exp2_neg(logit_steps(top - z[i], 8));
     while ((total >> k) > 65535)
         k++;
 
     const int32_t r = reciprocal(total >> k);
     for (uint32_t i = 0u; i < 3u; i++) {
-        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 12)), r, k);
+        int32_t v = probability(exp2_neg(logit_steps(top - z[i], 8)), r, k);
         if (i == label)
             v -= 16384;
         e[i] = (int16_t)v;

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
+ * Plan 05a03de3c3ffdce7424ce67985211a3f299aa58be5a5fc888ea886baa64cdb1d
  */
 #ifndef RING_H
 #define RING_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f"
+#define RING_PLAN_DIGEST "05a03de3c3ffdce7424ce67985211a3f299aa58be5a5fc888ea886baa64cdb1d"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 1
 #define RING_KERNELS "ref" /* the kernel set: how fast, never what */
@@ -39,8 +39,8 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned. */
 typedef struct {
-    int32_t fc1_bias[5]; /* int32 [5], Q20 */
-    int32_t fc2_bias[3]; /* int32 [3], Q20 */
+    int32_t fc1_bias[5]; /* int32 [5], Q18 */
+    int32_t fc2_bias[3]; /* int32 [3], Q16 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
     uint32_t fc1_saturated[1]; /* uint32 [1]: how often a learned value of fc1 met its limit */
@@ -50,9 +50,9 @@ typedef struct {
     uint32_t store_next[1]; /* uint32 [1]: where the next sample is kept */
     uint32_t store_count[1]; /* uint32 [1]: samples kept */
     uint32_t rehearse_next[1]; /* uint32 [1]: the kept sample that is rehearsed next */
-    int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q14 */
-    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q14 */
-    int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q14 */
+    int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q12 */
+    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q13 */
+    int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q13 */
     int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: store */
     uint8_t store_label[3]; /* uint8 [3][1]: store */
 } ring_state_t;
@@ -77,7 +77,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its lead over the second, in units of the scores */
-    int16_t scores[3]; /* logits, Q12 */
+    int16_t scores[3]; /* logits, Q8 */
 } ring_outputs_t;
 
 typedef struct {
