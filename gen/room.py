@@ -2,8 +2,8 @@
 
 The activations, scores and signals of a random start are far smaller than those of the same network once it
 is trained. Formats that fit the start alone would clip what is learned; what is clipped cannot answer its
-error, and the weights run into their limits. So the network is *grown*: brought to where any start ends up, in
-two steps, and calibration looks at it as well.
+error, and the weights run into their limits. So the network is *grown*: brought to where any start ends up,
+in two steps, and calibration looks at it as well.
 
 1. Each learned layer that makes its input smaller than the usual start would is lifted to that (He, Zhang,
    Ren, Sun, Delving deep into rectifiers, 2015; on data, as Mishkin and Matas, All you need is a good init,

