@@ -134,7 +134,7 @@ class Runs:
         self.chosen = spread(self.given)
         self.inputs = {n: calibration[n].reshape(self.given, -1)[self.chosen] for n in abstract.inputs}
         label = calibration.get("label")
-        self._label = None if label is None else label[self.chosen].astype(np.int64)
+        self.label = None if label is None else label[self.chosen].astype(np.int64)
         self._programs = dict(abstract.programs)
         self.taught, self.turns = np.arange(0), 0
         if "adapt" in abstract.programs:
@@ -193,7 +193,7 @@ class Runs:
         names = self.names(TEACHING)
         for rows, machine in self._forward(self.taught) if self.turns else ():
             base = machine.arena["verdict"][:, 0].astype(np.int64)
-            base = base if self._label is None else self._label[rows]
+            base = base if self.label is None else self.label[rows]
             for turn in range(self.turns):
                 for name in names:  # a sample without error leaves its signals as they are
                     machine.arena[name][...] = 0

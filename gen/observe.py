@@ -82,13 +82,14 @@ class Observed:
 
     def _target(self, name: str) -> Target:
         of = root(self.abstract, name)
-        top = self._rest(of)
+        top = self.top(of)
         if self.abstract.values[of].role == "logits":
             frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT))
             return Target(-INT16 - 1, INT16, frac, compared=False)
         return Target(-INT8 - 1, INT8, widest(INT8, top), name == of)
 
-    def _rest(self, name: str) -> float:
+    def top(self, name: str) -> float:
+        """The largest magnitude of a value, outliers left out."""
         return self.ranges[name].top(self.aside)
 
     def teach(self, limits: Mapping[str, int], fixed: Mapping[str, Format]) -> None:
@@ -101,7 +102,7 @@ class Observed:
         for name in self.runs.names(TEACHING):
             of = root(self.abstract, name)
             if of in limits:
-                hi, top = limits[of], self._rest(of)
+                hi, top = limits[of], self.top(of)
                 targets[name] = Target(-hi - 1, hi, widest(hi, top) if top else SILENT_FRAC, name == of)
             elif not self._fits(name, fixed[of]):
                 targets[name] = Target(fixed[of].lo, fixed[of].hi, fixed[of].frac, compared=False)
@@ -130,7 +131,7 @@ class Observed:
         return {n: self._seen(n, formats[n]) for n in self.ranges}
 
     def _seen(self, name: str, fmt: Format) -> Seen:
-        span, rest = self.ranges[name], self._rest(name)
+        span, rest = self.ranges[name], self.top(name)
         clipped = 0.0 if self._fits(name, fmt) else self._tallies[name].clipped(fmt.frac)
         far = span.tops[self.aside & (span.tops > FAR * rest)]
         if not rest or not len(far) or clipped == 0.0:

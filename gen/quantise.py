@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from .calibrate import root
 from .errors import CompileError
-from .observe import Observed, Sampled, Seen
+from .observe import SILENT_FRAC, Observed, Sampled, Seen
 from .ops import Format, Kernel, kernel
 from .program import Abstract, Step, Value
+from .room import grown
 from .spec import RuleSpec
 
 DTYPES = {
@@ -29,6 +30,8 @@ DTYPES = {
 DERIVED = ("shift", "table", "factor")  # constants that follow from the formats of their step
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
+START = 4  # units that the largest activation of a network that has not learned should have,
+LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
 UNBOUNDED = 60  # the cap of a frac that nothing caps
 
 Reals = Mapping[str, NDArray[np.float64]]
@@ -58,7 +61,8 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     Raises CompileError where a tensor cannot be represented.
     """
     observed = Observed(abstract, calibration)
-    chooser = _Chooser(abstract, spec, observed)
+    later = grown(abstract, spec.loss, spec.seed, observed.runs, observed.aside)
+    chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
     for _, step in abstract.in_order():
         chooser.visit(step)
     chooser.rest()
@@ -84,8 +88,17 @@ def _widest(top: float) -> int:
 class _Chooser:
     """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
 
-    def __init__(self, abstract: Abstract, spec: RuleSpec, observed: Observed) -> None:
-        self.abstract, self.spec, self.observed = abstract, spec, observed
+    def __init__(
+        self,
+        abstract: Abstract,
+        spec: RuleSpec,
+        observed: Observed,
+        later: Abstract | None,
+        expected: Observed | None,
+    ) -> None:
+        self.abstract, self.spec = abstract, spec
+        self.observed, self.expected = observed, expected
+        self.later = later.values if later else {}
         self.values = abstract.values
         self.formats: dict[str, Format] = {}
         self.derived: dict[str, NDArray[np.int64]] = {}
@@ -173,23 +186,48 @@ class _Chooser:
         for member in self.groups[self.root(name)]:
             self.formats[member] = fmt
 
+    def _looks(self, of: str) -> list[Observed]:
+        """What decides the range of a group: the network as it is, and as learning will make it where it has
+        not learned yet; only where values are not all zero."""
+        return [look for look in (self.observed, self.expected) if look and look.top(of)]
+
     def _activation(self, name: str, cap: int) -> Format:
-        return Format("int8", min(self.observed.activation(self.root(name)), cap, 24), -128, 127)
+        of = self.root(name)
+        frac = min((look.activation(of) for look in self._looks(of)), default=0)
+        return Format("int8", min(frac + self._lens(of, frac), cap, 24), -128, 127)
+
+    def _lens(self, of: str, frac: int) -> int:
+        """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""
+        top = self.observed.top(of)
+        if self.expected is None or top == 0.0:
+            return 0
+        bits = int(np.clip(np.ceil(np.log2(START / (top * 2.0**frac))), 0, LENS))
+        if top * 2.0 ** (frac + bits) < 0.5:
+            what = f"starts at {top:.2g} at most, and int8 holds nothing so small beside what it will learn"
+            raise CompileError(of, what, "initialise the network with He's or Glorot's uniform weights")
+        return bits
 
     def _logits(self, name: str, cap: int) -> Format:
         """Four times the range seen, and no finer than 2^-12: learning moves logits."""
-        return Format("int16", min(self.observed.logits(self.root(name)), cap, 12), -32768, 32767)
+        of = self.root(name)
+        frac = min(look.logits(of) for look in (self.observed, self.expected) if look)
+        return Format("int16", min(frac, cap, 12), -32768, 32767)
 
     def _teach(self, name: str, cap: int) -> Format:
         if not self.observed.taught:
             self._teaching()
-        hi = self._limit(self.root(name))
-        return Format("int16", min(self.observed.signal(self.root(name)), cap, 30), -hi - 1, hi)
+        of = self.root(name)
+        hi = self._limit(of)
+        frac = min((look.signal(of) for look in self._looks(of)), default=SILENT_FRAC)
+        return Format("int16", min(frac, cap, 30), -hi - 1, hi)
 
     def _teaching(self) -> None:
         """Every matrix has its format now, and with them every signal has its limit."""
         teach = [n for n in self.groups if self.values[n].role == "teach"]
-        self.observed.teach({n: self._limit(n) for n in teach}, self.formats)
+        limits = {n: self._limit(n) for n in teach}
+        for look in (self.observed, self.expected):
+            if look:
+                look.teach(limits, self.formats)
 
     def _limit(self, name: str) -> int:
         """The largest integer of a teaching signal at which no sum that reads it can overflow."""
@@ -249,13 +287,13 @@ class _Chooser:
                 "freeze this layer or make it narrower",
             )
         hi = (1 << (bits - 1)) - 1
-        top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
-            value.shape[1]
-        )
-        frac = fitting(hi, self.spec.headroom * top)
-        frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
-        self._check_resolution(step, value, frac)
-        return Format(f"int{full}", frac, -hi - 1, hi)
+        group = self.groups[value.name]
+        start = max(_largest(self.values[m].real) for m in group) or 1.0 / np.sqrt(value.shape[1])
+        end = max((_largest(self.later[m].real) for m in group if self.later), default=0.0)
+        cap = min(self._bias_cap(step, learned=True), self._shift_cap(step))
+        fracs = [min(fitting(hi, self.spec.headroom * top), cap) for top in (start, max(start, end))]
+        self._check_resolution(step, value, fracs[0])
+        return Format(f"int{full}", fracs[1], -hi - 1, hi)
 
     def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
         cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))

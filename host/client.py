@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
+import numpy as np
+
 from synapcc.gen import messages
 from synapcc.gen.messages import (
     MAX_PAYLOAD,
@@ -26,9 +28,11 @@ from synapcc.gen.messages import (
     Subject,
 )
 from synapcc.gen.numeric import NUMERIC_VERSION
+from synapcc.gen.plan import Plan
 
 from .devices import Device, DeviceError
 from .protocol import Corrupt, Receiver, Reply, decode_fields, encode_fields, encode_request
+from .saturation import Saturation, saturation
 from .terminal import neutral
 
 TIMEOUT = 2.0
@@ -217,6 +221,11 @@ class Client:
     def stats(self) -> Stats:
         """What the firmware counted since start-up."""
         return Stats(**self._ask(messages.STATS))
+
+    def saturation(self, plan: Plan) -> tuple[Saturation, ...]:
+        """How many updates of each learned layer met a limit, from the counters in the state of `plan`."""
+        state = self.read(Region.STATE, 0, plan.state_bytes)
+        return saturation(plan, np.frombuffer(state, np.uint8))
 
     def reset(self) -> None:
         """Weights as compiled, empty input and output. Session and statistics stay."""

@@ -26,6 +26,7 @@ from synapcc.gen.spec import Loss, RuleSpec
 
 from .data import Samples
 from .emulator import Emulator
+from .saturation import Saturation, saturation, warning
 from .state import real
 from .text import table
 
@@ -172,6 +173,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; angles in degrees, null where there was nothing to compare."""
+        met = saturation(self.plan, self.emulator.state[0])
         return {
             "model": self.plan.model,
             "digest": self.plan.digest.hex(),
@@ -179,18 +181,22 @@ class Diagnosis:
             "samples": self.samples,
             "steps": self.steps,
             "without_error": self.without_error,
-            "layers": [self._layer(x) for x in self.layers.values()],
+            "layers": [
+                self._layer(x, next(m for m in met if m.layer == x.name)) for x in self.layers.values()
+            ],
+            "warning": warning(met),
             "tensors": [
                 self._at_limits(t.name) for t in self.plan.space("state") if t.role in ("weight", "bias")
             ],
         }
 
-    def _layer(self, x: Layer) -> dict[str, Any]:
+    def _layer(self, x: Layer, met: Saturation) -> dict[str, Any]:
         moved, dead = np.array(x.moved), np.array(x.dead)
         return {
             "layer": x.name,
             "weights": x.weights,
-            "saturated": int(self.emulator[f"{x.name}_saturated"][0, 0]),
+            "saturated": met.saturated,
+            "saturated_share": met.share,
             "idle_steps": int(np.count_nonzero(moved == 0)),
             "products": int(moved.sum()),
             "dead": float(dead.sum() / moved.sum()) if moved.any() else None,
@@ -267,7 +273,7 @@ def text(found: Mapping[str, Any]) -> str:
     rows = [
         [
             x["layer"],
-            str(x["saturated"]),
+            f"{x['saturated']} ({100 * x['saturated_share']:.2f} %)",
             f"{100 * x['dead']:.1f} %" if x["dead"] is not None else "",
             str(x["idle_steps"]),
             *(
@@ -280,6 +286,7 @@ def text(found: Mapping[str, Any]) -> str:
     ]
     held = [x for x in found["tensors"] if x["at_limits"]]
     limits = ", ".join(f"{x['tensor']} {x['at_limits']} of {x['values']}" for x in held) or "none"
+    told = [f"warning: {found['warning']}"] if found["warning"] else []
     return "\n".join(
         [
             f"{found['model']}, rule {found['rule']}: {found['samples']} samples, {found['steps']} steps, "
@@ -288,8 +295,9 @@ def text(found: Mapping[str, Any]) -> str:
             *table(head, rows),
             "",
             f"values at their limits at the end: {limits}",
-            "saturated: how often a learned value was held at its limit",
+            "saturated: how often a learned value was held at its limit, and the share of all its updates",
             "dead: weights whose product was not zero and whose rounded change was; idle: nothing to change",
             "angle: degrees from backpropagation's change, before rounding; stored: after it",
+            *told,
         ]
     )

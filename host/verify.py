@@ -23,6 +23,7 @@ from synapcc.gen.program import Step
 from .client import Client
 from .data import Samples
 from .emulator import Emulator
+from .saturation import Saturation, saturation, warning
 
 INFERENCES = 100  # compared before and after learning
 
@@ -48,7 +49,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verification saw. `differing`: bytes in all persistent tensors over all steps compared."""
+    """What a verification saw. `differing`: bytes in all persistent tensors over all steps compared.
+
+    saturation: of each learned layer, at the end; both sides count alike as long as nothing differs
+    """
 
     steps: int
     differing: int
@@ -56,6 +60,7 @@ class Verdict:
     programs: tuple[str, ...]
     state_bytes: int
     difference: Difference | None
+    saturation: tuple[Saturation, ...] = ()
 
     @property
     def line(self) -> str:
@@ -71,7 +76,8 @@ class Verdict:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        told = {"saturation": [x.to_dict() for x in self.saturation], "warning": warning(self.saturation)}
+        return asdict(self) | told
 
 
 def verify(
@@ -113,7 +119,13 @@ def verify(
             difference = Difference(done, "read back", *found, "no op: only the state read back differs")
     checked = 2 * min(INFERENCES, len(samples)) if not difference else 0
     return Verdict(
-        done, difference.bytes if difference else 0, checked, tuple(programs), plan.state_bytes, difference
+        done,
+        difference.bytes if difference else 0,
+        checked,
+        tuple(programs),
+        plan.state_bytes,
+        difference,
+        saturation(plan, machine.state[0]),
     )
 
 

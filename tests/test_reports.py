@@ -508,12 +508,14 @@ def diagnosis() -> Report:
         told = {"first": angle, "mean": angle, "last": angle}
         curve = [{"step": k, "angle": angle, "angle_stored": angle, "dead": dead} for k in (10, 20)]
         return {
-            "layer": name, "weights": 96, "saturated": 3, "idle_steps": 4, "products": 50, "dead": dead,
+            "layer": name, "weights": 96, "saturated": 3, "saturated_share": 0.02, "idle_steps": 4,
+            "products": 50, "dead": dead,
             "angle": told, "angle_stored": told, "curve": curve,
         }  # fmt: skip
 
     return {
         "model": "ecg", "digest": "00ff", "rule": "hebbian", "samples": 20, "steps": 24, "without_error": 2,
+        "warning": "fc1: too many",
         "layers": [layer("fc1", 61.25, 0.125), layer("fc2", 20.0, 0.5), layer("fc3", None, None)],
         "tensors": [{"tensor": "fc1_weight", "values": 96, "at_limits": 2}],
     }  # fmt: skip
@@ -524,8 +526,9 @@ def test_diagnostics_say_what_the_json_says() -> None:
     assert (
         "fc1, 61.2° on average" in page.text and "at most 50 % of the changes of a layer (fc2)" in page.text
     )
+    assert "Warning: fc1: too many." in page.text
     assert "held at their limits 9 times" in page.text and "chance." not in page.text
-    assert ["fc3", "96", "3", "–", "4", *["–"] * 6] in page.cells and [
+    assert ["fc3", "96", "3", "2 %", "–", "4", *["–"] * 6] in page.cells and [
         "fc1_weight",
         "96",
         "2",

@@ -15,6 +15,7 @@ from synapcc.host.files import packed, write_whole
 from synapcc.host.progress import track
 from synapcc.host.quantiser import clipped_text
 from synapcc.host.results import Results
+from synapcc.host.saturation import saturation, warning
 from synapcc.host.state import joined, load, save, split
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
@@ -83,9 +84,13 @@ def run(args: argparse.Namespace, out: Results) -> int:
     told["clipped"] = dict(samples.clipped)
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
-    out.give("emulate", {"model": plan.model, "digest": plan.digest.hex(), **told})
+    found = saturation(plan, machine.state[0]) if args.learn else ()
+    learning = {"saturation": [x.to_dict() for x in found], "warning": warning(found)} if args.learn else {}
+    out.give("emulate", {"model": plan.model, "digest": plan.digest.hex(), **told, **learning})
     told |= {"output": args.output, "clipped": clipped_text(samples.clipped)}
     out.say(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()))
+    if warning(found):
+        out.say(f"warning: {warning(found)}")
     return 0
 
 

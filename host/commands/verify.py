@@ -69,5 +69,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         page.write(Path(args.html), verify_html(result))
     out.give("verify", result)
     out.say(str(verdict.difference or verdict.agreement))
+    if result["warning"]:
+        out.say(f"warning: {result['warning']}")
     out.say(verdict.line)
     return 1 if verdict.difference else 0

@@ -109,6 +109,7 @@ def _layers(found: _Json) -> Markup:
             x["layer"],
             f"{x['weights']:,}",
             f"{x['saturated']:,}",
+            percent(x["saturated_share"]),
             percent(x["dead"]) if x["dead"] is not None else "–",
             f"{x['idle_steps']:,}",
             *(_degrees(x[key][when]) for key in _ANGLES for when in ("first", "mean", "last")),
@@ -116,7 +117,7 @@ def _layers(found: _Json) -> Markup:
         for x in found["layers"]
     ]
     angles = [f"{name} {when}" for name in ("angle", "stored") for when in ("first", "mean", "last")]
-    return page.table(["layer", "weights", "saturated", "dead", "idle steps", *angles], rows)
+    return page.table(["layer", "weights", "saturated", "of updates", "dead", "idle steps", *angles], rows)
 
 
 def _limits(found: _Json) -> Markup:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from synapcc.gen.boards import Board
 from synapcc.gen.plan import Plan
 from synapcc.host import charts, page
-from synapcc.host.charts import Line, Row, plain
+from synapcc.host.charts import Line, Row, percent, plain
 from synapcc.host.client import Stats
 from synapcc.host.footprint import KINDS, kinds
 from synapcc.host.quantiser import clipped_text
@@ -92,6 +92,10 @@ def _facts(result: _Json) -> Markup:
     rows += [[_COUNTS[k], plain(stats[k])] for k in told]
     if "clipped" in result:
         rows.append(["input values that quantisation clipped", clipped_text(result["clipped"])])
+    rows += [
+        [f"updates of {x['layer']} that met a limit", f"{plain(x['saturated'])}, {percent(x['share'])}"]
+        for x in result["saturation"]
+    ]
     return page.table(["", ""], rows, left=2, wrap=True)
 
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
+ * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
@@ -42,25 +42,25 @@ static inline void *byte_opaque(void *p)
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
-/* int32 [5], Q12; byte_init copies it into the state */
+/* int32 [5], Q11; byte_init copies it into the state */
 static const int32_t byte_fc1_bias_init[5] BYTE_ALIGNED = {
-    -2048, -1597, -1147, -696, -246,
+    -1024, -799, -573, -348, -123,
 };
 
-/* int32 [3], Q12; byte_init copies it into the state */
+/* int32 [3], Q9; byte_init copies it into the state */
 static const int32_t byte_fc2_bias_init[3] BYTE_ALIGNED = {
-    -2048, -1761, -1475,
+    -256, -220, -184,
 };
 
-/* int8 [5][7] rows of 8, Q6; byte_init copies it into the state */
+/* int8 [5][7] rows of 8, Q5; byte_init copies it into the state */
 static const int8_t byte_fc1_weight_init[40] BYTE_ALIGNED = {
-    -32, -8, 15, -26, -2, 22, -19, 0, 4, 28, -13, 11, -30, -6, 17, 0, -24, 0, 24, -17, 6, 30, -11, 0, 13, -28, -4, 19,
-    -22, 2, 26, 0, -15, 8, 32, -9, 15, -26, -3, 0,
+    -16, -4, 8, -13, -1, 11, -10, 0, 2, 14, -6, 5, -15, -3, 9, 0, -12, 0, 12, -9, 3, 15, -5, 0, 6, -14, -2, 10, -11, 1,
+    13, 0, -8, 4, 16, -4, 7, -13, -1, 0,
 };
 
-/* int8 [3][5] rows of 8, Q6; byte_init copies it into the state */
+/* int8 [3][5] rows of 8, Q5; byte_init copies it into the state */
 static const int8_t byte_fc2_weight_init[24] BYTE_ALIGNED = {
-    -32, -13, 5, 24, -22, 0, 0, 0, -4, 15, -31, -13, 6, 0, 0, 0, 24, -22, -3, 15, -31, 0, 0, 0,
+    -16, -7, 3, 12, -11, 0, 0, 0, -2, 7, -16, -6, 3, 0, 0, 0, 12, -11, -2, 8, -15, 0, 0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -116,9 +116,9 @@ static inline uint32_t byte_lcg(uint32_t x)
 static void byte_fc1_forward(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
-    const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q6 */
-    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q12 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q6 */
+    const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q5 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q11 */
+    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q4 */
     uint32_t i = 0u;
 
     /* four rows at a time, so that each input is read once for four */
@@ -131,10 +131,10 @@ static void byte_fc1_forward(byte_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 6u), -128, 127);
-        y[i + 1u] = (int8_t)byte_saturate(byte_shift_round(a1, 6u), -128, 127);
-        y[i + 2u] = (int8_t)byte_saturate(byte_shift_round(a2, 6u), -128, 127);
-        y[i + 3u] = (int8_t)byte_saturate(byte_shift_round(a3, 6u), -128, 127);
+        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 7u), -128, 127);
+        y[i + 1u] = (int8_t)byte_saturate(byte_shift_round(a1, 7u), -128, 127);
+        y[i + 2u] = (int8_t)byte_saturate(byte_shift_round(a2, 7u), -128, 127);
+        y[i + 3u] = (int8_t)byte_saturate(byte_shift_round(a3, 7u), -128, 127);
         i += 4u;
         w += 32;
     }
@@ -143,15 +143,15 @@ static void byte_fc1_forward(byte_t *m)
         for (uint32_t j = 0u; j < 7u; j++) {
             a0 += w[j] * x[j];
         }
-        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 6u), -128, 127);
+        y[i] = (int8_t)byte_saturate(byte_shift_round(a0, 7u), -128, 127);
     }
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
 static void byte_relu_forward(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q6 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q4 */
+    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* relu: int8 [5], Q4 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         y[i] = (int8_t)byte_saturate(x[i], 0, 127);
@@ -161,10 +161,10 @@ static void byte_relu_forward(byte_t *m)
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
 static void byte_fc2_forward(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
-    const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q6 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q12 */
-    int16_t *y = (int16_t *)byte_opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q12 */
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
+    const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q5 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q9 */
+    int16_t *y = (int16_t *)byte_opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q9 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -179,7 +179,7 @@ static void byte_fc2_forward(byte_t *m)
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void byte_verdict_argmax(byte_t *m)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
     int32_t *verdict = (int32_t *)byte_opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -199,10 +199,10 @@ static void byte_verdict_argmax(byte_t *m)
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_saturated */
 static void byte_fc2_update(byte_t *m)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
     const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int8_t *w = (int8_t *)byte_opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q6 */
-    int32_t *b = (int32_t *)byte_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q12 */
+    int8_t *w = (int8_t *)byte_opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q5 */
+    int32_t *b = (int32_t *)byte_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q9 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
@@ -212,13 +212,13 @@ static void byte_fc2_update(byte_t *m)
             continue; /* no signal: nothing changes, and the row's random words are not needed */
         }
         for (uint32_t j = 0u; j < 5u; j++) {
-            p = byte_round_dither(g * x[j], 12u);
+            p = byte_round_dither(g * x[j], 11u);
             v = w[j] - p;
             held = byte_saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = byte_round_dither(g, 0u);
+        p = byte_round_dither(g, 3u);
         v = b[i] - p;
         held = byte_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -257,7 +257,7 @@ static void byte_fc1_project(byte_t *m)
 /* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
 static void byte_relu_feedback(byte_t *m)
 {
-    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q6 */
+    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
     const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
     int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
 
@@ -273,8 +273,8 @@ static void byte_fc1_update(byte_t *m)
 {
     const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
     const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
-    int8_t *w = (int8_t *)byte_opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q6 */
-    int32_t *b = (int32_t *)byte_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q12 */
+    int8_t *w = (int8_t *)byte_opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q5 */
+    int32_t *b = (int32_t *)byte_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q11 */
     uint32_t saturated = 0u;
     int32_t p, v, held;
 
@@ -284,13 +284,13 @@ static void byte_fc1_update(byte_t *m)
             continue; /* no signal: nothing changes, and the row's random words are not needed */
         }
         for (uint32_t j = 0u; j < 7u; j++) {
-            p = byte_round_dither(g * x[j], 13u);
+            p = byte_round_dither(g * x[j], 14u);
             v = w[j] - p;
             held = byte_saturate(v, -128, 127);
             saturated += (uint32_t)(held != v);
             w[j] = (int8_t)held;
         }
-        p = byte_round_dither(g, 1u);
+        p = byte_round_dither(g, 2u);
         v = b[i] - p;
         held = byte_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -302,7 +302,7 @@ static void byte_fc1_update(byte_t *m)
 /* hinge_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void byte_loss_forward(byte_t *m)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
     int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
     const uint32_t label = m->arena.u8[0];
     uint8_t taught = 0u;
@@ -310,9 +310,9 @@ static void byte_loss_forward(byte_t *m)
     for (uint32_t i = 0u; i < 3u; i++) {
         int32_t v;
         if (i == label) {
-            v = z[i] < 4096 ? -512 : 0;
+            v = z[i] < 512 ? -512 : 0;
         } else {
-            v = z[i] > -4096 ? 256 : 0;
+            v = z[i] > -512 ? 256 : 0;
         }
         e[i] = (int16_t)v;
         if (v != 0) {

@@ -3,22 +3,22 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753
+ * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
  *
  * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM.
  *
- * constant              20 B  fc1_bias_init                int32          5  Q12
- * constant              12 B  fc2_bias_init                int32          3  Q12
- * constant              40 B  fc1_weight_init              int8         5x7  Q6
- * constant              24 B  fc2_weight_init              int8         3x5  Q6
+ * constant              20 B  fc1_bias_init                int32          5  Q11
+ * constant              12 B  fc2_bias_init                int32          3  Q9
+ * constant              40 B  fc1_weight_init              int8         5x7  Q5
+ * constant              24 B  fc2_weight_init              int8         3x5  Q5
  *
- * state          0      20 B  fc1_bias                     int32          5  Q12      -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q12      -268435456 .. 268435455
+ * state          0      20 B  fc1_bias                     int32          5  Q11      -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q9       -268435456 .. 268435455
  * state         32       4 B  step                         uint32         1           0 .. 4294967295
  * state         36       4 B  fc2_saturated                uint32         1           0 .. 4294967295
  * state         40       4 B  fc1_saturated                uint32         1           0 .. 4294967295
- * state         44      40 B  fc1_weight                   int8         5x7  Q6       -128 .. 127
- * state         84      24 B  fc2_weight                   int8         3x5  Q6       -128 .. 127
+ * state         44      40 B  fc1_weight                   int8         5x7  Q5       -128 .. 127
+ * state         84      24 B  fc2_weight                   int8         3x5  Q5       -128 .. 127
  *
  * arena          0      20 B  fc1_direct_teach_sum         int32          5           -2147483648 .. 2147483647
  * arena          0       1 B  label                        uint8          1           0 .. 2
@@ -28,9 +28,9 @@
  * arena         32       8 B  verdict                      int32          2           -2147483648 .. 2147483647
  * arena         40       7 B  x                            int8           7  Q6       -128 .. 127
  * arena         48       6 B  error                        int16          3  Q8       -32768 .. 32767
- * arena         56       6 B  fc2                          int16          3  Q12      -32768 .. 32767
- * arena         64       5 B  fc1                          int8           5  Q6       -128 .. 127
- * arena         64       5 B  relu                         int8           5  Q6       -128 .. 127
+ * arena         56       6 B  fc2                          int16          3  Q9       -32768 .. 32767
+ * arena         64       5 B  fc1                          int8           5  Q4       -128 .. 127
+ * arena         64       5 B  relu                         int8           5  Q4       -128 .. 127
  *
  * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
  * packed words. Offsets are bytes from the start of state or arena; behind the Q format stand the limits of the values.
@@ -44,7 +44,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "5171d61a2f6adc89cb104fa20501b097dfd171ebb2356a66f2655ada0c16e753"
+#define BYTE_PLAN_DIGEST "51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -69,13 +69,13 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned; byte_check what comes back. */
 typedef struct {
-    int32_t fc1_bias[5]; /* int32 [5], Q12 */
-    int32_t fc2_bias[3]; /* int32 [3], Q12 */
+    int32_t fc1_bias[5]; /* int32 [5], Q11 */
+    int32_t fc2_bias[3]; /* int32 [3], Q9 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
     uint32_t fc1_saturated[1]; /* uint32 [1]: how often a learned value of fc1 met its limit */
-    int8_t fc1_weight[40]; /* int8 [5][7] rows of 8, Q6 */
-    int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q6 */
+    int8_t fc1_weight[40]; /* int8 [5][7] rows of 8, Q5 */
+    int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q5 */
 } byte_state_t;
 
 /* A model with all its memory. Call byte_init before anything else; it need not be zeroed before. */
@@ -101,7 +101,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its score less the second largest */
-    int16_t scores[3]; /* logits before softmax, Q12 */
+    int16_t scores[3]; /* logits before softmax, Q9 */
 } byte_outputs_t;
 
 typedef struct {

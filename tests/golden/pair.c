@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74
+ * Plan 3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */
@@ -73,15 +73,14 @@ static const int32_t pair_fc1_bias_dual[6] PAIR_ALIGNED = {
     -1607104, -4032, -684652, -4460, -428, -428,
 };
 
-/* int32 [3], Q20; pair_init copies it into the state */
+/* int32 [3], Q17; pair_init copies it into the state */
 static const int32_t pair_fc2_bias_init[3] PAIR_ALIGNED = {
-    -524288, -450888, -377487,
+    -65536, -56361, -47186,
 };
 
-/* int16 [3][5] rows of 8, Q14; pair_init copies it into the state */
+/* int16 [3][5] rows of 8, Q11; pair_init copies it into the state */
 static const int16_t pair_fc2_weight_init[24] PAIR_ALIGNED = {
-    -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
-    0, 0, 0,
+    -1024, -430, 164, 758, -717, 0, 0, 0, -123, 471, -1004, -410, 184, 0, 0, 0, 778, -696, -102, 492, -983, 0, 0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -155,15 +154,15 @@ static inline uint32_t pair_pkhbt_lsl16(uint32_t x, uint32_t y)
 #endif
 }
 
-/* the high lane of x, and y / 2^12 below it */
-static inline uint32_t pair_pkhtb_asr12(uint32_t x, int32_t y)
+/* the high lane of x, and y / 2^15 below it */
+static inline uint32_t pair_pkhtb_asr15(uint32_t x, int32_t y)
 {
 #if defined(__ARM_FEATURE_DSP)
     uint32_t r;
-    __asm__("pkhtb %0, %1, %2, asr #12" : "=r"(r) : "r"(x), "r"(y));
+    __asm__("pkhtb %0, %1, %2, asr #15" : "=r"(r) : "r"(x), "r"(y));
     return r;
 #else
-    return (x & 0xffff0000u) | ((uint32_t)(y >> 12) & 0xffffu);
+    return (x & 0xffff0000u) | ((uint32_t)(y >> 15) & 0xffffu);
 #endif
 }
 
@@ -257,15 +256,15 @@ static inline int32_t pair_smlatt(uint32_t x, uint32_t y, int32_t a)
 #endif
 }
 
-/* x / 2^8, held within 16 bits */
-static inline int32_t pair_ssat16_asr8(int32_t x)
+/* x / 2^9, held within 16 bits */
+static inline int32_t pair_ssat16_asr9(int32_t x)
 {
 #if defined(__ARM_FEATURE_DSP)
     int32_t r;
-    __asm__("ssat %0, #16, %1, asr #8" : "=r"(r) : "r"(x));
+    __asm__("ssat %0, #16, %1, asr #9" : "=r"(r) : "r"(x));
     return r;
 #else
-    x >>= 8;
+    x >>= 9;
     return x < -32768 ? -32768 : x > 32767 ? 32767 : x;
 #endif
 }
@@ -432,15 +431,15 @@ static void pair_relu_forward(pair_t *m)
 static void pair_fc2_forward(pair_t *m)
 {
     const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q6 */
-    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
-    int16_t *y = (int16_t *)pair_opaque(&m->arena.i16[8]); /* fc2: int16 [3], Q12 */
+    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q11 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q17 */
+    int16_t *y = (int16_t *)pair_opaque(&m->arena.i16[8]); /* fc2: int16 [3], Q8 */
     uint32_t i = 0u, u, v, even, odd;
 
     for (; i < 3u; i++, w += 8) {
         const int8_t *p = x;
         const int16_t *w0 = w;
-        int32_t a0 = b[i] + 128;
+        int32_t a0 = b[i] + 256;
 
         v = pair_load_word(&p[0]);
         even = pair_sxtb16(v);
@@ -464,14 +463,14 @@ static void pair_fc2_forward(pair_t *m)
         __asm__("" : "+r"(u), "+r"(v)); /* loads u and v together: one LDRD */
         a0 = pair_smlad(u, even, a0);
         a0 = pair_smlad(v, odd, a0);
-        y[i] = (int16_t)pair_ssat16_asr8(a0);
+        y[i] = (int16_t)pair_ssat16_asr9(a0);
     }
 }
 
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void pair_verdict_argmax(pair_t *m)
 {
-    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q8 */
     int32_t *verdict = (int32_t *)pair_opaque(&m->arena.i32[0]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -493,13 +492,13 @@ static void pair_fc2_update(pair_t *m)
 {
     const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q6 */
     const int16_t *d = &m->arena.i16[4]; /* error: int16 [3], Q14 */
-    int16_t *w = (int16_t *)pair_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    int32_t *b = (int32_t *)pair_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    int16_t *w = (int16_t *)pair_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q11 */
+    int32_t *b = (int32_t *)pair_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q17 */
     uint32_t saturated = 0u;
     int32_t was, change, held;
     /*
      * Two rows that have a signal at a time; a single last one is paired with itself at signal 0. Products of odd
-     * columns are shifted left by 4 more bits, so that their upper halves are the changes: PKHTB packs two into a word.
+     * columns are shifted left by 1 more bits, so that their upper halves are the changes: PKHTB packs two into a word.
      */
     for (uint32_t i = 0u, k;; i = k + 1u) {
         while (i < 3u && d[i] == 0) {
@@ -514,20 +513,20 @@ static void pair_fc2_update(pair_t *m)
         const uint32_t g = pair_pkhbt_lsl16((uint32_t)d[i], k < 3u ? (uint32_t)d[k] : 0u);
         int16_t *w0 = &w[i * 8u], *w1 = k < 3u ? &w[k * 8u] : w0;
         const int8_t *p = x;
-        int32_t half = 2048, top = 32768;
+        int32_t half = 16384, top = 32768;
         uint32_t apart = 0u, even, odd, a, t, u, v;
 
         __asm__("" : "+r"(w0), "+r"(w1), "+r"(half), "+r"(top)); /* keeps each in a register */
         v = pair_load_word(&p[0]);
         even = pair_sxtb16(v);
-        odd = (pair_sxtb16_ror8(v) << 4) & 0xfff0ffffu;
+        odd = (pair_sxtb16_ror8(v) << 1) & 0xfffeffffu;
         u = pair_load_word(&w0[0]);
         v = pair_load_word(&w0[2]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* loads u and v together: one LDRD */
-        a = pair_pkhtb_asr12((uint32_t)pair_smlabb(g, odd, top), pair_smlabb(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlabb(g, odd, top), pair_smlabb(g, even, half));
         t = pair_ssub16(u, a);
         apart = pair_usada8(t, pair_qsub16(u, a), apart);
-        a = pair_pkhtb_asr12((uint32_t)pair_smlabt(g, odd, top), pair_smlabt(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlabt(g, odd, top), pair_smlabt(g, even, half));
         u = pair_ssub16(v, a);
         apart = pair_usada8(u, pair_qsub16(v, a), apart);
         pair_store_word(&w0[0], t);
@@ -535,24 +534,24 @@ static void pair_fc2_update(pair_t *m)
         u = pair_load_word(&w1[0]);
         v = pair_load_word(&w1[2]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* loads u and v together: one LDRD */
-        a = pair_pkhtb_asr12((uint32_t)pair_smlatb(g, odd, top), pair_smlatb(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlatb(g, odd, top), pair_smlatb(g, even, half));
         t = pair_ssub16(u, a);
         apart = pair_usada8(t, pair_qsub16(u, a), apart);
-        a = pair_pkhtb_asr12((uint32_t)pair_smlatt(g, odd, top), pair_smlatt(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlatt(g, odd, top), pair_smlatt(g, even, half));
         u = pair_ssub16(v, a);
         apart = pair_usada8(u, pair_qsub16(v, a), apart);
         pair_store_word(&w1[0], t);
         pair_store_word(&w1[2], u);
         v = pair_load_word(&p[4]) & 0xffu;
         even = pair_sxtb16(v);
-        odd = (pair_sxtb16_ror8(v) << 4) & 0xfff0ffffu;
+        odd = (pair_sxtb16_ror8(v) << 1) & 0xfffeffffu;
         u = pair_load_word(&w0[4]);
         v = pair_load_word(&w0[6]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* loads u and v together: one LDRD */
-        a = pair_pkhtb_asr12((uint32_t)pair_smlabb(g, odd, top), pair_smlabb(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlabb(g, odd, top), pair_smlabb(g, even, half));
         t = pair_ssub16(u, a);
         apart = pair_usada8(t, pair_qsub16(u, a), apart);
-        a = pair_pkhtb_asr12((uint32_t)pair_smlabt(g, odd, top), pair_smlabt(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlabt(g, odd, top), pair_smlabt(g, even, half));
         u = pair_ssub16(v, a);
         apart = pair_usada8(u, pair_qsub16(v, a), apart);
         pair_store_word(&w0[4], t);
@@ -560,10 +559,10 @@ static void pair_fc2_update(pair_t *m)
         u = pair_load_word(&w1[4]);
         v = pair_load_word(&w1[6]);
         __asm__("" : "+r"(even) : "r"(u), "r"(v)); /* loads u and v together: one LDRD */
-        a = pair_pkhtb_asr12((uint32_t)pair_smlatb(g, odd, top), pair_smlatb(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlatb(g, odd, top), pair_smlatb(g, even, half));
         t = pair_ssub16(u, a);
         apart = pair_usada8(t, pair_qsub16(u, a), apart);
-        a = pair_pkhtb_asr12((uint32_t)pair_smlatt(g, odd, top), pair_smlatt(g, even, half));
+        a = pair_pkhtb_asr15((uint32_t)pair_smlatt(g, odd, top), pair_smlatt(g, even, half));
         u = pair_ssub16(v, a);
         apart = pair_usada8(u, pair_qsub16(v, a), apart);
         pair_store_word(&w1[4], t);
@@ -577,7 +576,7 @@ static void pair_fc2_update(pair_t *m)
                 int16_t *row = q == 0u ? &w[i * 8u] : &w[k * 8u];
                 const int32_t gain = q == 0u ? d[i] : d[k];
                 for (uint32_t j = 0u; j < 5u; j++) {
-                    change = pair_shift_round(gain * x[j], 12u);
+                    change = pair_shift_round(gain * x[j], 15u);
                     was = (int16_t)(row[j] + change);
                     held = pair_saturate(was - change, -32768, 32767);
                     saturated += (uint32_t)(held != was - change);
@@ -590,7 +589,7 @@ static void pair_fc2_update(pair_t *m)
         if (d[i] == 0) {
             continue;
         }
-        change = pair_shift_round(d[i], 0u);
+        change = pair_shift_round(d[i], 3u);
         held = pair_saturate(b[i] - change, -268435456, 268435455);
         saturated += (uint32_t)(held != b[i] - change);
         b[i] = held;
@@ -601,7 +600,7 @@ static void pair_fc2_update(pair_t *m)
 /* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void pair_loss_forward(pair_t *m)
 {
-    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q8 */
     int16_t *e = (int16_t *)pair_opaque(&m->arena.i16[4]); /* error: int16 [3], Q14 */
     const uint32_t label = m->arena.u8[32];
     int32_t top = z[0], total = 0;
@@ -612,7 +611,7 @@ static void pair_loss_forward(pair_t *m)
         top = z[i] > top ? z[i] : top;
     }
     for (uint32_t i = 0u; i < 3u; i++) {
-        total += pair_exp2_neg(pair_logit_steps(top - z[i], 12));
+        total += pair_exp2_neg(pair_logit_steps(top - z[i], 8));
     }
     while ((total >> k) > 65535) {
         k++;
@@ -620,7 +619,7 @@ static void pair_loss_forward(pair_t *m)
 
     const int32_t r = pair_reciprocal(total >> k);
     for (uint32_t i = 0u; i < 3u; i++) {
-        int32_t v = pair_probability(pair_exp2_neg(pair_logit_steps(top - z[i], 12)), r, k);
+        int32_t v = pair_probability(pair_exp2_neg(pair_logit_steps(top - z[i], 8)), r, k);
         if (i == label) {
             v -= 16384;
         }

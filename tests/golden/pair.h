@@ -3,25 +3,25 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74
+ * Plan 3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a
  *
  * Memory: 137 bytes of constants in flash, 68 of state and 40 of arena in RAM.
  *
  * constant               5 B  fc1_shift                    uint8          5
  * constant              48 B  fc1_weight_dual              uint32        12
  * constant              24 B  fc1_bias_dual                int32          6
- * constant              12 B  fc2_bias_init                int32          3  Q20
- * constant              48 B  fc2_weight_init              int16        3x5  Q14
+ * constant              12 B  fc2_bias_init                int32          3  Q17
+ * constant              48 B  fc2_weight_init              int16        3x5  Q11
  *
- * state          0      12 B  fc2_bias                     int32          3  Q20      -268435456 .. 268435455
+ * state          0      12 B  fc2_bias                     int32          3  Q17      -268435456 .. 268435455
  * state         12       4 B  step                         uint32         1           0 .. 4294967295
  * state         16       4 B  fc2_saturated                uint32         1           0 .. 4294967295
- * state         20      48 B  fc2_weight                   int16        3x5  Q14      -32768 .. 32767
+ * state         20      48 B  fc2_weight                   int16        3x5  Q11      -32768 .. 32767
  *
  * arena          0       8 B  verdict                      int32          2           -2147483648 .. 2147483647
  * arena          8       6 B  error                        int16          3  Q14      -16384 .. 16384
  * arena          8       7 B  x                            int8           7  Q6       -128 .. 127
- * arena         16       6 B  fc2                          int16          3  Q12      -32768 .. 32767
+ * arena         16       6 B  fc2                          int16          3  Q8       -32768 .. 32767
  * arena         24       5 B  fc1                          int8           5  Q6       -128 .. 127
  * arena         24       5 B  relu                         int8           5  Q6       -128 .. 127
  * arena         32       1 B  label                        uint8          1           0 .. 2
@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "44e1d0dc67883aece016fc2831c06b347a1e5c4f530fc9c4145bca4a62c38e74"
+#define PAIR_PLAN_DIGEST "3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 2
 #define PAIR_KERNELS "dsp" /* how the steps are written; every set computes the same bytes */
@@ -64,10 +64,10 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned; pair_check what comes back. */
 typedef struct {
-    int32_t fc2_bias[3]; /* int32 [3], Q20 */
+    int32_t fc2_bias[3]; /* int32 [3], Q17 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
-    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q14 */
+    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q11 */
 } pair_state_t;
 
 /* A model with all its memory. Call pair_init before anything else; it need not be zeroed before. */
@@ -93,7 +93,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its score less the second largest */
-    int16_t scores[3]; /* logits before softmax, Q12 */
+    int16_t scores[3]; /* logits before softmax, Q8 */
 } pair_outputs_t;
 
 typedef struct {

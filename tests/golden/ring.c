@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
+ * Plan bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
@@ -57,33 +57,32 @@ static const uint32_t ring_replay_count[1] RING_ALIGNED = {
     2u,
 };
 
-/* int32 [5], Q20; ring_init copies it into the state */
+/* int32 [5], Q18; ring_init copies it into the state */
 static const int32_t ring_fc1_bias_init[5] RING_ALIGNED = {
-    -524288, -408945, -293601, -178258, -62915,
+    -131072, -102236, -73400, -44564, -15729,
 };
 
-/* int32 [3], Q20; ring_init copies it into the state */
+/* int32 [3], Q16; ring_init copies it into the state */
 static const int32_t ring_fc2_bias_init[3] RING_ALIGNED = {
-    -524288, -450888, -377487,
+    -32768, -28180, -23593,
 };
 
-/* int16 [5][7] rows of 8, Q14; ring_init copies it into the state */
+/* int16 [5][7] rows of 8, Q12; ring_init copies it into the state */
 static const int16_t ring_fc1_weight_init[40] RING_ALIGNED = {
-    -8192, -2130, 3932, -6554, -492, 5571, -4915, 0, 1147, 7209, -3277, 2785, -7700, -1638, 4424, 0, -6062, 0, 6062,
-    -4424, 1638, 7700, -2785, 0, 3277, -7209, -1147, 4915, -5571, 492, 6554, 0, -3932, 2130, 8192, -2294, 3768, -6717,
-    -655, 0,
+    -2048, -532, 983, -1638, -123, 1393, -1229, 0, 287, 1802, -819, 696, -1925, -410, 1106, 0, -1516, 0, 1516, -1106,
+    410, 1925, -696, 0, 819, -1802, -287, 1229, -1393, 123, 1638, 0, -983, 532, 2048, -573, 942, -1679, -164, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14; ring_init copies it into the state */
+/* int16 [3][5] rows of 8, Q13; ring_init copies it into the state */
 static const int16_t ring_fc2_weight_init[24] RING_ALIGNED = {
-    -8192, -3441, 1311, 6062, -5734, 0, 0, 0, -983, 3768, -8028, -3277, 1475, 0, 0, 0, 6226, -5571, -819, 3932, -7864,
-    0, 0, 0,
+    -4096, -1720, 655, 3031, -2867, 0, 0, 0, -492, 1884, -4014, -1638, 737, 0, 0, 0, 3113, -2785, -410, 1966, -3932, 0,
+    0, 0,
 };
 
-/* int16 [3][5] rows of 8, Q14; ring_init copies it into the state */
+/* int16 [3][5] rows of 8, Q13; ring_init copies it into the state */
 static const int16_t ring_fc2_feedback_init[24] RING_ALIGNED = {
-    1970, -6183, -3058, 1427, 1699, 0, 0, 0, -4824, -1427, 5368, 8357, -7270, 0, 0, 0, -3329, 5232, -340, -8357, -6998,
-    0, 0, 0,
+    985, -3092, -1529, 713, 849, 0, 0, 0, -2412, -713, 2684, 4179, -3635, 0, 0, 0, -1665, 2616, -170, -4179, -3499, 0,
+    0, 0,
 };
 
 /* ---- arithmetic ------------------------------------------------------------------------------------------------ */
@@ -184,9 +183,9 @@ static inline int32_t ring_probability(int32_t e, int32_t r, uint32_t k)
 static void ring_fc1_forward(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
-    const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q20 */
-    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q6 */
+    const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q12 */
+    const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q18 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q3 */
     uint32_t i = 0u;
 
     /* four rows at a time, so that each input is read once for four */
@@ -199,10 +198,10 @@ static void ring_fc1_forward(ring_t *m)
             a2 += w[j + 16u] * v;
             a3 += w[j + 24u] * v;
         }
-        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 14u), -128, 127);
-        y[i + 1u] = (int8_t)ring_saturate(ring_shift_round(a1, 14u), -128, 127);
-        y[i + 2u] = (int8_t)ring_saturate(ring_shift_round(a2, 14u), -128, 127);
-        y[i + 3u] = (int8_t)ring_saturate(ring_shift_round(a3, 14u), -128, 127);
+        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 15u), -128, 127);
+        y[i + 1u] = (int8_t)ring_saturate(ring_shift_round(a1, 15u), -128, 127);
+        y[i + 2u] = (int8_t)ring_saturate(ring_shift_round(a2, 15u), -128, 127);
+        y[i + 3u] = (int8_t)ring_saturate(ring_shift_round(a3, 15u), -128, 127);
         i += 4u;
         w += 32;
     }
@@ -211,15 +210,15 @@ static void ring_fc1_forward(ring_t *m)
         for (uint32_t j = 0u; j < 7u; j++) {
             a0 += w[j] * x[j];
         }
-        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 14u), -128, 127);
+        y[i] = (int8_t)ring_saturate(ring_shift_round(a0, 15u), -128, 127);
     }
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
 static void ring_relu_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q6 */
-    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q3 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* relu: int8 [5], Q3 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         y[i] = (int8_t)ring_saturate(x[i], 0, 127);
@@ -229,10 +228,10 @@ static void ring_relu_forward(ring_t *m)
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
 static void ring_fc2_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
-    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q20 */
-    int16_t *y = (int16_t *)ring_opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q12 */
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
+    const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q13 */
+    const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q16 */
+    int16_t *y = (int16_t *)ring_opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q8 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -247,7 +246,7 @@ static void ring_fc2_forward(ring_t *m)
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void ring_verdict_argmax(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
     int32_t *verdict = (int32_t *)ring_opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
@@ -268,8 +267,8 @@ static void ring_verdict_argmax(ring_t *m)
 static void ring_fc2_project(ring_t *m)
 {
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
-    const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q15 */
+    const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q13 */
     uint32_t i = 0u;
 
     /* four columns at a time, so that each signal is read once for four; rows whose signal is zero are skipped */
@@ -286,10 +285,10 @@ static void ring_fc2_project(ring_t *m)
             a2 += c[2] * v;
             a3 += c[3] * v;
         }
-        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 13u), -32768, 32767);
-        g[i + 1u] = (int16_t)ring_saturate(ring_shift_round(a1, 13u), -32768, 32767);
-        g[i + 2u] = (int16_t)ring_saturate(ring_shift_round(a2, 13u), -32768, 32767);
-        g[i + 3u] = (int16_t)ring_saturate(ring_shift_round(a3, 13u), -32768, 32767);
+        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 14u), -32768, 32767);
+        g[i + 1u] = (int16_t)ring_saturate(ring_shift_round(a1, 14u), -32768, 32767);
+        g[i + 2u] = (int16_t)ring_saturate(ring_shift_round(a2, 14u), -32768, 32767);
+        g[i + 3u] = (int16_t)ring_saturate(ring_shift_round(a3, 14u), -32768, 32767);
         i += 4u;
     }
     {
@@ -297,18 +296,18 @@ static void ring_fc2_project(ring_t *m)
         for (uint32_t j = 0u; j < 3u; j++) {
             a0 += w[j * 8u + i] * d[j];
         }
-        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 13u), -32768, 32767);
+        g[i] = (int16_t)ring_saturate(ring_shift_round(a0, 14u), -32768, 32767);
     }
 }
 
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_feedback, fc2_saturated */
 static void ring_fc2_update(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
+    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
     const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
-    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
-    int16_t *r = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
-    int32_t *b = (int32_t *)ring_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q20 */
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q13 */
+    int16_t *r = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
+    int32_t *b = (int32_t *)ring_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q16 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 1u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
@@ -320,7 +319,7 @@ static void ring_fc2_update(ring_t *m)
         }
         uint32_t word = ring_hash32(key + i);
         for (uint32_t j = 0u; j < 4u; j += 2u) {
-            p = ring_round_stochastic(g * x[j], 12u, word & 0xffffu);
+            p = ring_round_stochastic(g * x[j], 10u, word & 0xffffu);
             v = w[j] - p;
             held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
@@ -329,7 +328,7 @@ static void ring_fc2_update(ring_t *m)
             held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
             r[j] = (int16_t)held;
-            p = ring_round_stochastic(g * x[j + 1u], 12u, word >> 16);
+            p = ring_round_stochastic(g * x[j + 1u], 10u, word >> 16);
             v = w[j + 1u] - p;
             held = ring_saturate(v, -32768, 32767);
             saturated += (uint32_t)(held != v);
@@ -340,7 +339,7 @@ static void ring_fc2_update(ring_t *m)
             r[j + 1u] = (int16_t)held;
             word = ring_lcg(word);
         }
-        p = ring_round_stochastic(g * x[4u], 12u, word & 0xffffu);
+        p = ring_round_stochastic(g * x[4u], 10u, word & 0xffffu);
         v = w[4u] - p;
         held = ring_saturate(v, -32768, 32767);
         saturated += (uint32_t)(held != v);
@@ -350,7 +349,7 @@ static void ring_fc2_update(ring_t *m)
         saturated += (uint32_t)(held != v);
         r[4u] = (int16_t)held;
         word = ring_lcg(word);
-        p = ring_round_stochastic(g, 0u, word & 0xffffu);
+        p = ring_round_stochastic(g, 4u, word & 0xffffu);
         v = b[i] - p;
         held = ring_saturate(v, -268435456, 268435455);
         saturated += (uint32_t)(held != v);
@@ -362,9 +361,9 @@ static void ring_fc2_update(ring_t *m)
 /* clip.feedback of relu, in program correct: relu, fc2_input_teach -> relu_input_teach */
 static void ring_relu_feedback(ring_t *m)
 {
-    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q6 */
-    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q15 */
-    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q15 */
+    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
+    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q13 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q13 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
@@ -377,9 +376,9 @@ static void ring_relu_feedback(ring_t *m)
 static void ring_fc1_update(ring_t *m)
 {
     const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
-    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q15 */
-    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
-    int32_t *b = (int32_t *)ring_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q20 */
+    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q13 */
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q12 */
+    int32_t *b = (int32_t *)ring_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q18 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 2u);
     uint32_t saturated = 0u;
     int32_t p, v, held;
@@ -421,7 +420,7 @@ static void ring_fc1_update(ring_t *m)
 /* decay.apply of fc1_weight, in program decay: step -> fc1_weight */
 static void ring_fc1_weight_apply(ring_t *m)
 {
-    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q14 */
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q12 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 3u);
     int32_t v;
 
@@ -442,7 +441,7 @@ static void ring_fc1_weight_apply(ring_t *m)
 /* decay.apply of fc2_weight, in program decay: step -> fc2_weight */
 static void ring_fc2_weight_apply(ring_t *m)
 {
-    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q14 */
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q13 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 4u);
     int32_t v;
 
@@ -463,7 +462,7 @@ static void ring_fc2_weight_apply(ring_t *m)
 /* decay.apply of fc2_feedback, in program decay: step -> fc2_feedback */
 static void ring_fc2_feedback_apply(ring_t *m)
 {
-    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q14 */
+    int16_t *w = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 5u);
     int32_t v;
 
@@ -484,7 +483,7 @@ static void ring_fc2_feedback_apply(ring_t *m)
 /* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void ring_loss_forward(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q12 */
+    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
     int16_t *e = (int16_t *)ring_opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
     const uint32_t label = m->arena.u8[0];
     int32_t top = z[0], total = 0;
@@ -495,7 +494,7 @@ static void ring_loss_forward(ring_t *m)
         top = z[i] > top ? z[i] : top;
     }
     for (uint32_t i = 0u; i < 3u; i++) {
-        total += ring_exp2_neg(ring_logit_steps(top - z[i], 12));
+        total += ring_exp2_neg(ring_logit_steps(top - z[i], 8));
     }
     while ((total >> k) > 65535) {
         k++;
@@ -503,7 +502,7 @@ static void ring_loss_forward(ring_t *m)
 
     const int32_t r = ring_reciprocal(total >> k);
     for (uint32_t i = 0u; i < 3u; i++) {
-        int32_t v = ring_probability(ring_exp2_neg(ring_logit_steps(top - z[i], 12)), r, k);
+        int32_t v = ring_probability(ring_exp2_neg(ring_logit_steps(top - z[i], 8)), r, k);
         if (i == label) {
             v -= 16384;
         }

@@ -3,21 +3,21 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520
+ * Plan bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621
  *
  * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
  *
  * constant              16 B  replay_x                     int8         2x7  Q6
  * constant               2 B  replay_label                 uint8        2x1
  * constant               4 B  replay_count                 uint32         1
- * constant              20 B  fc1_bias_init                int32          5  Q20
- * constant              12 B  fc2_bias_init                int32          3  Q20
- * constant              80 B  fc1_weight_init              int16        5x7  Q14
- * constant              48 B  fc2_weight_init              int16        3x5  Q14
- * constant              48 B  fc2_feedback_init            int16        3x5  Q14
+ * constant              20 B  fc1_bias_init                int32          5  Q18
+ * constant              12 B  fc2_bias_init                int32          3  Q16
+ * constant              80 B  fc1_weight_init              int16        5x7  Q12
+ * constant              48 B  fc2_weight_init              int16        3x5  Q13
+ * constant              48 B  fc2_feedback_init            int16        3x5  Q13
  *
- * state          0      20 B  fc1_bias                     int32          5  Q20      -268435456 .. 268435455
- * state         20      12 B  fc2_bias                     int32          3  Q20      -268435456 .. 268435455
+ * state          0      20 B  fc1_bias                     int32          5  Q18      -268435456 .. 268435455
+ * state         20      12 B  fc2_bias                     int32          3  Q16      -268435456 .. 268435455
  * state         32       4 B  step                         uint32         1           0 .. 4294967295
  * state         36       4 B  fc2_saturated                uint32         1           0 .. 4294967295
  * state         40       4 B  fc1_saturated                uint32         1           0 .. 4294967295
@@ -27,27 +27,27 @@
  * state         56       4 B  store_next                   uint32         1           0 .. 2
  * state         60       4 B  store_count                  uint32         1           0 .. 3
  * state         64       4 B  rehearse_next                uint32         1           0 .. 2
- * state         68      80 B  fc1_weight                   int16        5x7  Q14      -32768 .. 32767
- * state        148      48 B  fc2_weight                   int16        3x5  Q14      -32768 .. 32767
- * state        196      48 B  fc2_feedback                 int16        3x5  Q14      -32768 .. 32767
+ * state         68      80 B  fc1_weight                   int16        5x7  Q12      -32768 .. 32767
+ * state        148      48 B  fc2_weight                   int16        3x5  Q13      -32768 .. 32767
+ * state        196      48 B  fc2_feedback                 int16        3x5  Q13      -32768 .. 32767
  * state        244      24 B  store_x                      int8         3x7  Q6       -128 .. 127
  * state        268       3 B  store_label                  uint8        3x1           0 .. 2
  *
  * arena          0       1 B  decay_due                    uint8          1           0 .. 1
- * arena          0      10 B  fc2_input_teach              int16          5  Q15      -32768 .. 32767
+ * arena          0      10 B  fc2_input_teach              int16          5  Q13      -32768 .. 32767
  * arena          0       1 B  label                        uint8          1           0 .. 2
  * arena          0       1 B  rehearse_valid               uint8          1           0 .. 1
- * arena          0      10 B  relu_input_teach             int16          5  Q15      -32768 .. 32767
+ * arena          0      10 B  relu_input_teach             int16          5  Q13      -32768 .. 32767
  * arena          0       1 B  replay_due                   uint8          1           0 .. 1
  * arena          0       1 B  replay_valid                 uint8          1           0 .. 1
  * arena          4       1 B  taught                       uint8          1           0 .. 1
  * arena         12       8 B  verdict                      int32          2           -2147483648 .. 2147483647
  * arena         20       7 B  x                            int8           7  Q6       -128 .. 127
  * arena         28       6 B  error                        int16          3  Q14      -16384 .. 16384
- * arena         36       6 B  fc2                          int16          3  Q12      -32768 .. 32767
- * arena         44       5 B  fc1                          int8           5  Q6       -128 .. 127
+ * arena         36       6 B  fc2                          int16          3  Q8       -32768 .. 32767
+ * arena         44       5 B  fc1                          int8           5  Q3       -128 .. 127
  * arena         44       4 B  rehearse_index               uint32         1           0 .. 2
- * arena         44       5 B  relu                         int8           5  Q6       -128 .. 127
+ * arena         44       5 B  relu                         int8           5  Q3       -128 .. 127
  * arena         44       4 B  replay_index                 uint32         1           0 .. 1
  *
  * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
@@ -62,7 +62,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "a7761a2135c43d7bc06397139595e875f24488a1385ef63baf9551a6cecc1520"
+#define RING_PLAN_DIGEST "bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -88,8 +88,8 @@ typedef enum {
 
 /* Persistent tensors. Copy this struct to keep what was learned; ring_check what comes back. */
 typedef struct {
-    int32_t fc1_bias[5]; /* int32 [5], Q20 */
-    int32_t fc2_bias[3]; /* int32 [3], Q20 */
+    int32_t fc1_bias[5]; /* int32 [5], Q18 */
+    int32_t fc2_bias[3]; /* int32 [3], Q16 */
     uint32_t step[1]; /* uint32 [1]: samples learned from */
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
     uint32_t fc1_saturated[1]; /* uint32 [1]: how often a learned value of fc1 met its limit */
@@ -99,9 +99,9 @@ typedef struct {
     uint32_t store_next[1]; /* uint32 [1]: where the next sample is kept */
     uint32_t store_count[1]; /* uint32 [1]: samples kept */
     uint32_t rehearse_next[1]; /* uint32 [1]: the kept sample that is rehearsed next */
-    int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q14 */
-    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q14 */
-    int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q14 */
+    int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q12 */
+    int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q13 */
+    int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q13 */
     int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: store */
     uint8_t store_label[3]; /* uint8 [3][1]: store */
 } ring_state_t;
@@ -129,7 +129,7 @@ typedef struct {
 typedef struct {
     int32_t winner; /* class with the largest score, the first of equals */
     int32_t margin; /* its score less the second largest */
-    int16_t scores[3]; /* logits before softmax, Q12 */
+    int16_t scores[3]; /* logits before softmax, Q8 */
 } ring_outputs_t;
 
 typedef struct {

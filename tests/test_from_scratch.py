@@ -1,0 +1,194 @@
+"""Training from scratch: a random start gets formats for what it will become; what saturates is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from projects import arrays, case, write_rule
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.graph import Graph, Node, Tensor
+from synapcc.gen.room import SPAN, grown
+from synapcc.gen.spec import Feedback, Loss, RuleSpec
+from synapcc.host.cli import main
+from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.saturation import MOST, Saturation, saturation, warning
+
+STARTS = ("he", "glorot", "narrow", "zero head")
+Data = dict[str, np.ndarray]
+
+
+def start(sizes: Sequence[int], how: str, seed: int = 0, shrink: float = 1.0) -> Graph:
+    """A rectified perceptron as one would start to train it; `narrow` is uniform within 1 / sqrt(n)."""
+    rng = np.random.default_rng(seed)
+    tensors, nodes, at = {"x": Tensor("x", (sizes[0],))}, [], "x"
+    last = len(sizes) - 2
+    for i in range(last + 1):
+        n, m = sizes[i], sizes[i + 1]
+        wide = {"he": 6 / n, "glorot": 6 / (n + m), "narrow": 1 / n, "zero head": 6 / n * (i < last)}[how]
+        w = rng.uniform(-1, 1, (m, n)) * np.sqrt(wide) * shrink
+        fc, relu = f"fc{i + 1}", f"relu{i + 1}"
+        tensors |= {f"{fc}_w": Tensor(f"{fc}_w", w.shape, w), f"{fc}_b": Tensor(f"{fc}_b", (m,), np.zeros(m))}
+        tensors |= {fc: Tensor(fc, (m,))}
+        nodes.append(Node("dense", fc, (at, f"{fc}_w", f"{fc}_b"), fc))
+        at = fc
+        if i < last:
+            tensors[relu] = Tensor(relu, (m,))
+            nodes.append(Node("clip", relu, (fc,), relu, {"lo": 0.0, "hi": np.inf}))
+            at = relu
+    return Graph("scratch", ("x",), at, tensors, tuple(nodes))
+
+
+def blobs(n: int, seed: int, size: int = 24, classes: int = 5) -> Data:
+    """Samples that no linear layer tells apart: each class is two opposite patterns."""
+    rng = np.random.default_rng(seed)
+    pattern = np.random.default_rng(99).normal(0, 1, (classes, size))
+    label = rng.integers(0, classes, n)
+    x = pattern[label] * rng.choice([-1.0, 1.0], (n, 1)) + rng.normal(0, 0.5, (n, size))
+    return {"x": (0.4 * x).astype(np.float32), "label": label}
+
+
+def learned(compiled: Compiled, data: Data, steps: int) -> np.ndarray:
+    """The state after so many samples, from the first again after the last."""
+    machine = Emulator(compiled.plan)
+    x = quantise_inputs(compiled.plan, {"x": data["x"]})["x"]
+    for i in range(steps):
+        at = i % len(x)
+        machine.learn({"x": x[at : at + 1]}, data["label"][at : at + 1])
+    return machine.state[0]
+
+
+def accuracy(compiled: Compiled, state: np.ndarray, data: Data) -> float:
+    return float(np.mean(classify(compiled.plan, state, {"x": data["x"]}) == data["label"]))
+
+
+@pytest.mark.parametrize("how", STARTS)
+def test_a_random_start_learns_and_hardly_saturates(how: str) -> None:
+    """With formats for the start alone the narrow one ran into its limits and forgot all it had learned."""
+    data, unseen = blobs(1000, 1), blobs(500, 2)
+    compiled = compile_model(start((24, 40, 20, 5), how), RuleSpec("bp", rate=6), data)
+    state = learned(compiled, data, 8000)
+    assert accuracy(compiled, state, unseen) > 0.95
+    assert all(x.share < MOST / 10 for x in saturation(compiled.plan, state))
+
+
+def test_formats_hardly_depend_on_the_start_or_on_labels() -> None:
+    data = blobs(300, 1)
+    ranges = []
+    for how in STARTS:
+        for given in (data, {"x": data["x"]}):
+            plan = compile_model(start((24, 40, 20, 5), how), RuleSpec("bp"), given).plan
+            ranges.append([plan[n].frac for n in ("fc1", "fc2", "fc3")])
+    assert np.ptp(np.array(ranges), axis=0).max() <= 1, ranges
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss("hinge", 2.0)])
+def test_a_network_that_fits_its_data_stays_as_it_is(loss: Loss) -> None:
+    """What it has learned already needs no room; before, its scores must reach what the loss asks for."""
+    data = blobs(400, 1)
+    graph = start((24, 40, 20, 5), "he")
+    compiled = compile_model(graph, RuleSpec("bp", rate=6, loss=loss), data)
+    later = grown(compiled.abstract, loss, 1, compiled.calibration)
+    assert later is not None
+    larger = [
+        np.max(np.abs(later.values[f"fc{i}_weight"].real)) / np.max(np.abs(graph.tensors[f"fc{i}_w"].value))  # type: ignore[arg-type]
+        for i in (1, 2, 3)
+    ]
+    assert min(larger) >= 1.0 and max(larger) > 1.2, (larger, SPAN)
+    state, plan = learned(compiled, data, 4000), compiled.plan
+    trained = dict(compiled.abstract.values)
+    for name in (n for n, v in trained.items() if v.learned):
+        t = plan[name]
+        content = state[t.offset : t.offset + t.nbytes].view(t.dtype).reshape(t.stored)[..., : t.shape[-1]]
+        trained[name] = replace(trained[name], real=content * 2.0**-t.frac)
+    assert grown(replace(compiled.abstract, values=trained), loss, 1, compiled.calibration) is None
+
+
+def test_a_start_that_int8_cannot_see_is_refused() -> None:
+    with pytest.raises(CompileError, match=r"starts at .* initialise"):
+        compile_model(start((24, 40, 20, 5), "he", shrink=1e-3), RuleSpec("bp"), blobs(100, 1))
+
+
+# ---- what saturates is told -----------------------------------------------------------------------------
+
+
+def provoked(headroom: float, rate: int) -> str:
+    """What is said of a feedback so strong that the weights need much room."""
+    data = blobs(600, 1)
+    spec = RuleSpec("fa", rate=rate, headroom=headroom, feedback=Feedback(gain=32.0))
+    compiled = compile_model(start((24, 16, 5), "he"), spec, data)
+    return warning(saturation(compiled.plan, learned(compiled, data, 1500)))
+
+
+def test_the_hint_helps() -> None:
+    told = provoked(1.0, 2)
+    assert "updates met a limit" in told and "8 times the headroom" in told and "2^-4 or smaller" in told
+    assert provoked(8.0, 4) == ""
+
+
+def test_the_share_counts_every_learned_value() -> None:
+    data = blobs(50, 1)
+    compiled = compile_model(start((24, 16, 5), "he"), RuleSpec("hebbian"), data)
+    found = {x.layer: x for x in saturation(compiled.plan, learned(compiled, data, 50))}
+    assert found["fc1"].updates == 50 * (16 * 24 + 16)
+    assert found["fc2"].updates == 50 * (2 * 5 * 16 + 5), "the learned feedback counts as well"
+    assert warning([Saturation("fc1", 10, 1000, 0.0, 4)]) == "", "one per cent is not above one per cent"
+    assert "fc1: 1.1 % of 1,000 updates" in warning([Saturation("fc1", 11, 1000, 0.0, 4)])
+    assert warning([]) == "" and Saturation("fc1", 0, 0, 0.0, 4).share == 0.0
+
+
+def test_the_commands_tell_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    c = case(tmp_path, "fa")
+    write_rule(c.rule, "fa", more="headroom = 1.0\n[feedback]\ngain = 64\n")
+    many = arrays(400)
+    np.savez(tmp_path / "many.npz", **many)  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    assert main(c.words(out)) == 0
+    data, result = str(tmp_path / "many.npz"), str(tmp_path / "r.npz")
+    for words in (
+        ["emulate", str(out), "--data", data, "--learn", "-o", result],
+        ["inspect", str(out), "--learn", data],
+        ["verify", str(out), "--data", data, "--steps", "400"],
+    ):
+        capsys.readouterr()
+        assert main(words) == 0
+        assert "warning: fc1: " in capsys.readouterr().out, words
+        assert main([*words, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["warning"].startswith("fc1: "), words
+
+
+# ---- the real thing -------------------------------------------------------------------------------------
+
+
+def _idx(path: Path) -> np.ndarray:
+    raw = gzip.decompress(path.read_bytes())
+    shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+
+
+@pytest.mark.long
+def test_mnist_from_scratch() -> None:
+    """784-100-50-10, He's uniform start, one pass over the training set. Needs $SYNAPCC_DATA/mnist."""
+    folder = Path(os.environ.get("SYNAPCC_DATA", "")) / "mnist"
+    assert folder.is_dir(), "set SYNAPCC_DATA to the folder that holds mnist, the four files as published"
+    sets: dict[str, Data] = {}
+    for name in ("train", "t10k"):
+        x = _idx(folder / f"{name}-images-idx3-ubyte.gz").reshape(-1, 784).astype(np.float32) / 255
+        sets[name] = {"x": x, "label": _idx(folder / f"{name}-labels-idx1-ubyte.gz").astype(np.int64)}
+    train = sets["train"]
+    order = np.random.default_rng(1).permutation(len(train["x"]))
+    train = {k: v[order] for k, v in train.items()}
+    calibration = {k: v[:1024] for k, v in train.items()}
+    compiled = compile_model(start((784, 100, 50, 10), "he"), RuleSpec("bp", rate=8), calibration)
+    state = learned(compiled, train, 60_000)
+    assert accuracy(compiled, state, sets["t10k"]) >= 0.95
+    assert all(x.share < MOST for x in saturation(compiled.plan, state))
