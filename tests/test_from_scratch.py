@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from projects import arrays, case, write_rule
 
+from synapcc.gen.calibrate import Runs
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.graph import Graph, Node, Tensor
@@ -96,7 +97,9 @@ def test_a_network_that_fits_its_data_stays_as_it_is(loss: Loss) -> None:
     data = blobs(400, 1)
     graph = start((24, 40, 20, 5), "he")
     compiled = compile_model(graph, RuleSpec("bp", rate=6, loss=loss), data)
-    later = grown(compiled.abstract, loss, 1, compiled.calibration)
+    runs = Runs(compiled.abstract, compiled.calibration)
+    nothing = np.zeros(len(runs), bool)
+    later = grown(compiled.abstract, loss, 1, runs, nothing)
     assert later is not None
     larger = [
         np.max(np.abs(later.values[f"fc{i}_weight"].real)) / np.max(np.abs(graph.tensors[f"fc{i}_w"].value))  # type: ignore[arg-type]
@@ -109,7 +112,8 @@ def test_a_network_that_fits_its_data_stays_as_it_is(loss: Loss) -> None:
         t = plan[name]
         content = state[t.offset : t.offset + t.nbytes].view(t.dtype).reshape(t.stored)[..., : t.shape[-1]]
         trained[name] = replace(trained[name], real=content * 2.0**-t.frac)
-    assert grown(replace(compiled.abstract, values=trained), loss, 1, compiled.calibration) is None
+    after = replace(compiled.abstract, values=trained)
+    assert grown(after, loss, 1, Runs(after, compiled.calibration), nothing) is None
 
 
 def test_a_start_that_int8_cannot_see_is_refused() -> None:
@@ -161,7 +165,7 @@ def test_the_commands_tell_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         capsys.readouterr()
         assert main(words) == 0
         assert "warning: fc1: " in capsys.readouterr().out, words
-        assert main([*words, "--json"]) == 0
+        assert main([*words, "--json", "-"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["warning"].startswith("fc1: "), words
 
