@@ -1,13 +1,19 @@
 """What runs on the host: emulator, link, devices, verification, command line."""
 
-from .client import Client
-from .client import connect as _connect
-from .emulator import Emulator, read_plan
+from typing import TYPE_CHECKING
+
+from synapcc.gen.lazy import exports
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .emulator import Emulator
+else:
+    __getattr__, __dir__ = exports(__name__, {"Client": "client", "Emulator": "emulator"})
 
 __all__ = ["Client", "Emulator", "connect"]
 
 
-def connect(project: str, device: str = "unicorn") -> Client:
+def connect(project: str, device: str = "unicorn") -> "Client":
     """A session with the firmware of an output folder on `device` (process, unicorn, qemu, serial:PORT).
 
     The client owns the device: use it in a `with` block, or call close(). Raises SynapccError.
@@ -15,8 +21,10 @@ def connect(project: str, device: str = "unicorn") -> Client:
     from pathlib import Path
 
     from .build import project_board
+    from .client import connect as session
     from .devices import open_device
+    from .emulator import read_plan
 
     folder = Path(project)
     plan = read_plan(folder)
-    return _connect(open_device(device, folder, project_board(folder)), plan.digest)
+    return session(open_device(device, folder, project_board(folder)), plan.digest)

@@ -7,12 +7,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from synapcc.gen.errors import SynapccError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def check_target(path: Path) -> None:
@@ -41,6 +41,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The content of an .npz file."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
