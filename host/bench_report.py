@@ -16,6 +16,7 @@ from synapcc.gen.program import Step
 from synapcc.gen.rules import rules
 
 from .bench import PHASES, Bench, random_samples
+from .bench_options import SAMPLES, SEED
 from .build import BuildResult, build, project_board
 from .data import Samples, load_samples
 from .emulator import read_plan
@@ -24,7 +25,6 @@ from .kernel_spec import parse
 from .meter import Meter, Overrun, open_meter
 from .text import table
 
-SAMPLES, SEED = 8, 1
 VOLT = 3.0
 """The supply at which energy is given: data sheets state currents, which hardly depend on it."""
 

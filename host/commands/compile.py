@@ -9,16 +9,10 @@ import re
 import shlex
 from pathlib import Path
 
-from synapcc.gen import emit
 from synapcc.gen.board import GENERIC, Board
 from synapcc.gen.boards import generic_board, load_board
-from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.exporters.onnx import export
-from synapcc.gen.importers import shown
 from synapcc.gen.kernels import AUTO, CHOICES
-from synapcc.host.report import measure, summary
-from synapcc.host.reports.compile import compile_html
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -55,6 +49,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.gen import emit
+    from synapcc.gen.compile import compile_model
+    from synapcc.gen.exporters.onnx import export
+    from synapcc.gen.importers import shown
+    from synapcc.host.report import measure, summary
+    from synapcc.host.reports.compile import compile_html
+
     out = Path(args.output)
     if os.path.lexists(out):
         raise CompileError(str(out), "exists already", "choose another folder, or remove it")

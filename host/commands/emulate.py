@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.data import Samples, load_samples
-from synapcc.host.emulator import Emulator, read_plan
 from synapcc.host.files import check_target, packed, write_whole
 from synapcc.host.progress import track
-from synapcc.host.state import save, split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from synapcc.host.data import Samples
+    from synapcc.host.emulator import Emulator
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
@@ -48,6 +50,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from synapcc.host.data import load_samples
+    from synapcc.host.emulator import Emulator, read_plan
+    from synapcc.host.state import save, split
+
     plan = read_plan(Path(args.project))
     if args.learn and "learn" not in plan.entries:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
@@ -82,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarray]:
+    import numpy as np
+
     n = len(samples)
     winner, margin = np.empty(n, np.int32), np.empty(n, np.int32)
     scores = np.empty((n, machine.plan.classes), np.int16)

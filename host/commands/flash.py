@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from synapcc.gen.board import UPLOADERS
-from synapcc.host.devices import serial
-from synapcc.host.flash import flash
 
 HELP = "build the firmware and put it onto the board"
 
@@ -21,6 +19,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.host.devices import serial
+    from synapcc.host.flash import flash
+
     print(flash(Path(args.project), args.tool, args.port))
     port = args.port or "PORT"
     hint = "" if args.port else f"   (ports here: {serial.ports()})"

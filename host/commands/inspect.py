@@ -5,23 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.importers import load_model
-from synapcc.gen.plan import Plan
-from synapcc.gen.spec import Loss
-from synapcc.host import page
-from synapcc.host.data import load_samples
-from synapcc.host.diagnose import Diagnosis, text
-from synapcc.host.emulator import read_plan
 from synapcc.host.files import check_distinct, check_target, write_whole
-from synapcc.host.network import read_network
 from synapcc.host.progress import Progress
-from synapcc.host.report import costs, memory, program_text, summary
-from synapcc.host.reports.learn import learn_html
 from synapcc.host.text import table
+
+if TYPE_CHECKING:
+    from synapcc.gen.plan import Plan
 
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
 
@@ -47,6 +39,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.gen.emit import memory_map
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.report import costs, memory, program_text, summary
+
     path = Path(args.project)
     if args.learn:
         return _learn(path, Path(args.learn), args.json, args.html)
@@ -102,6 +98,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
+    from synapcc.host import page
+    from synapcc.host.data import load_samples
+    from synapcc.host.diagnose import Diagnosis, text
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.network import read_network
+    from synapcc.host.reports.learn import learn_html
+
     plan = read_plan(path)
     report = _report(path, plan)
     if report is None:
@@ -129,6 +132,9 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
 
 def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     """The report beside the Plan; None where the folder has none."""
+    from synapcc.gen.spec import Loss
+    from synapcc.host.report import summary
+
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
         loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -144,6 +150,8 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
 
 
 def _model(path: Path, as_json: bool) -> int:
+    from synapcc.gen.importers import load_model
+
     graph = load_model(path)
     rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
     if as_json:

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from synapcc.gen.boards import CORES, GENERIC, board_names, hals
-from synapcc.gen.emit import environment
 from synapcc.gen.errors import SynapccError
 from synapcc.host.files import write_whole
 
@@ -20,6 +19,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.gen.emit import environment
+
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise SynapccError(args.name, "is no name for a board", "use a-z, 0-9 and _, a letter first")
     if args.name in (*board_names(), GENERIC):

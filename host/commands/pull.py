@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.exporters import onnx, quantised_onnx
-from synapcc.gen.plan import Plan
-from synapcc.host import state
-from synapcc.host.build import project_board
-from synapcc.host.client import connect
-from synapcc.host.data import load_samples
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
 from synapcc.host.files import check_distinct, check_target, write_whole
-from synapcc.host.network import adapted, read_network
 from synapcc.host.progress import track
+
+if TYPE_CHECKING:
+    from synapcc.gen.plan import Plan
+    from synapcc.host.state import Tensors
 
 HELP = "read what a chip has learned: integers for another chip, and the adapted network, float and quantised"
 WRITTEN = ("npz", "onnx", "quantised")
@@ -42,6 +39,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.gen.exporters import onnx, quantised_onnx
+    from synapcc.host import state
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.network import adapted, read_network
+
     project = Path(args.project)
     plan = read_plan(project)
     targets = {kind: Path(path) for kind in WRITTEN if (path := getattr(args, kind))}
@@ -84,8 +86,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _from_device(project: Path, plan: Plan, spec: str, learn: str | None) -> tuple[state.Tensors, str, str]:
+def _from_device(project: Path, plan: Plan, spec: str, learn: str | None) -> tuple[Tensors, str, str]:
     """The state of a chip, after it has learned the samples of file `learn`, and the chip's names."""
+    from synapcc.host import state
+    from synapcc.host.build import project_board
+    from synapcc.host.client import connect
+    from synapcc.host.data import load_samples
+
     if learn and "learn" not in plan.entries:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
     samples = load_samples(plan, Path(learn), labels=True) if learn else None

@@ -6,11 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from synapcc.host import state
-from synapcc.host.build import project_board
-from synapcc.host.client import connect
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
 
 HELP = "put what was pulled onto another chip with the same firmware, and check that it holds it"
 
@@ -27,6 +23,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.host import state
+    from synapcc.host.build import project_board
+    from synapcc.host.client import connect
+    from synapcc.host.emulator import read_plan
+
     project = Path(args.project)
     plan = read_plan(project)
     tensors, about = state.load(plan, Path(args.file))

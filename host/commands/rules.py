@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-from synapcc.gen.rules import rules
 from synapcc.host.text import table
 
 HELP = "list the learning rules"
@@ -16,6 +15,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from synapcc.gen.rules import rules
+
     found = rules().values()
     if args.json:
         print(
