@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import os
-import pkgutil
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
@@ -37,37 +35,39 @@ ORDER = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands; each sets `run`, a function of the parsed arguments that returns the exit code."""
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """All commands, with the options of all of them, or of the `chosen` one alone."""
     top = argparse.ArgumentParser(
         prog="synapcc",
         description="Networks and learning rules to C that keeps learning, bit for bit as its emulator.",
     )
     top.add_argument("--version", action="version", version=f"synapcc {VERSION}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    names = [m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__)]
-    for name in sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        module: Any = importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")
+    known = {name: place for place, name in enumerate(ORDER)}
+    for name in sorted(commands.names(), key=lambda n: (known.get(n, len(ORDER)), n)):
+        found = commands.command(name)
         sub = subparsers.add_parser(
-            name, help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}."
+            name, help=found.HELP, description=f"{found.HELP[0].upper()}{found.HELP[1:]}."
         )
-        module.arguments(sub)
-        sub.set_defaults(run=module.run)
+        if chosen in (None, name):
+            found.arguments(sub)
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
-    args = parser().parse_args(words)
+    words = list(sys.argv[1:] if words is None else words)
+    name = next((word for word in words if not word.startswith("-")), "")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
-        code = args.run(args)
+        args = parser(name).parse_args(_completed(name, words))
+        code = commands.command(args.command).run(args)
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:
-        print(f"synapcc {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"synapcc {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,16 +75,25 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:  # whatever the system refuses that nobody expected it to
         where = error.filename if isinstance(error.filename, str) else "the system"
         print(
-            f"synapcc {args.command}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
+            f"synapcc {name}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
             file=sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
-        print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)
+        print(f"\nsynapcc {name}: interrupted", file=sys.stderr)
         return 130
     finally:
         if former is not None:
             signal.signal(signal.SIGTERM, former)
+
+
+def _completed(name: str, words: list[str]) -> list[str]:
+    """The words, those behind the command's name as the command wants them read."""
+    found = commands.command(name) if name in commands.names() else None
+    if not isinstance(found, commands.Completing):
+        return words
+    behind = words.index(name) + 1
+    return [*words[:behind], *found.completed(words[behind:])]
 
 
 def _main_thread() -> bool:
