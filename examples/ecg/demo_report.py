@@ -19,7 +19,7 @@ from synapcc.host.charts import Lane, Line
 from synapcc.host.page import Part
 from synapcc.host.text import table
 
-from . import beats, evaluate, protocol, records
+from . import beats, choices, protocol, records
 from .demo import Cast, Lesson, School
 
 LABELS = protocol.LABELS
@@ -146,7 +146,7 @@ def html(run: Run) -> str:
             "patients": [_patient_view(run, lesson) for lesson in run.lessons],
             "plan": plan,
             "rule": rule,
-            "known": run.model in evaluate.MODELS,
+            "known": run.model in choices.MODELS,
             "spec": run.compiled.spec.to_dict(),
             "numbers": _numbers(measured),
             "layers": _layers(measured),

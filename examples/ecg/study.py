@@ -34,7 +34,8 @@ from synapcc.host.progress import Progress
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import HERE, MODELS, Confusions, base_name, confusions, rule_folder, wearers
+from .choices import MODELS
+from .evaluate import HERE, Confusions, base_name, confusions, rule_folder, wearers
 from .personalise import learn_integer, predict_integer
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES
