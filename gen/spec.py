@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from .errors import CompileError
 from .spec_table import Table, nearest, short, what_is
@@ -100,7 +102,9 @@ class RuleSpec:
         """The spec as the rule file would say it with every default written out. parse_spec reads it back."""
         raw = {key: value for key, value in asdict(self).items() if value is not None}
         del raw["rates"]
-        if not self.untied:
+        if self.untied:
+            raw["untied"] = list(self.untied)
+        else:
             del raw["untied"]
         raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
         rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
@@ -114,6 +118,13 @@ class RuleSpec:
     def canonical(self) -> str:
         """One line of JSON with sorted keys: equal for rule files that say the same values."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+
+def rule_text(raw: Mapping[str, Any]) -> str:
+    """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
+    order = [f.name for f in fields(RuleSpec)]
+    sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
 
 
 def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:

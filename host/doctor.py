@@ -23,6 +23,7 @@ _PACKAGES = (
     ("numpy", "compiler and emulator", True, "pip install numpy"),
     ("onnx", "reading models", True, "pip install onnx"),
     ("jinja2", "printing C", True, "pip install jinja2"),
+    ("tomli-w", "writing rule files", True, "pip install tomli-w"),
     ("platformio", "building firmware", True, "pip install platformio"),
     ("scons", "building firmware", True, "pip install scons"),
     ("pyelftools", "sizes and stack of firmware", True, "pip install pyelftools"),

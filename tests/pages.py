@@ -20,13 +20,16 @@ class Page(HTMLParser):
         self.untold: list[str] = []
         self.words: list[str] = []
         self.cells: list[list[str]] = []
+        self.rule = ""
         self._untitled: list[str] = []
+        self._in_rule = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {k: v or "" for k, v in attrs}
         self.links += [v for k, v in given.items() if k in ("src", "href")]
         self.ids += [given["id"]] if "id" in given else []
+        self._in_rule = given.get("id") == "rule"
         if tag == "table" and not any("scroll" in kind.split() for _, kind in self.open):
             self.loose_tables += 1
         inside = any(t == "svg" for t, _ in self.open)
@@ -44,6 +47,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop()[0] == tag
+        self._in_rule = False
         if tag == "svg" and not any(t == "svg" for t, _ in self.open):
             self.untold += self._untitled
             self._untitled.clear()
@@ -52,6 +56,8 @@ class Page(HTMLParser):
         pass
 
     def handle_data(self, data: str) -> None:
+        if self._in_rule:
+            self.rule += data
         if not any(t in ("style", "title", "desc") for t, _ in self.open):
             self.words.append(data)
             if any(t in ("td", "th") for t, _ in self.open):

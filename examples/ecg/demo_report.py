@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan, PlanTensor
 from synapcc.gen.rules import rules
+from synapcc.gen.spec import rule_text
 from synapcc.host import charts, page, report
 from synapcc.host.build import BuildResult
 from synapcc.host.charts import Lane, Line
@@ -147,7 +148,7 @@ def html(run: Run) -> str:
             "plan": plan,
             "rule": rule,
             "known": run.model in choices.MODELS,
-            "spec": run.compiled.spec.to_dict(),
+            "spec": rule_text(run.compiled.spec.to_dict()),
             "numbers": _numbers(measured),
             "layers": _layers(measured),
             "flash": _memory(flash, board.flash.size if board else None, "Flash"),
