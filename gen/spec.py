@@ -152,7 +152,7 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
     # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        raise CompileError(where, f"is no TOML: {reason}", "see docs/RULES.md for examples") from None
+        raise CompileError(where, f"is no TOML: {reason}", "see synapcc docs RULES for examples") from None
     keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")
     table = Table(where, "", raw, keys)
     rule = table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)

@@ -218,7 +218,7 @@ def _cycles_line(report: Mapping[str, Any]) -> str:
         return f"cycles: none, nothing here tells which instructions a {report['core']} ran"
     line = "cycles: measured"
     if any(figures["instructions"] is not None for figures in totals):
-        line = f"cycles: estimated by the model of the {report['core']} in docs/BENCH.md"
+        line = f"cycles: estimated by the model of the {report['core']} in synapcc docs BENCH"
     if report["power"]:
         power = report["power"]
         line += f"; energy at {power['volt']:g} V, {power['microamp_per_mhz']:g} uA/MHz ({power['source']})"

@@ -31,6 +31,7 @@ ORDER = (
     "boards",
     "new-board",
     "rules",
+    "docs",
     "doctor",
 )
 

@@ -19,7 +19,7 @@ HELP = "turn a network and a rule file into a C library, a firmware project, a P
 
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="trained network, .onnx")
-    p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file, see docs/RULES.md")
+    p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file: synapcc docs RULES")
     p.add_argument(
         "--calibrate",
         required=True,
