@@ -164,9 +164,9 @@ def part_table(parts: Sequence[Part]) -> Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path | None) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "templates" / "report"),
+        loader=jinja2.FileSystemLoader([*([folder] if folder else []), ROOT / "templates" / "report"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -176,9 +176,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page from templates/report; every value that is not Markup is escaped."""
-    return _environment().get_template(template).render(version=VERSION, **context)
+def render(template: str, context: Mapping[str, Any], folder: Path | None = None) -> str:
+    """A page from templates/report; every value that is not Markup is escaped.
+
+    folder: where an example keeps templates of its own, which extend base.html.j2 as ours do
+    """
+    return _environment(folder).get_template(template).render(version=VERSION, **context)
 
 
 def check_target(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from markupsafe import Markup
+from pages import sound
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host import page
@@ -72,6 +73,15 @@ def test_a_strip_is_to_scale_and_joins_what_cannot_be_seen() -> None:
     assert "1 small ones" in PIECES["strip"] and "code</span>" in PIECES["strip"]
     assert "legend" in PIECES["strip"]
     assert "75.0 %" in PIECES["parts"]
+
+
+def test_an_example_has_templates_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "har.html.j2").write_text(
+        '{% extends "base.html.j2" %}{% block title %}HAR{% endblock %}'
+        "{% block body %}<h1>{{ who }}</h1>{{ table }}{% endblock %}"
+    )
+    text = page.render("har.html.j2", {"who": "a < b", "table": PIECES["table"]}, tmp_path)
+    assert "<h1>a &lt; b</h1>" in text and "HAR" in text and sound(text).cells
 
 
 def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
