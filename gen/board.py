@@ -5,17 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import CompileError
+from .hals import FASTEST, NEEDS, PINS, SLOWEST, Needs, hals, pin_number, takes_pins
+from .spec_table import short
 
-HALS = Path(__file__).resolve().parents[1] / "firmware" / "hal"
-
-NOT_FOR_CHIPS = "process"  # the HAL of the host's own processes
 RESETS = ("none", "dtr", "rts")
 UPLOADERS = ("platformio", "pyocd")
-_PIN = re.compile(r"P(?:([A-K])([0-9]|1[0-5])|([01])\.([0-2][0-9]|3[01]))")
-_TAKES_PINS = "SYNAPCC_TX_PIN"  # a HAL that reads this macro cannot do without
+WORD = 2**32  # what C holds in 32 bits ends below it
+MOST_POWER = 1e6  # microampere per MHz; a Cortex-M needs some hundred
+LONGEST_NAME, LONGEST_TEXT = 48, 200
+_DEVICES, _SYSTEM = (0x4000_0000, 0x6000_0000), (0xE000_0000, 2**32)  # where a Cortex-M has no memory
+# Words that become an argument of somebody else's program, which would read more into a comma or a colon.
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+_FORMS = {
+    "platformio.platform": (
+        rf"(?:{_WORD}/)?{_WORD}(?:@[~^]?[0-9][A-Za-z0-9_.+-]*)?",
+        'a name of the registry, e.g. "ststm32" or "ststm32@17.0.0": one from elsewhere could run anything',
+    ),
+    "platformio.board": (_WORD, "the board's name in its platform"),
+    "platformio.framework": (_WORD, 'the name of a framework, e.g. "cmsis"'),
+    "emulator.qemu": (_WORD, "the name of a machine alone: qemu-system-arm -M help lists them"),
+    "upload.pyocd": (_WORD, "the chip as `pyocd list --targets` names it"),
+}
+UART_BYTES = 4096  # no HAL reaches further into a UART's registers
 PAGE = 1024  # the smallest page an emulated Cortex-M can map: memory must begin and end on one
 
 LOCAL_PLATFORM = "synapcc"
@@ -174,34 +187,16 @@ class Board:
         return self.port.clock_hz or self.clock_hz
 
 
-def pin_number(name: str) -> int:
-    """The number that HALs know a pin by: ST counts 16 to a port (PB3 is 19), Nordic 32 (P1.10 is 42).
-
-    Raises ValueError if `name` is no pin.
-    """
-    found = _PIN.fullmatch(name)
-    if found is None:
-        raise ValueError(name)
-    letter, number, port, pin = found.groups()
-    return 16 * (ord(letter) - ord("A")) + int(number) if letter else 32 * int(port) + int(pin)
-
-
-def hals() -> tuple[str, ...]:
-    """The HALs that a chip can have, by the stems of their files."""
-    return tuple(sorted(p.stem for p in HALS.glob("*.c") if p.stem != NOT_FOR_CHIPS))
-
-
 def check_board(board: Board, where: str) -> None:
     """Raises CompileError for a board that cannot be, however well typed its file is."""
     _check_texts(board, where)
     _check_core(board.core, where)
     _check_memory(board, where)
-    if board.clock_hz <= 0:
-        raise CompileError(
-            where, f"clock_hz = {board.clock_hz}", "the core clock in Hz, e.g. clock_hz = 25_000_000"
-        )
+    if not 0 < board.clock_hz < WORD:
+        hint = "the core clock in Hz, below 2^32, e.g. clock_hz = 25_000_000"
+        raise CompileError(where, f"clock_hz = {board.clock_hz}", hint)
     if board.link:
-        _check_link(board.link, where)
+        _check_link(board, board.link, where)
     if not board.local and not board.platformio.framework:
         raise CompileError(
             where,
@@ -210,43 +205,50 @@ def check_board(board: Board, where: str) -> None:
         )
     if board.upload:
         _check_upload(board.upload, where)
-    if board.power and (board.power.microamp_per_mhz <= 0 or not board.power.source):
-        raise CompileError(
-            where, "[power] needs a positive current and its source", "name the data sheet and the table"
-        )
+    if board.power and (not 0 < board.power.microamp_per_mhz <= MOST_POWER or not board.power.source):
+        hint = f"name the data sheet and the table; microamp_per_mhz is at most {MOST_POWER:g}"
+        raise CompileError(where, "[power] needs a positive current and its source", hint)
 
 
 def _check_texts(board: Board, where: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", board.name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", board.name) or len(board.name) > LONGEST_NAME:
         raise CompileError(
             where,
-            f'name "{board.name}" cannot be used in C and file names',
-            "use a-z, 0-9 and _, a letter first",
+            f'name "{short(board.name)}" cannot be used in C and file names',
+            f"use a-z, 0-9 and _, a letter first, {LONGEST_NAME} characters at most",
         )
-    for label, text in {
-        "title": board.title,
-        "url": board.url,
-        "platform": board.platformio.platform,
-        "platformio.board": board.platformio.board or "-",
-        "platformio.framework": board.platformio.framework or "-",
-        "emulator.qemu": board.emulator.qemu or "-",
-        "upload.pyocd": (board.upload.pyocd if board.upload else "") or "-",
-    }.items():
+    source = board.power.source if board.power else "-"
+    for label, text in {"title": board.title, "url": board.url, "power.source": source or "-"}.items():
         if not text.strip() or any(not c.isprintable() or c in '"\\' for c in text):
             raise CompileError(
                 where,
                 f"`{label}` is empty or holds a quote, a backslash or a line break",
                 "write one plain line",
             )
+        if len(text) > LONGEST_TEXT:
+            raise CompileError(where, f"`{label}` has {len(text)} characters", f"{LONGEST_TEXT} at most")
+    for label, text in {
+        "platformio.platform": board.platformio.platform,
+        "platformio.board": board.platformio.board,
+        "platformio.framework": board.platformio.framework,
+        "emulator.qemu": board.emulator.qemu,
+        "upload.pyocd": board.upload.pyocd if board.upload else "",
+    }.items():
+        form, hint = _FORMS[label]
+        needed = label == "platformio.platform"
+        if (text or needed) and (re.fullmatch(form, text) is None or len(text) > LONGEST_TEXT):
+            raise CompileError(where, f'{label} "{short(text)}" is no name', f"give {hint}")
 
 
 def _check_core(core: Core, where: str) -> None:
     if core.cpu not in CORES:
-        raise CompileError(where, f'core.cpu "{core.cpu}" is unknown', f"cores: {', '.join(CORES)}")
+        raise CompileError(where, f'core.cpu "{short(core.cpu)}" is unknown', f"cores: {', '.join(CORES)}")
     known = ", ".join(CORES[core.cpu]) or "none, leave it out"
     if core.fpu and core.fpu not in CORES[core.cpu]:
         raise CompileError(
-            where, f'core.fpu "{core.fpu}" does not exist for a {core.cpu}', f"FPUs of this core: {known}"
+            where,
+            f'core.fpu "{short(core.fpu)}" does not exist for a {core.cpu}',
+            f"FPUs of this core: {known}",
         )
     if core.mve and core.cpu not in MVE_CORES:
         raise CompileError(
@@ -269,8 +271,13 @@ def _check_memory(board: Board, where: str) -> None:
             raise CompileError(
                 where,
                 f"{label} at {region.origin:#x} of {region.size} bytes",
-                f"origin and size must be multiples of {PAGE}",
+                f"origin and size must be multiples of {PAGE}, within 2^32",
             )
+        for low, high in (_DEVICES, _SYSTEM):
+            if region.origin < high and low < region.end:
+                what = f"{label} at {region.origin:#x} of {region.size} bytes reaches where no memory is"
+                hint = "0x40000000 to 0x5fffffff are peripherals, from 0xe0000000 on there is the core itself"
+                raise CompileError(where, what, hint)
     if board.flash.origin < board.ram.end and board.ram.origin < board.flash.end:
         raise CompileError(where, "flash and ram overlap", "correct the origins and sizes")
     if board.stack % 8 or not 256 <= board.stack < board.ram.size:
@@ -281,33 +288,69 @@ def _check_memory(board: Board, where: str) -> None:
         )
 
 
-def _check_link(link: Link, where: str) -> None:
+def _check_link(board: Board, link: Link, where: str) -> None:
     if link.hal not in hals():
         raise CompileError(
             where,
-            f'link.hal "{link.hal}" is not there',
-            f"firmware/hal has {', '.join(hals())}; add {link.hal}.c",
-        )
-    if link.baud <= 0 or link.clock_hz < 0 or not 0 <= link.uart_base < 2**32 or link.uart_base % 4:
-        raise CompileError(
-            where,
-            "link.baud, link.clock_hz or link.uart_base is impossible",
-            "baud is positive; uart_base is the address of a register block",
+            f'link.hal "{short(link.hal)}" is not there',
+            f"firmware/hal has {', '.join(hals())}; add {short(link.hal)}.c",
         )
     if link.reset not in RESETS:
-        raise CompileError(where, f'link.reset "{link.reset}" is unknown', f"one of {', '.join(RESETS)}")
+        what = f'link.reset "{short(link.reset)}" is unknown'
+        raise CompileError(where, what, f"one of {', '.join(RESETS)}")
+    needs = NEEDS.get(link.hal, Needs())
+    _check_pins(link, needs, where)
+    _check_clocks(board, link, needs, where)
+    _check_uart(board, link, needs, where)
+
+
+def _check_clocks(board: Board, link: Link, needs: Needs, where: str) -> None:
+    """The UART's clock, and the baud rate that is divided from it."""
+    if not 0 <= link.clock_hz < WORD:
+        hint = "positive and below 2^32, or leave it out: the core's clock"
+        raise CompileError(where, f"link.clock_hz = {link.clock_hz}", hint)
+    for key, clock in (("clock_hz", board.clock_hz), ("link.clock_hz", board.uart_clock_hz)):
+        if needs.clock_hz and clock != needs.clock_hz:
+            hint = f"{needs.clock_hz} is the clock that the HAL {link.hal} sets up"
+            raise CompileError(where, f"{key} = {clock}", hint)
+    slow, fast = needs.bauds(board.uart_clock_hz)
+    if not slow <= link.baud <= fast:
+        rates = f"the HAL {link.hal} reaches {slow} to {fast} baud"
+        none = f"with a UART's clock of {board.uart_clock_hz} Hz there is no rate from {SLOWEST} to {FASTEST}"
+        raise CompileError(where, f"link.baud = {link.baud}", rates if slow <= fast else none)
+
+
+def _check_uart(board: Board, link: Link, needs: Needs, where: str) -> None:
+    """The registers: aligned, where peripherals can be, and a UART that the HAL knows."""
+    base = link.uart_base
+    in_memory = any(base < r.end and r.origin < base + UART_BYTES for r in (board.flash, board.ram))
+    if base % 4 or not _DEVICES[0] <= base <= WORD - UART_BYTES or in_memory:
+        what = f"link.uart_base = {base:#x} is no address of a UART's registers"
+        hint = f"a multiple of 4 from {_DEVICES[0]:#x} on, outside of flash and RAM"
+        raise CompileError(where, what, hint)
+    if needs.uarts and base not in needs.uarts:
+        known = ", ".join(f"{u:#x}" for u in needs.uarts)
+        raise CompileError(where, f"link.uart_base = {base:#x}", f"the HAL {link.hal} knows {known}")
+
+
+def _check_pins(link: Link, needs: Needs, where: str) -> None:
+    ways = [needs.pins] if needs.pins else list(PINS)
     for label, name in (("tx", link.tx), ("rx", link.rx)):
-        if name and _PIN.fullmatch(name) is None:
-            raise CompileError(where, f'link.{label} "{name}" is no pin', "write it as PA2, or P0.06")
-        if not name and _TAKES_PINS in (HALS / f"{link.hal}.c").read_text(encoding="utf-8"):
-            raise CompileError(
-                where, f"link.{label} is missing", f"the HAL {link.hal} must know the pin, e.g. PA2 or P0.06"
-            )
+        if name and not any(PINS[way].fullmatch(name) for way in ways):
+            what = f'link.{label} "{short(name)}" is no pin'
+            raise CompileError(where, what, f"write it as {', or '.join(ways)}")
+        if not name and takes_pins(link.hal):
+            hint = f"the HAL {link.hal} must know the pin, e.g. {' or '.join(ways)}"
+            raise CompileError(where, f"link.{label} is missing", hint)
+    if link.tx and link.tx == link.rx:
+        raise CompileError(where, f"link.tx and link.rx are both {link.tx}", "give each its own pin")
 
 
 def _check_upload(upload: Upload, where: str) -> None:
     if upload.tool not in UPLOADERS:
-        raise CompileError(where, f'upload.tool "{upload.tool}" is unknown', f"one of {', '.join(UPLOADERS)}")
+        raise CompileError(
+            where, f'upload.tool "{short(upload.tool)}" is unknown', f"one of {', '.join(UPLOADERS)}"
+        )
     command = upload.command
     if any(not c.isprintable() or c in "\\;#" for c in command) or "${" in command:
         raise CompileError(

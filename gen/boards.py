@@ -15,6 +15,7 @@ from .board import (
     CORES,
     GENERIC,
     LOCAL_PLATFORM,
+    WORD,
     Board,
     Core,
     Emulator,
@@ -24,10 +25,11 @@ from .board import (
     Region,
     Upload,
     check_board,
-    hals,
-    pin_number,
 )
 from .errors import CompileError
+from .hals import hals, pin_number
+from .spec_table import short, what_is
+from .userfile import read_text
 
 __all__ = [
     "BOARDS",
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 BOARDS = Path(__file__).resolve().parents[1] / "boards"
+MAX_FILE = 1 << 20
 _T = TypeVar("_T")
 
 
@@ -89,15 +92,15 @@ def load_board(name_or_path: str | Path) -> Board:
     else:
         path = Path(name_or_path)
         where = path.name
+    text = read_text(path, MAX_FILE, CompileError, f"boards: {', '.join(board_names())}")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        data = tomllib.loads(text)
+    # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise CompileError(
-            str(path), f"cannot read the board file: {reason}", f"boards: {', '.join(board_names())}"
+            where, f"is not TOML: {reason}", "see boards/mps2_an386.toml for a board"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise CompileError(where, f"is not TOML: {error}", "see boards/mps2_an386.toml for a board") from None
     board = parse_board(data, where)
     if board.name != path.stem:
         raise CompileError(
@@ -167,7 +170,7 @@ def _table(kind: type[_T], data: Mapping[str, Any], where: str, table: str) -> _
         if key not in hints:
             near = difflib.get_close_matches(key, hints, 1, 0.5)
             hint = f"did you mean `{near[0]}`?" if near else f"keys here: {', '.join(hints)}"
-            raise CompileError(at, f"unknown key `{key}`", hint)
+            raise CompileError(at, f"unknown key `{short(key)}`", hint)
     values: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
         wanted = hints[field.name]
@@ -189,11 +192,15 @@ def _value(wanted: Any, value: Any, at: str, key: str) -> Any:
         if not isinstance(value, Mapping):
             raise CompileError(at, f"`{key}` must be a table", f"write it as [{key}] with keys below it")
         return _table(wanted, value, at, key)
+    if type(value) is int and abs(value) > WORD:
+        raise CompileError(at, f"`{key}` is {what_is(value)}", f"change `{key}` in the board file")
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:
         names = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}
         raise CompileError(
-            at, f"`{key}` is {value!r}, it must be {names[wanted]}", f"change `{key}` in the board file"
+            at,
+            f"`{key}` is {what_is(value)}, it must be {names[wanted]}",
+            f"change `{key}` in the board file",
         )
     return value

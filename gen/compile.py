@@ -5,9 +5,8 @@ Writes nothing.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,21 @@ from numpy.typing import NDArray
 
 from .boards import Board, load_board
 from .bounds import Proof
-from .errors import CompileError
+from .errors import CompileError, SynapccError
 from .graph import Graph, verify
 from .importers import load_model
+from .inputs import LABEL, check_counts, check_labels, check_magnitude, check_samples, listed, match, unread
 from .lower import lower
+from .npz import load_arrays
 from .ops import layer
 from .plan import Plan, PlanTensor
 from .program import Abstract
 from .quantise import Quantised, quantise
+from .quantiser import checked, normalised, warnings
 from .rules import rules
 from .schedule import build
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
-from .spec_table import short
+from .still import settle
 from .untie import untie
 
 Calibration = Mapping[str, NDArray[np.generic]]
@@ -39,6 +41,7 @@ class Compiled:
 
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
     learned:     the layers that learn, in the graph's order
+    warnings:    what a user should mend, a line each
     """
 
     plan: Plan
@@ -50,6 +53,11 @@ class Compiled:
     calibration: Mapping[str, NDArray[np.float64]]
     board: Board | None
     learned: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Samples by name as the float programs take them: normalised where the network does that itself."""
+        return normalised(self.graph.quantisers, arrays)
 
 
 def compile_model(
@@ -73,7 +81,12 @@ def compile_model(
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), sorted(rules()))
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-    data = check_calibration(graph, arrays, where)
+    given = check_calibration(graph, arrays, where)
+    if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
+        note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
+        graph = replace(graph, notes=(*graph.notes, note))
+    graph = settle(graph, given)
+    data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = untie(graph, spec.untied)
@@ -83,39 +96,12 @@ def compile_model(
         learned = chosen.narrow(learned)
     abstract = build(graph, spec, chosen, learned, data)
     quantised = quantise(abstract, spec, data)
-    plan, proofs = lower(abstract, quantised, tuple(graph.tensors[i].shape for i in graph.inputs), graph.head)
-    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), data, target, learned)
+    plan, proofs = lower(abstract, quantised, graph)
+    told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
+    compiled = Compiled(plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told)
     if target:
         check_memory(plan, target)
     return compiled
-
-
-MAX_ARRAYS = 1 << 31
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an .npz file; CompileError if it cannot be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_ARRAYS:
-            what = f"holds {size >> 20} MB of arrays, {MAX_ARRAYS >> 20} MB can be read"
-            raise CompileError(str(path), what, "give fewer samples")
-        with np.load(path, allow_pickle=False) as z:
-            return {k: z[k] for k in z.files}
-    except CompileError:
-        raise
-    except FileNotFoundError:
-        raise CompileError(
-            str(path), "there is no such file", "give an .npz with the model's inputs by name"
-        ) from None
-    # zipfile, zlib, the header's parser and numpy each have their own for a damaged file.
-    except Exception as e:
-        raise CompileError(
-            str(path),
-            f"cannot be read as .npz ({type(e).__name__}: {short(str(e))})",
-            "write it with numpy.savez(path, input=..., label=...)",
-        ) from None
 
 
 def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
@@ -124,59 +110,21 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
     `where` names the data in the CompileError that a misfit raises.
     """
     out: dict[str, NDArray[np.float64]] = {}
-    for name in graph.inputs:
-        shape = graph.tensors[name].shape
-        if name not in arrays:
-            raise CompileError(
-                where,
-                f"input {name} is missing",
-                f"the model's inputs are {', '.join(graph.inputs)}; "
-                f"the file has {', '.join(arrays) or 'nothing'}",
-            )
-        x = arrays[name]
-        # int8 is what the chip takes, in DATA.npz; here it would silently mean other numbers.
-        if x.dtype.kind not in "fiu" or x.dtype == np.int8:
-            raise CompileError(where, f"{name} is {x.dtype}", "give float32 as the network takes it")
-        if x.shape[1:] != shape and not (x.ndim > 1 and x.shape[1:] == (int(np.prod(shape)),)):
-            raise CompileError(
-                where,
-                f"{name} has shape {x.shape}",
-                f"the model takes {name} as [n, {', '.join(map(str, shape))}]",
-            )
-        if len(x) == 0:
-            raise CompileError(where, f"{name} holds no samples", "give at least one, some hundred are good")
-        if not np.all(np.isfinite(x)):
-            raise CompileError(
-                where, f"{name} has NaN or infinite values", "remove the samples that hold them"
-            )
-        out[name] = x.astype(np.float64).reshape(len(x), *shape)
-    counts = {name: len(x) for name, x in out.items()}
-    if "label" in arrays and "label" not in graph.inputs:
-        classes = graph.tensors[graph.output].size
-        out["label"] = check_labels(arrays["label"], classes, where).astype(np.float64)
-        counts["label"] = len(out["label"])
-    if len(set(counts.values())) > 1:
-        raise CompileError(
-            where, f"the arrays hold different numbers of samples: {counts}", "one row a sample in each"
-        )
+    try:
+        for i, x in zip(graph.interface, match(graph.interface, arrays, where).values(), strict=True):
+            # int8 is what the chip takes, in DATA.npz; here it would silently mean other numbers.
+            if x.dtype.kind not in "fiu" or x.dtype == np.int8:
+                hint = "give float32 as the network takes it"
+                raise CompileError(where, f"{i.name} is {x.dtype}", hint)
+            check_magnitude(i, x, where)
+            out[i.name] = check_samples(i, x, where).astype(np.float64)
+        if LABEL in arrays and LABEL not in graph.inputs:
+            classes = graph.tensors[graph.output].size
+            out[LABEL] = check_labels(arrays[LABEL], classes, where).astype(np.float64)
+        check_counts(out, where)
+    except SynapccError as error:
+        raise CompileError(error.where, error.what, error.hint) from None
     return out
-
-
-def check_labels(labels: NDArray[Any], classes: int, where: str) -> NDArray[np.uint8]:
-    """Labels [n] as uint8; CompileError where one is no class."""
-    labels = np.asarray(labels)
-    kind = labels.dtype.kind
-    whole = kind in "iub" or (kind == "f" and bool(np.all(labels == np.rint(labels))))
-    if labels.ndim != 1 or not whole:
-        raise CompileError(
-            where, f"label is {labels.dtype} of shape {labels.shape}", "give class numbers, one a sample"
-        )
-    if len(labels) and (labels.min() < 0 or labels.max() >= classes):
-        bad = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        raise CompileError(
-            where, f"label[{bad}] is {labels[bad]}", f"the network has classes 0 to {classes - 1}"
-        )
-    return labels.astype(np.uint8)
 
 
 # The least that the firmware adds to a model, with either toolchain: what is refused here cannot fit, and

@@ -86,16 +86,52 @@ class TensorView:
     def lines(self) -> list[str]:
         """The content as rows of C initialisers."""
         assert self._data is not None
-        values = [str(v) for v in np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()]
-        out: list[str] = []
-        line = ""
-        for v in values:
-            if line and len(line) + len(v) + 2 > 116:
-                out.append(line)
-                line = ""
-            line += f"{v}, "
-        out.append(line)
-        return [text.rstrip() for text in out]
+        values = np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()
+        return _rows(str(v) for v in values)
+
+
+class InputView(TensorView):
+    """An input as templates see it: how float values become its integers.
+
+    own:           whether the network normalises it; else (x - 0) * 2^frac
+    offset, scale: C literals, `pairs` of them; element i has pair (i / inner) % pairs
+    times:         how often the table repeats
+    """
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        super().__init__(plan[name], plan.model)
+        q = plan.quantiser(name)
+        self.own, self.pairs, self.inner = name in plan.quantisers, len(q.scale), q.inner
+        self.times = self.count // (self.pairs * self.inner)
+        self.offsets, self.scales = [_literal(v) for v in q.offset], [_literal(v) for v in q.scale]
+        if self.own:
+            each = "" if self.pairs == 1 else f" for each of {self.pairs}"
+            values = f" {self.offsets[0]}, {self.scales[0]}" if self.pairs == 1 else ""
+            self.describe += f"; offset and scale{each}{values}: {plan.model}_quantise.h"
+
+    @property
+    def tables(self) -> dict[str, list[str]]:
+        """Offsets and scales as rows of C initialisers."""
+        return {"offset": _rows(self.offsets), "scale": _rows(self.scales)}
+
+
+def _literal(value: float) -> str:
+    """A float32 as C writes it; nine digits are all of it."""
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _rows(values: Iterable[str]) -> list[str]:
+    """Values with commas behind them, as many a line as fit."""
+    out: list[str] = []
+    line = ""
+    for v in values:
+        if line and len(line) + len(v) + 2 > 116:
+            out.append(line)
+            line = ""
+        line += f"{v}, "
+    out.append(line)
+    return [text.rstrip() for text in out]
 
 
 class StepView:
@@ -332,7 +368,7 @@ def render_library(
         "memory_map": memory_map(plan, printed.constants),
         "steps": functions,
         "state": [views[t.name] for t in plan.space("state")],
-        "inputs": [views[n] for n in plan.inputs],
+        "inputs": [InputView(plan, n) for n in plan.inputs],
         "logits": views[plan.logits],
         "verdict": views["verdict"],
         "label": views.get("label"),
@@ -367,7 +403,8 @@ def render(
     Plan, no firmware.
 
     kernels: the kernel set, or "auto" for the fastest that the board's core can run
-    quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float.
+    quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
+               anyway where the network normalises an input.
     """
     lib = f"lib/{plan.model}"
     chosen = select(kernels, board)
@@ -377,8 +414,8 @@ def render(
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
     files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context | {"kernels": chosen})
     files |= dict(reports or {})
-    if quantiser:
-        inputs = [TensorView(plan[n], plan.model) for n in plan.inputs]
+    if quantiser or plan.quantisers:  # nobody makes such integers by hand
+        inputs = [InputView(plan, n) for n in plan.inputs]
         text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs})
         files[f"{lib}/src/{plan.model}_quantise.h"] = text
     out = {name: text.encode() for name, text in files.items()}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import CompileError
+from .inputs import Input, ambiguous
+from .quantiser import LIMIT, Quantiser, misfit
 
 if TYPE_CHECKING:
     from .ops import Layer
@@ -21,11 +23,15 @@ Attr = int | float | str | tuple[int, ...] | tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named float tensor; `value` is given for constants (float64, shape `shape`)."""
+    """A named float tensor; `value` is given for constants (float64, shape `shape`).
+
+    `source` is what the model file calls an input, where that is another name.
+    """
 
     name: str
     shape: tuple[int, ...]
     value: np.ndarray | None = None
+    source: str = ""
 
     @property
     def size(self) -> int:
@@ -50,6 +56,8 @@ class Graph:
 
     `head` is what stood behind the output in the file and does not change the class: "none", "softmax" or
     "sigmoid".
+    `quantisers` are of inputs that the network normalises: their tensors hold (x - offset) * scale of what a
+    caller gives as x.
     `notes` are things a user should know about the import (what was folded into what), one line each.
     """
 
@@ -60,6 +68,13 @@ class Graph:
     nodes: tuple[Node, ...]
     head: str = "none"
     notes: tuple[str, ...] = ()
+    quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
+
+    @property
+    def interface(self) -> tuple[Input, ...]:
+        """What a caller fills."""
+        tensors = (self.tensors[name] for name in self.inputs)
+        return tuple(Input(t.name, t.shape, t.source or t.name) for t in tensors)
 
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if tensor in n.inputs)
@@ -72,6 +87,8 @@ def verify(graph: Graph) -> Graph:
     """Checks order, names, shapes and values of `graph`; returns it, or raises CompileError."""
     from .ops import layers  # the ops know their shapes; they import this module for its types
 
+    if twice := ambiguous(graph.interface):
+        raise CompileError(twice, "two inputs have this name", "name each input once")
     known = set(graph.inputs) | {t.name for t in graph.tensors.values() if t.value is not None}
     names: set[str] = set()
     for tensor in graph.tensors.values():
@@ -82,6 +99,10 @@ def verify(graph: Graph) -> Graph:
                 f"{bad} of {tensor.size} values are NaN or infinite",
                 "train the model again or repair the file",
             )
+    for name, quantiser in graph.quantisers.items():
+        size = graph.tensors[name].size if name in graph.inputs else 0
+        if what := misfit(quantiser, size, LIMIT) if size else "belongs to no input":
+            raise CompileError(name, f"its quantiser {what}", "report this: an importer is wrong")
     for node in graph.nodes:
         missing = [i for i in node.inputs if i not in known]
         if missing:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .bounds import Proof, prove
+from .graph import Graph
 from .memory import Piece, place
 from .ops import Format, kernel
 from .plan import ROW_ALIGN, Plan, PlanTensor, padded
@@ -13,10 +14,8 @@ from .program import Abstract, Program, Step, Value
 from .quantise import Quantised
 
 
-def lower(
-    abstract: Abstract, quantised: Quantised, input_shapes: tuple[tuple[int, ...], ...], head: str
-) -> tuple[Plan, list[Proof]]:
-    """The Plan of `abstract`, and a proof for each of its steps."""
+def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan, list[Proof]]:
+    """The Plan of `abstract`, which was made of `graph`, and a proof for each of its steps."""
     formats = quantised.formats
     programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
     lowered = replace(abstract, programs=programs)
@@ -28,12 +27,14 @@ def lower(
         programs,
         abstract.entries,
         abstract.inputs,
-        input_shapes,
+        tuple(i.shape for i in graph.interface),
+        tuple(i.source for i in graph.interface),
         abstract.logits,
         abstract.classes,
         state_bytes,
         arena_bytes,
-        head,
+        graph.head,
+        quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
     )
     return plan, proofs
 

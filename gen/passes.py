@@ -1,4 +1,5 @@
-"""Rewrites of a Graph that keep what it computes: affine nodes and padding go into the layers beside them.
+"""Rewrites of a Graph that keep what it computes: affine nodes and padding go into the layers beside them,
+those that read an input into its quantiser.
 
 Each pass is a function that looks for one place where it applies and returns the rewritten graph, or None.
 What cannot be folded stays as it is. Every rewrite makes the graph smaller or moves an affine node nearer to
@@ -13,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from .graph import Attr, Graph, Node, Tensor
+from .lift import lift_affine
 from .ops.clip import limits
 from .rewrite import Wires, called, fresh, pruned, rewritten, with_values, without
 
@@ -207,6 +209,28 @@ def affine_behind_pool(wires: Wires) -> Graph | None:
     return None
 
 
+def lift_behind_pool(wires: Wires) -> Graph | None:
+    """s * pool(x) + t of an input x is pool(s * x + t), per channel, and the input's quantiser takes that."""
+    for node in wires.nodes("affine"):
+        pool = wires.maker(node.inputs[0])
+        if pool is None or pool.op not in POOLS or wires.only_reader(pool.output) is None:
+            continue
+        pair = wires.constants(node)
+        each = _per_channel(wires, node, pair)
+        if each is None or not _commutes(pool, pair):
+            continue
+        height, width, _ = wires.shape(pool.inputs[0])
+        tiled = np.tile(each[0], height * width), np.tile(each[1], height * width)
+        before = fresh(wires.graph, f"{node.name}_input")
+        first = replace(node, inputs=(pool.inputs[0], *node.inputs[1:]), output=before)
+        second = replace(pool, inputs=(before,), output=node.output)
+        tensors = {before: Tensor(before, wires.shape(pool.inputs[0])), **with_values(node, *tiled)}
+        moved = rewritten(wires.graph, {pool.name: (first, second), node.name: ()}, tensors, "")
+        if (lifted := lift_affine(Wires(moved), (first,))) is not None:
+            return lifted
+    return None
+
+
 def affine_behind_concat(wires: Wires) -> Graph | None:
     """concat(affine(x), y) is affine(concat(x, y)), where the layers behind it can take the affine in."""
     for concat in wires.nodes("concat"):
@@ -280,6 +304,8 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     drop_affine,
     merge_affines,
+    lift_affine,
+    lift_behind_pool,
     merge_pads,
     fold_affine_behind,
     fold_affine_before,

@@ -8,6 +8,7 @@ choice of kernels.
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,11 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SynapccError
+from .errors import SynapccError, shown
+from .inputs import Input
 from .numeric import NUMERIC_VERSION
 from .program import Call, Item, Program, Repeat, Space, Step, When
+from .quantiser import Quantiser
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -92,8 +95,10 @@ class Plan:
     """A compiled model.
 
     entries: programs that a caller may start, numbered as the C numbers them
-    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` as the network has them
+    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` of one sample, and
+             `input_sources`, their names, as the model file has them
     logits:  the tensor of `classes` scores
+    quantisers: of the inputs that the network normalises; `quantiser` gives that of any
     """
 
     model: str
@@ -102,22 +107,36 @@ class Plan:
     entries: tuple[str, ...]
     inputs: tuple[str, ...]
     input_shapes: tuple[tuple[int, ...], ...]
+    input_sources: tuple[str, ...]
     logits: str
     classes: int
     state_bytes: int
     arena_bytes: int
     head: str = "none"
     numeric_version: int = NUMERIC_VERSION
+    quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
     _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._by_name.update({t.name: t for t in self.tensors})
 
     def __getitem__(self, name: str) -> PlanTensor:
+        """A tensor; NoSuchTensor, a KeyError, names those that there are."""
+        if name not in self._by_name:
+            raise NoSuchTensor(self, name)
         return self._by_name[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
+
+    def quantiser(self, name: str) -> Quantiser:
+        """How input `name` becomes integers."""
+        return self.quantisers.get(name) or Quantiser.power(self[name].frac)
+
+    @cached_property
+    def interface(self) -> tuple[Input, ...]:
+        """What a caller fills, as data files name and shape it."""
+        return tuple(map(Input, self.inputs, self.input_shapes, self.input_sources))
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
@@ -139,6 +158,21 @@ class Plan:
     def digest(self) -> bytes:
         """SHA-256 of the canonical form, 32 bytes."""
         return hashlib.sha256(self.canonical).digest()
+
+
+class NoSuchTensor(SynapccError, KeyError):
+    """A name that no tensor of a Plan has. The message has those that are nearest, and all that persist."""
+
+    def __init__(self, plan: Plan, name: object) -> None:
+        near = difflib.get_close_matches(str(name), [t.name for t in plan.tensors], 3)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        others = [t.name for t in plan.tensors if t.space == "arena"]
+        state = ", ".join(t.name for t in plan.space("state")) or "none"
+        hint = f"{meant}persistent tensors: {state}; of one run: {', '.join(others)}"
+        super().__init__(plan.model, f"there is no tensor {shown(repr(name))}", hint)
+
+    def __str__(self) -> str:  # a KeyError shows the repr of its argument
+        return Exception.__str__(self)
 
 
 def _item_json(item: Item) -> dict[str, Any]:
@@ -182,11 +216,13 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "entries": plan.entries,
         "inputs": plan.inputs,
         "input_shapes": plan.input_shapes,
+        "input_sources": plan.input_sources,
         "logits": plan.logits,
         "classes": plan.classes,
         "state_bytes": plan.state_bytes,
         "arena_bytes": plan.arena_bytes,
         "head": plan.head,
+        "quantisers": {n: q.to_json() for n, q in plan.quantisers.items()},
     }
 
 
@@ -242,11 +278,16 @@ def load_plan(text: bytes, where: str) -> Plan:
             tuple(j["entries"]),
             tuple(j["inputs"]),
             tuple(tuple(s) for s in j["input_shapes"]),
+            tuple(j["input_sources"]),
             j["logits"],
             j["classes"],
             j["state_bytes"],
             j["arena_bytes"],
             j["head"],
+            quantisers={
+                n: Quantiser(tuple(q["offset"]), tuple(q["scale"]), q["inner"])
+                for n, q in j["quantisers"].items()
+            },
         )
         check(plan)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:

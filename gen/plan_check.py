@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .inputs import ambiguous
 from .ops import kernels
 from .program import Program, Step
+from .quantiser import LIMIT, misfit
 
 if TYPE_CHECKING:
     from .plan import Plan, PlanTensor
@@ -25,6 +27,8 @@ def check(plan: Plan) -> None:
     for t in plan.tensors:
         _tensor(plan, t)
     for program in plan.programs.values():
+        texts = [program.name, program.doc, *(i.node for i in program.items if isinstance(i, Step))]
+        _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
         for item in program.items:
             if isinstance(item, Step):
                 _step(plan, item)
@@ -83,6 +87,14 @@ def _interface(plan: Plan) -> None:
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         fits = plan[name].space == "arena" and plan[name].shape == (int(np.prod(shape)),)
         _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
+    for name, quantiser in plan.quantisers.items():
+        _demand(name in plan.inputs, f"{name} has a quantiser and is no input")
+        what = misfit(quantiser, plan[name].shape[0], LIMIT * 2.0**24)
+        _demand(not what, f"the quantiser of {name} {what}")
+    named = len(plan.input_sources) == len(plan.inputs) and all(
+        type(source) is str and source for source in plan.input_sources
+    )
+    _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
     logits, verdict = plan[plan.logits], plan["verdict"]
     _demand(logits.dtype == "int16" and logits.shape == (plan.classes,), f"{logits.name} holds no scores")
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")

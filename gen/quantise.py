@@ -6,16 +6,17 @@ least squared error over the calibration data among the one that clips nothing a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .calibrate import root
 from .errors import CompileError
+from .observe import Observed, Sampled, Seen
 from .ops import Format, Kernel, kernel
 from .program import Abstract, Step, Value
-from .realrun import RealMachine, affordable
 from .spec import RuleSpec
 
 DTYPES = {
@@ -26,8 +27,6 @@ DTYPES = {
     "scratch": "int32",
 }
 DERIVED = ("shift", "table", "factor")  # constants that follow from the formats of their step
-SAMPLES = 1024  # calibration samples that are run; more change no frac
-LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
 UNBOUNDED = 60  # the cap of a frac that nothing caps
@@ -36,22 +35,20 @@ Reals = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What calibration saw of a value: its extremes, and the share of values that its format clips."""
-
-    lo: float
-    hi: float
-    clipped: float
-
-
-@dataclass(frozen=True, slots=True)
 class Quantised:
     """Formats by value name, the initial integers of every const and state value, and what calibration saw of
-    every activation, logit and teaching signal."""
+    every activation, logit and teaching signal; `sampled` says in how many samples."""
 
     formats: Mapping[str, Format]
     data: Mapping[str, NDArray[np.generic]]
     seen: Mapping[str, Seen]
+    sampled: Sampled
+
+    def warnings(self, inputs: Sequence[str]) -> list[str]:
+        """What was set aside, a line for each input; without any, for the value that it was largest in."""
+        far = [n for n, seen in self.seen.items() if seen.aside]
+        first = [n for n in inputs if n in far] or sorted(far, key=lambda n: -self.seen[n].factor)[:1]
+        return [self.seen[n].warning(n, len(self.sampled.chosen)) for n in first]
 
 
 def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
@@ -60,70 +57,13 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     Raises CompileError where a tensor cannot be represented.
     """
-    observed = observe(abstract, calibration)
+    observed = Observed(abstract, calibration)
     chooser = _Chooser(abstract, spec, observed)
     for _, step in abstract.in_order():
         chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    seen = {n: _seen(x, chooser.formats[n]) for n, x in observed.items()}
-    return Quantised(chooser.formats, data, seen)
-
-
-def _seen(x: NDArray[np.float64], fmt: Format) -> Seen:
-    scaled = np.rint(x * 2.0**fmt.frac)
-    clipped = float(np.mean((scaled < fmt.lo) | (scaled > fmt.hi)))
-    return Seen(float(np.min(x)), float(np.max(x)), clipped)
-
-
-def observe(abstract: Abstract, calibration: Reals) -> dict[str, NDArray[np.float64]]:
-    """Samples of every activation, logit and teaching signal over the calibration data, flat, by value name.
-
-    Teaching signals are seen under up to LABELS labels for each sample, right and wrong ones: a wearer's
-    beats will be wrong more often than the calibration data.
-    """
-    turns = min(LABELS, abstract.classes)
-    given = min(SAMPLES, len(calibration[abstract.inputs[0]]))
-    chosen = affordable(abstract.values, given, 1 + turns)
-    inputs = {n: calibration[n].reshape(len(calibration[n]), -1)[chosen] for n in abstract.inputs}
-    n = len(chosen)
-    machine = RealMachine(abstract.values, abstract.programs, n, shared=True)
-    machine.load(inputs)
-    machine.run("infer")
-    seen = {
-        v.name: machine.arena[v.name].ravel().astype(np.float64)
-        for v in abstract.values.values()
-        if v.space == "arena" and v.role in ("activation", "logits")
-    }
-    if "adapt" not in abstract.programs:
-        return seen
-    base = (
-        calibration["label"][chosen].astype(np.int64)
-        if "label" in calibration
-        else machine.arena["verdict"][:, 0].astype(np.int64)
-    )
-    parts: dict[str, list[NDArray[np.float64]]] = {
-        v.name: [] for v in abstract.values.values() if v.role in ("teach", "error")
-    }
-    for turn in range(turns):
-        machine.load(inputs | {"label": ((base + turn) % abstract.classes)[:, None]})
-        machine.run("adapt")
-        for name, part in parts.items():
-            part.append(machine.arena[name].ravel().astype(np.float64))
-    return seen | {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def best_frac(x: NDArray[np.float64], hi: int) -> int:
-    """The frac for values x in integers up to hi: clips nothing, or one or two more where that errs less."""
-    top = _largest(x)
-    if top == 0.0:
-        return 0
-    widest = int(np.floor(np.log2(hi / top)))
-    errors = []
-    for frac in range(widest, widest + 3):
-        scaled = x * 2.0**frac
-        errors.append(float(np.sum((np.clip(np.rint(scaled), -hi, hi) - scaled) ** 2) * 4.0**-frac))
-    return widest + int(np.argmin(errors))
+    return Quantised(chooser.formats, data, observed.seen(chooser.formats), observed.sampled)
 
 
 def _largest(x: NDArray[np.float64] | None) -> float:
@@ -131,16 +71,21 @@ def _largest(x: NDArray[np.float64] | None) -> float:
     return float(np.max(np.abs(x), initial=0.0)) if x is not None else 0.0
 
 
+def fitting(hi: float, top: float, most: int = UNBOUNDED) -> int:
+    """The largest frac up to `most` at which magnitudes up to top > 0 fit into hi."""
+    return int(np.floor(min(np.log2(hi / top), most)))
+
+
 def _widest(top: float) -> int:
     """The largest frac at which magnitudes up to `top` fit int8."""
-    return min(int(np.floor(np.log2(127 / top))), UNBOUNDED) if top > 0 else UNBOUNDED
+    return fitting(127, top) if top > 0 else UNBOUNDED
 
 
 class _Chooser:
     """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
 
-    def __init__(self, abstract: Abstract, spec: RuleSpec, seen: Reals) -> None:
-        self.abstract, self.spec, self.seen = abstract, spec, seen
+    def __init__(self, abstract: Abstract, spec: RuleSpec, observed: Observed) -> None:
+        self.abstract, self.spec, self.observed = abstract, spec, observed
         self.values = abstract.values
         self.formats: dict[str, Format] = {}
         self.derived: dict[str, NDArray[np.int64]] = {}
@@ -163,9 +108,7 @@ class _Chooser:
                 self.formats[name] = self._matrix(value)
 
     def root(self, name: str) -> str:
-        while self.values[name].tie:
-            name = self.values[name].tie
-        return name
+        return root(self.abstract, name)
 
     def visit(self, step: Step) -> None:
         """Formats of what a step needs and of what it writes."""
@@ -194,6 +137,8 @@ class _Chooser:
         for name, value in self.values.items():
             if value.role in DERIVED:
                 self.formats[name], self.derived[name] = self._derived(*self.readers[name][0])
+        if not self.observed.taught and self.observed.runs.turns:
+            self._teaching()
         missing = [n for n in self.values if n not in self.formats]
         if missing:
             raise CompileError(
@@ -217,21 +162,28 @@ class _Chooser:
         for member in self.groups[self.root(name)]:
             self.formats[member] = fmt
 
-    def _observed(self, name: str) -> NDArray[np.float64]:
-        """What decides a group's range: its root's values, where clipping has cut what does not matter."""
-        return self.seen[self.root(name)]
-
     def _activation(self, name: str, cap: int) -> Format:
-        return Format("int8", min(best_frac(self._observed(name), 127), cap, 24), -128, 127)
+        return Format("int8", min(self.observed.activation(self.root(name)), cap, 24), -128, 127)
 
     def _logits(self, name: str, cap: int) -> Format:
         """Four times the range seen, and no finer than 2^-12: learning moves logits."""
-        top = max(float(np.max(np.abs(self._observed(name)))), 2.0**-10)
-        return Format("int16", min(int(np.floor(np.log2(32767 / (4 * top)))), cap, 12), -32768, 32767)
+        return Format("int16", min(self.observed.logits(self.root(name)), cap, 12), -32768, 32767)
 
     def _teach(self, name: str, cap: int) -> Format:
+        if not self.observed.taught:
+            self._teaching()
+        hi = self._limit(self.root(name))
+        return Format("int16", min(self.observed.signal(self.root(name)), cap, 30), -hi - 1, hi)
+
+    def _teaching(self) -> None:
+        """Every matrix has its format now, and with them every signal has its limit."""
+        teach = [n for n in self.groups if self.values[n].role == "teach"]
+        self.observed.teach({n: self._limit(n) for n in teach}, self.formats)
+
+    def _limit(self, name: str) -> int:
+        """The largest integer of a teaching signal at which no sum that reads it can overflow."""
         limit = 32768
-        for member in self.groups[self.root(name)]:
+        for member in self.groups[name]:
             for step, role in self.readers.get(member, []):
                 k = kernel(step.kernel)
                 known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
@@ -244,9 +196,7 @@ class _Chooser:
                 f"only {bits} bits are left for the teaching signal",
                 'use weights = "int8", or freeze the widest layers',
             )
-        hi = (1 << (bits - 1)) - 1
-        frac = best_frac(self._observed(name), hi) if np.any(self._observed(name)) else 8
-        return Format("int16", min(frac, cap, 30), -hi - 1, hi)
+        return (1 << (bits - 1)) - 1
 
     def _weight(self, k: Kernel, step: Step, role: str, value: Value) -> None:
         if not value.learned:
@@ -291,7 +241,7 @@ class _Chooser:
         top = max(_largest(self.values[m].real) for m in self.groups[value.name]) or 1.0 / np.sqrt(
             value.shape[1]
         )
-        frac = int(np.floor(np.log2(hi / (self.spec.headroom * top))))
+        frac = fitting(hi, self.spec.headroom * top)
         frac = min(frac, self._bias_cap(step, learned=True), self._shift_cap(step))
         self._check_resolution(step, value, frac)
         return Format(f"int{full}", frac, -hi - 1, hi)
@@ -318,7 +268,7 @@ class _Chooser:
         if top == 0.0:
             return UNBOUNDED
         room = BIAS_ROOM[learned] / (2 if learned else 1)
-        return int(np.floor(np.log2(room / top))) - self.formats[step.args["x"]].frac
+        return fitting(room, top, 2 * UNBOUNDED) - self.formats[step.args["x"]].frac
 
     def _shift_cap(self, step: Step) -> int:
         """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""

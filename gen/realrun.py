@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .errors import SynapccError
 from .machine import Active, choose, selection, walk
 from .ops import kernel
 from .program import Program, Step, Value
@@ -14,17 +15,20 @@ from .program import Program, Step, Value
 INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
 
 
-ROOM = 1 << 25  # real numbers that are held at once: 256 MB
+ROOM = 1 << 23  # real numbers that a run holds at once: 64 MB, and as much again for the windows of a step
+SAMPLES = 1024  # calibration samples that are run, evenly spread over all that are given
 
 
-def affordable(values: Mapping[str, Value], samples: int, times: int) -> NDArray[np.intp]:
-    """Which of `samples` are run at once: all, or as many, evenly spread, as leave ROOM for their arenas.
+def spread(given: int, most: int = SAMPLES) -> NDArray[np.intp]:
+    """Which of `given` samples are run: all, or `most` evenly spread ones."""
+    return np.linspace(0, given - 1, min(given, most)).round().astype(np.intp)
 
-    times: how many copies of an arena a caller keeps.
-    """
-    each = times * sum(v.size for v in values.values() if v.space == "arena")
-    n = max(1, min(samples, ROOM // each))
-    return np.linspace(0, samples - 1, n).round().astype(np.intp)
+
+def chunks(values: Mapping[str, Value], samples: int, copies: int = 1) -> Iterator[slice]:
+    """All samples, as many at a time as leave ROOM for their arenas, of which a caller keeps `copies`."""
+    each = copies * sum(v.size for v in values.values() if v.space == "arena")
+    n = max(1, ROOM // each)
+    return (slice(at, min(at + n, samples)) for at in range(0, samples, n))
 
 
 class RealMachine:
@@ -56,8 +60,16 @@ class RealMachine:
         return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
 
     def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Puts arrays [devices, size] into the arena; SynapccError for any other shape."""
         for name, array in arrays.items():
+            if np.shape(array) != self.arena[name].shape:
+                what = f"{name} has shape {np.shape(array)}"
+                raise SynapccError("float run", what, f"give {list(self.arena[name].shape)}")
             self.arena[name][...] = array
+
+    def real(self, name: str) -> NDArray[np.float64]:
+        """An arena value of real numbers, [devices, size]; not a copy where they are float64."""
+        return self.arena[name].astype(np.float64, copy=False)
 
     def run(self, program: str, active: Active = None) -> None:
         walk(self.programs, program, self._step, lambda name, act: choose(self.arena[name], act), active)

@@ -19,12 +19,10 @@ from .errors import CompileError
 from .graph import Graph
 from .ops import layer
 from .program import Abstract, Value
-from .realrun import RealMachine, affordable
+from .realrun import RealMachine, chunks, spread
 from .rules import Rule
 from .spec import RuleSpec
 from .tape import Tape
-
-JACOBIAN_SAMPLES = 512  # more do not change the mean
 
 
 def build(
@@ -238,18 +236,25 @@ def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np
     probe.error = probe.add(Value("error", (classes,), "arena", "error"))
     signals: dict[str, str] = {}
     with probe.b.program("probe", "carries a unit error down"):
-        probe.b.call("forward")
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
     flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
-    given = min(JACOBIAN_SAMPLES, len(next(iter(flat.values()))))
-    chosen = affordable(probe.b.values, given, 1)
-    inputs, n = {probe.value(name): x[chosen] for name, x in flat.items()}, len(chosen)
+    chosen = spread(len(next(iter(flat.values()))))
+    inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
     targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
-    out = {t: np.empty((classes, probe.b.values[signals[t]].size)) for t in targets}
-    for c in range(classes):
-        machine = RealMachine(probe.b.values, probe.b.programs, n, shared=True)
-        machine.load(inputs | {"error": np.tile(np.eye(classes)[c], (n, 1))})
-        machine.run("probe")
-        for t in targets:
-            out[t][c] = machine.arena[signals[t]].mean(axis=0)
-    return out
+    sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        machine.load({name: x[part] for name, x in inputs.items()})
+        machine.run("forward")
+        for c in range(classes):
+            machine.load({"error": np.tile(np.eye(classes)[c], (machine.devices, 1))})
+            machine.run("probe")
+            for t in targets:
+                sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
+    return {t: total / len(chosen) for t, total in sums.items()}
+
+
+def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """total [n] and rows [k, n], one after the other: the same bits however the rows are cut into chunks."""
+    every: np.ndarray = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
+    return every

@@ -18,6 +18,7 @@ import tomli_w
 
 from .errors import CompileError
 from .spec_table import Table, nearest, short, what_is
+from .userfile import read_text
 
 INFERENCE_ONLY = "none"
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
@@ -129,19 +130,7 @@ def rule_text(raw: Mapping[str, Any]) -> str:
 
 def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:
     """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise CompileError(str(path), "is a folder, not a rule file", "give a .toml file")
-        if path.stat().st_size > MAX_FILE:
-            raise CompileError(str(path), f"is larger than {MAX_FILE >> 20} MB", "give a rule file")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise CompileError(str(path), "there is no such file", "check the path") from None
-    except UnicodeDecodeError:
-        raise CompileError(str(path), "is not UTF-8 text", "give a rule file in TOML") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise CompileError(str(path), f"cannot be read: {error}", "check the path and permissions") from None
+    text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML, see docs/RULES.md")
     return parse_spec(text, str(path), known_rules)
 
 

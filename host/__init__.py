@@ -2,15 +2,42 @@
 
 from typing import TYPE_CHECKING
 
+from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.lazy import exports
 
 if TYPE_CHECKING:
     from .client import Client
-    from .emulator import Emulator
+    from .data import Samples, load_samples
+    from .emulator import Emulator, Inference, classify, read_plan
+    from .evaluation import Evaluation
 else:
-    __getattr__, __dir__ = exports(__name__, {"Client": "client", "Emulator": "emulator"})
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "Client": "client",
+            "Emulator": "emulator",
+            "Evaluation": "evaluation",
+            "Inference": "emulator",
+            "Samples": "data",
+            "classify": "emulator",
+            "load_samples": "data",
+            "read_plan": "emulator",
+        },
+    )
 
-__all__ = ["Client", "Emulator", "connect"]
+__all__ = [
+    "Client",
+    "DataWarning",
+    "Emulator",
+    "Evaluation",
+    "Inference",
+    "Samples",
+    "SynapccError",
+    "classify",
+    "connect",
+    "load_samples",
+    "read_plan",
+]
 
 
 def connect(project: str, device: str = "unicorn") -> "Client":

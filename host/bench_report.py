@@ -41,10 +41,12 @@ def bench_project(
     plan, learns = read_plan(project), "learn" in read_plan(project).entries
     if data is None:
         picked, source = random_samples(plan, samples, seed), f"noise, seed {seed}"
+        clipped: dict[str, float] = {}
     else:
         found = load_samples(plan, data, labels=learns)
         picked = Samples({n: x[:samples] for n, x in found.inputs.items()}, found.labels)
-        source = f"the first of {data.name}"
+        clipped = dict(found.clipped)
+        source = f"the first of {data.name}, which holds {found}"
 
     def measure(meter: Meter) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         at = Bench(plan, meter, picked)
@@ -53,7 +55,10 @@ def bench_project(
         total |= {name: at.other(name) for name in plan.entries if name not in total}
         return total, [row for _, rows in phases.values() for row in rows]
 
-    return _report(project, plan, device, measure) | {"data": f"{len(picked)} samples: {source}"}
+    return _report(project, plan, device, measure) | {
+        "data": f"{len(picked)} samples: {source}",
+        "clipped": clipped,
+    }
 
 
 def bench_kernel(

@@ -6,7 +6,6 @@ board.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +14,14 @@ from typing import Any
 from synapcc.gen.boards import Board, board_names, load_board
 from synapcc.gen.errors import SynapccError
 
+from .arguments import Parser
 from .bench_report import bench_kernel
 from .files import check_target, write_whole
 from .kernel_sets import kernel_sets
 from .kernel_spec import parse
 from .peers import CMSIS_NN, TRAINING, UPDATE_PER_WEIGHT
 from .progress import Progress
+from .terminal import guarded
 
 CORES = {"M4": "mps2_an386", "M3": "mps2_an385", "M0": "microbit", "M55": "mps2_an547"}
 RULES = ("dfa", "bp", "hebbian")
@@ -199,8 +200,9 @@ def write(path: Path) -> None:
     write_whole(path, page.encode())
 
 
+@guarded()
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m synapcc.host.benchmarks", description=__doc__)
+    parser = Parser(prog="python -m synapcc.host.benchmarks", description=__doc__)
     parser.add_argument("file", type=Path, help="where the page goes")
     try:
         write(parser.parse_args().file)

@@ -16,7 +16,8 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from synapcc.gen.boards import Board, parse_board
-from synapcc.gen.errors import CompileError
+from synapcc.gen.errors import CompileError, SynapccError
+from synapcc.gen.userfile import read_file, read_text
 
 from . import linkmap, platformio, stack, thumb
 from .linkmap import Linked
@@ -26,6 +27,7 @@ from .stack import StackReport
 __all__ = ["BuildError", "BuildResult", "build", "project_board"]
 
 TOOLCHAINS = ("gcc", "zig")
+MAX_BOARD, MAX_SOURCE = 1 << 20, 1 << 28
 _SOURCES = ("src", "include", "lib", "platforms")
 _OVERFLOW = re.compile(r"region [`'](\w+)'(?::)? overflowed by (\d+) bytes")
 _ERROR = re.compile(
@@ -56,13 +58,13 @@ def project_board(project: Path) -> Board:
     """The board that `project` was compiled for. Raises BuildError if that is no output folder."""
     ini = configparser.ConfigParser(interpolation=None)
     try:
-        ini.read_string((project / "platformio.ini").read_text(encoding="utf-8"))
+        ini.read_string(read_text(project / "platformio.ini", MAX_BOARD))
         name = ini["platformio"]["default_envs"].strip()
         path = project / "platforms" / "synapcc" / "boards" / f"{name}.json"
-        return parse_board(json.loads(path.read_text(encoding="utf-8"))["synapcc"], path.name)
-    except (OSError, UnicodeDecodeError, configparser.Error, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CompileError):
-            raise
+        return parse_board(json.loads(read_text(path, MAX_BOARD))["synapcc"], path.name)
+    except CompileError:
+        raise
+    except (SynapccError, configparser.Error, KeyError, TypeError, ValueError, RecursionError):
         if (project / "plan.json").is_file() and not (project / "platformio.ini").exists():
             hint = "compile for another --board to build or run firmware"
             raise BuildError(str(project), "holds the library only: its board has no [link]", hint) from None
@@ -139,10 +141,10 @@ def _fingerprint(project: Path) -> str:
         p
         for folder in _SOURCES
         for p in (project / folder).rglob("*")
-        if p.is_file() and "__pycache__" not in p.parts
+        if not p.is_dir() and "__pycache__" not in p.parts
     ]
     for path in sorted([*files, project / "platformio.ini"]):
-        content = path.read_bytes()
+        content = read_file(path, MAX_SOURCE, BuildError, "compile the model again")
         digest.update(f"{path.relative_to(project).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 

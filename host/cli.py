@@ -8,13 +8,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
-from synapcc.gen.errors import SynapccError
+from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
+from .arguments import Parser, check_results, check_words, json_option
+from .results import Results
+from .terminal import guarded
 
 ORDER = (
     "compile",
@@ -38,7 +43,7 @@ ORDER = (
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """All commands, with the options of all of them, or of the `chosen` one alone."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="synapcc",
         description="Networks and learning rules to C that keeps learning, bit for bit as its emulator.",
     )
@@ -52,19 +57,29 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
         )
         if chosen in (None, name):
             found.arguments(sub)
+            json_option(sub)
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
     words = list(sys.argv[1:] if words is None else words)
-    name = next((word for word in words if not word.startswith("-")), "")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
+    with guarded():
+        return _run(next((word for word in words if not word.startswith("-")), ""), words)
+
+
+def _run(name: str, words: list[str]) -> int:
     former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
         args = parser(name).parse_args(_completed(name, words))
-        code = commands.command(args.command).run(args)
+        check_words(args)
+        check_results(args)
+        results = Results(args.json)
+        with _warnings_in_a_line(name):
+            code = commands.command(name).run(args, results)
+        results.finish()
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:
@@ -95,6 +110,23 @@ def _completed(name: str, words: list[str]) -> list[str]:
         return words
     behind = words.index(name) + 1
     return [*words[:behind], *found.completed(words[behind:])]
+
+
+@contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """What the data look like is told on standard error, as errors are, and each time."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if issubclass(category, DataWarning):
+            print(f"synapcc {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            former(message, category, *place, **rest)
+
+    with warnings.catch_warnings():
+        former = warnings.showwarning
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _main_thread() -> bool:

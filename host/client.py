@@ -29,6 +29,7 @@ from synapcc.gen.numeric import NUMERIC_VERSION
 
 from .devices import Device, DeviceError
 from .protocol import Corrupt, Receiver, Reply, decode_fields, encode_fields, encode_request
+from .terminal import neutral
 
 TIMEOUT = 2.0
 """Seconds to wait for an answer before the request is sent again."""
@@ -102,6 +103,11 @@ class Inference(NamedTuple):
     winner: int
     margin: int
     scores: tuple[int, ...]
+
+
+def spoken(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chip says, its texts such that they cannot steer what shows them, nor begin a line there."""
+    return {k: neutral(v, lines=False) if isinstance(v, str) else v for k, v in fields.items()}
 
 
 class Client:
@@ -220,7 +226,7 @@ class Client:
             raise DeviceError(self.device.name, f"cannot ask {request.name.upper()}: {error}") from error
         answer = self._exchange(request, payload, patience)
         try:
-            return decode_fields(request.reply, answer)
+            return spoken(decode_fields(request.reply, answer))
         except ValueError as error:
             self._fail(
                 f"answered {request.name.upper()} in another shape ({error})", "firmware and host do not fit"
@@ -283,7 +289,7 @@ class Client:
                 if item.status == Status.BAD_FRAME:
                     corrupt = True
                 elif item.status == Status.STOPPED:
-                    said = item.payload.decode(errors="replace")
+                    said = neutral(item.payload.decode(errors="replace"), lines=False)
                     self._fail(f"the firmware stopped: {said}", "reset the device")
                 elif (item.session, item.sequence, item.request) != (
                     self._session,

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from synapcc.gen.compile import check_labels, load_arrays
-from synapcc.gen.errors import SynapccError
+from synapcc.gen.errors import DataWarning, SynapccError
+from synapcc.gen.inputs import LABEL, check_counts, check_labels, listed, unread
+from synapcc.gen.npz import load_arrays
 from synapcc.gen.plan import Plan
 
-from .emulator import quantise_inputs
+from .quantiser import Clipping, clipped_text, quantise_inputs
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Quantised inputs by name, int8 [n, size], and labels [n] uint8 (None if the file has none)."""
+    """Samples as the chip takes them.
+
+    inputs:  by name, int8 [n, size]
+    labels:  [n] uint8, None if the data have none
+    clipped: the share of values that quantisation clipped, by input; none for inputs given in int8
+    """
 
     inputs: dict[str, NDArray[np.int8]]
     labels: NDArray[np.uint8] | None
+    clipped: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
+
+    def __str__(self) -> str:
+        return f"{len(self)} samples, clipped {clipped_text(self.clipped)}"
 
     def packed(self, i: int) -> bytes:
         """Sample i as the link sends it: the inputs behind one another."""
@@ -35,26 +48,46 @@ class Samples:
         return {name: x[i : i + 1] for name, x in self.inputs.items()}
 
 
-def from_arrays(plan: Plan, arrays: dict[str, NDArray[Any]], where: str, labels: bool) -> Samples:
-    """Samples for `plan`; `labels`: there must be labels. SynapccError says what does not fit."""
-    try:
-        inputs = quantise_inputs(plan, arrays)
-    except SynapccError as error:
-        raise SynapccError(where, f"{error.where}: {error.what}", error.hint) from None
-    counts = {name: len(x) for name, x in inputs.items()}
+def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels: bool) -> Samples:
+    """Samples for `plan` from inputs [n, *shape] or [n, size] and `label` [n].
+
+    labels: there must be labels. Warns (DataWarning) of data that look like other units than those of the
+    calibration. SynapccError says what does not fit.
+    """
+    clipping = Clipping(plan)
+    inputs = quantise_inputs(plan, arrays, clipping=clipping, where=where)
+    together: dict[str, NDArray[Any]] = dict(inputs)
     found = None
-    if "label" in arrays and "label" not in plan.inputs:
-        found = check_labels(arrays["label"], plan.classes, where)
-        counts["label"] = len(found)
+    if LABEL in arrays and LABEL not in plan.inputs:
+        found = together[LABEL] = check_labels(arrays[LABEL], plan.classes, where)
     elif labels:
-        raise SynapccError(where, "label is missing", "add an array `label` with the class of each sample")
-    if len(set(counts.values())) > 1:
-        raise SynapccError(
-            where, f"the arrays hold different numbers of samples: {counts}", "one row a sample in each"
-        )
-    return Samples(inputs, found)
+        hint = f"add an array `label` with the class of each sample; there is {listed(arrays)}"
+        raise SynapccError(where, "label is missing", hint)
+    check_counts(together, where)
+    clipping.warn(where)
+    clipping.warn_of_little(where)
+    return Samples(inputs, found, clipping.shares)
 
 
 def load_samples(plan: Plan, path: Path, labels: bool) -> Samples:
-    """The samples of an .npz file."""
-    return from_arrays(plan, load_arrays(path), str(path), labels)
+    """The samples of an .npz file, as `from_arrays`; warns of arrays that nothing reads, too."""
+    arrays = load_arrays(path)
+    samples = from_arrays(plan, arrays, str(path), labels)
+    if rest := unread(plan.interface, arrays):
+        text = f"{path}: nothing reads these arrays: {listed(rest)}"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return samples
+
+
+Data = Samples | Mapping[str, ArrayLike] | str | PathLike[str]
+
+
+def read_samples(plan: Plan, data: Data, labels: bool) -> Samples:
+    """Samples from wherever they are: Samples, arrays by name, or an .npz file."""
+    if isinstance(data, Samples):
+        if labels and data.labels is None:
+            raise SynapccError(plan.model, "the samples have no labels", "give the class of each sample")
+        return data
+    if isinstance(data, Mapping):
+        return from_arrays(plan, data, plan.model, labels)
+    return load_samples(plan, Path(fspath(data)), labels)

@@ -17,6 +17,8 @@ from synapcc.gen.errors import SynapccError
 from . import examples, platformio
 
 _SECONDS = 20.0
+_Found = tuple[str, str]
+"""What was found, and where; both empty where nothing was."""
 
 _PACKAGES = (
     # distribution, what for, needed by the base install, how to get it
@@ -36,17 +38,22 @@ _PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked for. `needed`: nothing works without it; otherwise it is one way of several."""
+    """One thing looked for. `needed`: nothing works without it; otherwise it is one way of several.
+
+    place: where on this machine it is, or why it cannot be looked for.
+    """
 
     name: str
     found: bool
     detail: str
     needed: bool
     hint: str
+    place: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
+    def to_dict(self, paths: bool = False) -> dict[str, Any]:
+        """Ready for JSON. paths: with `place`, which is this machine's."""
+        whole = asdict(self)
+        return whole if paths else {k: v for k, v in whole.items() if k != "place"}
 
 
 def report() -> list[Check]:
@@ -55,7 +62,7 @@ def report() -> list[Check]:
         Check("python", sys.version_info >= (3, 11), platform.python_version(), True, "Python 3.11 or newer")
     ]
     checks += [_package(*package) for package in _PACKAGES]
-    looked: tuple[tuple[str, Callable[[], str], str], ...] = (
+    looked: tuple[tuple[str, Callable[[], _Found], str], ...] = (
         (
             "arm-none-eabi-gcc",
             lambda: _program("arm-none-eabi-gcc", "-dumpfullversion"),
@@ -69,8 +76,8 @@ def report() -> list[Check]:
         ),
         ("host C compiler", _host_compiler, "apt install gcc, or pip install 'synapcc[virtual]'"),
         ("platformio folder", _platformio_folder, "set PLATFORMIO_CORE_DIR to a folder that can be written"),
-        ("openocd", lambda: shutil.which("openocd") or "", "apt install openocd, or flash with pyocd"),
-        ("boards", lambda: ", ".join(board.name for board in list_boards()), "install synapcc again"),
+        ("openocd", lambda: ("", shutil.which("openocd") or ""), "apt install openocd, or flash with pyocd"),
+        ("boards", lambda: (", ".join(board.name for board in list_boards()), ""), "install synapcc again"),
         ("serial ports", _ports, "plug a board in; Linux: be a member of the group that owns the port"),
     )
     checks += [
@@ -92,17 +99,18 @@ def table(checks: Iterable[Check]) -> str:
     lines = []
     for check in rows:
         mark = "ok" if check.found else "MISSING" if check.needed else "no"
-        tail = check.detail if check.found else "; ".join(filter(None, (check.detail, check.hint)))
+        told = ", ".join(filter(None, (check.detail, check.place)))
+        tail = told if check.found else "; ".join(filter(None, (told, check.hint)))
         lines.append(f"{check.name:<{width}}  {mark:<7}  {tail}".rstrip())
     return "\n".join(lines)
 
 
-def _look(name: str, find: Callable[[], str], hint: str, needed: bool) -> Check:
+def _look(name: str, find: Callable[[], _Found], hint: str, needed: bool) -> Check:
     try:
-        detail = find()
+        detail, place = find()
     except Exception as error:  # whatever is broken on this machine is what the table is to show
-        return Check(name, False, " ".join(str(error).split()), needed, hint)
-    return Check(name, bool(detail), detail, needed, hint)
+        return Check(name, False, "", needed, hint, " ".join(str(error).split()))
+    return Check(name, bool(detail or place), detail, needed, hint, place)
 
 
 def _package(name: str, purpose: str, needed: bool, hint: str) -> Check:
@@ -112,49 +120,53 @@ def _package(name: str, purpose: str, needed: bool, hint: str) -> Check:
         return Check(name, False, purpose, needed, hint)
 
 
-def _program(name: str, *words: str) -> str:
+def _program(name: str, *words: str) -> _Found:
     path = shutil.which(name)
     if path is None:
-        return ""
+        return "", ""
     done = subprocess.run([path, *words], capture_output=True, text=True, check=True, timeout=_SECONDS)
-    return f"{done.stdout.strip().splitlines()[0]}, {path}"
+    return done.stdout.strip().splitlines()[0], path
 
 
-def _zig() -> str:
+def _zig() -> _Found:
     try:
-        return f"{metadata.version('ziglang')}, from PyPI"
+        return f"{metadata.version('ziglang')}, from PyPI", ""
     except metadata.PackageNotFoundError:
         return _program("zig", "version")
 
 
-def _qemu() -> str:
+def _qemu() -> _Found:
     from .devices import qemu
 
     path, version = qemu.find_qemu()
-    return f"{version}, {path}"
+    return version, path
 
 
-def _host_compiler() -> str:
+def _host_compiler() -> _Found:
     from .devices import process
 
-    return " ".join(process.host_compiler())
+    return "", " ".join(process.host_compiler())
 
 
-def _platformio_folder() -> str:
+def _platformio_folder() -> _Found:
     core = platformio.core_dir()
     platformio.prepare(core)
-    return str(core)
+    return "", str(core)
 
 
-def _ports() -> str:
+def _ports() -> _Found:
     from .devices import serial
 
-    return serial.ports()
+    return "", serial.ports()
 
 
 def _data() -> list[Check]:
     """What the examples look for; an example that is broken is a row itself."""
     try:
-        return [_look(data.NAME, data.find, data.HINT, False) for data in examples.data()]
+        return [_look(data.NAME, _place(data.find), data.HINT, False) for data in examples.data()]
     except SynapccError as error:
         return [Check("examples", False, f"{error.where}: {error.what}", False, error.hint)]
+
+
+def _place(find: Callable[[], str]) -> Callable[[], _Found]:
+    return lambda: ("", find())

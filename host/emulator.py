@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.inputs import check_labels
 from synapcc.gen.machine import Active, choose, selection, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.program import Step
+from synapcc.gen.userfile import read_file
 
+from . import state as states
+from .data import Data, read_samples
+from .evaluation import Evaluation, confusion
+from .files import write_whole
 from .fixed import FORWARD, FixedPart
+from .quantiser import Clipping, Inputs, clipped_text, quantise_inputs
 
-Inputs = Mapping[str, ArrayLike]
+SHOWN = 8  # tensors in the repr
+MAX_PLAN = 1 << 28
+ROOM = 1 << 26  # bytes of arenas that a batch takes at once
+
+
+class Inference(NamedTuple):
+    """What `infer` says. It unpacks as winner, margin, scores.
+
+    winner: [n] int32, the class with the highest score, the first one of several
+    margin: [n] int32, how far its score is above the second highest, in the scores' format
+    scores: [n, classes] int16, the logits; their frac is that of `plan[plan.logits]`
+    """
+
+    winner: NDArray[np.int32]
+    margin: NDArray[np.int32]
+    scores: NDArray[np.int16]
 
 
 class Emulator:
-    """`devices` copies of one Plan. Every tensor has the fleet axis first; a mask says which take part.
+    """`devices` copies of one Plan, bit for bit as chips. Every tensor has the fleet axis first.
 
     plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
     read_only: all devices share one state, which must not change: many samples through one network at once.
     fixed: remembers what the frozen front of the network said; give the same one to several emulators.
+
+    There are two axes that a batch may mean, and never both at once:
+
+    * `infer`, `learn`, `load` and `run` work on the **fleet**: one sample a device, arrays [devices, ...],
+      each device with weights of its own. `active`, [devices] bool, says which take part; None: all.
+    * `infer_many` and `evaluate` put **many samples through one device's weights**, arrays [n, ...], and
+      change nothing: neither its state nor what lies in its arena.
+
+    Inputs are float (quantised on the way: int8, frac as `plan[name].frac`) or int8 as the chip takes them,
+    each [n, *shape] as the model file has it, or flat [n, size], by the input's name or the model file's.
+    `clipping` counts what int8 could not hold, and warns (DataWarning) of more than 1 %.
     """
 
     def __init__(
@@ -36,7 +71,10 @@ class Emulator:
         fixed: FixedPart | None = None,
     ) -> None:
         self.plan = plan if isinstance(plan, Plan) else read_plan(Path(plan))
+        if devices < 1:
+            raise SynapccError(self.plan.model, f"{devices} devices", "give 1 or more")
         self.devices, self.read_only, self.fixed = devices, read_only, fixed
+        self.clipping = Clipping(self.plan)
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
         self._views: dict[str, NDArray[Any]] = {}
@@ -61,9 +99,38 @@ class Emulator:
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
 
-        Writing to it changes the machine.
+        Integers; v stands for v * 2^-plan[name].frac. Writing to it changes the machine. What lies in the
+        arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists the names.
         """
-        return self._views[name]
+        return self._views[self.plan[name].name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        """The tensors' names."""
+        return iter(self._views)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        fleet = f"{self.devices} device{'s' * (self.devices > 1)}{', one state for all' * self.read_only}"
+        inputs = [f"{i} {list(i.shape)} Q{plan[i.name].frac}" for i in plan.interface]
+        updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
+        learned = [t for t in plan.space("state") if t.name in updated and t.role in ("weight", "bias")]
+        shown = [f"{t.name} {t.dtype} {list(t.shape)} Q{t.frac}" for t in learned[:SHOWN]]
+        rows = {
+            "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
+            "programs": ", ".join(plan.entries),
+            "learned": ", ".join(shown) + f" and {len(learned) - SHOWN} more" * (len(learned) > SHOWN),
+            "state": f"{len(plan.space('state'))} tensors, {plan.state_bytes} bytes a device",
+            "arena": f"{len(plan.space('arena'))} tensors, {plan.arena_bytes} bytes a device",
+            "clipped": clipped_text(self.clipping.shares) if self.clipping.shares else "",
+        }
+        lines = "".join(f"\n  {key:<10}{text}" for key, text in rows.items() if text)
+        return f"<Emulator of {plan.model}: {fleet}, plan {plan.digest.hex()[:12]}{lines}>"
 
     def reset(self) -> None:
         """State as compiled, arena zero."""
@@ -73,39 +140,106 @@ class Emulator:
 
     # -- what a user calls ----------------------------------------------------------------------------------
 
-    def infer(
-        self, inputs: Inputs, active: ArrayLike | None = None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
-        """(winner [devices], margin [devices], scores [devices, classes]) of one sample a device."""
+    def infer(self, inputs: Inputs, active: ArrayLike | None = None) -> Inference:
+        """One sample a device, inputs [devices, ...]; n is `devices`.
+
+        Of devices that take no part it has what the arena holds at that place, which means nothing.
+        """
         self.load(inputs, active=active)
         self.run("infer", active)
         verdict = self["verdict"]
-        return verdict[:, 0].copy(), verdict[:, 1].copy(), self[self.plan.logits].copy()
+        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), self[self.plan.logits].copy())
+
+    def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
+        """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""
+        arrays = quantise_inputs(self.plan, inputs, clipping=self.clipping)
+        self.clipping.warn(self.plan.model)
+        return _through(self.plan, self._state_of(device), arrays, ROOM // self.plan.arena_bytes, self.fixed)
+
+    def evaluate(self, data: Data, device: int = 0) -> Evaluation:
+        """How well one device classifies labelled samples. Changes nothing.
+
+        data: an .npz file, a mapping with the inputs and `label` [n], or Samples
+        """
+        samples = read_samples(self.plan, data, labels=True)
+        assert samples.labels is not None
+        winner = self.infer_many(samples.inputs, device).winner
+        return Evaluation(confusion(samples.labels, winner, self.plan.classes), samples.clipped)
 
     def learn(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
-        """One labelled sample a device: float32 or int8 inputs [devices, ...], labels [devices]."""
+        """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
         self.load(inputs, labels, active)
         self.run("learn", active)
 
-    def load(self, inputs: Inputs, labels: ArrayLike | None = None, active: ArrayLike | None = None) -> None:
-        """Puts inputs (quantised if they are float) and labels into the arena and runs nothing."""
-        rows = slice(None) if active is None else np.asarray(active, bool)
-        for name, x in quantise_inputs(self.plan, inputs, self.devices).items():
+    def load(
+        self,
+        inputs: Inputs | str | PathLike[str],
+        labels: ArrayLike | None = None,
+        active: ArrayLike | None = None,
+    ) -> None:
+        """Puts one sample a device into the arena and runs nothing; or, given a file, a state into devices.
+
+        inputs: inputs [devices, ...], with labels [devices] or one for all; or a file that `save`,
+                `synapcc pull` or `synapcc emulate` wrote, whose state the devices that take part then hold
+        """
+        mask = self._mask(active)
+        if isinstance(inputs, str | PathLike):
+            self._load_state(Path(fspath(inputs)), mask)
+            return
+        rows = slice(None) if mask is None else mask
+        arrays = quantise_inputs(self.plan, inputs, self.devices, self.clipping)
+        self.clipping.warn(self.plan.model)
+        chosen = None if labels is None else self._labels(labels, rows)
+        for name, x in arrays.items():
             self._views[name][rows] = x[rows]
-        if labels is not None:
-            if "label" not in self.plan:
-                raise SynapccError(
-                    self.plan.model, "was compiled for inference only", "compile it with a learning rule"
-                )
-            y = np.broadcast_to(np.asarray(labels), (self.devices,))
-            chosen = y[rows]
-            if chosen.size and (chosen.min() < 0 or chosen.max() >= self.plan.classes):
-                raise SynapccError(
-                    "label",
-                    f"{chosen.min() if chosen.min() < 0 else chosen.max()} is no class",
-                    f"classes are 0 to {self.plan.classes - 1}",
-                )
+        if chosen is not None:
             self._views["label"][rows, 0] = chosen
+
+    def save(self, path: str | PathLike[str], device: int = 0) -> None:
+        """Writes the state of one device as an .npz, as `synapcc pull` does: for `load`, `synapcc push`."""
+        tensors = states.split(self.plan, self._state_of(device).tobytes())
+        write_whole(Path(fspath(path)), states.save(self.plan, tensors, "emulator", "host"))
+
+    def _load_state(self, path: Path, mask: NDArray[np.bool_] | None) -> None:
+        if self.read_only and mask is not None:
+            raise SynapccError(self.plan.model, "all devices share one state", "leave `active` out")
+        tensors, _ = states.load(self.plan, path)
+        self.state[slice(None) if mask is None else mask] = np.frombuffer(
+            states.joined(self.plan, tensors), np.uint8
+        )
+
+    def _state_of(self, device: int) -> NDArray[np.uint8]:
+        """The state of one device, [state_bytes]."""
+        if not 0 <= device < self.devices:
+            raise SynapccError(
+                self.plan.model, f"there is no device {device}", f"devices are 0 to {self.devices - 1}"
+            )
+        row: NDArray[np.uint8] = self.state[0 if self.read_only else device]
+        return row
+
+    def _mask(self, active: ArrayLike | None) -> NDArray[np.bool_] | None:
+        """Which devices take part, [devices] bool; None: all."""
+        if active is None:
+            return None
+        mask = np.asarray(active)
+        if mask.shape != (self.devices,) or not np.all((mask == 0) | (mask == 1)):
+            what = f"active is {mask.dtype} of shape {mask.shape}"
+            raise SynapccError(self.plan.model, what, f"give [{self.devices}] bool, a device each")
+        return mask.astype(bool)
+
+    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """The labels of the devices `rows`, from one for each device or one for all."""
+        if "label" not in self.plan:
+            raise SynapccError(
+                self.plan.model, "was compiled for inference only", "compile it with a learning rule"
+            )
+        y = np.asarray(labels)
+        if y.ndim == 0 or len(y) == 1:
+            y = np.broadcast_to(y, (self.devices, *y.shape[1:]))
+        if len(y) != self.devices:
+            what = f"label has shape {y.shape}"
+            raise SynapccError(self.plan.model, what, f"give [{self.devices}], one a device")
+        return check_labels(y[rows], self.plan.classes, self.plan.model)
 
     def run(
         self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
@@ -119,8 +253,7 @@ class Emulator:
                 program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
             )
         chosen: Active = None
-        if active is not None:
-            mask = np.asarray(active, bool)
+        if (mask := self._mask(active)) is not None:
             chosen = None if mask.all() else np.flatnonzero(mask)
             if chosen is not None and not len(chosen):
                 return
@@ -167,53 +300,13 @@ class Emulator:
 def read_plan(path: Path) -> Plan:
     """The Plan of an output folder or a plan.json; SynapccError if there is none."""
     file = path / "plan.json" if path.is_dir() else path
-    try:
-        plan = load_plan(file.read_bytes(), str(file))
-        header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
-        if header.is_file() and plan.digest.hex() not in header.read_text(encoding="utf-8", errors="replace"):
-            what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
-            raise SynapccError(str(file), what, "compile the model again")
-        return plan
-    except OSError as e:
-        raise SynapccError(
-            str(file), f"cannot be read ({e.strerror or e})", "give the output folder of `synapcc compile`"
-        ) from None
-
-
-def quantise(x: NDArray[Any], frac: int) -> NDArray[np.int8]:
-    """The input quantiser: rint(x * 2^frac) (ties to even) in float32, within int8. The scaling is exact."""
-    scaled = np.ldexp(np.asarray(x, np.float32), frac)
-    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
-
-
-def quantise_inputs(plan: Plan, inputs: Inputs, count: int | None = None) -> dict[str, NDArray[np.int8]]:
-    """Inputs as the chip takes them, int8 [n, size]: float ones are quantised, int8 ones pass.
-
-    Raises SynapccError where one is missing, of another shape or dtype, or not finite.
-    """
-    out: dict[str, NDArray[np.int8]] = {}
-    for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
-        if name not in inputs:
-            raise SynapccError(
-                name, "this input is missing", f"the model's inputs are {', '.join(plan.inputs)}"
-            )
-        x, size = np.asarray(inputs[name]), plan[name].shape[0]
-        n = len(x) if x.ndim else 0
-        if n == 0 or x.size != n * size or (count is not None and n != count):
-            raise SynapccError(
-                name,
-                f"shape {x.shape}",
-                f"give [{count if count is not None else 'n'}, {', '.join(map(str, shape))}]",
-            )
-        if x.dtype == np.int8:
-            out[name] = x.reshape(n, size)
-        elif x.dtype.kind == "f":
-            if not np.all(np.isfinite(x)):
-                raise SynapccError(name, "NaN or infinite values", "remove the samples that hold them")
-            out[name] = quantise(x, plan[name].frac).reshape(n, size)
-        else:
-            raise SynapccError(name, f"dtype {x.dtype}", "give float32, or int8 as the chip takes it")
-    return out
+    hint = "give the output folder of `synapcc compile`"
+    plan = load_plan(read_file(file, MAX_PLAN, SynapccError, hint), str(file))
+    header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
+    if os.path.lexists(header) and plan.digest.hex().encode() not in read_file(header, MAX_PLAN):
+        what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
+        raise SynapccError(str(file), what, "compile the model again")
+    return plan
 
 
 def classify(
@@ -223,13 +316,31 @@ def classify(
     block: int = 4096,
     fixed: FixedPart | None = None,
 ) -> NDArray[np.int32]:
-    """Winners [n] of many samples through one device's state ([state_bytes] uint8); `fixed` as above."""
+    """Winners [n] of many samples, inputs [n, ...], through one device's state, [state_bytes] uint8.
+
+    block: samples at once; fixed: as Emulator's. `Emulator.infer_many` gives margins and scores, too.
+    """
     arrays = quantise_inputs(plan, inputs)
+    return _through(plan, state, arrays, block, fixed).winner
+
+
+def _through(
+    plan: Plan,
+    state: NDArray[np.uint8],
+    arrays: dict[str, NDArray[np.int8]],
+    block: int,
+    fixed: FixedPart | None,
+) -> Inference:
+    """Samples [n, size] through one state, `block` at a time."""
+    if np.shape(state) != (plan.state_bytes,):
+        what = f"the state has shape {np.shape(state)}"
+        raise SynapccError(plan.model, what, f"give [{plan.state_bytes}] uint8, of one device")
     n = len(next(iter(arrays.values())))
-    out = np.empty(n, np.int32)
+    parts = []
+    block = max(1, block)
     for at in range(0, n, block):
         part = {k: v[at : at + block] for k, v in arrays.items()}
         machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed)
         machine.state[0] = state
-        out[at : at + block] = machine.infer(part)[0]
-    return out
+        parts.append(machine.infer(part))
+    return Inference(*(np.concatenate(found) for found in zip(*parts, strict=True)))

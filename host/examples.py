@@ -21,7 +21,9 @@ from typing import Any, Protocol, cast
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.spec_table import nearest
 
+from .arguments import json_option
 from .commands import Command
+from .results import Results
 
 PACKAGE = GROUP = "synapcc.examples"
 _COMMAND, _DATA = ("HELP", "arguments", "run"), ("NAME", "HINT", "find")
@@ -63,12 +65,14 @@ def arguments(p: argparse.ArgumentParser, command: str) -> None:
     parts = p.add_subparsers(dest="example", metavar="NAME", required=True)
     for name, found in commands(command).items():
         told = f"{found.HELP[0].upper()}{found.HELP[1:]}."
-        found.arguments(parts.add_parser(name, help=found.HELP, description=told, allow_abbrev=False))
+        part = parts.add_parser(name, help=found.HELP, description=told)
+        found.arguments(part)
+        json_option(part, default=argparse.SUPPRESS)  # what stands before NAME stays as it is
 
 
-def run(args: argparse.Namespace, command: str) -> int:
+def run(args: argparse.Namespace, out: Results, command: str) -> int:
     """Runs the example that was chosen."""
-    return commands(command)[args.example].run(args)
+    return commands(command)[args.example].run(args, out)
 
 
 def check(words: Sequence[str], command: str) -> None:

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from synapcc.gen.board import UPLOADERS, Board, Upload
 from synapcc.gen.errors import SynapccError
@@ -37,8 +39,25 @@ class FlashError(SynapccError):
     """The firmware could not be put onto the board."""
 
 
-def flash(project: Path, tool: str | None = None, port: str = "") -> str:
-    """Builds `project` if need be and uploads it; what was done, in one line.
+@dataclass(frozen=True, slots=True)
+class Flashed:
+    """What was put onto which board, and with what: `flash` bytes of it."""
+
+    board: str
+    flash: int
+    tool: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """One line for a person."""
+        return f"{self.board}: {self.flash} bytes of flash written with {self.tool}"
+
+
+def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
+    """Builds `project` if need be and uploads it.
 
     `tool`: "platformio" or "pyocd", None: what the board's file says. Raises SynapccError with one clear
     line: nothing to flash (a virtual board), no such tool, no board, whatever else the tool complains about.
@@ -63,7 +82,7 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> str:
         log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
         raise _explain(done.stdout, board, upload, tool, log)
-    return f"{board.name}: {built.flash} bytes of flash written with {tool}"
+    return Flashed(board.name, built.flash, tool)
 
 
 def _with_platformio(board: Board, upload: Upload, port: str) -> list[str]:

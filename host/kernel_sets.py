@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 from synapcc.gen.boards import Board
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.kernels import AUTO, REF, select
 from synapcc.gen.plan import Plan
+from synapcc.gen.userfile import read_text
+
+MAX_LIBRARY = 1 << 16
 
 
 def kernel_sets(board: Board) -> tuple[str, ...]:
@@ -17,5 +21,9 @@ def kernel_sets(board: Board) -> tuple[str, ...]:
 
 def compiled_with(project: Path, plan: Plan) -> str:
     """The kernel set of an output folder."""
-    library = json.loads((project / "lib" / plan.model / "library.json").read_text(encoding="utf-8"))
-    return str(library["kernels"])
+    file = project / "lib" / plan.model / "library.json"
+    hint = "compile the model again"
+    try:
+        return str(json.loads(read_text(file, MAX_LIBRARY, SynapccError, hint))["kernels"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SynapccError(str(file), "names no kernel set", hint) from None

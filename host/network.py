@@ -23,8 +23,6 @@ def read_network(project: Path, plan: Plan) -> Graph:
     """The Graph in OUT/network.onnx, untied where the Plan is; SynapccError: none there, or another's."""
     file = (project if project.is_dir() else project.parent) / FILE
     hint = "compile the model again with this version"
-    if not file.is_file():
-        raise SynapccError(str(file), "there is no such file", hint)
     graph = load_model(file, plan.model)
     if digest_of(file) != plan.digest.hex():
         raise SynapccError(str(file), "belongs to another Plan", hint)

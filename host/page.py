@@ -21,6 +21,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
 
 from . import files
+from .terminal import neutral
 
 _NAMED, _DRAWN = 0.06, 0.006
 """Shares of a strip from which on a piece has its name in it, and is drawn by itself."""
@@ -177,18 +178,17 @@ def _environment(folder: Path | None) -> jinja2.Environment:
 
 
 def render(template: str, context: Mapping[str, Any], folder: Path | None = None) -> str:
-    """A page from templates/report; every value that is not Markup is escaped.
+    """A page from templates/report; values that are not Markup are escaped, and what nobody sees (characters
+    that turn the direction of writing, say) stands there as text.
 
     folder: where an example keeps templates of its own, which extend base.html.j2 as ours do
     """
-    return _environment(folder).get_template(template).render(version=VERSION, **context)
+    return neutral(_environment(folder).get_template(template).render(version=VERSION, **context))
 
 
 def check_target(path: Path) -> None:
     """Raises SynapccError where `write` could not write. Changes nothing."""
-    if path.is_dir():
-        raise SynapccError(str(path), "is a folder", "give the name of a file")
-    files.check_target(next(p for p in path.absolute().parents if p.exists()) / path.name)
+    files.check_new(path)
 
 
 def write(path: Path, text: str) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from .terminal import neutral, steer
+
 T = TypeVar("T")
 
 QUIET_SECONDS = 1.0  # what takes less shows no bar
@@ -47,14 +49,20 @@ class Progress:
         left = seconds / share - seconds if share > 0 else 0.0
         count = f"{self.done}/{self.total}" + (f"  {self._note}" if self._note else "")
         line = f"{self.what:<34} [{bar:<{WIDTH}}] {count}  {seconds:.0f} s, {left:.0f} s left"
-        print(f"{before}{line:<{COLUMNS}}"[: _columns()], end=after, file=sys.stderr, flush=True)
+        steer(sys.stderr, before)
+        print(
+            f"{before}{neutral(line, lines=False):<{COLUMNS}}"[len(before) : _columns()],
+            end=after,
+            file=sys.stderr,
+            flush=True,
+        )
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._terminal and time.monotonic() - self.started >= QUIET_SECONDS:
-            print("\r" + " " * _columns() + "\r", end="", file=sys.stderr, flush=True)
+            steer(sys.stderr, "\r" + " " * _columns() + "\r")
 
 
 def _columns() -> int:

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from synapcc.gen.calibrate import root
 from synapcc.gen.compile import Compiled
 from synapcc.gen.kernels import AUTO, select
 from synapcc.gen.plan import Plan
-from synapcc.gen.program import Call, Item, Repeat, Step, Value
-from synapcc.gen.quantise import SAMPLES
-from synapcc.gen.realrun import RealMachine, affordable
+from synapcc.gen.program import Call, Item, Repeat, Step
 
-from .emulator import Emulator
+from .agreement import agreement
 from .footprint import budget, memory, network, tensors
+from .quantiser import Clipping, clipped_text, quantise_inputs
 from .text import table
 from .timeline import cost, timeline
 
 __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """The calibration data through the integer and the real network."""
-
-    integer: Emulator
-    real: RealMachine
 
 
 def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
@@ -36,10 +27,7 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
 
     kernels: the kernel set that is emitted, as `emit.render` takes it
     """
-    runs = _run(compiled)
-    # First: measuring the layers runs them again, and the verdict's bytes may then serve another tensor.
-    agree = float(np.mean(runs.integer["verdict"][:, 0] == runs.real.arena["verdict"][:, 0]))
-    layers = [_layer(compiled, runs, label, step) for label, step in _groups(compiled)]
+    agree, layers = agreement(compiled)
     plan = compiled.plan
     return {
         "model": plan.model,
@@ -47,6 +35,7 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
+        "warnings": list(compiled.warnings),
         "board": compiled.board.name if compiled.board else None,
         "kernels": select(kernels, compiled.board),
         "memory": memory(plan),
@@ -59,84 +48,47 @@ def measure(compiled: Compiled, kernels: str = AUTO) -> dict[str, Any]:
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": {"samples": runs.integer.devices, "same_class_as_float": agree},
+        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled)},
     }
 
 
-def _run(compiled: Compiled) -> _Runs:
-    given = min(SAMPLES, len(compiled.calibration[compiled.plan.inputs[0]]))
-    chosen = affordable(compiled.abstract.values, given, 2)
-    inputs = {n: x[chosen] for n, x in compiled.calibration.items() if n in compiled.plan.inputs}
-    n = len(chosen)
-    integer = Emulator(compiled.plan, n, read_only=True)
-    integer.infer({k: v.astype(np.float32) for k, v in inputs.items()})
-    real = RealMachine(compiled.abstract.values, compiled.abstract.programs, n, shared=True)
-    real.load({k: v.reshape(n, -1) for k, v in inputs.items()})
-    real.run("infer")
-    return _Runs(integer, real)
+def _clipped(compiled: Compiled) -> dict[str, float]:
+    """The share of all values of the calibration data that the inputs' formats clip, by input."""
+    clipping = Clipping(compiled.plan)
+    quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
+    return clipping.shares
 
 
-def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
-    """The outputs that have a format of their own, as (layers that share it, step that writes it last)."""
-    values = compiled.abstract.values
-    groups: dict[str, tuple[list[str], Step]] = {}
-    for program, _, step in compiled.plan.ops():
-        if program == "forward" and "y" in step.args:
-            root = _root(values, step.args["y"])
-            nodes = groups[root][0] if root in groups else []
-            groups[root] = (nodes if step.node in nodes else [*nodes, step.node], step)
-    return [(" + ".join(nodes), step) for nodes, step in groups.values()]
+def calibration(compiled: Compiled) -> dict[str, Any]:
+    """Which of the calibration samples the number formats were chosen from.
 
-
-def _layer(compiled: Compiled, runs: _Runs, label: str, step: Step) -> dict[str, Any]:
-    name = step.args["y"]
-    y = compiled.plan[name]
-    got, want = _captured(compiled, runs, step), runs.real.arena[name].astype(np.float64)
-    scale, top = 2.0**-y.frac, float(np.max(np.abs(want), initial=0.0))
-    return {
-        "layer": label,
-        "output": name,
-        "q": f"Q{y.frac}",
-        "scale": scale,
-        "headroom": (y.hi * scale / top) if top else None,
-        "range": [y.lo, y.hi],
-        "saturated": float(np.mean((got <= y.lo) | (got >= y.hi))),
-        "rms_error": float(np.sqrt(np.mean((got * scale - want) ** 2))),
-        "rms": float(np.sqrt(np.mean(want**2))),
-    }
-
-
-def _captured(compiled: Compiled, runs: _Runs, step: Step) -> np.ndarray:
-    """The integer output of one step over the calibration data, taken when it is written.
-
-    Later its bytes serve other tensors.
+    samples:  how many were run, evenly spread over those `given`
+    taught:   for the teaching signals, how many of them, each with `labels` labels; 0 without learning
+    outliers: which were set aside, as indices of those given; no format reaches for them
     """
-    machine = runs.integer
-    taken: list[np.ndarray] = []
-
-    def after(program: str, position: int) -> None:
-        if compiled.plan.programs[program].items[position] is step:
-            taken.append(machine[step.args["y"]].astype(np.float64))
-
-    machine.load(
-        {n: compiled.calibration[n][: machine.devices].astype(np.float32) for n in compiled.plan.inputs}
-    )
-    machine.run("forward", after=after)
-    return taken[-1]
+    sampled = compiled.quantised.sampled
+    return {
+        "given": sampled.given,
+        "samples": len(sampled.chosen),
+        "taught": sampled.taught,
+        "labels": sampled.labels,
+        "outliers": sampled.chosen[sampled.aside].tolist(),
+    }
 
 
 def ranges(compiled: Compiled) -> list[dict[str, Any]]:
     """What calibration saw of every activation, logit and teaching signal, beside what its format holds.
 
-    In real units. `clipped`: the share of values that the format cannot hold; `shares`: the tensor whose
-    range decided the format, where that is another (a clip behind a layer cuts what does not matter).
+    In real units. `clipped`: the share of values that the format cannot hold; `aside`: in how many samples
+    the format ignores values as outliers; `shares`: the tensor whose range decided the format, where that is
+    another (a clip behind a layer cuts what does not matter).
     """
-    seen, values = compiled.quantised.seen, compiled.abstract.values
+    seen = compiled.quantised.seen
     named = [name for _, step in compiled.abstract.in_order() for name in step.args.values()]
     out = []
     for name in dict.fromkeys([*compiled.abstract.inputs, *named]):
         if name in seen and name in compiled.plan:
-            t, root = compiled.plan[name], _root(values, name)
+            t, of = compiled.plan[name], root(compiled.abstract, name)
             out.append(
                 {
                     "tensor": name,
@@ -146,17 +98,11 @@ def ranges(compiled: Compiled) -> list[dict[str, Any]]:
                     "seen": [seen[name].lo, seen[name].hi],
                     "holds": [t.lo * 2.0**-t.frac, t.hi * 2.0**-t.frac],
                     "clipped": seen[name].clipped,
-                    "shares": root if root != name else "",
+                    "aside": seen[name].aside,
+                    "shares": of if of != name else "",
                 }
             )
     return out
-
-
-def _root(values: Mapping[str, Value], name: str) -> str:
-    """The value whose format `name` shares, itself if it has its own."""
-    while values[name].tie:
-        name = values[name].tie
-    return name
 
 
 def learned(compiled: Compiled) -> list[dict[str, Any]]:
@@ -256,13 +202,15 @@ def summary(report: dict[str, Any]) -> str:
     how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
+    lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
     )
     cal = report["calibration"]
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    lines.append(f"  calibration: {cal['samples']} samples, {same}")
+    clipped = clipped_text(cal["clipped"])
+    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
     rows = [
         [
             x["layer"],
@@ -303,6 +251,15 @@ def summary(report: dict[str, Any]) -> str:
     rows = [[p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"])] for p in report["programs"]]
     lines += ["", *table(["program", "MACs at most", "weights read", "weights written"], rows)]
     return "\n".join(lines)
+
+
+def _samples(cal: Mapping[str, Any]) -> str:
+    """How many samples were run, and how many were taught from."""
+    some = f"{cal['samples']} of {cal['given']}" if cal["samples"] < cal["given"] else f"{cal['samples']}"
+    if not cal["labels"]:
+        return f"{some} samples"
+    taught = f" of {cal['taught']}" if cal["taught"] < cal["samples"] else ""
+    return f"{some} samples, teaching signals{taught} under {cal['labels']} labels each"
 
 
 def program_text(plan: Plan) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.gen.compile import load_arrays
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.messages import WRITE, Region
+from synapcc.gen.npz import load_arrays
 from synapcc.gen.plan import Plan, PlanTensor, padded
 
 from .client import Client

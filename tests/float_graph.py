@@ -30,12 +30,23 @@ def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     """The output of `graph` in float64 for one sample, without its head."""
     values = {k: np.asarray(t.value) for k, t in graph.tensors.items() if t.value is not None}
     for name in graph.inputs:
-        values[name] = np.asarray(feeds[name], np.float64).reshape(graph.tensors[name].shape)
+        values[name] = _normalised(graph, name, np.asarray(feeds[name], np.float64))
     for n in graph.nodes:
         result = _run(n, [values[i] for i in n.inputs])
         assert result.shape == graph.tensors[n.output].shape, n
         values[n.output] = result
     return values[graph.output]
+
+
+def _normalised(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
+    shape = graph.tensors[name].shape
+    if name not in graph.quantisers:
+        return x.reshape(shape)
+    q = graph.quantisers[name]
+    at = [i // q.inner % len(q.scale) for i in range(x.size)]
+    return np.array([(v - q.offset[k]) * q.scale[k] for v, k in zip(x.ravel(), at, strict=True)]).reshape(
+        shape
+    )
 
 
 def _run(n: Node, args: list[np.ndarray]) -> np.ndarray:

@@ -265,7 +265,16 @@ def batch_norm_of_channels() -> ModelProto:
 
 @variant
 def affine_that_stays() -> ModelProto:
-    """Relu behind the normalisation: nothing can take it in."""
+    """Relu before and behind the normalisation: nothing can take it in."""
+    proto = affine_in_front()
+    proto.graph.node.insert(0, node("Relu", "x", "positive"))
+    proto.graph.node[1].input[1] = "positive"
+    return proto
+
+
+@variant
+def affine_in_front() -> ModelProto:
+    """Relu behind the normalisation: only the input's quantiser can take it in."""
     weights = {**TWO, "mean": real(8), "scale": real(8, seed=2), "c": np.array(1.5, np.float32)}
     nodes = [
         node("Sub", "mean x", "a"),

@@ -24,6 +24,7 @@ import pytest
 from projects import Case, arrays, case, compiled, listing, refusal, save, spawn, write_rule
 
 from synapcc.gen.boards import BOARDS
+from synapcc.gen.plan import PLAN_VERSION
 from synapcc.host import client, files
 from synapcc.host.cli import main
 from synapcc.host.devices import open_device, process
@@ -218,10 +219,10 @@ BAD_BOARDS = {
     "core": ([("cortex-m4", "cortex-m5")], "cortex-m5"),
     "hal": ([('hal = "cmsdk"', 'hal = "../cmsdk"')], 'link.hal "../cmsdk" is not there'),
     "no TOML": ([("[core]", "[core")], "is not TOML"),
-    "injection": ([('"synapcc" ', '"synapcc\\nextra_scripts = x.py" ')], "line break"),
+    "injection": ([('"synapcc" ', '"synapcc\\nextra_scripts = x.py" ')], "is no name"),
     "injection in board": (
         [('platform = "synapcc"', 'platform = "synapcc"\nboard = "x\\nextra_scripts = x.py"')],
-        "line break",
+        "is no name",
     ),
 }  # fmt: skip
 
@@ -240,7 +241,7 @@ def test_boards_that_are_not_there(good: Case, tmp_path: Path, capsys: Capsys) -
     assert "did you mean mps2_an386?" in refusal(
         good.words(tmp_path / "out", "--board", "mps2_an368"), capsys
     )
-    assert "No such file" in refusal(
+    assert "there is no such file" in refusal(
         good.words(tmp_path / "out", "--board", str(tmp_path / "x.toml")), capsys
     )
 
@@ -363,11 +364,11 @@ def test_an_interrupted_compilation_leaves_nothing(
 
 BAD_DATA: dict[str, tuple[dict[str, object], str]] = {
     "no label": ({"label": None}, "label is missing; add an array `label`"),
-    "no input": ({"input": None}, "this input is missing; the model's inputs are input"),
+    "no input": ({"input": None}, "input input is missing; the model's inputs are input; there is label"),
     "shape": ({"input": np.zeros((60, 5), np.float32)}, "shape (60, 5); give [n, 12]"),
-    "integers": ({"input": np.zeros((60, 12), np.int16)}, "dtype int16; give float32, or int8"),
-    "unsigned": ({"input": np.zeros((60, 12), np.uint8)}, "dtype uint8; give float32, or int8"),
-    "texts": ({"input": np.full((60, 12), "1")}, "dtype <U1"),
+    "integers": ({"input": np.zeros((60, 12), np.int16)}, "input is int16; give float32, or int8"),
+    "unsigned": ({"input": np.zeros((60, 12), np.uint8)}, "input is uint8; give float32, or int8"),
+    "texts": ({"input": np.full((60, 12), "1")}, "input is <U1"),
     "objects": ({"input": np.array([[None] * 12] * 60, object)}, "cannot be read as .npz"),
     "empty": ({"input": np.zeros((0, 12), np.float32), "label": np.zeros(0, int)}, "shape (0, 12)"),
     "scalar": ({"input": np.float32(0)}, "shape ()"),
@@ -447,7 +448,7 @@ EDITS: dict[str, tuple[str, str]] = {
     "space": ('"space":"arena"', '"space":"moon"'),
     "call": ('"call":"forward"', '"call":"learn"'),
     "name": ('"model":"net"', '"model":"../net"'),
-    "version": ('"plan_version":1', '"plan_version":99'),
+    "version": (f'"plan_version":{PLAN_VERSION}', '"plan_version":99'),
     "content": ('"data":"', '"data":"AAAA'),
     "seed": ('"seed":1', '"seed":2'),
 }  # fmt: skip

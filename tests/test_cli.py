@@ -32,9 +32,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
 
 
 def told(words: list[str], capsys: Capsys, code: int = 0) -> Any:
-    """What a command prints with --json."""
+    """What a command prints with --json -: the document, and nothing else."""
     capsys.readouterr()
-    assert main([*words, "--json"]) == code
+    assert main([*words, "--json", "-"]) == code
     return json.loads(capsys.readouterr().out)
 
 
@@ -56,7 +56,8 @@ def test_compile_writes_a_project_and_tells_what_it_is(tmp_path: Path, capsys: C
     report = told(c.words(tmp_path / "a" / "out", "--quantiser", "--name", "Heart 1"), capsys)
     assert set(report) == {
         "board", "budget", "calibration", "digest", "kernels", "layers", "learned", "learning", "memory",
-        "model", "network", "notes", "programs", "proofs", "ranges", "rule", "tensors", "timeline",
+        "model", "network", "notes", "programs", "proofs", "ranges", "rule", "schema", "tensors", "timeline",
+        "warnings",
     }  # fmt: skip
     assert report["model"] == "heart_1" and report["learned"] == ["fc1", "fc2"]
     out = tmp_path / "a" / "out"
@@ -76,7 +77,7 @@ def test_compile_writes_a_project_and_tells_what_it_is(tmp_path: Path, capsys: C
 def test_inspect(project: tuple[Case, Path], capsys: Capsys) -> None:
     c, out = project
     found = told(["inspect", str(out)], capsys)
-    assert set(found) == {"digest", "memory", "model", "programs", "report", "tensors"}
+    assert set(found) == {"digest", "memory", "model", "programs", "report", "schema", "tensors"}
     assert {"name", "dtype", "shape", "space", "offset", "bytes", "frac", "limits"} == set(
         found["tensors"][0]
     )
@@ -94,8 +95,8 @@ def test_inspect(project: tuple[Case, Path], capsys: Capsys) -> None:
 def test_build(project: tuple[Case, Path], capsys: Capsys) -> None:
     _, out = project
     built = told(["build", str(out)], capsys)
-    assert {"elf", "board", "toolchain", "flash", "ram", "stack", "linked", "guard"} == set(built)
-    assert 0 < built["stack"]["bytes"] < 4096 and Path(built["elf"]).is_file()
+    assert {"elf", "board", "toolchain", "flash", "ram", "stack", "linked", "guard", "schema"} == set(built)
+    assert 0 < built["stack"]["bytes"] < 4096 and (out / built["elf"]).is_file()
     assert main(["build", str(out)]) == 0
     text = capsys.readouterr().out
     assert "flash" in text and "bytes at worst" in text and "no heap, no floating point" in text
@@ -132,11 +133,11 @@ def test_emulate(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) -> 
 
 
 def test_lists(capsys: Capsys) -> None:
-    assert {b["name"] for b in told(["boards"], capsys)} == set(board_names())
-    found = told(["rules"], capsys)
+    assert {b["name"] for b in told(["boards"], capsys)["boards"]} == set(board_names())
+    found = told(["rules"], capsys)["rules"]
     assert {r["name"] for r in found} == set(rules()) >= {"hebbian", "dfa", "fa", "last", "bp"}
     assert all(set(r) == {"name", "doc", "source", "storages", "inits"} for r in found)
-    checks = told(["doctor"], capsys)
+    checks = told(["doctor"], capsys)["checks"]
     assert {"zig", "unicorn", "boards"} <= {x["name"] for x in checks}
     for command in ("boards", "rules", "doctor"):
         assert main([command]) == 0
@@ -209,7 +210,7 @@ def test_eval_writes_the_rows_that_the_format_says(
     assert main([*words, "--replay", "off", "--json", str(path)]) == 0
     assert "protocol A: 2 patients" in capsys.readouterr().out
     result = json.loads(path.read_text())
-    assert set(result) == {"protocol", "labels", "rows"} and result["protocol"] == "A"
+    assert set(result) == {"schema", "protocol", "labels", "rows"} and result["protocol"] == "A"
     assert result["labels"] == ["N", "S", "V", "F"]
     keys = {"model", "rule", "weights", "passes", "replay", "seed", "accuracy", "macro_f1", "f1", "patients"}
     for row in result["rows"]:

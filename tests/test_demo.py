@@ -59,6 +59,7 @@ def demonstrate(*words: str) -> int:
 
 @pytest.mark.usefixtures("compiler", "few")
 def test_demo(somewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (somewhere / "out").mkdir()
     assert demonstrate("--patient", PATIENT, "--passes", "2", "--json", "out/ecg.json") == 0
     lines = capsys.readouterr().out.splitlines()
     assert "SYNTHETIC" in lines[0] and "SYNTHETIC" in lines[-1] and "wfdb" in lines[0]

@@ -154,11 +154,12 @@ def test_the_command(tmp_path: Path, capsys: Capsys) -> None:
     assert main(["inspect", str(out), "--learn", str(c.data), "--json", str(tmp_path / "d.json")]) == 0
     said = capsys.readouterr().out
     assert "rule hebbian: 60 samples, 60 steps" in said and "angle first" in said
-    assert main(["inspect", str(out), "--learn", str(c.data), "--json"]) == 0
+    assert main(["inspect", str(out), "--learn", str(c.data), "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "d.json").read_text())
     assert set(told) == {
-        "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors",
+        "schema", "model", "digest", "rule", "samples", "steps", "without_error", "layers", "tensors",
+        "clipped",
     }  # fmt: skip
     assert set(told["layers"][0]) == {
         "layer", "weights", "saturated", "idle_steps", "products", "dead", "angle", "angle_stored", "curve",
@@ -185,4 +186,3 @@ def test_what_cannot_be_diagnosed(tmp_path: Path, capsys: Capsys) -> None:
     assert main(fixed.words(tmp_path / "b" / "out")) == 0
     words = ["inspect", str(tmp_path / "b" / "out"), "--learn", str(fixed.data)]
     assert "inference only" in refusal(words, capsys)
-    assert "only with --learn" in refusal(["inspect", str(out), "--json", "d.json"], capsys)

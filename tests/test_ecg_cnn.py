@@ -9,8 +9,9 @@ from synapcc.examples.ecg import beats, evaluate, personalise, protocol, synthet
 from synapcc.gen.compile import compile_model
 from synapcc.gen.plan import Plan
 from synapcc.gen.spec import RuleSpec, Store
-from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.emulator import Emulator, classify
 from synapcc.host.fixed import FixedPart
+from synapcc.host.quantiser import quantise_inputs
 
 LEARNING_RAM = 12 * 1024
 """Bytes beyond inference that two dense layers may take to learn, without kept beats."""

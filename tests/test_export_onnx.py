@@ -21,6 +21,7 @@ from synapcc.gen.graph import Graph, verify
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers._onnx_operators import SUPPORTED
 from synapcc.gen.ops import layers
+from synapcc.gen.quantiser import normalised
 from synapcc.gen.realrun import RealMachine
 from synapcc.gen.schedule import build
 from synapcc.gen.spec import RuleSpec
@@ -39,7 +40,8 @@ def computed(graph: Graph, feeds: Arrays) -> np.ndarray:
     """What a file with this network gives, [n, classes], by the layers' own real meaning."""
     abstract = build(graph, RuleSpec("none"), None, (), {})
     machine = RealMachine(abstract.values, abstract.programs, SAMPLES, shared=True)
-    machine.load({i: feeds[i].reshape(SAMPLES, -1) for i in graph.inputs})
+    taken = normalised(graph.quantisers, feeds)
+    machine.load({i: taken[i].reshape(SAMPLES, -1) for i in graph.inputs})
     machine.run("forward")
     scores = machine.arena[abstract.logits].astype(np.float64)
     if graph.head == "softmax":

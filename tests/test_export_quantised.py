@@ -17,7 +17,7 @@ from synapcc.gen.exporters.quantised_onnx import export
 from synapcc.gen.ops import kernels
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Program, Repeat, Step
-from synapcc.host.emulator import Emulator, quantise
+from synapcc.host.emulator import Emulator
 
 NETS, SAMPLES = 90, 16
 
@@ -74,7 +74,7 @@ def test_inputs_are_quantised_as_the_chip_wants_them() -> None:
         onnx.helper.make_tensor_value_info(f"{name}/int8", onnx.TensorProto.INT8, ["batch", x[0].size])
     )
     got = ReferenceEvaluator(model).run([f"{name}/int8"], {name: x})[0]
-    assert np.array_equal(got, quantise(x, frac).reshape(len(x), -1))
+    assert np.array_equal(got, plan.quantiser(name).integers(x).reshape(len(x), -1))
 
 
 def test_what_has_no_form_is_refused_in_one_line() -> None:

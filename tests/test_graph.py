@@ -1,4 +1,4 @@
-"""Graphs from Python: what does not fit is said in one line; large maps do not take the memory with them."""
+"""Graphs from Python: what does not fit is said in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from conv_nets import cnn, data
 
-from synapcc.gen import realrun
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.graph import Graph, Node, Tensor, verify
@@ -40,21 +39,6 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], says: str) -> N
     with pytest.raises(CompileError, match=says) as caught:
         verify(changed(**change))
     assert "\n" not in str(caught.value)
-
-
-def test_large_maps_are_observed_on_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evenly spread ones, at least one; small networks see all their samples."""
-    rng = np.random.default_rng(3)
-    graph, samples = cnn(rng), data(rng)
-    values = compile_model(graph, RuleSpec("dfa"), samples).abstract.values
-    assert np.array_equal(realrun.affordable(values, 120, 9), np.arange(120))
-    each = sum(v.size for v in values.values() if v.space == "arena")
-    monkeypatch.setattr(realrun, "ROOM", 30 * each)
-    assert realrun.affordable(values, 120, 1).tolist()[:3] == [0, 4, 8]
-    assert len(realrun.affordable(values, 120, 3)) == 10
-    monkeypatch.setattr(realrun, "ROOM", 1)
-    assert realrun.affordable(values, 120, 3).tolist() == [0]
-    assert compile_model(graph, RuleSpec("dfa"), samples).plan.classes == 3
 
 
 def test_untying_takes_no_name_that_is_there() -> None:

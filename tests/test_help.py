@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from projects import refusal
 from synapcc.examples.ecg import demo_run
 from synapcc.host import commands, doctor, examples
 from synapcc.host.cli import main, parser
+from synapcc.host.results import Results
 
 LOADED = """
 import contextlib, io, json, sys
@@ -66,8 +68,9 @@ HELP = "{name}"
 def arguments(p):
     p.add_argument("--word", default="none")
 
-def run(args):
-    print("{name} {command}:", args.word)
+def run(args, out):
+    out.give("{command}", {"word": args.word})
+    out.say(f"{name} {command}: {args.word}")
     return 0
 """
 LOOKS = """
@@ -112,11 +115,17 @@ def other(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return name
 
 
-def test_a_second_example_is_found(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_example_is_found(other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("demo", "eval"):
         assert set(examples.commands(command)) == {"ecg", other}
         assert main([command, other, "--word", "hello"]) == 0
         assert capsys.readouterr().out == f"{other} {command}: hello\n"
+        target = tmp_path / f"{command}.json"
+        for words in ([command, other, "--json", str(target)], [command, "--json", str(target), other]):
+            if words[1] == other or command == "eval":  # demo takes what begins with an option as ours
+                assert main(words) == 0 and json.loads(target.read_text())["word"] == "none"
+                target.unlink()
+        capsys.readouterr()
         said = refusal([command, "nobody"], capsys)
         assert f"there are: ecg, {other}" in said
         assert f'did you mean "{other}"?' in refusal([command, other[:-1]], capsys)
@@ -162,6 +171,11 @@ def test_a_broken_example_is_one_line_and_no_other_command_minds(
 @pytest.mark.parametrize("words", [[], ["--device", "process"], ["ecg", "--device", "process"]])
 def test_demo_alone_starts_the_first_example(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(demo_run, "run", lambda args: seen.append(args) or 7)
+
+    def given(args: argparse.Namespace, _: Results) -> int:
+        seen.append(args)
+        return 7
+
+    monkeypatch.setattr(demo_run, "run", given)
     assert main(["demo", *words]) == 7
     assert seen[0].example == "ecg" and seen[0].device == ("process" if words else "unicorn")

@@ -487,11 +487,12 @@ def test_normalisation_goes_into_convolutions(tmp_path: Path) -> None:
 
 def test_normalisation_stays_in_front_of_padding(tmp_path: Path) -> None:
     net = Net(om.rng(17), [1, 1, 9])
+    net.put("Relu")
     net.norm(1)
     net.conv(1, 2, 3, pads=[1, 1])
     net.put("MaxPool", kernel_shape=[3])
     net.head(14)
-    assert ops(graph_of(net.proto(), tmp_path)) == ["affine", "conv2d", "maxpool2d", "dense"]
+    assert ops(graph_of(net.proto(), tmp_path)) == ["clip", "affine", "conv2d", "maxpool2d", "dense"]
 
 
 def test_factors_pass_padding(tmp_path: Path) -> None:

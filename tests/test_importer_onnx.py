@@ -81,7 +81,8 @@ def test_computes_what_the_file_says(name: str, tmp_path: Path) -> None:
         ("sklearn", "dense clip dense", "dense1 clip1 dense2"),
         ("batch_norm_everywhere", "dense clip dense", "fc1 relu fc2"),
         ("batch_norm_of_channels", "reshape dense dense", "reshape1 fc1 fc2"),
-        ("affine_that_stays", "affine clip dense dense", "affine3 clip1 fc1 fc2"),
+        ("affine_that_stays", "clip affine clip dense dense", "clip1 affine3 clip2 fc1 fc2"),
+        ("affine_in_front", "clip dense dense", "clip1 fc1 fc2"),
         ("two_inputs", "concat dense clip concat dense", "concat1 fc1 clip1 concat2 fc2"),
         ("clips", "clip dense clip dense clip", "hardtanh fc1 clip3 fc2 clip5"),
         ("opset_7", "dense clip dense", "fc1 clip2 fc2"),
@@ -100,9 +101,7 @@ def test_folds_are_noted_and_sources_kept(tmp_path: Path) -> None:
     graph = imported(ov.batch_norm_everywhere(), tmp_path)
     assert [n.source for n in graph.nodes] == ['Gemm "/fc1/Gemm"', 'Relu "/relu/Relu"', 'Gemm "/fc2/Gemm"']
     assert len(graph.notes) == 4
-    assert (
-        'fc1: took in BatchNormalization "/bn0/BatchNormalization", which stood in front of it' in graph.notes
-    )
+    assert 'input x: its quantiser took in BatchNormalization "/bn0/BatchNormalization"' in graph.notes
     assert 'fc2: took in BatchNormalization "/bn3/BatchNormalization", which stood behind it' in graph.notes
 
 
@@ -223,7 +222,8 @@ def test_equal_names_are_numbered(tmp_path: Path) -> None:
 
 def test_a_shared_affine_stays_for_whom_it_cannot_fold(tmp_path: Path) -> None:
     nodes = [
-        node("Mul", "x s", "n"),
+        node("Relu", "x", "p"),
+        node("Mul", "p s", "n"),
         node("Gemm", "n w1", "a"),
         node("Relu", "n", "r"),
         node("Gemm", "r w2", "b"),

@@ -75,7 +75,7 @@ def test_what_is_no_plan_of_this_version_is_refused(plan: Plan) -> None:
 
 
 def test_a_folder_without_a_plan(tmp_path: Path, plan: Plan) -> None:
-    with pytest.raises(SynapccError, match="cannot be read"):
+    with pytest.raises(SynapccError, match="there is no such file"):
         read_plan(tmp_path)
     (tmp_path / "plan.json").write_bytes(plan.canonical)
     assert read_plan(tmp_path) == plan == read_plan(tmp_path / "plan.json")

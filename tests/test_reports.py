@@ -505,7 +505,7 @@ def test_verify_writes_its_page(tmp_path: Path, capsys: Capsys) -> None:
     c, out = compiled(tmp_path)
     words = ["verify", str(out), "--data", str(c.data), "--steps", "6", "--device", "process"]
     capsys.readouterr()
-    assert main([*words, "--json", "--html", str(tmp_path / "a" / "v.html")]) == 0
+    assert main([*words, "--timing", "--json", "-", "--html", str(tmp_path / "a" / "v.html")]) == 0
     found = json.loads(capsys.readouterr().out)
     text = (tmp_path / "a" / "v.html").read_text(encoding="utf-8")
     assert text == verify_page.verify_html(found)
@@ -592,7 +592,7 @@ def test_inspect_writes_its_page(tmp_path: Path, capsys: Capsys) -> None:
     c, out = compiled(tmp_path)
     words = ["inspect", str(out), "--learn", str(c.data)]
     capsys.readouterr()
-    assert main([*words, "--json", "--html", str(tmp_path / "a" / "l.html")]) == 0
+    assert main([*words, "--json", "-", "--html", str(tmp_path / "a" / "l.html")]) == 0
     found = json.loads(capsys.readouterr().out)
     text = (tmp_path / "a" / "l.html").read_text(encoding="utf-8")
     assert text == learn_page.learn_html(found) and "How well hebbian teaches net" in sound(text).text

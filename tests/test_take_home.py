@@ -98,7 +98,7 @@ def test_a_second_chip_goes_on_where_the_first_was(
         again = state.pull(plan, client)
     assert state.joined(plan, again) == machine.state[0].tobytes()
     capsys.readouterr()
-    assert main(["push", str(out), str(pulled["npz"]), "--device", device, "--json"]) == 0
+    assert main(["push", str(out), str(pulled["npz"]), "--device", device, "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["tensors"] == len(plan.space("state")) and told["bytes"] == plan.state_bytes
 
@@ -201,7 +201,7 @@ def test_convolutions_go_home(convolved: tuple[Case, Path], tmp_path: Path) -> N
 def test_convolutions_are_diagnosed(convolved: tuple[Case, Path], capsys: Capsys) -> None:
     c, out = convolved
     capsys.readouterr()
-    assert main(["inspect", str(out), "--learn", str(c.data), "--json"]) == 0
+    assert main(["inspect", str(out), "--learn", str(c.data), "--json", "-"]) == 0
     layers = {x["layer"]: x for x in json.loads(capsys.readouterr().out)["layers"]}
     assert list(layers) == ["conv", "fc"]
     for x in layers.values():

@@ -17,7 +17,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ops import kernel
 from synapcc.gen.plan import Plan
 from synapcc.gen.program import Step
-from synapcc.gen.quantise import observe
+from synapcc.gen.realrun import RealMachine, spread
 from synapcc.host import footprint
 from synapcc.host.emulator import Emulator
 from synapcc.host.report import ranges
@@ -136,13 +136,26 @@ def test_without_a_board_there_is_no_budget(compiled: Compiled) -> None:
 
 
 def test_ranges_are_what_calibration_saw(compiled: Compiled) -> None:
-    seen = observe(compiled.abstract, compiled.calibration)
+    machine = RealMachine(compiled.abstract.values, compiled.abstract.programs, 60, shared=True)
+    machine.load({"input": compiled.calibration["input"]})
+    seen: dict[str, np.ndarray] = {}
+    for turn in range(3):
+        label = (compiled.calibration["label"].astype(int) + turn) % 3
+        machine.load({"label": label[:, None]})
+        machine.run("infer")
+        machine.run("adapt")
+        for name in machine.arena:
+            seen[name] = np.concatenate(
+                [seen.get(name, np.zeros((0, 1))).ravel(), machine.real(name).ravel()]
+            )
     found = {x["tensor"]: x for x in ranges(compiled)}
-    assert set(found) == {n for n in seen if n in compiled.plan}
+    assert {"input", "fc1", "relu1", "fc2", "error", "relu1_input_teach"} <= set(found)
     for name, x in found.items():
-        assert x["seen"] == [seen[name].min(), seen[name].max()]
+        assert x["seen"] == pytest.approx([seen[name].min(), seen[name].max()], rel=1e-12)
         t = compiled.plan[name]
         assert x["holds"] == [t.lo / 2**t.frac, t.hi / 2**t.frac]
+        scaled = np.rint(seen[name] * 2.0**t.frac)
+        assert x["clipped"] == np.mean((scaled < t.lo) | (scaled > t.hi)) and x["aside"] == 0
     assert found["input"]["seen"] == [float(arrays()["input"].min()), float(arrays()["input"].max())]
     assert found["fc1"]["shares"] == "relu1" and found["relu1"]["shares"] == ""
 
@@ -153,5 +166,6 @@ def test_clipped_values_are_counted(tmp_path: Path) -> None:
     data["input"] = np.clip(data["input"], -0.9, 0.9)
     data["input"][0, 0] = 2.5
     found = next(x for x in ranges(compile_model(c.model, c.rule, data)) if x["tensor"] == "input")
-    count = np.sum(np.abs(data["input"][:1024]) > found["holds"][1] + 2.0 ** -int(found["q"][1:]) / 2)
-    assert found["clipped"] == count / data["input"][:1024].size > 0
+    used = data["input"][spread(4000)]
+    count = np.sum(np.abs(used) > found["holds"][1] + 2.0 ** -int(found["q"][1:]) / 2)
+    assert found["clipped"] == count / used.size > 0

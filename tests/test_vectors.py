@@ -7,13 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from synapcc.gen import vectors
 from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES
 from synapcc.gen.ops import kernels
 from synapcc.gen.ops.softmax_error import error_bound
-from synapcc.host.emulator import quantise
+from synapcc.gen.quantiser import Quantiser
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "NUMERICS.md").read_text()
 
@@ -54,4 +52,9 @@ def test_the_input_quantiser_is_that_of_the_page() -> None:
     rows = re.findall(r"^\| (-?[\d.]+) \| (-?\d+) \| (-?\d+) \|$", section, flags=re.M)
     assert len(rows) >= 8
     for x, frac, q in rows:
-        assert quantise(np.array([float(x)], np.float32), int(frac)).tolist() == [int(q)], (x, frac)
+        assert Quantiser.power(int(frac)).integers([float(x)]).tolist() == [int(q)], (x, frac)
+    pairs = re.findall(r"^\| (-?[\d.]+) \| (-?[\d.]+) \| (-?[\d.e+-]+) \| (-?\d+) \|$", section, flags=re.M)
+    assert len(pairs) >= 6
+    for x, offset, scale, q in pairs:
+        quantiser = Quantiser.of([float(offset)], [float(scale)])
+        assert quantiser.integers([float(x)]).tolist() == [int(q)], (x, offset, scale)

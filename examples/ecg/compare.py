@@ -12,12 +12,14 @@ ever read.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from synapcc.host.arguments import Parser
+from synapcc.host.terminal import guarded
 
 from . import protocol, train
 from .beats import Beats
@@ -125,9 +127,10 @@ def judge(
     return protocol.summarise(matrices).gross
 
 
+@guarded()
 def main(arguments: list[str] | None = None) -> int:
     """Command line: prints a line before learning, one a rule and rate, and the score."""
-    parser = argparse.ArgumentParser(prog="ecg.compare", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="ecg.compare", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(train.MODELS), default="cnn")
     parser.add_argument("--protocol", choices=sorted(protocol.PROTOCOLS), default="A")
     parser.add_argument("--seed", type=int, default=0)

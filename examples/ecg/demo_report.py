@@ -55,22 +55,23 @@ class Run:
     line: str
 
 
-def to_dict(run: Run) -> dict[str, Any]:
-    """Ready for JSON."""
+def to_dict(run: Run, timing: bool = False) -> dict[str, Any]:
+    """Ready for JSON. timing: with how long it took, which no two runs have in common."""
     school = run.school
-    return {
+    whole = {"seconds": run.seconds} if timing else {}
+    return whole | {
         "real": run.who.real, "data": run.who.told, "chip": run.chip, "rule": run.compiled.spec.to_dict(),
-        "passes": run.passes, "plan": run.compiled.plan.digest.hex(), "seconds": run.seconds,
+        "passes": run.passes, "plan": run.compiled.plan.digest.hex(),
         "steps": school.steps, "rehearsals": school.rehearsals, "inferences": school.inferences,
         "differing": 0, "memory": report.memory(run.compiled.plan),
         "flash": run.built.flash if run.built else None, "ram": run.built.ram if run.built else None,
         "stack": run.built.stack.bytes if run.built else None,
-        "patients": {lesson.name: _patient(lesson) for lesson in run.lessons},
+        "patients": {lesson.name: _patient(lesson, timing) for lesson in run.lessons},
     }  # fmt: skip
 
 
-def _patient(lesson: Lesson) -> dict[str, Any]:
-    sides = {}
+def _patient(lesson: Lesson, timing: bool) -> dict[str, Any]:
+    sides: dict[str, Any] = {"seconds": lesson.seconds} if timing else {}
     for side, winners in (("before", lesson.before), ("after", lesson.after)):
         matrix = lesson.matrix(winners)
         s = protocol.scores(matrix)
@@ -84,7 +85,7 @@ def _patient(lesson: Lesson) -> dict[str, Any]:
         sides[side] = {"accuracy": s.accuracy, "confusion": matrix.tolist(), **ratios}
     return {
         **sides, "learned": len(lesson.learn), "tested": len(lesson.test), "fixed": len(lesson.fixed),
-        "broken": len(lesson.broken), "rehearsals": lesson.rehearsals, "seconds": lesson.seconds,
+        "broken": len(lesson.broken), "rehearsals": lesson.rehearsals,
     }  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,21 +18,17 @@ from synapcc.host.build import BuildResult, build, project_board
 from synapcc.host.client import connect
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.emulator import read_plan
-from synapcc.host.files import check_distinct
+from synapcc.host.results import Results
 
 from . import demo, demo_report
 from .choices import LEARN_MINUTES, MINUTES
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     """0: every byte was the same; 1: chip and emulator differ. Raises SynapccError: bad input."""
     started = time.monotonic()
     _check(args)
-    words = sys.stderr if args.json == "-" else sys.stdout
-
-    def say(text: str) -> None:
-        print(text, file=words, flush=True)
-
+    say = out.tell
     who = demo.cast(args.patient or [], args.minutes)
     say(opening(who))
     compiled = demo.compile_for(who, args.model, args.rule, args.passes, args.board)
@@ -59,12 +53,14 @@ def run(args: argparse.Namespace) -> int:
             except demo.Differs as stop:
                 say(f"\n{stop.difference}")
                 say(_line(stop.steps, args.device, stop.difference.bytes))
+                out.give("demo", {"steps": stop.steps, "differing": stop.difference.bytes})
                 return 1
     line = _line(school.steps, args.device, 0)
     done = demo_report.Run(
         who, args.model, compiled, built, chip, args.passes, school, lessons, time.monotonic() - started, line
     )
-    _write(done, args)
+    page.write(Path(args.html), demo_report.html(done))
+    out.give("demo", demo_report.to_dict(done, args.timing))
     say(
         f"\ncompared: the SHA-256 of {plan.state_bytes} persistent bytes after each beat and each of "
         f"{school.rehearsals} rehearsals; class, margin and scores of {school.inferences} inferences"
@@ -113,10 +109,6 @@ def _check(args: argparse.Namespace) -> None:
     kind = args.device.partition(":")[0]
     if kind not in device_kinds():
         raise SynapccError("--device", f'there is no kind "{kind}"', f"kinds: {', '.join(device_kinds())}")
-    check_distinct(args.json, args.html)
-    page.check_target(Path(args.html))
-    if args.json and args.json != "-":
-        page.check_target(Path(args.json))
 
 
 @contextmanager
@@ -145,12 +137,3 @@ def _chip(device: str, project: Path) -> tuple[str, BuildResult | None]:
     core = project_board(project).core.cpu.replace("cortex-m", "Cortex-M")
     chip = f"a {core} at {argument}" if kind == "serial" else f"a virtual {core} ({kind})"
     return chip, build(project)
-
-
-def _write(done: demo_report.Run, args: argparse.Namespace) -> None:
-    page.write(Path(args.html), demo_report.html(done))
-    text = json.dumps(demo_report.to_dict(done), indent=1, sort_keys=True)
-    if args.json == "-":
-        print(text)
-    elif args.json:
-        page.write(Path(args.json), text + "\n")

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan
 from synapcc.gen.realrun import RealMachine
-from synapcc.host.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.emulator import Emulator, classify
 from synapcc.host.fixed import FixedPart
+from synapcc.host.quantiser import quantise_inputs
 
 from .beats import Beats
 from .protocol import LEARN_SECONDS
@@ -135,6 +136,8 @@ def learn_float(
     steps, devices = active.shape
     values, programs = compiled.abstract.values, compiled.abstract.programs
     machine = RealMachine(values, programs, devices, dtype=np.float32)
+    flat = compiled.real({n: x.reshape(steps * devices, -1) for n, x in inputs.items()})
+    inputs = {n: x.reshape(steps, devices, -1) for n, x in flat.items()}
     over = _moments(wearers, minutes)
     seen = [{n: v.copy() for n, v in machine.state.items()} for _ in minutes]
     for t in range(steps):
@@ -162,7 +165,7 @@ def predict_float(compiled: Compiled, learned: State, wearers: Wearers) -> dict[
             compiled.abstract.values, compiled.abstract.programs, len(beats), shared=True, dtype=np.float32
         )
         machine.state = {n: v[i : i + 1] for n, v in learned.items()}
-        machine.load(_only(compiled.plan.inputs, beats))
+        machine.load(compiled.real(_only(compiled.plan.inputs, beats)))
         machine.run("infer")
         out[name] = machine.arena["verdict"][:, 0].astype(np.int64)
     return out

@@ -14,7 +14,6 @@ where it stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -30,7 +29,9 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import Feedback, Replay, RuleSpec, Store
+from synapcc.host.arguments import Parser
 from synapcc.host.progress import Progress
+from synapcc.host.terminal import guarded
 from synapcc.host.text import table
 
 from . import protocol
@@ -165,10 +166,9 @@ def show(results: dict[str, Any]) -> str:
     return "\n".join(table([*head, *(f"F1({c})" for c in CLASSES)], rows))
 
 
+@guarded()
 def main(words: list[str] | None = None) -> int:
-    p = argparse.ArgumentParser(
-        prog="python -m synapcc.examples.ecg.study", description=__doc__.split("\n")[0]
-    )
+    p = Parser(prog="python -m synapcc.examples.ecg.study", description=__doc__.split("\n")[0])
     p.add_argument("--folds", type=Path, help="folder with the folds' base models")
     p.add_argument("--protocol", choices=sorted(PROTOCOLS), default="A")
     p.add_argument("--model", action="append", choices=MODELS, help="may be repeated (default: all)")

@@ -10,7 +10,6 @@ settings are chosen that way, and so were the recipes below. The patients of the
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from synapcc.gen.errors import SynapccError
+from synapcc.host.arguments import Parser
+from synapcc.host.files import check_target, write_whole
+from synapcc.host.terminal import guarded
+
 from . import protocol
 from .beats import LIMIT, WINDOW, Beats
-from .records import DataError
 
 RHYTHM = 4
 """RR features a beat."""
@@ -202,12 +205,13 @@ def export(model: Model, path: Path) -> None:
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(proto.SerializeToString(deterministic=True))
+    write_whole(path, proto.SerializeToString(deterministic=True))
 
 
+@guarded()
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="ecg.train", description="Train a base model of a protocol.")
+    parser = Parser(prog="ecg.train", description="Train a base model of a protocol.")
     parser.add_argument("--model", choices=sorted(MODELS), default="mlp_rr")
     parser.add_argument("--protocol", choices=sorted(protocol.PROTOCOLS), default="A")
     parser.add_argument("--seed", type=int, default=0)
@@ -220,8 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     chosen = protocol.PROTOCOLS[options.protocol]
     try:
+        check_target(options.output)
         pool = chosen.pool(() if options.fold is None else chosen.folds[options.fold])
-    except DataError as error:
+    except SynapccError as error:
         print(error, file=sys.stderr)
         return 2
     recipe = RECIPES[options.protocol][options.model]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..graph import Graph, Node
@@ -14,7 +16,19 @@ class Tensors(Writer):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = graph
-        self._names = {(i, False): i for i in graph.inputs}
+        self._names = {(i, False): self._normalised(i) for i in graph.inputs}
+
+    def _normalised(self, tensor: str) -> str:
+        """An input as the layers take it: behind the offset and scale that its quantiser has."""
+        name = tensor
+        if tensor in self.graph.quantisers:
+            shape = self.shape(tensor)
+            pair = self.graph.quantisers[tensor].each(math.prod(shape))
+            for op, what, value, idle in zip(("Sub", "Mul"), ("offset", "scale"), pair, (0, 1), strict=True):
+                if np.any(value != idle):
+                    operand = self.constant(f"{tensor}.{what}", _short(value.reshape(shape)))
+                    name = self.node(op, [name, operand], f"{tensor}/{what}", f"{tensor}_{what}")
+        return name
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         return self.graph.tensors[tensor].shape
@@ -46,3 +60,12 @@ class Tensors(Writer):
     @staticmethod
     def name(tensor: str, first: bool) -> str:
         return f"{tensor}/first" if first else tensor
+
+
+def _short(value: np.ndarray) -> np.ndarray:
+    """One in place of many along each axis along which all are alike: runtimes broadcast."""
+    for axis in range(value.ndim):
+        first = value.take([0], axis)
+        if np.all(value == first):
+            value = first
+    return value

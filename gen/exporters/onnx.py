@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ..graph import Graph
+from ..importers._onnx_file import read_model
 from ._float_layers import LAYERS
 from ._tensors import Tensors
 
@@ -45,5 +45,5 @@ def with_values(graph: Graph, values: Mapping[str, NDArray[np.float64]]) -> Grap
 
 def digest_of(path: Path) -> str:
     """The digest in the metadata of a file that `load_model` has read; "" where there is none."""
-    props = onnx.load(path, load_external_data=False).metadata_props
+    props = read_model(path).metadata_props
     return next((str(p.value) for p in props if p.key == DIGEST), "")

@@ -61,14 +61,20 @@ def _steps(plan: Plan, program: str) -> Iterator[Step]:
 
 
 def _quantised(q: Integers, name: str, size: int) -> str:
-    """The input quantiser: rint(x * 2^frac), ties to even, within int8.
+    """The input quantiser: rint((x - offset) * scale), ties to even, within int8.
 
     Held within the limits before it is rounded, which changes nothing: runtimes convert to integers first
     and saturate then, and a large float fits no integer.
     """
-    scale = np.float32(np.ldexp(1.0, -q.plan[name].frac))
+    own = name in q.plan.quantisers  # the network's own scale is no power of two: it multiplies
+    scale = np.float32(1.0 if own else np.ldexp(1.0, -q.plan[name].frac))
     ends = [q.constant(f"{name}/{v}", np.array(v * scale)) for v in (-128, 127)]
     flat = q.node("Reshape", [name, q.integers(-1, size)], f"{name}/flat", name)
+    if own:
+        for op, what, value in zip(
+            ("Sub", "Mul"), ("offset", "factor"), q.plan.quantiser(name).each(size), strict=True
+        ):
+            flat = q.node(op, [flat, q.constant(f"{name}.{what}", value)], f"{name}/{what}", name)
     held = q.node("Clip", [flat, *ends], f"{name}/held", name)
     steps = [q.constant(f"{name}/scale", np.array(scale)), q.constant("zero", np.array(0, np.int8))]
     rounded = q.node("QuantizeLinear", [held, *steps], f"{name}/int8", name)

@@ -6,9 +6,8 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from ..errors import CompileError
+from ..errors import CompileError, shown
 from ..graph import Graph
-from ._names import shown
 
 __all__ = ["load_model", "shown", "suffixes"]
 

@@ -74,10 +74,11 @@ class Builder:
         values = (self._tensors[i].value for i in node.inputs)
         return [v for v in values if v is not None]
 
-    def input(self, name: str, shape: Shape) -> str:
-        """A new input; returns the name that it got."""
+    def input(self, name: str, shape: Shape, source: str) -> str:
+        """A new input; returns the name that it got. source: what the model file calls it."""
         name = self.names.take([name], "input")
-        self._tensor(name, shape, None, name)
+        self._tensor(name, shape, None, source)
+        self._tensors[name] = Tensor(name, shape, source=source)
         self._inputs.append(name)
         return name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # C99, C11, C23 and C++ (the emitted header is read by both), and what the C library, DATA.npz or the learning
 # programs already mean by a word.
@@ -55,13 +55,6 @@ _PARAMETER = re.compile(
 )
 
 
-def shown(text: str, longest: int = 80) -> str:
-    """`text` from a user's file, fit to stand in a one-line message and in a C comment."""
-    text = "".join(c if c.isprintable() and c != "\\" else "_" for c in text)
-    text = re.sub(r"(?<=\*)/|(?<=/)\*|(?<=\?)\?", "_", text)  # comment ends and begins, trigraphs
-    return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
 def identifier(text: str, prefix: str) -> str:
     """`text` as a lower-case C identifier; `prefix` in front where that would be none, or a reserved word."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
@@ -69,6 +62,19 @@ def identifier(text: str, prefix: str) -> str:
     if not word:
         return prefix
     return f"{prefix}_{word}" if word[0].isdigit() or word in RESERVED else word
+
+
+def input_identifiers(sources: Sequence[str]) -> dict[str, str]:
+    """A name for each input of a file; none of them is what the file calls another input."""
+    words = {source: identifier(source, "input") for source in sources}
+    out = {source: word for source, word in words.items() if source == word}
+    for source, word in words.items():
+        name, n = word, 1
+        while source != word and name in {*sources, *out.values()} - {source}:
+            n += 1
+            name = f"{word}_{n}"
+        out[source] = name
+    return out
 
 
 def model_identifier(text: str) -> str:

@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
-from ..errors import CompileError
+from ..errors import CompileError, shown
+from ..userfile import open_file, read_file
 from ._build import MAX_ELEMENTS, SMALLER
-from ._names import shown
 
 MAX_FILE = 1 << 27
 MAX_RANK = 8
@@ -64,16 +64,7 @@ def numpy_type(number: int) -> np.dtype | None:
 def read_model(path: Path) -> onnx.ModelProto:
     """The parsed file; CompileError if there is none, or it holds no ONNX graph."""
     hint = "give an .onnx file as an exporter wrote it"
-    try:
-        if path.is_dir():
-            raise CompileError(str(path), "is a folder, not a model file", hint)
-        if path.stat().st_size > MAX_FILE:
-            raise CompileError(str(path), f"is larger than {MAX_FILE >> 20} MB: nothing for a chip", hint)
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise CompileError(str(path), "there is no such file", "check the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise CompileError(str(path), f"cannot be read: {error}", "check the path and permissions") from None
+    data = read_file(path, MAX_FILE, CompileError, hint)
     if not data:
         raise CompileError(str(path), "the file is empty", hint)
     model = onnx.ModelProto()
@@ -139,14 +130,17 @@ def _from_field(stored: np.ndarray, dtype: np.dtype, field: str) -> np.ndarray:
 def _with_external_data(proto: TensorProto, name: str, folder: Path) -> TensorProto:
     loaded = TensorProto()
     loaded.CopyFrom(proto)
-    location = next((text(e.value) for e in proto.external_data if text(e.key) == "location"), "")
+    location = [text(e.value) for e in proto.external_data if text(e.key) == "location"][-1:]
     try:
+        for file in location:  # onnx would wait for a pipe
+            open_file(folder / file, MAX_FILE, CompileError).close()
         with warnings.catch_warnings():  # keys that onnx does not know; if they matter, the size is wrong
             warnings.simplefilter("ignore")
             load_external_data_for_tensor(loaded, str(folder))
-    except (OSError, ValueError, TypeError, onnx.checker.ValidationError) as error:
-        reason = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        what = f'its values lie in the file "{shown(location)}", which cannot be read ({reason})'
+    except (OSError, ValueError, TypeError, CompileError, onnx.checker.ValidationError) as error:
+        said = error.what if isinstance(error, CompileError) else str(error)
+        reason = shown(said.splitlines()[0]) if said else type(error).__name__
+        what = f'its values lie in the file "{shown("".join(location))}", which cannot be read ({reason})'
         raise CompileError(
             name, what, "keep that file next to the model, or export without external data"
         ) from None

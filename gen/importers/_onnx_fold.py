@@ -5,13 +5,14 @@ A batch is always 1 here, as on the chip, so that what `x.view(x.size(0), -1)` b
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ._names import shown
+from ..errors import shown
 from ._onnx_file import AGAIN, OnnxNode, checked_size, numpy_type, read_tensor, text, type_name
 
 Operands = Sequence[np.ndarray | None]
@@ -211,6 +212,8 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "Expand": _expand,
     "Gather": _gather,
     "Identity": lambda node, operands: _given(operands, 0),
+    "Max": _elementwise(lambda *args: functools.reduce(np.maximum, args)),
+    "Min": _elementwise(lambda *args: functools.reduce(np.minimum, args)),
     "Mul": _elementwise(np.multiply),
     "Neg": _elementwise(np.negative),
     "Pow": _elementwise(np.power),

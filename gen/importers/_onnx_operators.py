@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._names import shown
+from ..errors import shown
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import (

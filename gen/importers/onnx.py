@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, ValueInfoProto
 
-from ..errors import CompileError
+from ..errors import CompileError, shown
 from ..graph import Graph, verify
 from ..passes import simplify
 from ._build import SMALLER, Builder
 from ._layout import arrange, natural
-from ._names import identifier, model_identifier, shown
+from ._names import input_identifiers, model_identifier
 from ._onnx_file import (
     AGAIN,
     DAMAGED,
@@ -72,6 +72,7 @@ class _Import:
                 if output:
                     self.producers[output] = (i, k)
         self.builder = Builder()
+        self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
         self.held = 0
 
@@ -203,7 +204,7 @@ class _Import:
             raise CompileError(
                 where, what, "export with a batch of 1, or a dynamic one (torch: dynamic_shapes)"
             )
-        tensor = self.builder.input(identifier(name, "input"), shape)
+        tensor = self.builder.input(self.names[name], shape, name)
         if tensor != name:
             self.builder.notes.append(f"{where} is called {tensor}")
         self.values[name] = Act(tensor, natural((1, *shape) if len(dims) > 1 else shape))

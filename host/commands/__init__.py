@@ -1,4 +1,4 @@
-"""One file a command, found by its name: HELP, arguments(parser), run(args) -> exit code.
+"""One file a command, found by its name: HELP, arguments(parser), run(args, out) -> exit code.
 
 `synapcc --help` reads the first two of every command, so a file imports at its top only what is light: the
 standard library, and of synapcc what brings neither numpy nor a package of others (names of boards, kinds of
@@ -16,6 +16,8 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
+from synapcc.host.results import Results
+
 
 class Command(Protocol):
     """What a file of this folder is; so is one of a folder `commands` of an example."""
@@ -27,8 +29,8 @@ class Command(Protocol):
     def arguments(self, p: argparse.ArgumentParser, /) -> None:
         """Adds the command's options."""
 
-    def run(self, args: argparse.Namespace, /) -> int:
-        """Does it: 0 done, 1 a check failed. Raises SynapccError: bad input."""
+    def run(self, args: argparse.Namespace, out: Results, /) -> int:
+        """Does it, and gives `out` its document: 0 done, 1 a check failed. Raises SynapccError: bad input."""
 
 
 @runtime_checkable

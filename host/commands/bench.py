@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from synapcc.gen.errors import SynapccError
+from synapcc.host.arguments import result_option
 from synapcc.host.bench_options import KINDS, SAMPLES, SEED
-from synapcc.host.files import check_distinct, check_target, write_whole
+from synapcc.host.results import Results
 
 HELP = "count what each op and program costs: instructions, cycles, time, energy, flash, RAM, stack"
 
@@ -21,8 +21,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default="unicorn",
         help=f"{', '.join(KINDS)}; serial takes a port, serial:/dev/ttyACM0 (default: %(default)s)",
     )
-    p.add_argument("--json", metavar="FILE", help="also write the figures as JSON; - prints them instead")
-    p.add_argument("--html", metavar="FILE", help="write a report there")
+    result_option(p, "--html", metavar="FILE", help="write a report there")
     of_out = p.add_argument_group("of OUT")
     of_out.add_argument("--data", metavar="FILE.npz", help="samples to run (default: noise)")
     of_out.add_argument("--samples", type=int, help=f"how many samples are run (default: {SAMPLES})")
@@ -43,7 +42,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     alone.add_argument("--kernels", help="kernel set (default: the board's fastest)")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host import page
     from synapcc.host.bench_report import bench_kernel, text
     from synapcc.host.reports.bench import bench_html
@@ -60,18 +59,11 @@ def run(args: argparse.Namespace) -> int:
             what, hint = ("OUT", "leave it out") if alone else ("--kernel", "OUT has its own")
             raise SynapccError(f"--{name}", f"belongs to {what}", hint)
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
-    if args.json not in (None, "-"):
-        check_target(Path(args.json))
-    check_distinct(args.json, args.html)
-    if args.html:
-        page.check_target(Path(args.html))
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
-    content = json.dumps(report, indent=1) + "\n"
-    if args.json not in (None, "-"):
-        write_whole(Path(args.json), content.encode())
     if args.html:
         page.write(Path(args.html), bench_html(report))
-    print(content if args.json == "-" else text(report) + "\n", end="")
+    out.give("bench", report)
+    out.say(text(report))
     return 0
 
 

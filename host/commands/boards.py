@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from synapcc.gen.boards import GENERIC, board_dict, list_boards
+from synapcc.host.results import Results
 from synapcc.host.text import table
 
 HELP = "list the boards"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--json", action="store_true", help="as JSON")
+    """None of its own."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     boards = list_boards()
-    if args.json:
-        print(json.dumps([board_dict(b) for b in boards]))
-        return 0
+    out.give("boards", {"boards": [board_dict(b) for b in boards]})
     rows = [
         [
             b.name,
@@ -35,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
         ]
         for b in boards
     ]
-    print("\n".join(table(["board", "what it is", "core", "flash", "RAM", "clock", "emulators"], rows)))
-    print(f"\n{GENERIC}: any other chip, for the library alone: --core cortex-m4 --flash 512K --ram 128K")
+    out.say("\n".join(table(["board", "what it is", "core", "flash", "RAM", "clock", "emulators"], rows)))
+    out.say(f"\n{GENERIC}: any other chip, for the library alone: --core cortex-m4 --flash 512K --ram 128K")
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
+from synapcc.host.results import Results
 
 if TYPE_CHECKING:
     from synapcc.host.build import BuildResult
@@ -24,10 +24,9 @@ HELP = "build the firmware with PlatformIO; print flash, RAM and worst-case stac
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
     p.add_argument("--toolchain", help="gcc or zig (default: gcc where arm-none-eabi-gcc is found)")
-    p.add_argument("--json", action="store_true", help="as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.build import build
 
     project = Path(args.project)
@@ -37,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         raise SynapccError(
             str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint
         )
-    print(json.dumps(result.to_dict(), default=str, sort_keys=True) if args.json else text(result, project))
+    out.give("build", result.to_dict() | {"elf": result.elf.relative_to(project.resolve()).as_posix()})
+    out.say(text(result, project))
     return 0
 
 

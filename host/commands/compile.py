@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shlex
@@ -11,8 +10,11 @@ from pathlib import Path
 
 from synapcc.gen.board import GENERIC, Board
 from synapcc.gen.boards import generic_board, load_board
-from synapcc.gen.errors import CompileError
+from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.kernels import AUTO, CHOICES
+from synapcc.host.files import check_distinct
+from synapcc.host.results import Results, document
+from synapcc.host.terminal import neutral
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -45,20 +47,19 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "(default: what the board's core has)",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
-    p.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
     from synapcc.gen.exporters.onnx import export
-    from synapcc.gen.importers import shown
     from synapcc.host.report import measure, summary
     from synapcc.host.reports.compile import compile_html
 
-    out = Path(args.output)
-    if os.path.lexists(out):
-        raise CompileError(str(out), "exists already", "choose another folder, or remove it")
+    folder = Path(args.output)
+    if os.path.lexists(folder):
+        raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
+    check_distinct(args.output, args.json)
     board, sizes = _board(args)
     compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name)
     report = measure(compiled, args.kernels)
@@ -85,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
         else "inference only"
     )
     reports = {
-        "report.json": json.dumps(report, indent=1, sort_keys=True) + "\n",
-        "report.txt": summary(report) + "\n",
+        "report.json": document("compile", report),
+        "report.txt": neutral(summary(report)) + "\n",
         "report.html": compile_html(report),
     }
     files = emit.render(
@@ -100,12 +101,10 @@ def run(args: argparse.Namespace) -> int:
         args.kernels,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
-    emit.write(files, out)
-    if args.json:
-        print(json.dumps(report, sort_keys=True))
-        return 0
-    print(f"{summary(report)}\n\nwrote {out}: {_next(out, board)}")
-    print(f"pictures: {out / 'report.html'}")
+    emit.write(files, folder)
+    out.give("compile", report)
+    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board)}")
+    out.say(f"pictures: {folder / 'report.html'}")
     return 0
 
 

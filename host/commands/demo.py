@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from synapcc.host import examples
+from synapcc.host.results import Results
 
 HELP = "watch a chip learn what it has never seen, checked byte by byte; writes an HTML report"
 
@@ -22,5 +23,5 @@ def arguments(p: argparse.ArgumentParser) -> None:
     examples.arguments(p, "demo")
 
 
-def run(args: argparse.Namespace) -> int:
-    return examples.run(args, "demo")
+def run(args: argparse.Namespace, out: Results) -> int:
+    return examples.run(args, out, "demo")

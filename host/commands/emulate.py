@@ -1,15 +1,16 @@
-"""synapcc emulate OUT --data DATA.npz [--learn] -o RESULT.npz"""
+"""synapcc emulate OUT --data DATA.npz [--state FILE.npz] [--learn] -o RESULT.npz [--state-out FILE.npz]"""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.files import check_target, packed, write_whole
+from synapcc.host.arguments import result_option
+from synapcc.host.files import packed, write_whole
 from synapcc.host.progress import track
+from synapcc.host.results import Results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,26 +36,33 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="with --learn: further passes by the rehearse program (default: %(default)s)",
     )
     p.add_argument(
+        "--state",
+        metavar="FILE.npz",
+        help="start from this state, of synapcc pull or --state-out (default: as compiled)",
+    )
+    result_option(
+        p,
         "-o",
         "--output",
         required=True,
         metavar="RESULT.npz",
         help="winner, margin, scores [n]; with --learn also state_<tensor>",
     )
-    p.add_argument(
+    result_option(
+        p,
         "--state-out",
         metavar="FILE.npz",
-        help="the state at the end, for synapcc push, as synapcc pull reads it",
+        help="the state at the end, for synapcc push, as synapcc pull reads it; may be the file of --state",
     )
-    p.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     import numpy as np
 
     from synapcc.host.data import load_samples
     from synapcc.host.emulator import Emulator, read_plan
-    from synapcc.host.state import save, split
+    from synapcc.host.quantiser import clipped_text
+    from synapcc.host.state import joined, load, save, split
 
     plan = read_plan(Path(args.project))
     if args.learn and "learn" not in plan.entries:
@@ -65,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
             f"{args.passes} passes",
             "give 1 or more; more than one needs [store] in the rule file",
         )
-    for target in filter(None, (args.output, args.state_out)):
-        check_target(Path(target))
+    start = load(plan, Path(args.state))[0] if args.state else None
     samples = load_samples(plan, Path(args.data), labels=args.learn)
     machine = Emulator(plan)
+    if start is not None:
+        machine.state[0] = np.frombuffer(joined(plan, start), np.uint8)
     result = _run(machine, samples, args.learn)
     for _ in track(range(args.passes - 1), "rehearsing"):
         machine.run("rehearse")
@@ -78,26 +87,27 @@ def run(args: argparse.Namespace) -> int:
     if args.state_out:
         tensors = split(plan, machine.state[0].tobytes())
         write_whole(Path(args.state_out), save(plan, tensors, "emulator", "host"))
-    told = {"samples": len(samples), "learned": args.learn, "output": args.output}
+    told = {"samples": len(samples), "learned": args.learn, "output": Path(args.output).name}
+    told["clipped"] = dict(samples.clipped)
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
-    print(
-        json.dumps(told)
-        if args.json
-        else ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
-    )
+    out.give("emulate", {"model": plan.model, "digest": plan.digest.hex(), **told})
+    told |= {"output": args.output, "clipped": clipped_text(samples.clipped)}
+    out.say(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items()))
     return 0
 
 
 def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarray]:
+    """What the network says of each sample, before it learns it if it does."""
     import numpy as np
 
-    n = len(samples)
-    winner, margin = np.empty(n, np.int32), np.empty(n, np.int32)
-    scores = np.empty((n, machine.plan.classes), np.int16)
-    for i in track(range(n), "emulating"):
-        winner[i : i + 1], margin[i : i + 1], scores[i : i + 1] = machine.infer(samples.one(i))
-        if learn:
-            assert samples.labels is not None
-            machine.learn(samples.one(i), samples.labels[i : i + 1])
-    return {"winner": winner, "margin": margin, "scores": scores}
+    from synapcc.host.emulator import Inference
+
+    if not learn:
+        return machine.infer_many(samples.inputs)._asdict()
+    assert samples.labels is not None
+    said = []
+    for i in track(range(len(samples)), "emulating"):
+        said.append(machine.infer(samples.one(i)))
+        machine.learn(samples.one(i), samples.labels[i : i + 1])
+    return {name: np.concatenate([getattr(s, name) for s in said]) for name in Inference._fields}

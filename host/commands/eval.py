@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from synapcc.host import examples
+from synapcc.host.results import Results
 
 HELP = "personalise everyone of a protocol in the emulator: accuracy and F1, beside float backpropagation"
 
@@ -21,5 +22,5 @@ def arguments(p: argparse.ArgumentParser) -> None:
     examples.arguments(p, "eval")
 
 
-def run(args: argparse.Namespace) -> int:
-    return examples.run(args, "eval")
+def run(args: argparse.Namespace, out: Results) -> int:
+    return examples.run(args, out, "eval")

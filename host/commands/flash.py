@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from synapcc.gen.board import UPLOADERS
+from synapcc.host.results import Results
 
 HELP = "build the firmware and put it onto the board"
 
@@ -18,12 +19,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.devices import serial
     from synapcc.host.flash import flash
 
-    print(flash(Path(args.project), args.tool, args.port))
+    done = flash(Path(args.project), args.tool, args.port)
+    out.give("flash", done.to_dict())
+    out.say(done.text())
     port = args.port or "PORT"
     hint = "" if args.port else f"   (ports here: {serial.ports()})"
-    print(f"next: synapcc verify {args.project} --data DATA.npz --device serial:{port}{hint}")
+    out.say(f"next: synapcc verify {args.project} --data DATA.npz --device serial:{port}{hint}")
     return 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.files import check_distinct, check_target, write_whole
+from synapcc.gen.userfile import read_text
+from synapcc.host.arguments import result_option
 from synapcc.host.progress import Progress
+from synapcc.host.results import Results, schema
 from synapcc.host.text import table
 
 if TYPE_CHECKING:
     from synapcc.gen.plan import Plan
 
+MAX_REPORT = 1 << 26
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
 
 
@@ -28,75 +32,65 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="learn these samples in the emulator and tell what saturates, what rounding loses, "
         "and how far the rule is from backpropagation",
     )
-    p.add_argument(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="as JSON; with --learn also into a file",
-    )
-    p.add_argument("--html", metavar="FILE", help="with --learn: write a report there")
+    result_option(p, "--html", metavar="FILE", help="with --learn: write a report there")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.emit import memory_map
     from synapcc.host.emulator import read_plan
-    from synapcc.host.report import costs, memory, program_text, summary
+    from synapcc.host.report import costs, program_text, summary
 
     path = Path(args.project)
     if args.learn:
-        return _learn(path, Path(args.learn), args.json, args.html)
-    if args.json not in (None, "-"):
-        raise SynapccError("--json", "writes a file only with --learn", "redirect the output")
+        return _learn(path, Path(args.learn), args.html, out)
     if args.html:
         raise SynapccError("--html", "is for --learn", "what compile found stands in OUT/report.html")
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
-        return _model(path, args.json)
+        return _model(path, out)
     plan = read_plan(path)
     report = _report(path, plan)
-    if args.json:
-        tensors = [
-            {
-                "name": t.name,
-                "dtype": t.dtype,
-                "shape": t.shape,
-                "space": t.space,
-                "offset": t.offset,
-                "bytes": t.nbytes,
-                "frac": t.frac,
-                "limits": [t.lo, t.hi],
-            }
-            for t in plan.tensors
-        ]
-        print(
-            json.dumps(
-                {
-                    "model": plan.model,
-                    "digest": plan.digest.hex(),
-                    "memory": memory(plan),
-                    "tensors": tensors,
-                    "programs": costs(plan),
-                    "report": report,
-                },
-                sort_keys=True,
-            )
-        )
-        return 0
+    out.give("inspect", _plan_document(plan, report))
     if report:
-        print(summary(report), end="\n\n")
-    print(program_text(plan), end="\n\n")
-    print("\n".join(memory_map(plan)))
+        out.say(f"{summary(report)}\n")
+    out.say(f"{program_text(plan)}\n")
+    out.say("\n".join(memory_map(plan)))
     rows = [
         [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
         for e in costs(plan)
         for s in e["steps"]
         if s["macs"]
     ]
-    print("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
+    out.say("\n".join(table(["program", "node", "kernel", "MACs", "weights read", "weights written"], rows)))
     return 0
 
 
-def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> int:
+def _plan_document(plan: Plan, report: dict[str, Any] | None) -> dict[str, Any]:
+    from synapcc.host.report import costs, memory
+
+    tensors = [
+        {
+            "name": t.name,
+            "dtype": t.dtype,
+            "shape": t.shape,
+            "space": t.space,
+            "offset": t.offset,
+            "bytes": t.nbytes,
+            "frac": t.frac,
+            "limits": [t.lo, t.hi],
+        }
+        for t in plan.tensors
+    ]
+    return {
+        "model": plan.model,
+        "digest": plan.digest.hex(),
+        "memory": memory(plan),
+        "tensors": tensors,
+        "programs": costs(plan),
+        "report": report,
+    }
+
+
+def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
     from synapcc.host import page
     from synapcc.host.data import load_samples
@@ -109,24 +103,15 @@ def _learn(path: Path, data: Path, target: str | None, picture: str | None) -> i
     report = _report(path, plan)
     if report is None:
         raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
-    check_distinct(target, picture)
-    if target not in (None, "-"):
-        check_target(Path(target))
-    if picture:
-        page.check_target(Path(picture))
     diagnosis = Diagnosis(plan, read_network(path, plan), report)
     samples = load_samples(plan, data, labels=True)
     with Progress("learning", len(samples)) as bar:
         diagnosis.learn(samples, bar.step)
-    found = diagnosis.to_dict()
+    found = diagnosis.to_dict() | {"clipped": dict(samples.clipped)}
     if picture:
         page.write(Path(picture), learn_html(found))
-    if target == "-":
-        print(json.dumps(found, sort_keys=True))
-        return 0
-    if target:
-        write_whole(Path(target), (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    print(text(found))
+    out.give("inspect.learn", found)
+    out.say(f"{samples}\n{text(found)}")
     return 0
 
 
@@ -137,38 +122,35 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
 
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if not os.path.lexists(file):
+            return None
+        loaded: dict[str, Any] = json.loads(read_text(file, MAX_REPORT))
+        if loaded.pop("schema") != schema("compile"):
+            raise ValueError("it has another schema")
         summary(loaded)
         Loss(**loaded["rule"]["loss"])
         if loaded["digest"] != plan.digest.hex():
             raise ValueError("it belongs to another Plan")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
+    except (SynapccError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
         raise SynapccError(str(file), f"is no report of this Plan ({e})", "compile again") from None
     return loaded
 
 
-def _model(path: Path, as_json: bool) -> int:
+def _model(path: Path, out: Results) -> int:
     from synapcc.gen.importers import load_model
 
     graph = load_model(path)
     rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "name": graph.name,
-                    "inputs": {i: graph.tensors[i].shape for i in graph.inputs},
-                    "layers": [dict(zip(("name", "op", "shape", "source"), r, strict=True)) for r in rows],
-                    "notes": graph.notes,
-                }
-            )
-        )
-        return 0
-    inputs = ", ".join(f"{i} {list(graph.tensors[i].shape)}" for i in graph.inputs)
-    print(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
-    print(
+    body = {
+        "name": graph.name,
+        "inputs": {i: graph.tensors[i].shape for i in graph.inputs},
+        "layers": [dict(zip(("name", "op", "shape", "source"), r, strict=True)) for r in rows],
+        "notes": graph.notes,
+    }
+    out.give("inspect.model", body)
+    inputs = ", ".join(f"{i} {list(i.shape)}" for i in graph.interface)
+    out.say(f"{graph.name}: inputs {inputs}; output {graph.output} {list(graph.tensors[graph.output].shape)}")
+    out.say(
         "\n".join(
             [*table(["layer", "op", "output", "in the file"], rows), *(f"note: {n}" for n in graph.notes)]
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from synapcc.gen.boards import CORES, GENERIC, board_names, hals
 from synapcc.gen.errors import SynapccError
-from synapcc.host.files import write_whole
+from synapcc.host.files import check_distinct, write_whole
+from synapcc.host.results import Results
 
 HELP = "write a board file to fill in"
 
@@ -18,7 +19,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("name", metavar="NAME", help="the board's name: a-z, 0-9 and _; the file is NAME.toml")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.emit import environment
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
@@ -27,9 +28,11 @@ def run(args: argparse.Namespace) -> int:
         hint = f"compile with --board {args.name}, or choose another name"
         raise SynapccError(args.name, "is a board that synapcc has", hint)
     path = Path(f"{args.name}.toml")
+    check_distinct(str(path), args.json)
     if os.path.lexists(path):
         raise SynapccError(str(path), "exists already", "choose another name, or remove it")
     text = environment().get_template("board.toml.j2").render(name=args.name, cores=CORES, hals=hals())
     write_whole(path, text.encode())
-    print(f"wrote {path}: fill it in, then synapcc compile ... --board {path}")
+    out.give("new-board", {"file": path.name, "name": args.name})
+    out.say(f"wrote {path}: fill it in, then synapcc compile ... --board {path}")
     return 0

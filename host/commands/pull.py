@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
+from synapcc.host.arguments import result_option
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.files import check_distinct, check_target, write_whole
+from synapcc.host.files import write_whole
 from synapcc.host.progress import track
+from synapcc.host.results import Results
 
 if TYPE_CHECKING:
     from synapcc.gen.plan import Plan
+    from synapcc.host.data import Samples
     from synapcc.host.state import Tensors
 
 HELP = "read what a chip has learned: integers for another chip, and the adapted network, float and quantised"
@@ -32,15 +34,15 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="DATA.npz",
         help="first learn these samples on the device: virtual ones start as compiled",
     )
-    p.add_argument("--npz", metavar="FILE", help="write the whole persistent state, for synapcc push")
-    p.add_argument("--onnx", metavar="FILE", help="write the adapted network in float")
-    p.add_argument("--quantised", metavar="FILE", help="write a network that computes the chip's integers")
-    p.add_argument("--json", action="store_true", help="print the summary as JSON")
+    result_option(p, "--npz", metavar="FILE", help="write the whole persistent state, for synapcc push")
+    result_option(p, "--onnx", metavar="FILE", help="write the adapted network in float")
+    result_option(p, "--quantised", metavar="FILE", help="write a network that computes the chip's integers")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.exporters import onnx, quantised_onnx
     from synapcc.host import state
+    from synapcc.host.data import load_samples
     from synapcc.host.emulator import read_plan
     from synapcc.host.network import adapted, read_network
 
@@ -49,14 +51,15 @@ def run(args: argparse.Namespace) -> int:
     targets = {kind: Path(path) for kind in WRITTEN if (path := getattr(args, kind))}
     if not targets:
         raise SynapccError("--npz", "there is nothing to write", "give --npz, --onnx or --quantised")
-    check_distinct(*map(str, targets.values()))
     if args.learn and not args.device:
         raise SynapccError("--learn", "only a device can learn", "give --device")
-    for target in targets.values():
-        check_target(target)
+    if args.learn and "learn" not in plan.entries:
+        raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
     graph = read_network(project, plan) if args.onnx else None
+    samples = None
     if args.device:
-        tensors, device, board = _from_device(project, plan, args.device, args.learn)
+        samples = load_samples(plan, Path(args.learn), labels=True) if args.learn else None
+        tensors, device, board = _from_device(project, plan, args.device, samples)
     else:
         tensors, about = state.load(plan, Path(args.state))
         device, board = str(about.get("device")), str(about.get("board"))
@@ -76,26 +79,23 @@ def run(args: argparse.Namespace) -> int:
         "board": board,
         "tensors": len(tensors),
         "bytes": plan.state_bytes,
-        "written": {kind: str(path) for kind, path in targets.items()},
+        "written": {kind: path.name for kind, path in targets.items()},
     }
-    if args.json:
-        print(json.dumps(told, sort_keys=True))
-    else:
-        files = ", ".join(map(str, targets.values()))
-        print(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
+    if samples is not None:
+        told["clipped"] = dict(samples.clipped)
+        out.say(f"learned {samples}")
+    out.give("pull", told)
+    files = ", ".join(map(str, targets.values()))
+    out.say(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
     return 0
 
 
-def _from_device(project: Path, plan: Plan, spec: str, learn: str | None) -> tuple[Tensors, str, str]:
-    """The state of a chip, after it has learned the samples of file `learn`, and the chip's names."""
+def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) -> tuple[Tensors, str, str]:
+    """The state of a chip, after it has learned the samples, and the chip's names."""
     from synapcc.host import state
     from synapcc.host.build import project_board
     from synapcc.host.client import connect
-    from synapcc.host.data import load_samples
 
-    if learn and "learn" not in plan.entries:
-        raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
-    samples = load_samples(plan, Path(learn), labels=True) if learn else None
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan.digest)
         for i in track(range(len(samples) if samples else 0), "learning"):

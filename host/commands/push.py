@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from synapcc.host.devices import device_kinds, open_device
+from synapcc.host.results import Results
 
 HELP = "put what was pulled onto another chip with the same firmware, and check that it holds it"
 
@@ -19,10 +19,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
         required=True,
         help=f"{', '.join(device_kinds())}; serial takes a port, serial:/dev/ttyACM0",
     )
-    p.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host import state
     from synapcc.host.build import project_board
     from synapcc.host.client import connect
@@ -44,11 +43,9 @@ def run(args: argparse.Namespace) -> int:
         "bytes": plan.state_bytes,
         "state_digest": digest.hex(),
     }
-    if args.json:
-        print(json.dumps(told, sort_keys=True))
-    else:
-        print(
-            f"{len(tensors)} tensors, {plan.state_bytes} bytes, of {told['from']} are now on {told['to']}: "
-            f"state digest {digest.hex()[:12]}"
-        )
+    out.give("push", told)
+    out.say(
+        f"{len(tensors)} tensors, {plan.state_bytes} bytes, of {told['from']} are now on {told['to']}: "
+        f"state digest {digest.hex()[:12]}"
+    )
     return 0

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 
+from synapcc.host.results import Results
 from synapcc.host.text import table
 
 HELP = "list the learning rules"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--json", action="store_true", help="as JSON")
+    """None of its own."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.rules import rules
 
     found = rules().values()
-    if args.json:
-        print(
-            json.dumps(
-                [
-                    {
-                        "name": r.name,
-                        "doc": r.doc,
-                        "source": r.source,
-                        "storages": r.storages,
-                        "inits": r.inits,
-                    }
-                    for r in found
-                ]
-            )
-        )
-        return 0
+    keys = ("name", "doc", "source", "storages", "inits")
+    out.give("rules", {"rules": [{key: getattr(r, key) for key in keys} for r in found]})
     rows = [[r.name, r.doc, ", ".join(r.storages) or "none needed", r.source] for r in found]
-    print("\n".join(table(["rule", "what it does", "feedback in", "source"], rows)))
+    out.say("\n".join(table(["rule", "what it does", "feedback in", "source"], rows)))
     return 0

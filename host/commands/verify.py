@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from itertools import pairwise
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
+from synapcc.host.arguments import result_option
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.progress import Progress
+from synapcc.host.results import Results
 
 HELP = "learn on a device and in the emulator, and compare every persistent byte after every step"
 
@@ -26,11 +27,15 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default="unicorn",
         help=f"{', '.join(device_kinds())}; serial takes a port, serial:/dev/ttyACM0 (default: %(default)s)",
     )
-    p.add_argument("--json", action="store_true", help="as JSON")
-    p.add_argument("--html", metavar="FILE", help="write a report there")
+    result_option(p, "--html", metavar="FILE", help="write a report there")
+    p.add_argument(
+        "--timing",
+        action="store_true",
+        help="also how long each step took, in what is written: never the same",
+    )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host import client, page
     from synapcc.host.build import project_board
     from synapcc.host.data import load_samples
@@ -40,16 +45,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.steps < 0:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
-    if args.html:
-        page.check_target(Path(args.html))
     project = Path(args.project)
     plan = read_plan(project)
     samples = load_samples(plan, Path(args.data), labels="learn" in plan.entries)
-    if not args.json:
-        short = plan.digest.hex()[:12]
-        print(
-            f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}", flush=True
-        )
+    short = plan.digest.hex()[:12]
+    out.say(f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}\n{samples}")
     board = project_board(project)
     with (
         open_device(args.device, project, board) as device,
@@ -64,12 +64,11 @@ def run(args: argparse.Namespace) -> int:
         chip = client.connect(device, plan.digest)
         verdict = verify(plan, chip, samples, args.steps, tick)
         seconds = [after - before for before, after in pairwise(moments)]
-        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds)
+        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds if args.timing else None)
+        result["clipped"] = dict(samples.clipped)
     if args.html:
         page.write(Path(args.html), verify_html(result))
-    if args.json:
-        print(json.dumps(result, sort_keys=True))
-    else:
-        print(verdict.difference or verdict.agreement)
-        print(verdict.line)
+    out.give("verify", result)
+    out.say(str(verdict.difference or verdict.agreement))
+    out.say(verdict.line)
     return 1 if verdict.difference else 0

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from synapcc.gen.boards import Board
+from synapcc.gen.userfile import read_file
 
 from . import ClosingDevice, Device, DeviceError
 
@@ -39,6 +40,7 @@ _FLAGS = (
     "-fno-delete-null-pointer-checks",
 )
 _HAL = "process.c"
+MAX_SOURCE = 1 << 28
 _CHUNK = 1 << 16
 _SANITIZERS = ("address", "undefined")
 
@@ -89,7 +91,8 @@ def build(project: Path, sanitizers: Sequence[str] = (), flags: Sequence[str] = 
     command += flags
     digest = hashlib.sha256("\0".join(command).encode())
     for path in sorted({*files, *(header for folder in include for header in folder.rglob("*.h"))}):
-        digest.update(f"\0{path.relative_to(project).as_posix()}\0".encode() + path.read_bytes())
+        digest.update(f"\0{path.relative_to(project).as_posix()}\0".encode())
+        digest.update(read_file(path, MAX_SOURCE, DeviceError, "compile the model again"))
     program = project / ".build" / "process" / digest.hexdigest()[:16] / "firmware"
     if program.is_file():
         return program

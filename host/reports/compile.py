@@ -36,6 +36,7 @@ def compile_html(report: Report) -> str:
             "r": report,
             "cards": _cards(report),
             "warnings": warnings(report),
+            "sampled": sampled(report["calibration"]),
             "fullest": max(report["proofs"], key=lambda p: p["used"], default=None),
             "macs": {p["program"]: p["macs"] for p in report["programs"]},
             "board": _board(report),
@@ -56,7 +57,7 @@ def compile_html(report: Report) -> str:
 
 def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
-    out = []
+    out = [f"{w}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
     if agree < _LOW_AGREEMENT:
         out.append(
@@ -69,6 +70,20 @@ def warnings(report: Report) -> list[str]:
                 f"{x['tensor']}: {percent(x['clipped'])} of the values seen are beyond what {x['q']} holds."
             )
     return out
+
+
+def sampled(calibration: Mapping[str, Any]) -> str:
+    """Which samples the formats were chosen from, in words."""
+    words = f"{calibration['samples']:,} of {calibration['given']:,} calibration samples"
+    if calibration["samples"] == calibration["given"]:
+        words = f"{calibration['samples']:,} calibration samples"
+    if calibration["labels"]:
+        of = (
+            f"{calibration['taught']:,} of them" if calibration["taught"] < calibration["samples"] else "each"
+        )
+        words += f" (for the teaching signals {of} under {calibration['labels']} labels)"
+    aside = len(calibration["outliers"])
+    return f"{words}, {aside} of them set aside as outliers," if aside else words
 
 
 def _cards(report: Report) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from synapcc.host import charts, page
 from synapcc.host.charts import Axis, Line, Reference, percent
+from synapcc.host.quantiser import clipped_text
 
 _Json = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ def learn_html(found: _Json) -> str:
             "dead": _dead(found),
             "layers": _layers(found),
             "limits": _limits(found),
+            "clipped": clipped_text(found["clipped"]) if "clipped" in found else "",
         },
     )
 

@@ -28,7 +28,10 @@ def ranges(report: Mapping[str, Any]) -> Markup:
         lines.append(Row(x["tensor"], marks, value, told))
         cells = [f"{v:.4g}" for v in (lo, hi, least, most)]
         table.append(
-            [x["tensor"], x["role"], x["dtype"], x["q"], *cells, f"{100 * x['clipped']:.3f} %", x["shares"]]
+            [
+                *(x["tensor"], x["role"], x["dtype"], x["q"], *cells),
+                *(f"{100 * x['clipped']:.3f} %", x["aside"] or "", x["shares"]),
+            ]
         )
     scale = charts.Axis(-1, 1, (-1, -0.5, 0, 0.5, 1), "of the format", percent)
     keys = {
@@ -37,7 +40,8 @@ def ranges(report: Mapping[str, Any]) -> Markup:
         "free": "what the format holds",
     }
     chart = charts.rows(lines, scale, "Range in calibration, as a share of what the format holds", keys)
-    head = ["tensor", "role", "type", "format", "seen from", "to", "holds from", "to", "clipped", "format of"]
+    head = ["tensor", "role", "type", "format", "seen from", "to", "holds from", "to", "clipped"]
+    head += ["set aside", "format of"]
     return chart + page.fold("The same in figures", page.table(head, table, left=4))
 
 

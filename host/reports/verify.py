@@ -15,6 +15,7 @@ from synapcc.host import charts, page
 from synapcc.host.charts import Line, Row, plain
 from synapcc.host.client import Stats
 from synapcc.host.footprint import KINDS, kinds
+from synapcc.host.quantiser import clipped_text
 from synapcc.host.verify import Verdict
 
 from .tones import TONES
@@ -35,10 +36,17 @@ _COUNTS = {
 
 
 def evidence(
-    plan: Plan, board: Board, device: str, verdict: Verdict, stats: Stats, seconds: Sequence[float]
+    plan: Plan,
+    board: Board,
+    device: str,
+    verdict: Verdict,
+    stats: Stats,
+    seconds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """A verification ready for JSON: the verdict, on what, and `seconds` of each learning step but the first,
-    on both sides."""
+    """A verification ready for JSON: the verdict, and on what.
+
+    seconds: of each learning step but the first, on both sides; no two runs have the same
+    """
     kind = kinds(plan)
     state = dict.fromkeys(KINDS, 0)
     for t in plan.space("state"):
@@ -51,8 +59,8 @@ def evidence(
         "device": device,
         "classes": plan.classes,
         "state": {k: n for k, n in state.items() if n},
-        "seconds": [round(s, 6) for s in seconds],
         "stats": asdict(stats),
+        **({} if seconds is None else {"seconds": [round(s, 6) for s in seconds]}),
     }
 
 
@@ -70,7 +78,7 @@ def verify_html(result: _Json) -> str:
             "course": _course(result),
             "tensors": _tensors(result, compared),
             "padding": padding,
-            "times": _times(result["seconds"]),
+            "times": _times(result.get("seconds", ())),
             "facts": _facts(result),
         },
     )
@@ -82,6 +90,8 @@ def _facts(result: _Json) -> Markup:
     stats = result["stats"]
     told = [k for k in _COUNTS if stats["stack_watched"] or not k.startswith("stack")]
     rows += [[_COUNTS[k], plain(stats[k])] for k in told]
+    if "clipped" in result:
+        rows.append(["input values that quantisation clipped", clipped_text(result["clipped"])])
     return page.table(["", ""], rows, left=2, wrap=True)
 
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ * Plan f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f
+ * Plan f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a
  */
 #ifndef BYTE_H
 #define BYTE_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "b476c2ac2d9fa41c9eb11b246bad890b8cdd7b8b110aa02054c7d484a2e4f28f"
+#define BYTE_PLAN_DIGEST "f0a4bc220ed8ca4d7146554bc81881f6b8f26e87f0be5e63762d2bc3b581f55a"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 1
 #define BYTE_KERNELS "ref" /* the kernel set: how fast, never what */

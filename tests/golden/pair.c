@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 78a7bca5a13cd47e165b3dadd8f417986628c2f85321a5c2a548299e84e2dacb
+ * Plan d88b55985c9d3186654c1d1550cf635ddfa32d88b6d825f7a554a2ad136139dd
  *
  * An array "Qn" holds integers v that stand for v / 2^n. Rows of matrices are padded to four elements.
  *

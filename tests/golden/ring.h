@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f
+ * Plan f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0
  */
 #ifndef RING_H
 #define RING_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "e42c3c60084e54e70eda13856fd08595e7bf2f79ceb8cfd10b6bd5593ead788f"
+#define RING_PLAN_DIGEST "f3a7b000747897bb395c9ad0ac638e6c4ccbc2aedf06b58c9d625aefb1df28b0"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 1
 #define RING_KERNELS "ref" /* the kernel set: how fast, never what */

@@ -6,7 +6,9 @@ import argparse
 
 from synapcc.examples.ecg.choices import DEFAULT_MODEL, MINUTES, MODELS, SHOWN
 from synapcc.gen.boards import list_boards
+from synapcc.host.arguments import result_option
 from synapcc.host.devices import device_kinds
+from synapcc.host.results import Results
 
 HELP = "heart beats: three patients of the MIT-BIH Arrhythmia Database, five minutes learned of each"
 
@@ -48,14 +50,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="M",
         help="use the first M minutes of each record, of which five are learned (default: %(default)g)",
     )
-    p.add_argument(
-        "--html", default="report/ecg.html", metavar="FILE", help="the report (default: %(default)s)"
+    result_option(
+        p, "--html", default="report/ecg.html", metavar="FILE", help="the report (default: %(default)s)"
     )
     p.add_argument("--out", metavar="FOLDER", help="keep the compiled project there")
-    p.add_argument("--json", metavar="FILE", help="write the figures there; - prints nothing else")
+    p.add_argument("--timing", action="store_true", help="with --json: also how long it took")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.examples.ecg import demo_run
 
-    return demo_run.run(args)
+    return demo_run.run(args, out)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
 from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, MODELS, PROTOCOLS, RULES
 from synapcc.gen.errors import SynapccError
-from synapcc.host.files import check_distinct, check_target, write_whole
+from synapcc.host.arguments import result_option
 from synapcc.host.progress import Progress
+from synapcc.host.results import Results
 
 HELP = "patients of the MIT-BIH Arrhythmia Database: five minutes of each are learned, 25 tested"
 
@@ -52,11 +52,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: %(default)s)"
     )
     p.add_argument("--patients", action="store_true", help="also print every patient, before and after")
-    p.add_argument("--json", metavar="FILE", help="write all rows there; - prints them")
-    p.add_argument("--html", metavar="FILE", help="write a report there")
+    result_option(p, "--html", metavar="FILE", help="write a report there")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.examples.ecg import evaluate, protocol
     from synapcc.examples.ecg.eval_report import overview, per_patient
     from synapcc.examples.ecg.published import RECORDS
@@ -71,11 +70,6 @@ def run(args: argparse.Namespace) -> int:
     replays = {"both": (False, True), "on": (True,), "off": (False,)}[args.replay]
     if args.seeds < 1 or args.jobs < 1:
         raise SynapccError("--seeds, --jobs", "must be 1 or more", "give a whole number from 1")
-    check_distinct(args.json, args.html)
-    if args.json and args.json != "-":
-        check_target(Path(args.json))
-    if args.html:
-        page.check_target(Path(args.html))
     chosen = protocol.PROTOCOLS[args.protocol]
     tasks = evaluate.plan_tasks(
         chosen.name, models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds,
@@ -86,14 +80,10 @@ def run(args: argparse.Namespace) -> int:
     result = {"protocol": chosen.name, "labels": chosen.labels, "rows": [r.to_dict() for r in rows]}
     if args.html:
         page.write(Path(args.html), eval_html(result, RECORDS[chosen.name]))
-    if args.json == "-":
-        print(json.dumps(result, sort_keys=True))
-        return 0
-    if args.json:
-        write_whole(Path(args.json), (json.dumps(result, indent=1, sort_keys=True) + "\n").encode())
-    print(overview(rows, chosen))
+    out.give("eval", result)
+    out.say(overview(rows, chosen))
     if args.patients:
-        print(per_patient(rows, chosen.labels))
+        out.say(per_patient(rows, chosen.labels))
     return 0
 
 

@@ -1,0 +1,79 @@
+"""The words behind a command: options are spelt out, and no result replaces what is read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from synapcc.gen.errors import SynapccError
+
+from . import files
+from .results import STDOUT
+
+_WRITES = "writes_results"  # of the parsed arguments: which options name files that the command writes
+_IN_PLACE = ("state", "state_out")  # a state may go on in its own file
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, for subparsers too, that takes no abbreviations: what an option added later would change the
+    meaning of."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **{**keywords, "allow_abbrev": False})
+
+    def error(self, message: str) -> NoReturn:
+        """One line, and exit code 2."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+def result_option(p: argparse.ArgumentParser, *names: str, **keywords: Any) -> None:
+    """An option that names a file which the command writes; `check_results` looks at all of them."""
+    added = p.add_argument(*names, **keywords)
+    p.set_defaults(**{_WRITES: (*(p.get_default(_WRITES) or ()), added.dest)})
+
+
+def json_option(p: argparse.ArgumentParser, **keywords: Any) -> None:
+    """The option that every command has."""
+    result_option(
+        p,
+        "--json",
+        metavar="FILE",
+        help="also write the result there, as JSON; - prints that and nothing else",
+        **keywords,
+    )
+
+
+def check_results(args: argparse.Namespace) -> None:
+    """Raises SynapccError, before the work, for a result that cannot be: no folder for it, no regular file,
+    one file for two of them, or a file that the command reads."""
+    names = getattr(args, _WRITES, ())
+    results = {n: str(v) for n in names if (v := getattr(args, n)) not in (None, STDOUT)}
+    for name, path in results.items():
+        (files.check_new if name == "html" else files.check_target)(Path(path))
+    files.check_distinct(*results.values())
+    for other, word in _words(args, names):
+        for name, path in results.items():
+            same = os.path.isfile(path) and os.path.realpath(word) == os.path.realpath(path)
+            if same and (other, name) != _IN_PLACE:
+                what = f"is read by the command, and --{name.replace('_', '-')} would replace it"
+                raise SynapccError(path, what, "give the result a name of its own")
+
+
+def _words(args: argparse.Namespace, results: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """(option, text) of what is given but the command and its results."""
+    given: Mapping[str, Any] = vars(args)
+    for name, value in given.items():
+        if name not in ("command", _WRITES, *results):
+            for word in value if isinstance(value, list) else [value]:
+                if isinstance(word, str) and word:
+                    yield name, word
+
+
+def check_words(args: argparse.Namespace) -> None:
+    """Raises SynapccError for what no argument of a process, and no path, can hold."""
+    for name, word in _words(args, ()):
+        if "\0" in word:
+            raise SynapccError(name, f"{word!r} holds a NUL", "leave it out")
