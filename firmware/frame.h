@@ -1,4 +1,4 @@
-/* Frames: COBS between zero bytes, CRC-32 at the end. docs/PROTOCOL.md has the bytes. */
+/* Frames: COBS between zero bytes, CRC-32 at the end. `synapcc docs PROTOCOL` has the bytes. */
 #ifndef SYNAPCC_FRAME_H
 #define SYNAPCC_FRAME_H
 

@@ -1,7 +1,24 @@
 """The compiler: model and rule file in, Plan and C out."""
 
-from .compile import Compiled, compile_model
-from .errors import CompileError, SynapccError
-from .plan import Plan, load_plan
+from typing import TYPE_CHECKING
+
+from .lazy import exports
+
+if TYPE_CHECKING:
+    from .compile import Compiled, compile_model
+    from .errors import CompileError, SynapccError
+    from .plan import Plan, load_plan
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "Compiled": "compile",
+            "compile_model": "compile",
+            "CompileError": "errors",
+            "SynapccError": "errors",
+            "Plan": "plan",
+            "load_plan": "plan",
+        },
+    )
 
 __all__ = ["CompileError", "Compiled", "Plan", "SynapccError", "compile_model", "load_plan"]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from .errors import CompileError
 from .spec_table import Table, nearest, short, what_is
@@ -101,7 +103,9 @@ class RuleSpec:
         """The spec as the rule file would say it with every default written out. parse_spec reads it back."""
         raw = {key: value for key, value in asdict(self).items() if value is not None}
         del raw["rates"]
-        if not self.untied:
+        if self.untied:
+            raw["untied"] = list(self.untied)
+        else:
             del raw["untied"]
         raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
         rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
@@ -117,6 +121,13 @@ class RuleSpec:
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
+def rule_text(raw: Mapping[str, Any]) -> str:
+    """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
+    order = [f.name for f in fields(RuleSpec)]
+    sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
+
+
 def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:
     """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
     text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML, see docs/RULES.md")
@@ -130,7 +141,7 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
     # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        raise CompileError(where, f"is no TOML: {reason}", "see docs/RULES.md for examples") from None
+        raise CompileError(where, f"is no TOML: {reason}", "see synapcc docs RULES for examples") from None
     keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")
     table = Table(where, "", raw, keys)
     rule = table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)

@@ -1,12 +1,29 @@
 """What runs on the host: emulator, link, devices, verification, command line."""
 
-from synapcc.gen.errors import DataWarning, SynapccError
+from typing import TYPE_CHECKING
 
-from .client import Client
-from .client import connect as _connect
-from .data import Samples, load_samples
-from .emulator import Emulator, Inference, classify, read_plan
-from .evaluation import Evaluation
+from synapcc.gen.errors import DataWarning, SynapccError
+from synapcc.gen.lazy import exports
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .data import Samples, load_samples
+    from .emulator import Emulator, Inference, classify, read_plan
+    from .evaluation import Evaluation
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "Client": "client",
+            "Emulator": "emulator",
+            "Evaluation": "evaluation",
+            "Inference": "emulator",
+            "Samples": "data",
+            "classify": "emulator",
+            "load_samples": "data",
+            "read_plan": "emulator",
+        },
+    )
 
 __all__ = [
     "Client",
@@ -23,7 +40,7 @@ __all__ = [
 ]
 
 
-def connect(project: str, device: str = "unicorn") -> Client:
+def connect(project: str, device: str = "unicorn") -> "Client":
     """A session with the firmware of an output folder on `device` (process, unicorn, qemu, serial:PORT).
 
     The client owns the device: use it in a `with` block, or call close(). Raises SynapccError.
@@ -31,8 +48,10 @@ def connect(project: str, device: str = "unicorn") -> Client:
     from pathlib import Path
 
     from .build import project_board
+    from .client import connect as session
     from .devices import open_device
+    from .emulator import read_plan
 
     folder = Path(project)
     plan = read_plan(folder)
-    return _connect(open_device(device, folder, project_board(folder)), plan.digest)
+    return session(open_device(device, folder, project_board(folder)), plan.digest)

@@ -35,13 +35,14 @@ def result_option(p: argparse.ArgumentParser, *names: str, **keywords: Any) -> N
     p.set_defaults(**{_WRITES: (*(p.get_default(_WRITES) or ()), added.dest)})
 
 
-def json_option(p: argparse.ArgumentParser) -> None:
+def json_option(p: argparse.ArgumentParser, **keywords: Any) -> None:
     """The option that every command has."""
     result_option(
         p,
         "--json",
         metavar="FILE",
         help="also write the result there, as JSON; - prints that and nothing else",
+        **keywords,
     )
 
 

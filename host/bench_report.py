@@ -16,6 +16,7 @@ from synapcc.gen.program import Step
 from synapcc.gen.rules import rules
 
 from .bench import PHASES, Bench, random_samples
+from .bench_options import SAMPLES, SEED
 from .build import BuildResult, build, project_board
 from .data import Samples, load_samples
 from .emulator import read_plan
@@ -24,7 +25,6 @@ from .kernel_spec import parse
 from .meter import Meter, Overrun, open_meter
 from .text import table
 
-SAMPLES, SEED = 8, 1
 VOLT = 3.0
 """The supply at which energy is given: data sheets state currents, which hardly depend on it."""
 
@@ -223,7 +223,7 @@ def _cycles_line(report: Mapping[str, Any]) -> str:
         return f"cycles: none, nothing here tells which instructions a {report['core']} ran"
     line = "cycles: measured"
     if any(figures["instructions"] is not None for figures in totals):
-        line = f"cycles: estimated by the model of the {report['core']} in docs/BENCH.md"
+        line = f"cycles: estimated by the model of the {report['core']} in synapcc docs BENCH"
     if report["power"]:
         power = report["power"]
         line += f"; energy at {power['volt']:g} V, {power['microamp_per_mhz']:g} uA/MHz ({power['source']})"

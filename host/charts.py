@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from .page import Number, div, element, legend, swatch
+from .page import Number, breakable, div, element, legend, swatch
 
 WIDTH, HEIGHT = 1000, 240  # of the coordinates of a curve, which stretch
 SERIES = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
@@ -285,7 +285,8 @@ def rows(
         marks = [_MARKS[m.kind](m, x) for m in row.marks]
         drawing = svg("marks", row.told or f"{row.label}: {row.value}", *upright, *marks, *across)
         label, value = (
-            element("span", {"class": k}, v) for k, v in (("what", row.label), ("value", row.value))
+            element("span", {"class": k}, v)
+            for k, v in (("what", breakable(row.label)), ("value", row.value))
         )
         out.append(div("row", label, drawing, value))
     foot = div("row foot", element("span", {"class": "unit"}, x.unit), _ticks(x), element("span", None, ""))

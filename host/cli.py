@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import os
-import pkgutil
 import signal
 import sys
 import threading
@@ -38,52 +36,54 @@ ORDER = (
     "boards",
     "new-board",
     "rules",
+    "docs",
     "doctor",
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands; each sets `run`, a function of the parsed arguments and a Results that returns the exit
-    code."""
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """All commands, with the options of all of them, or of the `chosen` one alone."""
     top = Parser(
         prog="synapcc",
         description="Networks and learning rules to C that keeps learning, bit for bit as its emulator.",
     )
     top.add_argument("--version", action="version", version=f"synapcc {VERSION}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    names = [m.name.replace("_", "-") for m in pkgutil.iter_modules(commands.__path__)]
-    for name in sorted(names, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        module: Any = importlib.import_module(f"{commands.__name__}.{name.replace('-', '_')}")
+    known = {name: place for place, name in enumerate(ORDER)}
+    for name in sorted(commands.names(), key=lambda n: (known.get(n, len(ORDER)), n)):
+        found = commands.command(name)
         sub = subparsers.add_parser(
-            name, help=module.HELP, description=f"{module.HELP[0].upper()}{module.HELP[1:]}."
+            name, help=found.HELP, description=f"{found.HELP[0].upper()}{found.HELP[1:]}."
         )
-        module.arguments(sub)
-        json_option(sub)
-        sub.set_defaults(run=module.run)
+        if chosen in (None, name):
+            found.arguments(sub)
+            json_option(sub)
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command: 0 done, 1 a check failed, 2 bad input (one clear line), 130 interrupted."""
+    words = list(sys.argv[1:] if words is None else words)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     with guarded():
-        return _run(parser().parse_args(words))
+        return _run(next((word for word in words if not word.startswith("-")), ""), words)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(name: str, words: list[str]) -> int:
     former = signal.signal(signal.SIGTERM, _terminated) if _main_thread() else None
     try:
+        args = parser(name).parse_args(_completed(name, words))
         check_words(args)
         check_results(args)
         results = Results(args.json)
-        with _warnings_in_a_line(args.command):
-            code = args.run(args, results)
+        with _warnings_in_a_line(name):
+            code = commands.command(name).run(args, results)
         results.finish()
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:
-        print(f"synapcc {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"synapcc {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,16 +91,25 @@ def _run(args: argparse.Namespace) -> int:
     except OSError as error:  # whatever the system refuses that nobody expected it to
         where = error.filename if isinstance(error.filename, str) else "the system"
         print(
-            f"synapcc {args.command}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
+            f"synapcc {name}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
             file=sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
-        print(f"\nsynapcc {args.command}: interrupted", file=sys.stderr)
+        print(f"\nsynapcc {name}: interrupted", file=sys.stderr)
         return 130
     finally:
         if former is not None:
             signal.signal(signal.SIGTERM, former)
+
+
+def _completed(name: str, words: list[str]) -> list[str]:
+    """The words, those behind the command's name as the command wants them read."""
+    found = commands.command(name) if name in commands.names() else None
+    if not isinstance(found, commands.Completing):
+        return words
+    behind = words.index(name) + 1
+    return [*words[:behind], *found.completed(words[behind:])]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import shutil
 import subprocess
@@ -13,8 +12,9 @@ from importlib import metadata
 from typing import Any
 
 from synapcc.gen.boards import list_boards
+from synapcc.gen.errors import SynapccError
 
-from . import platformio
+from . import examples, platformio
 
 _SECONDS = 20.0
 _Found = tuple[str, str]
@@ -25,6 +25,7 @@ _PACKAGES = (
     ("numpy", "compiler and emulator", True, "pip install numpy"),
     ("onnx", "reading models", True, "pip install onnx"),
     ("jinja2", "printing C", True, "pip install jinja2"),
+    ("tomli-w", "writing rule files", True, "pip install tomli-w"),
     ("platformio", "building firmware", True, "pip install platformio"),
     ("scons", "building firmware", True, "pip install scons"),
     ("pyelftools", "sizes and stack of firmware", True, "pip install pyelftools"),
@@ -78,15 +79,11 @@ def report() -> list[Check]:
         ("openocd", lambda: ("", shutil.which("openocd") or ""), "apt install openocd, or flash with pyocd"),
         ("boards", lambda: (", ".join(board.name for board in list_boards()), ""), "install synapcc again"),
         ("serial ports", _ports, "plug a board in; Linux: be a member of the group that owns the port"),
-        (
-            "mitdb (ECG data)",
-            _mitdb,
-            "synapcc demo ecg fetches it, or set SYNAPCC_DATA to the folder that holds mitdb",
-        ),
     )
     checks += [
         _look(name, find, hint, name in ("platformio folder", "boards")) for name, find, hint in looked
     ]
+    checks += _data()
     builds = [check for check in checks if check.name in ("arm-none-eabi-gcc", "zig") and check.found]
     detail = builds[0].name if builds else "neither arm-none-eabi-gcc nor zig"
     checks.append(
@@ -163,6 +160,13 @@ def _ports() -> _Found:
     return "", serial.ports()
 
 
-def _mitdb() -> _Found:
-    records = importlib.import_module("synapcc.examples.ecg.records")
-    return "", str(records.find(download=False))
+def _data() -> list[Check]:
+    """What the examples look for; an example that is broken is a row itself."""
+    try:
+        return [_look(data.NAME, _place(data.find), data.HINT, False) for data in examples.data()]
+    except SynapccError as error:
+        return [Check("examples", False, f"{error.where}: {error.what}", False, error.hint)]
+
+
+def _place(find: Callable[[], str]) -> Callable[[], _Found]:
+    return lambda: ("", find())

@@ -18,12 +18,12 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.messages import Counter, Region, Subject
 
 from . import cycles
+from .bench_options import KINDS
 from .client import Client, Count, connect
 from .devices import Device, DeviceError, open_device
 from .devices._counter import Profile, Runs
 from .devices.unicorn import UnicornDevice
 
-KINDS = ("qemu", "unicorn", "serial")
 FINE, COARSE = 6, 1
 """With 2^6 ns of virtual time an instruction, SysTick tells each from the next on every board, and ends after
 some ten million; with 2^1 ns it lasts 32 times as long."""

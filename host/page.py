@@ -6,6 +6,7 @@ What is drawn stands in host/charts.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,9 @@ from .terminal import neutral
 _NAMED, _DRAWN = 0.06, 0.006
 """Shares of a strip from which on a piece has its name in it, and is drawn by itself."""
 
+_LONG = re.compile(r"\S{21,}")  # what may not fit a narrow column
+_DIGEST = re.compile(r"\b[0-9a-f]{32,}\b")
+_JOINTS = re.compile(r"(?<=[A-Za-z0-9]_|[A-Za-z][./])(?=[A-Za-z0-9])")
 Number = float | int
 
 
@@ -46,6 +50,21 @@ def element(name: str, attributes: Mapping[str, object] | None = None, *children
     return Markup(f"<{name}{given}>") + Markup("").join(map(escape, children)) + Markup(f"</{name}>")
 
 
+def breakable(text: object) -> Markup:
+    """Text whose long words may break where their parts are joined, and digests between groups of digits.
+
+    Markup is not touched. A short word, one without joints and a number are never broken.
+    """
+    if isinstance(text, Markup):
+        return text
+    parts = _LONG.sub(lambda word: _JOINTS.sub("\0", _DIGEST.sub(_grouped, word[0])), str(text))
+    return element("wbr").join(parts.split("\0"))
+
+
+def _grouped(digits: re.Match[str]) -> str:
+    return "\0".join(re.findall(".{1,8}", digits[0]))
+
+
 def div(kind: str, *children: object, **attributes: object) -> Markup:
     return element("div", {"class": kind, **attributes}, *(children or ("",)))
 
@@ -53,17 +72,27 @@ def div(kind: str, *children: object, **attributes: object) -> Markup:
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1, wrap: bool = False) -> Markup:
     """A table that scrolls sideways where it is too wide; the first `left` columns hold words.
 
-    wrap: its words may break instead.
+    wrap: its cells take several lines instead, as far as their words allow.
     """
 
     def cells(kind: str, row: Sequence[object]) -> Markup:
         return element(
-            "tr", None, *(element(kind, {"class": None if i < left else "n"}, c) for i, c in enumerate(row))
+            "tr",
+            None,
+            *(
+                element(kind, {"class": None if i < left else "n"}, breakable(c) if wrap else c)
+                for i, c in enumerate(row)
+            ),
         )
 
     top = element("thead", None, cells("th", head)) if any(head) else ""
     body = element("tbody", None, *(cells("td", r) for r in rows))
-    return div("scroll", element("table", {"class": "wrap" if wrap else None}, top, body), tabindex="0")
+    return scroll(element("table", {"class": "wrap" if wrap else None}, top, body), "table")
+
+
+def scroll(content: Markup, name: str) -> Markup:
+    """What scrolls sideways where it is too wide: shadows say so, and the keyboard reaches it."""
+    return div("scroll", content, tabindex="0", role="group", **{"aria-label": name})
 
 
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> Markup:
@@ -81,7 +110,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
     body = element(
         "table", {"class": "confusion"}, element("thead", None, head), element("tbody", None, *rows)
     )
-    return div("matrix", element("h4", None, title), div("scroll", body))
+    return div("matrix", element("h4", None, title), scroll(body, title))
 
 
 def swatch(tone: str) -> Markup:
@@ -136,20 +165,25 @@ def part_table(parts: Sequence[Part]) -> Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "templates" / "report"),
+def _environment(folder: Path | None) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*([folder] if folder else []), ROOT / "templates" / "report"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=True,
     )
+    environment.filters["breakable"] = breakable
+    return environment
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
+def render(template: str, context: Mapping[str, Any], folder: Path | None = None) -> str:
     """A page from templates/report; values that are not Markup are escaped, and what nobody sees (characters
-    that turn the direction of writing, say) stands there as text."""
-    return neutral(_environment().get_template(template).render(version=VERSION, **context))
+    that turn the direction of writing, say) stands there as text.
+
+    folder: where an example keeps templates of its own, which extend base.html.j2 as ours do
+    """
+    return neutral(_environment(folder).get_template(template).render(version=VERSION, **context))
 
 
 def check_target(path: Path) -> None:

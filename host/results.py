@@ -25,6 +25,8 @@ SCHEMAS: Mapping[str, int] = {
     "build": 1,
     "compile": 1,
     "demo": 1,
+    "docs": 1,
+    "docs.page": 1,
     "doctor": 1,
     "emulate": 1,
     "eval": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-VOID = ("meta", "br", "link", "img", "input", "hr")
+VOID = ("meta", "br", "wbr", "link", "img", "input", "hr")
 
 
 class Page(HTMLParser):
@@ -20,15 +20,20 @@ class Page(HTMLParser):
         self.untold: list[str] = []
         self.words: list[str] = []
         self.cells: list[list[str]] = []
+        self.rule = ""
         self._untitled: list[str] = []
+        self._in_rule = self._joined = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {k: v or "" for k, v in attrs}
         self.links += [v for k, v in given.items() if k in ("src", "href")]
         self.ids += [given["id"]] if "id" in given else []
+        self._in_rule = given.get("id") == "rule"
         if tag == "table" and not any("scroll" in kind.split() for _, kind in self.open):
             self.loose_tables += 1
+        if "scroll" in given.get("class", "").split():
+            assert given.get("tabindex") == "0" and given.get("aria-label"), given
         inside = any(t == "svg" for t, _ in self.open)
         if tag == "svg" and not inside and given.get("aria-hidden") != "true":
             self._untitled.append(given.get("class", ""))
@@ -44,16 +49,21 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop()[0] == tag
+        self._in_rule = False
         if tag == "svg" and not any(t == "svg" for t, _ in self.open):
             self.untold += self._untitled
             self._untitled.clear()
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
+        self._joined = tag == "wbr"
 
     def handle_data(self, data: str) -> None:
+        if self._in_rule:
+            self.rule += data
         if not any(t in ("style", "title", "desc") for t, _ in self.open):
-            self.words.append(data)
+            before = self.words.pop() if self._joined else ""
+            self.words.append(before + data)
+            self._joined = False
             if any(t in ("td", "th") for t, _ in self.open):
                 self.cells[-1][-1] += data.replace("\u00a0", " ")
 
@@ -69,6 +79,7 @@ def sound(text: str) -> Page:
     assert all(link.startswith("#") for link in page.links)
     assert not re.search(r"<script|<link|<iframe|<object|url\(|@import|javascript:| on\w+=", text)
     assert "prefers-color-scheme" in text and "@media print" in text and "width=device-width" in text
+    assert not re.search(r"break-all|overflow-wrap: anywhere|text-overflow|hyphens", text)
     assert page.loose_tables == 0 and page.untold == []
     assert len(page.ids) == len(set(page.ids)) and text.count("<h1>") == 1 and "<title></title>" not in text
     return page

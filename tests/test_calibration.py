@@ -221,7 +221,7 @@ def test_floats_that_overflow_are_refused() -> None:
     tensors = {n: t if t.value is None else replace(t, value=100 * t.value) for n, t in graph.tensors.items()}
     graph = replace(graph, tensors=tensors)
     with pytest.raises(
-        CompileError, match="calibration sample 7 drives this value to .* beyond what a float32 holds"
+        CompileError, match=r"calibration sample 7 drives this value to .* beyond what a float32 holds"
     ):
         compile_model(graph, RuleSpec("none"), {"x": wide})
 

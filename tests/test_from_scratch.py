@@ -192,7 +192,7 @@ def test_mnist_from_scratch() -> None:
     order = np.random.default_rng(1).permutation(len(train["x"]))
     train = {k: v[order] for k, v in train.items()}
     calibration = {k: v[:1024] for k, v in train.items()}
-    compiled = compile_model(start((784, 100, 50, 10), "he"), RuleSpec("bp", rate=8), calibration)
+    compiled = compile_model(start((784, 100, 50, 10), "he"), RuleSpec("bp", rate=9), calibration)
     state = learned(compiled, train, 60_000)
     assert accuracy(compiled, state, sets["t10k"]) >= 0.95
     assert all(x.share < MOST for x in saturation(compiled.plan, state))

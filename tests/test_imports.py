@@ -1,4 +1,4 @@
-"""Who may import whom: gen never imports host; nobody imports a folder under its bare name."""
+"""Who may import whom: gen neither host nor examples, host no example; no folder under its bare name."""
 
 import ast
 from pathlib import Path
@@ -36,6 +36,18 @@ def test_imports(path: Path) -> None:
         assert not [n for n in names if n.startswith(("synapcc.host", "synapcc.examples"))], (
             "gen must not know host"
         )
+    if room == "host":
+        assert not [n for n in names if n.startswith("synapcc.examples")], "examples are found, not named"
+
+
+def test_host_names_the_examples_in_one_place() -> None:
+    """A module that is imported by a string is named by one."""
+    for path in SOURCES:
+        if path.relative_to(REPO).parts[0] not in ("gen", "host"):
+            continue
+        constants = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)]
+        named = [c for c in constants if isinstance(c, str) and c.startswith("synapcc.examples")]
+        assert named == (["synapcc.examples"] if path == REPO / "host" / "examples.py" else []), path
 
 
 def test_gen_opens_no_process_and_no_port() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -11,10 +13,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from projects import case
+from projects import case, refusal
+
+from synapcc.host.cli import main
 
 REPO = Path(__file__).resolve().parents[1]
-FOLDERS = ("gen", "host", "templates", "firmware", "boards", "examples")
+FOLDERS = ("gen", "host", "templates", "firmware", "boards", "docs", "examples")
 
 
 def ours(*folders: str) -> set[str]:
@@ -62,6 +66,52 @@ def test_the_wheel_is_complete(dist: dict[str, Path]) -> None:
     wanted = ours(*FOLDERS)
     assert not wanted - inside, f"missing: {sorted(wanted - inside)[:10]}"
     assert not inside - wanted, f"too many: {sorted(inside - wanted)[:10]}"
+
+
+def named(pattern: str) -> set[str]:
+    """Pages of the documentation that some file of the program names by `pattern`."""
+    texts = [
+        (REPO / name.removeprefix("synapcc/")).read_text(encoding="utf-8")
+        for name in ours(*FOLDERS)
+        if Path(name).suffix in (".py", ".j2", ".c", ".h", ".toml", ".md", ".in")
+    ]
+    return {page for text in texts for page in re.findall(pattern, text)}
+
+
+def test_the_wheel_holds_every_page_that_the_program_names(dist: dict[str, Path]) -> None:
+    inside = zipfile.ZipFile(dist["wheel"]).namelist()
+    pages = named(r"\bdocs/([A-Za-z_]+)\.md\b") | named(r"\bsynapcc docs ([A-Z][A-Z_]+)\b") - {"PAGE"}
+    assert {"RULES", "BOARDS", "PROTOCOL", "BENCH"} <= pages
+    assert not {page for page in pages if f"synapcc/docs/{page}.md" not in inside}
+
+
+def test_messages_name_pages_by_the_command_that_prints_them() -> None:
+    """Whoever installed a wheel has no folder docs/; docstrings and comments of Python are for us."""
+    for name in ours("gen", "host", "examples"):
+        path = REPO / name.removeprefix("synapcc/")
+        if path.suffix != ".py":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        said = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in docstrings]
+        assert not [text for text in said if isinstance(text, str) and re.search(r"docs/\w+\.md", text)], path
+    for name in ours("templates", "firmware", "boards"):
+        text = (REPO / name.removeprefix("synapcc/")).read_text(encoding="utf-8")
+        assert not re.search(r"docs/\w+\.md", text), name
+
+
+def test_the_command_prints_each_page(capsys: pytest.CaptureFixture[str]) -> None:
+    for page in (REPO / "docs").glob("*.md"):
+        for name in (page.stem, page.stem.lower(), page.name, f"docs/{page.name}"):
+            assert main(["docs", name]) == 0
+            assert capsys.readouterr().out == page.read_text(encoding="utf-8")
+    assert main(["docs"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]} == {
+        page.stem for page in (REPO / "docs").glob("*.md")
+    }
+    assert main(["docs", "RULES", "--path"]) == 0
+    assert Path(capsys.readouterr().out.strip()).samefile(REPO / "docs" / "RULES.md")
+    assert 'did you mean "RULES"? there are:' in refusal(["docs", "RULE"], capsys)
 
 
 def test_the_sdist_holds_the_licence_and_the_sources(dist: dict[str, Path]) -> None:

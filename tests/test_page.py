@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from markupsafe import Markup
+from pages import sound
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host import page
@@ -41,11 +42,46 @@ def test_tables_scroll_and_have_a_head_where_there_is_one() -> None:
     assert "<thead>" in PIECES["table"] and "<thead>" not in PIECES["headless"]
 
 
+LONG = "block3_depthwise_conv2d_weight"
+
+
+def test_long_names_break_where_they_are_joined_and_nothing_else_breaks() -> None:
+    parts = {
+        LONG: ["block3_", "depthwise_", "conv2d_", "weight"],
+        f"lib/net/src/{LONG}.c": ["lib/", "net/", "src/", *re.findall("[a-z0-9]+_", LONG), "weight.", "c"],
+        "0123456789abcdef" * 4: ["01234567", "89abcdef"] * 4,
+        "fc1_weight dense.update mps2_an386": ["fc1_weight dense.update mps2_an386"],
+        "1,234,567.890123456789012": ["1,234,567.890123456789012"],
+        "3.14159265358979323846 and 12/34567890123456789012345": None,
+        "x" * 90: ["x" * 90],
+    }
+    for text, wanted in parts.items():
+        assert page.breakable(text).split("<wbr/>") == (wanted or [text]), text
+        assert page.breakable(text).replace("<wbr/>", "") == text
+    assert page.breakable(f"<{LONG}&").startswith("&lt;block3_<wbr/>")
+    assert page.breakable(Markup(f"<b>{LONG}</b>")) == f"<b>{LONG}</b>"
+
+
+def test_what_scrolls_has_a_name_and_takes_the_keyboard() -> None:
+    for name in ("table", "headless", "confusion", "parts"):
+        found = ET.fromstring(f"<div>{PIECES[name]}</div>").findall(".//*[@class='scroll']")
+        assert found and all(e.get("tabindex") == "0" and e.get("aria-label") for e in found)
+
+
 def test_a_strip_is_to_scale_and_joins_what_cannot_be_seen() -> None:
     assert [int(n) for n in re.findall(r"flex:(\d+) 1 0", PIECES["strip"])] == [900, 99, 1]
     assert "1 small ones" in PIECES["strip"] and "code</span>" in PIECES["strip"]
     assert "legend" in PIECES["strip"]
     assert "75.0 %" in PIECES["parts"]
+
+
+def test_an_example_has_templates_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "har.html.j2").write_text(
+        '{% extends "base.html.j2" %}{% block title %}HAR{% endblock %}'
+        "{% block body %}<h1>{{ who }}</h1>{{ table }}{% endblock %}"
+    )
+    text = page.render("har.html.j2", {"who": "a < b", "table": PIECES["table"]}, tmp_path)
+    assert "<h1>a &lt; b</h1>" in text and "HAR" in text and sound(text).cells
 
 
 def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:

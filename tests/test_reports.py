@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from random_nets import accepted
 from synapcc.gen.boards import load_board
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.plan import Plan
+from synapcc.gen.rules import rules
+from synapcc.gen.spec import RuleSpec, load_spec
 from synapcc.host.cli import main
 from synapcc.host.client import Stats
 from synapcc.host.report import measure
@@ -31,6 +34,7 @@ from synapcc.host.reports import verify as verify_page
 from synapcc.host.verify import Difference, Verdict
 
 Report = dict[str, Any]
+REPO = Path(__file__).resolve().parents[1]
 Capsys = pytest.CaptureFixture[str]
 HOSTILE = '<script>alert("1")</script>&amp;'
 MORE = "[store]\nsamples = 8\n[replay]\nsamples = 6\nevery = 2\n"
@@ -76,6 +80,36 @@ def test_compile_writes_the_page_of_its_json(tmp_path: Path) -> None:
     assert text == compile_page.compile_html(json.loads((out / "report.json").read_text()))
     assert str(tmp_path) not in text
     sound(text)
+
+
+ODD = ('a "b" \\ <c>&amp; [d] = #', "é.\t\x7f\x00\r\n😀", "", "'''", "\nfirst")
+"""Names that TOML and HTML both have to quote."""
+
+
+def copied(page: Page, path: Path) -> RuleSpec:
+    """The rule file on a page, as a reader would copy it."""
+    path.write_text(page.rule, encoding="utf-8")
+    return load_spec(path, sorted(rules()))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "examples").rglob("*.toml")), ids=lambda p: "-".join(p.parts[-2:])
+)
+def test_the_rule_file_on_a_page_says_what_the_example_says(
+    path: Path, report: Report, tmp_path: Path
+) -> None:
+    spec = load_spec(path, sorted(rules()))
+    for said in (spec, replace(spec, layers=ODD, untied=ODD, rates=tuple((n, 3) for n in sorted(ODD)))):
+        page = sound(compile_page.compile_html(report | {"rule": said.to_dict()}))
+        assert copied(page, tmp_path / "copied.toml") == said
+
+
+def test_the_rule_file_on_a_page_compiles_to_the_same_plan(tmp_path: Path) -> None:
+    for first, seed in accepted(60_000, MODELS):
+        path = tmp_path / f"{seed}.toml"
+        page = sound(compile_page.compile_html(json.loads(json.dumps(measure(first)))))
+        assert copied(page, path) == first.spec
+        assert compile_model(first.graph, path, first.calibration).plan.digest == first.plan.digest, seed
 
 
 def test_compile_pages_say_what_the_json_says(report: Report) -> None:

@@ -82,6 +82,8 @@ def calls(c: Case, out: Path, folder: Path) -> dict[str, list[str]]:
         "boards": ["boards"],
         "rules": ["rules"],
         "doctor": ["doctor"],
+        "docs": ["docs"],
+        "docs.page": ["docs", "RULES"],
         "build": ["build", str(out)],
         "inspect": ["inspect", str(out)],
         "inspect.model": ["inspect", str(c.model)],

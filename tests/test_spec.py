@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from math import exp2
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from synapcc.gen.spec import (
     Store,
     load_spec,
     parse_spec,
+    rule_text,
     select_layers,
 )
 
@@ -194,27 +197,57 @@ def test_errors(text: str, says: str) -> None:
     assert message.startswith("rule.toml: ") and "\n" not in message and len(message) < 400
 
 
-def test_canonical_form_reads_back() -> None:
-    for text in ('rule = "hebbian"', FULL):
-        spec = parse(text)
-        assert parse(_toml(spec.to_dict())) == spec
-        assert json.loads(spec.canonical()) == spec.to_dict()
+# ---- the rule file, as understood ---------------------------------------------------------------------
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
+SPECS = st.builds(
+    RuleSpec,
+    rule=st.sampled_from([*RULES, "none"]),
+    layers=st.sampled_from(["all", "dense"])
+    | st.lists(NAMES, min_size=1, max_size=4, unique=True).map(tuple),
+    weights=st.sampled_from(["int8", "int16"]),
+    rate=st.integers(0, 20),
+    rates=st.dictionaries(NAMES.filter(lambda n: n != "default"), st.integers(0, 20), max_size=4).map(
+        lambda rates: tuple(sorted(rates.items()))
+    ),
+    rounding=st.sampled_from(["stochastic", "nearest", "dither"]),
+    headroom=st.floats(1, 16),
+    seed=st.integers(0, 2**32 - 1),
+    loss=st.just(Loss())
+    | st.builds(Loss, st.just("hinge"), st.floats(0, 2**15, exclude_min=True), st.integers(-4, 4).map(exp2)),
+    feedback=st.builds(
+        Feedback,
+        st.sampled_from(["random", "ternary", "aligned"]),
+        st.sampled_from(["", "flash", "ram", "generated"]),
+        st.integers(-6, 6).map(exp2),
+    ).filter(lambda f: (f.init, f.storage) != ("aligned", "generated")),
+    decay=st.none() | st.builds(Decay, st.integers(1, 15), st.integers(0, 20).map(lambda k: 1 << k)),
+    replay=st.none() | st.builds(Replay, st.integers(1, 4096), st.integers(1, 1024)),
+    store=st.none()
+    | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
+    untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
+)
+"""Whatever a rule file can say."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(SPECS)
+def test_what_was_understood_is_a_rule_file_that_says_the_same(spec: RuleSpec) -> None:
+    kept = json.loads(json.dumps(spec.to_dict(), sort_keys=True))
+    text = rule_text(kept)
+    assert parse(text) == spec
+    assert rule_text(parse(text).to_dict()) == text and text.startswith("rule = ")
+    assert json.loads(spec.canonical()) == spec.to_dict()
+
+
+def test_the_property_above_draws_every_option() -> None:
+    drawn = inspect.signature(RuleSpec).parameters
+    assert set(SPECS.wrapped_strategy.kwargs) == set(drawn)  # type: ignore[attr-defined]
+
+
+def test_files_that_say_the_same_have_one_canonical_form() -> None:
     same = parse('seed = 1\nlayers = "dense"\nrate = 0.015625\nrule = "hebbian"\n[loss]\nkind = "softmax"')
     assert same.canonical() == parse('rule = "hebbian"').canonical()
-
-
-def _toml(raw: dict[str, object]) -> str:
-    plain = "".join(f"{k} = {_value(v)}\n" for k, v in raw.items() if not isinstance(v, dict) or k == "rate")
-    tables = {k: v for k, v in raw.items() if isinstance(v, dict) and k != "rate"}
-    return plain + "".join(
-        f"[{k}]\n" + "".join(f"{a} = {_value(b)}\n" for a, b in v.items()) for k, v in tables.items()
-    )
-
-
-def _value(value: object) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value)
 
 
 def test_layers_are_selected_in_the_order_of_the_graph() -> None:

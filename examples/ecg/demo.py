@@ -27,13 +27,7 @@ from synapcc.host.verify import Difference, digest, locate
 
 from . import beats, evaluate, protocol, records, synthetic
 from .beats import Beats
-
-SHOWN = {
-    "232": "most beats are premature ones from the atria (S), rare among the patients of the base model",
-    "214": "left bundle branch block: this patient's normal beats are as wide as others' ventricular ones",
-    "213": "hundreds of fusion beats (F), of which the base model has seen few",
-}
-"""The patients unless others are asked for, and what is to be seen in each. Chosen to show the effect."""
+from .choices import MINUTES, SHOWN
 
 SYNTHETIC = "synthetic-"
 SHOWN_SYNTHETIC = {f"{SYNTHETIC}{seed}": "drawn from an equation" for seed in (13, 5, 8)}
@@ -41,7 +35,6 @@ HOW_TO_GET_DATA = (
     "real ones come by themselves where PhysioNet can be reached; or: "
     "python -c \"import wfdb; wfdb.dl_database('mitdb', 'DIR/mitdb')\", then SYNAPCC_DATA=DIR"
 )
-MINUTES = 30.0
 _CALIBRATION_SEEDS = range(1001, 1007)  # synthetic patients whom nobody learns
 _BLOCK = 1024  # emulated devices at once
 _CLASSES = len(protocol.LABELS)

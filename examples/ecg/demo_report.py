@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.plan import Plan, PlanTensor
 from synapcc.gen.rules import rules
+from synapcc.gen.spec import rule_text
 from synapcc.host import charts, page, report
 from synapcc.host.build import BuildResult
 from synapcc.host.charts import Lane, Line
 from synapcc.host.page import Part
 from synapcc.host.text import table
 
-from . import beats, evaluate, protocol, records
+from . import beats, choices, protocol, records
 from .demo import Cast, Lesson, School
 
 LABELS = protocol.LABELS
@@ -147,8 +148,8 @@ def html(run: Run) -> str:
             "patients": [_patient_view(run, lesson) for lesson in run.lessons],
             "plan": plan,
             "rule": rule,
-            "known": run.model in evaluate.MODELS,
-            "spec": run.compiled.spec.to_dict(),
+            "known": run.model in choices.MODELS,
+            "spec": rule_text(run.compiled.spec.to_dict()),
             "numbers": _numbers(measured),
             "layers": _layers(measured),
             "flash": _memory(flash, board.flash.size if board else None, "Flash"),

@@ -26,17 +26,12 @@ from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.emulator import Emulator
 
 from . import protocol
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES
 from .personalise import Wearers, learn_float, learn_integer, predict_float, predict_integer
 from .protocol import PROTOCOLS
 from .records import CLASSES
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("mlp", "mlp_rr", "cnn")
-DEFAULT_MODEL = "mlp"
-"""The network that the published figures are for; not the one that some figure is best with."""
-FLOAT_BP = "float_bp"
-RULES = ("last", "dfa", "fa", "bp", "hebbian")
-"""The rule files of the table. There are also dfa_aligned and hebbian_aligned (bp until it saturates)."""
 MINUTES = (1, 2, 3, 4)
 """Where a learning curve looks at the first pass; then after every pass."""
 

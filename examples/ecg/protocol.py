@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import beats
 from .beats import Beats
+from .choices import PROTOCOLS as DOCS
 from .records import CLASSES, FS, RECORDS
 
 DS1 = tuple(
@@ -301,7 +302,7 @@ A = Protocol(
     LABELS,
     DS1_FOLDS,
     256,
-    "base from DS1, five minutes of each DS2 patient",
+    DOCS["A"],
     (
         Published(
             "published, float, 151-128-64-4",
@@ -335,7 +336,7 @@ B = Protocol(
     CLASSES,
     SERIES_100_FOLDS,
     sum(COMMON.values()),
-    "base from the 100-series, five minutes of each 200-series patient",
+    DOCS["B"],
     (
         Published("Kiranyaz 2016, float 1-D CNN", {"S": 64.6, "V": 95.0}, {"S": 62.1, "V": 89.5}),
         Published("Zhai 2018, float CNN", {"S": 76.8, "V": 93.8}, {"S": 74.0, "V": 92.4}),

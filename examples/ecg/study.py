@@ -35,7 +35,8 @@ from synapcc.host.terminal import guarded
 from synapcc.host.text import table
 
 from . import protocol
-from .evaluate import HERE, MODELS, Confusions, base_name, confusions, rule_folder, wearers
+from .choices import MODELS
+from .evaluate import HERE, Confusions, base_name, confusions, rule_folder, wearers
 from .personalise import learn_integer, predict_integer
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES

@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host import page
 from synapcc.host.arguments import result_option
-from synapcc.host.bench_report import SAMPLES, SEED, bench_kernel, bench_project, text
-from synapcc.host.kernel_spec import EXAMPLES
-from synapcc.host.meter import KINDS
-from synapcc.host.reports.bench import bench_html
+from synapcc.host.bench_options import KINDS, SAMPLES, SEED
 from synapcc.host.results import Results
 
 HELP = "count what each op and program costs: instructions, cycles, time, energy, flash, RAM, stack"
-
-_OF_KERNEL: dict[str, Any] = dict(bench_kernel.__kwdefaults__ or {})
-_OF_OUT: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED}
-"""Options of one way to use the command, with what they are where they are not given."""
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
@@ -35,7 +27,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     of_out.add_argument("--samples", type=int, help=f"how many samples are run (default: {SAMPLES})")
     of_out.add_argument("--seed", type=int, help=f"of the noise (default: {SEED})")
     alone = p.add_argument_group("of one kernel alone")
-    alone.add_argument("--kernel", metavar="SPEC", help="; ".join(EXAMPLES))
+    alone.add_argument(
+        "--kernel",
+        metavar="SPEC",
+        help='such as "dense 256 128" or "mlp 64 32 5"; all kinds: synapcc docs BENCH',
+    )
     alone.add_argument("--weights", choices=("int8", "int16"), help="int16 ones are learned (default: int8)")
     alone.add_argument("--phase", choices=("infer", "learn"), help="its forward pass, or learning one sample")
     alone.add_argument("--rule", help="rule by which mlp learns (default: dfa)")
@@ -47,10 +43,17 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host import page
+    from synapcc.host.bench_report import bench_kernel, text
+    from synapcc.host.reports.bench import bench_html
+
     if (args.project is None) == (args.kernel is None):
         raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel")
     alone = args.kernel is not None
-    mine, other = (_OF_KERNEL, _OF_OUT) if alone else (_OF_OUT, _OF_KERNEL)
+    # Options of one way to use the command, with what they are where they are not given.
+    of_kernel: dict[str, Any] = dict(bench_kernel.__kwdefaults__ or {})
+    of_out: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED}
+    mine, other = (of_kernel, of_out) if alone else (of_out, of_kernel)
     for name in other:
         if getattr(args, name) is not None:
             what, hint = ("OUT", "leave it out") if alone else ("--kernel", "OUT has its own")
@@ -65,6 +68,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 
 def _project(args: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]:
+    from synapcc.host.bench_report import bench_project
+
     if chosen["samples"] < 1 or chosen["seed"] < 0:
         name = "samples" if chosen["samples"] < 1 else "seed"
         raise SynapccError(f"--{name}", f"{chosen[name]}", "give 1 or more samples and a seed of 0 or more")

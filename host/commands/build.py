@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.build import BuildResult, build, project_board
 from synapcc.host.results import Results
+
+if TYPE_CHECKING:
+    from synapcc.host.build import BuildResult
 
 _GUARDS = {
     "MPU": "the MPU, where the chip has one: a stack that overflows faults and is told",
@@ -24,6 +27,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host.build import build
+
     project = Path(args.project)
     result = build(project, args.toolchain)
     if result.linked.offending:
@@ -38,6 +43,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 def text(result: BuildResult, project: Path) -> str:
     """The result as a person reads it."""
+    from synapcc.host.build import project_board
+
     board = project_board(project)
     stack = result.stack.bytes
 

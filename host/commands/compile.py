@@ -8,16 +8,11 @@ import re
 import shlex
 from pathlib import Path
 
-from synapcc.gen import emit
 from synapcc.gen.board import GENERIC, Board
 from synapcc.gen.boards import generic_board, load_board
-from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError, shown
-from synapcc.gen.exporters.onnx import export
 from synapcc.gen.kernels import AUTO, CHOICES
 from synapcc.host.files import check_distinct
-from synapcc.host.report import measure, summary
-from synapcc.host.reports.compile import compile_html
 from synapcc.host.results import Results, document
 from synapcc.host.terminal import neutral
 
@@ -26,7 +21,7 @@ HELP = "turn a network and a rule file into a C library, a firmware project, a P
 
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="trained network, .onnx")
-    p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file, see docs/RULES.md")
+    p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file: synapcc docs RULES")
     p.add_argument(
         "--calibrate",
         required=True,
@@ -55,6 +50,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.gen import emit
+    from synapcc.gen.compile import compile_model
+    from synapcc.gen.exporters.onnx import export
+    from synapcc.host.report import measure, summary
+    from synapcc.host.reports.compile import compile_html
+
     folder = Path(args.output)
     if os.path.lexists(folder):
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host.arguments import result_option
-from synapcc.host.data import Samples, load_samples
-from synapcc.host.emulator import Emulator, Inference, read_plan
 from synapcc.host.files import packed, write_whole
 from synapcc.host.progress import track
-from synapcc.host.quantiser import clipped_text
 from synapcc.host.results import Results
-from synapcc.host.saturation import saturation, warning
-from synapcc.host.state import joined, load, save, split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from synapcc.host.data import Samples
+    from synapcc.host.emulator import Emulator
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
@@ -57,6 +57,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    import numpy as np
+
+    from synapcc.host.data import load_samples
+    from synapcc.host.emulator import Emulator, read_plan
+    from synapcc.host.quantiser import clipped_text
+    from synapcc.host.saturation import saturation, warning
+    from synapcc.host.state import joined, load, save, split
+
     plan = read_plan(Path(args.project))
     if args.learn and "learn" not in plan.entries:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
@@ -96,6 +104,10 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarray]:
     """What the network says of each sample, before it learns it if it does."""
+    import numpy as np
+
+    from synapcc.host.emulator import Inference
+
     if not learn:
         return machine.infer_many(samples.inputs)._asdict()
     assert samples.labels is not None

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from synapcc.gen.board import UPLOADERS
-from synapcc.host.devices import serial
-from synapcc.host.flash import flash
 from synapcc.host.results import Results
 
 HELP = "build the firmware and put it onto the board"
@@ -22,6 +20,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host.devices import serial
+    from synapcc.host.flash import flash
+
     done = flash(Path(args.project), args.tool, args.port)
     out.give("flash", done.to_dict())
     out.say(done.text())

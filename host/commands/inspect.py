@@ -6,26 +6,18 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from synapcc.gen.emit import memory_map
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.importers import load_model
 from synapcc.gen.kernels import CHOICES, REF
-from synapcc.gen.plan import Plan
-from synapcc.gen.spec import Loss
 from synapcc.gen.userfile import read_text
-from synapcc.host import page
 from synapcc.host.arguments import result_option
-from synapcc.host.data import load_samples
-from synapcc.host.diagnose import Diagnosis, text
-from synapcc.host.emulator import read_plan
-from synapcc.host.network import read_network
 from synapcc.host.progress import Progress
-from synapcc.host.report import costs, memory, program_text, summary
-from synapcc.host.reports.learn import learn_html
 from synapcc.host.results import Results, schema
 from synapcc.host.text import table
+
+if TYPE_CHECKING:
+    from synapcc.gen.plan import Plan
 
 MAX_REPORT = 1 << 26
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
@@ -45,6 +37,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.gen.emit import memory_map
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.report import costs, program_text, summary
+
     path = Path(args.project)
     if args.learn:
         return _learn(path, Path(args.learn), args.html, out)
@@ -71,6 +67,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 
 def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> dict[str, Any]:
+    from synapcc.host.report import costs, memory
+
     tensors = [
         {
             "name": t.name,
@@ -96,6 +94,13 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> d
 
 def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
+    from synapcc.host import page
+    from synapcc.host.data import load_samples
+    from synapcc.host.diagnose import Diagnosis, text
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.network import read_network
+    from synapcc.host.reports.learn import learn_html
+
     plan = read_plan(path)
     report = _report(path, plan)
     if report is None:
@@ -114,6 +119,9 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
 
 def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     """The report beside the Plan; None where the folder has none."""
+    from synapcc.gen.spec import Loss
+    from synapcc.host.report import summary
+
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:
         if not os.path.lexists(file):
@@ -133,6 +141,8 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
 
 
 def _model(path: Path, out: Results) -> int:
+    from synapcc.gen.importers import load_model
+
     graph = load_model(path)
     rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
     body = {

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from synapcc.gen.boards import CORES, GENERIC, board_names, hals
-from synapcc.gen.emit import environment
 from synapcc.gen.errors import SynapccError
 from synapcc.host.files import check_distinct, write_whole
 from synapcc.host.results import Results
@@ -21,6 +20,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.gen.emit import environment
+
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise SynapccError(args.name, "is no name for a board", "use a-z, 0-9 and _, a letter first")
     if args.name in (*board_names(), GENERIC):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.exporters import onnx, quantised_onnx
-from synapcc.gen.plan import Plan
-from synapcc.host import state
 from synapcc.host.arguments import result_option
-from synapcc.host.build import project_board
-from synapcc.host.client import connect
-from synapcc.host.data import Samples, load_samples
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
 from synapcc.host.files import write_whole
-from synapcc.host.network import adapted, read_network
 from synapcc.host.progress import track
 from synapcc.host.results import Results
+
+if TYPE_CHECKING:
+    from synapcc.gen.plan import Plan
+    from synapcc.host.data import Samples
+    from synapcc.host.state import Tensors
 
 HELP = "read what a chip has learned: integers for another chip, and the adapted network, float and quantised"
 WRITTEN = ("npz", "onnx", "quantised")
@@ -42,6 +40,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.gen.exporters import onnx, quantised_onnx
+    from synapcc.host import state
+    from synapcc.host.data import load_samples
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.network import adapted, read_network
+
     project = Path(args.project)
     plan = read_plan(project)
     targets = {kind: Path(path) for kind in WRITTEN if (path := getattr(args, kind))}
@@ -86,10 +90,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
     return 0
 
 
-def _from_device(
-    project: Path, plan: Plan, spec: str, samples: Samples | None
-) -> tuple[state.Tensors, str, str]:
+def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) -> tuple[Tensors, str, str]:
     """The state of a chip, after it has learned the samples, and the chip's names."""
+    from synapcc.host import state
+    from synapcc.host.build import project_board
+    from synapcc.host.client import connect
+
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan.digest)
         for i in track(range(len(samples) if samples else 0), "learning"):

@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synapcc.host import state
-from synapcc.host.build import project_board
-from synapcc.host.client import connect
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
 from synapcc.host.results import Results
 
 HELP = "put what was pulled onto another chip with the same firmware, and check that it holds it"
@@ -26,6 +22,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host import state
+    from synapcc.host.build import project_board
+    from synapcc.host.client import connect
+    from synapcc.host.emulator import read_plan
+
     project = Path(args.project)
     plan = read_plan(project)
     tensors, about = state.load(plan, Path(args.file))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.gen.rules import rules
 from synapcc.host.results import Results
 from synapcc.host.text import table
 
@@ -16,6 +15,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.gen.rules import rules
+
     found = rules().values()
     keys = ("name", "doc", "source", "storages", "inits")
     out.give("rules", {"rules": [{key: getattr(r, key) for key in keys} for r in found]})

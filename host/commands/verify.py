@@ -8,16 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host import client, page
 from synapcc.host.arguments import result_option
-from synapcc.host.build import project_board
-from synapcc.host.data import load_samples
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
 from synapcc.host.progress import Progress
-from synapcc.host.reports.verify import evidence, verify_html
 from synapcc.host.results import Results
-from synapcc.host.verify import verify
 
 HELP = "learn on a device and in the emulator, and compare every persistent byte after every step"
 
@@ -42,6 +36,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host import client, page
+    from synapcc.host.build import project_board
+    from synapcc.host.data import load_samples
+    from synapcc.host.emulator import read_plan
+    from synapcc.host.reports.verify import evidence, verify_html
+    from synapcc.host.verify import verify
+
     if args.steps < 0:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
     project = Path(args.project)

@@ -66,7 +66,7 @@ def memory_map(
     wide = f"min-width:{min(3.7 + 1.05 * n, 60):g}rem"
     used = {b.tone for b in blocks}
     keyed = legend([(element("i", {"class": f"swatch b-{t}"}, ""), k) for t, k in keys.items() if t in used])
-    return charts.figure(title, keyed, div("scroll", div("plotgrid", *parts, style=wide), tabindex="0"))
+    return charts.figure(title, keyed, page.scroll(div("plotgrid", *parts, style=wide), title))
 
 
 def _groups(columns: Sequence[str]) -> Markup:

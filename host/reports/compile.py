@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from synapcc.gen.spec import rule_text
 from synapcc.host import charts, page
 from synapcc.host.charts import Mark, Row, percent
 from synapcc.host.page import Part
@@ -49,8 +50,7 @@ def compile_html(report: Report) -> str:
             "learning": numbers.learning(report),
             "work": [_work(line) for line in report["timeline"][:2]],
             "costs": _costs(report),
-            # JSON sorts its keys: no page may depend on an order that a file would not keep.
-            "rule": sorted(report["rule"].items(), key=lambda item: (item[0] != "rule", item[0])),
+            "rule": rule_text(report["rule"]),
         },
     )
 

@@ -1,0 +1,1 @@
+"""What `synapcc demo ecg`, `synapcc eval ecg` and `synapcc doctor` find here; light, as host/commands."""

@@ -1,0 +1,100 @@
+"""The rows of an evaluation as text: ways of learning beside what is published, and every patient."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+from synapcc.host.text import table
+
+from . import evaluate, protocol
+
+
+def _spread(values: Iterable[float]) -> str:
+    v = list(values)
+    return f"{statistics.fmean(v):.4f}" + (f" ±{statistics.stdev(v):.4f}" if len(v) > 1 else "")
+
+
+Groups = dict[tuple[str, str, str, int, bool], list[evaluate.Row]]
+
+
+def overview(rows: list[evaluate.Row], chosen: protocol.Protocol) -> str:
+    """Means over the seeds, one line for each way of learning; below, what is published."""
+    groups: Groups = {}
+    for r in rows:
+        groups.setdefault(r.way, []).append(r)
+    body = []
+    for way, group in groups.items():
+        gross = [r.summary.gross for r in group]
+        f1 = [_spread(g.f1[c] for g in gross) for c in range(len(chosen.labels))]
+        average = _spread(r.summary.average.accuracy for r in group)
+        macro = _spread(g.macro_f1 for g in gross)
+        body.append([*_cells(way), str(len(group)), _spread(g.accuracy for g in gross), average, macro, *f1])
+    for p in chosen.published:
+        f1 = [f"{p.f1(c) / 100:.3f}" if c in p.sen else "" for c in chosen.labels]
+        whole = ["" if v is None else f"{v / 100:.3f}" for v in (p.accuracy, p.macro_f1)]
+        body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1])
+    head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
+    beats = int(rows[0].summary.matrix.sum())
+    lines = [f"protocol {chosen.name}: {len(rows[0].summary.patients)} patients, {beats} test beats", ""]
+    lines += table([*head, *(f"F1({c})" for c in chosen.labels)], body)
+    lines += [
+        "",
+        *_sensitivity(groups, chosen),
+        "",
+        "±: standard deviation over the seeds. R peaks are the annotated ones. Not a medical device.",
+    ]
+    return "\n".join(lines)
+
+
+def _cells(way: tuple[str, str, str, int, bool]) -> list[str]:
+    model, rule, weights, passes, replay = way
+    return [model, Path(rule).stem, weights, str(passes), "yes" if replay else "no"]
+
+
+def _sensitivity(groups: Groups, chosen: protocol.Protocol) -> list[str]:
+    """Sensitivity and positive predictivity in per cent, gross (every beat counts alike) and average (every
+    patient who has the ratio counts alike), as AAMI EC57 reports them; means over the seeds."""
+    body = []
+    abnormal = chosen.labels[1:]
+    for way, group in groups.items():
+        for kind in ("gross", "average"):
+            ratios = []
+            for c in range(1, len(chosen.labels)):
+                for name in ("sen", "ppr"):
+                    values = [getattr(getattr(r.summary, kind), name)[c] for r in group]
+                    known = [v for v in values if v == v]  # a class that nobody is said to have: no Ppr
+                    ratios.append(f"{100 * statistics.fmean(known):.2f}" if known else "")
+            body.append([*_cells(way), kind, *ratios])
+    for p in chosen.published:
+        stated = [f"{ratio[c]:.1f}" if c in ratio else "" for c in abnormal for ratio in (p.sen, p.ppr)]
+        body.append([p.what, "", "", "", "", "gross", *stated])
+    heads = [f"{c} {n}" for c in abnormal for n in ("Sen", "Ppr")]
+    return table(["model", "rule", "weights", "passes", "replay", "", *heads], body)
+
+
+def per_patient(rows: list[evaluate.Row], labels: tuple[str, ...]) -> str:
+    """Accuracy of every patient before and after, for each way of learning (first seed)."""
+    lines: list[str] = []
+    for r in rows:
+        if r.seed > 1 or r.rule == "none":
+            continue
+        body = [
+            [
+                n,
+                f"{100 * r.before[n]:.2f}",
+                f"{100 * s.accuracy:.2f}",
+                *(f"{v:.3f}" if v == v else "" for v in s.f1),
+            ]
+            for n, s in r.summary.patients.items()
+        ]
+        title = (
+            f"{r.model}, {Path(r.rule).stem}, {r.weights}, {r.passes} passes{', replay' if r.replay else ''}"
+        )
+        lines += [
+            "",
+            title,
+            *table(["record", "before %", "after %", *(f"F1({c})" for c in labels)], body),
+        ]
+    return "\n".join(lines)
