@@ -130,7 +130,7 @@ def rule_text(raw: Mapping[str, Any]) -> str:
 
 def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:
     """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
-    text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML, see docs/RULES.md")
+    text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML: synapcc docs RULES")
     return parse_spec(text, str(path), known_rules)
 
 

@@ -66,8 +66,12 @@ def arguments(p: argparse.ArgumentParser, command: str) -> None:
     for name, found in commands(command).items():
         told = f"{found.HELP[0].upper()}{found.HELP[1:]}."
         part = parts.add_parser(name, help=found.HELP, description=told)
-        found.arguments(part)
-        json_option(part, default=argparse.SUPPRESS)  # what stands before NAME stays as it is
+        try:
+            found.arguments(part)
+            json_option(part, default=argparse.SUPPRESS)  # what stands before NAME stays as it is
+        except argparse.ArgumentError as error:
+            hint = "an example has no --json of its own; mend or uninstall it"
+            raise SynapccError(f"example {name}", f"has an option twice ({error})", hint) from None
 
 
 def run(args: argparse.Namespace, out: Results, command: str) -> int:

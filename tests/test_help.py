@@ -150,6 +150,7 @@ def test_an_example_may_bring_one_command_only(tmp_path: Path, monkeypatch: pyte
         ({"bad": "bad"}, "import nothing_of_this_name\n" + SAYS, "bad.commands.demo: cannot be imported (No"),
         ({"bad": "bad"}, "from os import nothing\n" + SAYS, "bad.commands.demo: cannot be imported (cannot"),
         ({"bad": "bad"}, 'HELP = "x"\n', "bad.commands.demo: has no arguments; such a file brings HELP"),
+        ({"bad": "bad"}, SAYS.replace("word", "json"), "example bad: has an option twice (argument --json:"),
         ({"bad": "gone"}, SAYS, "gone.commands.demo: cannot be imported (No module named 'gone')"),
         ({"ecg": "bad"}, SAYS, "example ecg: is the name of two packages, synapcc.examples.ecg and bad"),
     ],

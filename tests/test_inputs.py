@@ -392,7 +392,7 @@ def test_every_command_tells_what_was_clipped(
         assert "clipped nothing, int8 as the chip takes it" in said.out and not said.err
         assert main([*words, str(tiny)]) == 0
         said = capsys.readouterr()
-        assert "clipped 0 % of input" in said.out and "of 127 units" in said.err
+        assert "clipped 0 % of input" in said.out and "of the 127 units" in said.err
 
 
 def test_a_label_array_of_another_name_is_told(project: tuple[Case, Path], tmp_path: Path) -> None:

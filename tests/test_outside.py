@@ -329,7 +329,8 @@ def test_data_of_any_finite_size_is_clipped(
     x[1], x[2] = -1e308, 5e-324
     data = save(tmp_path / "d.npz", {"input": x})
     done = spawn(["emulate", str(out), "--data", str(data), "-o", str(tmp_path / "r.npz")])
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.returncode == 0 and done.stderr.count("\n") == 1, done.stderr  # nothing of numpy's
+    assert "24 of 36 values (66.7 %) of input input lie beyond" in done.stderr
 
 
 # ---- boards -------------------------------------------------------------------------------------------
