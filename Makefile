@@ -32,7 +32,7 @@ demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning,
 	@$(BIN)/synapcc demo ecg --html report/ecg.html
 
 bench: $(VENV)/.setup ## count the rows of docs/BENCHMARKS.md again, some minutes; needs arm-none-eabi-gcc
-	@$(BIN)/python -m synapcc.host.benchmarks docs/BENCHMARKS.md
+	@$(BIN)/python -m synapcc.host.bench.table docs/BENCHMARKS.md
 
 test: $(VENV)/.dev ## the tests (under 12 minutes on 2 cores); says what it had to leave out
 	@$(BIN)/python -m pytest -q -rs -n $(JOBS) --dist worksteal

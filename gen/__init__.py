@@ -7,7 +7,7 @@ from .lazy import exports
 if TYPE_CHECKING:
     from .compile import Compiled, compile_model
     from .errors import CompileError, SynapccError
-    from .plan import Plan, load_plan
+    from .ir.plan import Plan, load_plan
 else:
     __getattr__, __dir__ = exports(
         __name__,
@@ -16,8 +16,8 @@ else:
             "compile_model": "compile",
             "CompileError": "errors",
             "SynapccError": "errors",
-            "Plan": "plan",
-            "load_plan": "plan",
+            "Plan": "ir.plan",
+            "load_plan": "ir.plan",
         },
     )
 

@@ -13,26 +13,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .boards import Board, load_board
-from .bounds import Proof
+from .emit.flash import stored
 from .errors import CompileError, SynapccError
-from .flash import stored
-from .graph import Graph, verify
+from .files.npz import load_arrays
 from .importers import load_model
-from .inputs import LABEL, check_counts, check_labels, check_magnitude, check_samples, listed, match, unread
-from .kernels import AUTO, select
-from .lower import lower
-from .npz import load_arrays
+from .ir.graph import Graph, verify
+from .ir.inputs import (
+    LABEL,
+    check_counts,
+    check_labels,
+    check_magnitude,
+    check_samples,
+    listed,
+    match,
+    unread,
+)
+from .ir.plan import Plan
+from .ir.program import Abstract
+from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
-from .plan import Plan
-from .program import Abstract
-from .quantise import Quantised, quantise
-from .quantiser import checked, normalised, warnings
 from .rules import rules
-from .schedule import build
+from .sets import AUTO, select
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
-from .still import settle
-from .untie import untie
+from .stages.bounds import Proof
+from .stages.lower import lower
+from .stages.quantise import Quantised, quantise
+from .stages.schedule import build
+from .stages.still import settle
+from .stages.untie import untie
+from .target.boards import Board, load_board
 
 Calibration = Mapping[str, NDArray[np.generic]]
 

@@ -62,8 +62,8 @@ class Primitive:
 
 I32 = (-(2**31), 2**31 - 1)
 U32 = (0, 2**32 - 1)
-# Products that are rounded arrive with at least one bit to spare (gen/bounds.py proves it), so that adding
-# dither cannot overflow.
+# Products that are rounded arrive with at least one bit to spare (gen/stages/bounds.py proves it), so that
+# adding dither cannot overflow.
 ACC = (-(2**30), 2**30)
 
 
@@ -307,7 +307,7 @@ def matvec(w: NDArray[np.integer], x: NDArray[np.integer]) -> Int:
     """Exact sum_j w[d, i, j] x[d, j] as int32: w [D or 1, m, n], x [D, n] -> [D, m].
 
     Through BLAS: float32 holds every partial sum below 2^24, float64 every one below 2^53. int8 by int8
-    reaches n * 2^14, int16 by int16 n * 2^30; gen/bounds.py has proven that the result fits int32.
+    reaches n * 2^14, int16 by int16 n * 2^30; gen/stages/bounds.py has proven that the result fits int32.
     """
     exact = np.float32 if w.itemsize * x.itemsize == 1 and w.shape[-1] < 1024 else np.float64
     xf = x.astype(exact)

@@ -6,22 +6,22 @@ from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.lazy import exports
 
 if TYPE_CHECKING:
-    from .client import Client
-    from .data import Samples, load_samples
-    from .emulator import Emulator, Inference, classify, read_plan
-    from .evaluation import Evaluation
+    from .link.client import Client
+    from .run.emulator import Emulator, Inference, classify, read_plan
+    from .run.evaluation import Evaluation
+    from .run.samples import Samples, load_samples
 else:
     __getattr__, __dir__ = exports(
         __name__,
         {
-            "Client": "client",
-            "Emulator": "emulator",
-            "Evaluation": "evaluation",
-            "Inference": "emulator",
-            "Samples": "data",
-            "classify": "emulator",
-            "load_samples": "data",
-            "read_plan": "emulator",
+            "Client": "link.client",
+            "Emulator": "run.emulator",
+            "Evaluation": "run.evaluation",
+            "Inference": "run.emulator",
+            "Samples": "run.samples",
+            "classify": "run.emulator",
+            "load_samples": "run.samples",
+            "read_plan": "run.emulator",
         },
     )
 
@@ -47,10 +47,10 @@ def connect(project: str, device: str = "unicorn") -> "Client":
     """
     from pathlib import Path
 
-    from .build import project_board
-    from .client import connect as session
     from .devices import open_device
-    from .emulator import read_plan
+    from .firmware.build import project_board
+    from .link.client import connect as session
+    from .run.emulator import read_plan
 
     folder = Path(project)
     plan = read_plan(folder)

@@ -17,9 +17,9 @@ from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
-from .arguments import Parser, check_results, check_words, json_option
-from .results import Results
-from .terminal import guarded
+from .terminal.arguments import Parser, check_results, check_words, json_option
+from .terminal.results import Results
+from .terminal.screen import guarded
 
 ORDER = (
     "compile",

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
-from synapcc.gen.boards import list_boards
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.target.boards import list_boards
 
-from . import examples, platformio
+from . import examples
+from .firmware import platformio
 
 _SECONDS = 20.0
 _Found = tuple[str, str]

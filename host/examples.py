@@ -19,11 +19,11 @@ from importlib import metadata
 from typing import Any, Protocol, cast
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.spec_table import nearest
+from synapcc.gen.spec.table import nearest
 
-from .arguments import json_option
 from .commands import Command
-from .results import Results
+from .terminal.arguments import json_option
+from .terminal.results import Results
 
 PACKAGE = GROUP = "synapcc.examples"
 _COMMAND, _DATA = ("HELP", "arguments", "run"), ("NAME", "HINT", "find")

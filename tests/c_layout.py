@@ -1,4 +1,4 @@
-"""What the layout of emitted C must be, checked line by line and without gen/clayout.py, which makes it."""
+"""What the layout of emitted C must be, checked line by line, without gen/emit/layout.py, which makes it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from synapcc.gen.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
 
 
 def cnn(rng: np.random.Generator, width: int = 24, classes: int = 3) -> Graph:

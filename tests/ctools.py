@@ -14,8 +14,8 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from synapcc.gen.emit import render_library
-from synapcc.gen.kernels import REF
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.sets import REF
 from synapcc.host.devices import DeviceError
 from synapcc.host.devices.process import host_compiler
 

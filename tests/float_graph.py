@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from synapcc.gen.graph import Graph, Node
+from synapcc.gen.ir.graph import Graph, Node
 
 FUNCTIONS: Mapping[str, Callable[[float, float, float], float]] = {
     "sigmoid": lambda x, a, b: 1 / (1 + math.exp(-x)),

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from synapcc.gen import messages
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
-from synapcc.gen.plan import Plan
-from synapcc.gen.state_check import fault, outside
-from synapcc.host.emulator import Emulator
-from synapcc.host.protocol import decode_fields
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.stages.state_check import fault, outside
+from synapcc.gen.target import messages
+from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
+from synapcc.host.link.protocol import decode_fields
+from synapcc.host.run.emulator import Emulator
 
 TURNS = 1 << 24
 Answer = tuple[int, bytes]

@@ -21,8 +21,8 @@ import numpy as np
 from one_step import batch_plan, cases
 from test_emit import KERNELS, golden_plan
 
-from synapcc.gen.boards import load_board
 from synapcc.gen.emit import render, render_library, write
+from synapcc.gen.target.boards import load_board
 
 LIST = Path(__file__).resolve().parents[1] / "docs" / "MISRA.md"
 BOARDS = {"cmsdk": "mps2_an386", "nrf5": "microbit", "stm32f4": "nucleo_f411re", "stm32l4": "nucleo_l476rg"}

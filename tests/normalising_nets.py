@@ -13,7 +13,7 @@ from test_importer_maps import Net
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.spec import RuleSpec
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 Rng = np.random.Generator
 SAMPLES = 200

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from synapcc.gen import ops
+from synapcc.gen.ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
+from synapcc.gen.ir.program import Program, Space, Step
 from synapcc.gen.ops import Case, Kernel, Layer, kernel
-from synapcc.gen.plan import ROW_ALIGN, Plan, PlanTensor, padded
-from synapcc.gen.program import Program, Space, Step
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 CONSTANT = (
     "w",

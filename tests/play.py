@@ -8,8 +8,8 @@ import numpy as np
 from ctools import GET_STATE, INFER, INIT, LEARN, RUN, SET_STATE, Batch
 from random_nets import Deed, life
 
-from synapcc.gen.plan import Plan
-from synapcc.host.emulator import Emulator
+from synapcc.gen.ir.plan import Plan
+from synapcc.host.run.emulator import Emulator
 
 
 def difference(plan: Plan, want: bytes, got: bytes) -> str:

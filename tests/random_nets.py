@@ -9,13 +9,13 @@ import numpy as np
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
-from synapcc.gen.plan import Plan
-from synapcc.gen.rewrite import pruned
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
-from synapcc.gen.state_check import rings
+from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
 CONVOLUTIONS, POOLS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"]

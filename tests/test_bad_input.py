@@ -23,12 +23,13 @@ import onnx_models as om
 import pytest
 from projects import Case, arrays, case, compiled, listing, refusal, save, spawn, write_rule
 
-from synapcc.gen.boards import BOARDS
-from synapcc.gen.plan import PLAN_VERSION
-from synapcc.host import client, files
+from synapcc.gen.ir.plan import PLAN_VERSION
+from synapcc.gen.target.boards import BOARDS
 from synapcc.host.cli import main
 from synapcc.host.devices import open_device, process
 from synapcc.host.devices.process import ProcessDevice
+from synapcc.host.link import client
+from synapcc.host.terminal import files
 
 Capsys = pytest.CaptureFixture[str]
 Edit = Callable[[Case], object]
@@ -476,7 +477,7 @@ def test_a_plan_that_was_edited(
 def test_any_damage_to_a_plan_is_told(project: tuple[Case, Path], tmp_path: Path) -> None:
     """Without the header beside it: what the Plan itself shows. What passes can be run."""
     from synapcc.gen.errors import SynapccError
-    from synapcc.gen.plan import load_plan
+    from synapcc.gen.ir.plan import load_plan
 
     text = (project[1] / "plan.json").read_bytes()
     rng = np.random.default_rng(5)

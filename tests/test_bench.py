@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 from projects import arrays, compiled, refusal
 
-from synapcc.gen.boards import BOARDS
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.messages import Region
 from synapcc.gen.ops import layers
-from synapcc.host import benchmarks, meter
-from synapcc.host.bench_report import bench_kernel, bench_project
+from synapcc.gen.target.boards import BOARDS
+from synapcc.gen.target.messages import Region
+from synapcc.host.bench import meter
+from synapcc.host.bench import table as benchmarks
+from synapcc.host.bench.cycles import CLASSES, MODELS, classes, estimate
+from synapcc.host.bench.decode import decode
+from synapcc.host.bench.peers import CMSIS_NN, TRAINING
+from synapcc.host.bench.report import bench_kernel, bench_project
 from synapcc.host.cli import main
-from synapcc.host.client import connect
-from synapcc.host.cycles import CLASSES, MODELS, classes, estimate
 from synapcc.host.devices import open_device
 from synapcc.host.devices._counter import Runs
-from synapcc.host.instructions import decode
-from synapcc.host.peers import CMSIS_NN, TRAINING
+from synapcc.host.link.client import connect
 
 NO_QEMU = pytest.mark.skipif(
     shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed"

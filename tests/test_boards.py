@@ -11,7 +11,12 @@ import pytest
 from echo_firmware import render
 from projects import case, listing, refusal
 
-from synapcc.gen.boards import (
+from synapcc.gen.compile import compile_model
+from synapcc.gen.emit import render as render_project
+from synapcc.gen.emit import write as write_project
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.target.boards import (
     BOARDS,
     Board,
     Region,
@@ -23,13 +28,8 @@ from synapcc.gen.boards import (
     pin_number,
     platformio_board,
 )
-from synapcc.gen.compile import compile_model
-from synapcc.gen.emit import render as render_project
-from synapcc.gen.emit import write as write_project
-from synapcc.gen.errors import CompileError
-from synapcc.gen.plan import Plan
-from synapcc.host import platformio
 from synapcc.host.cli import main
+from synapcc.host.firmware import platformio
 
 Capsys = pytest.CaptureFixture[str]
 

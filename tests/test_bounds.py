@@ -10,13 +10,13 @@ import pytest
 from random_nets import accepted, extreme_state
 
 from synapcc.gen import numeric
-from synapcc.gen.bounds import Proof, prove
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ops import Format
 from synapcc.gen.spec import RuleSpec
-from synapcc.host.emulator import Emulator
+from synapcc.gen.stages.bounds import Proof, prove
+from synapcc.host.run.emulator import Emulator
 
 ROUNDINGS = ("shift_round", "round_stochastic", "round_dither")
 MODELS = 60

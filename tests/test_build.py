@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from echo_firmware import echo_project
 
-from synapcc.gen.boards import Region, load_board
 from synapcc.gen.errors import SynapccError
-from synapcc.host import doctor, platformio
-from synapcc.host.build import BuildError, build, project_board
+from synapcc.gen.target.boards import Region, load_board
+from synapcc.host import doctor
+from synapcc.host.firmware import platformio
+from synapcc.host.firmware.build import BuildError, build, project_board
 
 GCC = shutil.which("arm-none-eabi-gcc")
 TOOLCHAINS = (

@@ -12,16 +12,16 @@ from conv_nets import cnn, data
 from projects import arrays, case
 from random_nets import accepted, random_calibration
 
-from synapcc.gen import realrun
-from synapcc.gen.calibrate import Runs, widest
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor, verify
-from synapcc.gen.outliers import severity
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
 from synapcc.gen.spec import Feedback, RuleSpec
-from synapcc.host.emulator import Emulator
-from synapcc.host.report import measure, summary
-from synapcc.host.reports.compile import compile_html
+from synapcc.gen.stages import float_run
+from synapcc.gen.stages.calibrate import Runs, widest
+from synapcc.gen.stages.outliers import severity
+from synapcc.host.pages.compile import compile_html
+from synapcc.host.pages.facts import measure, summary
+from synapcc.host.run.emulator import Emulator
 
 Data = dict[str, np.ndarray]
 RULES = [
@@ -96,7 +96,7 @@ def test_chunks_of_any_size_give_the_same_plan(spec: RuleSpec, monkeypatch: pyte
     whole = compile_model(graph, spec, samples)
     each = sum(v.size for v in whole.abstract.values.values() if v.space == "arena")
     for at_once in (1, 7, 50):
-        monkeypatch.setattr(realrun, "ROOM", at_once * each)
+        monkeypatch.setattr(float_run, "ROOM", at_once * each)
         cut = compile_model(graph, spec, samples)
         assert cut.plan.digest == whole.plan.digest
         assert {n: s.clipped for n, s in cut.quantised.seen.items()} == {
@@ -111,7 +111,7 @@ def test_chunks_of_any_size_give_the_same_plan(spec: RuleSpec, monkeypatch: pyte
 def test_chunks_decide_nothing_on_random_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for compiled, _ in accepted(900, 12):
         with monkeypatch.context() as m:
-            m.setattr(realrun, "ROOM", 1)
+            m.setattr(float_run, "ROOM", 1)
             again = compile_model(compiled.graph, compiled.spec, compiled.calibration)
         assert again.plan.digest == compiled.plan.digest, compiled.plan.model
 
@@ -120,7 +120,7 @@ def test_every_sample_is_seen_where_few_fit(monkeypatch: pytest.MonkeyPatch) -> 
     """Of 1,024 samples of a residual network 19 decided, and the report had another number."""
     rng = np.random.default_rng(3)
     graph, samples = cnn(rng), data(rng)
-    monkeypatch.setattr(realrun, "ROOM", 1)
+    monkeypatch.setattr(float_run, "ROOM", 1)
     for i in (1, 60, 118):
         changed = samples["x"].copy()
         changed[i, 0, 3, 0] = 2.5
@@ -133,7 +133,7 @@ def test_every_sample_is_seen_where_few_fit(monkeypatch: pytest.MonkeyPatch) -> 
 def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     graph, samples = cnn(rng), data(rng, 1000)
-    monkeypatch.setattr(realrun, "ROOM", 1 << 12)
+    monkeypatch.setattr(float_run, "ROOM", 1 << 12)
     abstract = compile_model(graph, RULES[1], samples).abstract
     each = 8 * sum(v.size for v in abstract.values.values() if v.space == "arena")
     tracemalloc.start()
@@ -163,7 +163,7 @@ def test_samples_beyond_the_cap_are_spread_over_all(tmp_path: Path) -> None:
 def test_less_is_taught_where_that_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     graph, samples = cnn(rng), data(rng)
-    monkeypatch.setattr("synapcc.gen.calibrate.WORK", 1 << 17)
+    monkeypatch.setattr("synapcc.gen.stages.calibrate.WORK", 1 << 17)
     report = measure(compile_model(graph, RULES[1], samples))
     cal = report["calibration"]
     assert cal["samples"] == 120 and 1 <= cal["taught"] < 120 and cal["labels"] == 2

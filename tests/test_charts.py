@@ -9,10 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from synapcc.gen.emit import ROOT
-from synapcc.host import charts
-from synapcc.host.charts import Lane, Line, Mark, Reference, Row
-from synapcc.host.reports import arena
-from synapcc.host.reports.arena import Block
+from synapcc.host.pages import arena, charts
+from synapcc.host.pages.arena import Block
+from synapcc.host.pages.charts import Lane, Line, Mark, Reference, Row
 
 UNIT = charts.Axis(0, 1, (0, 0.5, 1), "s")
 KINDS = ("bar", "track", "link", "dot", "ring", "stroke")

@@ -16,8 +16,8 @@ from projects import Case, arrays, case, compiled, refusal, save, spawn
 
 from synapcc.examples.ecg import beats, evaluate, protocol
 from synapcc.gen import Compiled, compile_model, load_plan
-from synapcc.gen.boards import board_names
 from synapcc.gen.rules import rules
+from synapcc.gen.target.boards import board_names
 from synapcc.host import Emulator, connect
 from synapcc.host.cli import ORDER, main, parser
 from synapcc.host.devices import process

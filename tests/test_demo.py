@@ -11,11 +11,11 @@ import pytest
 from pages import sound
 
 from synapcc.examples.ecg import beats, demo, demo_report, protocol, records, synthetic
-from synapcc.gen.messages import Region
+from synapcc.gen.target.messages import Region
 from synapcc.host.cli import main
-from synapcc.host.client import Client, Inference
 from synapcc.host.devices import DeviceError
 from synapcc.host.devices.process import host_compiler
+from synapcc.host.link.client import Client, Inference
 
 PATIENT = "synthetic-13"
 LINE = re.compile(r"demo: (\d+) learning steps on process, 0 differing bytes")

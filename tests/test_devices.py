@@ -18,11 +18,11 @@ import pytest
 from echo_firmware import add_platform, echo_project
 from stub_model import stub_project
 
-from synapcc.gen.boards import Emulator, load_board
-from synapcc.host.build import build
-from synapcc.host.client import connect
+from synapcc.gen.target.boards import Emulator, load_board
 from synapcc.host.devices import Device, DeviceError, open_device, qemu, serial, unicorn
 from synapcc.host.devices.serial import SerialDevice
+from synapcc.host.firmware.build import build
+from synapcc.host.link.client import connect
 
 BOARDS = ("mps2_an385", "mps2_an386")
 NO_QEMU = pytest.mark.skipif(

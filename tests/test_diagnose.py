@@ -11,13 +11,13 @@ import pytest
 from projects import case, compiled, refusal, save
 from random_nets import accepted
 
+from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernels
-from synapcc.gen.program import Step
 from synapcc.host.cli import main
-from synapcc.host.data import Samples, load_samples
-from synapcc.host.diagnose import Diagnosis, angle
-from synapcc.host.emulator import Emulator, read_plan
-from synapcc.host.network import read_network
+from synapcc.host.run.diagnose import Diagnosis, angle
+from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.network import read_network
+from synapcc.host.run.samples import Samples, load_samples
 
 Capsys = pytest.CaptureFixture[str]
 WIDE = (12, 64, 3)

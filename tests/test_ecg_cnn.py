@@ -7,11 +7,11 @@ import pytest
 
 from synapcc.examples.ecg import beats, evaluate, personalise, protocol, synthetic
 from synapcc.gen.compile import compile_model
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec, Store
-from synapcc.host.emulator import Emulator, classify
-from synapcc.host.fixed import FixedPart
-from synapcc.host.quantiser import quantise_inputs
+from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.front_cache import FixedPart
+from synapcc.host.run.inputs import quantise_inputs
 
 LEARNING_RAM = 12 * 1024
 """Bytes beyond inference that two dense layers may take to learn, without kept beats."""

@@ -5,7 +5,7 @@ import pytest
 
 from synapcc.examples.ecg import protocol, records
 from synapcc.examples.ecg.beats import Beats
-from synapcc.gen import schedule
+from synapcc.gen.stages import schedule
 
 
 def make(label: list[int], sample: list[int] | None = None, record: list[str] | None = None) -> Beats:

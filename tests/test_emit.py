@@ -16,8 +16,8 @@ from random_nets import accepted
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, render_library, write
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import Decay, Feedback, Loss, Replay, RuleSpec, Store
 from synapcc.gen.version import VERSION
 

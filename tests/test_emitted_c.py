@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from projects import case
 
-from synapcc.gen.boards import load_board
-from synapcc.host.build import build
+from synapcc.gen.target.boards import load_board
 from synapcc.host.cli import main
+from synapcc.host.firmware.build import build
 
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror")
 MORE = ("-Wshadow", "-Wstrict-prototypes", "-Wmissing-declarations", "-Wundef", "-Wcast-qual", "-Wcast-align")

@@ -14,12 +14,12 @@ from ctools import STRICT, run
 from one_step import batch_plan, cases
 from random_nets import accepted
 
-from synapcc.gen.clayout import parse, printed
-from synapcc.gen.conce import without_single_loops
 from synapcc.gen.emit import render, render_library
-from synapcc.gen.kernels import DSP, REF
+from synapcc.gen.emit.layout import parse, printed
+from synapcc.gen.emit.once import without_single_loops
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import kernels
-from synapcc.gen.plan import Plan
+from synapcc.gen.sets import DSP, REF
 
 
 @pytest.fixture(scope="module")

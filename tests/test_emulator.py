@@ -14,11 +14,11 @@ from random_nets import accepted
 
 import synapcc.host
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.plan import NoSuchTensor
+from synapcc.gen.ir.plan import NoSuchTensor
 from synapcc.host import Emulator, Inference, classify, load_samples
 from synapcc.host.cli import main
-from synapcc.host.data import Samples
-from synapcc.host.evaluation import Evaluation, confusion
+from synapcc.host.run.evaluation import Evaluation, confusion
+from synapcc.host.run.samples import Samples
 
 HOWTO = Path(__file__).parents[1] / "docs" / "HOWTO.md"
 

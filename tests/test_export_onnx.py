@@ -17,14 +17,14 @@ from random_nets import random_graph
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters._float_layers import LAYERS
 from synapcc.gen.exporters.onnx import export
-from synapcc.gen.graph import Graph, verify
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers._onnx_operators import SUPPORTED
+from synapcc.gen.ir.graph import Graph, verify
+from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.ops import layers
-from synapcc.gen.quantiser import normalised
-from synapcc.gen.realrun import RealMachine
-from synapcc.gen.schedule import build
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
+from synapcc.gen.stages.schedule import build
 from synapcc.host.cli import main
 
 NETS, SAMPLES = 60, 4

@@ -14,10 +14,10 @@ from random_nets import accepted, extreme_state
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters._integer_kernels import KERNELS
 from synapcc.gen.exporters.quantised_onnx import export
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Program, Repeat, Step
 from synapcc.gen.ops import kernels
-from synapcc.gen.plan import Plan
-from synapcc.gen.program import Program, Repeat, Step
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 NETS, SAMPLES = 90, 16
 

@@ -11,8 +11,8 @@ from projects import save
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.importers import load_model
-from synapcc.gen.realrun import RealMachine
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.cli import main
 
 EXPORTS = Path(__file__).parent / "exports"

@@ -13,13 +13,21 @@ from typing import Any
 import pytest
 from stub_model import CLASSES, DIGEST, stub_project
 
-from synapcc.gen import messages
-from synapcc.gen.messages import MAX_PAYLOAD, Flag, Region, Request, Status
 from synapcc.gen.numeric import NUMERIC_VERSION
-from synapcc.host import client as client_module
-from synapcc.host.client import Client, connect
+from synapcc.gen.target import messages
+from synapcc.gen.target.messages import MAX_PAYLOAD, Flag, Region, Request, Status
 from synapcc.host.devices import ClosingDevice, Device, DeviceError, device_kinds, open_device, process
-from synapcc.host.protocol import Corrupt, Receiver, Reply, encode_fields, encode_reply, encode_request, frame
+from synapcc.host.link import client as client_module
+from synapcc.host.link.client import Client, connect
+from synapcc.host.link.protocol import (
+    Corrupt,
+    Receiver,
+    Reply,
+    encode_fields,
+    encode_reply,
+    encode_request,
+    frame,
+)
 
 X = bytes([5, 250, 3, 7, 9, 1, 2, 3])
 REHEARSE, FAULT = 2, 3

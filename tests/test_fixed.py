@@ -8,11 +8,11 @@ from play import emulate
 from random_nets import accepted, life
 
 from synapcc.gen.compile import compile_model
-from synapcc.gen.graph import Graph, Node, Tensor
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec, Store
-from synapcc.host.emulator import Emulator, classify
-from synapcc.host.fixed import FixedPart
+from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.front_cache import FixedPart
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from projects import case, refusal
 
-from synapcc.gen.boards import BOARDS
-from synapcc.host import flash
-from synapcc.host.build import build
+from synapcc.gen.target.boards import BOARDS
 from synapcc.host.cli import main
+from synapcc.host.firmware import flash
+from synapcc.host.firmware.build import build
 
 Capsys = pytest.CaptureFixture[str]
 Uploader = Callable[..., Path]

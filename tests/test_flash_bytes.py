@@ -12,12 +12,12 @@ from ctools import run
 from elftools.elf.elffile import ELFFile
 from random_nets import accepted
 
-from synapcc.gen.boards import load_board
 from synapcc.gen.compile import CODE_PER_OP, Compiled, firmware_bytes, least_flash
 from synapcc.gen.emit import memory_map, render_library
-from synapcc.gen.flash import stored
-from synapcc.gen.kernels import DSP, REF
-from synapcc.host import footprint
+from synapcc.gen.emit.flash import stored
+from synapcc.gen.sets import DSP, REF
+from synapcc.gen.target.boards import load_board
+from synapcc.host.pages import footprint
 
 
 @pytest.fixture(scope="module")

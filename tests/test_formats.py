@@ -8,10 +8,10 @@ from random_nets import random_calibration, random_graph
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor
-from synapcc.gen.realrun import RealMachine
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Feedback, RuleSpec
-from synapcc.host.emulator import Emulator
+from synapcc.gen.stages.float_run import RealMachine
+from synapcc.host.run.emulator import Emulator
 
 CLIPS = {"relu": (0.0, np.inf), "narrow": (-1.0, 1.0), "relu6": (0.0, 6.0)}
 

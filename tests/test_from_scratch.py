@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from projects import arrays, case, write_rule
 
-from synapcc.gen.calibrate import Runs
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor
-from synapcc.gen.room import SPAN, grown
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Feedback, Loss, RuleSpec
+from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.room import SPAN, grown
 from synapcc.host.cli import main
-from synapcc.host.emulator import Emulator, classify, quantise_inputs
-from synapcc.host.saturation import MOST, Saturation, saturation, warning
+from synapcc.host.link.saturation import MOST, Saturation, saturation, warning
+from synapcc.host.run.emulator import Emulator, classify, quantise_inputs
 
 STARTS = ("he", "glorot", "narrow", "zero head")
 Data = dict[str, np.ndarray]

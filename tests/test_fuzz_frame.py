@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stub_model import stub_project
 
-from synapcc.gen import messages
-from synapcc.gen.messages import Status
+from synapcc.gen.target import messages
+from synapcc.gen.target.messages import Status
 from synapcc.host.devices import Device, open_device
-from synapcc.host.protocol import Receiver, Reply, encode_fields, encode_request, frame
+from synapcc.host.link.protocol import Receiver, Reply, encode_fields, encode_request, frame
 
 X = bytes(8)
 ROUNDS = int(os.environ.get("SYNAPCC_FUZZ_ROUNDS", "150"))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from random_nets import random_graph
 
-from synapcc.gen.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.program import Abstract
 from synapcc.gen.ops import layer
-from synapcc.gen.program import Abstract
-from synapcc.gen.realrun import RealMachine
 from synapcc.gen.rules import rules
-from synapcc.gen.schedule import build
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
+from synapcc.gen.stages.schedule import build
 
 Arrays = dict[str, np.ndarray]
 GRAPHS, LABEL, STEP = 40, 1, 1e-5

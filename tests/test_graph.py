@@ -10,7 +10,7 @@ from conv_nets import cnn, data
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
 from synapcc.gen.spec import RuleSpec
 
 

@@ -14,7 +14,7 @@ from projects import refusal
 from synapcc.examples.ecg import demo_run
 from synapcc.host import commands, doctor, examples
 from synapcc.host.cli import main, parser
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 LOADED = """
 import contextlib, io, json, sys

@@ -15,8 +15,8 @@ from onnx import ModelProto, NodeProto
 from onnx.reference import ReferenceEvaluator
 from onnx_models import model, node, save
 
-from synapcc.gen.graph import Graph
 from synapcc.gen.importers import load_model
+from synapcc.gen.ir.graph import Graph
 
 Rng = np.random.Generator
 

@@ -18,8 +18,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx_models import TWO, X8, Y4, model, node, real, save
 
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph
 from synapcc.gen.importers import load_model
+from synapcc.gen.ir.graph import Graph
 
 
 def imported(proto: ModelProto, folder: Path, name: str = "net.onnx") -> Graph:

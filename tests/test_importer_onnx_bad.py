@@ -16,8 +16,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx_models import X8, Y4, model, node, real, save
 
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Graph
 from synapcc.gen.importers import load_model, suffixes
+from synapcc.gen.ir.graph import Graph
 
 Edit = Callable[[ModelProto], object]
 

@@ -15,18 +15,18 @@ from projects import Case, arrays, compiled, refusal, save, write_rule
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError, DataWarning, SynapccError
-from synapcc.gen.graph import Graph, Node, Tensor, verify
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers._names import RESERVED, input_identifiers
-from synapcc.gen.inputs import Input, ambiguous, check_labels
-from synapcc.gen.plan import Plan, load_plan
-from synapcc.gen.quantiser import Quantiser
-from synapcc.gen.realrun import RealMachine
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.inputs import Input, ambiguous, check_labels
+from synapcc.gen.ir.plan import Plan, load_plan
+from synapcc.gen.ir.quantiser import Quantiser
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host import Emulator, classify
 from synapcc.host.cli import main
-from synapcc.host.data import from_arrays, load_samples
-from synapcc.host.quantiser import Clipping, quantise_inputs
+from synapcc.host.run.inputs import Clipping, quantise_inputs
+from synapcc.host.run.samples import from_arrays, load_samples
 
 Capsys = pytest.CaptureFixture[str]
 Rng = np.random.Generator

@@ -11,8 +11,8 @@ import pytest
 from ctools import ARM_TOOLCHAINS, UNDEFINED, compile_host
 from primitives import compare, draw, host_source, on_the_chip, on_this_computer
 
-from synapcc.gen.instructions import INSTRUCTIONS, Instruction, called, instruction, pkhtb, ssat, ssat16
 from synapcc.gen.numeric import PRIMITIVES
+from synapcc.gen.sets.dsp import INSTRUCTIONS, Instruction, called, instruction, pkhtb, ssat, ssat16
 
 VECTORS = 20_000
 FAMILIES = [

@@ -13,12 +13,14 @@ from one_step import batch_plan, emulator
 from projects import case, refusal
 from random_nets import accepted
 
-from synapcc.gen.boards import load_board
 from synapcc.gen.emit import render, render_library
 from synapcc.gen.errors import CompileError
-from synapcc.gen.graph import Node
-from synapcc.gen.kernels import AUTO, CHOICES, DSP, REF, select
-from synapcc.gen.layouts import (
+from synapcc.gen.ir.graph import Node
+from synapcc.gen.ops import Case, kernel
+from synapcc.gen.ops._dsp import power_of_two
+from synapcc.gen.ops._window import Window
+from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, select
+from synapcc.gen.sets.layouts import (
     HIGH_ROW,
     bias_of_dual,
     channel_lanes,
@@ -29,9 +31,7 @@ from synapcc.gen.layouts import (
     rounded_bias,
     rows_of_dual,
 )
-from synapcc.gen.ops import Case, kernel
-from synapcc.gen.ops._dsp import power_of_two
-from synapcc.gen.ops._window import Window
+from synapcc.gen.target.boards import load_board
 from synapcc.host.cli import main
 
 RNG = np.random.default_rng(5)

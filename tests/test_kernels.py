@@ -12,8 +12,8 @@ from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, UNDEFINED, Chi
 from one_step import CONSTANT, Placed, batch_plan, cases, emulator, unfinished
 
 from synapcc.gen.emit import ROOT
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import Known, kernel, kernels, layers
-from synapcc.gen.plan import Plan
 
 CASES = 24  # of each kernel and compiler setting
 SETTINGS = {

@@ -11,16 +11,16 @@ import numpy as np
 from link_model import LinkModel, name_of
 from random_nets import accepted, extreme_state
 
-from synapcc.gen import messages
-from synapcc.gen.boards import load_board
 from synapcc.gen.emit import render, write
-from synapcc.gen.machine import choose, walk
-from synapcc.gen.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
-from synapcc.gen.plan import Plan
-from synapcc.gen.program import Step
-from synapcc.gen.state_check import fault
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.walk import choose, walk
+from synapcc.gen.stages.state_check import fault
+from synapcc.gen.target import messages
+from synapcc.gen.target.boards import load_board
+from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
 from synapcc.host.devices import Device, open_device
-from synapcc.host.protocol import Corrupt, Receiver, Reply, encode_fields, encode_request
+from synapcc.host.link.protocol import Corrupt, Receiver, Reply, encode_fields, encode_request
 
 Rng = np.random.Generator
 Ask = tuple[int, bytes]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from random_nets import Deed, accepted, life
 
-from synapcc.gen.machine import Active, choose, walk
-from synapcc.gen.memory import Piece, place
+from synapcc.gen.ir.plan import Plan, PlanTensor
+from synapcc.gen.ir.program import Program, Repeat, Step, When
+from synapcc.gen.ir.walk import Active, choose, walk
 from synapcc.gen.ops import kernel
-from synapcc.gen.plan import Plan, PlanTensor
-from synapcc.gen.program import Program, Repeat, Step, When
-from synapcc.host.emulator import Emulator
+from synapcc.gen.stages.memory import Piece, place
+from synapcc.host.run.emulator import Emulator
 
 MODELS = 60
 

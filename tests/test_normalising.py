@@ -33,12 +33,12 @@ from test_importer_maps import Net, ops
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters import onnx as float_onnx
 from synapcc.gen.exporters import quantised_onnx
-from synapcc.gen.graph import Graph, Node, Tensor, verify
 from synapcc.gen.importers import load_model
-from synapcc.gen.passes import simplify
-from synapcc.gen.rewrite import pruned
+from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.rewrite import pruned
+from synapcc.gen.stages.passes import simplify
 from synapcc.host.cli import main
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -23,17 +23,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import Case, arrays, case, compiled, refusal, save, spawn
 
-from synapcc.gen.board import WORD
-from synapcc.gen.boards import BOARDS, Board, load_board, parse_board
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError, SynapccError
-from synapcc.gen.hals import HALS, hals
-from synapcc.gen.npz import load_arrays
-from synapcc.gen.userfile import read_file, read_text
-from synapcc.host import page, terminal
+from synapcc.gen.files.npz import load_arrays
+from synapcc.gen.files.userfile import read_file, read_text
+from synapcc.gen.target.board import WORD
+from synapcc.gen.target.boards import BOARDS, Board, load_board, parse_board
+from synapcc.gen.target.hals import HALS, hals
 from synapcc.host.cli import main
-from synapcc.host.client import spoken
-from synapcc.host.protocol import decode_fields, encode_fields
+from synapcc.host.link.client import spoken
+from synapcc.host.link.protocol import decode_fields, encode_fields
+from synapcc.host.pages import html
+from synapcc.host.terminal import screen
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -392,7 +393,7 @@ NUMBER = st.one_of(
 def described(draw: st.DrawFn) -> dict[str, object]:
     """A board's tables: some numbers are those of a board that there is, some are any."""
     near = draw(st.sampled_from(sorted(p.stem for p in BOARDS.glob("*.toml"))))
-    from synapcc.gen.boards import board_dict
+    from synapcc.gen.target.boards import board_dict
 
     tables = json.loads(json.dumps(board_dict(load_board(near))))
     for table, key in (("", "clock_hz"), ("link", "uart_base"), ("link", "baud"), ("link", "clock_hz")):
@@ -441,10 +442,10 @@ EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\b\x7f\u202e\u2066\u200f\u200b\ufeff\u20
 
 @given(st.text(st.characters(), max_size=40))
 def test_nothing_that_a_terminal_obeys_passes(text: str) -> None:
-    shown = terminal.neutral(text)
+    shown = screen.neutral(text)
     bad = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     assert all(c in "\n\t" or unicodedata.category(c) not in bad for c in shown)
-    assert terminal.neutral(text, lines=False).count("\n") == 0
+    assert screen.neutral(text, lines=False).count("\n") == 0
     shown.encode("utf-8")
     kept = "".join(c for c in text if c.isprintable())
     assert len(shown) >= len(kept)
@@ -471,7 +472,7 @@ def test_names_from_outside_reach_the_terminal_as_text(tmp_path: Path, capsys: C
 
 
 def test_what_a_chip_says_is_text() -> None:
-    from synapcc.gen.messages import Field, Layout
+    from synapcc.gen.target.messages import Field, Layout
 
     layout = Layout((Field("board", "text", ""),))
     said = spoken(decode_fields(layout, encode_fields(layout, {"board": "mps2\x1b[2J\n\u202eok"})))
@@ -487,7 +488,7 @@ def test_a_plan_has_no_text_that_begins_a_line(project: tuple[Case, Path], tmp_p
 
 
 def test_pages_hold_no_characters_that_nobody_sees() -> None:
-    told = page.neutral(str(page.element("p", None, EVIL)))
+    told = html.neutral(str(html.element("p", None, EVIL)))
     assert all(c.isprintable() or c in "\n\t" for c in told)
 
 
@@ -495,7 +496,7 @@ def test_the_border_is_left_as_it_was(capsys: Capsys) -> None:
     before = sys.stdout, sys.stderr
     assert main(["rules"]) == 0
     assert (sys.stdout, sys.stderr) == before
-    with terminal.guarded(), terminal.guarded():
+    with screen.guarded(), screen.guarded():
         print(EVIL, file=sys.stderr)
-        terminal.steer(sys.stderr, "\r")
+        screen.steer(sys.stderr, "\r")
     assert capsys.readouterr().err.count("\x1b") == 0

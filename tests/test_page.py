@@ -10,18 +10,18 @@ from markupsafe import Markup
 from pages import sound
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host import page
-from synapcc.host.page import Part
+from synapcc.host.pages import html
+from synapcc.host.pages.html import Part
 
 PIECES = {
-    "table": page.table(["a", "b"], [["x<y", 1], [Markup("<b>z</b>"), 2]]),
-    "headless": page.table(["", ""], [["a", 1]], wrap=True),
-    "confusion": page.confusion([[3, 0], [1, 2]], "NV", "before & after"),
-    "strip": page.strip(
+    "table": html.table(["a", "b"], [["x<y", 1], [Markup("<b>z</b>"), 2]]),
+    "headless": html.table(["", ""], [["a", 1]], wrap=True),
+    "confusion": html.confusion([[3, 0], [1, 2]], "NV", "before & after"),
+    "strip": html.strip(
         [Part("code", "code", 900), Part("x", "N", 99), Part("y", "S", 1)], "RAM", {"N": "n"}
     ),
-    "parts": page.part_table([Part("a", "N", 3, "note"), Part("b", "S", 1)]),
-    "fold": page.fold("more & more", page.keyed("N", "<x>")),
+    "parts": html.part_table([Part("a", "N", 3, "note"), Part("b", "S", 1)]),
+    "fold": html.fold("more & more", html.keyed("N", "<x>")),
 }
 
 
@@ -33,8 +33,8 @@ def test_pieces_are_well_formed_and_self_contained(name: str) -> None:
 
 def test_text_is_escaped_and_markup_is_not() -> None:
     assert "x&lt;y" in PIECES["table"] and "<b>z</b>" in PIECES["table"]
-    assert page.element("p", {"title": '"<'}, "&") == Markup('<p title="&#34;&lt;">&amp;</p>')
-    assert page.element("br") == Markup("<br/>")
+    assert html.element("p", {"title": '"<'}, "&") == Markup('<p title="&#34;&lt;">&amp;</p>')
+    assert html.element("br") == Markup("<br/>")
 
 
 def test_tables_scroll_and_have_a_head_where_there_is_one() -> None:
@@ -56,10 +56,10 @@ def test_long_names_break_where_they_are_joined_and_nothing_else_breaks() -> Non
         "x" * 90: ["x" * 90],
     }
     for text, wanted in parts.items():
-        assert page.breakable(text).split("<wbr/>") == (wanted or [text]), text
-        assert page.breakable(text).replace("<wbr/>", "") == text
-    assert page.breakable(f"<{LONG}&").startswith("&lt;block3_<wbr/>")
-    assert page.breakable(Markup(f"<b>{LONG}</b>")) == f"<b>{LONG}</b>"
+        assert html.breakable(text).split("<wbr/>") == (wanted or [text]), text
+        assert html.breakable(text).replace("<wbr/>", "") == text
+    assert html.breakable(f"<{LONG}&").startswith("&lt;block3_<wbr/>")
+    assert html.breakable(Markup(f"<b>{LONG}</b>")) == f"<b>{LONG}</b>"
 
 
 def test_what_scrolls_has_a_name_and_takes_the_keyboard() -> None:
@@ -80,16 +80,16 @@ def test_an_example_has_templates_of_its_own(tmp_path: Path) -> None:
         '{% extends "base.html.j2" %}{% block title %}HAR{% endblock %}'
         "{% block body %}<h1>{{ who }}</h1>{{ table }}{% endblock %}"
     )
-    text = page.render("har.html.j2", {"who": "a < b", "table": PIECES["table"]}, tmp_path)
+    text = html.render("har.html.j2", {"who": "a < b", "table": PIECES["table"]}, tmp_path)
     assert "<h1>a &lt; b</h1>" in text and "HAR" in text and sound(text).cells
 
 
 def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b.html"
-    page.check_target(target)
+    html.check_target(target)
     assert not target.parent.exists()
-    page.write(target, "one")
-    page.write(target, "two ✓")
+    html.write(target, "one")
+    html.write(target, "two ✓")
     assert target.read_text(encoding="utf-8") == "two ✓"
     assert os.listdir(target.parent) == ["b.html"]
     assert target.stat().st_mode & 0o444 == 0o444
@@ -98,8 +98,8 @@ def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
 def test_bad_targets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SynapccError, match="is a folder"):
-        page.check_target(tmp_path)
+        html.check_target(tmp_path)
     with pytest.raises(SynapccError, match="there is no folder"):
-        page.check_target(tmp_path / "file" / "x.html")
+        html.check_target(tmp_path / "file" / "x.html")
     with pytest.raises(SynapccError, match="cannot be written"):
-        page.write(tmp_path / "file" / "x.html", "")
+        html.write(tmp_path / "file" / "x.html", "")

@@ -10,8 +10,8 @@ import pytest
 from random_nets import accepted
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.plan import Plan, load_plan, padded
-from synapcc.host.emulator import read_plan
+from synapcc.gen.ir.plan import Plan, load_plan, padded
+from synapcc.host.run.emulator import read_plan
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,11 @@ from random_nets import accepted, random_calibration, random_graph, random_spec
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.plan import Plan
-from synapcc.gen.program import Step
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, Feedback, Loss
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 SETTINGS = {
     "O0": ("ref", "-O0"),
@@ -225,7 +225,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from random_nets import random_model
-from synapcc.gen.boards import load_board
+from synapcc.gen.target.boards import load_board
 from synapcc.gen.emit import render, write
 write(render(random_model({seed}).plan, load_board("mps2_an386"), "a test", "a test"), Path("out"))
 """

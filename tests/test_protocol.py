@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapcc.gen import messages
-from synapcc.gen.messages import MAX_PAYLOAD, Layout, Region, Request, Status
-from synapcc.host import client, protocol
+from synapcc.gen.target import messages
+from synapcc.gen.target.messages import MAX_PAYLOAD, Layout, Region, Request, Status
 from synapcc.host.devices.process import host_compiler
-from synapcc.host.protocol import Corrupt, Receiver, Reply
+from synapcc.host.link import client, protocol
+from synapcc.host.link.protocol import Corrupt, Receiver, Reply
 
 ROOT = Path(__file__).resolve().parents[1]
 DOC = (ROOT / "docs" / "PROTOCOL.md").read_text()

@@ -13,16 +13,16 @@ from echo_firmware import add_platform
 from projects import case
 from stub_model import stub_project
 
-from synapcc.gen.boards import Board, Core, list_boards, load_board
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, write
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import Replay, RuleSpec, Store
-from synapcc.host.build import BuildResult, build
-from synapcc.host.client import Client, connect
-from synapcc.host.data import load_samples
+from synapcc.gen.target.boards import Board, Core, list_boards, load_board
 from synapcc.host.devices import DeviceError, open_device
-from synapcc.host.verify import verify
+from synapcc.host.firmware.build import BuildResult, build
+from synapcc.host.link.client import Client, connect
+from synapcc.host.run.samples import load_samples
+from synapcc.host.run.verify import verify
 
 GCC = shutil.which("arm-none-eabi-gcc")
 QEMU = pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")

@@ -10,11 +10,11 @@ import pytest
 from projects import Case, arrays, case
 
 from synapcc.gen.compile import Compiled, compile_model
-from synapcc.gen.plan import Plan
-from synapcc.gen.program import Repeat, Step
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Repeat, Step
 from synapcc.gen.spec import RuleSpec
-from synapcc.host.emulator import Emulator
-from synapcc.host.report import costs, measure, memory, program_text, summary
+from synapcc.host.pages.facts import costs, measure, memory, program_text, summary
+from synapcc.host.run.emulator import Emulator
 
 MORE = "[store]\nsamples = 8\n[replay]\nsamples = 6\nevery = 2\n"
 

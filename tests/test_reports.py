@@ -17,21 +17,21 @@ from pages import Page, sound
 from projects import case, compiled, refusal, write_rule
 from random_nets import accepted
 
-from synapcc.gen.boards import load_board
 from synapcc.gen.compile import Compiled, compile_model
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import RuleSpec, load_spec
+from synapcc.gen.target.boards import load_board
 from synapcc.host.cli import main
-from synapcc.host.client import Stats
-from synapcc.host.report import measure
-from synapcc.host.reports import bench as bench_page
-from synapcc.host.reports import compile as compile_page
-from synapcc.host.reports import eval as eval_page
-from synapcc.host.reports import learn as learn_page
-from synapcc.host.reports import numbers as numbers_of
-from synapcc.host.reports import verify as verify_page
-from synapcc.host.verify import Difference, Verdict
+from synapcc.host.link.client import Stats
+from synapcc.host.pages import bench as bench_page
+from synapcc.host.pages import compile as compile_page
+from synapcc.host.pages import eval as eval_page
+from synapcc.host.pages import learn as learn_page
+from synapcc.host.pages import numbers as numbers_of
+from synapcc.host.pages import verify as verify_page
+from synapcc.host.pages.facts import measure
+from synapcc.host.run.verify import Difference, Verdict
 
 Report = dict[str, Any]
 REPO = Path(__file__).resolve().parents[1]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from projects import Case, case, compiled, listing, refusal, spawn
 
-from synapcc.host import results
 from synapcc.host.cli import ORDER, main, parser
-from synapcc.host.emulator import Emulator
-from synapcc.host.results import SCHEMAS, document, schema
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.terminal import results
+from synapcc.host.terminal.results import SCHEMAS, document, schema
 
 Capsys = pytest.CaptureFixture[str]
 REPO = Path(__file__).parents[1]

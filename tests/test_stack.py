@@ -11,13 +11,13 @@ import pytest
 from echo_firmware import add_platform, echo_project
 from stub_model import stub_project
 
-from synapcc.gen.boards import Board, list_boards, load_board
-from synapcc.host import thumb
-from synapcc.host.build import BuildResult, build
-from synapcc.host.client import connect
+from synapcc.gen.target.boards import Board, list_boards, load_board
 from synapcc.host.devices import DeviceError, open_device
 from synapcc.host.devices.unicorn import UnicornDevice
-from synapcc.host.stack import EXCEPTION_FRAME, EXCEPTION_FRAME_FPU
+from synapcc.host.firmware import elf
+from synapcc.host.firmware.build import BuildResult, build
+from synapcc.host.firmware.stack import EXCEPTION_FRAME, EXCEPTION_FRAME_FPU
+from synapcc.host.link.client import connect
 
 GCC = shutil.which("arm-none-eabi-gcc")
 TOOLCHAINS = (
@@ -152,7 +152,7 @@ def test_decoded_frames_cover_the_compilers(tmp_path: Path, toolchain: str) -> N
         + ("uint32_t extra(uint32_t x) { return large(x) + small(x); }\n")
     )
     result = built(tmp_path, toolchain, text, ROOM)
-    image = thumb.read_image(result.elf)
+    image = elf.read_image(result.elf)
     known = image.stack_sizes or {}
     for path in result.elf.parent.rglob("*.su"):
         for line in path.read_text().splitlines():
@@ -204,6 +204,6 @@ def test_a_stack_that_overflows_is_a_fault_and_leaves_the_state_alone(
 def test_the_stack_lies_below_everything_that_is_kept(tmp_path: Path) -> None:
     board = load_board("mps2_an386")
     for toolchain in ("gcc", "zig") if GCC else ("zig",):
-        image = thumb.read_image(built(tmp_path / toolchain, toolchain).elf)
+        image = elf.read_image(built(tmp_path / toolchain, toolchain).elf)
         assert image.sections[".stack"] == (board.ram.origin, GUARD + board.stack)
         assert image.sections[".bss"][0] >= board.ram.origin + GUARD + board.stack

@@ -12,9 +12,9 @@ from ctools import CHECK, GET_ARENA, GET_STATE, INFER, INIT, LEARN, RUN, SET_STA
 from random_nets import accepted
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.plan import Plan, PlanTensor, load_plan
-from synapcc.gen.state_check import fault, rings
-from synapcc.host.emulator import Emulator
+from synapcc.gen.ir.plan import Plan, PlanTensor, load_plan
+from synapcc.gen.stages.state_check import fault, rings
+from synapcc.host.run.emulator import Emulator
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 OK, BAD_STATE = 0, 3

@@ -15,15 +15,15 @@ from onnx.reference import ReferenceEvaluator
 from projects import Case, arrays, compiled, refusal, save
 
 from synapcc.gen.importers import load_model
-from synapcc.gen.plan import Plan
-from synapcc.host import state
-from synapcc.host.build import project_board
+from synapcc.gen.ir.plan import Plan
 from synapcc.host.cli import main
-from synapcc.host.client import connect
-from synapcc.host.data import load_samples
 from synapcc.host.devices import Device, DeviceError, open_device
-from synapcc.host.emulator import Emulator, read_plan
-from synapcc.host.network import adapted, read_network
+from synapcc.host.firmware.build import project_board
+from synapcc.host.link import state
+from synapcc.host.link.client import connect
+from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.network import adapted, read_network
+from synapcc.host.run.samples import load_samples
 
 MORE = "[store]\nsamples = 6\n[decay]\nshift = 8\nevery = 4\n"
 Capsys = pytest.CaptureFixture[str]

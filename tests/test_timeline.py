@@ -11,18 +11,18 @@ import pytest
 from projects import arrays, case
 from random_nets import accepted
 
-from synapcc.gen.boards import Board, Region, load_board
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
-from synapcc.gen.flash import stored
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernel
-from synapcc.gen.plan import Plan
-from synapcc.gen.program import Step
-from synapcc.gen.realrun import RealMachine, spread
-from synapcc.host import footprint
-from synapcc.host.emulator import Emulator
-from synapcc.host.report import ranges
-from synapcc.host.timeline import moments, timeline
+from synapcc.gen.stages.float_run import RealMachine, spread
+from synapcc.gen.target.boards import Board, Region, load_board
+from synapcc.host.pages import footprint
+from synapcc.host.pages.facts import ranges
+from synapcc.host.pages.timeline import moments, timeline
+from synapcc.host.run.emulator import Emulator
 
 MODELS = 40
 MORE = "[store]\nsamples = 8\n[replay]\nsamples = 6\nevery = 2\n"

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from synapcc.gen import vectors
+from synapcc.gen.ir.quantiser import Quantiser
 from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES
 from synapcc.gen.ops import kernels
 from synapcc.gen.ops.softmax_error import error_bound
-from synapcc.gen.quantiser import Quantiser
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "NUMERICS.md").read_text()
 

@@ -12,10 +12,10 @@ from projects import Case, arrays, case, compiled, save, write_rule
 
 from synapcc.examples.ecg import protocol
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.messages import Region
+from synapcc.gen.target.messages import Region
 from synapcc.host.cli import main
-from synapcc.host.client import Client
-from synapcc.host.emulator import read_plan
+from synapcc.host.link.client import Client
+from synapcc.host.run.emulator import read_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = [(rule, weights) for rule in ("hebbian", "dfa") for weights in ("int8", "int16")]

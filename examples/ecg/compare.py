@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synapcc.host.arguments import Parser
-from synapcc.host.terminal import guarded
+from synapcc.host.terminal.arguments import Parser
+from synapcc.host.terminal.screen import guarded
 
 from . import protocol, train
 from .beats import Beats

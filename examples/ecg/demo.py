@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.gen.boards import load_board
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.plan import Plan
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import INFERENCE_ONLY, Store
-from synapcc.host.client import Client
-from synapcc.host.data import Samples, from_arrays
-from synapcc.host.emulator import Emulator
-from synapcc.host.progress import Progress, track
-from synapcc.host.verify import Difference, digest, locate
+from synapcc.gen.target.boards import load_board
+from synapcc.host.link.client import Client
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.samples import Samples, from_arrays
+from synapcc.host.run.verify import Difference, digest, locate
+from synapcc.host.terminal.progress import Progress, track
 
 from . import beats, evaluate, protocol, records, synthetic
 from .beats import Beats

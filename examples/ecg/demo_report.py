@@ -11,14 +11,15 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.plan import Plan, PlanTensor
+from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import rule_text
-from synapcc.host import charts, page, report
-from synapcc.host.build import BuildResult
-from synapcc.host.charts import Lane, Line
-from synapcc.host.page import Part
-from synapcc.host.text import table
+from synapcc.host.firmware.build import BuildResult
+from synapcc.host.pages import charts, facts
+from synapcc.host.pages import html as page
+from synapcc.host.pages.charts import Lane, Line
+from synapcc.host.pages.html import Part
+from synapcc.host.terminal.text import table
 
 from . import beats, choices, protocol, records
 from .demo import Cast, Lesson, School
@@ -63,7 +64,7 @@ def to_dict(run: Run, timing: bool = False) -> dict[str, Any]:
         "real": run.who.real, "data": run.who.told, "chip": run.chip, "rule": run.compiled.spec.to_dict(),
         "passes": run.passes, "plan": run.compiled.plan.digest.hex(),
         "steps": school.steps, "rehearsals": school.rehearsals, "inferences": school.inferences,
-        "differing": 0, "memory": report.memory(run.compiled.plan),
+        "differing": 0, "memory": facts.memory(run.compiled.plan),
         "flash": run.built.flash if run.built else None, "ram": run.built.ram if run.built else None,
         "stack": run.built.stack.bytes if run.built else None,
         "patients": {lesson.name: _patient(lesson, timing) for lesson in run.lessons},
@@ -137,7 +138,7 @@ def text(lesson: Lesson, state_bytes: int) -> str:
 
 def html(run: Run) -> str:
     """The whole page."""
-    plan, measured = run.compiled.plan, report.measure(run.compiled)
+    plan, measured = run.compiled.plan, facts.measure(run.compiled)
     rule = rules()[run.compiled.spec.rule]
     flash, ram = memory_parts(plan, run.built)
     board = run.compiled.board

@@ -13,12 +13,12 @@ from synapcc.gen import emit
 from synapcc.gen.compile import Compiled
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import rules
-from synapcc.host import page
-from synapcc.host.build import BuildResult, build, project_board
-from synapcc.host.client import connect
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.emulator import read_plan
-from synapcc.host.results import Results
+from synapcc.host.firmware.build import BuildResult, build, project_board
+from synapcc.host.link.client import connect
+from synapcc.host.pages import html
+from synapcc.host.run.emulator import read_plan
+from synapcc.host.terminal.results import Results
 
 from . import demo, demo_report
 from .choices import LEARN_MINUTES, MINUTES
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     done = demo_report.Run(
         who, args.model, compiled, built, chip, args.passes, school, lessons, time.monotonic() - started, line
     )
-    page.write(Path(args.html), demo_report.html(done))
+    html.write(Path(args.html), demo_report.html(done))
     out.give("demo", demo_report.to_dict(done, args.timing))
     say(
         f"\ncompared: the SHA-256 of {plan.state_bytes} persistent bytes after each beat and each of "

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from synapcc.host.text import table
+from synapcc.host.terminal.text import table
 
 from . import evaluate, protocol
 

@@ -23,7 +23,7 @@ from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
-from synapcc.host.emulator import Emulator
+from synapcc.host.run.emulator import Emulator
 
 from . import protocol
 from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.plan import Plan
-from synapcc.gen.realrun import RealMachine
-from synapcc.host.emulator import Emulator, classify
-from synapcc.host.fixed import FixedPart
-from synapcc.host.quantiser import quantise_inputs
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.stages.float_run import RealMachine
+from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.front_cache import FixedPart
+from synapcc.host.run.inputs import quantise_inputs
 
 from .beats import Beats
 from .protocol import LEARN_SECONDS

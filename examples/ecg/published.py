@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synapcc.host.reports.eval import Record
+from synapcc.host.pages.eval import Record
 
 from .protocol import PROTOCOLS, Published
 

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import Feedback, Replay, RuleSpec, Store
-from synapcc.host.arguments import Parser
-from synapcc.host.progress import Progress
-from synapcc.host.terminal import guarded
-from synapcc.host.text import table
+from synapcc.host.terminal.arguments import Parser
+from synapcc.host.terminal.progress import Progress
+from synapcc.host.terminal.screen import guarded
+from synapcc.host.terminal.text import table
 
 from . import protocol
 from .choices import MODELS

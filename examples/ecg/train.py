@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import Parser
-from synapcc.host.files import check_target, write_whole
-from synapcc.host.terminal import guarded
+from synapcc.host.terminal.arguments import Parser
+from synapcc.host.terminal.files import check_target, write_whole
+from synapcc.host.terminal.screen import guarded
 
 from . import protocol
 from .beats import LIMIT, WINDOW, Beats

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..graph import Node
+from ..ir.graph import Node
 from ..ops._window import Window, taps
 from ..ops.clip import limits
 from ._tensors import Tensors

@@ -1,7 +1,7 @@
 """The exact integer ONNX form of each kernel that runs in inference: one function per kernel, in one table.
 
-Every activation is an int32 tensor [batch, size]. int32 sums are exact: gen/bounds.py has proven that none
-overflows, in whichever order a runtime adds.
+Every activation is an int32 tensor [batch, size]. int32 sums are exact: gen/stages/bounds.py has proven that
+none overflows, in whichever order a runtime adds.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.program import Step
 from ..ops._window import Window, taps
-from ..program import Step
 from ._integers import Integers
 
 

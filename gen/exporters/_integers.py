@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ..errors import CompileError
-from ..plan import Plan
-from ..program import Step
+from ..ir.plan import Plan
+from ..ir.program import Step
 from ._writer import Writer
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..graph import Graph, Node
+from ..ir.graph import Graph, Node
 from ._writer import Writer
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import Graph
 from ..importers._onnx_file import read_model
+from ..ir.graph import Graph
 from ._float_layers import LAYERS
 from ._tensors import Tensors
 

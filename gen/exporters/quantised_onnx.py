@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..plan import Plan
-from ..program import Call, Step
+from ..ir.plan import Plan
+from ..ir.program import Call, Step
 from ._integer_kernels import KERNELS
 from ._integers import Integers
 from .onnx import DIGEST

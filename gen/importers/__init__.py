@@ -7,7 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from ..errors import CompileError, shown
-from ..graph import Graph
+from ..ir.graph import Graph
 
 __all__ = ["load_model", "shown", "suffixes"]
 

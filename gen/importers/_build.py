@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import CompileError
-from ..graph import Attr, Graph, Node, Tensor
+from ..ir.graph import Attr, Graph, Node, Tensor
 from ._names import Names
 
 # Larger than any network for a chip; they bound what a lying file makes us allocate and compute.

@@ -15,7 +15,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from ..errors import CompileError, shown
-from ..userfile import open_file, read_file
+from ..files.userfile import open_file, read_file
 from ._build import MAX_ELEMENTS, SMALLER
 
 MAX_FILE = 1 << 27

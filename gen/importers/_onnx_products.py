@@ -13,21 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import CompileError
-from ..graph import Graph, Node
+from ..ir.graph import Graph, Node
 from ._build import Builder
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import (
-    Act,
-    Operand,
-    Scope,
-    activation,
-    affine,
-    arithmetic,
-    common_shape,
-    constant,
-    scaled,
-)
+from ._onnx_layers import Act, Operand, Scope, activation, affine, arithmetic, common_shape, constant, scaled
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {

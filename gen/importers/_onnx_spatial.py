@@ -16,17 +16,7 @@ from ._layout import Places, arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, DAMAGED, SMALLEST, OnnxNode
 from ._onnx_fold import axes_of, axis
-from ._onnx_layers import (
-    Act,
-    Operand,
-    Scope,
-    activation,
-    constant,
-    disordered,
-    hints,
-    param_names,
-    weights,
-)
+from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered, hints, param_names, weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from ..errors import CompileError, shown
-from ..graph import Graph, verify
-from ..passes import simplify
+from ..ir.graph import Graph, verify
+from ..stages.passes import simplify
 from ._build import SMALLER, Builder
 from ._layout import arrange, natural
 from ._names import input_identifiers, model_identifier

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 
 if TYPE_CHECKING:
-    from ..plan import PlanTensor
-    from ..tape import Tape
+    from ..ir.plan import PlanTensor
+    from ..stages.tape import Tape
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]

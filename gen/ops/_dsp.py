@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import DSP
-from ..layouts import dual_bias, dual_fits, dual_rows, rounded_bias
+from ..sets import DSP
+from ..sets.layouts import dual_bias, dual_fits, dual_rows, rounded_bias
 from . import Attrs, Relaid, Variant
 
 if TYPE_CHECKING:
-    from ..plan import PlanTensor
+    from ..ir.plan import PlanTensor
 
 Operands = Mapping[str, "PlanTensor"]
 DUAL_PAIRS = 4  # pairs of dual rows that sum at once: as many as a Cortex-M4 has registers for
@@ -51,7 +51,7 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
 
 
 def dual(w: NDArray[np.int8], start: NDArray[np.int32], pairs: int) -> dict[str, Relaid]:
-    """Weights and starts in dual pairs (gen/layouts.py)."""
+    """Weights and starts in dual pairs (gen/sets/layouts.py)."""
     return {
         "w": Relaid(
             "dual", dual_rows(w, pairs), "two rows in a word: a lane holds 256 * (odd row) + (even row)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 from ._window import Window
 
 

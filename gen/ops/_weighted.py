@@ -2,7 +2,8 @@
 
 An op that derives from these brings its geometry and its sums. Its forward kernel names its operands x, w, b,
 y (and s, the shifts of its rows, when frozen); its values are `<node>_weight` [rows, inputs of a row] and
-`<node>_bias` [rows]. That is what gen.quantise gives formats to, and gen.tape makes feedback matrices for.
+`<node>_bias` [rows]. That is what gen.stages.quantise gives formats to, and gen.stages.tape makes feedback
+matrices for.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
-from ..program import Space, Value
+from ..ir.graph import Node
+from ..ir.program import Space, Value
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 Index = NDArray[np.intp]
 Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]

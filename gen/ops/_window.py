@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 
 Index = NDArray[np.intp]
 Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns

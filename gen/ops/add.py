@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
-from ..program import Value
+from ..ir.graph import Node
+from ..ir.program import Value
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 
 class Affine(Layer):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Attr, Node
-from ..program import Value
+from ..ir.graph import Attr, Node
+from ..ir.program import Value
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._pooling import pool_window, random_attrs, random_window
 from ._window import Window
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 MAX_FACTOR = 2**15 - 1
 MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Attr, Node
-from ..kernels import DSP
-from ..layouts import channel_lanes, rounded_bias
-from ..program import Value
+from ..ir.graph import Attr, Node
+from ..ir.program import Value
+from ..sets import DSP
+from ..sets.layouts import channel_lanes, rounded_bias
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
 from ._dsp import power_of_two, weighted_sums
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
@@ -26,8 +26,8 @@ from ._window import Window, see, spread
 from .project import Projection
 
 if TYPE_CHECKING:
-    from ..plan import PlanTensor
-    from ..tape import Tape
+    from ..ir.plan import PlanTensor
+    from ..stages.tape import Tape
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
 AT_ONCE = 1 << 23  # window values that are looked at in one go

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
-from ..kernels import DSP
+from ..ir.graph import Node
+from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._dsp import power_of_two, weighted_sums
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 if TYPE_CHECKING:
-    from ..plan import PlanTensor
-    from ..tape import Tape
+    from ..ir.plan import PlanTensor
+    from ..stages.tape import Tape
 
 
 class Dense(WeightedLayer):

@@ -1,7 +1,7 @@
 """A convolution whose weights are not tied (locally connected): every position has filters of its own.
 
-W [positions * filters, taps], position by position. No importer makes one: gen.untie does, for the layers
-that a rule file lists under `untied`. Amit 2019 learned such layers with the asymmetric Hebbian rule.
+W [positions * filters, taps], position by position. No importer makes one: gen.stages.untie does, for the
+layers that a rule file lists under `untied`. Amit 2019 learned such layers with the asymmetric Hebbian rule.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..graph import Node
+from ..ir.graph import Node
 from . import Arrays, Attrs, Case
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
@@ -21,7 +21,7 @@ from .conv2d import Forward as TiedForward
 from .conv2d import Transposed as TiedTransposed
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 
 class Untied(Tied):

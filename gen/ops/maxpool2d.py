@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._pooling import pool_window, random_attrs, random_window
 from ._window import Window
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 
 class MaxPool(Layer):

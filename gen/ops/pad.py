@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 
 class Pad(Layer):

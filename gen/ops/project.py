@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from ..kernels import DSP
+from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._dsp import power_of_two
 
 if TYPE_CHECKING:
-    from ..plan import PlanTensor
+    from ..ir.plan import PlanTensor
 
 
 class Projection(Kernel):

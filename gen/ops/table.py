@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..graph import Node
-from ..program import Value
+from ..ir.graph import Node
+from ..ir.program import Value
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 Real = NDArray[np.floating[Any]]
 ENTRIES = 256

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..graph import Node
+from ..ir.graph import Node
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 
 if TYPE_CHECKING:
-    from ..tape import Tape
+    from ..stages.tape import Tape
 
 AXES = 4
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from ..errors import CompileError
-from ..tape import Tape
+from ..stages.tape import Tape
 
 
 class Rule(ABC):

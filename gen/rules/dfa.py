@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ..tape import Tape
+from ..stages.tape import Tape
 from . import Rule
 
 

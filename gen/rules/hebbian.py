@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from ..graph import Node
-from ..tape import Tape
+from ..ir.graph import Node
+from ..stages.tape import Tape
 from . import Rule
 
 

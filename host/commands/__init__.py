@@ -16,7 +16,7 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Protocol, cast, runtime_checkable
 
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 
 class Command(Protocol):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import result_option
-from synapcc.host.bench_options import KINDS, SAMPLES, SEED
-from synapcc.host.results import Results
+from synapcc.host.bench.options import KINDS, SAMPLES, SEED
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.results import Results
 
 HELP = "count what each op and program costs: instructions, cycles, time, energy, flash, RAM, stack"
 
@@ -43,9 +43,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
-    from synapcc.host import page
-    from synapcc.host.bench_report import bench_kernel, text
-    from synapcc.host.reports.bench import bench_html
+    from synapcc.host.bench.report import bench_kernel, text
+    from synapcc.host.pages import html
+    from synapcc.host.pages.bench import bench_html
 
     if (args.project is None) == (args.kernel is None):
         raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel")
@@ -61,14 +61,14 @@ def run(args: argparse.Namespace, out: Results) -> int:
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
     if args.html:
-        page.write(Path(args.html), bench_html(report))
+        html.write(Path(args.html), bench_html(report))
     out.give("bench", report)
     out.say(text(report))
     return 0
 
 
 def _project(args: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]:
-    from synapcc.host.bench_report import bench_project
+    from synapcc.host.bench.report import bench_project
 
     if chosen["samples"] < 1 or chosen["seed"] < 0:
         name = "samples" if chosen["samples"] < 1 else "seed"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.gen.boards import GENERIC, board_dict, list_boards
-from synapcc.host.results import Results
-from synapcc.host.text import table
+from synapcc.gen.target.boards import GENERIC, board_dict, list_boards
+from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.text import table
 
 HELP = "list the boards"
 

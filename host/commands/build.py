@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 if TYPE_CHECKING:
-    from synapcc.host.build import BuildResult
+    from synapcc.host.firmware.build import BuildResult
 
 _GUARDS = {
     "MPU": "the MPU, where the chip has one: a stack that overflows faults and is told",
@@ -27,7 +27,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
-    from synapcc.host.build import build
+    from synapcc.host.firmware.build import build
 
     project = Path(args.project)
     result = build(project, args.toolchain)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 def text(result: BuildResult, project: Path) -> str:
     """The result as a person reads it."""
-    from synapcc.host.build import project_board
+    from synapcc.host.firmware.build import project_board
 
     board = project_board(project)
     stack = result.stack.bytes

@@ -8,13 +8,13 @@ import re
 import shlex
 from pathlib import Path
 
-from synapcc.gen.board import GENERIC, Board
-from synapcc.gen.boards import generic_board, load_board
 from synapcc.gen.errors import CompileError, shown
-from synapcc.gen.kernels import AUTO, CHOICES
-from synapcc.host.files import check_distinct
-from synapcc.host.results import Results, document
-from synapcc.host.terminal import neutral
+from synapcc.gen.sets import AUTO, CHOICES
+from synapcc.gen.target.board import GENERIC, Board
+from synapcc.gen.target.boards import generic_board, load_board
+from synapcc.host.terminal.files import check_distinct
+from synapcc.host.terminal.results import Results, document
+from synapcc.host.terminal.screen import neutral
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
     from synapcc.gen.exporters.onnx import export
-    from synapcc.host.report import measure, summary
-    from synapcc.host.reports.compile import compile_html
+    from synapcc.host.pages.compile import compile_html
+    from synapcc.host.pages.facts import measure, summary
 
     folder = Path(args.output)
     if os.path.lexists(folder):

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from synapcc.host import examples
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 HELP = "watch a chip learn what it has never seen, checked byte by byte; writes an HTML report"
 

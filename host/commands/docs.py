@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.host import docs
-from synapcc.host.results import Results
-from synapcc.host.text import table
+from synapcc.host.terminal import docs
+from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.text import table
 
 HELP = "list the pages of the documentation, or print one: synapcc docs RULES"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from synapcc.host import doctor
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 HELP = "say which toolchains, emulators, boards and data are there, and how to get what is not"
 

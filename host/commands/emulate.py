@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import result_option
-from synapcc.host.files import packed, write_whole
-from synapcc.host.progress import track
-from synapcc.host.results import Results
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.files import packed, write_whole
+from synapcc.host.terminal.progress import track
+from synapcc.host.terminal.results import Results
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from synapcc.host.data import Samples
-    from synapcc.host.emulator import Emulator
+    from synapcc.host.run.emulator import Emulator
+    from synapcc.host.run.samples import Samples
 
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
@@ -59,11 +59,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Results) -> int:
     import numpy as np
 
-    from synapcc.host.data import load_samples
-    from synapcc.host.emulator import Emulator, read_plan
-    from synapcc.host.quantiser import clipped_text
-    from synapcc.host.saturation import saturation, warning
-    from synapcc.host.state import joined, load, save, split
+    from synapcc.host.link.saturation import saturation, warning
+    from synapcc.host.link.state import joined, load, save, split
+    from synapcc.host.run.emulator import Emulator, read_plan
+    from synapcc.host.run.inputs import clipped_text
+    from synapcc.host.run.samples import load_samples
 
     plan = read_plan(Path(args.project))
     if args.learn and "learn" not in plan.entries:
@@ -106,7 +106,7 @@ def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarr
     """What the network says of each sample, before it learns it if it does."""
     import numpy as np
 
-    from synapcc.host.emulator import Inference
+    from synapcc.host.run.emulator import Inference
 
     if not learn:
         return machine.infer_many(samples.inputs)._asdict()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from synapcc.host import examples
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 HELP = "personalise everyone of a protocol in the emulator: accuracy and F1, beside float backpropagation"
 

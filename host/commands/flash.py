@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synapcc.gen.board import UPLOADERS
-from synapcc.host.results import Results
+from synapcc.gen.target.board import UPLOADERS
+from synapcc.host.terminal.results import Results
 
 HELP = "build the firmware and put it onto the board"
 
@@ -21,7 +21,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.devices import serial
-    from synapcc.host.flash import flash
+    from synapcc.host.firmware.flash import flash
 
     done = flash(Path(args.project), args.tool, args.port)
     out.give("flash", done.to_dict())

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.kernels import CHOICES, REF
-from synapcc.gen.userfile import read_text
-from synapcc.host.arguments import result_option
-from synapcc.host.progress import Progress
-from synapcc.host.results import Results, schema
-from synapcc.host.text import table
+from synapcc.gen.files.userfile import read_text
+from synapcc.gen.sets import CHOICES, REF
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.progress import Progress
+from synapcc.host.terminal.results import Results, schema
+from synapcc.host.terminal.text import table
 
 if TYPE_CHECKING:
-    from synapcc.gen.plan import Plan
+    from synapcc.gen.ir.plan import Plan
 
 MAX_REPORT = 1 << 26
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
@@ -38,8 +38,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.emit import memory_map
-    from synapcc.host.emulator import read_plan
-    from synapcc.host.report import costs, program_text, summary
+    from synapcc.host.pages.facts import costs, program_text, summary
+    from synapcc.host.run.emulator import read_plan
 
     path = Path(args.project)
     if args.learn:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 
 def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> dict[str, Any]:
-    from synapcc.host.report import costs, memory
+    from synapcc.host.pages.facts import costs, memory
 
     tensors = [
         {
@@ -94,12 +94,12 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> d
 
 def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
-    from synapcc.host import page
-    from synapcc.host.data import load_samples
-    from synapcc.host.diagnose import Diagnosis, text
-    from synapcc.host.emulator import read_plan
-    from synapcc.host.network import read_network
-    from synapcc.host.reports.learn import learn_html
+    from synapcc.host.pages import html
+    from synapcc.host.pages.learn import learn_html
+    from synapcc.host.run.diagnose import Diagnosis, text
+    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.network import read_network
+    from synapcc.host.run.samples import load_samples
 
     plan = read_plan(path)
     report = _report(path, plan)
@@ -111,7 +111,7 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
         diagnosis.learn(samples, bar.step)
     found = diagnosis.to_dict() | {"clipped": dict(samples.clipped)}
     if picture:
-        page.write(Path(picture), learn_html(found))
+        html.write(Path(picture), learn_html(found))
     out.give("inspect.learn", found)
     out.say(f"{samples}\n{text(found)}")
     return 0
@@ -120,7 +120,7 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
 def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     """The report beside the Plan; None where the folder has none."""
     from synapcc.gen.spec import Loss
-    from synapcc.host.report import summary
+    from synapcc.host.pages.facts import summary
 
     file = (path if path.is_dir() else path.parent) / "report.json"
     try:

@@ -7,10 +7,10 @@ import os
 import re
 from pathlib import Path
 
-from synapcc.gen.boards import CORES, GENERIC, board_names, hals
 from synapcc.gen.errors import SynapccError
-from synapcc.host.files import check_distinct, write_whole
-from synapcc.host.results import Results
+from synapcc.gen.target.boards import CORES, GENERIC, board_names, hals
+from synapcc.host.terminal.files import check_distinct, write_whole
+from synapcc.host.terminal.results import Results
 
 HELP = "write a board file to fill in"
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import result_option
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.files import write_whole
-from synapcc.host.progress import track
-from synapcc.host.results import Results
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.files import write_whole
+from synapcc.host.terminal.progress import track
+from synapcc.host.terminal.results import Results
 
 if TYPE_CHECKING:
-    from synapcc.gen.plan import Plan
-    from synapcc.host.data import Samples
-    from synapcc.host.state import Tensors
+    from synapcc.gen.ir.plan import Plan
+    from synapcc.host.link.state import Tensors
+    from synapcc.host.run.samples import Samples
 
 HELP = "read what a chip has learned: integers for another chip, and the adapted network, float and quantised"
 WRITTEN = ("npz", "onnx", "quantised")
@@ -41,10 +41,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.exporters import onnx, quantised_onnx
-    from synapcc.host import state
-    from synapcc.host.data import load_samples
-    from synapcc.host.emulator import read_plan
-    from synapcc.host.network import adapted, read_network
+    from synapcc.host.link import state
+    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.network import adapted, read_network
+    from synapcc.host.run.samples import load_samples
 
     project = Path(args.project)
     plan = read_plan(project)
@@ -92,9 +92,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) -> tuple[Tensors, str, str]:
     """The state of a chip, after it has learned the samples, and the chip's names."""
-    from synapcc.host import state
-    from synapcc.host.build import project_board
-    from synapcc.host.client import connect
+    from synapcc.host.firmware.build import project_board
+    from synapcc.host.link import state
+    from synapcc.host.link.client import connect
 
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan.digest)

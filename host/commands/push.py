@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.results import Results
+from synapcc.host.terminal.results import Results
 
 HELP = "put what was pulled onto another chip with the same firmware, and check that it holds it"
 
@@ -22,10 +22,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
-    from synapcc.host import state
-    from synapcc.host.build import project_board
-    from synapcc.host.client import connect
-    from synapcc.host.emulator import read_plan
+    from synapcc.host.firmware.build import project_board
+    from synapcc.host.link import state
+    from synapcc.host.link.client import connect
+    from synapcc.host.run.emulator import read_plan
 
     project = Path(args.project)
     plan = read_plan(project)

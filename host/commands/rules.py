@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.host.results import Results
-from synapcc.host.text import table
+from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.text import table
 
 HELP = "list the learning rules"
 

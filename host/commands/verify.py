@@ -8,10 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import result_option
 from synapcc.host.devices import device_kinds, open_device
-from synapcc.host.progress import Progress
-from synapcc.host.results import Results
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.progress import Progress
+from synapcc.host.terminal.results import Results
 
 HELP = "learn on a device and in the emulator, and compare every persistent byte after every step"
 
@@ -36,12 +36,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
-    from synapcc.host import client, page
-    from synapcc.host.build import project_board
-    from synapcc.host.data import load_samples
-    from synapcc.host.emulator import read_plan
-    from synapcc.host.reports.verify import evidence, verify_html
-    from synapcc.host.verify import verify
+    from synapcc.host.firmware.build import project_board
+    from synapcc.host.link import client
+    from synapcc.host.pages import html
+    from synapcc.host.pages.verify import evidence, verify_html
+    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.samples import load_samples
+    from synapcc.host.run.verify import verify
 
     if args.steps < 0:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         result = evidence(plan, board, args.device, verdict, chip.stats(), seconds if args.timing else None)
         result["clipped"] = dict(samples.clipped)
     if args.html:
-        page.write(Path(args.html), verify_html(result))
+        html.write(Path(args.html), verify_html(result))
     out.give("verify", result)
     out.say(str(verdict.difference or verdict.agreement))
     if result["warning"]:

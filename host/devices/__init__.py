@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, cast
 
-from synapcc.gen.boards import Board
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.target.boards import Board
 
 
 class DeviceError(SynapccError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from synapcc.gen.boards import Board
+from synapcc.gen.target.boards import Board
 
 _POLLS_WHEN_WAITING = 3
 """A sender looks at the state register before each byte; only who waits for input looks so often without

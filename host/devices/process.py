@@ -21,8 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from synapcc.gen.boards import Board
-from synapcc.gen.userfile import read_file
+from synapcc.gen.files.userfile import read_file
+from synapcc.gen.target.boards import Board
 
 from . import ClosingDevice, Device, DeviceError
 

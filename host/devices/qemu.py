@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from synapcc.gen.boards import Board
-from synapcc.host.build import build, project_board
+from synapcc.gen.target.boards import Board
+from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 

@@ -15,8 +15,8 @@ from typing import Any
 import serial  # type: ignore[import-untyped,unused-ignore]
 from serial.tools import list_ports  # type: ignore[import-untyped,unused-ignore]
 
-from synapcc.gen.boards import Board
-from synapcc.host.build import project_board
+from synapcc.gen.target.boards import Board
+from synapcc.host.firmware.build import project_board
 
 from . import ClosingDevice, DeviceError
 

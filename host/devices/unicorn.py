@@ -16,9 +16,9 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
-from synapcc.gen.boards import Board
-from synapcc.host import thumb
-from synapcc.host.build import build, project_board
+from synapcc.gen.target.boards import Board
+from synapcc.host.firmware import elf as thumb
+from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from synapcc.gen.boards import Board, load_board, platformio_board
+from synapcc.gen.target.boards import Board, load_board, platformio_board
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

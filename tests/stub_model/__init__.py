@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from synapcc.gen.messages import RUNTIME_VERSION
-from synapcc.host.protocol import render_header
+from synapcc.gen.target.messages import RUNTIME_VERSION
+from synapcc.host.link.protocol import render_header
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

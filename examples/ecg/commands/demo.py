@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from synapcc.examples.ecg.choices import DEFAULT_MODEL, MINUTES, MODELS, SHOWN
-from synapcc.gen.boards import list_boards
-from synapcc.host.arguments import result_option
+from synapcc.gen.target.boards import list_boards
 from synapcc.host.devices import device_kinds
-from synapcc.host.results import Results
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.results import Results
 
 HELP = "heart beats: three patients of the MIT-BIH Arrhythmia Database, five minutes learned of each"
 

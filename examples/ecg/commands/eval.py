@@ -8,9 +8,9 @@ from pathlib import Path
 
 from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, MODELS, PROTOCOLS, RULES
 from synapcc.gen.errors import SynapccError
-from synapcc.host.arguments import result_option
-from synapcc.host.progress import Progress
-from synapcc.host.results import Results
+from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.progress import Progress
+from synapcc.host.terminal.results import Results
 
 HELP = "patients of the MIT-BIH Arrhythmia Database: five minutes of each are learned, 25 tested"
 
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.examples.ecg import evaluate, protocol
     from synapcc.examples.ecg.eval_report import overview, per_patient
     from synapcc.examples.ecg.published import RECORDS
-    from synapcc.host import page
-    from synapcc.host.reports.eval import eval_html
+    from synapcc.host.pages import html
+    from synapcc.host.pages.eval import eval_html
 
     models, names = args.model or [DEFAULT_MODEL], args.rule or [FLOAT_BP, *RULES]
     for name in names:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         rows = evaluate.evaluate(chosen.name, tasks, models, args.jobs, bar.step)
     result = {"protocol": chosen.name, "labels": chosen.labels, "rows": [r.to_dict() for r in rows]}
     if args.html:
-        page.write(Path(args.html), eval_html(result, RECORDS[chosen.name]))
+        html.write(Path(args.html), eval_html(result, RECORDS[chosen.name]))
     out.give("eval", result)
     out.say(overview(rows, chosen))
     if args.patients:

@@ -1,0 +1,85 @@
+"""What a library holds in flash: how a kernel set prints each step, and so what is stored in which layout.
+
+One place decides it. The emitted C and its memory map, the check against the board, the report and `synapcc
+inspect` all ask `stored`; tests/test_flash_bytes.py holds it against what the linker has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..ir.plan import Plan, PlanTensor
+from ..ops import Relaid, Variant, kernel
+from ..sets import REF
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The contents of a Plan as the library of one kernel set holds them.
+
+    variants:  how each step is printed, in the order of Plan.ops
+    args:      by step, the constant or tensor of each role
+    constants: constants as the Plan has them where a step reads them so, and those that a step reads in
+               another layout
+    starts:    the state tensors that do not start from zero: each has a copy in flash, `<name>_init`
+    origin:    by name of a constant in another layout, the Plan's tensor that it was made from
+    """
+
+    variants: tuple[Variant, ...]
+    args: tuple[Mapping[str, str], ...]
+    constants: tuple[PlanTensor, ...]
+    starts: tuple[PlanTensor, ...]
+    origin: Mapping[str, str]
+
+    @property
+    def tensors(self) -> tuple[PlanTensor, ...]:
+        """Every array in flash."""
+        return (*self.constants, *self.starts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays in flash, without code and without the padding between arrays."""
+        return sum(t.nbytes for t in self.tensors)
+
+
+def stored(plan: Plan, kernels: str = REF) -> Stored:
+    """What the library of the set `kernels` holds in flash: each step's kernel says how the set prints it."""
+    variants, args = [], []
+    made: dict[str, PlanTensor] = {}
+    origin: dict[str, str] = {}
+    for _, _, step in plan.ops():
+        operands = {role: plan[name] for role, name in step.args.items()}
+        variant = kernel(step.kernel).variant(kernels, operands, step.attrs)
+        names = dict(step.args)
+        for role, relaid in variant.relaid.items():
+            t = _relaid(operands[role], relaid, plan)
+            if made.setdefault(t.name, t) != t:
+                raise AssertionError(f"{t.name} has two contents")
+            names[role] = t.name
+            origin[t.name] = operands[role].name
+        variants.append(variant)
+        args.append(names)
+    read = {name for names in args for name in names.values()}
+    natural = [t for t in plan.space("const") if t.name in read]
+    starts = tuple(t for t in plan.space("state") if t.data is not None and any(t.data))
+    return Stored(tuple(variants), tuple(args), (*natural, *made.values()), starts, origin)
+
+
+def _relaid(t: PlanTensor, relaid: Relaid, plan: Plan) -> PlanTensor:
+    """`relaid` as a tensor of its own: a flat array under a name that no other has."""
+    name = f"{t.name}_{relaid.layout}"
+    while name in plan:
+        name += "_"
+    flat = relaid.array.ravel()
+    data = flat.astype(flat.dtype.newbyteorder("<")).tobytes()
+    return replace(
+        t,
+        name=name,
+        dtype=str(flat.dtype),
+        shape=(len(flat),),
+        row=len(flat),
+        role="relaid",
+        note=relaid.note,
+        data=data,
+    )

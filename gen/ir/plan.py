@@ -1,0 +1,315 @@
+"""The Plan: tensors and named programs in integers. All that C and emulator share, beside gen.numeric.
+
+Canonical form: JSON with sorted keys and no white space; tensor contents as base64 of their little-endian
+bytes. The digest is the SHA-256 of that text. Equal inputs give equal bytes, and no byte depends on the
+choice of kernels.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SynapccError, shown
+from ..numeric import NUMERIC_VERSION
+from .inputs import Input
+from .program import Call, Item, Program, Repeat, Space, Step, When
+from .quantiser import Quantiser
+
+PLAN_VERSION = 2
+UNSCALED = ("counter", "flag", "label", "shift", "verdict", "scratch", "factor", "relaid")
+"""Roles of tensors whose integers stand for themselves, not for integers times a power of two."""
+ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTensor:
+    """A tensor in bytes.
+
+    shape:  logical; the last axis of a tensor with rows is padded to `row` elements
+    offset: bytes from the start of its space
+    frac:   v stands for v * 2^-frac
+    lo, hi: the saturation limits; every value lies between them at all times
+    data:   content of a constant, or what `init` puts into the state
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    row: int
+    space: Space
+    offset: int
+    frac: int
+    lo: int
+    hi: int
+    role: str
+    note: str = ""
+    data: bytes | None = None
+
+    @property
+    def itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The shape in memory, rows padded."""
+        return (*self.shape[:-1], self.row)
+
+    @property
+    def count(self) -> int:
+        return int(np.prod(self.stored, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.itemsize
+
+    @property
+    def aligned(self) -> bool:
+        """True if it begins at a multiple of four bytes on every chip: its words can be read at once."""
+        return self.space == "const" or self.offset % 4 == 0
+
+    def array(self) -> NDArray[Any]:
+        """The content in logical shape."""
+        if self.data is None:
+            raise ValueError(f"{self.name} has no content")
+        stored = np.frombuffer(self.data, np.dtype(self.dtype).newbyteorder("<")).reshape(self.stored)
+        return stored[..., : self.shape[-1]].astype(self.dtype)
+
+
+def padded(array: NDArray[Any], row: int) -> bytes:
+    """Little-endian bytes of `array` with its last axis padded with zeros to `row`."""
+    out = np.zeros((*array.shape[:-1], row), array.dtype.newbyteorder("<"))
+    out[..., : array.shape[-1]] = array
+    return out.tobytes()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compiled model.
+
+    entries: programs that a caller may start, numbered as the C numbers them
+    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` of one sample, and
+             `input_sources`, their names, as the model file has them
+    logits:  the tensor of `classes` scores
+    quantisers: of the inputs that the network normalises; `quantiser` gives that of any
+    """
+
+    model: str
+    tensors: tuple[PlanTensor, ...]
+    programs: Mapping[str, Program]
+    entries: tuple[str, ...]
+    inputs: tuple[str, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    input_sources: tuple[str, ...]
+    logits: str
+    classes: int
+    state_bytes: int
+    arena_bytes: int
+    head: str = "none"
+    numeric_version: int = NUMERIC_VERSION
+    quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
+    _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update({t.name: t for t in self.tensors})
+
+    def __getitem__(self, name: str) -> PlanTensor:
+        """A tensor; NoSuchTensor, a KeyError, names those that there are."""
+        if name not in self._by_name:
+            raise NoSuchTensor(self, name)
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def quantiser(self, name: str) -> Quantiser:
+        """How input `name` becomes integers."""
+        return self.quantisers.get(name) or Quantiser.power(self[name].frac)
+
+    @cached_property
+    def interface(self) -> tuple[Input, ...]:
+        """What a caller fills, as data files name and shape it."""
+        return tuple(map(Input, self.inputs, self.input_shapes, self.input_sources))
+
+    @cached_property
+    def by_row(self) -> frozenset[str]:
+        """Weights and biases with a Q format for each row: their steps shift each row by its own number."""
+        return frozenset(
+            step.args[role]
+            for _, _, step in self.ops()
+            for role in ("w", "b")
+            if "s" in step.args and role in step.args and self[step.args[role]].space == "const"
+        )
+
+    def q(self, t: PlanTensor) -> str:
+        """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
+        if t.role in UNSCALED:
+            return ""
+        return "Q by row" if t.name in self.by_row else f"Q{t.frac}"
+
+    def space(self, space: Space) -> tuple[PlanTensor, ...]:
+        return tuple(t for t in self.tensors if t.space == space)
+
+    def ops(self) -> tuple[tuple[str, int, Step], ...]:
+        """Every step once: (program, position, step), numbered as the emitted C numbers them."""
+        return tuple(
+            (p.name, i, item)
+            for p in self.programs.values()
+            for i, item in enumerate(p.items)
+            if isinstance(item, Step)
+        )
+
+    @cached_property
+    def canonical(self) -> bytes:
+        return json.dumps(_to_json(self), sort_keys=True, separators=(",", ":")).encode()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical form, 32 bytes."""
+        return hashlib.sha256(self.canonical).digest()
+
+
+class NoSuchTensor(SynapccError, KeyError):
+    """A name that no tensor of a Plan has. The message has those that are nearest, and all that persist."""
+
+    def __init__(self, plan: Plan, name: object) -> None:
+        near = difflib.get_close_matches(str(name), [t.name for t in plan.tensors], 3)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        others = [t.name for t in plan.tensors if t.space == "arena"]
+        state = ", ".join(t.name for t in plan.space("state")) or "none"
+        hint = f"{meant}persistent tensors: {state}; of one run: {', '.join(others)}"
+        super().__init__(plan.model, f"there is no tensor {shown(repr(name))}", hint)
+
+    def __str__(self) -> str:  # a KeyError shows the repr of its argument
+        return Exception.__str__(self)
+
+
+def _item_json(item: Item) -> dict[str, Any]:
+    if isinstance(item, Step):
+        return {"kernel": item.kernel, "node": item.node, "args": dict(item.args), "attrs": dict(item.attrs)}
+    if isinstance(item, Call):
+        return {"call": item.program}
+    if isinstance(item, Repeat):
+        return {"repeat": item.program, "times": item.times}
+    return {"when": item.flag, "call": item.program}
+
+
+def _to_json(plan: Plan) -> dict[str, Any]:
+    tensors = [
+        {
+            "name": t.name,
+            "dtype": t.dtype,
+            "shape": t.shape,
+            "row": t.row,
+            "space": t.space,
+            "offset": t.offset,
+            "frac": t.frac,
+            "lo": t.lo,
+            "hi": t.hi,
+            "role": t.role,
+            "note": t.note,
+            "data": None if t.data is None else base64.b64encode(t.data).decode(),
+        }
+        for t in plan.tensors
+    ]
+    programs = [
+        {"name": p.name, "doc": p.doc, "items": [_item_json(i) for i in p.items]}
+        for p in plan.programs.values()
+    ]
+    return {
+        "plan_version": PLAN_VERSION,
+        "numeric_version": plan.numeric_version,
+        "model": plan.model,
+        "tensors": tensors,
+        "programs": programs,
+        "entries": plan.entries,
+        "inputs": plan.inputs,
+        "input_shapes": plan.input_shapes,
+        "input_sources": plan.input_sources,
+        "logits": plan.logits,
+        "classes": plan.classes,
+        "state_bytes": plan.state_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "head": plan.head,
+        "quantisers": {n: q.to_json() for n, q in plan.quantisers.items()},
+    }
+
+
+def _item(j: Mapping[str, Any]) -> Item:
+    if "kernel" in j:
+        return Step(j["kernel"], j["node"], dict(j["args"]), dict(j["attrs"]))
+    if "repeat" in j:
+        return Repeat(int(j["times"]), j["repeat"])
+    if "when" in j:
+        return When(j["when"], j["call"])
+    return Call(j["call"])
+
+
+def load_plan(text: bytes, where: str) -> Plan:
+    """A Plan from its canonical form; SynapccError if the text is not one of this version."""
+    from ..stages.plan_check import check  # it needs the kernels, which need this module's neighbours
+
+    hint = "compile the model again with this version"
+    try:
+        j = json.loads(text)
+        if j["plan_version"] != PLAN_VERSION or j["numeric_version"] != NUMERIC_VERSION:
+            raise SynapccError(
+                where,
+                f"plan version {j['plan_version']}.{j['numeric_version']}, "
+                f"this synapcc reads {PLAN_VERSION}.{NUMERIC_VERSION}",
+                hint,
+            )
+        tensors = tuple(
+            PlanTensor(
+                t["name"],
+                t["dtype"],
+                tuple(t["shape"]),
+                t["row"],
+                t["space"],
+                t["offset"],
+                t["frac"],
+                t["lo"],
+                t["hi"],
+                t["role"],
+                t["note"],
+                None if t["data"] is None else base64.b64decode(t["data"]),
+            )
+            for t in j["tensors"]
+        )
+        programs = {
+            p["name"]: Program(p["name"], p["doc"], tuple(_item(i) for i in p["items"]))
+            for p in j["programs"]
+        }
+        plan = Plan(
+            j["model"],
+            tensors,
+            programs,
+            tuple(j["entries"]),
+            tuple(j["inputs"]),
+            tuple(tuple(s) for s in j["input_shapes"]),
+            tuple(j["input_sources"]),
+            j["logits"],
+            j["classes"],
+            j["state_bytes"],
+            j["arena_bytes"],
+            j["head"],
+            quantisers={
+                n: Quantiser(tuple(q["offset"]), tuple(q["scale"]), q["inner"])
+                for n, q in j["quantisers"].items()
+            },
+        )
+        check(plan)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise SynapccError(where, f"not a plan of synapcc ({type(e).__name__}: {e})", hint) from None
+    if plan.canonical != text:
+        raise SynapccError(where, "the plan is not in canonical form: it was edited or damaged", hint)
+    return plan

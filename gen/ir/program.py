@@ -1,0 +1,182 @@
+"""Abstract programs: values without number formats, steps, and the builder that layers and rules use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from ..errors import CompileError
+
+Space = Literal["const", "state", "arena"]
+Number = int | float
+
+# What a value is for decides how quantise chooses its format.
+Role = Literal[
+    "activation",  # int8, range from calibration
+    "logits",  # int16, range from calibration
+    "error",  # int16, fixed by the loss kernel
+    "teach",  # int16, range from calibration, limit from its consumers
+    "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
+    "bias",  # int32 at the frac of its accumulator
+    "shift",  # uint8, the requantising shift of each row of a frozen layer
+    "table",  # int8 or int16, a function's value for every int8
+    "factor",  # int16, what a sum at each place is multiplied with
+    "matrix",  # int8, a fixed feedback matrix
+    "gain",  # int8, the factors of an affine layer
+    "counter",  # uint32
+    "flag",  # uint8, 0 or 1
+    "label",  # uint8
+    "verdict",  # int32 [2]: winner and margin
+    "scratch",  # int32, partial sums of one step
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor of a program. `tie` names the value whose number format it shares.
+
+    `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the
+    generator). `learned` marks weights and biases that a rule changes. `note` "rows alike" asks for one frac
+    for all rows of a frozen weight; "input" marks what a caller fills.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    space: Space
+    role: Role
+    real: np.ndarray | None = None
+    ints: np.ndarray | None = None
+    tie: str = ""
+    learned: bool = False
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel on named tensors (role -> name). Abstract attributes may be real, a Plan's are integers."""
+
+    kernel: str
+    node: str
+    args: Mapping[str, str]
+    attrs: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    times: int
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    flag: str
+    program: str
+
+
+Item = Step | Call | Repeat | When
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str
+    doc: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abstract:
+    """What a compilation decided before numbers: values, programs, and which of these a user may start."""
+
+    name: str
+    values: Mapping[str, Value]
+    programs: Mapping[str, Program]
+    entries: tuple[str, ...]
+    inputs: tuple[str, ...]
+    logits: str
+    classes: int
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        """Every step once, with the name of its program, in the programs' order."""
+        for program in self.programs.values():
+            for item in program.items:
+                if isinstance(item, Step):
+                    yield program.name, item
+
+    def in_order(self) -> list[tuple[str, Step]]:
+        """As `steps`, producers before consumers: forward first, the loss before what it teaches."""
+        rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
+        return sorted(self.steps(), key=lambda s: rank.get(s[0], len(rank)))
+
+
+class Builder:
+    """Collects values and programs. Names are unique.
+
+    Names of values are made from names of the network, which may be anything: CompileError where two meet.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, Value] = {}
+        self.programs: dict[str, Program] = {}
+        self._open: list[list[Item]] = []
+
+    def add(self, value: Value) -> str:
+        if value.name in self.values:
+            raise self._taken(value.name)
+        self.values[value.name] = value
+        return value.name
+
+    def once(self, value: Value) -> str:
+        """As `add`, for values that several callers share (the step counter)."""
+        return value.name if self.has(value.name, value.role) else self.add(value)
+
+    def has(self, name: str, role: Role) -> bool:
+        """Whether the value is there already. CompileError if something else has its name."""
+        if name in self.values and self.values[name].role != role:
+            raise self._taken(name)
+        return name in self.values
+
+    @staticmethod
+    def _taken(name: str) -> CompileError:
+        what = "two tensors would have this name: synapcc makes its own from those of inputs and layers"
+        return CompileError(name, what, "rename the input or layer that is called so in the model file")
+
+    def retie(self, name: str, tie: str) -> None:
+        self.values[name] = replace(self.values[name], tie=tie)
+
+    @contextmanager
+    def program(self, name: str, doc: str) -> Iterator[None]:
+        """Steps emitted inside belong to program `name`."""
+        if name in self.programs:
+            raise ValueError(f"program {name} exists")
+        self._open.append([])
+        yield
+        self.programs[name] = Program(name, doc, tuple(self._open.pop()))
+
+    def written(self) -> list[Step]:
+        """The steps of the finished programs."""
+        return [i for p in self.programs.values() for i in p.items if isinstance(i, Step)]
+
+    def step(self, kernel: str, node: str, args: Mapping[str, str], **attrs: Number) -> None:
+        self._open[-1].append(Step(kernel, node, dict(args), dict(attrs)))
+
+    def call(self, program: str) -> None:
+        self._open[-1].append(Call(program))
+
+    def repeat(self, times: int, program: str) -> None:
+        self._open[-1].append(Repeat(times, program))
+
+    def when(self, flag: str, program: str) -> None:
+        self._open[-1].append(When(flag, program))

@@ -1,0 +1,239 @@
+"""The DSP instructions that the kernel set `dsp` is written in: one table, three texts a row.
+
+Each is emitted as a small function with a body in portable C, and one in inline assembly where the core has
+the DSP extension. So a library of the set `dsp` compiles for every core and every compiler that knows GNU C,
+and does the same there. tests/test_instructions.py proves that numpy, portable C and the instruction agree.
+
+A register holds two lanes of 16 bits (low and high) or four of 8. Inline assembly, not ACLE's intrinsics:
+GCC 7, which registries still ship for some boards, lacks them. Reference: ARMv7-M Architecture Reference
+Manual, chapter A7.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..numeric import I32, U32, Int, Primitive, Word
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction(Primitive):
+    """A row of the table.
+
+    asm: the instruction; %0 is the result, %1, %2, ... the arguments
+    """
+
+    asm: str = field(default="", kw_only=True)
+
+    @property
+    def c_function(self) -> str:
+        """The definition in GNU C, as it stands in the emitted file."""
+        params = ", ".join(f"{ctype} {name}" for ctype, name, _, _ in self.args)
+        inputs = ", ".join(f'"r"({name})' for _, name, _, _ in self.args)
+        portable = "\n".join(f"    {line}" for line in self.c.strip().split("\n"))
+        return (
+            f"/* {self.doc} */\n"
+            f"static inline {self.ret} {self.name}({params})\n{{\n"
+            "#if defined(__ARM_FEATURE_DSP)\n"
+            f"    {self.ret} r;\n"
+            f'    __asm__("{self.asm}" : "=r"(r) : {inputs});\n'
+            "    return r;\n"
+            "#else\n"
+            f"{portable}\n"
+            "#endif\n}\n"
+        )
+
+
+def _low(x: Word) -> Int:
+    """The low lane, sign-extended."""
+    return np.asarray(x, np.uint32).astype(np.uint16).astype(np.int16).astype(np.int32)
+
+
+def _high(x: Word) -> Int:
+    """The high lane, sign-extended."""
+    return _low(np.asarray(x, np.uint32) >> np.uint32(16))
+
+
+def _lanes(low: NDArray[np.integer], high: NDArray[np.integer]) -> Word:
+    """A word of two lanes, each taken modulo 2^16."""
+    return (low.astype(np.uint32) & np.uint32(0xFFFF)) | (high.astype(np.uint32) << np.uint32(16))
+
+
+def _wrapped(x: NDArray[np.int64]) -> Int:
+    """Modulo 2^32, as int32."""
+    return x.astype(np.uint64).astype(np.uint32).astype(np.int32)
+
+
+def _wide(x: NDArray[np.integer]) -> NDArray[np.int64]:
+    return x.astype(np.int64)
+
+
+def _bytes(x: Word, at: tuple[int, int]) -> Word:
+    """Bytes `at` of a word, sign-extended to two lanes."""
+    a, b = (((x >> np.uint32(8 * i)) & np.uint32(255)).astype(np.uint8).astype(np.int8) for i in at)
+    return _lanes(a.astype(np.int32), b.astype(np.int32))
+
+
+def _usada8(x: Word, y: Word, a: Word) -> Word:
+    apart = [
+        np.abs(_wide((x >> np.uint32(i)) & np.uint32(255)) - _wide((y >> np.uint32(i)) & np.uint32(255)))
+        for i in (0, 8, 16, 24)
+    ]
+    return np.asarray(_wide(a) + sum(apart), np.int64).astype(np.uint32)
+
+
+def _product(
+    name: str, of_x: Callable[[Word], Int], of_y: Callable[[Word], Int], words: str, c: tuple[str, str]
+) -> Instruction:
+    """a + (one lane of x) * (one lane of y)."""
+    return Instruction(
+        name, "int32_t", (("uint32_t", "x", *U32), ("uint32_t", "y", *U32), ("int32_t", "a", *I32)),
+        lambda x, y, a: _wrapped(_wide(a) + _wide(of_x(x)) * of_y(y)),
+        f"return (int32_t)((uint32_t)a + (uint32_t)((int16_t){c[0]} * (int16_t){c[1]}));",
+        f"a + {words}",
+        asm=f"{name} %0, %1, %2, %3",
+    )  # fmt: skip
+
+
+# What the C bodies share: lanes of x and y as int16.
+LX, HX, LY, HY = "x", "(x >> 16)", "y", "(y >> 16)"
+TWO = (("uint32_t", "x", *U32), ("uint32_t", "y", *U32))
+
+# fmt: off
+INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
+    Instruction("sxtb16", "uint32_t", (("uint32_t", "x", *U32),),
+                lambda x: _bytes(x, (0, 2)),
+                "return ((uint32_t)(int8_t)x & 0xffffu) | ((uint32_t)(int8_t)(x >> 16) << 16);",
+                "bytes 0 and 2 as two lanes",
+                asm="sxtb16 %0, %1"),
+    Instruction("sxtb16_ror8", "uint32_t", (("uint32_t", "x", *U32),),
+                lambda x: _bytes(x, (1, 3)),
+                "return ((uint32_t)(int8_t)(x >> 8) & 0xffffu) | ((uint32_t)(int8_t)(x >> 24) << 16);",
+                "bytes 1 and 3 as two lanes",
+                asm="sxtb16 %0, %1, ror #8"),
+    Instruction("pkhbt_lsl16", "uint32_t", TWO,
+                lambda x, y: _lanes(_low(x), _low(y)),
+                "return (x & 0xffffu) | (y << 16);",
+                "the low lanes of x and of y",
+                asm="pkhbt %0, %1, %2, lsl #16"),
+    Instruction("smlad", "int32_t", (*TWO, ("int32_t", "a", *I32)),
+                lambda x, y, a: _wrapped(_wide(a) + _wide(_low(x)) * _low(y) + _wide(_high(x)) * _high(y)),
+                "uint32_t low = (uint32_t)((int16_t)x * (int16_t)y);\n"
+                "uint32_t high = (uint32_t)((int16_t)(x >> 16) * (int16_t)(y >> 16));\n"
+                "return (int32_t)((uint32_t)a + low + high);",
+                "a + low * low + high * high",
+                asm="smlad %0, %1, %2, %3"),
+    _product("smlabb", _low, _low, "low * low", (LX, LY)),
+    _product("smlabt", _low, _high, "low * high", (LX, HY)),
+    _product("smlatb", _high, _low, "high * low", (HX, LY)),
+    _product("smlatt", _high, _high, "high * high", (HX, HY)),
+    Instruction("ssub16", "uint32_t", TWO,
+                lambda x, y: _lanes(_low(x) - _low(y), _high(x) - _high(y)),
+                "return ((x - y) & 0xffffu) | (((x >> 16) - (y >> 16)) << 16);",
+                "x - y in two lanes, modulo 2^16",
+                asm="ssub16 %0, %1, %2"),
+    Instruction("qsub16", "uint32_t", TWO,
+                lambda x, y: _lanes(np.clip(_low(x) - _low(y), -(2**15), 2**15 - 1),
+                                    np.clip(_high(x) - _high(y), -(2**15), 2**15 - 1)),
+                "int32_t low = (int16_t)x - (int16_t)y;\n"
+                "int32_t high = (int16_t)(x >> 16) - (int16_t)(y >> 16);\n"
+                "low = low < -32768 ? -32768 : low > 32767 ? 32767 : low;\n"
+                "high = high < -32768 ? -32768 : high > 32767 ? 32767 : high;\n"
+                "return ((uint32_t)low & 0xffffu) | ((uint32_t)high << 16);",
+                "x - y in two lanes, each held within int16",
+                asm="qsub16 %0, %1, %2"),
+    Instruction("usada8", "uint32_t", (*TWO, ("uint32_t", "a", *U32)),
+                _usada8,
+                "for (uint32_t i = 0u; i < 32u; i += 8u) {\n"
+                "    uint32_t p = (x >> i) & 0xffu, q = (y >> i) & 0xffu;\n"
+                "    a += p > q ? p - q : q - p;\n"
+                "}\n"
+                "return a;",
+                "a + the absolute differences of the four bytes of x and y: more than a only where x != y",
+                asm="usada8 %0, %1, %2, %3"),
+)}
+# fmt: on
+
+
+def _held(name: str, bits: int) -> str:
+    top = (1 << (bits - 1)) - 1
+    return f"{name} < {-top - 1} ? {-top - 1} : {name} > {top} ? {top} : {name}"
+
+
+@cache
+def ssat(bits: int, shift: int) -> Instruction:
+    """x >> shift, held within `bits` bits: 1 <= bits <= 31, 0 <= shift <= 31."""
+    top = np.int32((1 << (bits - 1)) - 1)
+    return Instruction(
+        f"ssat{bits}_asr{shift}" if shift else f"ssat{bits}",
+        "int32_t",
+        (("int32_t", "x", *I32),),
+        lambda x: np.clip(x >> np.int32(shift), ~top, top).astype(np.int32),
+        (f"x >>= {shift};\n" if shift else "") + f"return {_held('x', bits)};",
+        f"x{f' / 2^{shift}' if shift else ''}, held within {bits} bits",
+        asm=f"ssat %0, #{bits}, %1" + (f", asr #{shift}" if shift else ""),
+    )
+
+
+@cache
+def pkhtb(shift: int) -> Instruction:
+    """The high lane of x and the low lane of y >> shift: 1 <= shift <= 31."""
+    return Instruction(
+        f"pkhtb_asr{shift}",
+        "uint32_t",
+        (("uint32_t", "x", *U32), ("int32_t", "y", *I32)),
+        lambda x, y: _lanes(y >> np.int32(shift), _high(x)),
+        f"return (x & 0xffff0000u) | ((uint32_t)(y >> {shift}) & 0xffffu);",
+        f"the high lane of x, and y / 2^{shift} below it",
+        asm=f"pkhtb %0, %1, %2, asr #{shift}",
+    )
+
+
+@cache
+def ssat16(bits: int) -> Instruction:
+    """Two lanes, each held within `bits` bits: 1 <= bits <= 16."""
+    top = (1 << (bits - 1)) - 1
+    return Instruction(
+        f"ssat16_{bits}",
+        "uint32_t",
+        (("uint32_t", "x", *U32),),
+        lambda x: _lanes(np.clip(_low(x), ~top, top), np.clip(_high(x), ~top, top)),
+        "int32_t low = (int16_t)x, high = (int16_t)(x >> 16);\n"
+        f"low = {_held('low', bits)};\n"
+        f"high = {_held('high', bits)};\n"
+        "return ((uint32_t)low & 0xffffu) | ((uint32_t)high << 16);",
+        f"two lanes, each held within {bits} bits",
+        asm=f"ssat16 %0, #{bits}, %1",
+    )
+
+
+_SSAT = re.compile(r"ssat(\d+)(?:_asr(\d+))?")
+_SSAT16 = re.compile(r"ssat16_(\d+)")
+_PKHTB = re.compile(r"pkhtb_asr(\d+)")
+
+
+def instruction(name: str) -> Instruction | None:
+    """The row of that name, or of a family (`ssat8_asr5`, `ssat16_12`, `pkhtb_asr9`), or None."""
+    if name in INSTRUCTIONS:
+        return INSTRUCTIONS[name]
+    if found := _SSAT16.fullmatch(name):
+        return ssat16(int(found[1])) if 1 <= int(found[1]) <= 16 else None
+    if found := _PKHTB.fullmatch(name):
+        return pkhtb(int(found[1])) if 1 <= int(found[1]) <= 31 else None
+    if found := _SSAT.fullmatch(name):
+        bits, shift = int(found[1]), int(found[2] or 0)
+        return ssat(bits, shift) if 1 <= bits <= 31 and 0 <= shift <= 31 else None
+    return None
+
+
+def called(texts: Iterable[str]) -> list[Instruction]:
+    """The instructions that `texts` call, by name."""
+    words = {w for text in texts for w in re.findall(r"\b([a-z_0-9]+)\(", text)}
+    found = (instruction(w) for w in sorted(words))
+    return [i for i in found if i is not None]

@@ -1,0 +1,275 @@
+"""rule.toml -> RuleSpec: what learns, by which rule, with which numbers. A typo is an error, not a default.
+
+Rates are stored as k of 2^-k. Which rules there are, and which layers the network has, is not known here: the
+names of the rules are handed in, and `select_layers` compares the layers with the graph's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ..errors import CompileError
+from ..files.userfile import read_text
+from .table import Table, nearest, short, what_is
+
+INFERENCE_ONLY = "none"
+ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
+MAX_RATE_SHIFT = 20
+DEFAULT_RATE_SHIFT = 6
+MAX_FILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge."""
+
+    kind: str = "softmax"
+    margin: float = 1.0
+    mu: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Where feedback matrices come from, where they are kept ("": the rule's own choice), and their factor.
+
+    gain is a power of two.
+    """
+
+    init: str = "random"
+    storage: str = ""
+    gain: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """Learned tensors lose 2^-shift of themselves every `every` learning steps."""
+
+    shift: int = 10
+    every: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """`samples` base examples in flash, of which one is learned again per `every` new samples."""
+
+    samples: int
+    every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A ring of the wearer's last `samples` labelled samples, relearned by `rehearse` in this order."""
+
+    samples: int
+    order: str = "sequential"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """A validated rule file. `rate`: k of 2^-k; `rates`: of single layers.
+
+    layers: names, or "dense" for all dense layers, or "all" for every layer with weights
+    untied: convolutions that get weights of their own at every position
+    """
+
+    rule: str
+    layers: tuple[str, ...] | str = DENSE
+    weights: str = "int16"
+    rate: int = DEFAULT_RATE_SHIFT
+    rates: tuple[tuple[str, int], ...] = ()
+    rounding: str = "stochastic"
+    headroom: float = 2.0
+    seed: int = 1
+    loss: Loss = Loss()
+    feedback: Feedback = Feedback()
+    decay: Decay | None = None
+    replay: Replay | None = None
+    store: Store | None = None
+    untied: tuple[str, ...] = ()
+
+    def rate_of(self, layer: str) -> int:
+        """k of the layer's rate 2^-k."""
+        return dict(self.rates).get(layer, self.rate)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as the rule file would say it with every default written out. parse_spec reads it back."""
+        raw = {key: value for key, value in asdict(self).items() if value is not None}
+        del raw["rates"]
+        if self.untied:
+            raw["untied"] = list(self.untied)
+        else:
+            del raw["untied"]
+        raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
+        rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
+        raw["rate"] = rates if self.rates else rates["default"]
+        if not self.feedback.storage:
+            del raw["feedback"]["storage"]
+        if self.loss.kind != "hinge":
+            raw["loss"] = {"kind": self.loss.kind}
+        return raw
+
+    def canonical(self) -> str:
+        """One line of JSON with sorted keys: equal for rule files that say the same values."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+
+def rule_text(raw: Mapping[str, Any]) -> str:
+    """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
+    order = [f.name for f in fields(RuleSpec)]
+    sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
+
+
+def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:
+    """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
+    text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML: synapcc docs RULES")
+    return parse_spec(text, str(path), known_rules)
+
+
+def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
+    """The spec in `text`, called `where` in messages; `known_rules` are all rules but "none"."""
+    try:
+        raw = tomllib.loads(text)
+    # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise CompileError(where, f"is no TOML: {reason}", "see synapcc docs RULES for examples") from None
+    keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")
+    table = Table(where, "", raw, keys)
+    rule = table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
+    rate, rates = _rates(table)
+    return RuleSpec(
+        rule=rule,
+        layers=_layers(table) if "layers" in raw else DENSE,
+        untied=_names(table, "untied", "give a list of convolutions") if "untied" in raw else (),
+        weights=table.choice("weights", ("int16", "int8"), "int16"),
+        rate=rate,
+        rates=rates,
+        rounding=table.choice("rounding", ("stochastic", "nearest", "dither"), "stochastic"),
+        headroom=table.number("headroom", 1.0, 16.0, 2.0),
+        seed=table.integer("seed", 0, 2**32 - 1, 1),
+        loss=_loss(table.table("loss", Loss)) if "loss" in raw else Loss(),
+        feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
+        decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
+        replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
+        store=_store(table.table("store", Store)) if "store" in raw else None,
+    )
+
+
+def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str]) -> tuple[str, ...]:
+    """The layers that learn, of those with weights, in the graph's order.
+
+    CompileError for one that the network does not have.
+    """
+    if spec.rule == INFERENCE_ONLY:
+        return ()
+    named = () if isinstance(spec.layers, str) else spec.layers
+    for key, names in (("layers", named), ("rate", [name for name, _ in spec.rates])):
+        for name in names:
+            if name not in weighted:
+                hint = f"{nearest(name, weighted)}the network has {', '.join(weighted)}"
+                raise CompileError(key, f'the network has no layer with weights "{short(name)}"', hint)
+    among = {ALL: weighted, DENSE: dense}[spec.layers] if isinstance(spec.layers, str) else spec.layers
+    chosen = tuple(n for n in weighted if n in among)
+    if not chosen:
+        hint = f'layers = "all" has {", ".join(weighted)}' if weighted else "nothing in it can learn"
+        raise CompileError("layers", "the network has no dense layer", hint)
+    idle = [name for name, _ in spec.rates if name not in chosen]
+    if idle:
+        what = f'layer "{idle[0]}" has a rate but does not learn'
+        raise CompileError("rate", what, f"add it to layers, which are {', '.join(chosen)}, or drop its rate")
+    return chosen
+
+
+def _loss(table: Table) -> Loss:
+    kind = table.choice("kind", ("softmax", "hinge"), "softmax")
+    if kind == "softmax":
+        for key in ("margin", "mu"):
+            if table.get(key) is not None:
+                raise table.error(key, "belongs to the hinge loss", 'drop it, or set kind = "hinge"')
+        return Loss(kind)
+    margin = table.number("margin", 0.0, 2.0**15, 1.0)
+    if margin == 0.0:
+        raise table.error("margin", "is 0", "give a number above 0")
+    return Loss(kind, margin, table.power_of_two("mu", -4, 4, 1.0))
+
+
+def _feedback(table: Table) -> Feedback:
+    init = table.choice("init", ("random", "ternary", "aligned"), "random")
+    storage = table.choice("storage", ("flash", "ram", "generated"), "")
+    if init == "aligned" and storage == "generated":
+        what = 'is "generated", but an aligned matrix comes from the trained weights and cannot be'
+        raise table.error("storage", what, 'allowed with init = "aligned" are "flash", "ram"')
+    return Feedback(init, storage, table.power_of_two("gain", -6, 6, 1.0))
+
+
+def _decay(table: Table) -> Decay:
+    shift, every = table.integer("shift", 1, 15, 10), table.integer("every", 1, 2**20, 256)
+    if every & (every - 1):
+        raise table.error("every", f"is {every}", f"give a power of two from 1 to {2**20}")
+    return Decay(shift, every)
+
+
+def _replay(table: Table) -> Replay:
+    return Replay(table.integer("samples", 1, 4096, None), table.integer("every", 1, 1024, 1))
+
+
+def _store(table: Table) -> Store:
+    samples = table.integer("samples", 1, 2**16 - 1, None)
+    return Store(samples, table.choice("order", ("sequential", "shuffled"), "sequential"))
+
+
+def _layers(table: Table) -> tuple[str, ...] | str:
+    value = table.get("layers")
+    if value in (ALL, DENSE):
+        return str(value)
+    return _names(table, "layers", f'give "{DENSE}", "{ALL}" or a list of layer names')
+
+
+def _names(table: Table, key: str, hint: str) -> tuple[str, ...]:
+    """A list of names that is not empty, each once."""
+    value = table.get(key)
+    hint = f"{hint}, each once"
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise table.error(key, f"is {what_is(value)}", hint)
+    if len(set(value)) < len(value):
+        twice = next(v for v in value if value.count(v) > 1)
+        raise table.error(key, f"names {what_is(twice)} twice", hint)
+    return tuple(value)
+
+
+def _rates(table: Table) -> tuple[int, tuple[tuple[str, int], ...]]:
+    value = table.get("rate")
+    if not isinstance(value, dict):
+        return (DEFAULT_RATE_SHIFT if value is None else _rate(table, "rate", value)), ()
+    shifts = {name: _rate(table, f"rate.{short(name)}", rate) for name, rate in value.items()}
+    default = shifts.pop("default", DEFAULT_RATE_SHIFT)
+    return default, tuple(sorted(shifts.items()))
+
+
+def _rate(table: Table, key: str, value: object) -> int:
+    """k, from "2^-k" or from a number that is exactly 2^-k."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"2\^-(\d{1,3})|2\^0", value.strip(), re.ASCII)
+        shift = int(match[1] or 0) if match else -1
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        shift = next((k for k in range(MAX_RATE_SHIFT + 1) if value == 2.0**-k), -1)
+    else:
+        shift = -1
+    if not 0 <= shift <= MAX_RATE_SHIFT:
+        raise table.error(
+            key, f"is {what_is(value)}", f'give a power of two, "2^-0" to "2^-{MAX_RATE_SHIFT}"'
+        )
+    return shift
+
+
+def _rate_text(shift: int) -> str:
+    return f"2^-{shift}"

@@ -1,0 +1,107 @@
+"""Reading a TOML table so that a typo, a wrong type or a wrong value is one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from ..errors import CompileError
+
+SHOWN = 60
+
+
+class Table:
+    """A TOML table that holds no other keys than `keys`, read key by key."""
+
+    def __init__(self, where: str, name: str, raw: Mapping[str, Any], keys: Sequence[str]) -> None:
+        self.where, self.name, self.raw = where, name, raw
+        for key in raw:
+            if key not in keys:
+                at = f"[{name}]" if name else "a rule file"
+                hint = f"{nearest(key, keys)}allowed in {at} are {', '.join(keys)}"
+                raise CompileError(where, f'there is no key "{short(key)}" in {at}', hint)
+
+    def error(self, key: str, what: str, hint: str) -> CompileError:
+        """What is wrong with a value of this table."""
+        return CompileError(self.where, f"{self.name}.{key} {what}" if self.name else f"{key} {what}", hint)
+
+    def get(self, key: str) -> object:
+        """The value as it stands there, or None."""
+        return self.raw.get(key)
+
+    def table(self, key: str, like: type) -> Table:
+        """The table `key`, whose keys are the fields of the dataclass `like`."""
+        value = self.get(key)
+        if not isinstance(value, dict):
+            raise self.error(key, f"is {what_is(value)}, not a table", f"write [{key}] on a line of its own")
+        return Table(self.where, key, value, [f.name for f in fields(like)])
+
+    def choice(self, key: str, allowed: Sequence[str], default: str | None) -> str:
+        """One of the words `allowed`. Without a default it must be there."""
+        value = self.get(key)
+        listed = ", ".join(f'"{a}"' for a in allowed)
+        if value is None:
+            if default is None:
+                raise self.error(key, "is missing", f"allowed are {listed}")
+            return default
+        if not isinstance(value, str):
+            raise self.error(key, f"is {what_is(value)}", f"allowed are {listed}")
+        if value not in allowed:
+            raise self.error(key, f"is {what_is(value)}", f"{nearest(value, allowed)}allowed are {listed}")
+        return value
+
+    def integer(self, key: str, low: int, high: int, default: int | None) -> int:
+        """A whole number from `low` to `high`. Without a default it must be there."""
+        value = self.get(key)
+        allowed = f"give a whole number from {low} to {high}"
+        if value is None:
+            if default is None:
+                raise self.error(key, "is missing", allowed)
+            return default
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.error(key, f"is {what_is(value)}", allowed)
+        return value
+
+    def number(self, key: str, low: float, high: float, default: float) -> float:
+        """A number from `low` to `high`."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self.error(key, f"is {what_is(value)}", f"give a number from {low:g} to {high:g}")
+        return float(value)
+
+    def power_of_two(self, key: str, low: int, high: int, default: float) -> float:
+        """A number that is exactly 2^k, k from `low` to `high`."""
+        value = self.number(key, 2.0**low, 2.0**high, default)
+        if math.frexp(value)[0] != 0.5:
+            raise self.error(key, f"is {value:g}", f"give a power of two from {2.0**low:g} to {2.0**high:g}")
+        return value
+
+
+def what_is(value: object) -> str:
+    """A value as TOML would show it, cut to what fits a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{short(value)}"'
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    return short(str(value))
+
+
+def short(text: str) -> str:
+    """`text` fit to stand in a one-line message."""
+    text = "".join(c if c.isprintable() else "_" for c in text)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The beginning of a hint that names what is most like `word`, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f'did you mean "{near[0]}"? ' if near else ""

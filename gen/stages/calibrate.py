@@ -1,0 +1,261 @@
+"""Runs the abstract programs over the calibration data, and keeps what number formats are chosen from.
+
+However many samples there are, and however large a network, as much memory is taken as realrun.ROOM allows:
+values are looked at, a chunk of samples at a time, and let go. What is kept are numbers of each sample,
+summed up exactly in the end (math.fsum), so that the size of the chunks decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.program import Abstract, Call, Item, Program, Repeat, Step
+from ..ops import kernel
+from .float_run import RealMachine, chunks, spread
+
+LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
+LEAST_LABELS = 2
+WORK = 3 << 34  # multiply-accumulates of one pass over the teaching signals: some ten seconds
+FINER = 3  # fracs that are compared: the one that clips nothing, and the two above it
+CLEARLY = 1.0 - 1e-9  # a finer frac errs less by more than rounding of the sums
+BLOCK = 1 << 15  # values that are looked at in one go
+EXTREME = 1020  # fracs beyond this, either way, are held here: 2^1020 is still a number
+LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it no more
+
+Reals = Mapping[str, NDArray[np.float64]]
+Real = NDArray[np.float64]
+Index = NDArray[np.intp]
+FORWARD, TEACHING = ("activation", "logits"), ("teach", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a value held: extremes over everything, and the largest magnitude of each sample, [samples]."""
+
+    lo: float
+    hi: float
+    tops: Real
+
+    def top(self, aside: NDArray[np.bool_]) -> float:
+        """The largest magnitude among the samples that are not set aside."""
+        return float(np.max(self.tops[~aside], initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An integer range lo .. hi, and the largest frac at which what was not set aside stays within.
+
+    compared: whether the fracs above it are of interest
+    """
+
+    lo: int
+    hi: int
+    widest: int
+    compared: bool = True
+
+
+def widest(hi: int, top: float) -> int:
+    """The largest frac at which magnitudes up to `top` fit integers up to hi; 0 if there are none."""
+    if top == 0.0:
+        return 0
+    ratio = hi / top
+    return EXTREME if math.isinf(ratio) else max(-EXTREME, min(EXTREME, math.frexp(ratio)[1] - 1))
+
+
+@dataclass
+class Tally:
+    """How well a value is held by the FINER fracs from target.widest on.
+
+    errors: squared error by sample, [samples, FINER], in real units
+    beyond: by frac, how many values lie beyond the target's integers; what is not listed clips none
+    """
+
+    target: Target
+    errors: Real
+    values: int = 0
+    beyond: dict[int, int] = field(default_factory=dict)
+
+    def see(self, rows: Index, x: Real) -> None:
+        """Takes note of the values [rows, size] of the samples `rows`."""
+        self.values += x.size
+        step = max(1, BLOCK // x.shape[1])
+        for at in range(0, len(x), step):
+            part = x[at : at + step]
+            for i in range(FINER if self.target.compared else 0):
+                scale = 2.0 ** (self.target.widest + i)
+                error = np.clip(np.rint(part * scale), -self.target.hi, self.target.hi) / scale - part
+                self.errors[rows[at : at + step], i] += np.sum(error * error, axis=1)
+            self._count(part)
+
+    def _count(self, x: Real) -> None:
+        """From the finest frac on to coarser ones, until nothing is clipped."""
+        frac = self.target.widest + FINER - 1  # another value of the group may have asked for the finest
+        x = x[np.abs(x) * 2.0**frac > self.target.hi]
+        while len(x):
+            scaled = np.rint(x * 2.0**frac)
+            x = x[(scaled < self.target.lo) | (scaled > self.target.hi)]
+            if len(x):
+                self.beyond[frac] = self.beyond.get(frac, 0) + len(x)
+            frac -= 1
+
+    def best(self, aside: NDArray[np.bool_]) -> int:
+        """The frac with the least squared error over the samples that are not set aside."""
+        rest = self.errors[~aside]
+        sums = [math.fsum(rest[:, i]) for i in range(FINER)]
+        best = 0
+        for i in range(1, FINER):
+            if sums[i] < sums[best] * CLEARLY:
+                best = i
+        return self.target.widest + best
+
+    def clipped(self, frac: int) -> float:
+        """The share of all values seen that `frac` clips."""
+        return self.beyond.get(frac, 0) / self.values if self.values else 0.0
+
+
+class Runs:
+    """The float network over the calibration data, as often as asked.
+
+    given:   how many samples there are
+    chosen:  the samples that are run, as indices of those given
+    taught:  those of them that are also taught from, as indices of `chosen`
+    turns:   the labels that each of these is taught with
+    """
+
+    def __init__(self, abstract: Abstract, calibration: Reals) -> None:
+        self.abstract = abstract
+        self.given = len(calibration[abstract.inputs[0]])
+        self.chosen = spread(self.given)
+        self.inputs = {n: calibration[n].reshape(self.given, -1)[self.chosen] for n in abstract.inputs}
+        label = calibration.get("label")
+        self.label = None if label is None else label[self.chosen].astype(np.int64)
+        self._programs = dict(abstract.programs)
+        self.taught, self.turns = np.arange(0), 0
+        if "adapt" in abstract.programs:
+            self._plan_teaching()
+        self._whole: RealMachine | None = None
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def _plan_teaching(self) -> None:
+        """As many labels and then samples as WORK allows; the forward program runs once for all labels."""
+        adapt = self.abstract.programs["adapt"]
+        items = tuple(i for i in adapt.items if i != Call("forward"))
+        self._programs["teach"] = Program("teach", "adapt, behind its forward program", items)
+        once, label = (_macs(self.abstract, self._programs, p) for p in ("infer", "teach"))
+        self.turns = min(LABELS, self.abstract.classes)
+        least = min(LEAST_LABELS, self.turns)
+        while self.turns > least and len(self) * (once + self.turns * label) > WORK:
+            self.turns -= 1
+        self.taught = spread(len(self), max(1, WORK // max(1, once + self.turns * label)))
+
+    def names(self, roles: tuple[str, ...]) -> list[str]:
+        return [v.name for v in self.abstract.values.values() if v.space == "arena" and v.role in roles]
+
+    def forward(self) -> Iterator[tuple[Index, RealMachine]]:
+        """(samples, machine behind `infer`) chunk by chunk."""
+        yield from self._forward(np.arange(len(self)))
+
+    def _forward(self, samples: Index) -> Iterator[tuple[Index, RealMachine]]:
+        for rows in self.parts(samples):
+            whole = self._whole is not None and len(rows) == len(self)
+            machine = self._whole if whole else self.machine(rows)
+            assert machine is not None
+            if not whole:
+                machine.run("infer")
+            if len(rows) == len(self):
+                self._whole = machine
+            yield rows, machine
+
+    def parts(self, samples: Index | None = None) -> Iterator[Index]:
+        """The samples (all if None), as many at a time as memory is meant to hold."""
+        of = np.arange(len(self)) if samples is None else samples
+        return (of[part] for part in chunks(self.abstract.values, len(of)))
+
+    def machine(self, rows: Index, kind: type[RealMachine] = RealMachine) -> RealMachine:
+        """A machine that holds these samples' inputs."""
+        machine = kind(self.abstract.values, self._programs, len(rows), shared=True)
+        machine.load({n: x[rows] for n, x in self.inputs.items()})
+        return machine
+
+    def teaching(self) -> Iterator[tuple[Index, RealMachine]]:
+        """(samples, machine behind `adapt`) chunk by chunk, once for each label.
+
+        Right and wrong labels: a wearer's samples will be wrong more often than the calibration data.
+        """
+        names = self.names(TEACHING)
+        for rows, machine in self._forward(self.taught) if self.turns else ():
+            base = machine.arena["verdict"][:, 0].astype(np.int64)
+            base = base if self.label is None else self.label[rows]
+            for turn in range(self.turns):
+                for name in names:  # a sample without error leaves its signals as they are
+                    machine.arena[name][...] = 0
+                machine.load({"label": ((base + turn) % self.abstract.classes)[:, None]})
+                machine.run("teach")
+                yield rows, machine
+
+    def ranges(self) -> dict[str, Range]:
+        """Of every activation, logit and teaching signal. Raises CompileError where floats overflow."""
+        found: dict[str, Range] = {}
+        with np.errstate(all="ignore"):
+            self._widen(found, self.forward(), self.names(FORWARD))
+            self._widen(found, self.teaching(), self.names(TEACHING))
+        for name, seen in found.items():
+            wrong = np.flatnonzero(~(seen.tops <= LARGEST))
+            if len(wrong):
+                top = float(seen.tops[wrong[0]])
+                reached = f"{top:.3g}" if np.isfinite(top) else "infinity"
+                what = f"calibration sample {self.chosen[wrong[0]]} drives this value to {reached}"
+                hint = "remove the samples that hold such values, or scale the inputs or the weights down"
+                raise CompileError(name, f"{what}, beyond what a float32 holds", hint)
+        return found
+
+    def _widen(
+        self, found: dict[str, Range], run: Iterator[tuple[Index, RealMachine]], names: list[str]
+    ) -> None:
+        for rows, machine in run:
+            for name in names:
+                x = machine.real(name)
+                before = found.get(name, Range(np.inf, -np.inf, np.zeros(len(self))))
+                before.tops[rows] = np.maximum(before.tops[rows], np.max(np.abs(x), axis=1))
+                lo, hi = min(before.lo, float(np.min(x))), max(before.hi, float(np.max(x)))
+                found[name] = replace(before, lo=lo, hi=hi)
+
+    def tallies(self, targets: Mapping[str, Target], taught: bool) -> dict[str, Tally]:
+        """How well each value in `targets` fits its integers; if taught, values of `adapt`."""
+        found = {n: Tally(t, np.zeros((len(self), FINER))) for n, t in targets.items()}
+        with np.errstate(over="ignore"):  # what overflows is an outlier, and its errors are not added up
+            for rows, machine in self.teaching() if taught else self.forward():
+                for name, tally in found.items():
+                    tally.see(rows, machine.real(name))
+        return found
+
+
+def root(abstract: Abstract, name: str) -> str:
+    """The value whose format `name` shares, itself if it has its own."""
+    while abstract.values[name].tie:
+        name = abstract.values[name].tie
+    return name
+
+
+def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int:
+    """Multiply-accumulates of a program on one sample, when every condition holds."""
+
+    def work(item: Item) -> int:
+        if isinstance(item, Step):
+            k = kernel(item.kernel)
+            changed = [abstract.values[item.args[r]] for r in k.writes + k.updates if r in item.args]
+            if any(v.space == "state" for v in changed):
+                return 0  # a shared machine leaves it out
+            shapes = {r: abstract.values[n].shape for r, n in item.args.items()}
+            return k.cost(shapes, item.attrs).macs
+        return (item.times if isinstance(item, Repeat) else 1) * _macs(abstract, programs, item.program)
+
+    return sum(work(item) for item in programs[name].items)

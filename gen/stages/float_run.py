@@ -1,0 +1,90 @@
+"""Runs abstract programs in real numbers: ranges for calibration, Jacobians, float baselines of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..errors import SynapccError
+from ..ir.program import Program, Step, Value
+from ..ir.walk import Active, choose, selection, walk
+from ..ops import kernel
+
+INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
+
+
+ROOM = 1 << 23  # real numbers that a run holds at once: 64 MB, and as much again for the windows of a step
+SAMPLES = 1024  # calibration samples that are run, evenly spread over all that are given
+
+
+def spread(given: int, most: int = SAMPLES) -> NDArray[np.intp]:
+    """Which of `given` samples are run: all, or `most` evenly spread ones."""
+    return np.linspace(0, given - 1, min(given, most)).round().astype(np.intp)
+
+
+def chunks(values: Mapping[str, Value], samples: int, copies: int = 1) -> Iterator[slice]:
+    """All samples, as many at a time as leave ROOM for their arenas, of which a caller keeps `copies`."""
+    each = copies * sum(v.size for v in values.values() if v.space == "arena")
+    n = max(1, ROOM // each)
+    return (slice(at, min(at + n, samples)) for at in range(0, samples, n))
+
+
+class RealMachine:
+    """`devices` copies in lockstep, arrays [devices, *shape].
+
+    shared: constants and state are one copy for all devices and no step may change the state; steps that
+    would are left out.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Value],
+        programs: Mapping[str, Program],
+        devices: int,
+        shared: bool = False,
+        dtype: DTypeLike = np.float64,
+    ) -> None:
+        self.values, self.programs = values, programs
+        self.devices, self.shared, self.dtype = devices, shared, dtype
+        self.const = {v.name: self._initial(v, 1) for v in values.values() if v.space == "const"}
+        self.state = {
+            v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"
+        }
+        self.arena = {v.name: self._initial(v, devices) for v in values.values() if v.space == "arena"}
+
+    def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
+        dtype = INTEGER_ROLES.get(v.role, self.dtype)
+        start = v.real if v.real is not None else v.ints if v.ints is not None else 0
+        return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
+
+    def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        """Puts arrays [devices, size] into the arena; SynapccError for any other shape."""
+        for name, array in arrays.items():
+            if np.shape(array) != self.arena[name].shape:
+                what = f"{name} has shape {np.shape(array)}"
+                raise SynapccError("float run", what, f"give {list(self.arena[name].shape)}")
+            self.arena[name][...] = array
+
+    def real(self, name: str) -> NDArray[np.float64]:
+        """An arena value of real numbers, [devices, size]; not a copy where they are float64."""
+        return self.arena[name].astype(np.float64, copy=False)
+
+    def run(self, program: str, active: Active = None) -> None:
+        walk(self.programs, program, self._step, lambda name, act: choose(self.arena[name], act), active)
+
+    def _step(self, program: str, position: int, step: Step, active: Active) -> None:
+        k = kernel(step.kernel)
+        changed = {step.args[r]: r for r in k.updates + k.writes if r in step.args}
+        if self.shared and any(name in self.state for name in changed):
+            return
+        t, chosen = {}, None if active is None else selection(active)
+        for role, name in step.args.items():
+            source = self.const.get(name, self.state.get(name, self.arena.get(name)))
+            assert source is not None, name
+            t[role] = source if chosen is None or len(source) == 1 < self.devices else source[chosen]
+        k.real(t, step.attrs)
+        if isinstance(chosen, np.ndarray):  # a slice gave views
+            for name, role in changed.items():
+                (self.state if name in self.state else self.arena)[name][chosen] = t[role]

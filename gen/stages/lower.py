@@ -1,0 +1,90 @@
+"""From abstract programs and formats to the Plan: integer attributes, proofs, offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..ir.graph import Graph
+from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
+from ..ir.program import Abstract, Program, Step, Value
+from ..ops import Format, kernel
+from .bounds import Proof, prove
+from .memory import Piece, place
+from .quantise import Quantised
+
+
+def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan, list[Proof]]:
+    """The Plan of `abstract`, which was made of `graph`, and a proof for each of its steps."""
+    formats = quantised.formats
+    programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    lowered = replace(abstract, programs=programs)
+    proofs = prove(lowered, lowered.in_order(), formats, quantised.data)
+    tensors, state_bytes, arena_bytes = _layout(lowered, quantised)
+    plan = Plan(
+        abstract.name,
+        tensors,
+        programs,
+        abstract.entries,
+        abstract.inputs,
+        tuple(i.shape for i in graph.interface),
+        tuple(i.source for i in graph.interface),
+        abstract.logits,
+        abstract.classes,
+        state_bytes,
+        arena_bytes,
+        graph.head,
+        quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
+    )
+    return plan, proofs
+
+
+def _program(program: Program, formats: Mapping[str, Format]) -> Program:
+    items = tuple(_step(i, formats) if isinstance(i, Step) else i for i in program.items)
+    return replace(program, items=items)
+
+
+def _step(step: Step, formats: Mapping[str, Format]) -> Step:
+    k = kernel(step.kernel)
+    fmt = {role: formats[name] for role, name in step.args.items()}
+    attrs = k.lower(fmt, step.attrs, step.node)
+    order = {role: i for i, role in enumerate(k.roles)}
+    args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
+    return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
+
+
+def _row(v: Value) -> int:
+    """Rows of tensors that have rows start at multiples of four elements; vectors are packed."""
+    if len(v.shape) == 2 and v.role != "label":
+        return -(-v.shape[1] // ROW_ALIGN) * ROW_ALIGN
+    return v.shape[-1]
+
+
+def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], int, int]:
+    used = {name for _, step in abstract.steps() for name in step.args.values()}
+    tensors: list[PlanTensor] = []
+    for v in abstract.values.values():
+        if v.name not in used:
+            continue
+        fmt, row = q.formats[v.name], _row(v)
+        data = padded(q.data[v.name], row) if v.space != "arena" else None
+        tensors.append(
+            PlanTensor(
+                v.name, fmt.dtype, v.shape, row, v.space, 0, fmt.frac, fmt.lo, fmt.hi, v.role, v.note, data
+            )
+        )
+    consts = [t for t in tensors if t.space == "const"]
+    # The widest elements first: then every tensor is aligned and no byte is lost between them.
+    state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
+    arena = [t for t in tensors if t.space == "arena"]
+    placed_state, at = [], 0
+    for t in state:
+        placed_state.append(replace(t, offset=at))
+        at += t.nbytes
+    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
+    loaded = (*abstract.inputs, *(("label",) if "label" in pieces else ()))
+    offsets, arena_bytes = place(
+        abstract.programs, abstract.entries, pieces, loaded, (abstract.logits, "verdict")
+    )
+    placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
+    return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes

@@ -1,0 +1,135 @@
+"""Places arena tensors: liveness across every program that can run, then offsets, large tensors first.
+
+Two tensors may share bytes if no moment of any entry program needs both. Tensors of two different types wider
+than a byte never share, so that the emitted C reads every byte through one type (or through a character type,
+which may alias anything).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..ir.program import Call, Program, Repeat, Step
+from ..ops import kernel
+
+ALIGN = 4
+BYTEWIDE = ("int8", "uint8")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An arena tensor to be placed."""
+
+    name: str
+    nbytes: int
+    dtype: str
+
+
+def loaded(programs: Mapping[str, Program], program: str, names: Iterable[str]) -> frozenset[str]:
+    """Which of the arena tensors `names` the program reads before it writes them: a caller loads these."""
+    pieces = {n: Piece(n, 0, "") for n in names}
+    return Interference(programs, pieces).before(program, frozenset())
+
+
+class Interference:
+    """Which tensors must not share bytes, and which in-place results may take over their operand's place."""
+
+    def __init__(self, programs: Mapping[str, Program], pieces: Mapping[str, Piece]) -> None:
+        self.programs, self.pieces = programs, pieces
+        self.edges: set[tuple[str, str]] = set()
+        self.inplace: dict[tuple[str, str], bool] = {}
+
+    def entry(self, program: str, loaded: Iterable[str], kept: Iterable[str]) -> None:
+        """Adds an entry program: `loaded` hold content before it, `kept` must hold theirs after it."""
+        live = self.before(program, frozenset(n for n in kept if n in self.pieces))
+        self._together(live | {n for n in loaded if n in self.pieces})
+
+    def before(self, program: str, live: frozenset[str]) -> frozenset[str]:
+        """Tensors that must hold content before `program`, if `live` must after it."""
+        for item in reversed(self.programs[program].items):
+            if isinstance(item, Step):
+                live = self._step(item, live)
+            elif isinstance(item, Call):
+                live = self.before(item.program, live)
+            elif isinstance(item, Repeat):
+                live = live | self.before(item.program, live | self.before(item.program, live))
+            else:
+                live = live | self.before(item.program, live) | ({item.flag} & self.pieces.keys())
+        return live
+
+    def _step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
+        k = kernel(step.kernel)
+        operands = {name for name in step.args.values() if name in self.pieces}
+        written = {step.args[r] for r in k.writes if r in step.args} & operands
+        before = (after - written) | (operands - written)
+        pair = self._pair(step, after)
+        for name in operands | after:
+            for other in operands | after:
+                if name < other and {name, other} != set(pair):
+                    self.edges.add((name, other))
+        return before
+
+    def _pair(self, step: Step, after: frozenset[str]) -> tuple[str, ...]:
+        """(operand, result) of an in-place kernel whose operand is dead afterwards, else ()."""
+        roles = kernel(step.kernel).inplace
+        if not roles:
+            return ()
+        source, target = (step.args[r] for r in roles)
+        if source not in self.pieces or target not in self.pieces:
+            return ()
+        a, b = self.pieces[source], self.pieces[target]
+        possible = source not in after and (a.nbytes, a.dtype) == (b.nbytes, b.dtype)
+        self.inplace[source, target] = possible and self.inplace.get((source, target), True)
+        return (source, target) if possible else ()
+
+    def _together(self, names: Iterable[str]) -> None:
+        names = sorted(names)
+        self.edges.update((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+
+    def conflict(self, a: str, b: str) -> bool:
+        x, y = self.pieces[a], self.pieces[b]
+        if x.dtype != y.dtype and x.dtype not in BYTEWIDE and y.dtype not in BYTEWIDE:
+            return True
+        return (min(a, b), max(a, b)) in self.edges
+
+    def groups(self) -> dict[str, list[str]]:
+        """Tensors that lie in one place, by the name of the first: chains of in-place results."""
+        home = {n: [n] for n in self.pieces}
+        for (source, target), possible in sorted(self.inplace.items()):
+            a, b = home[source], home[target]
+            if possible and a is not b and not any(self.conflict(x, y) for x in a for y in b):
+                a.extend(b)
+                for name in b:
+                    home[name] = a
+        return {members[0]: members for members in home.values()}
+
+
+def place(
+    programs: Mapping[str, Program],
+    entries: Iterable[str],
+    pieces: Mapping[str, Piece],
+    loaded: Iterable[str],
+    kept: Iterable[str],
+) -> tuple[dict[str, int], int]:
+    """Byte offset of every piece, and the size of the arena."""
+    graph = Interference(programs, pieces)
+    for e in entries:
+        graph.entry(e, loaded, kept)
+    groups = graph.groups()
+    offsets: dict[str, int] = {}
+    for head in sorted(groups, key=lambda n: (-pieces[n].nbytes, n)):
+        members = groups[head]
+        taken = sorted(
+            (offsets[o], offsets[o] + pieces[o].nbytes)
+            for o in offsets
+            if any(graph.conflict(m, o) for m in members)
+        )
+        at = 0
+        for start, end in taken:
+            if at + pieces[head].nbytes <= start:
+                break
+            at = max(at, -(-end // ALIGN) * ALIGN)
+        offsets |= dict.fromkeys(members, at)
+    size = max((offsets[n] + pieces[n].nbytes for n in offsets), default=0)
+    return offsets, -(-size // ALIGN) * ALIGN

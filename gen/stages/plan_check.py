@@ -1,0 +1,111 @@
+"""What a Plan read from a file must fulfil before anything runs it: the file may be damaged or edited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..ir.inputs import ambiguous
+from ..ir.program import Program, Step
+from ..ir.quantiser import LIMIT, misfit
+from ..ops import kernels
+from .state_check import fault
+
+if TYPE_CHECKING:
+    from ..ir.plan import Plan, PlanTensor
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
+
+
+def check(plan: Plan) -> None:
+    """Raises ValueError, naming the first thing that cannot be: names, sizes, places, operands, calls."""
+    _demand(bool(_NAME.fullmatch(plan.model)), f"{plan.model!r} is no name")
+    _demand(len({t.name for t in plan.tensors}) == len(plan.tensors), "two tensors have one name")
+    for t in plan.tensors:
+        _tensor(plan, t)
+    for program in plan.programs.values():
+        texts = [program.name, program.doc, *(i.node for i in program.items if isinstance(i, Step))]
+        _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
+        for item in program.items:
+            if isinstance(item, Step):
+                _step(plan, item)
+            else:
+                _demand(item.program in plan.programs, f"program {item.program} is not there")
+                flag = getattr(item, "flag", None)
+                _demand(flag is None or plan[flag].dtype == "uint8", f"{flag} is no flag")
+    _demand(plan.entries[:1] == ("infer",), "infer is no entry")
+    for entry in plan.entries:
+        _calls(plan.programs, entry, ())
+    _interface(plan)
+    start = bytearray(plan.state_bytes)
+    for t in plan.space("state"):
+        start[t.offset : t.offset + t.nbytes] = t.data or b""
+    wrong = fault(plan, bytes(start))
+    _demand(not wrong, f"starts from a state that is none: {wrong}")
+
+
+def _demand(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def _tensor(plan: Plan, t: PlanTensor) -> None:
+    _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
+    numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
+    _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
+    _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")
+    top = np.iinfo(t.dtype)
+    _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
+    _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")
+    _demand(t.data is None or len(t.data) == t.nbytes, f"{t.name} has content of another size")
+    _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")
+    if t.space != "const":
+        _demand(t.space in ("state", "arena"), f"{t.name} lies nowhere")
+        room = plan.state_bytes if t.space == "state" else plan.arena_bytes
+        _demand(0 <= t.offset <= room - t.nbytes and not t.offset % t.itemsize, f"{t.name} lies outside")
+
+
+def _step(plan: Plan, step: Step) -> None:
+    known = kernels().get(step.kernel)
+    if known is None:
+        raise ValueError(f"there is no kernel {step.kernel}")
+    missing = [r for r in known.roles if r not in step.args and r not in known.optional]
+    _demand(not missing and set(step.args) <= set(known.roles), f"{step.kernel} has other operands")
+    _demand(all(name in plan for name in step.args.values()), f"{step.kernel} reads what is not there")
+    _demand(all(type(v) is int for v in step.attrs.values()), f"{step.kernel} has a number that is none")
+    written = [plan[step.args[r]] for r in known.updates + known.writes if r in step.args]
+    _demand(all(t.space != "const" for t in written), f"{step.kernel} writes to a constant")
+    for role, (lo, hi) in known.ranges(step.attrs).items():
+        t = plan[step.args[role]]
+        _demand(lo <= t.lo and t.hi <= hi, f"{t.name} may leave what {step.kernel} keeps it within")
+
+
+def _calls(programs: Mapping[str, Program], name: str, above: tuple[str, ...]) -> None:
+    _demand(name in programs and name not in above, f"program {name} calls itself or is not there")
+    for item in programs[name].items:
+        if not isinstance(item, Step):
+            _calls(programs, item.program, (*above, name))
+
+
+def _interface(plan: Plan) -> None:
+    """What a caller fills and reads."""
+    _demand(len(plan.inputs) == len(plan.input_shapes) > 0, "inputs and their shapes differ")
+    for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
+        fits = plan[name].space == "arena" and plan[name].shape == (int(np.prod(shape)),)
+        _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
+    for name, quantiser in plan.quantisers.items():
+        _demand(name in plan.inputs, f"{name} has a quantiser and is no input")
+        what = misfit(quantiser, plan[name].shape[0], LIMIT * 2.0**24)
+        _demand(not what, f"the quantiser of {name} {what}")
+    named = len(plan.input_sources) == len(plan.inputs) and all(
+        type(source) is str and source for source in plan.input_sources
+    )
+    _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
+    logits, verdict = plan[plan.logits], plan["verdict"]
+    _demand(logits.dtype == "int16" and logits.shape == (plan.classes,), f"{logits.name} holds no scores")
+    _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")
+    _demand("learn" not in plan.entries or plan["label"].dtype == "uint8", "label is no label")

@@ -1,0 +1,355 @@
+"""Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
+
+Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the
+least squared error over the calibration data among the one that clips nothing and the two above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.program import Abstract, Step, Value
+from ..ops import Format, Kernel, kernel
+from ..spec import RuleSpec
+from .calibrate import root
+from .observe import SILENT_FRAC, Observed, Sampled, Seen
+from .room import grown
+
+DTYPES = {
+    "counter": "uint32",
+    "flag": "uint8",
+    "label": "uint8",
+    "verdict": "int32",
+    "scratch": "int32",
+}
+DERIVED = ("shift", "table", "factor")  # constants that follow from the formats of their step
+BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
+MAX_SHIFT = 24
+START = 4  # units that the largest activation of a network that has not learned should have,
+LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
+UNBOUNDED = 60  # the cap of a frac that nothing caps
+
+Reals = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """Formats by value name, the initial integers of every const and state value, and what calibration saw of
+    every activation, logit and teaching signal; `sampled` says in how many samples."""
+
+    formats: Mapping[str, Format]
+    data: Mapping[str, NDArray[np.generic]]
+    seen: Mapping[str, Seen]
+    sampled: Sampled
+
+    def warnings(self, inputs: Sequence[str]) -> list[str]:
+        """What was set aside, a line for each input; without any, for the value that it was largest in."""
+        far = [n for n, seen in self.seen.items() if seen.aside]
+        first = [n for n in inputs if n in far] or sorted(far, key=lambda n: -self.seen[n].factor)[:1]
+        return [self.seen[n].warning(n, len(self.sampled.chosen)) for n in first]
+
+
+def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
+    """Formats for all values of `abstract`, and its initial integers.
+
+    calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+    Raises CompileError where a tensor cannot be represented.
+    """
+    observed = Observed(abstract, calibration)
+    later = grown(abstract, spec.loss, spec.seed, observed.runs, observed.aside)
+    chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
+    for _, step in abstract.in_order():
+        chooser.visit(step)
+    chooser.rest()
+    data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
+    return Quantised(chooser.formats, data, observed.seen(chooser.formats), observed.sampled)
+
+
+def _largest(x: NDArray[np.float64] | None) -> float:
+    """The largest magnitude in x, 0.0 if there is none."""
+    return float(np.max(np.abs(x), initial=0.0)) if x is not None else 0.0
+
+
+def fitting(hi: float, top: float, most: int = UNBOUNDED) -> int:
+    """The largest frac up to `most` at which magnitudes up to top > 0 fit into hi."""
+    return int(np.floor(min(np.log2(hi / top), most)))
+
+
+def _widest(top: float) -> int:
+    """The largest frac at which magnitudes up to `top` fit int8."""
+    return fitting(127, top) if top > 0 else UNBOUNDED
+
+
+class _Chooser:
+    """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
+
+    def __init__(
+        self,
+        abstract: Abstract,
+        spec: RuleSpec,
+        observed: Observed,
+        later: Abstract | None,
+        expected: Observed | None,
+    ) -> None:
+        self.abstract, self.spec = abstract, spec
+        self.observed, self.expected = observed, expected
+        self.later = later.values if later else {}
+        self.values = abstract.values
+        self.formats: dict[str, Format] = {}
+        self.derived: dict[str, NDArray[np.int64]] = {}
+        self.readers: dict[str, list[tuple[Step, str]]] = {}
+        for _, step in abstract.steps():
+            for role, name in step.args.items():
+                self.readers.setdefault(name, []).append((step, role))
+        self.groups: dict[str, list[str]] = {}
+        for name in self.values:
+            self.groups.setdefault(self.root(name), []).append(name)
+        for name, value in self.values.items():
+            if value.role in DTYPES:
+                self.formats[name] = self._whole(name)
+            elif value.space == "arena" and value.note == "input":
+                self._assign(name, self._activation(name, 24))
+            elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
+                self.formats[name] = self._matrix(value)
+
+    def _whole(self, name: str) -> Format:
+        """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
+        role = self.values[name].role
+        info = np.iinfo(DTYPES[role])
+        lo, hi = int(info.min), int(info.max)
+        if role == "flag":
+            hi = 1
+        elif role == "label":
+            hi = self.abstract.classes - 1
+        for step, operand in self.readers.get(name, ()):
+            kept = kernel(step.kernel).ranges(step.attrs).get(operand, (lo, hi))
+            lo, hi = max(lo, kept[0]), min(hi, kept[1])
+        return Format(DTYPES[role], 0, lo, hi)
+
+    def root(self, name: str) -> str:
+        return root(self.abstract, name)
+
+    def visit(self, step: Step) -> None:
+        """Formats of what a step needs and of what it writes."""
+        k = kernel(step.kernel)
+        for role, name in step.args.items():
+            value = self.values[name]
+            if name not in self.formats and value.role in ("gain", "weight"):
+                self._weight(k, step, role, value)
+        if "b" in step.args and self.values[step.args["b"]].role == "bias":
+            self._bias(step)
+        for role, fmt in k.fixed(step.attrs).items():
+            self._assign(step.args[role], fmt)
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        changed = k.writes + k.updates
+        derived = [r for r, n in step.args.items() if self.values[n].role in DERIVED]
+        complete = all(r in known or r in changed or r in derived for r in step.args)
+        caps = k.cap(known, step.attrs) if complete else {}
+        for role in changed:
+            if role in step.args:
+                self._written(step.args[role], caps.get(role, UNBOUNDED))
+        for role in derived:
+            self.formats[step.args[role]] = self._derived(step, role)[0]
+
+    def rest(self) -> None:
+        """What follows from the formats, which are final now. Refuses values that nothing gave a format."""
+        for name, value in self.values.items():
+            if value.role in DERIVED:
+                self.formats[name], self.derived[name] = self._derived(*self.readers[name][0])
+        if not self.observed.taught and self.observed.runs.turns:
+            self._teaching()
+        missing = [n for n in self.values if n not in self.formats]
+        if missing:
+            raise CompileError(
+                missing[0], "no step gives this value a number format", "report this model and rule file"
+            )
+
+    def _written(self, name: str, cap: int) -> None:
+        value = self.values[name]
+        if value.role not in ("activation", "logits", "teach"):
+            return
+        if name in self.formats:
+            fmt = self.formats[name]
+            if fmt.frac > cap:
+                self._assign(name, Format(fmt.dtype, cap, fmt.lo, fmt.hi))
+            return
+        makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
+        make = makers[self.values[self.root(name)].role]
+        self._assign(name, make(name, cap))
+
+    def _assign(self, name: str, fmt: Format) -> None:
+        for member in self.groups[self.root(name)]:
+            self.formats[member] = fmt
+
+    def _looks(self, of: str) -> list[Observed]:
+        """What decides the range of a group: the network as it is, and as learning will make it where it has
+        not learned yet; only where values are not all zero."""
+        return [look for look in (self.observed, self.expected) if look and look.top(of)]
+
+    def _activation(self, name: str, cap: int) -> Format:
+        of = self.root(name)
+        frac = min((look.activation(of) for look in self._looks(of)), default=0)
+        return Format("int8", min(frac + self._lens(of, frac), cap, 24), -128, 127)
+
+    def _lens(self, of: str, frac: int) -> int:
+        """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""
+        top = self.observed.top(of)
+        if self.expected is None or top == 0.0:
+            return 0
+        bits = int(np.clip(np.ceil(np.log2(START / (top * 2.0**frac))), 0, LENS))
+        if top * 2.0 ** (frac + bits) < 0.5:
+            what = f"starts at {top:.2g} at most, and int8 holds nothing so small beside what it will learn"
+            raise CompileError(of, what, "initialise the network with He's or Glorot's uniform weights")
+        return bits
+
+    def _logits(self, name: str, cap: int) -> Format:
+        """Four times the range seen, and no finer than 2^-12: learning moves logits."""
+        of = self.root(name)
+        frac = min(look.logits(of) for look in (self.observed, self.expected) if look)
+        return Format("int16", min(frac, cap, 12), -32768, 32767)
+
+    def _teach(self, name: str, cap: int) -> Format:
+        if not self.observed.taught:
+            self._teaching()
+        of = self.root(name)
+        hi = self._limit(of)
+        frac = min((look.signal(of) for look in self._looks(of)), default=SILENT_FRAC)
+        return Format("int16", min(frac, cap, 30), -hi - 1, hi)
+
+    def _teaching(self) -> None:
+        """Every matrix has its format now, and with them every signal has its limit."""
+        teach = [n for n in self.groups if self.values[n].role == "teach"]
+        limits = {n: self._limit(n) for n in teach}
+        for look in (self.observed, self.expected):
+            if look:
+                look.teach(limits, self.formats)
+
+    def _limit(self, name: str) -> int:
+        """The largest integer of a teaching signal at which no sum that reads it can overflow."""
+        limit = 32768
+        for member in self.groups[name]:
+            for step, role in self.readers.get(member, []):
+                k = kernel(step.kernel)
+                known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+                shapes = {r: self.values[n].shape for r, n in step.args.items()}
+                limit = min(limit, k.limit(role, known, shapes, step.attrs))
+        bits = min(16, int(limit).bit_length())
+        if bits < 6:
+            raise CompileError(
+                name,
+                f"only {bits} bits are left for the teaching signal",
+                'use weights = "int8", or freeze the widest layers',
+            )
+        return (1 << (bits - 1)) - 1
+
+    def _weight(self, k: Kernel, step: Step, role: str, value: Value) -> None:
+        if not value.learned:
+            self.formats[value.name] = self._frozen(step, value)
+        elif self.root(value.name) == value.name:  # else a twin: assigned with its weight
+            self._assign(value.name, self._learned(k, step, role, value))
+
+    @staticmethod
+    def _matrix(value: Value) -> Format:
+        """A fixed feedback matrix: a random one brings its frac."""
+        assert value.real is not None
+        frac = min(_widest(_largest(value.real)), 30)
+        if value.ints is not None and np.any(value.ints):
+            at = np.argmax(np.abs(value.ints))
+            frac = int(np.round(np.log2(value.ints.flat[at] / value.real.flat[at])))
+        return Format("int8", frac, -127, 127)
+
+    def _frozen(self, step: Step, value: Value) -> Format:
+        """One frac a row, or one for all where signals pass through."""
+        real = value.real if value.real is not None else np.zeros(value.shape)
+        by_row = value.role == "weight" and value.note != "rows alike"
+        tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
+        fracs = self._fit_frozen(step, value, [_widest(float(r)) for r in tops])
+        if value.role != "weight":
+            return Format("int8", fracs[0], -127, 127)
+        fracs = fracs * (len(real) if len(fracs) == 1 else 1)
+        return Format("int8", min(fracs), -127, 127, tuple(fracs))
+
+    def _learned(self, k: Kernel, step: Step, role: str, value: Value) -> Format:
+        """One frac, with headroom above the largest initial value of the weight and its twin."""
+        shapes = {r: self.values[n].shape for r, n in step.args.items()}
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        full = 8 if self.spec.weights == "int8" else 16
+        bits = min(full, int(k.limit(role, known, shapes, step.attrs)).bit_length())
+        if bits < 4:
+            raise CompileError(
+                value.name,
+                f"a sum over {value.shape[1]} inputs could overflow 32 bits even with {bits}-bit weights",
+                "freeze this layer or make it narrower",
+            )
+        hi = (1 << (bits - 1)) - 1
+        group = self.groups[value.name]
+        start = max(_largest(self.values[m].real) for m in group) or 1.0 / np.sqrt(value.shape[1])
+        end = max((_largest(self.later[m].real) for m in group if self.later), default=0.0)
+        cap = min(self._bias_cap(step, learned=True), self._shift_cap(step))
+        fracs = [min(fitting(hi, self.spec.headroom * top), cap) for top in (start, max(start, end))]
+        self._check_resolution(step, value, fracs[0])
+        return Format(f"int{full}", fracs[1], -hi - 1, hi)
+
+    def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
+        cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
+        self._check_resolution(step, value, max(min(f, cap) for f in fracs))
+        return [min(f, cap) for f in fracs]
+
+    def _check_resolution(self, step: Step, value: Value, frac: int) -> None:
+        """Refuses weights that fell below 3 bits beside a bias that must share their accumulator."""
+        top = _largest(value.real)
+        if 0 < top * 2.0**frac < 4:
+            bias = _largest(self.values[step.args["b"]].real)
+            raise CompileError(
+                value.name,
+                f"the accumulator could overflow: a bias of {bias:.3g} beside weights of at most {top:.3g}",
+                "rescale the layer so that both are of similar size",
+            )
+
+    def _bias_cap(self, step: Step, learned: bool) -> int:
+        """The largest weight frac at which the biases fit (twice over where they are learned)."""
+        top = _largest(self.values[step.args["b"]].real)
+        if top == 0.0:
+            return UNBOUNDED
+        room = BIAS_ROOM[learned] / (2 if learned else 1)
+        return fitting(room, top, 2 * UNBOUNDED) - self.formats[step.args["x"]].frac
+
+    def _shift_cap(self, step: Step) -> int:
+        """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""
+        y = step.args["y"]
+        if y not in self.formats:
+            self._written(y, UNBOUNDED)
+        return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
+
+    def _bias(self, step: Step) -> None:
+        w, x, name = self.formats[step.args["w"]], self.formats[step.args["x"]], step.args["b"]
+        learned = self.values[name].learned
+        room = BIAS_ROOM[learned]
+        fracs = tuple(x.frac + f for f in w.row_fracs)
+        self.formats[name] = Format("int32", x.frac + w.frac, -room, room - 1 if learned else room, fracs)
+
+    def integers(self, value: Value) -> NDArray[np.generic]:
+        """Initial content in integers: round(real * 2^frac), held within the limits."""
+        fmt = self.formats[value.name]
+        dtype = np.dtype(fmt.dtype)
+        if value.role in DERIVED:
+            return self.derived[value.name].astype(dtype)
+        if value.ints is not None:
+            return np.asarray(value.ints, dtype)
+        if value.real is None:
+            return np.zeros(value.shape, dtype)
+        if fmt.row_fracs:
+            scale = 2.0 ** np.array(fmt.row_fracs, np.float64)
+            scaled = value.real * (scale[:, None] if value.real.ndim == 2 else scale)
+        else:
+            scaled = value.real * 2.0**fmt.frac
+        return np.clip(np.rint(scaled), fmt.lo, fmt.hi).astype(dtype)
+
+    def _derived(self, step: Step, role: str) -> tuple[Format, NDArray[np.int64]]:
+        known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        return kernel(step.kernel).derived(role, known, step.attrs, step.node)

@@ -1,0 +1,128 @@
+"""Where learning will bring a network that has not learned yet: what number formats must leave room for.
+
+The activations, scores and signals of a random start are far smaller than those of the same network once it
+is trained. Formats that fit the start alone would clip what is learned; what is clipped cannot answer its
+error, and the weights run into their limits. So the network is *grown*: brought to where any start ends up,
+in two steps, and calibration looks at it as well.
+
+1. Each learned layer that makes its input smaller than the usual start would is lifted to that (He, Zhang,
+   Ren, Sun, Delving deep into rectifiers, 2015; on data, as Mishkin and Matas, All you need is a good init,
+   2016).
+2. All learned weights are scaled alike until the scores are as far apart as the loss asks for: gradient
+   descent lets the layers of a network grow together (Du, Hu, Lee, Algorithmic regularization in learning
+   deep homogeneous models, 2018).
+
+A network that already fits its calibration data stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..ir.program import Abstract, Step
+from ..ir.walk import Active
+from ..ops import kernel
+from ..spec import Loss
+from .calibrate import Runs, root
+from .float_run import RealMachine, spread
+
+SAMPLES = 256  # of the calibration data; the largest score does not need more
+HELD = 1 << 25  # real numbers at once: 256 MB
+SPAN = {"softmax": 16.0, "hinge": 8.0}  # the largest score of a network that has learned; hinge: in margins
+GAIN = 2.0  # mean square of a layer's sums by that of its inputs and their number, at the usual start
+ROUNDS = 4  # of scaling: one is exact where all layers are linear or rectified
+MOST = 2.0**10  # by which a weight is scaled at most in one round
+
+Reals = Mapping[str, NDArray[np.float64]]
+
+
+def grown(abstract: Abstract, loss: Loss, seed: int, runs: Runs, aside: NDArray[np.bool_]) -> Abstract | None:
+    """`abstract` with its learned weights as large as learning will make them; None where it fits the data.
+
+    aside: which of the samples in `runs` are outliers, and not looked at here
+    """
+    learned = [v for v in abstract.values.values() if v.learned and v.role == "weight"]
+    if not learned:
+        return None
+    inputs, labels = _samples(runs, aside)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), seed)
+    machine.load(inputs)
+    machine.run("infer")
+    if _fits(machine.arena[abstract.logits], labels):
+        return None
+    machine.lifting = True
+    machine.run("infer")
+    machine.lifting = False
+    span = SPAN[loss.kind] * (loss.margin if loss.kind == "hinge" else 1.0)
+    depth = len({root(abstract, v.name) for v in learned})
+    for _ in range(ROUNDS):
+        top = float(np.max(np.abs(machine.arena[abstract.logits])))
+        if not 0.0 < top < span:
+            break
+        machine.scale(min((span / top) ** (1.0 / depth), MOST))
+        machine.run("infer")
+    values = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in learned}
+    return replace(abstract, values={**abstract.values, **values})
+
+
+def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None]:
+    """Inputs by name and labels of up to SAMPLES samples, as many as are held at once."""
+    usual = np.flatnonzero(~aside)
+    each = sum(v.size for v in runs.abstract.values.values() if v.space == "arena")
+    chosen = usual[spread(len(usual), max(1, min(SAMPLES, HELD // each)))]
+    labels = None if runs.label is None else runs.label[chosen]
+    return {n: x[chosen] for n, x in runs.inputs.items()}, labels
+
+
+def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None) -> bool:
+    """Whether the cross-entropy of the data is below half of what knowing nothing costs.
+
+    Without labels the network's own verdicts stand for them: a trained network is sure of what it says.
+    """
+    z = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
+    mine = z[np.arange(len(z)), z.argmax(axis=1) if labels is None else labels]
+    loss = float(np.mean(np.log(np.sum(np.exp(z), axis=1)) - mine))
+    return bool(loss < 0.5 * np.log(z.shape[1]))
+
+
+class _Lift(RealMachine):
+    """A float run whose learned weights can be made larger. While `lifting`, each layer is as it runs."""
+
+    def __init__(self, abstract: Abstract, devices: int, seed: int) -> None:
+        super().__init__(abstract.values, abstract.programs, devices, shared=True)
+        self.lifting, self.seed = False, seed
+        self.groups: dict[str, list[str]] = {}
+        for v in abstract.values.values():
+            if v.learned and v.role == "weight":
+                self.groups.setdefault(root(abstract, v.name), []).append(v.name)
+
+    def scale(self, factor: float) -> None:
+        for group in self.groups.values():
+            for name in group:
+                np.multiply(self.state[name], factor, out=self.state[name])
+
+    def _step(self, program: str, position: int, step: Step, active: Active) -> None:
+        super()._step(program, position, step, active)
+        weight = step.args.get("w", "")
+        if not self.lifting or weight not in self.groups or "y" not in kernel(step.kernel).writes:
+            return
+        self._start(weight)
+        super()._step(program, position, step, active)
+        x, y = (np.mean(np.square(self.arena[step.args[role]])) for role in ("x", "y"))
+        usual = GAIN * x
+        if 0.0 < y < usual:
+            for name in self.groups[weight]:
+                np.multiply(self.state[name], np.sqrt(usual / y), out=self.state[name])
+            super()._step(program, position, step, active)
+
+    def _start(self, weight: str) -> None:
+        """Weights that are all zero become random ones, small: the lift does the rest."""
+        w = self.state[weight][0]
+        if not np.any(w):
+            rows, cols = w.shape
+            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * 2.0**-20

@@ -1,0 +1,260 @@
+"""From a graph, a rule and a rule file to the abstract programs: what runs when, all of it decided here.
+
+forward            activations and logits of the inputs in the arena
+infer     (entry)  forward, then the verdict
+correct            what the rule does with a sample that was not yet right
+adapt              forward, error, correct if there is any error, step counter, decay
+learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
+rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import CompileError
+from ..ir.graph import Graph
+from ..ir.program import Abstract, Value
+from ..ops import layer
+from ..rules import Rule
+from ..spec import RuleSpec
+from .float_run import RealMachine, chunks, spread
+from .tape import Tape
+
+
+def build(
+    graph: Graph,
+    spec: RuleSpec,
+    rule: Rule | None,
+    learned: tuple[str, ...],
+    calibration: Mapping[str, np.ndarray],
+) -> Abstract:
+    """The abstract programs of `graph` under `rule` (None: inference only).
+
+    calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+    """
+    tape = Tape(graph, spec, learned)
+    _forward(tape)
+    logits = tape.value(graph.output)
+    classes = tape.b.values[logits].size
+    with tape.b.program("infer", "class, margin and scores of the inputs"):
+        tape.b.call("forward")
+        verdict = tape.add(Value("verdict", (2,), "arena", "verdict"))
+        tape.step("classify.argmax", "verdict", {"z": logits, "verdict": verdict})
+    entries = ["infer"]
+    if rule:
+        if classes < 2:
+            raise CompileError(
+                graph.output,
+                "the network has one output",
+                'learning needs two classes or more; rule = "none" compiles inference alone',
+            )
+        if classes > 256:
+            raise CompileError(
+                graph.output,
+                f"the network has {classes} classes",
+                "labels are bytes: learning takes up to 256 classes",
+            )
+        rule.check(tape)
+        _adapt(tape, rule, logits, classes, calibration)
+        _replay(tape, calibration)
+        entries += _learn(tape)
+    b = tape.b
+    return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, logits, classes)
+
+
+def _forward(tape: Tape) -> None:
+    graph = tape.graph
+    for name in graph.inputs:
+        size = int(np.prod(graph.tensors[name].shape))
+        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", note="input")))
+    with tape.b.program("forward", "activations and logits of the inputs in the arena"):
+        for node in graph.nodes:
+            layer(node.op).forward(tape, node)
+    tape.settle_formats()
+    _mark_logits(tape)
+
+
+def _mark_logits(tape: Tape) -> None:
+    """The output, and what shares its format with it, carries 16 bits."""
+    values = tape.b.values
+    out = tape.value(tape.graph.output)
+    if values[out].note == "input":
+        raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
+
+    def shares(name: str) -> bool:
+        return name == out or (values[name].tie != "" and shares(values[name].tie))
+
+    for name in [n for n in values if shares(n)]:
+        if values[name].note == "input":
+            what = "the network only moves its input, or holds it within limits"
+            raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
+        values[name] = replace(values[name], role="logits")
+
+
+def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mapping[str, np.ndarray]) -> None:
+    label = tape.add(Value("label", (1,), "arena", "label"))
+    step = tape.counter("step", "samples learned from")
+    tape.error = tape.add(Value("error", (classes,), "arena", "error"))
+    if rule.direct:
+        tape.set_jacobians(jacobians(tape, calibration))
+    with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
+        rule.correct(tape)
+    if tape.spec.decay:
+        with tape.b.program("decay", "every learned weight a little smaller"):
+            shift = tape.spec.decay.shift
+            for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
+                rounding = tape.rounding(f"{name}_decay")
+                tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
+    with tape.b.program("adapt", "learns from the inputs and the label in the arena"):
+        tape.b.call("forward")
+        loss = tape.spec.loss
+        args = {"z": logits, "label": label, "e": tape.error, "taught": tape.flag("taught")}
+        if loss.kind == "hinge":
+            tape.step("hinge_error.forward", "loss", args, margin=loss.margin, mu=loss.mu, classes=classes)
+        else:
+            tape.step("softmax_error.forward", "loss", args)
+        tape.b.when("taught", "correct")
+        tape.step("counter.tick", "step", {"count": step})
+        if tape.spec.decay:
+            phase = tape.counter("decay_phase", "samples since the last decay")
+            due = {"phase": phase, "flag": tape.flag("decay_due")}
+            tape.step("counter.every", "decay", due, period=tape.spec.decay.every)
+            tape.b.when("decay_due", "decay")
+
+
+def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
+    """Program `replay_one` on class-balanced base examples in flash; `refresh` runs it when it is due."""
+    replay = tape.spec.replay
+    if not replay:
+        return
+    if "label" not in calibration:
+        raise CompileError(
+            "replay", "the calibration data have no labels", "add an array `label`, or leave [replay] out"
+        )
+    chosen = balanced(calibration["label"], replay.samples)
+    rows = len(chosen)
+    tables = [(tape.value(n), f"replay_{n}") for n in tape.graph.inputs]
+    for x, table in tables:
+        data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
+        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, note="replay"))
+    labels = calibration["label"][chosen].astype(np.uint8)[:, None]
+    tape.add(Value("replay_label", (rows, 1), "const", "label", ints=labels))
+    count = tape.counter("replay_count", "base examples in flash", rows, "const")
+    cursor = tape.counter("replay_next", "the base example that comes next")
+    index = tape.add(Value("replay_index", (1,), "arena", "counter"))
+    with tape.b.program("replay_one", "learns once more from a base example in flash"):
+        picked = {"count": count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")}
+        tape.step("samples.pick", "replay", picked, rows=rows)
+        for x, table in [*tables, ("label", "replay_label")]:
+            tape.step("samples.read", "replay", {"table": table, "index": index, "x": x})
+        tape.b.call("adapt")
+    phase = tape.counter("replay_phase", "new samples since the last replay")
+    with tape.b.program("refresh", "a base example, when one is due"):
+        due = {"phase": phase, "flag": tape.flag("replay_due")}
+        tape.step("counter.every", "replay", due, period=replay.every)
+        tape.b.when("replay_due", "replay_one")
+
+
+def balanced(labels: np.ndarray, n: int) -> np.ndarray:
+    """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data.
+
+    Where a class has too few, the others take its turns.
+    """
+    classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    share = next(s for s in range(1, n + 1) if sum(min(s, len(c)) for c in classes) >= min(n, len(labels)))
+    places = [np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int) for c in classes]
+    spread = [c[np.unique(p)] for c, p in zip(classes, places, strict=True)]
+    turns = [c[i] for i in range(share) for c in spread if i < len(c)]
+    return np.array(turns[:n], dtype=int)
+
+
+def _learn(tape: Tape) -> list[str]:
+    store = tape.spec.store
+    if store:
+        _store(tape, store.samples)
+    with tape.b.program("learn", "one labelled sample of the wearer"):
+        if store:
+            tape.b.call("keep")
+        tape.b.call("adapt")
+        if tape.spec.replay:
+            tape.b.call("refresh")
+    if not store:
+        return ["learn"]
+    _rehearse(tape, store.samples, store.order == "shuffled")
+    return ["learn", "rehearse"]
+
+
+def _kept(tape: Tape) -> list[tuple[str, str]]:
+    return [(tape.value(n), f"store_{n}") for n in tape.graph.inputs] + [("label", "store_label")]
+
+
+def _store(tape: Tape, rows: int) -> None:
+    following = tape.counter("store_next", "where the next sample is kept")
+    count = tape.counter("store_count", "samples kept")
+    for x, table in _kept(tape):
+        value = tape.b.values[x]
+        empty = np.zeros((rows, value.size), np.int8)
+        tape.add(Value(table, empty.shape, "state", value.role, ints=empty, tie=x, note="store"))
+    with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
+        for x, table in _kept(tape):
+            tape.step("samples.write", "store", {"x": x, "index": following, "table": table})
+        tape.step("samples.advance", "store", {"next": following, "count": count}, rows=rows)
+
+
+def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
+    cursor = tape.counter("rehearse_next", "the kept sample that is rehearsed next")
+    index = tape.add(Value("rehearse_index", (1,), "arena", "counter"))
+    flag = tape.flag("rehearse_valid")
+    with tape.b.program("rehearse_sample", "learns once more from one kept sample"):
+        for x, table in _kept(tape):
+            tape.step("samples.read", "rehearse", {"table": table, "index": index, "x": x})
+        tape.b.call("adapt")
+        if tape.spec.replay:
+            tape.b.call("refresh")
+    with tape.b.program("rehearse_next", "the next kept sample, if there is one"):
+        picked = {"count": "store_count", "next": cursor, "index": index, "flag": flag}
+        tape.step("samples.pick", "rehearse", picked, rows=rows)
+        if shuffled:  # the cursor still counts the pass: as many draws as there are samples
+            drawn = {"count": "store_count", "step": "step", "index": index}
+            tensor = tape.tensor_id("rehearse_index")
+            tape.step("samples.draw", "rehearse", drawn, rows=rows, seed=tape.spec.seed, tensor=tensor)
+        tape.b.when(flag, "rehearse_sample")
+    with tape.b.program("rehearse", "one pass over the kept samples"):
+        tape.step("samples.rewind", "rehearse", {"next": cursor})
+        tape.b.repeat(rows, "rehearse_next")
+
+
+def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
+    probe = Tape(tape.graph, tape.spec, tape.learned)
+    _forward(probe)
+    classes = tape.b.values[tape.error].size
+    probe.error = probe.add(Value("error", (classes,), "arena", "error"))
+    signals: dict[str, str] = {}
+    with probe.b.program("probe", "carries a unit error down"):
+        probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
+    flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
+    chosen = spread(len(next(iter(flat.values()))))
+    inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
+    targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
+    sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        machine.load({name: x[part] for name, x in inputs.items()})
+        machine.run("forward")
+        for c in range(classes):
+            machine.load({"error": np.tile(np.eye(classes)[c], (machine.devices, 1))})
+            machine.run("probe")
+            for t in targets:
+                sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
+    return {t: total / len(chosen) for t, total in sums.items()}
+
+
+def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """total [n] and rows [k, n], one after the other: the same bits however the rows are cut into chunks."""
+    every: np.ndarray = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
+    return every

@@ -1,0 +1,1 @@
+"""Counting instructions, cycles and bytes, and the tables of docs/BENCHMARKS.md."""

@@ -1,0 +1,1 @@
+"""Building and flashing firmware, and what its ELF file says."""

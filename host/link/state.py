@@ -1,0 +1,153 @@
+"""What a chip has learned, outside of the chip: read, kept as an .npz of integers, checked, put onto another.
+
+The file has each persistent tensor under its name, in logical shape, as the integers the chip holds; under
+ABOUT a JSON text says of which Plan they are, where they were, and the Q format of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.files.npz import load_arrays
+from synapcc.gen.ir.plan import Plan, PlanTensor, padded
+from synapcc.gen.stages.state_check import contradiction
+from synapcc.gen.target.messages import WRITE, Region
+
+from ..devices import DeviceError
+from ..terminal.files import packed
+from .client import WORD, Client
+
+ABOUT = "synapcc.about"  # no tensor's name has a dot
+FORMAT = 1
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+def split(plan: Plan, block: bytes) -> dict[str, NDArray[Any]]:
+    """The persistent tensors, in logical shape, of the [state_bytes] as a chip holds them."""
+    out = {}
+    for t in plan.space("state"):
+        raw = np.frombuffer(block, np.dtype(t.dtype).newbyteorder("<"), t.count, t.offset)
+        out[t.name] = raw.reshape(t.stored)[..., : t.shape[-1]].astype(t.dtype)
+    return out
+
+
+def joined(plan: Plan, tensors: Tensors) -> bytes:
+    """The opposite of `split`; what no tensor fills is zero, as on the chip."""
+    block = bytearray(plan.state_bytes)
+    for t in plan.space("state"):
+        block[t.offset : t.offset + t.nbytes] = padded(tensors[t.name], t.row)
+    return bytes(block)
+
+
+def real(t: PlanTensor, integers: NDArray[Any]) -> NDArray[np.float64]:
+    """What the integers of a tensor stand for."""
+    return np.ldexp(integers.astype(np.float64), -t.frac)
+
+
+# ---- the chip -----------------------------------------------------------------------------------------
+
+
+def pull(plan: Plan, client: Client) -> dict[str, NDArray[Any]]:
+    """The persistent tensors of the chip. Raises DeviceError; SynapccError where they cannot be right."""
+    block = client.read(Region.STATE, 0, plan.state_bytes)
+    if client.digest() != hashlib.sha256(block).digest():
+        what = "the state read back is not the one that the chip computes a digest of"
+        raise DeviceError(client.device.name, what, "the link or the device's memory is unreliable")
+    tensors = split(plan, block)
+    check(plan, tensors, client.device.name, "reset the device: its memory was overwritten")
+    return tensors
+
+
+def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
+    """Writes the persistent tensors, which `load` has checked, onto the chip; their SHA-256.
+
+    From the first byte to the last, all of them, and then the chip's digest must be theirs. Where the link
+    breaks in between, the chip holds a mixture of two states until this was repeated: DeviceError says so.
+    """
+    block = joined(plan, tensors)
+    want = hashlib.sha256(block).digest()
+    written, most = 0, WRITE.ask.tail_bytes // WORD * WORD
+    try:
+        while written < len(block):
+            client.write(Region.STATE, written, block[written : written + most])
+            written = min(written + most, len(block))
+        got = client.digest()
+    except DeviceError as error:
+        what = f"{error.what}; {written} of {len(block)} bytes written: the chip may hold parts of two states"
+        raise DeviceError(
+            error.where, what, "push again, which writes all of it, or reset the device"
+        ) from None
+    if got != want:
+        found = client.read(Region.STATE, 0, plan.state_bytes)
+        wrong = [t.name for t in plan.space("state") if _part(t, found) != _part(t, block)]
+        what = f"does not hold what was written to it: {', '.join(wrong) or 'only its digest differs'}"
+        raise DeviceError(client.device.name, what, "the link or the device's memory is unreliable")
+    return want
+
+
+def _part(t: PlanTensor, block: bytes) -> bytes:
+    return block[t.offset : t.offset + t.nbytes]
+
+
+# ---- the file -----------------------------------------------------------------------------------------
+
+
+def save(plan: Plan, tensors: Tensors, device: str, board: str) -> bytes:
+    """The .npz. device, board: where the tensors come from."""
+    about = {
+        "format": FORMAT,
+        "model": plan.model,
+        "plan_digest": plan.digest.hex(),
+        "numeric_version": plan.numeric_version,
+        "device": device,
+        "board": board,
+        "tensors": {
+            t.name: {"frac": t.frac, "limits": [t.lo, t.hi], "role": t.role} for t in plan.space("state")
+        },
+    }
+    return packed({ABOUT: np.array(json.dumps(about, sort_keys=True)), **tensors})
+
+
+def load(plan: Plan, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The persistent tensors of an .npz and what it says about them; SynapccError unless they fit `plan`."""
+    arrays = load_arrays(path)
+    try:
+        about = json.loads(str(arrays.pop(ABOUT)))
+        form, digest = about["format"], str(about["plan_digest"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        hint = "give a file that synapcc pull or emulate --state-out wrote"
+        raise SynapccError(str(path), f"is no state: it has no {ABOUT}", hint) from None
+    if form != FORMAT:
+        hint = "take this version for both"
+        raise SynapccError(str(path), f"has format {form}, this synapcc reads {FORMAT}", hint)
+    if digest != plan.digest.hex():
+        what = f"holds a state of Plan {digest[:12]}, this project's Plan is {plan.digest.hex()[:12]}"
+        raise SynapccError(str(path), what, "a state fits the very compilation that it was learned with")
+    check(plan, arrays, str(path), "pull it again")
+    return arrays, about
+
+
+def check(plan: Plan, tensors: Tensors, where: str, hint: str) -> None:
+    """SynapccError unless these are the Plan's persistent tensors: names, types, shapes, and what the chip's
+    own check demands of their values (gen.stages.state_check)."""
+    expected = {t.name: t for t in plan.space("state")}
+    for name in (*expected, *tensors):
+        if name not in tensors or name not in expected:
+            what = "is missing" if name in expected else "is no persistent tensor of this Plan"
+            raise SynapccError(where, f"{name} {what}", hint)
+    for name, t in expected.items():
+        v = tensors[name]
+        if v.dtype != np.dtype(t.dtype) or v.shape != t.shape:
+            listed = f"{v.dtype} {list(v.shape)}, the Plan has {t.dtype} {list(t.shape)}"
+            raise SynapccError(where, f"{name} is {listed}", hint)
+    if wrong := contradiction(plan, tensors):
+        raise SynapccError(where, wrong, hint)

@@ -1,0 +1,1 @@
+"""HTML pages, made from JSON alone, and the facts that go into them."""

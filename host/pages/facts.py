@@ -1,0 +1,277 @@
+"""What a compilation is worth: scales, headroom, limits, proven ranges, and what calibration saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Call, Item, Repeat, Step
+from synapcc.gen.stages.calibrate import root
+
+from ..run.agreement import agreement
+from ..run.inputs import Clipping, clipped_text, quantise_inputs
+from ..terminal.text import table
+from .footprint import budget, memory, network, tensors
+from .timeline import cost, timeline
+
+__all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
+
+
+def measure(compiled: Compiled) -> dict[str, Any]:
+    """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
+    agree, layers = agreement(compiled)
+    plan = compiled.plan
+    return {
+        "model": plan.model,
+        "digest": plan.digest.hex(),
+        "rule": compiled.spec.to_dict(),
+        "learned": list(compiled.learned),
+        "notes": list(compiled.graph.notes),
+        "warnings": list(compiled.warnings),
+        "board": compiled.board.name if compiled.board else None,
+        "kernels": compiled.kernels,
+        "memory": memory(plan, compiled.kernels),
+        "budget": budget(plan, compiled.board, compiled.kernels),
+        "network": network(compiled),
+        "tensors": tensors(plan, compiled.kernels),
+        "ranges": ranges(compiled),
+        "timeline": [timeline(plan, entry) for entry in plan.entries],
+        "layers": layers,
+        "learning": learned(compiled),
+        "proofs": _proofs(compiled),
+        "programs": costs(plan),
+        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled)},
+    }
+
+
+def _clipped(compiled: Compiled) -> dict[str, float]:
+    """The share of all values of the calibration data that the inputs' formats clip, by input."""
+    clipping = Clipping(compiled.plan)
+    quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
+    return clipping.shares
+
+
+def calibration(compiled: Compiled) -> dict[str, Any]:
+    """Which of the calibration samples the number formats were chosen from.
+
+    samples:  how many were run, evenly spread over those `given`
+    taught:   for the teaching signals, how many of them, each with `labels` labels; 0 without learning
+    outliers: which were set aside, as indices of those given; no format reaches for them
+    """
+    sampled = compiled.quantised.sampled
+    return {
+        "given": sampled.given,
+        "samples": len(sampled.chosen),
+        "taught": sampled.taught,
+        "labels": sampled.labels,
+        "outliers": sampled.chosen[sampled.aside].tolist(),
+    }
+
+
+def ranges(compiled: Compiled) -> list[dict[str, Any]]:
+    """What calibration saw of every activation, logit and teaching signal, beside what its format holds.
+
+    In real units. `clipped`: the share of values that the format cannot hold; `aside`: in how many samples
+    the format ignores values as outliers; `shares`: the tensor whose range decided the format, where that is
+    another (a clip behind a layer cuts what does not matter).
+    """
+    seen = compiled.quantised.seen
+    named = [name for _, step in compiled.abstract.in_order() for name in step.args.values()]
+    out = []
+    for name in dict.fromkeys([*compiled.abstract.inputs, *named]):
+        if name in seen and name in compiled.plan:
+            t, of = compiled.plan[name], root(compiled.abstract, name)
+            out.append(
+                {
+                    "tensor": name,
+                    "role": t.role,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "seen": [seen[name].lo, seen[name].hi],
+                    "holds": [t.lo * 2.0**-t.frac, t.hi * 2.0**-t.frac],
+                    "clipped": seen[name].clipped,
+                    "aside": seen[name].aside,
+                    "shares": of if of != name else "",
+                }
+            )
+    return out
+
+
+def learned(compiled: Compiled) -> list[dict[str, Any]]:
+    """Format, limit and headroom of every learned tensor, and of every teaching signal."""
+    out = []
+    for t in compiled.plan.tensors:
+        if t.space == "state" and t.role in ("weight", "bias"):
+            top = float(np.max(np.abs(t.array().astype(np.float64)), initial=0.0))
+            out.append(
+                {
+                    "tensor": t.name,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "limit": t.hi,
+                    "headroom": t.hi / top if top else None,
+                    "bytes": t.nbytes,
+                }
+            )
+        elif t.role in ("teach", "error"):
+            out.append(
+                {
+                    "tensor": t.name,
+                    "dtype": t.dtype,
+                    "q": f"Q{t.frac}",
+                    "limit": t.hi,
+                    "headroom": None,
+                    "bytes": t.nbytes,
+                }
+            )
+    return out
+
+
+def _proofs(compiled: Compiled) -> list[dict[str, Any]]:
+    return [
+        {
+            "node": p.step.node,
+            "kernel": p.step.kernel,
+            "sum": a.what,
+            "lo": a.lo,
+            "hi": a.hi,
+            "bits": a.bits,
+            "used": max(abs(a.lo), abs(a.hi)) / 2.0 ** (a.bits - 1),
+        }
+        for p in compiled.proofs
+        for a in p.accumulators
+    ]
+
+
+def costs(plan: Plan) -> list[dict[str, Any]]:
+    """Multiply-accumulates and weight bytes by step, and by entry program when every condition holds."""
+    return [
+        {"program": e, **_total(plan, e), "steps": [_step_cost(plan, s) for s in _steps(plan, e)]}
+        for e in plan.entries
+    ]
+
+
+def _step_cost(plan: Plan, step: Step) -> dict[str, Any]:
+    work = cost(plan, step)
+    return {
+        "node": step.node,
+        "kernel": step.kernel,
+        "macs": work.macs,
+        "reads": work.reads,
+        "writes": work.writes,
+    }
+
+
+def _steps(plan: Plan, program: str) -> list[Step]:
+    out: list[Step] = []
+    for item in plan.programs[program].items:
+        for step in [item] if isinstance(item, Step) else _steps(plan, item.program):
+            if step not in out:
+                out.append(step)
+    return out
+
+
+def _total(plan: Plan, program: str) -> dict[str, int]:
+    total = {"macs": 0, "reads": 0, "writes": 0}
+    for item in plan.programs[program].items:
+        part = _item_cost(plan, item)
+        total = {k: total[k] + part[k] for k in total}
+    return total
+
+
+def _item_cost(plan: Plan, item: Item) -> dict[str, int]:
+    if isinstance(item, Step):
+        work = _step_cost(plan, item)
+        return {k: work[k] for k in ("macs", "reads", "writes")}
+    times = item.times if isinstance(item, Repeat) else 1
+    return {k: v * times for k, v in _total(plan, item.program).items()}
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report as a person reads it."""
+    m = report["memory"]
+    rule, weights = report["rule"]["rule"], report["rule"]["weights"]
+    how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
+    lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
+    lines += [f"  note: {n}" for n in report["notes"]]
+    lines += [f"  warning: {w}" for w in report["warnings"]]
+    lines.append(
+        f"  flash {m['constants'] + m['initial_state']} B of tensors; "
+        f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
+    )
+    cal = report["calibration"]
+    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
+    clipped = clipped_text(cal["clipped"])
+    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
+    rows = [
+        [
+            x["layer"],
+            x["q"],
+            f"{x['headroom']:.2f}" if x["headroom"] else "",
+            f"{x['range'][0]} .. {x['range'][1]}",
+            f"{100 * x['saturated']:.2f} %",
+            f"{x['rms_error']:.4f}",
+            f"{x['rms']:.4f}",
+        ]
+        for x in report["layers"]
+    ]
+    lines += ["", *table(["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"], rows)]
+    if report["learning"]:
+        rows = [
+            [
+                x["tensor"],
+                x["dtype"],
+                x["q"],
+                str(x["limit"]),
+                f"{x['headroom']:.2f}" if x["headroom"] else "",
+                str(x["bytes"]),
+            ]
+            for x in report["learning"]
+        ]
+        lines += ["", *table(["learned tensor or signal", "type", "Q", "limit", "headroom", "bytes"], rows)]
+    rows = [
+        [
+            x["node"],
+            x["kernel"],
+            x["sum"],
+            f"{x['lo']} .. {x['hi']}",
+            f"{100 * x['used']:.1f} % of {x['bits']} bits",
+        ]
+        for x in report["proofs"]
+    ]
+    lines += ["", *table(["layer", "kernel", "proven sum", "range", "used"], rows)]
+    rows = [[p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"])] for p in report["programs"]]
+    lines += ["", *table(["program", "MACs at most", "weights read", "weights written"], rows)]
+    return "\n".join(lines)
+
+
+def _samples(cal: Mapping[str, Any]) -> str:
+    """How many samples were run, and how many were taught from."""
+    some = f"{cal['samples']} of {cal['given']}" if cal["samples"] < cal["given"] else f"{cal['samples']}"
+    if not cal["labels"]:
+        return f"{some} samples"
+    taught = f" of {cal['taught']}" if cal["taught"] < cal["samples"] else ""
+    return f"{some} samples, teaching signals{taught} under {cal['labels']} labels each"
+
+
+def program_text(plan: Plan) -> str:
+    """Programs, step by step."""
+    lines = []
+    for p in plan.programs.values():
+        lines.append(f"{p.name}{' (entry)' if p.name in plan.entries else ''}: {p.doc}")
+        for item in p.items:
+            if isinstance(item, Step):
+                operands = ", ".join(f"{r}={n}" for r, n in item.args.items())
+                attrs = " ".join(f"{k}={v}" for k, v in item.attrs.items())
+                lines.append(f"    {item.kernel:<20} {item.node:<12} {operands}  {attrs}".rstrip())
+            elif isinstance(item, Call):
+                lines.append(f"    call {item.program}")
+            elif isinstance(item, Repeat):
+                lines.append(f"    repeat {item.times} {item.program}")
+            else:
+                lines.append(f"    when {item.flag} {item.program}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Running a Plan on the host, and holding a chip against it."""

@@ -1,0 +1,103 @@
+"""Calibration samples through the integer and the float network: where they agree, what rounding costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.ir.program import Step
+from synapcc.gen.stages.calibrate import Runs, root
+
+from .emulator import Emulator
+from .inputs import quantise_inputs
+
+Real = NDArray[np.float64]
+
+
+@dataclass
+class _Output:
+    """What became of one output, summed up by sample: squared errors and squares, how many values lie at a
+    limit, and the largest magnitude."""
+
+    errors: Real
+    squares: Real
+    at_limits: Real
+    tops: Real
+
+
+def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
+    """(share of the samples that get the class of the float network, what is told of each layer's output).
+
+    Every sample counts that the number formats were chosen from, a chunk at a time; for the layers without
+    those that were set aside as outliers.
+    """
+    runs = Runs(compiled.abstract, compiled.real(compiled.calibration))
+    groups = _groups(compiled)
+    found = {s.args["y"]: _Output(*(np.zeros(len(runs)) for _ in range(4))) for _, s in groups}
+    same = 0
+    for rows, real in runs.forward():
+        machine = Emulator(compiled.plan, len(rows), read_only=True)
+        inputs = {n: compiled.calibration[n][runs.chosen[rows]] for n in compiled.plan.inputs}
+        machine.load(quantise_inputs(compiled.plan, {n: x.astype(np.float32) for n, x in inputs.items()}))
+        machine.run("infer", after=partial(_after, compiled, found, rows, machine, real.arena))
+        same += int(np.sum(machine["verdict"][:, 0] == real.arena["verdict"][:, 0]))
+    usual = ~compiled.quantised.sampled.aside
+    return same / len(runs), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
+
+
+def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
+    """The outputs that have a format of their own, as (layers that share it, step that writes it last)."""
+    groups: dict[str, tuple[list[str], Step]] = {}
+    for program, _, step in compiled.plan.ops():
+        if program == "forward" and "y" in step.args:
+            of = root(compiled.abstract, step.args["y"])
+            nodes = groups[of][0] if of in groups else []
+            groups[of] = (nodes if step.node in nodes else [*nodes, step.node], step)
+    return [(" + ".join(nodes), step) for nodes, step in groups.values()]
+
+
+def _after(
+    compiled: Compiled,
+    found: Mapping[str, _Output],
+    rows: NDArray[np.intp],
+    machine: Emulator,
+    real: Mapping[str, NDArray[np.generic]],
+    program: str,
+    position: int,
+) -> None:
+    """Compares the output of a step as soon as it is written: later its bytes serve other tensors."""
+    step = compiled.plan.programs[program].items[position]
+    name = step.args.get("y", "") if isinstance(step, Step) and program == "forward" else ""
+    if name not in found:
+        return
+    t, seen = compiled.plan[name], found[name]
+    got, want = machine[name].astype(np.float64), real[name].astype(np.float64)
+    seen.errors[rows] = np.sum((got * 2.0**-t.frac - want) ** 2, axis=1)
+    seen.squares[rows] = np.sum(want**2, axis=1)
+    seen.at_limits[rows] = np.sum((got <= t.lo) | (got >= t.hi), axis=1)
+    seen.tops[rows] = np.max(np.abs(want), axis=1, initial=0.0)
+
+
+def _told(
+    compiled: Compiled, label: str, step: Step, seen: _Output, usual: NDArray[np.bool_]
+) -> dict[str, Any]:
+    y = compiled.plan[step.args["y"]]
+    scale, top = 2.0**-y.frac, float(np.max(seen.tops[usual], initial=0.0))
+    values = int(usual.sum()) * int(np.prod(y.shape))
+    return {
+        "layer": label,
+        "output": y.name,
+        "q": f"Q{y.frac}",
+        "scale": scale,
+        "headroom": (y.hi * scale / top) if top else None,
+        "range": [y.lo, y.hi],
+        "saturated": float(np.sum(seen.at_limits[usual]) / values),
+        "rms_error": float(np.sqrt(np.sum(seen.errors[usual]) / values)),
+        "rms": float(np.sqrt(np.sum(seen.squares[usual]) / values)),
+    }

@@ -1,0 +1,371 @@
+"""Runs a Plan in numpy, bit for bit as the chip does: one arena, the planner's offsets, many devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.files.userfile import read_file
+from synapcc.gen.ir.inputs import check_labels
+from synapcc.gen.ir.plan import Plan, PlanTensor, load_plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.walk import Active, choose, selection, walk
+from synapcc.gen.ops import kernel
+from synapcc.gen.stages.state_check import fault, labelled_programs
+
+from ..link import state as states
+from ..terminal.files import write_whole
+from .evaluation import Evaluation, confusion
+from .front_cache import FORWARD, FixedPart
+from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
+from .samples import Data, read_samples
+
+SHOWN = 8  # tensors in the repr
+MAX_PLAN = 1 << 28
+ROOM = 1 << 26  # bytes of arenas that a batch takes at once
+
+
+class Inference(NamedTuple):
+    """What `infer` says. It unpacks as winner, margin, scores.
+
+    winner: [n] int32, the class with the highest score, the first one of several
+    margin: [n] int32, how far its score is above the second highest, in the scores' format
+    scores: [n, classes] int16, the logits; their frac is that of `plan[plan.logits]`
+    """
+
+    winner: NDArray[np.int32]
+    margin: NDArray[np.int32]
+    scores: NDArray[np.int16]
+
+
+class Emulator:
+    """`devices` copies of one Plan, bit for bit as chips. Every tensor has the fleet axis first.
+
+    plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
+    read_only: all devices share one state, which must not change: many samples through one network at once.
+    fixed: remembers what the frozen front of the network said; give the same one to several emulators.
+
+    There are two axes that a batch may mean, and never both at once:
+
+    * `infer`, `learn`, `load` and `run` work on the **fleet**: one sample a device, arrays [devices, ...],
+      each device with weights of its own. `active`, [devices] bool, says which take part; None: all.
+    * `infer_many` and `evaluate` put **many samples through one device's weights**, arrays [n, ...], and
+      change nothing: neither its state nor what lies in its arena.
+
+    Inputs are float (quantised on the way: int8, frac as `plan[name].frac`) or int8 as the chip takes them,
+    each [n, *shape] as the model file has it, or flat [n, size], by the input's name or the model file's.
+    `clipping` counts what int8 could not hold, and warns (DataWarning) of more than 1 %.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | Path | str,
+        devices: int = 1,
+        read_only: bool = False,
+        fixed: FixedPart | None = None,
+    ) -> None:
+        self.plan = plan if isinstance(plan, Plan) else read_plan(Path(plan))
+        if devices < 1:
+            raise SynapccError(self.plan.model, f"{devices} devices", "give 1 or more")
+        self.devices, self.read_only, self.fixed = devices, read_only, fixed
+        self.clipping = Clipping(self.plan)
+        self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
+        self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
+        self._labelled = labelled_programs(self.plan)
+        self._views: dict[str, NDArray[Any]] = {}
+        for t in self.plan.tensors:
+            if t.space == "const":
+                self._views[t.name] = self._const(t)
+            else:
+                self._views[t.name] = self._view(self.state if t.space == "state" else self.arena, t)
+        self.reset()
+
+    @staticmethod
+    def _const(t: PlanTensor) -> NDArray[Any]:
+        array = t.array()[None]
+        array.flags.writeable = False
+        return array
+
+    @staticmethod
+    def _view(block: NDArray[np.uint8], t: PlanTensor) -> NDArray[Any]:
+        raw = block[:, t.offset : t.offset + t.nbytes].view(np.dtype(t.dtype))
+        return raw.reshape(len(block), *t.stored)[..., : t.shape[-1]]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
+
+        Integers; v stands for v * 2^-plan[name].frac. Writing to it changes the machine. What lies in the
+        arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists the names.
+        """
+        return self._views[self.plan[name].name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        """The tensors' names."""
+        return iter(self._views)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        fleet = f"{self.devices} device{'s' * (self.devices > 1)}{', one state for all' * self.read_only}"
+        inputs = [f"{i} {list(i.shape)} Q{plan[i.name].frac}" for i in plan.interface]
+        updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
+        learned = [t for t in plan.space("state") if t.name in updated and t.role in ("weight", "bias")]
+        shown = [f"{t.name} {t.dtype} {list(t.shape)} Q{t.frac}" for t in learned[:SHOWN]]
+        rows = {
+            "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
+            "programs": ", ".join(plan.entries),
+            "learned": ", ".join(shown) + f" and {len(learned) - SHOWN} more" * (len(learned) > SHOWN),
+            "state": f"{len(plan.space('state'))} tensors, {plan.state_bytes} bytes a device",
+            "arena": f"{len(plan.space('arena'))} tensors, {plan.arena_bytes} bytes a device",
+            "clipped": clipped_text(self.clipping.shares) if self.clipping.shares else "",
+        }
+        lines = "".join(f"\n  {key:<10}{text}" for key, text in rows.items() if text)
+        return f"<Emulator of {plan.model}: {fleet}, plan {plan.digest.hex()[:12]}{lines}>"
+
+    def reset(self) -> None:
+        """State as compiled, arena zero."""
+        self.arena[...] = 0
+        self.state[...] = 0
+        for t in self.plan.space("state"):
+            self._views[t.name][...] = t.array()
+
+    def put_state(self, block: bytes) -> None:
+        """Gives every device the persistent state of a chip, [state_bytes].
+
+        Raises SynapccError, and changes nothing, where it is none that the model can reach: what the chip
+        refuses, by the same rule.
+        """
+        if len(block) != self.plan.state_bytes:
+            what = f"{len(block)} bytes of state, the Plan has {self.plan.state_bytes}"
+            raise SynapccError(self.plan.model, what, "give the state of a chip with this Plan")
+        if wrong := fault(self.plan, block):
+            raise SynapccError(self.plan.model, wrong, "its memory was overwritten: take another copy")
+        self.state[...] = np.frombuffer(block, np.uint8)
+
+    # -- what a user calls ----------------------------------------------------------------------------------
+
+    def infer(self, inputs: Inputs, active: ArrayLike | None = None) -> Inference:
+        """One sample a device, inputs [devices, ...]; n is `devices`.
+
+        Of devices that take no part it has what the arena holds at that place, which means nothing.
+        """
+        self.load(inputs, active=active)
+        self.run("infer", active)
+        verdict = self["verdict"]
+        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), self[self.plan.logits].copy())
+
+    def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
+        """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""
+        arrays = quantise_inputs(self.plan, inputs, clipping=self.clipping)
+        self.clipping.warn(self.plan.model)
+        return _through(self.plan, self._state_of(device), arrays, ROOM // self.plan.arena_bytes, self.fixed)
+
+    def evaluate(self, data: Data, device: int = 0) -> Evaluation:
+        """How well one device classifies labelled samples. Changes nothing.
+
+        data: an .npz file, a mapping with the inputs and `label` [n], or Samples
+        """
+        samples = read_samples(self.plan, data, labels=True)
+        assert samples.labels is not None
+        winner = self.infer_many(samples.inputs, device).winner
+        return Evaluation(confusion(samples.labels, winner, self.plan.classes), samples.clipped)
+
+    def learn(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
+        """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
+        self.load(inputs, labels, active)
+        self.run("learn", active)
+
+    def load(
+        self,
+        inputs: Inputs | str | PathLike[str],
+        labels: ArrayLike | None = None,
+        active: ArrayLike | None = None,
+    ) -> None:
+        """Puts one sample a device into the arena and runs nothing; or, given a file, a state into devices.
+
+        inputs: inputs [devices, ...], with labels [devices] or one for all; or a file that `save`,
+                `synapcc pull` or `synapcc emulate` wrote, whose state the devices that take part then hold
+        """
+        mask = self._mask(active)
+        if isinstance(inputs, str | PathLike):
+            self._load_state(Path(fspath(inputs)), mask)
+            return
+        rows = slice(None) if mask is None else mask
+        arrays = quantise_inputs(self.plan, inputs, self.devices, self.clipping)
+        self.clipping.warn(self.plan.model)
+        chosen = None if labels is None else self._labels(labels, rows)
+        for name, x in arrays.items():
+            self._views[name][rows] = x[rows]
+        if chosen is not None:
+            self._views["label"][rows, 0] = chosen
+
+    def save(self, path: str | PathLike[str], device: int = 0) -> None:
+        """Writes the state of one device as an .npz, as `synapcc pull` does: for `load`, `synapcc push`."""
+        tensors = states.split(self.plan, self._state_of(device).tobytes())
+        write_whole(Path(fspath(path)), states.save(self.plan, tensors, "emulator", "host"))
+
+    def _load_state(self, path: Path, mask: NDArray[np.bool_] | None) -> None:
+        if self.read_only and mask is not None:
+            raise SynapccError(self.plan.model, "all devices share one state", "leave `active` out")
+        tensors, _ = states.load(self.plan, path)
+        self.state[slice(None) if mask is None else mask] = np.frombuffer(
+            states.joined(self.plan, tensors), np.uint8
+        )
+
+    def _state_of(self, device: int) -> NDArray[np.uint8]:
+        """The state of one device, [state_bytes]."""
+        if not 0 <= device < self.devices:
+            raise SynapccError(
+                self.plan.model, f"there is no device {device}", f"devices are 0 to {self.devices - 1}"
+            )
+        row: NDArray[np.uint8] = self.state[0 if self.read_only else device]
+        return row
+
+    def _mask(self, active: ArrayLike | None) -> NDArray[np.bool_] | None:
+        """Which devices take part, [devices] bool; None: all."""
+        if active is None:
+            return None
+        mask = np.asarray(active)
+        if mask.shape != (self.devices,) or not np.all((mask == 0) | (mask == 1)):
+            what = f"active is {mask.dtype} of shape {mask.shape}"
+            raise SynapccError(self.plan.model, what, f"give [{self.devices}] bool, a device each")
+        return mask.astype(bool)
+
+    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """The labels of the devices `rows`, from one for each device or one for all."""
+        if "label" not in self.plan:
+            raise SynapccError(
+                self.plan.model, "was compiled for inference only", "compile it with a learning rule"
+            )
+        y = np.asarray(labels)
+        if y.ndim == 0 or len(y) == 1:
+            y = np.broadcast_to(y, (self.devices, *y.shape[1:]))
+        if len(y) != self.devices:
+            what = f"label has shape {y.shape}"
+            raise SynapccError(self.plan.model, what, f"give [{self.devices}], one a device")
+        return check_labels(y[rows], self.plan.classes, self.plan.model)
+
+    def run(
+        self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
+    ) -> None:
+        """Runs a program on the active devices ([devices] bool; None: all).
+
+        after(program, position) is told of each step. Raises SynapccError if there is no such program, or
+        where it reads a label from the arena that is no class: load one first, another program overwrote it.
+        """
+        if program not in self.plan.programs:
+            raise SynapccError(
+                program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
+            )
+        chosen: Active = None
+        if (mask := self._mask(active)) is not None:
+            chosen = None if mask.all() else np.flatnonzero(mask)
+            if chosen is not None and not len(chosen):
+                return
+        if program in self._labelled:
+            check_labels(
+                self._views["label"][slice(None) if chosen is None else chosen, 0],
+                self.plan.classes,
+                self.plan.model,
+            )
+
+        def step(name: str, position: int, item: Step, devices: Active) -> None:
+            if self.fixed and name == FORWARD and position < len(self.fixed):
+                if position == 0:
+                    self.fixed.run(self._views, self.devices, devices, self._step)
+            else:
+                self._step(item, devices)
+            if after:
+                after(name, position)
+
+        walk(
+            self.plan.programs,
+            program,
+            step,
+            lambda name, devices: choose(self._views[name], devices),
+            chosen,
+        )
+
+    def run_step(self, program: str, position: int) -> None:
+        """Runs one step alone, on all devices."""
+        item = self.plan.programs[program].items[position]
+        assert isinstance(item, Step)
+        if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
+            check_labels(self._views["label"][:, 0], self.plan.classes, self.plan.model)
+        self._step(item, None)
+
+    def _step(self, step: Step, active: Active) -> None:
+        k = kernel(step.kernel)
+        t = {role: self._views[name] for role, name in step.args.items()}
+        if active is None:
+            k.integer(t, step.attrs)
+            return
+        chosen = selection(active)
+        part = {role: v if len(v) == 1 < self.devices else v[chosen] for role, v in t.items()}
+        k.integer(part, step.attrs)
+        if isinstance(chosen, slice):
+            return  # the parts are views
+        for role in k.updates + k.writes:
+            if role in step.args:
+                t[role][chosen] = part[role]
+
+
+def read_plan(path: Path) -> Plan:
+    """The Plan of an output folder or a plan.json; SynapccError if there is none."""
+    file = path / "plan.json" if path.is_dir() else path
+    hint = "give the output folder of `synapcc compile`"
+    plan = load_plan(read_file(file, MAX_PLAN, SynapccError, hint), str(file))
+    header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
+    if os.path.lexists(header) and plan.digest.hex().encode() not in read_file(header, MAX_PLAN):
+        what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
+        raise SynapccError(str(file), what, "compile the model again")
+    return plan
+
+
+def classify(
+    plan: Plan,
+    state: NDArray[np.uint8],
+    inputs: Inputs,
+    block: int = 4096,
+    fixed: FixedPart | None = None,
+) -> NDArray[np.int32]:
+    """Winners [n] of many samples, inputs [n, ...], through one device's state, [state_bytes] uint8.
+
+    block: samples at once; fixed: as Emulator's. `Emulator.infer_many` gives margins and scores, too.
+    """
+    arrays = quantise_inputs(plan, inputs)
+    return _through(plan, state, arrays, block, fixed).winner
+
+
+def _through(
+    plan: Plan,
+    state: NDArray[np.uint8],
+    arrays: dict[str, NDArray[np.int8]],
+    block: int,
+    fixed: FixedPart | None,
+) -> Inference:
+    """Samples [n, size] through one state, `block` at a time."""
+    if np.shape(state) != (plan.state_bytes,):
+        what = f"the state has shape {np.shape(state)}"
+        raise SynapccError(plan.model, what, f"give [{plan.state_bytes}] uint8, of one device")
+    n = len(next(iter(arrays.values())))
+    parts = []
+    block = max(1, block)
+    for at in range(0, n, block):
+        part = {k: v[at : at + block] for k, v in arrays.items()}
+        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed)
+        machine.state[0] = state
+        parts.append(machine.infer(part))
+    return Inference(*(np.concatenate(found) for found in zip(*parts, strict=True)))

@@ -1,0 +1,110 @@
+"""What the frozen front of a network says of an input, computed once: its answers, by the input's bytes.
+
+Where the first layers are frozen, many passes over the same samples run them again and again with the same
+outcome. An emulator with a `FixedPart` looks the outcome up; whatever a later step reads is the same, byte
+for byte, and only the scratch of the skipped steps differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.walk import Active
+from synapcc.gen.ops import kernel
+
+FORWARD = "forward"
+
+
+class FixedPart:
+    """The leading steps of `forward` that read nothing but inputs, constants and each other's results.
+
+    steps:   these steps, none if the first one reads what can change
+    inputs:  the plan's inputs that they read
+    outputs: what they write and any other step reads
+    key:     equal for plans whose fixed parts come to the same: steps, constants and formats
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        made: set[str] = set()
+        steps: list[Step] = []
+        for item in plan.programs[FORWARD].items:
+            if not isinstance(item, Step) or not self._fixed(plan, item, made):
+                break
+            steps.append(item)
+            made |= _written(item)
+        self.steps = tuple(steps)
+        read = {name for s in steps for name in s.args.values()}
+        self.inputs = tuple(n for n in plan.inputs if n in read)
+        rest = [s for _, _, s in plan.ops() if not any(s is own for own in steps)]
+        wanted = {name for s in rest for name in s.args.values()}
+        self.outputs = tuple(t.name for t in plan.tensors if t.name in made & wanted)
+        self.key = _digest(plan, self.steps, sorted(read), self.outputs)
+        self._known: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        """How many steps of `forward` it stands for."""
+        return len(self.steps)
+
+    @staticmethod
+    def _fixed(plan: Plan, step: Step, made: set[str]) -> bool:
+        known = made | set(plan.inputs) | _written(step)
+        return all(
+            plan[name].space == "const" or (plan[name].space == "arena" and name in known)
+            for name in step.args.values()
+        )
+
+    def run(
+        self,
+        views: Mapping[str, NDArray[Any]],
+        devices: int,
+        active: Active,
+        step: Callable[[Step, Active], None],
+    ) -> None:
+        """Fills `outputs` of the active devices; `step` runs a step for those whose inputs are new."""
+        rows = np.arange(devices) if active is None else active
+        given = np.concatenate([views[n][rows] for n in self.inputs], axis=1)
+        keys = [row.tobytes() for row in given]
+        new = [i for i, key in enumerate(keys) if key not in self._known]
+        if new:
+            chosen = None if len(new) == devices else rows[new]
+            for item in self.steps:
+                step(item, chosen)
+            found = [_bytes(views[n][rows[new]]) for n in self.outputs]
+            for i, answer in zip(new, np.concatenate(found, axis=1), strict=True):
+                self._known[keys[i]] = answer.tobytes()
+        if len(new) == len(keys):
+            return
+        answers = np.frombuffer(b"".join(self._known[k] for k in keys), np.uint8).reshape(len(keys), -1)
+        at = 0
+        for name in self.outputs:
+            view = views[name]
+            width = view[:1].nbytes
+            part = np.ascontiguousarray(answers[:, at : at + width]).view(view.dtype)
+            view[rows] = part.reshape(len(keys), *view.shape[1:])
+            at += width
+
+
+def _written(step: Step) -> set[str]:
+    k = kernel(step.kernel)
+    return {step.args[r] for r in k.writes + k.updates if r in step.args}
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+
+
+def _digest(plan: Plan, steps: tuple[Step, ...], names: list[str], outputs: tuple[str, ...]) -> bytes:
+    text = [[s.kernel, dict(s.args), dict(s.attrs)] for s in steps]
+    tensors = [[n, plan[n].dtype, plan[n].shape, plan[n].lo, plan[n].hi, plan[n].frac] for n in names]
+    mark = hashlib.sha256(json.dumps([text, tensors, outputs], sort_keys=True).encode())
+    for name in names:
+        mark.update(plan[name].data or b"")
+    return mark.digest()

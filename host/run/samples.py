@@ -1,0 +1,93 @@
+"""DATA.npz: the model's inputs by name (float32, or int8 as the chip takes them) and `label`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from synapcc.gen.errors import DataWarning, SynapccError
+from synapcc.gen.files.npz import load_arrays
+from synapcc.gen.ir.inputs import LABEL, check_counts, check_labels, listed, unread
+from synapcc.gen.ir.plan import Plan
+
+from .inputs import Clipping, clipped_text, quantise_inputs
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as the chip takes them.
+
+    inputs:  by name, int8 [n, size]
+    labels:  [n] uint8, None if the data have none
+    clipped: the share of values that quantisation clipped, by input; none for inputs given in int8
+    """
+
+    inputs: dict[str, NDArray[np.int8]]
+    labels: NDArray[np.uint8] | None
+    clipped: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def __str__(self) -> str:
+        return f"{len(self)} samples, clipped {clipped_text(self.clipped)}"
+
+    def packed(self, i: int) -> bytes:
+        """Sample i as the link sends it: the inputs behind one another."""
+        return b"".join(x[i].tobytes() for x in self.inputs.values())
+
+    def one(self, i: int) -> dict[str, NDArray[np.int8]]:
+        """Sample i for an emulator of one device."""
+        return {name: x[i : i + 1] for name, x in self.inputs.items()}
+
+
+def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels: bool) -> Samples:
+    """Samples for `plan` from inputs [n, *shape] or [n, size] and `label` [n].
+
+    labels: there must be labels. Warns (DataWarning) of data that look like other units than those of the
+    calibration. SynapccError says what does not fit.
+    """
+    clipping = Clipping(plan)
+    inputs = quantise_inputs(plan, arrays, clipping=clipping, where=where)
+    together: dict[str, NDArray[Any]] = dict(inputs)
+    found = None
+    if LABEL in arrays and LABEL not in plan.inputs:
+        found = together[LABEL] = check_labels(arrays[LABEL], plan.classes, where)
+    elif labels:
+        hint = f"add an array `label` with the class of each sample; there is {listed(arrays)}"
+        raise SynapccError(where, "label is missing", hint)
+    check_counts(together, where)
+    clipping.warn(where)
+    clipping.warn_of_little(where)
+    return Samples(inputs, found, clipping.shares)
+
+
+def load_samples(plan: Plan, path: Path, labels: bool) -> Samples:
+    """The samples of an .npz file, as `from_arrays`; warns of arrays that nothing reads, too."""
+    arrays = load_arrays(path)
+    samples = from_arrays(plan, arrays, str(path), labels)
+    if rest := unread(plan.interface, arrays):
+        text = f"{path}: nothing reads these arrays: {listed(rest)}"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return samples
+
+
+Data = Samples | Mapping[str, ArrayLike] | str | PathLike[str]
+
+
+def read_samples(plan: Plan, data: Data, labels: bool) -> Samples:
+    """Samples from wherever they are: Samples, arrays by name, or an .npz file."""
+    if isinstance(data, Samples):
+        if labels and data.labels is None:
+            raise SynapccError(plan.model, "the samples have no labels", "give the class of each sample")
+        return data
+    if isinstance(data, Mapping):
+        return from_arrays(plan, data, plan.model, labels)
+    return load_samples(plan, Path(fspath(data)), labels)
