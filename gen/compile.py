@@ -17,7 +17,7 @@ from .emit.flash import stored
 from .errors import CompileError, SynapccError
 from .files.npz import load_arrays
 from .importers import load_model
-from .ir.graph import Graph, verify
+from .ir.graph import Graph
 from .ir.inputs import (
     LABEL,
     check_counts,
@@ -32,10 +32,11 @@ from .ir.plan import Plan
 from .ir.program import Abstract
 from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
-from .rules import rules
+from .rules import options, rules
 from .sets import AUTO, select
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .stages.bounds import Proof
+from .stages.graph_check import verify
 from .stages.lower import lower
 from .stages.quantise import Quantised, quantise
 from .stages.schedule import build
@@ -93,7 +94,7 @@ def compile_model(
     Raises CompileError for whatever is wrong.
     """
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name))
-    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), sorted(rules()))
+    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
     given = check_calibration(graph, arrays, where)
@@ -108,7 +109,7 @@ def compile_model(
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if n.op == "dense"])
     if chosen:
-        learned = chosen.narrow(learned)
+        learned = chosen.narrow(learned, spec)
     abstract = build(graph, spec, chosen, learned, data)
     quantised = quantise(abstract, spec, data)
     plan, proofs = lower(abstract, quantised, graph)

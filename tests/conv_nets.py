@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.stages.graph_check import verify
 
 
 def cnn(rng: np.random.Generator, width: int = 24, classes: int = 3) -> Graph:

@@ -27,7 +27,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
-from synapcc.gen.rules import rules
+from synapcc.gen.rules import options, rules
 from synapcc.gen.spec import INFERENCE_ONLY, parse_spec
 
 SECONDS, MEMORY = 5, 1 << 30
@@ -272,7 +272,7 @@ def compiled(path: Path, g: Rng) -> str:
             name: g.standard_normal((SAMPLES, *graph.tensors[name].shape)).astype(np.float32)
             for name in graph.inputs
         }
-        plan = compile_model(graph, parse_spec(text, "fuzz", names), data).plan
+        plan = compile_model(graph, parse_spec(text, "fuzz", options()), data).plan
         assert plan.ops()
     except CompileError as error:
         message = str(error)

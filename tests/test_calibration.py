@@ -14,10 +14,11 @@ from random_nets import accepted, random_calibration
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Feedback, RuleSpec
 from synapcc.gen.stages import float_run
 from synapcc.gen.stages.calibrate import Runs, widest
+from synapcc.gen.stages.graph_check import verify
 from synapcc.gen.stages.outliers import severity
 from synapcc.host.pages.compile import compile_html
 from synapcc.host.pages.facts import measure, summary

@@ -11,11 +11,12 @@ from conv_nets import cnn, data
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ops._window import Window, see, spread
 from synapcc.gen.ops.conv2d import sample_window
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Feedback, RuleSpec
+from synapcc.gen.stages.graph_check import verify
 from synapcc.host.run.emulator import Emulator
 
 

@@ -19,11 +19,12 @@ from synapcc.gen.exporters._float_layers import LAYERS
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers._onnx_operators import SUPPORTED
-from synapcc.gen.ir.graph import Graph, verify
+from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.ops import layers
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
+from synapcc.gen.stages.graph_check import verify
 from synapcc.gen.stages.schedule import build
 from synapcc.host.cli import main
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from random_nets import random_graph
 
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.program import Abstract
 from synapcc.gen.ops import layer
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
+from synapcc.gen.stages.graph_check import verify
 from synapcc.gen.stages.schedule import build
 
 Arrays = dict[str, np.ndarray]

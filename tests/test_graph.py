@@ -10,8 +10,9 @@ from conv_nets import cnn, data
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.graph_check import verify
 
 
 def changed(**change: object) -> Graph:

@@ -9,12 +9,13 @@ import pytest
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.ir.graph import Attr, Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Attr, Graph, Node, Tensor
 from synapcc.gen.ops import Format, kernel, layer
 from synapcc.gen.ops._pooling import random_window
 from synapcc.gen.ops._window import Window
 from synapcc.gen.ops.table import FUNCTIONS, NAMES
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
+from synapcc.gen.stages.graph_check import verify
 from synapcc.host.run.emulator import Emulator
 
 PARAMETERS = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.01, 0.0), "elu": (1.5, 0.0)}

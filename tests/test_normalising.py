@@ -34,8 +34,9 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters import onnx as float_onnx
 from synapcc.gen.exporters import quantised_onnx
 from synapcc.gen.importers import load_model
-from synapcc.gen.ir.graph import Graph, Node, Tensor, verify
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.rewrite import pruned
+from synapcc.gen.stages.graph_check import verify
 from synapcc.gen.stages.passes import simplify
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator

@@ -19,7 +19,7 @@ from random_nets import accepted
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.rules import rules
+from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, load_spec
 from synapcc.gen.target.boards import load_board
 from synapcc.host.cli import main
@@ -89,7 +89,7 @@ ODD = ('a "b" \\ <c>&amp; [d] = #', "é.\t\x7f\x00\r\n😀", "", "'''", "\nfirst
 def copied(page: Page, path: Path) -> RuleSpec:
     """The rule file on a page, as a reader would copy it."""
     path.write_text(page.rule, encoding="utf-8")
-    return load_spec(path, sorted(rules()))
+    return load_spec(path, options())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def copied(page: Page, path: Path) -> RuleSpec:
 def test_the_rule_file_on_a_page_says_what_the_example_says(
     path: Path, report: Report, tmp_path: Path
 ) -> None:
-    spec = load_spec(path, sorted(rules()))
+    spec = load_spec(path, options())
     for said in (spec, replace(spec, layers=ODD, untied=ODD, rates=tuple((n, 3) for n in sorted(ODD)))):
         page = sound(compile_page.compile_html(report | {"rule": said.to_dict()}))
         assert copied(page, tmp_path / "copied.toml") == said

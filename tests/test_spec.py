@@ -25,7 +25,7 @@ from synapcc.gen.spec import (
     select_layers,
 )
 
-RULES = ("hebbian", "dfa", "fa", "last", "bp")
+RULES = dict.fromkeys(("hebbian", "dfa", "fa", "last", "bp"), ())
 FULL = """
 rule = "dfa"
 layers = ["fc2", "fc1"]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.rules import rules
+from synapcc.gen.rules import options
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.run.emulator import Emulator
 
@@ -140,7 +140,7 @@ def rule_names() -> tuple[str, ...]:
 def rule_spec(rule: str, model: str, name: str = "A") -> RuleSpec:
     """The rule file that goes with a protocol's base model, or any rule file."""
     known = rule_folder(model, name) / f"{rule}.toml"
-    return load_spec(known if known.is_file() else Path(rule), sorted(rules()))
+    return load_spec(known if known.is_file() else Path(rule), options())
 
 
 def task_spec(task: Task, samples: int) -> RuleSpec:

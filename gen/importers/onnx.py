@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from ..errors import CompileError, shown
-from ..ir.graph import Graph, verify
+from ..ir.graph import Graph
+from ..stages.graph_check import verify
 from ..stages.passes import simplify
 from ._build import SMALLER, Builder
 from ._layout import arrange, natural

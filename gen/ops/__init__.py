@@ -7,24 +7,19 @@ templates/ops/dense.c.j2.
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import discovery
 from ..errors import CompileError
 from ..ir.graph import Node
-
-if TYPE_CHECKING:
-    from ..ir.plan import PlanTensor
-    from ..stages.tape import Tape
+from ..ir.plan import PlanTensor
+from ..ir.tape import Tape
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]
@@ -264,35 +259,16 @@ class Layer(ABC):
         """
 
 
-@cache
-def _modules() -> tuple[Any, ...]:
-    return tuple(
-        importlib.import_module(f"{__name__}.{m.name}")
-        for m in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name)
-    )
-
-
-def _found(base: type) -> list[Any]:
-    """One instance of each finished subclass of `base` that a file of this folder defines."""
-    classes = [
-        c
-        for m in _modules()
-        for c in vars(m).values()
-        if isinstance(c, type) and issubclass(c, base) and c.__module__ == m.__name__
-    ]
-    return [c() for c in classes if not inspect.isabstract(c)]
-
-
-@cache
 def kernels() -> dict[str, Kernel]:
     """Every kernel by name."""
-    return {k.name: k for k in sorted(_found(Kernel), key=lambda k: k.name)}
+    found: dict[str, Kernel] = discovery.instances(Kernel, "name", __name__, __path__, "synapcc.ops")
+    return found
 
 
-@cache
 def layers() -> dict[str, Layer]:
     """Every layer by op name."""
-    return {x.op: x for x in sorted(_found(Layer), key=lambda x: x.op)}
+    found: dict[str, Layer] = discovery.instances(Layer, "op", __name__, __path__, "synapcc.ops")
+    return found
 
 
 def kernel(name: str) -> Kernel:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.plan import PlanTensor
 from ..sets import DSP
 from ..sets.layouts import dual_bias, dual_fits, dual_rows, rounded_bias
 from . import Attrs, Relaid, Variant
-
-if TYPE_CHECKING:
-    from ..ir.plan import PlanTensor
 
 Operands = Mapping[str, "PlanTensor"]
 DUAL_PAIRS = 4  # pairs of dual rows that sum at once: as many as a Cortex-M4 has registers for

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.program import Space, Value
+from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 Index = NDArray[np.intp]
 Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]

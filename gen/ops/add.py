@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
 

@@ -7,7 +7,7 @@ from window to window, m is a constant tensor, one factor a window.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,10 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
+from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._pooling import pool_window, random_attrs, random_window
 from ._window import Window
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 MAX_FACTOR = 2**15 - 1
 MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2

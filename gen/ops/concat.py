@@ -6,17 +6,14 @@ Each input is brought to the output's Q format on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 
 class Concat(Layer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
+from ..ir.plan import PlanTensor
 from ..ir.program import Value
+from ..ir.tape import Tape
 from ..sets import DSP
 from ..sets.layouts import channel_lanes, rounded_bias
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
@@ -24,10 +26,6 @@ from ._dsp import power_of_two, weighted_sums
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import Window, see, spread
 from .project import Projection
-
-if TYPE_CHECKING:
-    from ..ir.plan import PlanTensor
-    from ..stages.tape import Tape
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
 AT_ONCE = 1 << 23  # window values that are looked at in one go

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.plan import PlanTensor
+from ..ir.tape import Tape
 from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._dsp import power_of_two, weighted_sums
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
-
-if TYPE_CHECKING:
-    from ..ir.plan import PlanTensor
-    from ..stages.tape import Tape
 
 
 class Dense(WeightedLayer):

@@ -6,22 +6,20 @@ layers that a rule file lists under `untied`. Amit 2019 learned such layers with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
 from ..ir.graph import Node
+from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
 from .conv2d import Conv2d, Matmul, Tied, random_case
 from .conv2d import Forward as TiedForward
 from .conv2d import Transposed as TiedTransposed
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 
 class Untied(Tied):

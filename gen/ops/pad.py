@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 
 class Pad(Layer):

@@ -7,18 +7,16 @@ seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
+from ..ir.plan import PlanTensor
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._dsp import power_of_two
-
-if TYPE_CHECKING:
-    from ..ir.plan import PlanTensor
 
 
 class Projection(Kernel):

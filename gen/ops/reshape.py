@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.tape import Tape
 from . import Layer
-
-if TYPE_CHECKING:
-    from ..stages.tape import Tape
 
 
 class Reshape(Layer):

@@ -1,26 +1,30 @@
 """What a rule is. Every other file of this folder is one rule: found by looking, registered nowhere.
 
 A rule transforms a forward program into the program `correct`, which runs when a sample was not yet right. It
-brings no arithmetic and no C: it chooses matrices, signals and their order on a Tape.
+brings no arithmetic and no C: it chooses matrices, signals and their order on a RuleTape. Rules from outside
+this repository are found as gen.discovery says.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
-from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from .. import discovery
 from ..errors import CompileError
-from ..stages.tape import Tape
+from ..spec import RuleSpec
+from ..spec.options import Option, Setting
+from ._tape import RuleTape
+
+__all__ = ["Rule", "RuleTape", "options", "rules"]
 
 
 class Rule(ABC):
-    """One learning rule. `name` is the file's stem and what a rule file writes as `rule`.
+    """One learning rule. `name` is what a rule file writes as `rule`; here, it is the file's stem.
 
     storages, inits: what `[feedback]` may ask of this rule, the default first; empty if it has no feedback
     matrices.
+    options: what `[options]` of a rule file may set; `option` gives the value.
     """
 
     name: ClassVar[str]
@@ -28,17 +32,29 @@ class Rule(ABC):
     source: ClassVar[str]
     storages: ClassVar[tuple[str, ...]] = ()
     inits: ClassVar[tuple[str, ...]] = ()
-    direct: ClassVar[bool] = False  # needs d logits / d layer for its matrices
+    options: ClassVar[tuple[Option, ...]] = ()
 
-    def narrow(self, learned: tuple[str, ...]) -> tuple[str, ...]:
+    def option(self, spec: RuleSpec, name: str) -> Setting:
+        """The value of one of this rule's options: the rule file's, else its default."""
+        return dict(spec.options).get(name, {o.name: o.default for o in self.options}[name])
+
+    def narrow(self, learned: tuple[str, ...], spec: RuleSpec) -> tuple[str, ...]:
         """The layers that this rule changes, of those that the rule file chose."""
         return learned
 
+    def programs(self, tape: RuleTape) -> None:
+        """Emits programs of the rule's own, once `forward` is written.
+
+        One called `infer` or `adapt` takes the place of the usual one: `infer` leaves scores in the logits
+        and a verdict (tape.verdict), `adapt` learns from the inputs and tape.label in the arena.
+        """
+        return
+
     @abstractmethod
-    def correct(self, tape: Tape) -> None:
+    def correct(self, tape: RuleTape) -> None:
         """Emits the steps that lead from tape.error to the updates of tape.learned_nodes."""
 
-    def check(self, tape: Tape) -> None:
+    def check(self, tape: RuleTape) -> None:
         """Refuses feedback options that this rule cannot honour."""
         fb = tape.spec.feedback
         for key, allowed in (("storage", self.storages), ("init", self.inits)):
@@ -51,13 +67,12 @@ class Rule(ABC):
                 )
 
 
-@cache
 def rules() -> dict[str, Rule]:
     """Every rule by name."""
-    found: dict[str, Rule] = {}
-    for m in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
-        module: Any = importlib.import_module(f"{__name__}.{m.name}")
-        for c in vars(module).values():
-            if isinstance(c, type) and issubclass(c, Rule) and c.__module__ == module.__name__:
-                found[c.name] = c()
+    found: dict[str, Rule] = discovery.instances(Rule, "name", __name__, __path__, "synapcc.rules")
     return found
+
+
+def options() -> dict[str, tuple[Option, ...]]:
+    """What a rule file may say: every rule's options by its name."""
+    return {name: rule.options for name, rule in rules().items()}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from ..stages.tape import Tape
-from . import Rule
+from . import Rule, RuleTape
 
 
 class Backpropagation(Rule):
@@ -11,5 +10,5 @@ class Backpropagation(Rule):
     doc = "backpropagation through the layers' own weights (the oracle and baseline)"
     source = "Rumelhart, Hinton, Williams 1986"
 
-    def correct(self, tape: Tape) -> None:
+    def correct(self, tape: RuleTape) -> None:
         tape.backward(lambda node: None)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from ..stages.tape import Tape
-from . import Rule
+from . import Rule, RuleTape
 
 
 class DirectFeedbackAlignment(Rule):
@@ -14,6 +13,6 @@ class DirectFeedbackAlignment(Rule):
     inits = ("random", "ternary", "aligned")
     direct = True
 
-    def correct(self, tape: Tape) -> None:
+    def correct(self, tape: RuleTape) -> None:
         for node in reversed(tape.learned_nodes):
             tape.direct(node)

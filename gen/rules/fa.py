@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from ..stages.tape import Tape
-from . import Rule
+from . import Rule, RuleTape
 
 
 class FeedbackAlignment(Rule):
@@ -16,7 +15,7 @@ class FeedbackAlignment(Rule):
     storages = ("flash", "generated")
     inits = ("random", "ternary", "aligned")
 
-    def correct(self, tape: Tape) -> None:
+    def correct(self, tape: RuleTape) -> None:
         tape.backward(
             lambda node: (
                 tape.fixed_matrix(node.name, node.inputs[0], like=node) if tape.is_learned(node) else None

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Node
-from ..stages.tape import Tape
-from . import Rule
+from . import Rule, RuleTape
 
 
 class Hebbian(Rule):
@@ -18,7 +17,7 @@ class Hebbian(Rule):
     storages = ("ram",)
     inits = ("random", "ternary", "aligned")
 
-    def correct(self, tape: Tape) -> None:
+    def correct(self, tape: RuleTape) -> None:
         below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
 
         def twin(node: Node) -> str | None:

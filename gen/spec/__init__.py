@@ -18,6 +18,7 @@ import tomli_w
 
 from ..errors import CompileError
 from ..files.userfile import read_text
+from .options import Option, Setting, read_options
 from .table import Table, nearest, short, what_is
 
 INFERENCE_ONLY = "none"
@@ -94,6 +95,7 @@ class RuleSpec:
     replay: Replay | None = None
     store: Store | None = None
     untied: tuple[str, ...] = ()
+    options: tuple[tuple[str, Setting], ...] = ()
 
     def rate_of(self, layer: str) -> int:
         """k of the layer's rate 2^-k."""
@@ -107,6 +109,9 @@ class RuleSpec:
             raw["untied"] = list(self.untied)
         else:
             del raw["untied"]
+        raw["options"] = dict(self.options)
+        if not self.options:
+            del raw["options"]
         raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
         rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
         raw["rate"] = rates if self.rates else rates["default"]
@@ -128,14 +133,17 @@ def rule_text(raw: Mapping[str, Any]) -> str:
     return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
 
 
-def load_spec(path: Path | str, known_rules: Sequence[str]) -> RuleSpec:
+def load_spec(path: Path | str, known_rules: Mapping[str, Sequence[Option]]) -> RuleSpec:
     """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
     text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML: synapcc docs RULES")
     return parse_spec(text, str(path), known_rules)
 
 
-def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
-    """The spec in `text`, called `where` in messages; `known_rules` are all rules but "none"."""
+def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]]) -> RuleSpec:
+    """The spec in `text`, called `where` in messages.
+
+    known_rules: the options of every rule but "none", by its name
+    """
     try:
         raw = tomllib.loads(text)
     # TOMLDecodeError is a ValueError; so is an integer of 5,000 digits.
@@ -150,6 +158,7 @@ def parse_spec(text: str, where: str, known_rules: Sequence[str]) -> RuleSpec:
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
         untied=_names(table, "untied", "give a list of convolutions") if "untied" in raw else (),
+        options=read_options(table, "options", rule, known_rules.get(rule, ())),
         weights=table.choice("weights", ("int16", "int8"), "int16"),
         rate=rate,
         rates=rates,

@@ -34,10 +34,14 @@ class Table:
 
     def table(self, key: str, like: type) -> Table:
         """The table `key`, whose keys are the fields of the dataclass `like`."""
+        return self.subtable(key, [f.name for f in fields(like)])
+
+    def subtable(self, key: str, keys: Sequence[str]) -> Table:
+        """The table `key`, which may hold `keys`."""
         value = self.get(key)
         if not isinstance(value, dict):
             raise self.error(key, f"is {what_is(value)}, not a table", f"write [{key}] on a line of its own")
-        return Table(self.where, key, value, [f.name for f in fields(like)])
+        return Table(self.where, key, value, keys)
 
     def choice(self, key: str, allowed: Sequence[str], default: str | None) -> str:
         """One of the words `allowed`. Without a default it must be there."""

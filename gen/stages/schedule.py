@@ -18,11 +18,11 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.program import Abstract, Value
-from ..ops import layer
-from ..rules import Rule
+from ..ir.tape import Tape
+from ..ops import kernel, layer
+from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .float_run import RealMachine, chunks, spread
-from .tape import Tape
 
 
 def build(
@@ -36,34 +36,41 @@ def build(
 
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     """
-    tape = Tape(graph, spec, learned)
+    tape = RuleTape(graph, spec, learned)
     _forward(tape)
-    logits = tape.value(graph.output)
-    classes = tape.b.values[logits].size
-    with tape.b.program("infer", "class, margin and scores of the inputs"):
-        tape.b.call("forward")
-        verdict = tape.add(Value("verdict", (2,), "arena", "verdict"))
-        tape.step("classify.argmax", "verdict", {"z": logits, "verdict": verdict})
+    if rule:
+        _refuse(tape)
+        rule.check(tape)
+        tape.set_jacobians(lambda: jacobians(tape, calibration))
+        rule.programs(tape)
+    if "infer" not in tape.b.programs:
+        with tape.b.program("infer", "class, margin and scores of the inputs"):
+            tape.emit_forward()
+            tape.emit_verdict()
     entries = ["infer"]
     if rule:
-        if classes < 2:
-            raise CompileError(
-                graph.output,
-                "the network has one output",
-                'learning needs two classes or more; rule = "none" compiles inference alone',
-            )
-        if classes > 256:
-            raise CompileError(
-                graph.output,
-                f"the network has {classes} classes",
-                "labels are bytes: learning takes up to 256 classes",
-            )
-        rule.check(tape)
-        _adapt(tape, rule, logits, classes, calibration)
+        if "adapt" not in tape.b.programs:
+            _adapt(tape, rule)
         _replay(tape, calibration)
         entries += _learn(tape)
     b = tape.b
-    return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, logits, classes)
+    return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
+
+
+def _refuse(tape: RuleTape) -> None:
+    """Raises CompileError for a network that no rule can teach."""
+    if tape.classes < 2:
+        raise CompileError(
+            tape.graph.output,
+            "the network has one output",
+            'learning needs two classes or more; rule = "none" compiles inference alone',
+        )
+    if tape.classes > 256:
+        raise CompileError(
+            tape.graph.output,
+            f"the network has {tape.classes} classes",
+            "labels are bytes: learning takes up to 256 classes",
+        )
 
 
 def _forward(tape: Tape) -> None:
@@ -74,8 +81,20 @@ def _forward(tape: Tape) -> None:
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)
-    tape.settle_formats()
+    _settle_formats(tape)
     _mark_logits(tape)
+
+
+def _settle_formats(tape: Tape) -> None:
+    """Whose range decides where y is x held within limits: y's, because what it cuts off need not fit x; but
+    x's where that has other readers, or shares its format already."""
+    steps = tape.b.written()
+    reads = [s.args[role] for s in steps for role in kernel(s.kernel).reads if role in s.args]
+    for x, y in tape.shared:
+        if reads.count(x) == 1 and not tape.b.values[x].tie:
+            tape.b.retie(x, y)
+        else:
+            tape.b.retie(y, x)
 
 
 def _mark_logits(tape: Tape) -> None:
@@ -95,12 +114,8 @@ def _mark_logits(tape: Tape) -> None:
         values[name] = replace(values[name], role="logits")
 
 
-def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mapping[str, np.ndarray]) -> None:
-    label = tape.add(Value("label", (1,), "arena", "label"))
-    step = tape.counter("step", "samples learned from")
-    tape.error = tape.add(Value("error", (classes,), "arena", "error"))
-    if rule.direct:
-        tape.set_jacobians(jacobians(tape, calibration))
+def _adapt(tape: RuleTape, rule: Rule) -> None:
+    step = (tape.label, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
         rule.correct(tape)
     if tape.spec.decay:
@@ -110,15 +125,9 @@ def _adapt(tape: Tape, rule: Rule, logits: str, classes: int, calibration: Mappi
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
     with tape.b.program("adapt", "learns from the inputs and the label in the arena"):
-        tape.b.call("forward")
-        loss = tape.spec.loss
-        args = {"z": logits, "label": label, "e": tape.error, "taught": tape.flag("taught")}
-        if loss.kind == "hinge":
-            tape.step("hinge_error.forward", "loss", args, margin=loss.margin, mu=loss.mu, classes=classes)
-        else:
-            tape.step("softmax_error.forward", "loss", args)
-        tape.b.when("taught", "correct")
-        tape.step("counter.tick", "step", {"count": step})
+        tape.emit_forward()
+        tape.b.when(tape.emit_loss(), "correct")
+        tape.emit_tick()
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")
             due = {"phase": phase, "flag": tape.flag("decay_due")}
@@ -228,12 +237,11 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
         tape.b.repeat(rows, "rehearse_next")
 
 
-def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
-    probe = Tape(tape.graph, tape.spec, tape.learned)
+    probe = RuleTape(tape.graph, tape.spec, tape.learned)
     _forward(probe)
-    classes = tape.b.values[tape.error].size
-    probe.error = probe.add(Value("error", (classes,), "arena", "error"))
+    classes = tape.classes
     signals: dict[str, str] = {}
     with probe.b.program("probe", "carries a unit error down"):
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
@@ -247,7 +255,7 @@ def jacobians(tape: Tape, calibration: Mapping[str, np.ndarray]) -> dict[str, np
         machine.load({name: x[part] for name, x in inputs.items()})
         machine.run("forward")
         for c in range(classes):
-            machine.load({"error": np.tile(np.eye(classes)[c], (machine.devices, 1))})
+            machine.load({probe.error: np.tile(np.eye(classes)[c], (machine.devices, 1))})
             machine.run("probe")
             for t in targets:
                 sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])

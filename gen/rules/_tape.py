@@ -1,0 +1,207 @@
+"""What rules write on: a Tape, the learned layers in order, the error at the output, and four verbs.
+
+`backward` carries signals down through matrices that the rule chooses, `direct` injects the error at a layer,
+`fixed_matrix` and `twin` make feedback matrices. No rule knows an op by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import numpy as np
+
+from .. import numeric
+from ..ir.graph import Graph, Node
+from ..ir.program import Value
+from ..ir.tape import Tape
+from ..ops import layer
+from ..spec import RuleSpec
+
+MatrixOf = Callable[[Node], str | None]
+
+
+class RuleTape(Tape):
+    """A Tape as rules see it."""
+
+    def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
+        super().__init__(graph, spec, learned)
+        self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+
+    @property
+    def logits(self) -> str:
+        """The scores, int16 [C]."""
+        return self.value(self.graph.output)
+
+    @property
+    def classes(self) -> int:
+        return self.b.values[self.logits].size
+
+    @property
+    def verdict(self) -> str:
+        """Winner and margin, which `infer` leaves behind."""
+        return self.b.once(Value("verdict", (2,), "arena", "verdict"))
+
+    @property
+    def label(self) -> str:
+        """The label of the sample in the arena."""
+        return self.b.once(Value("label", (1,), "arena", "label"))
+
+    @property
+    def samples_learned(self) -> str:
+        """The counter of learning steps; randomness of a step is keyed by it."""
+        return self.counter("step", "samples learned from")
+
+    @property
+    def error(self) -> str:
+        """d loss / d logits [C]. It is written by `emit_loss`, and by nothing else."""
+        return self.b.once(Value("error", (self.classes,), "arena", "error"))
+
+    def emit_forward(self) -> None:
+        """Activations and logits of the inputs in the arena."""
+        self.b.call("forward")
+
+    def emit_verdict(self) -> None:
+        """The class with the largest score, and its margin."""
+        self.step("classify.argmax", "verdict", {"z": self.logits, "verdict": self.verdict})
+
+    def emit_loss(self) -> str:
+        """The error of the logits under the label, as the rule file's loss has it. Returns the flag that is
+        set where there is any."""
+        loss, flag = self.spec.loss, self.flag("taught")
+        args = {"z": self.logits, "label": self.label, "e": self.error, "taught": flag}
+        if loss.kind == "hinge":
+            numbers = {"margin": loss.margin, "mu": loss.mu, "classes": self.classes}
+            self.step("hinge_error.forward", "loss", args, **numbers)
+        else:
+            self.step("softmax_error.forward", "loss", args)
+        return flag
+
+    def emit_tick(self) -> None:
+        """Counts a learning step; `adapt` does so once for each sample."""
+        self.step("counter.tick", "step", {"count": self.samples_learned})
+
+    @property
+    def learned_nodes(self) -> tuple[Node, ...]:
+        """The layers that learn, from the input to the output."""
+        return tuple(n for n in self.graph.nodes if n.name in self.learned)
+
+    def rate(self, node: Node) -> int:
+        return self.spec.rate_of(node.name)
+
+    def update(self, node: Node, teach: str, twin: str | None = None) -> None:
+        layer(node.op).update(self, node, teach, self.rate(node), twin)
+
+    def backward(
+        self,
+        matrix_of: MatrixOf,
+        twin_of: MatrixOf = lambda node: None,
+        visit: Callable[[Node, str], None] | None = None,
+    ) -> None:
+        """Carries the error from the output down to the lowest learned layer; each learned layer changes.
+
+        A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
+        layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
+        the signal of each node's output in place of the changes.
+        """
+        signals = {self.graph.output: self.error}
+        for node in reversed(self.graph.nodes):
+            teach = signals.pop(node.output, None)
+            if teach is None:
+                continue
+            if any(self._upstream.get(i, False) for i in node.inputs):
+                matrix = matrix_of(node) if layer(node.op).weighted else None
+                for name, signal in layer(node.op).feedback(self, node, teach, matrix).items():
+                    if self._upstream[name]:
+                        signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
+            if visit:
+                visit(node, teach)
+            elif self.is_learned(node):
+                self.update(node, teach, twin_of(node))
+
+    def direct(self, node: Node) -> None:
+        """Teaches one layer with the error itself, through its own matrix, injected behind its activation."""
+        tail, at = self._tail(node), self.injection(node)
+        if at == self.graph.output:
+            teach = self.error
+        else:
+            matrix = self.fixed_matrix(f"{node.name}_direct", at)
+            teach = self.teach(f"{node.name}_direct", self.shape(at))
+            self.project(node, self.error, matrix, teach)
+        for n in reversed(tail):
+            teach = layer(n.op).feedback(self, n, teach, None)[n.inputs[0]]
+        self.update(node, teach)
+
+    def injection(self, node: Node) -> str:
+        """The tensor behind a layer's activation, where a direct signal enters."""
+        tail = self._tail(node)
+        return tail[-1].output if tail else node.output
+
+    def fixed_matrix(self, name: str, target: str, like: Node | None = None) -> str:
+        """A feedback matrix that never changes, as the rule file asks, times feedback.gain.
+
+        [C, n] from the error to tensor `target`, or in the shape of the weights of `like`. Aligned: the
+        weights, or the mean of d logits / d target over the calibration data; random: of the same mean
+        square.
+        """
+        name = f"{name}_feedback"
+        if self.b.has(name, "matrix") or name in self._generated:
+            return name
+        ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
+        fb = self.spec.feedback
+        if fb.init == "aligned":
+            return self.b.add(Value(name, ideal.shape, "const", "matrix", ideal * fb.gain))
+        frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
+        if fb.storage == "generated":
+            self._generated[name] = {
+                "rows": ideal.shape[0],
+                "cols": ideal.shape[1],
+                "seed": self.spec.seed,
+                "tensor": self.tensor_id(name),
+                "ternary": int(fb.init == "ternary"),
+                "frac": frac,
+            }
+            return name
+        return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
+
+    def twin(self, node: Node) -> str:
+        """A learned feedback matrix in RAM for a weighted layer, with the number format of its weights."""
+        name, weight = f"{node.name}_feedback", f"{node.name}_weight"
+        if not self.b.has(name, "weight"):
+            ideal, fb = self.constant(node.inputs[1]), self.spec.feedback
+            if fb.init == "aligned":
+                start = ideal * fb.gain
+            else:
+                _, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
+                rms = float(np.sqrt(np.mean(m.astype(float) ** 2))) or 1.0
+                start = m / rms * _rms(ideal) * fb.gain
+            self.b.add(Value(name, ideal.shape, "state", "weight", start, tie=weight, learned=True))
+        return name
+
+    def _random(self, name: str, ideal: np.ndarray, ternary: bool, gain: float) -> tuple[int, np.ndarray]:
+        """(frac, int8 matrix) whose mean square is, to a power of two, that of `ideal`."""
+        rows, cols = ideal.shape
+        m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), rows, cols, ternary)
+        unit = np.sqrt(0.5) if ternary else 127 / np.sqrt(3)
+        return int(np.round(np.log2(unit / (_rms(ideal) * gain)))), m
+
+    def _tail(self, node: Node) -> list[Node]:
+        """The pointwise layers behind a node that only it feeds, in order."""
+        tail: list[Node] = []
+        at = node.output
+        while at != self.graph.output:
+            after = self.graph.consumers(at)
+            if len(after) != 1 or not layer(after[0].op).pointwise:
+                break
+            tail.append(after[0])
+            at = after[0].output
+        return tail
+
+    def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that
+        rules inject at; called when a rule asks for one."""
+        self._jacobians = cache(jacobians)
+
+
+def _rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x)))) or 1.0

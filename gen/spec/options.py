@@ -1,0 +1,87 @@
+"""What a rule asks for in `[options]` of a rule file: names, ranges, defaults, and errors of one kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .table import Table
+
+Setting = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Option(ABC):
+    """One option; `doc` is what `synapcc rules` says of it."""
+
+    name: str
+    doc: str
+
+    @property
+    @abstractmethod
+    def default(self) -> Setting:
+        """The value where the rule file says nothing."""
+
+    @abstractmethod
+    def read(self, table: Table) -> Setting:
+        """The value in the table; CompileError where it is none of those allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Integer(Option):
+    """A whole number from low to high."""
+
+    low: int
+    high: int
+    start: int
+
+    @property
+    def default(self) -> int:
+        return self.start
+
+    def read(self, table: Table) -> int:
+        return table.integer(self.name, self.low, self.high, self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOfTwo(Option):
+    """2^k, k from low to high."""
+
+    low: int
+    high: int
+    start: float
+
+    @property
+    def default(self) -> float:
+        return self.start
+
+    def read(self, table: Table) -> float:
+        return table.power_of_two(self.name, self.low, self.high, self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Option):
+    """One of some words, the first the default."""
+
+    words: tuple[str, ...]
+
+    @property
+    def default(self) -> str:
+        return self.words[0]
+
+    def read(self, table: Table) -> str:
+        return table.choice(self.name, self.words, self.default)
+
+
+Settings = tuple[tuple[str, Setting], ...]
+
+
+def read_options(table: Table, key: str, rule: str, allowed: Sequence[Option]) -> Settings:
+    """The rule's options in table `key`, defaults included. CompileError for one that it does not have."""
+    if table.get(key) is None:
+        return tuple((o.name, o.default) for o in allowed)
+    if not allowed:
+        raise table.error(key, f"are given, but rule {rule} has none", f"drop [{key}]")
+    own = table.subtable(key, [o.name for o in allowed])
+    return tuple((o.name, o.read(own)) for o in allowed)
