@@ -17,7 +17,7 @@ from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
-from .terminal.arguments import Parser, check_results, check_words, json_option
+from .terminal.arguments import Parser, check_results, check_words, common_options
 from .terminal.results import Results
 from .terminal.screen import guarded
 
@@ -57,7 +57,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
         )
         if chosen in (None, name):
             found.arguments(sub)
-            json_option(sub)
+            common_options(sub)
     return top
 
 
@@ -75,6 +75,11 @@ def _run(name: str, words: list[str]) -> int:
     try:
         args = parser(name).parse_args(_completed(name, words))
         check_words(args)
+        if args.rule_path:
+            from synapcc.gen.discovery import add_path
+
+            for path in args.rule_path:
+                add_path(path)
         check_results(args)
         results = Results(args.json)
         with _warnings_in_a_line(name):

@@ -22,7 +22,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.spec.table import nearest
 
 from .commands import Command
-from .terminal.arguments import json_option
+from .terminal.arguments import common_options
 from .terminal.results import Results
 
 PACKAGE = GROUP = "synapcc.examples"
@@ -68,7 +68,7 @@ def arguments(p: argparse.ArgumentParser, command: str) -> None:
         part = parts.add_parser(name, help=found.HELP, description=told)
         try:
             found.arguments(part)
-            json_option(part, default=argparse.SUPPRESS)  # what stands before NAME stays as it is
+            common_options(part, default=argparse.SUPPRESS)  # what stands before NAME stays as it is
         except argparse.ArgumentError as error:
             hint = "an example has no --json of its own; mend or uninstall it"
             raise SynapccError(f"example {name}", f"has an option twice ({error})", hint) from None

@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from .. import discovery
 from ..errors import CompileError
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When
@@ -42,13 +43,22 @@ UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": 
 @cache
 def environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.FileSystemLoader(ROOT / "templates"), jinja2.FunctionLoader(_outside_template)]
+        ),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
     )
+
+
+def _outside_template(name: str) -> str | None:
+    """The C of an op that was found outside lies beside its file."""
+    room, _, file = name.partition("/")
+    found = [folder / file for folder in discovery.template_folders() if (folder / file).is_file()]
+    return found[0].read_text(encoding="utf-8") if room == "ops" and found else None
 
 
 class TensorView:

@@ -116,9 +116,24 @@ class Abstract:
                     yield program.name, item
 
     def in_order(self) -> list[tuple[str, Step]]:
-        """As `steps`, producers before consumers: forward first, the loss before what it teaches."""
-        rank = {name: i for i, name in enumerate(("forward", "infer", "adapt", "correct"))}
-        return sorted(self.steps(), key=lambda s: rank.get(s[0], len(rank)))
+        """As `steps`, producers before consumers: in the order in which they first run, inference first."""
+        found: list[tuple[str, Step]] = []
+        seen: set[str] = set()
+
+        def visit(name: str) -> None:
+            if name in seen:
+                return
+            seen.add(name)
+            for item in self.programs[name].items:
+                if isinstance(item, Step):
+                    found.append((name, item))
+                else:
+                    visit(item.program)
+
+        for name in ("infer", "adapt", *self.entries):
+            if name in self.programs:
+                visit(name)
+        return found
 
 
 class Builder:

@@ -97,14 +97,15 @@ class RuleTape(Tape):
         matrix_of: MatrixOf,
         twin_of: MatrixOf = lambda node: None,
         visit: Callable[[Node, str], None] | None = None,
+        error: str | None = None,
     ) -> None:
         """Carries the error from the output down to the lowest learned layer; each learned layer changes.
 
         A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
-        the signal of each node's output in place of the changes.
+        the signal of each node's output in place of the changes; `error` is as in `direct`.
         """
-        signals = {self.graph.output: self.error}
+        signals = {self.graph.output: error or self.error}
         for node in reversed(self.graph.nodes):
             teach = signals.pop(node.output, None)
             if teach is None:
@@ -119,15 +120,19 @@ class RuleTape(Tape):
             elif self.is_learned(node):
                 self.update(node, teach, twin_of(node))
 
-    def direct(self, node: Node) -> None:
-        """Teaches one layer with the error itself, through its own matrix, injected behind its activation."""
+    def direct(self, node: Node, error: str | None = None) -> None:
+        """Teaches one layer with the error itself, through its own matrix, injected behind its activation.
+
+        `error` takes the place of tape.error: a signal of the same shape that the rule has made of it.
+        """
+        error = error or self.error
         tail, at = self._tail(node), self.injection(node)
         if at == self.graph.output:
-            teach = self.error
+            teach = error
         else:
             matrix = self.fixed_matrix(f"{node.name}_direct", at)
             teach = self.teach(f"{node.name}_direct", self.shape(at))
-            self.project(node, self.error, matrix, teach)
+            self.project(node, error, matrix, teach)
         for n in reversed(tail):
             teach = layer(n.op).feedback(self, n, teach, None)[n.inputs[0]]
         self.update(node, teach)

@@ -35,14 +35,21 @@ def result_option(p: argparse.ArgumentParser, *names: str, **keywords: Any) -> N
     p.set_defaults(**{_WRITES: (*(p.get_default(_WRITES) or ()), added.dest)})
 
 
-def json_option(p: argparse.ArgumentParser, **keywords: Any) -> None:
-    """The option that every command has."""
+def common_options(p: argparse.ArgumentParser, **keywords: Any) -> None:
+    """The options that every command has."""
     result_option(
         p,
         "--json",
         metavar="FILE",
         help="also write the result there, as JSON; - prints that and nothing else",
         **keywords,
+    )
+    p.add_argument(
+        "--rule-path",
+        action="append",
+        metavar="PATH",
+        help="a folder or .py file with rules and ops of your own; may be given several times",
+        **{"default": [], **keywords},
     )
 
 
