@@ -24,7 +24,7 @@ from ..errors import CompileError
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
-from ..ops import kernel
+from ..ops import changed, kernel, operands
 from ..sets import AUTO, REF, select
 from ..sets.dsp import Instruction, called
 from ..stages.state_check import labelled_ops, labelled_programs, rings
@@ -221,9 +221,8 @@ def _functions(
         view = StepView(replace(step, args=printed.args[i]), views, variant.numbers)
         body = getattr(module, variant.macro)(view)
         source = sources.get(step.node, "")
-        k = kernel(step.kernel)
-        reads = [step.args[r] for r in k.reads if r in step.args]
-        changes = [step.args[r] for r in k.updates + k.writes if r in step.args]
+        reads = operands(step, kernel(step.kernel).reads).values()
+        changes = changed(step).values()
         flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
         layer = f"{step.node} ({source})" if source else step.node
         what = f"{step.kernel} of {layer}, in program {program}: {flow}"

@@ -5,7 +5,8 @@ What a step does is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,26 @@ def choose(flags: NDArray[np.generic], active: Active) -> Active:
         return None if len(every) == len(flags) else every
     chosen: NDArray[np.intp] = active[flags[active, 0] != 0]
     return chosen
+
+
+def masked(
+    call: Callable[[dict[str, NDArray[Any]]], None],
+    arrays: Mapping[str, NDArray[Any]],
+    changes: Iterable[str],
+    devices: int,
+    active: Active,
+) -> None:
+    """Runs a kernel on the active devices alone: `call` gets their part of `arrays`, by role.
+
+    An array of one row is shared by all devices. `changes`: the roles whose parts are put back.
+    """
+    if active is None:
+        call(dict(arrays))
+        return
+    chosen = selection(active)
+    part = {role: a if len(a) == 1 < devices else a[chosen] for role, a in arrays.items()}
+    call(part)
+    if isinstance(chosen, slice):
+        return  # the parts are views
+    for role in changes:
+        arrays[role][chosen] = part[role]

@@ -19,6 +19,7 @@ from .. import discovery
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
+from ..ir.program import Step
 from ..ir.tape import Tape
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -147,6 +148,11 @@ class Kernel(ABC):
     def roles(self) -> tuple[str, ...]:
         return self.reads + self.updates + self.writes
 
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Roles that a step writes, as a whole or in part."""
+        return self.updates + self.writes
+
     @abstractmethod
     def integer(self, t: Arrays, a: Attrs) -> None:
         """The normative meaning, through gen.numeric only: fills the arrays of `writes` and `updates`."""
@@ -273,6 +279,21 @@ def layers() -> dict[str, Layer]:
 
 def kernel(name: str) -> Kernel:
     return kernels()[name]
+
+
+def operands(step: Step, roles: tuple[str, ...]) -> dict[str, str]:
+    """The step's tensors by role, of those `roles` that it has."""
+    return {role: step.args[role] for role in roles if role in step.args}
+
+
+def changed(step: Step) -> dict[str, str]:
+    """What the step writes, as a whole or in part: tensors by role."""
+    return operands(step, kernel(step.kernel).changing)
+
+
+def replaced(step: Step) -> dict[str, str]:
+    """What the step writes as a whole: nothing of the old content is left."""
+    return operands(step, kernel(step.kernel).writes)
 
 
 def layer(op: str) -> Layer:

@@ -7,6 +7,7 @@ change a bit.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.program import Abstract, Step, Value
-from ..ops import Accumulator, Format, Known, kernel
+from ..ops import Accumulator, Format, Known, changed, kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def prove(
     Raises CompileError, naming the first sum that could overflow or the tensor that could leave its format.
     """
     known = {v.name: _start(v, formats[v.name], data.get(v.name)) for v in abstract.values.values()}
+    writers = Counter(name for _, step in steps for name in changed(step).values())
     proofs = []
     for program, step in steps:
         operands = {role: known[name] for role, name in step.args.items()}
@@ -61,7 +63,8 @@ def prove(
                     f"{name} may hold {lo} to {hi}, its format allows {fmt.lo} to {fmt.hi}",
                     "report this model and rule file",
                 )
-            known[name] = Known(shape, lo, hi, min(l1, _size(shape) * max(-lo, hi)))
+            if writers[name] == 1:  # else a reader may meet what any of them left, in any order
+                known[name] = Known(shape, lo, hi, min(l1, _size(shape) * max(-lo, hi)))
         proofs.append(Proof(program, step, tuple(accumulators)))
     return proofs
 

@@ -9,8 +9,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import SynapccError
 from ..ir.program import Program, Step, Value
-from ..ir.walk import Active, choose, selection, walk
-from ..ops import kernel
+from ..ir.walk import Active, choose, masked, walk
+from ..ops import changed, kernel
 
 INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
 
@@ -53,6 +53,7 @@ class RealMachine:
             v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"
         }
         self.arena = {v.name: self._initial(v, devices) for v in values.values() if v.space == "arena"}
+        self._arrays = self.const | self.state | self.arena
 
     def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
         dtype = INTEGER_ROLES.get(v.role, self.dtype)
@@ -76,15 +77,7 @@ class RealMachine:
 
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
         k = kernel(step.kernel)
-        changed = {step.args[r]: r for r in k.updates + k.writes if r in step.args}
-        if self.shared and any(name in self.state for name in changed):
+        if self.shared and any(name in self.state for name in changed(step).values()):
             return
-        t, chosen = {}, None if active is None else selection(active)
-        for role, name in step.args.items():
-            source = self.const.get(name, self.state.get(name, self.arena.get(name)))
-            assert source is not None, name
-            t[role] = source if chosen is None or len(source) == 1 < self.devices else source[chosen]
-        k.real(t, step.attrs)
-        if isinstance(chosen, np.ndarray):  # a slice gave views
-            for name, role in changed.items():
-                (self.state if name in self.state else self.arena)[name][chosen] = t[role]
+        arrays = {role: self._arrays[name] for role, name in step.args.items()}
+        masked(lambda t: k.real(t, step.attrs), arrays, changed(step), self.devices, active)

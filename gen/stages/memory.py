@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.program import Call, Program, Repeat, Step
-from ..ops import kernel
+from ..ops import kernel, replaced
 
 ALIGN = 4
 BYTEWIDE = ("int8", "uint8")
@@ -59,9 +59,8 @@ class Interference:
         return live
 
     def _step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
-        k = kernel(step.kernel)
         operands = {name for name in step.args.values() if name in self.pieces}
-        written = {step.args[r] for r in k.writes if r in step.args} & operands
+        written = operands.intersection(replaced(step).values())
         before = (after - written) | (operands - written)
         pair = self._pair(step, after)
         for name in operands | after:

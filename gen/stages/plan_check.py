@@ -11,7 +11,7 @@ import numpy as np
 from ..ir.inputs import ambiguous
 from ..ir.program import Program, Step
 from ..ir.quantiser import LIMIT, misfit
-from ..ops import kernels
+from ..ops import changed, kernels
 from .state_check import fault
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _step(plan: Plan, step: Step) -> None:
     _demand(not missing and set(step.args) <= set(known.roles), f"{step.kernel} has other operands")
     _demand(all(name in plan for name in step.args.values()), f"{step.kernel} reads what is not there")
     _demand(all(type(v) is int for v in step.attrs.values()), f"{step.kernel} has a number that is none")
-    written = [plan[step.args[r]] for r in known.updates + known.writes if r in step.args]
+    written = [plan[name] for name in changed(step).values()]
     _demand(all(t.space != "const" for t in written), f"{step.kernel} writes to a constant")
     for role, (lo, hi) in known.ranges(step.attrs).items():
         t = plan[step.args[role]]

@@ -146,7 +146,7 @@ class _Chooser:
         for role, fmt in k.fixed(step.attrs).items():
             self._assign(step.args[role], fmt)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
-        changed = k.writes + k.updates
+        changed = k.changing
         derived = [r for r, n in step.args.items() if self.values[n].role in DERIVED]
         complete = all(r in known or r in changed or r in derived for r in step.args)
         caps = k.cap(known, step.attrs) if complete else {}

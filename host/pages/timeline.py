@@ -11,7 +11,7 @@ from typing import Any
 
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Repeat, Step
-from synapcc.gen.ops import Cost, kernel
+from synapcc.gen.ops import Cost, kernel, replaced
 
 Names = frozenset[str]
 
@@ -59,7 +59,7 @@ class _Walk:
     def _step(self, step: Step, after: Names) -> tuple[Names, Names]:
         """What must hold content before the step, and what holds any while it runs."""
         operands = self.names & frozenset(step.args.values())
-        written = operands & {step.args[r] for r in kernel(step.kernel).writes if r in step.args}
+        written = operands.intersection(replaced(step).values())
         return (after - written) | (operands - written), operands | after
 
 

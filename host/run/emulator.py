@@ -16,8 +16,8 @@ from synapcc.gen.files.userfile import read_file
 from synapcc.gen.ir.inputs import check_labels
 from synapcc.gen.ir.plan import Plan, PlanTensor, load_plan
 from synapcc.gen.ir.program import Step
-from synapcc.gen.ir.walk import Active, choose, selection, walk
-from synapcc.gen.ops import kernel
+from synapcc.gen.ir.walk import Active, choose, masked, walk
+from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.state_check import fault, labelled_programs
 
 from ..link import state as states
@@ -308,18 +308,8 @@ class Emulator:
 
     def _step(self, step: Step, active: Active) -> None:
         k = kernel(step.kernel)
-        t = {role: self._views[name] for role, name in step.args.items()}
-        if active is None:
-            k.integer(t, step.attrs)
-            return
-        chosen = selection(active)
-        part = {role: v if len(v) == 1 < self.devices else v[chosen] for role, v in t.items()}
-        k.integer(part, step.attrs)
-        if isinstance(chosen, slice):
-            return  # the parts are views
-        for role in k.updates + k.writes:
-            if role in step.args:
-                t[role][chosen] = part[role]
+        arrays = {role: self._views[name] for role, name in step.args.items()}
+        masked(lambda t: k.integer(t, step.attrs), arrays, changed(step), self.devices, active)
 
 
 def read_plan(path: Path) -> Plan:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active
-from synapcc.gen.ops import kernel
+from synapcc.gen.ops import changed
 
 FORWARD = "forward"
 
@@ -39,7 +39,7 @@ class FixedPart:
             if not isinstance(item, Step) or not self._fixed(plan, item, made):
                 break
             steps.append(item)
-            made |= _written(item)
+            made |= set(changed(item).values())
         self.steps = tuple(steps)
         read = {name for s in steps for name in s.args.values()}
         self.inputs = tuple(n for n in plan.inputs if n in read)
@@ -55,7 +55,7 @@ class FixedPart:
 
     @staticmethod
     def _fixed(plan: Plan, step: Step, made: set[str]) -> bool:
-        known = made | set(plan.inputs) | _written(step)
+        known = made | set(plan.inputs) | set(changed(step).values())
         return all(
             plan[name].space == "const" or (plan[name].space == "arena" and name in known)
             for name in step.args.values()
@@ -90,11 +90,6 @@ class FixedPart:
             part = np.ascontiguousarray(answers[:, at : at + width]).view(view.dtype)
             view[rows] = part.reshape(len(keys), *view.shape[1:])
             at += width
-
-
-def _written(step: Step) -> set[str]:
-    k = kernel(step.kernel)
-    return {step.args[r] for r in k.writes + k.updates if r in step.args}
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
