@@ -24,10 +24,9 @@ from ..numeric import NUMERIC_VERSION
 from .inputs import Input
 from .program import Call, Item, Program, Repeat, Space, Step, When
 from .quantiser import Quantiser
+from .roles import ROLES
 
 PLAN_VERSION = 2
-UNSCALED = ("counter", "flag", "label", "shift", "verdict", "scratch", "factor", "relaid")
-"""Roles of tensors whose integers stand for themselves, not for integers times a power of two."""
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -152,7 +151,7 @@ class Plan:
 
     def q(self, t: PlanTensor) -> str:
         """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
-        if t.role in UNSCALED:
+        if not ROLES[t.role].scaled:
             return ""
         return "Q by row" if t.name in self.by_row else f"Q{t.frac}"
 

@@ -10,29 +10,10 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CompileError
+from .roles import Role
 
 Space = Literal["const", "state", "arena"]
 Number = int | float
-
-# What a value is for decides how quantise chooses its format.
-Role = Literal[
-    "activation",  # int8, range from calibration
-    "logits",  # int16, range from calibration
-    "error",  # int16, fixed by the loss kernel
-    "teach",  # int16, range from calibration, limit from its consumers
-    "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
-    "bias",  # int32 at the frac of its accumulator
-    "shift",  # uint8, the requantising shift of each row of a frozen layer
-    "table",  # int8 or int16, a function's value for every int8
-    "factor",  # int16, what a sum at each place is multiplied with
-    "matrix",  # int8, a fixed feedback matrix
-    "gain",  # int8, the factors of an affine layer
-    "counter",  # uint32
-    "flag",  # uint8, 0 or 1
-    "label",  # uint8
-    "verdict",  # int32 [2]: winner and margin
-    "scratch",  # int32, partial sums of one step
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +38,20 @@ class Value:
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+
+def ties(values: Mapping[str, Value], name: str) -> Iterator[str]:
+    """`name` and the values whose number format it shares, one behind another; the last decides for all."""
+    yield name
+    while values[name].tie:
+        name = values[name].tie
+        yield name
+
+
+def root(values: Mapping[str, Value], name: str) -> str:
+    """The value whose number format `name` has: itself if it is tied to none."""
+    *_, last = ties(values, name)
+    return last
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.program import Abstract, Call, Item, Program, Repeat, Step
-from ..ops import kernel
+from ..ops import changed, kernel
 from .float_run import RealMachine, chunks, spread
 
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
@@ -238,24 +238,15 @@ class Runs:
         return found
 
 
-def root(abstract: Abstract, name: str) -> str:
-    """The value whose format `name` shares, itself if it has its own."""
-    while abstract.values[name].tie:
-        name = abstract.values[name].tie
-    return name
-
-
 def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int:
     """Multiply-accumulates of a program on one sample, when every condition holds."""
 
     def work(item: Item) -> int:
         if isinstance(item, Step):
-            k = kernel(item.kernel)
-            changed = [abstract.values[item.args[r]] for r in k.writes + k.updates if r in item.args]
-            if any(v.space == "state" for v in changed):
+            if any(abstract.values[n].space == "state" for n in changed(item).values()):
                 return 0  # a shared machine leaves it out
             shapes = {r: abstract.values[n].shape for r, n in item.args.items()}
-            return k.cost(shapes, item.attrs).macs
+            return kernel(item.kernel).cost(shapes, item.attrs).macs
         return (item.times if isinstance(item, Repeat) else 1) * _macs(abstract, programs, item.program)
 
     return sum(work(item) for item in programs[name].items)

@@ -9,11 +9,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import SynapccError
 from ..ir.program import Program, Step, Value
+from ..ir.roles import ROLES
 from ..ir.walk import Active, choose, masked, walk
 from ..ops import changed, kernel
-
-INTEGER_ROLES = {"counter": np.uint32, "flag": np.uint8, "label": np.uint8}
-
 
 ROOM = 1 << 23  # real numbers that a run holds at once: 64 MB, and as much again for the windows of a step
 SAMPLES = 1024  # calibration samples that are run, evenly spread over all that are given
@@ -56,7 +54,7 @@ class RealMachine:
         self._arrays = self.const | self.state | self.arena
 
     def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
-        dtype = INTEGER_ROLES.get(v.role, self.dtype)
+        dtype = ROLES[v.role].real or self.dtype
         start = v.real if v.real is not None else v.ints if v.ints is not None else 0
         return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.program import Abstract
+from ..ir.program import Abstract, root
 from ..ops import Format
-from .calibrate import FORWARD, TEACHING, Reals, Runs, Tally, Target, root, widest
+from .calibrate import FORWARD, TEACHING, Reals, Runs, Tally, Target, widest
 from .outliers import FAR, outliers
 
 INT8, INT16 = 127, 32767
@@ -81,7 +81,7 @@ class Observed:
         return Sampled(self.runs.given, self.runs.chosen, len(self.runs.taught), self.runs.turns, self.aside)
 
     def _target(self, name: str) -> Target:
-        of = root(self.abstract, name)
+        of = root(self.abstract.values, name)
         top = self.top(of)
         if self.abstract.values[of].role == "logits":
             frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT))
@@ -100,7 +100,7 @@ class Observed:
         """
         targets = {}
         for name in self.runs.names(TEACHING):
-            of = root(self.abstract, name)
+            of = root(self.abstract.values, name)
             if of in limits:
                 hi, top = limits[of], self.top(of)
                 targets[name] = Target(-hi - 1, hi, widest(hi, top) if top else SILENT_FRAC, name == of)

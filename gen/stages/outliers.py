@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.program import Step
+from ..ir.program import Step, root
 from ..ir.walk import Active
 from ..ops import kernel
-from .calibrate import FORWARD, Range, Runs, root, widest
+from .calibrate import FORWARD, Range, Runs, widest
 from .float_run import RealMachine
 
 SHARE = 20  # one sample in so many may be an outlier, or one if there are fewer
@@ -35,7 +35,7 @@ Real = NDArray[np.float64]
 
 def outliers(runs: Runs, ranges: Mapping[str, Range]) -> Mask:
     """The samples of `runs` that no format is to reach for, [samples]."""
-    roots = {n: root(runs.abstract, n) for n in runs.names(FORWARD)}
+    roots = {n: root(runs.abstract.values, n) for n in runs.names(FORWARD)}
     far = severity({n: ranges[n].tops for n in set(roots.values())})
     none = np.zeros(len(runs), bool)
     sets = _suspects(far)

@@ -11,6 +11,7 @@ import numpy as np
 from ..ir.inputs import ambiguous
 from ..ir.program import Program, Step
 from ..ir.quantiser import LIMIT, misfit
+from ..ir.roles import ROLES
 from ..ops import changed, kernels
 from .state_check import fault
 
@@ -55,6 +56,7 @@ def _demand(holds: bool, what: str) -> None:
 
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
+    _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
     numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
     _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
     _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")

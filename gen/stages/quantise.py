@@ -13,21 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.program import Abstract, Step, Value
+from ..ir.program import Abstract, Step, Value, root
+from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
 from ..spec import RuleSpec
-from .calibrate import root
 from .observe import SILENT_FRAC, Observed, Sampled, Seen
 from .room import grown
 
-DTYPES = {
-    "counter": "uint32",
-    "flag": "uint8",
-    "label": "uint8",
-    "verdict": "int32",
-    "scratch": "int32",
-}
-DERIVED = ("shift", "table", "factor")  # constants that follow from the formats of their step
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
 START = 4  # units that the largest activation of a network that has not learned should have,
@@ -110,7 +102,7 @@ class _Chooser:
         for name in self.values:
             self.groups.setdefault(self.root(name), []).append(name)
         for name, value in self.values.items():
-            if value.role in DTYPES:
+            if ROLES[value.role].dtype:
                 self.formats[name] = self._whole(name)
             elif value.space == "arena" and value.note == "input":
                 self._assign(name, self._activation(name, 24))
@@ -119,20 +111,18 @@ class _Chooser:
 
     def _whole(self, name: str) -> Format:
         """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
-        role = self.values[name].role
-        info = np.iinfo(DTYPES[role])
-        lo, hi = int(info.min), int(info.max)
-        if role == "flag":
-            hi = 1
-        elif role == "label":
+        facts = ROLES[self.values[name].role]
+        info = np.iinfo(facts.dtype)
+        lo, hi = int(info.min), int(info.max) if facts.top is None else facts.top
+        if self.values[name].role == "label":
             hi = self.abstract.classes - 1
         for step, operand in self.readers.get(name, ()):
             kept = kernel(step.kernel).ranges(step.attrs).get(operand, (lo, hi))
             lo, hi = max(lo, kept[0]), min(hi, kept[1])
-        return Format(DTYPES[role], 0, lo, hi)
+        return Format(facts.dtype, 0, lo, hi)
 
     def root(self, name: str) -> str:
-        return root(self.abstract, name)
+        return root(self.values, name)
 
     def visit(self, step: Step) -> None:
         """Formats of what a step needs and of what it writes."""
@@ -147,7 +137,7 @@ class _Chooser:
             self._assign(step.args[role], fmt)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
         changed = k.changing
-        derived = [r for r, n in step.args.items() if self.values[n].role in DERIVED]
+        derived = [r for r, n in step.args.items() if ROLES[self.values[n].role].derived]
         complete = all(r in known or r in changed or r in derived for r in step.args)
         caps = k.cap(known, step.attrs) if complete else {}
         for role in changed:
@@ -159,7 +149,7 @@ class _Chooser:
     def rest(self) -> None:
         """What follows from the formats, which are final now. Refuses values that nothing gave a format."""
         for name, value in self.values.items():
-            if value.role in DERIVED:
+            if ROLES[value.role].derived:
                 self.formats[name], self.derived[name] = self._derived(*self.readers[name][0])
         if not self.observed.taught and self.observed.runs.turns:
             self._teaching()
@@ -337,7 +327,7 @@ class _Chooser:
         """Initial content in integers: round(real * 2^frac), held within the limits."""
         fmt = self.formats[value.name]
         dtype = np.dtype(fmt.dtype)
-        if value.role in DERIVED:
+        if ROLES[value.role].derived:
             return self.derived[value.name].astype(dtype)
         if value.ints is not None:
             return np.asarray(value.ints, dtype)

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..ir.program import Abstract, Step
+from ..ir.program import Abstract, Step, root
 from ..ir.walk import Active
 from ..ops import kernel
 from ..spec import Loss
-from .calibrate import Runs, root
+from .calibrate import Runs
 from .float_run import RealMachine, spread
 
 SAMPLES = 256  # of the calibration data; the largest score does not need more
@@ -59,7 +59,7 @@ def grown(abstract: Abstract, loss: Loss, seed: int, runs: Runs, aside: NDArray[
     machine.run("infer")
     machine.lifting = False
     span = SPAN[loss.kind] * (loss.margin if loss.kind == "hinge" else 1.0)
-    depth = len({root(abstract, v.name) for v in learned})
+    depth = len({root(abstract.values, v.name) for v in learned})
     for _ in range(ROUNDS):
         top = float(np.max(np.abs(machine.arena[abstract.logits])))
         if not 0.0 < top < span:
@@ -99,7 +99,7 @@ class _Lift(RealMachine):
         self.groups: dict[str, list[str]] = {}
         for v in abstract.values.values():
             if v.learned and v.role == "weight":
-                self.groups.setdefault(root(abstract, v.name), []).append(v.name)
+                self.groups.setdefault(root(abstract.values, v.name), []).append(v.name)
 
     def scale(self, factor: float) -> None:
         for group in self.groups.values():

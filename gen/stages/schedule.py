@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph
-from ..ir.program import Abstract, Value
+from ..ir.program import Abstract, Value, ties
 from ..ir.tape import Tape
 from ..ops import kernel, layer
 from ..rules import Rule, RuleTape
@@ -103,11 +103,7 @@ def _mark_logits(tape: Tape) -> None:
     out = tape.value(tape.graph.output)
     if values[out].note == "input":
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
-
-    def shares(name: str) -> bool:
-        return name == out or (values[name].tie != "" and shares(values[name].tie))
-
-    for name in [n for n in values if shares(n)]:
+    for name in [n for n in values if out in ties(values, n)]:
         if values[name].note == "input":
             what = "the network only moves its input, or holds it within limits"
             raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.roles import ROLES
 from synapcc.gen.ir.walk import Active, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.target.messages import Region
@@ -22,8 +23,6 @@ from .meter import Meter, Reading
 PHASES = ("infer", "learn")
 """Programs that are shown op by op."""
 
-_SIGNALS = ("activation", "logits", "error", "teach")
-_INDICES = ("counter", "label", "flag")
 
 Pattern = Callable[[PlanTensor], NDArray[Any]]
 Visit = Callable[[int, Step], None]
@@ -151,9 +150,10 @@ class Bench:
             t = self.plan[step.args[role]] if role in step.args else None
             if t is None or t.space != "arena":
                 continue
-            if t.role in _SIGNALS:
+            facts = ROLES[t.role]
+            if facts.kind in ("activations", "teaching"):
                 self.meter.write(Region.ARENA, t.offset, pattern(t).astype(t.dtype).tobytes())
-            elif t.role in _INDICES:
+            elif facts.index:
                 self.meter.write(Region.ARENA, t.offset, bytes(t.nbytes))
 
     # -- results --------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 
 from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.program import Call, Item, Repeat, Step
-from synapcc.gen.stages.calibrate import root
+from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
+from synapcc.gen.ir.roles import ROLES
 
 from ..run.agreement import agreement
 from ..run.inputs import Clipping, clipped_text, quantise_inputs
@@ -84,7 +84,7 @@ def ranges(compiled: Compiled) -> list[dict[str, Any]]:
     out = []
     for name in dict.fromkeys([*compiled.abstract.inputs, *named]):
         if name in seen and name in compiled.plan:
-            t, of = compiled.plan[name], root(compiled.abstract, name)
+            t, of = compiled.plan[name], root(compiled.abstract.values, name)
             out.append(
                 {
                     "tensor": name,
@@ -117,7 +117,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
                     "bytes": t.nbytes,
                 }
             )
-        elif t.role in ("teach", "error"):
+        elif ROLES[t.role].kind == "teaching":
             out.append(
                 {
                     "tensor": t.name,

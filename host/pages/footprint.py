@@ -7,14 +7,12 @@ from typing import Any
 from synapcc.gen.compile import Compiled, firmware_bytes, least_flash, least_ram
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.plan import Plan, PlanTensor
+from synapcc.gen.ir.roles import ROLES
 from synapcc.gen.sets import REF
 from synapcc.gen.target.boards import Board
 
 KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
 """What a tensor is for, as `kinds` tells it."""
-
-_ARENA = {"activation": "activations", "logits": "activations", "teach": "teaching", "error": "teaching"}
-_PARAMETERS = ("weight", "bias", "shift", "gain", "matrix")
 
 
 def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
@@ -60,13 +58,14 @@ def kinds(plan: Plan) -> dict[str, str]:
 
 
 def _kind(t: PlanTensor, weights: set[str]) -> str:
+    kind = ROLES[t.role].kind
     if t.space == "arena":
-        return _ARENA.get(t.role, "other")
+        return kind if kind != "weights" else "other"
     if t.note in ("store", "replay") or t.role == "label":
         return "samples"
     if t.role in ("weight", "matrix") and t.name not in weights:
         return "feedback"
-    return "weights" if t.role in _PARAMETERS else "other"
+    return kind if kind == "weights" else "other"
 
 
 def owners(plan: Plan) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from synapcc.gen.ir.roles import ROLES
 from synapcc.host.pages import charts, html
 from synapcc.host.pages.charts import Mark, Row, percent
 
@@ -46,7 +47,7 @@ def ranges(report: Mapping[str, Any]) -> Markup:
 
 
 def _role_tone(role: str) -> str:
-    return "teach" if role in ("teach", "error") else "arena"
+    return "teach" if ROLES[role].kind == "teaching" else "arena"
 
 
 def errors(report: Mapping[str, Any]) -> Markup:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.ir.program import Step
-from synapcc.gen.stages.calibrate import Runs, root
+from synapcc.gen.ir.program import Step, root
+from synapcc.gen.stages.calibrate import Runs
 
 from .emulator import Emulator
 from .inputs import quantise_inputs
@@ -56,7 +56,7 @@ def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
     groups: dict[str, tuple[list[str], Step]] = {}
     for program, _, step in compiled.plan.ops():
         if program == "forward" and "y" in step.args:
-            of = root(compiled.abstract, step.args["y"])
+            of = root(compiled.abstract.values, step.args["y"])
             nodes = groups[of][0] if of in groups else []
             groups[of] = (nodes if step.node in nodes else [*nodes, step.node], step)
     return [(" + ".join(nodes), step) for nodes, step in groups.values()]

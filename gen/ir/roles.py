@@ -1,0 +1,76 @@
+"""What a value may be for, and what follows from it alone: the one table of roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+Role = Literal[
+    "activation",  # int8, range from calibration
+    "logits",  # int16, range from calibration
+    "error",  # int16, fixed by the loss kernel
+    "teach",  # int16, range from calibration, limit from its consumers
+    "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
+    "bias",  # int32 at the frac of its accumulator
+    "shift",  # uint8, the requantising shift of each row of a frozen layer
+    "table",  # int8 or int16, a function's value for every int8
+    "factor",  # int16, what a sum at each place is multiplied with
+    "matrix",  # int8, a fixed feedback matrix
+    "gain",  # int8, the factors of an affine layer
+    "counter",  # uint32
+    "flag",  # uint8, 0 or 1
+    "label",  # uint8
+    "verdict",  # int32 [2]: winner and margin
+    "scratch",  # int32, partial sums of one step
+    "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleFacts:
+    """What a role decides.
+
+    dtype:   the type that it has in every Plan; "" where the network decides
+    real:    its type when programs run in real numbers; None: that of the run
+    top:     its largest value where that is less than its type's
+    derived: a constant that follows from the number formats of its step
+    scaled:  its integers stand for real numbers, so that a Q format says something
+    kind:    what reports call it: "activations", "teaching", "weights" or "other"
+    """
+
+    dtype: str = ""
+    real: DTypeLike | None = None
+    top: int | None = None
+    derived: bool = False
+    scaled: bool = True
+    kind: str = "other"
+
+    @property
+    def index(self) -> bool:
+        """Whether it is a number of something in every kind of run, not an amount."""
+        return self.real is not None
+
+
+ROLES: Mapping[str, RoleFacts] = {
+    "activation": RoleFacts(kind="activations"),
+    "logits": RoleFacts(kind="activations"),
+    "error": RoleFacts(kind="teaching"),
+    "teach": RoleFacts(kind="teaching"),
+    "weight": RoleFacts(kind="weights"),
+    "bias": RoleFacts(kind="weights"),
+    "matrix": RoleFacts(kind="weights"),
+    "gain": RoleFacts(kind="weights"),
+    "shift": RoleFacts(derived=True, scaled=False, kind="weights"),
+    "table": RoleFacts(derived=True),
+    "factor": RoleFacts(derived=True, scaled=False),
+    "counter": RoleFacts("uint32", np.uint32, scaled=False),
+    "flag": RoleFacts("uint8", np.uint8, top=1, scaled=False),
+    "label": RoleFacts("uint8", np.uint8, scaled=False),
+    "verdict": RoleFacts("int32", scaled=False),
+    "scratch": RoleFacts("int32", scaled=False),
+    "relaid": RoleFacts(scaled=False),
+}
