@@ -7,7 +7,8 @@ from .lazy import exports
 if TYPE_CHECKING:
     from .compile import Compiled, compile_model
     from .errors import CompileError, SynapccError
-    from .ir.plan import Plan, load_plan
+    from .ir.plan import Plan
+    from .stages.plan_file import load_plan
 else:
     __getattr__, __dir__ = exports(
         __name__,
@@ -17,7 +18,7 @@ else:
             "CompileError": "errors",
             "SynapccError": "errors",
             "Plan": "ir.plan",
-            "load_plan": "ir.plan",
+            "load_plan": "stages.plan_file",
         },
     )
 

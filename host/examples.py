@@ -19,10 +19,10 @@ from importlib import metadata
 from typing import Any, Protocol, cast
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.spec.table import nearest
+from synapcc.gen.words import nearest
 
-from .commands import Command
 from .terminal.arguments import common_options
+from .terminal.command import Command
 from .terminal.results import Results
 
 PACKAGE = GROUP = "synapcc.examples"

@@ -477,7 +477,7 @@ def test_a_plan_that_was_edited(
 def test_any_damage_to_a_plan_is_told(project: tuple[Case, Path], tmp_path: Path) -> None:
     """Without the header beside it: what the Plan itself shows. What passes can be run."""
     from synapcc.gen.errors import SynapccError
-    from synapcc.gen.ir.plan import load_plan
+    from synapcc.gen.stages.plan_file import load_plan
 
     text = (project[1] / "plan.json").read_bytes()
     rng = np.random.default_rng(5)

@@ -19,11 +19,12 @@ from synapcc.gen.importers import load_model
 from synapcc.gen.importers._names import RESERVED, input_identifiers
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.inputs import Input, ambiguous, check_labels
-from synapcc.gen.ir.plan import Plan, load_plan
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.quantiser import Quantiser
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.graph_check import verify
+from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host import Emulator, classify
 from synapcc.host.cli import main
 from synapcc.host.run.inputs import Clipping, quantise_inputs

@@ -10,7 +10,8 @@ import pytest
 from random_nets import accepted
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import Plan, load_plan, padded
+from synapcc.gen.ir.plan import Plan, padded
+from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import read_plan
 
 

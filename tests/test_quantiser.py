@@ -13,8 +13,8 @@ from random_nets import accepted
 
 from synapcc.gen import emit
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import load_plan
 from synapcc.gen.ir.quantiser import LIMIT, Quantiser, misfit, uneven
+from synapcc.gen.stages.plan_file import load_plan
 
 Rng = np.random.Generator
 SAMPLES = 200

@@ -12,7 +12,8 @@ from ctools import CHECK, GET_ARENA, GET_STATE, INFER, INIT, LEARN, RUN, SET_STA
 from random_nets import accepted
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import Plan, PlanTensor, load_plan
+from synapcc.gen.ir.plan import Plan, PlanTensor
+from synapcc.gen.stages.plan_file import load_plan
 from synapcc.gen.stages.state_check import fault, rings
 from synapcc.host.run.emulator import Emulator
 

@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..spec.table import short
+from ..words import short
 from .userfile import open_file
 
 MAX_ARRAYS = 1 << 31  # bytes, unpacked

@@ -18,8 +18,9 @@ import tomli_w
 
 from ..errors import CompileError
 from ..files.userfile import read_text
+from ..words import nearest, short, what_is
 from .options import Option, Setting, read_options
-from .table import Table, nearest, short, what_is
+from .table import Table
 
 INFERENCE_ONLY = "none"
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names

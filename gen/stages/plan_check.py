@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..ir.inputs import ambiguous
+from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Program, Step
 from ..ir.quantiser import LIMIT, misfit
 from ..ir.roles import ROLES
 from ..ops import changed, kernels
 from .state_check import fault
-
-if TYPE_CHECKING:
-    from ..ir.plan import Plan, PlanTensor
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _DTYPES = ("int8", "uint8", "int16", "int32", "uint32")

@@ -11,7 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import fresh
 from ..ops._window import Window
-from ..spec.table import nearest, short
+from ..words import nearest, short
 
 LARGEST = 1 << 24  # weights of one untied layer; no microcontroller holds as many
 

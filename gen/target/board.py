@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..spec.table import short
+from ..words import short
 from .hals import FASTEST, NEEDS, PINS, SLOWEST, Needs, hals, pin_number, takes_pins
 
 RESETS = ("none", "dtr", "rts")

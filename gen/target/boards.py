@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..errors import CompileError
 from ..files.userfile import read_text
-from ..spec.table import short, what_is
+from ..words import short, what_is
 from .board import (
     CORES,
     GENERIC,

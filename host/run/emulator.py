@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.userfile import read_file
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import Plan, PlanTensor, load_plan
+from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active, choose, masked, walk
 from synapcc.gen.ops import changed, kernel
+from synapcc.gen.stages.plan_file import load_plan
 from synapcc.gen.stages.state_check import fault, labelled_programs
 
 from ..link import state as states

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.spec.table import nearest
+from synapcc.gen.words import nearest
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 
