@@ -21,6 +21,7 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
+from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]
@@ -192,13 +193,8 @@ class Kernel(ABC):
         they stand. Raises CompileError, naming `where`, if no such constant can do what it is for.
         """
         shifts = [f["x"].frac + frac - f["y"].frac for frac in f["w"].row_fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                where,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
-        return Format("uint8", 0, 0, 30), np.array(shifts, np.int64)
+        requantising(shifts, where, RESCALE)
+        return Format("uint8", 0, 0, MAX_SHIFT), np.array(shifts, np.int64)
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs

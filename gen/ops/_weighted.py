@@ -21,6 +21,7 @@ from ..ir.graph import Node
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._shifts import RESCALE, requantising
 
 Index = NDArray[np.intp]
 Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]
@@ -84,12 +85,7 @@ class WeightedForward(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         fracs = f["w"].row_fracs or (f["w"].frac,)
         shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                where,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
+        requantising(shifts, where, RESCALE)
         own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi}
         return own | ({} if "s" in f else {"shift": shifts[0]})
 

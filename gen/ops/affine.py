@@ -12,6 +12,7 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._shifts import requantising
 
 
 class Affine(Layer):
@@ -68,12 +69,7 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["x"].frac + f["w"].frac - f["y"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"needs a requantising shift of {shift}, 0 to 30 are possible",
-                "rescale the normalisation",
-            )
+        requantising(shift, where, "rescale the normalisation")
         return {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
@@ -114,12 +110,7 @@ class Feedback(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["d"].frac + f["w"].frac - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the normalisation",
-            )
+        requantising(shift, where, "rescale the normalisation")
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

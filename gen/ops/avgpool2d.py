@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._pooling import pool_window, random_attrs, random_window
+from ._shifts import requantising
 from ._window import Window
 
 MAX_FACTOR = 2**15 - 1
@@ -108,12 +108,7 @@ class _Mean(Kernel):
 
     @staticmethod
     def _lowered(a: Attrs, shift: int, y: Format, m: bool, where: str) -> dict[str, int]:
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the mean needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the layer before it",
-            )
+        requantising(shift, where, "rescale the layer before it")
         lowered = {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": y.lo, "hi": y.hi}
         return lowered if m else lowered | {"factor": int(_factors(a)[1].flat[0])}
 

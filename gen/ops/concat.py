@@ -14,6 +14,7 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._shifts import requantising
 
 
 class Concat(Layer):
@@ -90,12 +91,7 @@ class Copy(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["x"].frac - f["y"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the inputs that are concatenated",
-            )
+        requantising(shift, where, "rescale the inputs that are concatenated")
         return {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

@@ -14,6 +14,7 @@ from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._pooling import pool_window, random_attrs, random_window
+from ._shifts import requantising
 from ._window import Window
 
 
@@ -116,10 +117,7 @@ class Feedback(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         before = self._before(f["d"], a)
         shift = f["d"].frac - before - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where, f"the feedback needs a shift of {shift}, 0 to 30 are possible", "report this model"
-            )
+        requantising(shift, where, "report this model")
         return super().lower(f, a, where) | {
             "before": before,
             "overlap": Window.from_attrs(a).overlap,

@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from .. import numeric
-from ..errors import CompileError
 from ..ir.plan import PlanTensor
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._dsp import power_of_two
+from ._shifts import requantising
 
 
 class Projection(Kernel):
@@ -30,12 +30,7 @@ class Projection(Kernel):
     @staticmethod
     def lowered(matrix_frac: int, f: Mapping[str, Format], where: str) -> dict[str, int]:
         shift = matrix_frac + f["d"].frac - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
-                "check the scale of the weights, or set feedback.gain",
-            )
+        requantising(shift, where, "check the scale of the weights, or set feedback.gain")
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     @staticmethod
