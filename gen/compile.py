@@ -107,7 +107,7 @@ def compile_model(
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
-    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if n.op == "dense"])
+    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
     abstract = build(graph, spec, chosen, learned, data)

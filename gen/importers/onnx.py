@@ -11,6 +11,7 @@ from onnx import TensorProto, ValueInfoProto
 
 from ..errors import CompileError, shown
 from ..ir.graph import Graph
+from ..ops import layer
 from ..stages.graph_check import verify
 from ..stages.passes import simplify
 from ._build import SMALLER, Builder
@@ -46,7 +47,7 @@ def load(path: Path, name: str | None = None) -> Graph:
         graph = _Import(read_model(path), path).run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
     refuse_leftovers(graph)
-    if all(node.op in ("reshape", "transpose") for node in graph.nodes):
+    if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
     return verify(graph)
 

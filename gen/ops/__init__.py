@@ -21,6 +21,7 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
+from ._folding import Folding
 from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -221,8 +222,8 @@ class Kernel(ABC):
         """A random instance for the property tests, edges included."""
 
 
-class Layer(ABC):
-    """A layer of a network: what its node computes, and what it knows about learning."""
+class Layer(Folding, ABC):
+    """A layer of a network: what its node computes, what passes may do to it, how it learns."""
 
     op: ClassVar[str]
     weighted: ClassVar[bool] = False  # passes teaching signals through a matrix that a rule may replace
@@ -271,6 +272,11 @@ def layers() -> dict[str, Layer]:
     """Every layer by op name."""
     found: dict[str, Layer] = discovery.instances(Layer, "op", __name__, __path__, "synapcc.ops")
     return found
+
+
+def scaling() -> str:
+    """The op that computes scale * x + shift."""
+    return next(op for op, found in layers().items() if found.scales)
 
 
 def kernel(name: str) -> Kernel:

@@ -21,6 +21,7 @@ from ..ir.graph import Node
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._folding import Pair, per_channel
 from ._shifts import RESCALE, requantising
 
 Index = NDArray[np.intp]
@@ -34,6 +35,12 @@ LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 class WeightedLayer(Layer):
     weighted = True
     constants = 2
+
+    def behind(self, node: Node, constants: Pair, pair: Pair) -> Pair | None:
+        """s * (W x + b) + t = (s W) x + (s b + t): each row of W must have one s and t."""
+        weight, bias = constants
+        each = per_channel(pair, len(bias))
+        return None if each is None else (weight * each[0][:, None], bias * each[0] + each[1])
 
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         """Attributes that all steps of this node carry."""

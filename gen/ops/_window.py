@@ -148,6 +148,19 @@ class Window:
                     yield (everyone, down[0], across[0]), (everyone, down[1], across[1])
 
 
+def padding(node: Node) -> tuple[int, ...]:
+    """(top, left, bottom, right) of a node."""
+    return _ints(node, "padding", (0, 0, 0, 0))
+
+
+def wider(node: Node, border: Sequence[int]) -> tuple[int, ...] | None:
+    """The padding of `node` with a border around it; None where a window would see nothing but padding."""
+    around = tuple(a + b for a, b in zip(padding(node), border, strict=True))
+    kernel, dilation = _pair(node, "kernel", None), _pair(node, "dilation", 1)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    return None if any(p > r for p, r in zip(around, reach * 2, strict=True)) else around
+
+
 def _axes(g: Window) -> tuple[Index, Index]:
     """Rows [out_height, kernel_h] and columns [out_width, kernel_w] that the windows see, or would see."""
     return (

@@ -12,6 +12,7 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._folding import Shape
 from ._shifts import requantising
 
 
@@ -19,6 +20,7 @@ class Affine(Layer):
     op = "affine"
     pointwise = True
     constants = 2
+    scales = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, scale, shift = shapes
@@ -30,6 +32,14 @@ class Affine(Layer):
                 "one factor and one summand a feature",
             )
         return x
+
+    def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
+        """1 * x + 0 is x; so is what a file's float32 rounding leaves of 6 * (x / 6)."""
+        scale, shift = constants
+        return bool(np.all(np.abs(scale - 1.0) <= np.finfo(np.float32).eps) and np.all(shift == 0.0))
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return True
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, scale, shift = node.inputs

@@ -6,19 +6,23 @@ Each input is brought to the output's Q format on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Shape
 from ._shifts import requantising
 
 
 class Concat(Layer):
     op = "concat"
+    joins = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if len({s[:-1] for s in shapes}) != 1:
@@ -28,6 +32,9 @@ class Concat(Layer):
                 "only the last axis may differ; flatten them first",
             )
         return (*shapes[0][:-1], sum(s[-1] for s in shapes))
+
+    def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
+        return np.concatenate(parts, axis=-1)
 
     def forward(self, tape: Tape, node: Node) -> None:
         y, offset = tape.activation(node), 0

@@ -23,8 +23,9 @@ from ..sets import DSP
 from ..sets.layouts import channel_lanes, rounded_bias
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
 from ._dsp import power_of_two, weighted_sums
+from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
-from ._window import Window, see, spread
+from ._window import Window, padding, see, spread, wider
 from .project import Projection
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
@@ -71,6 +72,7 @@ def copies(w: NDArray[Any], part: slice) -> NDArray[Any]:
 
 class Conv2d(WeightedLayer):
     op = "conv2d"
+    untied = "local2d"
     tying: ClassVar[type[Tied]] = Tied
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -82,6 +84,23 @@ class Conv2d(WeightedLayer):
             hint = "a row of the weight has as many values as a window"
             raise CompileError(node.name, f"{what} in {g.groups} groups", hint)
         return (g.out_height, g.out_width, w[0] // each)
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return not (shifted and any(padding(node)))  # the border is 0, not the shift
+
+    def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
+        each = per_channel(pair, shape[-1])
+        if each is None or not self.takes_in(node, bool(np.any(each[1]))):
+            return None
+        rows, columns = constants[0].shape
+        groups = int(node.attrs["groups"])  # type: ignore[arg-type]
+        seen = (np.tile(v.reshape(groups, -1), (1, columns * groups // shape[-1])) for v in each)
+        scale, shift = (v.repeat(rows // groups, axis=0) for v in seen)
+        return affine_columns(constants, scale, shift)
+
+    def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        around = wider(node, border[0])
+        return {"padding": around} if around and border[1] == 0 else None
 
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         g = Window.of(node, tape.shape(node.inputs[0]))

@@ -16,11 +16,13 @@ from ..ir.tape import Tape
 from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._dsp import power_of_two, weighted_sums
+from ._folding import Pair, Shape, affine_columns
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
 class Dense(WeightedLayer):
     op = "dense"
+    fully = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, w, b = shapes
@@ -31,6 +33,12 @@ class Dense(WeightedLayer):
                 "a dense layer takes one vector; flatten its input",
             )
         return (w[0],)
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return True
+
+    def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
+        return affine_columns(constants, *pair)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         own = f"{node.name}_weight"

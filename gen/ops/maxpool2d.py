@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Border, Pair
 from ._pooling import pool_window, random_attrs, random_window
 from ._shifts import requantising
-from ._window import Window
+from ._window import Window, wider
 
 
 class MaxPool(Layer):
@@ -23,6 +24,13 @@ class MaxPool(Layer):
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return pool_window(node, shapes[0]).pooled
+
+    def commutes(self, node: Node, pair: Pair) -> bool:
+        return bool(np.all(pair[0] > 0))
+
+    def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        around = wider(node, border[0])
+        return {"padding": around} if around and least >= border[1] else None
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
