@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import shown
+from ._layers import function_of
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import (
@@ -89,7 +90,7 @@ def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 def without_sigmoid(scope: Scope, x: Act) -> Act:
     """The result of a network without a sigmoid over two or more scores: it keeps their order."""
     node = scope.builder.producer(x.tensor)
-    if node is None or node.op != "table" or node.attrs["fn"] != "sigmoid" or x.size < 2:
+    if node is None or function_of(node) != "sigmoid" or x.size < 2:
         return x
     scope.builder.notes.append(f"{node.source} dropped: it does not change which score is the largest")
     return replace(x, tensor=node.inputs[0], head="sigmoid" if x.head == "none" else x.head)

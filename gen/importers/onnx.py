@@ -14,7 +14,8 @@ from ..ir.graph import Graph
 from ..ops import layer
 from ..stages.graph_check import verify
 from ..stages.passes import simplify
-from ._build import SMALLER, Builder
+from ._build import SMALLER
+from ._layers import LayerBuilder
 from ._layout import arrange, natural
 from ._names import input_identifiers, model_identifier
 from ._onnx_file import (
@@ -73,7 +74,7 @@ class _Import:
                     raise node.error(f'produces "{shown(output)}", which exists already', AGAIN)
                 if output:
                     self.producers[output] = (i, k)
-        self.builder = Builder()
+        self.builder = LayerBuilder()
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
         self.held = 0

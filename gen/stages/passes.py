@@ -203,10 +203,11 @@ def affine_behind_concat(wires: Wires) -> Graph | None:
             b.inputs[0] if b in affines else i for b, i in zip(branches, concat.inputs, strict=True)
         )
         graph = wires.graph
-        names = {key: fresh(graph, f"{concat.name}_{key}") for key in ("joined", "affine", "scale", "shift")}
+        names = {key: fresh(graph, f"{concat.name}_{key}") for key in ("joined", "scale", "shift")}
+        name = fresh(graph, f"{concat.name}_{affines[0].op}")
         joined = replace(concat, inputs=inputs, output=names["joined"])
         operands = (names["joined"], names["scale"], names["shift"])
-        moved = replace(affines[0], name=names["affine"], inputs=operands, output=concat.output)
+        moved = replace(affines[0], name=name, inputs=operands, output=concat.output)
         tensors = {names["joined"]: Tensor(names["joined"], wires.shape(concat.output))}
         for k, key in enumerate(("scale", "shift")):
             value = np.concatenate([p[k] for p in pairs], axis=-1).reshape(-1)
