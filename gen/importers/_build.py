@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Attr, Node, Tensor
+from ..ops._window import MAX_WINDOWS
 from ._names import Names
 
 # Larger than any network for a chip; they bound what a lying file makes us allocate and compute.
@@ -18,7 +19,6 @@ MAX_ACTIVATION = 1 << 19  # of one activation: half a megabyte even as int8
 MAX_TOTAL = 1 << 22  # of all constants and activations together
 MAX_LAYERS = 1000
 MAX_MACS = 1 << 27  # of one inference: seconds on a chip
-MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 SMALLER = "use a smaller network"
 
 Pair = tuple[int, int]

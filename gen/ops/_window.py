@@ -15,6 +15,7 @@ from ..ir.graph import Node
 
 Index = NDArray[np.intp]
 Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
+MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 KEPT = 64  # geometries whose index tables stay in memory
 
 

@@ -6,6 +6,7 @@ one-dimensional convolution has height 1; a depthwise one as many groups as chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from ..ir.tape import Tape
 from ..sets import DSP
 from ..sets.layouts import channel_lanes, rounded_bias
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
+from ._bench import MAP, STEPS, Alone, Line, window
 from ._dsp import power_of_two, weighted_sums
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
@@ -365,3 +367,29 @@ def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, in
     g = Window.of(sample_window(rng, shape), shape)
     filters = g.groups * int(rng.integers(1, 10 if g.groups == 1 else 4))
     return g, filters * tying.each(g), g.attrs | {"filters": filters}
+
+
+class Conv2dAlone(Alone):
+    name = "conv2d"
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS
+    example = "conv2d 16x16x16 3x3->16 same"
+    kernels = "conv2d."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        attrs, channels = window(line, words, 1), int(words["c"])
+        groups = 1 if "m" in words else channels
+        weight = int(words.get("m", channels)), math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
+        line.add("conv2d", attrs={**attrs, "dilation": (1, 1), "groups": groups}, weight=weight)
+        line.classes()
+
+
+class Conv1dAlone(Conv2dAlone):
+    name = "conv1d"
+    grammar = r"(?P<w>\d+)x(?P<c>\d+) k(?P<kw>\d+)->(?P<m>\d+)" + STEPS
+    example = "conv1d 64x16 k5->32 s2 same"
+
+
+class DepthwiseAlone(Conv2dAlone):
+    name = "depthwise"
+    grammar = MAP + STEPS
+    example = "depthwise 16x16x32 3x3 same"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
+from ..errors import CompileError, SynapccError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
+from ._bench import MOST, Alone, Line
 from ._dsp import power_of_two, weighted_sums
 from ._folding import Pair, Shape, affine_columns
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
@@ -146,3 +149,43 @@ class Update(WeightedUpdate):
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
         return update_case(rng, (n, m, m, n), {})
+
+
+class DenseAlone(Alone):
+    name = "dense"
+    grammar = r"(?P<n>\d+) (?P<m>\d+)"
+    example = "dense 256 128"
+    kernels = "dense."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        n, m = int(words["n"]), int(words["m"])
+        line.input(n)
+        line.add("dense", weight=(m, n))
+        line.classes()
+
+
+class UpdateAlone(DenseAlone):
+    name = "update"
+    example = "update 256 128"
+    phases = ("learn",)
+    kernels = "dense.update"
+
+
+class PerceptronAlone(Alone):
+    """Dense layers with a ReLU behind each but the last."""
+
+    name = "mlp"
+    grammar = r"(?P<sizes>\d+(?: \d+)+)"
+    example = "mlp 64 32 5"
+    whole = True
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        sizes = [int(n) for n in words["sizes"].split()]
+        if min(sizes) < 1 or max(a * b for a, b in itertools.pairwise(sizes)) > MOST:
+            what = "a layer is too large, or empty"
+            raise SynapccError(line.where, what, f"tensors hold 1 to {MOST} values")
+        line.input(sizes[0])
+        for number, (n, m) in enumerate(itertools.pairwise(sizes), 1):
+            if number > 1:
+                line.add("clip", f"relu{number - 1}", {"lo": 0.0, "hi": math.inf})
+            line.add("dense", f"fc{number}", weight=(m, n))

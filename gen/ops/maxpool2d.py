@@ -13,6 +13,7 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._bench import MAP, STEPS, Alone, Line, window
 from ._folding import Border, Pair
 from ._pooling import pool_window, random_attrs, random_window
 from ._shifts import requantising
@@ -156,6 +157,18 @@ class Feedback(Kernel):
         else:
             attrs |= {"shift": int(rng.integers(0, 4)), "lo": -(2**13), "hi": 2**13 - 1}
         return Case({"x": x, "y": _largest(window, x), "d": d, "g": np.zeros(x.shape, np.int16)}, attrs, {})
+
+
+class MaxPoolAlone(Alone):
+    name = "maxpool"
+    grammar = MAP + STEPS
+    example = "maxpool 16x16x16 2x2"
+    phases = ("infer",)
+    kernels = "maxpool2d."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        line.add("maxpool2d", attrs=window(line, words, int(words["kw"])))
+        line.classes()
 
 
 def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:
