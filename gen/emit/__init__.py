@@ -198,8 +198,7 @@ def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
     taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
-        op, part = step.kernel.split(".")
-        name = base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
+        name = base = f"{step.node}_{kernel(step.kernel).function or step.kernel.split('.')[1]}"
         number = 1
         while name in taken:
             number += 1

@@ -51,13 +51,13 @@ class LayerBuilder(GraphBuilder):
 
     def maxpool2d(self, x: str, window: Sliding, hints: Sequence[str], source: str) -> str:
         """The largest value of each window of x [H, W, C]; padding never wins."""
-        return self._pool("maxpool", x, window, {}, hints, source)
+        return self._pool("maxpool2d", x, window, {}, hints, source)
 
     def avgpool2d(
         self, x: str, window: Sliding, count_padding: bool, hints: Sequence[str], source: str
     ) -> str:
         """The mean of each window of x [H, W, C], over padded places too where `count_padding`."""
-        return self._pool("avgpool", x, window, {"count_padding": int(count_padding)}, hints, source)
+        return self._pool("avgpool2d", x, window, {"count_padding": int(count_padding)}, hints, source)
 
     def pad(
         self, x: str, padding: tuple[int, int, int, int], value: float, hints: Sequence[str], source: str
@@ -124,7 +124,7 @@ class LayerBuilder(GraphBuilder):
 
     def _pool(
         self,
-        kind: str,
+        op: str,
         x: str,
         window: Sliding,
         attrs: Mapping[str, Attr],
@@ -135,7 +135,9 @@ class LayerBuilder(GraphBuilder):
         out = (*window.output((height, width)), channels)
         seen = math.prod(out) * math.prod(window.kernel)
         self.work(seen, seen, source)
-        return self.add(f"{kind}2d", [x], out, hints, source, {**_geometry(window), **attrs}, called=kind)
+        return self.add(
+            op, [x], out, hints, source, {**_geometry(window), **attrs}, called=op.removesuffix("2d")
+        )
 
 
 def _geometry(window: Sliding) -> dict[str, Attr]:

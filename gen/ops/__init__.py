@@ -135,6 +135,7 @@ class Kernel(ABC):
     updates: roles that are read and changed, or written in part
     optional: roles that may be missing
     inplace: (read, write) roles that may be one piece of memory
+    function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     """
 
@@ -145,6 +146,7 @@ class Kernel(ABC):
     optional: ClassVar[tuple[str, ...]] = ()
     inplace: ClassVar[tuple[str, str] | None] = None
     ring: ClassVar[tuple[str, str] | None] = None
+    function: ClassVar[str] = ""
 
     @property
     def roles(self) -> tuple[str, ...]:

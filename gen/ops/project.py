@@ -42,6 +42,7 @@ class Projection(Kernel):
 
 class Matrix(Projection):
     name = "project.matrix"
+    function = "project"
     reads = ("d", "m")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -98,6 +99,7 @@ class Generated(Projection):
     """Attributes: rows, cols, seed, tensor, ternary, frac (of the matrix)."""
 
     name = "project.generated"
+    function = "project"
     reads = ("d",)
     writes = ("acc", "g")
 
@@ -150,6 +152,7 @@ class Expand(Kernel):
     """Writes the matrix itself, for layers whose feedback is no plain product. Attributes as `generated`."""
 
     name = "project.expand"
+    function = "project"
     writes = ("m",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
