@@ -116,13 +116,13 @@ class Relaid:
 class Variant:
     """How one step is printed by a kernel set. Every choice is made here; templates only print.
 
-    kernels: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
+    kernel_set: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
     relaid:  by role, the constants that the macro reads in another layout
     numbers: what the macro needs beside the operands and the attributes
     """
 
     macro: str
-    kernels: str = "ref"
+    kernel_set: str = "ref"
     relaid: Mapping[str, Relaid] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
 
@@ -212,8 +212,8 @@ class Kernel(ABC):
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """How kernel set `kernels` prints this kernel for the operands `t`: the same bits, only faster.
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """How `kernel_set` prints this kernel for the operands `t`: the same bits, only faster.
 
         The set `ref` is what any set falls back on.
         """

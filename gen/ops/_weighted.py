@@ -2,7 +2,7 @@
 
 An op that derives from these brings its geometry and its sums. Its forward kernel names its operands x, w, b,
 y (and s, the shifts of its rows, when frozen); its values are `<node>_weight` [rows, inputs of a row] and
-`<node>_bias` [rows]. That is what gen.stages.quantise gives formats to, and gen.stages.tape makes feedback
+`<node>_bias` [rows]. That is what gen.stages.quantise gives formats to, and gen.rules makes feedback
 matrices for.
 """
 

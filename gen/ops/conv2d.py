@@ -182,14 +182,14 @@ class Forward(WeightedForward):
         g = Window.from_attrs(a)
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
-        if kernels != DSP or self.tying is not Tied:
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or self.tying is not Tied:
+            return super().variant(kernel_set, t, a)
         g = Window.from_attrs(a)
         if g.groups == 1:
-            return _windows(g, t, a) or super().variant(kernels, t, a)
-        return _depthwise(g, t, a) or super().variant(kernels, t, a)
+            return _windows(g, t, a) or super().variant(kernel_set, t, a)
+        return _depthwise(g, t, a) or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)

@@ -78,10 +78,10 @@ class Forward(WeightedForward):
         macs = shapes["w"][0] * shapes["w"][1]
         return Cost(macs=macs, reads=macs)
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernels == DSP else None
-        return chosen or super().variant(kernels, t, a)
+        chosen = weighted_sums(t, a) if kernel_set == DSP else None
+        return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
@@ -122,15 +122,15 @@ class Update(WeightedUpdate):
             t["twin"][device, row] -= p
         t["b"][...] -= d
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
         change = (max(-d.lo, d.hi) * 128 >> shift) + 1
         fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
-        if kernels != DSP or not (bits and aligned and fits):
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or not (bits and aligned and fits):
+            return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(wide)}
         nearest = a["rounding"] == numeric.Rounding.NEAREST
         if nearest and wide and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:

@@ -72,11 +72,11 @@ class Matrix(Projection):
         macs = shapes["m"][0] * shapes["m"][1]
         return Cost(macs=macs, reads=macs)
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: eight columns and two rows at a time, from the words of the matrix as it lies."""
         bits = power_of_two(a["lo"], a["hi"])
-        if kernels != DSP or not (bits and t["m"].aligned and t["d"].aligned):
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or not (bits and t["m"].aligned and t["d"].aligned):
+            return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(t["m"].dtype == "int16"), "half": (1 << a["shift"]) >> 1}
         return Variant("matrix", DSP, {}, numbers)
 

@@ -38,20 +38,22 @@ class KernelSpec:
     wanted: Callable[[Step], bool]
 
     def compile(
-        self, board: Board, rule: str, weights: str, rounding: str, learns: bool, kernels: str = AUTO
+        self, board: Board, rule: str, weights: str, rounding: str, learns: bool, kernel_set: str = AUTO
     ) -> Compiled:
         """For `learns`, or for int16, the kernel's layer learns; else it is frozen. Raises CompileError."""
         rng = np.random.default_rng(_SEED)
         shapes = {n: self.graph.tensors[n].shape for n in self.graph.inputs}
         data = {n: rng.normal(0, 1, (_SAMPLES, *s)) for n, s in shapes.items()}
         if not learns and weights == "int8":
-            return compile_model(self.graph, RuleSpec(INFERENCE_ONLY), data, board, kernels=kernels)
+            return compile_model(self.graph, RuleSpec(INFERENCE_ONLY), data, board, kernel_set=kernel_set)
         plain = RuleSpec(rule, weights=weights, rounding=rounding)
         asked = plain if self.whole else replace(plain, layers=(NODE,))
         refusal: CompileError | None = None
         for rate in _RATES:
             try:
-                return compile_model(self.graph, replace(asked, rate=rate), data, board, kernels=kernels)
+                return compile_model(
+                    self.graph, replace(asked, rate=rate), data, board, kernel_set=kernel_set
+                )
             except CompileError as error:
                 if "a rate of" not in error.what:
                     raise
