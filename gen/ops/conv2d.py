@@ -21,10 +21,9 @@ from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
 from ..sets import DSP
-from ..sets.layouts import channel_lanes, rounded_bias
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
 from ._bench import MAP, STEPS, Alone, Line, window
-from ._dsp import power_of_two, weighted_sums
+from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import Window, padding, see, spread, wider
@@ -32,8 +31,6 @@ from .project import Projection
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
 AT_ONCE = 1 << 23  # window values that are looked at in one go
-PATCH = 256  # bytes of stack that a copy of one window may take
-STRAIGHT = 12  # taps of a depthwise window that are written out one after another
 
 
 class Tied:
@@ -188,8 +185,8 @@ class Forward(WeightedForward):
             return super().variant(kernel_set, t, a)
         g = Window.from_attrs(a)
         if g.groups == 1:
-            return _windows(g, t, a) or super().variant(kernel_set, t, a)
-        return _depthwise(g, t, a) or super().variant(kernel_set, t, a)
+            return windows(g, t, a) or super().variant(kernel_set, t, a)
+        return depthwise(g, t, a) or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)
@@ -210,37 +207,6 @@ class Forward(WeightedForward):
             "y": np.zeros(outputs, np.int16),
         }
         return Case(arrays, attrs | {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
-
-
-def _windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
-    """Sums over runs of the map's words, or over a copy of the window where its taps begin anywhere."""
-    sums = weighted_sums(t, a)
-    runs = g.channels % 4 == 0 and (g.dilation_w == 1 or g.kernel_w == 1)
-    if sums is None or not (runs or g.taps <= PATCH):
-        return None
-    macro = "forward_dual" if sums.macro == "forward_dual" else "forward_rows"
-    words = g.channels // 4 if runs else t["w"].row // 4
-    unroll = next(n for n in ((2, 1) if macro == "forward_dual" else (4, 2, 1)) if words % n == 0)
-    return replace(sums, numbers={**sums.numbers, "runs": int(runs), "unroll": unroll})
-
-
-def _depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
-    """Four channels at a time, tap by tap; the weights of four channels side by side."""
-    w, bits, filters = t["w"], power_of_two(a["lo"], a["hi"]), int(a["filters"])
-    each = g.groups == g.channels == filters and g.channels % 4 == 0
-    if not (each and g.dilation_h == g.dilation_w == 1 and bits and t["x"].aligned):
-        return None
-    if "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:
-        return None
-    relaid = {
-        "w": Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words"),
-        "b": Relaid(
-            "rounded",
-            rounded_bias(t["b"].array(), t["s"].array()),
-            "bias plus half of what the shift drops, so that the shift rounds",
-        ),
-    }
-    return Variant("forward_depthwise", DSP, relaid, {"bits": bits, "straight": int(g.taps <= STRAIGHT)})
 
 
 class Transposed(Projection):
