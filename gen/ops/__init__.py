@@ -228,7 +228,7 @@ class Layer(Folding, ABC):
     """A layer of a network: what its node computes, what passes may do to it, how it learns."""
 
     op: ClassVar[str]
-    weighted: ClassVar[bool] = False  # passes teaching signals through a matrix that a rule may replace
+    weighted: ClassVar[bool] = False  # has a weight and a bias; a rule may replace the matrix of its feedback
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 

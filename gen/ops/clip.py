@@ -23,7 +23,8 @@ class Clip(Layer):
         return shapes[0]
 
     def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
-        return all(math.isinf(limit) for limit in limits(node))
+        lo, hi = limits(node)
+        return math.isinf(lo) and math.isinf(hi)
 
     def merged(self, node: Node, before: Node) -> Mapping[str, Attr] | None:
         (lo, hi), inner = limits(node), limits(before)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.quantiser import FAR, LEAST, LIMIT, Quantiser
 from ..ir.rewrite import Wires, called, fresh, with_values
-from ..ops import layer, scaling
+from ..ops import layer, layers, scaling
 from ..ops._folding import Pair
 
 OTHER, BORDER = -1, -2  # places of what does not come from the input: another tensor's, padding's
@@ -38,7 +38,8 @@ class _Way:
 
 def scalings(wires: Wires) -> tuple[Node, ...]:
     """The nodes that compute scale * x + shift."""
-    return tuple(n for n in wires.graph.nodes if layer(n.op).scales)
+    known = layers()
+    return tuple(n for n in wires.graph.nodes if known[n.op].scales)
 
 
 def lift_affine(wires: Wires, nodes: Sequence[Node] | None = None) -> Graph | None:
@@ -48,7 +49,8 @@ def lift_affine(wires: Wires, nodes: Sequence[Node] | None = None) -> Graph | No
     nodes: the affine nodes that are tried, all if None
     """
     graph = wires.graph
-    if not any(layer(n.op).weighted for n in graph.nodes):  # without weights nothing would remain
+    known = layers()
+    if not any(known[n.op].weighted for n in graph.nodes):  # without weights nothing would remain
         return None
     for name in graph.inputs:
         moved = _moved(graph, name)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import Wires, called, fresh, pruned, rewritten, with_values, without
-from ..ops import layer
+from ..ops import layer, layers
 from ..ops._folding import Pair, per_channel
 from .lift import lift_affine, scalings
 
@@ -37,12 +37,14 @@ def _next(wires: Wires) -> Graph | None:
 
 def drop_idle(wires: Wires) -> Graph | None:
     """What only hands its input on is left out; a network keeps one layer with constants."""
+    known, output = layers(), wires.graph.output
     for node in wires.graph.nodes:
-        found = layer(node.op)
-        only = found.constants and node.output == wires.graph.output and wires.maker(node.inputs[0]) is None
+        found = known[node.op]
         shape, to = wires.shape(node.inputs[0]), wires.shape(node.output)
-        values = [t.value for t in map(wires.graph.tensors.get, node.inputs) if t and t.value is not None]
-        if found.idle(node, shape, to, values) and not only:
+        last = node.inputs[len(node.inputs) - found.constants :]
+        constants = [v for i in last if (v := wires.graph.tensors[i].value) is not None]
+        only = found.constants and node.output == output and wires.maker(node.inputs[0]) is None
+        if found.idle(node, shape, to, constants) and not only:
             return without(wires.graph, node)
     return None
 
@@ -80,8 +82,9 @@ def merge_affines(wires: Wires) -> Graph | None:
 
 def affine_behind_view(wires: Wires) -> Graph | None:
     """A reshape or transpose of an affine is an affine of it, nearer to the layer that may take it in."""
+    known = layers()
     for view in wires.graph.nodes:
-        node = wires.maker(view.inputs[0]) if layer(view.op).rearranges else None
+        node = wires.maker(view.inputs[0]) if known[view.op].rearranges else None
         if node is None or not layer(node.op).scales or wires.only_reader(node.output) is None:
             continue
         shape, to = wires.shape(node.output), wires.shape(view.output)
@@ -113,7 +116,7 @@ def _weighted_before(wires: Wires, node: Node, pair: Pair) -> Node | None:
     """The node with weights into which the affine `node` can go."""
     tensor = node.inputs[0]
     while (before := wires.maker(tensor)) is not None and wires.only_reader(tensor) is not None:
-        if _has_weights(before):
+        if layer(before.op).weighted:
             return before
         if not layer(before.op).commutes(before, pair):
             return None
@@ -121,15 +124,11 @@ def _weighted_before(wires: Wires, node: Node, pair: Pair) -> Node | None:
     return None
 
 
-def _has_weights(node: Node) -> bool:
-    """Whether its constants are a weight and a bias."""
-    return layer(node.op).weighted and layer(node.op).constants == 2
-
-
 def fold_affine_before(wires: Wires) -> Graph | None:
     """W (s * x + t) + b = (W s) x + (W t + b); in convolutions only where no padding would have become t."""
+    known = layers()
     for weighted in wires.graph.nodes:
-        node = wires.maker(weighted.inputs[0]) if _has_weights(weighted) else None
+        node = wires.maker(weighted.inputs[0]) if known[weighted.op].weighted else None
         if node is None or not layer(node.op).scales:
             continue
         shape = wires.shape(node.output)
@@ -156,9 +155,10 @@ def _through(wires: Wires, node: Node, pool: Node, to: str) -> Pair | None:
 
 def affine_behind_pool(wires: Wires) -> Graph | None:
     """pool(s * x + t) = s * pool(x) + t, per channel: fewer values, and nearer to a layer behind."""
+    known = layers()
     for pool in wires.graph.nodes:
         node = wires.maker(pool.inputs[0])
-        if node is None or not layer(node.op).scales or wires.only_reader(node.output) is None:
+        if node is None or not known[node.op].scales or wires.only_reader(node.output) is None:
             continue
         tiled = _through(wires, node, pool, pool.output)
         if tiled is not None:
@@ -187,8 +187,9 @@ def lift_behind_pool(wires: Wires) -> Graph | None:
 
 def affine_behind_concat(wires: Wires) -> Graph | None:
     """concat(affine(x), y) is affine(concat(x, y)), where the layers behind it can take the affine in."""
+    known = layers()
     for concat in wires.graph.nodes:
-        if not layer(concat.op).joins:
+        if not known[concat.op].joins:
             continue
         branches = [wires.maker(i) for i in concat.inputs]
         affines = [b for b in branches if b is not None and layer(b.op).scales]
@@ -225,9 +226,10 @@ def _all_take_in(wires: Wires, tensor: str) -> bool:
 
 def merge_pads(wires: Wires) -> Graph | None:
     """Padding goes into the convolution or pool behind it, where that means the same."""
+    known = layers()
     for node in wires.graph.nodes:
         pad = wires.maker(node.inputs[0])
-        border = layer(pad.op).border(pad) if pad is not None else None
+        border = known[pad.op].border(pad) if pad is not None else None
         if pad is None or border is None:
             continue
         source = wires.maker(pad.inputs[0])
