@@ -235,7 +235,7 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
-        seen |= {(step.kernel, variant.kernels, variant.macro)}
+        seen |= {(step.kernel, variant.kernel_set, variant.macro)}
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}

@@ -198,8 +198,7 @@ def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
     taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
-        op, part = step.kernel.split(".")
-        name = base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
+        name = base = f"{step.node}_{kernel(step.kernel).function or step.kernel.split('.')[1]}"
         number = 1
         while name in taken:
             number += 1
@@ -216,7 +215,7 @@ def _functions(
     names = _step_names(plan, printed.constants)
     for i, (program, _, step) in enumerate(plan.ops()):
         variant = printed.variants[i]
-        room = "ops" if variant.kernels == REF else variant.kernels
+        room = "ops" if variant.kernel_set == REF else variant.kernel_set
         module: Any = environment().get_template(f"{room}/{step.kernel.split('.')[0]}.c.j2").module
         view = StepView(replace(step, args=printed.args[i]), views, variant.numbers)
         body = getattr(module, variant.macro)(view)
@@ -306,9 +305,9 @@ def _helpers(texts: Iterable[str]) -> _Helpers:
     )
 
 
-def memory_map(plan: Plan, kernels: str = REF) -> list[str]:
-    """A table of where everything lies in the library of the set `kernels`, as lines of text."""
-    flash = stored(plan, kernels)
+def memory_map(plan: Plan, kernel_set: str = REF) -> list[str]:
+    """A table of where everything lies in the library of `kernel_set`, as lines of text."""
+    flash = stored(plan, kernel_set)
     arena = sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))
     lines = [
         f"Memory: {flash.nbytes} bytes of constants in flash, "
@@ -334,11 +333,11 @@ def _map_line(plan: Plan, title: str, name: str, t: PlanTensor) -> str:
 
 
 def render_library(
-    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernels: str = REF
+    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
 ) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`, of the kernel set `kernels`."""
+    """`<model>.h` and `<model>.c`, of `kernel_set`."""
     prefix = plan.model
-    printed = stored(plan, kernels)
+    printed = stored(plan, kernel_set)
     views = {t.name: TensorView(t, plan) for t in (*plan.tensors, *printed.constants)}
     functions = _functions(plan, printed, views, prefix, sources)
     helpers = _helpers(f.body for f in functions)
@@ -351,8 +350,8 @@ def render_library(
         "version": VERSION,
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
-        "kernels": kernels,
-        "memory_map": memory_map(plan, kernels),
+        "kernel_set": kernel_set,
+        "memory_map": memory_map(plan, kernel_set),
         "steps": functions,
         "state": [views[t.name] for t in plan.space("state")],
         "inputs": [InputView(plan, n) for n in plan.inputs],
@@ -385,22 +384,24 @@ def render(
     sources: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
-    kernels: str = AUTO,
+    kernel_set: str = AUTO,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
 
-    kernels: the kernel set, or "auto" for the fastest that the board's core can run
+    kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input.
     """
     lib = f"lib/{plan.model}"
-    chosen = select(kernels, board)
+    chosen = select(kernel_set, board)
     library = render_library(plan, command, title, sources or {}, chosen)
     files = {f"{lib}/src/{name}": text for name, text in library.items()}
     env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context | {"kernels": chosen})
+    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(
+        context | {"kernel_set": chosen}
+    )
     files |= dict(reports or {})
     if quantiser or plan.quantisers:  # nobody makes such integers by hand
         inputs = [InputView(plan, n) for n in plan.inputs]

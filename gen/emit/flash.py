@@ -43,14 +43,14 @@ class Stored:
         return sum(t.nbytes for t in self.tensors)
 
 
-def stored(plan: Plan, kernels: str = REF) -> Stored:
-    """What the library of the set `kernels` holds in flash: each step's kernel says how the set prints it."""
+def stored(plan: Plan, kernel_set: str = REF) -> Stored:
+    """What the library of `kernel_set` holds in flash: each step's kernel says how the set prints it."""
     variants, args = [], []
     made: dict[str, PlanTensor] = {}
     origin: dict[str, str] = {}
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
-        variant = kernel(step.kernel).variant(kernels, operands, step.attrs)
+        variant = kernel(step.kernel).variant(kernel_set, operands, step.attrs)
         names = dict(step.args)
         for role, relaid in variant.relaid.items():
             t = _relaid(operands[role], relaid, plan)

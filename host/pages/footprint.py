@@ -15,9 +15,9 @@ KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
 """What a tensor is for, as `kinds` tells it."""
 
 
-def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
-    """Bytes of constants and initial state in flash, as `kernels` stores them, of state and of arena."""
-    flash = stored(plan, kernels)
+def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
+    """Bytes of constants and initial state in flash, as `kernel_set` stores them, of state and of arena."""
+    flash = stored(plan, kernel_set)
     store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
     return {
         "constants": sum(t.nbytes for t in flash.constants),
@@ -28,15 +28,15 @@ def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
     }
 
 
-def budget(plan: Plan, board: Board | None, kernels: str) -> dict[str, dict[str, int]] | None:
+def budget(plan: Plan, board: Board | None, kernel_set: str) -> dict[str, dict[str, int]] | None:
     """What the board has, and what firmware for this Plan takes of it at least; None without a board.
 
     `synapcc build` measures the firmware; this is what is known before there is one.
     """
     if board is None:
         return None
-    tensors = stored(plan, kernels).nbytes
-    flash = least_flash(plan, board, kernels)
+    tensors = stored(plan, kernel_set).nbytes
+    flash = least_flash(plan, board, kernel_set)
     inputs = sum(plan[i].nbytes for i in plan.inputs)
     return {
         "flash": {"size": board.flash.size, "needs": flash, "tensors": tensors, "code": flash - tensors},
@@ -78,9 +78,9 @@ def owners(plan: Plan) -> dict[str, str]:
     return found
 
 
-def tensors(plan: Plan, kernels: str = REF) -> list[dict[str, Any]]:
-    """Every tensor, ready for JSON; the constants as the library of the set `kernels` holds them."""
-    kind, owner, flash = kinds(plan), owners(plan), stored(plan, kernels)
+def tensors(plan: Plan, kernel_set: str = REF) -> list[dict[str, Any]]:
+    """Every tensor, ready for JSON; the constants as the library of `kernel_set` holds them."""
+    kind, owner, flash = kinds(plan), owners(plan), stored(plan, kernel_set)
     origin = {t.name: flash.origin.get(t.name, t.name) for t in (*plan.tensors, *flash.constants)}
     copied = {t.name for t in flash.tensors}
     return [
@@ -107,7 +107,7 @@ def network(compiled: Compiled) -> list[dict[str, Any]]:
     nodes = {n.name: n for n in compiled.graph.nodes}
     sums: dict[str, dict[str, int]] = {name: dict.fromkeys(KINDS, 0) for name in nodes}
     places: dict[str, dict[str, int]] = {name: {"flash": 0, "ram": 0} for name in nodes}
-    for t in tensors(compiled.plan, compiled.kernels):
+    for t in tensors(compiled.plan, compiled.kernel_set):
         part = sums.setdefault(t["node"], dict.fromkeys(KINDS, 0))
         place = places.setdefault(t["node"], {"flash": 0, "ram": 0})
         part[t["kind"]] += t["bytes"]
