@@ -73,8 +73,11 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
 
 def _sizes(plan: Plan) -> None:
     """State and arena end with their last tensors, in whole words: no room is made for what is not there."""
-    for space, size in (("state", plan.state_bytes), ("arena", plan.arena_bytes)):
-        tensors = plan.space(space)
+    spaces = {
+        "state": (plan.state_bytes, plan.space("state")),
+        "arena": (plan.arena_bytes, plan.space("arena")),
+    }
+    for space, (size, tensors) in spaces.items():
         end = max((t.offset + t.nbytes for t in tensors), default=0)
         _demand(size == -(-end // 4) * 4, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
         _demand(end <= sum(t.nbytes + 3 for t in tensors) < WORD, f"the {space} has holes, or no end")
