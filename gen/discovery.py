@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ _paths: list[Path] = []  # what users named, in their order
 
 def add_path(path: Path | str) -> None:
     """Makes the rules and ops of a folder, or of one .py file, known. CompileError where that cannot be."""
-    given = Path(path).resolve()
+    given = Path(os.path.realpath(path))  # resolve() has an error of its own for links in a circle
     if given in _paths:
         return
     if not _files(given):

@@ -29,8 +29,8 @@ CONSTANT = (
 def unfinished() -> list[str]:
     """Kernels and layers that gen.ops left out because something of them is missing."""
     out = []
-    for name in pkgutil.iter_modules(ops.__path__):
-        module = importlib.import_module(f"{ops.__name__}.{name.name}")
+    for found in pkgutil.iter_modules(ops.__path__):
+        module = importlib.import_module(f"{ops.__name__}.{found.name}")
         for c in vars(module).values():
             named = (
                 isinstance(c, type)

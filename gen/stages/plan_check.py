@@ -13,9 +13,11 @@ from ..ir.program import Program, Step
 from ..ir.quantiser import LIMIT, misfit
 from ..ir.roles import ROLES
 from ..ops import changed, kernels
+from ..words import short
 from .state_check import fault
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+WORD = 2**32  # what C holds in 32 bits ends below it, and so does all memory of a chip
 _DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
 
 
@@ -25,6 +27,7 @@ def check(plan: Plan) -> None:
     _demand(len({t.name for t in plan.tensors}) == len(plan.tensors), "two tensors have one name")
     for t in plan.tensors:
         _tensor(plan, t)
+    _sizes(plan)
     for program in plan.programs.values():
         texts = [program.name, program.doc, *(i.node for i in program.items if isinstance(i, Step))]
         _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
@@ -54,8 +57,9 @@ def _demand(holds: bool, what: str) -> None:
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
+    _demand(type(t.note) is str and t.note.isprintable(), f"{t.name} has a note that is no line")
     numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
-    _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
+    _demand(all(type(n) is int and abs(n) < WORD for n in numbers), f"{t.name} has a number that is none")
     _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")
     top = np.iinfo(t.dtype)
     _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
@@ -64,8 +68,19 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")
     if t.space != "const":
         _demand(t.space in ("state", "arena"), f"{t.name} lies nowhere")
-        room = plan.state_bytes if t.space == "state" else plan.arena_bytes
-        _demand(0 <= t.offset <= room - t.nbytes and not t.offset % t.itemsize, f"{t.name} lies outside")
+        _demand(t.offset >= 0 and not t.offset % t.itemsize, f"{t.name} lies outside")
+
+
+def _sizes(plan: Plan) -> None:
+    """State and arena end with their last tensors, in whole words: no room is made for what is not there."""
+    spaces = {
+        "state": (plan.state_bytes, plan.space("state")),
+        "arena": (plan.arena_bytes, plan.space("arena")),
+    }
+    for space, (size, tensors) in spaces.items():
+        end = max((t.offset + t.nbytes for t in tensors), default=0)
+        _demand(size == -(-end // 4) * 4, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
+        _demand(end <= sum(t.nbytes + 3 for t in tensors) < WORD, f"the {space} has holes, or no end")
 
 
 def _step(plan: Plan, step: Step) -> None:

@@ -416,8 +416,9 @@ byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > BYTE_STATE_BYTES)
+    if (offset > BYTE_STATE_BYTES) {
         return BYTE_BAD_ARGUMENT;
+    }
     end = bytes < BYTE_STATE_BYTES - offset ? offset + bytes : BYTE_STATE_BYTES;
     for (uint32_t i = 0u; i < BYTE_TENSORS; i++) {
         const byte_tensor_t *const t = &byte_tensors[i];
@@ -427,12 +428,14 @@ byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (byte_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (byte_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return BYTE_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }
@@ -477,8 +480,9 @@ byte_status byte_run(byte_t *m, uint32_t program)
         byte_program_infer(m);
         return BYTE_OK;
     case BYTE_PROGRAM_LEARN:
-        if (m->arena.u8[0] >= BYTE_CLASSES)
+        if (m->arena.u8[0] >= BYTE_CLASSES) {
             return BYTE_BAD_LABEL;
+        }
         byte_program_learn(m);
         return BYTE_OK;
     default:

@@ -717,8 +717,9 @@ pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > PAIR_STATE_BYTES)
+    if (offset > PAIR_STATE_BYTES) {
         return PAIR_BAD_ARGUMENT;
+    }
     end = bytes < PAIR_STATE_BYTES - offset ? offset + bytes : PAIR_STATE_BYTES;
     for (uint32_t i = 0u; i < PAIR_TENSORS; i++) {
         const pair_tensor_t *const t = &pair_tensors[i];
@@ -728,12 +729,14 @@ pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (pair_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (pair_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return PAIR_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }
@@ -778,8 +781,9 @@ pair_status pair_run(pair_t *m, uint32_t program)
         pair_program_infer(m);
         return PAIR_OK;
     case PAIR_PROGRAM_LEARN:
-        if (m->arena.u8[32] >= PAIR_CLASSES)
+        if (m->arena.u8[32] >= PAIR_CLASSES) {
             return PAIR_BAD_LABEL;
+        }
         pair_program_learn(m);
         return PAIR_OK;
     default:

@@ -799,8 +799,9 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > RING_STATE_BYTES)
+    if (offset > RING_STATE_BYTES) {
         return RING_BAD_ARGUMENT;
+    }
     end = bytes < RING_STATE_BYTES - offset ? offset + bytes : RING_STATE_BYTES;
     for (uint32_t i = 0u; i < RING_TENSORS; i++) {
         const ring_tensor_t *const t = &ring_tensors[i];
@@ -810,12 +811,14 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (ring_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (ring_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return RING_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }
@@ -824,8 +827,9 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
 
 ring_status ring_check(const ring_state_t *state)
 {
-    if (state->store_count[0] < 3u && state->store_next[0] != state->store_count[0])
+    if (state->store_count[0] < 3u && state->store_next[0] != state->store_count[0]) {
         return RING_BAD_STATE; /* a ring that is not full goes on where its count says */
+    }
     return ring_check_part(state, 0u, RING_STATE_BYTES);
 }
 
@@ -862,8 +866,9 @@ ring_status ring_run(ring_t *m, uint32_t program)
         ring_program_infer(m);
         return RING_OK;
     case RING_PROGRAM_LEARN:
-        if (m->arena.u8[0] >= RING_CLASSES)
+        if (m->arena.u8[0] >= RING_CLASSES) {
             return RING_BAD_LABEL;
+        }
         ring_program_learn(m);
         return RING_OK;
     case RING_PROGRAM_REHEARSE:
