@@ -81,6 +81,7 @@ def batch_plan(
                 int(info.min),
                 int(info.max),
                 "activation",
+                "input" if name == "x" else "",
                 "",
                 padded(array, row),
             )

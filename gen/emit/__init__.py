@@ -81,7 +81,7 @@ class TensorView:
         self.dims = "".join(f"[{n}]" for n in shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
         dims = "".join(f"[{n}]" for n in t.shape)
-        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.note}' if t.note else ''}"
+        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.about}' if t.about else ''}"
         if t.space == "arena":
             self.at0 = f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
             self.pointer = f"(&{self.at0})"

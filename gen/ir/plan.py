@@ -24,7 +24,7 @@ from ..numeric import NUMERIC_VERSION
 from .inputs import Input
 from .program import Call, Item, Program, Repeat, Space, Step
 from .quantiser import Quantiser
-from .roles import ROLES
+from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
@@ -38,6 +38,8 @@ class PlanTensor:
     offset: bytes from the start of its space
     frac:   v stands for v * 2^-frac
     lo, hi: the saturation limits; every value lies between them at all times
+    use:    what it is there for beside its role: "input" is what a caller fills
+    note:   a comment; nothing is decided by it
     data:   content of a constant, or what `init` puts into the state
     """
 
@@ -51,6 +53,7 @@ class PlanTensor:
     lo: int
     hi: int
     role: str
+    use: Use = ""
     note: str = ""
     data: bytes | None = None
 
@@ -70,6 +73,11 @@ class PlanTensor:
     @property
     def nbytes(self) -> int:
         return self.count * self.itemsize
+
+    @property
+    def about(self) -> str:
+        """What comments and tables say of it; may be empty."""
+        return ", ".join(text for text in (USES[self.use], self.note) if text)
 
     @property
     def aligned(self) -> bool:
@@ -141,12 +149,13 @@ class Plan:
 
     @cached_property
     def by_row(self) -> frozenset[str]:
-        """Weights and biases with a Q format for each row: their steps shift each row by its own number."""
+        """Weights and biases whose rows differ in Q format: their steps shift each row by its own number."""
         return frozenset(
             step.args[role]
             for _, _, step in self.ops()
+            if "s" in step.args and np.ptp(self[step.args["s"]].array())
             for role in ("w", "b")
-            if "s" in step.args and role in step.args and self[step.args[role]].space == "const"
+            if role in step.args and self[step.args[role]].space == "const"
         )
 
     def q(self, t: PlanTensor) -> str:
@@ -215,6 +224,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
             "lo": t.lo,
             "hi": t.hi,
             "role": t.role,
+            "use": t.use,
             "note": t.note,
             "data": None if t.data is None else base64.b64encode(t.data).decode(),
         }

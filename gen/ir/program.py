@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CompileError
-from .roles import Role
+from .roles import Role, Use
 
 Space = Literal["const", "state", "arena"]
 Number = int | float
@@ -21,8 +21,9 @@ class Value:
     """A tensor of a program. `tie` names the value whose number format it shares.
 
     `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the
-    generator). `learned` marks weights and biases that a rule changes. `note` "rows alike" asks for one frac
-    for all rows of a frozen weight; "input" marks what a caller fills.
+    generator). `learned` marks weights and biases that a rule changes, `use` what a caller fills and samples
+    that are kept. `rows_alike` asks for one frac for all rows of a frozen weight. `note` is a comment in what
+    is emitted; nothing is decided by it.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Value:
     ints: np.ndarray | None = None
     tie: str = ""
     learned: bool = False
+    use: Use = ""
+    rows_alike: bool = False
     note: str = ""
 
     @property

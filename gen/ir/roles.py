@@ -29,6 +29,16 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
+Use = Literal["", "input", "stored", "replayed"]
+
+USES: Mapping[str, str] = {
+    "": "",
+    "input": "input",
+    "stored": "kept samples of the wearer",
+    "replayed": "base examples",
+}
+"""What a value is there for beside its role, in words: a caller fills it, learning keeps it, it came along."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoleFacts:

@@ -70,7 +70,19 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
         data = padded(q.data[v.name], row) if v.space != "arena" else None
         tensors.append(
             PlanTensor(
-                v.name, fmt.dtype, v.shape, row, v.space, 0, fmt.frac, fmt.lo, fmt.hi, v.role, v.note, data
+                v.name,
+                fmt.dtype,
+                v.shape,
+                row,
+                v.space,
+                0,
+                fmt.frac,
+                fmt.lo,
+                fmt.hi,
+                v.role,
+                v.use,
+                v.note,
+                data,
             )
         )
     consts = [t for t in tensors if t.space == "const"]

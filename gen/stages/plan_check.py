@@ -11,7 +11,7 @@ from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Program, Step
 from ..ir.quantiser import LIMIT, misfit
-from ..ir.roles import ROLES
+from ..ir.roles import ROLES, USES
 from ..ops import changed, kernels
 from .state_check import fault
 
@@ -54,6 +54,8 @@ def _demand(holds: bool, what: str) -> None:
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
+    _demand(t.use in USES and type(t.note) is str, f"{t.name} is used as {t.use!r}")
+    _demand((t.use == "input") == (t.name in plan.inputs), f"{t.name} is an input, or is none")
     numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
     _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
     _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")

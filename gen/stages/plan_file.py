@@ -49,6 +49,7 @@ def load_plan(text: bytes, where: str) -> Plan:
                 t["lo"],
                 t["hi"],
                 t["role"],
+                t["use"],
                 t["note"],
                 None if t["data"] is None else base64.b64decode(t["data"]),
             )

@@ -104,7 +104,7 @@ class _Chooser:
         for name, value in self.values.items():
             if ROLES[value.role].dtype:
                 self.formats[name] = self._whole(name)
-            elif value.space == "arena" and value.note == "input":
+            elif value.space == "arena" and value.use == "input":
                 self._assign(name, self._activation(name, 24))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)
@@ -256,7 +256,7 @@ class _Chooser:
     def _frozen(self, step: Step, value: Value) -> Format:
         """One frac a row, or one for all where signals pass through."""
         real = value.real if value.real is not None else np.zeros(value.shape)
-        by_row = value.role == "weight" and value.note != "rows alike"
+        by_row = value.role == "weight" and not value.rows_alike
         tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
         fracs = self._fit_frozen(step, value, [_widest(float(r)) for r in tops])
         if value.role != "weight":

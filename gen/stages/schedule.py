@@ -77,7 +77,7 @@ def _forward(tape: Tape) -> None:
     graph = tape.graph
     for name in graph.inputs:
         size = int(np.prod(graph.tensors[name].shape))
-        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", note="input")))
+        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input")))
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)
@@ -101,10 +101,10 @@ def _mark_logits(tape: Tape) -> None:
     """The output, and what shares its format with it, carries 16 bits."""
     values = tape.b.values
     out = tape.value(tape.graph.output)
-    if values[out].note == "input":
+    if values[out].use == "input":
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
     for name in [n for n in values if out in ties(values, n)]:
-        if values[name].note == "input":
+        if values[name].use == "input":
             what = "the network only moves its input, or holds it within limits"
             raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
         values[name] = replace(values[name], role="logits")
@@ -145,7 +145,7 @@ def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
     tables = [(tape.value(n), f"replay_{n}") for n in tape.graph.inputs]
     for x, table in tables:
         data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
-        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, note="replay"))
+        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, use="replayed"))
     labels = calibration["label"][chosen].astype(np.uint8)[:, None]
     tape.add(Value("replay_label", (rows, 1), "const", "label", ints=labels))
     count = tape.counter("replay_count", "base examples in flash", rows, "const")
@@ -203,7 +203,7 @@ def _store(tape: Tape, rows: int) -> None:
     for x, table in _kept(tape):
         value = tape.b.values[x]
         empty = np.zeros((rows, value.size), np.int8)
-        tape.add(Value(table, empty.shape, "state", value.role, ints=empty, tie=x, note="store"))
+        tape.add(Value(table, empty.shape, "state", value.role, ints=empty, tie=x, use="stored"))
     with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
         for x, table in _kept(tape):
             tape.step("samples.write", "store", {"x": x, "index": following, "table": table})

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
+ * Plan 6d5111426775d4941148adb95185c9b1cdbebd48b77775ea38fbde7eff9f6b77
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a
+ * Plan 6d13e59ff85dd92b3e28852e346dc77c42d9b31fcc3f196a9257dd561e52ade0
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */
