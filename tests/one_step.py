@@ -10,7 +10,7 @@ import numpy as np
 
 from synapcc.gen import ops
 from synapcc.gen.ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
-from synapcc.gen.ir.program import Program, Space, Step
+from synapcc.gen.ir.program import Entry, Program, Space, Step
 from synapcc.gen.ops import Case, Kernel, Layer, kernel
 from synapcc.host.run.emulator import Emulator
 
@@ -119,7 +119,17 @@ def batch_plan(
     laid, state_bytes, arena_bytes = _lay_out(tensors)
     programs = {"infer": Program("infer", "every case", tuple(steps))}
     return Plan(
-        model, laid, programs, ("infer",), ("x",), ((1,),), ("x",), "scores", 2, state_bytes, arena_bytes
+        model,
+        laid,
+        programs,
+        (Entry("infer", ("x",)),),
+        ("x",),
+        ((1,),),
+        ("x",),
+        "scores",
+        2,
+        state_bytes,
+        arena_bytes,
     ), placed
 
 

@@ -211,5 +211,5 @@ def test_what_a_branch_may_leave_alone_stays() -> None:
             "maybe": Program("maybe", "", (When("f", "again"),)),
             "p": Program("p", "", (copy("x", "a"), *between, branch, copy("a", "out"))),
         }
-        offsets, _ = place(programs, ["p"], pieces, ["x", "y", "f"], ["d", "out"])
+        offsets, _ = place(programs, {"p": ["x", "y", "f"]}, pieces, ["d", "out"])
         assert offsets["a"] not in (offsets[n] for n in ("x", "y", "c", "d", "f"))

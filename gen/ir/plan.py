@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..errors import SynapccError, shown
 from ..numeric import NUMERIC_VERSION
 from .inputs import Input
-from .program import Call, Item, Program, Repeat, Space, Step
+from .program import Call, Entry, Item, Program, Repeat, Space, Step
 from .quantiser import Quantiser
 from .roles import ROLES, USES, Use
 
@@ -103,8 +103,8 @@ def padded(array: NDArray[Any], row: int) -> bytes:
 class Plan:
     """A compiled model.
 
-    entries: programs that a caller may start, numbered as the C numbers them
-    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` of one sample, and
+    entry_points: programs that a caller may start, numbered as the C numbers them; `entries`, their names
+    inputs:  the network's inputs, in the order of the C struct; `input_shapes` of one sample, and
              `input_sources`, their names, as the model file has them
     logits:  the tensor of `classes` scores
     quantisers: of the inputs that the network normalises; `quantiser` gives that of any
@@ -113,7 +113,7 @@ class Plan:
     model: str
     tensors: tuple[PlanTensor, ...]
     programs: Mapping[str, Program]
-    entries: tuple[str, ...]
+    entry_points: tuple[Entry, ...]
     inputs: tuple[str, ...]
     input_shapes: tuple[tuple[int, ...], ...]
     input_sources: tuple[str, ...]
@@ -137,6 +137,15 @@ class Plan:
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
+
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the entry programs."""
+        return tuple(e.name for e in self.entry_points)
+
+    def entry(self, name: str) -> Entry:
+        """The entry program of that name, which must be one of `entries`."""
+        return self.entry_points[self.entries.index(name)]
 
     def quantiser(self, name: str) -> Quantiser:
         """How input `name` becomes integers."""
@@ -240,7 +249,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "tensors": tensors,
         "programs": programs,
-        "entries": plan.entries,
+        "entries": [{"name": e.name, "inputs": e.inputs, "label": e.label} for e in plan.entry_points],
         "inputs": plan.inputs,
         "input_shapes": plan.input_shapes,
         "input_sources": plan.input_sources,

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 Role = Literal[
     "activation",  # int8, range from calibration
+    "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
     "teach",  # int16, range from calibration, limit from its consumers
@@ -37,7 +38,7 @@ USES: Mapping[str, str] = {
     "stored": "kept samples of the wearer",
     "replayed": "base examples",
 }
-"""What a value is there for beside its role, in words: a caller fills it, learning keeps it, it came along."""
+"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class RoleFacts:
 
 ROLES: Mapping[str, RoleFacts] = {
     "activation": RoleFacts(kind="activations"),
+    "sample": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),

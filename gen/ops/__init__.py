@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Format as Format
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
@@ -24,20 +25,6 @@ from ..ir.tape import Tape
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always.
-
-    row_fracs: one frac per row instead of `frac`; empty if all rows are alike.
-    """
-
-    dtype: str
-    frac: int
-    lo: int
-    hi: int
-    row_fracs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

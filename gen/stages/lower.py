@@ -25,7 +25,7 @@ def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan,
         abstract.name,
         tensors,
         programs,
-        abstract.entries,
+        abstract.entry_points,
         abstract.inputs,
         tuple(i.shape for i in graph.interface),
         tuple(i.source for i in graph.interface),
@@ -94,9 +94,9 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    loaded = (*abstract.inputs, *(("label",) if "label" in pieces else ()))
-    offsets, arena_bytes = place(
-        abstract.programs, abstract.entries, pieces, loaded, (abstract.logits, "verdict")
-    )
+    common = (*abstract.inputs, *(("label",) if "label" in pieces else ()))  # `<model>_load` fills them
+    own = {e.name for e in abstract.entry_points if {*e.inputs} - {*abstract.inputs}}
+    loaded = {e.name: e.loaded if e.name in own else common for e in abstract.entry_points}
+    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"))
     placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
     return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes

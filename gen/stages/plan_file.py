@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import SynapccError
 from ..ir.plan import PLAN_VERSION, Plan, PlanTensor
-from ..ir.program import Call, Item, Program, Repeat, Step, When
+from ..ir.program import Call, Entry, Item, Program, Repeat, Step, When
 from ..ir.quantiser import Quantiser
 from ..numeric import NUMERIC_VERSION
 from .plan_check import check
@@ -63,7 +63,7 @@ def load_plan(text: bytes, where: str) -> Plan:
             j["model"],
             tensors,
             programs,
-            tuple(j["entries"]),
+            tuple(Entry(e["name"], tuple(e["inputs"]), e["label"]) for e in j["entries"]),
             tuple(j["inputs"]),
             tuple(tuple(s) for s in j["input_shapes"]),
             tuple(j["input_sources"]),

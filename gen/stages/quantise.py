@@ -104,7 +104,9 @@ class _Chooser:
         for name, value in self.values.items():
             if ROLES[value.role].dtype:
                 self.formats[name] = self._whole(name)
-            elif value.space == "arena" and value.use == "input":
+            elif value.format:
+                self._assign(name, value.format)
+            elif name in abstract.inputs:
                 self._assign(name, self._activation(name, 24))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)

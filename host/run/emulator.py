@@ -25,6 +25,7 @@ from ..link import state as states
 from ..terminal.files import write_whole
 from .evaluation import Evaluation, confusion
 from .front_cache import FORWARD, FixedPart
+from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
 from .samples import Data, read_samples
 
@@ -212,6 +213,36 @@ class Emulator:
         if chosen is not None:
             self._views["label"][rows, 0] = chosen
 
+    def give(
+        self,
+        program: str,
+        inputs: Inputs | None = None,
+        labels: ArrayLike | None = None,
+        active: ArrayLike | None = None,
+    ) -> None:
+        """Puts what the entry program `program` takes into the arena, and runs nothing.
+
+        inputs: those of the network, as `load` takes them; where the program takes some of its own, integers
+                of their types, [devices, size] each
+        labels: [devices] or one for all, where it takes a label
+        """
+        if program not in self.plan.entries:
+            what = f"there is no entry program {program}"
+            raise SynapccError(self.plan.model, what, f"there are {', '.join(self.plan.entries)}")
+        entry, mask = self.plan.entry(program), self._mask(active)
+        rows = slice(None) if mask is None else mask
+        if entry.label != (labels is not None):
+            what = f"{program} takes {'a' if entry.label else 'no'} label"
+            raise SynapccError(self.plan.model, what, "give it what it takes")
+        chosen = None if labels is None else self._labels(labels, rows)
+        if entry.inputs == self.plan.inputs and inputs is not None:
+            self.load(inputs, active=active)
+        else:
+            for name, x in integers(self.plan, entry, inputs or {}, self.devices).items():
+                self._views[name][rows] = x[rows]
+        if chosen is not None:
+            self._views["label"][rows, 0] = chosen
+
     def save(self, path: str | PathLike[str], device: int = 0) -> None:
         """Writes the state of one device as an .npz, as `synapcc pull` does: for `load`, `synapcc push`."""
         tensors = states.split(self.plan, self._state_of(device).tobytes())
@@ -259,9 +290,15 @@ class Emulator:
         return check_labels(y[rows], self.plan.classes, self.plan.model)
 
     def run(
-        self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
+        self,
+        program: str,
+        active: ArrayLike | None = None,
+        after: Callable[[str, int], None] | None = None,
+        inputs: Inputs | None = None,
+        labels: ArrayLike | None = None,
     ) -> None:
-        """Runs a program on the active devices ([devices] bool; None: all).
+        """Runs a program on the active devices ([devices] bool; None: all), on the arena as it is, or on what
+        `give` puts there of `inputs` and `labels`.
 
         after(program, position) is told of each step. Raises SynapccError if there is no such program, or
         where it reads a label from the arena that is no class: load one first, another program overwrote it.
@@ -270,6 +307,8 @@ class Emulator:
             raise SynapccError(
                 program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
             )
+        if inputs is not None or labels is not None:
+            self.give(program, inputs, labels, active)
         chosen: Active = None
         if (mask := self._mask(active)) is not None:
             chosen = None if mask.all() else np.flatnonzero(mask)

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 6d5111426775d4941148adb95185c9b1cdbebd48b77775ea38fbde7eff9f6b77
+ * Plan 5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */

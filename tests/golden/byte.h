@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 6d5111426775d4941148adb95185c9b1cdbebd48b77775ea38fbde7eff9f6b77
+ * Plan 5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5
  *
  * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM.
  *
@@ -44,7 +44,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "6d5111426775d4941148adb95185c9b1cdbebd48b77775ea38fbde7eff9f6b77"
+#define BYTE_PLAN_DIGEST "5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 6d13e59ff85dd92b3e28852e346dc77c42d9b31fcc3f196a9257dd561e52ade0
+ * Plan 1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */

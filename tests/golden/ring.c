@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 4dae5bd66f81f3505732cef8d14587dcada9a93281d3b3a1a473aa117ade7c91
+ * Plan 5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
