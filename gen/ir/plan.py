@@ -159,13 +159,12 @@ class Plan:
     @cached_property
     def by_row(self) -> frozenset[str]:
         """Weights and biases whose rows differ in Q format: their steps shift each row by its own number."""
-        return frozenset(
-            step.args[role]
-            for _, _, step in self.ops()
-            if "s" in step.args and np.ptp(self[step.args["s"]].array())
-            for role in ("w", "b")
-            if role in step.args and self[step.args[role]].space == "const"
-        )
+        found = set()
+        for _, _, step in self.ops():
+            shift = self._by_name.get(step.args.get("s", ""))
+            if shift and shift.role == "shift" and np.ptp(shift.array()):
+                found |= {step.args[role] for role in ("w", "b") if role in step.args}
+        return frozenset(name for name in found if self[name].space == "const")
 
     def q(self, t: PlanTensor) -> str:
         """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
