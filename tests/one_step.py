@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synapcc.gen import ops
+from synapcc.gen.ir.format import PowerOfTwo
 from synapcc.gen.ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
 from synapcc.gen.ir.program import Entry, Program, Space, Step
 from synapcc.gen.ops import Case, Kernel, Layer, kernel
@@ -77,7 +78,7 @@ def batch_plan(
                 row,
                 space,
                 offset,
-                0,
+                PowerOfTwo(0),
                 int(info.min),
                 int(info.max),
                 "activation",

@@ -155,7 +155,9 @@ def test_a_late_label_teaches_what_an_early_one_does(plan: Plan) -> None:
     [
         ("push", {}, "push got nothing; it takes raw, pushed_input"),
         ("push", {"inputs": {"raw": [[0] * RAW]}}, "push got raw; it takes raw, pushed_input"),
-        ("push", {"inputs": {"raw": [[1.0] * RAW], "pushed_input": [[0] * 12]}}, "give int16 of shape"),
+        ("push", {"inputs": {"raw": [["a"] * RAW], "pushed_input": [[0] * 12]}}, "give int16, or float, of"),
+        ("push", {"inputs": {"raw": [[129.0] * RAW], "pushed_input": [[0] * 12]}}, "beyond int16"),
+        ("push", {"inputs": {"raw": [[np.nan] * RAW], "pushed_input": [[0] * 12]}}, "beyond int16"),
         ("push", {"inputs": {"raw": [[1 << 15] * RAW], "pushed_input": [[0] * 12]}}, "beyond int16"),
         ("push", {"inputs": {"raw": [[0] * 3], "pushed_input": [[0] * 12]}}, r"of shape \[1, 3\]"),
         ("push", {"labels": [0]}, "push takes no label"),

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
@@ -76,7 +77,7 @@ class TensorView:
         info = np.iinfo(t.dtype)
         self.type_lo, self.type_hi = int(info.min), int(info.max)
         self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
-        self.q, self.frac = plan.q(t), t.frac
+        self.q, self._meaning = plan.q(t), t.meaning
         shape = dict(zip(plan.inputs, plan.input_shapes, strict=True)).get(t.name, t.shape)
         self.dims = "".join(f"[{n}]" for n in shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
@@ -89,6 +90,11 @@ class TensorView:
             self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
             self.at0 = f"{self.pointer}[0]"
         self._data = t.data
+
+    @property
+    def frac(self) -> int:
+        """The n of v / 2^n."""
+        return self._meaning.frac
 
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
         """A local pointer to the tensor, from element `offset` on."""
@@ -408,6 +414,7 @@ def render_library(
         "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
+        "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
         "entries": _entry_views(plan, views),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),

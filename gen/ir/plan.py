@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import SynapccError, shown
 from ..numeric import NUMERIC_VERSION
+from .format import Meaning
 from .inputs import Input
 from .program import Call, Entry, Item, Program, Repeat, Space, Step
 from .quantiser import Quantiser
@@ -36,7 +37,7 @@ class PlanTensor:
 
     shape:  logical; the last axis of a tensor with rows is padded to `row` elements
     offset: bytes from the start of its space
-    frac:   v stands for v * 2^-frac
+    meaning: what its integers stand for; `frac` where v stands for v * 2^-frac
     lo, hi: the saturation limits; every value lies between them at all times
     use:    what it is there for beside its role: "input" is what a caller fills
     note:   a comment; nothing is decided by it
@@ -49,13 +50,18 @@ class PlanTensor:
     row: int
     space: Space
     offset: int
-    frac: int
+    meaning: Meaning
     lo: int
     hi: int
     role: str
     use: Use = ""
     note: str = ""
     data: bytes | None = None
+
+    @property
+    def frac(self) -> int:
+        """The n of v / 2^n; NoPowerOfTwo, a CompileError, where the meaning is another."""
+        return self.meaning.frac
 
     @property
     def itemsize(self) -> int:
@@ -149,7 +155,7 @@ class Plan:
 
     def quantiser(self, name: str) -> Quantiser:
         """How input `name` becomes integers."""
-        return self.quantisers.get(name) or Quantiser.power(self[name].frac)
+        return self.quantisers.get(name) or Quantiser.plain(self[name].meaning)
 
     @cached_property
     def interface(self) -> tuple[Input, ...]:
@@ -170,7 +176,7 @@ class Plan:
         """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
         if not ROLES[t.role].scaled:
             return ""
-        return "Q by row" if t.name in self.by_row else f"Q{t.frac}"
+        return "Q by row" if t.name in self.by_row else str(t.meaning)
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
@@ -228,7 +234,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
             "row": t.row,
             "space": t.space,
             "offset": t.offset,
-            "frac": t.frac,
+            **t.meaning.to_json(),
             "lo": t.lo,
             "hi": t.hi,
             "role": t.role,

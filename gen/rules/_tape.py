@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.format import Format
+from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
 from ..ir.program import Entry, Value
 from ..ir.tape import Tape
@@ -105,13 +105,16 @@ class RuleTape(Tape):
         with self.b.program(name, doc):
             yield
 
-    def sample(self, name: str, size: int, dtype: str = "int16", frac: int = 0, like: str = "") -> str:
-        """An input of an entry program, [size]: integers of `dtype`, all of whose values may come, v stands
-        for v * 2^-frac; or, if `like` names an input of the network, numbers in the format of that one."""
+    def sample(
+        self, name: str, size: int, dtype: str = "int16", meaning: Meaning | int = 0, like: str = ""
+    ) -> str:
+        """An input of an entry program, [size]: integers of `dtype`, all of whose values may come, with their
+        meaning (n: v stands for v / 2^n); or, if `like` names an input of the network, numbers as that one
+        has them."""
         if like:
             return self.b.add(Value(name, (size,), "arena", "sample", tie=self.value(like), use="input"))
         info = np.iinfo(dtype)
-        fmt = Format(dtype, frac, int(info.min), int(info.max))
+        fmt = Format(dtype, meaning, int(info.min), int(info.max))
         return self.b.add(Value(name, (size,), "arena", "sample", use="input", format=fmt))
 
     def memory(self, name: str, of: str, rows: int) -> str:

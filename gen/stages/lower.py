@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
 from ..ir.program import Abstract, Program, Step, Value
@@ -47,7 +48,8 @@ def _program(program: Program, formats: Mapping[str, Format]) -> Program:
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
-    attrs = k.lower(fmt, step.attrs, step.node)
+    with shifts(step.node, step.kernel):
+        attrs = k.lower(fmt, step.attrs, step.node)
     order = {role: i for i, role in enumerate(k.roles)}
     args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
@@ -76,7 +78,7 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
                 row,
                 v.space,
                 0,
-                fmt.frac,
+                fmt.meaning.common,
                 fmt.lo,
                 fmt.hi,
                 v.role,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Program, Step
@@ -57,9 +58,11 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
     _demand(t.use in USES and type(t.note) is str, f"{t.name} is used as {t.use!r}")
-    numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
+    numbers = (*t.shape, t.row, t.offset, t.lo, t.hi)
     _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
     _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")
+    what = unmeant(t.meaning, t.shape[0], t.lo, t.hi)
+    _demand(not what, f"{t.name} {what}")
     top = np.iinfo(t.dtype)
     _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SynapccError
+from ..ir.format import Meaning
 from ..ir.plan import PLAN_VERSION, Plan, PlanTensor
 from ..ir.program import Call, Entry, Item, Program, Repeat, Step, When
 from ..ir.quantiser import Quantiser
@@ -45,7 +46,7 @@ def load_plan(text: bytes, where: str) -> Plan:
                 t["row"],
                 t["space"],
                 t["offset"],
-                t["frac"],
+                Meaning.from_json(t),
                 t["lo"],
                 t["hi"],
                 t["role"],

@@ -61,8 +61,8 @@ class Emulator:
     * `infer_many` and `evaluate` put **many samples through one device's weights**, arrays [n, ...], and
       change nothing: neither its state nor what lies in its arena.
 
-    Inputs are float (quantised on the way: int8, frac as `plan[name].frac`) or int8 as the chip takes them,
-    each [n, *shape] as the model file has it, or flat [n, size], by the input's name or the model file's.
+    Inputs are float (quantised on the way: int8, as `plan[name].meaning` has it) or int8 as the chip takes
+    them, each [n, *shape] as the model file has it, or flat [n, size], by its name or the model file's.
     `clipping` counts what int8 could not hold, and warns (DataWarning) of more than 1 %.
     """
 
@@ -103,8 +103,9 @@ class Emulator:
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
 
-        Integers; v stands for v * 2^-plan[name].frac. Writing to it changes the machine. What lies in the
-        arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists the names.
+        Integers; `plan[name].meaning.real` says what they stand for. Writing to it changes the machine. What
+        lies in the arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists
+        the names.
         """
         return self._views[self.plan[name].name]
 
@@ -121,10 +122,10 @@ class Emulator:
     def __repr__(self) -> str:
         plan = self.plan
         fleet = f"{self.devices} device{'s' * (self.devices > 1)}{', one state for all' * self.read_only}"
-        inputs = [f"{i} {list(i.shape)} Q{plan[i.name].frac}" for i in plan.interface]
+        inputs = [f"{i} {list(i.shape)} {plan[i.name].meaning}" for i in plan.interface]
         updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
         learned = [t for t in plan.space("state") if t.name in updated and t.role in ("weight", "bias")]
-        shown = [f"{t.name} {t.dtype} {list(t.shape)} Q{t.frac}" for t in learned[:SHOWN]]
+        shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
         rows = {
             "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
             "programs": ", ".join(plan.entries),

@@ -26,6 +26,7 @@ def integers(
     plan: Plan, entry: Entry, inputs: Mapping[str, ArrayLike], count: int
 ) -> dict[str, NDArray[Any]]:
     """The inputs of an entry program that takes some of its own: integers of their types, [count, size] each.
+    Floats are rounded to what has their meaning.
 
     Raises SynapccError where one is missing or too many, of another shape, or beyond its type.
     """
@@ -35,10 +36,12 @@ def integers(
     out = {}
     for name in entry.inputs:
         t, x = plan[name], np.asarray(inputs[name])
-        if x.dtype.kind not in "iu" or x.shape != (count, t.count):
+        if x.dtype.kind not in "iuf" or x.shape != (count, t.count):
             what = f"{name} is {x.dtype} of shape {list(x.shape)}"
-            raise SynapccError(plan.model, what, f"give {t.dtype} of shape {[count, t.count]}")
-        if np.any((x < t.lo) | (x > t.hi)):
+            raise SynapccError(plan.model, what, f"give {t.dtype}, or float, of shape {[count, t.count]}")
+        if x.dtype.kind == "f":
+            x = t.meaning.units(x)
+        if not np.all((x >= t.lo) & (x <= t.hi)):
             what = f"{name} holds values beyond {t.dtype}"
             raise SynapccError(plan.model, what, "scale them into its range first")
         out[name] = x.astype(t.dtype)

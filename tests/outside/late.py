@@ -23,7 +23,7 @@ class Late(Rule):
     def programs(self, tape: RuleTape) -> None:
         raw_size, rows = (int(self.option(tape.spec, o.name)) for o in self.options)
         names = tape.graph.inputs
-        raw = tape.sample("raw", raw_size, frac=8)
+        raw = tape.sample("raw", raw_size, meaning=8)
         seen = [tape.sample(f"pushed_{n}", tape.graph.tensors[n].size, like=n) for n in names]
         tables = [tape.memory("raw_ring", raw, rows)]
         tables += [tape.memory(f"kept_{n}", x, rows) for n, x in zip(names, seen, strict=True)]
