@@ -203,7 +203,8 @@ class Kernel(ABC):
     def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """How kernel set `kernels` prints this kernel for the operands `t`: the same bits, only faster.
 
-        The set `ref` is what any set falls back on.
+        A kernel that has nothing of that set, or not for these operands, answers with `ref`; the set that it
+        falls back on is asked then (gen.sets).
         """
         return Variant(self.name.split(".")[1])
 
