@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
@@ -76,12 +77,12 @@ class TensorView:
         info = np.iinfo(t.dtype)
         self.type_lo, self.type_hi = int(info.min), int(info.max)
         self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
-        self.q, self.frac = plan.q(t), t.frac
+        self.q, self._meaning = plan.q(t), t.meaning
         shape = dict(zip(plan.inputs, plan.input_shapes, strict=True)).get(t.name, t.shape)
         self.dims = "".join(f"[{n}]" for n in shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
         dims = "".join(f"[{n}]" for n in t.shape)
-        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.note}' if t.note else ''}"
+        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.about}' if t.about else ''}"
         if t.space == "arena":
             self.at0 = f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
             self.pointer = f"(&{self.at0})"
@@ -89,6 +90,11 @@ class TensorView:
             self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
             self.at0 = f"{self.pointer}[0]"
         self._data = t.data
+
+    @property
+    def frac(self) -> int:
+        """The n of v / 2^n."""
+        return self._meaning.frac
 
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
         """A local pointer to the tensor, from element `offset` on."""
@@ -192,9 +198,52 @@ INTERFACE = (
 )
 
 
+@dataclass(frozen=True)
+class EntryView:
+    """An entry program that takes something, as templates see it.
+
+    struct: the C type of its inputs, the model's own where these are what it takes; "" for a label alone
+    fields: the members of a struct of its own; empty if it has none
+    inputs: what is filled
+    """
+
+    name: str
+    doc: str
+    struct: str
+    fields: tuple[TensorView, ...]
+    inputs: tuple[TensorView, ...]
+    label: bool
+
+    @property
+    def parameters(self) -> str:
+        x = f", const {self.struct} *x" if self.struct else ""
+        return f"{x}{', uint8_t label' if self.label else ''}"
+
+
+def _entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
+    """The entry programs beside `infer` and `learn` that take anything: each is a function of the library.
+
+    CompileError where one is called like something else there.
+    """
+    found = []
+    for e in plan.entry_points:
+        if e.name in ("infer", "learn") or not e.loaded:
+            continue
+        if e.name in INTERFACE or f"{e.name}_inputs_t" in INTERFACE:
+            what = f"{plan.model}_{e.name} is something else in the emitted library"
+            raise CompileError(e.name, what, "give the rule's entry program another name")
+        inputs = tuple(views[n] for n in e.inputs)
+        own = bool(inputs) and e.inputs != plan.inputs
+        struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
+        doc = plan.programs[e.name].doc
+        found.append(EntryView(e.name, doc, struct, inputs if own else (), inputs, e.label))
+    return found
+
+
 def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
     """One C name a step: node and kernel, numbered where that is another's name."""
     taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs), *(t.name for t in constants)}
+    taken |= {text for e in plan.entries for text in (e, f"{e}_inputs_t")}
     taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
@@ -364,6 +413,8 @@ def render_library(
         "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
+        "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
+        "entries": _entry_views(plan, views),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
         "labelled": labelled_programs(plan),

@@ -68,7 +68,7 @@ def _quantised(q: Integers, name: str, size: int) -> str:
     and saturate then, and a large float fits no integer.
     """
     own = name in q.plan.quantisers  # the network's own scale is no power of two: it multiplies
-    scale = np.float32(1.0 if own else np.ldexp(1.0, -q.plan[name].frac))
+    scale = np.float32(1.0 if own else q.plan[name].meaning.step)
     ends = [q.constant(f"{name}/{v}", np.array(v * scale)) for v in (-128, 127)]
     flat = q.node("Reshape", [name, q.integers(-1, size)], f"{name}/flat", name)
     if own:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Format as Format
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
@@ -26,20 +27,6 @@ from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always.
-
-    row_fracs: one frac per row instead of `frac`; empty if all rows are alike.
-    """
-
-    dtype: str
-    frac: int
-    lo: int
-    hi: int
-    row_fracs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +202,8 @@ class Kernel(ABC):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """How `kernel_set` prints this kernel for the operands `t`: the same bits, only faster.
 
-        The set `ref` is what any set falls back on.
+        A kernel that has nothing of that set, or not for these operands, answers with `ref`; the set that it
+        falls back on is asked then (gen.sets).
         """
         return Variant(self.name.split(".")[1])
 

@@ -71,8 +71,8 @@ class Forward(Kernel):
     real = integer
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        if f["x"].frac != f["y"].frac:
-            what = f"its input has frac {f['x'].frac}, its output {f['y'].frac}: a maximum does not rescale"
+        if f["x"].meaning != f["y"].meaning:
+            what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: a maximum does not rescale"
             raise CompileError(where, what, "report this model")
         return super().lower(f, a, where)
 

@@ -142,7 +142,7 @@ def _inputs(f: Format, where: str) -> Real:
     if f.dtype != "int8":
         what = f"its input is {f.dtype}, a table has an entry for each int8"
         raise CompileError(where, what, "put a layer with weights behind it")
-    return np.arange(FIRST, FIRST + ENTRIES) * 2.0**-f.frac
+    return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
 
 
 def _look_up(t: Arrays) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
 from ..ir.program import Abstract, Program, Step, Value
@@ -25,7 +26,7 @@ def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan,
         abstract.name,
         tensors,
         programs,
-        abstract.entries,
+        abstract.entry_points,
         abstract.inputs,
         tuple(i.shape for i in graph.interface),
         tuple(i.source for i in graph.interface),
@@ -47,7 +48,8 @@ def _program(program: Program, formats: Mapping[str, Format]) -> Program:
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
-    attrs = k.lower(fmt, step.attrs, step.node)
+    with shifts(step.node, step.kernel):
+        attrs = k.lower(fmt, step.attrs, step.node)
     order = {role: i for i, role in enumerate(k.roles)}
     args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
@@ -70,7 +72,19 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
         data = padded(q.data[v.name], row) if v.space != "arena" else None
         tensors.append(
             PlanTensor(
-                v.name, fmt.dtype, v.shape, row, v.space, 0, fmt.frac, fmt.lo, fmt.hi, v.role, v.note, data
+                v.name,
+                fmt.dtype,
+                v.shape,
+                row,
+                v.space,
+                0,
+                fmt.meaning.common,
+                fmt.lo,
+                fmt.hi,
+                v.role,
+                v.use,
+                v.note,
+                data,
             )
         )
     consts = [t for t in tensors if t.space == "const"]
@@ -82,9 +96,9 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    loaded = (*abstract.inputs, *(("label",) if "label" in pieces else ()))
-    offsets, arena_bytes = place(
-        abstract.programs, abstract.entries, pieces, loaded, (abstract.logits, "verdict")
-    )
+    common = (*abstract.inputs, *(("label",) if "label" in pieces else ()))  # `<model>_load` fills them
+    own = {e.name for e in abstract.entry_points if {*e.inputs} - {*abstract.inputs}}
+    loaded = {e.name: e.loaded if e.name in own else common for e in abstract.entry_points}
+    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"))
     placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
     return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SynapccError, shown
+from ..ir.format import Meaning
 from ..ir.plan import PLAN_VERSION, Plan, PlanTensor
-from ..ir.program import Call, Item, Program, Repeat, Step, When
+from ..ir.program import Call, Entry, Item, Program, Repeat, Step, When
 from ..ir.quantiser import Quantiser
 from ..numeric import NUMERIC_VERSION
 from ..words import short
@@ -48,10 +49,11 @@ def load_plan(text: bytes, where: str) -> Plan:
                 t["row"],
                 t["space"],
                 t["offset"],
-                t["frac"],
+                Meaning.from_json(t),
                 t["lo"],
                 t["hi"],
                 t["role"],
+                t["use"],
                 t["note"],
                 None if t["data"] is None else base64.b64decode(t["data"]),
             )
@@ -65,7 +67,7 @@ def load_plan(text: bytes, where: str) -> Plan:
             j["model"],
             tensors,
             programs,
-            tuple(j["entries"]),
+            tuple(Entry(e["name"], tuple(e["inputs"]), e["label"]) for e in j["entries"]),
             tuple(j["inputs"]),
             tuple(tuple(s) for s in j["input_shapes"]),
             tuple(j["input_sources"]),

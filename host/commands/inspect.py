@@ -77,7 +77,7 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None, kernel_set: str) -
             "space": t.space,
             "offset": t.offset,
             "bytes": t.nbytes,
-            "frac": t.frac,
+            **t.meaning.to_json(),
             "limits": [t.lo, t.hi],
         }
         for t in plan.tensors

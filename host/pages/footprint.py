@@ -18,7 +18,7 @@ KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
 def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
     """Bytes of constants and initial state in flash, as `kernel_set` stores them, of state and of arena."""
     flash = stored(plan, kernel_set)
-    store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
+    store = sum(t.nbytes for t in plan.space("state") if t.use == "stored")
     return {
         "constants": sum(t.nbytes for t in flash.constants),
         "initial_state": sum(t.nbytes for t in flash.starts),
@@ -61,7 +61,7 @@ def _kind(t: PlanTensor, weights: set[str]) -> str:
     kind = ROLES[t.role].kind
     if t.space == "arena":
         return kind if kind != "weights" else "other"
-    if t.note in ("store", "replay") or t.role == "label":
+    if t.use in ("stored", "replayed") or t.role == "label":
         return "samples"
     if t.role in ("weight", "matrix") and t.name not in weights:
         return "feedback"
@@ -96,7 +96,7 @@ def tensors(plan: Plan, kernel_set: str = REF) -> list[dict[str, Any]]:
             "offset": t.offset,
             "bytes": t.nbytes,
             "in_flash": t.nbytes if t.name in copied else 0,
-            "note": t.note,
+            "note": t.about,
         }
         for t in (*flash.constants, *(t for t in plan.tensors if t.space != "const"))
     ]

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
+ * Plan 5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */

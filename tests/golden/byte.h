@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
+ * Plan 5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5
  *
  * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM.
  *
@@ -44,7 +44,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3"
+#define BYTE_PLAN_DIGEST "5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */

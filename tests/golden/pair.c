@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a
+ * Plan 1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */

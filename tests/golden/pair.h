@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a
+ * Plan 1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175
  *
  * Memory: 137 bytes of constants in flash, 68 of state and 40 of arena in RAM.
  *
@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "3a327610b15c1a8e93f9f065855f0219ba3fa0a25568eae03134f870287ddd9a"
+#define PAIR_PLAN_DIGEST "1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 2
 #define PAIR_KERNELS "dsp" /* how the steps are written; every set computes the same bytes */

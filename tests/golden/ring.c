@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621
+ * Plan 5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
@@ -42,7 +42,7 @@ static inline void *ring_opaque(void *p)
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
-/* int8 [2][7] rows of 8, Q6: replay */
+/* int8 [2][7] rows of 8, Q6: base examples */
 static const int8_t ring_replay_x[16] RING_ALIGNED = {
     -128, -18, 92, -56, 54, -95, 15, 0, 125, -23, 87, -61, 49, -100, 10, 0,
 };

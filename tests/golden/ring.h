@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621
+ * Plan 5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2
  *
  * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
  *
@@ -62,7 +62,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "bed9b02e6d5a58f18913d83a0326fc54f028f40f55c149cd21f46112c6b28621"
+#define RING_PLAN_DIGEST "5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -102,8 +102,8 @@ typedef struct {
     int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q12 */
     int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q13 */
     int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q13 */
-    int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: store */
-    uint8_t store_label[3]; /* uint8 [3][1]: store */
+    int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: kept samples of the wearer */
+    uint8_t store_label[3]; /* uint8 [3][1]: kept samples of the wearer */
 } ring_state_t;
 
 /* A model with all its memory. Call ring_init before anything else; it need not be zeroed before. */
