@@ -137,4 +137,8 @@ def _load(file: Path) -> ModuleType:
 
 
 def _broken(where: str, error: Any) -> CompileError:
-    return CompileError(where, f"cannot be loaded ({type(error).__name__}: {error})", "see docs/RULES.md")
+    return CompileError(
+        where,
+        f"cannot be loaded ({type(error).__name__}: {error})",
+        "synapcc docs RULES says what such a file holds",
+    )
