@@ -55,7 +55,7 @@ def test_angle() -> None:
 
 
 def fitting(folder: Path, weights: str, more: str, seed: int) -> dict[str, Any]:
-    """What is found of `bp` on a network that fits its data: the labels are its own verdicts, and it is sure."""
+    """What is found of `bp` where the network fits its data: labels are its own verdicts, and it is sure."""
     model = om.save(om.mlp((12, 64, 24, 3), seed=seed, scale=1.25), folder)
     data = arrays()
     scores = np.asarray(ReferenceEvaluator(str(model)).run(None, {"input": data["input"]})[0])
