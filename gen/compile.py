@@ -5,7 +5,7 @@ Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,14 @@ def compile_model(
     if chosen:
         learned = chosen.narrow(learned, spec)
     abstract = build(graph, spec, chosen, learned, data)
-    quantised = quantise(abstract, spec, data)
-    plan, proofs = lower(abstract, quantised, graph)
-    told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
+    try:
+        quantised = quantise(abstract, spec, data)
+        plan, proofs = lower(abstract, quantised, graph)
+    except CompileError as error:
+        raise _because(error, warnings(graph.inputs, data)) from None
+    usual = quantised.sampled.usual
+    uneven = warnings(graph.inputs, {n: data[n][usual] for n in graph.inputs})
+    told = (*uneven, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
         plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set
@@ -121,6 +126,13 @@ def compile_model(
     if target:
         check_memory(plan, target, compiled.kernel_set)
     return compiled
+
+
+def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
+    """The refusal of number formats, with what is wrong with the inputs: most often that is why."""
+    if not causes:
+        return error
+    return CompileError(error.where, error.what, "; ".join([error.hint, *causes]))
 
 
 def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:

@@ -344,3 +344,30 @@ def test_ordinary_data_set_nothing_aside() -> None:
             except CompileError:
                 continue
             assert sum(s.aside for n, s in found.quantised.seen.items() if n in found.plan.inputs) == 0
+
+
+@pytest.mark.parametrize("rule", ["none", "bp"])
+@pytest.mark.parametrize("n", [12, 30, 100, 300])
+def test_an_outlier_makes_no_feature_small(n: int, rule: str) -> None:
+    """What is set aside does not count when features are compared: the format does not reach for it."""
+    rng = np.random.default_rng(n)
+    weights = [rng.normal(0, 0.4, (24, 10)), rng.normal(0, 0.3, (3, 24))]
+    net = dense(weights, [rng.normal(0, 0.1, 24), np.zeros(3)])
+    x = rng.normal(0, 1, (n, 10))
+    x[n // 2, rng.choice(10, 4, replace=False)] *= 200
+    told = compile_model(net, RuleSpec(rule), {"x": x}).warnings
+    assert any(f"1 of {n} calibration samples" in line for line in told), told
+    assert not any("differ in range" in line for line in told), told
+
+
+@pytest.mark.parametrize("size, at", [(1e5, 0.0), (1.0, 3000.0)])
+def test_a_refusal_of_formats_names_the_uneven_input(size: float, at: float) -> None:
+    """A rate or a start that fits no format is most often the inputs' doing, which the warning would say."""
+    rng = np.random.default_rng(4)
+    sizes = np.array([size, *[1.0] * 7])
+    w = rng.normal(0, 0.4, (24, 8)) / sizes
+    net = dense([w, rng.normal(0, 0.3, (3, 24))], [-w.sum(axis=1) * at, np.zeros(3)])
+    x = (rng.normal(0, 1, (200, 8)) + at) * sizes
+    with pytest.raises(CompileError, match="input x: its features differ in range") as refused:
+        compile_model(net, RuleSpec("bp", rate=1), {"x": x})
+    assert "\n" not in str(refused.value)

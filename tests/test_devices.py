@@ -150,6 +150,30 @@ def test_unicorn_stops_waiting_for_a_firmware_that_loops(project: Path) -> None:
             device.read(10)
 
 
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from synapcc.host.devices.unicorn import open as start
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with start(Path(sys.argv[1]), "", None) as device:
+    device.write(b"l")
+    threading.Timer(1.0, os.kill, (os.getpid(), int(sys.argv[2]))).start()
+    try:
+        device.read(60.0)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_signal_ends_what_unicorn_runs(project: Path, number: int, code: int) -> None:
+    """And is not lost in a callback: the firmware loops, and nothing else would end it."""
+    words = [sys.executable, "-c", INTERRUPTED, str(project), str(int(number))]
+    child = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)
+    assert child.returncode == code and not child.stderr, child
+    assert child.stdout == ("interrupted\n" if code == 0 else "")
+
+
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_unicorn_counts_instructions_exactly(project: Path, toolchain: str) -> None:
     build(project, toolchain)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_models as om
 import pytest
-from projects import case, compiled, refusal, save
+from onnx.reference import ReferenceEvaluator
+from projects import Case, arrays, case, compiled, refusal, save, write_rule
 from random_nets import accepted
 
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernels
+from synapcc.gen.stages import quantise, room
 from synapcc.host.cli import main
 from synapcc.host.run.diagnose import Diagnosis, angle
 from synapcc.host.run.emulator import Emulator, read_plan
@@ -24,7 +27,12 @@ WIDE = (12, 64, 3)
 
 
 def diagnosed(folder: Path, *args: Any, **kwargs: Any) -> tuple[Diagnosis, Samples]:
-    c, out = compiled(folder, *args, **kwargs)
+    return diagnose(case(folder, *args, **kwargs), folder / "out")
+
+
+def diagnose(c: Case, out: Path) -> tuple[Diagnosis, Samples]:
+    """A case compiled to `out`, and what its rule does to its samples."""
+    assert main(c.words(out)) == 0
     plan = read_plan(out)
     samples = load_samples(plan, c.data, labels=True)
     diagnosis = Diagnosis(plan, read_network(out, plan), json.loads((out / "report.json").read_text()))
@@ -46,17 +54,38 @@ def test_angle() -> None:
     assert np.isnan(angle(x, 0 * x))
 
 
+def fitting(folder: Path, weights: str, more: str, seed: int) -> dict[str, Any]:
+    """What is found of `bp` where the network fits its data: labels are its own verdicts, and it is sure."""
+    model = om.save(om.mlp((12, 64, 24, 3), seed=seed, scale=1.25), folder)
+    data = arrays()
+    scores = np.asarray(ReferenceEvaluator(str(model)).run(None, {"input": data["input"]})[0])
+    data["label"] = scores.argmax(axis=1)
+    c = Case(model, write_rule(folder / "rule.toml", "bp", weights, more), save(folder / "data.npz", data))
+    return diagnose(c, folder / "out")[0].to_dict()
+
+
 @pytest.mark.parametrize("weights", ["int16", "int8"])
-def test_backpropagation_is_close_to_itself(weights: str, tmp_path: Path) -> None:
+def test_backpropagation_is_close_to_itself(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is left is int8 activations: a unit that rounds to zero is off for the chip alone.
 
-    The start is random, so its activations have room to grow, and up to a bit less for what they are now.
+    No room is left for growth, which would take a bit of them: the networks have learned already. How often a
+    unit lies near zero differs from start to start, so the mean is that of several.
     """
+    grown: list[object] = []
+    monkeypatch.setattr(quantise, "grown", lambda *given: grown.append(room.grown(*given)))
     more = '[loss]\nkind = "hinge"\n' if weights == "int8" else ""
-    found = diagnosed(tmp_path, "bp", weights, more, sizes=(12, 64, 24, 3))[0].to_dict()
-    assert [x["layer"] for x in found["layers"]] == ["fc1", "fc2", "fc3"]
-    for x in found["layers"]:
-        assert x["angle"]["mean"] < 11 and x["angle"]["first"] < 20, x
+    means = []
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        found = fitting(folder, weights, more, seed)
+        assert [x["layer"] for x in found["layers"]] == ["fc1", "fc2", "fc3"]
+        assert all(x["angle"]["first"] < 20 for x in found["layers"]), found
+        means.append([x["angle"]["mean"] for x in found["layers"]])
+    assert np.all(np.mean(means, axis=0) < 10), means
+    assert grown == [None] * 4
 
 
 def test_aligned_feedback_begins_as_backpropagation(tmp_path: Path) -> None:

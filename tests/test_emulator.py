@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +122,26 @@ def test_a_state_goes_into_a_file_and_back(project: tuple[Case, Path], tmp_path:
     with pytest.raises(SynapccError, match="share one state"):
         shared.load(file, active=np.arange(5) == 0)
     assert np.array_equal(other.state, state)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_is_a_machine_of_its_own(again: Callable[[Emulator], Emulator], tmp_path: Path) -> None:
+    out = compiled(tmp_path, more="[store]\nsamples = 8\n")[1]
+    first = taught(out, 2)
+    kept, x = first.state.copy(), {"input": arrays()["input"][:2]}
+    other = again(first)
+    assert np.array_equal(other.state, kept)
+    for name in other:
+        if other.plan[name].space == "state":
+            assert np.shares_memory(other[name], other.state), name
+    other.learn(x, 1)
+    assert np.array_equal(first.state, kept)
+    first.learn(x, 1)
+    assert np.array_equal(first.state, other.state) and not np.array_equal(first.state, kept)
+    other.save(tmp_path / "s.npz", 1)
+    first.reset()
+    first.load(tmp_path / "s.npz")
+    assert np.array_equal(first.state[1], other.state[1])
 
 
 def test_evaluate_counts_what_infer_says(project: tuple[Case, Path], tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def inverse(g: Window) -> Index:
 def see(g: Window, x: NDArray[Any]) -> NDArray[Any]:
     """[D, groups, positions, taps] of flat inputs [D, size]; padding is zero."""
     padded = np.concatenate([x, np.zeros((len(x), 1), x.dtype)], axis=1)
-    return padded[:, taps(g)]
+    return padded.take(taps(g), axis=1)  # contiguous, as an index would not leave it: BLAS takes only that
 
 
 def spread(g: Window, seen: NDArray[Any]) -> NDArray[Any]:
@@ -251,7 +251,7 @@ def spread(g: Window, seen: NDArray[Any]) -> NDArray[Any]:
     flat = seen.reshape(len(seen), -1)
     padded = np.concatenate([flat, np.zeros((len(flat), 1), flat.dtype)], axis=1)
     places = inverse(g)
-    total = padded[:, places[:, 0]].copy()
+    total = padded.take(places[:, 0], axis=1)
     for k in range(1, places.shape[1]):
-        total += padded[:, places[:, k]]
+        total += padded.take(places[:, k], axis=1)
     return total

@@ -78,10 +78,11 @@ Settings = tuple[tuple[str, Setting], ...]
 
 
 def read_options(table: Table, key: str, rule: str, allowed: Sequence[Option]) -> Settings:
-    """The rule's options in table `key`, defaults included. CompileError for one that it does not have."""
+    """What table `key` sets otherwise than by default. CompileError for an option that the rule does not have."""
     if table.get(key) is None:
-        return tuple((o.name, o.default) for o in allowed)
+        return ()
     if not allowed:
         raise table.error(key, f"are given, but rule {rule} has none", f"drop [{key}]")
     own = table.subtable(key, [o.name for o in allowed])
-    return tuple((o.name, o.read(own)) for o in allowed)
+    found = [(o.name, o.read(own), o.default) for o in allowed]
+    return tuple((name, value) for name, value, default in found if value != default)

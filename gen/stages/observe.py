@@ -63,6 +63,11 @@ class Sampled:
     labels: int
     aside: NDArray[np.bool_]
 
+    @property
+    def usual(self) -> NDArray[np.intp]:
+        """Those of `chosen` that are no outliers: what formats reach for."""
+        return self.chosen[~self.aside]
+
 
 class Observed:
     """Chooses fracs from calibration. aside: which of the samples in `runs` are outliers."""

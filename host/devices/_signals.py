@@ -1,4 +1,4 @@
-"""Signals while C code runs that calls back into Python."""
+"""Signals that wait until a C library returns."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def held(stop: Callable[[], None]) -> Iterator[None]:
-    """Keeps SIGINT and SIGTERM until the block is left, and then sends them again; `stop` ends it soon.
+def held_back(stop: Callable[[], object]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop` at once, and do what they do behind this block.
 
-    Python runs handlers between any two of its instructions, also in a callback from C, where the exception
-    that was to end the program is printed and lost.
+    Python handles a signal at the first line of Python that runs. While a C library does the work, this is
+    one of its callbacks, and what a callback raises goes no further: the signal would be lost.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
+    caught: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        arrived.append(number)
+    def note(number: int, _frame: object) -> None:
+        caught.append(number)
         stop()
 
-    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {}
+    if threading.current_thread() is threading.main_thread():
+        # What is ignored, or is no handler of Python's, stays as it is.
+        former = {n: h for n in _ENDING if (h := signal.getsignal(n)) not in (signal.SIG_IGN, None)}
+    for number in former:
+        signal.signal(number, note)
     try:
         yield
     finally:
         for number, handler in former.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        for again in arrived:
-            signal.raise_signal(again)
+            signal.signal(number, handler)
+        for late in caught:
+            signal.raise_signal(late)

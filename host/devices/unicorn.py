@@ -22,7 +22,7 @@ from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter
-from ._signals import held
+from ._signals import held_back
 from ._uarts import UARTS, Line
 
 try:
@@ -48,6 +48,8 @@ _VTOR, _CFSR = 0xD08, 0xD28
 _DWT = 0xE0001000  # without a cycle counter: all zero
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
+_LOOK_SECONDS = 0.5
+"""Between looks at whether Ctrl-C was pressed."""
 _RUBBISH = b"\xa5\x5a\xc3\x3c"
 """What RAM holds after a reset."""
 _WFI = b"\x30\xbf"
@@ -130,8 +132,9 @@ class UnicornDevice(ClosingDevice):
             if left <= 0:
                 break
             # A stop by time may come between a block and its count, which would then count twice.
-            most = self._limit if self._count else left
-            self._run(min(most, max(self._limit - self._seconds, _SLICE_SECONDS)))
+            most = self._limit if self._count else min(left, _LOOK_SECONDS)
+            with held_back(self._uc.emu_stop):
+                self._run(min(most, max(self._limit - self._seconds, _SLICE_SECONDS)))
         data = bytes(self._line.sent)
         self._line.sent.clear()
         # It will never say anything by itself, but who asks again should not spin.
@@ -165,8 +168,7 @@ class UnicornDevice(ClosingDevice):
         """Lets the chip run until it waits for input, or for `seconds`."""
         begin = time.monotonic()
         try:
-            with held(self._uc.emu_stop):
-                self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
+            self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
         except uc_api.UcError as error:
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)

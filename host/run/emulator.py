@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,13 +82,28 @@ class Emulator:
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
         self._labelled = labelled_programs(self.plan)
+        self._look()
+        self.reset()
+
+    def _look(self) -> None:
+        """Every tensor's view of the memory."""
         self._views: dict[str, NDArray[Any]] = {}
         for t in self.plan.tensors:
             if t.space == "const":
                 self._views[t.name] = self._const(t)
             else:
                 self._views[t.name] = self._view(self.state if t.space == "state" else self.arena, t)
-        self.reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: views copied by themselves would no longer be of the copy's memory."""
+        return {name: value for name, value in vars(self).items() if name != "_views"}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        vars(self).update(saved)
+        self._look()
+
+    def __copy__(self) -> Emulator:
+        return deepcopy(self)  # two machines in one memory would be none
 
     @staticmethod
     def _const(t: PlanTensor) -> NDArray[Any]:
