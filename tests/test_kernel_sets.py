@@ -55,7 +55,7 @@ def test_a_third_set_falls_back_on_the_second_and_the_first(mve: str) -> None:
     printed = set()
     for c, _ in accepted(300, 12):
         library = {s: render_library(c.plan, "a test", "a test", {}, s) for s in (mve, DSP)}
-        printed |= {v.kernels for v in stored(c.plan, mve).variants}
+        printed |= {v.kernel_set for v in stored(c.plan, mve).variants}
         for name, text in library[DSP].items():
             renamed = library[mve][name].replace('"mve"', '"dsp"').replace(" set mve,", " set dsp,")
             assert renamed.replace("kernel set mve needs", "kernel set dsp needs") == text
@@ -72,9 +72,9 @@ def test_a_third_set_is_asked_first(mve: str, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(kind, "variant", variant)
     plan = next(c.plan for c, _ in accepted(300, 12) if "learn" in c.plan.entries)
-    by = {s.kernel: v.kernels for (_, _, s), v in zip(plan.ops(), stored(plan, mve).variants, strict=True)}
+    by = {s.kernel: v.kernel_set for (_, _, s), v in zip(plan.ops(), stored(plan, mve).variants, strict=True)}
     assert by["counter.tick"] == mve and {*by.values()} <= {mve, DSP, REF} and len({*by.values()}) > 1
-    assert mve not in {v.kernels for v in stored(plan, DSP).variants}
+    assert mve not in {v.kernel_set for v in stored(plan, DSP).variants}
 
 
 def test_a_board_gets_the_fastest_set_of_its_core(mve: str) -> None:

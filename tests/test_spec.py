@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from math import exp2
 from pathlib import Path
 
@@ -24,8 +25,12 @@ from synapcc.gen.spec import (
     rule_text,
     select_layers,
 )
+from synapcc.gen.spec.options import Integer, Option
 
-RULES = dict.fromkeys(("hebbian", "dfa", "fa", "last", "bp"), ())
+RULES: dict[str, tuple[Option, ...]] = {
+    **dict.fromkeys(("hebbian", "dfa", "fa", "bp"), ()),
+    "last": (Integer("depth", "how many layers", 1, 64, 1),),
+}
 FULL = """
 rule = "dfa"
 layers = ["fc2", "fc1"]
@@ -200,7 +205,7 @@ def test_errors(text: str, says: str) -> None:
 # ---- the rule file, as understood ---------------------------------------------------------------------
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
-SPECS = st.builds(
+DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
     layers=st.sampled_from(["all", "dense"])
@@ -226,7 +231,9 @@ SPECS = st.builds(
     store=st.none()
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
+    options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
 )
+SPECS = DRAWN.map(lambda spec: spec if RULES.get(spec.rule) else replace(spec, options=()))
 """Whatever a rule file can say."""
 
 
@@ -242,7 +249,7 @@ def test_what_was_understood_is_a_rule_file_that_says_the_same(spec: RuleSpec) -
 
 def test_the_property_above_draws_every_option() -> None:
     drawn = inspect.signature(RuleSpec).parameters
-    assert set(SPECS.wrapped_strategy.kwargs) == set(drawn)  # type: ignore[attr-defined]
+    assert set(DRAWN.wrapped_strategy.kwargs) == set(drawn)  # type: ignore[attr-defined]
 
 
 def test_files_that_say_the_same_have_one_canonical_form() -> None:

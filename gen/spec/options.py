@@ -78,7 +78,7 @@ Settings = tuple[tuple[str, Setting], ...]
 
 
 def read_options(table: Table, key: str, rule: str, allowed: Sequence[Option]) -> Settings:
-    """What table `key` sets otherwise than by default. CompileError for an option that the rule does not have."""
+    """What table `key` sets otherwise than by default. CompileError for what is no option of the rule."""
     if table.get(key) is None:
         return ()
     if not allowed:

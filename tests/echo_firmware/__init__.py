@@ -24,7 +24,7 @@ def add_platform(out: Path, board: Board, model: str) -> None:
         "board": board,
         "model": model,
         "tool_version": "0",
-        "kernels": "ref",
+        "kernel_set": "ref",
         "description": 'Says "echo"',
     }
     (out / "platformio.ini").write_text(render("platformio.ini.j2", **context))
