@@ -112,7 +112,7 @@ def compile_model(
         learned = chosen.narrow(learned, spec)
     abstract = build(graph, spec, chosen, learned, data)
     quantised = quantise(abstract, spec, data)
-    plan, proofs = lower(abstract, quantised, graph)
+    plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
     chosen_set = select(kernels, target)
     compiled = Compiled(
@@ -164,7 +164,7 @@ def least_flash(plan: Plan, board: Board, kernels: str) -> int:
 def least_ram(plan: Plan, board: Board) -> int:
     """Bytes of RAM that this Plan takes at least on the board, whose stack is included."""
     inputs = sum(plan[i].nbytes for i in plan.inputs)
-    return plan.state_bytes + plan.arena_bytes + inputs + firmware_bytes(board)[1] + board.stack
+    return plan.ram_bytes + inputs + firmware_bytes(board)[1] + board.stack
 
 
 def check_memory(plan: Plan, board: Board, kernels: str) -> None:

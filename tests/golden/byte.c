@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
+ * Plan 0296ac24293d13eb9c3409fbc7ad4dad368c613552bca9d2e432d5cc8543a796
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
@@ -371,6 +371,133 @@ static void byte_program_learn(byte_t *m)
     byte_program_adapt(m);
 }
 
+/* ---- who is at work --------------------------------------------------------------------------------------------- */
+
+enum { BYTE_IDLE, BYTE_IN_CALL, BYTE_BETWEEN_SLICES }; /* what the marks in byte_run_t say */
+
+/*
+ * Marks an arena as taken, if nobody has it. A call that interrupts another one is so refused and does no harm; what is
+ * interrupted between the look and the mark finds the arena free again. Two cores, or threads, need a lock around both.
+ */
+static byte_status byte_claim(uint8_t *mark)
+{
+    volatile uint8_t *const seen = (uint8_t *)byte_opaque(mark);
+
+    if (*seen != BYTE_IDLE) {
+        return BYTE_BUSY;
+    }
+    *seen = BYTE_IN_CALL;
+    return BYTE_OK;
+}
+
+/* Sets a mark again, behind all that was stored before. */
+static void byte_release(uint8_t *mark, uint8_t to)
+{
+    volatile uint8_t *const seen = (uint8_t *)byte_opaque(mark);
+
+    *seen = to;
+}
+
+/* ---- runs in slices --------------------------------------------------------------------------------------------- */
+
+/* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
+static void byte_nothing(byte_t *m)
+{
+    (void)m;
+}
+
+static void (*const byte_ops[BYTE_OPS + 1u])(byte_t *) = {
+    byte_fc1_forward,
+    byte_relu_forward,
+    byte_fc2_forward,
+    byte_verdict_argmax,
+    byte_fc2_update,
+    byte_fc1_project,
+    byte_relu_feedback,
+    byte_fc1_update,
+    byte_loss_forward,
+    byte_step_tick,
+    byte_nothing,
+};
+
+enum { BYTE_STEP, BYTE_CALL, BYTE_WHEN, BYTE_END };
+
+/*
+ * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
+ * often it runs, or where in the arena the flag lies that must be set. END: back to whoever called.
+ */
+typedef struct {
+    uint16_t kind;
+    uint16_t number;
+    uint32_t value;
+} byte_item_t;
+
+static const byte_item_t byte_items[19] = {
+    { BYTE_STEP, 0u, 0u }, /* program forward */
+    { BYTE_STEP, 1u, 0u },
+    { BYTE_STEP, 2u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 0u, 1u }, /* program infer */
+    { BYTE_STEP, 3u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_STEP, 4u, 0u }, /* program correct */
+    { BYTE_STEP, 5u, 0u },
+    { BYTE_STEP, 6u, 0u },
+    { BYTE_STEP, 7u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 0u, 1u }, /* program adapt */
+    { BYTE_STEP, 8u, 0u },
+    { BYTE_WHEN, 7u, 4u },
+    { BYTE_STEP, 9u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 12u, 1u }, /* program learn */
+    { BYTE_END, 0u, 0u },
+};
+
+static const uint16_t byte_starts[BYTE_PROGRAMS] = { 4u, 17u };
+
+/* Goes on to the next step, or to the end: level 0. */
+static void byte_settle(byte_t *m)
+{
+    byte_run_t *const run = &m->run;
+
+    while (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const byte_item_t *const item = &byte_items[run->at[top]];
+        uint32_t turns;
+
+        if (item->kind == BYTE_STEP) {
+            return;
+        }
+        if (item->kind == BYTE_END) {
+            run->turns[top]--;
+            if (run->turns[top] == 0u) {
+                run->level--;
+            } else {
+                run->at[top] = byte_items[run->at[top - 1u] - 1u].number; /* behind the item that called */
+            }
+            continue;
+        }
+        turns = item->kind == BYTE_CALL ? item->value : (m->arena.u8[item->value] != 0u ? 1u : 0u);
+        run->at[top]++;
+        if (turns > 0u) {
+            run->turns[top + 1u] = turns;
+            run->at[top + 1u] = item->number;
+            run->level++;
+        }
+    }
+}
+
+/* Begins an entry program on the arena, which is claimed. */
+static void byte_begin(byte_t *m, uint32_t program)
+{
+    m->run.turns[0] = 1u;
+    m->run.at[0] = byte_starts[program];
+    m->run.level = 1u;
+    byte_settle(m);
+    byte_release(&m->run.busy, BYTE_BETWEEN_SLICES);
+}
+
 /* ---- interface ------------------------------------------------------------------------------------------------- */
 
 byte_status byte_init(byte_t *m)
@@ -444,19 +571,36 @@ byte_status byte_check(const byte_state_t *state)
     return byte_check_part(state, 0u, BYTE_STATE_BYTES);
 }
 
-void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
+static void byte_put(byte_t *m, const byte_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
     m->arena.u8[0] = label;
 }
 
+byte_status byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    const byte_status status = byte_claim(&m->run.busy);
+
+    if (status == BYTE_OK) {
+        byte_put(m, x, label);
+        byte_release(&m->run.busy, BYTE_IDLE);
+    }
+    return status;
+}
+
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
 {
+    const byte_status status = byte_claim(&m->run.busy);
+
+    if (status != BYTE_OK) {
+        return status;
+    }
     memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
     byte_program_infer(m);
     y->winner = (&m->arena.i32[8])[0];
     y->margin = (&m->arena.i32[8])[1];
     memcpy(y->scores, (&m->arena.i16[28]), sizeof y->scores);
+    byte_release(&m->run.busy, BYTE_IDLE);
     return BYTE_OK;
 }
 
@@ -465,56 +609,127 @@ byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label)
     if (label >= BYTE_CLASSES) {
         return BYTE_BAD_LABEL;
     }
-    byte_load(m, x, label);
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    byte_put(m, x, label);
     byte_program_learn(m);
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
+}
+
+byte_status byte_learn_begin(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    if (label >= BYTE_CLASSES) {
+        return BYTE_BAD_LABEL;
+    }
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    byte_put(m, x, label);
+    byte_begin(m, BYTE_PROGRAM_LEARN);
+    return BYTE_OK;
+}
+
+/* Claims the arena for an entry program that runs on what lies there. */
+static byte_status byte_open(byte_t *m, uint32_t program)
+{
+    if (program >= BYTE_PROGRAMS) {
+        return BYTE_BAD_ARGUMENT;
+    }
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    if ((program == BYTE_PROGRAM_LEARN) && m->arena.u8[0] >= BYTE_CLASSES) {
+        byte_release(&m->run.busy, BYTE_IDLE);
+        return BYTE_BAD_LABEL;
+    }
     return BYTE_OK;
 }
 
 byte_status byte_run(byte_t *m, uint32_t program)
 {
+    const byte_status status = byte_open(m, program);
+
+    if (status != BYTE_OK) {
+        return status;
+    }
     switch (program) {
     case BYTE_PROGRAM_INFER:
         byte_program_infer(m);
-        return BYTE_OK;
+        break;
     case BYTE_PROGRAM_LEARN:
-        if (m->arena.u8[0] >= BYTE_CLASSES)
-            return BYTE_BAD_LABEL;
         byte_program_learn(m);
-        return BYTE_OK;
+        break;
     default:
-        return BYTE_BAD_ARGUMENT;
+        break; /* there is no other */
     }
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
 }
 
-/* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
-static void byte_nothing(byte_t *m)
+byte_status byte_run_begin(byte_t *m, uint32_t program)
 {
-    (void)m;
+    const byte_status status = byte_open(m, program);
+
+    if (status == BYTE_OK) {
+        byte_begin(m, program);
+    }
+    return status;
+}
+
+byte_status byte_run_step(byte_t *m)
+{
+    byte_run_t *const run = &m->run;
+
+    if (run->busy != BYTE_BETWEEN_SLICES) {
+        return run->busy == BYTE_IDLE ? BYTE_BAD_ARGUMENT : BYTE_BUSY;
+    }
+    if (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const uint32_t op = byte_items[run->at[top]].number;
+
+        byte_release(&run->busy, BYTE_IN_CALL);
+        run->at[top]++;
+        byte_ops[op](m);
+        byte_settle(m);
+    }
+    if (run->level > 0u) {
+        byte_release(&run->busy, BYTE_BETWEEN_SLICES);
+        return BYTE_MORE;
+    }
+    byte_release(&run->busy, BYTE_IDLE);
+    return BYTE_OK;
+}
+
+byte_status byte_learn_step(byte_t *m)
+{
+    return byte_run_step(m);
+}
+
+byte_status byte_run_abort(byte_t *m)
+{
+    if (m->run.busy == BYTE_IN_CALL) {
+        return BYTE_BUSY;
+    }
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
 }
 
 byte_status byte_run_op(byte_t *m, uint32_t op)
 {
-    static void (*const ops[BYTE_OPS + 1u])(byte_t *) = {
-        byte_fc1_forward,
-        byte_relu_forward,
-        byte_fc2_forward,
-        byte_verdict_argmax,
-        byte_fc2_update,
-        byte_fc1_project,
-        byte_relu_feedback,
-        byte_fc1_update,
-        byte_loss_forward,
-        byte_step_tick,
-        byte_nothing,
-    };
-
     if (op > BYTE_OPS) {
         return BYTE_BAD_ARGUMENT;
     }
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
     if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES) {
+        byte_release(&m->run.busy, BYTE_IDLE);
         return BYTE_BAD_LABEL;
     }
-    ops[op](m);
+    byte_ops[op](m);
+    byte_release(&m->run.busy, BYTE_IDLE);
     return BYTE_OK;
 }
 

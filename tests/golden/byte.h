@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3
+ * Plan 0296ac24293d13eb9c3409fbc7ad4dad368c613552bca9d2e432d5cc8543a796
  *
  * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM.
  *
@@ -44,7 +44,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "51f2bf5082deb7e0660bb8e33ff9f7d0d42d33e992277e43087aa072ed98ced3"
+#define BYTE_PLAN_DIGEST "0296ac24293d13eb9c3409fbc7ad4dad368c613552bca9d2e432d5cc8543a796"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -64,7 +64,9 @@ typedef enum {
     BYTE_OK = 0,
     BYTE_BAD_ARGUMENT = 1, /* no such program or step */
     BYTE_BAD_LABEL = 2, /* the label is no class; nothing was changed */
-    BYTE_BAD_STATE = 3 /* the state is none that this model can reach: see byte_check */
+    BYTE_BAD_STATE = 3, /* the state is none that this model can reach: see byte_check */
+    BYTE_MORE = 4, /* a run in slices has more of them */
+    BYTE_BUSY = 5 /* something else is in progress; nothing was changed */
 } byte_status;
 
 /* Persistent tensors. Copy this struct to keep what was learned; byte_check what comes back. */
@@ -78,6 +80,14 @@ typedef struct {
     int8_t fc2_weight[24]; /* int8 [3][5] rows of 8, Q5 */
 } byte_state_t;
 
+/* What is in progress. A copy of the state leaves it out. */
+typedef struct {
+    uint32_t turns[3]; /* by level of calls: how often the program there is still run */
+    uint16_t at[3]; /* by level: the item that comes next */
+    uint8_t level;
+    uint8_t busy;
+} byte_run_t;
+
 /* A model with all its memory. Call byte_init before anything else; it need not be zeroed before. */
 typedef struct {
     byte_state_t state;
@@ -88,6 +98,7 @@ typedef struct {
         int32_t i32[18];
         uint32_t u32[18];
     } arena;
+    byte_run_t run;
 } byte_t;
 
 /*
@@ -128,7 +139,10 @@ byte_status byte_check(const byte_state_t *state);
 /* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
 byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t bytes);
 
-/* class, margin and scores of the inputs */
+/*
+ * class, margin and scores of the inputs
+ * BUSY while anything else is in progress: they share the arena.
+ */
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y);
 
 /* one labelled sample of the wearer */
@@ -137,6 +151,26 @@ byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what byte_load put into the arena: see there. */
 byte_status byte_run(byte_t *m, uint32_t program);
 
+/*
+ * The same in slices, for a product that has other things to do: begin, then step until the answer is no longer MORE. The last
+ * slice answers OK, and the state holds the very bytes that one call would have left. A slice is one step; report.json has the longest.
+ * Until then the other functions that run or load something answer BUSY. A step where nothing has begun is a BAD_ARGUMENT.
+ */
+byte_status byte_run_begin(byte_t *m, uint32_t program);
+byte_status byte_run_step(byte_t *m);
+
+/*
+ * byte_learn in slices. learn_step is another name of run_step.
+ */
+byte_status byte_learn_begin(byte_t *m, const byte_inputs_t *x, uint8_t label);
+byte_status byte_learn_step(byte_t *m);
+
+/*
+ * Gives up what is in progress, if anything is. What the slices have changed stays changed: every value is within its limits
+ * and byte_check is content, but one layer may have learned and the next one not. To go back, copy the state before.
+ */
+byte_status byte_run_abort(byte_t *m);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 byte_status byte_run_op(byte_t *m, uint32_t op);
 
@@ -144,7 +178,7 @@ byte_status byte_run_op(byte_t *m, uint32_t op);
  * Copies inputs and label into the arena and runs nothing.
  * Any program may overwrite both: load again before the next.
  */
-void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label);
+byte_status byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is BYTE_TENSORS or more. */
 const byte_tensor_t *byte_tensor(uint32_t i);
