@@ -231,6 +231,11 @@ class Emulator:
         """Gives up a run in slices. What its slices changed stays changed, every value within its limits."""
         self._slices = None
 
+    @property
+    def in_slices(self) -> bool:
+        """Whether a run in slices is in progress."""
+        return self._slices is not None
+
     def _free(self) -> None:
         """Raises SynapccError while a run in slices is in progress."""
         if self._slices is not None:

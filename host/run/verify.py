@@ -81,12 +81,18 @@ class Verdict:
 
 
 def verify(
-    plan: Plan, client: Client, samples: Samples, steps: int, tick: Callable[[], None] = lambda: None
+    plan: Plan,
+    client: Client,
+    samples: Samples,
+    steps: int,
+    tick: Callable[[], None] = lambda: None,
+    slices: bool = False,
 ) -> Verdict:
     """Runs `steps` learning steps, then every other entry program once, and inferences before and after.
 
     Samples come in order, again from the first after the last; tick() after each step. Stops at the first
-    difference. Raises DeviceError if the device or the link fails.
+    difference. slices: programs run in slices, compared after every slice, with an inference before each
+    where `infer` has an arena of its own. Raises DeviceError if the device or the link fails.
     """
     client.reset()
     machine = Emulator(plan)
@@ -98,7 +104,10 @@ def verify(
         programs.append("learn")
         for done in range(1, steps + 1):
             i = (done - 1) % len(samples)
-            difference = _learn(plan, client, machine, samples, i, done)
+            if slices:
+                difference = _in_slices(plan, client, machine, samples, "learn", i, done)
+            else:
+                difference = _learn(plan, client, machine, samples, i, done)
             tick()
             if difference:
                 break
@@ -106,6 +115,9 @@ def verify(
         if difference or program in ("infer", "learn"):
             continue
         programs.append(program)
+        if slices:
+            difference = _in_slices(plan, client, machine, samples, program, 0, done)
+            continue
         before = machine.state.copy()
         machine.load(samples.one(0), samples.labels[:1] if samples.labels is not None else None)
         client.load(samples.packed(0), int(samples.labels[0]) if samples.labels is not None else 0)
@@ -144,16 +156,39 @@ def _learn(
     return locate(plan, client, machine, before, "learn", samples, i, step)
 
 
-def _compare_inferences(
-    plan: Plan, client: Client, machine: Emulator, samples: Samples, step: int
+def _in_slices(
+    plan: Plan, client: Client, machine: Emulator, samples: Samples, program: str, i: int, step: int
 ) -> Difference | None:
-    for i in range(min(INFERENCES, len(samples))):
+    """One run of a program, slice by slice on both sides."""
+    before = machine.state.copy()
+    client.abort()
+    machine.load(samples.one(i), samples.labels[i : i + 1] if samples.labels is not None else None)
+    client.load(samples.packed(i), int(samples.labels[i]) if samples.labels is not None else 0)
+    machine.begin(program)
+    client.begin(plan.entries.index(program))
+    more = True
+    while more:
+        if not plan.shared and (found := _compare_inferences(plan, client, machine, samples, step, 1)):
+            return found
+        more = machine.step()
+        if client.step() != (more, digest(machine)):
+            client.abort()
+            machine.abort()
+            return locate(plan, client, machine, before, program, samples, i, step)
+    return None
+
+
+def _compare_inferences(
+    plan: Plan, client: Client, machine: Emulator, samples: Samples, step: int, most: int = INFERENCES
+) -> Difference | None:
+    for i in range(min(most, len(samples))):
         winner, margin, scores = machine.infer(samples.one(i))
         got = client.infer(samples.packed(i))
         expected = [int(winner[0]), int(margin[0]), *map(int, scores[0])]
         for at, (want, have) in enumerate(zip(expected, [got.winner, got.margin, *got.scores], strict=True)):
             if want != have:
                 what = ("winner", "margin")[at] if at < 2 else "scores"
+                client.abort()
                 op = _first_op(plan, client, machine.state.copy(), "infer", samples, i)
                 return Difference(
                     step, "infer", what, (max(at - 2, 0),), want, have, 1, f"inference of sample {i}: {op}"

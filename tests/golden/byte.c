@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char byte_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
+typedef char byte_model_is_packed[sizeof(byte_t) == 200u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define BYTE_ALIGNED __attribute__((aligned(4)))

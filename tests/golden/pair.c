@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char pair_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char pair_state_is_packed[sizeof(pair_state_t) == 68u ? 1 : -1];
+typedef char pair_model_is_packed[sizeof(pair_t) == 128u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define PAIR_ALIGNED __attribute__((aligned(4)))

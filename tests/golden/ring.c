@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char ring_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char ring_state_is_packed[sizeof(ring_state_t) == 272u ? 1 : -1];
+typedef char ring_model_is_packed[sizeof(ring_t) == 368u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define RING_ALIGNED __attribute__((aligned(4)))
