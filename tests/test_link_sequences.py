@@ -316,7 +316,15 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         *(("begin", s) for s in ("ok", "busy", "bad_argument")),
         *(("step", s) for s in ("ok", "bad_argument")),
         *((r, "busy") for r in ("infer", "learn", "load", "run", "write")),
-        *((("abort", "ok"), ("hello", "ok"), ("reset", "ok"), ("count", "unsupported"), ("stats", "no_session"))),
+        *(
+            (
+                ("abort", "ok"),
+                ("hello", "ok"),
+                ("reset", "ok"),
+                ("count", "unsupported"),
+                ("stats", "no_session"),
+            )
+        ),
     ):
         assert seen[key], f"{key} was never seen"
 

@@ -195,7 +195,15 @@ INTERFACE = (
     *("check", "check_part", "tensors", "above"),
     *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
     *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
-    *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed", "model_is_packed"),
+    *(
+        "state_t",
+        "inputs_t",
+        "outputs_t",
+        "tensor_t",
+        "shift_is_arithmetic",
+        "state_is_packed",
+        "model_is_packed",
+    ),
     *("opaque", "word_t", *WORDS, *PRIMITIVES),
 )
 
@@ -381,7 +389,8 @@ def render_library(
     functions = _functions(plan, printed, views, prefix, sources)
     helpers = _helpers(f.body for f in functions)
     functions = [
-        replace(f, body=_laid_out(helpers.prefixed(f.body, prefix)) + _unused(plan, f.body)) for f in functions
+        replace(f, body=_laid_out(helpers.prefixed(f.body, prefix)) + _unused(plan, f.body))
+        for f in functions
     ]
     table, starts = entries(plan, _in_order(plan))
     of_all, of_infer = views.all, views.of("infer")

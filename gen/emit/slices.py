@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..ir.plan import Plan
+from ..ir.plan import EMPTY_STATE, Plan
 from ..ir.program import Repeat, Step, When
 
 
@@ -20,7 +20,7 @@ class Entry:
 
     kind:   STEP, CALL, WHEN or END
     number: of the step; of the item at which the program to be called begins
-    value:  how often it is called; where in the arena the flag lies
+    value:  how often it is called; which byte of <model>_t is the flag
     """
 
     kind: str
@@ -44,7 +44,9 @@ def entries(plan: Plan, order: Iterable[str]) -> tuple[list[Entry], dict[str, in
             if isinstance(item, Step):
                 table.append(Entry("STEP", numbers[name, i], 0, comment))
             elif isinstance(item, When):
-                table.append(Entry("WHEN", starts[item.program], plan[item.flag].offset, comment))
+                flag = plan[item.flag]
+                byte = flag.offset + (0 if flag.space == "state" else plan.state_bytes or EMPTY_STATE)
+                table.append(Entry("WHEN", starts[item.program], byte, comment))
             else:
                 times = item.times if isinstance(item, Repeat) else 1
                 table.append(Entry("CALL", starts[item.program], times, comment))

@@ -27,6 +27,7 @@ from .quantiser import Quantiser
 from .roles import ROLES
 
 PLAN_VERSION = 2
+EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -159,13 +160,13 @@ class Plan:
 
     @property
     def run_bytes(self) -> int:
-        """Bytes in RAM that say what runs, and where a run in slices stands: 6 a level of calls, and flags."""
+        """Bytes in RAM that say what runs, and where a run in slices stands: 6 a level of calls, and marks."""
         return -(-(6 * self.depth + 2 + (not self.shared)) // 4) * 4
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of RAM of a model: sizeof(<model>_t). A state of nothing takes a word."""
-        return (self.state_bytes or 4) + self.arena_bytes + self.infer_arena_bytes + self.run_bytes
+        """Bytes of RAM of a model: sizeof(<model>_t)."""
+        return (self.state_bytes or EMPTY_STATE) + self.arena_bytes + self.infer_arena_bytes + self.run_bytes
 
     @cached_property
     def interface(self) -> tuple[Input, ...]:

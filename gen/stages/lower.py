@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..ir.graph import Graph
 from ..errors import CompileError
+from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded
 from ..ir.program import Abstract, Program, Step, Value, reached
 from ..ops import Format, changed, kernel
@@ -81,9 +81,7 @@ def _row(v: Value) -> int:
     return v.shape[-1]
 
 
-def _layout(
-    abstract: Abstract, q: Quantised, shared: bool
-) -> tuple[tuple[PlanTensor, ...], int, int, int]:
+def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanTensor, ...], int, int, int]:
     used = {name for _, step in abstract.steps() for name in step.args.values()}
     tensors: list[PlanTensor] = []
     for v in abstract.values.values():

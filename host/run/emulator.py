@@ -370,9 +370,7 @@ class Emulator:
                 self.plan.model,
             )
 
-        return steps(
-            self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen
-        )
+        return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
 
     def run_step(self, program: str, position: int) -> None:
         """Runs one step alone, on all devices."""

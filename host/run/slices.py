@@ -1,4 +1,4 @@
-"""A run that may be left behind every step and gone on with later, as the chip's `run_begin` and `run_step`."""
+"""A run that may be left behind every step and gone on with later: what the chip does in slices."""
 
 from __future__ import annotations
 

@@ -425,7 +425,7 @@ enum { BYTE_STEP, BYTE_CALL, BYTE_WHEN, BYTE_END };
 
 /*
  * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
- * often it runs, or where in the arena the flag lies that must be set. END: back to whoever called.
+ * often it runs, or which byte of byte_t is the flag that must be set. END: back to whoever called.
  */
 typedef struct {
     uint16_t kind;
@@ -448,7 +448,7 @@ static const byte_item_t byte_items[19] = {
     { BYTE_END, 0u, 0u },
     { BYTE_CALL, 0u, 1u }, /* program adapt */
     { BYTE_STEP, 8u, 0u },
-    { BYTE_WHEN, 7u, 4u },
+    { BYTE_WHEN, 7u, 112u },
     { BYTE_STEP, 9u, 0u },
     { BYTE_END, 0u, 0u },
     { BYTE_CALL, 12u, 1u }, /* program learn */
@@ -461,6 +461,7 @@ static const uint16_t byte_starts[BYTE_PROGRAMS] = { 4u, 17u };
 static void byte_settle(byte_t *m)
 {
     byte_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
 
     while (run->level > 0u) {
         const uint32_t top = run->level - 1u;
@@ -479,7 +480,7 @@ static void byte_settle(byte_t *m)
             }
             continue;
         }
-        turns = item->kind == BYTE_CALL ? item->value : (m->arena.u8[item->value] != 0u ? 1u : 0u);
+        turns = item->kind == BYTE_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
         run->at[top]++;
         if (turns > 0u) {
             run->turns[top + 1u] = turns;

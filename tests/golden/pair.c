@@ -728,7 +728,7 @@ enum { PAIR_STEP, PAIR_CALL, PAIR_WHEN, PAIR_END };
 
 /*
  * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
- * often it runs, or where in the arena the flag lies that must be set. END: back to whoever called.
+ * often it runs, or which byte of pair_t is the flag that must be set. END: back to whoever called.
  */
 typedef struct {
     uint16_t kind;
@@ -748,7 +748,7 @@ static const pair_item_t pair_items[16] = {
     { PAIR_END, 0u, 0u },
     { PAIR_CALL, 0u, 1u }, /* program adapt */
     { PAIR_STEP, 5u, 0u },
-    { PAIR_WHEN, 7u, 36u },
+    { PAIR_WHEN, 7u, 104u },
     { PAIR_STEP, 6u, 0u },
     { PAIR_END, 0u, 0u },
     { PAIR_CALL, 9u, 1u }, /* program learn */
@@ -761,6 +761,7 @@ static const uint16_t pair_starts[PAIR_PROGRAMS] = { 4u, 14u };
 static void pair_settle(pair_t *m)
 {
     pair_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
 
     while (run->level > 0u) {
         const uint32_t top = run->level - 1u;
@@ -779,7 +780,7 @@ static void pair_settle(pair_t *m)
             }
             continue;
         }
-        turns = item->kind == PAIR_CALL ? item->value : (m->arena.u8[item->value] != 0u ? 1u : 0u);
+        turns = item->kind == PAIR_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
         run->at[top]++;
         if (turns > 0u) {
             run->turns[top + 1u] = turns;

@@ -814,7 +814,7 @@ enum { RING_STEP, RING_CALL, RING_WHEN, RING_END };
 
 /*
  * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
- * often it runs, or where in the arena the flag lies that must be set. END: back to whoever called.
+ * often it runs, or which byte of ring_t is the flag that must be set. END: back to whoever called.
  */
 typedef struct {
     uint16_t kind;
@@ -845,10 +845,10 @@ static const ring_item_t ring_items[51] = {
     { RING_END, 0u, 0u },
     { RING_CALL, 0u, 1u }, /* program adapt */
     { RING_STEP, 11u, 0u },
-    { RING_WHEN, 11u, 4u },
+    { RING_WHEN, 11u, 276u },
     { RING_STEP, 12u, 0u },
     { RING_STEP, 13u, 0u },
-    { RING_WHEN, 16u, 0u },
+    { RING_WHEN, 16u, 272u },
     { RING_END, 0u, 0u },
     { RING_STEP, 14u, 0u }, /* program replay_one */
     { RING_STEP, 15u, 0u },
@@ -856,7 +856,7 @@ static const ring_item_t ring_items[51] = {
     { RING_CALL, 20u, 1u },
     { RING_END, 0u, 0u },
     { RING_STEP, 17u, 0u }, /* program refresh */
-    { RING_WHEN, 27u, 0u },
+    { RING_WHEN, 27u, 272u },
     { RING_END, 0u, 0u },
     { RING_CALL, 7u, 1u }, /* program learn */
     { RING_CALL, 20u, 1u },
@@ -869,7 +869,7 @@ static const ring_item_t ring_items[51] = {
     { RING_END, 0u, 0u },
     { RING_STEP, 23u, 0u }, /* program rehearse_next */
     { RING_STEP, 24u, 0u },
-    { RING_WHEN, 39u, 0u },
+    { RING_WHEN, 39u, 272u },
     { RING_END, 0u, 0u },
     { RING_STEP, 25u, 0u }, /* program rehearse */
     { RING_CALL, 44u, 3u },
@@ -882,6 +882,7 @@ static const uint16_t ring_starts[RING_PROGRAMS] = { 4u, 35u, 48u };
 static void ring_settle(ring_t *m)
 {
     ring_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
 
     while (run->level > 0u) {
         const uint32_t top = run->level - 1u;
@@ -900,7 +901,7 @@ static void ring_settle(ring_t *m)
             }
             continue;
         }
-        turns = item->kind == RING_CALL ? item->value : (m->arena.u8[item->value] != 0u ? 1u : 0u);
+        turns = item->kind == RING_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
         run->at[top]++;
         if (turns > 0u) {
             run->turns[top + 1u] = turns;
