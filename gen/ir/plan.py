@@ -160,7 +160,7 @@ class Plan:
 
     @property
     def run_bytes(self) -> int:
-        """Bytes in RAM that say what runs, and where a run in slices stands: 6 a level of calls, and marks."""
+        """Bytes in RAM that say what runs, and where a run in slices is: 6 a level of calls, and marks."""
         return -(-(6 * self.depth + 2 + (not self.shared)) // 4) * 4
 
     @property

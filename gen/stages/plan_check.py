@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor
-from ..ir.program import Program, Step, When, reached
+from ..ir.program import Program, Repeat, Step, When, reached
 from ..ir.quantiser import LIMIT, misfit
 from ..ir.roles import ROLES
 from ..ops import changed, kernels
@@ -36,6 +36,8 @@ def check(plan: Plan) -> None:
                 flag = plan[item.flag] if isinstance(item, When) else None
                 fits = flag is None or (flag.dtype == "uint8" and flag.space != "const")
                 _demand(fits, f"{flag and flag.name} is no flag")
+                turns = item.times if isinstance(item, Repeat) else 1
+                _demand(0 < turns < 2**32, f"program {item.program} is repeated {turns} times")
     _demand(plan.entries[:1] == ("infer",), "infer is no entry")
     for entry in plan.entries:
         _calls(plan.programs, entry, ())
