@@ -71,7 +71,7 @@ def play(batch: Batch, index: int, seed: int) -> int:
             batch.ask(index, SET_STATE, payload=deed.state)
         elif said:
             assert_infers(batch, index, x, said, where)
-        elif rng.integers(2):
+        elif not rng.integers(4):
             twin = Emulator(plan)
             twin.state[...], twin.arena[...] = before
             in_slices(batch, index, twin, deed, rng, where)

@@ -18,7 +18,7 @@ from synapcc.gen.emit import render, render_library, write
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
 from synapcc.gen.version import VERSION
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -38,6 +38,7 @@ SPECS = {
         rounding="dither",
         loss=Loss("hinge"),
         feedback=Feedback("ternary", "generated"),
+        arena=Arena(shared=False),
     ),
     "pair": RuleSpec("bp", layers=("fc2",), rate=6, rounding="nearest"),
 }

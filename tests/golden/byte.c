@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 0296ac24293d13eb9c3409fbc7ad4dad368c613552bca9d2e432d5cc8543a796
+ * Plan 0720bd92bf6555c3059d0955c02ab0d3eee465300961bee94586bb50a584adc9
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
@@ -18,7 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char byte_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
-typedef char byte_model_is_packed[sizeof(byte_t) == 200u ? 1 : -1];
+typedef char byte_model_is_packed[sizeof(byte_t) == 236u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define BYTE_ALIGNED __attribute__((aligned(4)))
@@ -114,12 +114,12 @@ static inline uint32_t byte_lcg(uint32_t x)
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
 
 /* dense.forward of fc1 (/net/fc1), in program forward: x, fc1_weight, fc1_bias -> fc1 */
-static void byte_fc1_forward(byte_t *m)
+static void byte_fc1_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
+    const int8_t *x = &arena->i8[8]; /* x: int8 [7], Q6: input */
     const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q5 */
     const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q11 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q4 */
+    int8_t *y = (int8_t *)byte_opaque(&arena->i8[24]); /* fc1: int8 [5], Q4 */
     uint32_t i = 0u;
 
     /* four rows at a time, so that each input is read once for four */
@@ -149,23 +149,24 @@ static void byte_fc1_forward(byte_t *m)
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
-static void byte_relu_forward(byte_t *m)
+static void byte_relu_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q4 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* relu: int8 [5], Q4 */
+    const int8_t *x = &arena->i8[24]; /* fc1: int8 [5], Q4 */
+    int8_t *y = (int8_t *)byte_opaque(&arena->i8[24]); /* relu: int8 [5], Q4 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         y[i] = (int8_t)byte_saturate(x[i], 0, 127);
     }
+    (void)m;
 }
 
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
-static void byte_fc2_forward(byte_t *m)
+static void byte_fc2_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
+    const int8_t *x = &arena->i8[24]; /* relu: int8 [5], Q4 */
     const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q5 */
     const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q9 */
-    int16_t *y = (int16_t *)byte_opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q9 */
+    int16_t *y = (int16_t *)byte_opaque(&arena->i16[8]); /* fc2: int16 [3], Q9 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -178,10 +179,10 @@ static void byte_fc2_forward(byte_t *m)
 }
 
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
-static void byte_verdict_argmax(byte_t *m)
+static void byte_verdict_argmax(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
-    int32_t *verdict = (int32_t *)byte_opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
+    const int16_t *z = &arena->i16[8]; /* fc2: int16 [3], Q9 */
+    int32_t *verdict = (int32_t *)byte_opaque(&arena->i32[0]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
     for (int32_t i = 1; i < 3; i++) {
@@ -195,13 +196,14 @@ static void byte_verdict_argmax(byte_t *m)
     }
     verdict[0] = winner;
     verdict[1] = best - second;
+    (void)m;
 }
 
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_saturated */
-static void byte_fc2_update(byte_t *m)
+static void byte_fc2_update(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
-    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
+    const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q4 */
+    const int16_t *d = &m->arena.i16[32]; /* error: int16 [3], Q8 */
     int8_t *w = (int8_t *)byte_opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q5 */
     int32_t *b = (int32_t *)byte_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q9 */
     uint32_t saturated = 0u;
@@ -226,14 +228,15 @@ static void byte_fc2_update(byte_t *m)
         b[i] = (int32_t)held;
     }
     m->state.fc2_saturated[0] += saturated;
+    (void)arena;
 }
 
 /* project.generated of fc1 (/net/fc1), in program correct: error -> fc1_direct_teach_sum, fc1_direct_teach */
-static void byte_fc1_project(byte_t *m)
+static void byte_fc1_project(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int32_t *acc = (int32_t *)byte_opaque(&m->arena.i32[0]); /* fc1_direct_teach_sum: int32 [5] */
-    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* fc1_direct_teach: int16 [5], Q9 */
+    const int16_t *d = &m->arena.i16[32]; /* error: int16 [3], Q8 */
+    int32_t *acc = (int32_t *)byte_opaque(&m->arena.i32[8]); /* fc1_direct_teach_sum: int32 [5] */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[26]); /* fc1_direct_teach: int16 [5], Q9 */
     const uint32_t key = byte_mix(byte_mix(UINT32_C(1), 0u), 1u);
 
     memset(acc, 0, 20u);
@@ -253,27 +256,29 @@ static void byte_fc1_project(byte_t *m)
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = (int16_t)byte_saturate(byte_shift_round(acc[i], 0u), -32768, 32767);
     }
+    (void)arena;
 }
 
 /* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
-static void byte_relu_feedback(byte_t *m)
+static void byte_relu_feedback(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
-    const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
-    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
+    const int8_t *y = &m->arena.i8[24]; /* relu: int8 [5], Q4 */
+    const int16_t *d = &m->arena.i16[26]; /* fc1_direct_teach: int16 [5], Q9 */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[26]); /* relu_input_teach: int16 [5], Q9 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
     }
+    (void)arena;
 }
 
 /*
  * dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias, fc1_saturated
  */
-static void byte_fc1_update(byte_t *m)
+static void byte_fc1_update(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
-    const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
+    const int8_t *x = &m->arena.i8[8]; /* x: int8 [7], Q6: input */
+    const int16_t *d = &m->arena.i16[26]; /* relu_input_teach: int16 [5], Q9 */
     int8_t *w = (int8_t *)byte_opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q5 */
     int32_t *b = (int32_t *)byte_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q11 */
     uint32_t saturated = 0u;
@@ -298,14 +303,15 @@ static void byte_fc1_update(byte_t *m)
         b[i] = (int32_t)held;
     }
     m->state.fc1_saturated[0] += saturated;
+    (void)arena;
 }
 
 /* hinge_error.forward of loss, in program adapt: fc2, label -> error, taught */
-static void byte_loss_forward(byte_t *m)
+static void byte_loss_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
-    int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
-    const uint32_t label = m->arena.u8[0];
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q9 */
+    int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[32]); /* error: int16 [3], Q8 */
+    const uint32_t label = m->arena.u8[32];
     uint8_t taught = 0u;
 
     for (uint32_t i = 0u; i < 3u; i++) {
@@ -320,56 +326,58 @@ static void byte_loss_forward(byte_t *m)
             taught = 1u;
         }
     }
-    m->arena.u8[4] = taught;
+    m->arena.u8[36] = taught;
+    (void)arena;
 }
 
 /* counter.tick of step, in program adapt: step */
-static void byte_step_tick(byte_t *m)
+static void byte_step_tick(byte_t *m, byte_infer_arena_t *arena)
 {
     m->state.step[0]++;
+    (void)arena;
 }
 
 /* ---- programs -------------------------------------------------------------------------------------------------- */
 
 /* Program forward: activations and logits of the inputs in the arena */
-static void byte_program_forward(byte_t *m)
+static void byte_program_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_fc1_forward(m);
-    byte_relu_forward(m);
-    byte_fc2_forward(m);
+    byte_fc1_forward(m, arena);
+    byte_relu_forward(m, arena);
+    byte_fc2_forward(m, arena);
 }
 
 /* Program infer: class, margin and scores of the inputs */
-static void byte_program_infer(byte_t *m)
+static void byte_program_infer(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_forward(m);
-    byte_verdict_argmax(m);
+    byte_program_forward(m, arena);
+    byte_verdict_argmax(m, arena);
 }
 
 /* Program correct: dfa: direct feedback alignment: the output error projected to each layer by a fixed matrix */
-static void byte_program_correct(byte_t *m)
+static void byte_program_correct(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_fc2_update(m);
-    byte_fc1_project(m);
-    byte_relu_feedback(m);
-    byte_fc1_update(m);
+    byte_fc2_update(m, arena);
+    byte_fc1_project(m, arena);
+    byte_relu_feedback(m, arena);
+    byte_fc1_update(m, arena);
 }
 
 /* Program adapt: learns from the inputs and the label in the arena */
-static void byte_program_adapt(byte_t *m)
+static void byte_program_adapt(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_forward(m);
-    byte_loss_forward(m);
-    if (m->arena.u8[4] != 0u) {
-        byte_program_correct(m);
+    byte_program_forward(m, arena);
+    byte_loss_forward(m, arena);
+    if (m->arena.u8[36] != 0u) {
+        byte_program_correct(m, arena);
     }
-    byte_step_tick(m);
+    byte_step_tick(m, arena);
 }
 
 /* Program learn: one labelled sample of the wearer */
-static void byte_program_learn(byte_t *m)
+static void byte_program_learn(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_adapt(m);
+    byte_program_adapt(m, arena);
 }
 
 /* ---- who is at work --------------------------------------------------------------------------------------------- */
@@ -402,12 +410,13 @@ static void byte_release(uint8_t *mark, uint8_t to)
 /* ---- runs in slices --------------------------------------------------------------------------------------------- */
 
 /* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
-static void byte_nothing(byte_t *m)
+static void byte_nothing(byte_t *m, byte_infer_arena_t *arena)
 {
     (void)m;
+    (void)arena;
 }
 
-static void (*const byte_ops[BYTE_OPS + 1u])(byte_t *) = {
+static void (*const byte_ops[BYTE_OPS + 1u])(byte_t *, byte_infer_arena_t *) = {
     byte_fc1_forward,
     byte_relu_forward,
     byte_fc2_forward,
@@ -448,7 +457,7 @@ static const byte_item_t byte_items[19] = {
     { BYTE_END, 0u, 0u },
     { BYTE_CALL, 0u, 1u }, /* program adapt */
     { BYTE_STEP, 8u, 0u },
-    { BYTE_WHEN, 7u, 112u },
+    { BYTE_WHEN, 7u, 144u },
     { BYTE_STEP, 9u, 0u },
     { BYTE_END, 0u, 0u },
     { BYTE_CALL, 12u, 1u }, /* program learn */
@@ -575,8 +584,8 @@ byte_status byte_check(const byte_state_t *state)
 
 static void byte_put(byte_t *m, const byte_inputs_t *x, uint8_t label)
 {
-    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
-    m->arena.u8[0] = label;
+    memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
+    m->arena.u8[32] = label;
 }
 
 byte_status byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
@@ -592,17 +601,18 @@ byte_status byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
 
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
 {
-    const byte_status status = byte_claim(&m->run.busy);
+    byte_infer_arena_t *const arena = &m->infer_arena;
+    const byte_status status = byte_claim(&m->run.inferring);
 
     if (status != BYTE_OK) {
         return status;
     }
-    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
-    byte_program_infer(m);
-    y->winner = (&m->arena.i32[8])[0];
-    y->margin = (&m->arena.i32[8])[1];
-    memcpy(y->scores, (&m->arena.i16[28]), sizeof y->scores);
-    byte_release(&m->run.busy, BYTE_IDLE);
+    memcpy((&arena->i8[8]), x->x, sizeof x->x);
+    byte_program_infer(m, arena);
+    y->winner = (&arena->i32[0])[0];
+    y->margin = (&arena->i32[0])[1];
+    memcpy(y->scores, (&arena->i16[8]), sizeof y->scores);
+    byte_release(&m->run.inferring, BYTE_IDLE);
     return BYTE_OK;
 }
 
@@ -615,7 +625,7 @@ byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label)
         return BYTE_BUSY;
     }
     byte_put(m, x, label);
-    byte_program_learn(m);
+    byte_program_learn(m, &m->arena.infer);
     byte_release(&m->run.busy, BYTE_IDLE);
     return BYTE_OK;
 }
@@ -642,7 +652,7 @@ static byte_status byte_open(byte_t *m, uint32_t program)
     if (byte_claim(&m->run.busy) != BYTE_OK) {
         return BYTE_BUSY;
     }
-    if ((program == BYTE_PROGRAM_LEARN) && m->arena.u8[0] >= BYTE_CLASSES) {
+    if ((program == BYTE_PROGRAM_LEARN) && m->arena.u8[32] >= BYTE_CLASSES) {
         byte_release(&m->run.busy, BYTE_IDLE);
         return BYTE_BAD_LABEL;
     }
@@ -658,10 +668,10 @@ byte_status byte_run(byte_t *m, uint32_t program)
     }
     switch (program) {
     case BYTE_PROGRAM_INFER:
-        byte_program_infer(m);
+        byte_program_infer(m, &m->arena.infer);
         break;
     case BYTE_PROGRAM_LEARN:
-        byte_program_learn(m);
+        byte_program_learn(m, &m->arena.infer);
         break;
     default:
         break; /* there is no other */
@@ -693,7 +703,7 @@ byte_status byte_run_step(byte_t *m)
 
         byte_release(&run->busy, BYTE_IN_CALL);
         run->at[top]++;
-        byte_ops[op](m);
+        byte_ops[op](m, &m->arena.infer);
         byte_settle(m);
     }
     if (run->level > 0u) {
@@ -726,11 +736,11 @@ byte_status byte_run_op(byte_t *m, uint32_t op)
     if (byte_claim(&m->run.busy) != BYTE_OK) {
         return BYTE_BUSY;
     }
-    if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES) {
+    if ((op == 8u) && m->arena.u8[32] >= BYTE_CLASSES) {
         byte_release(&m->run.busy, BYTE_IDLE);
         return BYTE_BAD_LABEL;
     }
-    byte_ops[op](m);
+    byte_ops[op](m, &m->arena.infer);
     byte_release(&m->run.busy, BYTE_IDLE);
     return BYTE_OK;
 }
