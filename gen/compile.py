@@ -54,7 +54,7 @@ class Compiled:
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
     learned:     the layers that learn, in the graph's order
     warnings:    what a user should mend, a line each
-    kernels:     the kernel set that prints it
+    kernel_set:  the kernel set that prints it
     """
 
     plan: Plan
@@ -67,7 +67,7 @@ class Compiled:
     board: Board | None
     learned: tuple[str, ...]
     warnings: tuple[str, ...]
-    kernels: str
+    kernel_set: str
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -80,7 +80,7 @@ def compile_model(
     calibration: Path | str | Calibration,
     board: Board | str | None = None,
     name: str | None = None,
-    kernels: str = AUTO,
+    kernel_set: str = AUTO,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -89,7 +89,7 @@ def compile_model(
     calibration: an .npz or a mapping with the inputs by name, float [n, *shape], and optionally `label` [n]
     board:       name, TOML path or Board; None compiles without limits of memory
     name:        prefix of the emitted C; the model file's name if None
-    kernels:     the kernel set, or "auto" for the fastest that the board's core can run
+    kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
 
     Raises CompileError for whatever is wrong.
     """
@@ -107,19 +107,19 @@ def compile_model(
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
-    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if n.op == "dense"])
+    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
     abstract = build(graph, spec, chosen, learned, data)
     quantised = quantise(abstract, spec, data)
     plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     told = (*warnings(graph.inputs, data), *quantised.warnings(abstract.inputs))
-    chosen_set = select(kernels, target)
+    chosen_set = select(kernel_set, target)
     compiled = Compiled(
         plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set
     )
     if target:
-        check_memory(plan, target, compiled.kernels)
+        check_memory(plan, target, compiled.kernel_set)
     return compiled
 
 
@@ -156,9 +156,9 @@ def firmware_bytes(board: Board) -> tuple[int, int]:
     return (FIRMWARE_FLASH, FIRMWARE_RAM) if board.link else (0, 0)
 
 
-def least_flash(plan: Plan, board: Board, kernels: str) -> int:
-    """Bytes of flash that this Plan takes at least on the board, printed by the set `kernels`."""
-    return stored(plan, kernels).nbytes + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
+def least_flash(plan: Plan, board: Board, kernel_set: str) -> int:
+    """Bytes of flash that this Plan takes at least on the board, printed by `kernel_set`."""
+    return stored(plan, kernel_set).nbytes + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
 
 
 def least_ram(plan: Plan, board: Board) -> int:
@@ -167,11 +167,11 @@ def least_ram(plan: Plan, board: Board) -> int:
     return plan.ram_bytes + inputs + firmware_bytes(board)[1] + board.stack
 
 
-def check_memory(plan: Plan, board: Board, kernels: str) -> None:
+def check_memory(plan: Plan, board: Board, kernel_set: str) -> None:
     """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
     in_flash, flash, ram = (
-        stored(plan, kernels).tensors,
-        least_flash(plan, board, kernels),
+        stored(plan, kernel_set).tensors,
+        least_flash(plan, board, kernel_set),
         least_ram(plan, board),
     )
     in_ram = tuple(t for t in plan.tensors if t.space != "const")

@@ -1,7 +1,8 @@
-"""Finds ops and rules: the files of their own folder, installed packages, and folders that a user names.
+"""Finds ops, rules and rows of tables: in our own folders, in installed packages, and where a user says.
 
 An installed package offers a module under the entry point group `synapcc.rules` or `synapcc.ops`. A folder or
 a file that is given to `add_path` may hold both; the C template of an op lies beside its file, as NAME.c.j2.
+Rows of a table, such as the operators of a file format, stand in a mapping that is called as the table is.
 """
 
 from __future__ import annotations
@@ -9,23 +10,26 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import CompileError
+
+Row = TypeVar("Row")
 
 _paths: list[Path] = []  # what users named, in their order
 
 
 def add_path(path: Path | str) -> None:
     """Makes the rules and ops of a folder, or of one .py file, known. CompileError where that cannot be."""
-    given = Path(path).resolve()
+    given = Path(os.path.realpath(path))  # resolve() has an error of its own for links in a circle
     if given in _paths:
         return
     if not _files(given):
@@ -68,6 +72,20 @@ def _instances(base: type, key: str, package: str, path: tuple[str, ...], group:
                 raise CompileError(where, f'"{name}" is there already, in {there}', "give it another name")
             found[name] = c()
     return dict(sorted(found.items()))
+
+
+def rows(table: str, own: Mapping[str, Row]) -> Mapping[str, Row]:
+    """`own`, a table called `table`, with the rows that ops from outside bring: their mappings of that name.
+
+    CompileError for a row that is there already.
+    """
+    found = dict(own)
+    for module in (*_installed("synapcc.ops"), *_outside()):
+        for key, row in getattr(module, table, {}).items():
+            if found.setdefault(key, row) is not row:
+                where = module.__file__ or module.__name__
+                raise CompileError(where, f'{table} has "{key}" already', "give it another name")
+    return found
 
 
 def _classes(module: ModuleType, base: type) -> list[type]:

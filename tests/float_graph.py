@@ -32,7 +32,7 @@ def run_graph(graph: Graph, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
     for name in graph.inputs:
         values[name] = _normalised(graph, name, np.asarray(feeds[name], np.float64))
     for n in graph.nodes:
-        result = _run(n, [values[i] for i in n.inputs])
+        result = run_node(n, [values[i] for i in n.inputs])
         assert result.shape == graph.tensors[n.output].shape, n
         values[n.output] = result
     return values[graph.output]
@@ -49,7 +49,7 @@ def _normalised(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
     )
 
 
-def _run(n: Node, args: list[np.ndarray]) -> np.ndarray:
+def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
     a: Mapping[str, Any] = n.attrs
     match n.op:
         case "dense":
@@ -73,6 +73,8 @@ def _run(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.vectorize(FUNCTIONS[a["fn"]], otypes=[float])(args[0], a["alpha"], a["beta"])
         case "conv2d":
             return _conv(args[0], args[1], args[2], a)
+        case "local2d":
+            return _local(args[0], args[1], args[2], a)
         case "maxpool2d":
             return _pooled(args[0], a, lambda cells, present: cells[present].max())
         case "avgpool2d" if a["count_padding"]:
@@ -105,6 +107,15 @@ def _conv(x: np.ndarray, w: np.ndarray, b: np.ndarray, a: Mapping[str, Any]) -> 
         taken = [cut[:, :, (o // outputs) * each :][:, :, :each].reshape(-1) for o in range(len(w))]
         cells[i, j] = [w[o] @ t + b[o] for o, t in enumerate(taken)]
     return _as_map(cells)
+
+
+def _local(x: np.ndarray, w: np.ndarray, b: np.ndarray, a: Mapping[str, Any]) -> np.ndarray:
+    """As a convolution at each position, with the weights of that position."""
+    places = [(i, j) for i, j, _ in _windows(_padded(x, a["padding"], 0.0), a, a["dilation"])]
+    filters = len(w) // len(places)
+    parts = [slice(k * filters, (k + 1) * filters) for k in range(len(places))]
+    maps = [_conv(x, w[part], b[part], a) for part in parts]
+    return _as_map({place: list(maps[k][place]) for k, place in enumerate(places)})
 
 
 def _pooled(x: np.ndarray, a: Mapping[str, Any], function: Callable[..., float]) -> np.ndarray:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from synapcc.gen import ops
+from synapcc.gen.ir.format import PowerOfTwo
 from synapcc.gen.ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
-from synapcc.gen.ir.program import Program, Space, Step
+from synapcc.gen.ir.program import Entry, Program, Space, Step
 from synapcc.gen.ops import Case, Kernel, Layer, kernel
 from synapcc.host.run.emulator import Emulator
 
@@ -27,7 +30,8 @@ CONSTANT = (
 def unfinished() -> list[str]:
     """Kernels and layers that gen.ops left out because something of them is missing."""
     out = []
-    for module in ops._modules():
+    for found in pkgutil.iter_modules(ops.__path__):
+        module = importlib.import_module(f"{ops.__name__}.{found.name}")
         for c in vars(module).values():
             named = (
                 isinstance(c, type)
@@ -77,10 +81,11 @@ def batch_plan(
                 row,
                 space,
                 offset,
-                0,
+                PowerOfTwo(0),
                 int(info.min),
                 int(info.max),
                 "activation",
+                "input" if name == "x" else "",
                 "",
                 padded(array, row),
             )
@@ -118,7 +123,17 @@ def batch_plan(
     laid, state_bytes, arena_bytes = _lay_out(tensors)
     programs = {"infer": Program("infer", "every case", tuple(steps))}
     return Plan(
-        model, laid, programs, ("infer",), ("x",), ((1,),), ("x",), "scores", 2, state_bytes, arena_bytes
+        model,
+        laid,
+        programs,
+        (Entry("infer", ("x",)),),
+        ("x",),
+        ((1,),),
+        ("x",),
+        "scores",
+        2,
+        state_bytes,
+        arena_bytes,
     ), placed
 
 

@@ -153,7 +153,11 @@ def test_platformio_ini_for_a_local_and_a_registry_board(tmp_path: Path) -> None
 
 def test_library_json_is_json_whatever_the_description() -> None:
     text = render(
-        "library.json.j2", model="ecg", tool_version="1", kernels="ref", description='A "model" with \\ and ü'
+        "library.json.j2",
+        model="ecg",
+        tool_version="1",
+        kernel_set="ref",
+        description='A "model" with \\ and ü',
     )
     assert (
         json.loads(text)["description"] == 'A "model" with \\ and ü'

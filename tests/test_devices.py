@@ -112,6 +112,35 @@ def test_unicorn_tells_where_the_firmware_broke(project: Path, request_: bytes, 
         assert ask(device, b"p", 1) == b"\x01"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_while_the_firmware_asks_for_a_register_ends_the_program(
+    number: signal.Signals,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An exception in a callback of unicorn's would be printed and lost."""
+    uart = unicorn.UARTS["cmsdk"]
+    plain, sent = uart.read, list[int]()
+
+    def read(self: object, address: int) -> int:
+        if not sent:
+            sent.append(1)
+            signal.raise_signal(number)
+        return plain(self, address)  # type: ignore[arg-type]
+
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    monkeypatch.setattr(uart, "read", read)
+    former = signal.signal(number, lambda *_: sys.exit(99))
+    try:
+        with open_device("unicorn", project) as device, pytest.raises(SystemExit, match="99"):
+            device.read(5)
+        assert sent and not lost and capsys.readouterr().err == ""
+    finally:
+        signal.signal(number, former)
+
+
 def test_unicorn_stops_waiting_for_a_firmware_that_loops(project: Path) -> None:
     board = load_board("mps2_an386")
     with unicorn.UnicornDevice(build(project).elf, board, limit=0.3) as device:

@@ -94,6 +94,23 @@ def test_the_check_finds_faults() -> None:
             "for (uint32_t j = 0u; j < 2u; j++) { if (a) continue; f(i); }",
             "for (uint32_t j = 0u; j < 2u; j++) {\n    if (a) {\n        continue;\n    }\n    f(0u);\n}",
         ),
+        (
+            "for (uint32_t k = 0u; k < 1u; k++) { const uint32_t iy = oy + k * 2u; f(&x[iy * 9u + from]); }",
+            "const uint32_t iy = oy;\nf(&x[iy * 9u + from]);",
+        ),
+        (
+            "for (uint32_t o = 0u; o < 1u; o++) for (uint32_t k = 0u; k < 1u; k++) "
+            "{ const uint32_t iy = o * 3u + k; f(&x[iy * 9u + from]); }",
+            "f(&x[from]);",
+        ),
+        (
+            "for (uint32_t k = 0u; k < 1u; k++) { const uint32_t iy = k; if (iy < n) { f(iy); } }",
+            "const uint32_t iy = 0u;\nif (iy < n) {\n    f(iy);\n}",
+        ),
+        (
+            "uint32_t o = 0u, s = 0u; for (; o < 8u; o += 8u, w += 4) { y[o] = a; y[o + 1u] = s++; } g(s);",
+            "uint32_t s = 0u;\ny[0] = a;\ny[1] = s++;\ng(s);",
+        ),
         ("for (uint32_t j = 0u; j < 1u; j++) f(j & 1u);", "const uint32_t j = 0u;\nf(j & 1u);"),
     ],
 )

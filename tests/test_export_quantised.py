@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from random_nets import accepted, extreme_state
 
 from synapcc.gen.errors import CompileError
-from synapcc.gen.exporters._integer_kernels import KERNELS
+from synapcc.gen.exporters._integer_kernels import ONNX_KERNELS
 from synapcc.gen.exporters.quantised_onnx import export
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Program, Repeat, Step
@@ -59,7 +59,7 @@ def test_nothing_differs_on_random_networks_and_states() -> None:
             saturated += np.count_nonzero(np.abs(scores) >= 32767)
         seen |= {s.kernel for program, _, s in plan.ops() if program in ("forward", "infer")}
     assert compared > 10_000 and saturated > 100
-    assert seen == {k for k in KERNELS if k in kernels()}
+    assert seen == {k for k in ONNX_KERNELS if k in kernels()}
 
 
 def test_inputs_are_quantised_as_the_chip_wants_them() -> None:

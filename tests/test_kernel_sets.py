@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from projects import case, refusal
 from random_nets import accepted
 
 from synapcc.gen.emit import render, render_library
+from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Node
-from synapcc.gen.ops import Case, kernel
+from synapcc.gen.ir.plan import PlanTensor
+from synapcc.gen.ops import Attrs, Case, Kernel, Variant, kernel
 from synapcc.gen.ops._dsp import power_of_two
 from synapcc.gen.ops._window import Window
-from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, select
+from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, SETS, KernelSet, able, chain, select
 from synapcc.gen.sets.layouts import (
     HIGH_ROW,
     bias_of_dual,
@@ -32,9 +34,58 @@ from synapcc.gen.sets.layouts import (
     rows_of_dual,
 )
 from synapcc.gen.target.boards import load_board
+from synapcc.host.bench.kernel_sets import kernel_sets
 from synapcc.host.cli import main
 
 RNG = np.random.default_rng(5)
+
+
+# ---- a third set --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mve(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A set of a Cortex-M55 that prints nothing itself, and so all as `dsp` and then `ref` do."""
+    monkeypatch.setitem(SETS, "mve", KernelSet("mve", "Helium", ("cortex-m55",), DSP))
+    return "mve"
+
+
+def test_a_third_set_falls_back_on_the_second_and_the_first(mve: str) -> None:
+    assert chain(mve) == ("mve", "dsp", "ref") and chain(DSP) == ("dsp", "ref") and chain(REF) == ("ref",)
+    printed = set()
+    for c, _ in accepted(300, 12):
+        library = {s: render_library(c.plan, "a test", "a test", {}, s) for s in (mve, DSP)}
+        printed |= {v.kernels for v in stored(c.plan, mve).variants}
+        for name, text in library[DSP].items():
+            renamed = library[mve][name].replace('"mve"', '"dsp"').replace(" set mve,", " set dsp,")
+            assert renamed.replace("kernel set mve needs", "kernel set dsp needs") == text
+    assert printed == {REF, DSP}
+
+
+def test_a_third_set_is_asked_first(mve: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kernel of its own, in a plan whose other kernels are printed by the sets below."""
+    kind = type(kernel("counter.tick"))
+    usual = kind.variant
+
+    def variant(self: Kernel, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant("tick", mve) if kernels == mve else usual(self, kernels, t, a)
+
+    monkeypatch.setattr(kind, "variant", variant)
+    plan = next(c.plan for c, _ in accepted(300, 12) if "learn" in c.plan.entries)
+    by = {s.kernel: v.kernels for (_, _, s), v in zip(plan.ops(), stored(plan, mve).variants, strict=True)}
+    assert by["counter.tick"] == mve and {*by.values()} <= {mve, DSP, REF} and len({*by.values()}) > 1
+    assert mve not in {v.kernels for v in stored(plan, DSP).variants}
+
+
+def test_a_board_gets_the_fastest_set_of_its_core(mve: str) -> None:
+    m55, m4, m3 = (load_board(name) for name in ("mps2_an547", "mps2_an386", "mps2_an385"))
+    assert [select(AUTO, b) for b in (m55, m4, m3, None)] == [mve, DSP, REF, REF]
+    assert able(m55) == (REF, DSP, mve) == kernel_sets(m55) and able(m4) == (REF, DSP)
+    assert select(mve, None) == mve and select(DSP, m55) == DSP
+    with pytest.raises(CompileError, match="a cortex-m4 has no Helium; take --kernels auto or dsp or ref"):
+        select(mve, m4)
+    with pytest.raises(CompileError, match="sets: auto, ref, dsp, mve"):
+        select("neon", m4)
 
 
 # ---- which set ----------------------------------------------------------------------------------------
@@ -235,7 +286,7 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
-        seen |= {(step.kernel, variant.kernels, variant.macro)}
+        seen |= {(step.kernel, variant.kernel_set, variant.macro)}
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}

@@ -188,12 +188,12 @@ def test_a_chain_uses_its_memory_again() -> None:
     steps = tuple(
         Step("concat.slice", "n", {"d": source, "g": target}, {}) for source, target in pairwise(names)
     )
-    offsets, size = place({"p": Program("p", "", steps)}, ["p"], pieces, ["x"], ["c"])
+    offsets, size = place({"p": Program("p", "", steps)}, {"p": ["x"]}, pieces, ["c"])
     assert size == 200 and len(set(offsets.values())) == 2
     clips = tuple(
         Step("clip.forward", "n", {"x": source, "y": target}, {}) for source, target in pairwise(names)
     )
-    assert place({"p": Program("p", "", clips)}, ["p"], pieces, ["x"], ["c"])[1] == 100
+    assert place({"p": Program("p", "", clips)}, {"p": ["x"]}, pieces, ["c"])[1] == 100
 
 
 def test_what_a_branch_may_leave_alone_stays() -> None:
@@ -211,5 +211,5 @@ def test_what_a_branch_may_leave_alone_stays() -> None:
             "maybe": Program("maybe", "", (When("f", "again"),)),
             "p": Program("p", "", (copy("x", "a"), *between, branch, copy("a", "out"))),
         }
-        offsets, _ = place(programs, ["p"], pieces, ["x", "y", "f"], ["d", "out"])
+        offsets, _ = place(programs, {"p": ["x", "y", "f"]}, pieces, ["d", "out"])
         assert offsets["a"] not in (offsets[n] for n in ("x", "y", "c", "d", "f"))

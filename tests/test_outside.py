@@ -86,15 +86,17 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
 
 def test_no_command_waits_for_what_never_comes(project: tuple[Case, Path], tmp_path: Path) -> None:
-    """Wherever a file can be given, a pipe and an endless device are refused in a line."""
+    """Wherever a file can be given, a pipe, an endless device, a circle of links and "" are refused."""
     c, out = project
     pipe = tmp_path / "p.onnx"
     os.mkfifo(pipe)
     here, there = str(c.model), ["-o", str(tmp_path / "out")]
     zero = tmp_path / "z.onnx"
     zero.symlink_to("/dev/zero")
+    circle = tmp_path / "c.onnx"
+    circle.symlink_to(circle)
     device = ["--device", "process"]
-    for odd in (str(pipe), str(zero)):
+    for odd in (str(pipe), str(zero), str(circle), ""):
         for words in (
             ["compile", odd, "--rule", str(c.rule), "--calibrate", str(c.data), *there],
             ["compile", here, "--rule", odd, "--calibrate", str(c.data), *there],
@@ -109,7 +111,8 @@ def test_no_command_waits_for_what_never_comes(project: tuple[Case, Path], tmp_p
             ["push", str(out), odd, *device],
             ["build", odd],
             ["flash", odd],
-            ["boards", "--json", odd],
+            ["boards", "--rule-path", odd],
+            *([] if odd == str(circle) else [["boards", "--json", odd]]),  # a result takes a link's place
         ):
             alone = odd == str(pipe) and words[0] == "compile"
             done = spawn(words, timeout=30) if alone else None

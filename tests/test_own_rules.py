@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx_models as om
 import pytest
-from projects import case, spawn
+from onnx.reference import ReferenceEvaluator
+from projects import Case, case, spawn
 
 OUTSIDE = Path(__file__).parent / "outside"
 TWICE = (OUTSIDE / "passes.py").read_text().replace('"passes"\n', '"dfa"\n')
@@ -93,7 +99,7 @@ def wheel(folder: Path) -> Path:
     info = "strangers-1.0.dist-info"
     points = (
         "[synapcc.rules]\nsign_error = strangers.sign_error\npasses = strangers.passes\n"
-        "[synapcc.ops]\nsign_error = strangers.sign_error\n"
+        "[synapcc.ops]\nsign_error = strangers.sign_error\nabsolute = strangers.absolute\n"
     )
     with zipfile.ZipFile(path, "w") as z:
         z.writestr("strangers/__init__.py", "")
@@ -128,3 +134,59 @@ def test_an_installed_package_brings_ops_and_rules(tmp_path: Path) -> None:
     assert "sign_error" not in spawn(["rules"]).stdout
     proven(tmp_path, "sign_error", "", env=env)
     shutil.rmtree(there)
+
+
+# ---- an op that model files hold ----------------------------------------------------------------------
+
+
+def with_abs(folder: Path) -> Case:
+    """A perceptron whose activation is the absolute value, as an ONNX file, with two layers that learn."""
+    rng = np.random.default_rng(5)
+    constants = {
+        name: rng.normal(0, 0.4, shape).astype(np.float32)
+        for name, shape in {"w1": (8, 12), "b1": (8,), "w2": (3, 8), "b2": (3,)}.items()
+    }
+    nodes = [
+        om.node("Gemm", "input w1 b1", "h", "fc1", transB=1),
+        om.node("Abs", "h", "a", "size"),
+        om.node("Gemm", "a w2 b2", "y", "fc2", transB=1),
+    ]
+    c = case(folder, "bp")
+    om.save(om.model(nodes, {"input": ["N", 12]}, {"y": ["N", 3]}, constants), folder, c.model.name)
+    return c
+
+
+def done(words: Sequence[object], code: int = 0) -> subprocess.CompletedProcess[str]:
+    ran = spawn([str(w) for w in words])
+    assert ran.returncode == code, ran.stderr
+    return ran
+
+
+def test_an_op_from_a_path_is_imported_exported_and_benchmarked(tmp_path: Path) -> None:
+    """By rows that its own file brings: no file of ours names it."""
+    c, out, path = with_abs(tmp_path), tmp_path / "out", ("--rule-path", OUTSIDE)
+    said = done(c.words(tmp_path / "none"), 2).stderr
+    assert "operator Abs is not supported" in said and said.count("\n") == 1
+    done([*c.words(out), *path])
+    words = ["verify", out, "--data", c.data, "--steps", 40, "--device", "process", *path]
+    assert done(words).stdout.endswith("verify: 40 steps, 0 differing bytes\n")
+    emulated = ["emulate", out, "--data", c.data, "-o", tmp_path / "scores.npz", *path]
+    done(emulated)
+    scores = np.load(tmp_path / "scores.npz")["scores"]
+    for option, name in (("--onnx", "net.onnx"), ("--quantised", "integers.onnx")):
+        done(["pull", out, "--device", "process", option, tmp_path / name, *path])
+    samples = {"input": np.load(c.data)["input"]}
+    for name in ("net.onnx", "integers.onnx"):
+        assert "Abs" in {n.op_type for n in onnx.load(tmp_path / name).graph.node}
+    ran = ReferenceEvaluator(onnx.load(tmp_path / "integers.onnx")).run(["scores"], samples)
+    assert np.array_equal(np.asarray(ran[0]), scores)
+    counted = done(["bench", "--kernel", "absolute 64", "--json", "-", *path]).stdout
+    assert [op["kernel"] for op in json.loads(counted)["ops"]] == ["absolute.forward"]
+
+
+def test_a_row_that_is_there_already_is_one_line(tmp_path: Path) -> None:
+    c = with_abs(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "twice.py").write_text('ONNX_OPERATORS = {"Relu": print}\n')
+    said = done([*c.words(tmp_path / "out"), "--rule-path", tmp_path / "more"], 2).stderr
+    assert 'ONNX_OPERATORS has "Relu" already' in said and said.count("\n") == 1

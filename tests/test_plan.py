@@ -59,6 +59,38 @@ def test_damage_is_noticed(plan: Plan) -> None:
         refused(text[:cut], "not a plan")
 
 
+VALUES = (
+    *(None, True, 0, -1, 1.5, 2**31, 2**32, 2**63, 10**12, 10**30, 1e308, "", "x", "\x1b]0;x\n"),
+    *("label", [], {}, [10**6, 10**6], [2**40], ["infer"]),
+)
+
+
+def test_any_value_anywhere_is_a_plan_or_a_line(plan: Plan) -> None:
+    """In canonical form, so that it is the values that are looked at; none makes room for what it claims."""
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        j = json.loads(plan.canonical)
+        at, key = j, str(rng.choice(["tensors", "programs", *j]))
+        while isinstance(at[key], dict | list) and at[key] and rng.integers(6):
+            at = at[key]
+            key = sorted(at)[rng.integers(len(at))] if isinstance(at, dict) else int(rng.integers(len(at)))
+        at[key] = VALUES[rng.integers(len(VALUES))]
+        try:
+            other = load_plan(json.dumps(j, sort_keys=True, separators=(",", ":")).encode(), "plan.json")
+        except SynapccError as error:
+            assert str(error).isprintable() and len(str(error)) < 400
+        else:
+            assert other.state_bytes == plan.state_bytes and other.arena_bytes < 2 * plan.arena_bytes + 2**21
+
+
+@pytest.mark.parametrize("size", [10**12, 2**63, 10**30, -4, None])
+def test_no_room_is_made_for_a_size_that_is_claimed(plan: Plan, size: object) -> None:
+    j = json.loads(plan.canonical)
+    for key in ("state_bytes", "arena_bytes"):
+        text = json.dumps({**j, key: size}, sort_keys=True, separators=(",", ":"))
+        refused(text.encode(), "its tensors need")
+
+
 def test_what_is_no_plan_of_this_version_is_refused(plan: Plan) -> None:
     j = json.loads(plan.canonical)
 

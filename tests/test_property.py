@@ -212,7 +212,7 @@ def test_no_error_changes_nothing_but_counters(rule: str) -> None:
                 t.name for t in plan.space("state") if not np.array_equal(before[t.name], machine[t.name])
             }
             assert "step" in changed and all(
-                plan[n].role in ("counter", "label") or plan[n].note == "store" for n in changed
+                plan[n].role in ("counter", "label") or plan[n].use == "stored" for n in changed
             ), changed
             assert not any(n.endswith("_saturated") for n in changed)
     assert checked >= 2

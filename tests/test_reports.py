@@ -247,7 +247,7 @@ def result(found: list[Report], protocol: str = "A") -> Report:
     return loaded
 
 
-RECORDS = (eval_page.Record("theirs <1999>", {"accuracy": 0.978, "V": 0.954}),)
+RECORDS = (eval_page.PublishedScores("theirs <1999>", {"accuracy": 0.978, "V": 0.954}),)
 
 
 def test_eval_pages_say_what_the_rows_say() -> None:

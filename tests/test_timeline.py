@@ -98,12 +98,12 @@ def test_every_byte_has_a_layer_and_a_kind(models: list[Compiled]) -> None:
     for c in models:
         rows = footprint.network(c)
         total = sum(n for x in rows for n in x["bytes"].values())
-        flash = stored(c.plan, c.kernels)
+        flash = stored(c.plan, c.kernel_set)
         assert total == sum(
             t.nbytes for t in (*flash.constants, *c.plan.space("state"), *c.plan.space("arena"))
         )
         assert sum(x["flash"] for x in rows) == sum(
-            footprint.memory(c.plan, c.kernels)[k] for k in ("constants", "initial_state")
+            footprint.memory(c.plan, c.kernel_set)[k] for k in ("constants", "initial_state")
         )
         assert sum(x["ram"] for x in rows) == sum(t.nbytes for t in c.plan.space("state"))
         assert [x["node"] for x in rows][: len(c.graph.nodes)] == [n.name for n in c.graph.nodes]
@@ -120,7 +120,7 @@ def test_kinds_follow_use(compiled: Compiled) -> None:
 def test_the_budget_is_what_the_compiler_asks_for(compiled: Compiled, region: str, tmp_path: Path) -> None:
     """A board with as much compiles, a board with a byte less does not."""
     board = load_board("mps2_an386")
-    found = footprint.budget(compiled.plan, board, compiled.kernels)
+    found = footprint.budget(compiled.plan, board, compiled.kernel_set)
     assert found
     parts = {k: v for k, v in found[region].items() if k not in ("size", "needs")}
     assert sum(parts.values()) == found[region]["needs"] and found[region]["size"] == 0x400000
@@ -136,7 +136,7 @@ def sized(board: Board, region: str, size: int) -> Board:
 
 
 def test_without_a_board_there_is_no_budget(compiled: Compiled) -> None:
-    assert footprint.budget(compiled.plan, None, compiled.kernels) is None
+    assert footprint.budget(compiled.plan, None, compiled.kernel_set) is None
 
 
 def test_ranges_are_what_calibration_saw(compiled: Compiled) -> None:

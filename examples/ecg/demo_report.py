@@ -279,9 +279,9 @@ def memory_parts(plan: Plan, built: BuildResult | None) -> tuple[list[Part], lis
 
 def _part(t: PlanTensor, note: str) -> Part:
     dims = "×".join(map(str, t.shape))
-    kind = "store" if t.note == "store" else "feedback" if t.name.endswith("_feedback") else "small"
+    kind = "store" if t.use == "stored" else "feedback" if t.name.endswith("_feedback") else "small"
     tone = "weight" if t.role == "weight" and kind == "small" else kind
-    what = {"store": "kept beats of the wearer"}.get(kind, t.note)
+    what = {"store": "kept beats of the wearer"}.get(kind, t.about)
     told = ", ".join(w for w in (f"{t.dtype} {dims}", what, note) if w)
     return Part(t.name, tone, t.nbytes, told)
 

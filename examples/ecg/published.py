@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synapcc.host.pages.eval import Record
+from synapcc.host.pages.eval import PublishedScores
 
 from .protocol import PROTOCOLS, Published
 
 
-def _record(p: Published) -> Record:
+def _scores(p: Published) -> PublishedScores:
     whole = {"accuracy": p.accuracy, "macro_f1": p.macro_f1} | {label: p.f1(label) for label in p.sen}
-    return Record(p.what, {name: v / 100 for name, v in whole.items() if v is not None})
+    return PublishedScores(p.what, {name: v / 100 for name, v in whole.items() if v is not None})
 
 
-RECORDS: Mapping[str, tuple[Record, ...]] = {
-    name: tuple(map(_record, chosen.published)) for name, chosen in PROTOCOLS.items()
+RECORDS: Mapping[str, tuple[PublishedScores, ...]] = {
+    name: tuple(map(_scores, chosen.published)) for name, chosen in PROTOCOLS.items()
 }
 """By protocol; F1 from their Sen and Ppr."""

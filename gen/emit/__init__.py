@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When, reached
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
@@ -79,12 +80,12 @@ class TensorView:
         info = np.iinfo(t.dtype)
         self.type_lo, self.type_hi = int(info.min), int(info.max)
         self.symbol = f"{prefix}_{t.name}" if t.space == "const" else f"{prefix}_{t.name}_init"
-        self.q, self.frac = plan.q(t), t.frac
+        self.q, self._meaning = plan.q(t), t.meaning
         shape = dict(zip(plan.inputs, plan.input_shapes, strict=True)).get(t.name, t.shape)
         self.dims = "".join(f"[{n}]" for n in shape)
         pad = f" rows of {t.row}" if t.row != t.shape[-1] else ""
         dims = "".join(f"[{n}]" for n in t.shape)
-        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.note}' if t.note else ''}"
+        self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.about}' if t.about else ''}"
         if t.space == "arena":
             self.at0 = f"{arena}{UNION[t.dtype]}[{t.offset // t.itemsize}]"
             self.pointer = f"(&{self.at0})"
@@ -92,6 +93,11 @@ class TensorView:
             self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
             self.at0 = f"{self.pointer}[0]"
         self._data = t.data
+
+    @property
+    def frac(self) -> int:
+        """The n of v / 2^n."""
+        return self._meaning.frac
 
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
         """A local pointer to the tensor, from element `offset` on."""
@@ -208,14 +214,56 @@ INTERFACE = (
 )
 
 
+@dataclass(frozen=True)
+class EntryView:
+    """An entry program that takes something, as templates see it.
+
+    struct: the C type of its inputs, the model's own where these are what it takes; "" for a label alone
+    fields: the members of a struct of its own; empty if it has none
+    inputs: what is filled
+    """
+
+    name: str
+    doc: str
+    struct: str
+    fields: tuple[TensorView, ...]
+    inputs: tuple[TensorView, ...]
+    label: bool
+
+    @property
+    def parameters(self) -> str:
+        x = f", const {self.struct} *x" if self.struct else ""
+        return f"{x}{', uint8_t label' if self.label else ''}"
+
+
+def _entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
+    """The entry programs beside `infer` and `learn` that take anything: each is a function of the library.
+
+    CompileError where one is called like something else there.
+    """
+    found = []
+    for e in plan.entry_points:
+        if e.name in ("infer", "learn") or not e.loaded:
+            continue
+        if e.name in INTERFACE or f"{e.name}_inputs_t" in INTERFACE:
+            what = f"{plan.model}_{e.name} is something else in the emitted library"
+            raise CompileError(e.name, what, "give the rule's entry program another name")
+        inputs = tuple(views[n] for n in e.inputs)
+        own = bool(inputs) and e.inputs != plan.inputs
+        struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
+        doc = plan.programs[e.name].doc
+        found.append(EntryView(e.name, doc, struct, inputs if own else (), inputs, e.label))
+    return found
+
+
 def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
     """One C name a step: node and kernel, numbered where that is another's name."""
     taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs), *(t.name for t in constants)}
+    taken |= {text for e in plan.entries for text in (e, f"{e}_inputs_t")}
     taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
     names = []
     for _, _, step in plan.ops():
-        op, part = step.kernel.split(".")
-        name = base = f"{step.node}_{part}" if op != "project" else f"{step.node}_{op}"
+        name = base = f"{step.node}_{kernel(step.kernel).function or step.kernel.split('.')[1]}"
         number = 1
         while name in taken:
             number += 1
@@ -232,7 +280,7 @@ def _functions(
     names = _step_names(plan, printed.constants)
     for i, (program, _, step) in enumerate(plan.ops()):
         variant = printed.variants[i]
-        room = "ops" if variant.kernels == REF else variant.kernels
+        room = "ops" if variant.kernel_set == REF else variant.kernel_set
         module: Any = environment().get_template(f"{room}/{step.kernel.split('.')[0]}.c.j2").module
         view = StepView(replace(step, args=printed.args[i]), views.of(program), variant.numbers)
         body = getattr(module, variant.macro)(view)
@@ -351,9 +399,9 @@ def _helpers(texts: Iterable[str]) -> _Helpers:
     )
 
 
-def memory_map(plan: Plan, kernels: str = REF) -> list[str]:
-    """A table of where everything lies in the library of the set `kernels`, as lines of text."""
-    flash = stored(plan, kernels)
+def memory_map(plan: Plan, kernel_set: str = REF) -> list[str]:
+    """A table of where everything lies in the library of `kernel_set`, as lines of text."""
+    flash = stored(plan, kernel_set)
     arena = sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))
     own = "" if plan.shared else f", and {plan.infer_arena_bytes} of an arena that is infer's own"
     lines = [
@@ -380,11 +428,11 @@ def _map_line(plan: Plan, title: str, name: str, t: PlanTensor) -> str:
 
 
 def render_library(
-    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernels: str = REF
+    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
 ) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`, of the kernel set `kernels`."""
+    """`<model>.h` and `<model>.c`, of `kernel_set`."""
     prefix = plan.model
-    printed = stored(plan, kernels)
+    printed = stored(plan, kernel_set)
     views = _Views(plan, printed.constants)
     functions = _functions(plan, printed, views, prefix, sources)
     helpers = _helpers(f.body for f in functions)
@@ -402,8 +450,8 @@ def render_library(
         "version": VERSION,
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
-        "kernels": kernels,
-        "memory_map": memory_map(plan, kernels),
+        "kernel_set": kernel_set,
+        "memory_map": memory_map(plan, kernel_set),
         "steps": functions,
         "state": [of_all[t.name] for t in plan.space("state")],
         "inputs": [InputView(plan, n) for n in plan.inputs],
@@ -419,6 +467,8 @@ def render_library(
         "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
+        "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
+        "entries": _entry_views(plan, of_all),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
         "labelled_entries": [n for n in plan.entries if n in labelled_programs(plan)],
@@ -439,22 +489,24 @@ def render(
     sources: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
-    kernels: str = AUTO,
+    kernel_set: str = AUTO,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
 
-    kernels: the kernel set, or "auto" for the fastest that the board's core can run
+    kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input.
     """
     lib = f"lib/{plan.model}"
-    chosen = select(kernels, board)
+    chosen = select(kernel_set, board)
     library = render_library(plan, command, title, sources or {}, chosen)
     files = {f"{lib}/src/{name}": text for name, text in library.items()}
     env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(context | {"kernels": chosen})
+    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(
+        context | {"kernel_set": chosen}
+    )
     files |= dict(reports or {})
     if quantiser or plan.quantisers:  # nobody makes such integers by hand
         inputs = [InputView(plan, n) for n in plan.inputs]

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..ir.plan import Plan, PlanTensor
+from ..ir.program import Step
 from ..ops import Relaid, Variant, kernel
-from ..sets import REF
+from ..sets import REF, chain
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,24 @@ class Stored:
         return sum(t.nbytes for t in self.tensors)
 
 
-def stored(plan: Plan, kernels: str = REF) -> Stored:
-    """What the library of the set `kernels` holds in flash: each step's kernel says how the set prints it."""
+def _variant(kernel_set: str, step: Step, operands: Mapping[str, PlanTensor]) -> Variant:
+    """How the set prints a step: what it does not print itself, the next set of its chain does, in the end
+    `ref`."""
+    for name in chain(kernel_set):
+        variant = kernel(step.kernel).variant(name, operands, step.attrs)
+        if variant.kernel_set == name:
+            break
+    return variant
+
+
+def stored(plan: Plan, kernel_set: str = REF) -> Stored:
+    """What the library of `kernel_set` holds in flash: each step's kernel says how the set prints it."""
     variants, args = [], []
     made: dict[str, PlanTensor] = {}
     origin: dict[str, str] = {}
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
-        variant = kernel(step.kernel).variant(kernels, operands, step.attrs)
+        variant = _variant(kernel_set, step, operands)
         names = dict(step.args)
         for role, relaid in variant.relaid.items():
             t = _relaid(operands[role], relaid, plan)

@@ -8,6 +8,7 @@ Compilers do as much; this is for the reader.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,13 +19,15 @@ _KEPT = re.compile(r"for \(; (\w+) < (\d+)u?; (.*)\)")
 _STEP = re.compile(r"(\w+)(?:\+\+| \+= (\d+)u?)")
 _START = re.compile(r"(?<=[ ,])(\w+) = (\d+)u?(?=[,;])")
 _CHANGED = re.compile(r"\b(\w+)(?:\+\+|--| (?:[-+*&|^]|<<|>>)?= )|(?:\+\+|--)(\w+)")
+_SETTLED = re.compile(r"const uint32_t (\w+) = (\d+u);")
+_DECLARES = re.compile(r"^ *(u?)int32_t (?!\*)(.*;)", re.MULTILINE)
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _COMPARED = re.compile(r"(.*) (==|!=|<|>=|>|<=) (.*)")
 
 
 def without_single_loops(body: Body) -> Body:
     """The statements of a function without loops that run exactly once."""
-    return _without_idle(_walk(body, {}, lambda name: False))
+    return _without_idle(_without_still(_walk(body, {}, lambda name: False)))
 
 
 @dataclass(frozen=True)
@@ -140,16 +143,46 @@ def _once(block: Block, loop: _Loop) -> Body | None:
     body = _continued(block.body)
     if body is None or not loop.own:
         return body
-    text = "\n".join(printed(body))
     name = loop.counter
-    if not re.search(rf"\b{name}\b", text):
+    if not _mentions(body, name):
         return body
     unsigned = "u" if "uint32_t" in block.head else ""
-    if re.search(
-        rf"\b{name} (?:[=!<>]=|[<>&?])|(?:[=!<>]=|[<>&]) {name}\b", text
-    ):  # a comparison of numbers reads badly
+    if _compared(body, name):
         return (Line(f"const {unsigned and 'u'}int32_t {name} = {loop.start}{unsigned};"), *body)
-    return tuple(_with(item, name, f"{loop.start}{unsigned}") for item in body)
+    return _put(body, name, f"{loop.start}{unsigned}")
+
+
+def _compared(body: Body, name: str) -> bool:
+    """Whether `body` compares or masks `name`, where a number would read badly, or needs it in a register."""
+    text = "\n".join(printed(body))
+    sides = rf"\b{name} (?:[=!<>]=|[<>&?])|(?:[=!<>]=|[<>&]) {name}\b"
+    return re.search(rf'{sides}|&{name}\b|"\({name}\)', text) is not None
+
+
+def _put(body: Body, name: str, number: str) -> Body:
+    """`body` with a number in place of a counter, and of what is a number by that."""
+    out: list[Item] = []
+    rest = body
+    while rest:
+        item, rest = rest[0], rest[1:]
+        new = _with(item, name, number)
+        settled = _SETTLED.fullmatch(new.text) if isinstance(new, Line) and not new.note else None
+        if settled and new != item and not _compared(rest, settled[1]):
+            rest = _put(rest, settled[1], settled[2])
+        else:
+            out.append(new)
+    return trimmed(tuple(out))
+
+
+def _without_still(body: Body) -> Body:
+    """With their numbers in place of counters that nothing moves any more."""
+    text = _text(body)
+    moves = Counter(a or b for a, b in _CHANGED.findall(text))
+    for unsigned, names in _DECLARES.findall(text):
+        for name, number in _START.findall(f" {names}"):
+            if moves[name] == 1 and not _compared(body, name):
+                body = _put(body, name, number + unsigned)
+    return body
 
 
 def _continued(body: Body) -> Body | None:
@@ -194,9 +227,9 @@ def _with(item: Item, name: str, number: str) -> Item:
         return text if new == text else folded(new)
 
     if isinstance(item, Line):
-        return replace(item, text=put(item.text))
+        return item if name in _names(item) else replace(item, text=put(item.text))
     if isinstance(item, Block):
-        inner = [tuple(_with(x, name, number) for x in part) for part in (item.body, item.orelse)]
+        inner = [_put(part, name, number) for part in (item.body, item.orelse)]
         return Block(put(item.head), inner[0], inner[1])
     return item
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
 from ..ops.clip import limits
@@ -201,7 +202,7 @@ FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """The operator of a function, and which of alpha and beta it takes."""
 
-LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
+ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "add": add,
     "affine": affine,
     "avgpool2d": avgpool2d,
@@ -217,3 +218,8 @@ LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "transpose": transpose,
 }
 """By op: writes a node and puts its output."""
+
+
+def float_layers() -> Mapping[str, Callable[[Tensors, Node], None]]:
+    """The table, with the rows that ops from outside bring as `ONNX_LAYERS`."""
+    return rows("ONNX_LAYERS", ONNX_LAYERS)

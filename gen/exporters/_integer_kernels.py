@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..discovery import rows
 from ..ir.program import Step
 from ..ops._window import Window, taps
 from ._integers import Integers
@@ -197,7 +198,7 @@ def classify_argmax(q: Integers, step: Step) -> None:
     q.put(step.args["verdict"], q.then(step, "Concat", [winner, lead], axis=1))
 
 
-KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
+ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "add.forward": add_forward,
     "affine.forward": affine_forward,
     "avgpool2d.forward": avgpool2d_forward,
@@ -213,3 +214,8 @@ KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "transpose.permute": transpose_permute,
 }
 """By kernel: writes a step and puts what it computes."""
+
+
+def integer_kernels() -> Mapping[str, Callable[[Integers, Step], None]]:
+    """The table, with the rows that ops from outside bring as `ONNX_KERNELS`."""
+    return rows("ONNX_KERNELS", ONNX_KERNELS)

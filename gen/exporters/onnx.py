@@ -13,19 +13,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CompileError
 from ..importers._onnx_file import read_model
 from ..ir.graph import Graph
-from ._float_layers import LAYERS
+from ._float_layers import float_layers
 from ._tensors import Tensors
 
 DIGEST = "synapcc.plan_digest"
 
 
 def export(graph: Graph, digest: str = "") -> bytes:
-    """The file. digest: of the Plan that the network was compiled to, kept in the metadata."""
+    """The file. digest: of the Plan that the network was compiled to, kept in the metadata.
+
+    Raises CompileError where a layer has no form.
+    """
     tensors = Tensors(graph)
+    forms = float_layers()
     for node in graph.nodes:
-        LAYERS[node.op](tensors, node)
+        if node.op not in forms:
+            what = f"{node.op} has no form in ONNX"
+            raise CompileError(node.name, what, "add one to ONNX_LAYERS in the file of the op")
+        forms[node.op](tensors, node)
     shape = graph.tensors[graph.output].shape
     last = tensors.get(graph.output)
     if graph.head == "softmax":

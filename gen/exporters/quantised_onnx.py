@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..ir.program import Call, Step
-from ._integer_kernels import KERNELS
+from ._integer_kernels import integer_kernels
 from ._integers import Integers
 from .onnx import DIGEST
 
@@ -28,11 +28,12 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
     q = Integers(plan, state or {})
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         q.put(name, _quantised(q, name, int(np.prod(shape))))
+    forms = integer_kernels()
     for step in _steps(plan, "infer"):
-        if step.kernel not in KERNELS:
+        if step.kernel not in forms:
             what = f"{step.kernel} has no exact form in ONNX"
             raise CompileError(step.node, what, "take the float network, pull --onnx")
-        KERNELS[step.kernel](q, step)
+        forms[step.kernel](q, step)
     names = {o: f"{o}_out" if o in plan.inputs else o for o in ("scores", "winner", "margin")}
     q.node("Cast", [q.get(plan.logits)], names["scores"], "scores", to=q.INT16)
     for place, output in enumerate(("winner", "margin")):
@@ -67,7 +68,7 @@ def _quantised(q: Integers, name: str, size: int) -> str:
     and saturate then, and a large float fits no integer.
     """
     own = name in q.plan.quantisers  # the network's own scale is no power of two: it multiplies
-    scale = np.float32(1.0 if own else np.ldexp(1.0, -q.plan[name].frac))
+    scale = np.float32(1.0 if own else q.plan[name].meaning.step)
     ends = [q.constant(f"{name}/{v}", np.array(v * scale)) for v in (-128, 127)]
     flat = q.node("Reshape", [name, q.integers(-1, size)], f"{name}/flat", name)
     if own:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ._build import Builder
+from ._layers import LayerBuilder
 
 Places = NDArray[np.int32]
 MAX_AXES = 4  # of what a transpose moves
@@ -31,7 +31,7 @@ def is_natural(places: Places) -> bool:
     return bool(np.array_equal(places.reshape(-1), natural((places.size,))))
 
 
-def arrange(builder: Builder, tensor: str, places: Places, source: str) -> str | None:
+def arrange(builder: LayerBuilder, tensor: str, places: Places, source: str) -> str | None:
     """A tensor of the shape of `places` whose value i is the value at places[i] of `tensor`.
 
     Written with at most one transpose; None where one is not enough.

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import CompileError
-from ._build import Builder, Window
+from ._build import Sliding
+from ._layers import LayerBuilder
 from ._layout import Places, arrange, arrangeable, is_natural, natural
 from ._names import from_node, from_parameter
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
@@ -59,7 +60,7 @@ Operand = Act | Const | None
 class Scope:
     """What an operator may need to know beside its operands."""
 
-    builder: Builder
+    builder: LayerBuilder
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
 
@@ -189,7 +190,7 @@ def _at_each(scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, params: S
         raise disordered(node)
     columns, bias = weight.reshape(outputs, 1, 1, inputs), np.zeros(outputs)
     names = hints(node, params)
-    tensor = scope.builder.conv2d(rows, columns, bias, Window((1, 1)), 1, names, node.source)
+    tensor = scope.builder.conv2d(rows, columns, bias, Sliding((1, 1)), 1, names, node.source)
     return Act(tensor, natural((*x.shape[:-1], outputs)))
 
 
@@ -232,7 +233,7 @@ def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
     if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
         return scaled(scope, node, parts[0], 2.0)
     a, b, places = _aligned(scope, node, parts)
-    return Act(scope.builder.add(a, b, [from_node(node.name)], node.source), places)
+    return Act(scope.builder.sum(a, b, [from_node(node.name)], node.source), places)
 
 
 def _aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..discovery import rows
 from ..errors import shown
+from ._layers import function_of
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import (
@@ -89,13 +91,13 @@ def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 def without_sigmoid(scope: Scope, x: Act) -> Act:
     """The result of a network without a sigmoid over two or more scores: it keeps their order."""
     node = scope.builder.producer(x.tensor)
-    if node is None or node.op != "table" or node.attrs["fn"] != "sigmoid" or x.size < 2:
+    if node is None or function_of(node) != "sigmoid" or x.size < 2:
         return x
     scope.builder.notes.append(f"{node.source} dropped: it does not change which score is the largest")
     return replace(x, tensor=node.inputs[0], head="sigmoid" if x.head == "none" else x.head)
 
 
-LAYERS: Mapping[str, Handler] = {
+ONNX_OPERATORS: Mapping[str, Handler] = {
     "Add": arithmetic,
     "AveragePool": pool,
     "BatchNormalization": batch_norm,
@@ -149,14 +151,22 @@ HEADS: Mapping[str, Handler] = {
     "ZipMap": zipmap,
 }
 ML_OPS = ("ArrayFeatureExtractor", "ZipMap")
-SUPPORTED = tuple(sorted({*LAYERS, *HEADS}))
+
+
+def operators() -> Mapping[str, Handler]:
+    """The operators that become layers, with those that ops from outside bring as `ONNX_OPERATORS`."""
+    return rows("ONNX_OPERATORS", ONNX_OPERATORS)
+
+
+def supported() -> tuple[str, ...]:
+    return tuple(sorted({*operators(), *HEADS}))
 
 
 def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """The result of a supported operator at least one operand of which is an activation."""
     stage = next((a.stage for a in args if isinstance(a, Act) and a.stage != "layer"), "layer")
     if stage == "layer":
-        return (HEADS.get(node.op) or LAYERS[node.op])(scope, node, args)
+        return (HEADS.get(node.op) or operators()[node.op])(scope, node, args)
     if node.op not in AFTER[stage]:
         what = {"softmax": "the result of a Softmax", "label": "class numbers", "map": "a ZipMap"}[stage]
         hint = f"that belongs to the model's end; behind it may stand {', '.join(AFTER[stage])}"

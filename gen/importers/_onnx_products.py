@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ._build import Builder
+from ..ops import layer
+from ._layers import LayerBuilder, function_of, limits_of
 from ._names import from_node
 from ._onnx_file import OnnxNode
 from ._onnx_layers import Act, Operand, Scope, activation, affine, arithmetic, common_shape, constant, scaled
@@ -58,7 +59,7 @@ def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def _is_table(node: Node | None, fn: str, x: str) -> bool:
-    return node is not None and node.op == "table" and node.attrs["fn"] == fn and node.inputs[0] == x
+    return node is not None and function_of(node) == fn and node.inputs[0] == x
 
 
 def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -95,7 +96,7 @@ class _Chain:
     hi: float = math.inf
 
 
-def _product(builder: Builder, x: str, y: str) -> tuple[str, str, float] | None:
+def _product(builder: LayerBuilder, x: str, y: str) -> tuple[str, str, float] | None:
     """(function, its argument, factor) if x * y is a known function of one tensor."""
     for root, scale in _unscaled(builder, x):
         chain = _chain(builder, y, root)
@@ -115,11 +116,11 @@ def _product(builder: Builder, x: str, y: str) -> tuple[str, str, float] | None:
     return None
 
 
-def _unscaled(builder: Builder, tensor: str) -> Iterator[tuple[str, float]]:
+def _unscaled(builder: LayerBuilder, tensor: str) -> Iterator[tuple[str, float]]:
     """`tensor` and what it is a multiple of, with the factors."""
     scale = 1.0
     yield tensor, scale
-    while (node := builder.producer(tensor)) is not None and node.op == "affine":
+    while (node := builder.producer(tensor)) is not None and layer(node.op).scales:
         pair = _uniform(builder, node)
         if pair is None or pair[1] != 0.0:
             return
@@ -134,11 +135,11 @@ def _close(values: Sequence[float], wanted: Sequence[float]) -> bool:
     )
 
 
-def _chain(builder: Builder, tensor: str, root: str) -> _Chain:
+def _chain(builder: LayerBuilder, tensor: str, root: str) -> _Chain:
     """What `tensor` is of `root`, through affine, clip and one table at most; another root if it is not."""
     nodes: list[Node] = []
     while tensor != root and (node := builder.producer(tensor)) is not None:
-        if node.op not in ("affine", "clip", "table"):
+        if not (layer(node.op).scales or limits_of(node) or function_of(node)):
             break
         nodes.append(node)
         tensor = node.inputs[0]
@@ -148,19 +149,19 @@ def _chain(builder: Builder, tensor: str, root: str) -> _Chain:
     return chain or _Chain("", "", 1.0, 0.0, 1.0, 0.0)
 
 
-def _behind(builder: Builder, chain: _Chain, node: Node) -> _Chain | None:
+def _behind(builder: LayerBuilder, chain: _Chain, node: Node) -> _Chain | None:
     """`chain` followed by `node`; None if that is no such function any more."""
     attrs = {k: float(v) for k, v in node.attrs.items() if isinstance(v, int | float)}
-    if node.op == "affine":
+    if layer(node.op).scales:
         pair = _uniform(builder, node)
         return None if pair is None else _scaled(chain, *pair)
-    if node.op == "clip":
-        return _limited(chain, attrs["lo"], attrs["hi"])
-    if node.attrs["fn"] == "hardsigmoid":  # what exporters also write as Add, Clip and Mul
+    if limits := limits_of(node):
+        return _limited(chain, *limits)
+    if function_of(node) == "hardsigmoid":  # what exporters also write as Add, Clip and Mul
         return _limited(_scaled(chain, attrs["alpha"], attrs["beta"]), 0.0, 1.0)
     if chain.fn or math.isfinite(chain.lo) or math.isfinite(chain.hi):
         return None
-    return _Chain(chain.root, str(node.attrs["fn"]), chain.out_scale, chain.out_shift, 1.0, 0.0)
+    return _Chain(chain.root, function_of(node), chain.out_scale, chain.out_shift, 1.0, 0.0)
 
 
 def _scaled(chain: _Chain, s: float, t: float) -> _Chain:
@@ -172,7 +173,7 @@ def _limited(chain: _Chain, lo: float, hi: float) -> _Chain:
     return replace(chain, lo=min(max(chain.lo, lo), hi), hi=max(min(chain.hi, hi), lo))
 
 
-def _uniform(builder: Builder, node: Node) -> tuple[float, float] | None:
+def _uniform(builder: LayerBuilder, node: Node) -> tuple[float, float] | None:
     """Scale and shift of an affine node that treats all values alike."""
     scale, shift = builder.constants(node)
     if np.any(scale != scale[0]) or np.any(shift != shift[0]):
@@ -183,9 +184,10 @@ def _uniform(builder: Builder, node: Node) -> tuple[float, float] | None:
 def refuse_leftovers(graph: Graph) -> None:
     """CompileError if a function remains that is only understood as a part of another."""
     for node in graph.nodes:
-        if node.op == "table" and node.attrs["fn"] in PARTS:
-            what = f"operator {PARTS[str(node.attrs['fn'])]}"
+        if function_of(node) in PARTS:
+            what = f"operator {PARTS[function_of(node)]}"
             raise CompileError(node.source, what, "use another activation function")
-        if node.op == "pad" and node.attrs["value"] == -math.inf:
+        border = layer(node.op).border(node)
+        if border and border[1] == -math.inf:
             what = "pads with edge values or -inf, which is supported only in front of MaxPool"
             raise CompileError(node.source, what, "pad with 0")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._build import MAX_ELEMENTS, Pair, Window
+from ._build import MAX_ELEMENTS, Pair, Sliding
 from ._layout import Places, arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, DAMAGED, SMALLEST, OnnxNode
@@ -61,17 +61,17 @@ def _pair(node: OnnxNode, name: str, values: Sequence[int] | None, rank: int, mi
     return (given[0], given[1]) if rank == 2 else (missing, given[0])
 
 
-def _window(node: OnnxNode, m: _Map, kernel: Sequence[int]) -> tuple[Window, tuple[int, int]]:
+def _window(node: OnnxNode, m: _Map, kernel: Sequence[int]) -> tuple[Sliding, tuple[int, int]]:
     """The window that the node's attributes describe, and by how much ceil_mode reaches (bottom, right)."""
     rank = len(m.spatial)
     sizes = _pair(node, "kernel_shape", kernel, rank, 1)
     stride = _pair(node, "strides", node.integers("strides"), rank, 1)
     dilation = _pair(node, "dilations", node.integers("dilations"), rank, 1)
     pads = _pads(node, m, sizes, stride, dilation)
-    window = Window(sizes, stride, dilation, pads)
+    window = Sliding(sizes, stride, dilation, pads)
     beyond = _beyond(window, m.size) if node.integer("ceil_mode", 0) else (0, 0)
     top, left, bottom, right = pads
-    window = Window(sizes, stride, dilation, (top, left, bottom + beyond[0], right + beyond[1]))
+    window = Sliding(sizes, stride, dilation, (top, left, bottom + beyond[0], right + beyond[1]))
     if min(window.output(m.size)) < 1:
         what = f"its kernel {tuple(kernel)} does not fit into the map of {m.spatial} with padding {pads}"
         raise node.error(what, "use a smaller kernel, or longer inputs")
@@ -96,7 +96,7 @@ def _pads(node: OnnxNode, m: _Map, kernel: Pair, stride: Pair, dilation: Pair) -
     return (pads[0], pads[1], pads[2], pads[3]) if rank == 2 else (0, pads[0], 0, pads[1])
 
 
-def _beyond(window: Window, size: Pair) -> tuple[int, int]:
+def _beyond(window: Sliding, size: Pair) -> tuple[int, int]:
     """How far the last windows reach over the end where sizes are rounded up (ceil_mode).
 
     A window that would start behind the map and its leading padding does not count.
@@ -112,7 +112,7 @@ def _beyond(window: Window, size: Pair) -> tuple[int, int]:
     return out[0], out[1]
 
 
-def _overhangs(window: Window) -> bool:
+def _overhangs(window: Sliding) -> bool:
     """Whether a window can see nothing but padding."""
     reach = [(k - 1) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
     return any(p > r for p, r in zip(window.padding, (*reach, *reach), strict=True))
@@ -200,7 +200,7 @@ def _reduced(scope: Scope, node: OnnxNode, x: Act, axes: Sequence[int], keep: bo
     y = x.tensor
     if gone:
         wanted = x.places.transpose(*gone, *kept).reshape(*size, -1)
-        tensor, window = _arranged(scope, node, x, wanted), Window(size)
+        tensor, window = _arranged(scope, node, x, wanted), Sliding(size)
         names = [from_node(node.name)]
         y = (
             scope.builder.maxpool2d(tensor, window, names, node.source)

@@ -11,9 +11,11 @@ from onnx import TensorProto, ValueInfoProto
 
 from ..errors import CompileError, shown
 from ..ir.graph import Graph
+from ..ops import layer
 from ..stages.graph_check import verify
 from ..stages.passes import simplify
-from ._build import SMALLER, Builder
+from ._build import SMALLER
+from ._layers import LayerBuilder
 from ._layout import arrange, natural
 from ._names import input_identifiers, model_identifier
 from ._onnx_file import (
@@ -29,7 +31,7 @@ from ._onnx_file import (
 )
 from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
-from ._onnx_operators import ML_OPS, SUPPORTED, convert, without_sigmoid
+from ._onnx_operators import ML_OPS, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
 
 OLDEST_OPSET = 7
@@ -46,7 +48,7 @@ def load(path: Path, name: str | None = None) -> Graph:
         graph = _Import(read_model(path), path).run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
     refuse_leftovers(graph)
-    if all(node.op in ("reshape", "transpose") for node in graph.nodes):
+    if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
     return verify(graph)
 
@@ -72,10 +74,11 @@ class _Import:
                     raise node.error(f'produces "{shown(output)}", which exists already', AGAIN)
                 if output:
                     self.producers[output] = (i, k)
-        self.builder = Builder()
+        self.builder = LayerBuilder()
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
         self.held = 0
+        self.supported = frozenset(supported())
 
     def run(self, name: str) -> Graph:
         output = self._output()
@@ -228,7 +231,7 @@ class _Import:
             raise self._unsupported(node)
         if node.op == "Constant":
             return Const(constant(node, self.folder), shown(node.outputs[0]))
-        if node.op not in SUPPORTED and node.op not in FOLDABLE and node.op != "ConstantOfShape":
+        if node.op not in self.supported and node.op not in FOLDABLE and node.op != "ConstantOfShape":
             raise self._unsupported(node)
         args = [self._operand(n, node) for n in node.inputs]
         if node.op in ("Shape", "Size"):  # known although the values are not; this view costs no memory
@@ -236,7 +239,7 @@ class _Import:
                 Const(np.broadcast_to(np.float32(0), a.shape), "") if isinstance(a, Act) else a for a in args
             ]
         if any(isinstance(a, Act) for a in args):
-            if node.op not in SUPPORTED:
+            if node.op not in self.supported:
                 raise self._unsupported(node)
             return convert(scope, node, args)
         if node.op not in FOLDABLE and node.op != "ConstantOfShape":
@@ -245,7 +248,7 @@ class _Import:
         return Const(fold(node, [a.value if isinstance(a, Const) else None for a in args], self.folder), name)
 
     def _unsupported(self, node: OnnxNode) -> CompileError:
-        supported = f"supported are {', '.join(SUPPORTED)}"
+        known = f"supported are {', '.join(sorted(self.supported))}"
         domain = f" of domain {shown(node.domain)}" if node.domain else ""
         what = f"operator {shown(node.op)}{domain} is not supported"
         hint = ""
@@ -258,4 +261,4 @@ class _Import:
             what, hint = f"{what}: control flow", "export one straight path; "
         elif node.op.endswith(("QuantizeLinear", "Integer")) or node.op.startswith("QLinear"):
             what, hint = f"{what}: a quantised model", "export the float model, synapcc quantises by itself; "
-        return node.error(what, hint + supported)
+        return node.error(what, hint + known)

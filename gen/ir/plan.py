@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from ..errors import SynapccError, shown
 from ..numeric import NUMERIC_VERSION
+from .format import Meaning
 from .inputs import Input
-from .program import Call, Item, Program, Repeat, Space, Step, When, reached
+from .program import Call, Entry, Item, Program, Repeat, Space, Step, When, reached
 from .quantiser import Quantiser
-from .roles import ROLES
+from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
@@ -37,8 +38,10 @@ class PlanTensor:
 
     shape:  logical; the last axis of a tensor with rows is padded to `row` elements
     offset: bytes from the start of its space
-    frac:   v stands for v * 2^-frac
+    meaning: what its integers stand for; `frac` where v stands for v * 2^-frac
     lo, hi: the saturation limits; every value lies between them at all times
+    use:    what it is there for beside its role: "input" is what a caller fills
+    note:   a comment; nothing is decided by it
     data:   content of a constant, or what `init` puts into the state
     """
 
@@ -48,12 +51,18 @@ class PlanTensor:
     row: int
     space: Space
     offset: int
-    frac: int
+    meaning: Meaning
     lo: int
     hi: int
     role: str
+    use: Use = ""
     note: str = ""
     data: bytes | None = None
+
+    @property
+    def frac(self) -> int:
+        """The n of v / 2^n; NoPowerOfTwo, a CompileError, where the meaning is another."""
+        return self.meaning.frac
 
     @property
     def itemsize(self) -> int:
@@ -71,6 +80,11 @@ class PlanTensor:
     @property
     def nbytes(self) -> int:
         return self.count * self.itemsize
+
+    @property
+    def about(self) -> str:
+        """What comments and tables say of it; may be empty."""
+        return ", ".join(text for text in (USES[self.use], self.note) if text)
 
     @property
     def aligned(self) -> bool:
@@ -96,8 +110,8 @@ def padded(array: NDArray[Any], row: int) -> bytes:
 class Plan:
     """A compiled model.
 
-    entries: programs that a caller may start, numbered as the C numbers them
-    inputs:  tensors that a caller fills, in the order of the C struct; `input_shapes` of one sample, and
+    entry_points: programs that a caller may start, numbered as the C numbers them; `entries`, their names
+    inputs:  the network's inputs, in the order of the C struct; `input_shapes` of one sample, and
              `input_sources`, their names, as the model file has them
     logits:  the tensor of `classes` scores
     infer_arena_bytes: of the arena that `infer` has of its own, at the same offsets as in the one of all
@@ -108,7 +122,7 @@ class Plan:
     model: str
     tensors: tuple[PlanTensor, ...]
     programs: Mapping[str, Program]
-    entries: tuple[str, ...]
+    entry_points: tuple[Entry, ...]
     inputs: tuple[str, ...]
     input_shapes: tuple[tuple[int, ...], ...]
     input_sources: tuple[str, ...]
@@ -134,9 +148,18 @@ class Plan:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
+    @cached_property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the entry programs."""
+        return tuple(e.name for e in self.entry_points)
+
+    def entry(self, name: str) -> Entry:
+        """The entry program of that name, which must be one of `entries`."""
+        return self.entry_points[self.entries.index(name)]
+
     def quantiser(self, name: str) -> Quantiser:
         """How input `name` becomes integers."""
-        return self.quantisers.get(name) or Quantiser.power(self[name].frac)
+        return self.quantisers.get(name) or Quantiser.plain(self[name].meaning)
 
     @property
     def shared(self) -> bool:
@@ -175,19 +198,19 @@ class Plan:
 
     @cached_property
     def by_row(self) -> frozenset[str]:
-        """Weights and biases with a Q format for each row: their steps shift each row by its own number."""
-        return frozenset(
-            step.args[role]
-            for _, _, step in self.ops()
-            for role in ("w", "b")
-            if "s" in step.args and role in step.args and self[step.args[role]].space == "const"
-        )
+        """Weights and biases whose rows differ in Q format: their steps shift each row by its own number."""
+        found = set()
+        for _, _, step in self.ops():
+            shift = self._by_name.get(step.args.get("s", ""))
+            if shift and shift.role == "shift" and np.ptp(shift.array()):
+                found |= {step.args[role] for role in ("w", "b") if role in step.args}
+        return frozenset(name for name in found if self[name].space == "const")
 
     def q(self, t: PlanTensor) -> str:
         """The Q format of a tensor as text; empty for what is counted, packed or an index and has none."""
         if not ROLES[t.role].scaled:
             return ""
-        return "Q by row" if t.name in self.by_row else f"Q{t.frac}"
+        return "Q by row" if t.name in self.by_row else str(t.meaning)
 
     def space(self, space: Space) -> tuple[PlanTensor, ...]:
         return tuple(t for t in self.tensors if t.space == space)
@@ -252,10 +275,11 @@ def _to_json(plan: Plan) -> dict[str, Any]:
             "row": t.row,
             "space": t.space,
             "offset": t.offset,
-            "frac": t.frac,
+            **t.meaning.to_json(),
             "lo": t.lo,
             "hi": t.hi,
             "role": t.role,
+            "use": t.use,
             "note": t.note,
             "data": None if t.data is None else base64.b64encode(t.data).decode(),
         }
@@ -271,7 +295,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "tensors": tensors,
         "programs": programs,
-        "entries": plan.entries,
+        "entries": [{"name": e.name, "inputs": e.inputs, "label": e.label} for e in plan.entry_points],
         "inputs": plan.inputs,
         "input_shapes": plan.input_shapes,
         "input_sources": plan.input_sources,

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import CompileError
-from .roles import Role
+from .format import Format
+from .roles import Role, Use
 
 Space = Literal["const", "state", "arena"]
 Number = int | float
@@ -21,8 +22,9 @@ class Value:
     """A tensor of a program. `tie` names the value whose number format it shares.
 
     `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the
-    generator). `learned` marks weights and biases that a rule changes. `note` "rows alike" asks for one frac
-    for all rows of a frozen weight; "input" marks what a caller fills.
+    generator). `learned` marks weights and biases that a rule changes, `use` what a caller fills and samples
+    that are kept. `rows_alike` asks for one frac for all rows of a frozen weight, `format` is declared where
+    calibration sees nothing of it. `note` is a comment in what is emitted; nothing is decided by it.
     """
 
     name: str
@@ -33,6 +35,9 @@ class Value:
     ints: np.ndarray | None = None
     tie: str = ""
     learned: bool = False
+    use: Use = ""
+    rows_alike: bool = False
+    format: Format | None = None
     note: str = ""
 
     @property
@@ -92,16 +97,36 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A program that a caller may start, and what the caller fills before: `inputs` in the arena, in the
+    order of the C struct, and a label."""
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    label: bool = False
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The tensors of the arena that hold content when it starts."""
+        return (*self.inputs, *(("label",) if self.label else ()))
+
+
+@dataclass(frozen=True, slots=True)
 class Abstract:
     """What a compilation decided before numbers: values, programs, and which of these a user may start."""
 
     name: str
     values: Mapping[str, Value]
     programs: Mapping[str, Program]
-    entries: tuple[str, ...]
+    entry_points: tuple[Entry, ...]
     inputs: tuple[str, ...]
     logits: str
     classes: int
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The names of the entry programs."""
+        return tuple(e.name for e in self.entry_points)
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         """Every step once, with the name of its program, in the programs' order."""
@@ -179,7 +204,8 @@ class Builder:
     def program(self, name: str, doc: str) -> Iterator[None]:
         """Steps emitted inside belong to program `name`."""
         if name in self.programs:
-            raise ValueError(f"program {name} exists")
+            what = "there is a program of this name already"
+            raise CompileError(name, what, "a rule's own programs need names of their own")
         self._open.append([])
         yield
         self.programs[name] = Program(name, doc, tuple(self._open.pop()))

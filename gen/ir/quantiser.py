@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CompileError
+from .format import Meaning, PowerOfTwo
 
 LIMIT = 2.0**80  # of a network's scales; with a format's 2^frac the product of two float32 stays one
 FAR = 2.0**100  # of its offsets
@@ -56,6 +57,14 @@ class Quantiser:
     def power(cls, frac: int) -> Quantiser:
         """x * 2^frac, as an input has it whose network does not normalise."""
         return cls((0.0,), (math.ldexp(1.0, frac),))
+
+    @classmethod
+    def plain(cls, meaning: Meaning) -> Quantiser:
+        """What brings real numbers to integers of this meaning: its inverse."""
+        if isinstance(meaning, PowerOfTwo):
+            return cls.power(meaning.frac)
+        ends = meaning.real([0.0, 1.0])
+        return cls.of([float(ends[0])], [1.0 / float(ends[1] - ends[0])])
 
     def each(self, size: int) -> tuple[Reals, Reals]:
         """(offset, scale), [size] each."""

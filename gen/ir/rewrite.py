@@ -21,9 +21,6 @@ class Wires:
             for name in dict.fromkeys(node.inputs):
                 self._readers.setdefault(name, []).append(node)
 
-    def nodes(self, *ops: str) -> tuple[Node, ...]:
-        return tuple(n for n in self.graph.nodes if n.op in ops)
-
     def maker(self, tensor: str) -> Node | None:
         return self._makers.get(tensor)
 
@@ -39,7 +36,7 @@ class Wires:
         return self.graph.tensors[tensor].shape
 
     def constants(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
-        """The two constant operands of a dense, conv2d or affine node."""
+        """The two constant operands of a node: weight and bias, or scale and shift."""
         first, second = (self.graph.tensors[i].value for i in node.inputs[1:])
         assert first is not None and second is not None
         return first, second

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 Role = Literal[
     "activation",  # int8, range from calibration
+    "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
     "teach",  # int16, range from calibration, limit from its consumers
@@ -28,6 +29,16 @@ Role = Literal[
     "scratch",  # int32, partial sums of one step
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
+
+Use = Literal["", "input", "stored", "replayed"]
+
+USES: Mapping[str, str] = {
+    "": "",
+    "input": "input",
+    "stored": "kept samples of the wearer",
+    "replayed": "base examples",
+}
+"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class RoleFacts:
 
 ROLES: Mapping[str, RoleFacts] = {
     "activation": RoleFacts(kind="activations"),
+    "sample": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),

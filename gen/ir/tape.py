@@ -77,7 +77,7 @@ class Tape:
 
     def alike(self, weight: str) -> None:
         """Signals pass through this weight: its rows need one frac (learned weights have one anyway)."""
-        self.b.values[weight] = replace(self.b.values[weight], note="rows alike")
+        self.b.values[weight] = replace(self.b.values[weight], rows_alike=True)
 
     def tensor_id(self, name: str) -> int:
         """The number under which the generator knows a tensor: in order of first use."""

@@ -17,27 +17,16 @@ from numpy.typing import NDArray
 
 from .. import discovery
 from ..errors import CompileError
+from ..ir.format import Format as Format
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
+from ._folding import Folding
+from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
 Attrs = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How a tensor holds numbers: v stands for v * 2^-frac, lo <= v <= hi always.
-
-    row_fracs: one frac per row instead of `frac`; empty if all rows are alike.
-    """
-
-    dtype: str
-    frac: int
-    lo: int
-    hi: int
-    row_fracs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +103,13 @@ class Relaid:
 class Variant:
     """How one step is printed by a kernel set. Every choice is made here; templates only print.
 
-    kernels: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
+    kernel_set: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
     relaid:  by role, the constants that the macro reads in another layout
     numbers: what the macro needs beside the operands and the attributes
     """
 
     macro: str
-    kernels: str = "ref"
+    kernel_set: str = "ref"
     relaid: Mapping[str, Relaid] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
 
@@ -133,6 +122,7 @@ class Kernel(ABC):
     updates: roles that are read and changed, or written in part
     optional: roles that may be missing
     inplace: (read, write) roles that may be one piece of memory
+    function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     """
 
@@ -143,6 +133,7 @@ class Kernel(ABC):
     optional: ClassVar[tuple[str, ...]] = ()
     inplace: ClassVar[tuple[str, str] | None] = None
     ring: ClassVar[tuple[str, str] | None] = None
+    function: ClassVar[str] = ""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -192,13 +183,8 @@ class Kernel(ABC):
         they stand. Raises CompileError, naming `where`, if no such constant can do what it is for.
         """
         shifts = [f["x"].frac + frac - f["y"].frac for frac in f["w"].row_fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                where,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
-        return Format("uint8", 0, 0, 30), np.array(shifts, np.int64)
+        requantising(shifts, where, RESCALE)
+        return Format("uint8", 0, 0, MAX_SHIFT), np.array(shifts, np.int64)
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
@@ -213,10 +199,11 @@ class Kernel(ABC):
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """How kernel set `kernels` prints this kernel for the operands `t`: the same bits, only faster.
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """How `kernel_set` prints this kernel for the operands `t`: the same bits, only faster.
 
-        The set `ref` is what any set falls back on.
+        A kernel that has nothing of that set, or not for these operands, answers with `ref`; the set that it
+        falls back on is asked then (gen.sets).
         """
         return Variant(self.name.split(".")[1])
 
@@ -225,11 +212,11 @@ class Kernel(ABC):
         """A random instance for the property tests, edges included."""
 
 
-class Layer(ABC):
-    """A layer of a network: what its node computes, and what it knows about learning."""
+class Layer(Folding, ABC):
+    """A layer of a network: what its node computes, what passes may do to it, how it learns."""
 
     op: ClassVar[str]
-    weighted: ClassVar[bool] = False  # passes teaching signals through a matrix that a rule may replace
+    weighted: ClassVar[bool] = False  # has a weight and a bias; a rule may replace the matrix of its feedback
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
@@ -275,6 +262,11 @@ def layers() -> dict[str, Layer]:
     """Every layer by op name."""
     found: dict[str, Layer] = discovery.instances(Layer, "op", __name__, __path__, "synapcc.ops")
     return found
+
+
+def scaling() -> str:
+    """The op that computes scale * x + shift."""
+    return next(op for op, found in layers().items() if found.scales)
 
 
 def kernel(name: str) -> Kernel:

@@ -2,7 +2,7 @@
 
 An op that derives from these brings its geometry and its sums. Its forward kernel names its operands x, w, b,
 y (and s, the shifts of its rows, when frozen); its values are `<node>_weight` [rows, inputs of a row] and
-`<node>_bias` [rows]. That is what gen.stages.quantise gives formats to, and gen.stages.tape makes feedback
+`<node>_bias` [rows]. That is what gen.stages.quantise gives formats to, and gen.rules makes feedback
 matrices for.
 """
 
@@ -21,6 +21,8 @@ from ..ir.graph import Node
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._folding import Pair, per_channel
+from ._shifts import RESCALE, requantising
 
 Index = NDArray[np.intp]
 Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]
@@ -33,6 +35,12 @@ LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 class WeightedLayer(Layer):
     weighted = True
     constants = 2
+
+    def behind(self, node: Node, constants: Pair, pair: Pair) -> Pair | None:
+        """s * (W x + b) + t = (s W) x + (s b + t): each row of W must have one s and t."""
+        weight, bias = constants
+        each = per_channel(pair, len(bias))
+        return None if each is None else (weight * each[0][:, None], bias * each[0] + each[1])
 
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         """Attributes that all steps of this node carry."""
@@ -84,12 +92,7 @@ class WeightedForward(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         fracs = f["w"].row_fracs or (f["w"].frac,)
         shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
-        if min(shifts) < 0 or max(shifts) > 30:
-            raise CompileError(
-                where,
-                f"needs requantising shifts {min(shifts)} to {max(shifts)}, 0 to 30 are possible",
-                "rescale the layer's weights or inputs",
-            )
+        requantising(shifts, where, RESCALE)
         own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi}
         return own | ({} if "s" in f else {"shift": shifts[0]})
 

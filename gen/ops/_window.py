@@ -15,6 +15,7 @@ from ..ir.graph import Node
 
 Index = NDArray[np.intp]
 Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
+MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 KEPT = 64  # geometries whose index tables stay in memory
 
 
@@ -146,6 +147,19 @@ class Window:
                 if down and across:
                     everyone = slice(None)
                     yield (everyone, down[0], across[0]), (everyone, down[1], across[1])
+
+
+def padding(node: Node) -> tuple[int, ...]:
+    """(top, left, bottom, right) of a node."""
+    return _ints(node, "padding", (0, 0, 0, 0))
+
+
+def wider(node: Node, border: Sequence[int]) -> tuple[int, ...] | None:
+    """The padding of `node` with a border around it; None where a window would see nothing but padding."""
+    around = tuple(a + b for a, b in zip(padding(node), border, strict=True))
+    kernel, dilation = _pair(node, "kernel", None), _pair(node, "dilation", 1)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    return None if any(p > r for p, r in zip(around, reach * 2, strict=True)) else around
 
 
 def _axes(g: Window) -> tuple[Index, Index]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from .. import numeric
-from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from ._shifts import requantising
+
+MAX_SHIFT = 15  # beyond it nothing is left of an int16
 
 
 class Add(Kernel):
@@ -31,10 +33,7 @@ class Add(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shifts = {r: f[r].frac - f["g"].frac for r in ("left", "right")}
-        if not all(0 <= s <= 15 for s in shifts.values()):
-            raise CompileError(
-                where, f"two teaching signals differ too much in scale: shifts {shifts}", "report this model"
-            )
+        requantising(list(shifts.values()), where, "report this model", MAX_SHIFT)
         return {
             "left_shift": shifts["left"],
             "right_shift": shifts["right"],

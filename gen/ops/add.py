@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._shifts import requantising
 
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
 
@@ -66,14 +67,15 @@ class Forward(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         finer = max(f["left"].frac, f["right"].frac)
         align = {f"{role}_shift": finer - f[role].frac for role in ("left", "right")}
-        shift = finer - f["y"].frac
-        if max(align.values()) > MAX_ALIGN or not 0 <= shift <= 30:
+        shift, hint = finer - f["y"].frac, "rescale one of the two inputs"
+        if max(align.values()) > MAX_ALIGN:
             raise CompileError(
                 where,
                 f"its inputs have fracs {f['left'].frac} and {f['right'].frac}, its output {f['y'].frac}: "
                 "too far apart to be added",
-                "rescale one of the two inputs",
+                hint,
             )
+        requantising(shift, where, hint)
         return align | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

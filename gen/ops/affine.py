@@ -12,12 +12,15 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._folding import Shape
+from ._shifts import requantising
 
 
 class Affine(Layer):
     op = "affine"
     pointwise = True
     constants = 2
+    scales = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, scale, shift = shapes
@@ -29,6 +32,14 @@ class Affine(Layer):
                 "one factor and one summand a feature",
             )
         return x
+
+    def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
+        """1 * x + 0 is x; so is what a file's float32 rounding leaves of 6 * (x / 6)."""
+        scale, shift = constants
+        return bool(np.all(np.abs(scale - 1.0) <= np.finfo(np.float32).eps) and np.all(shift == 0.0))
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return True
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, scale, shift = node.inputs
@@ -68,12 +79,7 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["x"].frac + f["w"].frac - f["y"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"needs a requantising shift of {shift}, 0 to 30 are possible",
-                "rescale the normalisation",
-            )
+        requantising(shift, where, "rescale the normalisation")
         return {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
@@ -114,12 +120,7 @@ class Feedback(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["d"].frac + f["w"].frac - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the normalisation",
-            )
+        requantising(shift, where, "rescale the normalisation")
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

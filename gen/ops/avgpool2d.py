@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._folding import Border, Pair
 from ._pooling import pool_window, random_attrs, random_window
-from ._window import Window
+from ._shifts import requantising
+from ._window import Window, padding, wider
 
 MAX_FACTOR = 2**15 - 1
 MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2
@@ -30,6 +31,14 @@ class AvgPool(Layer):
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return pool_window(node, shapes[0]).pooled
+
+    def commutes(self, node: Node, pair: Pair) -> bool:
+        return not (node.attrs["count_padding"] and any(padding(node))) or not np.any(pair[1])
+
+    def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        around = wider(node, border[0])
+        counts = node.attrs["count_padding"] or not any(padding(node))
+        return {"padding": around, "count_padding": 1} if around and border[1] == 0 and counts else None
 
     def forward(self, tape: Tape, node: Node) -> None:
         args = {"x": tape.value(node.inputs[0])} | self._factors(tape, node)
@@ -108,12 +117,7 @@ class _Mean(Kernel):
 
     @staticmethod
     def _lowered(a: Attrs, shift: int, y: Format, m: bool, where: str) -> dict[str, int]:
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the mean needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the layer before it",
-            )
+        requantising(shift, where, "rescale the layer before it")
         lowered = {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": y.lo, "hi": y.hi}
         return lowered if m else lowered | {"factor": int(_factors(a)[1].flat[0])}
 

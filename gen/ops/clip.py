@@ -9,9 +9,10 @@ import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Shape
 
 
 class Clip(Layer):
@@ -20,6 +21,18 @@ class Clip(Layer):
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return shapes[0]
+
+    def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
+        lo, hi = limits(node)
+        return math.isinf(lo) and math.isinf(hi)
+
+    def merged(self, node: Node, before: Node) -> Mapping[str, Attr] | None:
+        (lo, hi), inner = limits(node), limits(before)
+        new = min(max(inner[0], lo), hi), max(min(inner[1], hi), lo)
+        return {"lo": new[0], "hi": new[1]} if new[0] < new[1] else None
+
+    def least(self, node: Node) -> float:
+        return limits(node)[0]
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)

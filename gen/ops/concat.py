@@ -6,18 +6,23 @@ Each input is brought to the output's Q format on the way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Shape
+from ._shifts import requantising
 
 
 class Concat(Layer):
     op = "concat"
+    joins = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if len({s[:-1] for s in shapes}) != 1:
@@ -27,6 +32,9 @@ class Concat(Layer):
                 "only the last axis may differ; flatten them first",
             )
         return (*shapes[0][:-1], sum(s[-1] for s in shapes))
+
+    def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
+        return np.concatenate(parts, axis=-1)
 
     def forward(self, tape: Tape, node: Node) -> None:
         y, offset = tape.activation(node), 0
@@ -90,12 +98,7 @@ class Copy(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["x"].frac - f["y"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"needs a shift of {shift}, 0 to 30 are possible",
-                "rescale the inputs that are concatenated",
-            )
+        requantising(shift, where, "rescale the inputs that are concatenated")
         return {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

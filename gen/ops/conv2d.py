@@ -6,6 +6,7 @@ one-dimensional convolution has height 1; a depthwise one as many groups as chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -20,17 +21,16 @@ from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
 from ..sets import DSP
-from ..sets.layouts import channel_lanes, rounded_bias
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Relaid, Variant
-from ._dsp import power_of_two, weighted_sums
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
+from ._bench import MAP, STEPS, Alone, Line, window
+from ._dsp import depthwise, windows
+from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
-from ._window import Window, see, spread
+from ._window import Window, padding, see, spread, wider
 from .project import Projection
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
 AT_ONCE = 1 << 23  # window values that are looked at in one go
-PATCH = 256  # bytes of stack that a copy of one window may take
-STRAIGHT = 12  # taps of a depthwise window that are written out one after another
 
 
 class Tied:
@@ -71,6 +71,7 @@ def copies(w: NDArray[Any], part: slice) -> NDArray[Any]:
 
 class Conv2d(WeightedLayer):
     op = "conv2d"
+    untied = "local2d"
     tying: ClassVar[type[Tied]] = Tied
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -82,6 +83,23 @@ class Conv2d(WeightedLayer):
             hint = "a row of the weight has as many values as a window"
             raise CompileError(node.name, f"{what} in {g.groups} groups", hint)
         return (g.out_height, g.out_width, w[0] // each)
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return not (shifted and any(padding(node)))  # the border is 0, not the shift
+
+    def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
+        each = per_channel(pair, shape[-1])
+        if each is None or not self.takes_in(node, bool(np.any(each[1]))):
+            return None
+        rows, columns = constants[0].shape
+        groups = int(node.attrs["groups"])  # type: ignore[arg-type]
+        seen = (np.tile(v.reshape(groups, -1), (1, columns * groups // shape[-1])) for v in each)
+        scale, shift = (v.repeat(rows // groups, axis=0) for v in seen)
+        return affine_columns(constants, scale, shift)
+
+    def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        around = wider(node, border[0])
+        return {"padding": around} if around and border[1] == 0 else None
 
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         g = Window.of(node, tape.shape(node.inputs[0]))
@@ -161,14 +179,14 @@ class Forward(WeightedForward):
         g = Window.from_attrs(a)
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
-        if kernels != DSP or self.tying is not Tied:
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or self.tying is not Tied:
+            return super().variant(kernel_set, t, a)
         g = Window.from_attrs(a)
         if g.groups == 1:
-            return _windows(g, t, a) or super().variant(kernels, t, a)
-        return _depthwise(g, t, a) or super().variant(kernels, t, a)
+            return windows(g, t, a) or super().variant(kernel_set, t, a)
+        return depthwise(g, t, a) or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)
@@ -189,37 +207,6 @@ class Forward(WeightedForward):
             "y": np.zeros(outputs, np.int16),
         }
         return Case(arrays, attrs | {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
-
-
-def _windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
-    """Sums over runs of the map's words, or over a copy of the window where its taps begin anywhere."""
-    sums = weighted_sums(t, a)
-    runs = g.channels % 4 == 0 and (g.dilation_w == 1 or g.kernel_w == 1)
-    if sums is None or not (runs or g.taps <= PATCH):
-        return None
-    macro = "forward_dual" if sums.macro == "forward_dual" else "forward_rows"
-    words = g.channels // 4 if runs else t["w"].row // 4
-    unroll = next(n for n in ((2, 1) if macro == "forward_dual" else (4, 2, 1)) if words % n == 0)
-    return replace(sums, numbers={**sums.numbers, "runs": int(runs), "unroll": unroll})
-
-
-def _depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
-    """Four channels at a time, tap by tap; the weights of four channels side by side."""
-    w, bits, filters = t["w"], power_of_two(a["lo"], a["hi"]), int(a["filters"])
-    each = g.groups == g.channels == filters and g.channels % 4 == 0
-    if not (each and g.dilation_h == g.dilation_w == 1 and bits and t["x"].aligned):
-        return None
-    if "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:
-        return None
-    relaid = {
-        "w": Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words"),
-        "b": Relaid(
-            "rounded",
-            rounded_bias(t["b"].array(), t["s"].array()),
-            "bias plus half of what the shift drops, so that the shift rounds",
-        ),
-    }
-    return Variant("forward_depthwise", DSP, relaid, {"bits": bits, "straight": int(g.taps <= STRAIGHT)})
 
 
 class Transposed(Projection):
@@ -346,3 +333,29 @@ def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, in
     g = Window.of(sample_window(rng, shape), shape)
     filters = g.groups * int(rng.integers(1, 10 if g.groups == 1 else 4))
     return g, filters * tying.each(g), g.attrs | {"filters": filters}
+
+
+class Conv2dAlone(Alone):
+    name = "conv2d"
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS
+    example = "conv2d 16x16x16 3x3->16 same"
+    kernels = "conv2d."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        attrs, channels = window(line, words, 1), int(words["c"])
+        groups = 1 if "m" in words else channels
+        weight = int(words.get("m", channels)), math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
+        line.add("conv2d", attrs={**attrs, "dilation": (1, 1), "groups": groups}, weight=weight)
+        line.classes()
+
+
+class Conv1dAlone(Conv2dAlone):
+    name = "conv1d"
+    grammar = r"(?P<w>\d+)x(?P<c>\d+) k(?P<kw>\d+)->(?P<m>\d+)" + STEPS
+    example = "conv1d 64x16 k5->32 s2 same"
+
+
+class DepthwiseAlone(Conv2dAlone):
+    name = "depthwise"
+    grammar = MAP + STEPS
+    example = "depthwise 16x16x32 3x3 same"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
+from ..errors import CompileError, SynapccError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
+from ._bench import MOST, Alone, Line
 from ._dsp import power_of_two, weighted_sums
+from ._folding import Pair, Shape, affine_columns
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
 class Dense(WeightedLayer):
     op = "dense"
+    fully = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, w, b = shapes
@@ -31,6 +36,12 @@ class Dense(WeightedLayer):
                 "a dense layer takes one vector; flatten its input",
             )
         return (w[0],)
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return True
+
+    def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
+        return affine_columns(constants, *pair)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         own = f"{node.name}_weight"
@@ -67,10 +78,10 @@ class Forward(WeightedForward):
         macs = shapes["w"][0] * shapes["w"][1]
         return Cost(macs=macs, reads=macs)
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernels == DSP else None
-        return chosen or super().variant(kernels, t, a)
+        chosen = weighted_sums(t, a) if kernel_set == DSP else None
+        return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
@@ -111,15 +122,15 @@ class Update(WeightedUpdate):
             t["twin"][device, row] -= p
         t["b"][...] -= d
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
         change = (max(-d.lo, d.hi) * 128 >> shift) + 1
         fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
-        if kernels != DSP or not (bits and aligned and fits):
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or not (bits and aligned and fits):
+            return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(wide)}
         nearest = a["rounding"] == numeric.Rounding.NEAREST
         if nearest and wide and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
@@ -138,3 +149,43 @@ class Update(WeightedUpdate):
     def case(self, rng: np.random.Generator) -> Case:
         m, n = int(rng.integers(1, 20)), int(rng.integers(1, 40))
         return update_case(rng, (n, m, m, n), {})
+
+
+class DenseAlone(Alone):
+    name = "dense"
+    grammar = r"(?P<n>\d+) (?P<m>\d+)"
+    example = "dense 256 128"
+    kernels = "dense."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        n, m = int(words["n"]), int(words["m"])
+        line.input(n)
+        line.add("dense", weight=(m, n))
+        line.classes()
+
+
+class UpdateAlone(DenseAlone):
+    name = "update"
+    example = "update 256 128"
+    phases = ("learn",)
+    kernels = "dense.update"
+
+
+class PerceptronAlone(Alone):
+    """Dense layers with a ReLU behind each but the last."""
+
+    name = "mlp"
+    grammar = r"(?P<sizes>\d+(?: \d+)+)"
+    example = "mlp 64 32 5"
+    whole = True
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        sizes = [int(n) for n in words["sizes"].split()]
+        if min(sizes) < 1 or max(a * b for a, b in itertools.pairwise(sizes)) > MOST:
+            what = "a layer is too large, or empty"
+            raise SynapccError(line.where, what, f"tensors hold 1 to {MOST} values")
+        line.input(sizes[0])
+        for number, (n, m) in enumerate(itertools.pairwise(sizes), 1):
+            if number > 1:
+                line.add("clip", f"relu{number - 1}", {"lo": 0.0, "hi": math.inf})
+            line.add("dense", f"fc{number}", weight=(m, n))

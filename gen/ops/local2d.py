@@ -15,6 +15,7 @@ from .. import numeric
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
+from ._folding import Pair, Shape
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
 from .conv2d import Conv2d, Matmul, Tied, random_case
@@ -43,7 +44,14 @@ class Untied(Tied):
 
 class Local2d(Conv2d):
     op = "local2d"
+    untied = ""
     tying = Untied
+
+    def takes_in(self, node: Node, shifted: bool) -> bool:
+        return False
+
+    def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
+        return None  # it was taken in before the weights were untied
 
     def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
         return {}

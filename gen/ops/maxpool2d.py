@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._bench import MAP, STEPS, Alone, Line, window
+from ._folding import Border, Pair
 from ._pooling import pool_window, random_attrs, random_window
-from ._window import Window
+from ._shifts import requantising
+from ._window import Window, wider
 
 
 class MaxPool(Layer):
@@ -22,6 +25,13 @@ class MaxPool(Layer):
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return pool_window(node, shapes[0]).pooled
+
+    def commutes(self, node: Node, pair: Pair) -> bool:
+        return bool(np.all(pair[0] > 0))
+
+    def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        around = wider(node, border[0])
+        return {"padding": around} if around and least >= border[1] else None
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
@@ -61,8 +71,8 @@ class Forward(Kernel):
     real = integer
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        if f["x"].frac != f["y"].frac:
-            what = f"its input has frac {f['x'].frac}, its output {f['y'].frac}: a maximum does not rescale"
+        if f["x"].meaning != f["y"].meaning:
+            what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: a maximum does not rescale"
             raise CompileError(where, what, "report this model")
         return super().lower(f, a, where)
 
@@ -116,10 +126,7 @@ class Feedback(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         before = self._before(f["d"], a)
         shift = f["d"].frac - before - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where, f"the feedback needs a shift of {shift}, 0 to 30 are possible", "report this model"
-            )
+        requantising(shift, where, "report this model")
         return super().lower(f, a, where) | {
             "before": before,
             "overlap": Window.from_attrs(a).overlap,
@@ -150,6 +157,18 @@ class Feedback(Kernel):
         else:
             attrs |= {"shift": int(rng.integers(0, 4)), "lo": -(2**13), "hi": 2**13 - 1}
         return Case({"x": x, "y": _largest(window, x), "d": d, "g": np.zeros(x.shape, np.int16)}, attrs, {})
+
+
+class MaxPoolAlone(Alone):
+    name = "maxpool"
+    grammar = MAP + STEPS
+    example = "maxpool 16x16x16 2x2"
+    phases = ("infer",)
+    kernels = "maxpool2d."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        line.add("maxpool2d", attrs=window(line, words, int(words["kw"])))
+        line.classes()
 
 
 def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Border, Shape
 
 
 class Pad(Layer):
@@ -24,16 +27,25 @@ class Pad(Layer):
         if min(top, left, bottom, right) < 0:
             what = f"padding {(top, left, bottom, right)} cuts something off"
             raise CompileError(node.name, what, "only zero or more rows and columns can be added")
-        if not math.isfinite(border(node)):
-            what = f"pads with {border(node)}"
+        if not math.isfinite(value(node)):
+            what = f"pads with {value(node)}"
             raise CompileError(node.name, what, "pad with a number, or use the padding of a pooling layer")
         return shape[0] + top + bottom, shape[1] + left + right, shape[2]
+
+    def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
+        if value(node) != 0:
+            return None
+        top, left, bottom, right = padding(node)
+        return np.pad(parts[0], ((top, bottom), (left, right), (0, 0)), constant_values=border)
+
+    def border(self, node: Node) -> Border | None:
+        return padding(node), value(node)
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         tape.share_format(x, y)
         geometry = _geometry(tape, node)
-        tape.step("pad.forward", node, {"x": x, "y": y}, value=border(node), **geometry)
+        tape.step("pad.forward", node, {"x": x, "y": y}, value=value(node), **geometry)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]), tie=teach)
@@ -56,7 +68,7 @@ def padding(node: Node) -> tuple[int, int, int, int]:
     return top, left, bottom, right
 
 
-def border(node: Node) -> float:
+def value(node: Node) -> float:
     v = node.attrs["value"]
     assert isinstance(v, int | float)
     return float(v)

@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 
 from .. import numeric
-from ..errors import CompileError
 from ..ir.plan import PlanTensor
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._dsp import power_of_two
+from ._shifts import requantising
 
 
 class Projection(Kernel):
@@ -30,12 +30,7 @@ class Projection(Kernel):
     @staticmethod
     def lowered(matrix_frac: int, f: Mapping[str, Format], where: str) -> dict[str, int]:
         shift = matrix_frac + f["d"].frac - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
-                "check the scale of the weights, or set feedback.gain",
-            )
+        requantising(shift, where, "check the scale of the weights, or set feedback.gain")
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     @staticmethod
@@ -47,6 +42,7 @@ class Projection(Kernel):
 
 class Matrix(Projection):
     name = "project.matrix"
+    function = "project"
     reads = ("d", "m")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -76,11 +72,11 @@ class Matrix(Projection):
         macs = shapes["m"][0] * shapes["m"][1]
         return Cost(macs=macs, reads=macs)
 
-    def variant(self, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: eight columns and two rows at a time, from the words of the matrix as it lies."""
         bits = power_of_two(a["lo"], a["hi"])
-        if kernels != DSP or not (bits and t["m"].aligned and t["d"].aligned):
-            return super().variant(kernels, t, a)
+        if kernel_set != DSP or not (bits and t["m"].aligned and t["d"].aligned):
+            return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(t["m"].dtype == "int16"), "half": (1 << a["shift"]) >> 1}
         return Variant("matrix", DSP, {}, numbers)
 
@@ -103,6 +99,7 @@ class Generated(Projection):
     """Attributes: rows, cols, seed, tensor, ternary, frac (of the matrix)."""
 
     name = "project.generated"
+    function = "project"
     reads = ("d",)
     writes = ("acc", "g")
 
@@ -155,6 +152,7 @@ class Expand(Kernel):
     """Writes the matrix itself, for layers whose feedback is no plain product. Attributes as `generated`."""
 
     name = "project.expand"
+    function = "project"
     writes = ("m",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:

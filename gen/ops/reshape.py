@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Layer
+from ._folding import Shape
 
 
 class Reshape(Layer):
     op = "reshape"
     pointwise = True
+    rearranges = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         shape = tuple(int(d) for d in node.attrs["shape"])  # type: ignore[union-attr]
@@ -23,6 +27,15 @@ class Reshape(Layer):
                 node.name, f"cannot reshape {shapes[0]} to {shape}", "the number of values must stay the same"
             )
         return shape
+
+    def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
+        return shape == to
+
+    def merged(self, node: Node, before: Node) -> Mapping[str, Attr] | None:
+        return node.attrs
+
+    def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
+        return parts[0].reshape(to)
 
     def forward(self, tape: Tape, node: Node) -> None:
         tape.bind(node.output, tape.value(node.inputs[0]))

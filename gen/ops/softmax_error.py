@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
+from ..ir.program import Step
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from ._bench import Alone, Line
 
 
 def error_bound(classes: int) -> float:
@@ -94,3 +96,17 @@ class Forward(Kernel):
             "taught": np.zeros(1, np.uint8),
         }
         return Case(arrays, {"frac": int(rng.integers(-4, 16))}, {})
+
+
+class SoftmaxAlone(Alone):
+    name = "softmax"
+    grammar = r"(?P<m>\d+)"
+    example = "softmax 10"
+    phases = ("learn",)
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        line.input(4)
+        line.add("dense", weight=(int(words["m"]), 4))
+
+    def counts(self, step: Step) -> bool:
+        return step.kernel == "softmax_error.forward"

@@ -19,6 +19,7 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._shifts import requantising
 
 Real = NDArray[np.floating[Any]]
 ENTRIES = 256
@@ -141,7 +142,7 @@ def _inputs(f: Format, where: str) -> Real:
     if f.dtype != "int8":
         what = f"its input is {f.dtype}, a table has an entry for each int8"
         raise CompileError(where, what, "put a layer with weights behind it")
-    return np.arange(FIRST, FIRST + ENTRIES) * 2.0**-f.frac
+    return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
 
 
 def _look_up(t: Arrays) -> NDArray[Any]:
@@ -225,12 +226,7 @@ class Feedback(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         shift = f["d"].frac + f["table"].frac - f["g"].frac
-        if not 0 <= shift <= 30:
-            raise CompileError(
-                where,
-                f"the feedback needs a shift of {shift}, 0 to 30 are possible",
-                "calibrate with data at which the function is not flat",
-            )
+        requantising(shift, where, "calibrate with data at which the function is not flat")
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

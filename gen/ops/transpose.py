@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._folding import Shape
 
 AXES = 4
 
 
 class Transpose(Layer):
     op = "transpose"
+    rearranges = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         (shape,) = shapes
@@ -29,6 +32,9 @@ class Transpose(Layer):
                 f"give each axis once; up to {AXES} axes can be moved",
             )
         return tuple(shape[axis] for axis in axes)
+
+    def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
+        return parts[0].transpose(order(node))
 
     def forward(self, tape: Tape, node: Node) -> None:
         loops = _loops(tape.shape(node.inputs[0]), order(node))
@@ -102,8 +108,8 @@ class Permute(Kernel):
     real = integer
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        if f["x"].frac != f["y"].frac:
-            what = f"its input has frac {f['x'].frac}, its output {f['y'].frac}: moving does not rescale"
+        if f["x"].meaning != f["y"].meaning:
+            what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: moving does not rescale"
             raise CompileError(where, what, "report this model")
         return super().lower(f, a, where)
 

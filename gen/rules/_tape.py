@@ -6,19 +6,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 
 from .. import numeric
+from ..errors import CompileError
+from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
-from ..ir.program import Value
+from ..ir.program import Entry, Value
 from ..ir.tape import Tape
 from ..ops import layer
 from ..spec import RuleSpec
 
 MatrixOf = Callable[[Node], str | None]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class RuleTape(Tape):
@@ -27,6 +33,7 @@ class RuleTape(Tape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+        self.entries: list[Entry] = []
 
     @property
     def logits(self) -> str:
@@ -80,6 +87,41 @@ class RuleTape(Tape):
     def emit_tick(self) -> None:
         """Counts a learning step; `adapt` does so once for each sample."""
         self.step("counter.tick", "step", {"count": self.samples_learned})
+
+    @contextmanager
+    def entry(self, name: str, doc: str, inputs: Sequence[str] = (), label: bool = False) -> Iterator[None]:
+        """An entry program of the rule's own: a caller fills `inputs` (names that `sample` gave, or those of
+        the network's inputs) and the label if it takes one, and starts it. Steps emitted inside belong to it.
+
+        In C it is `<model>_<name>` where it takes anything; by number, `<model>_run` starts any. One that
+        puts back what is kept between calls and is no learned weight is called `reset`.
+        """
+        if not _NAME.fullmatch(name) or name in ("infer", "learn"):
+            what = f"{name!r} is no name for an entry program of a rule"
+            raise CompileError("entry", what, "take lower-case letters, digits and _, not infer or learn")
+        self.entries.append(Entry(name, tuple(inputs), label))
+        if label:
+            _ = self.label
+        with self.b.program(name, doc):
+            yield
+
+    def sample(
+        self, name: str, size: int, dtype: str = "int16", meaning: Meaning | int = 0, like: str = ""
+    ) -> str:
+        """An input of an entry program, [size]: integers of `dtype`, all of whose values may come, with their
+        meaning (n: v stands for v / 2^n); or, if `like` names an input of the network, numbers as that one
+        has them."""
+        if like:
+            return self.b.add(Value(name, (size,), "arena", "sample", tie=self.value(like), use="input"))
+        info = np.iinfo(dtype)
+        fmt = Format(dtype, meaning, int(info.min), int(info.max))
+        return self.b.add(Value(name, (size,), "arena", "sample", use="input", format=fmt))
+
+    def memory(self, name: str, of: str, rows: int) -> str:
+        """A table in the state, [rows, n], that holds as many of the value `of`, [n], in its format."""
+        value = self.b.values[of]
+        empty = np.zeros((rows, value.size), np.int8)
+        return self.b.add(Value(name, empty.shape, "state", value.role, ints=empty, tie=of, use="stored"))
 
     @property
     def learned_nodes(self) -> tuple[Node, ...]:

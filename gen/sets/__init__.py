@@ -1,18 +1,57 @@
 """Kernel sets: the same arithmetic at several speeds.
 
-A set is a folder of templates and what each kernel answers when it is asked for it (Kernel.variant). The Plan
-and its digest do not know the set, and no set changes a bit.
+A set is a row of `SETS`, a folder of templates of its name, and what each kernel answers when it is asked for
+it (Kernel.variant). What a set does not print, the one that it falls back on does. The Plan and its digest do
+not know the set, and no set changes a bit.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from ..errors import CompileError
 from ..target.board import Board
 
 REF, DSP, AUTO = "ref", "dsp", "auto"
-CHOICES = (AUTO, REF, DSP)
-DSP_CORES = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
-"""Cores with the DSP extension. A Cortex-M33 may come without: what is built for one runs on portable C."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """A kernel set.
+
+    needs:    what a core must have, in words
+    cores:    those that have it; empty: every core
+    fallback: the set that prints what this one does not; empty for `ref` alone, which prints everything
+    """
+
+    name: str
+    needs: str = ""
+    cores: tuple[str, ...] = ()
+    fallback: str = ""
+
+
+_ROWS = (
+    KernelSet(REF),
+    # A Cortex-M33 may come without the DSP extension: what is built for one runs on portable C.
+    KernelSet(DSP, "DSP instructions", ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"), REF),
+)
+
+SETS: dict[str, KernelSet] = {row.name: row for row in _ROWS}
+"""Every kernel set by name, the fastest last."""
+
+CHOICES = (AUTO, *SETS)
+
+
+def chain(name: str) -> tuple[str, ...]:
+    """The set and those that it falls back on, one behind another; the last is `ref`."""
+    row = SETS[name]
+    return (name, *chain(row.fallback)) if row.fallback else (name,)
+
+
+def able(board: Board | None) -> tuple[str, ...]:
+    """The sets that the board's core has what it takes for, the fastest last; without a board `ref` alone."""
+    core = board.core.cpu if board else ""
+    return tuple(row.name for row in SETS.values() if not row.cores or core in row.cores)
 
 
 def select(choice: str, board: Board | None) -> str:
@@ -20,12 +59,14 @@ def select(choice: str, board: Board | None) -> str:
 
     Raises CompileError for a set that there is not, or that the board's core could only run slowly.
     """
-    able = board is not None and board.core.cpu in DSP_CORES
     if choice == AUTO:
-        return DSP if able else REF
-    if choice not in CHOICES:
-        raise CompileError("kernels", f'there is no kernel set "{choice}"', f"sets: {', '.join(CHOICES)}")
-    if choice == DSP and board is not None and not able:
-        what = f"a {board.core.cpu} has no DSP instructions"
-        raise CompileError(board.name, f"kernel set dsp: {what}", "take --kernels auto or ref")
+        return able(board)[-1]
+    if choice not in SETS:
+        raise CompileError(
+            "kernels", f'there is no kernel set "{choice}"', f"sets: {', '.join((AUTO, *SETS))}"
+        )
+    if board is not None and choice not in able(board):
+        what = f"a {board.core.cpu} has no {SETS[choice].needs}"
+        others = " or ".join((AUTO, *reversed(able(board))))
+        raise CompileError(board.name, f"kernel set {choice}: {what}", f"take --kernels {others}")
     return choice

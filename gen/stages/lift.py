@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.quantiser import FAR, LEAST, LIMIT, Quantiser
 from ..ir.rewrite import Wires, called, fresh, with_values
-from ..ops.pad import padding
+from ..ops import layer, layers, scaling
+from ..ops._folding import Pair
 
-WEIGHTED = ("dense", "conv2d", "local2d")
 OTHER, BORDER = -1, -2  # places of what does not come from the input: another tensor's, padding's
 ALIKE = 2.0  # scales within this factor leave a raw input as good as a normalised one
-Pair = tuple[np.ndarray, np.ndarray]
 Places = NDArray[np.int64]
 
 
@@ -37,6 +36,12 @@ class _Way:
     places: Places
 
 
+def scalings(wires: Wires) -> tuple[Node, ...]:
+    """The nodes that compute scale * x + shift."""
+    known = layers()
+    return tuple(n for n in wires.graph.nodes if known[n.op].scales)
+
+
 def lift_affine(wires: Wires, nodes: Sequence[Node] | None = None) -> Graph | None:
     """quantise(x) behind which stands s * x + t becomes quantise((x - o) * s), through whatever only moves x.
 
@@ -44,11 +49,12 @@ def lift_affine(wires: Wires, nodes: Sequence[Node] | None = None) -> Graph | No
     nodes: the affine nodes that are tried, all if None
     """
     graph = wires.graph
-    if not wires.nodes("affine") or not wires.nodes(*WEIGHTED):  # without weights nothing would remain
+    known = layers()
+    if not any(known[n.op].weighted for n in graph.nodes):  # without weights nothing would remain
         return None
     for name in graph.inputs:
         moved = _moved(graph, name)
-        for node in wires.nodes("affine") if nodes is None else nodes:
+        for node in scalings(wires) if nodes is None else nodes:
             if node.inputs[0] not in moved or graph.output in moved:
                 continue
             way = _Way(name, _behind(wires, name, node.inputs[0], moved), moved[node.inputs[0]].reshape(-1))
@@ -67,17 +73,10 @@ def _moved(graph: Graph, name: str) -> dict[str, Places]:
             continue
         shapes = [graph.tensors[i].shape for i in node.inputs]
         parts = [np.full(s, OTHER) if k is None else k for k, s in zip(known, shapes, strict=True)]
-        match node.op:
-            case "reshape":
-                out[node.output] = parts[0].reshape(graph.tensors[node.output].shape)
-            case "transpose":
-                out[node.output] = parts[0].transpose(node.attrs["order"])  # type: ignore[arg-type]
-            case "concat":
-                out[node.output] = np.concatenate(parts, axis=-1)
-            case "pad" if node.attrs["value"] == 0:
-                top, left, bottom, right = padding(node)
-                ends = ((top, bottom), (left, right), (0, 0))
-                out[node.output] = np.pad(parts[0], ends, constant_values=BORDER)
+        to = graph.tensors[node.output].shape
+        moved = layer(node.op).moved(node, parts, to, BORDER)
+        if moved is not None:
+            out[node.output] = moved
     return out
 
 
@@ -158,7 +157,7 @@ def _twins(wires: Wires, node: Node) -> list[Node]:
     pair = wires.constants(node)
     return [
         n
-        for n in wires.nodes("affine")
+        for n in scalings(wires)
         if n.inputs[0] == node.inputs[0]
         and all(np.array_equal(a, b) for a, b in zip(wires.constants(n), pair, strict=True))
     ]
@@ -183,10 +182,10 @@ def _worth_undoing(wires: Wires, others: dict[str, Node], pair: Pair) -> bool:
 
 
 def _takes_in(wires: Wires, node: Node, shifted: bool) -> bool:
-    if node.op == "concat":
+    if layer(node.op).joins:
         readers: Sequence[Node] = wires.readers(node.output)
-        return bool(readers) and all(r.op == "dense" for r in readers)
-    return node.op in ("dense", "affine") or (node.op == "conv2d" and not (shifted and any(padding(node))))
+        return bool(readers) and all(layer(r.op).fully for r in readers)
+    return layer(node.op).takes_in(node, shifted)
 
 
 def _undone(graph: Graph, way: _Way, others: dict[str, Node], pair: Pair) -> Graph:
@@ -200,7 +199,7 @@ def _undone(graph: Graph, way: _Way, others: dict[str, Node], pair: Pair) -> Gra
         name = fresh(replace(graph, tensors=tensors), f"{raw[way.input]}_{what}")
         tensors[name] = Tensor(name, (size,), value)
         operands.append(name)
-    undo = Node("affine", raw[way.input], (way.input, *operands), raw[way.input], {}, f"raw {way.input}")
+    undo = Node(scaling(), raw[way.input], (way.input, *operands), raw[way.input], {}, f"raw {way.input}")
     nodes: list[Node] = [undo]
     for node in graph.nodes:
         inputs = tuple(raw.get(i, i) for i in node.inputs)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import CompileError
+from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded
 from ..ir.program import Abstract, Program, Step, Value, reached
@@ -34,7 +35,7 @@ def lower(
         abstract.name,
         tensors,
         programs,
-        abstract.entries,
+        abstract.entry_points,
         abstract.inputs,
         tuple(i.shape for i in graph.interface),
         tuple(i.source for i in graph.interface),
@@ -68,7 +69,8 @@ def _program(program: Program, formats: Mapping[str, Format]) -> Program:
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
-    attrs = k.lower(fmt, step.attrs, step.node)
+    with shifts(step.node, step.kernel):
+        attrs = k.lower(fmt, step.attrs, step.node)
     order = {role: i for i, role in enumerate(k.roles)}
     args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
@@ -91,7 +93,19 @@ def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanT
         data = padded(q.data[v.name], row) if v.space != "arena" else None
         tensors.append(
             PlanTensor(
-                v.name, fmt.dtype, v.shape, row, v.space, 0, fmt.frac, fmt.lo, fmt.hi, v.role, v.note, data
+                v.name,
+                fmt.dtype,
+                v.shape,
+                row,
+                v.space,
+                0,
+                fmt.meaning.common,
+                fmt.lo,
+                fmt.hi,
+                v.role,
+                v.use,
+                v.note,
+                data,
             )
         )
     consts = [t for t in tensors if t.space == "const"]
@@ -103,11 +117,11 @@ def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanT
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    loaded = (*abstract.inputs, *(("label",) if "label" in pieces else ()))
+    common = (*abstract.inputs, *(("label",) if "label" in pieces else ()))  # `<model>_load` fills them
+    own = {e.name for e in abstract.entry_points if {*e.inputs} - {*abstract.inputs}}
+    loaded = {e.name: e.loaded if e.name in own else common for e in abstract.entry_points}
     infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
-    offsets, arena_bytes = place(
-        abstract.programs, abstract.entries, pieces, loaded, (abstract.logits, "verdict"), infers
-    )
+    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
     placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
     placed = (*consts, *placed_state, *placed_arena)
     return placed, -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes, extent(pieces, offsets, infers)

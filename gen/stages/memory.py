@@ -106,16 +106,18 @@ class Interference:
 
 def place(
     programs: Mapping[str, Program],
-    entries: Iterable[str],
+    entries: Mapping[str, Iterable[str]],
     pieces: Mapping[str, Piece],
-    loaded: Iterable[str],
     kept: Iterable[str],
     first: Collection[str] = (),
 ) -> tuple[dict[str, int], int]:
-    """Byte offset of every piece, and the size of the arena. The pieces `first` lie as low as they can."""
+    """Byte offset of every piece, and the size of the arena.
+
+    entries: what is loaded before each; first: pieces that lie as low as they can
+    """
     graph = Interference(programs, pieces)
-    for e in entries:
-        graph.entry(e, loaded, kept)
+    for entry, loaded in entries.items():
+        graph.entry(entry, loaded, kept)
     groups = graph.groups()
     offsets: dict[str, int] = {}
 

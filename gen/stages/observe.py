@@ -112,7 +112,7 @@ class Observed:
 
     def _fits(self, name: str, fmt: Format) -> bool:
         """Whether the format holds all that was seen."""
-        lo, hi = (np.rint(x * 2.0**fmt.frac) for x in (self.ranges[name].lo, self.ranges[name].hi))
+        lo, hi = fmt.meaning.units([self.ranges[name].lo, self.ranges[name].hi])
         return bool(fmt.lo <= lo and hi <= fmt.hi)
 
     def activation(self, name: str) -> int:

@@ -7,15 +7,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Program, Repeat, Step, When, reached
 from ..ir.quantiser import LIMIT, misfit
-from ..ir.roles import ROLES
+from ..ir.roles import ROLES, USES
 from ..ops import changed, kernels
+from ..words import short
+from .memory import loaded
 from .state_check import fault
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+WORD = 2**32  # what C holds in 32 bits ends below it, and so does all memory of a chip
 _DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
 
 
@@ -25,6 +29,7 @@ def check(plan: Plan) -> None:
     _demand(len({t.name for t in plan.tensors}) == len(plan.tensors), "two tensors have one name")
     for t in plan.tensors:
         _tensor(plan, t)
+    _sizes(plan)
     for program in plan.programs.values():
         texts = [program.name, program.doc, *(i.node for i in program.items if isinstance(i, Step))]
         _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
@@ -42,6 +47,7 @@ def check(plan: Plan) -> None:
     for entry in plan.entries:
         _calls(plan.programs, entry, ())
     _interface(plan)
+    _entries(plan)
     _own_arena(plan)
     start = bytearray(plan.state_bytes)
     for t in plan.space("state"):
@@ -58,9 +64,13 @@ def _demand(holds: bool, what: str) -> None:
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
-    numbers = (*t.shape, t.row, t.offset, t.frac, t.lo, t.hi)
-    _demand(all(type(n) is int for n in numbers), f"{t.name} has a number that is none")
+    _demand(type(t.note) is str and t.note.isprintable(), f"{t.name} has a note that is no line")
+    numbers = (*t.shape, t.row, t.offset, t.lo, t.hi)
+    _demand(all(type(n) is int and abs(n) < WORD for n in numbers), f"{t.name} has a number that is none")
+    _demand(t.use in USES, f"{t.name} is used as {t.use!r}")
     _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")
+    what = unmeant(t.meaning, t.shape[0], t.lo, t.hi)
+    _demand(not what, f"{t.name} {what}")
     top = np.iinfo(t.dtype)
     _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")
@@ -68,8 +78,19 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")
     if t.space != "const":
         _demand(t.space in ("state", "arena"), f"{t.name} lies nowhere")
-        room = plan.state_bytes if t.space == "state" else plan.arena_bytes
-        _demand(0 <= t.offset <= room - t.nbytes and not t.offset % t.itemsize, f"{t.name} lies outside")
+        _demand(t.offset >= 0 and not t.offset % t.itemsize, f"{t.name} lies outside")
+
+
+def _sizes(plan: Plan) -> None:
+    """State and arena end with their last tensors, in whole words: no room is made for what is not there."""
+    spaces = {
+        "state": (plan.state_bytes, plan.space("state")),
+        "arena": (plan.arena_bytes, plan.space("arena")),
+    }
+    for space, (size, tensors) in spaces.items():
+        end = max((t.offset + t.nbytes for t in tensors), default=0)
+        _demand(size == -(-end // 4) * 4, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
+        _demand(end <= sum(t.nbytes + 3 for t in tensors) < WORD, f"the {space} has holes, or no end")
 
 
 def _step(plan: Plan, step: Step) -> None:
@@ -110,6 +131,27 @@ def _own_arena(plan: Plan) -> None:
         _demand(
             all(t.space == "arena" for t in written), "infer has an arena of its own and changes the state"
         )
+
+
+def _entries(plan: Plan) -> None:
+    """What a caller fills before each entry program."""
+    _demand(len({*plan.entries}) == len(plan.entries), "two entry programs have one name")
+    given = {name for e in plan.entry_points for name in e.inputs}
+    for t in plan.tensors:
+        _demand((t.use == "input") == (t.name in given), f"{t.name} is an input, or is none")
+    for name in given - {*plan.inputs}:
+        t, top = plan[name], np.iinfo(plan[name].dtype)
+        # Nothing that a caller may write there is beyond what was proven.
+        whole = (t.lo, t.hi) == (top.min, top.max)
+        _demand(t.space == "arena" and len(t.shape) == 1 and whole, f"{name} is no input")
+    taken = {**dict.fromkeys(plan.entries[:1], (plan.inputs, False)), "learn": (plan.inputs, True)}
+    for e in plan.entry_points:
+        _demand(bool(_NAME.fullmatch(e.name)), f"{e.name!r} is no name")
+        _demand(len({*e.inputs}) == len(e.inputs) and type(e.label) is bool, f"{e.name} takes what is none")
+        _demand(taken.get(e.name, (e.inputs, e.label)) == (e.inputs, e.label), f"{e.name} takes other inputs")
+        _demand(not e.label or "label" in plan, f"{e.name} takes a label, and there is none")
+        read = loaded(plan.programs, e.name, [*given, *(("label",) if "label" in plan else ())])
+        _demand(read <= {*e.loaded}, f"{e.name} reads inputs that it does not take")
 
 
 def _interface(plan: Plan) -> None:

@@ -7,12 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SynapccError
+from ..errors import SynapccError, shown
+from ..ir.format import Meaning
 from ..ir.plan import PLAN_VERSION, Plan, PlanTensor
-from ..ir.program import Call, Item, Program, Repeat, Step, When
+from ..ir.program import Call, Entry, Item, Program, Repeat, Step, When
 from ..ir.quantiser import Quantiser
 from ..numeric import NUMERIC_VERSION
+from ..words import short
 from .plan_check import check
+
+LONGEST = 300  # characters of a reason that a message quotes
 
 
 def _item(j: Mapping[str, Any]) -> Item:
@@ -33,7 +37,7 @@ def load_plan(text: bytes, where: str) -> Plan:
         if j["plan_version"] != PLAN_VERSION or j["numeric_version"] != NUMERIC_VERSION:
             raise SynapccError(
                 where,
-                f"plan version {j['plan_version']}.{j['numeric_version']}, "
+                f"plan version {short(str(j['plan_version']))}.{short(str(j['numeric_version']))}, "
                 f"this synapcc reads {PLAN_VERSION}.{NUMERIC_VERSION}",
                 hint,
             )
@@ -45,10 +49,11 @@ def load_plan(text: bytes, where: str) -> Plan:
                 t["row"],
                 t["space"],
                 t["offset"],
-                t["frac"],
+                Meaning.from_json(t),
                 t["lo"],
                 t["hi"],
                 t["role"],
+                t["use"],
                 t["note"],
                 None if t["data"] is None else base64.b64decode(t["data"]),
             )
@@ -62,7 +67,7 @@ def load_plan(text: bytes, where: str) -> Plan:
             j["model"],
             tensors,
             programs,
-            tuple(j["entries"]),
+            tuple(Entry(e["name"], tuple(e["inputs"]), e["label"]) for e in j["entries"]),
             tuple(j["inputs"]),
             tuple(tuple(s) for s in j["input_shapes"]),
             tuple(j["input_sources"]),
@@ -78,8 +83,9 @@ def load_plan(text: bytes, where: str) -> Plan:
             infer_arena_bytes=j["infer_arena_bytes"],
         )
         check(plan)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise SynapccError(where, f"not a plan of synapcc ({type(e).__name__}: {e})", hint) from None
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as e:
+        told = shown(f"{type(e).__name__}: {' '.join(str(e).split())}", LONGEST)
+        raise SynapccError(where, f"not a plan of synapcc ({told})", hint) from None
     if plan.canonical != text:
         raise SynapccError(where, "the plan is not in canonical form: it was edited or damaged", hint)
     return plan

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..ir.format import shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
@@ -56,7 +57,8 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     later = grown(abstract, spec.loss, spec.seed, observed.runs, observed.aside)
     chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
     for _, step in abstract.in_order():
-        chooser.visit(step)
+        with shifts(step.node, step.kernel):
+            chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
     return Quantised(chooser.formats, data, observed.seen(chooser.formats), observed.sampled)
@@ -104,7 +106,9 @@ class _Chooser:
         for name, value in self.values.items():
             if ROLES[value.role].dtype:
                 self.formats[name] = self._whole(name)
-            elif value.space == "arena" and value.note == "input":
+            elif value.format:
+                self._assign(name, value.format)
+            elif name in abstract.inputs:
                 self._assign(name, self._activation(name, 24))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)
@@ -256,7 +260,7 @@ class _Chooser:
     def _frozen(self, step: Step, value: Value) -> Format:
         """One frac a row, or one for all where signals pass through."""
         real = value.real if value.real is not None else np.zeros(value.shape)
-        by_row = value.role == "weight" and value.note != "rows alike"
+        by_row = value.role == "weight" and not value.rows_alike
         tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
         fracs = self._fit_frozen(step, value, [_widest(float(r)) for r in tops])
         if value.role != "weight":
@@ -324,7 +328,7 @@ class _Chooser:
         self.formats[name] = Format("int32", x.frac + w.frac, -room, room - 1 if learned else room, fracs)
 
     def integers(self, value: Value) -> NDArray[np.generic]:
-        """Initial content in integers: round(real * 2^frac), held within the limits."""
+        """Initial content in integers: rounded by the format's meaning, held within the limits."""
         fmt = self.formats[value.name]
         dtype = np.dtype(fmt.dtype)
         if ROLES[value.role].derived:
@@ -333,12 +337,7 @@ class _Chooser:
             return np.asarray(value.ints, dtype)
         if value.real is None:
             return np.zeros(value.shape, dtype)
-        if fmt.row_fracs:
-            scale = 2.0 ** np.array(fmt.row_fracs, np.float64)
-            scaled = value.real * (scale[:, None] if value.real.ndim == 2 else scale)
-        else:
-            scaled = value.real * 2.0**fmt.frac
-        return np.clip(np.rint(scaled), fmt.lo, fmt.hi).astype(dtype)
+        return np.clip(fmt.meaning.units(value.real), fmt.lo, fmt.hi).astype(dtype)
 
     def _derived(self, step: Step, role: str) -> tuple[Format, NDArray[np.int64]]:
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}

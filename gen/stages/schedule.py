@@ -6,23 +6,27 @@ correct            what the rule does with a sample that was not yet right
 adapt              forward, error, correct if there is any error, step counter, decay
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
+
+Behind these come the entry programs of the rule's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph
-from ..ir.program import Abstract, Value, ties
+from ..ir.inputs import listed
+from ..ir.program import Abstract, Builder, Entry, Value, ties
 from ..ir.tape import Tape
 from ..ops import kernel, layer
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .float_run import RealMachine, chunks, spread
+from .memory import loaded
 
 
 def build(
@@ -47,14 +51,33 @@ def build(
         with tape.b.program("infer", "class, margin and scores of the inputs"):
             tape.emit_forward()
             tape.emit_verdict()
-    entries = ["infer"]
+    names = tuple(tape.value(n) for n in graph.inputs)
+    entries = [Entry("infer", names)]
     if rule:
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
         _replay(tape, calibration)
-        entries += _learn(tape)
+        entries += [Entry("learn", names, label=True), *_learn(tape), *tape.entries]
     b = tape.b
+    _check_entries(b, entries)
     return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
+
+
+def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
+    """Raises CompileError where an entry program reads inputs that its caller does not give, or nobody gives
+    one."""
+    inputs = [v.name for v in b.values.values() if v.use == "input"]
+    for e in entries:
+        if strange := [n for n in e.inputs if n not in inputs]:
+            raise CompileError(e.name, f"{listed(strange)} is no input", f"inputs are {listed(inputs)}")
+        missing = loaded(b.programs, e.name, [*inputs, "label"]) - {*e.loaded}
+        if missing:
+            what = f"the entry program reads {listed(sorted(missing))}, which its caller does not give"
+            raise CompileError(e.name, what, "name these among its inputs, or fill them before they are read")
+    given = {name for e in entries for name in e.inputs}
+    for name in inputs:
+        if name not in given:
+            raise CompileError(name, "no entry program takes this input", "give it to one, or leave it out")
 
 
 def _refuse(tape: RuleTape) -> None:
@@ -77,7 +100,7 @@ def _forward(tape: Tape) -> None:
     graph = tape.graph
     for name in graph.inputs:
         size = int(np.prod(graph.tensors[name].shape))
-        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", note="input")))
+        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input")))
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)
@@ -101,10 +124,10 @@ def _mark_logits(tape: Tape) -> None:
     """The output, and what shares its format with it, carries 16 bits."""
     values = tape.b.values
     out = tape.value(tape.graph.output)
-    if values[out].note == "input":
+    if values[out].use == "input":
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
     for name in [n for n in values if out in ties(values, n)]:
-        if values[name].note == "input":
+        if values[name].use == "input":
             what = "the network only moves its input, or holds it within limits"
             raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
         values[name] = replace(values[name], role="logits")
@@ -145,7 +168,7 @@ def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
     tables = [(tape.value(n), f"replay_{n}") for n in tape.graph.inputs]
     for x, table in tables:
         data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
-        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, note="replay"))
+        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, use="replayed"))
     labels = calibration["label"][chosen].astype(np.uint8)[:, None]
     tape.add(Value("replay_label", (rows, 1), "const", "label", ints=labels))
     count = tape.counter("replay_count", "base examples in flash", rows, "const")
@@ -177,7 +200,8 @@ def balanced(labels: np.ndarray, n: int) -> np.ndarray:
     return np.array(turns[:n], dtype=int)
 
 
-def _learn(tape: Tape) -> list[str]:
+def _learn(tape: RuleTape) -> list[Entry]:
+    """Program `learn`; with a store, the entry programs beside it."""
     store = tape.spec.store
     if store:
         _store(tape, store.samples)
@@ -188,22 +212,20 @@ def _learn(tape: Tape) -> list[str]:
         if tape.spec.replay:
             tape.b.call("refresh")
     if not store:
-        return ["learn"]
+        return []
     _rehearse(tape, store.samples, store.order == "shuffled")
-    return ["learn", "rehearse"]
+    return [Entry("rehearse")]
 
 
 def _kept(tape: Tape) -> list[tuple[str, str]]:
     return [(tape.value(n), f"store_{n}") for n in tape.graph.inputs] + [("label", "store_label")]
 
 
-def _store(tape: Tape, rows: int) -> None:
+def _store(tape: RuleTape, rows: int) -> None:
     following = tape.counter("store_next", "where the next sample is kept")
     count = tape.counter("store_count", "samples kept")
     for x, table in _kept(tape):
-        value = tape.b.values[x]
-        empty = np.zeros((rows, value.size), np.int8)
-        tape.add(Value(table, empty.shape, "state", value.role, ints=empty, tie=x, note="store"))
+        tape.memory(table, x, rows)
     with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
         for x, table in _kept(tape):
             tape.step("samples.write", "store", {"x": x, "index": following, "table": table})

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.quantiser import Quantiser
 from ..ir.rewrite import Wires, fresh, pruned, renamed
+from ..ops import scaling
 from .passes import affine_behind_view, fold_affine_before
 
 
@@ -48,7 +49,7 @@ def _moved(
         one: Tensor(one, constants.shape, np.ones_like(constants)),
         shift: Tensor(shift, constants.shape, constants),
     }
-    node = Node("affine", behind, (name, one, shift), behind, {}, f"what never moved in {name}")
+    node = Node(scaling(), behind, (name, one, shift), behind, {}, f"what never moved in {name}")
     listed = ", ".join(map(str, which[:6])) + (f" and {len(which) - 6} more" if len(which) > 6 else "")
     graph = renamed(graph, name, behind)
     graph = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,16 +10,17 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Tensor
+from ..ir.plan import Plan
 from ..ir.rewrite import fresh
-from ..ops._window import Window
+from ..ops import layer, layers
 from ..words import nearest, short
 
 LARGEST = 1 << 24  # weights of one untied layer; no microcontroller holds as many
 
 
 def untie(graph: Graph, names: Sequence[str]) -> Graph:
-    """`graph` with the named conv2d nodes replaced by local2d, which start from the tied weights."""
-    convs = [n.name for n in graph.nodes if n.op == "conv2d"]
+    """`graph` with the named convolutions untied: each by its op for that, starting from the tied weights."""
+    convs = [n.name for n in graph.nodes if layer(n.op).untied]
     for name in names:
         if name not in convs:
             listed = f"{nearest(name, convs)}it has {', '.join(convs)}" if convs else "it has none at all"
@@ -29,15 +31,21 @@ def untie(graph: Graph, names: Sequence[str]) -> Graph:
         if node.name not in names:
             nodes.append(node)
             continue
-        g = Window.of(node, graph.tensors[node.inputs[0]].shape)
+        positions = math.prod(graph.tensors[node.output].shape[:-1])
         weight, bias = (graph.tensors[i] for i in node.inputs[1:])
-        if g.positions * weight.size > LARGEST:
-            what = f"{g.positions} positions of {weight.size} weights each are too many to untie"
+        if positions * weight.size > LARGEST:
+            what = f"{positions} positions of {weight.size} weights each are too many to untie"
             raise CompileError(node.name, what, "leave it tied, or use a larger stride")
         pair = [fresh(graph, f"{node.name}_untied_{what}") for what in ("weight", "bias")]
         assert weight.value is not None and bias.value is not None
         for key, value in zip(pair, (weight.value, bias.value), strict=True):
-            repeated = np.tile(value, (g.positions,) + (1,) * (value.ndim - 1))
+            repeated = np.tile(value, (positions,) + (1,) * (value.ndim - 1))
             tensors[key] = Tensor(key, repeated.shape, repeated)
-        nodes.append(replace(node, op="local2d", inputs=(node.inputs[0], *pair)))
+        nodes.append(replace(node, op=layer(node.op).untied, inputs=(node.inputs[0], *pair)))
     return replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def untied(plan: Plan) -> list[str]:
+    """The layers that were untied, from the ops that its inference runs."""
+    kernels = {f"{found.untied}.forward" for found in layers().values() if found.untied}
+    return [step.node for program, _, step in plan.ops() if program == "forward" and step.kernel in kernels]

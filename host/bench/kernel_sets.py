@@ -8,7 +8,7 @@ from pathlib import Path
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.userfile import read_text
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.sets import AUTO, REF, select
+from synapcc.gen.sets import able
 from synapcc.gen.target.boards import Board
 
 MAX_LIBRARY = 1 << 16
@@ -16,7 +16,7 @@ MAX_LIBRARY = 1 << 16
 
 def kernel_sets(board: Board) -> tuple[str, ...]:
     """The kernel sets that `board` can run, the fastest last."""
-    return tuple(dict.fromkeys((REF, select(AUTO, board))))
+    return able(board)
 
 
 def compiled_with(project: Path, plan: Plan) -> str:

@@ -17,6 +17,7 @@ from synapcc.gen.ir.walk import Active, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.target.messages import Region
 
+from ..run.given import drawn
 from ..run.samples import Samples
 from .meter import Meter, Reading
 
@@ -77,11 +78,14 @@ class Bench:
         return total, [self._row(op, name) for op in ops.values() if op.runs]
 
     def other(self, name: str) -> dict[str, Any]:
-        """Total of an entry program beside these, once every sample has been learned."""
+        """Total of an entry program beside these, once every sample has been learned; inputs of its own are
+        any numbers."""
         self.meter.reset()
         for i in range(len(self.samples)):
             self._load(i)
             self.meter.program(self.plan.entries.index("learn"))
+        given = drawn(self.plan, self.plan.entry(name), self.samples, np.random.default_rng(0))
+        self.meter.give(self.plan, name, given)
         taken = self.meter.program(self.plan.entries.index(name))
         return {**_figures(taken), "learned": len(self.samples)}
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.boards import Board
 from synapcc.gen.target.messages import Counter, Region, Subject
 
@@ -21,6 +22,7 @@ from ..devices import Device, DeviceError, open_device
 from ..devices._counter import Profile, Runs
 from ..devices.unicorn import UnicornDevice
 from ..link.client import Client, Count, connect
+from ..run.given import Given
 from . import cycles
 from .options import KINDS
 
@@ -81,6 +83,11 @@ class Meter:
         """Inputs and label into the arena."""
         for client in self.clients:
             client.load(x, label)
+
+    def give(self, plan: Plan, program: str, given: Given) -> None:
+        """What an entry program takes into the arena."""
+        for client in self.clients:
+            client.give(plan, program, given.inputs, given.label)
 
     def write(self, region: Region, offset: int, content: bytes) -> None:
         for client in self.clients:

@@ -26,7 +26,7 @@ learning, also subtracts the label."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """One training step of somebody else's, batch 1, on a Cortex-M4. `ram` in bytes, 0 where nobody said."""
 
     who: str
@@ -34,20 +34,20 @@ class Step:
     ram: int = 0
 
 
-TRAINING: Mapping[str, tuple[Step, ...]] = {
+TRAINING: Mapping[str, tuple[TrainingStep, ...]] = {
     "mlp 64 32 5": (
-        Step("AIfES, float32 backpropagation", 263_395),
-        Step("plain C, float backpropagation", 26_651),
+        TrainingStep("AIfES, float32 backpropagation", 263_395),
+        TrainingStep("plain C, float backpropagation", 26_651),
     ),
     "mlp 256 64 32 5": (
-        Step("AIfES, float32 backpropagation", 2_151_152),
-        Step("plain C, float backpropagation", 222_416),
+        TrainingStep("AIfES, float32 backpropagation", 2_151_152),
+        TrainingStep("plain C, float backpropagation", 222_416),
     ),
     "mlp 784 100 10": (
-        Step("AIfES, float32 backpropagation", 9_097_981, 1_267_616),
-        Step("plain C, float backpropagation", 883_344),
+        TrainingStep("AIfES, float32 backpropagation", 9_097_981, 1_267_616),
+        TrainingStep("plain C, float backpropagation", 883_344),
     ),
-    "mlp 784 100 50 10": (Step("PocketNN, integer DFA", 7_209_402),),
+    "mlp 784 100 50 10": (TrainingStep("PocketNN, integer DFA", 7_209_402),),
 }
 
 UPDATE_PER_WEIGHT = 23.9

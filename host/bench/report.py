@@ -88,9 +88,11 @@ def bench_kernel(
     if kernels and kernels not in kernel_sets(target):
         what = f"{target.name} has no kernel set {kernels!r}"
         raise SynapccError("--kernels", what, f"it has {', '.join(kernel_sets(target))}")
-    compiled = spec.compile(target, rule, weights, rounding, learns=phase != "infer", kernels=kernels or AUTO)
+    compiled = spec.compile(
+        target, rule, weights, rounding, learns=phase != "infer", kernel_set=kernels or AUTO
+    )
     files = emit.render(
-        compiled.plan, target, f"synapcc bench --kernel {spec.text!r}", kernels=compiled.kernels
+        compiled.plan, target, f"synapcc bench --kernel {spec.text!r}", kernel_set=compiled.kernel_set
     )
     with tempfile.TemporaryDirectory(prefix="synapcc-bench-") as folder:
         out = Path(folder) / "out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError(
             str(result.elf), f"links what no chip should need: {', '.join(result.linked.offending)}", hint
         )
-    out.give("build", result.to_dict() | {"elf": result.elf.relative_to(project.resolve()).as_posix()})
+    out.give(
+        "build", result.to_dict() | {"elf": result.elf.relative_to(os.path.realpath(project)).as_posix()}
+    )
     out.say(text(result, project))
     return 0
 

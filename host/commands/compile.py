@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         sources,
         reports,
         args.quantiser,
-        compiled.kernels,
+        compiled.kernel_set,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)

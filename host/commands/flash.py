@@ -13,7 +13,7 @@ HELP = "build the firmware and put it onto the board"
 
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
-    p.add_argument("--port", default="", help="serial port of the board; some uploads need it")
+    p.add_argument("--port", help="serial port of the board; some uploads need it")
     p.add_argument(
         "--with", dest="tool", choices=UPLOADERS, help="what uploads (default: what the board file says)"
     )
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.devices import serial
     from synapcc.host.firmware.flash import flash
 
-    done = flash(Path(args.project), args.tool, args.port)
+    done = flash(Path(args.project), args.tool, args.port or "")
     out.give("flash", done.to_dict())
     out.say(done.text())
     port = args.port or "PORT"

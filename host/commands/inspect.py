@@ -50,12 +50,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
         return _model(path, out)
     plan = read_plan(path)
     report = _report(path, plan)
-    kernels = report["kernels"] if report else REF
-    out.give("inspect", _plan_document(plan, report, kernels))
+    kernel_set = report["kernels"] if report else REF
+    out.give("inspect", _plan_document(plan, report, kernel_set))
     if report:
         out.say(f"{summary(report)}\n")
     out.say(f"{program_text(plan)}\n")
-    out.say("\n".join(memory_map(plan, kernels)))
+    out.say("\n".join(memory_map(plan, kernel_set)))
     rows = [
         [e["program"], s["node"], s["kernel"], str(s["macs"]), str(s["reads"]), str(s["writes"])]
         for e in costs(plan)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     return 0
 
 
-def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> dict[str, Any]:
+def _plan_document(plan: Plan, report: dict[str, Any] | None, kernel_set: str) -> dict[str, Any]:
     from synapcc.host.pages.facts import costs, memory
 
     tensors = [
@@ -77,7 +77,7 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> d
             "space": t.space,
             "offset": t.offset,
             "bytes": t.nbytes,
-            "frac": t.frac,
+            **t.meaning.to_json(),
             "limits": [t.lo, t.hi],
         }
         for t in plan.tensors
@@ -85,7 +85,7 @@ def _plan_document(plan: Plan, report: dict[str, Any] | None, kernels: str) -> d
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),
-        "memory": memory(plan, kernels),
+        "memory": memory(plan, kernel_set),
         "tensors": tensors,
         "programs": costs(plan),
         "report": report,

@@ -22,6 +22,7 @@ from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter
+from ._signals import held
 from ._uarts import UARTS, Line
 
 try:
@@ -164,7 +165,8 @@ class UnicornDevice(ClosingDevice):
         """Lets the chip run until it waits for input, or for `seconds`."""
         begin = time.monotonic()
         try:
-            self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
+            with held(self._uc.emu_stop):
+                self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
         except uc_api.UcError as error:
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -83,7 +84,7 @@ def build(project: Path, toolchain: str | None = None) -> BuildResult:
         raise BuildError(
             "build", f'there is no toolchain "{toolchain}"', f"toolchains: {', '.join(TOOLCHAINS)}"
         )
-    project = project.resolve()
+    project = Path(os.path.realpath(project))
     board = project_board(project)
     folder = project / ".pio" / "build" / board.name
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -70,7 +71,7 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
     tool = tool or upload.tool
     command = _with_pyocd(board, upload) if tool == PYOCD else _with_platformio(board, upload, port)
     built = build(project)
-    folder = project.resolve()
+    folder = Path(os.path.realpath(project))
     log = folder / ".pio" / "upload.log"
     with platformio.locked(folder / ".pio" / "synapcc.lock"):
         if tool == PYOCD:

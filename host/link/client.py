@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.numeric import NUMERIC_VERSION
@@ -197,6 +198,15 @@ class Client:
         """Copies inputs and label into the arena and runs nothing."""
         self._check_label(label)
         self._ask(messages.LOAD, {"label": label, "inputs": self._inputs(messages.LOAD, x)})
+
+    def give(self, plan: Plan, program: str, inputs: Mapping[str, ArrayLike], label: int | None) -> None:
+        """Puts what an entry program takes into the arena and runs nothing: integers, [1, size] each."""
+        for name in plan.entry(program).inputs:
+            t = plan[name]
+            self.write(Region.ARENA, t.offset, np.asarray(inputs[name], t.dtype).tobytes())
+        if label is not None:
+            self._check_label(label)
+            self.write(Region.ARENA, plan["label"].offset, bytes([label]))
 
     def read(self, region: Region, offset: int, count: int) -> bytes:
         """`count` bytes of a region, in as many requests as that takes."""

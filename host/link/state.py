@@ -50,7 +50,7 @@ def joined(plan: Plan, tensors: Tensors) -> bytes:
 
 def real(t: PlanTensor, integers: NDArray[Any]) -> NDArray[np.float64]:
     """What the integers of a tensor stand for."""
-    return np.ldexp(integers.astype(np.float64), -t.frac)
+    return t.meaning.real(integers)
 
 
 # ---- the chip -----------------------------------------------------------------------------------------
@@ -111,7 +111,8 @@ def save(plan: Plan, tensors: Tensors, device: str, board: str) -> bytes:
         "device": device,
         "board": board,
         "tensors": {
-            t.name: {"frac": t.frac, "limits": [t.lo, t.hi], "role": t.role} for t in plan.space("state")
+            t.name: {**t.meaning.to_json(), "limits": [t.lo, t.hi], "role": t.role}
+            for t in plan.space("state")
         },
     }
     return packed({ABOUT: np.array(json.dumps(about, sort_keys=True)), **tensors})

@@ -23,7 +23,7 @@ _Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Record:
+class PublishedScores:
     """A published result: `scores` by "accuracy", "macro_f1" or the class whose F1 it is, each 0 to 1."""
 
     label: str
@@ -92,7 +92,7 @@ def shown(found: Sequence[Way]) -> list[Way]:
     return list(most.values())
 
 
-def eval_html(result: _Json, records: Sequence[Record] = ()) -> str:
+def eval_html(result: _Json, records: Sequence[PublishedScores] = ()) -> str:
     """The page; `result` holds `protocol`, `labels` (the classes in the order of the matrices) and `rows`."""
     found = ways(result["rows"])
     chosen = shown(found)
@@ -211,7 +211,9 @@ def _tone(way: Way) -> str:
     return {NONE: "grey", FLOAT: "c2"}.get(way.rule, "c1")
 
 
-def _scores(chosen: Sequence[Way], names: Mapping[Way, str], score: str, records: Sequence[Record]) -> Markup:
+def _scores(
+    chosen: Sequence[Way], names: Mapping[Way, str], score: str, records: Sequence[PublishedScores]
+) -> Markup:
     """One score of every way, and its spread over the seeds, with the published ones as lines."""
     lines, least = [], 1.0
     for w in chosen:
@@ -231,7 +233,7 @@ def _kinds(chosen: Sequence[Way]) -> dict[str, str]:
     return {tone: what for tone, what in _KINDS.items() if tone in used}
 
 
-def _references(score: str, records: Sequence[Record]) -> list[Reference]:
+def _references(score: str, records: Sequence[PublishedScores]) -> list[Reference]:
     out = []
     for r, tone in zip(records, ("c4", "ink", "c3", "c5"), strict=False):
         if score in r.scores:
@@ -261,7 +263,7 @@ def _kind(way: Way) -> tuple[str, str, str, bool]:
 
 
 def _curves(
-    found: Sequence[Way], chosen: Sequence[Way], names: Mapping[Way, str], records: Sequence[Record]
+    found: Sequence[Way], chosen: Sequence[Way], names: Mapping[Way, str], records: Sequence[PublishedScores]
 ) -> list[Markup]:
     """Learning curves of the best ways, accuracy and macro-F1."""
     drawn = sorted(chosen, key=_accuracy, reverse=True)[:_CURVES]
@@ -341,5 +343,5 @@ def _table(found: Sequence[Way], names: Mapping[Way, str], classes: Sequence[str
     return html.table(head, body)
 
 
-def _record(record: Record) -> str:
+def _record(record: PublishedScores) -> str:
     return ", ".join(f"{_title(score)} {_percent(v)}" for score, v in record.scores.items())

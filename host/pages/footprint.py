@@ -15,13 +15,13 @@ KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
 """What a tensor is for, as `kinds` tells it."""
 
 
-def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
-    """Bytes of constants and initial state in flash, as `kernels` stores them, and of RAM: state, arena.
+def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
+    """Bytes of constants and initial state in flash, as `kernel_set` stores them, and of RAM: state, arena.
 
     infer_arena: that of `infer`, 0 where it shares the other; run: what says which program runs, and where
     """
-    flash = stored(plan, kernels)
-    store = sum(t.nbytes for t in plan.space("state") if t.note == "store")
+    flash = stored(plan, kernel_set)
+    store = sum(t.nbytes for t in plan.space("state") if t.use == "stored")
     return {
         "constants": sum(t.nbytes for t in flash.constants),
         "initial_state": sum(t.nbytes for t in flash.starts),
@@ -33,15 +33,15 @@ def memory(plan: Plan, kernels: str = REF) -> dict[str, int]:
     }
 
 
-def budget(plan: Plan, board: Board | None, kernels: str) -> dict[str, dict[str, int]] | None:
+def budget(plan: Plan, board: Board | None, kernel_set: str) -> dict[str, dict[str, int]] | None:
     """What the board has, and what firmware for this Plan takes of it at least; None without a board.
 
     `synapcc build` measures the firmware; this is what is known before there is one.
     """
     if board is None:
         return None
-    tensors = stored(plan, kernels).nbytes
-    flash = least_flash(plan, board, kernels)
+    tensors = stored(plan, kernel_set).nbytes
+    flash = least_flash(plan, board, kernel_set)
     inputs = sum(plan[i].nbytes for i in plan.inputs)
     return {
         "flash": {"size": board.flash.size, "needs": flash, "tensors": tensors, "code": flash - tensors},
@@ -68,7 +68,7 @@ def _kind(t: PlanTensor, weights: set[str]) -> str:
     kind = ROLES[t.role].kind
     if t.space == "arena":
         return kind if kind != "weights" else "other"
-    if t.note in ("store", "replay") or t.role == "label":
+    if t.use in ("stored", "replayed") or t.role == "label":
         return "samples"
     if t.role in ("weight", "matrix") and t.name not in weights:
         return "feedback"
@@ -85,9 +85,9 @@ def owners(plan: Plan) -> dict[str, str]:
     return found
 
 
-def tensors(plan: Plan, kernels: str = REF) -> list[dict[str, Any]]:
-    """Every tensor, ready for JSON; the constants as the library of the set `kernels` holds them."""
-    kind, owner, flash = kinds(plan), owners(plan), stored(plan, kernels)
+def tensors(plan: Plan, kernel_set: str = REF) -> list[dict[str, Any]]:
+    """Every tensor, ready for JSON; the constants as the library of `kernel_set` holds them."""
+    kind, owner, flash = kinds(plan), owners(plan), stored(plan, kernel_set)
     origin = {t.name: flash.origin.get(t.name, t.name) for t in (*plan.tensors, *flash.constants)}
     copied = {t.name for t in flash.tensors}
     return [
@@ -103,7 +103,7 @@ def tensors(plan: Plan, kernels: str = REF) -> list[dict[str, Any]]:
             "offset": t.offset,
             "bytes": t.nbytes,
             "in_flash": t.nbytes if t.name in copied else 0,
-            "note": t.note,
+            "note": t.about,
         }
         for t in (*flash.constants, *(t for t in plan.tensors if t.space != "const"))
     ]
@@ -114,7 +114,7 @@ def network(compiled: Compiled) -> list[dict[str, Any]]:
     nodes = {n.name: n for n in compiled.graph.nodes}
     sums: dict[str, dict[str, int]] = {name: dict.fromkeys(KINDS, 0) for name in nodes}
     places: dict[str, dict[str, int]] = {name: {"flash": 0, "ram": 0} for name in nodes}
-    for t in tensors(compiled.plan, compiled.kernels):
+    for t in tensors(compiled.plan, compiled.kernel_set):
         part = sums.setdefault(t["node"], dict.fromkeys(KINDS, 0))
         place = places.setdefault(t["node"], {"flash": 0, "ram": 0})
         part[t["kind"]] += t["bytes"]

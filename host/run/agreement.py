@@ -78,7 +78,7 @@ def _after(
         return
     t, seen = compiled.plan[name], found[name]
     got, want = machine[name].astype(np.float64), real[name].astype(np.float64)
-    seen.errors[rows] = np.sum((got * 2.0**-t.frac - want) ** 2, axis=1)
+    seen.errors[rows] = np.sum((t.meaning.real(got) - want) ** 2, axis=1)
     seen.squares[rows] = np.sum(want**2, axis=1)
     seen.at_limits[rows] = np.sum((got <= t.lo) | (got >= t.hi), axis=1)
     seen.tops[rows] = np.max(np.abs(want), axis=1, initial=0.0)
@@ -88,12 +88,12 @@ def _told(
     compiled: Compiled, label: str, step: Step, seen: _Output, usual: NDArray[np.bool_]
 ) -> dict[str, Any]:
     y = compiled.plan[step.args["y"]]
-    scale, top = 2.0**-y.frac, float(np.max(seen.tops[usual], initial=0.0))
+    scale, top = y.meaning.step, float(np.max(seen.tops[usual], initial=0.0))
     values = int(usual.sum()) * int(np.prod(y.shape))
     return {
         "layer": label,
         "output": y.name,
-        "q": f"Q{y.frac}",
+        "q": str(y.meaning),
         "scale": scale,
         "headroom": (y.hi * scale / top) if top else None,
         "range": [y.lo, y.hi],

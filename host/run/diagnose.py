@@ -35,7 +35,7 @@ Real = NDArray[np.float64]
 
 
 @dataclass
-class Layer:
+class LayerHistory:
     """What one learned layer did. An entry of the lists is one step; NaN where there was nothing to compare.
 
     angle:  degrees between its change before rounding and backpropagation's
@@ -117,7 +117,7 @@ class Diagnosis:
         self.oracle = Backpropagation(plan, graph, report["rule"]["loss"])
         weights = {s.node: s.args["w"] for s in _updates(plan)}
         self.tensors = {n.name: weights[n.name] for n in graph.nodes if n.name in weights}
-        self.layers = {n: Layer(n, int(np.prod(plan[w].shape))) for n, w in self.tensors.items()}
+        self.layers = {n: LayerHistory(n, int(np.prod(plan[w].shape))) for n, w in self.tensors.items()}
         self.samples, self.steps, self.without_error = 0, 0, 0
         self._wanted: dict[str, Real] = {}
 
@@ -190,7 +190,7 @@ class Diagnosis:
             ],
         }
 
-    def _layer(self, x: Layer, met: Saturation) -> dict[str, Any]:
+    def _layer(self, x: LayerHistory, met: Saturation) -> dict[str, Any]:
         moved, dead = np.array(x.moved), np.array(x.dead)
         return {
             "layer": x.name,
@@ -236,7 +236,7 @@ def _told(angles: list[float]) -> dict[str, float | None]:
     }
 
 
-def _curve(x: Layer) -> list[dict[str, Any]]:
+def _curve(x: LayerHistory) -> list[dict[str, Any]]:
     """Means over equal parts of the run; `step` is the last of each."""
     out = []
     for part in np.array_split(np.arange(len(x.angle)), min(CURVE, len(x.angle))):

@@ -25,6 +25,7 @@ from ..link import state as states
 from ..terminal.files import write_whole
 from .evaluation import Evaluation, confusion
 from .front_cache import FORWARD, FixedPart
+from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
 from .samples import Data, read_samples
 from .slices import Busy, Place, Slices
@@ -61,8 +62,8 @@ class Emulator:
     * `infer_many` and `evaluate` put **many samples through one device's weights**, arrays [n, ...], and
       change nothing: neither its state nor what lies in its arena.
 
-    Inputs are float (quantised on the way: int8, frac as `plan[name].frac`) or int8 as the chip takes them,
-    each [n, *shape] as the model file has it, or flat [n, size], by the input's name or the model file's.
+    Inputs are float (quantised on the way: int8, as `plan[name].meaning` has it) or int8 as the chip takes
+    them, each [n, *shape] as the model file has it, or flat [n, size], by its name or the model file's.
     `clipping` counts what int8 could not hold, and warns (DataWarning) of more than 1 %.
     """
 
@@ -109,8 +110,9 @@ class Emulator:
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
 
-        Integers; v stands for v * 2^-plan[name].frac. Writing to it changes the machine. What lies in the
-        arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists the names.
+        Integers; `plan[name].meaning.real` says what they stand for. Writing to it changes the machine. What
+        lies in the arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists
+        the names.
         """
         return self._views[self.plan[name].name]
 
@@ -127,10 +129,10 @@ class Emulator:
     def __repr__(self) -> str:
         plan = self.plan
         fleet = f"{self.devices} device{'s' * (self.devices > 1)}{', one state for all' * self.read_only}"
-        inputs = [f"{i} {list(i.shape)} Q{plan[i.name].frac}" for i in plan.interface]
+        inputs = [f"{i} {list(i.shape)} {plan[i.name].meaning}" for i in plan.interface]
         updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
         learned = [t for t in plan.space("state") if t.name in updated and t.role in ("weight", "bias")]
-        shown = [f"{t.name} {t.dtype} {list(t.shape)} Q{t.frac}" for t in learned[:SHOWN]]
+        shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
         own = "" if plan.shared else f"; infer has {plan.infer_arena_bytes} of its own"
         rows = {
             "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
@@ -276,6 +278,37 @@ class Emulator:
         if chosen is not None:
             views["label"][rows, 0] = chosen
 
+    def give(
+        self,
+        program: str,
+        inputs: Inputs | None = None,
+        labels: ArrayLike | None = None,
+        active: ArrayLike | None = None,
+    ) -> None:
+        """Puts what the entry program `program` takes into the arena, and runs nothing.
+
+        inputs: those of the network, as `load` takes them; where the program takes some of its own, integers
+                of their types, [devices, size] each
+        labels: [devices] or one for all, where it takes a label
+        """
+        if program not in self.plan.entries:
+            what = f"there is no entry program {program}"
+            raise SynapccError(self.plan.model, what, f"there are {', '.join(self.plan.entries)}")
+        self._free()
+        entry, mask = self.plan.entry(program), self._mask(active)
+        rows = slice(None) if mask is None else mask
+        if entry.label != (labels is not None):
+            what = f"{program} takes {'a' if entry.label else 'no'} label"
+            raise SynapccError(self.plan.model, what, "give it what it takes")
+        chosen = None if labels is None else self._labels(labels, rows)
+        if entry.inputs == self.plan.inputs and inputs is not None:
+            self.load(inputs, active=active)
+        else:
+            for name, x in integers(self.plan, entry, inputs or {}, self.devices).items():
+                self._views[name][rows] = x[rows]
+        if chosen is not None:
+            self._views["label"][rows, 0] = chosen
+
     def save(self, path: str | PathLike[str], device: int = 0) -> None:
         """Writes the state of one device as an .npz, as `synapcc pull` does: for `load`, `synapcc push`."""
         tensors = states.split(self.plan, self._state_of(device).tobytes())
@@ -323,15 +356,30 @@ class Emulator:
         return check_labels(y[rows], self.plan.classes, self.plan.model)
 
     def run(
-        self, program: str, active: ArrayLike | None = None, after: Callable[[str, int], None] | None = None
+        self,
+        program: str,
+        active: ArrayLike | None = None,
+        after: Callable[[str, int], None] | None = None,
+        inputs: Inputs | None = None,
+        labels: ArrayLike | None = None,
     ) -> None:
-        """Runs a program on the active devices ([devices] bool; None: all).
+        """Runs a program on the active devices ([devices] bool; None: all), on the arena as it is, or on what
+        `give` puts there of `inputs` and `labels`.
 
         after(program, position) is told of each step. Raises SynapccError if there is no such program, or
         where it reads a label from the arena that is no class: load one first, another program overwrote it.
         """
         self._free()
+        self._known(program)
+        if inputs is not None or labels is not None:
+            self.give(program, inputs, labels, active)
         self._execute(program, active, self._views, after)
+
+    def _known(self, program: str) -> None:
+        if program not in self.plan.programs:
+            raise SynapccError(
+                program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
+            )
 
     def _execute(
         self,
@@ -354,10 +402,7 @@ class Emulator:
         self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
     ) -> Iterator[Place]:
         """The steps of a program, to be run as they come; what `run` raises, before the first of them."""
-        if program not in self.plan.programs:
-            raise SynapccError(
-                program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
-            )
+        self._known(program)
         chosen: Active = None
         if (mask := self._mask(active)) is not None:
             chosen = None if mask.all() else np.flatnonzero(mask)

@@ -98,7 +98,9 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _digest(plan: Plan, steps: tuple[Step, ...], names: list[str], outputs: tuple[str, ...]) -> bytes:
     text = [[s.kernel, dict(s.args), dict(s.attrs)] for s in steps]
-    tensors = [[n, plan[n].dtype, plan[n].shape, plan[n].lo, plan[n].hi, plan[n].frac] for n in names]
+    tensors = [
+        [n, plan[n].dtype, plan[n].shape, plan[n].lo, plan[n].hi, plan[n].meaning.to_json()] for n in names
+    ]
     mark = hashlib.sha256(json.dumps([text, tensors, outputs], sort_keys=True).encode())
     for name in names:
         mark.update(plan[name].data or b"")

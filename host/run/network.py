@@ -12,7 +12,7 @@ from synapcc.gen.exporters.onnx import digest_of, with_values
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.stages.untie import untie
+from synapcc.gen.stages.untie import untie, untied
 
 from ..link.state import Tensors, real
 
@@ -26,10 +26,7 @@ def read_network(project: Path, plan: Plan) -> Graph:
     graph = load_model(file, plan.model)
     if digest_of(file) != plan.digest.hex():
         raise SynapccError(str(file), "belongs to another Plan", hint)
-    untied = [
-        s.node for program, _, s in plan.ops() if program == "forward" and s.kernel == "local2d.forward"
-    ]
-    return untie(graph, untied)
+    return untie(graph, untied(plan))
 
 
 def adapted(graph: Graph, plan: Plan, tensors: Tensors) -> Graph:

@@ -23,9 +23,11 @@ from synapcc.gen.target.messages import Region
 from ..link.client import Client
 from ..link.saturation import Saturation, saturation, warning
 from .emulator import Emulator
+from .given import Given, drawn, own_inputs
 from .samples import Samples
 
 INFERENCES = 100  # compared before and after learning
+TURNS = 5  # of an entry program with inputs of its own
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,7 @@ def verify(
         if difference or program in ("infer", "learn"):
             continue
         programs.append(program)
-        if slices:
-            difference = _in_slices(plan, client, machine, samples, program, 0, done)
-            continue
-        before = machine.state.copy()
-        machine.load(samples.one(0), samples.labels[:1] if samples.labels is not None else None)
-        client.load(samples.packed(0), int(samples.labels[0]) if samples.labels is not None else 0)
-        machine.run(program)
-        if client.run(number) != digest(machine):
-            difference = locate(plan, client, machine, before, program, samples, 0, done)
+        difference = _run(plan, client, machine, number, samples, done, slices)
     difference = difference or _compare_inferences(plan, client, machine, samples, done)
     if difference is None:
         got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
@@ -156,14 +150,56 @@ def _learn(
     return locate(plan, client, machine, before, "learn", samples, i, step)
 
 
+def _run(
+    plan: Plan, client: Client, machine: Emulator, number: int, samples: Samples, step: int, slices: bool
+) -> Difference | None:
+    """An entry program on the first sample; one with inputs of its own, TURNS times on drawn numbers."""
+    program, rng = plan.entries[number], np.random.default_rng(number)
+    entry = plan.entry(program)
+    for _ in range(TURNS if own_inputs(plan, entry) else 1):
+        given = drawn(plan, entry, samples, rng)
+        if slices:
+            if found := _in_slices(plan, client, machine, samples, program, 0, step, given):
+                return found
+            continue
+        before = machine.state.copy()
+        _load(plan, client, machine, samples, 0)
+        _give(plan, client, machine, program, given)
+        machine.run(program)
+        if client.run(number) != digest(machine):
+            return locate(plan, client, machine, before, program, samples, 0, step, given)
+    return None
+
+
+def _load(plan: Plan, client: Client, machine: Emulator, samples: Samples, i: int) -> None:
+    """Sample i into both arenas."""
+    label = int(samples.labels[i]) if samples.labels is not None else 0
+    machine.load(samples.one(i), [label] if "label" in plan else None)
+    client.load(samples.packed(i), label)
+
+
+def _give(plan: Plan, client: Client, machine: Emulator, program: str, given: Given) -> None:
+    """What an entry program takes into both arenas."""
+    machine.give(program, given.inputs, given.label)
+    client.give(plan, program, given.inputs, given.label)
+
+
 def _in_slices(
-    plan: Plan, client: Client, machine: Emulator, samples: Samples, program: str, i: int, step: int
+    plan: Plan,
+    client: Client,
+    machine: Emulator,
+    samples: Samples,
+    program: str,
+    i: int,
+    step: int,
+    given: Given | None = None,
 ) -> Difference | None:
     """One run of a program, slice by slice on both sides."""
     before = machine.state.copy()
     client.abort()
-    machine.load(samples.one(i), samples.labels[i : i + 1] if samples.labels is not None else None)
-    client.load(samples.packed(i), int(samples.labels[i]) if samples.labels is not None else 0)
+    _load(plan, client, machine, samples, i)
+    if given is not None:
+        _give(plan, client, machine, program, given)
     machine.begin(program)
     client.begin(plan.entries.index(program))
     more = True
@@ -174,7 +210,7 @@ def _in_slices(
         if client.step() != (more, digest(machine)):
             client.abort()
             machine.abort()
-            return locate(plan, client, machine, before, program, samples, i, step)
+            return locate(plan, client, machine, before, program, samples, i, step, given)
     return None
 
 
@@ -232,6 +268,7 @@ def locate(
     samples: Samples,
     i: int,
     step: int,
+    given: Given | None = None,
 ) -> Difference:
     """The first element that differs after a step, and the first op that differs when it is repeated."""
     got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
@@ -242,7 +279,7 @@ def locate(
             f"step {step}: the digest differs and the state read back does not",
             "the link or the device's memory is unreliable",
         )
-    return Difference(step, program, *found, _first_op(plan, client, before, program, samples, i))
+    return Difference(step, program, *found, _first_op(plan, client, before, program, samples, i, given))
 
 
 class _Found(Exception):
@@ -251,18 +288,24 @@ class _Found(Exception):
 
 
 def _first_op(
-    plan: Plan, client: Client, before: NDArray[np.uint8], program: str, samples: Samples, i: int
+    plan: Plan,
+    client: Client,
+    before: NDArray[np.uint8],
+    program: str,
+    samples: Samples,
+    i: int,
+    given: Given | None = None,
 ) -> str:
     """Repeats one step op by op on both sides from the state `before`; names the first op that differs."""
     numbers = {(name, at): n for n, (name, at, _) in enumerate(plan.ops())}
     machine = Emulator(plan)
     machine.state[...] = before
-    label = int(samples.labels[i]) if samples.labels is not None else 0
     client.write(Region.STATE, 0, before[0].tobytes())
     # What an op leaves alone, another part of a concatenation say, must not count as its result.
     machine.arena[0] = np.frombuffer(client.read(Region.ARENA, 0, plan.arena_bytes), np.uint8)
-    machine.load(samples.one(i), [label] if "label" in plan else None)
-    client.load(samples.packed(i), label)
+    _load(plan, client, machine, samples, i)
+    if given:
+        _give(plan, client, machine, program, given)
 
     def after(name: str, position: int) -> None:
         number = numbers[name, position]

@@ -75,7 +75,7 @@ def _words(args: argparse.Namespace, results: tuple[str, ...]) -> Iterator[tuple
     for name, value in given.items():
         if name not in ("command", _WRITES, *results):
             for word in value if isinstance(value, list) else [value]:
-                if isinstance(word, str) and word:
+                if isinstance(word, str):
                     yield name, word
 
 
@@ -84,3 +84,5 @@ def check_words(args: argparse.Namespace) -> None:
     for name, word in _words(args, ()):
         if "\0" in word:
             raise SynapccError(name, f"{word!r} holds a NUL", "leave it out")
+        if not word:  # most likely a variable of a shell that is not set; what is left out has no text at all
+            raise SynapccError(name, "is given, but empty", "give a value, or leave it out")

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 0720bd92bf6555c3059d0955c02ab0d3eee465300961bee94586bb50a584adc9
+ * Plan 6ad6b96ca9ef33e77b41a1a042084caf87dd513701c9f7b9b22a1197445b8cf5
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
@@ -554,8 +554,9 @@ byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > BYTE_STATE_BYTES)
+    if (offset > BYTE_STATE_BYTES) {
         return BYTE_BAD_ARGUMENT;
+    }
     end = bytes < BYTE_STATE_BYTES - offset ? offset + bytes : BYTE_STATE_BYTES;
     for (uint32_t i = 0u; i < BYTE_TENSORS; i++) {
         const byte_tensor_t *const t = &byte_tensors[i];
@@ -565,12 +566,14 @@ byte_status byte_check_part(const byte_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (byte_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (byte_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return BYTE_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }

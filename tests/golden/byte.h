@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 0720bd92bf6555c3059d0955c02ab0d3eee465300961bee94586bb50a584adc9
+ * Plan 6ad6b96ca9ef33e77b41a1a042084caf87dd513701c9f7b9b22a1197445b8cf5
  *
  * Memory: 96 bytes of constants in flash, 108 of state and 72 of arena in RAM, and 32 of an arena that is infer's own.
  *
@@ -44,7 +44,7 @@
 extern "C" {
 #endif
 
-#define BYTE_PLAN_DIGEST "0720bd92bf6555c3059d0955c02ab0d3eee465300961bee94586bb50a584adc9"
+#define BYTE_PLAN_DIGEST "6ad6b96ca9ef33e77b41a1a042084caf87dd513701c9f7b9b22a1197445b8cf5"
 #define BYTE_NUMERIC_VERSION 1
 #define BYTE_RUNTIME_VERSION 2
 #define BYTE_KERNELS "ref" /* how the steps are written; every set computes the same bytes */

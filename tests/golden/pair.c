@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan e5444bce8d535cad8fbdc41751ee51549b1a4a7a0a3cdaf53cf120e5a09971c7
+ * Plan 0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */
@@ -840,8 +840,9 @@ pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > PAIR_STATE_BYTES)
+    if (offset > PAIR_STATE_BYTES) {
         return PAIR_BAD_ARGUMENT;
+    }
     end = bytes < PAIR_STATE_BYTES - offset ? offset + bytes : PAIR_STATE_BYTES;
     for (uint32_t i = 0u; i < PAIR_TENSORS; i++) {
         const pair_tensor_t *const t = &pair_tensors[i];
@@ -851,12 +852,14 @@ pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (pair_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (pair_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return PAIR_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }

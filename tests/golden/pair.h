@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan e5444bce8d535cad8fbdc41751ee51549b1a4a7a0a3cdaf53cf120e5a09971c7
+ * Plan 0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd
  *
  * Memory: 137 bytes of constants in flash, 68 of state and 40 of arena in RAM.
  *
@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "e5444bce8d535cad8fbdc41751ee51549b1a4a7a0a3cdaf53cf120e5a09971c7"
+#define PAIR_PLAN_DIGEST "0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 2
 #define PAIR_KERNELS "dsp" /* how the steps are written; every set computes the same bytes */

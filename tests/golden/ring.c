@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan dc8fa628b5c8a41d519b0b20ab0991a64b6a842d2152744c29005c26aebb51b6
+ * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
@@ -43,7 +43,7 @@ static inline void *ring_opaque(void *p)
 
 /* ---- constants ------------------------------------------------------------------------------------------------- */
 
-/* int8 [2][7] rows of 8, Q6: replay */
+/* int8 [2][7] rows of 8, Q6: base examples */
 static const int8_t ring_replay_x[16] RING_ALIGNED = {
     -128, -18, 92, -56, 54, -95, 15, 0, 125, -23, 87, -61, 49, -100, 10, 0,
 };
@@ -976,8 +976,9 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
 {
     uint32_t end;
 
-    if (offset > RING_STATE_BYTES)
+    if (offset > RING_STATE_BYTES) {
         return RING_BAD_ARGUMENT;
+    }
     end = bytes < RING_STATE_BYTES - offset ? offset + bytes : RING_STATE_BYTES;
     for (uint32_t i = 0u; i < RING_TENSORS; i++) {
         const ring_tensor_t *const t = &ring_tensors[i];
@@ -987,12 +988,14 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
         uint32_t at = offset > t->offset ? (offset - t->offset) & ~(t->size - 1u) : 0u; /* whole elements */
         uint32_t column = at >> (t->size >> 1); /* elements: sizes are 1, 2 and 4 */
 
-        while (column >= t->row)
+        while (column >= t->row) {
             column -= t->row;
+        }
         for (; at < stop; at += t->size) {
             const int used = column < t->columns;
-            if (ring_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u))
+            if (ring_above(&tensor[at], t->size, used ? t->lo : 0) > (used ? t->range : 0u)) {
                 return RING_BAD_STATE;
+            }
             column = column + 1u < t->row ? column + 1u : 0u;
         }
     }
@@ -1001,8 +1004,9 @@ ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t
 
 ring_status ring_check(const ring_state_t *state)
 {
-    if (state->store_count[0] < 3u && state->store_next[0] != state->store_count[0])
+    if (state->store_count[0] < 3u && state->store_next[0] != state->store_count[0]) {
         return RING_BAD_STATE; /* a ring that is not full goes on where its count says */
+    }
     return ring_check_part(state, 0u, RING_STATE_BYTES);
 }
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan dc8fa628b5c8a41d519b0b20ab0991a64b6a842d2152744c29005c26aebb51b6
+ * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
  *
  * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
  *
@@ -62,7 +62,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "dc8fa628b5c8a41d519b0b20ab0991a64b6a842d2152744c29005c26aebb51b6"
+#define RING_PLAN_DIGEST "3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -104,8 +104,8 @@ typedef struct {
     int16_t fc1_weight[40]; /* int16 [5][7] rows of 8, Q12 */
     int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q13 */
     int16_t fc2_feedback[24]; /* int16 [3][5] rows of 8, Q13 */
-    int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: store */
-    uint8_t store_label[3]; /* uint8 [3][1]: store */
+    int8_t store_x[24]; /* int8 [3][7] rows of 8, Q6: kept samples of the wearer */
+    uint8_t store_label[3]; /* uint8 [3][1]: kept samples of the wearer */
 } ring_state_t;
 
 /* What is in progress. A copy of the state leaves it out. */

@@ -1,0 +1,157 @@
+"""The ops that importers write and recognise, whatever the file format: a method or function for each.
+
+Spatial tensors are channels-last [H, W, C], `dense` works on flat vectors, pointwise ops on any shape. A
+reshape in a model file needs no node: the importer keeps the shape that the file sees, and the builder writes
+a `reshape` only where an op needs another shape than the tensor has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..ir.graph import Attr, Graph, Node
+from ._build import GraphBuilder, Shape, Sliding
+
+
+class LayerBuilder(GraphBuilder):
+    """Writes layers. `hints` are names that a layer may have, `source` is what the model file calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._views: dict[tuple[str, Shape], str] = {}
+        self._transposes: dict[tuple[str, Shape], str] = {}
+
+    def dense(self, x: str, weight: np.ndarray, bias: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """weight [outputs, inputs] times x, plus bias [outputs]."""
+        self.work(weight.size, weight.size, source)
+        constants = {"weight": weight, "bias": bias}
+        return self.add("dense", [self.flat(x)], (weight.shape[0],), hints, source, None, constants)
+
+    def conv2d(
+        self,
+        x: str,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        window: Sliding,
+        groups: int,
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """x [H, W, C] under weight [O, kh, kw, C / groups], plus bias [O]."""
+        height, width, channels = self.shape(x)
+        out = (*window.output((height, width)), weight.shape[0])
+        seen = out[0] * out[1] * math.prod(window.kernel) * channels
+        self.work(seen, out[0] * out[1] * weight.size, source)
+        constants = {"weight": weight.reshape(weight.shape[0], -1), "bias": bias}
+        attrs: dict[str, Attr] = {**_geometry(window), "dilation": window.dilation, "groups": groups}
+        return self.add("conv2d", [x], out, hints, source, attrs, constants, "conv")
+
+    def maxpool2d(self, x: str, window: Sliding, hints: Sequence[str], source: str) -> str:
+        """The largest value of each window of x [H, W, C]; padding never wins."""
+        return self._pool("maxpool2d", x, window, {}, hints, source)
+
+    def avgpool2d(
+        self, x: str, window: Sliding, count_padding: bool, hints: Sequence[str], source: str
+    ) -> str:
+        """The mean of each window of x [H, W, C], over padded places too where `count_padding`."""
+        return self._pool("avgpool2d", x, window, {"count_padding": int(count_padding)}, hints, source)
+
+    def pad(
+        self, x: str, padding: tuple[int, int, int, int], value: float, hints: Sequence[str], source: str
+    ) -> str:
+        """x [H, W, C] with `value` around it: (top, left, bottom, right)."""
+        height, width, channels = self.shape(x)
+        shape = (height + padding[0] + padding[2], width + padding[1] + padding[3], channels)
+        return self.add("pad", [x], shape, hints, source, {"padding": padding, "value": value})
+
+    def affine(self, x: str, scale: np.ndarray, shift: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """scale * x + shift, each [size of x] in the order of the tensor."""
+        constants = {"scale": scale, "shift": shift}
+        return self.add("affine", [x], self.shape(x), hints, source, None, constants)
+
+    def clip(self, x: str, lo: float, hi: float, hints: Sequence[str], source: str) -> str:
+        """x limited to lo .. hi, either of which may be infinite."""
+        return self.add("clip", [x], self.shape(x), hints, source, {"lo": lo, "hi": hi})
+
+    def table(
+        self, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0, beta: float = 0.0
+    ) -> str:
+        """The unary function `fn` of each value."""
+        attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
+        return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
+
+    def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """a + b, of one shape."""
+        return self.add("add", [a, b], self.shape(a), hints, source)
+
+    def concat(self, parts: Sequence[str], hints: Sequence[str], source: str) -> str:
+        """The parts joined along their last axis."""
+        shape = (*self.shape(parts[0])[:-1], sum(self.shape(p)[-1] for p in parts))
+        return self.add("concat", parts, shape, hints, source)
+
+    def transpose(self, x: str, order: Sequence[int], source: str) -> str:
+        """x with its axes in another order."""
+        key = (x, tuple(order))
+        if key not in self._transposes:
+            shape = tuple(self.shape(x)[i] for i in order)
+            attrs: dict[str, Attr] = {"order": tuple(order)}
+            self._transposes[key] = self.add("transpose", [x], shape, [], f"order for {source}", attrs)
+        return self._transposes[key]
+
+    def flat(self, x: str) -> str:
+        """x as a vector."""
+        return self.view(x, (math.prod(self.shape(x)),))
+
+    def view(self, x: str, shape: Shape) -> str:
+        """x in another shape."""
+        root = self._viewed.get(x, x)
+        if self.shape(root) == shape:
+            return root
+        if (root, shape) not in self._views:
+            name = self.add("reshape", [root], shape, [], f'shape of "{root}"', {"shape": shape})
+            self._views[root, shape] = name
+            self._viewed[name] = root
+        return self._views[root, shape]
+
+    def finish(self, name: str, output: str, head: str) -> Graph:
+        """The graph so far, as the importer understood it: neither simplified nor verified."""
+        output = self.flat(output)
+        inputs, tensors = tuple(self._inputs), dict(self._tensors)
+        return Graph(name, inputs, output, tensors, tuple(self._nodes.values()), head, tuple(self.notes))
+
+    def _pool(
+        self,
+        op: str,
+        x: str,
+        window: Sliding,
+        attrs: Mapping[str, Attr],
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        height, width, channels = self.shape(x)
+        out = (*window.output((height, width)), channels)
+        seen = math.prod(out) * math.prod(window.kernel)
+        self.work(seen, seen, source)
+        return self.add(
+            op, [x], out, hints, source, {**_geometry(window), **attrs}, called=op.removesuffix("2d")
+        )
+
+
+def _geometry(window: Sliding) -> dict[str, Attr]:
+    return {"kernel": window.kernel, "stride": window.stride, "padding": window.padding}
+
+
+def function_of(node: Node) -> str:
+    """The function that a node applies to each value, by its name; "" if it does something else."""
+    return str(node.attrs["fn"]) if node.op == "table" else ""
+
+
+def limits_of(node: Node) -> tuple[float, float] | None:
+    """Between which numbers a node holds each value; None if it does something else."""
+    if node.op != "clip":
+        return None
+    lo, hi = (float(v) for v in (node.attrs["lo"], node.attrs["hi"]) if isinstance(v, int | float))
+    return lo, hi

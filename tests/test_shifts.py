@@ -1,0 +1,44 @@
+"""The check of requantising shifts: one function, one form of message, for every op."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synapcc.gen import ops
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ops import Format, Kernel
+from synapcc.gen.ops._shifts import MAX_SHIFT, requantising
+
+
+@pytest.mark.parametrize(
+    ("shifts", "fits"), [(0, True), (30, True), (-1, False), (31, False), ([0, 30], True)]
+)
+def test_what_is_possible(shifts: int | list[int], fits: bool) -> None:
+    if fits:
+        requantising(shifts, "fc", "rescale")
+        return
+    with pytest.raises(CompileError, match=f"fc: needs a requantising shift of {shifts}, 0 to {MAX_SHIFT}"):
+        requantising(shifts, "fc", "rescale")
+
+
+def test_several_are_told_as_a_range() -> None:
+    with pytest.raises(CompileError, match="fc: needs requantising shifts of -2 to 31, 0 to 30 are possible"):
+        requantising([3, -2, 31], "fc", "rescale")
+
+
+REQUANTISING = [name for name, k in ops.kernels().items() if type(k).cap is not Kernel.cap]
+
+
+@pytest.mark.parametrize("name", REQUANTISING)
+def test_every_kernel_that_requantises_says_it_in_the_same_words(name: str) -> None:
+    """The outputs are far finer than the operands: no shift to the right gets there."""
+    kernel = ops.kernel(name)
+    case = kernel.case(np.random.default_rng(1))
+    written = kernel.changing
+    formats = {
+        role: Format(str(x.dtype), 90 if role in written else 0, int(np.min(x)), int(np.max(x)) + 1)
+        for role, x in case.arrays.items()
+    }
+    with pytest.raises(CompileError, match=r"here: needs (a requantising shift|requantising shifts) of -\d+"):
+        kernel.lower(formats, case.attrs, "here")
