@@ -150,13 +150,13 @@ class Plan:
 
     @cached_property
     def depth(self) -> int:
-        """How deep calls nest at most in an entry program: 1 where it calls nothing."""
+        """How deep calls nest at most in an entry program, 2 at least: compilers want room for what may call."""
 
         def below(name: str) -> int:
             items = self.programs[name].items
             return 1 + max((below(i.program) for i in items if not isinstance(i, Step)), default=0)
 
-        return max(map(below, self.entries))
+        return max(2, *map(below, self.entries))
 
     @property
     def run_bytes(self) -> int:
