@@ -150,7 +150,7 @@ class Plan:
 
     @cached_property
     def depth(self) -> int:
-        """How deep calls nest at most in an entry program, 2 at least: compilers want room for what may call."""
+        """How deep calls nest at most in an entry program; at least 2, as compilers want room below."""
 
         def below(name: str) -> int:
             items = self.programs[name].items
