@@ -56,6 +56,7 @@ static struct {
     uint16_t sequence; /* of the last request executed */
     uint8_t request;   /* its number */
     bool unchecked;    /* the state was written to, and nothing has run on it since */
+    bool in_slices;    /* BEGIN was executed, and not yet the last STEP */
 
     uint32_t learns, infers, repeats, refusals, bad_frames;
 } server;
@@ -125,6 +126,8 @@ static proto_status status_of(model_status status)
         return PROTO_BAD_LABEL;
     case MODEL_BAD_STATE:
         return PROTO_BAD_STATE;
+    case MODEL_BUSY:
+        return PROTO_BUSY;
     default:
         return PROTO_BAD_ARGUMENT;
     }
@@ -283,15 +286,17 @@ static proto_status load(const request_t *request, reply_t *reply)
 {
     const model_inputs_t *const inputs = inputs_of(request, PROTO_LOAD_BYTES);
     const uint32_t label = proto_load_label(request->payload);
+    proto_status status;
 
     (void)reply;
     if (label >= MODEL_CLASSES)
         return PROTO_BAD_LABEL;
     if (inputs == NULL)
         return PROTO_BAD_LENGTH;
-    model_load(&server.model, inputs, (uint8_t)label);
-    keep_inputs(inputs);
-    return PROTO_OK;
+    status = status_of(model_load(&server.model, inputs, (uint8_t)label));
+    if (status == PROTO_OK)
+        keep_inputs(inputs);
+    return status;
 }
 
 /* The region's memory if offset and count lie within it, else NULL. */
@@ -344,6 +349,8 @@ static proto_status write_memory(const request_t *request, reply_t *reply)
 
     if (to == NULL || region == PROTO_REGION_OUTPUT)
         return PROTO_BAD_ARGUMENT;
+    if (server.in_slices && region != PROTO_REGION_INPUT)
+        return PROTO_BUSY;
     memcpy(reply->payload, to, count); /* what was there, should it have to go back */
     memcpy(to, request->payload + PROTO_WRITE_BYTES, count);
     if (region != PROTO_REGION_STATE)
@@ -387,6 +394,7 @@ static proto_status reset(const request_t *request, reply_t *reply)
     memset(&server.input, 0, sizeof server.input);
     memset(&server.output, 0, sizeof server.output);
     server.unchecked = false;
+    server.in_slices = false;
     return status_of(model_init(&server.model));
 }
 
@@ -443,6 +451,46 @@ static proto_status count(const request_t *request, reply_t *reply)
     return status_of(status);
 }
 
+static proto_status begin(const request_t *request, reply_t *reply)
+{
+    const uint32_t program = proto_begin_program(request->payload);
+    proto_status status;
+
+    (void)reply;
+    if (program >= MODEL_PROGRAMS)
+        return PROTO_BAD_ARGUMENT;
+    status = ready();
+    if (status == PROTO_OK)
+        status = status_of(model_run_begin(&server.model, program));
+    server.in_slices = server.in_slices || status == PROTO_OK;
+    return status;
+}
+
+static proto_status step(const request_t *request, reply_t *reply)
+{
+    const uint8_t flags = proto_step_flags(request->payload);
+    model_status status;
+
+    if (!known_flags(flags))
+        return PROTO_BAD_ARGUMENT;
+    status = model_run_step(&server.model);
+    if (status != MODEL_MORE && status != MODEL_OK)
+        return status_of(status);
+    server.in_slices = status == MODEL_MORE;
+    proto_step_set_more(reply->payload, server.in_slices);
+    reply->length = PROTO_STEP_REPLY_BYTES;
+    append_digest(reply, flags);
+    return PROTO_OK;
+}
+
+static proto_status give_up(const request_t *request, reply_t *reply)
+{
+    (void)request;
+    (void)reply;
+    server.in_slices = false;
+    return status_of(model_run_abort(&server.model));
+}
+
 static proto_status unsupported(const request_t *request, reply_t *reply)
 {
     (void)request;
@@ -475,6 +523,9 @@ static const struct {
     RESERVED(SAVE),
     RESERVED(RESTORE),
     ENTRY(COUNT, count),
+    ENTRY(BEGIN, begin),
+    ENTRY(STEP, step),
+    ENTRY(ABORT, give_up),
 };
 
 static proto_status execute(uint8_t number, const request_t *request, reply_t *reply)

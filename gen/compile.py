@@ -113,7 +113,7 @@ def compile_model(
     abstract = build(graph, spec, chosen, learned, data)
     try:
         quantised = quantise(abstract, spec, data)
-        plan, proofs = lower(abstract, quantised, graph)
+        plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     except CompileError as error:
         raise _because(error, warnings(graph.inputs, data)) from None
     usual = quantised.sampled.usual
@@ -176,7 +176,7 @@ def least_flash(plan: Plan, board: Board, kernel_set: str) -> int:
 def least_ram(plan: Plan, board: Board) -> int:
     """Bytes of RAM that this Plan takes at least on the board, whose stack is included."""
     inputs = sum(plan[i].nbytes for i in plan.inputs)
-    return plan.state_bytes + plan.arena_bytes + inputs + firmware_bytes(board)[1] + board.stack
+    return plan.ram_bytes + inputs + firmware_bytes(board)[1] + board.stack
 
 
 def check_memory(plan: Plan, board: Board, kernel_set: str) -> None:

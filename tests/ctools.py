@@ -22,7 +22,8 @@ from synapcc.host.devices.process import host_compiler
 HERE = Path(__file__).resolve().parent
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
-INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(11)
+INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, LEARN_BEGIN, RUN_BEGIN, STEP, ABORT = range(11)
+GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(11, 15)
 ARM_TOOLCHAINS = ("gcc", "zig")
 
 
@@ -194,9 +195,16 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
         return {m}_run_op(m, argument);
     case CHECK:
         return {m}_check((const {m}_state_t *)m);
+    case LEARN_BEGIN:
+        return {m}_learn_begin(m, x, (uint8_t)argument);
+    case RUN_BEGIN:
+        return {m}_run_begin(m, argument);
+    case STEP:
+        return argument ? {m}_learn_step(m) : {m}_run_step(m);
+    case ABORT:
+        return {m}_run_abort(m);
     default:
-        {m}_load(m, x, (uint8_t)argument);
-        return 0u;
+        return {m}_load(m, x, (uint8_t)argument);
     }}
 }}
 """
@@ -270,7 +278,7 @@ class ChipBatch:
         self._memory, at = [], Chip.FREE + 0x20000
         for plan in plans:
             self._memory.append(at)
-            at += state_size(plan) + plan.arena_bytes
+            at += plan.ram_bytes
 
     def ask(self, model: int, request: int, argument: int = 0, payload: bytes = b"") -> tuple[int, bytes]:
         plan, m = self.plans[model], self._memory[model]

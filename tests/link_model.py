@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from synapcc.gen.target import messages
 from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
 from synapcc.host.link.protocol import decode_fields
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.slices import Busy
 
 TURNS = 1 << 24
 Answer = tuple[int, bytes]
@@ -66,6 +68,8 @@ class LinkModel:
             self.kept = [(Status.OK, self._execute(number, payload))]
         except Refused as refusal:
             self.kept = [(refusal.status, b"")]
+        except Busy:
+            self.kept = [(Status.BUSY, b"")]
         return [(Status.ACCEPTED, b"")] * self.accepted + self.kept
 
     def _execute(self, number: int, payload: bytes) -> bytes:
@@ -140,6 +144,7 @@ class LinkModel:
         old = self._region(region)
         fits = offset + len(content) <= len(old) and region != Region.OUTPUT
         _demand(fits, Status.BAD_ARGUMENT)
+        _demand(not self.machine.in_slices or region == Region.INPUT, Status.BUSY)
         new = old[:offset] + content + old[offset + len(content) :]
         if region == Region.STATE:
             _demand(not outside(self.plan, new), Status.BAD_STATE)
@@ -175,6 +180,21 @@ class LinkModel:
             self._op(number)
         return bytes(messages.COUNT.reply.fixed_bytes)
 
+    def _begin(self, program: int) -> bytes:
+        _demand(program < len(self.plan.entries), Status.BAD_ARGUMENT)
+        self._ready()
+        self._labelled(lambda: self.machine.begin(self.plan.entries[program]))
+        return b""
+
+    def _step(self, flags: int) -> bytes:
+        _demand(flags < 2 and self.machine.in_slices, Status.BAD_ARGUMENT)
+        more = self.machine.step()
+        return bytes([more]) + (self._digest() if flags else b"")
+
+    def _abort(self) -> bytes:
+        self.machine.abort()
+        return b""
+
     # -- helpers ----------------------------------------------------------------------------------------
 
     def _inputs(self, given: bytes) -> bytes:
@@ -195,15 +215,19 @@ class LinkModel:
         self.unchecked = False
 
     def _program(self, number: int) -> None:
-        try:
-            self.machine.run(self.plan.entries[number])
-        except SynapccError:
-            raise Refused(Status.BAD_LABEL) from None
+        self._labelled(lambda: self.machine.run(self.plan.entries[number]))
 
     def _op(self, number: int) -> None:
         program, position, _ = self.plan.ops()[number]
+        self._labelled(lambda: self.machine.run_step(program, position))
+
+    @staticmethod
+    def _labelled(call: Callable[[], None]) -> None:
+        """What runs on the label in the arena is refused where that is none."""
         try:
-            self.machine.run_step(program, position)
+            call()
+        except Busy:
+            raise
         except SynapccError:
             raise Refused(Status.BAD_LABEL) from None
 

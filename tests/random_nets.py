@@ -14,7 +14,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import INFERENCE_ONLY, Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
@@ -178,6 +178,8 @@ def random_model(seed: int) -> Compiled:
         spec = RuleSpec(INFERENCE_ONLY)
     if not spec.replay and not rng.integers(6):
         del calibration["label"]
+    if not np.random.default_rng([5, seed]).integers(3):
+        spec = replace(spec, arena=Arena(shared=False))
     return compile_model(graph, spec, calibration)
 
 

@@ -25,9 +25,12 @@ def models() -> list[Compiled]:
     return [c for c, _ in accepted(700, 12)]
 
 
+TABLES = ("tensors", "items", "starts", "ops")
+
+
 def linked(elf: Path, prefix: str) -> dict[str, int]:
     """The model's arrays in read-only memory, by name without the prefix, with their bytes. The table of the
-    tensors is no content of the model but part of its code."""
+    tensors and the programs as data are no content of the model but part of its code."""
     with elf.open("rb") as handle:
         file: Any = ELFFile(handle)
         named = [
@@ -40,7 +43,7 @@ def linked(elf: Path, prefix: str) -> dict[str, int]:
     return {
         name.removeprefix(f"{prefix}_"): size
         for name, size in named
-        if name.startswith(f"{prefix}_") and name != f"{prefix}_tensors"
+        if name.startswith(f"{prefix}_") and name.removeprefix(f"{prefix}_") not in TABLES
     }
 
 

@@ -25,7 +25,10 @@ from synapcc.host.link.protocol import Corrupt, Receiver, Reply, encode_fields, 
 Rng = np.random.Generator
 Ask = tuple[int, bytes]
 BOARD = "mps2_an386"
-KINDS = ("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte")
+KINDS = (
+    *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
+    *("begin", "step", "abort"),
+)
 
 
 class Link:
@@ -127,6 +130,15 @@ class Requests:
     def run(self) -> Ask:
         return asked(messages.RUN, program=number(self.rng, len(self.plan.entries)), flags=self.flags())
 
+    def begin(self) -> Ask:
+        return asked(messages.BEGIN, program=number(self.rng, len(self.plan.entries)))
+
+    def step(self) -> Ask:
+        return asked(messages.STEP, flags=self.flags())
+
+    def abort(self) -> Ask:
+        return asked(messages.ABORT)
+
     def count(self) -> Ask:
         """Programs and loops; single steps only the one that does nothing: the others want their operands."""
         subject = int(self.rng.choice([*Subject, 3]))
@@ -217,6 +229,20 @@ def steps(link: Link, rng: Rng, ask: Callable[[int], Ask]) -> None:
     walk(plan.programs, program, step, lambda name, active: choose(machine[name], active))
 
 
+def slices(link: Link, rng: Rng, draw: Requests) -> Iterator[None]:
+    """A program in slices, most often to its end, and other requests between them."""
+    plan = link.model.plan
+    link.send(*asked(messages.ABORT))
+    link.send(*asked(messages.LOAD, label=int(rng.integers(plan.classes)), inputs=bytes(draw.size)))
+    link.send(*asked(messages.BEGIN, program=int(rng.integers(len(plan.entries)))))
+    while link.model.machine.in_slices and rng.integers(40):
+        if not rng.integers(3):
+            link.send(*getattr(draw, str(rng.choice(["infer", *KINDS[:-1]])))())
+            yield
+        link.send(*draw.step())
+    yield
+
+
 def run_op(number: int) -> Ask:
     return asked(messages.RUN_OP, op=number, flags=1)
 
@@ -227,7 +253,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2, 1, 2, 2), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -239,6 +265,8 @@ def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
             link.send(*draw.other(), session=int(rng.choice([0, link.session % 1000 + 1, 2**32 - 1])))
         elif turn == 2:
             link.send(*draw.learn(), step=int(rng.choice([0, 0, 2, -1])))
+        elif turn == 5 and not rng.integers(2):
+            yield from slices(link, rng, draw)
         elif turn == 3 and not rng.integers(3):
             steps(link, rng, run_op)
         elif turn == 4 and not rng.integers(3):
@@ -285,7 +313,18 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         *(("infer", s) for s in ("ok", "bad_length", "bad_state")),
         *(("load", s) for s in ("ok", "bad_label", "bad_length")),
         *(("run_op", s) for s in ("ok", "bad_argument")),
-        *((("hello", "ok"), ("reset", "ok"), ("count", "unsupported"), ("stats", "no_session"))),
+        *(("begin", s) for s in ("ok", "busy", "bad_argument")),
+        *(("step", s) for s in ("ok", "bad_argument")),
+        *((r, "busy") for r in ("infer", "learn", "load", "run", "write")),
+        *(
+            (
+                ("abort", "ok"),
+                ("hello", "ok"),
+                ("reset", "ok"),
+                ("count", "unsupported"),
+                ("stats", "no_session"),
+            )
+        ),
     ):
         assert seen[key], f"{key} was never seen"
 

@@ -155,7 +155,7 @@ def spread(plan: Plan) -> Plan:
             at += -(-t.nbytes // 4) * 4
         else:
             out.append(t)
-    return replace(plan, tensors=tuple(out), arena_bytes=at, _by_name={})
+    return replace(plan, tensors=tuple(out), arena_bytes=at, infer_arena_bytes=0, _by_name={})
 
 
 def test_tensors_lie_within_their_space_and_are_aligned() -> None:

@@ -127,7 +127,10 @@ def test_compile_pages_say_what_the_json_says(report: Report) -> None:
             head = [str(i), s["program"], s["node"], s["kernel"]]
             assert any(r[:4] == head and r[5:] == [macs, f"{s['bytes']:,}"] for r in page.cells)
     for p in report["programs"]:
-        assert [p["program"], *(f"{p[k]:,}" for k in ("macs", "reads", "writes"))] in page.cells
+        cells = [f"{p[k]:,}" for k in ("macs", "reads", "writes", "slices")]
+        longest = p["longest_slice"]
+        said = f"{longest['macs']:,} MACs, {longest['kernel']} of {longest['node']}"
+        assert [p["program"], *cells, said] in page.cells
     for x in report["ranges"]:
         assert any(
             r[0] == x["tensor"] and f"{x['seen'][0]:.4g}" in r and f"{x['holds'][1]:.4g}" in r

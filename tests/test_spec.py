@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import (
+    Arena,
     Decay,
     Feedback,
     Loss,
@@ -191,6 +192,10 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
         ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
         ('rule = "fa"\n[store]\nsample = 5', 'no key "sample" in [store]; did you mean "samples"?'),
+        ('rule = "fa"\narena = false', "arena is false, not a table; write [arena] on a line of its own"),
+        ('rule = "fa"\n[arena]\nshared = "no"', 'arena.shared is "no"; give true or false, without quotes'),
+        ('rule = "fa"\n[arena]\nshared = 0', "arena.shared is 0; give true or false"),
+        ('rule = "fa"\n[arena]\nshare = true', 'no key "share" in [arena]; did you mean "shared"?'),
         ('rule = "fa"\nseed = 1' + "0" * 200, "seed is a number of more than 20 digits"),
     ],
 )
@@ -230,6 +235,7 @@ DRAWN = st.builds(
     replay=st.none() | st.builds(Replay, st.integers(1, 4096), st.integers(1, 1024)),
     store=st.none()
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
+    arena=st.builds(Arena, st.booleans()),
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
 )

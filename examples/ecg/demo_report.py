@@ -261,6 +261,10 @@ def memory_parts(plan: Plan, built: BuildResult | None) -> tuple[list[Part], lis
     flash = [_part(t, "initial value") for t in initial] + [_part(t, "constant") for t in plan.space("const")]
     ram = [_part(t, "") for t in plan.space("state")]
     ram.append(Part("arena", "arena", plan.arena_bytes, "what lives within one program run"))
+    if not plan.shared:
+        ram.append(
+            Part("arena of infer", "arena", plan.infer_arena_bytes, "so that it may interrupt learning")
+        )
     if built:
         code = built.flash - sum(p.bytes for p in flash)
         flash.insert(0, Part("code", "code", code, "network, learning rule, link and start-up"))

@@ -23,7 +23,7 @@ from .. import discovery
 from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.plan import Plan, PlanTensor
-from ..ir.program import Call, Item, Repeat, Step, When
+from ..ir.program import Call, Item, Repeat, Step, When, reached
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
 from ..ops import changed, kernel, operands
 from ..sets import AUTO, REF, select
@@ -35,6 +35,7 @@ from ..version import VERSION
 from .flash import Stored, stored
 from .layout import comment, parse, printed
 from .once import without_single_loops
+from .slices import entries
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("load_word", "store_word")
@@ -65,8 +66,10 @@ def _outside_template(name: str) -> str | None:
 class TensorView:
     """A tensor as templates see it: names, types, sizes, and the C expressions that reach it."""
 
-    def __init__(self, t: PlanTensor, plan: Plan) -> None:
+    def __init__(self, t: PlanTensor, plan: Plan, arena: str = "m->arena.") -> None:
+        """`arena`: what leads to the members of the union in which a tensor of the arena lies."""
         self.prefix = prefix = plan.model
+        self.arena = arena
         self.name, self.dtype, self.space = t.name, t.dtype, t.space
         self.offset, self.nbytes, self.count = t.offset, t.nbytes, t.count
         self.ctype = f"{t.dtype}_t"
@@ -84,7 +87,7 @@ class TensorView:
         dims = "".join(f"[{n}]" for n in t.shape)
         self.describe = f"{t.dtype} {dims}{pad}{self.q and ', '}{self.q}{f': {t.about}' if t.about else ''}"
         if t.space == "arena":
-            self.at0 = f"m->arena.{UNION[t.dtype]}[{t.offset // t.itemsize}]"
+            self.at0 = f"{arena}{UNION[t.dtype]}[{t.offset // t.itemsize}]"
             self.pointer = f"(&{self.at0})"
         else:
             self.pointer = self.symbol if t.space == "const" else f"m->state.{t.name}"
@@ -99,7 +102,7 @@ class TensorView:
     def declare(self, name: str, write: bool = False, offset: int = 0) -> str:
         """A local pointer to the tensor, from element `offset` on."""
         if self.space == "arena":
-            target = f"&m->arena.{UNION[self.dtype]}[{self.offset // self.itemsize + offset}]"
+            target = f"&{self.arena}{UNION[self.dtype]}[{self.offset // self.itemsize + offset}]"
         else:
             target = f"&{self.pointer}[{offset}]" if offset else self.pointer
         if write:
@@ -127,8 +130,8 @@ class InputView(TensorView):
     times:         how often the table repeats
     """
 
-    def __init__(self, plan: Plan, name: str) -> None:
-        super().__init__(plan[name], plan)
+    def __init__(self, plan: Plan, name: str, arena: str = "m->arena.") -> None:
+        super().__init__(plan[name], plan, arena)
         q = plan.quantiser(name)
         self.own, self.pairs, self.inner = name in plan.quantisers, len(q.scale), q.inner
         self.times = self.count // (self.pairs * self.inner)
@@ -177,9 +180,12 @@ class StepView:
 
 @dataclass(frozen=True)
 class _Function:
+    """A step as C. `program`: to which it belongs."""
+
     fn: str
     comment: str
     body: str
+    program: str
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,17 @@ class _ProgramText:
 INTERFACE = (
     *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
     *("check", "check_part", "tensors", "above"),
-    *("state_t", "inputs_t", "outputs_t", "tensor_t", "shift_is_arithmetic", "state_is_packed"),
+    *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
+    *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
+    *(
+        "state_t",
+        "inputs_t",
+        "outputs_t",
+        "tensor_t",
+        "shift_is_arithmetic",
+        "state_is_packed",
+        "model_is_packed",
+    ),
     *("opaque", "word_t", *WORDS, *PRIMITIVES),
 )
 
@@ -258,7 +274,7 @@ def _step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
 
 
 def _functions(
-    plan: Plan, printed: Stored, views: Mapping[str, TensorView], prefix: str, sources: Mapping[str, str]
+    plan: Plan, printed: Stored, views: _Views, prefix: str, sources: Mapping[str, str]
 ) -> list[_Function]:
     out = []
     names = _step_names(plan, printed.constants)
@@ -266,7 +282,7 @@ def _functions(
         variant = printed.variants[i]
         room = "ops" if variant.kernel_set == REF else variant.kernel_set
         module: Any = environment().get_template(f"{room}/{step.kernel.split('.')[0]}.c.j2").module
-        view = StepView(replace(step, args=printed.args[i]), views, variant.numbers)
+        view = StepView(replace(step, args=printed.args[i]), views.of(program), variant.numbers)
         body = getattr(module, variant.macro)(view)
         source = sources.get(step.node, "")
         reads = operands(step, kernel(step.kernel).reads).values()
@@ -274,8 +290,33 @@ def _functions(
         flow = f"{', '.join(reads)} -> {', '.join(changes)}" if reads else ", ".join(changes)
         layer = f"{step.node} ({source})" if source else step.node
         what = f"{step.kernel} of {layer}, in program {program}: {flow}"
-        out.append(_Function(f"{prefix}_{names[i]}", "\n".join(comment(what)), body))
+        out.append(_Function(f"{prefix}_{names[i]}", "\n".join(comment(what)), body, program))
     return out
+
+
+class _Views:
+    """Every tensor as templates see it.
+
+    Where `infer` has an arena of its own, its steps are told which one they work in: `arena`; all others work
+    in the one that is m's.
+    """
+
+    def __init__(self, plan: Plan, constants: Iterable[PlanTensor]) -> None:
+        every = {t.name: t for t in (*plan.tensors, *constants)}
+        self.all = {name: TensorView(t, plan) for name, t in every.items()}
+        self._told = () if plan.shared else reached(plan.programs, "infer")
+        self._infer = {name: TensorView(t, plan, "arena->") for name, t in every.items()}
+
+    def of(self, program: str) -> Mapping[str, TensorView]:
+        """Those that the steps of `program` see."""
+        return self._infer if program in self._told else self.all
+
+
+def _unused(plan: Plan, body: str) -> str:
+    """Statements for the parameters that a function with this body has and does not use."""
+    code = re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL)
+    parameters = ("m",) if plan.shared else ("m", "arena")
+    return "".join(f"    (void){p};\n" for p in parameters if not re.search(rf"(?<!->)\b{p}\b", code))
 
 
 def _laid_out(body: str) -> str:
@@ -283,10 +324,8 @@ def _laid_out(body: str) -> str:
     return "\n".join(printed(without_single_loops(parse(body)))) + "\n"
 
 
-def _program_texts(
-    plan: Plan, functions: list[_Function], views: Mapping[str, TensorView], prefix: str
-) -> list[_ProgramText]:
-    by_place = {(program, i): f.fn for f, (program, i, _) in zip(functions, plan.ops(), strict=True)}
+def _in_order(plan: Plan) -> list[str]:
+    """The programs that entries reach, callees first."""
     ordered: list[str] = []
 
     def visit(name: str) -> None:  # callees first: C wants them declared before use
@@ -298,26 +337,32 @@ def _program_texts(
 
     for entry in plan.entries:
         visit(entry)
+    return ordered
+
+
+def _program_texts(plan: Plan, functions: list[_Function], views: _Views, prefix: str) -> list[_ProgramText]:
+    by_place = {(program, i): f.fn for f, (program, i, _) in zip(functions, plan.ops(), strict=True)}
+    with_m = "(m)" if plan.shared else "(m, arena)"
     return [
         _ProgramText(
             f"{prefix}_program_{n}",
             f"Program {n}: {plan.programs[n].doc}",
             _laid_out(
                 "\n".join(
-                    _call(item, by_place.get((n, i), ""), views, prefix)
+                    _call(item, by_place.get((n, i), f"{prefix}_program_"), views.of(n), with_m)
                     for i, item in enumerate(plan.programs[n].items)
                 )
             ),
         )
-        for n in ordered
+        for n in _in_order(plan)
     ]
 
 
-def _call(item: Item, fn: str, views: Mapping[str, TensorView], prefix: str) -> str:
-    """One item of a program as C."""
+def _call(item: Item, fn: str, views: Mapping[str, TensorView], with_m: str) -> str:
+    """One item of a program as C. `fn`: the step's function; of others, what their names begin with."""
     if isinstance(item, Step):
-        return f"{fn}(m);"
-    call = f"{prefix}_program_{item.program}(m);"
+        return f"{fn}{with_m};"
+    call = f"{fn}{item.program}{with_m};"
     if isinstance(item, Call):
         return call
     if isinstance(item, Repeat):
@@ -358,9 +403,10 @@ def memory_map(plan: Plan, kernel_set: str = REF) -> list[str]:
     """A table of where everything lies in the library of `kernel_set`, as lines of text."""
     flash = stored(plan, kernel_set)
     arena = sorted(plan.space("arena"), key=lambda t: (t.offset, t.name))
+    own = "" if plan.shared else f", and {plan.infer_arena_bytes} of an arena that is infer's own"
     lines = [
         f"Memory: {flash.nbytes} bytes of constants in flash, "
-        f"{plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM.",
+        f"{plan.state_bytes} of state and {plan.arena_bytes} of arena in RAM{own}.",
         "",
     ]
     for part in (
@@ -387,10 +433,15 @@ def render_library(
     """`<model>.h` and `<model>.c`, of `kernel_set`."""
     prefix = plan.model
     printed = stored(plan, kernel_set)
-    views = {t.name: TensorView(t, plan) for t in (*plan.tensors, *printed.constants)}
+    views = _Views(plan, printed.constants)
     functions = _functions(plan, printed, views, prefix, sources)
     helpers = _helpers(f.body for f in functions)
-    functions = [replace(f, body=_laid_out(helpers.prefixed(f.body, prefix))) for f in functions]
+    functions = [
+        replace(f, body=_laid_out(helpers.prefixed(f.body, prefix)) + _unused(plan, f.body))
+        for f in functions
+    ]
+    table, starts = entries(plan, _in_order(plan))
+    of_all, of_infer = views.all, views.of("infer")
     context = {
         "plan": plan,
         "prefix": prefix,
@@ -402,22 +453,25 @@ def render_library(
         "kernel_set": kernel_set,
         "memory_map": memory_map(plan, kernel_set),
         "steps": functions,
-        "state": [views[t.name] for t in plan.space("state")],
+        "state": [of_all[t.name] for t in plan.space("state")],
         "inputs": [InputView(plan, n) for n in plan.inputs],
-        "logits": views[plan.logits],
-        "verdict": views["verdict"],
-        "label": views.get("label"),
-        "constants": [views[t.name] for t in printed.tensors],
-        "starts": [views[t.name] for t in printed.starts],
+        "infer_inputs": [of_infer[n] for n in plan.inputs],
+        "logits": of_infer[plan.logits],
+        "verdict": of_infer["verdict"],
+        "label": of_all.get("label"),
+        "constants": [of_all[t.name] for t in printed.tensors],
+        "starts": [of_all[t.name] for t in printed.starts],
+        "items": table,
+        "item_starts": [starts[entry] for entry in plan.entries],
         "programs": _program_texts(plan, functions, views, prefix),
         "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
         "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
-        "entries": _entry_views(plan, views),
+        "entries": _entry_views(plan, of_all),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
-        "labelled": labelled_programs(plan),
+        "labelled_entries": [n for n in plan.entries if n in labelled_programs(plan)],
         "labelled_ops": " || ".join(f"op == {i}u" for i in labelled_ops(plan)),
         "has_store": "store_count" in plan,
     }

@@ -11,7 +11,7 @@ import base64
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,11 +23,12 @@ from ..errors import SynapccError, shown
 from ..numeric import NUMERIC_VERSION
 from .format import Meaning
 from .inputs import Input
-from .program import Call, Entry, Item, Program, Repeat, Space, Step
+from .program import Call, Entry, Item, Program, Repeat, Space, Step, When, reached
 from .quantiser import Quantiser
 from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
+EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
 
@@ -113,6 +114,8 @@ class Plan:
     inputs:  the network's inputs, in the order of the C struct; `input_shapes` of one sample, and
              `input_sources`, their names, as the model file has them
     logits:  the tensor of `classes` scores
+    infer_arena_bytes: of the arena that `infer` has of its own, at the same offsets as in the one of all
+             programs; 0 where it shares that one
     quantisers: of the inputs that the network normalises; `quantiser` gives that of any
     """
 
@@ -130,6 +133,7 @@ class Plan:
     head: str = "none"
     numeric_version: int = NUMERIC_VERSION
     quantisers: Mapping[str, Quantiser] = field(default_factory=dict)
+    infer_arena_bytes: int = 0
     _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,6 +160,36 @@ class Plan:
     def quantiser(self, name: str) -> Quantiser:
         """How input `name` becomes integers."""
         return self.quantisers.get(name) or Quantiser.plain(self[name].meaning)
+
+    @property
+    def shared(self) -> bool:
+        """Whether `infer` works where every program does, and so must wait until that has ended."""
+        return not self.infer_arena_bytes
+
+    @cached_property
+    def of_infer(self) -> frozenset[str]:
+        """The arena tensors that program `infer` reads or writes, inputs included."""
+        return of_program(self.programs, "infer", self.inputs) & {t.name for t in self.space("arena")}
+
+    @cached_property
+    def depth(self) -> int:
+        """How deep calls nest at most in an entry program; at least 2, as compilers want room below."""
+
+        def below(name: str) -> int:
+            items = self.programs[name].items
+            return 1 + max((below(i.program) for i in items if not isinstance(i, Step)), default=0)
+
+        return max(2, *map(below, self.entries))
+
+    @property
+    def run_bytes(self) -> int:
+        """Bytes in RAM that say what runs, and where a run in slices is: 6 a level of calls, and marks."""
+        return -(-(6 * self.depth + 2 + (not self.shared)) // 4) * 4
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes of RAM of a model: sizeof(<model>_t)."""
+        return (self.state_bytes or EMPTY_STATE) + self.arena_bytes + self.infer_arena_bytes + self.run_bytes
 
     @cached_property
     def interface(self) -> tuple[Input, ...]:
@@ -198,6 +232,13 @@ class Plan:
     def digest(self) -> bytes:
         """SHA-256 of the canonical form, 32 bytes."""
         return hashlib.sha256(self.canonical).digest()
+
+
+def of_program(programs: Mapping[str, Program], name: str, inputs: Iterable[str]) -> frozenset[str]:
+    """What a run of program `name` reads or writes, its inputs included, in any space."""
+    items = [i for p in reached(programs, name) for i in programs[p].items]
+    operands = {operand for i in items if isinstance(i, Step) for operand in i.args.values()}
+    return frozenset({*operands, *(i.flag for i in items if isinstance(i, When)), *inputs})
 
 
 class NoSuchTensor(SynapccError, KeyError):
@@ -262,6 +303,7 @@ def _to_json(plan: Plan) -> dict[str, Any]:
         "classes": plan.classes,
         "state_bytes": plan.state_bytes,
         "arena_bytes": plan.arena_bytes,
+        "infer_arena_bytes": plan.infer_arena_bytes,
         "head": plan.head,
         "quantisers": {n: q.to_json() for n, q in plan.quantisers.items()},
     }

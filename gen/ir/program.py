@@ -156,6 +156,15 @@ class Abstract:
         return found
 
 
+def reached(programs: Mapping[str, Program], name: str) -> tuple[str, ...]:
+    """Program `name` and those that it may run, each once."""
+    found = {name: None}
+    for item in programs[name].items:
+        if not isinstance(item, Step):
+            found |= dict.fromkeys(reached(programs, item.program))
+    return tuple(found)
+
+
 class Builder:
     """Collects values and programs. Names are unique.
 

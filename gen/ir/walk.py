@@ -5,7 +5,7 @@ What a step does is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,18 +28,32 @@ def walk(
     step(program, position, step, active) is called for each step; flag(tensor, active) gives the devices
     whose flag is set (None for all, an empty array for none).
     """
+    for place in steps(programs, name, flag, active):
+        step(*place)
+
+
+def steps(
+    programs: Mapping[str, Program],
+    name: str,
+    flag: Callable[[str, Active], Active],
+    active: Active = None,
+) -> Iterator[tuple[str, int, Step, Active]]:
+    """The steps of program `name` as `walk` calls them, one at a time: what runs a step takes the next one.
+
+    A flag is read when the step before it has been run, and the next one is asked for.
+    """
     for position, item in enumerate(programs[name].items):
         if isinstance(item, Step):
-            step(name, position, item, active)
+            yield name, position, item, active
         elif isinstance(item, Call):
-            walk(programs, item.program, step, flag, active)
+            yield from steps(programs, item.program, flag, active)
         elif isinstance(item, Repeat):
             for _ in range(item.times):
-                walk(programs, item.program, step, flag, active)
+                yield from steps(programs, item.program, flag, active)
         else:
             chosen = flag(item.flag, active)
             if chosen is None or len(chosen):
-                walk(programs, item.program, step, flag, chosen)
+                yield from steps(programs, item.program, flag, chosen)
 
 
 def selection(active: NDArray[np.intp]) -> slice | NDArray[np.intp]:

@@ -75,6 +75,13 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Arena:
+    """Whether `infer` works in the arena of all programs, or has one of its own and may interrupt them."""
+
+    shared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSpec:
     """A validated rule file. `rate`: k of 2^-k; `rates`: of single layers.
 
@@ -97,6 +104,7 @@ class RuleSpec:
     store: Store | None = None
     untied: tuple[str, ...] = ()
     options: tuple[tuple[str, Setting], ...] = ()
+    arena: Arena = Arena()
 
     def rate_of(self, layer: str) -> int:
         """k of the layer's rate 2^-k."""
@@ -171,6 +179,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
         store=_store(table.table("store", Store)) if "store" in raw else None,
+        arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
     )
 
 
@@ -235,6 +244,10 @@ def _replay(table: Table) -> Replay:
 def _store(table: Table) -> Store:
     samples = table.integer("samples", 1, 2**16 - 1, None)
     return Store(samples, table.choice("order", ("sequential", "shuffled"), "sequential"))
+
+
+def _arena(table: Table) -> Arena:
+    return Arena(table.flag("shared", True))
 
 
 def _layers(table: Table) -> tuple[str, ...] | str:

@@ -55,6 +55,15 @@ class Table:
             raise self.error(key, f"is {what_is(value)}", f"{nearest(value, allowed)}allowed are {listed}")
         return value
 
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.error(key, f"is {what_is(value)}", "give true or false, without quotes")
+        return value
+
     def integer(self, key: str, low: int, high: int, default: int | None) -> int:
         """A whole number from `low` to `high`. Without a default it must be there."""
         value = self.get(key)

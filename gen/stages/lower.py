@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..errors import CompileError
 from ..ir.format import shifts
 from ..ir.graph import Graph
-from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, padded
-from ..ir.program import Abstract, Program, Step, Value
-from ..ops import Format, kernel
+from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded
+from ..ir.program import Abstract, Program, Step, Value, reached
+from ..ops import Format, changed, kernel
 from .bounds import Proof, prove
-from .memory import Piece, place
+from .memory import Piece, extent, place
 from .quantise import Quantised
 
 
-def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan, list[Proof]]:
-    """The Plan of `abstract`, which was made of `graph`, and a proof for each of its steps."""
+def lower(
+    abstract: Abstract, quantised: Quantised, graph: Graph, shared: bool = True
+) -> tuple[Plan, list[Proof]]:
+    """The Plan of `abstract`, which was made of `graph`, and a proof for each of its steps.
+
+    shared: whether `infer` works in the arena of all programs; else it gets one of its own. CompileError
+            where `infer` cannot, because it changes the state.
+    """
+    if not shared:
+        _refuse_change(abstract)
     formats = quantised.formats
     programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
     lowered = replace(abstract, programs=programs)
     proofs = prove(lowered, lowered.in_order(), formats, quantised.data)
-    tensors, state_bytes, arena_bytes = _layout(lowered, quantised)
+    tensors, state_bytes, arena_bytes, infer_arena_bytes = _layout(lowered, quantised, shared)
     plan = Plan(
         abstract.name,
         tensors,
@@ -36,8 +45,20 @@ def lower(abstract: Abstract, quantised: Quantised, graph: Graph) -> tuple[Plan,
         arena_bytes,
         graph.head,
         quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
+        infer_arena_bytes=infer_arena_bytes,
     )
     return plan, proofs
+
+
+def _refuse_change(abstract: Abstract) -> None:
+    """Raises CompileError where `infer` writes to the state: as an interrupt it would meet who learns."""
+    for name in reached(abstract.programs, "infer"):
+        for item in abstract.programs[name].items:
+            for operand in changed(item).values() if isinstance(item, Step) else ():
+                if abstract.values[operand].space == "state":
+                    what = f"is false, but program infer changes {operand}, which persists"
+                    hint = "an interrupt must not change what is being learned: set shared = true"
+                    raise CompileError("arena.shared", what, hint)
 
 
 def _program(program: Program, formats: Mapping[str, Format]) -> Program:
@@ -62,7 +83,7 @@ def _row(v: Value) -> int:
     return v.shape[-1]
 
 
-def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], int, int]:
+def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanTensor, ...], int, int, int]:
     used = {name for _, step in abstract.steps() for name in step.args.values()}
     tensors: list[PlanTensor] = []
     for v in abstract.values.values():
@@ -99,6 +120,8 @@ def _layout(abstract: Abstract, q: Quantised) -> tuple[tuple[PlanTensor, ...], i
     common = (*abstract.inputs, *(("label",) if "label" in pieces else ()))  # `<model>_load` fills them
     own = {e.name for e in abstract.entry_points if {*e.inputs} - {*abstract.inputs}}
     loaded = {e.name: e.loaded if e.name in own else common for e in abstract.entry_points}
-    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"))
+    infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
+    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
     placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
-    return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes
+    placed = (*consts, *placed_state, *placed_arena)
+    return placed, -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes, extent(pieces, offsets, infers)

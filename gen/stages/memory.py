@@ -7,7 +7,7 @@ which may alias anything).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.program import Call, Program, Repeat, Step
@@ -109,14 +109,22 @@ def place(
     entries: Mapping[str, Iterable[str]],
     pieces: Mapping[str, Piece],
     kept: Iterable[str],
+    first: Collection[str] = (),
 ) -> tuple[dict[str, int], int]:
-    """Byte offset of every piece, and the size of the arena. `entries`: what is loaded before each."""
+    """Byte offset of every piece, and the size of the arena.
+
+    entries: what is loaded before each; first: pieces that lie as low as they can
+    """
     graph = Interference(programs, pieces)
     for entry, loaded in entries.items():
         graph.entry(entry, loaded, kept)
     groups = graph.groups()
     offsets: dict[str, int] = {}
-    for head in sorted(groups, key=lambda n: (-pieces[n].nbytes, n)):
+
+    def turn(head: str) -> tuple[bool, int, str]:
+        return not any(m in first for m in groups[head]), -pieces[head].nbytes, head
+
+    for head in sorted(groups, key=turn):
         members = groups[head]
         taken = sorted(
             (offsets[o], offsets[o] + pieces[o].nbytes)
@@ -129,5 +137,10 @@ def place(
                 break
             at = max(at, -(-end // ALIGN) * ALIGN)
         offsets |= dict.fromkeys(members, at)
-    size = max((offsets[n] + pieces[n].nbytes for n in offsets), default=0)
-    return offsets, -(-size // ALIGN) * ALIGN
+    return offsets, extent(pieces, offsets, offsets)
+
+
+def extent(pieces: Mapping[str, Piece], offsets: Mapping[str, int], names: Iterable[str]) -> int:
+    """Bytes of an arena that holds `names` at their offsets."""
+    size = max((offsets[n] + pieces[n].nbytes for n in names), default=0)
+    return -(-size // ALIGN) * ALIGN

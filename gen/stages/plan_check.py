@@ -10,7 +10,7 @@ import numpy as np
 from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor
-from ..ir.program import Program, Step
+from ..ir.program import Program, Repeat, Step, When, reached
 from ..ir.quantiser import LIMIT, misfit
 from ..ir.roles import ROLES, USES
 from ..ops import changed, kernels
@@ -38,13 +38,17 @@ def check(plan: Plan) -> None:
                 _step(plan, item)
             else:
                 _demand(item.program in plan.programs, f"program {item.program} is not there")
-                flag = getattr(item, "flag", None)
-                _demand(flag is None or plan[flag].dtype == "uint8", f"{flag} is no flag")
+                flag = plan[item.flag] if isinstance(item, When) else None
+                fits = flag is None or (flag.dtype == "uint8" and flag.space != "const")
+                _demand(fits, f"{flag and flag.name} is no flag")
+                turns = item.times if isinstance(item, Repeat) else 1
+                _demand(0 < turns < 2**32, f"program {item.program} is repeated {turns} times")
     _demand(plan.entries[:1] == ("infer",), "infer is no entry")
     for entry in plan.entries:
         _calls(plan.programs, entry, ())
     _interface(plan)
     _entries(plan)
+    _own_arena(plan)
     start = bytearray(plan.state_bytes)
     for t in plan.space("state"):
         start[t.offset : t.offset + t.nbytes] = t.data or b""
@@ -109,6 +113,24 @@ def _calls(programs: Mapping[str, Program], name: str, above: tuple[str, ...]) -
     for item in programs[name].items:
         if not isinstance(item, Step):
             _calls(programs, item.program, (*above, name))
+
+
+def _own_arena(plan: Plan) -> None:
+    """The arena that `infer` has of its own, if it has."""
+    size = plan.infer_arena_bytes
+    _demand(type(size) is int and size % 4 == 0 and 0 <= size <= plan.arena_bytes, "infer has no such arena")
+    if not plan.shared:
+        ends = {
+            name: plan[name].offset + plan[name].nbytes for name in (*plan.of_infer, plan.logits, "verdict")
+        }
+        _demand(
+            max(ends.values()) <= size, f"{max(ends, key=ends.__getitem__)} lies outside of infer's arena"
+        )
+        items = [i for p in reached(plan.programs, "infer") for i in plan.programs[p].items]
+        written = [plan[n] for i in items if isinstance(i, Step) for n in changed(i).values()]
+        _demand(
+            all(t.space == "arena" for t in written), "infer has an arena of its own and changes the state"
+        )
 
 
 def _entries(plan: Plan) -> None:

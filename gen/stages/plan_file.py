@@ -80,6 +80,7 @@ def load_plan(text: bytes, where: str) -> Plan:
                 n: Quantiser(tuple(q["offset"]), tuple(q["scale"]), q["inner"])
                 for n, q in j["quantisers"].items()
             },
+            infer_arena_bytes=j["infer_arena_bytes"],
         )
         check(plan)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as e:

@@ -133,6 +133,7 @@ class Status(Numbered):
     BAD_LABEL = 10, "the label is not a class of the model"
     STOPPED = 11, "the firmware met a fault and stopped; the payload says which"
     BAD_STATE = 12, "the state is, or would be, none that the model can reach: see State and arena"
+    BUSY = 13, "a run in slices is in progress: STEP it to its end, ABORT it, or RESET"
 
 
 class Region(Numbered):
@@ -312,9 +313,24 @@ COUNT = Request(
     ),
 )
 
+BEGIN = Request(
+    "begin",
+    16,
+    "begin an entry program in slices, on the arena as it is",
+    ask=Layout((Field("program", "u32", "0 to programs - 1"),)),
+)
+STEP = Request(
+    "step",
+    17,
+    "run the next slice of what was begun",
+    ask=Layout((_FLAGS,)),
+    reply=Layout((Field("more", "u8", "1 as long as another slice follows"), _DIGEST)),
+)
+ABORT = Request("abort", 18, "give up what was begun; what its slices changed stays changed")
+
 REQUESTS = (
     *(HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE),
-    COUNT,
+    *(COUNT, BEGIN, STEP, ABORT),
 )
 
 RESERVED = (SAVE, RESTORE)

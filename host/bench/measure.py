@@ -73,6 +73,7 @@ class Bench:
             "min": _figures(min(totals, key=_size)),
             "between": _combine(totals[longest], _sum(measured), lambda a, b: a - b),
         }
+        total["slice"] = _longest(list(ops.values()))
         total["worst"] = _worst(list(ops.values()), total["between"], hard_runs / len(measured))
         return total, [self._row(op, name) for op in ops.values() if op.runs]
 
@@ -233,6 +234,13 @@ def _sum(readings: Sequence[Reading]) -> Reading:
 def _combine(a: Reading, b: Reading, how: Callable[[float, float], float]) -> dict[str, Any]:
     pairs = {"instructions": (a.instructions, b.instructions), "cycles": (a.cycles, b.cycles)}
     return {k: None if x is None or y is None else round(how(x, y)) for k, (x, y) in pairs.items()}
+
+
+def _longest(ops: Sequence[_Op]) -> dict[str, Any]:
+    """The op that takes longest in any one of its runs: how long a program in slices runs at a time."""
+    hardest = [(max([*op.runs, *op.hard], key=_size), op) for op in ops]
+    reading, op = max(hardest, key=lambda found: _size(found[0]))
+    return {**_figures(reading), "node": op.step.node, "kernel": op.step.kernel}
 
 
 def _worst(ops: Sequence[_Op], between: dict[str, Any], more: float) -> dict[str, Any]:

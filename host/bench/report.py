@@ -214,6 +214,9 @@ def _total_line(name: str, total: Mapping[str, Any]) -> str:
     if "worst" in total:
         parts.append(f"least of {total['samples']} samples {total['min'][key]:,}")
         parts.append(f"worst case {total['worst'][key]:,} {key}")
+    if "slice" in total:
+        longest = total["slice"]
+        parts.append(f"longest slice {longest[key]:,} ({longest['kernel']} of {longest['node']})")
     if "learned" in total:
         parts.append(f"after {total['learned']} learned samples")
     return ", ".join(parts).replace(f"{name:<8}, ", f"{name:<8} ")

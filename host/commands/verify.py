@@ -27,6 +27,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default="unicorn",
         help=f"{', '.join(device_kinds())}; serial takes a port, serial:/dev/ttyACM0 (default: %(default)s)",
     )
+    p.add_argument(
+        "--slices",
+        action="store_true",
+        help="learn in slices, as a product does that must not wait, and compare after each slice",
+    )
     result_option(p, "--html", metavar="FILE", help="write a report there")
     p.add_argument(
         "--timing",
@@ -63,7 +68,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             moments.append(time.monotonic())
 
         chip = client.connect(device, plan.digest)
-        verdict = verify(plan, chip, samples, args.steps, tick)
+        verdict = verify(plan, chip, samples, args.steps, tick, args.slices)
         seconds = [after - before for before, after in pairwise(moments)]
         result = evidence(plan, board, args.device, verdict, chip.stats(), seconds if args.timing else None)
         result["clipped"] = dict(samples.clipped)

@@ -173,6 +173,19 @@ class Client:
         fields = {"program": program, "flags": _flags(digest)}
         return _digest_of(self._ask(messages.RUN, fields, timeout), digest)
 
+    def begin(self, program: int) -> None:
+        """Begins an entry program in slices, on the arena as it is; `step` does the rest."""
+        self._ask(messages.BEGIN, {"program": program})
+
+    def step(self, digest: bool = True) -> tuple[bool, bytes | None]:
+        """Runs the next slice: whether another one follows, and the state's SHA-256 if asked for."""
+        fields = self._ask(messages.STEP, {"flags": _flags(digest)})
+        return bool(fields["more"]), _digest_of(fields, digest)
+
+    def abort(self) -> None:
+        """Gives up a run in slices, if one is in progress. What its slices changed stays changed."""
+        self._ask(messages.ABORT)
+
     def run_op(self, op: int, digest: bool = True) -> bytes | None:
         """Runs one step by number, on the arena as it is."""
         return _digest_of(self._ask(messages.RUN_OP, {"op": op, "flags": _flags(digest)}), digest)

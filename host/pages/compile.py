@@ -50,6 +50,7 @@ def compile_html(report: Report) -> str:
             "learning": numbers.learning(report),
             "work": [_work(line) for line in report["timeline"][:2]],
             "costs": _costs(report),
+            "ram": _ram(report["memory"]),
             "rule": rule_text(report["rule"]),
         },
     )
@@ -97,13 +98,18 @@ def _cards(report: Report) -> list[dict[str, Any]]:
     else:
         flash = memory["constants"] + memory["initial_state"]
         cards.append(_card("Flash", f"{flash:,}", "bytes of tensors", None))
-        cards.append(_card("RAM", f"{memory['state'] + memory['arena']:,}", "bytes of state and arena", None))
+        cards.append(_card("RAM", f"{_ram(memory):,}", "bytes of state and arena", None))
     for p in report["programs"][:2]:
         cards.append(_card(p["program"], f"{p['macs']:,}", "multiply-accumulates at most", None))
     agree = report["calibration"]["same_class_as_float"]
     seen = f"of {report['calibration']['samples']:,} samples: the class of the float network"
     cards.append(_card("Integer = float", percent(agree), seen, agree))
     return cards
+
+
+def _ram(memory: Mapping[str, int]) -> int:
+    """Bytes of RAM of the library alone."""
+    return sum(memory[k] for k in ("state", "arena", "infer_arena", "run"))
 
 
 def _card(title: str, figure: str, what: str, share: float | None) -> dict[str, Any]:
@@ -126,8 +132,8 @@ def _board(report: Report) -> Markup:
             ram,
             [
                 ("weight", ram["state"]),
-                ("arena", ram["arena"]),
-                ("link", ram["firmware"]),
+                ("arena", ram["arena"] + ram["infer_arena"]),
+                ("link", ram["firmware"] + ram["run"]),
                 ("stack", ram["stack"]),
             ],
         ),
@@ -154,6 +160,9 @@ def _strips(report: Report) -> Markup:
     flash = [_part(t, "in_flash") for t in report["tensors"] if t["in_flash"]]
     ram = [_part(t, "bytes") for t in report["tensors"] if t["space"] == "state"]
     ram.append(Part("arena", "arena", memory["arena"]))
+    if memory["infer_arena"]:
+        ram.append(Part("arena of infer", "arena", memory["infer_arena"]))
+    ram.append(Part("what runs", "small", memory["run"]))
     if budget:
         flash.append(Part("code", "code", budget["flash"]["code"]))
         ram.append(Part("link", "link", budget["ram"]["firmware"]))
@@ -250,6 +259,11 @@ def _work(line: Mapping[str, Any]) -> Markup:
 
 def _costs(report: Report) -> Markup:
     rows = [
-        [p["program"], f"{p['macs']:,}", f"{p['reads']:,}", f"{p['writes']:,}"] for p in report["programs"]
+        [
+            *(p["program"], f"{p['macs']:,}", f"{p['reads']:,}", f"{p['writes']:,}", f"{p['slices']:,}"),
+            numbers.slice_text(p),
+        ]
+        for p in report["programs"]
     ]
-    return html.table(["program", "MACs at most", "weight bytes read", "weight bytes written"], rows)
+    head = ["program", "MACs at most", "weight bytes read", "weight bytes written", "slices at most"]
+    return html.table([*head, "longest slice"], rows)

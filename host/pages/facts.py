@@ -16,6 +16,7 @@ from ..run.agreement import agreement
 from ..run.inputs import Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
 from .footprint import budget, memory, network, tensors
+from .numbers import slice_text
 from .timeline import cost, timeline
 
 __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
@@ -148,11 +149,28 @@ def _proofs(compiled: Compiled) -> list[dict[str, Any]]:
 
 
 def costs(plan: Plan) -> list[dict[str, Any]]:
-    """Multiply-accumulates and weight bytes by step, and by entry program when every condition holds."""
-    return [
-        {"program": e, **_total(plan, e), "steps": [_step_cost(plan, s) for s in _steps(plan, e)]}
-        for e in plan.entries
-    ]
+    """Multiply-accumulates and weight bytes by step, and by entry program when every condition holds.
+
+    slices: how many steps a run has at most; longest_slice: the step with the most work, which is how long a
+    product waits at most that runs the program in slices
+    """
+    out = []
+    for entry in plan.entries:
+        steps = [_step_cost(plan, s) for s in _steps(plan, entry)]
+        longest = max(steps, key=lambda s: (s["macs"], s["reads"] + s["writes"]), default=None)
+        rest = {"slices": _count(plan, entry), "longest_slice": longest, "steps": steps}
+        out.append({"program": entry, **_total(plan, entry), **rest})
+    return out
+
+
+def _count(plan: Plan, program: str) -> int:
+    """How many steps a run has when every condition holds."""
+    return sum(
+        1
+        if isinstance(item, Step)
+        else (item.times if isinstance(item, Repeat) else 1) * _count(plan, item.program)
+        for item in plan.programs[program].items
+    )
 
 
 def _step_cost(plan: Plan, step: Step) -> dict[str, Any]:
@@ -202,6 +220,8 @@ def summary(report: dict[str, Any]) -> str:
     lines.append(
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
+        + (f" + {m['infer_arena']} B arena of infer" if m["infer_arena"] else "")
+        + f" + {m['run']} B of what runs"
     )
     cal = report["calibration"]
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
@@ -244,8 +264,12 @@ def summary(report: dict[str, Any]) -> str:
         for x in report["proofs"]
     ]
     lines += ["", *table(["layer", "kernel", "proven sum", "range", "used"], rows)]
-    rows = [[p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"])] for p in report["programs"]]
-    lines += ["", *table(["program", "MACs at most", "weights read", "weights written"], rows)]
+    rows = [
+        [p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"]), str(p["slices"]), slice_text(p)]
+        for p in report["programs"]
+    ]
+    head = ["program", "MACs at most", "weights read", "weights written", "slices at most", "longest slice"]
+    lines += ["", *table(head, rows)]
     return "\n".join(lines)
 
 

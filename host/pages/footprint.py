@@ -16,7 +16,10 @@ KINDS = ("weights", "feedback", "samples", "activations", "teaching", "other")
 
 
 def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
-    """Bytes of constants and initial state in flash, as `kernel_set` stores them, of state and of arena."""
+    """Bytes of constants and initial state in flash, as `kernel_set` stores them, and of RAM: state, arena.
+
+    infer_arena: that of `infer`, 0 where it shares the other; run: what says which program runs, and where
+    """
     flash = stored(plan, kernel_set)
     store = sum(t.nbytes for t in plan.space("state") if t.use == "stored")
     return {
@@ -25,6 +28,8 @@ def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
         "state": plan.state_bytes,
         "of_which_samples": store,
         "arena": plan.arena_bytes,
+        "infer_arena": plan.infer_arena_bytes,
+        "run": plan.run_bytes,
     }
 
 
@@ -45,6 +50,8 @@ def budget(plan: Plan, board: Board | None, kernel_set: str) -> dict[str, dict[s
             "needs": least_ram(plan, board),
             "state": plan.state_bytes,
             "arena": plan.arena_bytes,
+            "infer_arena": plan.infer_arena_bytes,
+            "run": plan.run_bytes,
             "firmware": firmware_bytes(board)[1] + inputs,
             "stack": board.stack,
         },

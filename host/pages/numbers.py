@@ -114,3 +114,9 @@ def learning(report: Mapping[str, Any]) -> Markup:
         rows.append([x["tensor"], x["dtype"], x["q"], f"{x['limit']:,}", limit, headroom, f"{x['bytes']:,}"])
     head = ["learned tensor or signal", "type", "format", "limit", "in real units", "headroom", "bytes"]
     return html.table(head, rows, left=3)
+
+
+def slice_text(program: Mapping[str, Any]) -> str:
+    """The longest slice of an entry program, as a report tells it."""
+    longest = program["longest_slice"]
+    return f"{longest['macs']:,} MACs, {longest['kernel']} of {longest['node']}" if longest else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,7 +17,7 @@ from synapcc.gen.files.userfile import read_file
 from synapcc.gen.ir.inputs import check_labels
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
-from synapcc.gen.ir.walk import Active, choose, masked, walk
+from synapcc.gen.ir.walk import Active, choose, masked, steps
 from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.gen.stages.state_check import fault, labelled_programs
@@ -29,6 +29,7 @@ from .front_cache import FORWARD, FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
 from .samples import Data, read_samples
+from .slices import Busy, Place, Slices
 
 SHOWN = 8  # tensors in the repr
 MAX_PLAN = 1 << 28
@@ -80,6 +81,8 @@ class Emulator:
         self.devices, self.read_only, self.fixed = devices, read_only, fixed
         self.clipping = Clipping(self.plan)
         self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
+        self.infer_arena = np.zeros((devices, self.plan.infer_arena_bytes), np.uint8)
+        self._slices: Slices | None = None
         self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
         self._labelled = labelled_programs(self.plan)
         self._look()
@@ -93,10 +96,16 @@ class Emulator:
                 self._views[t.name] = self._const(t)
             else:
                 self._views[t.name] = self._view(self.state if t.space == "state" else self.arena, t)
+        self._infer_views = self._views | {
+            name: self._view(self.infer_arena, self.plan[name])
+            for name in (() if self.plan.shared else self.plan.of_infer)
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: views copied by themselves would no longer be of the copy's memory."""
-        return {name: value for name, value in vars(self).items() if name != "_views"}
+        if self._slices is not None:
+            raise SynapccError(self.plan.model, "a run in slices cannot be copied", "let it end, or abort it")
+        return {n: value for n, value in vars(self).items() if n not in ("_views", "_infer_views")}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         vars(self).update(saved)
@@ -142,20 +151,23 @@ class Emulator:
         updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
         learned = [t for t in plan.space("state") if t.name in updated and t.role in ("weight", "bias")]
         shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
+        own = "" if plan.shared else f"; infer has {plan.infer_arena_bytes} of its own"
         rows = {
             "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
             "programs": ", ".join(plan.entries),
             "learned": ", ".join(shown) + f" and {len(learned) - SHOWN} more" * (len(learned) > SHOWN),
             "state": f"{len(plan.space('state'))} tensors, {plan.state_bytes} bytes a device",
-            "arena": f"{len(plan.space('arena'))} tensors, {plan.arena_bytes} bytes a device",
+            "arena": f"{len(plan.space('arena'))} tensors, {plan.arena_bytes} bytes a device{own}",
             "clipped": clipped_text(self.clipping.shares) if self.clipping.shares else "",
         }
         lines = "".join(f"\n  {key:<10}{text}" for key, text in rows.items() if text)
         return f"<Emulator of {plan.model}: {fleet}, plan {plan.digest.hex()[:12]}{lines}>"
 
     def reset(self) -> None:
-        """State as compiled, arena zero."""
+        """State as compiled, arena zero; a run in slices is over."""
+        self._slices = None
         self.arena[...] = 0
+        self.infer_arena[...] = 0
         self.state[...] = 0
         for t in self.plan.space("state"):
             self._views[t.name][...] = t.array()
@@ -169,6 +181,7 @@ class Emulator:
         if len(block) != self.plan.state_bytes:
             what = f"{len(block)} bytes of state, the Plan has {self.plan.state_bytes}"
             raise SynapccError(self.plan.model, what, "give the state of a chip with this Plan")
+        self._free()
         if wrong := fault(self.plan, block):
             raise SynapccError(self.plan.model, wrong, "its memory was overwritten: take another copy")
         self.state[...] = np.frombuffer(block, np.uint8)
@@ -179,11 +192,16 @@ class Emulator:
         """One sample a device, inputs [devices, ...]; n is `devices`.
 
         Of devices that take no part it has what the arena holds at that place, which means nothing.
+        Where `infer` has an arena of its own (`plan.shared` is False), it touches no other, and may be called
+        while a run in slices is in progress; else that raises SynapccError.
         """
-        self.load(inputs, active=active)
-        self.run("infer", active)
-        verdict = self["verdict"]
-        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), self[self.plan.logits].copy())
+        views = self._infer_views
+        if self.plan.shared:
+            self._free()
+        self._put(views, inputs, None, self._mask(active))
+        self._execute("infer", active, views)
+        verdict, scores = views["verdict"], views[self.plan.logits]
+        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores.copy())
 
     def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
         """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""
@@ -206,6 +224,43 @@ class Emulator:
         self.load(inputs, labels, active)
         self.run("learn", active)
 
+    def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
+        """`learn` in slices: see `begin`."""
+        self.load(inputs, labels, active)
+        self.begin("learn", active)
+
+    def begin(self, program: str, active: ArrayLike | None = None) -> None:
+        """Begins a run in slices, of one step each, on the devices that take part. `step` does the rest.
+
+        Until then what loads or runs something raises SynapccError, and changes nothing; but `infer` where it
+        has an arena of its own, and `reset`.
+        """
+        self._free()
+        self._slices = Slices(self._steps(program, active, self._views))
+
+    def step(self) -> bool:
+        """Runs the next slice; True if there are more. Afterwards all is as `run` would have left it."""
+        if self._slices is None:
+            raise SynapccError(self.plan.model, "no run in slices is in progress", "begin one first")
+        if more := self._slices.run(lambda item, devices: self._step(item, devices, self._views)):
+            return more
+        self._slices = None
+        return False
+
+    def abort(self) -> None:
+        """Gives up a run in slices. What its slices changed stays changed, every value within its limits."""
+        self._slices = None
+
+    @property
+    def in_slices(self) -> bool:
+        """Whether a run in slices is in progress."""
+        return self._slices is not None
+
+    def _free(self) -> None:
+        """Raises SynapccError while a run in slices is in progress."""
+        if self._slices is not None:
+            raise Busy(self.plan.model, "a run in slices is in progress", "step until it ends, or abort it")
+
     def load(
         self,
         inputs: Inputs | str | PathLike[str],
@@ -217,18 +272,29 @@ class Emulator:
         inputs: inputs [devices, ...], with labels [devices] or one for all; or a file that `save`,
                 `synapcc pull` or `synapcc emulate` wrote, whose state the devices that take part then hold
         """
+        self._free()
         mask = self._mask(active)
         if isinstance(inputs, str | PathLike):
             self._load_state(Path(fspath(inputs)), mask)
-            return
+        else:
+            self._put(self._views, inputs, labels, mask)
+
+    def _put(
+        self,
+        views: Mapping[str, NDArray[Any]],
+        inputs: Inputs,
+        labels: ArrayLike | None,
+        mask: NDArray[np.bool_] | None,
+    ) -> None:
+        """One sample a device into the arena that `views` show."""
         rows = slice(None) if mask is None else mask
         arrays = quantise_inputs(self.plan, inputs, self.devices, self.clipping)
         self.clipping.warn(self.plan.model)
         chosen = None if labels is None else self._labels(labels, rows)
         for name, x in arrays.items():
-            self._views[name][rows] = x[rows]
+            views[name][rows] = x[rows]
         if chosen is not None:
-            self._views["label"][rows, 0] = chosen
+            views["label"][rows, 0] = chosen
 
     def give(
         self,
@@ -246,6 +312,7 @@ class Emulator:
         if program not in self.plan.entries:
             what = f"there is no entry program {program}"
             raise SynapccError(self.plan.model, what, f"there are {', '.join(self.plan.entries)}")
+        self._free()
         entry, mask = self.plan.entry(program), self._mask(active)
         rows = slice(None) if mask is None else mask
         if entry.label != (labels is not None):
@@ -320,52 +387,66 @@ class Emulator:
         after(program, position) is told of each step. Raises SynapccError if there is no such program, or
         where it reads a label from the arena that is no class: load one first, another program overwrote it.
         """
+        self._free()
+        self._known(program)
+        if inputs is not None or labels is not None:
+            self.give(program, inputs, labels, active)
+        self._execute(program, active, self._views, after)
+
+    def _known(self, program: str) -> None:
         if program not in self.plan.programs:
             raise SynapccError(
                 program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
             )
-        if inputs is not None or labels is not None:
-            self.give(program, inputs, labels, active)
+
+    def _execute(
+        self,
+        program: str,
+        active: ArrayLike | None,
+        views: Mapping[str, NDArray[Any]],
+        after: Callable[[str, int], None] | None = None,
+    ) -> None:
+        """Runs a program in the arena that `views` show."""
+        for name, position, item, devices in self._steps(program, active, views):
+            if self.fixed and name == FORWARD and position < len(self.fixed):
+                if position == 0:
+                    self.fixed.run(views, self.devices, devices, lambda s, d: self._step(s, d, views))
+            else:
+                self._step(item, devices, views)
+            if after:
+                after(name, position)
+
+    def _steps(
+        self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
+    ) -> Iterator[Place]:
+        """The steps of a program, to be run as they come; what `run` raises, before the first of them."""
+        self._known(program)
         chosen: Active = None
         if (mask := self._mask(active)) is not None:
             chosen = None if mask.all() else np.flatnonzero(mask)
             if chosen is not None and not len(chosen):
-                return
+                return iter(())
         if program in self._labelled:
             check_labels(
-                self._views["label"][slice(None) if chosen is None else chosen, 0],
+                views["label"][slice(None) if chosen is None else chosen, 0],
                 self.plan.classes,
                 self.plan.model,
             )
 
-        def step(name: str, position: int, item: Step, devices: Active) -> None:
-            if self.fixed and name == FORWARD and position < len(self.fixed):
-                if position == 0:
-                    self.fixed.run(self._views, self.devices, devices, self._step)
-            else:
-                self._step(item, devices)
-            if after:
-                after(name, position)
-
-        walk(
-            self.plan.programs,
-            program,
-            step,
-            lambda name, devices: choose(self._views[name], devices),
-            chosen,
-        )
+        return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
 
     def run_step(self, program: str, position: int) -> None:
         """Runs one step alone, on all devices."""
+        self._free()
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
         if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
             check_labels(self._views["label"][:, 0], self.plan.classes, self.plan.model)
-        self._step(item, None)
+        self._step(item, None, self._views)
 
-    def _step(self, step: Step, active: Active) -> None:
+    def _step(self, step: Step, active: Active, views: Mapping[str, NDArray[Any]]) -> None:
         k = kernel(step.kernel)
-        arrays = {role: self._views[name] for role, name in step.args.items()}
+        arrays = {role: views[name] for role, name in step.args.items()}
         masked(lambda t: k.integer(t, step.attrs), arrays, changed(step), self.devices, active)
 
 

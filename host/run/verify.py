@@ -83,12 +83,18 @@ class Verdict:
 
 
 def verify(
-    plan: Plan, client: Client, samples: Samples, steps: int, tick: Callable[[], None] = lambda: None
+    plan: Plan,
+    client: Client,
+    samples: Samples,
+    steps: int,
+    tick: Callable[[], None] = lambda: None,
+    slices: bool = False,
 ) -> Verdict:
     """Runs `steps` learning steps, then every other entry program once, and inferences before and after.
 
     Samples come in order, again from the first after the last; tick() after each step. Stops at the first
-    difference. Raises DeviceError if the device or the link fails.
+    difference. slices: programs run in slices, compared after every slice, with an inference before each
+    where `infer` has an arena of its own. Raises DeviceError if the device or the link fails.
     """
     client.reset()
     machine = Emulator(plan)
@@ -100,7 +106,10 @@ def verify(
         programs.append("learn")
         for done in range(1, steps + 1):
             i = (done - 1) % len(samples)
-            difference = _learn(plan, client, machine, samples, i, done)
+            if slices:
+                difference = _in_slices(plan, client, machine, samples, "learn", i, done)
+            else:
+                difference = _learn(plan, client, machine, samples, i, done)
             tick()
             if difference:
                 break
@@ -108,7 +117,7 @@ def verify(
         if difference or program in ("infer", "learn"):
             continue
         programs.append(program)
-        difference = _run(plan, client, machine, number, samples, done)
+        difference = _run(plan, client, machine, number, samples, done, slices)
     difference = difference or _compare_inferences(plan, client, machine, samples, done)
     if difference is None:
         got = np.frombuffer(client.read(Region.STATE, 0, plan.state_bytes), np.uint8)
@@ -142,15 +151,19 @@ def _learn(
 
 
 def _run(
-    plan: Plan, client: Client, machine: Emulator, number: int, samples: Samples, step: int
+    plan: Plan, client: Client, machine: Emulator, number: int, samples: Samples, step: int, slices: bool
 ) -> Difference | None:
     """An entry program on the first sample; one with inputs of its own, TURNS times on drawn numbers."""
     program, rng = plan.entries[number], np.random.default_rng(number)
     entry = plan.entry(program)
     for _ in range(TURNS if own_inputs(plan, entry) else 1):
+        given = drawn(plan, entry, samples, rng)
+        if slices:
+            if found := _in_slices(plan, client, machine, samples, program, 0, step, given):
+                return found
+            continue
         before = machine.state.copy()
         _load(plan, client, machine, samples, 0)
-        given = drawn(plan, entry, samples, rng)
         _give(plan, client, machine, program, given)
         machine.run(program)
         if client.run(number) != digest(machine):
@@ -171,16 +184,47 @@ def _give(plan: Plan, client: Client, machine: Emulator, program: str, given: Gi
     client.give(plan, program, given.inputs, given.label)
 
 
-def _compare_inferences(
-    plan: Plan, client: Client, machine: Emulator, samples: Samples, step: int
+def _in_slices(
+    plan: Plan,
+    client: Client,
+    machine: Emulator,
+    samples: Samples,
+    program: str,
+    i: int,
+    step: int,
+    given: Given | None = None,
 ) -> Difference | None:
-    for i in range(min(INFERENCES, len(samples))):
+    """One run of a program, slice by slice on both sides."""
+    before = machine.state.copy()
+    client.abort()
+    _load(plan, client, machine, samples, i)
+    if given is not None:
+        _give(plan, client, machine, program, given)
+    machine.begin(program)
+    client.begin(plan.entries.index(program))
+    more = True
+    while more:
+        if not plan.shared and (found := _compare_inferences(plan, client, machine, samples, step, 1)):
+            return found
+        more = machine.step()
+        if client.step() != (more, digest(machine)):
+            client.abort()
+            machine.abort()
+            return locate(plan, client, machine, before, program, samples, i, step, given)
+    return None
+
+
+def _compare_inferences(
+    plan: Plan, client: Client, machine: Emulator, samples: Samples, step: int, most: int = INFERENCES
+) -> Difference | None:
+    for i in range(min(most, len(samples))):
         winner, margin, scores = machine.infer(samples.one(i))
         got = client.infer(samples.packed(i))
         expected = [int(winner[0]), int(margin[0]), *map(int, scores[0])]
         for at, (want, have) in enumerate(zip(expected, [got.winner, got.margin, *got.scores], strict=True)):
             if want != have:
                 what = ("winner", "margin")[at] if at < 2 else "scores"
+                client.abort()
                 op = _first_op(plan, client, machine.state.copy(), "infer", samples, i)
                 return Difference(
                     step, "infer", what, (max(at - 2, 0),), want, have, 1, f"inference of sample {i}: {op}"

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile byte.onnx
- * Plan 5a1c5eb30187ba9e0943e4e169b7457ef81db59b2c4f239eda20c77adfbedff5
+ * Plan 6ad6b96ca9ef33e77b41a1a042084caf87dd513701c9f7b9b22a1197445b8cf5
  *
  * The memory map and the meaning of "Qn" stand in byte.h. Rows of matrices are padded to four elements.
  */
@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char byte_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char byte_state_is_packed[sizeof(byte_state_t) == 108u ? 1 : -1];
+typedef char byte_model_is_packed[sizeof(byte_t) == 236u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define BYTE_ALIGNED __attribute__((aligned(4)))
@@ -113,12 +114,12 @@ static inline uint32_t byte_lcg(uint32_t x)
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
 
 /* dense.forward of fc1 (/net/fc1), in program forward: x, fc1_weight, fc1_bias -> fc1 */
-static void byte_fc1_forward(byte_t *m)
+static void byte_fc1_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
+    const int8_t *x = &arena->i8[8]; /* x: int8 [7], Q6: input */
     const int8_t *w = m->state.fc1_weight; /* fc1_weight: int8 [5][7] rows of 8, Q5 */
     const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q11 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* fc1: int8 [5], Q4 */
+    int8_t *y = (int8_t *)byte_opaque(&arena->i8[24]); /* fc1: int8 [5], Q4 */
     uint32_t i = 0u;
 
     /* four rows at a time, so that each input is read once for four */
@@ -148,23 +149,24 @@ static void byte_fc1_forward(byte_t *m)
 }
 
 /* clip.forward of relu, in program forward: fc1 -> relu */
-static void byte_relu_forward(byte_t *m)
+static void byte_relu_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* fc1: int8 [5], Q4 */
-    int8_t *y = (int8_t *)byte_opaque(&m->arena.i8[64]); /* relu: int8 [5], Q4 */
+    const int8_t *x = &arena->i8[24]; /* fc1: int8 [5], Q4 */
+    int8_t *y = (int8_t *)byte_opaque(&arena->i8[24]); /* relu: int8 [5], Q4 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         y[i] = (int8_t)byte_saturate(x[i], 0, 127);
     }
+    (void)m;
 }
 
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
-static void byte_fc2_forward(byte_t *m)
+static void byte_fc2_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
+    const int8_t *x = &arena->i8[24]; /* relu: int8 [5], Q4 */
     const int8_t *w = m->state.fc2_weight; /* fc2_weight: int8 [3][5] rows of 8, Q5 */
     const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q9 */
-    int16_t *y = (int16_t *)byte_opaque(&m->arena.i16[28]); /* fc2: int16 [3], Q9 */
+    int16_t *y = (int16_t *)byte_opaque(&arena->i16[8]); /* fc2: int16 [3], Q9 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -177,10 +179,10 @@ static void byte_fc2_forward(byte_t *m)
 }
 
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
-static void byte_verdict_argmax(byte_t *m)
+static void byte_verdict_argmax(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
-    int32_t *verdict = (int32_t *)byte_opaque(&m->arena.i32[8]); /* verdict: int32 [2] */
+    const int16_t *z = &arena->i16[8]; /* fc2: int16 [3], Q9 */
+    int32_t *verdict = (int32_t *)byte_opaque(&arena->i32[0]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
     for (int32_t i = 1; i < 3; i++) {
@@ -194,13 +196,14 @@ static void byte_verdict_argmax(byte_t *m)
     }
     verdict[0] = winner;
     verdict[1] = best - second;
+    (void)m;
 }
 
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_saturated */
-static void byte_fc2_update(byte_t *m)
+static void byte_fc2_update(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
-    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
+    const int8_t *x = &m->arena.i8[24]; /* relu: int8 [5], Q4 */
+    const int16_t *d = &m->arena.i16[32]; /* error: int16 [3], Q8 */
     int8_t *w = (int8_t *)byte_opaque(m->state.fc2_weight); /* fc2_weight: int8 [3][5] rows of 8, Q5 */
     int32_t *b = (int32_t *)byte_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q9 */
     uint32_t saturated = 0u;
@@ -225,14 +228,15 @@ static void byte_fc2_update(byte_t *m)
         b[i] = (int32_t)held;
     }
     m->state.fc2_saturated[0] += saturated;
+    (void)arena;
 }
 
 /* project.generated of fc1 (/net/fc1), in program correct: error -> fc1_direct_teach_sum, fc1_direct_teach */
-static void byte_fc1_project(byte_t *m)
+static void byte_fc1_project(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *d = &m->arena.i16[24]; /* error: int16 [3], Q8 */
-    int32_t *acc = (int32_t *)byte_opaque(&m->arena.i32[0]); /* fc1_direct_teach_sum: int32 [5] */
-    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* fc1_direct_teach: int16 [5], Q9 */
+    const int16_t *d = &m->arena.i16[32]; /* error: int16 [3], Q8 */
+    int32_t *acc = (int32_t *)byte_opaque(&m->arena.i32[8]); /* fc1_direct_teach_sum: int32 [5] */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[26]); /* fc1_direct_teach: int16 [5], Q9 */
     const uint32_t key = byte_mix(byte_mix(UINT32_C(1), 0u), 1u);
 
     memset(acc, 0, 20u);
@@ -252,27 +256,29 @@ static void byte_fc1_project(byte_t *m)
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = (int16_t)byte_saturate(byte_shift_round(acc[i], 0u), -32768, 32767);
     }
+    (void)arena;
 }
 
 /* clip.feedback of relu, in program correct: relu, fc1_direct_teach -> relu_input_teach */
-static void byte_relu_feedback(byte_t *m)
+static void byte_relu_feedback(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *y = &m->arena.i8[64]; /* relu: int8 [5], Q4 */
-    const int16_t *d = &m->arena.i16[10]; /* fc1_direct_teach: int16 [5], Q9 */
-    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[10]); /* relu_input_teach: int16 [5], Q9 */
+    const int8_t *y = &m->arena.i8[24]; /* relu: int8 [5], Q4 */
+    const int16_t *d = &m->arena.i16[26]; /* fc1_direct_teach: int16 [5], Q9 */
+    int16_t *g = (int16_t *)byte_opaque(&m->arena.i16[26]); /* relu_input_teach: int16 [5], Q9 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
     }
+    (void)arena;
 }
 
 /*
  * dense.update of fc1 (/net/fc1), in program correct: x, relu_input_teach, step -> fc1_weight, fc1_bias, fc1_saturated
  */
-static void byte_fc1_update(byte_t *m)
+static void byte_fc1_update(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int8_t *x = &m->arena.i8[40]; /* x: int8 [7], Q6: input */
-    const int16_t *d = &m->arena.i16[10]; /* relu_input_teach: int16 [5], Q9 */
+    const int8_t *x = &m->arena.i8[8]; /* x: int8 [7], Q6: input */
+    const int16_t *d = &m->arena.i16[26]; /* relu_input_teach: int16 [5], Q9 */
     int8_t *w = (int8_t *)byte_opaque(m->state.fc1_weight); /* fc1_weight: int8 [5][7] rows of 8, Q5 */
     int32_t *b = (int32_t *)byte_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q11 */
     uint32_t saturated = 0u;
@@ -297,14 +303,15 @@ static void byte_fc1_update(byte_t *m)
         b[i] = (int32_t)held;
     }
     m->state.fc1_saturated[0] += saturated;
+    (void)arena;
 }
 
 /* hinge_error.forward of loss, in program adapt: fc2, label -> error, taught */
-static void byte_loss_forward(byte_t *m)
+static void byte_loss_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    const int16_t *z = &m->arena.i16[28]; /* fc2: int16 [3], Q9 */
-    int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[24]); /* error: int16 [3], Q8 */
-    const uint32_t label = m->arena.u8[0];
+    const int16_t *z = &m->arena.i16[8]; /* fc2: int16 [3], Q9 */
+    int16_t *e = (int16_t *)byte_opaque(&m->arena.i16[32]); /* error: int16 [3], Q8 */
+    const uint32_t label = m->arena.u8[32];
     uint8_t taught = 0u;
 
     for (uint32_t i = 0u; i < 3u; i++) {
@@ -319,56 +326,187 @@ static void byte_loss_forward(byte_t *m)
             taught = 1u;
         }
     }
-    m->arena.u8[4] = taught;
+    m->arena.u8[36] = taught;
+    (void)arena;
 }
 
 /* counter.tick of step, in program adapt: step */
-static void byte_step_tick(byte_t *m)
+static void byte_step_tick(byte_t *m, byte_infer_arena_t *arena)
 {
     m->state.step[0]++;
+    (void)arena;
 }
 
 /* ---- programs -------------------------------------------------------------------------------------------------- */
 
 /* Program forward: activations and logits of the inputs in the arena */
-static void byte_program_forward(byte_t *m)
+static void byte_program_forward(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_fc1_forward(m);
-    byte_relu_forward(m);
-    byte_fc2_forward(m);
+    byte_fc1_forward(m, arena);
+    byte_relu_forward(m, arena);
+    byte_fc2_forward(m, arena);
 }
 
 /* Program infer: class, margin and scores of the inputs */
-static void byte_program_infer(byte_t *m)
+static void byte_program_infer(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_forward(m);
-    byte_verdict_argmax(m);
+    byte_program_forward(m, arena);
+    byte_verdict_argmax(m, arena);
 }
 
 /* Program correct: dfa: direct feedback alignment: the output error projected to each layer by a fixed matrix */
-static void byte_program_correct(byte_t *m)
+static void byte_program_correct(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_fc2_update(m);
-    byte_fc1_project(m);
-    byte_relu_feedback(m);
-    byte_fc1_update(m);
+    byte_fc2_update(m, arena);
+    byte_fc1_project(m, arena);
+    byte_relu_feedback(m, arena);
+    byte_fc1_update(m, arena);
 }
 
 /* Program adapt: learns from the inputs and the label in the arena */
-static void byte_program_adapt(byte_t *m)
+static void byte_program_adapt(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_forward(m);
-    byte_loss_forward(m);
-    if (m->arena.u8[4] != 0u) {
-        byte_program_correct(m);
+    byte_program_forward(m, arena);
+    byte_loss_forward(m, arena);
+    if (m->arena.u8[36] != 0u) {
+        byte_program_correct(m, arena);
     }
-    byte_step_tick(m);
+    byte_step_tick(m, arena);
 }
 
 /* Program learn: one labelled sample of the wearer */
-static void byte_program_learn(byte_t *m)
+static void byte_program_learn(byte_t *m, byte_infer_arena_t *arena)
 {
-    byte_program_adapt(m);
+    byte_program_adapt(m, arena);
+}
+
+/* ---- who is at work --------------------------------------------------------------------------------------------- */
+
+enum { BYTE_IDLE, BYTE_IN_CALL, BYTE_BETWEEN_SLICES }; /* what the marks in byte_run_t say */
+
+/*
+ * Marks an arena as taken, if nobody has it. A call that interrupts another one is so refused and does no harm; what is
+ * interrupted between the look and the mark finds the arena free again. Two cores, or threads, need a lock around both.
+ */
+static byte_status byte_claim(uint8_t *mark)
+{
+    volatile uint8_t *const seen = (uint8_t *)byte_opaque(mark);
+
+    if (*seen != BYTE_IDLE) {
+        return BYTE_BUSY;
+    }
+    *seen = BYTE_IN_CALL;
+    return BYTE_OK;
+}
+
+/* Sets a mark again, behind all that was stored before. */
+static void byte_release(uint8_t *mark, uint8_t to)
+{
+    volatile uint8_t *const seen = (uint8_t *)byte_opaque(mark);
+
+    *seen = to;
+}
+
+/* ---- runs in slices --------------------------------------------------------------------------------------------- */
+
+/* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
+static void byte_nothing(byte_t *m, byte_infer_arena_t *arena)
+{
+    (void)m;
+    (void)arena;
+}
+
+static void (*const byte_ops[BYTE_OPS + 1u])(byte_t *, byte_infer_arena_t *) = {
+    byte_fc1_forward,
+    byte_relu_forward,
+    byte_fc2_forward,
+    byte_verdict_argmax,
+    byte_fc2_update,
+    byte_fc1_project,
+    byte_relu_feedback,
+    byte_fc1_update,
+    byte_loss_forward,
+    byte_step_tick,
+    byte_nothing,
+};
+
+enum { BYTE_STEP, BYTE_CALL, BYTE_WHEN, BYTE_END };
+
+/*
+ * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
+ * often it runs, or which byte of byte_t is the flag that must be set. END: back to whoever called.
+ */
+typedef struct {
+    uint16_t kind;
+    uint16_t number;
+    uint32_t value;
+} byte_item_t;
+
+static const byte_item_t byte_items[19] = {
+    { BYTE_STEP, 0u, 0u }, /* program forward */
+    { BYTE_STEP, 1u, 0u },
+    { BYTE_STEP, 2u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 0u, 1u }, /* program infer */
+    { BYTE_STEP, 3u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_STEP, 4u, 0u }, /* program correct */
+    { BYTE_STEP, 5u, 0u },
+    { BYTE_STEP, 6u, 0u },
+    { BYTE_STEP, 7u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 0u, 1u }, /* program adapt */
+    { BYTE_STEP, 8u, 0u },
+    { BYTE_WHEN, 7u, 144u },
+    { BYTE_STEP, 9u, 0u },
+    { BYTE_END, 0u, 0u },
+    { BYTE_CALL, 12u, 1u }, /* program learn */
+    { BYTE_END, 0u, 0u },
+};
+
+static const uint16_t byte_starts[BYTE_PROGRAMS] = { 4u, 17u };
+
+/* Goes on to the next step, or to the end: level 0. */
+static void byte_settle(byte_t *m)
+{
+    byte_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
+
+    while (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const byte_item_t *const item = &byte_items[run->at[top]];
+        uint32_t turns;
+
+        if (item->kind == BYTE_STEP) {
+            return;
+        }
+        if (item->kind == BYTE_END) {
+            run->turns[top]--;
+            if (run->turns[top] == 0u) {
+                run->level--;
+            } else {
+                run->at[top] = byte_items[run->at[top - 1u] - 1u].number; /* behind the item that called */
+            }
+            continue;
+        }
+        turns = item->kind == BYTE_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
+        run->at[top]++;
+        if (turns > 0u) {
+            run->turns[top + 1u] = turns;
+            run->at[top + 1u] = item->number;
+            run->level++;
+        }
+    }
+}
+
+/* Begins an entry program on the arena, which is claimed. */
+static void byte_begin(byte_t *m, uint32_t program)
+{
+    m->run.turns[0] = 1u;
+    m->run.at[0] = byte_starts[program];
+    m->run.level = 1u;
+    byte_settle(m);
+    byte_release(&m->run.busy, BYTE_BETWEEN_SLICES);
 }
 
 /* ---- interface ------------------------------------------------------------------------------------------------- */
@@ -447,19 +585,37 @@ byte_status byte_check(const byte_state_t *state)
     return byte_check_part(state, 0u, BYTE_STATE_BYTES);
 }
 
-void byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
+static void byte_put(byte_t *m, const byte_inputs_t *x, uint8_t label)
 {
-    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
-    m->arena.u8[0] = label;
+    memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
+    m->arena.u8[32] = label;
+}
+
+byte_status byte_load(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    const byte_status status = byte_claim(&m->run.busy);
+
+    if (status == BYTE_OK) {
+        byte_put(m, x, label);
+        byte_release(&m->run.busy, BYTE_IDLE);
+    }
+    return status;
 }
 
 byte_status byte_infer(byte_t *m, const byte_inputs_t *x, byte_outputs_t *y)
 {
-    memcpy((&m->arena.i8[40]), x->x, sizeof x->x);
-    byte_program_infer(m);
-    y->winner = (&m->arena.i32[8])[0];
-    y->margin = (&m->arena.i32[8])[1];
-    memcpy(y->scores, (&m->arena.i16[28]), sizeof y->scores);
+    byte_infer_arena_t *const arena = &m->infer_arena;
+    const byte_status status = byte_claim(&m->run.inferring);
+
+    if (status != BYTE_OK) {
+        return status;
+    }
+    memcpy((&arena->i8[8]), x->x, sizeof x->x);
+    byte_program_infer(m, arena);
+    y->winner = (&arena->i32[0])[0];
+    y->margin = (&arena->i32[0])[1];
+    memcpy(y->scores, (&arena->i16[8]), sizeof y->scores);
+    byte_release(&m->run.inferring, BYTE_IDLE);
     return BYTE_OK;
 }
 
@@ -468,57 +624,127 @@ byte_status byte_learn(byte_t *m, const byte_inputs_t *x, uint8_t label)
     if (label >= BYTE_CLASSES) {
         return BYTE_BAD_LABEL;
     }
-    byte_load(m, x, label);
-    byte_program_learn(m);
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    byte_put(m, x, label);
+    byte_program_learn(m, &m->arena.infer);
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
+}
+
+byte_status byte_learn_begin(byte_t *m, const byte_inputs_t *x, uint8_t label)
+{
+    if (label >= BYTE_CLASSES) {
+        return BYTE_BAD_LABEL;
+    }
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    byte_put(m, x, label);
+    byte_begin(m, BYTE_PROGRAM_LEARN);
+    return BYTE_OK;
+}
+
+/* Claims the arena for an entry program that runs on what lies there. */
+static byte_status byte_open(byte_t *m, uint32_t program)
+{
+    if (program >= BYTE_PROGRAMS) {
+        return BYTE_BAD_ARGUMENT;
+    }
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    if ((program == BYTE_PROGRAM_LEARN) && m->arena.u8[32] >= BYTE_CLASSES) {
+        byte_release(&m->run.busy, BYTE_IDLE);
+        return BYTE_BAD_LABEL;
+    }
     return BYTE_OK;
 }
 
 byte_status byte_run(byte_t *m, uint32_t program)
 {
+    const byte_status status = byte_open(m, program);
+
+    if (status != BYTE_OK) {
+        return status;
+    }
     switch (program) {
     case BYTE_PROGRAM_INFER:
-        byte_program_infer(m);
-        return BYTE_OK;
+        byte_program_infer(m, &m->arena.infer);
+        break;
     case BYTE_PROGRAM_LEARN:
-        if (m->arena.u8[0] >= BYTE_CLASSES) {
-            return BYTE_BAD_LABEL;
-        }
-        byte_program_learn(m);
-        return BYTE_OK;
+        byte_program_learn(m, &m->arena.infer);
+        break;
     default:
-        return BYTE_BAD_ARGUMENT;
+        break; /* there is no other */
     }
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
 }
 
-/* Step number BYTE_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
-static void byte_nothing(byte_t *m)
+byte_status byte_run_begin(byte_t *m, uint32_t program)
 {
-    (void)m;
+    const byte_status status = byte_open(m, program);
+
+    if (status == BYTE_OK) {
+        byte_begin(m, program);
+    }
+    return status;
+}
+
+byte_status byte_run_step(byte_t *m)
+{
+    byte_run_t *const run = &m->run;
+
+    if (run->busy != BYTE_BETWEEN_SLICES) {
+        return run->busy == BYTE_IDLE ? BYTE_BAD_ARGUMENT : BYTE_BUSY;
+    }
+    if (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const uint32_t op = byte_items[run->at[top]].number;
+
+        byte_release(&run->busy, BYTE_IN_CALL);
+        run->at[top]++;
+        byte_ops[op](m, &m->arena.infer);
+        byte_settle(m);
+    }
+    if (run->level > 0u) {
+        byte_release(&run->busy, BYTE_BETWEEN_SLICES);
+        return BYTE_MORE;
+    }
+    byte_release(&run->busy, BYTE_IDLE);
+    return BYTE_OK;
+}
+
+byte_status byte_learn_step(byte_t *m)
+{
+    return byte_run_step(m);
+}
+
+byte_status byte_run_abort(byte_t *m)
+{
+    if (m->run.busy == BYTE_IN_CALL) {
+        return BYTE_BUSY;
+    }
+    byte_release(&m->run.busy, BYTE_IDLE);
+    return BYTE_OK;
 }
 
 byte_status byte_run_op(byte_t *m, uint32_t op)
 {
-    static void (*const ops[BYTE_OPS + 1u])(byte_t *) = {
-        byte_fc1_forward,
-        byte_relu_forward,
-        byte_fc2_forward,
-        byte_verdict_argmax,
-        byte_fc2_update,
-        byte_fc1_project,
-        byte_relu_feedback,
-        byte_fc1_update,
-        byte_loss_forward,
-        byte_step_tick,
-        byte_nothing,
-    };
-
     if (op > BYTE_OPS) {
         return BYTE_BAD_ARGUMENT;
     }
-    if ((op == 8u) && m->arena.u8[0] >= BYTE_CLASSES) {
+    if (byte_claim(&m->run.busy) != BYTE_OK) {
+        return BYTE_BUSY;
+    }
+    if ((op == 8u) && m->arena.u8[32] >= BYTE_CLASSES) {
+        byte_release(&m->run.busy, BYTE_IDLE);
         return BYTE_BAD_LABEL;
     }
-    ops[op](m);
+    byte_ops[op](m, &m->arena.infer);
+    byte_release(&m->run.busy, BYTE_IDLE);
     return BYTE_OK;
 }
 

@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175
+ * Plan 0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd
  *
  * The memory map and the meaning of "Qn" stand in pair.h. Rows of matrices are padded to four elements.
  */
@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char pair_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char pair_state_is_packed[sizeof(pair_state_t) == 68u ? 1 : -1];
+typedef char pair_model_is_packed[sizeof(pair_t) == 128u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define PAIR_ALIGNED __attribute__((aligned(4)))
@@ -677,6 +678,128 @@ static void pair_program_learn(pair_t *m)
     pair_program_adapt(m);
 }
 
+/* ---- who is at work --------------------------------------------------------------------------------------------- */
+
+enum { PAIR_IDLE, PAIR_IN_CALL, PAIR_BETWEEN_SLICES }; /* what the marks in pair_run_t say */
+
+/*
+ * Marks an arena as taken, if nobody has it. A call that interrupts another one is so refused and does no harm; what is
+ * interrupted between the look and the mark finds the arena free again. Two cores, or threads, need a lock around both.
+ */
+static pair_status pair_claim(uint8_t *mark)
+{
+    volatile uint8_t *const seen = (uint8_t *)pair_opaque(mark);
+
+    if (*seen != PAIR_IDLE) {
+        return PAIR_BUSY;
+    }
+    *seen = PAIR_IN_CALL;
+    return PAIR_OK;
+}
+
+/* Sets a mark again, behind all that was stored before. */
+static void pair_release(uint8_t *mark, uint8_t to)
+{
+    volatile uint8_t *const seen = (uint8_t *)pair_opaque(mark);
+
+    *seen = to;
+}
+
+/* ---- runs in slices --------------------------------------------------------------------------------------------- */
+
+/* Step number PAIR_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
+static void pair_nothing(pair_t *m)
+{
+    (void)m;
+}
+
+static void (*const pair_ops[PAIR_OPS + 1u])(pair_t *) = {
+    pair_fc1_forward,
+    pair_relu_forward,
+    pair_fc2_forward,
+    pair_verdict_argmax,
+    pair_fc2_update,
+    pair_loss_forward,
+    pair_step_tick,
+    pair_nothing,
+};
+
+enum { PAIR_STEP, PAIR_CALL, PAIR_WHEN, PAIR_END };
+
+/*
+ * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
+ * often it runs, or which byte of pair_t is the flag that must be set. END: back to whoever called.
+ */
+typedef struct {
+    uint16_t kind;
+    uint16_t number;
+    uint32_t value;
+} pair_item_t;
+
+static const pair_item_t pair_items[16] = {
+    { PAIR_STEP, 0u, 0u }, /* program forward */
+    { PAIR_STEP, 1u, 0u },
+    { PAIR_STEP, 2u, 0u },
+    { PAIR_END, 0u, 0u },
+    { PAIR_CALL, 0u, 1u }, /* program infer */
+    { PAIR_STEP, 3u, 0u },
+    { PAIR_END, 0u, 0u },
+    { PAIR_STEP, 4u, 0u }, /* program correct */
+    { PAIR_END, 0u, 0u },
+    { PAIR_CALL, 0u, 1u }, /* program adapt */
+    { PAIR_STEP, 5u, 0u },
+    { PAIR_WHEN, 7u, 104u },
+    { PAIR_STEP, 6u, 0u },
+    { PAIR_END, 0u, 0u },
+    { PAIR_CALL, 9u, 1u }, /* program learn */
+    { PAIR_END, 0u, 0u },
+};
+
+static const uint16_t pair_starts[PAIR_PROGRAMS] = { 4u, 14u };
+
+/* Goes on to the next step, or to the end: level 0. */
+static void pair_settle(pair_t *m)
+{
+    pair_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
+
+    while (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const pair_item_t *const item = &pair_items[run->at[top]];
+        uint32_t turns;
+
+        if (item->kind == PAIR_STEP) {
+            return;
+        }
+        if (item->kind == PAIR_END) {
+            run->turns[top]--;
+            if (run->turns[top] == 0u) {
+                run->level--;
+            } else {
+                run->at[top] = pair_items[run->at[top - 1u] - 1u].number; /* behind the item that called */
+            }
+            continue;
+        }
+        turns = item->kind == PAIR_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
+        run->at[top]++;
+        if (turns > 0u) {
+            run->turns[top + 1u] = turns;
+            run->at[top + 1u] = item->number;
+            run->level++;
+        }
+    }
+}
+
+/* Begins an entry program on the arena, which is claimed. */
+static void pair_begin(pair_t *m, uint32_t program)
+{
+    m->run.turns[0] = 1u;
+    m->run.at[0] = pair_starts[program];
+    m->run.level = 1u;
+    pair_settle(m);
+    pair_release(&m->run.busy, PAIR_BETWEEN_SLICES);
+}
+
 /* ---- interface ------------------------------------------------------------------------------------------------- */
 
 pair_status pair_init(pair_t *m)
@@ -748,19 +871,36 @@ pair_status pair_check(const pair_state_t *state)
     return pair_check_part(state, 0u, PAIR_STATE_BYTES);
 }
 
-void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label)
+static void pair_put(pair_t *m, const pair_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
     m->arena.u8[32] = label;
 }
 
+pair_status pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label)
+{
+    const pair_status status = pair_claim(&m->run.busy);
+
+    if (status == PAIR_OK) {
+        pair_put(m, x, label);
+        pair_release(&m->run.busy, PAIR_IDLE);
+    }
+    return status;
+}
+
 pair_status pair_infer(pair_t *m, const pair_inputs_t *x, pair_outputs_t *y)
 {
+    const pair_status status = pair_claim(&m->run.busy);
+
+    if (status != PAIR_OK) {
+        return status;
+    }
     memcpy((&m->arena.i8[8]), x->x, sizeof x->x);
     pair_program_infer(m);
     y->winner = (&m->arena.i32[0])[0];
     y->margin = (&m->arena.i32[0])[1];
     memcpy(y->scores, (&m->arena.i16[8]), sizeof y->scores);
+    pair_release(&m->run.busy, PAIR_IDLE);
     return PAIR_OK;
 }
 
@@ -769,54 +909,127 @@ pair_status pair_learn(pair_t *m, const pair_inputs_t *x, uint8_t label)
     if (label >= PAIR_CLASSES) {
         return PAIR_BAD_LABEL;
     }
-    pair_load(m, x, label);
+    if (pair_claim(&m->run.busy) != PAIR_OK) {
+        return PAIR_BUSY;
+    }
+    pair_put(m, x, label);
     pair_program_learn(m);
+    pair_release(&m->run.busy, PAIR_IDLE);
+    return PAIR_OK;
+}
+
+pair_status pair_learn_begin(pair_t *m, const pair_inputs_t *x, uint8_t label)
+{
+    if (label >= PAIR_CLASSES) {
+        return PAIR_BAD_LABEL;
+    }
+    if (pair_claim(&m->run.busy) != PAIR_OK) {
+        return PAIR_BUSY;
+    }
+    pair_put(m, x, label);
+    pair_begin(m, PAIR_PROGRAM_LEARN);
+    return PAIR_OK;
+}
+
+/* Claims the arena for an entry program that runs on what lies there. */
+static pair_status pair_open(pair_t *m, uint32_t program)
+{
+    if (program >= PAIR_PROGRAMS) {
+        return PAIR_BAD_ARGUMENT;
+    }
+    if (pair_claim(&m->run.busy) != PAIR_OK) {
+        return PAIR_BUSY;
+    }
+    if ((program == PAIR_PROGRAM_LEARN) && m->arena.u8[32] >= PAIR_CLASSES) {
+        pair_release(&m->run.busy, PAIR_IDLE);
+        return PAIR_BAD_LABEL;
+    }
     return PAIR_OK;
 }
 
 pair_status pair_run(pair_t *m, uint32_t program)
 {
+    const pair_status status = pair_open(m, program);
+
+    if (status != PAIR_OK) {
+        return status;
+    }
     switch (program) {
     case PAIR_PROGRAM_INFER:
         pair_program_infer(m);
-        return PAIR_OK;
+        break;
     case PAIR_PROGRAM_LEARN:
-        if (m->arena.u8[32] >= PAIR_CLASSES) {
-            return PAIR_BAD_LABEL;
-        }
         pair_program_learn(m);
-        return PAIR_OK;
+        break;
     default:
-        return PAIR_BAD_ARGUMENT;
+        break; /* there is no other */
     }
+    pair_release(&m->run.busy, PAIR_IDLE);
+    return PAIR_OK;
 }
 
-/* Step number PAIR_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
-static void pair_nothing(pair_t *m)
+pair_status pair_run_begin(pair_t *m, uint32_t program)
 {
-    (void)m;
+    const pair_status status = pair_open(m, program);
+
+    if (status == PAIR_OK) {
+        pair_begin(m, program);
+    }
+    return status;
+}
+
+pair_status pair_run_step(pair_t *m)
+{
+    pair_run_t *const run = &m->run;
+
+    if (run->busy != PAIR_BETWEEN_SLICES) {
+        return run->busy == PAIR_IDLE ? PAIR_BAD_ARGUMENT : PAIR_BUSY;
+    }
+    if (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const uint32_t op = pair_items[run->at[top]].number;
+
+        pair_release(&run->busy, PAIR_IN_CALL);
+        run->at[top]++;
+        pair_ops[op](m);
+        pair_settle(m);
+    }
+    if (run->level > 0u) {
+        pair_release(&run->busy, PAIR_BETWEEN_SLICES);
+        return PAIR_MORE;
+    }
+    pair_release(&run->busy, PAIR_IDLE);
+    return PAIR_OK;
+}
+
+pair_status pair_learn_step(pair_t *m)
+{
+    return pair_run_step(m);
+}
+
+pair_status pair_run_abort(pair_t *m)
+{
+    if (m->run.busy == PAIR_IN_CALL) {
+        return PAIR_BUSY;
+    }
+    pair_release(&m->run.busy, PAIR_IDLE);
+    return PAIR_OK;
 }
 
 pair_status pair_run_op(pair_t *m, uint32_t op)
 {
-    static void (*const ops[PAIR_OPS + 1u])(pair_t *) = {
-        pair_fc1_forward,
-        pair_relu_forward,
-        pair_fc2_forward,
-        pair_verdict_argmax,
-        pair_fc2_update,
-        pair_loss_forward,
-        pair_step_tick,
-        pair_nothing,
-    };
-
     if (op > PAIR_OPS) {
         return PAIR_BAD_ARGUMENT;
     }
+    if (pair_claim(&m->run.busy) != PAIR_OK) {
+        return PAIR_BUSY;
+    }
     if ((op == 5u) && m->arena.u8[32] >= PAIR_CLASSES) {
+        pair_release(&m->run.busy, PAIR_IDLE);
         return PAIR_BAD_LABEL;
     }
-    ops[op](m);
+    pair_ops[op](m);
+    pair_release(&m->run.busy, PAIR_IDLE);
     return PAIR_OK;
 }
 

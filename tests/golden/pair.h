@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile pair.onnx
- * Plan 1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175
+ * Plan 0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd
  *
  * Memory: 137 bytes of constants in flash, 68 of state and 40 of arena in RAM.
  *
@@ -39,7 +39,7 @@
 extern "C" {
 #endif
 
-#define PAIR_PLAN_DIGEST "1f9905c9474b7c084ecd7434e43e3fce6e9b975a299928c5fc31494151dde175"
+#define PAIR_PLAN_DIGEST "0d27b92761b4da9b9b25c757332150bdf5a5c4ea71e9bf10474626034b916ffd"
 #define PAIR_NUMERIC_VERSION 1
 #define PAIR_RUNTIME_VERSION 2
 #define PAIR_KERNELS "dsp" /* how the steps are written; every set computes the same bytes */
@@ -59,7 +59,9 @@ typedef enum {
     PAIR_OK = 0,
     PAIR_BAD_ARGUMENT = 1, /* no such program or step */
     PAIR_BAD_LABEL = 2, /* the label is no class; nothing was changed */
-    PAIR_BAD_STATE = 3 /* the state is none that this model can reach: see pair_check */
+    PAIR_BAD_STATE = 3, /* the state is none that this model can reach: see pair_check */
+    PAIR_MORE = 4, /* a run in slices has more of them */
+    PAIR_BUSY = 5 /* something else is in progress; nothing was changed */
 } pair_status;
 
 /* Persistent tensors. Copy this struct to keep what was learned; pair_check what comes back. */
@@ -69,6 +71,14 @@ typedef struct {
     uint32_t fc2_saturated[1]; /* uint32 [1]: how often a learned value of fc2 met its limit */
     int16_t fc2_weight[24]; /* int16 [3][5] rows of 8, Q11 */
 } pair_state_t;
+
+/* What is in progress. A copy of the state leaves it out. */
+typedef struct {
+    uint32_t turns[3]; /* by level of calls: how often the program there is still run */
+    uint16_t at[3]; /* by level: the item that comes next */
+    uint8_t level;
+    uint8_t busy;
+} pair_run_t;
 
 /* A model with all its memory. Call pair_init before anything else; it need not be zeroed before. */
 typedef struct {
@@ -80,6 +90,7 @@ typedef struct {
         int32_t i32[10];
         uint32_t u32[10];
     } arena;
+    pair_run_t run;
 } pair_t;
 
 /*
@@ -120,7 +131,10 @@ pair_status pair_check(const pair_state_t *state);
 /* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
 pair_status pair_check_part(const pair_state_t *state, uint32_t offset, uint32_t bytes);
 
-/* class, margin and scores of the inputs */
+/*
+ * class, margin and scores of the inputs
+ * BUSY while anything else is in progress: they share the arena.
+ */
 pair_status pair_infer(pair_t *m, const pair_inputs_t *x, pair_outputs_t *y);
 
 /* one labelled sample of the wearer */
@@ -129,6 +143,26 @@ pair_status pair_learn(pair_t *m, const pair_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what pair_load put into the arena: see there. */
 pair_status pair_run(pair_t *m, uint32_t program);
 
+/*
+ * The same in slices, for a product that has other things to do: begin, then step until the answer is no longer MORE. The last
+ * slice answers OK, and the state holds the very bytes that one call would have left. A slice is one step; report.json has the longest.
+ * Until then the other functions that run or load something answer BUSY. A step where nothing has begun is a BAD_ARGUMENT.
+ */
+pair_status pair_run_begin(pair_t *m, uint32_t program);
+pair_status pair_run_step(pair_t *m);
+
+/*
+ * pair_learn in slices. learn_step is another name of run_step.
+ */
+pair_status pair_learn_begin(pair_t *m, const pair_inputs_t *x, uint8_t label);
+pair_status pair_learn_step(pair_t *m);
+
+/*
+ * Gives up what is in progress, if anything is. What the slices have changed stays changed: every value is within its limits
+ * and pair_check is content, but one layer may have learned and the next one not. To go back, copy the state before.
+ */
+pair_status pair_run_abort(pair_t *m);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 pair_status pair_run_op(pair_t *m, uint32_t op);
 
@@ -136,7 +170,7 @@ pair_status pair_run_op(pair_t *m, uint32_t op);
  * Copies inputs and label into the arena and runs nothing.
  * Any program may overwrite both: load again before the next.
  */
-void pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label);
+pair_status pair_load(pair_t *m, const pair_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is PAIR_TENSORS or more. */
 const pair_tensor_t *pair_tensor(uint32_t i);

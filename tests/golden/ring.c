@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2
+ * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
@@ -18,6 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char ring_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char ring_state_is_packed[sizeof(ring_state_t) == 272u ? 1 : -1];
+typedef char ring_model_is_packed[sizeof(ring_t) == 368u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define RING_ALIGNED __attribute__((aligned(4)))
@@ -744,6 +745,182 @@ static void ring_program_rehearse(ring_t *m)
     }
 }
 
+/* ---- who is at work --------------------------------------------------------------------------------------------- */
+
+enum { RING_IDLE, RING_IN_CALL, RING_BETWEEN_SLICES }; /* what the marks in ring_run_t say */
+
+/*
+ * Marks an arena as taken, if nobody has it. A call that interrupts another one is so refused and does no harm; what is
+ * interrupted between the look and the mark finds the arena free again. Two cores, or threads, need a lock around both.
+ */
+static ring_status ring_claim(uint8_t *mark)
+{
+    volatile uint8_t *const seen = (uint8_t *)ring_opaque(mark);
+
+    if (*seen != RING_IDLE) {
+        return RING_BUSY;
+    }
+    *seen = RING_IN_CALL;
+    return RING_OK;
+}
+
+/* Sets a mark again, behind all that was stored before. */
+static void ring_release(uint8_t *mark, uint8_t to)
+{
+    volatile uint8_t *const seen = (uint8_t *)ring_opaque(mark);
+
+    *seen = to;
+}
+
+/* ---- runs in slices --------------------------------------------------------------------------------------------- */
+
+/* Step number RING_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
+static void ring_nothing(ring_t *m)
+{
+    (void)m;
+}
+
+static void (*const ring_ops[RING_OPS + 1u])(ring_t *) = {
+    ring_fc1_forward,
+    ring_relu_forward,
+    ring_fc2_forward,
+    ring_verdict_argmax,
+    ring_fc2_project,
+    ring_fc2_update,
+    ring_relu_feedback,
+    ring_fc1_update,
+    ring_fc1_weight_apply,
+    ring_fc2_weight_apply,
+    ring_fc2_feedback_apply,
+    ring_loss_forward,
+    ring_step_tick,
+    ring_decay_every,
+    ring_replay_pick,
+    ring_replay_read,
+    ring_replay_read_2,
+    ring_replay_every,
+    ring_store_write,
+    ring_store_write_2,
+    ring_store_advance,
+    ring_rehearse_read,
+    ring_rehearse_read_2,
+    ring_rehearse_pick,
+    ring_rehearse_draw,
+    ring_rehearse_rewind,
+    ring_nothing,
+};
+
+enum { RING_STEP, RING_CALL, RING_WHEN, RING_END };
+
+/*
+ * The programs once more, as data. STEP: number of the step. CALL, WHEN: the item with which a program begins, and how
+ * often it runs, or which byte of ring_t is the flag that must be set. END: back to whoever called.
+ */
+typedef struct {
+    uint16_t kind;
+    uint16_t number;
+    uint32_t value;
+} ring_item_t;
+
+static const ring_item_t ring_items[51] = {
+    { RING_STEP, 0u, 0u }, /* program forward */
+    { RING_STEP, 1u, 0u },
+    { RING_STEP, 2u, 0u },
+    { RING_END, 0u, 0u },
+    { RING_CALL, 0u, 1u }, /* program infer */
+    { RING_STEP, 3u, 0u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 18u, 0u }, /* program keep */
+    { RING_STEP, 19u, 0u },
+    { RING_STEP, 20u, 0u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 4u, 0u }, /* program correct */
+    { RING_STEP, 5u, 0u },
+    { RING_STEP, 6u, 0u },
+    { RING_STEP, 7u, 0u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 8u, 0u }, /* program decay */
+    { RING_STEP, 9u, 0u },
+    { RING_STEP, 10u, 0u },
+    { RING_END, 0u, 0u },
+    { RING_CALL, 0u, 1u }, /* program adapt */
+    { RING_STEP, 11u, 0u },
+    { RING_WHEN, 11u, 276u },
+    { RING_STEP, 12u, 0u },
+    { RING_STEP, 13u, 0u },
+    { RING_WHEN, 16u, 272u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 14u, 0u }, /* program replay_one */
+    { RING_STEP, 15u, 0u },
+    { RING_STEP, 16u, 0u },
+    { RING_CALL, 20u, 1u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 17u, 0u }, /* program refresh */
+    { RING_WHEN, 27u, 272u },
+    { RING_END, 0u, 0u },
+    { RING_CALL, 7u, 1u }, /* program learn */
+    { RING_CALL, 20u, 1u },
+    { RING_CALL, 32u, 1u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 21u, 0u }, /* program rehearse_sample */
+    { RING_STEP, 22u, 0u },
+    { RING_CALL, 20u, 1u },
+    { RING_CALL, 32u, 1u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 23u, 0u }, /* program rehearse_next */
+    { RING_STEP, 24u, 0u },
+    { RING_WHEN, 39u, 272u },
+    { RING_END, 0u, 0u },
+    { RING_STEP, 25u, 0u }, /* program rehearse */
+    { RING_CALL, 44u, 3u },
+    { RING_END, 0u, 0u },
+};
+
+static const uint16_t ring_starts[RING_PROGRAMS] = { 4u, 35u, 48u };
+
+/* Goes on to the next step, or to the end: level 0. */
+static void ring_settle(ring_t *m)
+{
+    ring_run_t *const run = &m->run;
+    const uint8_t *const bytes = (const uint8_t *)m;
+
+    while (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const ring_item_t *const item = &ring_items[run->at[top]];
+        uint32_t turns;
+
+        if (item->kind == RING_STEP) {
+            return;
+        }
+        if (item->kind == RING_END) {
+            run->turns[top]--;
+            if (run->turns[top] == 0u) {
+                run->level--;
+            } else {
+                run->at[top] = ring_items[run->at[top - 1u] - 1u].number; /* behind the item that called */
+            }
+            continue;
+        }
+        turns = item->kind == RING_CALL ? item->value : (bytes[item->value] != 0u ? 1u : 0u);
+        run->at[top]++;
+        if (turns > 0u) {
+            run->turns[top + 1u] = turns;
+            run->at[top + 1u] = item->number;
+            run->level++;
+        }
+    }
+}
+
+/* Begins an entry program on the arena, which is claimed. */
+static void ring_begin(ring_t *m, uint32_t program)
+{
+    m->run.turns[0] = 1u;
+    m->run.at[0] = ring_starts[program];
+    m->run.level = 1u;
+    ring_settle(m);
+    ring_release(&m->run.busy, RING_BETWEEN_SLICES);
+}
+
 /* ---- interface ------------------------------------------------------------------------------------------------- */
 
 ring_status ring_init(ring_t *m)
@@ -833,19 +1010,36 @@ ring_status ring_check(const ring_state_t *state)
     return ring_check_part(state, 0u, RING_STATE_BYTES);
 }
 
-void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
+static void ring_put(ring_t *m, const ring_inputs_t *x, uint8_t label)
 {
     memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
     m->arena.u8[0] = label;
 }
 
+ring_status ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
+{
+    const ring_status status = ring_claim(&m->run.busy);
+
+    if (status == RING_OK) {
+        ring_put(m, x, label);
+        ring_release(&m->run.busy, RING_IDLE);
+    }
+    return status;
+}
+
 ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y)
 {
+    const ring_status status = ring_claim(&m->run.busy);
+
+    if (status != RING_OK) {
+        return status;
+    }
     memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
     ring_program_infer(m);
     y->winner = (&m->arena.i32[3])[0];
     y->margin = (&m->arena.i32[3])[1];
     memcpy(y->scores, (&m->arena.i16[18]), sizeof y->scores);
+    ring_release(&m->run.busy, RING_IDLE);
     return RING_OK;
 }
 
@@ -854,76 +1048,130 @@ ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label)
     if (label >= RING_CLASSES) {
         return RING_BAD_LABEL;
     }
-    ring_load(m, x, label);
+    if (ring_claim(&m->run.busy) != RING_OK) {
+        return RING_BUSY;
+    }
+    ring_put(m, x, label);
     ring_program_learn(m);
+    ring_release(&m->run.busy, RING_IDLE);
+    return RING_OK;
+}
+
+ring_status ring_learn_begin(ring_t *m, const ring_inputs_t *x, uint8_t label)
+{
+    if (label >= RING_CLASSES) {
+        return RING_BAD_LABEL;
+    }
+    if (ring_claim(&m->run.busy) != RING_OK) {
+        return RING_BUSY;
+    }
+    ring_put(m, x, label);
+    ring_begin(m, RING_PROGRAM_LEARN);
+    return RING_OK;
+}
+
+/* Claims the arena for an entry program that runs on what lies there. */
+static ring_status ring_open(ring_t *m, uint32_t program)
+{
+    if (program >= RING_PROGRAMS) {
+        return RING_BAD_ARGUMENT;
+    }
+    if (ring_claim(&m->run.busy) != RING_OK) {
+        return RING_BUSY;
+    }
+    if ((program == RING_PROGRAM_LEARN) && m->arena.u8[0] >= RING_CLASSES) {
+        ring_release(&m->run.busy, RING_IDLE);
+        return RING_BAD_LABEL;
+    }
     return RING_OK;
 }
 
 ring_status ring_run(ring_t *m, uint32_t program)
 {
+    const ring_status status = ring_open(m, program);
+
+    if (status != RING_OK) {
+        return status;
+    }
     switch (program) {
     case RING_PROGRAM_INFER:
         ring_program_infer(m);
-        return RING_OK;
+        break;
     case RING_PROGRAM_LEARN:
-        if (m->arena.u8[0] >= RING_CLASSES) {
-            return RING_BAD_LABEL;
-        }
         ring_program_learn(m);
-        return RING_OK;
+        break;
     case RING_PROGRAM_REHEARSE:
         ring_program_rehearse(m);
-        return RING_OK;
+        break;
     default:
-        return RING_BAD_ARGUMENT;
+        break; /* there is no other */
     }
+    ring_release(&m->run.busy, RING_IDLE);
+    return RING_OK;
 }
 
-/* Step number RING_OPS does nothing: `synapcc bench` measures it and subtracts what calling a step costs. */
-static void ring_nothing(ring_t *m)
+ring_status ring_run_begin(ring_t *m, uint32_t program)
 {
-    (void)m;
+    const ring_status status = ring_open(m, program);
+
+    if (status == RING_OK) {
+        ring_begin(m, program);
+    }
+    return status;
+}
+
+ring_status ring_run_step(ring_t *m)
+{
+    ring_run_t *const run = &m->run;
+
+    if (run->busy != RING_BETWEEN_SLICES) {
+        return run->busy == RING_IDLE ? RING_BAD_ARGUMENT : RING_BUSY;
+    }
+    if (run->level > 0u) {
+        const uint32_t top = run->level - 1u;
+        const uint32_t op = ring_items[run->at[top]].number;
+
+        ring_release(&run->busy, RING_IN_CALL);
+        run->at[top]++;
+        ring_ops[op](m);
+        ring_settle(m);
+    }
+    if (run->level > 0u) {
+        ring_release(&run->busy, RING_BETWEEN_SLICES);
+        return RING_MORE;
+    }
+    ring_release(&run->busy, RING_IDLE);
+    return RING_OK;
+}
+
+ring_status ring_learn_step(ring_t *m)
+{
+    return ring_run_step(m);
+}
+
+ring_status ring_run_abort(ring_t *m)
+{
+    if (m->run.busy == RING_IN_CALL) {
+        return RING_BUSY;
+    }
+    ring_release(&m->run.busy, RING_IDLE);
+    return RING_OK;
 }
 
 ring_status ring_run_op(ring_t *m, uint32_t op)
 {
-    static void (*const ops[RING_OPS + 1u])(ring_t *) = {
-        ring_fc1_forward,
-        ring_relu_forward,
-        ring_fc2_forward,
-        ring_verdict_argmax,
-        ring_fc2_project,
-        ring_fc2_update,
-        ring_relu_feedback,
-        ring_fc1_update,
-        ring_fc1_weight_apply,
-        ring_fc2_weight_apply,
-        ring_fc2_feedback_apply,
-        ring_loss_forward,
-        ring_step_tick,
-        ring_decay_every,
-        ring_replay_pick,
-        ring_replay_read,
-        ring_replay_read_2,
-        ring_replay_every,
-        ring_store_write,
-        ring_store_write_2,
-        ring_store_advance,
-        ring_rehearse_read,
-        ring_rehearse_read_2,
-        ring_rehearse_pick,
-        ring_rehearse_draw,
-        ring_rehearse_rewind,
-        ring_nothing,
-    };
-
     if (op > RING_OPS) {
         return RING_BAD_ARGUMENT;
     }
+    if (ring_claim(&m->run.busy) != RING_OK) {
+        return RING_BUSY;
+    }
     if ((op == 11u || op == 19u) && m->arena.u8[0] >= RING_CLASSES) {
+        ring_release(&m->run.busy, RING_IDLE);
         return RING_BAD_LABEL;
     }
-    ops[op](m);
+    ring_ops[op](m);
+    ring_release(&m->run.busy, RING_IDLE);
     return RING_OK;
 }
 

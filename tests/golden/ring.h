@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2
+ * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
  *
  * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
  *
@@ -62,7 +62,7 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "5253951a6c3491641e80cbfb0613718629659ebd6905f99364d7f83f4dad5fb2"
+#define RING_PLAN_DIGEST "3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
@@ -83,7 +83,9 @@ typedef enum {
     RING_OK = 0,
     RING_BAD_ARGUMENT = 1, /* no such program or step */
     RING_BAD_LABEL = 2, /* the label is no class; nothing was changed */
-    RING_BAD_STATE = 3 /* the state is none that this model can reach: see ring_check */
+    RING_BAD_STATE = 3, /* the state is none that this model can reach: see ring_check */
+    RING_MORE = 4, /* a run in slices has more of them */
+    RING_BUSY = 5 /* something else is in progress; nothing was changed */
 } ring_status;
 
 /* Persistent tensors. Copy this struct to keep what was learned; ring_check what comes back. */
@@ -106,6 +108,14 @@ typedef struct {
     uint8_t store_label[3]; /* uint8 [3][1]: kept samples of the wearer */
 } ring_state_t;
 
+/* What is in progress. A copy of the state leaves it out. */
+typedef struct {
+    uint32_t turns[7]; /* by level of calls: how often the program there is still run */
+    uint16_t at[7]; /* by level: the item that comes next */
+    uint8_t level;
+    uint8_t busy;
+} ring_run_t;
+
 /* A model with all its memory. Call ring_init before anything else; it need not be zeroed before. */
 typedef struct {
     ring_state_t state;
@@ -116,6 +126,7 @@ typedef struct {
         int32_t i32[13];
         uint32_t u32[13];
     } arena;
+    ring_run_t run;
 } ring_t;
 
 /*
@@ -156,7 +167,10 @@ ring_status ring_check(const ring_state_t *state);
 /* The limits of the elements that `bytes` bytes from `offset` on touch: for a state that comes in pieces. */
 ring_status ring_check_part(const ring_state_t *state, uint32_t offset, uint32_t bytes);
 
-/* class, margin and scores of the inputs */
+/*
+ * class, margin and scores of the inputs
+ * BUSY while anything else is in progress: they share the arena.
+ */
 ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y);
 
 /* one labelled sample of the wearer */
@@ -165,6 +179,26 @@ ring_status ring_learn(ring_t *m, const ring_inputs_t *x, uint8_t label);
 /* Runs an entry program by number, on what ring_load put into the arena: see there. */
 ring_status ring_run(ring_t *m, uint32_t program);
 
+/*
+ * The same in slices, for a product that has other things to do: begin, then step until the answer is no longer MORE. The last
+ * slice answers OK, and the state holds the very bytes that one call would have left. A slice is one step; report.json has the longest.
+ * Until then the other functions that run or load something answer BUSY. A step where nothing has begun is a BAD_ARGUMENT.
+ */
+ring_status ring_run_begin(ring_t *m, uint32_t program);
+ring_status ring_run_step(ring_t *m);
+
+/*
+ * ring_learn in slices. learn_step is another name of run_step.
+ */
+ring_status ring_learn_begin(ring_t *m, const ring_inputs_t *x, uint8_t label);
+ring_status ring_learn_step(ring_t *m);
+
+/*
+ * Gives up what is in progress, if anything is. What the slices have changed stays changed: every value is within its limits
+ * and ring_check is content, but one layer may have learned and the next one not. To go back, copy the state before.
+ */
+ring_status ring_run_abort(ring_t *m);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 ring_status ring_run_op(ring_t *m, uint32_t op);
 
@@ -172,7 +206,7 @@ ring_status ring_run_op(ring_t *m, uint32_t op);
  * Copies inputs and label into the arena and runs nothing.
  * Any program may overwrite both: load again before the next.
  */
-void ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label);
+ring_status ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label);
 
 /* Name, type and place of persistent tensor i; a null pointer if i is RING_TENSORS or more. */
 const ring_tensor_t *ring_tensor(uint32_t i);

@@ -65,18 +65,28 @@ stub_status stub_check(const stub_state_t *state)
     return state->steps > 1000000u ? STUB_BAD_STATE : stub_check_part(state, 0, STUB_STATE_BYTES);
 }
 
-void stub_load(stub_t *m, const stub_inputs_t *x, uint8_t label)
+static void put(stub_t *m, const stub_inputs_t *x, uint8_t label)
 {
     memcpy(m->arena.now.x, x->beat, STUB_BEAT);
     memcpy(m->arena.now.x + STUB_BEAT, x->rr, STUB_RR);
     m->arena.now.label = label;
 }
 
+stub_status stub_load(stub_t *m, const stub_inputs_t *x, uint8_t label)
+{
+    if (m->turns > 0)
+        return STUB_BUSY;
+    put(m, x, label);
+    return STUB_OK;
+}
+
 stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y)
 {
     int32_t second = INT32_MIN;
 
-    stub_load(m, x, 0);
+    if (m->turns > 0)
+        return STUB_BUSY;
+    put(m, x, 0);
     score(m);
     memcpy(y->scores, m->arena.now.score, sizeof y->scores);
     y->winner = 0;
@@ -94,6 +104,8 @@ stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y)
 
 stub_status stub_run_op(stub_t *m, uint32_t op)
 {
+    if (m->turns > 0)
+        return STUB_BUSY;
     switch (op) {
     case OP_SCORE:
         score(m);
@@ -111,22 +123,45 @@ stub_status stub_run_op(stub_t *m, uint32_t op)
     }
 }
 
-stub_status stub_run(stub_t *m, uint32_t program)
+stub_status stub_run_begin(stub_t *m, uint32_t program)
 {
-    const uint32_t repeats = program == PROGRAM_REHEARSE ? 1000 : 1;
-
     if (program >= STUB_PROGRAMS)
         return STUB_BAD_ARGUMENT;
+    if (m->turns > 0)
+        return STUB_BUSY;
     if (program == PROGRAM_FAULT)
         __builtin_trap();
-    for (uint32_t i = 0; i < repeats; i++) {
-        score(m);
-        if (program != PROGRAM_INFER) {
-            update(m);
-            m->state.steps++;
-        }
-    }
+    m->program = program;
+    m->turns = program == PROGRAM_REHEARSE ? 1000 : 1;
     return STUB_OK;
+}
+
+stub_status stub_run_step(stub_t *m)
+{
+    if (m->turns == 0)
+        return STUB_BAD_ARGUMENT;
+    score(m);
+    if (m->program != PROGRAM_INFER) {
+        update(m);
+        m->state.steps++;
+    }
+    return --m->turns > 0 ? STUB_MORE : STUB_OK;
+}
+
+stub_status stub_run_abort(stub_t *m)
+{
+    m->turns = 0;
+    return STUB_OK;
+}
+
+stub_status stub_run(stub_t *m, uint32_t program)
+{
+    stub_status status = stub_run_begin(m, program);
+
+    while (status == STUB_OK)
+        if (stub_run_step(m) == STUB_OK)
+            break;
+    return status;
 }
 
 stub_status stub_learn(stub_t *m, const stub_inputs_t *x, uint8_t label)
@@ -135,7 +170,9 @@ stub_status stub_learn(stub_t *m, const stub_inputs_t *x, uint8_t label)
 
     if (row >= STUB_CLASSES)
         return STUB_BAD_LABEL;
-    stub_load(m, x, label);
+    if (m->turns > 0)
+        return STUB_BUSY;
+    put(m, x, label);
     return stub_run(m, PROGRAM_LEARN);
 }
 

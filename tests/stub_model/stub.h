@@ -43,6 +43,7 @@ typedef struct {
             uint8_t label;
         } now;
     } arena;
+    uint32_t program, turns; /* of a run in slices: what is left of it */
 } stub_t;
 
 typedef struct {
@@ -52,7 +53,7 @@ typedef struct {
     uint32_t bytes;
 } stub_tensor_t;
 
-typedef enum { STUB_OK = 0, STUB_BAD_ARGUMENT = 1, STUB_BAD_LABEL = 2, STUB_BAD_STATE = 3 } stub_status;
+typedef enum { STUB_OK = 0, STUB_BAD_ARGUMENT = 1, STUB_BAD_LABEL = 2, STUB_BAD_STATE = 3, STUB_MORE = 4, STUB_BUSY = 5 } stub_status;
 
 stub_status stub_init(stub_t *m);
 stub_status stub_check(const stub_state_t *state);
@@ -61,7 +62,10 @@ stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y);
 stub_status stub_learn(stub_t *m, const stub_inputs_t *x, uint8_t label);
 stub_status stub_run(stub_t *m, uint32_t program);
 stub_status stub_run_op(stub_t *m, uint32_t op);
-void stub_load(stub_t *m, const stub_inputs_t *x, uint8_t label);
+stub_status stub_run_begin(stub_t *m, uint32_t program);
+stub_status stub_run_step(stub_t *m);
+stub_status stub_run_abort(stub_t *m);
+stub_status stub_load(stub_t *m, const stub_inputs_t *x, uint8_t label);
 const stub_tensor_t *stub_tensor(uint32_t i);
 
 #endif
