@@ -546,7 +546,7 @@ def verified(project: tuple[Case, Path], device: str) -> list[str]:
 def test_devices_that_are_not_there(project: tuple[Case, Path], capsys: Capsys) -> None:
     for device, says in {
         "quemu": "there is no such kind; kinds: process",
-        "": "there is no such kind",
+        "": "is given, but empty",
         "serial": "which port?",
         "serial:/dev/none": "there is no such port",
         "serial:/dev/null": "cannot be opened",

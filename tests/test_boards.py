@@ -282,7 +282,8 @@ def test_new_boards_that_are_refused(tmp_path: Path, capsys: Capsys, monkeypatch
     (tmp_path / "mine.toml").write_text("kept")
     assert "exists already" in refusal(["new-board", "mine"], capsys)
     assert (tmp_path / "mine.toml").read_text() == "kept"
-    for name in ("Mine", "../mine", "", "9", "a b"):
+    assert "is given, but empty" in refusal(["new-board", ""], capsys)
+    for name in ("Mine", "../mine", "9", "a b"):
         assert "is no name for a board" in refusal(["new-board", name], capsys)
     for name in ("microbit", "generic"):
         assert "is a board that synapcc has" in refusal(["new-board", name], capsys)
