@@ -44,10 +44,10 @@ lint: $(VENV)/.dev ## ruff (format and lint), mypy --strict, cppcheck with MISRA
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python tests/misra.py
+	@$(BIN)/python tests/support/misra.py
 
 golden: $(VENV)/.dev ## rewrite the golden C after a change that was meant
-	@$(BIN)/python -m pytest -q tests/test_emit.py --rewrite-golden
+	@$(BIN)/python -m pytest -q tests/gen/emit/test_emit.py --rewrite-golden
 
 clean: ## remove the environment and all outputs
 	rm -rf $(VENV) build report out .pytest_cache .mypy_cache .ruff_cache .hypothesis

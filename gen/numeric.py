@@ -1,8 +1,8 @@
 """The numeric table: every primitive's numpy meaning and C text side by side.
 
 Nothing else in synapcc knows integer arithmetic: kernels combine these in numpy, and the emitted C holds the
-text that stands here. docs/NUMERICS.md states each one with test vectors; tests/test_numeric.py proves that
-the two columns agree.
+text that stands here. docs/NUMERICS.md states each one with test vectors; tests/gen/test_numeric.py proves
+that the two columns agree.
 
 The C relies on two's complement and an arithmetic right shift of negative numbers, which C99 leaves to the
 implementation and every Cortex-M compiler gives; the emitted file checks it at compile time.

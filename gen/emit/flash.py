@@ -1,7 +1,7 @@
 """What a library holds in flash: how a kernel set prints each step, and so what is stored in which layout.
 
 One place decides it. The emitted C and its memory map, the check against the board, the report and `synapcc
-inspect` all ask `stored`; tests/test_flash_bytes.py holds it against what the linker has.
+inspect` all ask `stored`; tests/gen/emit/test_flash_bytes.py holds it against what the linker has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The error of softmax cross-entropy: e = softmax(z) - onehot(label), Q14.
 
 Exponentials and the reciprocal of their sum come from tables (gen.numeric), no division. Every element of e
-is within error_bound(classes) of the exact value at the same integer logits; tests/test_softmax.py holds that
-bound.
+is within error_bound(classes) of the exact value at the same integer logits: tests/gen/ops/test_softmax.py
+holds that bound.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Each is emitted as a small function with a body in portable C, and one in inline assembly where the core has
 the DSP extension. So a library of the set `dsp` compiles for every core and every compiler that knows GNU C,
-and does the same there. tests/test_instructions.py proves that numpy, portable C and the instruction agree.
+and does the same there. tests/gen/sets/test_instructions.py proves that numpy, portable C and the instruction
+agree.
 
 A register holds two lanes of 16 bits (low and high) or four of 8. Inline assembly, not ACLE's intrinsics:
 GCC 7, which registries still ship for some boards, lacks them. Reference: ARMv7-M Architecture Reference

@@ -3,7 +3,7 @@
 `synapcc --help` reads the first two of every command, so a file imports at its top only what is light: the
 standard library, and of synapcc what brings neither numpy nor a package of others (names of boards, kinds of
 devices, errors). What does the work is imported inside the function that needs it; types that only
-annotations name stand under TYPE_CHECKING. tests/test_help.py holds this for every command.
+annotations name stand under TYPE_CHECKING. tests/host/commands/test_help.py holds this for every command.
 
 A command may also have completed(words) -> words: it sees what was typed behind its name before it is read.
 """

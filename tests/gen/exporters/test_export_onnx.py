@@ -1,0 +1,94 @@
+"""The float network that goes out: what it computes, and that it comes back as the network that it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_models as om
+import pytest
+from exported import Arrays, assert_close, computed, random_feeds
+from onnx.reference import ReferenceEvaluator
+from projects import compiled
+from random_nets import random_graph
+
+from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters._float_layers import ONNX_LAYERS
+from synapcc.gen.exporters.onnx import export
+from synapcc.gen.importers import load_model
+from synapcc.gen.importers._onnx_operators import supported
+from synapcc.gen.ir.graph import Graph
+from synapcc.gen.ops import layers
+from synapcc.gen.stages.graph_check import verify
+from synapcc.host.cli import main
+
+NETS = 60
+
+
+def run(file: bytes, feeds: Arrays) -> np.ndarray:
+    model = onnx.load_from_string(file)
+    onnx.checker.check_model(model, full_check=True)
+    (result,) = ReferenceEvaluator(model).run(None, dict(feeds))
+    return np.asarray(result, np.float64)
+
+
+def described(graph: Graph) -> list[tuple[object, ...]]:
+    """The layers without the names of the tensors between them, and without reshapes, which cost nothing."""
+    shapes = {n.name: [graph.tensors[t].shape for t in (*n.inputs[1:], n.output)] for n in graph.nodes}
+    return [(n.op, n.name, dict(n.attrs), shapes[n.name]) for n in graph.nodes if n.op != "reshape"]
+
+
+def test_every_layer_has_a_form() -> None:
+    assert set(layers()) <= set(ONNX_LAYERS)
+
+
+def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
+    """Those with weights a position come back only while all positions are alike."""
+    seen, read = set[str](), set[str]()
+    for seed in range(NETS):
+        rng = np.random.default_rng([4711, seed])
+        try:
+            graph = verify(random_graph(rng, "net"))
+        except CompileError:
+            continue
+        feeds = random_feeds(rng, graph)
+        want = computed(graph, feeds)
+        file = export(graph)
+        assert_close(run(file, feeds), want)
+        seen |= {n.op for n in graph.nodes}
+        if not {n.op_type for n in onnx.load_from_string(file).graph.node} <= set(supported()):
+            continue
+        read |= {n.op for n in graph.nodes}
+        (tmp_path / "net.onnx").write_bytes(file)
+        back = load_model(tmp_path / "net.onnx")  # simplified
+        assert_close(computed(back, feeds), want)
+        (tmp_path / "net.onnx").write_bytes(export(back))
+        assert described(load_model(tmp_path / "net.onnx")) == described(back), seed
+    assert seen == set(layers()) and seen - {"local2d"} <= read
+
+
+@pytest.mark.parametrize("head", ["Softmax", "Sigmoid"])
+def test_the_head_goes_out_again(head: str, tmp_path: Path) -> None:
+    model = om.mlp((6, 5, 3))
+    model.graph.node[-1].output[0] = "scores"
+    model.graph.node.append(om.node(head, "scores", "output", f"/{head}"))
+    graph = load_model(om.save(model, tmp_path))
+    assert graph.head == head.lower()
+    feeds = random_feeds(np.random.default_rng(1), graph)
+    file = export(graph)
+    assert_close(run(file, feeds), computed(graph, feeds))
+    (tmp_path / "again.onnx").write_bytes(file)
+    assert load_model(tmp_path / "again.onnx").head == graph.head
+
+
+@pytest.mark.parametrize("rule", ["hebbian", "dfa"])
+def test_the_network_of_a_project_compiles_to_the_same_plan(rule: str, tmp_path: Path) -> None:
+    c, out = compiled(tmp_path, rule)
+    words = ["compile", str(out / "network.onnx"), "--rule", str(c.rule), "--calibrate", str(c.data)]
+    assert main([*words, "--name", "net", "-o", str(tmp_path / "again")]) == 0
+    digests = [json.loads((o / "report.json").read_text())["digest"] for o in (out, tmp_path / "again")]
+    assert digests[0] == digests[1]
+    files = [(o / "network.onnx").read_bytes() for o in (out, tmp_path / "again")]
+    assert files[0] == files[1]

