@@ -20,7 +20,7 @@ from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.devices.process import host_compiler
 from synapcc.host.run.emulator import Emulator, read_plan
 
-OUTSIDE = Path(__file__).parent / "outside"
+OUTSIDE = Path(__file__).parents[2] / "support" / "outside"
 RAW, ROWS, PIECES = 7, 2, 9
 
 
