@@ -383,6 +383,8 @@ static proto_status stats(const request_t *request, reply_t *reply)
     proto_stats_set_link_errors(to, hal_link_errors());
     proto_stats_set_stack_used(to, stack_used());
     proto_stats_set_stack_watched(to, stack_watched());
+    proto_stats_set_learned(to, MODEL_LEARNED(&server.model));
+    proto_stats_set_saturated(to, MODEL_SATURATED(&server.model));
     reply->length = PROTO_STATS_REPLY_BYTES;
     return PROTO_OK;
 }

@@ -517,7 +517,12 @@ def render(
     if board and board.link:
         ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
         out["platformio.ini"] = ini.encode()
-        out["include/model_binding.h"] = env.get_template("model_binding.h.j2").render(context).encode()
+        counted = {
+            "counters": [t.name for t in plan.space("state") if t.role == "counter"],
+            "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
+        }
+        binding = env.get_template("model_binding.h.j2").render(context | counted)
+        out["include/model_binding.h"] = binding.encode()
         out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
         out |= _firmware(board)
     return out

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 2
@@ -288,6 +288,10 @@ STATS = Request(
             Field("link_errors", "u32", "bytes that the receiver lost, where the hardware can tell"),
             Field("stack_used", "u32", "most bytes of stack ever used, 0 where it cannot be seen"),
             Field("stack_watched", "u32", "bytes of stack watched: a stack_used as large means at least"),
+            Field("learned", "u32", "samples learned from, as the state counts them"),
+            Field(
+                "saturated", "u32", "updates that met the limit of a learned value, as the state counts them"
+            ),
         )
     ),
 )

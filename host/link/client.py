@@ -84,7 +84,8 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the firmware counted since start-up; stack in bytes, 0 where it cannot be seen."""
+    """What the firmware counted since start-up; stack in bytes, 0 where it cannot be seen. learned and saturated
+    are what the model's state counts."""
 
     learns: int
     infers: int
@@ -94,6 +95,8 @@ class Stats:
     link_errors: int
     stack_used: int
     stack_watched: int
+    learned: int
+    saturated: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _COUNTS = {
     "link_errors": "errors of the receiver",
     "stack_used": "bytes of stack used at most",
     "stack_watched": "bytes of stack watched",
+    "learned": "samples learned from, as the state counts them",
+    "saturated": "updates that met the limit of a learned value",
 }
 
 

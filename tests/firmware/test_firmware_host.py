@@ -324,12 +324,18 @@ def test_sequence_wraps(device: Device) -> None:
     raw.sequence = -1
     assert raw.ask(messages.LEARN, learn_payload(0)).status == Status.OK
     assert raw.ask(messages.LEARN, learn_payload(0), step=0).status == Status.OK
-    stats = client_module.Stats(*struct.unpack("<8I", raw.ask(messages.STATS).payload))
+    stats = client_module.Stats(*struct.unpack("<10I", raw.ask(messages.STATS).payload))
     assert (stats.learns, stats.repeats) == (1, 1)
 
 
 def test_other_protocol_version_is_told(raw: Raw) -> None:
-    header = {"version": 2, "kind": messages.REQUEST_KIND, "session": 9, "sequence": 2, "request": 4}
+    header = {
+        "version": messages.PROTOCOL_VERSION + 1,
+        "kind": messages.REQUEST_KIND,
+        "session": 9,
+        "sequence": 2,
+        "request": 4,
+    }
     reply = raw.send(frame(encode_fields(messages.HEADER, header) + learn_payload(0)))
     assert (reply.version, reply.status) == (messages.PROTOCOL_VERSION, Status.WRONG_VERSION)
 
@@ -471,7 +477,7 @@ def test_echo_is_something_else() -> None:
 
 def test_other_protocol_version_is_refused() -> None:
     other = encode_reply(Reply(7, 1, 1, 1, 3, b""))
-    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 1"):
+    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 2"):
         connect(Fake(lambda data: other), DIGEST)
 
 

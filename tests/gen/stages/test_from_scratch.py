@@ -168,6 +168,9 @@ def test_the_commands_tell_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert main([*words, "--json", "-"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["warning"].startswith("fc1: "), words
+        if words[0] == "verify":  # the chip counts the same by itself
+            assert told["stats"]["learned"] == 400
+            assert told["stats"]["saturated"] == sum(x["saturated"] for x in told["saturation"]) > 0
 
 
 # ---- the real thing -------------------------------------------------------------------------------------

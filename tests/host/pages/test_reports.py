@@ -453,7 +453,7 @@ def evidence(model: Compiled, difference: Difference | None, steps: int = 20) ->
         steps, difference.bytes if difference else 0, 0 if difference else 120, ("learn", "rehearse"),
         model.plan.state_bytes, difference,
     )  # fmt: skip
-    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096)
+    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9)
     seconds = [0.001 * (i % 5 + 1) for i in range(steps - 1)]
     board = load_board("mps2_an386")
     found = verify_page.evidence(model.plan, board, "unicorn", verdict, stats, seconds)
