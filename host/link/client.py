@@ -84,8 +84,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the firmware counted since start-up; stack in bytes, 0 where it cannot be seen. learned and saturated
-    are what the model's state counts."""
+    """What the firmware counted since start-up; learned and saturated, what the model's state counts.
+
+    The stack is in bytes, 0 where it cannot be seen.
+    """
 
     learns: int
     infers: int
