@@ -112,9 +112,13 @@ def candidates() -> list[Path]:
 def find(download: bool = True) -> Path:
     """Folder that holds all of `RECORDS`; if there is none and `download`, they are fetched into the cache.
 
-    Raises DataError if `$SYNAPCC_DATA` is set but incomplete (a silent fallback would hide the mistake),
-    or if there are no data and none can be fetched.
+    Raises DataError if `$SYNAPCC_DATA` is set but names no folder, or an incomplete one (a silent fallback
+    would hide the mistake), or if there are no data and none can be fetched.
     """
+    named = os.environ.get("SYNAPCC_DATA")
+    if named and not Path(named).is_dir():
+        what = "SYNAPCC_DATA names it, and there is no such folder"
+        raise DataError(named, what, "give the folder that holds mitdb, or unset SYNAPCC_DATA")
     folders = candidates()
     for folder in folders:
         absent = missing(folder)

@@ -134,3 +134,11 @@ def test_calibration_is_balanced(mitdb: Path, monkeypatch: pytest.MonkeyPatch) -
     n = len(chosen["label"])
     assert n and np.bincount(chosen["label"]).tolist() == [n // 4] * 4
     assert chosen["beat"].shape == (n, 151) and chosen["rr"].shape == (n, 4)
+
+
+def test_a_folder_that_is_named_and_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNAPCC_DATA", str(tmp_path / "typo"))
+    with pytest.raises(records.DataError, match="there is no such folder; give the folder that holds mitdb"):
+        records.find(download=False)
