@@ -10,6 +10,7 @@ implementation and every Cortex-M compiler gives; the emitted file checks it at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -77,6 +78,54 @@ def shift_round(x: Int, s: int | Int) -> Int:
     shift: Int = np.asarray(s, np.int32)
     half: Int = (np.int32(1) << shift) >> np.int32(1)
     return (x + half) >> shift
+
+
+def scale_once(x: Int, m: Int, n: int | Int) -> Int:
+    """x * m / 2^n to the nearest integer, halves away from zero; 1 <= n <= 62, the product in 64 bits.
+
+    m and n are what `multiplier` gives for a real factor.
+    """
+    wide = np.asarray(x, np.int64)
+    shift: NDArray[np.int64] = np.asarray(n, np.int64)
+    half = np.int64(1) << (shift - 1)
+    return ((wide * np.asarray(m, np.int64) + half - (wide < 0)) >> shift).astype(np.int32)
+
+
+def scale_once_right(x: Int, m: Int, s: int | Int) -> Int:
+    """scale_once with n = 33 + s: the upper word of the product is enough."""
+    return scale_once(x, m, np.asarray(s, np.int64) + 33)
+
+
+def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
+    """x * m / 2^n, rounded twice: to x * m / 2^31 or finer, halves up, and from there, halves away from zero.
+
+    gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT; 1 <= n <= 62, and m below 2^31 and
+    not negative, so that nothing saturates.
+    """
+    shift: NDArray[np.int64] = np.asarray(n, np.int64)
+    left, right = np.maximum(31 - shift, 0), np.maximum(shift - 31, 0)
+    product = (np.asarray(x, np.int64) * np.asarray(m, np.int64)) << left
+    high = (product + (np.int64(1) << np.int64(30))) >> np.int64(31)
+    half = (np.int64(1) << right) >> np.int64(1)
+    return ((high + half - ((high < 0) & (right > 0))) >> right).astype(np.int32)
+
+
+def scale_twice_right(x: Int, m: Int, s: int | Int) -> Int:
+    """scale_twice with n = 32 + s: both roundings drop bits."""
+    return scale_twice(x, m, np.asarray(s, np.int64) + 32)
+
+
+def multiplier(factor: float) -> tuple[int, int]:
+    """(m, n) with factor = m / 2^n to 31 bits, 2^30 <= m < 2^31, for a factor of at least 2^-63 and below 2^30;
+    (0, 1) for a smaller one, which takes every int32 to 0.
+
+    LiteRT's QuantizeMultiplier, its left shift being 31 - n.
+    """
+    fraction, exponent = math.frexp(factor)
+    m, n = math.floor(fraction * 2**31 + 0.5), 31 - exponent
+    if m == 2**31:
+        m, n = m // 2, n - 1
+    return (m, n) if n <= 62 else (0, 1)
 
 
 def round_stochastic(p: Int, s: int, lane: NDArray[np.integer]) -> Int:
@@ -167,6 +216,12 @@ def probability(e: Int, r: Int, k: Int) -> Int:
     return (e * r + half) >> s
 
 
+def _scaled_fits(x: NDArray[np.int64], m: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether x * m / 2^n, rounded, fits int32: always so where n > 31."""
+    narrow = np.minimum(n, 31)
+    return (n > 31) | (np.abs(x * m) + (np.int64(1) << narrow) < np.int64(1) << (narrow + 31))
+
+
 def _c_table(values: tuple[int, ...], columns: int) -> str:
     """The C definition of `values` as a table of uint16_t, so many to a line."""
     lines = [", ".join(map(str, values[i : i + columns])) for i in range(0, len(values), columns)]
@@ -177,16 +232,46 @@ def _c_table(values: tuple[int, ...], columns: int) -> str:
 # fmt: off
 PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
     Primitive("saturate", "int32_t",
-              (("int32_t", "x", *I32), ("int32_t", "lo", -(2**31), 0), ("int32_t", "hi", 0, 2**31 - 1)),
+              (("int32_t", "x", *I32), ("int32_t", "lo", *I32), ("int32_t", "hi", *I32)),
               saturate,
               "return x < lo ? lo : x > hi ? hi : x;",
-              "x held within lo .. hi"),
+              "x held within lo .. hi",
+              lambda x, lo, hi: lo <= hi),
     Primitive("shift_round", "int32_t",
               (("int32_t", "x", *I32), ("uint32_t", "s", 0, 30)),
               shift_round,
               "return (x + ((INT32_C(1) << s) >> 1)) >> s;",
               "x / 2^s, halves rounded up",
               lambda x, s: x + ((1 << s) >> 1) < 2**31),
+    Primitive("scale_once", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1), ("uint32_t", "n", 1, 62)),
+              scale_once,
+              "int64_t p = (int64_t)x * m + (x >> 31);\n"
+              "return (int32_t)((p + (INT64_C(1) << (n - 1u))) >> n);",
+              "x * m / 2^n, halves away from zero",
+              _scaled_fits),
+    Primitive("scale_once_right", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1), ("uint32_t", "s", 0, 29)),
+              scale_once_right,
+              "int32_t high = (int32_t)(((int64_t)x * m + (x >> 31)) >> 32);\n"
+              "return ((high >> s) + 1) >> 1;",
+              "x * m / 2^(33 + s), halves away from zero"),
+    Primitive("scale_twice", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1), ("uint32_t", "n", 1, 62)),
+              scale_twice,
+              "uint32_t left = n < 31u ? 31u - n : 0u;\n"
+              "uint32_t right = n > 31u ? n - 31u : 0u;\n"
+              "int64_t p = (int64_t)x * m * (INT64_C(1) << left);\n"
+              "int32_t high = (int32_t)((p + (INT32_C(1) << 30)) >> 31);\n"
+              "return right == 0u ? high : (((high + (high >> 31)) >> (right - 1u)) + 1) >> 1;",
+              "x * m / 2^n, rounded to 2^-31 of the product first, then halves away from zero",
+              _scaled_fits),
+    Primitive("scale_twice_right", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1), ("uint32_t", "s", 0, 30)),
+              scale_twice_right,
+              "int32_t high = (int32_t)(((int64_t)x * m + (INT32_C(1) << 30)) >> 31);\n"
+              "return (((high + (high >> 31)) >> s) + 1) >> 1;",
+              "x * m / 2^(32 + s), rounded to 2^-31 of the product first, then halves away from zero"),
     Primitive("round_stochastic", "int32_t",
               (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
               round_stochastic,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import CompileError
+from ..ir.format import Format
 from ..ir.graph import Attr, Node, Tensor
 from ..ops._window import MAX_WINDOWS
 from ._names import Names
@@ -99,6 +100,26 @@ class GraphBuilder:
             raise CompileError(source, f"is layer {MAX_LAYERS + 1}, the most is {MAX_LAYERS}", SMALLER)
         self._nodes[name] = Node(op, name, (*inputs, *rest), name, attrs or {}, source)
         return name
+
+    def hold(
+        self, tensor: str, held: Format, constants: Sequence[Format | None] = (), rounds: int = 0
+    ) -> None:
+        """The file holds `tensor`, and the last operands of the node that gives it, in these integers.
+
+        rounds: how often the node rounds a sum to them (gen/ops/_requantise.py), 0 where it does not
+        """
+        self._tensors[tensor] = replace(self._tensors[tensor], format=held)
+        node = self._nodes.get(tensor)
+        if node is None:
+            return
+        if rounds:
+            self._nodes[tensor] = replace(node, attrs={**node.attrs, "rounds": rounds})
+        for name, fmt in zip(node.inputs[len(node.inputs) - len(constants) :], constants, strict=True):
+            self._tensors[name] = replace(self._tensors[name], format=fmt)
+
+    def held(self, tensor: str) -> Format | None:
+        """How the file holds a tensor."""
+        return self._tensors[tensor].format
 
     def work(self, seen: int, macs: int, source: str) -> None:
         """Counts the values of all windows and the multiplications; CompileError where they are too many."""

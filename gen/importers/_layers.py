@@ -112,6 +112,8 @@ class LayerBuilder(GraphBuilder):
             return root
         if (root, shape) not in self._views:
             name = self.add("reshape", [root], shape, [], f'shape of "{root}"', {"shape": shape})
+            if held := self.held(root):
+                self.hold(name, held)
             self._views[root, shape] = name
             self._viewed[name] = root
         return self._views[root, shape]

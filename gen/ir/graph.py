@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .format import Format
 from .inputs import Input
 from .quantiser import Quantiser
 
@@ -20,13 +21,15 @@ Attr = int | float | str | tuple[int, ...] | tuple[float, ...]
 class Tensor:
     """A named float tensor; `value` is given for constants (float64, shape `shape`).
 
-    `source` is what the model file calls an input, where that is another name.
+    `source` is what the model file calls an input, where that is another name. `format` is how it is held in
+    integers where the model file says so: a constant's value is then exactly what its integers stand for.
     """
 
     name: str
     shape: tuple[int, ...]
     value: np.ndarray | None = None
     source: str = ""
+    format: Format | None = None
 
     @property
     def size(self) -> int:

@@ -18,6 +18,7 @@ Role = Literal[
     "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
     "bias",  # int32 at the frac of its accumulator
     "shift",  # uint8, the requantising shift of each row of a frozen layer
+    "multiplier",  # int32, what the sums of each row are multiplied with before that shift
     "table",  # int8 or int16, a function's value for every int8
     "factor",  # int16, what a sum at each place is multiplied with
     "matrix",  # int8, a fixed feedback matrix
@@ -77,6 +78,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "matrix": RoleFacts(kind="weights"),
     "gain": RoleFacts(kind="weights"),
     "shift": RoleFacts(derived=True, scaled=False, kind="weights"),
+    "multiplier": RoleFacts(derived=True, scaled=False, kind="weights"),
     "table": RoleFacts(derived=True),
     "factor": RoleFacts(derived=True, scaled=False),
     "counter": RoleFacts("uint32", np.uint32, scaled=False),

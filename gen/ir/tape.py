@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import numeric
 from ..spec import RuleSpec
+from .format import Format
 from .graph import Graph, Node
 from .program import Builder, Number, Space, Value
 
@@ -37,6 +38,10 @@ class Tape:
         assert value is not None, tensor
         return value
 
+    def given(self, tensor: str) -> Format | None:
+        """How the model file holds a tensor in integers; None where that is ours to choose."""
+        return self.graph.tensors[tensor].format
+
     def value(self, tensor: str) -> str:
         """The value that holds a tensor of the graph."""
         return self._bound[tensor]
@@ -50,13 +55,15 @@ class Tape:
     def activation(self, node: Node) -> str:
         """A new value for node's output. Arena values are flat: an op knows its own geometry."""
         size = int(np.prod(self.shape(node.output)))
-        name = self.b.add(Value(node.name, (size,), "arena", "activation"))
+        name = self.b.add(Value(node.name, (size,), "arena", "activation", format=self.given(node.output)))
         self.bind(node.output, name)
         return name
 
     def share_format(self, x: str, y: str) -> None:
-        """y is x held within limits and has x's number format; whose range decides is settled afterwards."""
-        self.shared.append((x, y))
+        """y is x held within limits and has x's number format; whose range decides is settled afterwards, unless
+        a model file gave y its own."""
+        if self.b.values[y].format is None:
+            self.shared.append((x, y))
 
     def teach(self, name: str, shape: tuple[int, ...], tie: str = "") -> str:
         full = f"{name}_teach"

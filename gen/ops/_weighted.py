@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,18 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.graph import Node
+from ..ir.plan import PlanTensor
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, Variant, _requantise
 from ._folding import Pair, per_channel
 from ._shifts import RESCALE, requantising
 
 Index = NDArray[np.intp]
 Change = Callable[[Index, Index], tuple[numeric.Int, numeric.Int]]
+Every = Callable[[NDArray[Any]], NDArray[Any]]
 MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
@@ -51,12 +55,19 @@ class WeightedLayer(Layer):
         learned = tape.is_learned(node)
         space: Space = "state" if learned else "const"
         names = f"{node.name}_weight", f"{node.name}_bias"
-        weight = Value(names[0], tape.shape(w), space, "weight", tape.constant(w), learned=learned)
-        bias = Value(names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned)
+        weight, bias = (
+            Value(name, tape.shape(t), space, role, tape.constant(t), learned=learned, format=tape.given(t))
+            for name, role, t in zip(names, ("weight", "bias"), (w, b), strict=True)
+        )
         args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
-        if not learned:
+        given = tape.given(node.output)
+        each = given is None or not given_alike(tape, w)
+        if not learned and each:
             args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
-        tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node))
+        if given and each:
+            args["m"] = tape.add(Value(f"{node.name}_multiplier", tape.shape(b), "const", "multiplier"))
+        ends = held_within(given, node) if given else {}
+        tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node), **ends)
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
         note = f"how often a learned value of {node.name} met its limit"
@@ -79,17 +90,59 @@ class WeightedLayer(Layer):
         return {}
 
 
-class WeightedForward(Kernel):
-    """acc = W x + b; y = acc / 2^s held within y's limits. s is one shift, or one a row (frozen layers)."""
+def held_within(given: Format, node: Node) -> dict[str, float]:
+    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real numbers
+    that the output can hold at least and at most."""
+    least, most = given.meaning.real([given.lo, given.hi])
+    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
 
-    reads = ("x", "w", "b", "s")
+
+def given_alike(tape: Tape, weight: str) -> bool:
+    """Whether the rows of a weight that a model file brought in integers share one scale."""
+    given = tape.given(weight)
+    return given is not None and isinstance(given.meaning, Scaled) and len(given.meaning.scale) == 1
+
+
+class WeightedForward(Kernel):
+    """acc = W x + b; y = acc / 2^s held within y's limits. s is one shift, or one a row (frozen layers).
+
+    Where a model file brought the integers, acc = W (x - x_zero) + b, and a multiplier stands beside the
+    shift: gen/ops/_requantise.py.
+    """
+
+    reads = ("x", "w", "b", "m", "s")
     writes = ("y",)
-    optional = ("s",)
+    optional = ("m", "s")
+
+    def centred(self, t: Arrays, a: Attrs) -> NDArray[Any]:
+        """x without its zero point."""
+        return t["x"] - np.int16(a["x_zero"]) if _requantise.scaled(a) else t["x"]
+
+    def ended(self, acc: numeric.Int, t: Arrays, a: Attrs, every: Every = lambda row: row) -> numeric.Int:
+        """Sums as integers of the output. every: a value a row, [copies, rows], as one a sum."""
+        shift = every(t["s"].astype(np.int32)) if "s" in t else a["shift"]
+        if not _requantise.scaled(a):
+            return numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+        return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
+
+    def held(self, y: NDArray[Any], a: Attrs) -> NDArray[Any]:
+        """Real sums within what the output can hold, where a model file says what that is."""
+        return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        if "rounds" in a:
+            return {}
         return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
 
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        return _requantise.derived(role, f, where) if "rounds" in a else super().derived(role, f, a, where)
+
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        if "rounds" in a:
+            own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
+            return own | _requantise.lowered(f, own["rounds"], where)
         fracs = f["w"].row_fracs or (f["w"].frac,)
         shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
         requantising(shifts, where, RESCALE)
@@ -105,6 +158,9 @@ class WeightedForward(Kernel):
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         w, x, b = k["w"], k["x"], k["b"]
+        if _requantise.scaled(a):
+            top = k["y"].shape[0] * max(-a["lo"], a["hi"])
+            return _requantise.sums(k, a), {"y": (a["lo"], a["hi"], top)}
         if w.data is not None and b.data is not None:
             row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
             lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
@@ -115,6 +171,14 @@ class WeightedForward(Kernel):
         half = (1 << shift) >> 1
         top = k["y"].shape[0] * max(-a["lo"], a["hi"])
         return [Accumulator("sum", lo, hi + half)], {"y": (a["lo"], a["hi"], top)}
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """ref: the macro `forward`; the zero point of the input lies in the bias."""
+        plain = super().variant(kernel_set, t, a)
+        if not _requantise.scaled(a):
+            return plain
+        relaid, numbers = _requantise.printed(t, a)
+        return replace(plain, relaid=relaid | _requantise.folded(t, a), numbers=numbers)
 
 
 class WeightedUpdate(Kernel):

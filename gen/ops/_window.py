@@ -104,6 +104,12 @@ class Window:
         return _most(self.height, rows) * _most(self.width, cols)
 
     @property
+    def beyond(self) -> bool:
+        """Whether a window reaches beyond the map."""
+        rows, cols = _axes(self)
+        return not (np.all(_inside(rows, self.height)) and np.all(_inside(cols, self.width)))
+
+    @property
     def input_size(self) -> int:
         return self.height * self.width * self.channels
 

@@ -61,11 +61,12 @@ def limits(node: Node) -> tuple[float, float]:
     return float(lo), float(hi)
 
 
-def _integer(limit: float, frac: int, beyond: int) -> int:
-    """The limit at frac, or `beyond` where it is infinite; never further out than `beyond`."""
+def _integer(limit: float, f: Format, beyond: int) -> int:
+    """The limit in integers, halves up, or `beyond` where it is infinite; never further out than `beyond`."""
     if math.isinf(limit):
         return beyond
-    v = math.floor(limit * 2.0**frac + 0.5)
+    zero, one = f.meaning.real([0.0, 1.0]).tolist()
+    v = math.floor((limit - zero) / (one - zero) + 0.5)
     return min(v, beyond) if beyond > 0 else max(v, beyond)
 
 
@@ -83,17 +84,11 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["y"]
-        if f["x"].frac != y.frac:
-            what = f"its input has frac {f['x'].frac}, its output {y.frac}: a clip does not rescale"
+        if f["x"].meaning != y.meaning:
+            what = f"its input has {f['x'].meaning}, its output {y.meaning}: a clip does not rescale"
             raise CompileError(where, what, "report this model")
-        lo = max(_integer(a["lo"], y.frac, y.lo), y.lo)
-        hi = min(_integer(a["hi"], y.frac, y.hi), y.hi)
-        if lo > 0 or hi < 0:
-            raise CompileError(
-                where,
-                f"the range {a['lo']} to {a['hi']} does not contain zero",
-                "shift the layer before it instead",
-            )
+        lo = min(max(_integer(a["lo"], y, y.lo), y.lo), y.hi)
+        hi = max(min(_integer(a["hi"], y, y.hi), y.hi), y.lo)
         return {"lo": lo, "hi": hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
@@ -128,7 +123,7 @@ class Feedback(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         outside = 32769
-        return {"lo": _integer(a["lo"], f["y"].frac, -outside), "hi": _integer(a["hi"], f["y"].frac, outside)}
+        return {"lo": _integer(a["lo"], f["y"], -outside), "hi": _integer(a["hi"], f["y"], outside)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (min(k["d"].lo, 0), max(k["d"].hi, 0), k["d"].l1)}

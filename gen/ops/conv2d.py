@@ -25,7 +25,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Var
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
-from ._weighted import Change, WeightedForward, WeightedLayer, WeightedUpdate, update_case
+from ._requantise import scaled
+from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import Window, padding, see, spread, wider
 from .project import Projection
 
@@ -155,25 +156,25 @@ class Forward(WeightedForward):
     name = "conv2d.forward"
     tying: ClassVar[type[Tied]] = Tied
 
-    def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
+    def _sums(self, t: Arrays, x: NDArray[Any], a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
         out = [
-            self.tying.forward(g, copies(t["w"], part), see(g, t["x"][part]), matmul)
-            for part in parts(len(t["x"]), g)
+            self.tying.forward(g, copies(t["w"], part), see(g, x[part]), matmul) for part in parts(len(x), g)
         ]
         return np.concatenate(out)
 
-    def _every(self, row: NDArray[Any], t: Arrays) -> NDArray[Any]:
+    @staticmethod
+    def _every(t: Arrays) -> Every:
         """A value a row, [copies, rows], as one an output."""
-        return np.tile(row, (1, t["y"].shape[1] // row.shape[1]))
+        return lambda row: np.tile(row, (1, t["y"].shape[1] // row.shape[1]))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        acc = self._sums(t, a, numeric.matmul) + self._every(t["b"], t)
-        shift = self._every(t["s"].astype(np.int32), t) if "s" in t else a["shift"]
-        t["y"][...] = numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+        every = self._every(t)
+        acc = self._sums(t, self.centred(t, a), a, numeric.matmul) + every(t["b"])
+        t["y"][...] = self.ended(acc, t, a, every)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = self._sums(t, a, np.matmul) + self._every(t["b"], t)
+        t["y"][...] = self.held(self._sums(t, t["x"], a, np.matmul) + self._every(t)(t["b"]), a)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         g = Window.from_attrs(a)
@@ -181,12 +182,23 @@ class Forward(WeightedForward):
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
+        g = Window.from_attrs(a)
+        if scaled(a):
+            return self._scaled(super().variant(kernel_set, t, a), g, a)
         if kernel_set != DSP or self.tying is not Tied:
             return super().variant(kernel_set, t, a)
-        g = Window.from_attrs(a)
         if g.groups == 1:
             return windows(g, t, a) or super().variant(kernel_set, t, a)
         return depthwise(g, t, a) or super().variant(kernel_set, t, a)
+
+    @staticmethod
+    def _scaled(plain: Variant, g: Window, a: Attrs) -> Variant:
+        """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
+        its own."""
+        if not g.beyond or not a["x_zero"]:
+            return plain
+        relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
+        return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)

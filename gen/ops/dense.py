@@ -20,6 +20,7 @@ from . import Arrays, Attrs, Case, Cost, Variant
 from ._bench import MOST, Alone, Line
 from ._dsp import power_of_two, weighted_sums
 from ._folding import Pair, Shape, affine_columns
+from ._requantise import scaled
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
@@ -66,13 +67,12 @@ class Forward(WeightedForward):
     name = "dense.forward"
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        acc = numeric.matvec(t["w"], t["x"]) + t["b"]
-        shift = t["s"].astype(np.int32) if "s" in t else a["shift"]
-        t["y"][...] = numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+        t["y"][...] = self.ended(numeric.matvec(t["w"], self.centred(t, a)) + t["b"], t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         w, x = t["w"], t["x"]
-        t["y"][...] = (x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]) + t["b"]
+        sums = x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]
+        t["y"][...] = self.held(sums + t["b"], a)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["w"][0] * shapes["w"][1]
@@ -80,7 +80,7 @@ class Forward(WeightedForward):
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernel_set == DSP else None
+        chosen = weighted_sums(t, a) if kernel_set == DSP and not scaled(a) else None
         return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:

@@ -137,6 +137,8 @@ class Observed:
 
     def _seen(self, name: str, fmt: Format) -> Seen:
         span, rest = self.ranges[name], self.top(name)
+        if self.abstract.values[root(self.abstract.values, name)].format:  # no choice of ours
+            return Seen(span.lo, span.hi, 0.0)
         clipped = 0.0 if self._fits(name, fmt) else self._tallies[name].clipped(fmt.frac)
         far = span.tops[self.aside & (span.tops > FAR * rest)]
         if not rest or not len(far) or clipped == 0.0:

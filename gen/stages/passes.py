@@ -32,7 +32,8 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _next(wires: Wires) -> Graph | None:
-    return next((g for p in PASSES if (g := p(wires)) is not None), None)
+    given = any(t.format for t in wires.graph.tensors.values())
+    return next((g for p in (KEEPING if given else PASSES) if (g := p(wires)) is not None), None)
 
 
 def drop_idle(wires: Wires) -> Graph | None:
@@ -255,6 +256,10 @@ PASSES: tuple[Pass, ...] = (
     affine_behind_pool,
     affine_behind_concat,
 )
+
+
+KEEPING: tuple[Pass, ...] = (drop_idle, merge_alike, merge_pads)
+"""Those that change no rounding: all that a network is given whose integers are the file's."""
 
 
 def _swapped(wires: Wires, affine: Node, behind: Node, pair: Pair, note: str) -> Graph:

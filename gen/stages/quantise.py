@@ -125,6 +125,10 @@ class _Chooser:
             lo, hi = max(lo, kept[0]), min(hi, kept[1])
         return Format(facts.dtype, 0, lo, hi)
 
+    def _given(self, name: str) -> bool:
+        """Whether a model file, or a rule, brought the format."""
+        return self.values[self.root(name)].format is not None
+
     def root(self, name: str) -> str:
         return root(self.values, name)
 
@@ -135,7 +139,7 @@ class _Chooser:
             value = self.values[name]
             if name not in self.formats and value.role in ("gain", "weight"):
                 self._weight(k, step, role, value)
-        if "b" in step.args and self.values[step.args["b"]].role == "bias":
+        if "b" in step.args and self.values[step.args["b"]].role == "bias" and not self._given(step.args["b"]):
             self._bias(step)
         for role, fmt in k.fixed(step.attrs).items():
             self._assign(step.args[role], fmt)
@@ -165,7 +169,7 @@ class _Chooser:
 
     def _written(self, name: str, cap: int) -> None:
         value = self.values[name]
-        if value.role not in ("activation", "logits", "teach"):
+        if value.role not in ("activation", "logits", "teach") or self._given(name):
             return
         if name in self.formats:
             fmt = self.formats[name]

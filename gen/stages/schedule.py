@@ -100,7 +100,8 @@ def _forward(tape: Tape) -> None:
     graph = tape.graph
     for name in graph.inputs:
         size = int(np.prod(graph.tensors[name].shape))
-        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input")))
+        given = tape.given(name)
+        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input", format=given)))
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)

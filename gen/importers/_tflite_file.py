@@ -1,0 +1,267 @@
+"""From bytes on the disk to checked pieces of a TensorFlow Lite model. Nothing here trusts the file."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tflite.BuiltinOperator import BuiltinOperator
+from tflite.BuiltinOptions import BuiltinOptions
+from tflite.Model import Model
+from tflite.SubGraph import SubGraph
+from tflite.Tensor import Tensor
+from tflite.TensorType import TensorType
+
+from ..errors import CompileError, shown
+from ..files.userfile import read_file
+from ..ir.format import Format, Scaled
+from ._build import MAX_ELEMENTS, SMALLER
+
+MAX_FILE = 1 << 27
+MAX_RANK = 8
+MAX_PIECES = 1 << 14  # tensors, operators, buffers, scales of one tensor's rows beyond MAX_ELEMENTS never
+IDENTIFIER = b"TFL3"
+DAMAGED = "the file is damaged: convert the model again"
+AGAIN = "convert the model again"
+
+_TYPES: Mapping[int, np.dtype[Any]] = {
+    TensorType.FLOAT32: np.dtype("<f4"),
+    TensorType.FLOAT16: np.dtype("<f2"),
+    TensorType.FLOAT64: np.dtype("<f8"),
+    TensorType.INT8: np.dtype("<i1"),
+    TensorType.UINT8: np.dtype("<u1"),
+    TensorType.INT16: np.dtype("<i2"),
+    TensorType.INT32: np.dtype("<i4"),
+    TensorType.INT64: np.dtype("<i8"),
+    TensorType.BOOL: np.dtype("?"),
+}
+_TYPE_NAMES = {number: name for name, number in vars(TensorType).items() if not name.startswith("_")}
+OPERATORS = {number: name for name, number in vars(BuiltinOperator).items() if not name.startswith("_")}
+_OPTIONS = {number: name for name, number in vars(BuiltinOptions).items() if not name.startswith("_")}
+
+
+@contextmanager
+def trusted(where: str) -> Iterator[None]:
+    """What flatbuffers raises for a file that lies becomes a CompileError."""
+    try:
+        yield
+    except (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError) as error:
+        what = f"is damaged or truncated ({type(error).__name__})"
+        raise CompileError(where, what, DAMAGED) from None
+
+
+@dataclass(frozen=True, slots=True)
+class LiteTensor:
+    """A tensor of the file.
+
+    dtype:  None where synapcc does not read its type, whose name `kind` is
+    scaled: what its integers stand for, None if it has no scale; `axis` is along which scales differ
+    value:  the content of a constant
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    dtype: np.dtype[Any] | None
+    scaled: Scaled | None
+    axis: int
+    value: NDArray[Any] | None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def label(self) -> str:
+        return f'tensor "{shown(self.name)}"'
+
+    def format(self) -> Format | None:
+        """How it is held, all values its type has; None if it has no scale."""
+        if self.scaled is None or self.dtype is None or self.dtype.kind not in "iu":
+            return None
+        info = np.iinfo(self.dtype)
+        return Format(self.dtype.name, self.scaled, int(info.min), int(info.max))
+
+    def error(self, what: str, hint: str = AGAIN) -> CompileError:
+        return CompileError(self.label, what, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class LiteOp:
+    """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
+    is None. `table` holds its options, those of `options`; None if it has none."""
+
+    index: int
+    op: str
+    source: str
+    inputs: tuple[LiteTensor | None, ...]
+    outputs: tuple[LiteTensor, ...]
+    options: str
+    table: Any
+
+    def error(self, what: str, hint: str = AGAIN) -> CompileError:
+        return CompileError(self.source, what, hint)
+
+    def read(self, kind: type[Any]) -> Any:
+        """Its options as a flatbuffers class; CompileError where the file has others."""
+        if self.table is None or self.options != kind.__name__:
+            raise self.error(f"has {self.options or 'no options'} instead of {kind.__name__}", DAMAGED)
+        found = kind()
+        found.Init(self.table.Bytes, self.table.Pos)
+        return found
+
+    def number(self, value: Callable[[], Any]) -> int:
+        """One number of its options."""
+        with trusted(self.source):
+            return int(value())
+
+
+@dataclass(frozen=True, slots=True)
+class LiteModel:
+    """The one graph of the file, in the order in which it runs."""
+
+    tensors: tuple[LiteTensor, ...]
+    ops: tuple[LiteOp, ...]
+    inputs: tuple[LiteTensor, ...]
+    outputs: tuple[LiteTensor, ...]
+
+
+def read_model(path: Path) -> LiteModel:
+    """The parsed file; CompileError if there is none, or it holds no TensorFlow Lite model."""
+    hint = "give a .tflite file as the converter wrote it"
+    where = str(path)
+    data = read_file(path, MAX_FILE, CompileError, hint)
+    if not data:
+        raise CompileError(where, "the file is empty", hint)
+    if data[4:8] != IDENTIFIER:
+        raise CompileError(where, "is damaged or not a TensorFlow Lite file", hint)
+    with trusted(where):
+        model = Model.GetRootAs(data, 0)
+        graphs = model.SubgraphsLength()
+        if graphs != 1:
+            what = f"holds {graphs} graphs" if graphs else "holds no network"
+            raise CompileError(where, what, "convert a model without control flow")
+        return _Reader(model, where).read(model.Subgraphs(0))
+
+
+class _Reader:
+    def __init__(self, model: Any, where: str) -> None:
+        self.model, self.where = model, where
+
+    def read(self, graph: SubGraph) -> LiteModel:
+        tensors = tuple(self._tensor(i, graph.Tensors(i)) for i in self._each(graph.TensorsLength()))
+        codes = [self._code(self.model.OperatorCodes(i)) for i in self._each(self.model.OperatorCodesLength())]
+        ops = tuple(
+            self._op(i, graph.Operators(i), tensors, codes) for i in self._each(graph.OperatorsLength())
+        )
+        ends = [
+            tuple(self._at(tensors, read(i)) for i in self._each(length()))
+            for read, length in ((graph.Inputs, graph.InputsLength), (graph.Outputs, graph.OutputsLength))
+        ]
+        return LiteModel(tensors, ops, *ends)
+
+    def _each(self, length: int) -> range:
+        if length > MAX_PIECES:
+            raise CompileError(self.where, f"lists {length} pieces, the most is {MAX_PIECES}", SMALLER)
+        return range(length)
+
+    def _at(self, tensors: tuple[LiteTensor, ...], index: int) -> LiteTensor:
+        if not 0 <= index < len(tensors):
+            raise CompileError(self.where, f"names tensor {index} of {len(tensors)}", DAMAGED)
+        return tensors[index]
+
+    @staticmethod
+    def _code(code: Any) -> str:
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = OPERATORS.get(number, f"operator {number}")
+        if name == "CUSTOM":
+            custom = code.CustomCode()
+            return f"CUSTOM {shown(custom.decode('utf-8', 'replace')) if custom else ''}".strip()
+        return name
+
+    def _op(self, index: int, op: Any, tensors: tuple[LiteTensor, ...], codes: list[str]) -> LiteOp:
+        inputs = [op.Inputs(i) for i in self._each(op.InputsLength())]
+        outputs = tuple(self._at(tensors, op.Outputs(i)) for i in self._each(op.OutputsLength()))
+        code = op.OpcodeIndex()
+        if not outputs or code >= len(codes):
+            raise CompileError(self.where, f"operator {index} has no code, or no output", DAMAGED)
+        options = _OPTIONS.get(op.BuiltinOptionsType(), "")
+        return LiteOp(
+            index,
+            codes[code],
+            f'{codes[code]} "{shown(outputs[0].name)}" (operator {index})',
+            tuple(None if i == -1 else self._at(tensors, i) for i in inputs),
+            outputs,
+            "" if options == "NONE" else options,
+            op.BuiltinOptions(),
+        )
+
+    def _tensor(self, index: int, tensor: Tensor) -> LiteTensor:
+        raw = tensor.Name()
+        name = raw.decode("utf-8", "replace") if raw else f"tensor_{index}"
+        label = f'tensor "{shown(name)}"'
+        shape = tuple(int(tensor.Shape(i)) for i in self._each(tensor.ShapeLength()))
+        if any(d < 0 for d in shape) or len(shape) > MAX_RANK:
+            raise CompileError(label, f"has the impossible shape {shown(str(shape))}", DAMAGED)
+        if math.prod(shape) > MAX_ELEMENTS:
+            what = f"shape {shown(str(shape))} has {math.prod(shape)} elements, the most is {MAX_ELEMENTS}"
+            raise CompileError(label, what, SMALLER)
+        if tensor.IsVariable():
+            hint = "only networks without state of their own can be compiled yet"
+            raise CompileError(label, "is a variable, which keeps what it held", hint)
+        if tensor.Sparsity() is not None:
+            raise CompileError(label, "is stored sparsely", "convert without sparsity: the zeros stay zeros")
+        dtype = _TYPES.get(tensor.Type())
+        kind = _TYPE_NAMES.get(tensor.Type(), f"type {tensor.Type()}").lower()
+        scaled, axis = self._scaled(tensor, shape, dtype, label)
+        value = self._value(tensor, shape, dtype, kind, label)
+        return LiteTensor(index, name, shape, kind, dtype, scaled, axis, value)
+
+    def _value(
+        self, tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any] | None, kind: str, label: str
+    ) -> NDArray[Any] | None:
+        index = tensor.Buffer()
+        if not 0 <= index < self.model.BuffersLength():
+            raise CompileError(label, f"lies in buffer {index}, which is not there", DAMAGED)
+        buffer = self.model.Buffers(index)
+        if buffer is None or buffer.DataIsNone() or not buffer.DataLength():
+            if buffer is not None and buffer.Size():
+                raise CompileError(label, "lies outside of the file's tables", "convert a smaller model")
+            return None
+        if dtype is None:
+            raise CompileError(label, f"has element type {kind}, which synapcc does not read", AGAIN)
+        data = buffer.DataAsNumpy()
+        needed = math.prod(shape) * dtype.itemsize
+        if data.nbytes != needed:
+            raise CompileError(label, f"{data.nbytes} bytes are stored, shape {shape} needs {needed}", DAMAGED)
+        return np.frombuffer(data.tobytes(), dtype).reshape(shape)
+
+    def _scaled(
+        self, tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any] | None, label: str
+    ) -> tuple[Scaled | None, int]:
+        q = tensor.Quantization()
+        if q is None or not q.ScaleLength():
+            return None, 0
+        axis = int(q.QuantizedDimension())
+        count, zeros = q.ScaleLength(), q.ZeroPointLength()
+        along = shape[axis] if 0 <= axis < len(shape) else 1
+        if count not in (1, along) or zeros not in (0, 1, count):
+            what = f"has {count} scales and {zeros} zero points for shape {shape}"
+            raise CompileError(label, what, DAMAGED)
+        scale = q.ScaleAsNumpy().astype(np.float64)
+        zero = q.ZeroPointAsNumpy() if zeros else np.zeros(1, np.int64)
+        zero = np.broadcast_to(zero, scale.shape)
+        if not np.all(np.isfinite(scale) & (scale > 0)):
+            raise CompileError(label, "has a scale that is no positive number", DAMAGED)
+        info = np.iinfo(dtype) if dtype is not None and dtype.kind in "iu" else None
+        if info and (zero.min() < info.min or zero.max() > info.max):
+            raise CompileError(label, "has a zero point beyond its type", DAMAGED)
+        return Scaled(tuple(map(float, scale)), tuple(map(int, zero))), axis

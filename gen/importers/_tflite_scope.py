@@ -1,0 +1,137 @@
+"""What the operators of a TensorFlow Lite file work on: activations, and how a node gets the file's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import CompileError, shown
+from ..ir.format import Format, Scaled
+from ._layers import LayerBuilder
+from ._names import from_node
+from ._tflite_file import AGAIN, LiteOp, LiteTensor
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An activation: the graph's tensor that has its values in the file's order, and its shape in the file.
+
+    format: how the file holds it; None if in float
+    head:   what stood behind it and does not change the class
+    """
+
+    tensor: str
+    shape: Shape
+    format: Format | None
+    head: str = "none"
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+Operand = Act | LiteTensor | None
+Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act]
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where handlers write."""
+
+    builder: LayerBuilder
+
+    def map(self, op: LiteOp, x: Act) -> str:
+        """x as a map [height, width, channels]; CompileError unless it is one of a single sample."""
+        if len(x.shape) != 4 or x.shape[0] != 1:
+            hint = "convert with a batch of 1"
+            raise op.error(f"its input has shape {x.shape}, not (1, height, width, channels)", hint)
+        return self.builder.view(x.tensor, x.shape[1:])
+
+    def made(self, op: LiteOp, tensor: str, constants: Sequence[Format | None] = (), rounds: int = 0) -> Act:
+        """The output of a node that was just written, held as the file says.
+
+        constants: formats of its last operands; rounds: how often it rounds (gen/ops/_requantise.py)
+        """
+        out = op.outputs[0]
+        held = self.format(op, out)
+        if held is not None:
+            self.builder.hold(tensor, held, constants, rounds)
+        return Act(tensor, out.shape, held)
+
+    @staticmethod
+    def format(op: LiteOp, tensor: LiteTensor) -> Format | None:
+        """How the file holds an activation; None in float. CompileError for what synapcc cannot run."""
+        if tensor.kind == "float32":
+            return None
+        hint = "convert the model to int8 (or float32)"
+        if tensor.kind != "int8":
+            raise op.error(f"{tensor.label} is {tensor.kind}", hint)
+        found = tensor.format()
+        if found is None or not isinstance(found.meaning, Scaled):
+            raise op.error(f"{tensor.label} is int8 without a scale", AGAIN)
+        if len(found.meaning.scale) != 1:
+            raise op.error(f"{tensor.label} has a scale for each channel, an activation has one", AGAIN)
+        return found
+
+
+def activation(op: LiteOp, args: Sequence[Operand], at: int = 0) -> Act:
+    """Operand `at`, which must be computed."""
+    x = args[at] if at < len(args) else None
+    if not isinstance(x, Act):
+        what = "is missing" if x is None else "is a constant"
+        raise op.error(f"its input {at + 1} {what}", AGAIN)
+    return x
+
+
+def constant(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> LiteTensor:
+    """Operand `at`, which must be a constant."""
+    x = args[at] if at < len(args) else None
+    if not isinstance(x, LiteTensor) or x.value is None:
+        raise op.error(f"its {what} {'is missing' if x is None else 'is computed'}", AGAIN)
+    return x
+
+
+def names(op: LiteOp, weight: LiteTensor | None = None) -> list[str]:
+    """Names that a layer may have: the converter joins those of what it fused, the layer's own last."""
+    parts = [from_node(p) for p in reversed(op.outputs[0].name.split(";"))]
+    return [*parts, *([from_node(weight.name)] if weight else [])]
+
+
+def units(bound: float, meaning: Scaled) -> float:
+    """The real number that LiteRT takes for a bound: a whole number of steps in float32, halves away from
+    zero."""
+    steps = np.float32(bound) / np.float32(meaning.scale[0])
+    return float(np.copysign(np.floor(np.abs(np.float64(steps)) + 0.5), steps)) * meaning.scale[0]
+
+
+ENDS = {0: (), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+"""By ActivationFunctionType: what the output is held within."""
+
+
+def activated(scope: Scope, op: LiteOp, y: Act, function: int) -> Act:
+    """y behind the activation function that the file fused into `op`."""
+    ends = ENDS.get(function)
+    if ends is None:
+        what = f"has the fused activation {shown(str(function))}"
+        raise op.error(what, "NONE, RELU, RELU6 and RELU_N1_TO_1 are supported")
+    return clipped(scope, op, y, *ends) if ends else y
+
+
+def clipped(scope: Scope, op: LiteOp, y: Act, lo: float, hi: float) -> Act:
+    """y held within lo .. hi, in the same integers."""
+    if y.format is not None:
+        meaning = y.format.meaning
+        assert isinstance(meaning, Scaled)
+        lo, hi = (bound if np.isinf(bound) else units(bound, meaning) for bound in (lo, hi))
+    name = scope.builder.clip(y.tensor, lo, hi, [], op.source)
+    if y.format is not None:
+        scope.builder.hold(name, y.format)
+    return replace(y, tensor=name)
+
+
+def unsupported(op: LiteOp, what: str, hint: str = "") -> CompileError:
+    return op.error(what, hint or AGAIN)
