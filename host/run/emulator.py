@@ -201,7 +201,7 @@ class Emulator:
         self._put(views, inputs, None, self._mask(active))
         self._execute("infer", active, views)
         verdict, scores = views["verdict"], views[self.plan.logits]
-        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores.copy())
+        return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores.astype(np.int16))
 
     def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
         """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""
