@@ -35,6 +35,7 @@ from .ops import layer
 from .rules import options, rules
 from .sets import AUTO, select
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
+from .stages.border import adopt
 from .stages.bounds import Proof
 from .stages.graph_check import verify
 from .stages.lower import lower
@@ -110,6 +111,7 @@ def compile_model(
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
+    graph = adopt(graph, learned)
     abstract = build(graph, spec, chosen, learned, data)
     try:
         quantised = quantise(abstract, spec, data)

@@ -195,6 +195,7 @@ FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "elu": ("Elu", ("alpha",)),
     "hardsigmoid": ("HardSigmoid", ("alpha", "beta")),
     "hardswish": ("HardSwish", ()),
+    "identity": ("Identity", ()),
     "leaky_relu": ("LeakyRelu", ("alpha",)),
     "sigmoid": ("Sigmoid", ()),
     "softplus": ("Softplus", ()),

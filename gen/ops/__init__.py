@@ -218,11 +218,18 @@ class Layer(Folding, ABC):
     op: ClassVar[str]
     weighted: ClassVar[bool] = False  # has a weight and a bias; a rule may replace the matrix of its feedback
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
+    follows: ClassVar[bool] = False  # its output has the number format of its input
+    holds: ClassVar[bool] = False  # it holds what it computes within the limits of its output's format
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
     @abstractmethod
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Output shape from the input shapes; CompileError where they do not fit."""
+
+    def limits(self, node: Node, held: Format | None) -> Format | None:
+        """`held`, that of its input and output, with the limits that it holds values within, if that is all
+        that it does; else None."""
+        return None
 
     @abstractmethod
     def forward(self, tape: Tape, node: Node) -> None:

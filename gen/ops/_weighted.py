@@ -38,6 +38,7 @@ LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
 class WeightedLayer(Layer):
     weighted = True
+    holds = True
     constants = 2
 
     def behind(self, node: Node, constants: Pair, pair: Pair) -> Pair | None:

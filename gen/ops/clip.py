@@ -18,6 +18,7 @@ from ._folding import Shape
 class Clip(Layer):
     op = "clip"
     pointwise = True
+    follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return shapes[0]
@@ -33,6 +34,9 @@ class Clip(Layer):
 
     def least(self, node: Node) -> float:
         return limits(node)[0]
+
+    def limits(self, node: Node, held: Format | None) -> Format | None:
+        return None if held is None else Format(held.dtype, held.meaning, *_within(held, *limits(node)))
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
@@ -70,6 +74,14 @@ def _integer(limit: float, f: Format, beyond: int) -> int:
     return min(v, beyond) if beyond > 0 else max(v, beyond)
 
 
+def _within(f: Format, lo: float, hi: float) -> tuple[int, int]:
+    """The integers of the format that real limits leave; one at least."""
+    return (
+        min(max(_integer(lo, f, f.lo), f.lo), f.hi),
+        max(min(_integer(hi, f, f.hi), f.hi), f.lo),
+    )
+
+
 class Forward(Kernel):
     name = "clip.forward"
     reads = ("x",)
@@ -87,8 +99,7 @@ class Forward(Kernel):
         if f["x"].meaning != y.meaning:
             what = f"its input has {f['x'].meaning}, its output {y.meaning}: a clip does not rescale"
             raise CompileError(where, what, "report this model")
-        lo = min(max(_integer(a["lo"], y, y.lo), y.lo), y.hi)
-        hi = max(min(_integer(a["hi"], y, y.hi), y.hi), y.lo)
+        lo, hi = _within(y, a["lo"], a["hi"])
         return {"lo": lo, "hi": hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

@@ -22,6 +22,7 @@ from ._window import Window, wider
 
 class MaxPool(Layer):
     op = "maxpool2d"
+    follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return pool_window(node, shapes[0]).pooled

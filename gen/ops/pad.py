@@ -18,6 +18,7 @@ from ._folding import Border, Shape
 
 class Pad(Layer):
     op = "pad"
+    follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         (shape,) = shapes

@@ -19,6 +19,7 @@ class Reshape(Layer):
     op = "reshape"
     pointwise = True
     rearranges = True
+    follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         shape = tuple(int(d) for d in node.attrs["shape"])  # type: ignore[union-attr]

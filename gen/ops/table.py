@@ -84,6 +84,9 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
     Function("softplus",
              lambda x, alpha, beta: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
              lambda x, alpha, beta: _sigmoid(x)),
+    Function("identity",  # from one number format to another
+             lambda x, alpha, beta: x,
+             lambda x, alpha, beta: np.ones_like(x)),
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
@@ -92,6 +95,7 @@ NAMES = tuple(f.name for f in FUNCTIONS)
 class Table(Layer):
     op = "table"
     pointwise = True
+    holds = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if node.attrs["fn"] not in NAMES:
@@ -110,6 +114,8 @@ class Table(Layer):
         tape.step("table.forward", node, {"x": x, "table": table, "y": y}, **_attrs(node))
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        if node.attrs["fn"] == "identity":
+            return {node.inputs[0]: teach}
         x = tape.value(node.inputs[0])
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         note = f"slope of {node.attrs['fn']} at -128 .. 127"
@@ -169,8 +175,9 @@ class Forward(Kernel):
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
     ) -> tuple[Format, NDArray[np.int64]]:
         y = f["y"]
-        exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a)) * 2.0**y.frac
-        return y, np.clip(np.floor(exact + 0.5), y.lo, y.hi).astype(np.int64)
+        exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
+        zero, one = y.meaning.real([0.0, 1.0]).tolist()
+        return y, np.clip(np.floor((exact - zero) / (one - zero) + 0.5), y.lo, y.hi).astype(np.int64)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         return {}

@@ -20,6 +20,7 @@ AXES = 4
 
 class Transpose(Layer):
     op = "transpose"
+    follows = True
     rearranges = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
