@@ -93,7 +93,7 @@ def scale_once(x: Int, m: Int, n: int | Int) -> Int:
 
 def scale_once_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_once with n = 33 + s: the upper word of the product is enough."""
-    return scale_once(x, m, np.asarray(s, np.int64) + 33)
+    return scale_once(x, m, np.asarray(s, np.int32) + np.int32(33))
 
 
 def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
@@ -112,12 +112,12 @@ def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
 
 def scale_twice_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_twice with n = 32 + s: both roundings drop bits."""
-    return scale_twice(x, m, np.asarray(s, np.int64) + 32)
+    return scale_twice(x, m, np.asarray(s, np.int32) + np.int32(32))
 
 
 def multiplier(factor: float) -> tuple[int, int]:
-    """(m, n) with factor = m / 2^n to 31 bits, 2^30 <= m < 2^31, for a factor of at least 2^-63 and below 2^30;
-    (0, 1) for a smaller one, which takes every int32 to 0.
+    """(m, n) with factor = m / 2^n to 31 bits, 2^30 <= m < 2^31, n <= 62; (0, 1) for a factor so small that
+    it takes every int32 to 0.
 
     LiteRT's QuantizeMultiplier, its left shift being 31 - n.
     """
@@ -219,7 +219,8 @@ def probability(e: Int, r: Int, k: Int) -> Int:
 def _scaled_fits(x: NDArray[np.int64], m: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether x * m / 2^n, rounded, fits int32: always so where n > 31."""
     narrow = np.minimum(n, 31)
-    return (n > 31) | (np.abs(x * m) + (np.int64(1) << narrow) < np.int64(1) << (narrow + 31))
+    fits: NDArray[np.bool_] = np.abs(x * m) + (np.int64(1) << narrow) < np.int64(1) << (narrow + 31)
+    return (n > 31) | fits
 
 
 def _c_table(values: tuple[int, ...], columns: int) -> str:

@@ -158,7 +158,9 @@ class _Reader:
 
     def read(self, graph: SubGraph) -> LiteModel:
         tensors = tuple(self._tensor(i, graph.Tensors(i)) for i in self._each(graph.TensorsLength()))
-        codes = [self._code(self.model.OperatorCodes(i)) for i in self._each(self.model.OperatorCodesLength())]
+        codes = [
+            self._code(self.model.OperatorCodes(i)) for i in self._each(self.model.OperatorCodesLength())
+        ]
         ops = tuple(
             self._op(i, graph.Operators(i), tensors, codes) for i in self._each(graph.OperatorsLength())
         )
@@ -184,8 +186,8 @@ class _Reader:
         name = OPERATORS.get(number, f"operator {number}")
         if name == "CUSTOM":
             custom = code.CustomCode()
-            return f"CUSTOM {shown(custom.decode('utf-8', 'replace')) if custom else ''}".strip()
-        return name
+            name = f"CUSTOM {shown(custom.decode('utf-8', 'replace')) if custom else ''}".strip()
+        return str(name)
 
     def _op(self, index: int, op: Any, tensors: tuple[LiteTensor, ...], codes: list[str]) -> LiteOp:
         inputs = [op.Inputs(i) for i in self._each(op.InputsLength())]
@@ -241,7 +243,9 @@ class _Reader:
         data = buffer.DataAsNumpy()
         needed = math.prod(shape) * dtype.itemsize
         if data.nbytes != needed:
-            raise CompileError(label, f"{data.nbytes} bytes are stored, shape {shape} needs {needed}", DAMAGED)
+            raise CompileError(
+                label, f"{data.nbytes} bytes are stored, shape {shape} needs {needed}", DAMAGED
+            )
         return np.frombuffer(data.tobytes(), dtype).reshape(shape)
 
     def _scaled(

@@ -1,4 +1,4 @@
-"""What the operators of a TensorFlow Lite file work on: activations, and how a node gets the file's integers."""
+"""What the operators of a TensorFlow Lite file work on, and how a node gets the file's integers."""
 
 from __future__ import annotations
 

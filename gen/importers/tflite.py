@@ -27,7 +27,9 @@ def load(path: Path, name: str | None = None) -> Graph:
     `name` replaces the name made from the file's. Raises nothing but CompileError, whatever the file holds.
     """
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        graph = _Import(read_model(path), str(path)).run(model_identifier(path.stem if name is None else name))
+        graph = _Import(read_model(path), str(path)).run(
+            model_identifier(path.stem if name is None else name)
+        )
         graph = simplify(graph)
     if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)

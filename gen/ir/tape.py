@@ -60,8 +60,10 @@ class Tape:
         return name
 
     def share_format(self, x: str, y: str) -> None:
-        """y is x held within limits and has x's number format; whose range decides is settled afterwards, unless
-        a model file gave y its own."""
+        """y is x held within limits and has x's number format; whose range decides is settled afterwards.
+
+        Not where a model file brought the format.
+        """
         if self.b.values[y].format is None:
             self.shared.append((x, y))
 

@@ -21,7 +21,7 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.plan import PlanTensor
-from . import Accumulator, Arrays, Attrs, Format, Known, Relaid
+from . import Accumulator, Attrs, Format, Known, Relaid
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1

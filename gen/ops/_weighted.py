@@ -23,7 +23,20 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, Variant, _requantise
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Kernel,
+    Known,
+    Layer,
+    Variant,
+    _requantise,
+)
 from ._folding import Pair, per_channel
 from ._shifts import RESCALE, requantising
 
@@ -56,9 +69,11 @@ class WeightedLayer(Layer):
         learned = tape.is_learned(node)
         space: Space = "state" if learned else "const"
         names = f"{node.name}_weight", f"{node.name}_bias"
-        weight, bias = (
-            Value(name, tape.shape(t), space, role, tape.constant(t), learned=learned, format=tape.given(t))
-            for name, role, t in zip(names, ("weight", "bias"), (w, b), strict=True)
+        weight = Value(
+            names[0], tape.shape(w), space, "weight", tape.constant(w), learned=learned, format=tape.given(w)
+        )
+        bias = Value(
+            names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned, format=tape.given(b)
         )
         args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
         given = tape.given(node.output)
@@ -92,8 +107,8 @@ class WeightedLayer(Layer):
 
 
 def held_within(given: Format, node: Node) -> dict[str, float]:
-    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real numbers
-    that the output can hold at least and at most."""
+    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
+    numbers that the output can hold at least and at most."""
     least, most = given.meaning.real([given.lo, given.hi])
     return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
 

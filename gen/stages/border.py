@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ..ir.format import Format
-from ..ir.graph import Graph, Node, Tensor
+from ..ir.graph import Attr, Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
 from ..ops import layer
 
@@ -53,7 +53,7 @@ def _rescaled(graph: Graph, given: dict[str, Format]) -> Graph:
         if (name, ours) not in made:
             new = fresh(replace(graph, tensors=tensors), f"{name}_rescaled")
             tensors[new] = Tensor(new, t.shape, format=None if ours else given[name])
-            attrs = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
+            attrs: dict[str, Attr] = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
             nodes.append(Node("table", new, (name,), new, attrs, f"the number format of {name}"))
             made[name, ours] = new
         return made[name, ours]

@@ -169,6 +169,9 @@ def _interface(plan: Plan) -> None:
     )
     _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
     logits, verdict = plan[plan.logits], plan["verdict"]
-    _demand(logits.dtype in ("int8", "int16") and logits.shape == (plan.classes,), f"{logits.name} holds no scores")
+    _demand(
+        logits.dtype in ("int8", "int16") and logits.shape == (plan.classes,),
+        f"{logits.name} holds no scores",
+    )
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")
     _demand("learn" not in plan.entries or plan["label"].dtype == "uint8", "label is no label")

@@ -139,7 +139,11 @@ class _Chooser:
             value = self.values[name]
             if name not in self.formats and value.role in ("gain", "weight"):
                 self._weight(k, step, role, value)
-        if "b" in step.args and self.values[step.args["b"]].role == "bias" and not self._given(step.args["b"]):
+        if (
+            "b" in step.args
+            and self.values[step.args["b"]].role == "bias"
+            and not self._given(step.args["b"])
+        ):
             self._bias(step)
         for role, fmt in k.fixed(step.attrs).items():
             self._assign(step.args[role], fmt)

@@ -63,7 +63,7 @@ def test_every_truncation_is_refused_or_read(tmp_path: Path) -> None:
 
 
 def test_suffixes() -> None:
-    assert suffixes() == ("onnx",)
+    assert suffixes() == ("onnx", "tflite")
 
 
 def _dense(nodes: list[onnx.NodeProto], **weights: np.ndarray) -> ModelProto:
