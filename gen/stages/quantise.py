@@ -33,12 +33,14 @@ Reals = Mapping[str, NDArray[np.float64]]
 @dataclass(frozen=True, slots=True)
 class Quantised:
     """Formats by value name, the initial integers of every const and state value, and what calibration saw of
-    every activation, logit and teaching signal; `sampled` says in how many samples."""
+    every activation, logit and teaching signal; `sampled` says in how many samples. `untrained`: formats
+    leave room for what the network will learn, because it does not fit its calibration data."""
 
     formats: Mapping[str, Format]
     data: Mapping[str, NDArray[np.generic]]
     seen: Mapping[str, Seen]
     sampled: Sampled
+    untrained: bool
 
     def warnings(self, inputs: Sequence[str]) -> list[str]:
         """What was set aside, a line for each input; without any, for the value that it was largest in."""
@@ -54,14 +56,15 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     Raises CompileError where a tensor cannot be represented.
     """
     observed = Observed(abstract, calibration)
-    later = grown(abstract, spec.loss, spec.seed, observed.runs, observed.aside)
+    later = grown(abstract, spec, observed.runs, observed.aside)
     chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
     for _, step in abstract.in_order():
         with shifts(step.node, step.kernel):
             chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    return Quantised(chooser.formats, data, observed.seen(chooser.formats), observed.sampled)
+    seen = observed.seen(chooser.formats)
+    return Quantised(chooser.formats, data, seen, observed.sampled, later is not None)
 
 
 def _largest(x: NDArray[np.float64] | None) -> float:
