@@ -37,7 +37,6 @@ SPAN = {"softmax": 16.0, "hinge": 8.0}  # the largest score of a network that ha
 GAIN = 2.0  # mean square of a layer's sums by that of its inputs and their number, at the usual start
 ROUNDS = 4  # of scaling: one is exact where all layers are linear or rectified
 MOST = 2.0**10  # by which a weight is scaled at most in one round
-
 SPREADS = 2.0 ** np.arange(-2, 13, 0.25)  # that are tried of a sample's scores, where they are widest
 
 Real = NDArray[np.float64]
