@@ -12,6 +12,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
 
+from ..run import culprit
 from ..run.agreement import agreement
 from ..run.inputs import Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
@@ -26,13 +27,14 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     agree, layers = agreement(compiled)
     plan = compiled.plan
+    lost = culprit.warning(compiled, agree)
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *([lost] if lost else [])],
         "board": compiled.board.name if compiled.board else None,
         "kernels": compiled.kernel_set,
         "memory": memory(plan, compiled.kernel_set),
