@@ -186,11 +186,6 @@ def render(template: str, context: Mapping[str, Any], folder: Path | None = None
     return neutral(_environment(folder).get_template(template).render(version=VERSION, **context))
 
 
-def check_target(path: Path) -> None:
-    """Raises SynapccError where `write` could not write. Changes nothing."""
-    files.check_new(path)
-
-
 def write(path: Path, text: str) -> None:
     """Writes `text` whole or not at all, and makes the folder for it. Raises SynapccError."""
     try:
