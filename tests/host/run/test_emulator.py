@@ -119,7 +119,7 @@ def test_a_state_goes_into_a_file_and_back(project: tuple[Case, Path], tmp_path:
     broken = tmp_path / "broken.npz"
     broken.write_bytes(file.read_bytes()[:-9])
     for bad in (c.data, tmp_path / "none.npz", tmp_path, broken, c.rule):
-        with pytest.raises(SynapccError, match="give a file that synapcc pull, .* wrote"):
+        with pytest.raises(SynapccError, match=r"give a file that synapcc pull, .* wrote"):
             other.load(bad)
     with pytest.raises(SynapccError, match="share one state"):
         shared.load(file, active=np.arange(5) == 0)
