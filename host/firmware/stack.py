@@ -75,19 +75,23 @@ def read_references(objects: Iterable[Path]) -> References:
 
 _Place = tuple[int, int]
 """A section: the number of its object file, and its own there."""
+_Target = tuple[_Place, int | None]
+_ABS32 = 2  # R_ARM_ABS32: the word holds what is added to the symbol
 
 
 class _Sections:
     """The sections of object files that are loaded, and what each refers to by other means than calls.
 
-    nodes: the name of each and the functions that it holds; edges: sections, or other files' symbols by name;
-    homes: the section of each global symbol
+    nodes: the name of each and the functions that it holds, as (name, source file if static); starts: where
+    each function begins; edges: a section and the offset in it, None if that is not known, or another file's
+    symbol by name; homes: the section and offset of each global symbol
     """
 
     def __init__(self) -> None:
         self.nodes: dict[_Place, tuple[str, tuple[tuple[str, str], ...]]] = {}
-        self.edges: dict[_Place, list[_Place | str]] = {}
-        self.homes: dict[str, _Place] = {}
+        self.starts: dict[_Place, dict[int, str]] = {}
+        self.edges: dict[_Place, list[_Target | str]] = {}
+        self.homes: dict[str, _Target] = {}
 
     def add(self, number: int, file: Any) -> None:
         symbols = list(table.iter_symbols()) if (table := file.get_section_by_name(".symtab")) else []
@@ -98,7 +102,7 @@ class _Sections:
             if section["sh_type"] in ("SHT_REL", "SHT_RELA") and not section.name.startswith(
                 (".rel.ARM.ex", ".rel.debug")
             ):
-                self._relocations(number, section, symbols)
+                self._relocations(number, section, file.get_section(section["sh_info"]).data(), symbols)
 
     def _functions(self, number: int, symbols: Iterable[Any]) -> dict[int, list[tuple[str, str]]]:
         """The functions of each section of a file, as (name, source file if static)."""
@@ -110,18 +114,37 @@ class _Sections:
                 source = symbol.name
             elif isinstance(index, int):
                 if kind == "STT_FUNC":
+                    self.starts.setdefault((number, index), {})[symbol["st_value"] & ~1] = symbol.name
                     held.setdefault(index, []).append((symbol.name, source if bind == "STB_LOCAL" else ""))
                 if bind == "STB_GLOBAL" or (bind == "STB_WEAK" and symbol.name not in self.homes):
-                    self.homes[symbol.name] = (number, index)
+                    self.homes[symbol.name] = ((number, index), symbol["st_value"])
         return held
 
-    def _relocations(self, number: int, section: Any, symbols: Sequence[Any]) -> None:
+    def _relocations(self, number: int, section: Any, content: bytes, symbols: Sequence[Any]) -> None:
+        """The references of a section; `content` is what they stand in."""
         out = self.edges.setdefault((number, section["sh_info"]), [])
         for relocation in section.iter_relocations():
             if relocation["r_info_type"] not in _CALLS:
                 symbol = symbols[relocation["r_info_sym"]]
-                index = symbol["st_shndx"]
-                out.append((number, index) if isinstance(index, int) else symbol.name)
+                index, offset = symbol["st_shndx"], None
+                if not isinstance(index, int):
+                    out.append(symbol.name)
+                    continue
+                if symbol["st_info"]["type"] == "STT_FUNC":
+                    offset = symbol["st_value"]
+                elif relocation["r_info_type"] == _ABS32:
+                    at = relocation["r_offset"]
+                    word = int.from_bytes(content[at : at + 4], "little")
+                    offset = symbol["st_value"] + (relocation["r_addend"] if relocation.is_RELA() else word)
+                out.append(((number, index), offset))
+
+    def _called(self, node: _Place, offset: int | None) -> set[str]:
+        """The functions that an address in a section may be: the one that begins there, all of them if it is
+        not known where it points. A place within a function is none: tables of jumps hold such."""
+        if offset is None:
+            return {name for name, _ in self.nodes[node][1]}
+        name = self.starts[node].get(offset & ~1)
+        return {name} if name else set()
 
     def _reached(self, start: _Place) -> frozenset[str]:
         """Functions whose addresses the section holds, itself or through tables."""
@@ -129,13 +152,14 @@ class _Sections:
         seen, todo = {start}, list(self.edges.get(start, ()))
         while todo:
             step = todo.pop()
-            node = self.homes.get(step) if isinstance(step, str) else step
-            if node is None or node not in self.nodes:
+            target = self.homes.get(step) if isinstance(step, str) else step
+            if target is None or target[0] not in self.nodes:
                 if isinstance(step, str):
                     functions.add(step)  # a library's: it counts if it turns out to be a function
                 continue
-            if held_here := self.nodes[node][1]:
-                functions.update(name for name, _ in held_here)
+            node, offset = target
+            if self.nodes[node][1]:
+                functions |= self._called(node, offset)
             elif node not in seen:
                 seen.add(node)
                 todo += self.edges.get(node, ())
