@@ -37,11 +37,12 @@ from .sets import AUTO, select
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .stages.border import adopt
 from .stages.bounds import Proof
+from .stages.calibrate import Runs
 from .stages.graph_check import verify
 from .stages.lower import lower
 from .stages.quantise import Quantised, quantise
 from .stages.schedule import build
-from .stages.still import settle
+from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
 
@@ -102,7 +103,7 @@ def compile_model(
     if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
         note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
         graph = replace(graph, notes=(*graph.notes, note))
-    graph = settle(graph, given)
+    graph, still = settle(graph, given)
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
@@ -113,14 +114,15 @@ def compile_model(
         learned = chosen.narrow(learned, spec)
     graph = adopt(graph, learned)
     abstract = build(graph, spec, chosen, learned, data)
+    quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
         quantised = quantise(abstract, spec, data)
         plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     except CompileError as error:
-        raise _because(error, warnings(graph.inputs, data)) from None
+        raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None
     usual = quantised.sampled.usual
     uneven = warnings(graph.inputs, {n: data[n][usual] for n in graph.inputs})
-    told = (*uneven, *quantised.warnings(abstract.inputs))
+    told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
         plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from synapcc.host.terminal.text import table
 from . import beats, choices, protocol, records
 from .demo import Cast, Lesson, School
 
+HERE = Path(__file__).resolve().parent
 LABELS = protocol.LABELS
 _RECENT = 25  # beats that a point of the learning curve looks back on
 _SOON = 10  # beats after which the curve begins: a share of three says nothing
@@ -160,6 +162,7 @@ def html(run: Run) -> str:
             "latency": beats.LATENCY,
             "recent": _RECENT,
         },
+        HERE,
     )
 
 

@@ -1,14 +1,57 @@
-"""The rows of an evaluation as text: ways of learning beside what is published, and every patient."""
+"""The rows of an evaluation as a document, and as text: ways of learning beside what is published, and every
+patient."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from synapcc.host.terminal.text import table
 
 from . import evaluate, protocol
+
+WORDS: Mapping[str, Any] = {
+    "command": "synapcc eval ecg",
+    "sample": "beat",
+    "samples": "beats",
+    "subject": "patient",
+    "subjects": "patients",
+    "taught": "five labelled minutes of each patient",
+    "tested": "beats of the other minutes",
+    "lesson": "the five minutes",
+    "ratios": [
+        {"key": "sen", "short": "Sen", "name": "sensitivity"},
+        {"key": "ppr", "short": "Ppr", "name": "positive predictivity"},
+        {"key": "f1", "short": "F1", "name": "F1"},
+    ],
+    "caveats": ["R peaks are the annotated ones."],
+    "warning": "Not a medical device.",
+}
+"""What the page of an evaluation calls things, as host/pages/ways.py says."""
+
+_PUBLISHED = (
+    "None of them in integers or on a microcontroller; "
+    "their features and base networks differ from those here."
+)
+
+
+def document(rows: Iterable[evaluate.Row], chosen: protocol.Protocol) -> dict[str, Any]:
+    """The document of an evaluation, of which its page is made."""
+    return {
+        "protocol": chosen.name,
+        "labels": chosen.labels,
+        "rows": [r.to_dict() for r in rows],
+        "words": WORDS,
+        "published": {"about": _PUBLISHED, "results": [_published(p) for p in chosen.published]},
+    }
+
+
+def _published(p: protocol.Published) -> dict[str, Any]:
+    """Scores from 0 to 1; F1 from Sen and Ppr."""
+    whole = {"accuracy": p.accuracy, "macro_f1": p.macro_f1} | {label: p.f1(label) for label in p.sen}
+    return {"label": p.what, "scores": {name: v / 100 for name, v in whole.items() if v is not None}}
 
 
 def _spread(values: Iterable[float]) -> str:
@@ -43,7 +86,7 @@ def overview(rows: list[evaluate.Row], chosen: protocol.Protocol) -> str:
         "",
         *_sensitivity(groups, chosen),
         "",
-        "±: standard deviation over the seeds. R peaks are the annotated ones. Not a medical device.",
+        f"±: standard deviation over the seeds. {' '.join(WORDS['caveats'])} {WORDS['warning']}",
     ]
     return "\n".join(lines)
 

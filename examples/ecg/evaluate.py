@@ -87,14 +87,14 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON: gross figures, the average over patients, and each patient before and after."""
         gross = _scores(self.summary.gross)
-        patients = {
+        subjects = {
             n: {"before": self.before[n], "after": s.accuracy, "f1": _by_class(s.f1)}
             for n, s in self.summary.patients.items()
         }
         return {
             "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
             "replay": self.replay, "seed": self.seed, **gross, "average": _scores(self.summary.average),
-            "confusion": self.summary.matrix.tolist(), "patients": patients,
+            "confusion": self.summary.matrix.tolist(), "subjects": subjects,
             "curve": [{"passes": k, "accuracy": a, "macro_f1": f} for k, a, f in self.curve],
         }  # fmt: skip
 

@@ -20,6 +20,7 @@ MAX_ARRAYS = 1 << 31  # bytes, unpacked
 MAX_MEMBERS = 4096
 _SUFFIX = ".npy"
 _ENCRYPTED = 1  # of a member's flags
+_SAMPLES = "give an .npz with the model's inputs by name"
 _HINT = "write it with numpy.savez(path, input=..., label=...)"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -28,33 +29,34 @@ class _Unreadable(Exception):
     """What is wrong with a member, in words."""
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, hint: str = "") -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file, by name.
+
+    hint: what to give instead, where it is not samples that are looked for
 
     Raises CompileError if it cannot be read, or one of its members is no array of numbers or texts.
     """
-    hint = "give an .npz with the model's inputs by name"
-    with open_file(path, MAX_ARRAYS, CompileError, hint) as handle:
+    with open_file(path, MAX_ARRAYS, CompileError, hint or _SAMPLES) as handle:
         try:
             with warnings.catch_warnings(), zipfile.ZipFile(handle) as archive:
                 warnings.simplefilter("ignore")  # headers of Python 2
                 members = archive.infolist()
-                _check(path, members)
+                _check(path, members, hint)
                 return {m.filename.removesuffix(_SUFFIX): _member(archive, m) for m in members}
         except CompileError:
             raise
         # zipfile, zlib, the header's parser and numpy each have their own for a damaged file.
         except Exception as e:
             told = str(e) if isinstance(e, _Unreadable) else f"{type(e).__name__}: {short(str(e))}"
-            raise CompileError(str(path), f"cannot be read as .npz ({told})", _HINT) from None
+            raise CompileError(str(path), f"cannot be read as .npz ({told})", hint or _HINT) from None
 
 
-def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
+def _check(path: Path, members: list[zipfile.ZipInfo], hint: str) -> None:
     """What can be told from the archive's directory."""
     size = sum(m.file_size for m in members)
     if size > MAX_ARRAYS:
         what = f"holds {size >> 20} MB of arrays, {MAX_ARRAYS >> 20} MB can be read"
-        raise CompileError(str(path), what, "give fewer samples")
+        raise CompileError(str(path), what, hint or "give fewer samples")
     if len(members) > MAX_MEMBERS:
         raise _Unreadable(f"it has {len(members)} members, {MAX_MEMBERS} can be read")
     names: set[str] = set()

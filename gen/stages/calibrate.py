@@ -185,16 +185,21 @@ class Runs:
         machine.load({n: x[rows] for n, x in self.inputs.items()})
         return machine
 
-    def teaching(self) -> Iterator[tuple[Index, RealMachine]]:
-        """(samples, machine behind `adapt`) chunk by chunk, once for each label.
+    def teaching(
+        self, samples: Index | None = None, turns: int | None = None
+    ) -> Iterator[tuple[Index, RealMachine]]:
+        """(samples, machine behind `adapt`) chunk by chunk, once for each label; those `taught` and all
+        labels if not told otherwise.
 
         Right and wrong labels: a wearer's samples will be wrong more often than the calibration data.
         """
         names = self.names(TEACHING)
-        for rows, machine in self._forward(self.taught) if self.turns else ():
+        of = self.taught if samples is None else samples
+        turns = self.turns if turns is None else min(turns, self.turns)
+        for rows, machine in self._forward(of) if turns else ():
             base = machine.arena["verdict"][:, 0].astype(np.int64)
             base = base if self.label is None else self.label[rows]
-            for turn in range(self.turns):
+            for turn in range(turns):
                 for name in names:  # a sample without error leaves its signals as they are
                     machine.arena[name][...] = 0
                 machine.load({"label": ((base + turn) % self.abstract.classes)[:, None]})

@@ -81,7 +81,7 @@ def _suspects(far: Real) -> list[Mask]:
     return sets
 
 
-class _Held(RealMachine):
+class Held(RealMachine):
     """Holds every activation in int8 at its frac, as soon as it is written."""
 
     fracs: Mapping[str, int]
@@ -123,8 +123,8 @@ class _Trial:
         }
         each = np.zeros(len(self.runs))
         for rows in self.runs.parts():
-            machine = self.runs.machine(rows, _Held)
-            assert isinstance(machine, _Held)
+            machine = self.runs.machine(rows, Held)
+            assert isinstance(machine, Held)
             machine.fracs = fracs
             for name in self.runs.abstract.inputs:
                 machine.hold(name)

@@ -20,6 +20,7 @@ from ..ops import Format, Kernel, kernel
 from ..spec import RuleSpec
 from .observe import SILENT_FRAC, Observed, Sampled, Seen
 from .room import grown
+from .stride import Stride, largest
 
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
@@ -33,18 +34,24 @@ Reals = Mapping[str, NDArray[np.float64]]
 @dataclass(frozen=True, slots=True)
 class Quantised:
     """Formats by value name, the initial integers of every const and state value, and what calibration saw of
-    every activation, logit and teaching signal; `sampled` says in how many samples."""
+    every activation, logit and teaching signal; `sampled` says in how many samples. `stride`: the layer that
+    one learning step changes too much, if there is any. `untrained`: formats leave room for what the network
+    will learn, because it does not fit its calibration data."""
 
     formats: Mapping[str, Format]
     data: Mapping[str, NDArray[np.generic]]
     seen: Mapping[str, Seen]
     sampled: Sampled
+    stride: Stride | None
+    untrained: bool
 
     def warnings(self, inputs: Sequence[str]) -> list[str]:
-        """What was set aside, a line for each input; without any, for the value that it was largest in."""
+        """What was set aside, a line for each input; without any, for the value that it was largest in. And
+        the rate that is too large, if it is."""
         far = [n for n, seen in self.seen.items() if seen.aside]
         first = [n for n in inputs if n in far] or sorted(far, key=lambda n: -self.seen[n].factor)[:1]
-        return [self.seen[n].warning(n, len(self.sampled.chosen)) for n in first]
+        aside = [self.seen[n].warning(n, len(self.sampled.chosen)) for n in first]
+        return [*aside, *([self.stride.warning()] if self.stride else [])]
 
 
 def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
@@ -54,14 +61,16 @@ def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantise
     Raises CompileError where a tensor cannot be represented.
     """
     observed = Observed(abstract, calibration)
-    later = grown(abstract, spec.loss, spec.seed, observed.runs, observed.aside)
+    later = grown(abstract, spec, observed.runs, observed.aside)
     chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
     for _, step in abstract.in_order():
         with shifts(step.node, step.kernel):
             chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    return Quantised(chooser.formats, data, observed.seen(chooser.formats), observed.sampled)
+    stride = largest(observed.runs, observed.aside)
+    seen = observed.seen(chooser.formats)
+    return Quantised(chooser.formats, data, seen, observed.sampled, stride, later is not None)
 
 
 def _largest(x: NDArray[np.float64] | None) -> float:

@@ -27,7 +27,7 @@ from .. import numeric
 from ..ir.program import Abstract, Step, root
 from ..ir.walk import Active
 from ..ops import kernel
-from ..spec import Loss
+from ..spec import RuleSpec
 from .calibrate import Runs
 from .float_run import RealMachine, spread
 
@@ -37,23 +37,28 @@ SPAN = {"softmax": 16.0, "hinge": 8.0}  # the largest score of a network that ha
 GAIN = 2.0  # mean square of a layer's sums by that of its inputs and their number, at the usual start
 ROUNDS = 4  # of scaling: one is exact where all layers are linear or rectified
 MOST = 2.0**10  # by which a weight is scaled at most in one round
+SPREADS = 2.0 ** np.arange(-2, 13, 0.25)  # that are tried of a sample's scores, where they are widest
 
-Reals = Mapping[str, NDArray[np.float64]]
+Real = NDArray[np.float64]
+Reals = Mapping[str, Real]
 
 
-def grown(abstract: Abstract, loss: Loss, seed: int, runs: Runs, aside: NDArray[np.bool_]) -> Abstract | None:
+def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool_]) -> Abstract | None:
     """`abstract` with its learned weights as large as learning will make them; None where it fits the data.
 
+    Scores may be small though they are right. Learning will make them larger, and int16 weights have the bits
+    to leave room for that; int8 weights have not, and such a network counts as fitting its data.
     aside: which of the samples in `runs` are outliers, and not looked at here
     """
+    loss = spec.loss
     learned = [v for v in abstract.values.values() if v.learned and v.role == "weight"]
     if not learned:
         return None
     inputs, labels = _samples(runs, aside)
-    machine = _Lift(abstract, len(next(iter(inputs.values()))), seed)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed)
     machine.load(inputs)
     machine.run("infer")
-    if _fits(machine.arena[abstract.logits], labels):
+    if _fits(machine.arena[abstract.logits], labels, at_any_scale=spec.weights == "int8"):
         return None
     machine.lifting = True
     machine.run("infer")
@@ -79,15 +84,32 @@ def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.in
     return {n: x[chosen] for n, x in runs.inputs.items()}, labels
 
 
-def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None) -> bool:
+def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None, at_any_scale: bool) -> bool:
     """Whether the cross-entropy of the data is below half of what knowing nothing costs.
 
-    Without labels the network's own verdicts stand for them: a trained network is sure of what it says.
+    Without labels the network's own verdicts stand for them, and the scale of the scores is all there is to
+    go by: a trained network is sure of what it says.
     """
     z = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
-    mine = z[np.arange(len(z)), z.argmax(axis=1) if labels is None else labels]
-    loss = float(np.mean(np.log(np.sum(np.exp(z), axis=1)) - mine))
-    return bool(loss < 0.5 * np.log(z.shape[1]))
+    right = z.argmax(axis=1) if labels is None else labels
+    free = at_any_scale and labels is not None
+    least = _calibrated(z, right) if free else _cross_entropy(z, right)
+    return bool(least < 0.5 * np.log(z.shape[1]))
+
+
+def _cross_entropy(z: Real, labels: NDArray[np.intp]) -> float:
+    """The mean over scores z [n, classes], the largest of each sample 0."""
+    mine = z[np.arange(len(z)), labels]
+    return float(np.mean(np.log(np.sum(np.exp(z), axis=1)) - mine))
+
+
+def _calibrated(z: Real, labels: NDArray[np.intp]) -> float:
+    """The least cross-entropy at any scale of the scores (Guo, Pleiss, Sun, Weinberger, On calibration of
+    modern neural networks, 2017)."""
+    lo = float(np.min(z))
+    if lo == 0.0:
+        return _cross_entropy(z, labels)
+    return min(_cross_entropy(z * wide / -lo, labels) for wide in SPREADS)
 
 
 class _Lift(RealMachine):

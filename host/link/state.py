@@ -120,12 +120,12 @@ def save(plan: Plan, tensors: Tensors, device: str, board: str) -> bytes:
 
 def load(plan: Plan, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The persistent tensors of an .npz and what it says about them; SynapccError unless they fit `plan`."""
-    arrays = load_arrays(path)
+    hint = "give a file that synapcc pull, emulate --state-out or Emulator.save wrote"
+    arrays = load_arrays(path, hint)
     try:
         about = json.loads(str(arrays.pop(ABOUT)))
         form, digest = about["format"], str(about["plan_digest"])
     except (KeyError, TypeError, ValueError, RecursionError):
-        hint = "give a file that synapcc pull or emulate --state-out wrote"
         raise SynapccError(str(path), f"is no state: it has no {ABOUT}", hint) from None
     if form != FORMAT:
         hint = "take this version for both"

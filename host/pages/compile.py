@@ -12,6 +12,7 @@ from synapcc.host.pages import charts, html
 from synapcc.host.pages.charts import Mark, Row, percent
 from synapcc.host.pages.html import Part
 
+from ..run.culprit import LEAST
 from . import arena, numbers
 from .tones import MEANS, TONES
 
@@ -60,7 +61,7 @@ def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
     out = [f"{w}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
-    if agree < _LOW_AGREEMENT:
+    if LEAST <= agree < _LOW_AGREEMENT:  # below it a warning names the layer
         out.append(
             f"Only {percent(agree)} of the calibration samples get the class of the float network. "
             "Look at the layer with the largest error below, and at the range of the inputs."

@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from synapcc.gen.emit import ROOT
+from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
 
@@ -184,11 +184,6 @@ def render(template: str, context: Mapping[str, Any], folder: Path | None = None
     folder: where an example keeps templates of its own, which extend base.html.j2 as ours do
     """
     return neutral(_environment(folder).get_template(template).render(version=VERSION, **context))
-
-
-def check_target(path: Path) -> None:
-    """Raises SynapccError where `write` could not write. Changes nothing."""
-    files.check_new(path)
 
 
 def write(path: Path, text: str) -> None:

@@ -29,7 +29,7 @@ SCHEMAS: Mapping[str, int] = {
     "docs.page": 1,
     "doctor": 1,
     "emulate": 1,
-    "eval": 1,
+    "eval": 2,
     "flash": 1,
     "inspect": 1,
     "inspect.learn": 1,

@@ -73,6 +73,7 @@ def compile_arm(
         if not shutil.which("arm-none-eabi-gcc"):
             pytest.skip("arm-none-eabi-gcc is not installed")
         machine = [f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=soft", "-nostartfiles", "--specs=nano.specs"]
+        machine.append("-Wlogical-op")  # of gcc alone
         run(["arm-none-eabi-gcc", *machine, *common, "-lc", "-lgcc"])
         return elf
     pytest.importorskip("ziglang", reason="zig is not installed: pip install ziglang")

@@ -57,8 +57,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.examples.ecg import evaluate, protocol
-    from synapcc.examples.ecg.eval_report import overview, per_patient
-    from synapcc.examples.ecg.published import RECORDS
+    from synapcc.examples.ecg.eval_report import document, overview, per_patient
     from synapcc.host.pages import html
     from synapcc.host.pages.eval import eval_html
 
@@ -77,9 +76,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
     )  # fmt: skip
     with Progress("learning", sum(t.work for t in tasks)) as bar:
         rows = evaluate.evaluate(chosen.name, tasks, models, args.jobs, bar.step)
-    result = {"protocol": chosen.name, "labels": chosen.labels, "rows": [r.to_dict() for r in rows]}
+    result = document(rows, chosen)
     if args.html:
-        html.write(Path(args.html), eval_html(result, RECORDS[chosen.name]))
+        html.write(Path(args.html), eval_html(result))
     out.give("eval", result)
     out.say(overview(rows, chosen))
     if args.patients:

@@ -18,10 +18,12 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Feedback, Loss, RuleSpec
 from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.room import SPAN, grown
 from synapcc.host.cli import main
 from synapcc.host.link.saturation import MOST, Saturation, saturation, warning
-from synapcc.host.run.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.inputs import quantise_inputs
 
 STARTS = ("he", "glorot", "narrow", "zero head")
 Data = dict[str, np.ndarray]
@@ -99,7 +101,8 @@ def test_a_network_that_fits_its_data_stays_as_it_is(loss: Loss) -> None:
     compiled = compile_model(graph, RuleSpec("bp", rate=6, loss=loss), data)
     runs = Runs(compiled.abstract, compiled.calibration)
     nothing = np.zeros(len(runs), bool)
-    later = grown(compiled.abstract, loss, 1, runs, nothing)
+    spec = RuleSpec("bp", loss=loss)
+    later = grown(compiled.abstract, spec, runs, nothing)
     assert later is not None
     larger = [
         np.max(np.abs(later.values[f"fc{i}_weight"].real)) / np.max(np.abs(graph.tensors[f"fc{i}_w"].value))  # type: ignore[arg-type]
@@ -113,7 +116,70 @@ def test_a_network_that_fits_its_data_stays_as_it_is(loss: Loss) -> None:
         content = state[t.offset : t.offset + t.nbytes].view(t.dtype).reshape(t.stored)[..., : t.shape[-1]]
         trained[name] = replace(trained[name], real=content * 2.0**-t.frac)
     after = replace(compiled.abstract, values=trained)
-    assert grown(after, loss, 1, Runs(after, compiled.calibration), nothing) is None
+    assert grown(after, spec, Runs(after, compiled.calibration), nothing) is None
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Graph, Data]:
+    """A network that learned its data in float."""
+    data, graph = blobs(600, 1), start((24, 40, 20, 5), "he")
+    compiled = compile_model(graph, RuleSpec("bp", rate=6), data)
+    machine = RealMachine(compiled.abstract.values, compiled.abstract.programs, 1)
+    for i in range(6000):
+        at = slice(i % 600, i % 600 + 1)
+        machine.load({"x": data["x"][at].astype(float), "label": data["label"][at][:, None]})
+        machine.run("learn")
+    tensors = dict(graph.tensors)
+    for name, content in machine.state.items():
+        if (key := name.replace("_weight", "_w").replace("_bias", "_b")) in tensors:
+            tensors[key] = replace(tensors[key], value=content[0])
+    return replace(graph, tensors=tensors), data
+
+
+def with_scores(graph: Graph, factor: float) -> Graph:
+    """The network with its scores times `factor`."""
+    tensors = {
+        n: replace(t, value=t.value * factor) if n.startswith("fc3_") and t.value is not None else t
+        for n, t in graph.tensors.items()
+    }
+    return replace(graph, tensors=tensors)
+
+
+@pytest.mark.parametrize("bits", [-3, 0, 2, 3, 5, 7])
+def test_beside_int8_weights_a_trained_network_with_small_scores_counts_as_trained(
+    fitted: tuple[Graph, Data], bits: int
+) -> None:
+    """Its formats are those of the same network with scores of usual size, shifted by what the scores are."""
+    graph, data = fitted
+    spec = RuleSpec("bp", rate=1, weights="int8")  # what passes such a last layer is small
+    usual, found = (compile_model(with_scores(graph, 2.0**-n), spec, data) for n in (0, bits))
+    assert not usual.quantised.untrained and not found.quantised.untrained
+    for name in ("x", "fc1", "relu1", "fc2", "relu2", "fc1_weight", "fc2_weight"):
+        assert found.plan[name].frac == usual.plan[name].frac, name
+    assert found.plan["fc3_weight"].frac == usual.plan["fc3_weight"].frac + bits
+    assert found.plan["fc3"].frac == min(12, usual.plan["fc3"].frac + bits)
+    told = [accuracy(c, Emulator(c.plan).state[0], data) for c in (usual, found)]
+    assert told[0] > 0.97 and told[1] > told[0] - 0.01
+
+
+@pytest.mark.parametrize("bits", [3, 5, 7])
+def test_int16_weights_leave_room_for_scores_that_will_grow(fitted: tuple[Graph, Data], bits: int) -> None:
+    graph, data = fitted
+    compiled = compile_model(with_scores(graph, 2.0**-bits), RuleSpec("bp", rate=6), data)
+    assert compiled.quantised.untrained and accuracy(compiled, Emulator(compiled.plan).state[0], data) > 0.97
+    state = learned(compiled, data, 1500)
+    assert accuracy(compiled, state, data) > 0.97
+    assert all(x.share < MOST / 10 for x in saturation(compiled.plan, state))
+
+
+def test_scores_of_a_start_fit_labels_at_no_scale() -> None:
+    data = blobs(400, 1)
+    for how in ("he", "glorot", "narrow", "zero head"):
+        for shrink in (1.0, 1 / 16, 16.0):
+            graph = with_scores(start((24, 40, 20, 5), how), shrink)
+            for weights, rate in (("int8", 3), ("int16", 9)):
+                spec = RuleSpec("bp", rate=rate, weights=weights)
+                assert compile_model(graph, spec, data).quantised.untrained, (how, shrink, weights)
 
 
 def test_a_start_that_int8_cannot_see_is_refused() -> None:

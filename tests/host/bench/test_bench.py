@@ -178,7 +178,7 @@ def test_a_perceptron_is_counted_as_a_folder_is() -> None:
 @NO_QEMU
 @pytest.mark.long
 def test_what_outlasts_systick_is_counted_as_exactly() -> None:
-    kernel, rounding = "update 784 600", "dither"
+    kernel, rounding = "update 784 800", "dither"
     counts = [bench_kernel(kernel, device, rounding=rounding)["total"] for device in ("unicorn", "qemu")]
     assert counts[0] == counts[1] and counts[0]["learn"]["instructions"] > 2**24 / 1.6
 

@@ -210,9 +210,10 @@ def test_eval_writes_the_rows_that_the_format_says(
     assert main([*words, "--replay", "off", "--json", str(path)]) == 0
     assert "protocol A: 2 patients" in capsys.readouterr().out
     result = json.loads(path.read_text())
-    assert set(result) == {"schema", "protocol", "labels", "rows"} and result["protocol"] == "A"
+    assert set(result) == {"schema", "protocol", "labels", "rows", "words", "published"}
+    assert result["protocol"] == "A" and result["words"]["subject"] == "patient"
     assert result["labels"] == ["N", "S", "V", "F"]
-    keys = {"model", "rule", "weights", "passes", "replay", "seed", "accuracy", "macro_f1", "f1", "patients"}
+    keys = {"model", "rule", "weights", "passes", "replay", "seed", "accuracy", "macro_f1", "f1", "subjects"}
     for row in result["rows"]:
         assert keys <= set(row) and set(row["f1"]) == {"N", "S", "V", "F"}
         moments = [point["passes"] for point in row["curve"]]
@@ -220,13 +221,13 @@ def test_eval_writes_the_rows_that_the_format_says(
         assert row["curve"][-1]["accuracy"] == row["accuracy"]
         right = sum(row["confusion"][c][c] for c in range(4)) / sum(map(sum, row["confusion"]))
         assert right == pytest.approx(row["accuracy"])
-        assert set(row["patients"]) == {"100", "232"}
-        assert all(set(p) >= {"before", "after"} for p in row["patients"].values())
+        assert set(row["subjects"]) == {"100", "232"}
+        assert all(set(p) >= {"before", "after"} for p in row["subjects"].values())
     assert [(r["rule"], r["passes"]) for r in result["rows"]] == [
         ("none", 0), ("float_bp", 1), ("float_bp", 2), ("hebbian", 1), ("hebbian", 2),
     ]  # fmt: skip
     none = result["rows"][0]
-    assert all(p["before"] == p["after"] for p in none["patients"].values())
+    assert all(p["before"] == p["after"] for p in none["subjects"].values())
 
 
 def test_eval_that_cannot_be(few_patients: None, tmp_path: Path, capsys: Capsys) -> None:
@@ -323,10 +324,12 @@ def test_names_that_are_ours_compile_or_are_told(
     assert built > len(COLLISIONS) // 2
 
 
+FIRMWARE = Path(__file__).parents[3] / "firmware"
 MODEL_NAMES = """
-    int int8 string stdint model server frame hal stack proto protocol sha256 main class features linux size
+    int int8 string stdint model hal proto protocol main class features linux size
     ../../x 9lives ÄÖ a"b MODEL_BINDING model_binding t requant m
 """.split()  # noqa: SIM905
+MODEL_NAMES += sorted(p.stem for p in FIRMWARE.glob("*.h"))
 STRANGE_NAMES = ["x y;z", "*/ #error", "a" * 300]
 
 

@@ -118,6 +118,27 @@ def test_a_tail_call_gives_the_frame_back(tmp_path: Path, toolchain: str) -> Non
 
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_a_table_of_jumps_is_no_call(tmp_path: Path, toolchain: str) -> None:
+    """A core without TBB has a word for each case of a switch: an address within the function itself."""
+    project = stub_project(tmp_path / "stub")
+    cases = "".join(f"case {n}u: seen = x * {n * n + 3}u; return x ^ {n * 77}u;" for n in range(12))
+    jumps = (
+        f"static volatile uint32_t seen; uint32_t jumps(uint32_t x) {{ switch (x) {{ {cases} }} return 0u; }}"
+    )
+    main = project / "src" / "main.c"
+    text = main.read_text()
+    assert "server_start();" in text
+    text = text.replace(
+        "server_start();", "server_start(); for (uint32_t n = 0u; n < 99u; n++) (void)jumps(n);"
+    )
+    main.write_text("#include <stdint.h>\nuint32_t jumps(uint32_t x);\n" + text)
+    (project / "src" / "jumps.c").write_text(HEAD + jumps)
+    add_platform(project, load_board("microbit"), "stub")
+    stack = build(project, toolchain).stack
+    assert stack.bytes is not None and not stack.problems, stack.text()
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_recursion_has_no_bound(tmp_path: Path, toolchain: str) -> None:
     own = HEAD + (
         "uint32_t extra(uint32_t x)\n"

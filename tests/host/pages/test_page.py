@@ -12,6 +12,7 @@ from pages import sound
 from synapcc.gen.errors import SynapccError
 from synapcc.host.pages import html
 from synapcc.host.pages.html import Part
+from synapcc.host.terminal import files
 
 PIECES = {
     "table": html.table(["a", "b"], [["x<y", 1], [Markup("<b>z</b>"), 2]]),
@@ -86,7 +87,7 @@ def test_an_example_has_templates_of_its_own(tmp_path: Path) -> None:
 
 def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b.html"
-    html.check_target(target)
+    files.check_new(target)
     assert not target.parent.exists()
     html.write(target, "one")
     html.write(target, "two ✓")
@@ -98,8 +99,8 @@ def test_write_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
 def test_bad_targets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SynapccError, match="is a folder"):
-        html.check_target(tmp_path)
+        files.check_new(tmp_path)
     with pytest.raises(SynapccError, match="there is no folder"):
-        html.check_target(tmp_path / "file" / "x.html")
+        files.check_new(tmp_path / "file" / "x.html")
     with pytest.raises(SynapccError, match="cannot be written"):
         html.write(tmp_path / "file" / "x.html", "")

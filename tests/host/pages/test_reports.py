@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from synapcc.host.pages import eval as eval_page
 from synapcc.host.pages import learn as learn_page
 from synapcc.host.pages import numbers as numbers_of
 from synapcc.host.pages import verify as verify_page
+from synapcc.host.pages import ways as ways_of
 from synapcc.host.pages.facts import measure
 from synapcc.host.run.verify import Difference, Verdict
 
@@ -198,14 +200,17 @@ def test_networks_without_board_or_learning_have_pages(tmp_path: Path) -> None:
 def test_what_deserves_a_look_is_pointed_at(report: Report) -> None:
     assert compile_page.warnings(report) == []
     bad = copy.deepcopy(report)
-    bad["calibration"]["same_class_as_float"] = 0.9
+    bad["calibration"]["same_class_as_float"] = 0.96
     bad["ranges"][0]["clipped"] = 0.25
     told = compile_page.warnings(bad)
-    assert "90\u00a0%" in told[0] and bad["ranges"][0]["tensor"] in told[1] and "25\u00a0%" in told[1]
+    assert "96\u00a0%" in told[0] and bad["ranges"][0]["tensor"] in told[1] and "25\u00a0%" in told[1]
     page = sound(compile_page.compile_html(bad))
     assert all(" ".join(t.split()) in page.text for t in told)
     bad["ranges"][0]["shares"] = "another"  # a clip cuts it anyway
     assert len(compile_page.warnings(bad)) == 1
+    bad["calibration"]["same_class_as_float"] = 0.9  # then the report itself says so, and names a layer
+    bad["warnings"] = ["fc1: loses"]
+    assert compile_page.warnings(bad) == ["fc1: loses."]
 
 
 def test_bits_are_those_of_the_register() -> None:
@@ -224,9 +229,9 @@ def row(rule: str, passes: int, seed: int = 1, hit: int = 90, **more: Any) -> Re
     matrix = [[hit, 100 - hit, 0, 0], [7, 13, 0, 0], [0, 1, 29, 0], [0, 0, 0, 0]]
     f1 = {"F": None, "N": hit / 100, "S": 0.5 + seed / 100, "V": 0.9}
     scores = {"accuracy": hit / 100, "macro_f1": hit / 200, "f1": f1, "sen": f1, "ppr": f1}
-    patients = {n: {"before": 0.5, "after": hit / 100 - i / 10, "f1": f1} for i, n in enumerate(PEOPLE)}
+    subjects = {n: {"before": 0.5, "after": hit / 100 - i / 10, "f1": f1} for i, n in enumerate(PEOPLE)}
     way = {"model": "mlp", "rule": rule, "weights": "int16", "passes": passes, "replay": False, "seed": seed}
-    return {**way, **scores, "average": scores, "confusion": matrix, "patients": patients, **more}
+    return {**way, **scores, "average": scores, "confusion": matrix, "subjects": subjects, **more}
 
 
 def rows() -> list[Report]:
@@ -241,20 +246,42 @@ def rows() -> list[Report]:
     ]
 
 
-def result(found: list[Report], protocol: str = "A") -> Report:
-    text = json.dumps({"protocol": protocol, "labels": CLASSES, "rows": found}, sort_keys=True)
-    loaded: Report = json.loads(text)
+PUBLISHED = ({"label": "theirs <1999>", "scores": {"accuracy": 0.978, "V": 0.954}},)
+WORDS = {
+    "command": "synapcc eval pumps",
+    "sample": "stroke",
+    "samples": "strokes",
+    "subject": "pump",
+    "subjects": "pumps",
+    "taught": "one labelled day of each pump",
+    "tested": "strokes of the week after",
+    "lesson": "the day",
+    "ratios": [{"key": "sen", "short": "Rec", "name": "recall"}, {"key": "f1", "short": "F1", "name": "F1"}],
+    "caveats": ["Valves were opened by hand."],
+    "warning": "For <engineers>.",
+}
+
+
+def whole(found: list[Report], published: Sequence[Report] = ()) -> Report:
+    return {
+        "protocol": "A",
+        "labels": CLASSES,
+        "rows": found,
+        "words": WORDS,
+        "published": {"about": "All in float.", "results": list(published)},
+    }
+
+
+def result(found: list[Report], published: Sequence[Report] = ()) -> Report:
+    loaded: Report = json.loads(json.dumps(whole(found, published), sort_keys=True))
     return loaded
 
 
-RECORDS = (eval_page.PublishedScores("theirs <1999>", {"accuracy": 0.978, "V": 0.954}),)
-
-
 def test_eval_pages_say_what_the_rows_say() -> None:
-    page = sound(eval_page.eval_html(result(rows()), RECORDS))
-    assert "60.0 % → 96.0 %: 2 patients, protocol A" in page.text
-    assert "hebbian, int16, 10 passes gets 96.0 % of 150 beats" in page.text
-    assert "2 of 2 patients got better, 0 worse" in page.text
+    page = sound(eval_page.eval_html(result(rows(), PUBLISHED)))
+    assert "60.0 % → 96.0 %: 2 pumps, protocol A" in page.text
+    assert "hebbian, int16, 10 passes gets 96.0 % of 150 strokes of the week after right" in page.text
+    assert "2 of 2 pumps got better, 0 worse" in page.text
     listed = next(r for r in page.cells if r[0] == "hebbian, int16, 10 passes")
     assert listed[1:3] == ["2", "96.00 ±1.41"] and "–" in listed
     assert [
@@ -270,9 +297,27 @@ def test_eval_pages_say_what_the_rows_say() -> None:
     assert "theirs <1999>: 97.8 %" in page.text and "F1 of class V 95.4 %" in page.text
 
 
+def test_an_eval_page_calls_things_as_its_document_does() -> None:
+    text = eval_page.eval_html(result(rows(), PUBLISHED))
+    assert "<title>synapcc eval: protocol A, 2 pumps</title>" in text
+    page = sound(text)
+    assert not re.search(r"\b(beats?|patients?|ECG|medical|minutes?|sensitivity)\b", page.text, re.IGNORECASE)
+    for told in (
+        "synapcc eval pumps",
+        "After one labelled day of each pump",
+        "One pass is the day once",
+        "Valves were opened by hand. For <engineers>.",
+        "Recall and F1 in percent. Gross: every stroke counts alike",
+        "All in float.",
+    ):
+        assert told in page.text, told
+    assert ["class", "Rec gross", "F1 gross", "Rec average", "F1 average"] in page.cells
+    assert "pump" in page.cells[page.cells.index(next(c for c in page.cells if "change" in c))]
+
+
 def test_pages_do_not_depend_on_the_order_of_keys(report: Report) -> None:
     """What a command holds in memory and what it wrote to a file give the same page."""
-    found = {"protocol": "A", "labels": CLASSES, "rows": rows()}
+    found = whole(rows(), PUBLISHED)
     for make, given in (
         (eval_page.eval_html, found),
         (bench_page.bench_html, bench()),
@@ -296,45 +341,45 @@ def test_confusion_matrices_keep_the_order_of_the_classes() -> None:
 
 
 def test_learning_curves_come_from_the_rows_or_from_their_curve() -> None:
-    found = eval_page.ways(result(rows())["rows"])
+    found = ways_of.ways(result(rows())["rows"])
     best = next(w for w in found if w.rule == "hebbian" and w.passes == 10)
-    assert eval_page.curve(found, best, "accuracy") == [(0, 0.6), (1, 0.7), (10, pytest.approx(0.96))]
+    assert ways_of.curve(found, best, "accuracy") == [(0, 0.6), (1, 0.7), (10, pytest.approx(0.96))]
     points = [{"passes": k, "accuracy": a, "macro_f1": a / 2} for k, a in ((0, 0.6), (0.2, 0.65), (10, 0.9))]
-    own = eval_page.ways([row("hebbian", 10, s, curve=points) for s in (1, 2)])
-    assert eval_page.curve(own, own[0], "macro_f1") == [(0, 0.3), (0.2, 0.325), (10, 0.45)]
+    own = ways_of.ways([row("hebbian", 10, s, curve=points) for s in (1, 2)])
+    assert ways_of.curve(own, own[0], "macro_f1") == [(0, 0.3), (0.2, 0.325), (10, 0.45)]
     sound(eval_page.eval_html(result([row("hebbian", 10, s, curve=points) for s in (1, 2)])))
 
 
 def test_most_passes_are_shown_and_names_are_no_longer_than_needed() -> None:
-    found = eval_page.ways(rows())
-    chosen = eval_page.shown(found)
+    found = ways_of.ways(rows())
+    chosen = ways_of.shown(found)
     assert [(w.rule, w.passes) for w in chosen] == [
         ("none", 0),
         ("float_bp", 10),
         ("hebbian", 10),
         ("bp", 10),
     ]
-    assert list(eval_page.labels(chosen, brief=True).values()) == [
+    assert list(ways_of.labels(chosen, brief=True).values()) == [
         "before learning",
         "float_bp",
         "hebbian",
         "bp",
     ]
-    both = eval_page.ways(
+    both = ways_of.ways(
         [*rows(), row("hebbian", 10, weights="int8"), row("bp", 3, replay=True, model="x/y.onnx")]
     )
-    assert len(set(eval_page.labels(eval_page.shown(both), brief=True).values())) == 6
-    assert len(set(eval_page.labels(both).values())) == 7
+    assert len(set(ways_of.labels(ways_of.shown(both), brief=True).values())) == 6
+    assert len(set(ways_of.labels(both).values())) == 7
 
 
 def test_the_base_model_alone_has_a_page() -> None:
     page = sound(eval_page.eval_html(result(rows()[:1])))
-    assert "Before learning: 2 patients" in page.text and "Every patient" not in page.text
+    assert "Before learning: 2 pumps" in page.text and "Every pump" not in page.text
 
 
-def test_rule_files_and_patients_are_escaped() -> None:
+def test_rule_files_and_words_are_escaped() -> None:
     found = json.loads(json.dumps(rows()).replace('"hebbian"', json.dumps(HOSTILE.replace("/", "|"))))
-    text = eval_page.eval_html(result(found), RECORDS)
+    text = eval_page.eval_html(result(found, PUBLISHED))
     sound(text)
     assert "&lt;script&gt;" in text and "theirs &lt;1999&gt;" in text
 

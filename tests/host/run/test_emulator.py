@@ -116,8 +116,10 @@ def test_a_state_goes_into_a_file_and_back(project: tuple[Case, Path], tmp_path:
     assert np.array_equal(other["fc1_weight"][2], np.load(tmp_path / "r.npz")["state_fc1_weight"])
     assert main(["push", str(out), str(file), "--device", "process"]) == 0
     state = other.state.copy()
-    for bad in (c.data, tmp_path / "none.npz"):
-        with pytest.raises(SynapccError):
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(file.read_bytes()[:-9])
+    for bad in (c.data, tmp_path / "none.npz", tmp_path, broken, c.rule):
+        with pytest.raises(SynapccError, match=r"give a file that synapcc pull, .* wrote"):
             other.load(bad)
     with pytest.raises(SynapccError, match="share one state"):
         shared.load(file, active=np.arange(5) == 0)

@@ -1,0 +1,107 @@
+"""How far one learning step goes: a rate that is too large for a network is told before it learns nothing.
+
+The step of a layer on one sample changes its outputs for this very sample by the rate times the energy of
+its inputs times the teaching signal. Beside what they are that is a relative change, and descent is only sure
+where it is well below 1 in every layer (Bernstein, Vahdat, Yue, Liu, On the distance between two neural
+networks and the stability of learning, 2020). Float runs of rectified perceptrons under `bp`, of either
+loss, with inputs from a tenth to sixteen times of unit size, on two problems, learn hardly anything from 1
+on; under fixed feedback, where the signal does not grow with the weights, some still do up to 2. The layer
+that gives the logits does not count: above what stays as it is it is a perceptron, which settles at any rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.program import Abstract, Step
+from ..ops import kernel
+from ..spec import MAX_RATE_SHIFT
+from .calibrate import Runs
+from .float_run import RealMachine, spread
+
+SAMPLES = 32  # of the calibration data: a mean of squares needs no more
+TURNS = 2  # labels that each is taught with: the right one, and a wrong one
+MOST = 1.0  # the relative change from which on a layer is told
+LOUD = 4.0  # the root mean square of an input beyond which it is large
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """What one learning step does to a hidden layer.
+
+    change: root mean square of what it adds to the layer's outputs for its own sample, by that of the outputs
+    rate:   k of its rate 2^-k
+    loud:   (input, its root mean square) of the network's largest input
+    """
+
+    layer: str
+    change: float
+    rate: int
+    loud: tuple[str, float]
+
+    def warning(self) -> str:
+        """One line, with the largest rate that does not change so much, where a rule file may say it."""
+        least = self.rate + int(np.floor(np.log2(self.change / MOST))) + 1
+        name, rms = self.loud
+        advice = [f"scale input {name} down, its root mean square is {rms:.3g}"]
+        if least <= MAX_RATE_SHIFT:
+            advice = [*(advice if rms > LOUD else []), f"take 2^-{least} or smaller"]
+        return (
+            f"{self.layer}: at a rate of 2^-{self.rate} one learning step changes its outputs by "
+            f"{self.change:.2g} times what they are, and learning hardly settles, in real numbers as little "
+            f"as in integers; {', or '.join(advice)}"
+        )
+
+
+def largest(runs: Runs, aside: NDArray[np.bool_]) -> Stride | None:
+    """The hidden layer whose outputs one step changes most; None where that is at most MOST, or none learns.
+
+    aside: which of the samples in `runs` are outliers, and not looked at here
+    """
+    pairs = list(learning_layers(runs.abstract))
+    taught = runs.taught[~aside[runs.taught]]
+    if not pairs or not len(taught):
+        return None
+    sums = np.zeros((len(pairs), 2))
+    with np.errstate(over="ignore"):
+        for _, machine in runs.teaching(taught[spread(len(taught), SAMPLES)], TURNS):
+            sums += [squares(machine, forward, update) for forward, update in pairs]
+    changed, there = sums.T
+    changes = np.sqrt(np.divide(changed, there, out=np.zeros(len(pairs)), where=there > 0))
+    worst = int(np.argmax(changes))
+    if not changes[worst] > MOST:
+        return None
+    sizes = {n: float(np.sqrt(np.mean(np.square(x)))) for n, x in runs.inputs.items()}
+    update = pairs[worst][1]
+    loud = max(sizes.items(), key=lambda size: size[1])
+    return Stride(update.node, float(changes[worst]), int(update.attrs["rate"]), loud)
+
+
+def learning_layers(abstract: Abstract) -> Iterator[tuple[Step, Step]]:
+    """(the step that runs a hidden layer, the step that changes it) of every one that learns."""
+    runs = {s.args["w"]: s for _, s in abstract.steps() if {"x", "w", "b"} <= {*s.args} and "y" in s.args}
+    for _, step in abstract.steps():
+        forward = runs.get(step.args.get("w", ""))
+        if "rate" in step.attrs and forward and forward.args["y"] != abstract.logits:
+            yield forward, step
+
+
+def squares(machine: RealMachine, forward: Step, update: Step) -> tuple[float, float]:
+    """Sums over the machine's samples of |change of the layer's outputs|^2 and |outputs|^2."""
+    y = machine.real(forward.args["y"])
+    learned = kernel(update.kernel).updates
+    changed = 0.0
+    for i in range(machine.devices):
+        t = {r: machine.arena[n][i : i + 1] for r, n in update.args.items() if n in machine.arena}
+        t |= {r: np.zeros_like(machine.state[n]) for r, n in update.args.items() if r in learned}
+        kernel(update.kernel).real(t, update.attrs)
+        delta = {"x": t["x"], "w": t["w"], "b": t["b"], "y": np.zeros_like(y[i : i + 1])}
+        kernel(forward.kernel).real(delta, forward.attrs)
+        changed += float(np.sum(np.square(delta["y"])))
+    return changed, float(np.sum(np.square(y)))

@@ -1,0 +1,138 @@
+"""Where the integers say too often what the float network does not: which layer loses most.
+
+The float network runs with one layer in its integer meaning and all others as they are: that layer's weights,
+biases and outputs are what their integers stand for. So what is lost is that layer's own, and no layer is
+blamed for what came before it. Layers that share one number format count as one, and the inputs as one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.ir.program import Step, root
+from synapcc.gen.ir.roles import ROLES
+from synapcc.gen.ir.walk import Active
+from synapcc.gen.ops import Format, changed
+from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.float_run import RealMachine, spread
+
+LEAST = 0.95  # the share of answers in which integers and float agree at least
+SAMPLES = 256  # of the calibration data that are run for each layer
+
+Real = NDArray[np.float64]
+
+
+@dataclass
+class Part:
+    """What one number format decides: outputs, and the weights and biases of the layers that write them.
+
+    label: as a person calls it
+    """
+
+    label: str
+    values: set[str] = field(default_factory=set)
+
+
+def warning(compiled: Compiled, agree: float) -> str:
+    """One line that names what loses most, where integers and float agree on less than LEAST of the samples;
+    else empty. agree: on which share they do."""
+    if agree >= LEAST:
+        return ""
+    part, alone = culprit(compiled)
+    return (
+        f"{part.label}: {100 * agree:.1f} % of the calibration samples get the class of the float network, "
+        f"{100 * LEAST:.0f} % is the least that is usual; this loses most, {100 * alone:.1f} % with it alone "
+        f"in integers; {_hint(compiled, part)}"
+    )
+
+
+def _hint(compiled: Compiled, part: Part) -> str:
+    if part.values & {*compiled.abstract.inputs}:
+        return "normalise its features, so that they are of one size"
+    if not compiled.quantised.untrained:
+        return "its weights, biases or outputs differ too much in size for their number format: rescale it"
+    if "label" in compiled.calibration:
+        return "the network does not fit the labels yet, or by small scores; formats leave room for learning"
+    return "formats leave room for learning, as scores are small: if it has learned, scale its last layer up"
+
+
+def culprit(compiled: Compiled) -> tuple[Part, float]:
+    """(the part that loses most by itself, the share of samples that keep their class with it alone).
+
+    Of parts that lose equally many, that one which changes the scores more.
+    """
+    runs = Runs(compiled.abstract, compiled.real(compiled.calibration))
+    usual = np.flatnonzero(~compiled.quantised.sampled.aside)
+    chosen = usual[spread(len(usual), SAMPLES)]
+    want = _scores(compiled, runs, chosen, Part(""))
+    losses = []
+    for part in parts(compiled):
+        got = _scores(compiled, runs, chosen, part)
+        kept = float(np.mean(got.argmax(axis=1) == want.argmax(axis=1)))
+        losses.append((kept, -float(np.mean(np.square(got - want))), part))
+    kept, _, worst = min(losses, key=lambda loss: loss[:2])
+    return worst, kept
+
+
+def parts(compiled: Compiled) -> list[Part]:
+    """Every part of the forward program, and the inputs."""
+    values = compiled.abstract.values
+    nodes: dict[str, list[str]] = {}
+    found = {name: Part(f"input {name}", {name}) for name in compiled.abstract.inputs}
+    for step in _forward(compiled):
+        writes = set(changed(step).values())
+        for of in {root(values, name) for name in writes}:
+            part = found.setdefault(of, Part(""))
+            part.values |= writes | {n for n in step.args.values() if values[n].space != "arena"}
+            nodes[of] = list(dict.fromkeys([*nodes.get(of, ()), step.node]))
+            if of not in compiled.abstract.inputs:
+                part.label = " + ".join(nodes[of])
+    return list(found.values())
+
+
+def _forward(compiled: Compiled) -> Iterator[Step]:
+    return (s for program, s in compiled.abstract.steps() if program == "forward")
+
+
+class _Alone(RealMachine):
+    """A float run in which one part is what its integers stand for."""
+
+    formats: Mapping[str, Format]
+
+    def enter(self, compiled: Compiled, part: Part) -> None:
+        """Takes the integers of a part, and its formats for what is written from now on."""
+        formats, data = compiled.quantised.formats, compiled.quantised.data
+        real = {n for n in part.values if (facts := ROLES[self.values[n].role]).scaled and not facts.derived}
+        self.formats = {n: formats[n] for n in real if n in self.arena}
+        for name in real - self.formats.keys():
+            self._arrays[name][...] = formats[name].meaning.real(data[name])
+        for name in self.formats.keys() & {*compiled.abstract.inputs}:
+            self._hold(name)
+
+    def _step(self, program: str, position: int, step: Step, active: Active) -> None:
+        super()._step(program, position, step, active)
+        for name in changed(step).values():
+            if name in self.formats:
+                self._hold(name)
+
+    def _hold(self, name: str) -> None:
+        x, fmt = self.real(name), self.formats[name]
+        x[...] = fmt.meaning.real(np.clip(fmt.meaning.units(x), fmt.lo, fmt.hi))
+
+
+def _scores(compiled: Compiled, runs: Runs, chosen: NDArray[np.intp], part: Part) -> Real:
+    """The scores [samples, C] with `part` in its integer meaning."""
+    found = []
+    with np.errstate(over="ignore"):
+        for rows in runs.parts(chosen):
+            machine = runs.machine(rows, _Alone)
+            assert isinstance(machine, _Alone)
+            machine.enter(compiled, part)
+            machine.run("infer")
+            found.append(machine.real(compiled.abstract.logits).copy())
+    return np.concatenate(found)
