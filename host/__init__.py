@@ -7,8 +7,9 @@ from synapcc.gen.lazy import exports
 
 if TYPE_CHECKING:
     from .link.client import Client
-    from .run.emulator import Emulator, Inference, classify, read_plan
+    from .run.emulator import Emulator, Inference, classify
     from .run.evaluation import Evaluation
+    from .run.plans import read_plan
     from .run.samples import Samples, load_samples
 else:
     __getattr__, __dir__ = exports(
@@ -21,7 +22,7 @@ else:
             "Samples": "run.samples",
             "classify": "run.emulator",
             "load_samples": "run.samples",
-            "read_plan": "run.emulator",
+            "read_plan": "run.plans",
         },
     )
 
@@ -50,7 +51,7 @@ def connect(project: str, device: str = "unicorn") -> "Client":
     from .devices import open_device
     from .firmware.build import project_board
     from .link.client import connect as session
-    from .run.emulator import read_plan
+    from .run.plans import read_plan
 
     folder = Path(project)
     plan = read_plan(folder)

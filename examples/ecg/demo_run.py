@@ -17,7 +17,7 @@ from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.firmware.build import BuildResult, build, project_board
 from synapcc.host.link.client import connect
 from synapcc.host.pages import html
-from synapcc.host.run.emulator import read_plan
+from synapcc.host.run.plans import read_plan
 from synapcc.host.terminal.results import Results
 
 from . import demo, demo_report

@@ -30,7 +30,10 @@ _FILES = """
     stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd values version
     wchar wctype
 """
-_FIRMWARE = "frame hal model model_binding proto protocol server sha256 stack startup synapcc"
+_FIRMWARE = """
+    frame hal machine model model_binding proto protocol requests server sha256
+    stack startup synapcc ticks
+"""
 _TYPES = """
     clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize
 """

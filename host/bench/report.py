@@ -16,7 +16,7 @@ from synapcc.gen.sets import AUTO
 from synapcc.gen.target.boards import Board, load_board
 
 from ..firmware.build import BuildResult, build, project_board
-from ..run.emulator import read_plan
+from ..run.plans import read_plan
 from ..run.samples import Samples, load_samples
 from ..terminal.text import table
 from .kernel_sets import compiled_with, kernel_sets

@@ -61,8 +61,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
     from synapcc.host.link.saturation import saturation, warning
     from synapcc.host.link.state import joined, load, save, split
-    from synapcc.host.run.emulator import Emulator, read_plan
+    from synapcc.host.run.emulator import Emulator
     from synapcc.host.run.inputs import clipped_text
+    from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
 
     plan = read_plan(Path(args.project))

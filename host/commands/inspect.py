@@ -39,7 +39,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.emit import memory_map
     from synapcc.host.pages.facts import costs, program_text, summary
-    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.plans import read_plan
 
     path = Path(args.project)
     if args.learn:
@@ -97,8 +97,8 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     from synapcc.host.pages import html
     from synapcc.host.pages.learn import learn_html
     from synapcc.host.run.diagnose import Diagnosis, text
-    from synapcc.host.run.emulator import read_plan
     from synapcc.host.run.network import read_network
+    from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
 
     plan = read_plan(path)

@@ -20,7 +20,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
-    from synapcc.gen.emit import environment
+    from synapcc.gen.emit.templates import environment
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", args.name):
         raise SynapccError(args.name, "is no name for a board", "use a-z, 0-9 and _, a letter first")

@@ -42,8 +42,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.exporters import onnx, quantised_onnx
     from synapcc.host.link import state
-    from synapcc.host.run.emulator import read_plan
     from synapcc.host.run.network import adapted, read_network
+    from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
 
     project = Path(args.project)

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.firmware.build import project_board
     from synapcc.host.link import state
     from synapcc.host.link.client import connect
-    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.plans import read_plan
 
     project = Path(args.project)
     plan = read_plan(project)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.link import client
     from synapcc.host.pages import html
     from synapcc.host.pages.verify import evidence, verify_html
-    from synapcc.host.run.emulator import read_plan
+    from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
     from synapcc.host.run.verify import verify
 

@@ -15,7 +15,7 @@ pointer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,68 +66,92 @@ class References:
 def read_references(objects: Iterable[Path]) -> References:
     """Follows the relocations of `objects`, through tables, to functions. Statics have their file's name
     too."""
-    nodes: dict[tuple[int, int], tuple[str, tuple[tuple[str, str], ...]]] = {}
-    edges: dict[tuple[int, int], list[tuple[int, int] | str]] = {}
-    homes: dict[str, tuple[int, int]] = {}
+    sections = _Sections()
     for number, path in enumerate(objects):
         with path.open("rb") as handle:
-            file: Any = ELFFile(handle)
-            symbols = list(table.iter_symbols()) if (table := file.get_section_by_name(".symtab")) else []
-            held: dict[int, list[tuple[str, str]]] = {}
-            source = ""
-            for symbol in symbols:
-                kind, bind, index = symbol["st_info"]["type"], symbol["st_info"]["bind"], symbol["st_shndx"]
-                if kind == "STT_FILE":
-                    source = symbol.name
-                elif isinstance(index, int):
-                    if kind == "STT_FUNC":
-                        held.setdefault(index, []).append(
-                            (symbol.name, source if bind == "STB_LOCAL" else "")
-                        )
-                    if bind == "STB_GLOBAL" or (bind == "STB_WEAK" and symbol.name not in homes):
-                        homes[symbol.name] = (number, index)
-            for index, section in enumerate(file.iter_sections()):
-                if section["sh_flags"] & 2:
-                    nodes[number, index] = (section.name, tuple(held.get(index, ())))
-                if section["sh_type"] not in ("SHT_REL", "SHT_RELA") or section.name.startswith(
-                    (".rel.ARM.ex", ".rel.debug")
-                ):
-                    continue
-                out = edges.setdefault((number, section["sh_info"]), [])
-                for relocation in section.iter_relocations():
-                    symbol = symbols[relocation["r_info_sym"]]
-                    if relocation["r_info_type"] in _CALLS:
-                        continue
-                    index = symbol["st_shndx"]
-                    out.append((number, index) if isinstance(index, int) else symbol.name)
+            sections.add(number, ELFFile(handle))
+    return sections.references()
 
-    def reached(start: tuple[int, int]) -> frozenset[str]:
+
+_Place = tuple[int, int]
+"""A section: the number of its object file, and its own there."""
+
+
+class _Sections:
+    """The sections of object files that are loaded, and what each refers to by other means than calls.
+
+    nodes: the name of each and the functions that it holds; edges: sections, or other files' symbols by name;
+    homes: the section of each global symbol
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[_Place, tuple[str, tuple[tuple[str, str], ...]]] = {}
+        self.edges: dict[_Place, list[_Place | str]] = {}
+        self.homes: dict[str, _Place] = {}
+
+    def add(self, number: int, file: Any) -> None:
+        symbols = list(table.iter_symbols()) if (table := file.get_section_by_name(".symtab")) else []
+        held = self._functions(number, symbols)
+        for index, section in enumerate(file.iter_sections()):
+            if section["sh_flags"] & 2:
+                self.nodes[number, index] = (section.name, tuple(held.get(index, ())))
+            if section["sh_type"] in ("SHT_REL", "SHT_RELA") and not section.name.startswith(
+                (".rel.ARM.ex", ".rel.debug")
+            ):
+                self._relocations(number, section, symbols)
+
+    def _functions(self, number: int, symbols: Iterable[Any]) -> dict[int, list[tuple[str, str]]]:
+        """The functions of each section of a file, as (name, source file if static)."""
+        held: dict[int, list[tuple[str, str]]] = {}
+        source = ""
+        for symbol in symbols:
+            kind, bind, index = symbol["st_info"]["type"], symbol["st_info"]["bind"], symbol["st_shndx"]
+            if kind == "STT_FILE":
+                source = symbol.name
+            elif isinstance(index, int):
+                if kind == "STT_FUNC":
+                    held.setdefault(index, []).append((symbol.name, source if bind == "STB_LOCAL" else ""))
+                if bind == "STB_GLOBAL" or (bind == "STB_WEAK" and symbol.name not in self.homes):
+                    self.homes[symbol.name] = (number, index)
+        return held
+
+    def _relocations(self, number: int, section: Any, symbols: Sequence[Any]) -> None:
+        out = self.edges.setdefault((number, section["sh_info"]), [])
+        for relocation in section.iter_relocations():
+            if relocation["r_info_type"] not in _CALLS:
+                symbol = symbols[relocation["r_info_sym"]]
+                index = symbol["st_shndx"]
+                out.append((number, index) if isinstance(index, int) else symbol.name)
+
+    def _reached(self, start: _Place) -> frozenset[str]:
+        """Functions whose addresses the section holds, itself or through tables."""
         functions: set[str] = set()
-        seen, todo = {start}, list(edges.get(start, ()))
+        seen, todo = {start}, list(self.edges.get(start, ()))
         while todo:
             step = todo.pop()
-            node = homes.get(step) if isinstance(step, str) else step
-            if node is None or node not in nodes:
+            node = self.homes.get(step) if isinstance(step, str) else step
+            if node is None or node not in self.nodes:
                 if isinstance(step, str):
                     functions.add(step)  # a library's: it counts if it turns out to be a function
                 continue
-            if held_here := nodes[node][1]:
+            if held_here := self.nodes[node][1]:
                 functions.update(name for name, _ in held_here)
             elif node not in seen:
                 seen.add(node)
-                todo += edges.get(node, ())
+                todo += self.edges.get(node, ())
         return frozenset(functions)
 
-    by_function: dict[tuple[str, str], frozenset[str]] = {}
-    vectors: set[str] = set()
-    for node, (section_name, functions) in nodes.items():
-        if section_name.startswith(_VECTORS):
-            vectors |= reached(node)
-            continue
-        for function in functions:
-            by_function[function] = by_function.get(function, frozenset()) | reached(node)
-    own = frozenset(name for _, functions in nodes.values() for name, _ in functions)
-    return References(by_function, frozenset(vectors), own)
+    def references(self) -> References:
+        by_function: dict[tuple[str, str], frozenset[str]] = {}
+        vectors: set[str] = set()
+        for node, (section, functions) in self.nodes.items():
+            if section.startswith(_VECTORS):
+                vectors |= self._reached(node)
+                continue
+            for function in functions:
+                by_function[function] = by_function.get(function, frozenset()) | self._reached(node)
+        own = frozenset(name for _, functions in self.nodes.values() for name, _ in functions)
+        return References(by_function, frozenset(vectors), own)
 
 
 def read_su(files: Iterable[Path]) -> dict[str, list[tuple[str, int, bool]]]:

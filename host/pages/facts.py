@@ -21,6 +21,9 @@ from .timeline import cost, timeline
 
 __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
 
+_Table = tuple[list[str], list[list[str]]]
+"""A head and its rows."""
+
 
 def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
@@ -211,27 +214,41 @@ def _item_cost(plan: Plan, item: Item) -> dict[str, int]:
 
 def summary(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
-    m = report["memory"]
-    rule, weights = report["rule"]["rule"], report["rule"]["weights"]
-    how = f"rule {rule}, weights {weights}, kernels {report['kernels']}"
+    rule = report["rule"]
+    how = f"rule {rule['rule']}, weights {rule['weights']}, kernels {report['kernels']}"
+    cal = report["calibration"]
+    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
     lines += [f"  warning: {w}" for w in report["warnings"]]
-    lines.append(
+    lines.append(_memory_line(report["memory"]))
+    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
+    learning = [_learning_rows] if report["learning"] else []
+    for rows in (_layer_rows, *learning, _proof_rows, _program_rows):
+        lines += ["", *table(*rows(report))]
+    return "\n".join(lines)
+
+
+def _memory_line(m: Mapping[str, Any]) -> str:
+    return (
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
         + (f" + {m['infer_arena']} B arena of infer" if m["infer_arena"] else "")
         + f" + {m['run']} B of what runs"
     )
-    cal = report["calibration"]
-    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    clipped = clipped_text(cal["clipped"])
-    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
-    rows = [
+
+
+def _headroom(x: Mapping[str, Any]) -> str:
+    return f"{x['headroom']:.2f}" if x["headroom"] else ""
+
+
+def _layer_rows(report: Mapping[str, Any]) -> _Table:
+    head = ["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"]
+    return head, [
         [
             x["layer"],
             x["q"],
-            f"{x['headroom']:.2f}" if x["headroom"] else "",
+            _headroom(x),
             f"{x['range'][0]} .. {x['range'][1]}",
             f"{100 * x['saturated']:.2f} %",
             f"{x['rms_error']:.4f}",
@@ -239,21 +256,19 @@ def summary(report: dict[str, Any]) -> str:
         ]
         for x in report["layers"]
     ]
-    lines += ["", *table(["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"], rows)]
-    if report["learning"]:
-        rows = [
-            [
-                x["tensor"],
-                x["dtype"],
-                x["q"],
-                str(x["limit"]),
-                f"{x['headroom']:.2f}" if x["headroom"] else "",
-                str(x["bytes"]),
-            ]
-            for x in report["learning"]
-        ]
-        lines += ["", *table(["learned tensor or signal", "type", "Q", "limit", "headroom", "bytes"], rows)]
-    rows = [
+
+
+def _learning_rows(report: Mapping[str, Any]) -> _Table:
+    head = ["learned tensor or signal", "type", "Q", "limit", "headroom", "bytes"]
+    return head, [
+        [x["tensor"], x["dtype"], x["q"], str(x["limit"]), _headroom(x), str(x["bytes"])]
+        for x in report["learning"]
+    ]
+
+
+def _proof_rows(report: Mapping[str, Any]) -> _Table:
+    head = ["layer", "kernel", "proven sum", "range", "used"]
+    return head, [
         [
             x["node"],
             x["kernel"],
@@ -263,14 +278,14 @@ def summary(report: dict[str, Any]) -> str:
         ]
         for x in report["proofs"]
     ]
-    lines += ["", *table(["layer", "kernel", "proven sum", "range", "used"], rows)]
-    rows = [
+
+
+def _program_rows(report: Mapping[str, Any]) -> _Table:
+    head = ["program", "MACs at most", "weights read", "weights written", "slices at most", "longest slice"]
+    return head, [
         [p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"]), str(p["slices"]), slice_text(p)]
         for p in report["programs"]
     ]
-    head = ["program", "MACs at most", "weights read", "weights written", "slices at most", "longest slice"]
-    lines += ["", *table(head, rows)]
-    return "\n".join(lines)
 
 
 def _samples(cal: Mapping[str, Any]) -> str:

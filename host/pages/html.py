@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from synapcc.gen.emit import ROOT
+from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.version import VERSION
 

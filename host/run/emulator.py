@@ -1,10 +1,8 @@
-"""Runs a Plan in numpy, bit for bit as the chip does: one arena, the planner's offsets, many devices."""
+"""Runs a Plan in numpy, bit for bit as the chip does: what is given to the devices, and what they say."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,26 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.files.userfile import read_file
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.ir.program import Step
-from synapcc.gen.ir.walk import Active, choose, masked, steps
-from synapcc.gen.ops import changed, kernel
-from synapcc.gen.stages.plan_file import load_plan
-from synapcc.gen.stages.state_check import fault, labelled_programs
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ops import kernel
 
 from ..link import state as states
 from ..terminal.files import write_whole
 from .evaluation import Evaluation, confusion
-from .front_cache import FORWARD, FixedPart
+from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
+from .machine import Machine
+from .plans import read_plan
 from .samples import Data, read_samples
-from .slices import Busy, Place, Slices
 
 SHOWN = 8  # tensors in the repr
-MAX_PLAN = 1 << 28
 ROOM = 1 << 26  # bytes of arenas that a batch takes at once
 
 
@@ -49,7 +42,7 @@ class Inference(NamedTuple):
     scores: NDArray[np.int16]
 
 
-class Emulator:
+class Emulator(Machine):
     """`devices` copies of one Plan, bit for bit as chips. Every tensor has the fleet axis first.
 
     plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
@@ -75,74 +68,8 @@ class Emulator:
         read_only: bool = False,
         fixed: FixedPart | None = None,
     ) -> None:
-        self.plan = plan if isinstance(plan, Plan) else read_plan(Path(plan))
-        if devices < 1:
-            raise SynapccError(self.plan.model, f"{devices} devices", "give 1 or more")
-        self.devices, self.read_only, self.fixed = devices, read_only, fixed
+        super().__init__(plan if isinstance(plan, Plan) else read_plan(Path(plan)), devices, read_only, fixed)
         self.clipping = Clipping(self.plan)
-        self.arena = np.zeros((devices, self.plan.arena_bytes), np.uint8)
-        self.infer_arena = np.zeros((devices, self.plan.infer_arena_bytes), np.uint8)
-        self._slices: Slices | None = None
-        self.state = np.zeros((1 if read_only else devices, self.plan.state_bytes), np.uint8)
-        self._labelled = labelled_programs(self.plan)
-        self._look()
-        self.reset()
-
-    def _look(self) -> None:
-        """Every tensor's view of the memory."""
-        self._views: dict[str, NDArray[Any]] = {}
-        for t in self.plan.tensors:
-            if t.space == "const":
-                self._views[t.name] = self._const(t)
-            else:
-                self._views[t.name] = self._view(self.state if t.space == "state" else self.arena, t)
-        self._infer_views = self._views | {
-            name: self._view(self.infer_arena, self.plan[name])
-            for name in (() if self.plan.shared else self.plan.of_infer)
-        }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copy and pickle: views copied by themselves would no longer be of the copy's memory."""
-        if self._slices is not None:
-            raise SynapccError(self.plan.model, "a run in slices cannot be copied", "let it end, or abort it")
-        return {n: value for n, value in vars(self).items() if n not in ("_views", "_infer_views")}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        vars(self).update(saved)
-        self._look()
-
-    def __copy__(self) -> Emulator:
-        return deepcopy(self)  # two machines in one memory would be none
-
-    @staticmethod
-    def _const(t: PlanTensor) -> NDArray[Any]:
-        array = t.array()[None]
-        array.flags.writeable = False
-        return array
-
-    @staticmethod
-    def _view(block: NDArray[np.uint8], t: PlanTensor) -> NDArray[Any]:
-        raw = block[:, t.offset : t.offset + t.nbytes].view(np.dtype(t.dtype))
-        return raw.reshape(len(block), *t.stored)[..., : t.shape[-1]]
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """The tensor's view, [devices, *shape]; [1, *shape] for constants and read-only state.
-
-        Integers; `plan[name].meaning.real` says what they stand for. Writing to it changes the machine. What
-        lies in the arena holds until a later step takes its place. Raises NoSuchTensor, a KeyError that lists
-        the names.
-        """
-        return self._views[self.plan[name].name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._views
-
-    def __iter__(self) -> Iterator[str]:
-        """The tensors' names."""
-        return iter(self._views)
-
-    def _ipython_key_completions_(self) -> list[str]:
-        return list(self)
 
     def __repr__(self) -> str:
         plan = self.plan
@@ -162,31 +89,6 @@ class Emulator:
         }
         lines = "".join(f"\n  {key:<10}{text}" for key, text in rows.items() if text)
         return f"<Emulator of {plan.model}: {fleet}, plan {plan.digest.hex()[:12]}{lines}>"
-
-    def reset(self) -> None:
-        """State as compiled, arena zero; a run in slices is over."""
-        self._slices = None
-        self.arena[...] = 0
-        self.infer_arena[...] = 0
-        self.state[...] = 0
-        for t in self.plan.space("state"):
-            self._views[t.name][...] = t.array()
-
-    def put_state(self, block: bytes) -> None:
-        """Gives every device the persistent state of a chip, [state_bytes].
-
-        Raises SynapccError, and changes nothing, where it is none that the model can reach: what the chip
-        refuses, by the same rule.
-        """
-        if len(block) != self.plan.state_bytes:
-            what = f"{len(block)} bytes of state, the Plan has {self.plan.state_bytes}"
-            raise SynapccError(self.plan.model, what, "give the state of a chip with this Plan")
-        self._free()
-        if wrong := fault(self.plan, block):
-            raise SynapccError(self.plan.model, wrong, "its memory was overwritten: take another copy")
-        self.state[...] = np.frombuffer(block, np.uint8)
-
-    # -- what a user calls ----------------------------------------------------------------------------------
 
     def infer(self, inputs: Inputs, active: ArrayLike | None = None) -> Inference:
         """One sample a device, inputs [devices, ...]; n is `devices`.
@@ -228,38 +130,6 @@ class Emulator:
         """`learn` in slices: see `begin`."""
         self.load(inputs, labels, active)
         self.begin("learn", active)
-
-    def begin(self, program: str, active: ArrayLike | None = None) -> None:
-        """Begins a run in slices, of one step each, on the devices that take part. `step` does the rest.
-
-        Until then what loads or runs something raises SynapccError, and changes nothing; but `infer` where it
-        has an arena of its own, and `reset`.
-        """
-        self._free()
-        self._slices = Slices(self._steps(program, active, self._views))
-
-    def step(self) -> bool:
-        """Runs the next slice; True if there are more. Afterwards all is as `run` would have left it."""
-        if self._slices is None:
-            raise SynapccError(self.plan.model, "no run in slices is in progress", "begin one first")
-        if more := self._slices.run(lambda item, devices: self._step(item, devices, self._views)):
-            return more
-        self._slices = None
-        return False
-
-    def abort(self) -> None:
-        """Gives up a run in slices. What its slices changed stays changed, every value within its limits."""
-        self._slices = None
-
-    @property
-    def in_slices(self) -> bool:
-        """Whether a run in slices is in progress."""
-        return self._slices is not None
-
-    def _free(self) -> None:
-        """Raises SynapccError while a run in slices is in progress."""
-        if self._slices is not None:
-            raise Busy(self.plan.model, "a run in slices is in progress", "step until it ends, or abort it")
 
     def load(
         self,
@@ -340,25 +210,6 @@ class Emulator:
             states.joined(self.plan, tensors), np.uint8
         )
 
-    def _state_of(self, device: int) -> NDArray[np.uint8]:
-        """The state of one device, [state_bytes]."""
-        if not 0 <= device < self.devices:
-            raise SynapccError(
-                self.plan.model, f"there is no device {device}", f"devices are 0 to {self.devices - 1}"
-            )
-        row: NDArray[np.uint8] = self.state[0 if self.read_only else device]
-        return row
-
-    def _mask(self, active: ArrayLike | None) -> NDArray[np.bool_] | None:
-        """Which devices take part, [devices] bool; None: all."""
-        if active is None:
-            return None
-        mask = np.asarray(active)
-        if mask.shape != (self.devices,) or not np.all((mask == 0) | (mask == 1)):
-            what = f"active is {mask.dtype} of shape {mask.shape}"
-            raise SynapccError(self.plan.model, what, f"give [{self.devices}] bool, a device each")
-        return mask.astype(bool)
-
     def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
         """The labels of the devices `rows`, from one for each device or one for all."""
         if "label" not in self.plan:
@@ -392,74 +243,6 @@ class Emulator:
         if inputs is not None or labels is not None:
             self.give(program, inputs, labels, active)
         self._execute(program, active, self._views, after)
-
-    def _known(self, program: str) -> None:
-        if program not in self.plan.programs:
-            raise SynapccError(
-                program, "the plan has no such program", f"programs: {', '.join(self.plan.programs)}"
-            )
-
-    def _execute(
-        self,
-        program: str,
-        active: ArrayLike | None,
-        views: Mapping[str, NDArray[Any]],
-        after: Callable[[str, int], None] | None = None,
-    ) -> None:
-        """Runs a program in the arena that `views` show."""
-        for name, position, item, devices in self._steps(program, active, views):
-            if self.fixed and name == FORWARD and position < len(self.fixed):
-                if position == 0:
-                    self.fixed.run(views, self.devices, devices, lambda s, d: self._step(s, d, views))
-            else:
-                self._step(item, devices, views)
-            if after:
-                after(name, position)
-
-    def _steps(
-        self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
-    ) -> Iterator[Place]:
-        """The steps of a program, to be run as they come; what `run` raises, before the first of them."""
-        self._known(program)
-        chosen: Active = None
-        if (mask := self._mask(active)) is not None:
-            chosen = None if mask.all() else np.flatnonzero(mask)
-            if chosen is not None and not len(chosen):
-                return iter(())
-        if program in self._labelled:
-            check_labels(
-                views["label"][slice(None) if chosen is None else chosen, 0],
-                self.plan.classes,
-                self.plan.model,
-            )
-
-        return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
-
-    def run_step(self, program: str, position: int) -> None:
-        """Runs one step alone, on all devices."""
-        self._free()
-        item = self.plan.programs[program].items[position]
-        assert isinstance(item, Step)
-        if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
-            check_labels(self._views["label"][:, 0], self.plan.classes, self.plan.model)
-        self._step(item, None, self._views)
-
-    def _step(self, step: Step, active: Active, views: Mapping[str, NDArray[Any]]) -> None:
-        k = kernel(step.kernel)
-        arrays = {role: views[name] for role, name in step.args.items()}
-        masked(lambda t: k.integer(t, step.attrs), arrays, changed(step), self.devices, active)
-
-
-def read_plan(path: Path) -> Plan:
-    """The Plan of an output folder or a plan.json; SynapccError if there is none."""
-    file = path / "plan.json" if path.is_dir() else path
-    hint = "give the output folder of `synapcc compile`"
-    plan = load_plan(read_file(file, MAX_PLAN, SynapccError, hint), str(file))
-    header = file.parent / "lib" / plan.model / "src" / f"{plan.model}.h"
-    if os.path.lexists(header) and plan.digest.hex().encode() not in read_file(header, MAX_PLAN):
-        what = f"is not the Plan that {header.relative_to(file.parent)} was emitted from"
-        raise SynapccError(str(file), what, "compile the model again")
-    return plan
 
 
 def classify(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from synapcc.gen.emit import ROOT
+from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.ops import kernels, layers
 
 TABLES = (  # a row an op

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,9 @@ def unfinished() -> list[str]:
     return out
 
 
+ON_OPERAND = -2  # the offset of an in-place result until all is laid out
+
+
 @dataclass(frozen=True)
 class Placed:
     """A kernel's case and the tensors that hold it."""
@@ -67,80 +70,78 @@ def batch_plan(
     as_models: how many cases have constants in flash and what steps pass on in the arena, as models do; the
     others have both anywhere
     """
-    tensors: list[PlanTensor] = []
+    tensors = [
+        _tensor("x", np.zeros(1, np.int8), "arena"),
+        _tensor("scores", np.zeros(2, np.int16), "arena"),
+        _tensor("verdict", np.zeros(2, np.int32), "arena"),
+    ]
     steps, placed = [], []
-
-    def add(name: str, array: np.ndarray, space: Space, offset: int = -1) -> str:
-        row = -(-array.shape[-1] // ROW_ALIGN) * ROW_ALIGN if array.ndim == 2 else array.shape[-1]
-        info = np.iinfo(array.dtype)
-        tensors.append(
-            PlanTensor(
-                name,
-                str(array.dtype),
-                array.shape,
-                row,
-                space,
-                offset,
-                PowerOfTwo(0),
-                int(info.min),
-                int(info.max),
-                "activation",
-                "input" if name == "x" else "",
-                "",
-                padded(array, row),
-            )
-        )
-        return name
-
-    for name, zeros in (
-        ("x", np.zeros(1, np.int8)),
-        ("scores", np.zeros(2, np.int16)),
-        ("verdict", np.zeros(2, np.int32)),
-    ):
-        add(name, zeros, "arena")
     for i, (name, case) in enumerate(chosen):
-        k, args = kernel(name), {}
-        usual = rng.random() < as_models
-        changed = k.writes + k.updates
-        source, target = k.inplace or ("", "")
-        shared = (
-            bool(source) and rng.integers(2) == 1 and case.arrays[source].nbytes == case.arrays[target].nbytes
-        )
-        for role in sorted(case.arrays, key=k.roles.index):
-            array = case.arrays[role]
-            if role in k.writes:
-                array = rng.integers(
-                    np.iinfo(array.dtype).min, np.iinfo(array.dtype).max + 1, array.shape, np.int64
-                ).astype(array.dtype)
-            constant = role in CONSTANT and role not in changed
-            spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
-            space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
-            if usual and role not in k.updates:
-                space = "const" if constant else "arena"
-            args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
+        operands = _operands(name, case, f"c{i}", rng, usual=rng.random() < as_models)
+        tensors += operands.values()
+        args = {role: t.name for role, t in operands.items()}
         steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
         placed.append(Placed(name, case, args))
     laid, state_bytes, arena_bytes = _lay_out(tensors)
     programs = {"infer": Program("infer", "every case", tuple(steps))}
-    return Plan(
-        model,
-        laid,
-        programs,
-        (Entry("infer", ("x",)),),
-        ("x",),
-        ((1,),),
-        ("x",),
-        "scores",
-        2,
-        state_bytes,
-        arena_bytes,
-    ), placed
+    entries = (Entry("infer", ("x",)),)
+    inputs = ("x",)
+    plan = Plan(
+        model, laid, programs, entries, inputs, ((1,),), inputs, "scores", 2, state_bytes, arena_bytes
+    )
+    return plan, placed
+
+
+def _operands(
+    name: str, case: Case, prefix: str, rng: np.random.Generator, usual: bool
+) -> dict[str, PlanTensor]:
+    """A tensor for each role of a case, in a space chosen at random; `usual`: where models have it."""
+    k = kernel(name)
+    source, target = k.inplace or ("", "")
+    shared = (
+        bool(source) and rng.integers(2) == 1 and case.arrays[source].nbytes == case.arrays[target].nbytes
+    )
+    out = {}
+    for role in sorted(case.arrays, key=k.roles.index):
+        array = _rubbish(case.arrays[role], rng) if role in k.writes else case.arrays[role]
+        constant = role in CONSTANT and role not in k.writes + k.updates
+        spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
+        space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
+        if usual and role not in k.updates:
+            space = "const" if constant else "arena"
+        offset = ON_OPERAND if shared and role == target else -1
+        out[role] = _tensor(f"{prefix}_{role}", array, space, offset)
+    return out
+
+
+def _rubbish(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Any values of the array's type, in its shape."""
+    info = np.iinfo(array.dtype)
+    return rng.integers(info.min, info.max + 1, array.shape, np.int64).astype(array.dtype)
+
+
+def _tensor(name: str, array: np.ndarray, space: Space, offset: int = -1) -> PlanTensor:
+    row = -(-array.shape[-1] // ROW_ALIGN) * ROW_ALIGN if array.ndim == 2 else array.shape[-1]
+    info = np.iinfo(array.dtype)
+    return PlanTensor(
+        name,
+        str(array.dtype),
+        array.shape,
+        row,
+        space,
+        offset,
+        PowerOfTwo(0),
+        int(info.min),
+        int(info.max),
+        "activation",
+        "input" if name == "x" else "",
+        "",
+        padded(array, row),
+    )
 
 
 def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, int]:
-    """Every tensor has bytes of its own, but for in-place results (offset -2): they lie on their operand."""
-    from dataclasses import replace
-
+    """Every tensor has bytes of its own, but for in-place results: they lie on their operand."""
     consts = [t for t in tensors if t.space == "const"]
     state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
     out, at = [replace(t, offset=0) for t in consts], 0
@@ -151,7 +152,7 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
     last: dict[tuple[str, str, int], int] = {}
     for t in (t for t in tensors if t.space == "arena"):
         key = (t.name.split("_")[0], t.dtype, t.nbytes)
-        place = last[key] if t.offset == -2 else top
+        place = last[key] if t.offset == ON_OPERAND else top
         last[key] = place
         out.append(replace(t, offset=place))
         top = max(top, -(-(place + t.nbytes) // 4) * 4)

@@ -18,7 +18,8 @@ from synapcc.gen.ir.quantiser import Quantiser
 from synapcc.gen.ops import kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.link.state import real
-from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.plans import read_plan
 
 FRACS = st.integers(-20, 30)
 ZEROS = st.integers(-128, 127)

@@ -12,7 +12,7 @@ from random_nets import accepted
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan, padded
 from synapcc.gen.stages.plan_file import load_plan
-from synapcc.host.run.emulator import read_plan
+from synapcc.host.run.plans import read_plan
 
 
 @pytest.fixture(scope="module")

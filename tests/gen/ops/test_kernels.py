@@ -11,7 +11,7 @@ import pytest
 from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, UNDEFINED, ChipBatch, HostBatch
 from one_step import CONSTANT, Placed, batch_plan, cases, emulator, unfinished
 
-from synapcc.gen.emit import ROOT
+from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import Known, kernel, kernels, layers
 

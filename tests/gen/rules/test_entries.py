@@ -18,7 +18,8 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Entry
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.devices.process import host_compiler
-from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.plans import read_plan
 
 OUTSIDE = Path(__file__).parents[2] / "support" / "outside"
 RAW, ROWS, PIECES = 7, 2, 9

@@ -21,7 +21,8 @@ from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.room import SPAN, grown
 from synapcc.host.cli import main
 from synapcc.host.link.saturation import MOST, Saturation, saturation, warning
-from synapcc.host.run.emulator import Emulator, classify, quantise_inputs
+from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.inputs import quantise_inputs
 
 STARTS = ("he", "glorot", "narrow", "zero head")
 Data = dict[str, np.ndarray]

@@ -21,8 +21,9 @@ from synapcc.host.devices import Device, DeviceError, open_device
 from synapcc.host.firmware.build import project_board
 from synapcc.host.link import state
 from synapcc.host.link.client import connect
-from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.network import adapted, read_network
+from synapcc.host.run.plans import read_plan
 from synapcc.host.run.samples import load_samples
 
 MORE = "[store]\nsamples = 6\n[decay]\nshift = 8\nevery = 4\n"

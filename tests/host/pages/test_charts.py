@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synapcc.gen.emit import ROOT
+from synapcc.gen.emit.templates import ROOT
 from synapcc.host.pages import arena, charts
 from synapcc.host.pages.arena import Block
 from synapcc.host.pages.charts import Lane, Line, Mark, Reference, Row

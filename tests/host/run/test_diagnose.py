@@ -18,8 +18,9 @@ from synapcc.gen.ops import kernels
 from synapcc.gen.stages import quantise, room
 from synapcc.host.cli import main
 from synapcc.host.run.diagnose import Diagnosis, angle
-from synapcc.host.run.emulator import Emulator, read_plan
+from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.network import read_network
+from synapcc.host.run.plans import read_plan
 from synapcc.host.run.samples import Samples, load_samples
 
 Capsys = pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.messages import Region
 from synapcc.host.cli import main
 from synapcc.host.link.client import Client
-from synapcc.host.run.emulator import read_plan
+from synapcc.host.run.plans import read_plan
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = [(rule, weights) for rule in ("hebbian", "dfa") for weights in ("int8", "int16")]

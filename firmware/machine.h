@@ -1,0 +1,40 @@
+/* The model with what it is given and what it says, and the requests that make it do something. */
+#ifndef SYNAPCC_MACHINE_H
+#define SYNAPCC_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model_binding.h"
+#include "requests.h"
+
+#define MACHINE_OUTPUT_BYTES (offsetof(model_outputs_t, scores) + sizeof ((model_outputs_t *)0)->scores)
+
+typedef struct {
+    model_t model;
+    model_inputs_t input;
+    model_outputs_t output;
+    bool unchecked; /* the state was written to, and nothing has run on it since */
+    bool in_slices; /* BEGIN was executed, and not yet the last STEP */
+    uint32_t learns, infers;
+} machine_t;
+
+extern machine_t machine;
+
+/* Weights as compiled, nothing counted. */
+void machine_start(void);
+
+proto_status machine_infer(const request_t *request, reply_t *reply);
+proto_status machine_learn(const request_t *request, reply_t *reply);
+proto_status machine_load(const request_t *request, reply_t *reply);
+proto_status machine_run(const request_t *request, reply_t *reply);
+proto_status machine_run_op(const request_t *request, reply_t *reply);
+proto_status machine_begin(const request_t *request, reply_t *reply);
+proto_status machine_step(const request_t *request, reply_t *reply);
+proto_status machine_abort(const request_t *request, reply_t *reply);
+proto_status machine_count(const request_t *request, reply_t *reply);
+proto_status machine_digest(const request_t *request, reply_t *reply);
+proto_status machine_reset(const request_t *request, reply_t *reply);
+
+#endif

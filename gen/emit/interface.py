@@ -1,0 +1,90 @@
+"""What the emitted library offers, and what its functions are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import CompileError
+from ..ir.plan import Plan, PlanTensor
+from ..numeric import PRIMITIVES
+from ..ops import kernel
+from .helpers import WORDS
+from .views import TensorView
+
+# What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
+INTERFACE = (
+    *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
+    *("check", "check_part", "tensors", "above"),
+    *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
+    *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
+    *(
+        "state_t",
+        "inputs_t",
+        "outputs_t",
+        "tensor_t",
+        "shift_is_arithmetic",
+        "state_is_packed",
+        "model_is_packed",
+    ),
+    *("opaque", "word_t", *WORDS, *PRIMITIVES),
+)
+
+
+@dataclass(frozen=True)
+class EntryView:
+    """An entry program that takes something, as templates see it.
+
+    struct: the C type of its inputs, the model's own where these are what it takes; "" for a label alone
+    fields: the members of a struct of its own; empty if it has none
+    inputs: what is filled
+    """
+
+    name: str
+    doc: str
+    struct: str
+    fields: tuple[TensorView, ...]
+    inputs: tuple[TensorView, ...]
+    label: bool
+
+    @property
+    def parameters(self) -> str:
+        x = f", const {self.struct} *x" if self.struct else ""
+        return f"{x}{', uint8_t label' if self.label else ''}"
+
+
+def entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
+    """The entry programs beside `infer` and `learn` that take anything: each is a function of the library.
+
+    CompileError where one is called like something else there.
+    """
+    found = []
+    for e in plan.entry_points:
+        if e.name in ("infer", "learn") or not e.loaded:
+            continue
+        if e.name in INTERFACE or f"{e.name}_inputs_t" in INTERFACE:
+            what = f"{plan.model}_{e.name} is something else in the emitted library"
+            raise CompileError(e.name, what, "give the rule's entry program another name")
+        inputs = tuple(views[n] for n in e.inputs)
+        own = bool(inputs) and e.inputs != plan.inputs
+        struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
+        doc = plan.programs[e.name].doc
+        found.append(EntryView(e.name, doc, struct, inputs if own else (), inputs, e.label))
+    return found
+
+
+def step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:
+    """One C name a step: node and kernel, numbered where that is another's name."""
+    taken = {*INTERFACE, *(f"program_{name}" for name in plan.programs), *(t.name for t in constants)}
+    taken |= {text for e in plan.entries for text in (e, f"{e}_inputs_t")}
+    taken |= {f"{t.name}_init" if t.space == "state" else t.name for t in plan.tensors}
+    names = []
+    for _, _, step in plan.ops():
+        name = base = f"{step.node}_{kernel(step.kernel).function or step.kernel.split('.')[1]}"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        names.append(name)
+    return names

@@ -1,0 +1,74 @@
+"""The C library of a Plan: `<model>.h` and `<model>.c`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..ir.format import Scaled
+from ..ir.plan import Plan
+from ..sets import REF
+from ..stages.state_check import labelled_ops, labelled_programs, rings
+from ..target import messages
+from ..version import VERSION
+from .flash import stored
+from .functions import in_order, laid_out, program_texts, step_functions, unused
+from .helpers import helpers_of
+from .interface import entry_views
+from .memory_text import memory_map
+from .slices import entries
+from .templates import environment
+from .views import InputView, Views
+
+
+def render_library(
+    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
+) -> dict[str, str]:
+    """`<model>.h` and `<model>.c`, of `kernel_set`."""
+    prefix = plan.model
+    printed = stored(plan, kernel_set)
+    views = Views(plan, printed.constants)
+    functions = step_functions(plan, printed, views, prefix, sources)
+    helpers = helpers_of(f.body for f in functions)
+    functions = [
+        replace(f, body=laid_out(helpers.prefixed(f.body, prefix)) + unused(plan, f.body)) for f in functions
+    ]
+    table, starts = entries(plan, in_order(plan))
+    of_all, of_infer = views.all, views.of("infer")
+    context = {
+        "plan": plan,
+        "prefix": prefix,
+        "title": title,
+        "command": command,
+        "version": VERSION,
+        "digest": plan.digest.hex(),
+        "runtime_version": messages.RUNTIME_VERSION,
+        "kernel_set": kernel_set,
+        "memory_map": memory_map(plan, kernel_set),
+        "steps": functions,
+        "state": [of_all[t.name] for t in plan.space("state")],
+        "inputs": [InputView(plan, n) for n in plan.inputs],
+        "infer_inputs": [of_infer[n] for n in plan.inputs],
+        "logits": of_infer[plan.logits],
+        "verdict": of_infer["verdict"],
+        "label": of_all.get("label"),
+        "constants": [of_all[t.name] for t in printed.tensors],
+        "starts": [of_all[t.name] for t in printed.starts],
+        "items": table,
+        "item_starts": [starts[entry] for entry in plan.entries],
+        "programs": program_texts(plan, functions, views, prefix),
+        "primitives": [helpers.prefixed(p.c_function, prefix) for p in helpers.primitives],
+        "words": helpers.words,
+        "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
+        "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
+        "entries": entry_views(plan, of_all),
+        "learns": "learn" in plan.entries,
+        "rings": rings(plan),
+        "labelled_entries": [n for n in plan.entries if n in labelled_programs(plan)],
+        "labelled_ops": " || ".join(f"op == {i}u" for i in labelled_ops(plan)),
+        "has_store": "store_count" in plan,
+    }
+    return {
+        f"{prefix}.{ending}": environment().get_template(f"model.{ending}.j2").render(context)
+        for ending in ("h", "c")
+    }

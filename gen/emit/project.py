@@ -1,0 +1,110 @@
+"""The output folder: the library, the Plan, and the PlatformIO project around them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import CompileError
+from ..ir.plan import Plan
+from ..sets import AUTO, select
+from ..target import messages
+from ..target.boards import Board, platformio_board
+from ..version import VERSION
+from .library import render_library
+from .templates import ROOT, environment
+from .views import InputView
+
+
+def render(
+    plan: Plan,
+    board: Board | None,
+    command: str,
+    title: str = "",
+    sources: Mapping[str, str] | None = None,
+    reports: Mapping[str, str] | None = None,
+    quantiser: bool = False,
+    kernel_set: str = AUTO,
+) -> dict[str, bytes]:
+    """Every file of an output folder by its path. Without a board, or a link to it: the library and the
+    Plan, no firmware.
+
+    kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
+    quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
+               anyway where the network normalises an input.
+    """
+    lib = f"lib/{plan.model}"
+    chosen = select(kernel_set, board)
+    library = render_library(plan, command, title, sources or {}, chosen)
+    files = {f"{lib}/src/{name}": text for name, text in library.items()}
+    env = environment()
+    context = {"model": plan.model, "tool_version": VERSION, "description": title}
+    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(
+        context | {"kernel_set": chosen}
+    )
+    files |= dict(reports or {})
+    if quantiser or plan.quantisers:  # nobody makes such integers by hand
+        inputs = [InputView(plan, n) for n in plan.inputs]
+        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs})
+        files[f"{lib}/src/{plan.model}_quantise.h"] = text
+    out = {name: text.encode() for name, text in files.items()}
+    out["plan.json"] = plan.canonical
+    if board and board.link:
+        ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
+        out["platformio.ini"] = ini.encode()
+        counted = {
+            "counters": [t.name for t in plan.space("state") if t.role == "counter"],
+            "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
+        }
+        binding = env.get_template("model_binding.h.j2").render(context | counted)
+        out["include/model_binding.h"] = binding.encode()
+        out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
+        out |= _firmware(board)
+    return out
+
+
+def _firmware(board: Board) -> dict[str, bytes]:
+    """Copies of firmware/ and of the local PlatformIO platform, and the board as PlatformIO wants it."""
+    out = {f"platforms/synapcc/boards/{board.name}.json": platformio_board(board).encode()}
+    for path in sorted((ROOT / "firmware").rglob("*")):
+        if not path.is_file() or "__pycache__" in path.parts:
+            continue
+        room, *rest = path.relative_to(ROOT / "firmware").parts
+        place = Path("platforms/synapcc", *rest) if room == "platform" else Path("src", room, *rest)
+        out[place.as_posix()] = path.read_bytes()
+    return out
+
+
+def write(files: Mapping[str, bytes], out: Path) -> None:
+    """Writes `files` into the new folder `out`; CompileError if it exists or cannot be made.
+
+    Nothing is left half-written.
+    """
+    if os.path.lexists(out):
+        raise CompileError(str(out), "exists already", "choose another folder, or remove it")
+    temporary = None
+    made = [p for p in out.parents if not os.path.lexists(p)]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        for name, content in sorted(files.items()):
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        temporary.chmod(0o755)
+        os.rename(temporary, out)
+    except OSError as e:
+        raise CompileError(
+            str(out), f"cannot be written ({e.strerror or e})", "check the path, its permissions and the disk"
+        ) from None
+    finally:
+        if temporary and temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+        if not os.path.lexists(out):
+            with suppress(OSError):  # not empty: somebody else's by now
+                for folder in made:
+                    folder.rmdir()
