@@ -46,6 +46,9 @@ def lower(
         quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
         infer_arena_bytes=infer_arena_bytes,
     )
+    called = {name for entry in plan.entries for name in reached(programs, entry)}
+    for name in sorted(programs.keys() - called):
+        raise CompileError(name, "nothing calls this program", "make it an entry program, or leave it out")
     for _, _, step in plan.ops():
         if wrong := step_fault(plan, step):
             raise CompileError(step.node, f"{step.kernel}: {wrong}", "report this model and rule file")

@@ -27,7 +27,7 @@ Ask = tuple[int, bytes]
 BOARD = "mps2_an386"
 KINDS = (
     *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
-    *("begin", "step", "abort"),
+    *("begin", "step", "abort", "op", "signals"),
 )
 
 
@@ -140,12 +140,22 @@ class Requests:
         return asked(messages.ABORT)
 
     def count(self) -> Ask:
-        """Programs and loops; single steps only the one that does nothing: the others want their operands."""
+        """Programs, loops, and single steps, the one that does nothing among them."""
         subject = int(self.rng.choice([*Subject, 3]))
-        below = (0, len(self.plan.entries), 20, 0)[subject]
-        beyond = len(self.plan.ops()) + int(self.rng.choice([0, 1, 9]))
-        which = number(self.rng, below) if subject else beyond
-        return asked(messages.COUNT, subject=subject, number=which)
+        below = (len(self.plan.ops()) + 1, len(self.plan.entries), 20, 0)[subject]
+        return asked(messages.COUNT, subject=subject, number=number(self.rng, below))
+
+    def op(self) -> Ask:
+        """A step alone, on whatever lies in the arena."""
+        return asked(messages.RUN_OP, op=number(self.rng, len(self.plan.ops())), flags=self.flags())
+
+    def signals(self) -> Ask:
+        """Extremes, where a step reads a tensor of the arena."""
+        t = self.plan.space("arena")[int(self.rng.integers(len(self.plan.space("arena"))))]
+        top = np.iinfo(t.dtype)
+        extremes = [t.lo, t.hi, top.min, top.max, 0]
+        values = self.rng.choice(extremes, min(t.count, 1000 // t.itemsize)).astype(t.dtype)
+        return asked(messages.WRITE, region=Region.ARENA, offset=t.offset, content=values.tobytes())
 
     def tensor(self) -> Ask:
         return asked(messages.TENSOR, index=number(self.rng, len(self.plan.space("state"))))
@@ -253,7 +263,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2, 1, 2, 2), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 12, 5), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -312,7 +322,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         *(("write", s) for s in ("ok", "bad_state", "bad_argument")),
         *(("infer", s) for s in ("ok", "bad_length", "bad_state")),
         *(("load", s) for s in ("ok", "bad_label", "bad_length")),
-        *(("run_op", s) for s in ("ok", "bad_argument")),
+        *(("run_op", s) for s in ("ok", "bad_argument", "bad_state", "bad_label")),
         *(("begin", s) for s in ("ok", "busy", "bad_argument")),
         *(("step", s) for s in ("ok", "bad_argument")),
         *((r, "busy") for r in ("infer", "learn", "load", "run", "write")),
@@ -335,9 +345,10 @@ def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("unicorn:count", out, load_board(BOARD)) as device:
             link = Link(device, c.plan, counts=True)
-            play(link, seed, 40)
+            play(link, seed, 80)
         seen += link.seen
     assert seen["count", "ok"] and seen["run", "ok"] and seen["write", "bad_state"]
+    assert seen["count", "bad_state"] or seen["run_op", "bad_state"]
 
 
 def test_the_smallest_sequence(tmp_path: Path) -> None:
