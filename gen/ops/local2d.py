@@ -17,9 +17,10 @@ from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
 from ._contract import Tensors, within
 from ._folding import Pair, Shape
+from ._tying import Matmul, Tied
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
-from .conv2d import GEOMETRY, UPDATED, Conv2d, Matmul, Tied, conv_misfit, conv_sizes, random_case
+from .conv2d import GEOMETRY, UPDATED, Conv2d, conv_misfit, conv_sizes, random_case
 from .conv2d import Forward as TiedForward
 from .conv2d import Transposed as TiedTransposed
 

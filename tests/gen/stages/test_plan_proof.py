@@ -97,10 +97,10 @@ def test_what_is_taken_is_proven(tmp_path: Path) -> None:
     """The C of edited Plans does what the emulator does, and no sanitizer finds anything."""
     found = [
         replace(plan, model=f"edited{i}", _by_name={})
-        for i, plan in enumerate(passed(51_000, 30, 15, Counter()))
+        for i, plan in enumerate(passed(51_000, 20, 12, Counter()))
         if not any(isinstance(i, Repeat) and i.times > TURNS for p in plan.programs.values() for i in p.items)
     ]
-    assert len(found) > 20
+    assert len(found) > 15
     batch = HostBatch(found, tmp_path, "-O1", *UNDEFINED)
     try:
         assert sum(play(batch, i, i) for i in range(len(found))) > 4 * len(found)
