@@ -12,7 +12,10 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import HELD, takes, within
 from ._folding import Shape
+
+OUTSIDE = 2**15 + 1  # what no int16 is, on either side
 
 
 class Clip(Layer):
@@ -74,6 +77,8 @@ class Forward(Kernel):
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
+    operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
+    attributes = HELD
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = numeric.saturate(t["x"].astype(np.int32), a["lo"], a["hi"])
@@ -118,6 +123,8 @@ class Feedback(Kernel):
     reads = ("y", "d")
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(y="int8|int16 [n]", d="int16 [n]", g="int16 [n]")
+    attributes = within(lo=(-OUTSIDE, 0), hi=(0, OUTSIDE))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         y = t["y"].astype(np.int32)
@@ -127,8 +134,7 @@ class Feedback(Kernel):
         t["g"][...] = np.where((t["y"] > a["lo"]) & (t["y"] < a["hi"]), t["d"], 0.0)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        outside = 32769
-        return {"lo": _integer(a["lo"], f["y"].frac, -outside), "hi": _integer(a["hi"], f["y"].frac, outside)}
+        return {"lo": _integer(a["lo"], f["y"].frac, -OUTSIDE), "hi": _integer(a["hi"], f["y"].frac, OUTSIDE)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (min(k["d"].lo, 0), max(k["d"].hi, 0), k["d"].l1)}
