@@ -169,6 +169,8 @@ proto_status machine_run_op(const request_t *request, reply_t *reply)
         return PROTO_BAD_ARGUMENT;
     status = ready();
     if (status == PROTO_OK)
+        status = status_of(model_check_op(&machine.model, op));
+    if (status == PROTO_OK)
         status = status_of(model_run_op(&machine.model, op));
     if (status == PROTO_OK)
         append_digest(reply, flags);
@@ -258,6 +260,9 @@ proto_status machine_count(const request_t *request, reply_t *reply)
     if (able != PROTO_OK)
         return able;
     server_accepted();
+    status = subject == PROTO_SUBJECT_OP ? model_check_op(&machine.model, number) : MODEL_OK;
+    if (status != MODEL_OK)
+        return status_of(status);
     ticks_start();
     status = subjects[subject].run(number);
     ticks = ticks_stop(&overrun);

@@ -15,7 +15,7 @@ from .views import TensorView
 # What templates/model.c.j2 and model.h.j2 call <prefix>_...: `t` and what ends in it are types.
 INTERFACE = (
     *("init", "infer", "learn", "run", "run_op", "load", "tensor", "status", "nothing", "t"),
-    *("check", "check_part", "tensors", "above"),
+    *("check", "check_part", "tensors", "above", "check_op", "held_t", "held", "wants", "holds"),
     *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
     *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
     *(

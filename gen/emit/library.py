@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..ir.format import Scaled
 from ..ir.plan import Plan
 from ..sets import REF
+from ..stages.op_check import held
 from ..stages.state_check import labelled_ops, labelled_programs, rings
 from ..target import messages
 from ..version import VERSION
@@ -18,7 +19,7 @@ from .interface import entry_views
 from .memory_text import memory_map
 from .slices import entries
 from .templates import environment
-from .views import InputView, Views
+from .views import HeldView, InputView, Views
 
 
 def render_library(
@@ -34,6 +35,8 @@ def render_library(
         replace(f, body=laid_out(helpers.prefixed(f.body, prefix)) + unused(plan, f.body)) for f in functions
     ]
     table, starts = entries(plan, in_order(plan))
+    by_op = held(plan)
+    conditions = list(dict.fromkeys(h for wanted in by_op for h in wanted))
     of_all, of_infer = views.all, views.of("infer")
     context = {
         "plan": plan,
@@ -66,6 +69,8 @@ def render_library(
         "rings": rings(plan),
         "labelled_entries": [n for n in plan.entries if n in labelled_programs(plan)],
         "labelled_ops": " || ".join(f"op == {i}u" for i in labelled_ops(plan)),
+        "held": [HeldView(h, plan) for h in conditions],
+        "wants": [(op, conditions.index(h)) for op, wanted in enumerate(by_op) for h in wanted],
         "has_store": "store_count" in plan,
     }
     return {

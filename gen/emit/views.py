@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Step, reached
 from ..numeric import ERROR_FRAC
+from ..stages.op_check import Held
 
 UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
 
@@ -125,6 +127,14 @@ class Views:
     def of(self, program: str) -> Mapping[str, TensorView]:
         """Those that the steps of `program` see."""
         return self._infer if program in self._told else self.all
+
+
+class HeldView(TensorView):
+    """What a step that runs alone wants of a tensor in the arena, as templates see it: as its limits."""
+
+    def __init__(self, held: Held, plan: Plan) -> None:
+        super().__init__(replace(held.tensor, lo=held.lo, hi=held.hi), plan)
+        self.total = held.total
 
 
 def _literal(value: float) -> str:

@@ -99,6 +99,14 @@ class PlanTensor:
         return stored[..., : self.shape[-1]].astype(self.dtype)
 
 
+def row_length(shape: tuple[int, ...], role: str) -> int:
+    """Elements from one row to the next: those of tensors that have rows begin at multiples of four; vectors
+    are packed."""
+    if len(shape) == 2 and role != "label":
+        return -(-shape[1] // ROW_ALIGN) * ROW_ALIGN
+    return shape[-1]
+
+
 def padded(array: NDArray[Any], row: int) -> bytes:
     """Little-endian bytes of `array` with its last axis padded with zeros to `row`."""
     out = np.zeros((*array.shape[:-1], row), array.dtype.newbyteorder("<"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -136,24 +136,29 @@ class Abstract:
                     yield program.name, item
 
     def in_order(self) -> list[tuple[str, Step]]:
-        """As `steps`, producers before consumers: in the order in which they first run, inference first."""
-        found: list[tuple[str, Step]] = []
-        seen: set[str] = set()
+        """As `steps`, producers before consumers."""
+        return in_order(self.programs, self.entries)
 
-        def visit(name: str) -> None:
-            if name in seen:
-                return
-            seen.add(name)
-            for item in self.programs[name].items:
-                if isinstance(item, Step):
-                    found.append((name, item))
-                else:
-                    visit(item.program)
 
-        for name in ("infer", "adapt", *self.entries):
-            if name in self.programs:
-                visit(name)
-        return found
+def in_order(programs: Mapping[str, Program], entries: Iterable[str]) -> list[tuple[str, Step]]:
+    """Every step once, with its program, in the order in which they first run, inference first."""
+    found: list[tuple[str, Step]] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        for item in programs[name].items:
+            if isinstance(item, Step):
+                found.append((name, item))
+            else:
+                visit(item.program)
+
+    for name in ("infer", "adapt", *entries):
+        if name in programs:
+            visit(name)
+    return found
 
 
 def reached(programs: Mapping[str, Program], name: str) -> tuple[str, ...]:

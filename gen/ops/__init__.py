@@ -19,9 +19,12 @@ from .. import discovery
 from ..errors import CompileError
 from ..ir.format import Format as Format
 from ..ir.graph import Node
-from ..ir.plan import PlanTensor
+from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
+from ._contract import Operand, Range, Tensors, aliased, attributes_fault, operands_fault
+from ._contract import takes as takes
+from ._contract import within as within
 from ._folding import Folding
 from ._shifts import MAX_SHIFT, RESCALE, requantising
 
@@ -121,6 +124,9 @@ class Kernel(ABC):
     writes:  roles that are written as a whole
     updates: roles that are read and changed, or written in part
     optional: roles that may be missing
+    operands: types and shape of each role (`takes`)
+    attributes: the integers of a step, as `lower` gives them, with their ranges (`within`)
+    spare:   attributes that may be missing
     inplace: (read, write) roles that may be one piece of memory
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
@@ -131,6 +137,9 @@ class Kernel(ABC):
     writes: ClassVar[tuple[str, ...]] = ()
     updates: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
+    operands: ClassVar[Mapping[str, Operand]] = {}
+    attributes: ClassVar[Mapping[str, Range]] = {}
+    spare: ClassVar[tuple[str, ...]] = ()
     inplace: ClassVar[tuple[str, str] | None] = None
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
@@ -143,6 +152,27 @@ class Kernel(ABC):
     def changing(self) -> tuple[str, ...]:
         """Roles that a step writes, as a whole or in part."""
         return self.updates + self.writes
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        """Sizes of the operands' shapes that follow from the attributes, by their names in `operands`."""
+        return {}
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        """What operands and attributes, each fine by itself, do not fit together in; "" if nothing."""
+        return ""
+
+    def fault(self, t: Tensors, a: Attrs) -> str:
+        """Why a step on operands `t` with attributes `a` is none of this kernel; "" if it is one."""
+        missing = [r for r in self.roles if r not in t and r not in self.optional]
+        strange = [r for r in t if r not in self.roles]
+        if missing or strange:
+            return f"it lacks operand {missing[0]}" if missing else f"it has no operand {strange[0]}"
+        return (
+            attributes_fault(self.attributes, self.spare, a)
+            or operands_fault(self.operands, t, self.sizes(a))
+            or aliased(self.roles, self.changing, t)
+            or self.misfit(t, a)
+        )
 
     @abstractmethod
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -283,6 +313,20 @@ def kernel(name: str) -> Kernel:
 def operands(step: Step, roles: tuple[str, ...]) -> dict[str, str]:
     """The step's tensors by role, of those `roles` that it has."""
     return {role: step.args[role] for role in roles if role in step.args}
+
+
+def step_fault(tensors: Plan, step: Step) -> str:
+    """Why a step of a Plan is none of its kernel: roles, attributes, types, shapes; "" if it is one."""
+    k = kernel(step.kernel)
+    wrong = k.fault({role: tensors[name] for role, name in step.args.items()}, step.attrs)
+    if wrong:
+        return wrong
+    for role, (lo, hi) in k.ranges(step.attrs).items():
+        t = tensors[step.args[role]]
+        kept = (t.lo, t.hi) == (lo, hi) if role in k.changing else lo <= t.lo and t.hi <= hi
+        if not kept:
+            return f"operand {role}, {t.name}, has limits {t.lo} to {t.hi}, it keeps {lo} to {hi}"
+    return ""
 
 
 def changed(step: Step) -> dict[str, str]:

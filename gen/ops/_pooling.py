@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,18 @@ def pool_window(node: Node, shape: Sequence[int]) -> Window:
         what = f"dilation {(window.dilation_h, window.dilation_w)} of a pooling layer"
         raise CompileError(node.name, what, "pool over neighbouring places")
     return window
+
+
+def pool_misfit(a: Mapping[str, int]) -> str:
+    """What of a step's windows no pooling has; "" if nothing."""
+    window = Window.from_attrs(a)
+    if (window.dilation_h, window.dilation_w, window.groups) != (1, 1, 1):
+        return "a pooling has neither dilation nor groups"
+    if a.get("overlap", window.overlap) != window.overlap:
+        return f"attribute overlap is {a['overlap']}, {window.overlap} windows overlap"
+    if window.overlap == 1 and a.get("before", 0):
+        return f"attribute before is {a['before']}, and no windows overlap"
+    return ""
 
 
 def random_window(rng: np.random.Generator) -> Window:

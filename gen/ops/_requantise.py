@@ -22,14 +22,55 @@ from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
+from ._contract import BETWEEN, Tensors, crossed, either, within
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1
+INT8 = (-128, 127)
 ONCE, TWICE = 1, 2
 EXACT = {ONCE: numeric.scale_once, TWICE: numeric.scale_twice}
 FAST = {ONCE: ("scale_once_right", 33), TWICE: ("scale_twice_right", 32)}
 """By rounding: the primitive that is enough where n is at least so much, and takes what it is beyond."""
 SCALES = "check the file's scales: quantise the model again"
+
+
+ATTRIBUTES = within(
+    BETWEEN,
+    shift=(0, 62),
+    rounds=(ONCE, TWICE),
+    x_zero=INT8,
+    y_zero=INT8,
+    multiplier=(0, MULTIPLIER_TOP),
+)
+OWN = ("rounds", "x_zero", "y_zero", "multiplier")
+"""Those that no other step has."""
+
+
+def misfit(t: Tensors, a: Attrs) -> str:
+    """What is wrong with a step that ends with a multiplier; "" if nothing is."""
+    missing = [name for name in OWN[:3] if name not in a]
+    if missing:
+        return f"attribute {missing[0]} is missing"
+    moved = [role for role in ("w", "b", "m", "s") if role in t and t[role].space != "const"]
+    if moved:
+        return f"operand {moved[0]}, {t[moved[0]].name}, is no constant"
+    if ("m" in t) != ("s" in t):
+        return "it takes operands m and s, or neither"
+    least = t["s"].lo if "s" in t else a.get("shift", 1)
+    if least < 1 or ("m" in t and t["m"].lo < 0):
+        return "its multiplier or its shift is none"
+    return crossed(a) or either("multiplier", "m", t, a) or either("shift", "s", t, a) or too_far(t, a, 62)
+
+
+def beside_zero(a: Attrs) -> str:
+    """Whether 0 lies within the limits, as it does where scales are powers of two."""
+    return "" if a["lo"] <= 0 <= a["hi"] else f"0 does not lie within its limits {a['lo']} to {a['hi']}"
+
+
+def too_far(t: Tensors, a: Attrs, most: int) -> str:
+    """Whether a shift may be larger than `most`."""
+    shift, name = (t["s"].hi, t["s"].name) if "s" in t else (a["shift"], "shift")
+    return f"{name} may be {shift}, beyond a shift of {most}" if shift > most else ""
 
 
 def scaled(a: Attrs) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,9 @@ from . import (
     Variant,
     _requantise,
 )
+from ._contract import HELD, REQUANTISED, ROUNDED, WORD, Range, Tensors, beyond, either, within
 from ._folding import Pair, per_channel
+from ._shifts import MAX_SHIFT as SHIFT
 from ._shifts import RESCALE, requantising
 
 Index = NDArray[np.intp]
@@ -129,6 +131,16 @@ class WeightedForward(Kernel):
     reads = ("x", "w", "b", "m", "s")
     writes = ("y",)
     optional = ("m", "s")
+    attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.ATTRIBUTES)
+    spare = ("shift", *_requantise.OWN)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        if _requantise.scaled(a):
+            return _requantise.misfit(t, a)
+        foreign = [name for name in _requantise.OWN if name in a]
+        if foreign or "m" in t:
+            return f"it has {foreign[0] if foreign else 'multipliers'} without rounds"
+        return either("shift", "s", t, a) or _requantise.beside_zero(a) or _requantise.too_far(t, a, SHIFT)
 
     def centred(self, t: Arrays, a: Attrs) -> NDArray[Any]:
         """x without its zero point."""
@@ -183,7 +195,7 @@ class WeightedForward(Kernel):
         else:
             hi = w.mag * min(x.l1, w.shape[1] * x.mag) + b.mag
             lo = -hi
-        shift = int(k["s"].data.max()) if "s" in k and k["s"].data is not None else a["shift"]
+        shift = a["shift"] if "s" not in k else k["s"].hi
         half = (1 << shift) >> 1
         top = k["y"].shape[0] * max(-a["lo"], a["hi"])
         return [Accumulator("sum", lo, hi + half)], {"y": (a["lo"], a["hi"], top)}
@@ -206,6 +218,23 @@ class WeightedUpdate(Kernel):
     reads = ("x", "d", "step")
     updates = ("w", "b", "twin", "saturated")
     optional = ("twin",)
+    attributes: ClassVar[Mapping[str, Range]] = within(
+        HELD,
+        ROUNDED,
+        shift=(0, MAX_SHIFT),
+        bias_shift=(LEAST_BIAS_SHIFT, MAX_SHIFT),
+        rate=(0, 2**8),
+        bias_lo=HELD["lo"],
+        bias_hi=HELD["hi"],
+    )
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return (
+            beyond(t["w"], a["lo"], a["hi"])
+            or ("twin" in t and beyond(t["twin"], a["lo"], a["hi"]))
+            or beyond(t["b"], a["bias_lo"], a["bias_hi"])
+            or beyond(t["saturated"], *WORD)
+        )
 
     def terms(self, a: Attrs) -> int:
         """How many products a change sums up."""
@@ -315,13 +344,15 @@ class WeightedUpdate(Kernel):
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = self.terms(a)
-        product = min(n * k["d"].mag, k["d"].l1) * k["x"].mag
         total = min(n * k["d"].mag, k["d"].l1)
+        product = total * max(k["x"].mag, 1)
+        change = (product >> a["shift"]) + 1 + max(k[role].mag for role in ("w", "twin") if role in k)
         bias = total << max(-a["bias_shift"], 0)
         if n > 1 and a["bias_shift"] < 0:
             bias = min(bias, BIAS_TOP)
         sums = [
             Accumulator("product and dither", -product, product + (1 << a["shift"])),
+            Accumulator("weight and its change", -change, change),
             Accumulator("bias product", -bias, bias + (1 << max(a["bias_shift"], 0))),
             Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
         ]

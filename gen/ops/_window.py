@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Node
+from ._contract import SIZE, within
 
 Index = NDArray[np.intp]
 Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
@@ -84,6 +85,32 @@ class Window:
         return cls(**{name: int(a[name]) for name in cls.__dataclass_fields__})
 
     @property
+    def misfit(self) -> str:
+        """Whether attributes say what `of` would not: what is wrong; "" if nothing."""
+        for size, out, kernel, stride, dilation, pad in (
+            (self.height, self.out_height, self.kernel_h, self.stride_h, self.dilation_h, self.pad_top),
+            (self.width, self.out_width, self.kernel_w, self.stride_w, self.dilation_w, self.pad_left),
+        ):
+            reach = (kernel - 1) * dilation + 1
+            if pad >= reach or (out - 1) * stride - pad >= size:
+                return f"{out} windows of {reach} from {-pad} on, {stride} apart, leave a map of {size}"
+        if self.channels % self.groups:
+            return f"{self.channels} channels in {self.groups} groups"
+        seen = self.positions * self.kernel_h * self.kernel_w * self.channels
+        return f"its windows hold {seen} values, the most is {MAX_WINDOWS}" if seen > MAX_WINDOWS else ""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes that operands may have."""
+        return {
+            "input": self.input_size,
+            "pooled": self.positions * self.channels,
+            "positions": self.positions,
+            "taps": self.taps,
+            "channels": self.channels,
+        }
+
+    @property
     def attrs(self) -> dict[str, int]:
         """As attributes of a step."""
         return asdict(self)
@@ -153,6 +180,12 @@ class Window:
                 if down and across:
                     everyone = slice(None)
                     yield (everyone, down[0], across[0]), (everyone, down[1], across[1])
+
+
+WINDOW = within(
+    {name: (0, SIZE[1]) if name.startswith("pad") else SIZE for name in Window.__dataclass_fields__}
+)
+"""Attributes of a step with windows."""
 
 
 def padding(node: Node) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from ._contract import HELD, takes, within
 from ._shifts import requantising
 
 MAX_SHIFT = 15  # beyond it nothing is left of an int16
@@ -19,6 +20,8 @@ class Add(Kernel):
     name = "accumulate.add"
     reads = ("left", "right")
     writes = ("g",)
+    operands = takes(left="int16 [n]", right="int16 [n]", g="int16 [n]")
+    attributes = within(HELD, left_shift=(0, MAX_SHIFT), right_shift=(0, MAX_SHIFT))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left = numeric.shift_round(t["left"].astype(np.int32), a["left_shift"])

@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, takes, within
 from ._shifts import requantising
 
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
@@ -52,6 +53,8 @@ class Forward(Kernel):
     name = "add.forward"
     reads = ("left", "right")
     writes = ("y",)
+    operands = takes(left="int8|int16 [n]", right="int8|int16 [n]", y="int8|int16 [n]")
+    attributes = within(REQUANTISED, left_shift=(0, MAX_ALIGN), right_shift=(0, MAX_ALIGN))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left = t["left"].astype(np.int32) << np.int32(a["left_shift"])

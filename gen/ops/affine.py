@@ -12,6 +12,7 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, takes
 from ._folding import Shape
 from ._shifts import requantising
 
@@ -65,6 +66,8 @@ class Forward(Kernel):
     name = "affine.forward"
     reads = ("x", "w", "b")
     writes = ("y",)
+    operands = takes(x="int8|int16 [n]", w="int8 [n]", b="int32 [n]", y="int8|int16 [n]")
+    attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x = t["x"].astype(np.int32)
@@ -107,6 +110,8 @@ class Feedback(Kernel):
     name = "affine.feedback"
     reads = ("d", "w")
     writes = ("g",)
+    operands = takes(d="int16 [n]", w="int8 [n]", g="int16 [n]")
+    attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         p = t["d"].astype(np.int32) * t["w"].astype(np.int32)

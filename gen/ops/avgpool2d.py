@@ -17,10 +17,11 @@ from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
-from ._pooling import pool_window, random_attrs, random_window
-from ._shifts import requantising
-from ._window import Window, padding, wider
+from ._pooling import pool_misfit, pool_window, random_attrs, random_window
+from ._shifts import MAX_SHIFT, requantising
+from ._window import WINDOW, Window, padding, wider
 
 MAX_FACTOR = 2**15 - 1
 MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2
@@ -100,6 +101,29 @@ class _Mean(Kernel):
     """
 
     optional: ClassVar[tuple[str, ...]] = ("m",)
+    spare: ClassVar[tuple[str, ...]] = ("factor",)
+    attributes: ClassVar[Mapping[str, Range]] = within(
+        WINDOW, REQUANTISED, count_padding=(0, 1), factor=(1, MAX_FACTOR)
+    )
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return Window.from_attrs(a).sizes
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return Window.from_attrs(a).misfit or pool_misfit(a) or either("factor", "m", t, a)
+
+    @staticmethod
+    def _largest(k: Mapping[str, Known], a: Attrs) -> NDArray[np.int64]:
+        """The largest factor that each window may have, [out_height, out_width]; where it is 0, too, a sum
+        must fit its register."""
+        window = Window.from_attrs(a)
+        places = window.out_height, window.out_width
+        if "m" not in k:
+            return np.full(places, a["factor"], np.int64)
+        m = k["m"]
+        exact = np.full(places, m.mag) if m.data is None else m.data.astype(np.int64).reshape(places)
+        least: NDArray[np.int64] = np.maximum(np.abs(exact), 1)
+        return least
 
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
@@ -132,6 +156,7 @@ class Forward(_Mean):
     name = "avgpool2d.forward"
     reads = ("x", "m")
     writes = ("y",)
+    operands = takes(x="int8|int16 [input]", m="int16 [positions]", y="int8|int16 [pooled]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         mean = numeric.shift_round(self._sums(t["x"], a, np.int32) * self._factor(t, a), a["shift"])
@@ -158,7 +183,7 @@ class Forward(_Mean):
         return self._lowered(a, shift, f["y"], "m" in f, where)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        top = int((Window.from_attrs(a).counts() * _factors(a)[1]).max()) * k["x"].mag
+        top = int((Window.from_attrs(a).counts() * self._largest(k, a)).max()) * k["x"].mag
         sums = [Accumulator("sum times factor", -top, top + ((1 << a["shift"]) >> 1))]
         return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
@@ -180,6 +205,8 @@ class Feedback(_Mean):
     name = "avgpool2d.feedback"
     reads = ("d", "m")
     writes = ("g",)
+    operands = takes(d="int16 [pooled]", m="int16 [positions]", g="int16 [input]")
+    attributes = within(_Mean.attributes, before=(0, MAX_SHIFT), overlap=SIZE)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         d = Window.from_attrs(a).outputs(t["d"]).astype(np.int32) * self._factor(t, a)
@@ -218,7 +245,7 @@ class Feedback(_Mean):
         }
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        top = int(_factors(a)[1].max()) * k["d"].mag
+        top = int(self._largest(k, a).max()) * k["d"].mag
         sums = [Accumulator("product", -top, top + ((1 << max(a["before"], a["shift"])) >> 1))]
         overlap = Window.from_attrs(a).overlap
         if overlap > 1:

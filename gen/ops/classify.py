@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Kernel, Known
+from ._contract import takes
 
 
 class Argmax(Kernel):
@@ -15,6 +16,7 @@ class Argmax(Kernel):
     name = "classify.argmax"
     reads = ("z",)
     writes = ("verdict",)
+    operands = takes(z="int16 [n]", verdict="int32 [2]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         z = t["z"].astype(np.int32)

@@ -12,7 +12,10 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
+
+OUTSIDE = 2**15 + 1  # what no int16 is, on either side
 
 
 class Clip(Layer):
@@ -87,6 +90,11 @@ class Forward(Kernel):
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
+    operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
+    attributes = BETWEEN
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return crossed(a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = numeric.saturate(t["x"].astype(np.int32), a["lo"], a["hi"])
@@ -124,6 +132,8 @@ class Feedback(Kernel):
     reads = ("y", "d")
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(y="int8|int16 [n]", d="int16 [n]", g="int16 [n]")
+    attributes = within(lo=(-OUTSIDE, OUTSIDE), hi=(-OUTSIDE, OUTSIDE))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         y = t["y"].astype(np.int32)
@@ -133,8 +143,7 @@ class Feedback(Kernel):
         t["g"][...] = np.where((t["y"] > a["lo"]) & (t["y"] < a["hi"]), t["d"], 0.0)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        outside = 32769
-        return {"lo": _integer(a["lo"], f["y"], -outside), "hi": _integer(a["hi"], f["y"], outside)}
+        return {"lo": _integer(a["lo"], f["y"], -OUTSIDE), "hi": _integer(a["hi"], f["y"], OUTSIDE)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (min(k["d"].lo, 0), max(k["d"].hi, 0), k["d"].l1)}

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
 from ._shifts import requantising
+
+PLACE = within(offset=(0, SIZE[1]), rows=SIZE)
 
 
 class Concat(Layer):
@@ -78,16 +82,31 @@ def _part(part: np.ndarray, whole: np.ndarray, a: Attrs) -> tuple[np.ndarray, np
     return inner, outer[..., a["offset"] : a["offset"] + inner.shape[2]]
 
 
+def _misplaced(part: PlanTensor, whole: PlanTensor, a: Attrs) -> str:
+    """Whether a part does not lie within the whole, row by row: what to say of it."""
+    rows, sizes = a.get("rows", 1), (part.shape[0], whole.shape[0])
+    if any(n % rows for n in sizes):
+        return f"{rows} rows do not divide {sizes[0]} and {sizes[1]} values"
+    end = a["offset"] + sizes[0] // rows
+    return f"a row of {sizes[1] // rows} values ends before {end}" if end > sizes[1] // rows else ""
+
+
 class Copy(Kernel):
     """y[row, offset : offset + n] = x[row] / 2^shift. A vector is one row."""
 
     name = "concat.copy"
     reads = ("x",)
     updates = ("y",)
+    operands = takes(x="int8|int16 [part]", y="int8|int16 [whole]")
+    attributes = within(PLACE, REQUANTISED)
+    spare = ("rows",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x, y = _part(t["x"], t["y"], a)
         y[...] = numeric.saturate(numeric.shift_round(x.astype(np.int32), a["shift"]), a["lo"], a["hi"])
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return _misplaced(t["x"], t["y"], a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         x, y = _part(t["x"], t["y"], a)
@@ -118,12 +137,18 @@ class Slice(Kernel):
     name = "concat.slice"
     reads = ("d",)
     writes = ("g",)
+    operands = takes(d="int16 [whole]", g="=d [part]")
+    attributes = PLACE
+    spare = ("rows",)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         g, d = _part(t["g"], t["d"], a)
         g[...] = d
 
     real = integer
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return _misplaced(t["g"], t["d"], a)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"g": (k["d"].lo, k["d"].hi, min(k["d"].l1, k["g"].shape[0] * k["d"].mag))}

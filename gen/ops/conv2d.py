@@ -7,7 +7,7 @@ one-dimensional convolution has height 1; a depthwise one as many groups as chan
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -23,51 +23,38 @@ from ..ir.tape import Tape
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
 from ._bench import MAP, STEPS, Alone, Line, window
+from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._requantise import scaled
+from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
-from ._window import Window, padding, see, spread, wider
+from ._window import WINDOW, Window, padding, see, spread, wider
 from .project import Projection
 
-Matmul = Callable[[Any, Any], NDArray[Any]]
-AT_ONCE = 1 << 23  # window values that are looked at in one go
+GEOMETRY = within(WINDOW, filters=SIZE)
+"""Attributes that every step of a convolution has."""
+UPDATED = takes(
+    x="int8 [input]",
+    d="int16 [outputs]",
+    step="uint32 [1]",
+    saturated="uint32 [1]",
+    w="int8|int16 [rows, taps]",
+    b="int32 [rows]",
+    twin="=w [rows, taps]",
+)
+"""Operands of an update."""
 
 
-class Tied:
-    """How weights [copies, rows, taps] meet the windows of a map: one row a filter, at every position."""
-
-    @staticmethod
-    def each(g: Window) -> int:
-        """Rows of a weight for each filter."""
-        return 1
-
-    @staticmethod
-    def forward(g: Window, w: NDArray[Any], seen: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
-        """Sums [D, positions * filters] over windows [D, groups, positions, taps]."""
-        blocks = w.reshape(len(w), g.groups, -1, g.taps).swapaxes(-1, -2)
-        return matmul(seen, blocks).swapaxes(1, 2).reshape(len(seen), -1)
-
-    @staticmethod
-    def transposed(g: Window, m: NDArray[Any], d: NDArray[Any], matmul: Matmul) -> NDArray[Any]:
-        """What each tap hears, [D, groups, positions, taps], of signals [D, positions * filters]."""
-        return matmul(grouped(g, d), m.reshape(len(m), g.groups, -1, g.taps))
+def conv_sizes(a: Attrs, tying: type[Tied]) -> dict[str, int]:
+    g = Window.from_attrs(a)
+    return g.sizes | {"rows": a["filters"] * tying.each(g), "outputs": g.positions * a["filters"]}
 
 
-def grouped(g: Window, d: NDArray[Any]) -> NDArray[Any]:
-    """[D, positions * filters] as [D, groups, positions, filters of a group]."""
-    return d.reshape(len(d), g.positions, g.groups, -1).swapaxes(1, 2)
-
-
-def parts(devices: int, g: Window) -> Iterator[slice]:
-    """The devices in parts whose windows fit into memory."""
-    n = max(1, AT_ONCE // (g.groups * g.positions * g.taps))
-    return (slice(at, at + n) for at in range(0, devices, n))
-
-
-def copies(w: NDArray[Any], part: slice) -> NDArray[Any]:
-    """What of [D or 1, ...] belongs to a part of the devices."""
-    return w if len(w) == 1 else w[part]
+def conv_misfit(a: Attrs) -> str:
+    """What of its geometry is none; "" if nothing."""
+    g, filters = Window.from_attrs(a), a["filters"]
+    return g.misfit or (f"{filters} filters in {g.groups} groups" if filters % g.groups else "")
 
 
 class Conv2d(WeightedLayer):
@@ -155,6 +142,21 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 class Forward(WeightedForward):
     name = "conv2d.forward"
     tying: ClassVar[type[Tied]] = Tied
+    operands = takes(
+        x="int8 [input]",
+        w="int8|int16 [rows, taps]",
+        b="int32 [rows]",
+        m="int32 [rows]",
+        s="uint8 [rows]",
+        y="int8|int16 [outputs]",
+    )
+    attributes = within(GEOMETRY, WeightedForward.attributes)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return conv_sizes(a, self.tying)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return conv_misfit(a) or super().misfit(t, a)
 
     def _sums(self, t: Arrays, x: NDArray[Any], a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -231,6 +233,16 @@ class Transposed(Projection):
     reads = ("d", "m")
     writes = ("acc", "g")
     tying: ClassVar[type[Tied]] = Tied
+    operands = takes(
+        d="int16 [outputs]", m="int8|int16 [rows, taps]", acc="int32 [channels]", g="int16 [input]"
+    )
+    attributes = within(GEOMETRY, REQUANTISED)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return conv_sizes(a, self.tying)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return conv_misfit(a) or super().misfit(t, a)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -302,6 +314,14 @@ class Update(WeightedUpdate):
 
     name = "conv2d.update"
     writes = ("acc",)
+    operands = takes(UPDATED, acc="int32 [taps]")
+    attributes = within(GEOMETRY, WeightedUpdate.attributes)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return conv_sizes(a, Tied)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return conv_misfit(a) or super().misfit(t, a)
 
     def terms(self, a: Attrs) -> int:
         return Window.from_attrs(a).positions

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import Arrays, Attrs, Bounds, Case, Kernel, Known
+from ._contract import WORD, Tensors, beyond, takes, within
 
 
 class Tick(Kernel):
@@ -14,6 +15,10 @@ class Tick(Kernel):
 
     name = "counter.tick"
     updates = ("count",)
+    operands = takes(count="uint32 [1]")
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return beyond(t["count"], *WORD)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         with np.errstate(over="ignore"):
@@ -34,6 +39,8 @@ class Every(Kernel):
     name = "counter.every"
     updates = ("phase",)
     writes = ("flag",)
+    operands = takes(phase="uint32 [1]", flag="uint8 [1]")
+    attributes = within(period=(1, WORD[1]))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         phase = t["phase"] + t["phase"].dtype.type(1)

@@ -11,12 +11,17 @@ import numpy as np
 
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known
+from ._contract import ROUNDED, takes, within
+
+MAX_SHIFT = 24  # what the rounding primitives are proven for
 
 
 class Apply(Kernel):
     name = "decay.apply"
     reads = ("step",)
     updates = ("w",)
+    operands = takes(step="uint32 [1]", w="int8|int16 [rows, columns]")
+    attributes = within(ROUNDED, shift=(0, MAX_SHIFT))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         m, n = t["w"].shape[1:]

@@ -18,6 +18,7 @@ from ..ir.tape import Tape
 from ..sets import DSP
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._bench import MOST, Alone, Line
+from ._contract import takes
 from ._dsp import power_of_two, weighted_sums
 from ._folding import Pair, Shape, affine_columns
 from ._requantise import scaled
@@ -65,6 +66,14 @@ class Dense(WeightedLayer):
 
 class Forward(WeightedForward):
     name = "dense.forward"
+    operands = takes(
+        x="int8 [columns]",
+        w="int8|int16 [rows, columns]",
+        b="int32 [rows]",
+        m="int32 [rows]",
+        s="uint8 [rows]",
+        y="int8|int16 [rows]",
+    )
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = self.ended(numeric.matvec(t["w"], self.centred(t, a)) + t["b"], t, a)
@@ -101,6 +110,15 @@ class Update(WeightedUpdate):
     """The sum of a weight is the outer product d x^T, that of a bias d."""
 
     name = "dense.update"
+    operands = takes(
+        x="int8 [columns]",
+        d="int16 [rows]",
+        step="uint32 [1]",
+        saturated="uint32 [1]",
+        w="int8|int16 [rows, columns]",
+        b="int32 [rows]",
+        twin="=w [rows, columns]",
+    )
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
@@ -126,10 +144,12 @@ class Update(WeightedUpdate):
         """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
+        if kernel_set != DSP or not (bits and aligned):
+            return super().variant(kernel_set, t, a)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
         change = (max(-d.lo, d.hi) * 128 >> shift) + 1
         fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
-        if kernel_set != DSP or not (bits and aligned and fits):
+        if not fits:
             return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(wide)}
         nearest = a["rounding"] == numeric.Rounding.NEAREST

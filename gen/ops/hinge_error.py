@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from ._contract import takes, within
 
 
 class Forward(Kernel):
     name = "hinge_error.forward"
     reads = ("z", "label")
     writes = ("e", "taught")
+    operands = takes(z="int16 [n]", label="uint8 [1]", e="int16 [n]", taught="uint8 [1]")
+    attributes = within(margin=(1, 2**15 - 1), target=(0, 2**15), others=(0, 2**15 - 1))
 
     def _error(
         self, z: np.ndarray, label: np.ndarray, margin: float, target: float, others: float

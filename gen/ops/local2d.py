@@ -15,10 +15,12 @@ from .. import numeric
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
+from ._contract import Tensors, within
 from ._folding import Pair, Shape
+from ._tying import Matmul, Tied
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
-from .conv2d import Conv2d, Matmul, Tied, random_case
+from .conv2d import GEOMETRY, UPDATED, Conv2d, conv_misfit, conv_sizes, random_case
 from .conv2d import Forward as TiedForward
 from .conv2d import Transposed as TiedTransposed
 
@@ -71,6 +73,14 @@ class Update(WeightedUpdate):
     """The sum of a weight is the product of its position's signal and tap, that of a bias the signal."""
 
     name = "local2d.update"
+    operands = UPDATED
+    attributes = within(GEOMETRY, WeightedUpdate.attributes)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return conv_sizes(a, Untied)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return conv_misfit(a) or super().misfit(t, a)
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         g, filters = Window.from_attrs(a), int(a["filters"])

@@ -14,10 +14,11 @@ from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._bench import MAP, STEPS, Alone, Line, window
+from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
-from ._pooling import pool_window, random_attrs, random_window
-from ._shifts import requantising
-from ._window import Window, wider
+from ._pooling import pool_misfit, pool_window, random_attrs, random_window
+from ._shifts import MAX_SHIFT, requantising
+from ._window import WINDOW, Window, wider
 
 
 class MaxPool(Layer):
@@ -61,6 +62,14 @@ class Forward(Kernel):
     name = "maxpool2d.forward"
     reads = ("x",)
     writes = ("y",)
+    operands = takes(x="int8|int16 [input]", y="=x [pooled]")
+    attributes = WINDOW
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return Window.from_attrs(a).sizes
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return Window.from_attrs(a).misfit or pool_misfit(a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         window = Window.from_attrs(a)
@@ -96,6 +105,17 @@ class Feedback(Kernel):
     name = "maxpool2d.feedback"
     reads = ("x", "y", "d")
     writes = ("g",)
+    operands = takes(x="int8|int16 [input]", y="=x [pooled]", d="int16 [pooled]", g="int16 [input]")
+    attributes = within(WINDOW, REQUANTISED, before=(0, MAX_SHIFT), overlap=SIZE)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return Window.from_attrs(a).sizes
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        """Where no windows overlap, signals are moved as they are."""
+        moved = a["shift"] == 0 and a["lo"] <= t["d"].lo and t["d"].hi <= a["hi"]
+        wrong = Window.from_attrs(a).misfit or pool_misfit(a)
+        return wrong or ("" if a["overlap"] > 1 or moved else "signals that only move are shifted or held")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         d = numeric.shift_round(t["d"].astype(np.int32), a["before"])

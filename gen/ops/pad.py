@@ -13,7 +13,10 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import SIZE, Tensors, beyond, takes, within
 from ._folding import Border, Shape
+
+BORDER = within(dict.fromkeys(("above", "before", "after", "below"), (0, SIZE[1])), rows=SIZE, row=SIZE)
 
 
 class Pad(Layer):
@@ -99,6 +102,14 @@ class Forward(Kernel):
     name = "pad.forward"
     reads = ("x",)
     writes = ("y",)
+    operands = takes(x="int8|int16 [inner]", y="=x [outer]")
+    attributes = within(BORDER, value=(-(2**15), 2**15 - 1))
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"inner": a["rows"] * a["row"], "outer": _size(a)}
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return beyond(t["y"], a["value"], a["value"])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = a["value"]
@@ -133,6 +144,11 @@ class Feedback(Kernel):
     name = "pad.feedback"
     reads = ("d",)
     writes = ("g",)
+    operands = takes(d="int16 [outer]", g="=d [inner]")
+    attributes = BORDER
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"inner": a["rows"] * a["row"], "outer": _size(a)}
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["g"][...] = _inside(t["d"], a).reshape(t["g"].shape)

@@ -15,8 +15,12 @@ from .. import numeric
 from ..ir.plan import PlanTensor
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
+from ._contract import REQUANTISED, SIZE, WORD, takes, within
 from ._dsp import power_of_two
 from ._shifts import requantising
+
+SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), frac=(-(2**10), 2**10))
+"""Attributes of a matrix that is regenerated; `frac` matters in real numbers alone."""
 
 
 class Projection(Kernel):
@@ -44,6 +48,8 @@ class Matrix(Projection):
     name = "project.matrix"
     function = "project"
     reads = ("d", "m")
+    operands = takes(d="int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
+    attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         self.finish(numeric.vecmat(t["d"], t["m"]), t, a)
@@ -102,6 +108,11 @@ class Generated(Projection):
     function = "project"
     reads = ("d",)
     writes = ("acc", "g")
+    operands = takes(d="int16 [rows]", acc="int32 [columns]", g="int16 [columns]")
+    attributes = within(SEEDED, REQUANTISED)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"rows": a["rows"], "columns": a["cols"]}
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         m = numeric.feedback_matrix(a["seed"], a["tensor"], a["rows"], a["cols"], bool(a["ternary"]))
@@ -154,6 +165,11 @@ class Expand(Kernel):
     name = "project.expand"
     function = "project"
     writes = ("m",)
+    operands = takes(m="int8 [rows, columns]")
+    attributes = SEEDED
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"rows": a["rows"], "columns": a["cols"]}
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["m"][...] = numeric.feedback_matrix(

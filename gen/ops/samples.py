@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from . import Arrays, Attrs, Bounds, Case, Kernel, Known
+from ._contract import WORD, Range, Tensors, takes, within
+
+ROWS: Range = (1, 2**16 - 1)  # of a table: numeric.scale_index draws no larger number
 
 
 def _rows(index: np.ndarray, table: np.ndarray) -> NDArray[np.intp]:
@@ -27,6 +30,7 @@ class Write(Kernel):
     name = "samples.write"
     reads = ("x", "index")
     updates = ("table",)
+    operands = takes(x="int8|uint8|int16 [n]", index="uint32 [1]", table="=x [rows, n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["table"][np.arange(len(t["x"])), _rows(t["index"], t["table"])] = t["x"]
@@ -34,7 +38,8 @@ class Write(Kernel):
     real = integer
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return [], {}
+        lo, hi = min(k["x"].lo, k["table"].lo), max(k["x"].hi, k["table"].hi)
+        return [], {"table": (lo, hi, int(np.prod(k["table"].shape)) * max(-lo, hi))}
 
     def case(self, rng: np.random.Generator) -> Case:
         rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
@@ -52,6 +57,8 @@ class Advance(Kernel):
     name = "samples.advance"
     updates = ("next", "count")
     ring = ("next", "count")
+    operands = takes(next="uint32 [1]", count="uint32 [1]")
+    attributes = within(rows=ROWS)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         one = t["next"].dtype.type(1)
@@ -82,6 +89,7 @@ class Read(Kernel):
     name = "samples.read"
     reads = ("table", "index")
     writes = ("x",)
+    operands = takes(table="int8|uint8|int16 [rows, n]", index="uint32 [1]", x="=table [n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         table = np.broadcast_to(t["table"], (len(t["index"]), *t["table"].shape[1:]))
@@ -110,6 +118,8 @@ class Pick(Kernel):
     reads = ("count",)
     updates = ("next",)
     writes = ("index", "flag")
+    operands = takes(count="uint32 [1]", next="uint32 [1]", index="uint32 [1]", flag="uint8 [1]")
+    attributes = within(rows=ROWS)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         index = t["next"].copy()
@@ -143,6 +153,8 @@ class Draw(Kernel):
     name = "samples.draw"
     reads = ("count", "step")
     writes = ("index",)
+    operands = takes(count="uint32 [1]", step="uint32 [1]", index="uint32 [1]")
+    attributes = within(rows=ROWS, seed=WORD, tensor=WORD)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         step, count = t["step"].astype(np.uint32), t["count"].astype(np.uint32)
@@ -153,6 +165,10 @@ class Draw(Kernel):
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
         return {"index": (0, a["rows"] - 1)}
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        kept = t["count"]
+        return f"{kept.name} may be {kept.hi}, beyond {a['rows']} rows" if kept.hi > a["rows"] else ""
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"index": (0, a["rows"] - 1, a["rows"] - 1)}
@@ -173,6 +189,7 @@ class Rewind(Kernel):
 
     name = "samples.rewind"
     writes = ("next",)
+    operands = takes(next="uint32 [1]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["next"][...] = 0

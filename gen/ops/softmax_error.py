@@ -18,6 +18,10 @@ from ..errors import CompileError
 from ..ir.program import Step
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._bench import Alone, Line
+from ._contract import Tensors, takes, within
+
+FRAC = (-4, 15)  # of logits
+MOST = 2**14  # classes whose exponentials numeric.probability can share out
 
 
 def error_bound(classes: int) -> float:
@@ -47,6 +51,12 @@ class Forward(Kernel):
     name = "softmax_error.forward"
     reads = ("z", "label")
     writes = ("e", "taught")
+    operands = takes(z="int16 [n]", label="uint8 [1]", e="int16 [n]", taught="uint8 [1]")
+    attributes = within(frac=FRAC)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        n = t["z"].shape[0]
+        return f"{n} classes, the tables are proven for {MOST}" if n > MOST else ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         e = probabilities(t["z"], a["frac"])
@@ -67,10 +77,10 @@ class Forward(Kernel):
         return {"e": Format("int16", numeric.ERROR_FRAC, -one, one)}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        if not -4 <= f["z"].frac <= 15:
+        if not FRAC[0] <= f["z"].frac <= FRAC[1]:
             raise CompileError(
                 where,
-                f"logits of frac {f['z'].frac}; the softmax table takes -4 to 15",
+                f"logits of frac {f['z'].frac}; the softmax table takes {FRAC[0]} to {FRAC[1]}",
                 "scale the last layer by a power of two",
             )
         return {"frac": f["z"].frac}

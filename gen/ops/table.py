@@ -19,6 +19,7 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, takes
 from ._shifts import requantising
 
 Real = NDArray[np.floating[Any]]
@@ -164,6 +165,7 @@ class Forward(Kernel):
     reads = ("x", "table")
     writes = ("y",)
     inplace = ("x", "y")
+    operands = takes(x="int8 [n]", table=f"int8|int16 [{ENTRIES}]", y="=table [n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = _look_up(t)
@@ -201,6 +203,8 @@ class Feedback(Kernel):
     reads = ("x", "d", "table")
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(x="int8 [n]", d="int16 [n]", table=f"int16 [{ENTRIES}]", g="int16 [n]")
+    attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         product = t["d"].astype(np.int32) * _look_up(t).astype(np.int32)

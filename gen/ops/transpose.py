@@ -13,6 +13,7 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import SIZE, Tensors, takes, within
 from ._folding import Shape
 
 AXES = 4
@@ -101,6 +102,23 @@ class Permute(Kernel):
     name = "transpose.permute"
     reads = ("x",)
     writes = ("y",)
+    operands = takes(x="int8|int16 [n]", y="=x [n]")
+    attributes = within({f"{key}{i}": SIZE for key in "ns" for i in range(AXES)})
+    spare = tuple(f"{key}{i}" for key in "ns" for i in range(2, AXES))
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        """Whether the loops do not reach every element once: what to say of it."""
+        number = len(a) // 2
+        if {*a} != {f"{key}{i}" for key in "ns" for i in range(number)}:
+            return f"attributes {', '.join(sorted(a))} are no loops"
+        reached = 1
+        for stride, n in sorted((a[f"s{i}"], a[f"n{i}"]) for i in range(number)):
+            if stride != reached:
+                break
+            reached *= n
+        else:
+            return "" if reached == t["x"].shape[0] else f"the loops reach {reached} of {t['x'].shape[0]}"
+        return f"a stride of {stride} is none of its loops"
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         loops = (int(a[f"{key}{i}"]) for i in range(len(a) // 2) for key in "ns")

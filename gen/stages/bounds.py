@@ -1,4 +1,4 @@
-"""Interval analysis: proves for every step that no sum leaves its register, or refuses to compile.
+"""Interval analysis: proves for every step that no sum leaves its register, or refuses the Plan.
 
 The state is as wide as its saturation limits allow, always; constants are known exactly; everything else
 follows step by step from what its producers prove. Because every sum is proven, the order of summation cannot
@@ -8,43 +8,43 @@ change a bit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.program import Abstract, Step, Value
-from ..ops import Accumulator, Format, Known, changed, kernel
+from ..ir.plan import Plan, PlanTensor
+from ..ir.program import Step, in_order
+from ..ops import Accumulator, Known, changed, kernel, replaced
+from .memory import loaded
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was proven about one step: its accumulators, each within its register."""
+    """What is known about one step wherever programs run it.
+
+    operands:     by role, what they hold before it
+    accumulators: its sums; once proven, each within its register
+    written:      (lo, hi, l1) of what it writes, by role
+    """
 
     program: str
     step: Step
+    operands: Mapping[str, Known]
     accumulators: tuple[Accumulator, ...]
+    written: Mapping[str, tuple[int, int, int]]
 
 
-def prove(
-    abstract: Abstract,
-    steps: list[tuple[str, Step]],
-    formats: Mapping[str, Format],
-    data: Mapping[str, NDArray[np.generic]],
-) -> list[Proof]:
-    """Proofs for `steps` (lowered, producers before consumers).
+def prove(plan: Plan) -> list[Proof]:
+    """A proof for each step, producers before consumers.
 
     Raises CompileError, naming the first sum that could overflow or the tensor that could leave its format.
     """
-    known = {v.name: _start(v, formats[v.name], data.get(v.name)) for v in abstract.values.values()}
-    writers = Counter(name for _, step in steps for name in changed(step).values())
     proofs = []
-    for program, step in steps:
-        operands = {role: known[name] for role, name in step.args.items()}
-        accumulators, written = kernel(step.kernel).bounds(operands, step.attrs)
-        for acc in accumulators:
+    for proof in intervals(plan):
+        step = proof.step
+        for acc in proof.accumulators:
             top = 2 ** (acc.bits - 1) - 1
             if acc.hi > top or acc.lo < -top - 1:
                 worst = max(acc.hi, -acc.lo)
@@ -54,29 +54,51 @@ def prove(
                     f"{acc.bits} bits hold {top}",
                     'use fewer inputs, narrower weights (weights = "int8"), or rescale the layer',
                 )
-        for role, (lo, hi, l1) in written.items():
-            name = step.args[role]
-            fmt, shape = formats[name], abstract.values[name].shape
-            if lo < fmt.lo or hi > fmt.hi:
+        for role, (lo, hi, _) in proof.written.items():
+            t = plan[step.args[role]]
+            if lo < t.lo or hi > t.hi:
                 raise CompileError(
                     step.node,
-                    f"{name} may hold {lo} to {hi}, its format allows {fmt.lo} to {fmt.hi}",
+                    f"{t.name} may hold {lo} to {hi}, its format allows {t.lo} to {t.hi}",
                     "report this model and rule file",
                 )
-            if writers[name] == 1:  # else a reader may meet what any of them left, in any order
-                known[name] = Known(shape, lo, hi, min(l1, _size(shape) * max(-lo, hi)))
-        proofs.append(Proof(program, step, tuple(accumulators)))
+        proofs.append(proof)
     return proofs
+
+
+def intervals(plan: Plan) -> Iterator[Proof]:
+    """What `prove` proves, not yet held against registers and formats."""
+    known = {t.name: _start(t) for t in plan.tensors}
+    steps = in_order(plan.programs, plan.entries)
+    writers = Counter(name for _, step in steps for name in changed(step).values())
+    found = found_content(plan)
+    for program, step in steps:
+        operands = {role: known[name] for role, name in step.args.items()}
+        accumulators, written = kernel(step.kernel).bounds(operands, step.attrs)
+        yield Proof(program, step, operands, tuple(accumulators), written)
+        for role, name in replaced(step).items():
+            t = plan[name]
+            # Else a reader may meet what any of several steps left, a caller, or another program.
+            if role in written and writers[name] == 1 and t.space == "arena" and name not in found:
+                lo, hi, l1 = written[role]
+                known[name] = Known(t.shape, lo, hi, min(l1, _size(t.shape) * max(-lo, hi)))
+
+
+def found_content(plan: Plan) -> frozenset[str]:
+    """Tensors of the arena that some entry program reads as it finds them: what callers fill, and what is
+    read where it has not been written, or not as a whole."""
+    names = [t.name for t in plan.space("arena")]
+    return frozenset[str]().union(*(loaded(plan.programs, entry, names) for entry in plan.entries))
 
 
 def _size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _start(v: Value, fmt: Format, data: NDArray[np.generic] | None) -> Known:
-    if v.space == "const" and data is not None:
+def _start(t: PlanTensor) -> Known:
+    if t.space == "const" and t.data is not None:
+        data = t.array()
         wide = data.astype(np.int64)
         lo, hi = int(wide.min(initial=0)), int(wide.max(initial=0))
-        return Known(v.shape, lo, hi, int(np.abs(wide).sum()), data)
-    top = max(-fmt.lo, fmt.hi)
-    return Known(v.shape, fmt.lo, fmt.hi, _size(v.shape) * top)
+        return Known(t.shape, lo, hi, int(np.abs(wide).sum()), data)
+    return Known(t.shape, t.lo, t.hi, _size(t.shape) * max(-t.lo, t.hi))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from ..errors import CompileError
 from ..ir.format import shifts
 from ..ir.graph import Graph
-from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded
-from ..ir.program import Abstract, Program, Step, Value, reached
-from ..ops import Format, changed, kernel
+from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_length
+from ..ir.program import Abstract, Program, Step, reached
+from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
-from .memory import Piece, extent, place
+from .memory import Piece, extent, filled, place
 from .quantise import Quantised
 
 
@@ -29,7 +29,6 @@ def lower(
     formats = quantised.formats
     programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
     lowered = replace(abstract, programs=programs)
-    proofs = prove(lowered, lowered.in_order(), formats, quantised.data)
     tensors, state_bytes, arena_bytes, infer_arena_bytes = _layout(lowered, quantised, shared)
     plan = Plan(
         abstract.name,
@@ -47,7 +46,13 @@ def lower(
         quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
         infer_arena_bytes=infer_arena_bytes,
     )
-    return plan, proofs
+    called = {name for entry in plan.entries for name in reached(programs, entry)}
+    for name in sorted(programs.keys() - called):
+        raise CompileError(name, "nothing calls this program", "make it an entry program, or leave it out")
+    for _, _, step in plan.ops():
+        if wrong := step_fault(plan, step):
+            raise CompileError(step.node, f"{step.kernel}: {wrong}", "report this model and rule file")
+    return plan, prove(plan)
 
 
 def _refuse_change(abstract: Abstract) -> None:
@@ -76,20 +81,13 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
 
 
-def _row(v: Value) -> int:
-    """Rows of tensors that have rows start at multiples of four elements; vectors are packed."""
-    if len(v.shape) == 2 and v.role != "label":
-        return -(-v.shape[1] // ROW_ALIGN) * ROW_ALIGN
-    return v.shape[-1]
-
-
 def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanTensor, ...], int, int, int]:
     used = {name for _, step in abstract.steps() for name in step.args.values()}
     tensors: list[PlanTensor] = []
     for v in abstract.values.values():
         if v.name not in used:
             continue
-        fmt, row = q.formats[v.name], _row(v)
+        fmt, row = q.formats[v.name], row_length(v.shape, v.role)
         data = padded(q.data[v.name], row) if v.space != "arena" else None
         tensors.append(
             PlanTensor(
@@ -117,9 +115,7 @@ def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanT
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    common = (*abstract.inputs, *(("label",) if "label" in pieces else ()))  # `<model>_load` fills them
-    own = {e.name for e in abstract.entry_points if {*e.inputs} - {*abstract.inputs}}
-    loaded = {e.name: e.loaded if e.name in own else common for e in abstract.entry_points}
+    loaded = filled(abstract.entry_points, abstract.inputs, "label" in pieces)
     infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
     offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
     placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..ir.program import Call, Program, Repeat, Step
+from ..ir.program import Call, Entry, Program, Repeat, Step
 from ..ops import kernel, replaced
 
 ALIGN = 4
@@ -30,6 +30,13 @@ def loaded(programs: Mapping[str, Program], program: str, names: Iterable[str]) 
     """Which of the arena tensors `names` the program reads before it writes them: a caller loads these."""
     pieces = {n: Piece(n, 0, "") for n in names}
     return Interference(programs, pieces).before(program, frozenset())
+
+
+def filled(entries: Iterable[Entry], inputs: tuple[str, ...], label: bool) -> dict[str, tuple[str, ...]]:
+    """By entry program, what callers lay into the arena before it: the network's `inputs`, and the label
+    where there is one; or what it takes of its own."""
+    common = (*inputs, *(("label",) if label else ()))
+    return {e.name: e.loaded if {*e.inputs} - {*inputs} else common for e in entries}
 
 
 class Interference:
@@ -138,6 +145,28 @@ def place(
             at = max(at, -(-end // ALIGN) * ALIGN)
         offsets |= dict.fromkeys(members, at)
     return offsets, extent(pieces, offsets, offsets)
+
+
+def clash(
+    programs: Mapping[str, Program],
+    entries: Mapping[str, Iterable[str]],
+    pieces: Mapping[str, Piece],
+    kept: Iterable[str],
+    offsets: Mapping[str, int],
+) -> tuple[str, str] | None:
+    """Two pieces that share bytes at these offsets and must not; None where all is as `place` leaves it."""
+    graph = Interference(programs, pieces)
+    for entry, loaded in entries.items():
+        graph.entry(entry, loaded, kept)
+    ordered = sorted(pieces, key=offsets.__getitem__)
+    for i, a in enumerate(ordered):
+        for b in ordered[i + 1 :]:
+            if offsets[b] >= offsets[a] + pieces[a].nbytes:
+                break
+            moved = offsets[a] != offsets[b] and {(a, b), (b, a)} & graph.inplace.keys()
+            if moved or graph.conflict(a, b):
+                return a, b
+    return None
 
 
 def extent(pieces: Mapping[str, Piece], offsets: Mapping[str, int], names: Iterable[str]) -> int:

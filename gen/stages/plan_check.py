@@ -1,30 +1,36 @@
-"""What a Plan read from a file must fulfil before anything runs it: the file may be damaged or edited."""
+"""What a Plan read from a file must fulfil before anything runs it: the file may be damaged or edited.
+
+All of it is proved again: every step is one of its kernel, no two tensors need the same bytes at a time,
+nothing is read that may be beyond its limits, no sum overflows.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import numpy as np
 
 from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
-from ..ir.plan import Plan, PlanTensor
-from ..ir.program import Program, Repeat, Step, When, reached
+from ..ir.plan import Plan, PlanTensor, row_length
+from ..ir.program import Repeat, Step, When, reached
 from ..ir.quantiser import LIMIT, misfit
 from ..ir.roles import ROLES, USES
-from ..ops import changed, kernels
+from ..ops import changed, kernels, step_fault
 from ..words import short
-from .memory import loaded
-from .state_check import fault
+from .bounds import found_content, prove
+from .memory import Piece, clash, filled, loaded
+from .state_check import beyond, fault
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 WORD = 2**32  # what C holds in 32 bits ends below it, and so does all memory of a chip
+MOST = 2**28  # bytes of state or of arena: more than any board has
+ITEMS = 2**16  # of an entry program with all calls written out; every repeated one counts twice
 _DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
 
 
 def check(plan: Plan) -> None:
-    """Raises ValueError, naming the first thing that cannot be: names, sizes, places, operands, calls."""
+    """Raises ValueError or CompileError, naming the first thing that cannot be."""
     _demand(bool(_NAME.fullmatch(plan.model)), f"{plan.model!r} is no name")
     _demand(len({t.name for t in plan.tensors}) == len(plan.tensors), "two tensors have one name")
     for t in plan.tensors:
@@ -35,7 +41,7 @@ def check(plan: Plan) -> None:
         _demand(all(t.isprintable() for t in texts), f"program {program.name!r} has a text of several lines")
         for item in program.items:
             if isinstance(item, Step):
-                _step(plan, item)
+                _step(plan, program.name, item)
             else:
                 _demand(item.program in plan.programs, f"program {item.program} is not there")
                 flag = plan[item.flag] if isinstance(item, When) else None
@@ -44,8 +50,7 @@ def check(plan: Plan) -> None:
                 turns = item.times if isinstance(item, Repeat) else 1
                 _demand(0 < turns < 2**32, f"program {item.program} is repeated {turns} times")
     _demand(plan.entries[:1] == ("infer",), "infer is no entry")
-    for entry in plan.entries:
-        _calls(plan.programs, entry, ())
+    _calls(plan)
     _interface(plan)
     _entries(plan)
     _own_arena(plan)
@@ -54,6 +59,8 @@ def check(plan: Plan) -> None:
         start[t.offset : t.offset + t.nbytes] = t.data or b""
     wrong = fault(plan, bytes(start))
     _demand(not wrong, f"starts from a state that is none: {wrong}")
+    _arena(plan)
+    prove(plan)
 
 
 def _demand(holds: bool, what: str) -> None:
@@ -68,21 +75,29 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     numbers = (*t.shape, t.row, t.offset, t.lo, t.hi)
     _demand(all(type(n) is int and abs(n) < WORD for n in numbers), f"{t.name} has a number that is none")
     _demand(t.use in USES, f"{t.name} is used as {t.use!r}")
-    _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0 and t.row >= t.shape[-1], f"{t.name} has no size")
+    _demand(0 < len(t.shape) <= 2 and min(t.shape) > 0, f"{t.name} has no size")
+    _demand(t.row == row_length(t.shape, t.role), f"{t.name} has rows of {t.row}")
     what = unmeant(t.meaning, t.shape[0], t.lo, t.hi)
     _demand(not what, f"{t.name} {what}")
     top = np.iinfo(t.dtype)
-    _demand(top.min <= t.lo <= t.hi <= top.max, f"{t.name} has limits beyond its type")
+    _demand(top.min <= t.lo <= 0 <= t.hi <= top.max, f"{t.name} has limits beyond its type, or without 0")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")
     _demand(t.data is None or len(t.data) == t.nbytes, f"{t.name} has content of another size")
     _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")
-    if t.space != "const":
+    if t.space == "const":
+        stored = np.frombuffer(t.data or b"", np.dtype(t.dtype).newbyteorder("<")).reshape(t.stored)
+        wrong = "has padding that is not zero" if stored[..., t.shape[-1] :].any() else beyond(t, t.array())
+        _demand(not wrong, f"{t.name}: {wrong}")
+    else:
         _demand(t.space in ("state", "arena"), f"{t.name} lies nowhere")
         _demand(t.offset >= 0 and not t.offset % t.itemsize, f"{t.name} lies outside")
 
 
 def _sizes(plan: Plan) -> None:
-    """State and arena end with their last tensors, in whole words: no room is made for what is not there."""
+    """State and arena end with their last tensors, in whole words: no room is made for what is not there.
+
+    In the state each tensor lies behind the last one.
+    """
     spaces = {
         "state": (plan.state_bytes, plan.space("state")),
         "arena": (plan.arena_bytes, plan.space("arena")),
@@ -90,29 +105,57 @@ def _sizes(plan: Plan) -> None:
     for space, (size, tensors) in spaces.items():
         end = max((t.offset + t.nbytes for t in tensors), default=0)
         _demand(size == -(-end // 4) * 4, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
-        _demand(end <= sum(t.nbytes + 3 for t in tensors) < WORD, f"the {space} has holes, or no end")
+        _demand(end <= sum(t.nbytes + 3 for t in tensors) < MOST, f"the {space} has holes, or no end")
+    at = 0
+    for t in plan.space("state"):
+        _demand(t.offset == at, f"{t.name} does not lie behind the tensor before it")
+        at += t.nbytes
 
 
-def _step(plan: Plan, step: Step) -> None:
-    known = kernels().get(step.kernel)
-    if known is None:
-        raise ValueError(f"there is no kernel {step.kernel}")
-    missing = [r for r in known.roles if r not in step.args and r not in known.optional]
-    _demand(not missing and set(step.args) <= set(known.roles), f"{step.kernel} has other operands")
-    _demand(all(name in plan for name in step.args.values()), f"{step.kernel} reads what is not there")
-    _demand(all(type(v) is int for v in step.attrs.values()), f"{step.kernel} has a number that is none")
-    written = [plan[name] for name in changed(step).values()]
-    _demand(all(t.space != "const" for t in written), f"{step.kernel} writes to a constant")
-    for role, (lo, hi) in known.ranges(step.attrs).items():
-        t = plan[step.args[role]]
-        _demand(lo <= t.lo and t.hi <= hi, f"{t.name} may leave what {step.kernel} keeps it within")
+def _step(plan: Plan, program: str, step: Step) -> None:
+    where = f"step {step.kernel} of {step.node}, in program {program}"
+    _demand(step.kernel in kernels(), f"{where}: there is no such kernel")
+    _demand(all(name in plan for name in step.args.values()), f"{where}: an operand is not there")
+    wrong = step_fault(plan, step)
+    _demand(not wrong, f"{where}: {wrong}")
+    constant = [name for name in changed(step).values() if plan[name].space == "const"]
+    _demand(not constant, f"{where}: it writes to {''.join(constant[:1])}, which is a constant")
 
 
-def _calls(programs: Mapping[str, Program], name: str, above: tuple[str, ...]) -> None:
-    _demand(name in programs and name not in above, f"program {name} calls itself or is not there")
-    for item in programs[name].items:
-        if not isinstance(item, Step):
-            _calls(programs, item.program, (*above, name))
+def _calls(plan: Plan) -> None:
+    """Every program is reached by an entry program, none calls itself, and no run is endless to look at."""
+    sizes: dict[str, int] = {}
+
+    def size(name: str, above: tuple[str, ...]) -> int:
+        _demand(name in plan.programs and name not in above, f"program {name} calls itself or is not there")
+        if name not in sizes:
+            sizes[name] = 1 + sum(
+                (2 if isinstance(i, Repeat) else 1)
+                * (1 if isinstance(i, Step) else size(i.program, (*above, name)))
+                for i in plan.programs[name].items
+            )
+            _demand(sizes[name] <= ITEMS, f"program {name} has more than {ITEMS} steps")
+        return sizes[name]
+
+    for entry in plan.entries:
+        size(entry, ())
+    idle = [name for name in plan.programs if name not in sizes]
+    _demand(not idle, f"nothing calls program {''.join(idle[:1])}")
+
+
+def _arena(plan: Plan) -> None:
+    """What a step reads in the arena is what was proven of it, whatever lay there before."""
+    tensors = plan.space("arena")
+    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in tensors}
+    entries = filled(plan.entry_points, plan.inputs, "label" in pieces)
+    both = clash(
+        plan.programs, entries, pieces, (plan.logits, "verdict"), {t.name: t.offset for t in tensors}
+    )
+    _demand(both is None, f"{' and '.join(both or ())} need the same bytes at a time")
+    for name in sorted({*found_content(plan), *plan.inputs} - {"label"}):
+        t, top = plan[name], np.iinfo(plan[name].dtype)
+        whole = (t.lo, t.hi) == (top.min, top.max)
+        _demand(whole, f"{name} is read before it is written, and may be beyond {t.lo} to {t.hi}")
 
 
 def _own_arena(plan: Plan) -> None:
@@ -174,4 +217,8 @@ def _interface(plan: Plan) -> None:
         f"{logits.name} holds no scores",
     )
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")
-    _demand("learn" not in plan.entries or plan["label"].dtype == "uint8", "label is no label")
+    _demand("learn" not in plan.entries or "label" in plan, "there is no label to learn from")
+    if "label" in plan:
+        label = plan["label"]
+        given = (label.role, label.dtype, label.space, label.shape, label.hi)
+        _demand(given == ("label", "uint8", "arena", (1,), min(plan.classes - 1, 255)), "label is no label")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SynapccError, shown
+from ..errors import CompileError, SynapccError, shown
 from ..ir.format import Meaning
 from ..ir.plan import PLAN_VERSION, Plan, PlanTensor
 from ..ir.program import Call, Entry, Item, Program, Repeat, Step, When
@@ -83,6 +83,9 @@ def load_plan(text: bytes, where: str) -> Plan:
             infer_arena_bytes=j["infer_arena_bytes"],
         )
         check(plan)
+    except CompileError as e:
+        told = shown(f"{e.where}: {' '.join(e.what.split())}", LONGEST)
+        raise SynapccError(where, f"not a plan of synapcc ({told})", hint) from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as e:
         told = shown(f"{type(e).__name__}: {' '.join(str(e).split())}", LONGEST)
         raise SynapccError(where, f"not a plan of synapcc ({told})", hint) from None

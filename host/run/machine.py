@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -15,10 +16,15 @@ from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active, choose, masked, steps
 from synapcc.gen.ops import changed, kernel
+from synapcc.gen.stages.op_check import Held, held, op_fault
 from synapcc.gen.stages.state_check import fault, labelled_programs
 
 from .front_cache import FORWARD, FixedPart
 from .slices import Busy, Place, Slices
+
+
+class Unproven(SynapccError):
+    """Refused, and nothing changed: a step alone would meet values that no program leaves for it."""
 
 
 class Machine:
@@ -172,13 +178,25 @@ class Machine:
             raise Busy(self.plan.model, "a run in slices is in progress", "step until it ends, or abort it")
 
     def run_step(self, program: str, position: int) -> None:
-        """Runs one step alone, on all devices."""
+        """Runs one step alone, on all devices.
+
+        Raises Unproven where the arena of one holds what no program leaves there for the step: sums could
+        overflow.
+        """
         self._free()
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
+        if wrong := op_fault(self._held[program, position], self._views):
+            raise Unproven(self.plan.model, wrong, f"run program {program} up to this step")
         if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
             check_labels(self._views["label"][:, 0], self.plan.classes, self.plan.model)
         self._step(item, None, self._views)
+
+    @cached_property
+    def _held(self) -> dict[tuple[str, int], tuple[Held, ...]]:
+        """What each step, when it runs alone, wants of the arena."""
+        conditions = held(self.plan)
+        return {(program, i): conditions[n] for n, (program, i, _) in enumerate(self.plan.ops())}
 
     def _execute(
         self,

@@ -22,8 +22,8 @@ from synapcc.host.devices.process import host_compiler
 HERE = Path(__file__).resolve().parent
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 UNDEFINED = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
-INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, LEARN_BEGIN, RUN_BEGIN, STEP, ABORT = range(11)
-GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(11, 15)
+INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, LEARN_BEGIN, RUN_BEGIN, STEP, ABORT, CHECK_OP = range(12)
+GET_STATE, SET_STATE, GET_ARENA, SET_ARENA = range(12, 16)
 ARM_TOOLCHAINS = ("gcc", "zig")
 
 
@@ -194,6 +194,8 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
         return {m}_run(m, argument);
     case RUN_OP:
         return {m}_run_op(m, argument);
+    case CHECK_OP:
+        return {m}_check_op(m, argument);
     case CHECK:
         return {m}_check((const {m}_state_t *)m);
     case LEARN_BEGIN:

@@ -16,6 +16,7 @@ from synapcc.gen.target import messages
 from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
 from synapcc.host.link.protocol import decode_fields
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.machine import Unproven
 from synapcc.host.run.slices import Busy
 
 TURNS = 1 << 24
@@ -178,6 +179,8 @@ class LinkModel:
             self._program(number)
         elif subject == Subject.OP and number < len(self.plan.ops()):
             self._op(number)
+        elif subject == Subject.OP and self.machine.in_slices:
+            raise Refused(Status.BUSY)
         return bytes(messages.COUNT.reply.fixed_bytes)
 
     def _begin(self, program: int) -> bytes:
@@ -223,11 +226,14 @@ class LinkModel:
 
     @staticmethod
     def _labelled(call: Callable[[], None]) -> None:
-        """What runs on the label in the arena is refused where that is none."""
+        """What runs on the label in the arena is refused where that is none; a step alone, where its operands
+        there are none that it can have."""
         try:
             call()
         except Busy:
             raise
+        except Unproven:
+            raise Refused(Status.BAD_STATE) from None
         except SynapccError:
             raise Refused(Status.BAD_LABEL) from None
 

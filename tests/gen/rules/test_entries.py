@@ -104,7 +104,7 @@ def library(out: Path, folder: Path) -> ctypes.CDLL:
 
 def test_the_emitted_functions_do_what_the_emulator_does(out: Path, plan: Plan, tmp_path: Path) -> None:
     net, machine = library(out, tmp_path), Emulator(plan)
-    memory = ctypes.create_string_buffer(plan.state_bytes + plan.arena_bytes + 16)
+    memory = ctypes.create_string_buffer(plan.ram_bytes)
     assert net.net_init(memory) == 0
     rng = np.random.default_rng(0)
     start = machine.state.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from synapcc.gen import numeric
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
-from synapcc.gen.ops import Format
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.bounds import Proof, prove
 from synapcc.host.run.emulator import Emulator
@@ -135,14 +136,13 @@ def test_an_unprovable_sum_is_refused() -> None:
     c = compile_model(
         wide_graph(64), RuleSpec("last", rate=4), {"x": np.random.default_rng(1).normal(size=(20, 64))}
     )
-    formats = dict(c.quantised.formats)
-    bias = formats["fc_bias"]
-    formats["fc_bias"] = Format("int32", bias.frac, -(2**31), 2**31 - 1)
-    steps = [(p.program, p.step) for p in c.proofs]
-    prove(c.abstract, steps, c.quantised.formats, c.quantised.data)
+
+    def limited(name: str, lo: int, hi: int) -> Plan:
+        tensors = (replace(t, lo=lo, hi=hi) if t.name == name else t for t in c.plan.tensors)
+        return replace(c.plan, tensors=tuple(tensors), _by_name={})
+
+    assert [p.step for p in prove(c.plan)] == [p.step for p in c.proofs]
     with pytest.raises(CompileError, match=r"fc: an accumulator could overflow: the sum of dense\.forward"):
-        prove(c.abstract, steps, formats, c.quantised.data)
-    formats = dict(c.quantised.formats)
-    formats["fc"] = Format("int16", formats["fc"].frac, -5, 5)
+        prove(limited("fc_bias", -(2**31), 2**31 - 1))
     with pytest.raises(CompileError, match="its format allows -5 to 5"):
-        prove(c.abstract, steps, formats, c.quantised.data)
+        prove(limited("fc", -5, 5))

@@ -136,5 +136,5 @@ def test_an_edited_plan_cannot_widen_what_a_cursor_may_hold() -> None:
     old = f'"hi":{cursor.hi},"lo":0,"name":"{cursor.name}"'.encode()
     assert plan.canonical.count(old) == 1
     wide = plan.canonical.replace(old, old.replace(str(cursor.hi).encode(), b"4294967295", 1))
-    with pytest.raises(SynapccError, match=f"{cursor.name} may leave what samples"):
+    with pytest.raises(SynapccError, match=f"operand next, {cursor.name}, has limits 0 to 4294967295"):
         load_plan(wide, "plan.json")

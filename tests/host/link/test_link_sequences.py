@@ -15,6 +15,7 @@ from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import choose, walk
+from synapcc.gen.stages.op_check import held
 from synapcc.gen.stages.state_check import fault
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
@@ -27,7 +28,7 @@ Ask = tuple[int, bytes]
 BOARD = "mps2_an386"
 KINDS = (
     *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
-    *("begin", "step", "abort"),
+    *("begin", "step", "abort", "op", "signals"),
 )
 
 
@@ -101,6 +102,7 @@ class Requests:
     def __init__(self, plan: Plan, rng: Rng) -> None:
         self.plan, self.rng = plan, rng
         self.size = sum(plan[n].nbytes for n in plan.inputs)
+        self.wants = [(op, h.tensor) for op, wanted in enumerate(held(plan)) for h in wanted]
 
     def inputs(self) -> bytes:
         sizes = [self.size, 0, self.size + 1, self.size - 1]
@@ -140,12 +142,32 @@ class Requests:
         return asked(messages.ABORT)
 
     def count(self) -> Ask:
-        """Programs and loops; single steps only the one that does nothing: the others want their operands."""
+        """Programs, loops, and single steps, the one that does nothing among them."""
         subject = int(self.rng.choice([*Subject, 3]))
-        below = (0, len(self.plan.entries), 20, 0)[subject]
-        beyond = len(self.plan.ops()) + int(self.rng.choice([0, 1, 9]))
-        which = number(self.rng, below) if subject else beyond
+        below = (len(self.plan.ops()) + 1, len(self.plan.entries), 20, 0)[subject]
+        which = number(self.rng, below) if subject else self.step_number(below)
         return asked(messages.COUNT, subject=subject, number=which)
+
+    def step_number(self, below: int) -> int:
+        """Half of the time that of a step which wants something of the arena."""
+        if self.wants and self.rng.integers(2):
+            return self.wants[int(self.rng.integers(len(self.wants)))][0]
+        return number(self.rng, below)
+
+    def op(self) -> Ask:
+        """A step alone, on whatever lies in the arena."""
+        return asked(messages.RUN_OP, op=self.step_number(len(self.plan.ops())), flags=self.flags())
+
+    def signals(self) -> Ask:
+        """Extremes, where a step reads a tensor of the arena."""
+        tensors = (
+            [t for _, t in self.wants] if self.wants and self.rng.integers(2) else self.plan.space("arena")
+        )
+        t = tensors[int(self.rng.integers(len(tensors)))]
+        top = np.iinfo(t.dtype)
+        extremes = [t.lo, t.hi, top.min, top.max, 0]
+        values = self.rng.choice(extremes, min(t.count, 1000 // t.itemsize)).astype(t.dtype)
+        return asked(messages.WRITE, region=Region.ARENA, offset=t.offset, content=values.tobytes())
 
     def tensor(self) -> Ask:
         return asked(messages.TENSOR, index=number(self.rng, len(self.plan.space("state"))))
@@ -253,7 +275,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 2, 1, 2, 4, 3, 2, 1, 2, 2), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 12, 5), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -278,6 +300,17 @@ def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
         yield
 
 
+def beyond(link: Link, draw: Requests) -> None:
+    """Each step that wants something of the arena, on the largest number of its operand's type."""
+    link.send(*asked(messages.ABORT))
+    for op, t in draw.wants:
+        top = np.full(min(t.count, 1000 // t.itemsize), np.iinfo(t.dtype).max, t.dtype)
+        link.send(*asked(messages.WRITE, region=Region.ARENA, offset=t.offset, content=top.tobytes()))
+        link.send(*run_op(op))
+        link.send(*count_op(op))
+    link.look()
+
+
 def play(link: Link, seed: int, count: int) -> None:
     rng = np.random.default_rng([31, seed])
     draw = Requests(link.model.plan, rng)
@@ -288,6 +321,7 @@ def play(link: Link, seed: int, count: int) -> None:
         if fault(link.model.plan, link.model.machine.state[0].tobytes()):
             link.send(*draw.infer())
             assert link.model.unchecked, "what no WRITE made is refused"
+    beyond(link, draw)
 
 
 def project(plan: Plan, folder: Path) -> Path:
@@ -312,7 +346,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         *(("write", s) for s in ("ok", "bad_state", "bad_argument")),
         *(("infer", s) for s in ("ok", "bad_length", "bad_state")),
         *(("load", s) for s in ("ok", "bad_label", "bad_length")),
-        *(("run_op", s) for s in ("ok", "bad_argument")),
+        *(("run_op", s) for s in ("ok", "bad_argument", "bad_state")),
         *(("begin", s) for s in ("ok", "busy", "bad_argument")),
         *(("step", s) for s in ("ok", "bad_argument")),
         *((r, "busy") for r in ("infer", "learn", "load", "run", "write")),
@@ -331,13 +365,17 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
 
 def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
     seen: Counter[tuple[str, str]] = Counter()
-    for c, seed in accepted(71_000, 1):
+    models = [
+        (c, seed) for c, seed in accepted(71_000, 12) if "learn" in c.plan.entries and any(held(c.plan))
+    ]
+    for c, seed in models[:2]:
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("unicorn:count", out, load_board(BOARD)) as device:
             link = Link(device, c.plan, counts=True)
-            play(link, seed, 40)
+            play(link, seed, 60)
         seen += link.seen
     assert seen["count", "ok"] and seen["run", "ok"] and seen["write", "bad_state"]
+    assert seen["count", "bad_state"] and seen["run_op", "bad_state"]
 
 
 def test_the_smallest_sequence(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, LEARN_BEGIN, RUN_BEGIN, STEP, ABORT, GET_STATE, SET_STATE, GET_ARENA, SET_ARENA };
+enum { INIT, INFER, LEARN, RUN, RUN_OP, LOAD, CHECK, LEARN_BEGIN, RUN_BEGIN, STEP, ABORT, CHECK_OP, GET_STATE, SET_STATE, GET_ARENA, SET_ARENA };
 
 typedef struct {
     uint32_t (*call)(void *m, uint32_t request, const void *x, void *y, uint32_t argument);

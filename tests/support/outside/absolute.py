@@ -9,7 +9,7 @@ import numpy as np
 from synapcc.gen import numeric
 from synapcc.gen.ir.graph import Node
 from synapcc.gen.ir.tape import Tape
-from synapcc.gen.ops import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from synapcc.gen.ops import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, takes, within
 from synapcc.gen.ops._bench import Alone, Line
 
 
@@ -44,6 +44,8 @@ class Forward(Kernel):
     name = "absolute.forward"
     reads = ("x",)
     writes = ("y",)
+    operands = takes(x="int8 [n]", y="int8 [n]")
+    attributes = within(hi=(0, 127))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = numeric.saturate(np.abs(t["x"].astype(np.int32)), 0, a["hi"])
@@ -69,6 +71,8 @@ class Feedback(Kernel):
     name = "absolute.feedback"
     reads = ("x", "d")
     writes = ("g",)
+    operands = takes(x="int8 [n]", d="int16 [n]", g="int16 [n]")
+    attributes = within(hi=(0, 2**15 - 1))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         g = np.sign(t["x"].astype(np.int32)) * t["d"].astype(np.int32)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synapcc.gen.ops import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from synapcc.gen.ops import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, takes, within
 from synapcc.gen.rules import Rule, RuleTape
 from synapcc.gen.spec.options import PowerOfTwo
 
@@ -17,6 +17,8 @@ class Ternary(Kernel):
     name = "sign_error.ternary"
     reads = ("e",)
     writes = ("s",)
+    operands = takes(e="int16 [n]", s="int16 [n]")
+    attributes = within(threshold=(0, 14))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         e = t["e"].astype(np.int32)

@@ -102,6 +102,13 @@ stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y)
     return STUB_OK;
 }
 
+stub_status stub_check_op(const stub_t *m, uint32_t op)
+{
+    if (op > OP_NOTHING)
+        return STUB_BAD_ARGUMENT;
+    return m->turns > 0 ? STUB_BUSY : STUB_OK;
+}
+
 stub_status stub_run_op(stub_t *m, uint32_t op)
 {
     if (m->turns > 0)

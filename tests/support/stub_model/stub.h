@@ -61,6 +61,7 @@ stub_status stub_check_part(const stub_state_t *state, uint32_t offset, uint32_t
 stub_status stub_infer(stub_t *m, const stub_inputs_t *x, stub_outputs_t *y);
 stub_status stub_learn(stub_t *m, const stub_inputs_t *x, uint8_t label);
 stub_status stub_run(stub_t *m, uint32_t program);
+stub_status stub_check_op(const stub_t *m, uint32_t op);
 stub_status stub_run_op(stub_t *m, uint32_t op);
 stub_status stub_run_begin(stub_t *m, uint32_t program);
 stub_status stub_run_step(stub_t *m);

@@ -731,6 +731,17 @@ byte_status byte_run_abort(byte_t *m)
     return BYTE_OK;
 }
 
+byte_status byte_check_op(const byte_t *m, uint32_t op)
+{
+    if (op > BYTE_OPS) {
+        return BYTE_BAD_ARGUMENT;
+    }
+    if (m->run.busy != BYTE_IDLE) {
+        return BYTE_BUSY;
+    }
+    return BYTE_OK;
+}
+
 byte_status byte_run_op(byte_t *m, uint32_t op)
 {
     if (op > BYTE_OPS) {

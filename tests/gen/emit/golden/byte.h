@@ -185,6 +185,12 @@ byte_status byte_learn_step(byte_t *m);
  */
 byte_status byte_run_abort(byte_t *m);
 
+/*
+ * Whoever runs steps by number calls this before each: OK, or BAD_STATE where it would meet a value in the arena that no program
+ * leaves there for it. On such an arena run_op is undefined: sums overflow.
+ */
+byte_status byte_check_op(const byte_t *m, uint32_t op);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 byte_status byte_run_op(byte_t *m, uint32_t op);
 

@@ -1016,6 +1016,68 @@ pair_status pair_run_abort(pair_t *m)
     return PAIR_OK;
 }
 
+/*
+ * What steps that run alone want to find in the arena, as programs leave it: elements within lo .. lo + range; `total`, where it
+ * is not 0, the most that their magnitudes add up to. Behind it, which steps want what.
+ */
+typedef struct {
+    uint32_t offset; /* bytes from the start of the arena */
+    uint32_t size; /* bytes of an element */
+    uint32_t rows;
+    uint32_t row; /* elements of a row in memory */
+    uint32_t columns; /* of these, those in use */
+    int32_t lo;
+    uint32_t range;
+    uint32_t total;
+} pair_held_t;
+
+static const pair_held_t pair_held[1] = {
+    { 8u, 2u, 1u, 3u, 3u, -16384, 32768u, 0u }, /* error */
+};
+
+static const struct {
+    uint16_t op;
+    uint16_t held;
+} pair_wants[1] = {
+    { 4u, 0u },
+};
+
+static int pair_holds(const pair_held_t *held, const uint8_t *arena)
+{
+    const uint8_t *p = &arena[held->offset];
+    uint32_t total = 0u;
+
+    for (uint32_t i = 0u; i < held->rows; i++, p += held->row * held->size) {
+        for (uint32_t j = 0u; j < held->columns; j++) {
+            const uint32_t above = pair_above(&p[j * held->size], held->size, held->lo);
+            const uint32_t value = above + (uint32_t)held->lo;
+            const uint32_t magnitude = value < UINT32_C(0x80000000) ? value : 0u - value;
+
+            if (above > held->range || (held->total > 0u && magnitude > held->total - total)) {
+                return 0;
+            }
+            total += held->total > 0u ? magnitude : 0u;
+        }
+    }
+    return 1;
+}
+
+pair_status pair_check_op(const pair_t *m, uint32_t op)
+{
+    if (op > PAIR_OPS) {
+        return PAIR_BAD_ARGUMENT;
+    }
+    if (m->run.busy != PAIR_IDLE) {
+        return PAIR_BUSY;
+    }
+    for (uint32_t i = 0u; i < 1u; i++) {
+        if (pair_wants[i].op == op && pair_holds(&pair_held[pair_wants[i].held], (const uint8_t *)&m->arena) == 0) {
+            return PAIR_BAD_STATE;
+        }
+    }
+    return PAIR_OK;
+}
+
 pair_status pair_run_op(pair_t *m, uint32_t op)
 {
     if (op > PAIR_OPS) {

@@ -163,6 +163,12 @@ pair_status pair_learn_step(pair_t *m);
  */
 pair_status pair_run_abort(pair_t *m);
 
+/*
+ * Whoever runs steps by number calls this before each: OK, or BAD_STATE where it would meet a value in the arena that no program
+ * leaves there for it. On such an arena run_op is undefined: sums overflow.
+ */
+pair_status pair_check_op(const pair_t *m, uint32_t op);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 pair_status pair_run_op(pair_t *m, uint32_t op);
 

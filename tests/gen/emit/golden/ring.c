@@ -1158,6 +1158,75 @@ ring_status ring_run_abort(ring_t *m)
     return RING_OK;
 }
 
+/*
+ * What steps that run alone want to find in the arena, as programs leave it: elements within lo .. lo + range; `total`, where it
+ * is not 0, the most that their magnitudes add up to. Behind it, which steps want what.
+ */
+typedef struct {
+    uint32_t offset; /* bytes from the start of the arena */
+    uint32_t size; /* bytes of an element */
+    uint32_t rows;
+    uint32_t row; /* elements of a row in memory */
+    uint32_t columns; /* of these, those in use */
+    int32_t lo;
+    uint32_t range;
+    uint32_t total;
+} ring_held_t;
+
+static const ring_held_t ring_held[3] = {
+    { 28u, 2u, 1u, 3u, 3u, -16384, 32768u, 0u }, /* error */
+    { 44u, 4u, 1u, 1u, 1u, 0, 1u, 0u }, /* replay_index */
+    { 44u, 4u, 1u, 1u, 1u, 0, 2u, 0u }, /* rehearse_index */
+};
+
+static const struct {
+    uint16_t op;
+    uint16_t held;
+} ring_wants[6] = {
+    { 4u, 0u },
+    { 5u, 0u },
+    { 15u, 1u },
+    { 16u, 1u },
+    { 21u, 2u },
+    { 22u, 2u },
+};
+
+static int ring_holds(const ring_held_t *held, const uint8_t *arena)
+{
+    const uint8_t *p = &arena[held->offset];
+    uint32_t total = 0u;
+
+    for (uint32_t i = 0u; i < held->rows; i++, p += held->row * held->size) {
+        for (uint32_t j = 0u; j < held->columns; j++) {
+            const uint32_t above = ring_above(&p[j * held->size], held->size, held->lo);
+            const uint32_t value = above + (uint32_t)held->lo;
+            const uint32_t magnitude = value < UINT32_C(0x80000000) ? value : 0u - value;
+
+            if (above > held->range || (held->total > 0u && magnitude > held->total - total)) {
+                return 0;
+            }
+            total += held->total > 0u ? magnitude : 0u;
+        }
+    }
+    return 1;
+}
+
+ring_status ring_check_op(const ring_t *m, uint32_t op)
+{
+    if (op > RING_OPS) {
+        return RING_BAD_ARGUMENT;
+    }
+    if (m->run.busy != RING_IDLE) {
+        return RING_BUSY;
+    }
+    for (uint32_t i = 0u; i < 6u; i++) {
+        if (ring_wants[i].op == op && ring_holds(&ring_held[ring_wants[i].held], (const uint8_t *)&m->arena) == 0) {
+            return RING_BAD_STATE;
+        }
+    }
+    return RING_OK;
+}
+
 ring_status ring_run_op(ring_t *m, uint32_t op)
 {
     if (op > RING_OPS) {

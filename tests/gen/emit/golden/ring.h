@@ -199,6 +199,12 @@ ring_status ring_learn_step(ring_t *m);
  */
 ring_status ring_run_abort(ring_t *m);
 
+/*
+ * Whoever runs steps by number calls this before each: OK, or BAD_STATE where it would meet a value in the arena that no program
+ * leaves there for it. On such an arena run_op is undefined: sums overflow.
+ */
+ring_status ring_check_op(const ring_t *m, uint32_t op);
+
 /* Runs one step by number: `synapcc verify` finds with it the first step whose bytes differ from the host's. */
 ring_status ring_run_op(ring_t *m, uint32_t op);
 
