@@ -122,7 +122,7 @@ def derived(role: str, f: Mapping[str, Format], where: str) -> tuple[Format, NDA
     m, n = pairs(f, where)
     if role == "m":
         return Format("int32", 0, 0, MULTIPLIER_TOP), m
-    return Format("uint8", 0, 0, 62), n
+    return Format("uint8", 0, 1, 62), n
 
 
 def finish(acc: numeric.Int, multiplier: Any, shift: Any, a: Attrs) -> numeric.Int:

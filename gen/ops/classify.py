@@ -16,7 +16,7 @@ class Argmax(Kernel):
     name = "classify.argmax"
     reads = ("z",)
     writes = ("verdict",)
-    operands = takes(z="int16 [n]", verdict="int32 [2]")
+    operands = takes(z="int8|int16 [n]", verdict="int32 [2]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         z = t["z"].astype(np.int32)
