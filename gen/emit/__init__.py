@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +24,7 @@ from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Call, Item, Repeat, Step, When, reached
+from ..ir.quantiser import AffineQuantiser
 from ..numeric import ERROR_FRAC, PRIMITIVES, Primitive
 from ..ops import changed, kernel, operands
 from ..sets import AUTO, REF, select
@@ -125,6 +126,7 @@ class TensorView:
 class InputView(TensorView):
     """An input as templates see it: how float values become its integers.
 
+    affine:        whether it has a scale and a zero point: (`scales`, `zero`), else
     own:           whether the network normalises it; else (x - 0) * 2^frac
     offset, scale: C literals, `pairs` of them; element i has pair (i / inner) % pairs
     times:         how often the table repeats
@@ -133,10 +135,14 @@ class InputView(TensorView):
     def __init__(self, plan: Plan, name: str, arena: str = "m->arena.") -> None:
         super().__init__(plan[name], plan, arena)
         q = plan.quantiser(name)
-        self.own, self.pairs, self.inner = name in plan.quantisers, len(q.scale), q.inner
+        self.meaning, self.affine, self.own = self.q, isinstance(q, AffineQuantiser), name in plan.quantisers
+        if isinstance(q, AffineQuantiser):
+            self.scales, self.zero = [_literal(q.scale)], q.zero
+            self.meaning += f": {plan.model}_quantise.h"
+            return
+        self.pairs, self.inner = len(q.scale), q.inner
         self.times = self.count // (self.pairs * self.inner)
         self.offsets, self.scales = [_literal(v) for v in q.offset], [_literal(v) for v in q.scale]
-        self.meaning = self.q
         if self.own:
             each = "" if self.pairs == 1 else f" for each of {self.pairs}"
             values = f" {self.offsets[0]}, {self.scales[0]}" if self.pairs == 1 else ""
@@ -146,6 +152,18 @@ class InputView(TensorView):
     def tables(self) -> dict[str, list[str]]:
         """Offsets and scales as rows of C initialisers."""
         return {"offset": _rows(self.offsets), "scale": _rows(self.scales)}
+
+
+def _formulas(inputs: Sequence[InputView]) -> dict[str, Any]:
+    """What <model>_quantise.h must know to do, and how it says that."""
+    multiplied = any(not i.affine for i in inputs)
+    divided = any(i.affine for i in inputs)
+    told = {
+        "round((x - offset) * scale), ties to even": multiplied,
+        "round(x / scale) + zero, halves away from zero": divided,
+    }
+    formulas = [text for text, there in told.items() if there]
+    return {"multiplied": multiplied, "divided": divided, "formulas": formulas}
 
 
 def _literal(value: float) -> str:
@@ -496,7 +514,7 @@ def render(
 
     kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
-               anyway where the network normalises an input.
+               anyway where the network normalises an input, or brings a scale and a zero point for it.
     """
     lib = f"lib/{plan.model}"
     chosen = select(kernel_set, board)
@@ -508,9 +526,9 @@ def render(
         context | {"kernel_set": chosen}
     )
     files |= dict(reports or {})
-    if quantiser or plan.quantisers:  # nobody makes such integers by hand
-        inputs = [InputView(plan, n) for n in plan.inputs]
-        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs})
+    inputs = [InputView(plan, n) for n in plan.inputs]
+    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
+        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs} | _formulas(inputs))
         files[f"{lib}/src/{plan.model}_quantise.h"] = text
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
