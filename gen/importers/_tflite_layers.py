@@ -31,7 +31,9 @@ def rows(
     values = weight.value.transpose(order)
     if x.format is None:
         if weight.kind not in ("float32", "float16"):
-            raise op.error(f"its input is float32, its weight {weight.kind}", "convert with full integers")
+            what = f"its input is float32, its weight {weight.kind} (dynamic range quantisation)"
+            hint = "convert with a representative_dataset to full int8, or without optimizations"
+            raise op.error(what, hint)
         return values.astype(np.float64), None
     if weight.kind != "int8" or weight.scaled is None:
         raise op.error(f"its input is int8, its weight {weight.kind}", "convert to int8 weights with scales")
