@@ -259,4 +259,4 @@ def _along(name: str, x: NDArray[Any], axis: int, rank: int) -> Uneven | None:
 
 def warnings(inputs: Sequence[str], data: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     """A line for each input whose features differ too much in size for one scale."""
-    return tuple(str(f) for name in inputs if (f := uneven(name, data[name])))
+    return tuple(str(f) for name in inputs if len(data[name]) and (f := uneven(name, data[name])))

@@ -24,7 +24,8 @@ __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "s
 
 def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
-    agree, layers = agreement(compiled)
+    seen = compiled.quantised.sampled.given > 0
+    agree, layers = agreement(compiled) if seen else (None, [])
     plan = compiled.plan
     return {
         "model": plan.model,
@@ -39,13 +40,13 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "budget": budget(plan, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
-        "ranges": ranges(compiled),
+        "ranges": ranges(compiled) if seen else [],
         "timeline": [timeline(plan, entry) for entry in plan.entries],
         "layers": layers,
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled)},
+        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled) if seen else {}},
     }
 
 
@@ -59,7 +60,7 @@ def _clipped(compiled: Compiled) -> dict[str, float]:
 def calibration(compiled: Compiled) -> dict[str, Any]:
     """Which of the calibration samples the number formats were chosen from.
 
-    samples:  how many were run, evenly spread over those `given`
+    samples:  how many were run, evenly spread over those `given`; 0 where a file brings all formats
     taught:   for the teaching signals, how many of them, each with `labels` labels; 0 without learning
     outliers: which were set aside, as indices of those given; no format reaches for them
     """
@@ -224,9 +225,11 @@ def summary(report: dict[str, Any]) -> str:
         + f" + {m['run']} B of what runs"
     )
     cal = report["calibration"]
-    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-    clipped = clipped_text(cal["clipped"])
-    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
+    if cal["samples"]:
+        same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
+        lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
+    else:
+        lines.append("  calibration: none, all number formats are the file's")
     rows = [
         [
             x["layer"],
@@ -239,7 +242,8 @@ def summary(report: dict[str, Any]) -> str:
         ]
         for x in report["layers"]
     ]
-    lines += ["", *table(["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"], rows)]
+    if rows:
+        lines += ["", *table(["layer", "Q", "headroom", "range", "at limits", "rms error", "rms"], rows)]
     if report["learning"]:
         rows = [
             [
