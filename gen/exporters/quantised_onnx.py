@@ -34,6 +34,11 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         if step.kernel not in forms:
             what = f"{step.kernel} has no exact form in ONNX"
             raise CompileError(step.node, what, "take the float network, pull --onnx")
+        if {"rounds", "x_zero"} & {*step.attrs}:
+            what = f"{step.kernel} multiplies sums of the file's own scales, which has no exact form in ONNX"
+            raise CompileError(
+                step.node, what, "take the model file itself, or the float network, pull --onnx"
+            )
         forms[step.kernel](q, step)
     names = {o: f"{o}_out" if o in plan.inputs else o for o in ("scores", "winner", "margin")}
     q.node("Cast", [q.get(plan.logits)], names["scores"], "scores", to=q.INT16)
