@@ -28,6 +28,7 @@ KINDS = {
     "FLOAT32": np.float32,
     "FLOAT16": np.float16,
     "UINT8": np.uint8,
+    "STRING": np.uint8,
     "BOOL": np.bool_,
     "FLOAT64": np.float64,
 }
