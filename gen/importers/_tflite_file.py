@@ -54,8 +54,8 @@ def trusted(where: str) -> Iterator[None]:
     try:
         yield
     except (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError) as error:
-        what = f"is damaged or truncated ({type(error).__name__})"
-        raise CompileError(where, what, DAMAGED) from None
+        kind = type(error).__qualname__ if type(error) is not struct.error else "nothing lies there"
+        raise CompileError(where, f"is damaged or truncated ({kind})", DAMAGED) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,11 @@ class LiteOp:
         """One number of its options."""
         with trusted(self.source):
             return int(value())
+
+    def real(self, value: Callable[[], Any]) -> float:
+        """One real number of its options."""
+        with trusted(self.source):
+            return float(value())
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         case "ELU":
             alpha = 1.0
         case "LEAKY_RELU":
-            alpha = float(op.read(LeakyReluOptions).Alpha())
+            alpha = op.real(op.read(LeakyReluOptions).Alpha)
         case "PRELU":
             slopes = np.unique(spread(op, constant(op, args, 1, "slope"), x))
             if len(slopes) != 1:
@@ -143,7 +143,7 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
                     "has a slope for each channel", "only one slope for all values can be compiled"
                 )
             alpha = float(slopes[0])
-        case "GELU" if op.table is not None and op.read(GeluOptions).Approximate():
+        case "GELU" if op.table is not None and op.number(op.read(GeluOptions).Approximate):
             scope.builder.notes.append(f"{op.source}: computed exactly, not by its approximation")
     if not math.isfinite(alpha):
         raise op.error(f"its slope is {alpha}", "repair the file")
@@ -153,7 +153,7 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 def head(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """SOFTMAX, LOG_SOFTMAX at the end: neither changes the class."""
     x = activation(op, args)
-    if op.op == "SOFTMAX" and not float(op.read(SoftmaxOptions).Beta()) > 0:
+    if op.op == "SOFTMAX" and not op.real(op.read(SoftmaxOptions).Beta) > 0:
         raise op.error("has a beta that is not positive", AGAIN)
     if not x.shape or x.size != x.shape[-1]:
         raise op.error(f"works on several vectors: its input has shape {x.shape}", "classify one at a time")

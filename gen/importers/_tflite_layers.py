@@ -36,7 +36,8 @@ def rows(
             raise op.error(what, hint)
         return values.astype(np.float64), None
     if weight.kind != "int8" or weight.scaled is None:
-        raise op.error(f"its input is int8, its weight {weight.kind}", "convert to int8 weights with scales")
+        found = weight.kind if weight.kind != "int8" else "int8 without a scale"
+        raise op.error(f"its input is int8, its weight {found}", "convert to int8 weights with scales")
     meaning = weight.scaled
     if any(meaning.zero):
         hint = "convert the model again, with symmetric weights"
