@@ -39,7 +39,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
     p.add_argument("--name", help="prefix of the C names (default: the model file's name)")
-    p.add_argument("--scores", metavar="NAME", help="of a model with several outputs, the one with the scores")
+    p.add_argument(
+        "--scores", metavar="NAME", help="of a model with several outputs, the one with the scores"
+    )
     p.add_argument(
         "--kernels",
         choices=CHOICES,

@@ -46,7 +46,8 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled) if seen else {}},
+        "calibration": calibration(compiled)
+        | {"same_class_as_float": agree, "clipped": _clipped(compiled) if seen else {}},
     }
 
 

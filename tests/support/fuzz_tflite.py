@@ -78,8 +78,8 @@ def damaged(number: int) -> bytes:
     if number % 5 == 0:
         return change_bytes(g, bytearray(data))
     for _ in range(int(g.integers(1, 4))):
-        model = schema.ModelT.InitFromPackedBuf(data, 0)
         try:
+            model = schema.ModelT.InitFromPackedBuf(data, 0)  # fails where the last change broke it
             with np.errstate(all="ignore"):
                 pick(g, CHANGES)(g, model)
             builder = flatbuffers.Builder(1024)
