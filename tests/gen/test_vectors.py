@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from synapcc.gen import vectors
 from synapcc.gen.ir.quantiser import AffineQuantiser, Quantiser
 from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES, multiplier
