@@ -88,8 +88,9 @@ def compile_model(
 
     model:       a file (.onnx, .tflite) or a Graph
     rule:        a rule file or a RuleSpec
-    calibration: an .npz or a mapping with the inputs by name, float [n, *shape], and optionally `label` [n];
-                 None where a file brings all number formats and nothing learns
+    calibration: an .npz or a mapping with the inputs by name, float [n, *shape] (or int8, where the file
+                 says what these stand for), and optionally `label` [n]; None where a file brings all number
+                 formats and nothing learns
     board:       name, TOML path or Board; None compiles without limits of memory
     name:        prefix of the emitted C; the model file's name if None
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
@@ -162,7 +163,11 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
     out: dict[str, NDArray[np.float64]] = {}
     try:
         for i, x in zip(graph.interface, match(graph.interface, arrays, where).values(), strict=True):
-            # int8 is what the chip takes, in DATA.npz; here it would silently mean other numbers.
+            # int8 is what the chip takes, in DATA.npz; where no file says what it stands for, it would
+            # silently mean other numbers here.
+            held = graph.tensors[i.name].format
+            if x.dtype == np.int8 and held is not None:
+                x = held.meaning.real(x)
             if x.dtype.kind not in "fiu" or x.dtype == np.int8:
                 hint = "give float32 as the network takes it"
                 raise CompileError(where, f"{i.name} is {x.dtype}", hint)

@@ -152,7 +152,24 @@ def test_none_are_needed_where_all_formats_are_the_file_s(tmp_path: Path) -> Non
     assert compile_model(tmp_path / "net.tflite", spec).plan.canonical == with_some.canonical
     with pytest.raises(CompileError, match=r"calibration data: are missing: .* what learns"):
         compile_model(tmp_path / "net.tflite", RuleSpec("last"))
-    a = Author()
+
+
+def test_calibration_data_may_be_the_file_s_integers(tmp_path: Path) -> None:
+    a, x, y, _ = network(np.random.default_rng(7), given=(float(np.float32(0.03)), 9))
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    rng, graph = np.random.default_rng(8), load_model(tmp_path / "net.tflite")
+    whole = rng.integers(-128, 128, (60, INPUTS)).astype(np.int8)
+    held = graph.tensors["x"].format
+    assert held is not None
+    real = held.meaning.real(whole).astype(np.float32)
+    label = rng.integers(0, CLASSES, 60)
+    plans = [compile_model(graph, RuleSpec("last"), {"x": v, "label": label}).plan for v in (whole, real)]
+    assert np.array_equal(plans[0].quantiser("x").integers(real), whole)
+    assert plans[0].canonical == plans[1].canonical
+
+
+def test_float_networks_need_some(tmp_path: Path) -> None:
+    a, spec = Author(), RuleSpec(INFERENCE_ONLY)
     x = a.tensor("x", (1, CLASSES), "FLOAT32")
     (tmp_path / "real.tflite").write_bytes(a.bytes([x], [_float_weights(a, x)]))
     with pytest.raises(CompileError, match=r"are missing: the number format of x is .*; give --calibrate"):
