@@ -98,6 +98,8 @@ def compile_model(
 
     Raises CompileError for whatever is wrong.
     """
+    if isinstance(model, Graph) and output is not None:
+        raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"

@@ -88,7 +88,7 @@ def chosen_output(where: str, names: Sequence[str], chosen: str | None) -> int:
             raise CompileError(where, f'{how_many} called "{shown(chosen)}"', f"the outputs are {listed}")
         return names.index(chosen)
     if len(names) != 1:
-        hint = "choose the one with the class scores: compile --scores NAME"
+        hint = "choose the one with the class scores: --scores NAME"
         raise CompileError(where, f"has {len(names)} outputs: {listed}", hint)
     return 0
 

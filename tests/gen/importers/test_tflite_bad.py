@@ -11,8 +11,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from lite import Author, oracle
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
+from synapcc.gen.spec import RuleSpec
 from synapcc.host.cli import main
 
 IN, OUT = 6, 3
@@ -192,9 +194,13 @@ def test_one_of_several_outputs_is_chosen_by_name(tmp_path: Path, capsys: pytest
     x = np.random.default_rng(1).normal(0, 1, (20, IN)).astype(np.float32)
     assert oracle(data, [x]).shape == (20, OUT)  # LiteRT runs it
     np.savez(tmp_path / "cal.npz", x=x)
+    assert main(["inspect", str(path), "--scores", "y2"]) == 0
+    assert "clip" in capsys.readouterr().out
+    with pytest.raises(CompileError, match="chooses from a model file"):
+        compile_model(load_model(path, output="y"), RuleSpec("none"), {"x": x}, output="y2")
     words = ["compile", str(path), "--rule", str(rule), "--calibrate", str(tmp_path / "cal.npz")]
     assert main([*words, "-o", str(tmp_path / "a")]) == 2
-    assert "choose the one with the class scores: compile --scores NAME" in capsys.readouterr().err
+    assert "choose the one with the class scores: --scores NAME" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
     assert main([*words, "-o", str(tmp_path / "a"), "--scores", "y2"]) == 0
     assert "--scores y2" in (tmp_path / "a" / "lib" / "net" / "src" / "net.h").read_text()
