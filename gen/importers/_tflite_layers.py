@@ -17,7 +17,7 @@ from tflite.Padding import Padding
 from ..ir.format import Format, Scaled
 from ..ops._requantise import ONCE, TWICE
 from ._build import Sliding
-from ._tflite_file import LiteOp, LiteTensor
+from ._tflite_file import DAMAGED, LiteOp, LiteTensor
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, names
 
 BIAS_TOP = 2**31 - 1
@@ -89,6 +89,8 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         seen = scope.builder.view(x.tensor, (1, count, inputs))
         kernel = real.reshape(outputs, 1, 1, inputs)
         name = scope.builder.conv2d(seen, kernel, start, Sliding((1, 1)), 1, hints, op.source)
+    if op.outputs[0].shape[-1:] != (outputs,):
+        raise op.error(f"makes {outputs} values, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), ONCE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
@@ -151,5 +153,8 @@ def _conv(
     start, held_bias = bias(op, args, 2, x, held, outputs)
     window = sliding(op, x.shape, kernel, o)
     name = scope.builder.conv2d(seen, real, start, window, groups, names(op, weight), op.source)
+    shape = (1, *scope.builder.shape(name))
+    if shape != op.outputs[0].shape:
+        raise op.error(f"makes {shape}, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), TWICE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,11 @@ class _Import:
         if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
             return dequantized(op, args[0])
         refuse_mixed(op, args)
-        return found.handler(scope, op, args)
+        y = found.handler(scope, op, args)
+        out = op.outputs[0]
+        if math.prod(self.builder.shape(y.tensor)) != y.size or y.size != out.size:
+            raise op.error(f"makes {y.shape}, the file says {out.shape}", DAMAGED)
+        return y
 
     def _output(self) -> LiteTensor:
         outputs = self.model.outputs

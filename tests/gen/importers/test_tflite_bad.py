@@ -96,6 +96,17 @@ def _middle(name: str) -> Author:
     return a
 
 
+def turned() -> Author:
+    """A convolution whose output the file gives the other way round."""
+    a = Author()
+    x, y = a.tensor("x", (1, 4, 2, 1), "FLOAT32"), a.tensor("y", (1, 2, 4, 1), "FLOAT32")
+    weights = [a.tensor(n, s, "FLOAT32", data=np.ones(s)) for n, s in (("w", (1, 1, 1, 1)), ("b", (1,)))]
+    options = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    a.op("CONV_2D", [x, *weights], [y], "Conv2DOptions", 1, **options)
+    a.graph.inputs, a.graph.outputs = [x], [y]
+    return a
+
+
 CASES: dict[str, tuple[Callable[[], Author], str]] = {
     "uint8": (lambda: dense("UINT8"), 'tensor "x": is uint8, the numbers of TensorFlow 1; convert the model'),
     "int16": (lambda: dense("INT16"), "is int16, and activations of 16 bits are not supported yet; convert"),
@@ -138,6 +149,18 @@ CASES: dict[str, tuple[Callable[[], Author], str]] = {
     "nearest": (
         lambda: unary("CONV_3D"),
         "is not supported in float32; nearest is CONV_2D; supported are ADD,",
+    ),
+    "other shape": (
+        lambda: edited(lambda a: setattr(a.graph.tensors[2], "shape", [1, 7])),
+        'FULLY_CONNECTED "y" (operator 0): makes 3 values, the file says (1, 7); the file is damaged',
+    ),
+    "turned map": (
+        turned,
+        'CONV_2D "y" (operator 0): makes (1, 4, 2, 1), the file says (1, 2, 4, 1); the file is damaged',
+    ),
+    "sizes": (
+        lambda: edited(lambda a: setattr(a.graph.tensors[3], "shape", [1, 7]), unary("TANH")),
+        'TANH "z" (operator 1): makes (1, 3), the file says (1, 7); the file is damaged',
     ),
     "middle softmax": (
         lambda: _middle("SOFTMAX"),
