@@ -142,7 +142,3 @@ def clipped(scope: Scope, op: LiteOp, y: Act, lo: float, hi: float) -> Act:
     if y.format is not None:
         scope.builder.hold(name, y.format)
     return replace(y, tensor=name)
-
-
-def unsupported(op: LiteOp, what: str, hint: str = "") -> CompileError:
-    return op.error(what, hint or AGAIN)
