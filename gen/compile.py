@@ -79,30 +79,39 @@ class Compiled:
 def compile_model(
     model: Path | str | Graph,
     rule: Path | str | RuleSpec,
-    calibration: Path | str | Calibration,
+    calibration: Path | str | Calibration | None = None,
     board: Board | str | None = None,
     name: str | None = None,
     kernel_set: str = AUTO,
+    output: str | None = None,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
-    model:       a file (.onnx) or a Graph
+    model:       a file (.onnx, .tflite) or a Graph
     rule:        a rule file or a RuleSpec
-    calibration: an .npz or a mapping with the inputs by name, float [n, *shape], and optionally `label` [n]
+    calibration: an .npz or a mapping with the inputs by name, float [n, *shape] (or int8, where the file
+                 says what these stand for), and optionally `label` [n]; None where a file brings all number
+                 formats and nothing learns
     board:       name, TOML path or Board; None compiles without limits of memory
     name:        prefix of the emitted C; the model file's name if None
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
+    output:      of a model file with several outputs, the one with the scores
 
     Raises CompileError for whatever is wrong.
     """
-    graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name))
+    if isinstance(model, Graph) and output is not None:
+        raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
+    graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
-    arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-    given = check_calibration(graph, arrays, where)
-    if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
-        note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
-        graph = replace(graph, notes=(*graph.notes, note))
+    if calibration is None:
+        given = _no_calibration(graph, spec)
+    else:
+        arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
+        given = check_calibration(graph, arrays, where)
+        if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
+            note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
+            graph = replace(graph, notes=(*graph.notes, note))
     graph, still = settle(graph, given)
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
@@ -139,6 +148,17 @@ def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
     return CompileError(error.where, error.what, "; ".join([error.hint, *causes]))
 
 
+def _no_calibration(graph: Graph, spec: RuleSpec) -> dict[str, NDArray[np.float64]]:
+    """No samples at all, [0, *shape] of each input. CompileError where number formats need some."""
+    made = [*graph.inputs, *(n.output for n in graph.nodes)]
+    ours = next((name for name in made if graph.tensors[name].format is None), "")
+    if ours or spec.rule != INFERENCE_ONLY:
+        why = f"the number format of {ours} is" if ours else "the number formats of what learns are"
+        hint = "give --calibrate CAL.npz, some hundred typical inputs"
+        raise CompileError("calibration data", f"are missing: {why} chosen from them", hint)
+    return {i.name: np.zeros((0, *i.shape)) for i in graph.interface}
+
+
 def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
@@ -147,7 +167,11 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
     out: dict[str, NDArray[np.float64]] = {}
     try:
         for i, x in zip(graph.interface, match(graph.interface, arrays, where).values(), strict=True):
-            # int8 is what the chip takes, in DATA.npz; here it would silently mean other numbers.
+            # int8 is what the chip takes, in DATA.npz; where no file says what it stands for, it would
+            # silently mean other numbers here.
+            held = graph.tensors[i.name].format
+            if x.dtype == np.int8 and held is not None:
+                x = held.meaning.real(x)
             if x.dtype.kind not in "fiu" or x.dtype == np.int8:
                 hint = "give float32 as the network takes it"
                 raise CompileError(where, f"{i.name} is {x.dtype}", hint)

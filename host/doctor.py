@@ -24,7 +24,9 @@ _Found = tuple[str, str]
 _PACKAGES = (
     # distribution, what for, needed by the base install, how to get it
     ("numpy", "compiler and emulator", True, "pip install numpy"),
-    ("onnx", "reading models", True, "pip install onnx"),
+    ("onnx", "reading .onnx models", True, "pip install onnx"),
+    ("tflite", "reading .tflite models", True, "pip install tflite"),
+    ("flatbuffers", "reading .tflite models", True, "pip install flatbuffers"),
     ("jinja2", "printing C", True, "pip install jinja2"),
     ("tomli-w", "writing rule files", True, "pip install tomli-w"),
     ("platformio", "building firmware", True, "pip install platformio"),
@@ -33,6 +35,7 @@ _PACKAGES = (
     ("unicorn", "device unicorn", False, "pip install 'synapcc[virtual]'"),
     ("pyserial", "device serial", True, "pip install pyserial"),
     ("pyocd", "flashing boards", False, "pip install 'synapcc[flash]'"),
+    ("ai-edge-litert", "comparing with LiteRT in tests", False, "pip install 'synapcc[tflite]'"),
     ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
 )
 

@@ -17,7 +17,7 @@ from ..target.boards import Board, platformio_board
 from ..version import VERSION
 from .library import render_library
 from .templates import ROOT, environment
-from .views import InputView
+from .views import InputView, formulas
 
 
 def render(
@@ -35,7 +35,7 @@ def render(
 
     kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
-               anyway where the network normalises an input.
+               anyway where the network normalises an input, or brings a scale and a zero point for it.
     """
     lib = f"lib/{plan.model}"
     chosen = select(kernel_set, board)
@@ -47,9 +47,9 @@ def render(
         context | {"kernel_set": chosen}
     )
     files |= dict(reports or {})
-    if quantiser or plan.quantisers:  # nobody makes such integers by hand
-        inputs = [InputView(plan, n) for n in plan.inputs]
-        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs})
+    inputs = [InputView(plan, n) for n in plan.inputs]
+    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
+        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs} | formulas(inputs))
         files[f"{lib}/src/{plan.model}_quantise.h"] = text
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Step, reached
+from ..ir.quantiser import AffineQuantiser
 from ..numeric import ERROR_FRAC
 from ..stages.op_check import Held
 
@@ -77,6 +79,7 @@ class TensorView:
 class InputView(TensorView):
     """An input as templates see it: how float values become its integers.
 
+    affine:        whether it has a scale and a zero point: (`scales`, `zero`), else
     own:           whether the network normalises it; else (x - 0) * 2^frac
     offset, scale: C literals, `pairs` of them; element i has pair (i / inner) % pairs
     times:         how often the table repeats
@@ -85,10 +88,14 @@ class InputView(TensorView):
     def __init__(self, plan: Plan, name: str, arena: str = "m->arena.") -> None:
         super().__init__(plan[name], plan, arena)
         q = plan.quantiser(name)
-        self.own, self.pairs, self.inner = name in plan.quantisers, len(q.scale), q.inner
+        self.meaning, self.affine, self.own = self.q, isinstance(q, AffineQuantiser), name in plan.quantisers
+        if isinstance(q, AffineQuantiser):
+            self.scales, self.zero = [_literal(q.scale)], q.zero
+            self.meaning += f": {plan.model}_quantise.h"
+            return
+        self.pairs, self.inner = len(q.scale), q.inner
         self.times = self.count // (self.pairs * self.inner)
         self.offsets, self.scales = [_literal(v) for v in q.offset], [_literal(v) for v in q.scale]
-        self.meaning = self.q
         if self.own:
             each = "" if self.pairs == 1 else f" for each of {self.pairs}"
             values = f" {self.offsets[0]}, {self.scales[0]}" if self.pairs == 1 else ""
@@ -98,6 +105,18 @@ class InputView(TensorView):
     def tables(self) -> dict[str, list[str]]:
         """Offsets and scales as rows of C initialisers."""
         return {"offset": _rows(self.offsets), "scale": _rows(self.scales)}
+
+
+def formulas(inputs: Sequence[InputView]) -> dict[str, Any]:
+    """What <model>_quantise.h must know to do, and how it says that."""
+    multiplied = any(not i.affine for i in inputs)
+    divided = any(i.affine for i in inputs)
+    told = {
+        "round((x - offset) * scale), ties to even": multiplied,
+        "round(x / scale) + zero, halves away from zero": divided,
+    }
+    texts = [text for text, there in told.items() if there]
+    return {"multiplied": multiplied, "divided": divided, "formulas": texts}
 
 
 class StepView:

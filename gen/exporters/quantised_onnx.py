@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..ir.program import Call, Step
+from ..ir.quantiser import AffineQuantiser
 from ._integer_kernels import integer_kernels
 from ._integers import Integers
 from .onnx import DIGEST
@@ -33,6 +34,11 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         if step.kernel not in forms:
             what = f"{step.kernel} has no exact form in ONNX"
             raise CompileError(step.node, what, "take the float network, pull --onnx")
+        if {"rounds", "x_zero"} & {*step.attrs}:
+            what = f"{step.kernel} multiplies sums of the file's own scales, which has no exact form in ONNX"
+            raise CompileError(
+                step.node, what, "take the model file itself, or the float network, pull --onnx"
+            )
         forms[step.kernel](q, step)
     names = {o: f"{o}_out" if o in plan.inputs else o for o in ("scores", "winner", "margin")}
     q.node("Cast", [q.get(plan.logits)], names["scores"], "scores", to=q.INT16)
@@ -67,16 +73,38 @@ def _quantised(q: Integers, name: str, size: int) -> str:
     Held within the limits before it is rounded, which changes nothing: runtimes convert to integers first
     and saturate then, and a large float fits no integer.
     """
+    quantiser = q.plan.quantiser(name)
+    if isinstance(quantiser, AffineQuantiser):
+        return _divided(q, name, quantiser, size)
     own = name in q.plan.quantisers  # the network's own scale is no power of two: it multiplies
     scale = np.float32(1.0 if own else q.plan[name].meaning.step)
     ends = [q.constant(f"{name}/{v}", np.array(v * scale)) for v in (-128, 127)]
     flat = q.node("Reshape", [name, q.integers(-1, size)], f"{name}/flat", name)
     if own:
-        for op, what, value in zip(
-            ("Sub", "Mul"), ("offset", "factor"), q.plan.quantiser(name).each(size), strict=True
-        ):
+        for op, what, value in zip(("Sub", "Mul"), ("offset", "factor"), quantiser.each(size), strict=True):
             flat = q.node(op, [flat, q.constant(f"{name}.{what}", value)], f"{name}/{what}", name)
     held = q.node("Clip", [flat, *ends], f"{name}/held", name)
     steps = [q.constant(f"{name}/scale", np.array(scale)), q.constant("zero", np.array(0, np.int8))]
     rounded = q.node("QuantizeLinear", [held, *steps], f"{name}/int8", name)
     return q.node("Cast", [rounded], f"{name}/int32", name, to=q.INT32)
+
+
+def _divided(q: Integers, name: str, quantiser: AffineQuantiser, size: int) -> str:
+    """round(x / scale) + zero, halves away from zero, within int8: what QuantizeLinear rounds to even."""
+
+    def put(op: str, inputs: list[str], what: str, **attrs: object) -> str:
+        return q.node(op, inputs, f"{name}/{what}", name, **attrs)
+
+    def number(what: str, value: float) -> str:
+        return q.constant(f"{name}/{what}", np.array(value, np.float32))
+
+    flat = put("Reshape", [name, q.integers(-1, size)], "flat")
+    steps = put("Div", [flat, number("scale", quantiser.scale)], "steps")
+    size_of = put("Abs", [steps], "magnitude")
+    whole = put("Floor", [size_of], "whole")
+    rest = put("Sub", [size_of, whole], "rest")
+    up = put("Cast", [put("GreaterOrEqual", [rest, number("half", 0.5)], "is_up")], "up", to=q.FLOAT)
+    rounded = put("Mul", [put("Sign", [steps], "sign"), put("Add", [whole, up], "away")], "rounded")
+    moved = put("Add", [rounded, number("zero", quantiser.zero)], "moved")
+    held = put("Clip", [moved, number("lo", -128), number("hi", 127)], "held")
+    return put("Cast", [held], "int32", to=q.INT32)

@@ -17,8 +17,11 @@ def suffixes() -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 
 
-def load_model(path: Path | str, name: str | None = None) -> Graph:
-    """Reads a model file of any known format; `name` replaces the name made from the file's.
+def load_model(path: Path | str, name: str | None = None, output: str | None = None) -> Graph:
+    """Reads a model file of any known format.
+
+    `name` replaces the name made from the file's, `output` is the one of several outputs that has the scores,
+    as the file calls it.
 
     Raises CompileError if the suffix is unknown or the file does not hold a network that can be compiled.
     """
@@ -28,6 +31,6 @@ def load_model(path: Path | str, name: str | None = None) -> Graph:
         known = ", ".join(f".{s}" for s in suffixes())
         what = f'suffix "{path.suffix}" is no known model format' if suffix else "the file has no suffix"
         raise CompileError(str(path), what, f"give a model file ending in {known}")
-    graph = importlib.import_module(f".{suffix}", __name__).load(path, name)
+    graph = importlib.import_module(f".{suffix}", __name__).load(path, name, output)
     assert isinstance(graph, Graph)
     return graph

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from ..errors import CompileError, shown
+
 # C99, C11, C23 and C++ (the emitted header is read by both), and what the C library, DATA.npz or the learning
 # programs already mean by a word.
 _TAKEN = """
@@ -78,6 +80,20 @@ def input_identifiers(sources: Sequence[str]) -> dict[str, str]:
             name = f"{word}_{n}"
         out[source] = name
     return out
+
+
+def chosen_output(where: str, names: Sequence[str], chosen: str | None) -> int:
+    """Which of a file's outputs the network ends with: `chosen` by name, or the only one."""
+    listed = ", ".join(f'"{shown(n)}"' for n in names)
+    if chosen is not None:
+        if names.count(chosen) != 1:
+            how_many = "several outputs are" if chosen in names else "no output is"
+            raise CompileError(where, f'{how_many} called "{shown(chosen)}"', f"the outputs are {listed}")
+        return names.index(chosen)
+    if len(names) != 1:
+        hint = "choose the one with the class scores: --scores NAME"
+        raise CompileError(where, f"has {len(names)} outputs: {listed}", hint)
+    return 0
 
 
 def model_identifier(text: str) -> str:

@@ -45,6 +45,7 @@ _TYPES: Mapping[int, np.dtype[Any]] = {
 _TYPE_NAMES = {number: name for name, number in vars(TensorType).items() if not name.startswith("_")}
 OPERATORS = {number: name for name, number in vars(BuiltinOperator).items() if not name.startswith("_")}
 _OPTIONS = {number: name for name, number in vars(BuiltinOptions).items() if not name.startswith("_")}
+_EXTERNAL_BUFFER = 24  # where a table of tensors has the field external_buffer, which `tflite` does not know
 
 
 @contextmanager
@@ -53,8 +54,8 @@ def trusted(where: str) -> Iterator[None]:
     try:
         yield
     except (struct.error, ValueError, IndexError, TypeError, OverflowError, AttributeError) as error:
-        what = f"is damaged or truncated ({type(error).__name__})"
-        raise CompileError(where, what, DAMAGED) from None
+        kind = type(error).__qualname__ if type(error) is not struct.error else "nothing lies there"
+        raise CompileError(where, f"is damaged or truncated ({kind})", DAMAGED) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class LiteTensor:
     dtype:  None where synapcc does not read its type, whose name `kind` is
     scaled: what its integers stand for, None if it has no scale; `axis` is along which scales differ
     value:  the content of a constant
+    signature: its shape as it was before it was fixed for one run, -1 where it is dynamic; may be empty
+    variable: whether it keeps what it held from call to call
     """
 
     index: int
@@ -74,6 +77,8 @@ class LiteTensor:
     scaled: Scaled | None
     axis: int
     value: NDArray[Any] | None
+    signature: tuple[int, ...] = ()
+    variable: bool = False
 
     @property
     def size(self) -> int:
@@ -123,6 +128,11 @@ class LiteOp:
         with trusted(self.source):
             return int(value())
 
+    def real(self, value: Callable[[], Any]) -> float:
+        """One real number of its options."""
+        with trusted(self.source):
+            return float(value())
+
 
 @dataclass(frozen=True, slots=True)
 class LiteModel:
@@ -147,8 +157,8 @@ def read_model(path: Path) -> LiteModel:
         model = Model.GetRootAs(data, 0)
         graphs = model.SubgraphsLength()
         if graphs != 1:
-            what = f"holds {graphs} graphs" if graphs else "holds no network"
-            raise CompileError(where, what, "convert a model without control flow")
+            what = f"holds {graphs} graphs, as control flow needs them" if graphs else "holds no network"
+            raise CompileError(where, what, "convert a model of one graph, without If and While")
         return _Reader(model, where).read(model.Subgraphs(0))
 
 
@@ -211,25 +221,29 @@ class _Reader:
         name = raw.decode("utf-8", "replace") if raw else f"tensor_{index}"
         label = f'tensor "{shown(name)}"'
         shape = tuple(int(tensor.Shape(i)) for i in self._each(tensor.ShapeLength()))
+        signature = tuple(int(tensor.ShapeSignature(i)) for i in self._each(tensor.ShapeSignatureLength()))
+        if -1 in shape:
+            hint = "convert with every dimension fixed, the batch to 1"
+            raise CompileError(label, f"has the dynamic shape {shown(str(shape))}", hint)
         if any(d < 0 for d in shape) or len(shape) > MAX_RANK:
             raise CompileError(label, f"has the impossible shape {shown(str(shape))}", DAMAGED)
         if math.prod(shape) > MAX_ELEMENTS:
             what = f"shape {shown(str(shape))} has {math.prod(shape)} elements, the most is {MAX_ELEMENTS}"
             raise CompileError(label, what, SMALLER)
-        if tensor.IsVariable():
-            hint = "only networks without state of their own can be compiled yet"
-            raise CompileError(label, "is a variable, which keeps what it held", hint)
         if tensor.Sparsity() is not None:
             raise CompileError(label, "is stored sparsely", "convert without sparsity: the zeros stay zeros")
         dtype = _TYPES.get(tensor.Type())
         kind = _TYPE_NAMES.get(tensor.Type(), f"type {tensor.Type()}").lower()
         scaled, axis = self._scaled(tensor, shape, dtype, label)
         value = self._value(tensor, shape, dtype, kind, label)
-        return LiteTensor(index, name, shape, kind, dtype, scaled, axis, value)
+        variable = bool(tensor.IsVariable())
+        return LiteTensor(index, name, shape, kind, dtype, scaled, axis, value, signature, variable)
 
     def _value(
         self, tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any] | None, kind: str, label: str
     ) -> NDArray[Any] | None:
+        if tensor._tab.Offset(_EXTERNAL_BUFFER):
+            raise CompileError(label, "lies in a file of its own", "convert with the weights inside")
         index = tensor.Buffer()
         if not 0 <= index < self.model.BuffersLength():
             raise CompileError(label, f"lies in buffer {index}, which is not there", DAMAGED)

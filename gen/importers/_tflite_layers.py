@@ -17,7 +17,7 @@ from tflite.Padding import Padding
 from ..ir.format import Format, Scaled
 from ..ops._requantise import ONCE, TWICE
 from ._build import Sliding
-from ._tflite_file import LiteOp, LiteTensor
+from ._tflite_file import DAMAGED, LiteOp, LiteTensor
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, names
 
 BIAS_TOP = 2**31 - 1
@@ -31,10 +31,13 @@ def rows(
     values = weight.value.transpose(order)
     if x.format is None:
         if weight.kind not in ("float32", "float16"):
-            raise op.error(f"its input is float32, its weight {weight.kind}", "convert with full integers")
+            what = f"its input is float32, its weight {weight.kind} (dynamic range quantisation)"
+            hint = "convert with a representative_dataset to full int8, or without optimizations"
+            raise op.error(what, hint)
         return values.astype(np.float64), None
     if weight.kind != "int8" or weight.scaled is None:
-        raise op.error(f"its input is int8, its weight {weight.kind}", "convert to int8 weights with scales")
+        found = weight.kind if weight.kind != "int8" else "int8 without a scale"
+        raise op.error(f"its input is int8, its weight {found}", "convert to int8 weights with scales")
     meaning = weight.scaled
     if any(meaning.zero):
         hint = "convert the model again, with symmetric weights"
@@ -86,6 +89,8 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         seen = scope.builder.view(x.tensor, (1, count, inputs))
         kernel = real.reshape(outputs, 1, 1, inputs)
         name = scope.builder.conv2d(seen, kernel, start, Sliding((1, 1)), 1, hints, op.source)
+    if op.outputs[0].shape[-1:] != (outputs,):
+        raise op.error(f"makes {outputs} values, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), ONCE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
@@ -148,5 +153,8 @@ def _conv(
     start, held_bias = bias(op, args, 2, x, held, outputs)
     window = sliding(op, x.shape, kernel, o)
     name = scope.builder.conv2d(seen, real, start, window, groups, names(op, weight), op.source)
+    shape = (1, *scope.builder.shape(name))
+    if shape != op.outputs[0].shape:
+        raise op.error(f"makes {shape}, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), TWICE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ._tflite_ends import dequantize, quantize
 from ._tflite_file import LiteOp
+from ._tflite_float import arithmetic, bounded, function, head, in_float, limited, negative
+from ._tflite_float_maps import concatenation, pad, pool, reduced, transpose
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
-from ._tflite_scope import Act, Handler, Operand, Scope
+from ._tflite_scope import Handler
 from ._tflite_views import reshape, softmax
 
 
@@ -22,14 +25,54 @@ class Row:
 TFLITE_OPERATORS: Mapping[str, Row] = {
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
+    "DEQUANTIZE": Row(dequantize),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "QUANTIZE": Row(quantize),
     "RESHAPE": Row(reshape, 1),
     "SOFTMAX": Row(softmax),
     "SQUEEZE": Row(reshape, 1),
 }
 
+FLOAT_ROWS: Mapping[str, Row] = {
+    "ADD": Row(arithmetic),
+    "AVERAGE_POOL_2D": Row(pool),
+    "CONCATENATION": Row(concatenation),
+    "DIV": Row(arithmetic),
+    "ELU": Row(function),
+    "GELU": Row(function),
+    "HARD_SWISH": Row(function),
+    "LEAKY_RELU": Row(function),
+    "LOGISTIC": Row(function),
+    "LOG_SOFTMAX": Row(head),
+    "MAXIMUM": Row(bounded),
+    "MAX_POOL_2D": Row(pool),
+    "MEAN": Row(reduced),
+    "MINIMUM": Row(bounded),
+    "MUL": Row(arithmetic),
+    "NEG": Row(negative),
+    "PAD": Row(pad),
+    "PADV2": Row(pad),
+    "PRELU": Row(function),
+    "REDUCE_MAX": Row(reduced),
+    "RELU": Row(limited),
+    "RELU6": Row(limited),
+    "RELU_0_TO_1": Row(limited),
+    "RELU_N1_TO_1": Row(limited),
+    "SOFTMAX": Row(head),
+    "SUB": Row(arithmetic),
+    "SUM": Row(reduced),
+    "TANH": Row(function),
+    "TRANSPOSE": Row(transpose),
+}
+"""Of networks in float32: what `TFLITE_OPERATORS` has as well goes this way there."""
 
-def convert(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """The operator's output; CompileError where synapcc has none like it."""
-    return TFLITE_OPERATORS[op.op].handler(scope, op, args)
+
+def row(op: LiteOp) -> Row | None:
+    """The row of an operator of the file; None where synapcc has none like it."""
+    return (FLOAT_ROWS.get(op.op) if in_float(op) else None) or TFLITE_OPERATORS.get(op.op)
+
+
+def known(op: LiteOp) -> tuple[str, ...]:
+    """The operators that there are in the numbers that `op` works on."""
+    return tuple({*TFLITE_OPERATORS, *(FLOAT_ROWS if in_float(op) else ())})

@@ -16,6 +16,13 @@ from ._tflite_file import AGAIN, LiteOp, LiteTensor
 Shape = tuple[int, ...]
 
 
+INT8 = "convert the model to int8, inputs and outputs too, or to float32"
+_OTHER_KINDS = {
+    "uint8": ", the numbers of TensorFlow 1",
+    "int16": ", and activations of 16 bits are not supported yet",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """An activation: the graph's tensor that has its values in the file's order, and its shape in the file.
@@ -63,18 +70,22 @@ class Scope:
         return Act(tensor, out.shape, held)
 
     @staticmethod
-    def format(op: LiteOp, tensor: LiteTensor) -> Format | None:
-        """How the file holds an activation; None in float. CompileError for what synapcc cannot run."""
+    def format(op: LiteOp | None, tensor: LiteTensor) -> Format | None:
+        """How the file holds an activation, of `op` or an input; None in float. CompileError for what synapcc
+        cannot run."""
         if tensor.kind == "float32":
             return None
-        hint = "convert the model to int8 (or float32)"
+
+        def refused(what: str, hint: str = AGAIN) -> CompileError:
+            return tensor.error(what, hint) if op is None else op.error(f"{tensor.label} {what}", hint)
+
         if tensor.kind != "int8":
-            raise op.error(f"{tensor.label} is {tensor.kind}", hint)
+            raise refused(f"is {tensor.kind}{_OTHER_KINDS.get(tensor.kind, '')}", INT8)
         found = tensor.format()
         if found is None or not isinstance(found.meaning, Scaled):
-            raise op.error(f"{tensor.label} is int8 without a scale", AGAIN)
+            raise refused("is int8 without a scale")
         if len(found.meaning.scale) != 1:
-            raise op.error(f"{tensor.label} has a scale for each channel, an activation has one", AGAIN)
+            raise refused("has a scale for each channel, an activation has one")
         return found
 
 
@@ -131,7 +142,3 @@ def clipped(scope: Scope, op: LiteOp, y: Act, lo: float, hi: float) -> Act:
     if y.format is not None:
         scope.builder.hold(name, y.format)
     return replace(y, tensor=name)
-
-
-def unsupported(op: LiteOp, what: str, hint: str = "") -> CompileError:
-    return op.error(what, hint or AGAIN)

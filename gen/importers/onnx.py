@@ -17,7 +17,7 @@ from ..stages.passes import simplify
 from ._build import SMALLER
 from ._layers import LayerBuilder
 from ._layout import arrange, natural
-from ._names import input_identifiers, model_identifier
+from ._names import chosen_output, input_identifiers, model_identifier
 from ._onnx_file import (
     AGAIN,
     DAMAGED,
@@ -39,13 +39,15 @@ MAX_NODES = 1 << 14  # exporters write several for each layer
 MAX_HELD = 1 << 28  # bytes of what is computed on the way
 
 
-def load(path: Path, name: str | None = None) -> Graph:
+def load(path: Path, name: str | None = None, output: str | None = None) -> Graph:
     """The network in the file at `path`, simplified and verified.
 
-    `name` replaces the name made from the file's. Raises nothing but CompileError, whatever the file holds.
+    `name` replaces the name made from the file's, `output` chooses one of several outputs. Raises nothing but
+    CompileError, whatever the file holds.
     """
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        graph = _Import(read_model(path), path).run(model_identifier(path.stem if name is None else name))
+        made = _Import(read_model(path), path, output)
+        graph = made.run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
     refuse_leftovers(graph)
     if all(layer(node.op).rearranges for node in graph.nodes):
@@ -56,8 +58,8 @@ def load(path: Path, name: str | None = None) -> Graph:
 class _Import:
     """One pass over one file. Values are computed in topological order, only those that the output needs."""
 
-    def __init__(self, model: onnx.ModelProto, path: Path) -> None:
-        self.where, self.folder = str(path), path.parent
+    def __init__(self, model: onnx.ModelProto, path: Path, output: str | None) -> None:
+        self.where, self.folder, self.output = str(path), path.parent, output
         self.opset = self._opset(model)
         if len(model.graph.node) > MAX_NODES:
             what = f"has {len(model.graph.node)} operators, the most is {MAX_NODES}"
@@ -120,17 +122,15 @@ class _Import:
         names = list(self.outputs)
         if not names:
             raise CompileError(self.where, "the network has no output", AGAIN)
-        if len(names) == 1:
-            return names[0]
+        if len(names) == 1 or self.output is not None:
+            return names[chosen_output(self.where, names, self.output)]
         labels = [n for n in names if self._is_label(self.outputs[n])]
         if len(labels) == len(names) - 1:
             scores = next(n for n in names if n not in labels)
             rest = ", ".join(f'"{shown(n)}"' for n in labels)
             self.builder.notes.append(f'output "{shown(scores)}" taken; left out as labels: {rest}')
             return scores
-        listed = ", ".join(f'"{shown(n)}"' for n in names)
-        hint = "export the model with the class scores as the only output"
-        raise CompileError(self.where, f"has {len(names)} outputs: {listed}", hint)
+        return names[chosen_output(self.where, names, None)]
 
     @staticmethod
     def _is_label(value: ValueInfoProto) -> bool:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import CompileError, shown
+from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ops import layer
 from ..stages.graph_check import verify
 from ..stages.passes import simplify
 from ._build import SMALLER
 from ._layers import LayerBuilder
-from ._names import input_identifiers, model_identifier
+from ._names import chosen_output, input_identifiers, model_identifier
+from ._tflite_ends import dequantized, read_as, refuse_mixed
 from ._tflite_file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
-from ._tflite_operators import TFLITE_OPERATORS, convert
+from ._tflite_operators import known, row
+from ._tflite_refusals import unsupported
 from ._tflite_scope import Act, Operand, Scope
 
 MAX_OPS = 1 << 12
 
 
-def load(path: Path, name: str | None = None) -> Graph:
+def load(path: Path, name: str | None = None, output: str | None = None) -> Graph:
     """The network in the file at `path`, verified; one in float is simplified as well.
 
-    `name` replaces the name made from the file's. Raises nothing but CompileError, whatever the file holds.
+    `name` replaces the name made from the file's, `output` chooses one of several outputs. Raises nothing but
+    CompileError, whatever the file holds.
     """
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        graph = _Import(read_model(path), str(path)).run(
-            model_identifier(path.stem if name is None else name)
-        )
+        made = _Import(read_model(path), str(path), output)
+        graph = made.run(model_identifier(path.stem if name is None else name))
         graph = simplify(graph)
     if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
@@ -39,8 +42,8 @@ def load(path: Path, name: str | None = None) -> Graph:
 class _Import:
     """One pass over one file, in its order: a TensorFlow Lite file lists operators as they run."""
 
-    def __init__(self, model: LiteModel, where: str) -> None:
-        self.model, self.where = model, where
+    def __init__(self, model: LiteModel, where: str, output: str | None) -> None:
+        self.model, self.where, self.output = model, where, output
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
@@ -50,7 +53,7 @@ class _Import:
                     raise op.error(f"gives {out.label}, which exists already", DAMAGED)
                 self.makers[out.index] = op
         self.builder = LayerBuilder()
-        self.values: dict[int, Act] = {}
+        self.values: dict[int, Act | LiteTensor] = {}
 
     def run(self, name: str) -> Graph:
         output = self._output()
@@ -59,27 +62,32 @@ class _Import:
         scope = Scope(self.builder)
         for op in self.model.ops:
             if op.outputs[0].index in needed:
-                row = TFLITE_OPERATORS.get(op.op)
-                if row is None:
-                    known = ", ".join(sorted(TFLITE_OPERATORS))
-                    raise op.error("is not supported", f"supported are {known}")
-                args = [self._operand(op, t) for t in op.inputs[: row.data or None]]
-                self.values[op.outputs[0].index] = convert(scope, op, args)
-        if output.index not in self.values:
+                self.values[op.outputs[0].index] = self._value(scope, op)
+        result = self.values.get(output.index)
+        if not isinstance(result, Act):
             what = f"output {output.label} does not depend on the input"
             raise CompileError(self.where, what, AGAIN)
-        result = self.values[output.index]
         return self.builder.finish(name, result.tensor, result.head)
+
+    def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor:
+        found = row(op)
+        if found is None:
+            raise unsupported(op, known(op))
+        args = [self._operand(op, t) for t in op.inputs[: found.data or None]]
+        if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
+            return dequantized(op, args[0])
+        refuse_mixed(op, args)
+        y = found.handler(scope, op, args)
+        out = op.outputs[0]
+        if math.prod(self.builder.shape(y.tensor)) != y.size or y.size != out.size:
+            raise op.error(f"makes {y.shape}, the file says {out.shape}", DAMAGED)
+        return y
 
     def _output(self) -> LiteTensor:
         outputs = self.model.outputs
-        if len(outputs) == 1:
-            return outputs[0]
         if not outputs:
             raise CompileError(self.where, "the network has no output", AGAIN)
-        listed = ", ".join(f'"{shown(o.name)}"' for o in outputs)
-        hint = "convert the model with the class scores as the only output"
-        raise CompileError(self.where, f"has {len(outputs)} outputs: {listed}", hint)
+        return outputs[chosen_output(self.where, [o.name for o in outputs], self.output)]
 
     def _needed(self, output: LiteTensor) -> set[int]:
         """The tensors that the output needs."""
@@ -88,8 +96,8 @@ class _Import:
             op = self.makers.get(todo.pop())
             if op is None:
                 continue
-            row = TFLITE_OPERATORS.get(op.op)
-            for t in op.inputs[: (row.data if row else 0) or None]:
+            found = row(op)
+            for t in op.inputs[: (found.data if found else 0) or None]:
                 if t is not None and t.index not in needed:
                     needed.add(t.index)
                     todo.append(t.index)
@@ -97,15 +105,25 @@ class _Import:
 
     def _inputs(self, needed: set[int]) -> None:
         names = input_identifiers([t.name for t in self.model.inputs])
+        readers: dict[int, list[LiteOp]] = {}
+        for op in self.model.ops:
+            if op.outputs[0].index in needed:
+                for read in op.inputs[:1]:  # the data of QUANTIZE and of views
+                    readers.setdefault(-1 if read is None else read.index, []).append(op)
         for t in self.model.inputs:
             if t.index not in needed:
                 self.builder.notes.append(f"input {t.label} does not reach the output: left out")
                 continue
-            if any(d < 1 for d in t.shape) or (t.shape and t.shape[0] != 1):
+            if any(d < 1 for d in (*t.shape, *t.signature[1:])):
+                what = f"is an input of the dynamic shape {t.signature or t.shape}"
+                raise CompileError(t.label, what, "convert with every dimension fixed, the batch to 1")
+            if t.shape and t.shape[0] != 1:
                 hint = "convert with a batch of 1"
-                raise CompileError(t.label, f"is an input of shape {t.shape}", hint)
+                raise CompileError(t.label, f"is an input of shape {t.shape}, a batch of {t.shape[0]}", hint)
             shape = t.shape[1:] or (1,)
-            held = Scope.format(LiteOp(-1, "input", t.label, (), (t,), "", None), t)
+            if t.value is not None:
+                raise CompileError(t.label, "is an input, and a constant as well", DAMAGED)
+            held = Scope.format(None, t) or read_as(t, readers)
             tensor = self.builder.input(names[t.name], shape, t.name)
             if held is not None:
                 self.builder.hold(tensor, held)
@@ -114,6 +132,9 @@ class _Import:
     def _operand(self, op: LiteOp, tensor: LiteTensor | None) -> Operand:
         if tensor is None or tensor.value is not None:
             return tensor
+        if tensor.variable:
+            hint = "only networks without state of their own can be compiled yet"
+            raise op.error(f"keeps a state: {tensor.label} is a variable", hint)
         if tensor.index not in self.values:
             raise op.error(f"reads {tensor.label}, which nothing before it gives", DAMAGED)
         return self.values[tensor.index]

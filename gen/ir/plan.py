@@ -24,7 +24,7 @@ from ..numeric import NUMERIC_VERSION
 from .format import Meaning
 from .inputs import Input
 from .program import Call, Entry, Item, Program, Repeat, Space, Step, When, reached
-from .quantiser import Quantiser
+from .quantiser import InputQuantiser, Quantiser, plain
 from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
@@ -165,9 +165,9 @@ class Plan:
         """The entry program of that name, which must be one of `entries`."""
         return self.entry_points[self.entries.index(name)]
 
-    def quantiser(self, name: str) -> Quantiser:
+    def quantiser(self, name: str) -> InputQuantiser:
         """How input `name` becomes integers."""
-        return self.quantisers.get(name) or Quantiser.plain(self[name].meaning)
+        return self.quantisers.get(name) or plain(self[name].meaning)
 
     @property
     def shared(self) -> bool:

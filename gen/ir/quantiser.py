@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CompileError
-from .format import Meaning, PowerOfTwo
+from .format import Meaning, PowerOfTwo, Scaled
 
 LIMIT = 2.0**80  # of a network's scales; with a format's 2^frac the product of two float32 stays one
 FAR = 2.0**100  # of its offsets
@@ -58,14 +58,6 @@ class Quantiser:
         """x * 2^frac, as an input has it whose network does not normalise."""
         return cls((0.0,), (math.ldexp(1.0, frac),))
 
-    @classmethod
-    def plain(cls, meaning: Meaning) -> Quantiser:
-        """What brings real numbers to integers of this meaning: its inverse."""
-        if isinstance(meaning, PowerOfTwo):
-            return cls.power(meaning.frac)
-        ends = meaning.real([0.0, 1.0])
-        return cls.of([float(ends[0])], [1.0 / float(ends[1] - ends[0])])
-
     def each(self, size: int) -> tuple[Reals, Reals]:
         """(offset, scale), [size] each."""
         at = np.arange(size) // self.inner % len(self.scale)
@@ -97,8 +89,58 @@ class Quantiser:
         """The integers of samples [n, ...]."""
         return held(self.units(x))
 
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """Between which x nothing is clipped; None where that is not one range."""
+        if len(self.scale) > 1 or not self.scale[0]:
+            return None
+        low, high = sorted((self.offset[0] + end / self.scale[0]) for end in (-128, 127))
+        return low, high
+
     def to_json(self) -> dict[str, Any]:
         return {"offset": self.offset, "scale": self.scale, "inner": self.inner}
+
+
+@dataclass(frozen=True, slots=True)
+class AffineQuantiser:
+    """x becomes round(x / scale) + zero, held within -128 .. 127: one division in float32, halves away from
+    zero. So does LiteRT's QUANTIZE (AffineQuantize of its reference kernels).
+
+    scale: a float32 value; zero: the integer that stands for 0.0
+    """
+
+    scale: float
+    zero: int
+
+    def units(self, x: ArrayLike) -> Reals:
+        """What samples are in units of the format, rounded and not yet held within int8; a NaN gives the
+        zero point, as on the chip."""
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            steps = np.asarray(x, np.float32) / np.float32(self.scale)
+            whole = np.trunc(np.where(np.isnan(steps), np.float32(0), steps))
+            # What is left of a finite number is exact; an infinite one has no rest.
+            rest = np.where(np.isfinite(steps), steps - whole, np.float32(0))
+        away = np.copysign(np.abs(rest) >= np.float32(0.5), rest)
+        return np.asarray(whole + away + np.float32(self.zero), np.float32)
+
+    def integers(self, x: ArrayLike) -> NDArray[np.int8]:
+        """The integers of samples [n, ...]."""
+        return held(self.units(x))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Between which x nothing is clipped."""
+        return (-128 - self.zero) * self.scale, (127 - self.zero) * self.scale
+
+
+InputQuantiser = Quantiser | AffineQuantiser
+
+
+def plain(meaning: Meaning) -> InputQuantiser:
+    """What brings real numbers to integers of this meaning: its inverse."""
+    if isinstance(meaning, Scaled):
+        return AffineQuantiser(meaning.scale[0], meaning.zero[0])
+    return Quantiser.power(meaning.frac)
 
 
 def held(units: Reals) -> NDArray[np.int8]:
@@ -123,6 +165,17 @@ def misfit(q: Quantiser, size: int, limit: float) -> str:
     if any(abs(v) > FAR for v in q.offset) or any(v and not LEAST <= abs(v) <= limit for v in q.scale):
         return "has a number beyond its limits"
     return ""
+
+
+def no_input(meaning: Meaning) -> str:
+    """Why no input of a network can have this meaning; "" if one can."""
+    if isinstance(meaning, PowerOfTwo):
+        return ""
+    assert isinstance(meaning, Scaled)
+    scale = meaning.scale[0]
+    if len(meaning.scale) > 1 or float(np.float32(scale)) != scale:
+        return "has a scale that is no float32"
+    return "" if 1 / FAR <= scale <= FAR else f"has the scale {scale:.3g}, beyond 2^-100 .. 2^100"
 
 
 def normalised(
@@ -206,4 +259,4 @@ def _along(name: str, x: NDArray[Any], axis: int, rank: int) -> Uneven | None:
 
 def warnings(inputs: Sequence[str], data: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     """A line for each input whose features differ too much in size for one scale."""
-    return tuple(str(f) for name in inputs if (f := uneven(name, data[name])))
+    return tuple(str(f) for name in inputs if len(data[name]) and (f := uneven(name, data[name])))

@@ -268,7 +268,7 @@ class Transposed(Projection):
 
     @staticmethod
     def _terms(a: Attrs) -> int:
-        """The most signals that one input hears."""
+        """The most signals that one input hears; 0 where dilation brings every tap beyond the map."""
         g = Window.from_attrs(a)
         return int(a["filters"]) // g.groups * g.overlap
 
@@ -276,7 +276,7 @@ class Transposed(Projection):
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
     ) -> int:
         if role == "d" and "m" in f:
-            return int((2**31 - 2**29) // (self._terms(a) * max(-f["m"].lo, f["m"].hi)))
+            return int((2**31 - 2**29) // (max(1, self._terms(a)) * max(-f["m"].lo, f["m"].hi)))
         return 2**31 - 1
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

@@ -132,7 +132,8 @@ class Runs:
         self.abstract = abstract
         self.given = len(calibration[abstract.inputs[0]])
         self.chosen = spread(self.given)
-        self.inputs = {n: calibration[n].reshape(self.given, -1)[self.chosen] for n in abstract.inputs}
+        sizes = {n: abstract.values[n].size for n in abstract.inputs}
+        self.inputs = {n: calibration[n].reshape(self.given, size)[self.chosen] for n, size in sizes.items()}
         label = calibration.get("label")
         self.label = None if label is None else label[self.chosen].astype(np.int64)
         self._programs = dict(abstract.programs)
@@ -209,6 +210,8 @@ class Runs:
     def ranges(self) -> dict[str, Range]:
         """Of every activation, logit and teaching signal. Raises CompileError where floats overflow."""
         found: dict[str, Range] = {}
+        if not self.given:  # a file brings all formats, and nothing is to be seen
+            return {n: Range(0.0, 0.0, np.zeros(0)) for n in self.names((*FORWARD, *TEACHING))}
         with np.errstate(all="ignore"):
             self._widen(found, self.forward(), self.names(FORWARD))
             self._widen(found, self.teaching(), self.names(TEACHING))

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
 from ..ir.inputs import ambiguous
-from ..ir.quantiser import LIMIT, misfit
+from ..ir.quantiser import LIMIT, misfit, no_input
 from ..ops import Layer, layers
 
 
@@ -25,6 +25,10 @@ def verify(graph: Graph) -> Graph:
                 f"{bad} of {tensor.size} values are NaN or infinite",
                 "train the model again or repair the file",
             )
+    for name in graph.inputs:
+        held = graph.tensors[name].format
+        if held is not None and (what := no_input(held.meaning)):
+            raise CompileError(name, f"this input {what}", "quantise the model again, with usual inputs")
     for name, quantiser in graph.quantisers.items():
         size = graph.tensors[name].size if name in graph.inputs else 0
         if what := misfit(quantiser, size, LIMIT) if size else "belongs to no input":

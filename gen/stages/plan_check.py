@@ -10,11 +10,12 @@ import re
 
 import numpy as np
 
+from ..ir.format import PowerOfTwo
 from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor, row_length
 from ..ir.program import Repeat, Step, When, reached
-from ..ir.quantiser import LIMIT, misfit
+from ..ir.quantiser import LIMIT, misfit, no_input
 from ..ir.roles import ROLES, USES
 from ..ops import changed, kernels, step_fault
 from ..words import short
@@ -203,8 +204,11 @@ def _interface(plan: Plan) -> None:
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         fits = plan[name].space == "arena" and plan[name].shape == (int(np.prod(shape)),)
         _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
+        what = no_input(plan[name].meaning)
+        _demand(not what, f"{name} {what}")
     for name, quantiser in plan.quantisers.items():
         _demand(name in plan.inputs, f"{name} has a quantiser and is no input")
+        _demand(isinstance(plan[name].meaning, PowerOfTwo), f"{name} has a quantiser and a scale")
         what = misfit(quantiser, plan[name].shape[0], LIMIT * 2.0**24)
         _demand(not what, f"the quantiser of {name} {what}")
     named = len(plan.input_sources) == len(plan.inputs) and all(

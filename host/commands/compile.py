@@ -1,4 +1,4 @@
-"""synapcc compile MODEL --rule RULE.toml --board BOARD --calibrate CAL.npz -o OUT"""
+"""synapcc compile MODEL --rule RULE.toml --board BOARD [--calibrate CAL.npz] -o OUT"""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HELP = "turn a network and a rule file into a C library, a firmware project, a P
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
-    p.add_argument("model", metavar="MODEL", help="trained network, .onnx")
+    p.add_argument("model", metavar="MODEL", help="trained network, .onnx or .tflite")
     p.add_argument("--rule", required=True, metavar="RULE.toml", help="rule file: synapcc docs RULES")
     p.add_argument(
         "--calibrate",
-        required=True,
         metavar="CAL.npz",
-        help="inputs by name, float32 [n, ...]; `label` [n] for replay",
+        help="inputs by name, float32 [n, ...]; `label` [n] for replay. Not needed for an int8 .tflite of "
+        "which nothing learns",
     )
     p.add_argument(
         "--board",
@@ -39,6 +39,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
     p.add_argument("--name", help="prefix of the C names (default: the model file's name)")
+    p.add_argument(
+        "--scores", metavar="NAME", help="of a model with several outputs, the one with the scores"
+    )
     p.add_argument(
         "--kernels",
         choices=CHOICES,
@@ -61,7 +64,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
     board, sizes = _board(args)
-    compiled = compile_model(args.model, args.rule, args.calibrate, board, args.name, args.kernels)
+    compiled = compile_model(
+        args.model, args.rule, args.calibrate, board, args.name, args.kernels, args.scores
+    )
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
@@ -70,13 +75,11 @@ def run(args: argparse.Namespace, out: Results) -> int:
         Path(args.model).name,
         "--rule",
         Path(args.rule).name,
-        "--calibrate",
-        Path(args.calibrate).name,
-        "--board",
-        Path(args.board).name,
     ]
-    words += sizes
+    words += ["--calibrate", Path(args.calibrate).name] if args.calibrate is not None else []
+    words += ["--board", Path(args.board).name, *sizes]
     words += ["--name", args.name] if args.name else []
+    words += ["--scores", args.scores] if args.scores is not None else []
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
     words += ["--quantiser"] if args.quantiser else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}

@@ -1,4 +1,4 @@
-"""synapcc inspect OUT [--learn DATA.npz]"""
+"""synapcc inspect OUT [--learn DATA.npz], or MODEL [--scores NAME]"""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="learn these samples in the emulator and tell what saturates, what rounding loses, "
         "and how far the rule is from backpropagation",
     )
+    p.add_argument(
+        "--scores", metavar="NAME", help="of a model with several outputs, the one with the scores"
+    )
     result_option(p, "--html", metavar="FILE", help="with --learn: write a report there")
 
 
@@ -47,7 +50,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.html:
         raise SynapccError("--html", "is for --learn", "what compile found stands in OUT/report.html")
     if path.suffix.lower() not in ("", ".json") and not path.is_dir():
-        return _model(path, out)
+        return _model(path, args.scores, out)
+    if args.scores is not None:
+        raise SynapccError("--scores", "is for a model file", "OUT has the scores that compile chose")
     plan = read_plan(path)
     report = _report(path, plan)
     kernel_set = report["kernels"] if report else REF
@@ -140,10 +145,10 @@ def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
     return loaded
 
 
-def _model(path: Path, out: Results) -> int:
+def _model(path: Path, scores: str | None, out: Results) -> int:
     from synapcc.gen.importers import load_model
 
-    graph = load_model(path)
+    graph = load_model(path, output=scores)
     rows = [[n.name, n.op, "x".join(map(str, graph.tensors[n.output].shape)), n.source] for n in graph.nodes]
     body = {
         "name": graph.name,

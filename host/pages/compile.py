@@ -61,7 +61,7 @@ def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
     out = [f"{w}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
-    if LEAST <= agree < _LOW_AGREEMENT:  # below it a warning names the layer
+    if agree is not None and LEAST <= agree < _LOW_AGREEMENT:  # below it a warning names the layer
         out.append(
             f"Only {percent(agree)} of the calibration samples get the class of the float network. "
             "Look at the layer with the largest error below, and at the range of the inputs."
@@ -75,7 +75,9 @@ def warnings(report: Report) -> list[str]:
 
 
 def sampled(calibration: Mapping[str, Any]) -> str:
-    """Which samples the formats were chosen from, in words."""
+    """Which samples the formats were chosen from, in words; "" where a file brings them all."""
+    if not calibration["samples"]:
+        return ""
     words = f"{calibration['samples']:,} of {calibration['given']:,} calibration samples"
     if calibration["samples"] == calibration["given"]:
         words = f"{calibration['samples']:,} calibration samples"
@@ -103,8 +105,9 @@ def _cards(report: Report) -> list[dict[str, Any]]:
     for p in report["programs"][:2]:
         cards.append(_card(p["program"], f"{p['macs']:,}", "multiply-accumulates at most", None))
     agree = report["calibration"]["same_class_as_float"]
-    seen = f"of {report['calibration']['samples']:,} samples: the class of the float network"
-    cards.append(_card("Integer = float", percent(agree), seen, agree))
+    if agree is not None:
+        seen = f"of {report['calibration']['samples']:,} samples: the class of the float network"
+        cards.append(_card("Integer = float", percent(agree), seen, agree))
     return cards
 
 

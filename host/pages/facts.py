@@ -28,9 +28,10 @@ _Table = tuple[list[str], list[list[str]]]
 
 def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
-    agree, layers = agreement(compiled)
+    seen = compiled.quantised.sampled.given > 0
+    agree, layers = agreement(compiled) if seen else (None, [])
     plan = compiled.plan
-    lost = culprit.warning(compiled, agree)
+    lost = culprit.warning(compiled, agree) if agree is not None else ""
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),
@@ -44,13 +45,14 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "budget": budget(plan, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
-        "ranges": ranges(compiled),
+        "ranges": ranges(compiled) if seen else [],
         "timeline": [timeline(plan, entry) for entry in plan.entries],
         "layers": layers,
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": _clipped(compiled)},
+        "calibration": calibration(compiled)
+        | {"same_class_as_float": agree, "clipped": _clipped(compiled) if seen else {}},
     }
 
 
@@ -64,7 +66,7 @@ def _clipped(compiled: Compiled) -> dict[str, float]:
 def calibration(compiled: Compiled) -> dict[str, Any]:
     """Which of the calibration samples the number formats were chosen from.
 
-    samples:  how many were run, evenly spread over those `given`
+    samples:  how many were run, evenly spread over those `given`; 0 where a file brings all formats
     taught:   for the teaching signals, how many of them, each with `labels` labels; 0 without learning
     outliers: which were set aside, as indices of those given; no format reaches for them
     """
@@ -219,14 +221,18 @@ def summary(report: dict[str, Any]) -> str:
     rule = report["rule"]
     how = f"rule {rule['rule']}, weights {rule['weights']}, kernels {report['kernels']}"
     cal = report["calibration"]
-    same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]
     lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(_memory_line(report["memory"]))
-    lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
+    if cal["samples"]:
+        same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
+        lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
+    else:
+        lines.append("  calibration: none, all number formats are the file's")
+    layers = [_layer_rows] if report["layers"] else []
     learning = [_learning_rows] if report["learning"] else []
-    for rows in (_layer_rows, *learning, _proof_rows, _program_rows):
+    for rows in (*layers, *learning, _proof_rows, _program_rows):
         lines += ["", *table(*rows(report))]
     return "\n".join(lines)
 

@@ -61,12 +61,8 @@ class Clipping:
 
     def _reach(self, name: str) -> str:
         """What the input's format holds, in the units of the data where that is one range."""
-        q = self.plan.quantiser(name)
-        if len(q.scale) > 1 or not q.scale[0]:
-            return "the range of its quantiser"
-        offset, scale = q.offset[0], q.scale[0]
-        low, high = sorted((offset - 128 / scale, offset + 127 / scale))
-        return f"{low:.4g} .. {high:.4g}"
+        reach = self.plan.quantiser(name).reach
+        return "the range of its quantiser" if reach is None else f"{reach[0]:.4g} .. {reach[1]:.4g}"
 
     def _warn(self, name: str, text: str) -> None:
         if name not in self._told:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from synapcc.gen import vectors
-from synapcc.gen.ir.quantiser import Quantiser
-from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES
+from synapcc.gen.ir.quantiser import AffineQuantiser, Quantiser
+from synapcc.gen.numeric import NUMERIC_VERSION, PRIMITIVES, multiplier
 from synapcc.gen.ops import kernels
 from synapcc.gen.ops.softmax_error import error_bound
 
@@ -58,3 +60,16 @@ def test_the_input_quantiser_is_that_of_the_page() -> None:
     for x, offset, scale, q in pairs:
         quantiser = Quantiser.of([float(offset)], [float(scale)])
         assert quantiser.integers([float(x)]).tolist() == [int(q)], (x, offset, scale)
+    quotients = re.findall(r"^\| (-?[\d.e]+) / ([\d.]+) \+ (-?\d+) \| (-?\d+) \|$", section, flags=re.M)
+    assert len(quotients) >= 8
+    for x, scale, zero, q in quotients:
+        affine = AffineQuantiser(float(np.float32(scale)), int(zero))
+        assert affine.integers([float(x)]).tolist() == [int(q)], (x, scale, zero)
+
+
+def test_the_multipliers_are_those_of_the_page() -> None:
+    section = PAGE.split("## Multipliers")[1].split("## Random numbers")[0]
+    rows = re.findall(r"^\| ([\d.e-]+) \| (\d+) \| (\d+) \|$", section, flags=re.M)
+    assert len(rows) >= 8
+    for factor, m, n in rows:
+        assert multiplier(float(factor)) == (int(m), int(n)), factor

@@ -20,7 +20,18 @@ from synapcc.gen.importers import load_model
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.host.run.emulator import Emulator
 
-KINDS = {"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FLOAT32": np.float32}
+KINDS = {
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FLOAT32": np.float32,
+    "FLOAT16": np.float16,
+    "UINT8": np.uint8,
+    "STRING": np.uint8,
+    "BOOL": np.bool_,
+    "FLOAT64": np.float64,
+}
 
 
 class Author:
@@ -96,19 +107,37 @@ class Author:
         return bytes(builder.Output())
 
 
-def oracle(data: bytes, x: Sequence[NDArray[Any]], threads: int = 1) -> NDArray[Any]:
+def oracle(
+    data: bytes,
+    x: Sequence[NDArray[Any]],
+    threads: int = 1,
+    reference: bool = True,
+    before: bool = False,
+) -> NDArray[Any]:
     """What LiteRT's reference kernels answer to samples x, an array [n, *shape without the batch] an input:
-    the first output, [n, size]."""
-    kind = OpResolverType.BUILTIN_REF
-    machine = Interpreter(model_content=data, experimental_op_resolver_type=kind, num_threads=threads)
+    the first output, [n, size].
+
+    reference: else its usual kernels, of which there are more
+    before: what the last operator reads in place of what it gives
+    """
+    kind = OpResolverType.BUILTIN_REF if reference else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    machine = Interpreter(
+        model_content=data,
+        experimental_op_resolver_type=kind,
+        num_threads=threads,
+        experimental_preserve_all_tensors=before,
+    )
     machine.allocate_tensors()
-    inputs, output = machine.get_input_details(), machine.get_output_details()[0]
+    inputs, output = machine.get_input_details(), machine.get_output_details()[0]["index"]
+    if before:
+        (last,) = (op for op in machine._get_ops_details() if output in op["outputs"])
+        output = last["inputs"][0]
     answers = []
     for sample in zip(*x, strict=True):
         for detail, value in zip(inputs, sample, strict=True):
             machine.set_tensor(detail["index"], np.asarray(value, detail["dtype"]).reshape(detail["shape"]))
         machine.invoke()
-        answers.append(machine.get_tensor(output["index"]).ravel().copy())
+        answers.append(machine.get_tensor(output).ravel().copy())
     return np.array(answers)
 
 

@@ -128,6 +128,20 @@ def test_sklearn_outputs(build: Callable[[], ModelProto], tmp_path: Path) -> Non
     assert 'input "X" is called x' in graph.notes
 
 
+def test_one_of_several_outputs_is_chosen_by_name(tmp_path: Path) -> None:
+    proto = ov.torch_old()
+    proto.graph.output.append(helper.make_tensor_value_info("/fc1/Gemm_output_0", 1, [1, 6]))
+    path = save(proto, tmp_path)
+    with pytest.raises(CompileError, match="choose the one with the class scores: --scores NAME"):
+        load_model(path)
+    assert ops(load_model(path, output="/fc1/Gemm_output_0")) == ["dense"]
+    assert_same(ov.torch_old(), load_model(path, output="output"))
+    with pytest.raises(
+        CompileError, match=re.escape('no output is called "fc1"; the outputs are "output", ')
+    ):
+        load_model(path, output="fc1")
+
+
 def test_argmax_at_the_end(tmp_path: Path) -> None:
     proto = ov.torch_old()
     proto.graph.node.append(node("ArgMax", "output", "label", "/ArgMax", axis=1, keepdims=0))

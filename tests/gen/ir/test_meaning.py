@@ -14,7 +14,7 @@ from projects import case, spawn
 
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.ir.format import Format, Meaning, NoPowerOfTwo, PowerOfTwo, Scaled
-from synapcc.gen.ir.quantiser import Quantiser
+from synapcc.gen.ir.quantiser import Quantiser, plain
 from synapcc.gen.ops import kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.link.state import real
@@ -56,14 +56,14 @@ def test_a_power_of_two_is_what_it_was(frac: int, x: list[float]) -> None:
     meaning = Format("int8", frac, -128, 127).meaning
     assert np.array_equal(meaning.units(x), np.rint(np.array(x) * 2.0**frac))
     assert np.array_equal(meaning.real(x), np.array(x) * 2.0**-frac)
-    assert Quantiser.plain(meaning) == Quantiser.power(frac)
+    assert plain(meaning) == Quantiser.power(frac)
 
 
 @given(SCALES, ZEROS, st.lists(st.integers(-128, 127), min_size=1, max_size=8))
 def test_a_quantiser_inverts_any_meaning(scale: float, zero: int, v: list[int]) -> None:
     meaning = Scaled((scale,), (zero,))
     x = meaning.real(v)
-    assert Quantiser.plain(meaning).integers(x[None]).tolist() == [v]
+    assert plain(meaning).integers(x[None]).tolist() == [v]
 
 
 def test_a_meaning_of_a_plan_is_read_back() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,16 @@ from random_nets import accepted
 
 from synapcc.gen import emit
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.quantiser import LIMIT, Quantiser, misfit, uneven
+from synapcc.gen.ir.format import Scaled
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.quantiser import (
+    LIMIT,
+    AffineQuantiser,
+    InputQuantiser,
+    Quantiser,
+    misfit,
+    uneven,
+)
 from synapcc.gen.stages.plan_file import load_plan
 
 Rng = np.random.Generator
@@ -52,10 +63,30 @@ def random_quantiser(rng: Rng, size: int) -> Quantiser:
     return Quantiser.of(offset[at], scale[at])
 
 
-def hard_floats(rng: Rng, q: Quantiser, size: int, samples: int) -> np.ndarray:
+def random_affine(rng: Rng) -> AffineQuantiser:
+    """Any scale that a file may have, every fourth a power of two, where ties are common."""
+    log = rng.uniform(-9, 2) if rng.integers(3) else rng.uniform(-100, 100)
+    scale = float(np.float32(2.0 ** (log if rng.integers(4) else round(log))))
+    return AffineQuantiser(scale, int(rng.choice([-128, 0, 127, rng.integers(-128, 128)])))
+
+
+def with_quantiser(plan: Plan, name: str, q: InputQuantiser | None) -> Plan:
+    """`plan` as if its input `name` had that quantiser."""
+    tensors = plan.tensors
+    if isinstance(q, AffineQuantiser):
+        meaning = Scaled((q.scale,), (q.zero,))
+        tensors = tuple(replace(t, meaning=meaning) if t.name == name else t for t in tensors)
+    own = {name: q} if isinstance(q, Quantiser) else {}
+    return replace(plan, tensors=tensors, quantisers=own, _by_name={})
+
+
+def hard_floats(rng: Rng, q: InputQuantiser, size: int, samples: int) -> np.ndarray:
     """Any bits; what lies on ties and limits and one step beside them; the ends of float32."""
     bits = rng.integers(0, 2**32, (samples, size), dtype=np.uint64).astype(np.uint32).view(np.float32)
-    offset, scale = (v.astype(np.float64) for v in q.each(size))
+    if isinstance(q, AffineQuantiser):
+        offset, scale = np.array(-q.zero * q.scale), np.array(1 / q.scale)
+    else:
+        offset, scale = (v.astype(np.float64) for v in q.each(size))
     with np.errstate(all="ignore"):
         halves = rng.integers(-260, 261, (samples, size)) / 2
         near = (halves / np.where(scale == 0, 1, scale) + offset).astype(np.float32)
@@ -74,9 +105,10 @@ def test_the_emitted_quantiser_gives_the_bytes_of_the_hosts(flags: tuple[str, ..
         rng = np.random.default_rng([31, seed])
         name = compiled.plan.inputs[0]
         size = compiled.plan[name].shape[0]
-        own = {name: random_quantiser(rng, size)} if seed % 4 else {}
-        plan = replace(compiled.plan, quantisers=own, _by_name={})
-        assert load_plan(plan.canonical, "plan").quantisers == own
+        given = random_quantiser(rng, size) if seed % 4 else random_affine(rng) if seed % 8 else None
+        plan = with_quantiser(compiled.plan, name, given)
+        assert load_plan(plan.canonical, "plan").quantiser(name) == plan.quantiser(name)
+        assert given in (None, plan.quantiser(name))
         folder = tmp_path / f"m{seed}"
         folder.mkdir()
         files = emit.render(plan, None, "test", quantiser=True)
@@ -107,6 +139,38 @@ def test_a_quantiser_is_what_its_definition_says() -> None:
                     v = float(np.float32(np.float32(value - offset) * scale))
                 want = 0 if np.isnan(v) else 127 if v > 127 else -128 if v < -128 else round(v)
                 assert got == want, (value, offset, scale)
+
+
+def test_an_affine_quantiser_is_what_its_definition_says() -> None:
+    """One division rounded to float32, then exact arithmetic: halves away from zero."""
+    rng, seen = np.random.default_rng(10), set[int]()
+    for _ in range(60):
+        q = random_affine(rng)
+        x = hard_floats(rng, q, 20, 10).ravel()
+        for value, got in zip(x, q.integers(x), strict=True):
+            with np.errstate(all="ignore"):
+                v = value / np.float32(q.scale)
+            if np.isfinite(v):
+                steps = Fraction(float(v))
+                away = math.floor(abs(steps) + Fraction(1, 2))
+                want = min(max((away if steps > 0 else -away) + q.zero, -128), 127)
+            else:
+                want = q.zero if np.isnan(v) else 127 if v > 0 else -128
+            assert got == want, (value, q)
+            seen.add(int(got))
+    assert len(seen) > 200
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0**-101, 2.0**101])
+def test_a_scale_that_no_input_has_is_refused(scale: float) -> None:
+    plan = next(c.plan for c, _ in accepted(0, 1))
+    name = plan.inputs[0]
+    load_plan(with_quantiser(plan, name, AffineQuantiser(0.5, 3)).canonical, "plan")
+    with pytest.raises(SynapccError, match=f"{name} has (a|the) scale"):
+        load_plan(with_quantiser(plan, name, AffineQuantiser(scale, 3)).canonical, "plan")
+    both = replace(with_quantiser(plan, name, AffineQuantiser(0.5, 3)), quantisers={name: Quantiser.power(3)})
+    with pytest.raises(SynapccError, match="a quantiser and a scale"):
+        load_plan(replace(both, _by_name={}).canonical, "plan")
 
 
 def test_the_shortest_table_is_kept() -> None:

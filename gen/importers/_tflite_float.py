@@ -1,0 +1,160 @@
+"""Operators of a TensorFlow Lite file in float32 that work on each value: arithmetic, and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tflite.AddOptions import AddOptions
+from tflite.DivOptions import DivOptions
+from tflite.GeluOptions import GeluOptions
+from tflite.LeakyReluOptions import LeakyReluOptions
+from tflite.MulOptions import MulOptions
+from tflite.SoftmaxOptions import SoftmaxOptions
+from tflite.SubOptions import SubOptions
+
+from ._tflite_file import AGAIN, LiteOp, LiteTensor
+from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, names
+
+OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
+LIMITS = {
+    "RELU": (0.0, math.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_0_TO_1": (0.0, 1.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+FUNCTIONS = {
+    "ELU": "elu",
+    "GELU": "gelu",
+    "HARD_SWISH": "hardswish",
+    "LEAKY_RELU": "leaky_relu",
+    "LOGISTIC": "sigmoid",
+    "PRELU": "leaky_relu",
+    "TANH": "tanh",
+}
+
+Real = NDArray[np.float64]
+
+
+def in_float(op: LiteOp) -> bool:
+    """Whether an operator takes and gives float32."""
+    first = op.inputs[0] if op.inputs else None
+    return first is not None and first.kind == op.outputs[0].kind == "float32"
+
+
+def spread(op: LiteOp, tensor: LiteTensor, x: Act) -> Real:
+    """A constant operand, one value for each of x."""
+    if tensor.value is None or tensor.kind != "float32":
+        raise op.error(f"{tensor.label} is {tensor.kind}, and its other operand float32", AGAIN)
+    if tensor.size == 1:  # of any rank
+        return np.full(x.size, tensor.value.reshape(-1)[0], np.float64)
+    try:
+        return np.broadcast_to(tensor.value.astype(np.float64), x.shape).reshape(-1)
+    except ValueError:
+        what = f"its constant has shape {tensor.shape}, its input {x.shape}"
+        raise op.error(what, "a constant may be smaller than the input, never larger") from None
+
+
+def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum or difference."""
+    options = op.read(OPTIONS[op.op]) if op.table is not None else None
+    given = [a for a in args if isinstance(a, Act)]
+    if len(args) != 2 or not given:
+        raise op.error(f"has {len(args)} operands, {len(given)} of them computed", AGAIN)
+    y = _of_two(scope, op, *given) if len(given) == 2 else _by_constant(scope, op, args)
+    function = op.number(options.FusedActivationFunction) if options is not None else 0
+    return activated(scope, op, y, function)
+
+
+def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
+    if op.op not in ("ADD", "SUB"):
+        raise op.error("of two activations is not supported in float32", "ADD and SUB of two are")
+    if a.shape != b.shape:
+        what = f"its operands have shapes {a.shape} and {b.shape}"
+        raise op.error(what, "two activations must be of one shape")
+    shape, right = scope.builder.shape(a.tensor), b.tensor
+    if op.op == "SUB":
+        right = _affine(scope, op, b, -np.ones(b.size), np.zeros(b.size)).tensor
+    name = scope.builder.sum(a.tensor, scope.builder.view(right, shape), names(op), op.source)
+    return Act(name, op.outputs[0].shape, None)
+
+
+def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    first = isinstance(args[0], Act)
+    x = activation(op, args, 0 if first else 1)
+    value = spread(op, constant(op, args, int(first), "operand"), x)
+    one, none = np.ones(x.size), np.zeros(x.size)
+    if op.op == "DIV" and (not first or np.any(value == 0)):
+        raise op.error("divides by an activation" if not first else "divides by zero", "multiply instead")
+    scale, shift = {
+        "ADD": (one, value),
+        "SUB": (one, -value) if first else (-one, value),
+        "MUL": (value, none),
+        "DIV": (1 / np.where(value == 0, 1, value), none),
+    }[op.op]
+    return _affine(scope, op, x, scale, shift)
+
+
+def _affine(scope: Scope, op: LiteOp, x: Act, scale: Real, shift: Real) -> Act:
+    if x.shape != op.outputs[0].shape:
+        raise op.error(f"makes shape {op.outputs[0].shape} of {x.shape}", AGAIN)
+    return replace(x, tensor=scope.builder.affine(x.tensor, scale, shift, names(op), op.source))
+
+
+def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """NEG"""
+    x = activation(op, args)
+    return _affine(scope, op, x, -np.ones(x.size), np.zeros(x.size))
+
+
+def limited(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """RELU and its like."""
+    return clipped(scope, op, activation(op, args), *LIMITS[op.op])
+
+
+def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """MINIMUM, MAXIMUM of an activation and one number."""
+    at = next((i for i, a in enumerate(args) if isinstance(a, LiteTensor)), None)
+    if at is None or len(args) != 2:
+        raise op.error("of two activations is not supported", "one operand must be a constant")
+    x, value = activation(op, args, 1 - at), constant(op, args, at, "operand")
+    bounds = np.unique(spread(op, value, x))
+    if len(bounds) != 1 or x.shape != op.outputs[0].shape:
+        raise op.error("has a limit for each value", "one limit for all values is supported")
+    lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)
+    return clipped(scope, op, x, lo, hi)
+
+
+def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """LOGISTIC, TANH, ELU, ...: a function of each value."""
+    x, alpha = activation(op, args), 0.0
+    match op.op:
+        case "ELU":
+            alpha = 1.0
+        case "LEAKY_RELU":
+            alpha = op.real(op.read(LeakyReluOptions).Alpha)
+        case "PRELU":
+            slopes = np.unique(spread(op, constant(op, args, 1, "slope"), x))
+            if len(slopes) != 1:
+                raise op.error(
+                    "has a slope for each channel", "only one slope for all values can be compiled"
+                )
+            alpha = float(slopes[0])
+        case "GELU" if op.table is not None and op.number(op.read(GeluOptions).Approximate):
+            scope.builder.notes.append(f"{op.source}: computed exactly, not by its approximation")
+    if not math.isfinite(alpha):
+        raise op.error(f"its slope is {alpha}", "repair the file")
+    return replace(x, tensor=scope.builder.table(x.tensor, FUNCTIONS[op.op], names(op), op.source, alpha))
+
+
+def head(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SOFTMAX, LOG_SOFTMAX at the end: neither changes the class."""
+    x = activation(op, args)
+    if op.op == "SOFTMAX" and not op.real(op.read(SoftmaxOptions).Beta) > 0:
+        raise op.error("has a beta that is not positive", AGAIN)
+    if not x.shape or x.size != x.shape[-1]:
+        raise op.error(f"works on several vectors: its input has shape {x.shape}", "classify one at a time")
+    return replace(x, head="softmax")

@@ -1,0 +1,176 @@
+"""Float inputs and outputs of int8 .tflite files: QUANTIZE and DEQUANTIZE are LiteRT's, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lite import Author, answers, compiled, oracle
+from numpy.typing import NDArray
+from onnx import load_from_string
+from onnx.reference import ReferenceEvaluator
+
+from synapcc.gen import emit
+from synapcc.gen.compile import compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters import quantised_onnx
+from synapcc.gen.importers import load_model
+from synapcc.gen.ir.format import Scaled
+from synapcc.gen.ir.quantiser import AffineQuantiser
+from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
+from synapcc.host.run.emulator import Emulator
+
+Rng = np.random.Generator
+INPUTS, CLASSES = 12, 3
+
+
+def floats(rng: Rng, scale: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """On ties, one step beside them, anywhere near; and of any size that LiteRT's int32 holds."""
+    near = (rng.integers(-600, 600, shape) / 2 * scale).astype(np.float32)
+    beside = np.nextafter(near, rng.choice(np.float32([-np.inf, np.inf]), shape))
+    far = (rng.choice([-1, 1], shape) * scale * 2.0 ** rng.uniform(-160, 30, shape)).astype(np.float32)
+    return np.choose(rng.integers(0, 4, shape), [near, beside, far, rng.normal(0, 60 * scale, shape)]).astype(
+        np.float32
+    )
+
+
+def pair(rng: Rng) -> tuple[float, int]:
+    log = rng.uniform(-20, 10)
+    scale = float(np.float32(2.0 ** (log if rng.integers(3) else round(log))))
+    return scale, int(rng.choice([-128, 0, 127, rng.integers(-128, 128)]))
+
+
+def test_a_quantiser_is_litert_s_quantize() -> None:
+    rng, seen = np.random.default_rng(1), set[int]()
+    for _ in range(200):
+        scale, zero = pair(rng)
+        a = Author()
+        x, y = a.tensor("x", (1, 50), "FLOAT32"), a.tensor("y", (1, 50), scale=scale, zero=zero)
+        a.op("QUANTIZE", [x], [y], "QuantizeOptions")
+        values = floats(rng, scale, (10, 50))
+        want = oracle(a.bytes([x], [y]), [values])
+        got = AffineQuantiser(scale, zero).integers(values)
+        assert np.array_equal(got, want), values[got != want]
+        seen |= {*want.ravel().tolist()}
+    assert len(seen) == 256
+
+
+def network(
+    rng: Rng, viewed: bool = False, readers: int = 1, given: tuple[float, int] | None = None
+) -> tuple[Author, int, int, float]:
+    """The author, input, output and input scale of a network that is int8 between float ends."""
+    a, (scale, zero) = Author(), given or pair(rng)
+    x = now = a.tensor("x", (1, 3, 4) if viewed else (1, INPUTS), "FLOAT32")
+    if viewed:
+        now = a.tensor("flat", (1, INPUTS), "FLOAT32")
+        a.op("RESHAPE", [x, a.tensor("to", (2,), "INT32", data=[1, INPUTS])], [now], "ReshapeOptions")
+    held = []
+    for i in range(readers):
+        held.append(a.tensor(f"q{i}", (1, INPUTS), scale=scale, zero=zero))
+        a.op("QUANTIZE", [now], [held[-1]], "QuantizeOptions")
+    weight = a.tensor("w", (CLASSES, INPUTS), scale=0.01, data=rng.integers(-127, 128, (CLASSES, INPUTS)))
+    out = a.tensor("y", (1, CLASSES), scale=scale * 3, zero=int(rng.integers(-128, 128)))
+    a.op("FULLY_CONNECTED", [held[-1], weight], [out], "FullyConnectedOptions", 4)
+    end = a.tensor("real", (1, CLASSES), "FLOAT32")
+    a.op("DEQUANTIZE", [out], [end], "DequantizeOptions")
+    return a, x, end, scale
+
+
+@pytest.mark.parametrize("viewed", [False, True])
+def test_float_in_and_out(viewed: bool, tmp_path: Path) -> None:
+    rng, different = np.random.default_rng(2), set[float]()
+    for _ in range(30):
+        a, x, y, scale = network(rng, viewed, int(rng.integers(1, 3)))
+        data = a.bytes([x], [y])
+        values = floats(rng, scale, (20, *((3, 4) if viewed else (INPUTS,))))
+        c = compiled(data, tmp_path)
+        meaning = c.plan[c.plan.logits].meaning
+        assert isinstance(meaning, Scaled)
+        got = np.float32(meaning.scale[0]) * (answers(c, [values]) - meaning.zero[0]).astype(np.float32)
+        want = oracle(data, [values])
+        assert np.array_equal(got, want)
+        different |= {*want.ravel().tolist()}
+    assert len(different) > 200
+
+
+def test_the_header_for_float_inputs_comes_unasked(tmp_path: Path) -> None:
+    a, x, y, _ = network(np.random.default_rng(3))
+    c = compiled(a.bytes([x], [y]), tmp_path)
+    files = emit.render(c.plan, None, "test")
+    assert b"net_quantise_affine(x[i], " in files["lib/net/src/net_quantise.h"]
+    assert b"round(x / scale) + zero point" in files["lib/net/src/net.h"]
+
+
+def test_the_integers_in_onnx_begin_with_the_same_quantiser(tmp_path: Path) -> None:
+    """A learned first layer: what follows the quantiser is in numbers of ours, and has an exact form."""
+    rng = np.random.default_rng(4)
+    a, x, y, scale = network(rng, given=(float(np.float32(0.03)), 9))
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    graph = load_model(tmp_path / "net.tflite")
+    values = floats(rng, scale, (200, INPUTS))
+    data = {"x": np.clip(values, -200 * scale, 200 * scale), "label": rng.integers(0, CLASSES, 200)}
+    plan = compile_model(graph, RuleSpec("last"), data).plan
+    run = ReferenceEvaluator(load_from_string(quantised_onnx.export(plan)))
+    assert np.array_equal(
+        run.run(["scores"], {"x": values})[0], Emulator(plan, 200).infer({"x": values}).scores
+    )
+    frozen = compile_model(graph, RuleSpec(INFERENCE_ONLY)).plan
+    with pytest.raises(CompileError, match="no exact form"):
+        quantised_onnx.export(frozen)
+
+
+def _float_weights(a: Author, x: int) -> int:
+    w = a.tensor("wf", (2, CLASSES), "FLOAT32", data=np.ones((2, CLASSES)))
+    y = a.tensor("after", (1, 2), "FLOAT32")
+    a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions")
+    return y
+
+
+def test_what_is_partly_in_float_is_refused(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(5), tmp_path / "net.tflite"
+    a, x, y, _ = network(rng)
+    path.write_bytes(a.bytes([x], [_float_weights(a, y)]))
+    with pytest.raises(CompileError, match=r"FULLY_CONNECTED.*computes in float32.*int8 before it"):
+        load_model(path)
+    a = Author()
+    x, y = a.tensor("x", (1, 3), "FLOAT32"), a.tensor("q", (1, 2), scale=0.1)
+    a.op("QUANTIZE", [_float_weights(a, x)], [y], "QuantizeOptions")
+    path.write_bytes(a.bytes([x], [y]))
+    with pytest.raises(CompileError, match=r"QUANTIZE.*computes in float32"):
+        load_model(path)
+
+
+# ---- calibration data ---------------------------------------------------------------------------------
+
+
+def test_none_are_needed_where_all_formats_are_the_file_s(tmp_path: Path) -> None:
+    a, x, y, _ = network(np.random.default_rng(6))
+    data = a.bytes([x], [y])
+    with_some = compiled(data, tmp_path).plan
+    spec = RuleSpec(INFERENCE_ONLY)
+    assert compile_model(tmp_path / "net.tflite", spec).plan.canonical == with_some.canonical
+    with pytest.raises(CompileError, match=r"calibration data: are missing: .* what learns"):
+        compile_model(tmp_path / "net.tflite", RuleSpec("last"))
+
+
+def test_calibration_data_may_be_the_file_s_integers(tmp_path: Path) -> None:
+    a, x, y, _ = network(np.random.default_rng(7), given=(float(np.float32(0.03)), 9))
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    rng, graph = np.random.default_rng(8), load_model(tmp_path / "net.tflite")
+    whole = rng.integers(-128, 128, (60, INPUTS)).astype(np.int8)
+    held = graph.tensors["x"].format
+    assert held is not None
+    real = held.meaning.real(whole).astype(np.float32)
+    label = rng.integers(0, CLASSES, 60)
+    plans = [compile_model(graph, RuleSpec("last"), {"x": v, "label": label}).plan for v in (whole, real)]
+    assert np.array_equal(plans[0].quantiser("x").integers(real), whole)
+    assert plans[0].canonical == plans[1].canonical
+
+
+def test_float_networks_need_some(tmp_path: Path) -> None:
+    a, spec = Author(), RuleSpec(INFERENCE_ONLY)
+    x = a.tensor("x", (1, CLASSES), "FLOAT32")
+    (tmp_path / "real.tflite").write_bytes(a.bytes([x], [_float_weights(a, x)]))
+    with pytest.raises(CompileError, match=r"are missing: the number format of x is .*; give --calibrate"):
+        compile_model(tmp_path / "real.tflite", spec)
