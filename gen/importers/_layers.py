@@ -83,6 +83,17 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
+    def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """x, times its slope where it is negative: [size of x] in the order of the tensor."""
+        rows = slope.reshape(-1, self.shape(x)[-1])
+        constants = {"slope": rows[0] if np.all(rows == rows[0]) else slope}
+        return self.add("prelu", [x], self.shape(x), hints, source, None, constants)
+
+    def softmax(self, x: str, log: bool, beta: float, hints: Sequence[str], source: str) -> str:
+        """The softmax of beta x, or its logarithm, along the last axis of x."""
+        attrs: dict[str, Attr] = {"log": int(log), "beta": beta}
+        return self.add("softmax", [x], self.shape(x), hints, source, attrs)
+
     def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
         """a + b, of one shape."""
         return self.add("add", [a, b], self.shape(a), hints, source)

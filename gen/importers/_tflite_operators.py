@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ._tflite_file import LiteOp
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_pointwise import FUNCTIONS, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Act, Handler, Operand, Scope
-from ._tflite_views import reshape, softmax
+from ._tflite_views import reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,13 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "LOG_SOFTMAX": Row(softmax),
+    "PRELU": Row(prelu),
     "RESHAPE": Row(reshape, 1),
     "SOFTMAX": Row(softmax),
     "SQUEEZE": Row(reshape, 1),
+    **dict.fromkeys(FUNCTIONS, Row(function, 1)),
+    **dict.fromkeys(LIMITS, Row(relu, 1)),
 }
 
 
