@@ -1,9 +1,8 @@
-"""Fixed-point exponential, reciprocal and logarithm, bit for bit those of TensorFlow Lite's reference kernels.
+"""Fixed-point exponential, reciprocal and logarithm: the bits of TensorFlow Lite's reference kernels.
 
-A number of Qn stands for v / 2^(31 - n) in int32. Polynomials, constants and roundings are gemmlowp's
-(fixedpoint.h) and, for the logarithm and the inverse root, TensorFlow Lite's (internal/common.h,
-log_softmax); LiteRT 2.3.0 was the measure. What runs on a chip has its C text in gen/numeric.py; `exp_neg` and
-`inverse_root` only fill tables.
+A number of Qn stands for v / 2^(31 - n) in int32. Polynomials, constants and roundings are those that
+gemmlowp's fixedpoint.h and TensorFlow Lite's internal/common.h and log_softmax document; LiteRT 2.3.0 was the
+measure. What runs on a chip has its C text in gen/numeric.py; `exp_neg` and `inverse_root` only fill tables.
 """
 
 from __future__ import annotations
@@ -87,11 +86,11 @@ def inverse_root(value: int) -> tuple[int, int]:
         return TOP, 31
     pairs = (32 - value.bit_length() - 1) // 2 - 1
     scaled = np.int32(value << 2 * pairs)
-    half = shift_away(scaled >> np.int32(1), 1)
-    x: Int = np.int32(1 << 28)  # Q3
+    half = shift_away(np.asarray(scaled >> np.int32(1)), 1)
+    x: Int = np.asarray(1 << 28, np.int32)  # Q3
     for _ in range(5):
-        cube = 64 * high_product(high_product(x, x), x)
-        x = 8 * (high_product((1 << 28) + (1 << 27), x) - high_product(half, cube))
+        cube = np.int32(64) * high_product(high_product(x, x), x)
+        x = np.int32(8) * (high_product((1 << 28) + (1 << 27), x) - high_product(half, cube))
     m, shift = int(high_product(x, ROOT_HALF)), 11 - pairs
     return (m << -shift, 31) if shift < 0 else (m, 31 + shift)
 

@@ -306,7 +306,8 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               (("int32_t", "a", 0, 2**31 - 1),),
               gemmlowp.reciprocal_q0,
               "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
-              f"int32_t x = {gemmlowp.TWO_SEVENTEENTHS[0]} - high_product(half, {gemmlowp.TWO_SEVENTEENTHS[1]});\n"
+              f"int32_t x = {gemmlowp.TWO_SEVENTEENTHS[0]}"
+              f" - high_product(half, {gemmlowp.TWO_SEVENTEENTHS[1]});\n"
               "for (uint32_t i = 0u; i < 3u; i++)\n"
               "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
               "return x < (INT32_C(1) << 30) ? 2 * x : INT32_MAX;",
@@ -324,10 +325,10 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               f"const int32_t p = (int32_t)((r + {gemmlowp.ROOT_ROOT_HALF + 1}u) >> 1);\n"
               f"const int32_t q = 2 * ((int32_t)r - {gemmlowp.ROOT_ROOT_HALF});\n"
               "const int32_t square = high_product(q, q);\n"
-              "const int32_t above = high_product(q, (int32_t)r)\n"
-              f"                      + high_product(high_product(q, square), {gemmlowp.LOG_NUM});\n"
-              f"const int32_t below = high_product(p, {gemmlowp.LOG_ONE} + q + high_product({gemmlowp.LOG_SQUARE}, square))\n"
-              f"                      + high_product({gemmlowp.LOG_LINEAR}, q);\n"
+              f"const int32_t cube = high_product(high_product(q, square), {gemmlowp.LOG_NUM});\n"
+              "const int32_t above = high_product(q, (int32_t)r) + cube;\n"
+              f"const int32_t last = {gemmlowp.LOG_ONE} + q + high_product({gemmlowp.LOG_SQUARE}, square);\n"
+              f"const int32_t below = high_product(p, last) + high_product({gemmlowp.LOG_LINEAR}, q);\n"
               f"const int32_t power = high_product(up > down ? up : down, {gemmlowp.LOG_2});\n"
               "return 2 * (power + high_product(shift_away(above, 6u), reciprocal_q0(below)));",
               "log(x), x of 19 and the result of 26 bits behind the point"),

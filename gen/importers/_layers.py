@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.table import LEAST as LEAST
+from ..ops.table import MOST as MOST
 from ._build import GraphBuilder, Shape, Sliding
 
 

@@ -32,7 +32,7 @@ def scaled(d: Any, factor: float, where: str) -> Entries:
     """d * factor, rounded twice; a negative factor is the positive one's result with the other sign."""
     m, n = numeric.multiplier(abs(factor))
     requantising(n - 1, where, SCALES, 61)
-    y = numeric.scale_twice(np.asarray(d, np.int32), np.int32(m), n).astype(np.int64)
+    y = numeric.scale_twice(np.asarray(d, np.int32), np.asarray(m, np.int32), n).astype(np.int64)
     return y if factor >= 0 else -y
 
 
@@ -62,7 +62,8 @@ def _neg(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:
 def _sqrt(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:
     """Cut, not rounded. Negative numbers LiteRT refuses when they come."""
     root = np.sqrt(_single(x.scale[0]) * np.maximum(d, 0).astype(_single))
-    return np.trunc(root / _single(y.scale[0])).astype(np.int64)
+    cut: Entries = np.trunc(root / _single(y.scale[0])).astype(np.int64)
+    return cut
 
 
 def _rsqrt(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:
@@ -73,8 +74,9 @@ def _rsqrt(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entrie
     found = np.full(d.shape, LAST - y.zero[0], np.int64)
     for i in np.flatnonzero(d > 0):
         root, shift = gemmlowp.inverse_root(int(d[i]))
-        fine = numeric.scale_twice(np.int32(1), np.int32(root), shift - 20)
-        found[i] = numeric.scale_twice(fine, np.int32(m), n + 20)
+        one = np.asarray(1, np.int32)
+        fine = numeric.scale_twice(one, np.asarray(root, np.int32), shift - 20)
+        found[i] = numeric.scale_twice(fine, np.asarray(m, np.int32), n + 20)
     return found
 
 
@@ -90,7 +92,7 @@ def _held(v: Entries) -> Entries:
 
 
 def _hardswish(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:
-    """x relu6(x + 3) / 6 in 16 bits: x in units of scale / 128, relu6 in those of 3 / 2^15, held both ways."""
+    """x relu6(x + 3) / 6 in 16 bits: x in units of scale / 128, relu6 in those of 3 / 2^15."""
     fine = _single(1 / 128) * _single(x.scale[0])
     m, e = _narrow(float(fine / _single(y.scale[0])), where)
     if e > 0:

@@ -75,9 +75,11 @@ def _each(w: NDArray[np.generic], size: int) -> NDArray[np.int32]:
 
 
 class Forward(Kernel):
-    """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w. Where a model file brought the formats, one of
-    two factors, rounded twice: x - zero times scale_x / scale_y, or its product with w - zero times
-    scale_x scale_w / scale_y."""
+    """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w.
+
+    Where a model file brought the formats, one of two factors, rounded twice: x - zero times
+    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y.
+    """
 
     name = "prelu.forward"
     reads = ("x", "w")
@@ -140,23 +142,14 @@ class Forward(Kernel):
         channels, rows = (int(v) for v in rng.integers(1, 9, 2))
         x = rng.integers(-128, 128, channels * rows).astype(np.int8)
         w = rng.integers(-127, 128, channels).astype(np.int8)
-        attrs = {
-            "shift": int(rng.integers(0, 20)),
-            "frac": int(rng.integers(0, FINEST + 1)),
-            "lo": -128,
-            "hi": 127,
-        }
+        attrs: dict[str, int] = {"shift": int(rng.integers(0, 20)), "frac": int(rng.integers(0, FINEST + 1))}
         if rng.integers(2):
-            attrs = {
-                key: int(v)
-                for key, v in zip(("x_zero", "w_zero", "y_zero"), rng.integers(-128, 128, 3), strict=True)
-            }
-            attrs |= {"multiplier": int(rng.integers(2**30, 2**31)), "shift": int(rng.integers(26, 40))}
-            attrs |= {
-                "slope_multiplier": int(rng.integers(2**30, 2**31)),
-                "slope_shift": int(rng.integers(30, 48)),
-            }
-            attrs |= {"lo": int(rng.choice([-128, attrs["y_zero"]])), "hi": 127}
+            zeros = zip(("x_zero", "w_zero", "y_zero"), rng.integers(-128, 128, 3), strict=True)
+            attrs = {key: int(v) for key, v in zeros}
+            for of, shifts in (("", (26, 40)), ("slope_", (30, 48))):
+                attrs |= {f"{of}multiplier": int(rng.integers(2**30, 2**31))}
+                attrs |= {f"{of}shift": int(rng.integers(*shifts))}
+        attrs |= {"lo": int(rng.choice([-128, 0])), "hi": 127}
         return Case({"x": x, "w": w, "y": np.zeros_like(x)}, attrs, {"w": (-127, 127)})
 
 
@@ -194,12 +187,12 @@ class Feedback(Kernel):
     def case(self, rng: np.random.Generator) -> Case:
         channels, rows = (int(v) for v in rng.integers(1, 9, 2))
         d = rng.integers(-(2**15), 2**15, channels * rows).astype(np.int16)
-        arrays = {
+        arrays: dict[str, NDArray[np.generic]] = {
             "x": rng.integers(-128, 128, d.size).astype(np.int8),
             "d": d,
             "w": rng.integers(-127, 128, channels).astype(np.int8),
             "g": np.zeros_like(d),
         }
         attrs = {"shift": int(rng.integers(0, 20)), "frac": int(rng.integers(0, FINEST + 1)), "lo": -(2**12)}
-        attrs |= {"hi": 2**12 - 1, "zero": int(rng.choice([0, rng.integers(-128, 128)]))}
+        attrs |= {"hi": 2**12 - 1, "zero": int(rng.integers(-128, 128)) if rng.integers(2) else 0}
         return Case(arrays, attrs, {"w": (-127, 127)})

@@ -111,7 +111,7 @@ class _Softmax(Kernel):
             raise CompileError(where, what, "put a layer with weights behind it")
         m, n, least = _scale(f["x"], a)
         d = np.arange(1 - ENTRIES, 1)
-        q5 = numeric.scale_twice(np.where(d < least, 0, d).astype(np.int32), np.int32(m), n)
+        q5 = numeric.scale_twice(np.where(d < least, 0, d).astype(np.int32), np.asarray(m, np.int32), n)
         e = np.where(d < least, 0, gemmlowp.exp_neg(q5))
         return Format("int32", 31, 0, gemmlowp.TOP), e.astype(np.int64)
 
@@ -182,7 +182,9 @@ class Log(_Softmax):
     def integer(self, t: Arrays, a: Attrs) -> None:
         d, _, total = self._sums(t, a)
         far = d < a["least"]
-        q5 = numeric.scale_twice(np.where(far, 0, d), np.int32(a["multiplier"]), a["factor_shift"])
+        q5 = numeric.scale_twice(
+            np.where(far, 0, d), np.asarray(a["multiplier"], np.int32), a["factor_shift"]
+        )
         q5 = np.where(far, np.int32(LOG_LEAST), np.maximum(q5, np.int32(LOG_LEAST)))
         y = numeric.shift_away(q5 - numeric.log_q5(total), a["shift"]) + np.int32(a["zero"])
         t["y"][...] = numeric.saturate(y, a["lo"], a["hi"]).reshape(t["y"].shape)
@@ -239,7 +241,8 @@ class Feedback(Kernel):
         if role != "d":
             return 2**31 - 1
         zero = int(f["y"].meaning.units(0.0))
-        return (2**31 - 2**24) // (a["size"] * max(f["y"].hi - zero, zero - f["y"].lo))
+        most = max(f["y"].hi - zero, zero - f["y"].lo)
+        return (2**31 - 2**24) // (int(a["size"]) * most)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         frac, zero = _unit(f["y"], where)

@@ -129,6 +129,7 @@ class Table(Layer):
     op = "table"
     pointwise = True
     holds = True
+    rescales = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if node.attrs["fn"] not in NAMES:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..ir.format import Format
 from ..ir.graph import Attr, Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
-from ..ops import layer
+from ..ops import layer, rescaling
 
 
 def adopt(graph: Graph, learned: Collection[str]) -> Graph:
@@ -80,7 +80,7 @@ def _rescaled(graph: Graph, given: dict[str, Format]) -> Graph:
             new = fresh(replace(graph, tensors=tensors), f"{name}_rescaled")
             tensors[new] = Tensor(new, t.shape, format=None if ours else given[name])
             attrs: dict[str, Attr] = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
-            nodes.append(Node("table", new, (name,), new, attrs, f"the number format of {name}"))
+            nodes.append(Node(rescaling(), new, (name,), new, attrs, f"the number format of {name}"))
             made[name, ours] = new
         return made[name, ours]
 

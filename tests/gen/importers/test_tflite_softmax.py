@@ -1,4 +1,4 @@
-"""SOFTMAX, LOG_SOFTMAX and PRELU of int8 .tflite files: each output byte is that of LiteRT's reference kernels."""
+"""SOFTMAX, LOG_SOFTMAX and PRELU of int8 .tflite files: each output byte is that of LiteRT's kernels."""
 
 from __future__ import annotations
 

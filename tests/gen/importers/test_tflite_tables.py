@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
 
-from synapcc.gen.errors import CompileError
-
 CASES = 200
 EVERY = np.arange(-128, 128).astype(np.int8)[None]
 FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
