@@ -91,10 +91,12 @@ class LayerBuilder(GraphBuilder):
         constants = {"slope": rows[0] if np.all(rows == rows[0]) else slope}
         return self.add("prelu", [x], self.shape(x), hints, source, None, constants)
 
-    def softmax(self, x: str, log: bool, beta: float, hints: Sequence[str], source: str) -> str:
-        """The softmax of beta x, or its logarithm, along the last axis of x."""
+    def softmax(self, x: str, size: int, log: bool, beta: float, hints: Sequence[str], source: str) -> str:
+        """The softmax of beta x, or its logarithm, over each `size` values that lie side by side."""
+        rows = math.prod(self.shape(x)) // size
+        shape = (rows, size) if rows > 1 else (size,)
         attrs: dict[str, Attr] = {"log": int(log), "beta": beta}
-        return self.add("softmax", [x], self.shape(x), hints, source, attrs)
+        return self.add("softmax", [self.view(x, shape)], shape, hints, source, attrs)
 
     def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
         """a + b, of one shape."""

@@ -71,8 +71,8 @@ def softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if tensor is None:
         what = "its values lie in an order that no transpose makes"
         raise node.error(what, "put the softmax behind a dense layer or a convolution")
-    rows = scope.builder.view(tensor, (x.size // places.shape[-1], places.shape[-1]))
-    y = scope.builder.softmax(rows, node.op == "LogSoftmax", 1.0, [from_node(node.name)], node.source)
+    log, size = node.op == "LogSoftmax", places.shape[-1]
+    y = scope.builder.softmax(tensor, size, log, 1.0, [from_node(node.name)], node.source)
     made = natural(places.shape)
     return Act(y, made.reshape(x.shape) if old else np.moveaxis(made, -1, first))
 

@@ -86,8 +86,8 @@ def softmax(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         o = op.read(SoftmaxOptions)
         with trusted(op.source):
             beta = float(o.Beta())
-    seen = scope.builder.view(x.tensor, (x.size // x.shape[-1], x.shape[-1])) if x.shape else x.tensor
-    return scope.made(op, scope.builder.softmax(seen, log, beta, names(op), op.source))
+    size = x.shape[-1] if x.shape else 1
+    return scope.made(op, scope.builder.softmax(x.tensor, size, log, beta, names(op), op.source))
 
 
 def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
