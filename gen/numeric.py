@@ -308,8 +308,9 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
               f"int32_t x = {gemmlowp.TWO_SEVENTEENTHS[0]}"
               f" - high_product(half, {gemmlowp.TWO_SEVENTEENTHS[1]});\n"
-              "for (uint32_t i = 0u; i < 3u; i++)\n"
+              "for (uint32_t i = 0u; i < 3u; i++) {\n"
               "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
+              "}\n"
               "return x < (INT32_C(1) << 30) ? 2 * x : INT32_MAX;",
               "1 / (1 + a), both with 31 bits behind the point"),
     Primitive("log_q5", "int32_t",

@@ -59,7 +59,8 @@ class Softmax(Layer):
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
-        return Node("softmax", "", ("in0",), "out", {"log": 0, "beta": 1.0}), {}
+        log = int(rng.integers(4) == 0)
+        return Node("softmax", "", ("in0",), "out", {"log": log, "beta": 1.0}), {}
 
 
 def _beta(node: Node) -> float:

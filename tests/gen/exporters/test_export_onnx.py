@@ -62,6 +62,8 @@ def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
         file = export(graph)
         assert_close(run(file, feeds), want)
         seen |= {n.op for n in graph.nodes}
+        if any(n.attrs.get("log") for n in graph.nodes):
+            continue  # at the end it comes back as the head, which is no layer
         if not {n.op_type for n in onnx.load_from_string(file).graph.node} <= set(supported()):
             continue
         read |= {n.op for n in graph.nodes}
