@@ -19,6 +19,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from . import gemmlowp
+from .gemmlowp import high_product as high_product
+from .gemmlowp import leading_zeros as leading_zeros
+from .gemmlowp import log_q5 as log_q5
+from .gemmlowp import reciprocal_q0 as reciprocal_q0
+from .gemmlowp import shift_away as shift_away
+
 NUMERIC_VERSION = 1
 
 Int = NDArray[np.int32]
@@ -273,6 +280,59 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "int32_t high = (int32_t)(((int64_t)x * m + (INT32_C(1) << 30)) >> 31);\n"
               "return (((high + (high >> 31)) >> s) + 1) >> 1;",
               "x * m / 2^(32 + s), rounded to 2^-31 of the product first, then halves away from zero"),
+    Primitive("high_product", "int32_t",
+              (("int32_t", "a", *I32), ("int32_t", "b", *I32)),
+              gemmlowp.high_product,
+              "return (int32_t)(((int64_t)a * b + (INT32_C(1) << 30)) >> 31);",
+              "a * b / 2^31, halves up",
+              lambda a, b: (a > -(2**31)) | (b > -(2**31))),
+    Primitive("shift_away", "int32_t",
+              (("int32_t", "x", 1 - 2**31, 2**31 - 1), ("uint32_t", "s", 0, 31)),
+              gemmlowp.shift_away,
+              "return s == 0u ? x : (((x + (x >> 31)) >> (s - 1u)) + 1) >> 1;",
+              "x / 2^s, halves away from zero",
+              lambda x, s: (s != 1) | (x < 2**31 - 1)),
+    Primitive("leading_zeros", "uint32_t",
+              (("int32_t", "x", 1, 2**31 - 1),),
+              gemmlowp.leading_zeros,
+              "uint32_t n = 1u;\n"
+              "while (x < (INT32_C(1) << 30)) {\n"
+              "    x <<= 1;\n"
+              "    n++;\n"
+              "}\n"
+              "return n;",
+              "zero bits above the highest one"),
+    Primitive("reciprocal_q0", "int32_t",
+              (("int32_t", "a", 0, 2**31 - 1),),
+              gemmlowp.reciprocal_q0,
+              "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
+              f"int32_t x = {gemmlowp.TWO_SEVENTEENTHS[0]}"
+              f" - high_product(half, {gemmlowp.TWO_SEVENTEENTHS[1]});\n"
+              "for (uint32_t i = 0u; i < 3u; i++) {\n"
+              "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
+              "}\n"
+              "return x < (INT32_C(1) << 30) ? 2 * x : INT32_MAX;",
+              "1 / (1 + a), both with 31 bits behind the point"),
+    Primitive("log_q5", "int32_t",
+              (("int32_t", "x", 2**19, 2**31 - 1),),
+              gemmlowp.log_q5,
+              "const uint32_t lead = leading_zeros(x);\n"
+              f"const uint32_t other = leading_zeros(high_product(x, {gemmlowp.ROOT_HALF})) - 1u;\n"
+              f"const uint32_t first = (uint32_t)high_product(x << (lead - 1u), {gemmlowp.ROOT_HALF}) << 1;\n"
+              "const uint32_t second = (uint32_t)x << other;\n"
+              "const uint32_t r = first < second ? first : second;\n"
+              f"const int32_t up = ((12 - (int32_t)lead) * (INT32_C(1) << 25)) + {gemmlowp.QUARTER_Q6};\n"
+              f"const int32_t down = ((12 - (int32_t)other) * (INT32_C(1) << 25)) - {gemmlowp.QUARTER_Q6};\n"
+              f"const int32_t p = (int32_t)((r + {gemmlowp.ROOT_ROOT_HALF + 1}u) >> 1);\n"
+              f"const int32_t q = 2 * ((int32_t)r - {gemmlowp.ROOT_ROOT_HALF});\n"
+              "const int32_t square = high_product(q, q);\n"
+              f"const int32_t cube = high_product(high_product(q, square), {gemmlowp.LOG_NUM});\n"
+              "const int32_t above = high_product(q, (int32_t)r) + cube;\n"
+              f"const int32_t last = {gemmlowp.LOG_ONE} + q + high_product({gemmlowp.LOG_SQUARE}, square);\n"
+              f"const int32_t below = high_product(p, last) + high_product({gemmlowp.LOG_LINEAR}, q);\n"
+              f"const int32_t power = high_product(up > down ? up : down, {gemmlowp.LOG_2});\n"
+              "return 2 * (power + high_product(shift_away(above, 6u), reciprocal_q0(below)));",
+              "log(x), x of 19 and the result of 26 bits behind the point"),
     Primitive("round_stochastic", "int32_t",
               (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
               round_stochastic,

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import numeric
+from . import gemmlowp, numeric
+from .ir.format import Format, Scaled
 from .numeric import PRIMITIVES, Primitive
+from .ops import kernel
+from .ops._litert import FIXED, LOOKED_UP, entries
 from .ops.softmax_error import probabilities
 
 EACH = 8
+EXPONENTS = (0, -1, -(2**24), -(2**26), -123456789, -(2**31))
 FEW = 64  # an argument with no more values is handed over as a number, as kernels hand over shifts
 
 
@@ -83,7 +87,37 @@ def text() -> str:
         lines.append(
             f"probabilities of logits {', '.join(map(str, z))} at frac {frac} = {', '.join(map(str, e))}"
         )
-    return "\n".join([*lines, "```"])
+    return "\n".join([*lines, "", *_litert(), "```"])
+
+
+def _litert() -> list[str]:
+    """What gen/gemmlowp.py and gen/ops/_litert.py give."""
+    lines = [f"exp_neg({x}) = {int(gemmlowp.exp_neg(np.array(x, np.int32)))}" for x in EXPONENTS]
+    lines += [f"inverse_root({v}) = {', '.join(map(str, gemmlowp.inverse_root(v)))}" for v in (1, 2, 3, 255)]
+    x, y = Scaled((0.05,), (3,)), Scaled((0.03,), (-10,))
+    for fn in (*FIXED, *LOOKED_UP):
+        some = entries(fn, 0.1, x, y, fn)[::32].clip(-128, 127)
+        lines.append(f"{fn} of -128, -96 .. 96 from {x} to {y} = {', '.join(map(str, some))}")
+    rows = ((0.1, (0, 0)), (0.5, (20, -7, 19, 0)), (1 / 16, (127, -128, 126, 100, 5)))
+    for name, out in (
+        ("softmax.forward", Scaled((1 / 256,), (-128,))),
+        ("softmax.log", Scaled((1 / 16,), (127,))),
+    ):
+        for scale, row in rows:
+            given = f"{', '.join(map(str, row))} at scale {scale:g}"
+            lines.append(f"{name} of {given} = {', '.join(map(str, _row(name, row, scale, out)))}")
+    return lines
+
+
+def _row(name: str, x: tuple[int, ...], scale: float, out: Scaled) -> list[int]:
+    """One row through a kernel of gen/ops/softmax.py."""
+    k, a = kernel(name), {"beta": 1.0, "size": len(x)}
+    f = {"x": Format("int8", Scaled((scale,)), -128, 127), "y": Format("int8", out, -128, 127)}
+    table = k.derived("table", f, a, name)[1].astype(np.int32)
+    y = np.zeros((1, len(x)), np.int8)
+    k.integer({"x": np.array([x], np.int8), "table": table[None], "y": y}, k.lower(f, a, name))
+    answer: list[int] = y[0].tolist()
+    return answer
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
 from ..ops.clip import limits
+from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
 from ._tensors import Tensors
 
 
@@ -155,6 +156,19 @@ def table(t: Tensors, node: Node) -> None:
     t.put(op, [x], node, first, **{key: _real(node, key) for key in given})
 
 
+def prelu(t: Tensors, node: Node) -> None:
+    slope, shape = t.value(node.inputs[1]), t.shape(node.output)
+    each = slope if slope.size == shape[-1] else slope.reshape(shape)
+    t.put("PRelu", [t.get(node.inputs[0]), t.constant(f"{node.name}.slope", each)], node)
+
+
+def softmax(t: Tensors, node: Node) -> None:
+    x, beta = t.get(node.inputs[0]), _real(node, "beta")
+    if beta != 1.0:
+        x = _part(t, node, "Mul", x, beta)
+    t.put("LogSoftmax" if node.attrs["log"] else "Softmax", [x], node, axis=-1)
+
+
 def _silu(t: Tensors, node: Node, x: str, first: bool) -> None:
     t.put("Mul", [x, _part(t, node, "Sigmoid", x)], node, first)
 
@@ -189,14 +203,47 @@ def _window(node: Node) -> dict[str, list[int]]:
     return {name: list(_ints(node, key)) for name, key in keys.items()}
 
 
-PRODUCTS: Mapping[str, Callable[[Tensors, Node, str, bool], None]] = {"silu": _silu, "gelu": _gelu}
+def _gelu_tanh(t: Tensors, node: Node, x: str, first: bool) -> None:
+    """x sigmoid(2 sqrt(2 / pi) (x + .044715 x^3)), which is x / 2 * (1 + tanh of half that)."""
+    square = t.node("Mul", [x, x], f"{x}/{node.name}/square", f"{node.name}_part")
+    inner = _part(t, node, "Add", _part(t, node, "Mul", square, CUBE), 1.0)
+    inner = t.node(
+        "Mul", [_part(t, node, "Mul", x, 2 * ROOT_2_PI), inner], f"{inner}/by", f"{node.name}_part"
+    )
+    t.put("Mul", [x, _part(t, node, "Sigmoid", inner)], node, first)
+
+
+def _within(least: float, most: float, *ops: str) -> Callable[[Tensors, Node, str, bool], None]:
+    """The operators `ops` of x held within least .. most, either of which may be infinite."""
+
+    def written(t: Tensors, node: Node, x: str, first: bool) -> None:
+        for op, end in (("Max", least), ("Min", most)):
+            x = x if math.isinf(end) else _part(t, node, op, x, end)
+        for op in ops[:-1]:
+            x = _part(t, node, op, x)
+        t.put(ops[-1], [x], node, first)
+
+    return written
+
+
+PRODUCTS: Mapping[str, Callable[[Tensors, Node, str, bool], None]] = {
+    "exp": _within(-math.inf, MOST, "Exp"),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "log": _within(LEAST, math.inf, "Log"),
+    "rsqrt": _within(LEAST, math.inf, "Sqrt", "Reciprocal"),
+    "silu": _silu,
+    "sqrt": _within(0.0, math.inf, "Sqrt"),
+}
 """Functions that are several operators in opset 17."""
 FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "abs": ("Abs", ()),
     "elu": ("Elu", ("alpha",)),
     "hardsigmoid": ("HardSigmoid", ("alpha", "beta")),
     "hardswish": ("HardSwish", ()),
     "identity": ("Identity", ()),
     "leaky_relu": ("LeakyRelu", ("alpha",)),
+    "neg": ("Neg", ()),
     "sigmoid": ("Sigmoid", ()),
     "softplus": ("Softplus", ()),
     "tanh": ("Tanh", ()),
@@ -214,7 +261,9 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "local2d": local2d,
     "maxpool2d": maxpool2d,
     "pad": pad,
+    "prelu": prelu,
     "reshape": reshape,
+    "softmax": softmax,
     "table": table,
     "transpose": transpose,
 }

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..discovery import rows
+from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._window import Window, taps
+from ._integer_softmax import softmax_forward
 from ._integers import Integers
 
 
@@ -166,6 +168,19 @@ def table_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], q.then(step, "Gather", [entries, place], axis=0))
 
 
+def prelu_forward(q: Integers, step: Step) -> None:
+    """x (x < 0 ? w : 2^frac) / 2^shift. With a file's own scales and zero points there is no exact form."""
+    if "x_zero" in step.attrs:
+        raise CompileError(step.node, "multiplies in 64 bits", "take the float network, pull --onnx")
+    x, w = q.known(step, "x"), step.args["w"]
+    content = q.content(w)
+    slopes = q.weights(w, "slopes", np.tile(content, q.size(step.args["x"]) // content.size))
+    below = q.then(step, "Less", [x, q.constant("int/0", np.array(0, np.int32))])
+    one = 1 << q.attr(step, "frac")
+    factor = q.then(step, "Where", [below, slopes, q.constant(f"int/{one}", np.array(one, np.int32))])
+    q.put(step.args["y"], requantise(q, step, q.then(step, "Mul", [x, factor]), q.attr(step, "shift")))
+
+
 def concat_copy(q: Integers, step: Step) -> None:
     """The copies come in the order of their places, each [batch, rows, its part of a row]."""
     y, offset = step.args["y"], q.attr(step, "offset")
@@ -210,6 +225,8 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "pad.forward": pad_forward,
+    "prelu.forward": prelu_forward,
+    "softmax.forward": softmax_forward,
     "table.forward": table_forward,
     "transpose.permute": transpose_permute,
 }

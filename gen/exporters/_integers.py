@@ -18,8 +18,8 @@ from ._writer import Writer
 class Integers(Writer):
     """Knows each tensor by its name in the Plan. `state`: learned tensors other than as compiled."""
 
-    DOUBLE, FLOAT = TensorProto.DOUBLE, TensorProto.FLOAT
-    INT32, INT16 = TensorProto.INT32, TensorProto.INT16
+    DOUBLE, FLOAT, INT16 = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT16
+    INT32, INT64 = TensorProto.INT32, TensorProto.INT64
 
     def __init__(self, plan: Plan, state: Mapping[str, NDArray[Any]]) -> None:
         super().__init__()

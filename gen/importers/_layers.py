@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.table import LEAST as LEAST
+from ..ops.table import MOST as MOST
 from ._build import GraphBuilder, Shape, Sliding
 
 
@@ -82,6 +84,19 @@ class LayerBuilder(GraphBuilder):
         """The unary function `fn` of each value."""
         attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
+
+    def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """x, times its slope where it is negative: [size of x] in the order of the tensor."""
+        rows = slope.reshape(-1, self.shape(x)[-1])
+        constants = {"slope": rows[0] if np.all(rows == rows[0]) else slope}
+        return self.add("prelu", [x], self.shape(x), hints, source, None, constants)
+
+    def softmax(self, x: str, size: int, log: bool, beta: float, hints: Sequence[str], source: str) -> str:
+        """The softmax of beta x, or its logarithm, over each `size` values that lie side by side."""
+        rows = math.prod(self.shape(x)) // size
+        shape = (rows, size) if rows > 1 else (size,)
+        attrs: dict[str, Attr] = {"log": int(log), "beta": beta}
+        return self.add("softmax", [self.view(x, shape)], shape, hints, source, attrs)
 
     def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
         """a + b, of one shape."""

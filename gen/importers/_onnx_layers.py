@@ -63,6 +63,7 @@ class Scope:
     builder: LayerBuilder
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
+    inside: frozenset[str] = frozenset()  # results of a softmax that a layer reads
 
 
 Handler = Callable[[Scope, OnnxNode, Sequence[Operand]], Act]

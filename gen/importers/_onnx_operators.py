@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +10,8 @@ import numpy as np
 from ..discovery import rows
 from ..errors import shown
 from ._layers import function_of
+from ._layout import arrange, natural
+from ._names import from_node
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import (
@@ -39,30 +40,47 @@ AFTER: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _over_features(scope: Scope, node: OnnxNode, x: Act, along: int, coerced: bool) -> None:
+def _axis(node: OnnxNode, x: Act, along: int) -> int:
     try:
-        first = axis(along, len(x.shape))
+        return axis(along, len(x.shape))
     except ValueError as error:
         raise node.error(str(error), AGAIN) from None
-    covered = math.prod(x.shape[first:]) if coerced else x.shape[first]
-    if covered != x.size or (first == 0 and len(x.shape) > 1):
+
+
+def _over_features(node: OnnxNode, x: Act, along: int) -> None:
+    first = _axis(node, x, along)
+    if x.shape[first] != x.size or (first == 0 and len(x.shape) > 1):
         raise node.error(
             f"works along axis {along} of shape {x.shape}, not over the classes", "use the last axis"
         )
 
 
 def softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Softmax and LogSoftmax keep the order of the scores: dropped, but remembered as the head."""
+    """Softmax and LogSoftmax; those of the scores keep their order: dropped, but remembered as the head."""
     x = activation(node, args)
     old = scope.opset < 13  # until then all axes from `axis` on were one
-    _over_features(scope, node, x, node.integer("axis", 1 if old else -1), old)
-    return replace(x, stage="softmax", head="softmax")
+    along = node.integer("axis", 1 if old else -1)
+    first = _axis(node, x, along)
+    if first == 0 and len(x.shape) > 1:
+        what = f"works along axis {along} of shape {x.shape}, not over the classes"
+        raise node.error(what, "use the last axis")
+    places = x.places.reshape(*x.shape[:first], -1) if old else np.moveaxis(x.places, first, -1)
+    if places.shape[-1] == x.size and node.outputs[0] not in scope.inside:
+        return replace(x, stage="softmax", head="softmax")
+    tensor = arrange(scope.builder, x.tensor, places, node.source)
+    if tensor is None:
+        what = "its values lie in an order that no transpose makes"
+        raise node.error(what, "put the softmax behind a dense layer or a convolution")
+    log, size = node.op == "LogSoftmax", places.shape[-1]
+    y = scope.builder.softmax(tensor, size, log, 1.0, [from_node(node.name)], node.source)
+    made = natural(places.shape)
+    return Act(y, made.reshape(x.shape) if old else np.moveaxis(made, -1, first))
 
 
 def argmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """The class itself: the compiled network gives it anyway, beside the scores."""
     x = activation(node, args)
-    _over_features(scope, node, x, node.integer("axis", 0), False)
+    _over_features(node, x, node.integer("axis", 0))
     if node.integer("select_last_index", 0):
         raise node.error("prefers the last of equal scores", "export with select_last_index = 0")
     scope.builder.notes.append(f"{node.source} dropped: the compiled network gives the winner and the scores")
@@ -98,6 +116,7 @@ def without_sigmoid(scope: Scope, x: Act) -> Act:
 
 
 ONNX_OPERATORS: Mapping[str, Handler] = {
+    "Abs": unary,
     "Add": arithmetic,
     "AveragePool": pool,
     "BatchNormalization": batch_norm,
@@ -109,6 +128,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Dropout": same,
     "Elu": unary,
     "Erf": part,
+    "Exp": unary,
     "Erfc": part,
     "Flatten": reshape,
     "Gelu": unary,
@@ -120,6 +140,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "HardSwish": unary,
     "Identity": same,
     "LeakyRelu": unary,
+    "Log": unary,
     "MatMul": matmul,
     "Max": clip,
     "MaxPool": pool,
@@ -135,6 +156,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Selu": unary,
     "Sigmoid": unary,
     "Softplus": unary,
+    "Sqrt": unary,
     "Squeeze": reshape,
     "Sub": arithmetic,
     "Swish": unary,
@@ -143,11 +165,11 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Unsqueeze": reshape,
     "Where": choose,
 }
+SOFTMAXES = ("LogSoftmax", "Softmax")
 HEADS: Mapping[str, Handler] = {
     "ArgMax": argmax,
     "ArrayFeatureExtractor": lookup,
-    "LogSoftmax": softmax,
-    "Softmax": softmax,
+    **dict.fromkeys(SOFTMAXES, softmax),
     "ZipMap": zipmap,
 }
 ML_OPS = ("ArrayFeatureExtractor", "ZipMap")

@@ -6,24 +6,41 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from ._layers import LEAST, MOST
 from ._names import from_node
 from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Operand, Scope, activation, constant, scaled
+from ._onnx_layers import Act, Operand, Scope, activation, scaled, weights
 
 _FUNCTIONS: Mapping[str, str] = {
+    "Abs": "abs",
     "Elu": "elu",
+    "Exp": "exp",
     "Gelu": "gelu",
     "HardSigmoid": "hardsigmoid",
     "HardSwish": "hardswish",
     "LeakyRelu": "leaky_relu",
+    "Log": "log",
     "PRelu": "leaky_relu",
     "Sigmoid": "sigmoid",
     "Selu": "elu",
     "Softplus": "softplus",
+    "Sqrt": "sqrt",
     "Swish": "silu",
     "Tanh": "tanh",
 }
 SELU_ALPHA, SELU_GAMMA = 1.67326319217681884765625, 1.05070102214813232421875  # ONNX's
+
+
+def _by_channel(scope: Scope, node: OnnxNode, x: Act, slope: np.ndarray) -> Act:
+    try:
+        each = np.broadcast_to(slope, x.shape)
+    except ValueError:
+        what = f"its slope has shape {slope.shape}, its input {x.shape}"
+        raise node.error(what, "one slope for all values, or one a channel, can be compiled") from None
+    name = scope.builder.prelu(x.tensor, x.stored(each), [from_node(node.name)], node.source)
+    return replace(x, tensor=name)
 
 
 def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -40,12 +57,9 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         case "Selu":
             alpha = node.real("alpha", SELU_ALPHA)
         case "PRelu":
-            slope = constant(node, args, 1, "slope")
-            if slope is None or slope.size != 1:
-                shape = None if slope is None else slope.shape
-                raise node.error(
-                    f"its slope has shape {shape}", "only one slope for all values can be compiled"
-                )
+            slope = weights(scope, node, args, 1, "slope")
+            if slope.size > 1:
+                return _by_channel(scope, node, x, slope)
             alpha = float(slope.reshape(-1)[0])
         case "Swish" if node.real("alpha", 1.0) != 1.0:
             raise node.error(
@@ -53,6 +67,12 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             )
         case "Gelu" if node.string("approximate", "none") != "none":
             scope.builder.notes.append(f"{node.source}: computed exactly, not by its approximation")
+        case "Log":
+            scope.builder.notes.append(
+                f"{node.source}: of numbers below {LEAST:.3g} it is that of {LEAST:.3g}"
+            )
+        case "Exp":
+            scope.builder.notes.append(f"{node.source}: of numbers above {MOST:g} it is that of {MOST:g}")
     if not (math.isfinite(alpha) and math.isfinite(beta)):
         raise node.error(f"its constants are {alpha} and {beta}", "repair the file")
     builder, names = scope.builder, [from_node(node.name)]

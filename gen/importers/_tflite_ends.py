@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from tflite.SoftmaxOptions import SoftmaxOptions
 
 from ..ir.format import Format
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, activation
+from ._tflite_scope import Act, Operand, Scope, activation, names
 
 VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 HEADS = ("LOG_SOFTMAX", "SOFTMAX")
@@ -36,13 +37,13 @@ def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Form
 
 
 def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """QUANTIZE of a float input, which the input's quantiser does already."""
+    """QUANTIZE of a float input, which the input's quantiser does already; or from int8 to int8."""
     x = activation(op, args)
     held = Scope.format(op, op.outputs[0])
     if x.format is None:
         raise op.error("quantises what the network computes in float32", FULLY)
     if x.format != held:
-        raise op.error(f"goes from {x.format.meaning} to another number format", FULLY)
+        return scope.made(op, scope.builder.table(x.tensor, "identity", names(op), op.source))
     return replace(x, shape=op.outputs[0].shape)
 
 
@@ -52,6 +53,15 @@ def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if x.format is None:
         raise op.error("its input is float32 already", AGAIN)
     return replace(x, shape=op.outputs[0].shape)
+
+
+def head(op: LiteOp, x: Act) -> Act:
+    """SOFTMAX, LOG_SOFTMAX in float32 of what was integers, at the end: neither changes the class."""
+    if op.op == "SOFTMAX" and not op.real(op.read(SoftmaxOptions).Beta) > 0:
+        raise op.error("has a beta that is not positive", AGAIN)
+    if not x.shape or x.size != x.shape[-1]:
+        raise op.error(f"works on several vectors: its input has shape {x.shape}", "classify one at a time")
+    return replace(x, head="softmax")
 
 
 def dequantized(op: LiteOp, tensor: LiteTensor) -> LiteTensor:

@@ -7,36 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from tflite.AddOptions import AddOptions
 from tflite.DivOptions import DivOptions
-from tflite.GeluOptions import GeluOptions
-from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.MulOptions import MulOptions
-from tflite.SoftmaxOptions import SoftmaxOptions
 from tflite.SubOptions import SubOptions
 
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
 from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, names
 
-OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
-LIMITS = {
-    "RELU": (0.0, math.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_0_TO_1": (0.0, 1.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
-FUNCTIONS = {
-    "ELU": "elu",
-    "GELU": "gelu",
-    "HARD_SWISH": "hardswish",
-    "LEAKY_RELU": "leaky_relu",
-    "LOGISTIC": "sigmoid",
-    "PRELU": "leaky_relu",
-    "TANH": "tanh",
-}
-
 Real = NDArray[np.float64]
+OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
 
 
 def in_float(op: LiteOp) -> bool:
@@ -110,11 +90,6 @@ def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     return _affine(scope, op, x, -np.ones(x.size), np.zeros(x.size))
 
 
-def limited(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """RELU and its like."""
-    return clipped(scope, op, activation(op, args), *LIMITS[op.op])
-
-
 def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """MINIMUM, MAXIMUM of an activation and one number."""
     at = next((i for i, a in enumerate(args) if isinstance(a, LiteTensor)), None)
@@ -126,35 +101,3 @@ def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error("has a limit for each value", "one limit for all values is supported")
     lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)
     return clipped(scope, op, x, lo, hi)
-
-
-def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """LOGISTIC, TANH, ELU, ...: a function of each value."""
-    x, alpha = activation(op, args), 0.0
-    match op.op:
-        case "ELU":
-            alpha = 1.0
-        case "LEAKY_RELU":
-            alpha = op.real(op.read(LeakyReluOptions).Alpha)
-        case "PRELU":
-            slopes = np.unique(spread(op, constant(op, args, 1, "slope"), x))
-            if len(slopes) != 1:
-                raise op.error(
-                    "has a slope for each channel", "only one slope for all values can be compiled"
-                )
-            alpha = float(slopes[0])
-        case "GELU" if op.table is not None and op.number(op.read(GeluOptions).Approximate):
-            scope.builder.notes.append(f"{op.source}: computed exactly, not by its approximation")
-    if not math.isfinite(alpha):
-        raise op.error(f"its slope is {alpha}", "repair the file")
-    return replace(x, tensor=scope.builder.table(x.tensor, FUNCTIONS[op.op], names(op), op.source, alpha))
-
-
-def head(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """SOFTMAX, LOG_SOFTMAX at the end: neither changes the class."""
-    x = activation(op, args)
-    if op.op == "SOFTMAX" and not op.real(op.read(SoftmaxOptions).Beta) > 0:
-        raise op.error("has a beta that is not positive", AGAIN)
-    if not x.shape or x.size != x.shape[-1]:
-        raise op.error(f"works on several vectors: its input has shape {x.shape}", "classify one at a time")
-    return replace(x, head="softmax")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from ._tflite_ends import dequantize, quantize
 from ._tflite_file import LiteOp
-from ._tflite_float import arithmetic, bounded, function, head, in_float, limited, negative
+from ._tflite_float import arithmetic, bounded, in_float, negative
 from ._tflite_float_maps import concatenation, pad, pool, reduced, transpose
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_pointwise import FUNCTIONS, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
-from ._tflite_views import reshape, softmax
+from ._tflite_views import reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,14 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "DEQUANTIZE": Row(dequantize),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "LOG_SOFTMAX": Row(softmax),
+    "PRELU": Row(prelu),
     "QUANTIZE": Row(quantize),
     "RESHAPE": Row(reshape, 1),
     "SOFTMAX": Row(softmax),
     "SQUEEZE": Row(reshape, 1),
+    **dict.fromkeys(FUNCTIONS, Row(function, 1)),
+    **dict.fromkeys(LIMITS, Row(relu, 1)),
 }
 
 FLOAT_ROWS: Mapping[str, Row] = {
@@ -39,12 +44,6 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "AVERAGE_POOL_2D": Row(pool),
     "CONCATENATION": Row(concatenation),
     "DIV": Row(arithmetic),
-    "ELU": Row(function),
-    "GELU": Row(function),
-    "HARD_SWISH": Row(function),
-    "LEAKY_RELU": Row(function),
-    "LOGISTIC": Row(function),
-    "LOG_SOFTMAX": Row(head),
     "MAXIMUM": Row(bounded),
     "MAX_POOL_2D": Row(pool),
     "MEAN": Row(reduced),
@@ -53,16 +52,9 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "NEG": Row(negative),
     "PAD": Row(pad),
     "PADV2": Row(pad),
-    "PRELU": Row(function),
     "REDUCE_MAX": Row(reduced),
-    "RELU": Row(limited),
-    "RELU6": Row(limited),
-    "RELU_0_TO_1": Row(limited),
-    "RELU_N1_TO_1": Row(limited),
-    "SOFTMAX": Row(head),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
-    "TANH": Row(function),
     "TRANSPOSE": Row(transpose),
 }
 """Of networks in float32: what `TFLITE_OPERATORS` has as well goes this way there."""

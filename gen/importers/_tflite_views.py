@@ -15,8 +15,3 @@ def reshape(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if out.size != x.size:
         raise op.error(f"makes shape {out.shape} of {x.shape}")
     return replace(x, shape=out.shape)
-
-
-def softmax(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    x = activation(op, args)
-    return replace(x, head="softmax")

@@ -31,7 +31,7 @@ from ._onnx_file import (
 )
 from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
-from ._onnx_operators import ML_OPS, convert, supported, without_sigmoid
+from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
 
 OLDEST_OPSET = 7
@@ -90,7 +90,7 @@ class _Import:
                 self._input(key, value)
             else:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
-        scope = Scope(self.builder, self.opset, self._added())
+        scope = Scope(self.builder, self.opset, self._added(), self._inside())
         for i in order:
             node = self.nodes[i]
             value = self.values[node.outputs[0]] = self._value(scope, node)
@@ -182,6 +182,25 @@ class _Import:
                 consumers.setdefault(name, []).append(node)
         adds = {name: n[0] for name, n in consumers.items() if len(n) == 1 and n[0].op == "Add"}
         return {name: next((i for i in add.inputs if i != name), "") for name, add in adds.items()}
+
+    def _inside(self) -> frozenset[str]:
+        """The softmaxes that a layer reads, through views or not: those do change what comes out."""
+        readers: dict[str, list[OnnxNode]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                readers.setdefault(name, []).append(node)
+        ends, found = {op for ops in AFTER.values() for op in ops}, set()
+        for start in self.nodes:
+            todo, seen = [start] if start.op in SOFTMAXES else [], set[str]()
+            while todo:
+                read = [r for name in todo.pop().outputs for r in readers.get(name, ())]
+                if any(r.op not in ends for r in read):
+                    found.add(start.outputs[0])
+                    break
+                fresh = [r for r in read if r.outputs and r.outputs[0] not in seen]
+                seen.update(r.outputs[0] for r in fresh)
+                todo += fresh
+        return frozenset(found)
 
     def _input(self, name: str, value: ValueInfoProto) -> None:
         where = f'input "{shown(name)}"'

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ops import layer
+from ..stages.border import without_head
 from ..stages.graph_check import verify
 from ..stages.passes import simplify
 from ._build import SMALLER
@@ -33,7 +34,7 @@ def load(path: Path, name: str | None = None, output: str | None = None) -> Grap
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
         made = _Import(read_model(path), str(path), output)
         graph = made.run(model_identifier(path.stem if name is None else name))
-        graph = simplify(graph)
+        graph = simplify(graph if any(t.format for t in graph.tensors.values()) else without_head(graph))
     if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
     return verify(graph)

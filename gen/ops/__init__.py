@@ -250,6 +250,8 @@ class Layer(Folding, ABC):
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
     follows: ClassVar[bool] = False  # its output has the number format of its input
     holds: ClassVar[bool] = False  # it holds what it computes within the limits of its output's format
+    rescales: ClassVar[bool] = False  # it can bring values from one number format into another
+    head: ClassVar[str] = ""  # as a Graph's head, if the largest of its inputs is the largest of its outputs
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
     @abstractmethod
@@ -304,6 +306,11 @@ def layers() -> dict[str, Layer]:
 def scaling() -> str:
     """The op that computes scale * x + shift."""
     return next(op for op, found in layers().items() if found.scales)
+
+
+def rescaling() -> str:
+    """The op that brings values from one number format into another."""
+    return next(op for op, found in layers().items() if found.rescales)
 
 
 def kernel(name: str) -> Kernel:

@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import REQUANTISED, takes
+from ._litert import entries
 from ._shifts import requantising
 
 Real = NDArray[np.floating[Any]]
 ENTRIES = 256
 FIRST = -128  # the input of entry 0
 MAX_SLOPE = 2**15 - 1
+LEAST = 2.0**-10  # below it, and where there is none, log and 1 / sqrt are what they are there
+MOST = 40.0  # above it exp is what it is there
+CUBE, ROOT_2_PI = 0.044715, math.sqrt(2.0 / math.pi)
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -45,6 +50,12 @@ def _normal(x: Real) -> Real:
 def _density(x: Real) -> Real:
     density: Real = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
     return density
+
+
+def _cubic(x: Real) -> Real:
+    """What the tanh in the approximation of GELU is of."""
+    argument: Real = ROOT_2_PI * (x + CUBE * x * x * x)
+    return argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,28 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
     Function("identity",  # from one number format to another
              lambda x, alpha, beta: x,
              lambda x, alpha, beta: np.ones_like(x)),
+    Function("abs",
+             lambda x, alpha, beta: np.abs(x),
+             lambda x, alpha, beta: np.where(x < 0.0, -1.0, 1.0)),
+    Function("neg",
+             lambda x, alpha, beta: -x,
+             lambda x, alpha, beta: np.full_like(x, -1.0)),
+    Function("exp",
+             lambda x, alpha, beta: np.exp(np.minimum(x, MOST)),
+             lambda x, alpha, beta: np.where(x < MOST, np.exp(np.minimum(x, MOST)), 0.0)),
+    Function("log",
+             lambda x, alpha, beta: np.log(np.maximum(x, LEAST)),
+             lambda x, alpha, beta: np.where(x < LEAST, 0.0, 1.0 / np.maximum(x, LEAST))),
+    Function("sqrt",
+             lambda x, alpha, beta: np.sqrt(np.maximum(x, 0.0)),
+             lambda x, alpha, beta: np.where(x < LEAST, 0.0, 0.5 / np.sqrt(np.maximum(x, LEAST)))),
+    Function("rsqrt",
+             lambda x, alpha, beta: 1.0 / np.sqrt(np.maximum(x, LEAST)),
+             lambda x, alpha, beta: np.where(x < LEAST, 0.0, -0.5 * np.maximum(x, LEAST) ** -1.5)),
+    Function("gelu_tanh",  # GELU by its approximation with tanh
+             lambda x, alpha, beta: 0.5 * x * (1.0 + np.tanh(_cubic(x))),
+             lambda x, alpha, beta: 0.5 * (1.0 + np.tanh(_cubic(x)))
+             + 0.5 * x * (1.0 - np.tanh(_cubic(x)) ** 2) * ROOT_2_PI * (1.0 + 3 * CUBE * x * x)),
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
@@ -97,6 +130,7 @@ class Table(Layer):
     op = "table"
     pointwise = True
     holds = True
+    rescales = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if node.attrs["fn"] not in NAMES:
@@ -159,7 +193,8 @@ def _look_up(t: Arrays) -> NDArray[Any]:
 
 
 class Forward(Kernel):
-    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac."""
+    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; the entries are TensorFlow Lite's
+    where both sides have scales and zero points."""
 
     name = "table.forward"
     reads = ("x", "table")
@@ -176,7 +211,10 @@ class Forward(Kernel):
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
     ) -> tuple[Format, NDArray[np.int64]]:
-        y = f["y"]
+        x, y = f["x"].meaning, f["y"]
+        if isinstance(x, Scaled) and isinstance(y.meaning, Scaled):
+            given = entries(FUNCTIONS[int(a["fn"])].name, float(a["alpha"]), x, y.meaning, where)
+            return y, np.clip(given, y.lo, y.hi)
         exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
         zero, one = y.meaning.real([0.0, 1.0]).tolist()
         return y, np.clip(np.floor((exact - zero) / (one - zero) + 0.5), y.lo, y.hi).astype(np.int64)
@@ -186,7 +224,10 @@ class Forward(Kernel):
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         table = k["table"]
-        return [], {"y": (table.lo, table.hi, k["y"].shape[0] * table.mag)}
+        lo, hi = table.lo, table.hi
+        if table.data is not None:  # zero need not be among the entries
+            lo, hi = int(table.data.min()), int(table.data.max())
+        return [], {"y": (lo, hi, k["y"].shape[0] * table.mag)}
 
     def case(self, rng: np.random.Generator) -> Case:
         dtype = np.int16 if rng.integers(2) else np.int8

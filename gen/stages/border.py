@@ -13,17 +13,43 @@ from dataclasses import replace
 from ..ir.format import Format
 from ..ir.graph import Attr, Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
-from ..ops import layer
+from ..ops import layer, rescaling
 
 
 def adopt(graph: Graph, learned: Collection[str]) -> Graph:
     """`graph` with the layers `learned`, and the scores if there are any, in numbers of ours."""
+    if learned:
+        graph = without_head(graph)
     given = {t.name: t.format for t in graph.tensors.values() if t.format}
     if not given:
         return graph
     if learned:
         graph = _rescaled(_freed(graph, learned), given)
     return _limits_taken_in(graph, learned)
+
+
+def without_head(graph: Graph) -> Graph:
+    """`graph` without a softmax at its very end, whose inputs are the scores then."""
+    views: list[Node] = []
+    node = graph.producer(graph.output)
+    while node is not None and layer(node.op).rearranges:
+        views.append(node)
+        node = graph.producer(node.inputs[0])
+    if node is None or not layer(node.op).head or len(graph.consumers(node.output)) > 1:
+        return graph
+    if graph.tensors[node.output].shape[-1] != graph.tensors[graph.output].size:
+        return graph  # several rows: not one score a class
+    x = graph.tensors[node.inputs[0]]
+    tensors = {n: t for n, t in graph.tensors.items() if n != node.output}
+    for view in views:
+        tensors[view.output] = replace(tensors[view.output], format=x.format)
+    nodes = tuple(
+        replace(n, inputs=tuple(x.name if i == node.output else i for i in n.inputs))
+        for n in graph.nodes
+        if n is not node
+    )
+    output = x.name if graph.output == node.output else graph.output
+    return replace(graph, nodes=nodes, tensors=tensors, output=output, head=layer(node.op).head)
 
 
 def _freed(graph: Graph, learned: Collection[str]) -> Graph:
@@ -54,7 +80,7 @@ def _rescaled(graph: Graph, given: dict[str, Format]) -> Graph:
             new = fresh(replace(graph, tensors=tensors), f"{name}_rescaled")
             tensors[new] = Tensor(new, t.shape, format=None if ours else given[name])
             attrs: dict[str, Attr] = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
-            nodes.append(Node("table", new, (name,), new, attrs, f"the number format of {name}"))
+            nodes.append(Node(rescaling(), new, (name,), new, attrs, f"the number format of {name}"))
             made[name, ours] = new
         return made[name, ours]
 

@@ -23,6 +23,14 @@ FUNCTIONS: Mapping[str, Callable[[float, float, float], float]] = {
     "silu": lambda x, a, b: x / (1 + math.exp(-x)),
     "gelu": lambda x, a, b: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "softplus": lambda x, a, b: math.log1p(math.exp(x)),
+    "identity": lambda x, a, b: x,
+    "abs": lambda x, a, b: abs(x),
+    "neg": lambda x, a, b: -x,
+    "exp": lambda x, a, b: math.exp(min(x, 40)),
+    "log": lambda x, a, b: math.log(max(x, 2**-10)),
+    "sqrt": lambda x, a, b: math.sqrt(max(x, 0)),
+    "rsqrt": lambda x, a, b: max(x, 2**-10) ** -0.5,
+    "gelu_tanh": lambda x, a, b: x / (1 + math.exp(-2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
 }
 
 
@@ -71,6 +79,16 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return _padded(args[0], a["padding"], a["value"])
         case "table":
             return np.vectorize(FUNCTIONS[a["fn"]], otypes=[float])(args[0], a["alpha"], a["beta"])
+        case "prelu":
+            return np.where(
+                args[0] < 0,
+                args[0] * args[1].reshape((-1,) if args[1].size == args[0].shape[-1] else args[0].shape),
+                args[0],
+            )
+        case "softmax":
+            shares = np.exp(a["beta"] * args[0])
+            shares = shares / shares.sum(axis=-1, keepdims=True)
+            return np.log(shares) if a["log"] else shares
         case "conv2d":
             return _conv(args[0], args[1], args[2], a)
         case "local2d":

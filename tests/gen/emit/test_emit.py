@@ -35,6 +35,7 @@ NO_CALLS = {
     "__volatile__",
     "INT32_C",
     "UINT32_C",
+    "INT64_C",
 }
 FORBIDDEN = (
     "float",
@@ -73,6 +74,10 @@ def test_golden(name: str, rewrite_golden: bool) -> None:
         assert text == path.read_text(), f"{file} changed; if that was meant, run make golden and read it"
 
 
+WIDE = r"static inline int32_t \w+_(?:high_product|scale_(?:once|twice)\w*)\(.*?\n}\n"
+"""Products of two 32-bit numbers, one instruction on most cores; wider arithmetic stands nowhere else."""
+
+
 def bare(text: str) -> str:
     """C without comments, strings and preprocessor messages."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
@@ -92,6 +97,7 @@ def test_no_float_no_heap_no_division_no_libc(emitted: list[tuple[Plan, dict[str
         for file, text in files.items():
             code = bare(text)
             assert "/" not in re.sub(r"#include <[a-z/.]+>", "", code) and "%" not in code, f"{file} divides"
+            code = re.sub(WIDE, "", code, flags=re.DOTALL)
             words = set(re.findall(r"\b[A-Za-z_]\w*\b", code))
             assert not words & set(FORBIDDEN), f"{file}: {words & set(FORBIDDEN)}"
             assert set(re.findall(r"#include (.*)", text)) <= {

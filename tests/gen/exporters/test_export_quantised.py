@@ -45,6 +45,10 @@ def test_nothing_differs_on_random_networks_and_states() -> None:
     compared, seen, saturated = 0, set[str](), 0
     for compiled, seed in accepted(0, NETS):
         plan, rng = compiled.plan, np.random.default_rng([99, seed])
+        if any(s.kernel == "softmax.log" for _, _, s in plan.ops()):
+            with pytest.raises(CompileError, match="has no exact form"):
+                export(plan)
+            continue
         machine = Emulator(plan, SAMPLES, read_only=True)
         for turn in ("as compiled", "extreme"):
             if turn == "extreme":

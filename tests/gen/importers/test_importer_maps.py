@@ -335,6 +335,45 @@ def test_prelu_with_one_slope(tmp_path: Path) -> None:
     assert (table.attrs["fn"], table.attrs["alpha"]) == ("leaky_relu", 0.125)
 
 
+@pytest.mark.parametrize("shape", [(3, 1), (1, 1), (3, 6)])
+def test_prelu_with_a_slope_a_channel(shape: tuple[int, int], tmp_path: Path) -> None:
+    """A channel, one for all, each value: x is [1, 3, 6], channels in front."""
+    net = Net(om.rng(13), [1, 2, 6])
+    net.conv(2, 3, 1)
+    slope = om.rng(5).uniform(0.1, 0.9, shape).astype(np.float32)
+    net.put("PRelu", net.value(slope))
+    net.head(18)
+    graph = graph_of(net.proto(), tmp_path)
+    assert ops(graph) == ["transpose", "conv2d", "table" if slope.size == 1 else "prelu", "dense"]
+    if slope.size > 1:
+        node = next(n for n in graph.nodes if n.op == "prelu")
+        assert graph.tensors[node.inputs[1]].size == (3 if shape[1] == 1 else 18)
+
+
+@pytest.mark.parametrize(("op", "axis"), [("Softmax", 1), ("Softmax", -1), ("LogSoftmax", 2)])
+def test_softmax_inside(op: str, axis: int, tmp_path: Path) -> None:
+    """Over channels, which are in front, and over places: [1, 3, 6]."""
+    net = Net(om.rng(31), [1, 2, 6])
+    net.conv(2, 3, 1)
+    net.put(op, axis=axis)
+    net.head(18)
+    graph = graph_of(net.proto(), tmp_path)
+    node = next(n for n in graph.nodes if n.op == "softmax")
+    assert node.attrs == {"log": int(op == "LogSoftmax"), "beta": 1.0} and graph.head == "none"
+    assert graph.tensors[node.output].shape == ((6, 3) if axis == 1 else (3, 6))
+
+
+def test_softmax_over_all_that_a_layer_reads_is_no_head(tmp_path: Path) -> None:
+    """Behind a view; a softmax at the end still is one."""
+    net = dense_net(om.rng(32), [1, 1, 6])
+    net.head(16)
+    net.put("Softmax", axis=-1)
+    net.join("Unsqueeze", net.last, net.value(np.array([0])))
+    net.join("Relu", net.last)
+    graph = graph_of(net.proto(), tmp_path)
+    assert ops(graph)[-2:] == ["softmax", "clip"] and graph.head == "none"
+
+
 def silu(net: Net, x: str) -> None:
     net.join("Mul", net.join("Sigmoid", x), x)
 

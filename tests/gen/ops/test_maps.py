@@ -18,6 +18,7 @@ from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.graph_check import verify
 from synapcc.host.run.emulator import Emulator
 
+POSITIVE = ("log", "sqrt", "rsqrt")
 PARAMETERS = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.01, 0.0), "elu": (1.5, 0.0)}
 
 
@@ -149,24 +150,28 @@ def test_padding_and_transposition_move_values_and_change_none() -> None:
 
 def test_tables_hold_the_function_to_half_a_unit() -> None:
     rng = np.random.default_rng(4)
-    x = np.sort(rng.uniform(-8, 8, (64, 32)))
+    anywhere = np.sort(rng.uniform(-8, 8, (64, 32)))
     for fn in FUNCTIONS:
+        x = anywhere / 4 if fn.name == "exp" else np.abs(anywhere) + 1 if fn.name in POSITIVE else anywhere
         alpha, beta = PARAMETERS.get(fn.name, (0.0, 0.0))
         graph = behind_dense("table", (32,), {"fn": fn.name, "alpha": alpha, "beta": beta}, rng)
         compiled = compile_model(graph, RuleSpec(INFERENCE_ONLY), {"x": x.astype(np.float32)})
         table, frac = compiled.plan["n_table"].array(), compiled.plan["x"].frac
         exact = fn.value(np.arange(-128, 128) * 2.0**-frac, alpha, beta) * 2.0 ** compiled.plan["n"].frac
         inside = (exact > -128) & (exact < 127)
-        assert np.abs(table - exact)[inside].max() <= 0.5 and inside.sum() > 100, fn.name
+        assert np.abs(table - exact)[inside].max() <= 0.5, fn.name
+        assert inside.sum() > (60 if fn.name in ("exp", "neg", *POSITIVE) else 100), fn.name
         assert np.abs(on_chip(graph, x) - fn.value(x, alpha, beta)).max() < 0.2, fn.name
 
 
 def test_slopes_are_derivatives() -> None:
-    x = np.linspace(-7.0, 7.0, 1001) + 0.0003  # beside the kinks
+    everywhere = np.linspace(-7.0, 7.0, 1001) + 0.0003  # beside the kinks
     for fn in FUNCTIONS:
+        x = everywhere[(everywhere < 0) | (everywhere > 0.01)] if fn.name in POSITIVE else everywhere
         alpha, beta = PARAMETERS.get(fn.name, (0.0, 0.0))
         numeric = (fn.value(x + 1e-6, alpha, beta) - fn.value(x - 1e-6, alpha, beta)) / 2e-6
-        assert np.abs(fn.slope(x, alpha, beta) - numeric).max() < 1e-6, fn.name
+        slope = fn.slope(x, alpha, beta)
+        assert np.abs(slope - numeric).max() < 1e-6 * max(1.0, np.abs(slope).max()), fn.name
 
 
 def test_known_values() -> None:
@@ -181,6 +186,14 @@ def test_known_values() -> None:
         ("silu", 2.0): 2 / (1 + math.exp(-2.0)),
         ("gelu", 1.0): 0.5 * (1 + math.erf(1 / math.sqrt(2))),
         ("softplus", 1.0): math.log(1 + math.e),
+        ("identity", -1.5): -1.5,
+        ("abs", -1.5): 1.5,
+        ("neg", -1.5): 1.5,
+        ("exp", -1.0): 1 / math.e,
+        ("log", 2.0): math.log(2),
+        ("sqrt", 2.0): math.sqrt(2),
+        ("rsqrt", 2.0): math.sqrt(0.5),
+        ("gelu_tanh", 1.0): 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * 1.044715)),
     }
     assert {name for name, _ in want} == set(NAMES)
     for (name, x), y in want.items():

@@ -1,0 +1,99 @@
+"""Fixed-point exponential, reciprocal and logarithm: the bits of TensorFlow Lite's reference kernels.
+
+A number of Qn stands for v / 2^(31 - n) in int32. Polynomials, constants and roundings are those that
+gemmlowp's fixedpoint.h and TensorFlow Lite's internal/common.h and log_softmax document; LiteRT 2.3.0 was the
+measure. What runs on a chip has its C text in gen/numeric.py; `exp_neg` and `inverse_root` only fill tables.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[np.int32]
+Wide = NDArray[np.int64]
+
+TOP = 2**31 - 1
+EIGHTH, EXP_EIGHTH, THIRD = 1 << 28, 1895147668, 715827883  # 1/8, exp(-1/8), 1/3 in Q0
+EXPONENTIALS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)  # exp(-2^k), k from -2
+TWO_SEVENTEENTHS = (1515870810, 1010580540)  # 48/17 and 32/17 in Q2
+LOG_2, ROOT_HALF, ROOT_ROOT_HALF = 1488522236, 1518500250, 1805811301  # in Q0
+LOG_NUM, LOG_SQUARE, LOG_ONE, LOG_LINEAR = 117049297, 127690142, 1057819769, 638450708
+QUARTER_Q6 = 1 << 23
+
+
+def high_product(a: Int | int, b: Int | int) -> Int:
+    """a * b / 2^31, halves up: SaturatingRoundingDoublingHighMul of anything but twice -2^31."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    return ((product + (np.int64(1) << np.int64(30))) >> np.int64(31)).astype(np.int32)
+
+
+def shift_away(x: Int, s: int | Int) -> Int:
+    """x / 2^s, halves away from zero, 0 <= s <= 31: RoundingDivideByPOT."""
+    wide, shift = np.asarray(x, np.int64), np.asarray(s, np.int64)
+    half = (np.int64(1) << shift) >> np.int64(1)
+    return ((wide + half - ((wide < 0) & (shift > 0))) >> shift).astype(np.int32)
+
+
+def exp_neg(x: Int) -> Int:
+    """exp(x) in Q0 of x <= 0 in Q5; 2^31 - 1 where x is 0."""
+    wide = np.asarray(x, np.int64)
+    within = (wide & ((1 << 24) - 1)) - (1 << 24)  # -1/4 <= . < 0
+    a = ((within << 5) + EIGHTH).astype(np.int32)
+    square = high_product(a, a)
+    cube, fourth = high_product(square, a), high_product(square, square)
+    rest = shift_away(high_product(shift_away(fourth, 2) + cube, THIRD) + square, 1)
+    y = np.int32(EXP_EIGHTH) + high_product(EXP_EIGHTH, a + rest)
+    for k, factor in enumerate(EXPONENTIALS):
+        y = np.where((within - wide) >> (24 + k) & 1, high_product(y, factor), y)
+    return np.where(wide == 0, np.int32(TOP), y).astype(np.int32)
+
+
+def reciprocal_q0(a: Int) -> Int:
+    """1 / (1 + a) in Q0 of 0 <= a < 1 in Q0: three steps of Newton and Raphson."""
+    half = ((np.asarray(a, np.int64) + 2**31) >> np.int64(1)).astype(np.int32)
+    x = np.int32(TWO_SEVENTEENTHS[0]) - high_product(half, TWO_SEVENTEENTHS[1])
+    for _ in range(3):
+        x = x + 4 * high_product(x, np.int32(1 << 29) - high_product(half, x))
+    return np.minimum(2 * x.astype(np.int64), TOP).astype(np.int32)
+
+
+def log_q5(x: Int) -> Int:
+    """log(x) in Q5 of 1 <= x < 2^12 in Q12: a rational function around the root of sqrt(1/2)."""
+    x = np.asarray(x, np.int32)
+    lead = leading_zeros(x).astype(np.int64)
+    first = _wide(high_product(_wide(x) << (lead - 1), ROOT_HALF)) << 1
+    other = leading_zeros(high_product(x, ROOT_HALF)).astype(np.int64) - 1
+    r = np.minimum(first, _wide(x) << other).astype(np.int32)
+    power = np.maximum(((12 - lead) << 25) + QUARTER_Q6, ((12 - other) << 25) - QUARTER_Q6)
+    p = ((_wide(r) + ROOT_ROOT_HALF + 1) >> 1).astype(np.int32)
+    q = 2 * (r - np.int32(ROOT_ROOT_HALF))
+    square = high_product(q, q)
+    above = high_product(q, r) + high_product(high_product(q, square), LOG_NUM)
+    below = high_product(p, LOG_ONE + q + high_product(LOG_SQUARE, square)) + high_product(LOG_LINEAR, q)
+    y = high_product(power.astype(np.int32), LOG_2) + high_product(shift_away(above, 6), reciprocal_q0(below))
+    return (2 * y).astype(np.int32)
+
+
+def leading_zeros(x: Int) -> Int:
+    """Zero bits above the highest one of x > 0, in 32 bits."""
+    return (32 - np.frexp(np.asarray(x, np.float64))[1]).astype(np.int32)
+
+
+def inverse_root(value: int) -> tuple[int, int]:
+    """(m, n) with 1 / sqrt(value) = m / 2^n, value > 0: five steps of Newton and Raphson from 1."""
+    if value == 1:
+        return TOP, 31
+    pairs = (32 - value.bit_length() - 1) // 2 - 1
+    scaled = np.int32(value << 2 * pairs)
+    half = shift_away(np.asarray(scaled >> np.int32(1)), 1)
+    x: Int = np.asarray(1 << 28, np.int32)  # Q3
+    for _ in range(5):
+        cube = np.int32(64) * high_product(high_product(x, x), x)
+        x = np.int32(8) * (high_product((1 << 28) + (1 << 27), x) - high_product(half, cube))
+    m, shift = int(high_product(x, ROOT_HALF)), 11 - pairs
+    return (m << -shift, 31) if shift < 0 else (m, 31 + shift)
+
+
+def _wide(x: Int) -> Wide:
+    return np.asarray(x, np.int64)

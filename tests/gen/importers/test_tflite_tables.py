@@ -1,0 +1,72 @@
+"""Functions of each value in int8 .tflite files: all 256 outputs are those of LiteRT's reference kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lite import Author, answers, compiled, oracle
+
+CASES = 200
+EVERY = np.arange(-128, 128).astype(np.int8)[None]
+FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+ROOTS = ("SQRT", "RSQRT")  # LiteRT refuses negative numbers
+FILES = [
+    ("ABS", "AbsOptions", {}),
+    ("EXP", "ExpOptions", {}),
+    ("GELU", "GeluOptions", {"approximate": True}),
+    ("GELU", "GeluOptions", {"approximate": False}),
+    ("HARD_SWISH", "HardSwishOptions", {}),
+    ("LEAKY_RELU", "LeakyReluOptions", {"alpha": None}),
+    ("LOG", "", {}),
+    ("LOGISTIC", "", {}),
+    ("NEG", "NegOptions", {}),
+    ("QUANTIZE", "QuantizeOptions", {}),
+    ("RELU", "", {}),
+    ("RELU6", "", {}),
+    ("RELU_0_TO_1", "", {}),
+    ("RELU_N1_TO_1", "", {}),
+    ("RSQRT", "", {}),
+    ("SQRT", "", {}),
+    ("TANH", "", {}),
+]
+VERSIONS = {"LEAKY_RELU": 2, "QUANTIZE": 2, "RSQRT": 2, "RELU": 2, "RELU6": 2, "TANH": 2, "LOGISTIC": 2}
+
+
+def _scale(rng: np.random.Generator) -> np.float32:
+    """Of any size, or a power of two: then ties are common."""
+    scale = np.float32(2.0 ** rng.uniform(-8, 0))
+    return scale if rng.integers(3) else np.float32(np.exp2(np.rint(np.log2(scale))))
+
+
+def _zero(rng: np.random.Generator) -> int:
+    return int(rng.choice([-128, 0, 127, rng.integers(-128, 128)]))
+
+
+def _alone(op: str, options: str, fields: dict[str, Any], rng: np.random.Generator) -> bytes:
+    a, x_scale = Author(), _scale(rng)
+    y_scale = x_scale if not rng.integers(4) else _scale(rng)
+    if op == "HARD_SWISH":  # LiteRT refuses outputs finer than 1/128 of the input
+        y_scale = max(y_scale, x_scale / 64)
+    x = a.tensor("x", (1, 256), scale=x_scale, zero=-128 if op in ROOTS else _zero(rng))
+    scale, zero = FIXED.get(op, (y_scale, _zero(rng)))
+    y = a.tensor("y", (1, 256), scale=scale, zero=zero)
+    if "alpha" in fields:
+        fields = {"alpha": float(rng.choice([0, 1, 0.25, -0.5, rng.uniform(0, 1), rng.uniform(-3, 3)]))}
+    a.op(op, [x], [y], options, VERSIONS.get(op, 1), **fields)
+    return a.bytes([x], [y])
+
+
+@pytest.mark.parametrize("op, options, fields", FILES)
+def test_every_entry_is_litert_s(op: str, options: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(len(op))
+    seen = 0
+    for _ in range(CASES):
+        data = _alone(op, options, fields, rng)
+        expected = oracle(data, [EVERY])
+        c = compiled(data, tmp_path)
+        assert np.array_equal(answers(c, [EVERY]), expected), c.graph.tensors
+        seen += len(np.unique(expected))
+    assert seen > CASES * 5  # outputs that say something, not only limits
