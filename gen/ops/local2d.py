@@ -16,6 +16,7 @@ from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
 from ._folding import Pair, Shape
+from ._requantise import centred
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
 from .conv2d import Conv2d, Matmul, Tied, random_case
@@ -74,7 +75,7 @@ class Update(WeightedUpdate):
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         g, filters = Window.from_attrs(a), int(a["filters"])
-        seen = see(g, t["x"])
+        seen = see(g, centred(t["x"], a))
 
         def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
             d = t["d"][device, row].astype(np.int32)
