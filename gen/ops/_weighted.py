@@ -8,6 +8,7 @@ matrices for.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -158,8 +159,8 @@ class WeightedForward(Kernel):
         return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        if "rounds" in a:
-            return {}
+        if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger
+            return {"y": math.floor(-math.log2(f["x"].meaning.step * f["w"].meaning.step))}
         return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
 
     def derived(

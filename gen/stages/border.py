@@ -16,9 +16,14 @@ from ..ir.rewrite import Wires, fresh, without
 from ..ops import layer
 
 
+def given_integers(graph: Graph) -> bool:
+    """Whether the integers of the network are a file's."""
+    return any(t.format for t in graph.tensors.values())
+
+
 def adopt(graph: Graph, learned: Collection[str]) -> Graph:
     """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours."""
-    if not any(t.format for t in graph.tensors.values()):
+    if not given_integers(graph):
         return graph
     if learned:
         graph = _scores(_freed(graph, learned), learned)

@@ -339,7 +339,11 @@ class _Chooser:
         room = BIAS_ROOM[learned]
         meaning: Meaning
         if isinstance(x.meaning, Scaled):
+            if name in self.formats:  # from the step that computes: an update reads the same formats
+                return
             meaning = Scaled((x.meaning.step * w.meaning.step,))
+            if y := self.formats.get(step.args["y"]):  # coarser than the output: sums grow to the left
+                room >>= max(0, math.ceil(math.log2(meaning.step / y.meaning.step)))
         else:
             meaning = PowerOfTwo(x.frac + w.frac, tuple(x.frac + f for f in w.row_fracs))
         self.formats[name] = Format("int32", meaning, -room, room - 1 if learned else room)

@@ -12,7 +12,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
 
-from ..run.agreement import agreement
+from ..run.agreement import agreement, as_the_file, strays
 from ..run.inputs import Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
 from .footprint import budget, memory, network, tensors
@@ -25,6 +25,8 @@ __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "s
 def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     agree, layers = agreement(compiled)
+    file = as_the_file(compiled)
+    strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
     return {
         "model": plan.model,
@@ -32,7 +34,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *([strayed] if strayed else [])],
         "board": compiled.board.name if compiled.board else None,
         "kernels": compiled.kernel_set,
         "memory": memory(plan, compiled.kernel_set),
@@ -41,6 +43,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "tensors": tensors(plan, compiled.kernel_set),
         "ranges": ranges(compiled),
         "timeline": [timeline(plan, entry) for entry in plan.entries],
+        "file": file,
         "layers": layers,
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
@@ -113,6 +116,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
                     "tensor": t.name,
                     "dtype": t.dtype,
                     "q": str(t.meaning),
+                    "scale": t.meaning.step,
                     "limit": t.hi,
                     "headroom": t.hi / top if top else None,
                     "bytes": t.nbytes,
@@ -124,6 +128,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
                     "tensor": t.name,
                     "dtype": t.dtype,
                     "q": str(t.meaning),
+                    "scale": t.meaning.step,
                     "limit": t.hi,
                     "headroom": None,
                     "bytes": t.nbytes,
@@ -227,6 +232,8 @@ def summary(report: dict[str, Any]) -> str:
     same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
     clipped = clipped_text(cal["clipped"])
     lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped}")
+    if report["file"]:
+        lines.append(f"  before it learns: {faithful(report['file'])}")
     rows = [
         [
             x["layer"],
@@ -271,6 +278,14 @@ def summary(report: dict[str, Any]) -> str:
     head = ["program", "MACs at most", "weights read", "weights written", "slices at most", "longest slice"]
     lines += ["", *table(head, rows)]
     return "\n".join(lines)
+
+
+def faithful(file: Mapping[str, Any]) -> str:
+    """How often the network answers as its model file, in words."""
+    words = f"{100 * file['same_class']:.1f} % of the answers are the model file's"
+    if file["tied"]:
+        words += f" ({100 * file['tied']:.1f} % where that scores two classes alike)"
+    return words
 
 
 def _samples(cal: Mapping[str, Any]) -> str:
