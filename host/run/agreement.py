@@ -57,11 +57,11 @@ FAITHFUL = 0.99  # the least share of samples that should get the file's answer 
 
 
 def as_the_file(compiled: Compiled) -> dict[str, Any] | None:
-    """How often the network answers as the model file does before it learns; None where there is no such file.
+    """How often the network answers as its model file does before it learns; None without such a file.
 
     same_class: the share of the samples that formats were chosen from whose class the file scores highest
     tied:       the share of those for which the file scores others as high, and puts one of them first
-    layers:     of each layer that learns, what rounding made of its weights: rms of the error / rms of the weights
+    layers:     of each layer that learns, what rounding costs its weights: rms of the error / of the weights
     """
     if compiled.untouched is None:
         return None

@@ -138,18 +138,12 @@ def test_before_it_learns_it_answers_as_the_file(tmp_path: Path) -> None:
 
 def test_a_step_in_integers_is_that_in_real_numbers(tmp_path: Path) -> None:
     """Of the lowest layer, taught through the layers above it, which are the file's: what many samples change
-    of its weights and biases, by direction and by length."""
-    compared = 0
+    of its weights and biases, by direction and by length. Single ones stray: masks are those of integers."""
+    fixed: dict[str, object] = {"rule": "bp", "weights": "int16", "rounding": "stochastic", "headroom": 2.0}
+    fixed |= {"rates": (), "rate": 9, "decay": None, "store": None, "replay": None, "untied": ()}
+    fixed |= {"feedback": Feedback(), "options": (), "loss": Loss()}
+    cosines, lengths = [], []
     for seed in range(4000, 4060):
-        fixed: dict[str, object] = {
-            "rule": "bp",
-            "weights": "int16",
-            "rounding": "stochastic",
-            "headroom": 2.0,
-            "loss": Loss(),
-        }
-        fixed |= {"rates": (), "rate": 9, "decay": None, "store": None, "replay": None, "untied": ()}
-        fixed |= {"feedback": Feedback(), "options": ()}
         try:
             lowest = layers_of(lite_model(seed, tmp_path, **fixed, layers="all")[0])[0]
             c, _, _ = lite_model(seed, tmp_path, **fixed, layers=(lowest,))
@@ -157,16 +151,19 @@ def test_a_step_in_integers_is_that_in_real_numbers(tmp_path: Path) -> None:
             continue
         if len(layers_of(c)) < 2:
             continue
-        real, whole_numbers = steps(c)
+        real, integers = steps(c)
         for name in (f"{lowest}_weight", f"{lowest}_bias"):
-            a, b = real[name], whole_numbers[name]
-            if np.sqrt(np.mean(a**2)) < 16 * c.plan[name].meaning.step:
-                continue  # too small for integers to say where it points
-            cosine = np.sum(a * b) / np.sqrt(np.sum(a**2) * np.sum(b**2))
-            assert cosine > 0.9, f"seed {seed}: {name} turns away, {cosine}"
-            assert 0.75 < np.sqrt(np.sum(b**2) / np.sum(a**2)) < 1.33, f"seed {seed}: {name}"
-            compared += 1
-    assert compared >= 10
+            a, b = real[name], integers[name]
+            if (
+                np.sqrt(np.mean(a**2)) >= 16 * c.plan[name].meaning.step
+            ):  # else integers hardly say where it points
+                cosines.append(np.sum(a * b) / np.sqrt(np.sum(a**2) * np.sum(b**2)))
+                lengths.append(np.sqrt(np.sum(b**2) / np.sum(a**2)))
+    assert len(cosines) >= 40
+    assert min(cosines) > 0.8 and np.median(cosines) > 0.99, sorted(cosines)[:5]
+    assert 0.97 < np.median(lengths) < 1.03 and np.all(
+        np.abs(np.log2(np.quantile(lengths, [0.1, 0.9]))) < 0.3
+    )
 
 
 def steps(c: Compiled) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
