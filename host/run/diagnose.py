@@ -152,6 +152,7 @@ class Diagnosis:
         """What the step is to subtract from its weights, unrounded: its real meaning, on integers."""
         k = kernel(step.kernel)
         t = {role: self.emulator[step.args[role]].astype(np.float64) for role in k.reads}
+        t["x"] -= step.attrs.get("x_zero", 0)
         for role in step.args:
             if role not in (*k.reads, "twin"):
                 t[role] = np.zeros((1, *self.plan[step.args[role]].shape))

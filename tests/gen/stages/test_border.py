@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from lite import Author
 from lite_nets import accepted_lite
+from onnx.reference import ReferenceEvaluator
 
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.format import PowerOfTwo, Scaled
 from synapcc.gen.rules import rules
@@ -17,7 +19,9 @@ from synapcc.gen.spec import Feedback, RuleSpec
 from synapcc.host.pages.compile import compile_html
 from synapcc.host.pages.facts import measure, summary
 from synapcc.host.run.agreement import as_the_file
+from synapcc.host.run.diagnose import Diagnosis
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.samples import read_samples
 
 N = 200
 
@@ -138,6 +142,25 @@ def test_learning_lowers_the_loss(tmp_path: Path) -> None:
             machine.learn({"x": one[None]}, [int(y)])
     after = np.mean(machine.infer_many({"x": x}).winner == label)
     assert after > before + 0.3 and after > 0.75, (before, after)
+
+
+@pytest.mark.parametrize("learned", [("last",), ("filters",), LAYERS])
+def test_the_float_network_keeps_the_activations_that_the_file_fused(
+    learned: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As ONNX, whose other readers know no limits of integers; and what is diagnosed from it."""
+    c = compiled(tmp_path, RuleSpec("bp", layers=learned, rate=9))
+    path = tmp_path / "float.onnx"
+    path.write_bytes(export(c.graph))
+    x = c.calibration["x"].astype(np.float32)
+    scores = ReferenceEvaluator(str(path)).run(None, {"x": x})[0]
+    assert np.mean(scores.argmax(axis=1) == Emulator(c.plan).infer_many({"x": x}).winner) >= 0.97
+    diagnosis = Diagnosis(c.plan, load_model(path), {"rule": c.spec.to_dict()})
+    taught = {"x": x[:40], "label": c.calibration["label"][:40].astype(np.uint8)}
+    diagnosis.learn(read_samples(c.plan, taught, labels=True))
+    angles = {x["layer"]: x["angle"]["mean"] for x in diagnosis.to_dict()["layers"]}
+    assert {*angles} == {*learned} and max(angles.values()) < 45, angles  # masks differ where int8 is full
+    assert angles.get("last", 0.0) < 1, angles
 
 
 def test_the_report_says_how_faithful_it_is(tmp_path: Path) -> None:
