@@ -36,7 +36,7 @@ def file() -> bytes:
     start = a.tensor(
         "s", (3,), "INT32", scale=np.float32([0.011, 0.02, 0.007]) * np.float32(0.05), data=[9, -50, 300]
     )
-    c = a.tensor("filters", (1, 4, 4, 3), scale=0.09, zero=-128)
+    c = a.tensor("filters", (1, 4, 4, 3), scale=0.15, zero=-128)
     a.op(
         "CONV_2D",
         [x, kernel, start],
@@ -48,10 +48,10 @@ def file() -> bytes:
         strideW=1,
         fusedActivationFunction=1,
     )
-    flat = a.tensor("flat", (1, 48), scale=0.09, zero=-128)
+    flat = a.tensor("flat", (1, 48), scale=0.15, zero=-128)
     a.op("RESHAPE", [c], [flat], "ReshapeOptions", 1, newShape=[1, 48])
-    at, scale = flat, 0.09
-    for name, n, m, out, function in (("hidden", 48, 8, 0.2, 1), ("last", 8, 5, 0.3, 0)):
+    at, scale = flat, 0.15
+    for name, n, m, out, function in (("hidden", 48, 8, 0.6, 1), ("last", 8, 5, 1.0, 0)):
         w = a.tensor(f"w_{name}", (m, n), scale=0.013, data=rng.integers(-127, 128, (m, n)))
         b = a.tensor(f"b_{name}", (m,), "INT32", scale=0.013 * scale, data=rng.integers(-900, 900, m))
         y = a.tensor(name, (1, m), scale=out, zero=-128 if function else 11)
@@ -141,7 +141,7 @@ def test_learning_lowers_the_loss(tmp_path: Path) -> None:
         for one, y in zip(x, label, strict=True):
             machine.learn({"x": one[None]}, [int(y)])
     after = np.mean(machine.infer_many({"x": x}).winner == label)
-    assert after > before + 0.3 and after > 0.75, (before, after)
+    assert after > before + 0.3 and after > 0.65, (before, after)
 
 
 @pytest.mark.parametrize("learned", [("last",), ("filters",), LAYERS])
@@ -159,7 +159,7 @@ def test_the_float_network_keeps_the_activations_that_the_file_fused(
     taught = {"x": x[:40], "label": c.calibration["label"][:40].astype(np.uint8)}
     diagnosis.learn(read_samples(c.plan, taught, labels=True))
     angles = {x["layer"]: x["angle"]["mean"] for x in diagnosis.to_dict()["layers"]}
-    assert {*angles} == {*learned} and max(angles.values()) < 45, angles  # masks differ where int8 is full
+    assert {*angles} == {*learned} and max(angles.values()) < 30, angles  # masks differ where int8 is full
     assert angles.get("last", 0.0) < 1, angles
 
 
