@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import discovery
 from ..errors import CompileError
 from ..ir.format import Format as Format
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
@@ -231,6 +231,10 @@ class Layer(Folding, ABC):
         that it does; else None."""
         return None
 
+    def rescaling(self) -> Mapping[str, Attr] | None:
+        """The attributes of a node that only brings int8 numbers into another format; None if it cannot."""
+        return None
+
     @abstractmethod
     def forward(self, tape: Tape, node: Node) -> None:
         """Emits the forward steps and binds node.output."""
@@ -274,6 +278,11 @@ def layers() -> dict[str, Layer]:
 def scaling() -> str:
     """The op that computes scale * x + shift."""
     return next(op for op, found in layers().items() if found.scales)
+
+
+def rescaling() -> tuple[str, Mapping[str, Attr]]:
+    """The op that brings numbers from one format to another, and its attributes then."""
+    return next((op, attrs) for op, found in layers().items() if (attrs := found.rescaling()) is not None)
 
 
 def kernel(name: str) -> Kernel:

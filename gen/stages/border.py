@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ..ir.graph import Attr, Graph, Node, Tensor
+from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
-from ..ops import layer
+from ..ops import layer, rescaling
 
 
 def given_integers(graph: Graph) -> bool:
@@ -58,8 +58,8 @@ def _scores(graph: Graph, learned: Collection[str]) -> Graph:
     if graph.tensors[graph.output].format is None:
         return graph
     new = fresh(graph, f"{graph.output}_scores")
-    attrs: dict[str, Attr] = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
-    node = Node("table", new, (graph.output,), new, attrs, f"the number format of {graph.output}")
+    op, attrs = rescaling()
+    node = Node(op, new, (graph.output,), new, attrs, f"the number format of {graph.output}")
     tensors = {**graph.tensors, new: Tensor(new, graph.tensors[graph.output].shape)}
     return replace(graph, nodes=(*graph.nodes, node), tensors=tensors, output=new)
 
