@@ -124,17 +124,18 @@ class Update(WeightedUpdate):
         t["b"][...] -= t["d"] * bias_rate
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
+        """dsp: two lanes at a time; two rows where they share nothing but inputs without a zero point."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
-        change = (max(-d.lo, d.hi) * 128 >> shift) + 1
+        zero = a.get("x_zero", 0)
+        change = (max(-d.lo, d.hi) * (128 + abs(zero)) >> shift) + 1
         fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
-        if kernel_set != DSP or a.get("x_zero") or not (bits and aligned and fits):
+        if kernel_set != DSP or not (bits and aligned and fits):
             return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(wide)}
         nearest = a["rounding"] == numeric.Rounding.NEAREST
-        if nearest and wide and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
+        if nearest and wide and not zero and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
             # all but the bits that the low lane's sign leaves in the high lane when both are shifted left
             mask = 2**32 - 1 - (((1 << 16 - shift) - 1) << 16)
             pair = {"half": 1 << shift - 1, "mask": mask, "unroll": 4}
