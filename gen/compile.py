@@ -35,7 +35,7 @@ from .ops import layer
 from .rules import options, rules
 from .sets import AUTO, select
 from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
-from .stages.border import adopt
+from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
 from .stages.graph_check import verify
@@ -55,6 +55,7 @@ class Compiled:
 
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels
     learned:     the layers that learn, in the graph's order
+    untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
     """
@@ -70,6 +71,7 @@ class Compiled:
     learned: tuple[str, ...]
     warnings: tuple[str, ...]
     kernel_set: str
+    untouched: Graph | None = None
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -116,12 +118,14 @@ def compile_model(
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
+    untouched = without_head(graph)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
     graph = adopt(graph, learned)
+    kept = untouched if learned and given_integers(untouched) else None
     abstract = build(graph, spec, chosen, learned, data)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
@@ -134,7 +138,7 @@ def compile_model(
     told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
-        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set
+        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set, kept
     )
     if target:
         check_memory(plan, target, compiled.kernel_set)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..ir.format import Format
 from ..ir.graph import Graph, Node
 from ._writer import Writer
 
@@ -56,6 +57,15 @@ class Tensors(Writer):
         """The last operator of a layer: its result is the layer's output, in this order of axes."""
         target = self.name(node.output, first)
         self._names[node.output, first] = self.node(op, inputs, target, node.name, **attrs)
+
+    def hold(self, node: Node, held: Format) -> None:
+        """The layer's output within what the integers of a model file hold: its fused activation is there."""
+        first = self.is_first(node.output)
+        limits = zip(("min", "max"), held.meaning.real([held.lo, held.hi]), strict=True)
+        ends = [self.constant(f"{node.name}.{what}", np.array(v, np.float32)) for what, v in limits]
+        target = f"{self.name(node.output, first)}/held"
+        name = self.node("Clip", [self._names[node.output, first], *ends], target, f"{node.name}_held")
+        self._names[node.output, first] = name
 
     @staticmethod
     def name(tensor: str, first: bool) -> str:

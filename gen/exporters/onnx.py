@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..importers._onnx_file import read_model
 from ..ir.graph import Graph
+from ..ops import layer
 from ._float_layers import float_layers
 from ._tensors import Tensors
 
@@ -34,6 +35,9 @@ def export(graph: Graph, digest: str = "") -> bytes:
             what = f"{node.op} has no form in ONNX"
             raise CompileError(node.name, what, "add one to ONNX_LAYERS in the file of the op")
         forms[node.op](tensors, node)
+        held = graph.tensors[node.output].format
+        if held is not None and layer(node.op).holds:
+            tensors.hold(node, held)
     shape = graph.tensors[graph.output].shape
     last = tensors.get(graph.output)
     if graph.head == "softmax":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from tflite.AddOptions import AddOptions
 from tflite.DivOptions import DivOptions
 from tflite.MulOptions import MulOptions

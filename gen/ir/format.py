@@ -54,6 +54,11 @@ class Meaning(ABC):
         """What one unit is worth, the largest where rows differ."""
 
     @property
+    def nearest(self) -> int:
+        """The n whose 2^-n is nearest to what one unit is worth, by their ratio."""
+        return math.floor(0.5 - math.log2(self.step))
+
+    @property
     def common(self) -> Meaning:
         """The meaning as a Plan has it: what rows have of their own stands in the shifts of their steps."""
         return self

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import discovery
 from ..errors import CompileError
 from ..ir.format import Format as Format
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
@@ -250,7 +250,6 @@ class Layer(Folding, ABC):
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
     follows: ClassVar[bool] = False  # its output has the number format of its input
     holds: ClassVar[bool] = False  # it holds what it computes within the limits of its output's format
-    rescales: ClassVar[bool] = False  # it can bring values from one number format into another
     head: ClassVar[str] = ""  # as a Graph's head, if the largest of its inputs is the largest of its outputs
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
@@ -261,6 +260,10 @@ class Layer(Folding, ABC):
     def limits(self, node: Node, held: Format | None) -> Format | None:
         """`held`, that of its input and output, with the limits that it holds values within, if that is all
         that it does; else None."""
+        return None
+
+    def rescaling(self) -> Mapping[str, Attr] | None:
+        """The attributes of a node that only brings int8 numbers into another format; None if it cannot."""
         return None
 
     @abstractmethod
@@ -308,9 +311,9 @@ def scaling() -> str:
     return next(op for op, found in layers().items() if found.scales)
 
 
-def rescaling() -> str:
-    """The op that brings values from one number format into another."""
-    return next(op for op, found in layers().items() if found.rescales)
+def rescaling() -> tuple[str, Mapping[str, Attr]]:
+    """The op that brings numbers from one format to another, and its attributes then."""
+    return next((op, attrs) for op, found in layers().items() if (attrs := found.rescaling()) is not None)
 
 
 def kernel(name: str) -> Kernel:

@@ -51,6 +51,8 @@ def within(*others: Mapping[str, Range], **attributes: Range) -> Mapping[str, Ra
 
 
 SIZE: Range = (1, 2**31 - 1)
+INT8: Range = (-128, 127)
+INT16: Range = (-(2**15), 2**15 - 1)
 WORD: Range = (0, 2**32 - 1)
 HELD = within(lo=(-(2**31), 0), hi=(0, 2**31 - 1))
 """The limits that a result is held within: 0 lies between them."""

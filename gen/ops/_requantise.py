@@ -7,6 +7,9 @@ file's numbers has it. A step of a layer whose scales are powers of two has none
 rounds      1 or 2: numeric.scale_once or scale_twice
 x_zero, y_zero   the zero points of input and output
 multiplier, shift   m and n of all rows; where rows differ they are constants of the step, `m` and `s`
+
+The weight of a layer that learns has a power of two for its scale, and so have scores; input and output stay
+in the file's numbers.
 """
 
 from __future__ import annotations
@@ -19,14 +22,13 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.format import Scaled
+from ..ir.format import PowerOfTwo, Scaled
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
-from ._contract import BETWEEN, Tensors, crossed, either, within
+from ._contract import BETWEEN, INT8, Tensors, crossed, either, within
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1
-INT8 = (-128, 127)
 ONCE, TWICE = 1, 2
 EXACT = {ONCE: numeric.scale_once, TWICE: numeric.scale_twice}
 FAST = {ONCE: ("scale_once_right", 33), TWICE: ("scale_twice_right", 32)}
@@ -51,7 +53,7 @@ def misfit(t: Tensors, a: Attrs) -> str:
     missing = [name for name in OWN[:3] if name not in a]
     if missing:
         return f"attribute {missing[0]} is missing"
-    moved = [role for role in ("w", "b", "m", "s") if role in t and t[role].space != "const"]
+    moved = [role for role in ("m", "s") if role in t and t[role].space != "const"]
     if moved:
         return f"operand {moved[0]}, {t[moved[0]].name}, is no constant"
     if ("m" in t) != ("s" in t):
@@ -81,25 +83,52 @@ def scaled(a: Attrs) -> bool:
 def pairs(f: Mapping[str, Format], where: str) -> NDArray[np.int64]:
     """m and n of each row, [2, rows], or of all rows, [2, 1].
 
-    The factors are scale_x * scale_w / scale_y in float64. CompileError where a meaning has no scale.
+    The factors are scale_x * scale_w / scale_y in float64. CompileError where the input has no scale.
     """
-    scales = {}
-    for role in ("x", "w", "y"):
-        meaning = f[role].meaning
-        if not isinstance(meaning, Scaled):
-            what = f"its {role} has {meaning}, and others of its tensors a scale and a zero point"
-            raise CompileError(where, what, "report this model: an importer is wrong")
-        scales[role] = np.array(meaning.scale)
-    factors = scales["x"] * scales["w"] / scales["y"]
+    if not isinstance(f["x"].meaning, Scaled):
+        what = f"its input has {f['x'].meaning}, and others of its tensors a scale and a zero point"
+        raise CompileError(where, what, "report this model: an importer is wrong")
+    x, w, y = (_scales(f[role]) for role in ("x", "w", "y"))
+    factors = x * w / y
     found = np.array([numeric.multiplier(float(v)) for v in factors], np.int64).T
     requantising(found[1].tolist(), where, SCALES, 62)
     return found
 
 
+def _scales(fmt: Format) -> NDArray[np.float64]:
+    """The scale of each row, [rows], or of all, [1]."""
+    meaning = fmt.meaning
+    return np.array(meaning.scale if isinstance(meaning, Scaled) else [meaning.step])
+
+
 def zero(fmt: Format) -> int:
     """The zero point of a tensor that has one scale."""
-    assert isinstance(fmt.meaning, Scaled)
-    return fmt.meaning.zero[0]
+    return fmt.meaning.zero[0] if isinstance(fmt.meaning, Scaled) else 0
+
+
+def reach(lo: int, hi: int, middle: int) -> int:
+    """The largest magnitude of lo .. hi less `middle`, a zero point."""
+    return max(middle - lo, hi - middle)
+
+
+def magnitude(x: Format) -> int:
+    """The largest magnitude of an input without its zero point."""
+    return reach(x.lo, x.hi, zero(x)) if isinstance(x.meaning, Scaled) else 128
+
+
+def centred(x: NDArray[Any], a: Attrs) -> NDArray[Any]:
+    """x without its zero point, if it has one."""
+    return x - np.int16(a["x_zero"]) if a.get("x_zero") else x
+
+
+def shares(scale: float) -> float:
+    """What share of its rate a weight learns at whose input has this scale; a bias learns at one over it.
+
+    The products of signals and inputs are shifted, so that a change knows the scale to the nearest power of
+    two: .71 to 1.41.
+    """
+    meaning = Scaled((scale,))
+    return PowerOfTwo(meaning.nearest).step / scale
 
 
 def lowered(f: Mapping[str, Format], rounds: int, where: str) -> dict[str, int]:
@@ -132,24 +161,31 @@ def finish(acc: numeric.Int, multiplier: Any, shift: Any, a: Attrs) -> numeric.I
 
 
 def sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
-    """Proofs for a step with constant w [rows, n] and b [rows]: its sums, also where the zero point of x is
+    """Proofs for a step: its sums, with constant w [rows, n] and b [rows] also where the zero point of x is
     taken into the bias, and what the multiplier makes of them."""
     w, b, x = k["w"], k["b"], k["x"]
-    assert w.data is not None and b.data is not None
+    if w.data is None or b.data is None:
+        most = w.mag * w.shape[1] * reach(x.lo, x.hi, a["x_zero"]) + b.mag
+        return [Accumulator("sum", -most, most), _scaled_sum(np.array([most]), k, a)]
     wide, bias = w.data.astype(np.int64), b.data.astype(np.int64)
     ends = np.stack([wide * (end - a["x_zero"]) for end in (x.lo, x.hi)])
     if "kernel_h" in a:  # a tap beyond the map
         ends = np.concatenate([ends, np.zeros_like(ends[:1])])
     lo, hi = bias + ends.min(axis=0).sum(axis=1), bias + ends.max(axis=0).sum(axis=1)
     plain = np.abs(bias - a["x_zero"] * wide.sum(axis=1)) + np.abs(wide).sum(axis=1) * x.mag
-    m, n = (k["m"].data, k["s"].data) if "m" in k else (a["multiplier"], a["shift"])
-    top = np.maximum(np.abs(lo), np.abs(hi)).astype(object) * np.asarray(m).astype(object)
-    most = max(int(v) >> int(s) for v, s in zip(top, np.broadcast_to(np.asarray(n), top.shape), strict=True))
     return [
         Accumulator("sum", int(lo.min(initial=0)), int(hi.max(initial=0))),
         Accumulator("sum from a bias with the zero point", -int(plain.max()), int(plain.max())),
-        Accumulator("scaled sum", -most - 256, most + 256),
+        _scaled_sum(np.maximum(np.abs(lo), np.abs(hi)), k, a),
     ]
+
+
+def _scaled_sum(tops: NDArray[np.int64], k: Mapping[str, Known], a: Attrs) -> Accumulator:
+    """What the multiplier makes of sums whose largest magnitudes are `tops` [rows], or [1] for all rows."""
+    m, n = (k["m"].data, k["s"].data) if "m" in k else (a["multiplier"], a["shift"])
+    top = tops.astype(object) * np.asarray(m).astype(object)
+    most = max(int(v) >> int(s) for v, s in zip(top, np.broadcast_to(np.asarray(n), top.shape), strict=True))
+    return Accumulator("scaled sum", -most - 256, most + 256)
 
 
 def folded(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, Relaid]:
@@ -159,6 +195,18 @@ def folded(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, Relaid]:
     start = t["b"].array().astype(np.int64) - a["x_zero"] * t["w"].array().astype(np.int64).sum(axis=1)
     note = f"bias less {a['x_zero']} times the sum of the row's weights: the zero point of the input"
     return {"b": Relaid("zeroed", start.astype(np.int32), note)}
+
+
+def random_ending(rng: np.random.Generator) -> dict[str, int]:
+    """For the tests: the attributes of a step whose weight has one scale, beside its limits."""
+    zeros = [int(rng.choice([0, -128, int(rng.integers(-128, 128))])) for _ in range(2)]
+    return {
+        "rounds": int(rng.integers(ONCE, TWICE + 1)),
+        "x_zero": zeros[0],
+        "y_zero": zeros[1],
+        "multiplier": int(rng.integers(2**30, 2**31)),
+        "shift": int(rng.integers(31, 52)),
+    }
 
 
 def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], dict[str, int]]:

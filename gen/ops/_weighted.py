@@ -8,6 +8,7 @@ matrices for.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,7 +38,7 @@ from . import (
     Variant,
     _requantise,
 )
-from ._contract import HELD, REQUANTISED, ROUNDED, WORD, Range, Tensors, beyond, either, within
+from ._contract import HELD, INT8, REQUANTISED, ROUNDED, WORD, Range, Tensors, beyond, either, within
 from ._folding import Pair, per_channel
 from ._shifts import MAX_SHIFT as SHIFT
 from ._shifts import RESCALE, requantising
@@ -78,13 +79,12 @@ class WeightedLayer(Layer):
             names[1], tape.shape(b), space, "bias", tape.constant(b), learned=learned, format=tape.given(b)
         )
         args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
-        given = tape.given(node.output)
-        each = given is None or not given_alike(tape, w)
-        if not learned and each:
+        given = tape.given(x) is not None
+        if not learned and not (given and given_alike(tape, w)):
             args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
-        if given and each:
-            args["m"] = tape.add(Value(f"{node.name}_multiplier", tape.shape(b), "const", "multiplier"))
-        ends = held_within(given, node) if given else {}
+            if given:
+                args["m"] = tape.add(Value(f"{node.name}_multiplier", tape.shape(b), "const", "multiplier"))
+        ends = ending(tape, node) if given else {}
         tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node), **ends)
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
@@ -100,19 +100,36 @@ class WeightedLayer(Layer):
         if twin:
             args["twin"] = twin
         args |= self.scratch(tape, node)
-        attrs = self.geometry(tape, node) | tape.rounding(f"{node.name}_weight")
+        attrs: dict[str, Any] = self.geometry(tape, node) | tape.rounding(f"{node.name}_weight")
+        if (given := tape.given(node.inputs[0])) is not None:
+            attrs["share"] = _requantise.shares(given.meaning.step)
         tape.step(f"{self.op}.update", node, args, rate=rate, **attrs)
+
+    def passes(self, tape: Tape, node: Node, matrix: str | None) -> str:
+        """What the signals of this node pass through: `matrix`, or where it is None the layer's own weights,
+        or a copy of them in numbers of ours where a model file holds them in integers of its own."""
+        own = f"{node.name}_weight"
+        if matrix is not None:
+            return matrix
+        if tape.given(node.inputs[1]) is None:
+            tape.alike(own)
+            return own
+        real, name = tape.constant(node.inputs[1]), f"{node.name}_matrix"
+        return tape.b.once(Value(name, real.shape, "const", "matrix", real))
 
     def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
         """Operands that `update` needs for its sums."""
         return {}
 
 
-def held_within(given: Format, node: Node) -> dict[str, float]:
-    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
-    numbers that the output can hold at least and at most."""
+def ending(tape: Tape, node: Node) -> dict[str, float]:
+    """The attributes of a step whose input a model file holds in integers: how it rounds, and the real
+    numbers that its output can hold at least and at most, where that is in the file's integers as well."""
+    rounds: dict[str, float] = {"rounds": int(node.attrs["rounds"])}  # type: ignore[arg-type]
+    if (given := tape.given(node.output)) is None:
+        return rounds
     least, most = given.meaning.real([given.lo, given.hi])
-    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
+    return rounds | {"least": float(least), "most": float(most)}
 
 
 def given_alike(tape: Tape, weight: str) -> bool:
@@ -142,10 +159,6 @@ class WeightedForward(Kernel):
             return f"it has {foreign[0] if foreign else 'multipliers'} without rounds"
         return either("shift", "s", t, a) or _requantise.beside_zero(a) or _requantise.too_far(t, a, SHIFT)
 
-    def centred(self, t: Arrays, a: Attrs) -> NDArray[Any]:
-        """x without its zero point."""
-        return t["x"] - np.int16(a["x_zero"]) if _requantise.scaled(a) else t["x"]
-
     def ended(self, acc: numeric.Int, t: Arrays, a: Attrs, every: Every = lambda row: row) -> numeric.Int:
         """Sums as integers of the output. every: a value a row, [copies, rows], as one a sum."""
         shift = every(t["s"].astype(np.int32)) if "s" in t else a["shift"]
@@ -158,8 +171,8 @@ class WeightedForward(Kernel):
         return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        if "rounds" in a:
-            return {}
+        if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger
+            return {"y": math.floor(-math.log2(f["x"].meaning.step * f["w"].meaning.step))}
         return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
 
     def derived(
@@ -182,7 +195,9 @@ class WeightedForward(Kernel):
     ) -> int:
         # The register is shared out: an eighth to the bias, a thirty-second to the rounding half, the rest to
         # the products.
-        return {"w": (2**31 - 2**28 - 2**26) // (shapes["w"][1] * 128), "b": 2**28}.get(role, 2**31 - 1)
+        if role == "w":
+            return (2**31 - 2**28 - 2**26) // (shapes["w"][1] * _requantise.magnitude(f["x"]))
+        return 2**28 if role == "b" else 2**31 - 1
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         w, x, b = k["w"], k["x"], k["b"]
@@ -206,6 +221,8 @@ class WeightedForward(Kernel):
         if not _requantise.scaled(a):
             return plain
         relaid, numbers = _requantise.printed(t, a)
+        if not t["w"].space == t["b"].space == "const":  # what changes takes nothing in
+            return replace(plain, relaid=relaid, numbers={**numbers, "zero": a["x_zero"]})
         return replace(plain, relaid=relaid | _requantise.folded(t, a), numbers=numbers)
 
 
@@ -213,6 +230,8 @@ class WeightedUpdate(Kernel):
     """W -= round(sum / 2^shift), b -= round(sum / 2^bias_shift), the twin as W, each held within its limits.
 
     In real numbers W -= 2^-rate sum. A row without any signal is not touched and uses no random words.
+    Where a model file holds x in integers, products are of x less its zero point, and `share` says what the
+    scale that is no power of two makes of the rate: share * 2^-rate for W, 2^-rate / share for b.
     """
 
     reads = ("x", "d", "step")
@@ -226,7 +245,9 @@ class WeightedUpdate(Kernel):
         rate=(0, 2**8),
         bias_lo=HELD["lo"],
         bias_hi=HELD["hi"],
+        x_zero=INT8,
     )
+    spare = ("x_zero",)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return (
@@ -290,28 +311,35 @@ class WeightedUpdate(Kernel):
             v = held
         t[role][device, row] = v
 
+    @staticmethod
+    def rates(t: Arrays, a: Attrs) -> tuple[Any, Any]:
+        """The rates of weights and biases in real numbers."""
+        share, kind = float(a.get("share", 1.0)), t["d"].dtype.type
+        return kind(2.0 ** -a["rate"] * share), kind(2.0 ** -a["rate"] / share)
+
     def real(self, t: Arrays, a: Attrs) -> None:
-        rate = t["d"].dtype.type(2.0 ** -a["rate"])
+        rate, bias_rate = self.rates(t, a)
         p, q = self.gradient(t, a)
         t["w"][...] -= rate * p
         if "twin" in t:
             t["twin"][...] -= rate * p
-        t["b"][...] -= rate * q
+        t["b"][...] -= bias_rate * q
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
     ) -> int:
         """A sum of products is rounded with one bit to spare."""
-        return 2**30 // (self.terms(a) * 128) if role == "d" else 2**31 - 1
+        return 2**30 // (self.terms(a) * _requantise.magnitude(f["x"])) if role == "d" else 2**31 - 1
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         k = int(a["rate"])
-        shift = k + f["d"].frac + f["x"].frac - f["w"].frac
-        bias_shift = k + f["d"].frac - f["b"].frac
+        shift = k + f["d"].frac + f["x"].meaning.nearest - f["w"].frac
+        bias_shift = k + f["d"].frac - f["b"].meaning.nearest
         if shift < 0:
             what = f"a rate of 2^-{k} is too large for its number formats"
             raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
-        top = max(-f["d"].lo, f["d"].hi) * max(-f["x"].lo, f["x"].hi) * self.terms(a)
+        zero = _requantise.zero(f["x"])
+        top = max(-f["d"].lo, f["d"].hi) * _requantise.reach(f["x"].lo, f["x"].hi, zero) * self.terms(a)
         possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
         if shift > possible[-1]:
             reason = f"can change nothing: the largest product {top} is shifted right by {shift}"
@@ -333,7 +361,9 @@ class WeightedUpdate(Kernel):
         if bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
             what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
             raise CompileError(where, what, "take a smaller rate, or scale the inputs up")
-        return {key: int(v) for key, v in a.items()} | {
+        own = {key: int(v) for key, v in a.items() if key != "share"}
+        own |= {"x_zero": zero} if zero else {}
+        return own | {
             "shift": shift,
             "bias_shift": bias_shift,
             "lo": f["w"].lo,
@@ -344,8 +374,9 @@ class WeightedUpdate(Kernel):
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = self.terms(a)
+        reach = _requantise.reach(k["x"].lo, k["x"].hi, a.get("x_zero", 0))
         total = min(n * k["d"].mag, k["d"].l1)
-        product = total * max(k["x"].mag, 1)
+        product = total * max(reach, 1)
         change = (product >> a["shift"]) + 1 + max(k[role].mag for role in ("w", "twin") if role in k)
         bias = total << max(-a["bias_shift"], 0)
         if n > 1 and a["bias_shift"] < 0:
@@ -382,6 +413,7 @@ def update_case(rng: np.random.Generator, sizes: tuple[int, int, int, int], attr
     if rng.integers(2):
         arrays["twin"] = rng.integers(lo, hi + 1, (rows, columns)).astype(dtype)
     numbers = {
+        "x_zero": int(rng.choice([0, 0, -128, int(rng.integers(-128, 128))])),
         "shift": int(rng.integers(0, 25)),
         "bias_shift": int(rng.integers(-14, 12)),
         "rate": 0,

@@ -26,7 +26,7 @@ from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
-from ._requantise import scaled
+from ._requantise import centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import WINDOW, Window, padding, see, spread, wider
@@ -94,12 +94,10 @@ class Conv2d(WeightedLayer):
         return g.attrs | {"filters": tape.shape(node.output)[-1]}
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        own, x = f"{node.name}_weight", node.inputs[0]
-        if matrix is None:
-            tape.alike(own)
+        x, through = node.inputs[0], self.passes(tape, node, matrix)
         g = tape.teach(f"{node.name}_input", tape.shape(x))
         acc = tape.add(Value(f"{g}_sum", (tape.shape(x)[-1],), "arena", "scratch"))
-        args = {"d": teach, "m": tape.stored(node, matrix or own), "acc": acc, "g": g}
+        args = {"d": teach, "m": tape.stored(node, through), "acc": acc, "g": g}
         tape.step(f"{self.op}.transposed", node, args, **self.geometry(tape, node))
         return {x: g}
 
@@ -172,7 +170,7 @@ class Forward(WeightedForward):
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         every = self._every(t)
-        acc = self._sums(t, self.centred(t, a), a, numeric.matmul) + every(t["b"])
+        acc = self._sums(t, centred(t["x"], a), a, numeric.matmul) + every(t["b"])
         t["y"][...] = self.ended(acc, t, a, every)
 
     def real(self, t: Arrays, a: Attrs) -> None:
@@ -220,7 +218,8 @@ class Forward(WeightedForward):
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),
         }
-        return Case(arrays, attrs | {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
+        ends = random_ending(rng) if rng.integers(2) else {"shift": int(rng.integers(0, 20))}
+        return Case(arrays, attrs | {"lo": -32768, "hi": 32767} | ends, {})
 
 
 class Transposed(Projection):
@@ -329,7 +328,7 @@ class Update(WeightedUpdate):
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         t["acc"][...] = 0
         d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
-        product = self._products(t, a, numeric.matmul)
+        product = self._products({**t, "x": centred(t["x"], a)}, a, numeric.matmul)
         total = d.sum(axis=1, dtype=np.int32)
         return np.any(d, axis=1), lambda device, row: (product[device, row], total[device, row])
 

@@ -21,7 +21,7 @@ from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import power_of_two, weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._requantise import scaled
+from ._requantise import centred, random_ending, scaled
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
@@ -46,11 +46,8 @@ class Dense(WeightedLayer):
         return affine_columns(constants, *pair)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        own = f"{node.name}_weight"
-        if matrix is None:
-            tape.alike(own)
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
-        tape.project(node, teach, matrix or own, g)
+        tape.project(node, teach, self.passes(tape, node, matrix), g)
         return {node.inputs[0]: g}
 
     def sample(
@@ -76,7 +73,7 @@ class Forward(WeightedForward):
     )
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = self.ended(numeric.matvec(t["w"], self.centred(t, a)) + t["b"], t, a)
+        t["y"][...] = self.ended(numeric.matvec(t["w"], centred(t["x"], a)) + t["b"], t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         w, x = t["w"], t["x"]
@@ -103,7 +100,8 @@ class Forward(WeightedForward):
             return Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
         learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
-        return Case(learned, {"lo": -32768, "hi": 32767, "shift": int(rng.integers(0, 20))}, {})
+        ends = random_ending(rng) if rng.integers(2) else {"shift": int(rng.integers(0, 20))}
+        return Case(learned, {"lo": -32768, "hi": 32767, **ends}, {})
 
 
 class Update(WeightedUpdate):
@@ -121,9 +119,11 @@ class Update(WeightedUpdate):
     )
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
+        x = centred(t["x"], a)
+
         def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
             d = t["d"][device, row].astype(np.int32)
-            return d[:, None] * t["x"][device].astype(np.int32), d
+            return d[:, None] * x[device].astype(np.int32), d
 
         return t["d"] != 0, change
 
@@ -132,28 +132,30 @@ class Update(WeightedUpdate):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         # as the base class does, without the many rows that are zero
-        d = t["d"] * t["d"].dtype.type(2.0 ** -a["rate"])
+        rate, bias_rate = self.rates(t, a)
+        d = t["d"] * rate
         device, row = np.nonzero(d)
         p = d[device, row][:, None] * t["x"][device]
         t["w"][device, row] -= p
         if "twin" in t:
             t["twin"][device, row] -= p
-        t["b"][...] -= d
+        t["b"][...] -= t["d"] * bias_rate
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """dsp: two lanes at a time, and two rows where they share nothing but the inputs."""
+        """dsp: two lanes at a time; two rows where they share nothing but inputs without a zero point."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
         if kernel_set != DSP or not (bits and aligned):
             return super().variant(kernel_set, t, a)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
-        change = (max(-d.lo, d.hi) * 128 >> shift) + 1
+        zero = a.get("x_zero", 0)
+        change = (max(-d.lo, d.hi) * (128 + abs(zero)) >> shift) + 1
         fits = change + (0 if wide and bits == 16 else 1 << (bits - 1)) < 2**15
         if not fits:
             return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(wide)}
         nearest = a["rounding"] == numeric.Rounding.NEAREST
-        if nearest and wide and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
+        if nearest and wide and not zero and "twin" not in t and 8 <= shift <= 16 and t["x"].aligned:
             # all but the bits that the low lane's sign leaves in the high lane when both are shifted left
             mask = 2**32 - 1 - (((1 << 16 - shift) - 1) << 16)
             pair = {"half": 1 << shift - 1, "mask": mask, "unroll": 4}

@@ -17,6 +17,7 @@ from ..ir.tape import Tape
 from . import Arrays, Attrs, Case
 from ._contract import Tensors, within
 from ._folding import Pair, Shape
+from ._requantise import centred
 from ._tying import Matmul, Tied
 from ._weighted import Change, Index, WeightedUpdate, update_case
 from ._window import Window, see
@@ -84,7 +85,7 @@ class Update(WeightedUpdate):
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         g, filters = Window.from_attrs(a), int(a["filters"])
-        seen = see(g, t["x"])
+        seen = see(g, centred(t["x"], a))
 
         def change(device: Index, row: Index) -> tuple[numeric.Int, numeric.Int]:
             d = t["d"][device, row].astype(np.int32)

@@ -15,8 +15,9 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
-from ._requantise import SCALES, zero
-from ._shifts import requantising
+from ._contract import BETWEEN, INT8, REQUANTISED, Tensors, crossed, takes, within
+from ._requantise import MULTIPLIER_TOP, SCALES, beside_zero, zero
+from ._shifts import MAX_SHIFT, requantising
 
 FINEST = 14  # frac of the slopes: 1.0 at it, times 16 bits, leaves a bit of 32 to spare
 TOP = 127
@@ -69,6 +70,16 @@ def _slopes(tape: Tape, node: Node, given: Format | None) -> str:
     return tape.b.once(Value(f"{node.name}_slope", real.shape, "const", "gain", real, format=ours))
 
 
+OWN = ("x_zero", "w_zero", "y_zero", "multiplier", "slope_multiplier", "slope_shift")
+"""What a step has whose tensors have scales and zero points."""
+
+
+def channels_misfit(t: Tensors) -> str:
+    """Whether the slopes do not go round in the values."""
+    x, w = t["x"].shape[0], t["w"].shape[0]
+    return f"{x} values do not go round in {w} slopes" if x % w else ""
+
+
 def _each(w: NDArray[np.generic], size: int) -> NDArray[np.int32]:
     """[fleet, size]: the slope of each value."""
     return np.tile(w.astype(np.int32), (1, size // w.shape[1]))
@@ -85,6 +96,30 @@ class Forward(Kernel):
     reads = ("x", "w")
     writes = ("y",)
     inplace = ("x", "y")
+    operands = takes(x="int8 [n]", w="int8 [channels]", y="int8 [n]")
+    attributes = within(
+        BETWEEN,
+        shift=(0, 62),
+        frac=(0, FINEST),
+        x_zero=INT8,
+        w_zero=INT8,
+        y_zero=INT8,
+        multiplier=(0, MULTIPLIER_TOP),
+        slope_multiplier=(0, MULTIPLIER_TOP),
+        slope_shift=(1, 62),
+    )
+    spare = ("frac", *OWN)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        own = [name for name in OWN if name in a]
+        if own:
+            whole = len(own) == len(OWN) and "frac" not in a and a["shift"] > 0
+            return (
+                crossed(a) or channels_misfit(t) or ("" if whole else "some of its multipliers are missing")
+            )
+        if "frac" not in a or a["shift"] > MAX_SHIFT:
+            return "it has neither a frac nor multipliers, or too large a shift"
+        return beside_zero(a) or channels_misfit(t)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x, w = t["x"].astype(np.int32), _each(t["w"], t["x"].shape[1])
@@ -160,6 +195,11 @@ class Feedback(Kernel):
     reads = ("x", "d", "w")
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(x="int8 [n]", d="int16 [n]", w="int8 [channels]", g="int16 [n]")
+    attributes = within(REQUANTISED, frac=(0, FINEST), zero=INT8)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return channels_misfit(t)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         w = _each(t["w"], t["x"].shape[1])

@@ -18,11 +18,14 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from ._contract import BETWEEN, INT16, REQUANTISED, Tensors, crossed, takes, within
+from ._requantise import MULTIPLIER_TOP
 from ._shifts import requantising
 
 ENTRIES = 256
 INTEGER = 5  # bits of a difference before the point: exp(-32) is nothing
 SUM = 12  # of the sum
+ROW = (1, 2**12 - 1)  # values of a row: more would leave the sum's 31 bits
 LOG_LEAST = -(2**30)  # -16 in Q5: the logarithm goes no lower
 
 
@@ -86,12 +89,24 @@ def _unit(y: Format, where: str) -> tuple[int, int]:
     return int(frac), zero
 
 
+def rows_misfit(values: int, size: int) -> str:
+    """Whether values do not fill rows."""
+    return f"{values} values do not fill rows of {size}" if values % size else ""
+
+
 class _Softmax(Kernel):
     """What both have in common: rows of `size` values, exponentials in Q0, their sum in Q12."""
 
     reads = ("x", "table")
     writes = ("y",)
     inplace = ("x", "y")
+    operands = takes(x="int8 [n]", table=f"int32 [{ENTRIES}]", y="int8|int16 [n]")
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        table = t["table"]
+        whole = table.lo >= 0 and table.data is not None and int(table.array()[-1]) == gemmlowp.TOP
+        fault = "" if whole else "its exponentials do not end with that of 0"
+        return crossed(a) or rows_misfit(t["x"].shape[0], a["size"]) or fault
 
     @staticmethod
     def _sums(t: Arrays, a: Attrs) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
@@ -147,6 +162,7 @@ class Forward(_Softmax):
     """y = exp(x) / sum exp(x): a share of the row's reciprocal, which has 31 bits behind the point."""
 
     name = "softmax.forward"
+    attributes = within(BETWEEN, size=ROW, shift=(SUM + 7, SUM + 31), zero=INT16)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         _, e, total = self._sums(t, a)
@@ -179,6 +195,15 @@ class Log(_Softmax):
     """y = x - log sum exp(x), x counted from the row's largest."""
 
     name = "softmax.log"
+    attributes = within(
+        BETWEEN,
+        size=ROW,
+        shift=(0, 31 - INTEGER),
+        zero=INT16,
+        multiplier=(0, MULTIPLIER_TOP),
+        factor_shift=(1, 62),
+        least=(-ENTRIES, 0),
+    )
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         d, _, total = self._sums(t, a)
@@ -218,6 +243,11 @@ class Feedback(Kernel):
     reads = ("y", "d")
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(y="int8|int16 [n]", d="int16 [n]", g="int16 [n]")
+    attributes = within(REQUANTISED, size=ROW, frac=(0, 24), zero=INT16)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return rows_misfit(t["y"].shape[0], a["size"])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         shape = (len(t["d"]), -1, a["size"])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
@@ -130,7 +130,6 @@ class Table(Layer):
     op = "table"
     pointwise = True
     holds = True
-    rescales = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         if node.attrs["fn"] not in NAMES:
@@ -141,6 +140,9 @@ class Table(Layer):
             what = f"alpha {parameters['alpha']} or beta {parameters['beta']} is not finite"
             raise CompileError(node.name, what, "export the layer with finite parameters")
         return shapes[0]
+
+    def rescaling(self) -> Mapping[str, Attr]:
+        return {"fn": "identity", "alpha": 0.0, "beta": 0.0}
 
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)

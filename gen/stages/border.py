@@ -1,30 +1,34 @@
 """Where a network whose integers are a file's meets layers that learn.
 
-What a file holds in integers of its own stays as it is, byte for byte, but a layer that learns: its numbers
-become ours, powers of two that calibration chooses. At the border between both a value is *rescaled*, by a
-table of 256 entries. What has its input's number format follows its input.
+What a file holds in integers of its own stays as it is, byte for byte. A layer that learns reads and writes
+these integers as well; only its weights become ours, powers of two, and with them its bias. What it says
+differs from the file by the rounding of weights alone. Scores are ours too where something learns: int16,
+with room for what they will become.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ..ir.format import Format
-from ..ir.graph import Attr, Graph, Node, Tensor
+from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
 from ..ops import layer, rescaling
 
 
+def given_integers(graph: Graph) -> bool:
+    """Whether the integers of the network are a file's."""
+    return any(t.format for t in graph.tensors.values())
+
+
 def adopt(graph: Graph, learned: Collection[str]) -> Graph:
-    """`graph` with the layers `learned`, and the scores if there are any, in numbers of ours."""
+    """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours."""
     if learned:
         graph = without_head(graph)
-    given = {t.name: t.format for t in graph.tensors.values() if t.format}
-    if not given:
+    if not given_integers(graph):
         return graph
     if learned:
-        graph = _rescaled(_freed(graph, learned), given)
+        graph = _scores(_freed(graph, learned), learned)
     return _limits_taken_in(graph, learned)
 
 
@@ -52,44 +56,38 @@ def without_head(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes, tensors=tensors, output=output, head=layer(node.op).head)
 
 
+def _without_formats(graph: Graph, names: Sequence[str]) -> Graph:
+    tensors = {name: replace(graph.tensors[name], format=None) for name in names}
+    return replace(graph, tensors={**graph.tensors, **tensors})
+
+
 def _freed(graph: Graph, learned: Collection[str]) -> Graph:
-    """The layers that learn, and what follows them, without the file's formats."""
-    tensors, nodes = dict(graph.tensors), []
-    for node in graph.nodes:
-        found = layer(node.op)
-        data = node.inputs[: len(node.inputs) - found.constants]
-        if node.name in learned or (found.follows and any(tensors[i].format is None for i in data)):
-            own = (*node.inputs[len(data) :], node.output)
-            tensors |= {name: replace(tensors[name], format=None) for name in own}
-            node = replace(node, attrs={k: v for k, v in node.attrs.items() if k != "rounds"})
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), tensors=tensors)
+    """The constants of the layers that learn without the file's formats."""
+    own = [
+        name
+        for node in graph.nodes
+        if node.name in learned
+        for name in node.inputs[len(node.inputs) - layer(node.op).constants :]
+    ]
+    return _without_formats(graph, own)
 
 
-def _rescaled(graph: Graph, given: dict[str, Format]) -> Graph:
-    """Between what is in the file's numbers and what is in ours, a node that brings one to the other."""
-    tensors, nodes = dict(graph.tensors), list[Node]()
-    made: dict[tuple[str, bool], str] = {}
-
-    def brought(name: str, ours: bool) -> str:
-        """The tensor that has the values of `name` in our numbers, or in the file's."""
-        t = tensors[name]
-        if (t.format is None) == ours or t.value is not None:
-            return name
-        if (name, ours) not in made:
-            new = fresh(replace(graph, tensors=tensors), f"{name}_rescaled")
-            tensors[new] = Tensor(new, t.shape, format=None if ours else given[name])
-            attrs: dict[str, Attr] = {"fn": "identity", "alpha": 0.0, "beta": 0.0}
-            nodes.append(Node(rescaling(), new, (name,), new, attrs, f"the number format of {name}"))
-            made[name, ours] = new
-        return made[name, ours]
-
-    for node in graph.nodes:
-        ours = tensors[node.output].format is None
-        inputs = tuple(brought(i, ours) for i in node.inputs)
-        nodes.append(replace(node, inputs=inputs))
-    output = brought(graph.output, True)
-    return replace(graph, nodes=tuple(nodes), tensors=tensors, output=output)
+def _scores(graph: Graph, learned: Collection[str]) -> Graph:
+    """The scores in numbers of ours: those of a layer that learns as it makes them, all others by a table."""
+    wires, behind = Wires(graph), [graph.output]
+    while (maker := wires.maker(behind[-1])) is not None and layer(maker.op).follows:
+        if wires.only_reader(maker.inputs[0]) is None or len(maker.inputs) > 1:
+            break
+        behind.append(maker.inputs[0])
+    if maker is not None and maker.name in learned:
+        return _without_formats(graph, behind)
+    if graph.tensors[graph.output].format is None:
+        return graph
+    new = fresh(graph, f"{graph.output}_scores")
+    op, attrs = rescaling()
+    node = Node(op, new, (graph.output,), new, attrs, f"the number format of {graph.output}")
+    tensors = {**graph.tensors, new: Tensor(new, graph.tensors[graph.output].shape)}
+    return replace(graph, nodes=(*graph.nodes, node), tensors=tensors, output=new)
 
 
 def _limits_taken_in(graph: Graph, learned: Collection[str]) -> Graph:

@@ -6,6 +6,7 @@ least squared error over the calibration data among the one that clips nothing a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.format import shifts
+from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
@@ -328,21 +329,33 @@ class _Chooser:
         if top == 0.0:
             return UNBOUNDED
         room = BIAS_ROOM[learned] / (2 if learned else 1)
-        return fitting(room, top, 2 * UNBOUNDED) - self.formats[step.args["x"]].frac
+        return fitting(room, top, 2 * UNBOUNDED) - math.ceil(
+            -math.log2(self.formats[step.args["x"]].meaning.step)
+        )
 
     def _shift_cap(self, step: Step) -> int:
         """The largest weight frac that keeps the requantising shift within MAX_SHIFT."""
         y = step.args["y"]
         if y not in self.formats:
             self._written(y, UNBOUNDED)
+        if "rounds" in step.attrs:  # a multiplier stands beside the shift
+            return UNBOUNDED
         return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
 
     def _bias(self, step: Step) -> None:
         w, x, name = self.formats[step.args["w"]], self.formats[step.args["x"]], step.args["b"]
         learned = self.values[name].learned
         room = BIAS_ROOM[learned]
-        fracs = tuple(x.frac + f for f in w.row_fracs)
-        self.formats[name] = Format("int32", x.frac + w.frac, -room, room - 1 if learned else room, fracs)
+        meaning: Meaning
+        if isinstance(x.meaning, Scaled):
+            if name in self.formats:  # from the step that computes: an update reads the same formats
+                return
+            meaning = Scaled((x.meaning.step * w.meaning.step,))
+            if y := self.formats.get(step.args["y"]):  # coarser than the output: sums grow to the left
+                room >>= max(0, math.ceil(math.log2(meaning.step / y.meaning.step)))
+        else:
+            meaning = PowerOfTwo(x.frac + w.frac, tuple(x.frac + f for f in w.row_fracs))
+        self.formats[name] = Format("int32", meaning, -room, room - 1 if learned else room)
 
     def integers(self, value: Value) -> NDArray[np.generic]:
         """Initial content in integers: rounded by the format's meaning, held within the limits."""

@@ -12,7 +12,8 @@ in two steps, and calibration looks at it as well.
    descent lets the layers of a network grow together (Du, Hu, Lee, Algorithmic regularization in learning
    deep homogeneous models, 2018).
 
-A network that already fits its calibration data stays as it is.
+A network that already fits its calibration data stays as it is, and so does one whose integers a model file
+brought: it had learned before it was quantised, and what its layers can hold is settled.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     to leave room for that; int8 weights have not, and such a network counts as fitting its data.
     aside: which of the samples in `runs` are outliers, and not looked at here
     """
-    loss = spec.loss
-    learned = [v for v in abstract.values.values() if v.learned and v.role == "weight"]
-    if not learned:
+    loss, values = spec.loss, abstract.values.values()
+    learned = [v for v in values if v.learned and v.role == "weight"]
+    if not learned or any(v.format for v in values if v.role == "activation"):
         return None
     inputs, labels = _samples(runs, aside)
     machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed)
@@ -71,8 +72,8 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
             break
         machine.scale(min((span / top) ** (1.0 / depth), MOST))
         machine.run("infer")
-    values = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in learned}
-    return replace(abstract, values={**abstract.values, **values})
+    larger = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in learned}
+    return replace(abstract, values={**abstract.values, **larger})
 
 
 def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CompileError
+from ..ir.format import Format, Scaled
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.plan import Plan
 from ..ir.rewrite import fresh
@@ -37,12 +38,20 @@ def untie(graph: Graph, names: Sequence[str]) -> Graph:
             what = f"{positions} positions of {weight.size} weights each are too many to untie"
             raise CompileError(node.name, what, "leave it tied, or use a larger stride")
         pair = [fresh(graph, f"{node.name}_untied_{what}") for what in ("weight", "bias")]
-        assert weight.value is not None and bias.value is not None
-        for key, value in zip(pair, (weight.value, bias.value), strict=True):
-            repeated = np.tile(value, (positions,) + (1,) * (value.ndim - 1))
-            tensors[key] = Tensor(key, repeated.shape, repeated)
+        for key, value in zip(pair, (weight, bias), strict=True):
+            assert value.value is not None
+            repeated = np.tile(value.value, (positions,) + (1,) * (len(value.shape) - 1))
+            tensors[key] = Tensor(key, repeated.shape, repeated, format=_repeated(value.format, positions))
         nodes.append(replace(node, op=layer(node.op).untied, inputs=(node.inputs[0], *pair)))
     return replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def _repeated(held: Format | None, positions: int) -> Format | None:
+    """How a model file holds a constant whose rows are repeated for every position."""
+    if held is None or not isinstance(held.meaning, Scaled) or len(held.meaning.scale) == 1:
+        return held
+    meaning = Scaled(held.meaning.scale * positions, held.meaning.zero * positions)
+    return Format(held.dtype, meaning, held.lo, held.hi)
 
 
 def untied(plan: Plan) -> list[str]:

@@ -108,6 +108,9 @@ def _cards(report: Report) -> list[dict[str, Any]]:
     if agree is not None:
         seen = f"of {report['calibration']['samples']:,} samples: the class of the float network"
         cards.append(_card("Integer = float", percent(agree), seen, agree))
+    if file := report["file"]:
+        seen = "of the samples: an answer of the model file, before anything is learned"
+        cards.append(_card("Network = file", percent(file["same_class"]), seen, file["same_class"]))
     return cards
 
 

@@ -13,7 +13,7 @@ from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
 
 from ..run import culprit
-from ..run.agreement import agreement
+from ..run.agreement import agreement, as_the_file, strays
 from ..run.inputs import Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
 from .footprint import budget, memory, network, tensors
@@ -30,6 +30,8 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     seen = compiled.quantised.sampled.given > 0
     agree, layers = agreement(compiled) if seen else (None, [])
+    file = as_the_file(compiled) if seen else None
+    strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
     lost = culprit.warning(compiled, agree) if agree is not None else ""
     return {
@@ -38,7 +40,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
-        "warnings": [*compiled.warnings, *([lost] if lost else [])],
+        "warnings": [*compiled.warnings, *(line for line in (lost, strayed) if line)],
         "board": compiled.board.name if compiled.board else None,
         "kernels": compiled.kernel_set,
         "memory": memory(plan, compiled.kernel_set),
@@ -47,6 +49,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "tensors": tensors(plan, compiled.kernel_set),
         "ranges": ranges(compiled) if seen else [],
         "timeline": [timeline(plan, entry) for entry in plan.entries],
+        "file": file,
         "layers": layers,
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
@@ -120,6 +123,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
                     "tensor": t.name,
                     "dtype": t.dtype,
                     "q": str(t.meaning),
+                    "scale": t.meaning.step,
                     "limit": t.hi,
                     "headroom": t.hi / top if top else None,
                     "bytes": t.nbytes,
@@ -131,6 +135,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
                     "tensor": t.name,
                     "dtype": t.dtype,
                     "q": str(t.meaning),
+                    "scale": t.meaning.step,
                     "limit": t.hi,
                     "headroom": None,
                     "bytes": t.nbytes,
@@ -230,6 +235,8 @@ def summary(report: dict[str, Any]) -> str:
         lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
     else:
         lines.append("  calibration: none, all number formats are the file's")
+    if report["file"]:
+        lines.append(f"  before it learns: {faithful(report['file'])}")
     layers = [_layer_rows] if report["layers"] else []
     learning = [_learning_rows] if report["learning"] else []
     for rows in (*layers, *learning, _proof_rows, _program_rows):
@@ -294,6 +301,14 @@ def _program_rows(report: Mapping[str, Any]) -> _Table:
         [p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"]), str(p["slices"]), slice_text(p)]
         for p in report["programs"]
     ]
+
+
+def faithful(file: Mapping[str, Any]) -> str:
+    """How often the network answers as its model file, in words."""
+    words = f"{100 * file['same_class']:.1f} % of the answers are the model file's"
+    if file["tied"]:
+        words += f" ({100 * file['tied']:.1f} % where that scores two classes alike)"
+    return words
 
 
 def _samples(cal: Mapping[str, Any]) -> str:

@@ -108,9 +108,8 @@ def bits(proof: Mapping[str, Any]) -> float:
 def learning(report: Mapping[str, Any]) -> Markup:
     rows = []
     for x in report["learning"]:
-        frac = int(x["q"][1:])
         headroom = f"{x['headroom']:.2f}" if x["headroom"] else ""
-        limit = f"±{x['limit'] * 2.0**-frac:.4g}"
+        limit = f"±{x['limit'] * x['scale']:.4g}"
         rows.append([x["tensor"], x["dtype"], x["q"], f"{x['limit']:,}", limit, headroom, f"{x['bytes']:,}"])
     head = ["learned tensor or signal", "type", "format", "limit", "in real units", "headroom", "bytes"]
     return html.table(head, rows, left=3)

@@ -1,4 +1,5 @@
-"""Calibration samples through the integer and the float network: where they agree, what rounding costs."""
+"""Calibration samples through the integer and the float network: where they agree, what rounding costs; and
+through the integers of a model file, of which some layers learn now."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.gen.compile import Compiled
+from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.ir.program import Step, root
+from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.calibrate import Runs
 
 from .emulator import Emulator
@@ -49,6 +51,53 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
         same += int(np.sum(machine["verdict"][:, 0] == real.arena["verdict"][:, 0]))
     usual = ~compiled.quantised.sampled.aside
     return same / len(runs), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
+
+
+FAITHFUL = 0.99  # the least share of samples that should get the file's answer before anything is learned
+
+
+def as_the_file(compiled: Compiled) -> dict[str, Any] | None:
+    """How often the network answers as its model file does before it learns; None without such a file.
+
+    same_class: the share of the samples that formats were chosen from whose class the file scores highest
+    tied:       the share of those for which the file scores others as high, and puts one of them first
+    layers:     of each layer that learns, what rounding costs its weights: rms of the error / of the weights
+    """
+    if compiled.untouched is None:
+        return None
+    chosen = compiled.quantised.sampled.chosen
+    inputs = {n: compiled.calibration[n][chosen].astype(np.float32) for n in compiled.plan.inputs}
+    file = compile_model(compiled.untouched, RuleSpec(INFERENCE_ONLY), inputs).plan
+    want, got = (Emulator(plan).infer_many(inputs) for plan in (file, compiled.plan))
+    highest = np.max(want.scores, axis=1)
+    same = want.scores[np.arange(len(chosen)), got.winner] == highest
+    return {
+        "same_class": float(np.mean(same)),
+        "tied": float(np.mean(same & (got.winner != want.winner))),
+        "layers": [{"layer": n, "rounding": _rounding(compiled, n)} for n in compiled.learned],
+    }
+
+
+def _rounding(compiled: Compiled, node: str) -> float:
+    """What the number format of a layer's weights costs, relative to them."""
+    name = f"{node}_weight"
+    real = compiled.abstract.values[name].real
+    assert real is not None
+    error = compiled.plan[name].meaning.real(compiled.plan[name].array()) - real
+    return float(np.sqrt(np.mean(np.square(error)) / (np.mean(np.square(real)) or 1.0)))
+
+
+def strays(file: Mapping[str, Any], weights: str) -> str:
+    """One line where the network strays from its file before it learns; "" where it does not."""
+    if file["same_class"] >= FAITHFUL:
+        return ""
+    worst = max(file["layers"], key=lambda x: float(x["rounding"]))
+    hint = 'take weights = "int16"' if weights == "int8" else "take less headroom"
+    share, lost = f"{100 * file['same_class']:.1f} %", f"{100 * worst['rounding']:.2g} %"
+    return (
+        f"before it learns, {share} of the calibration samples get an answer of the model file: "
+        f"{worst['layer']} loses most, {lost} of its weights by rounding; {hint}, or leave it out of `layers`"
+    )
 
 
 def _groups(compiled: Compiled) -> list[tuple[str, Step]]:

@@ -97,7 +97,7 @@ def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
     """The frac of each row of the frozen weights and biases: what their shifts make of the accumulator."""
     out = {}
     for program, _, step in plan.ops():
-        if program == "forward" and "s" in step.args:
+        if program == "forward" and "s" in step.args and "m" not in step.args:
             x, y, s = (plan[step.args[role]] for role in ("x", "y", "s"))
             rows = s.array().astype(np.int32) + y.frac
             out[step.args["b"]], out[step.args["w"]] = rows, rows - x.frac
@@ -152,6 +152,7 @@ class Diagnosis:
         """What the step is to subtract from its weights, unrounded: its real meaning, on integers."""
         k = kernel(step.kernel)
         t = {role: self.emulator[step.args[role]].astype(np.float64) for role in k.reads}
+        t["x"] -= step.attrs.get("x_zero", 0)
         for role in step.args:
             if role not in (*k.reads, "twin"):
                 t[role] = np.zeros((1, *self.plan[step.args[role]].shape))
