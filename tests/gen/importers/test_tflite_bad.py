@@ -148,7 +148,7 @@ CASES: dict[str, tuple[Callable[[], Author], str]] = {
     ),
     "nearest": (
         lambda: unary("CONV_3D"),
-        "is not supported in float32; nearest is CONV_2D; supported are ADD,",
+        "is not supported in float32; nearest is CONV_2D; supported are ABS,",
     ),
     "other shape": (
         lambda: edited(lambda a: setattr(a.graph.tensors[2], "shape", [1, 7])),
