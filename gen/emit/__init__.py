@@ -38,7 +38,7 @@ from .once import without_single_loops
 from .slices import entries
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = ("load_word", "store_word")
+WORDS = ("load_word", "load_any", "store_word")
 UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
 
 

@@ -106,12 +106,14 @@ class Variant:
     kernel_set: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
     relaid:  by role, the constants that the macro reads in another layout
     numbers: what the macro needs beside the operands and the attributes
+    unread:  roles of constants that it does not read: what it needs of them stands in others, or in numbers
     """
 
     macro: str
     kernel_set: str = "ref"
     relaid: Mapping[str, Relaid] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 class Kernel(ABC):

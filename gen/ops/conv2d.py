@@ -183,19 +183,16 @@ class Forward(WeightedForward):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
         g = Window.from_attrs(a)
-        if scaled(a):
-            return self._scaled(super().variant(kernel_set, t, a), g, a)
-        if kernel_set != DSP or self.tying is not Tied:
-            return super().variant(kernel_set, t, a)
-        if g.groups == 1:
-            return windows(g, t, a) or super().variant(kernel_set, t, a)
-        return depthwise(g, t, a) or super().variant(kernel_set, t, a)
+        chosen = None
+        if kernel_set == DSP and self.tying is Tied:
+            chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        return chosen or self._plain(super().variant(kernel_set, t, a), g, a)
 
     @staticmethod
-    def _scaled(plain: Variant, g: Window, a: Attrs) -> Variant:
+    def _plain(plain: Variant, g: Window, a: Attrs) -> Variant:
         """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
         its own."""
-        if not g.beyond or not a["x_zero"]:
+        if not scaled(a) or not g.beyond or not a["x_zero"]:
             return plain
         relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})

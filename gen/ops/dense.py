@@ -16,11 +16,11 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
+from ..sets.dsp import power_of_two
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._bench import MOST, Alone, Line
-from ._dsp import power_of_two, weighted_sums
+from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._requantise import scaled
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
@@ -80,7 +80,7 @@ class Forward(WeightedForward):
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernel_set == DSP and not scaled(a) else None
+        chosen = weighted_sums(t, a) if kernel_set == DSP else None
         return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:

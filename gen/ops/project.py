@@ -14,8 +14,8 @@ import numpy as np
 from .. import numeric
 from ..ir.plan import PlanTensor
 from ..sets import DSP
+from ..sets.dsp import power_of_two
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
-from ._dsp import power_of_two
 from ._shifts import requantising
 
 

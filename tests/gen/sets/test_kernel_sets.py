@@ -19,9 +19,9 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Node
 from synapcc.gen.ir.plan import PlanTensor
 from synapcc.gen.ops import Attrs, Case, Kernel, Variant, kernel
-from synapcc.gen.ops._dsp import power_of_two
 from synapcc.gen.ops._window import Window
 from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, SETS, KernelSet, able, chain, select
+from synapcc.gen.sets.dsp import power_of_two
 from synapcc.gen.sets.layouts import (
     HIGH_ROW,
     bias_of_dual,
