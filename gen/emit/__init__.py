@@ -38,7 +38,7 @@ from .once import without_single_loops
 from .slices import entries
 
 ROOT = Path(__file__).resolve().parents[2]
-WORDS = ("load_word", "load_any", "store_word")
+WORDS = ("load_word", "store_word", "load_any", "store_any")
 UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
 
 
@@ -210,7 +210,7 @@ INTERFACE = (
         "state_is_packed",
         "model_is_packed",
     ),
-    *("opaque", "word_t", *WORDS, *PRIMITIVES),
+    *("opaque", "word_t", "any_t", *WORDS, *PRIMITIVES),
 )
 
 

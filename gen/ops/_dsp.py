@@ -51,8 +51,8 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
 
 
 def _scaled_sums(t: Operands, a: Attrs) -> Variant | None:
-    """The same where a multiplier makes the output. `each`, whether every row has its own, stands with its
-    start; the other numbers are those of its Ending."""
+    """The same where a multiplier makes the output. Where each row has its own it stands behind its start;
+    `single`, whether one block of rows is all, and so a compiler knows the values; else numbers of Ending."""
     w, end = t["w"], ending(t, a)
     if end is None or not (t["x"].aligned and w.aligned):
         return None
@@ -63,7 +63,8 @@ def _scaled_sums(t: Operands, a: Attrs) -> Variant | None:
     pairs = pairs_at_once(w)
     starts = end.starts("dual", DUAL_BIAS, dual_bias(end.start), -(-w.shape[0] // 2))
     relaid = {"w": dual(w, pairs), "b": starts}
-    return Variant("forward_dual", DSP, relaid, numbers | {"pairs": pairs}, unread=("m", "s"))
+    numbers |= {"pairs": pairs, "single": int(w.shape[0] <= 2 * pairs)}
+    return Variant("forward_dual", DSP, relaid, numbers, unread=("m", "s"))
 
 
 def pairs_at_once(w: PlanTensor) -> int:
