@@ -92,7 +92,7 @@ def scale_once(x: Int, m: Int, n: int | Int) -> Int:
 
 
 def product_below(x: Int, m: Int) -> Int:
-    """The upper word of x * m, of one less where x is negative: what halves away from zero are rounded from."""
+    """The upper word of x * m, of one less where x is negative: what halves away from zero round from."""
     wide = np.asarray(x, np.int64)
     return ((wide * np.asarray(m, np.int64) - (wide < 0)) >> np.int64(32)).astype(np.int32)
 

@@ -79,11 +79,13 @@ class Case:
     arrays: operands by role, without fleet axis
     attrs:  integer attributes, as `lower` gives them
     limits: (lo, hi) of operands whose limits are narrower than their type
+    flash:  roles of constants that lie nowhere else, whatever the model
     """
 
     arrays: Arrays
     attrs: Mapping[str, int]
     limits: Mapping[str, tuple[int, int]]
+    flash: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,13 @@ class WeightedForward(Kernel):
         relaid, numbers = _requantise.printed(t, a)
         return replace(plain, relaid=relaid | _requantise.folded(t, a), numbers=numbers)
 
+    @staticmethod
+    def scaled_case(rng: np.random.Generator, arrays: Arrays, attrs: Mapping[str, int]) -> Case:
+        """A case with frozen weights as one whose output a multiplier makes."""
+        made, end = _requantise.drawn(rng, arrays, int(rng.integers(1, 3)))
+        kept = {role: v for role, v in arrays.items() if role != "s"}
+        return Case(kept | made, {**attrs, **end}, {"w": (-127, 127)}, flash=("w", "b", "m", "s"))
+
 
 class WeightedUpdate(Kernel):
     """W -= round(sum / 2^shift), b -= round(sum / 2^bias_shift), the twin as W, each held within its limits.

@@ -25,7 +25,7 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Var
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
-from ._requantise import scaled
+from ._requantise import TWICE, scaled
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import Window, padding, see, spread, wider
 from .project import Projection
@@ -210,6 +210,10 @@ class Forward(WeightedForward):
                 "s": rng.integers(0, 20, m).astype(np.uint8),
                 "y": np.zeros(outputs, np.int8),
             }
+            if self.tying is Tied and rng.integers(
+                2
+            ):  # untied ones are learned: none has a model file's scales
+                return self.scaled_case(rng, arrays, attrs)
             return Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
@@ -368,3 +372,24 @@ class DepthwiseAlone(Conv2dAlone):
     name = "depthwise"
     grammar = MAP + STEPS
     example = "depthwise 16x16x32 3x3 same"
+
+
+class ScaledConv2dAlone(Conv2dAlone):
+    name = "conv2d-scaled"
+    example = "conv2d-scaled 16x16x16 3x3->16 same"
+    phases = ("infer",)
+    rounds = TWICE
+
+
+class ScaledConv1dAlone(Conv1dAlone):
+    name = "conv1d-scaled"
+    example = "conv1d-scaled 64x16 k5->32 s2 same"
+    phases = ("infer",)
+    rounds = TWICE
+
+
+class ScaledDepthwiseAlone(DepthwiseAlone):
+    name = "depthwise-scaled"
+    example = "depthwise-scaled 16x16x32 3x3 same"
+    phases = ("infer",)
+    rounds = TWICE

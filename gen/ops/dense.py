@@ -21,6 +21,7 @@ from . import Arrays, Attrs, Case, Cost, Variant
 from ._bench import MOST, Alone, Line
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
+from ._requantise import ONCE
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
@@ -91,6 +92,8 @@ class Forward(WeightedForward):
             w = rng.integers(-127, 128, (m, n)).astype(np.int8)
             s = rng.integers(0, 20, m).astype(np.uint8)
             frozen: dict[str, NDArray[Any]] = {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)}
+            if rng.integers(2):
+                return self.scaled_case(rng, frozen, {})
             return Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
         learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
@@ -162,6 +165,13 @@ class DenseAlone(Alone):
         line.input(n)
         line.add("dense", weight=(m, n))
         line.classes()
+
+
+class ScaledAlone(DenseAlone):
+    name = "dense-scaled"
+    example = "dense-scaled 256 128"
+    phases = ("infer",)
+    rounds = ONCE
 
 
 class UpdateAlone(DenseAlone):

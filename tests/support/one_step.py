@@ -115,7 +115,7 @@ def batch_plan(
             constant = role in CONSTANT and role not in changed
             spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
             space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
-            if usual and role not in k.updates:
+            if (usual and role not in k.updates) or role in case.flash:
                 space = "const" if constant else "arena"
             args[role] = add(f"c{i}_{role}", array, space, -2 if shared and role == target else -1)
         steps.append(Step(name, f"c{i}", args, dict(sorted(case.attrs.items()))))
