@@ -17,6 +17,7 @@ from ._window import Window
 Operands = Mapping[str, "PlanTensor"]
 DUAL_PAIRS = 4  # pairs of dual rows that sum at once: as many as a Cortex-M4 has registers for
 PATCH = 256  # bytes of stack that a copy of one window may take
+TAPS = 64  # of a window whose addresses are kept where it reaches beyond the map
 STRAIGHT = 12  # taps of a depthwise window that are written out one after another
 ROWS = 4  # and rows that are read as the Plan has them
 DUAL_BIAS = "for each two rows: 256 * (odd bias) + (even bias), then the even bias"
@@ -87,7 +88,7 @@ def windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
     seen = {"runs": int(runs)}
     if scaled(a):
         seen |= _around(g, runs, a)
-        if seen["edge"] and g.channels > PATCH:
+        if seen["edge"] and (g.channels > PATCH or g.kernel_h * g.kernel_w > TAPS):
             return None
     row = g.kernel_w * g.channels // 4
     words = g.channels // 4 if runs else row if seen.get("direct") else t["w"].row // 4
@@ -99,8 +100,8 @@ def windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
 def _around(g: Window, runs: bool, a: Attrs) -> dict[str, int]:
     """Numbers of windows over numbers that have a zero point, which is what lies around the map.
 
-    beyond: whether a window reaches beyond the map; edge: whether it then takes its taps one by one, those
-    outside from a border; direct: whether rows of a window that lies inside are read where they lie, by
+    beyond: whether a window reaches beyond the map; edge: whether it then takes its taps by their addresses,
+    those outside from a border; direct: whether rows of a window that lies inside are read where they lie, by
     words from any address; fill: four zero points
     """
     return {
@@ -120,11 +121,11 @@ def depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | Non
     lanes = Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words")
     numbers = {"straight": int(g.taps <= STRAIGHT)}
     if scaled(a):
-        end = ending(t, a)
-        if end is None:
+        end, seen = ending(t, a), _around(g, True, a)
+        if end is None or (seen["edge"] and g.kernel_h * g.kernel_w > TAPS):
             return None
         relaid = {"w": lanes, "b": end.starts("lanes", ZEROED, end.start, filters // 4)}
-        numbers |= _around(g, True, a) | end.numbers
+        numbers |= seen | end.numbers
         return Variant("forward_depthwise", DSP, relaid, numbers, unread=("m", "s"))
     bits = power_of_two(a["lo"], a["hi"])
     if not bits or "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:

@@ -200,8 +200,10 @@ class WeightedForward(Kernel):
     def scaled_case(rng: np.random.Generator, arrays: Arrays, attrs: Mapping[str, int]) -> Case:
         """A case with frozen weights as one whose output a multiplier makes."""
         made, end = _requantise.drawn(rng, arrays, int(rng.integers(1, 3)))
-        kept = {role: v for role, v in arrays.items() if role != "s"}
-        return Case(kept | made, {**attrs, **end}, {"w": (-127, 127)}, flash=("w", "b", "m", "s"))
+        kept = {role: v.copy() for role, v in arrays.items() if role != "s"}
+        if not rng.integers(3):
+            kept["w"][-1, 0] = -128  # which no pair of dual rows can have
+        return Case(kept | made, {**attrs, **end}, {"w": (-128, 127)}, flash=("w", "b", "m", "s"))
 
 
 class WeightedUpdate(Kernel):
