@@ -202,7 +202,7 @@ def edges() -> list[tuple[str, Case]]:
         (2, 4, -HIGH_ROW),
         (1, 3, 2**30),
         (16, 64, 7),
-        (7, 20, 9),
+        (6, 20, 9),
     ]:
         for value in (-128, 127):
             arrays: dict[str, np.ndarray] = {
