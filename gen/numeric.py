@@ -98,6 +98,12 @@ def scale_once(x: Int, m: Int, n: int | Int) -> Int:
     return ((wide * np.asarray(m, np.int64) + half - (wide < 0)) >> shift).astype(np.int32)
 
 
+def product_below(x: Int, m: Int) -> Int:
+    """The upper word of x * m, of one less where x is negative: what halves away from zero round from."""
+    wide = np.asarray(x, np.int64)
+    return ((wide * np.asarray(m, np.int64) - (wide < 0)) >> np.int64(32)).astype(np.int32)
+
+
 def scale_once_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_once with n = 33 + s: the upper word of the product is enough."""
     return scale_once(x, m, np.asarray(s, np.int32) + np.int32(33))
@@ -264,6 +270,11 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "int32_t high = (int32_t)(((int64_t)x * m + (x >> 31)) >> 32);\n"
               "return ((high >> s) + 1) >> 1;",
               "x * m / 2^(33 + s), halves away from zero"),
+    Primitive("product_below", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1)),
+              product_below,
+              "return (int32_t)(((int64_t)x * m + (x >> 31)) >> 32);",
+              "x * m / 2^32, of one less where x is negative"),
     Primitive("scale_twice", "int32_t",
               (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**31 - 1), ("uint32_t", "n", 1, 62)),
               scale_twice,

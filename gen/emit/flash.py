@@ -62,7 +62,7 @@ def stored(plan: Plan, kernel_set: str = REF) -> Stored:
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = _variant(kernel_set, step, operands)
-        names = dict(step.args)
+        names = {role: name for role, name in step.args.items() if role not in variant.unread}
         for role, relaid in variant.relaid.items():
             t = _relaid(operands[role], relaid, plan)
             if made.setdefault(t.name, t) != t:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..numeric import PRIMITIVES, Primitive
 from ..sets.dsp import Instruction, called
 
-WORDS = ("load_word", "store_word")
+WORDS = ("load_word", "store_word", "load_any", "store_any")
 
 
 @dataclass(frozen=True)

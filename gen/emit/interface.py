@@ -27,7 +27,7 @@ INTERFACE = (
         "state_is_packed",
         "model_is_packed",
     ),
-    *("opaque", "word_t", *WORDS, *PRIMITIVES),
+    *("opaque", "word_t", "any_t", *WORDS, *PRIMITIVES),
 )
 
 

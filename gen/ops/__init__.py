@@ -82,11 +82,13 @@ class Case:
     arrays: operands by role, without fleet axis
     attrs:  integer attributes, as `lower` gives them
     limits: (lo, hi) of operands whose limits are narrower than their type
+    flash:  roles of constants that lie nowhere else, whatever the model
     """
 
     arrays: Arrays
     attrs: Mapping[str, int]
     limits: Mapping[str, tuple[int, int]]
+    flash: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,14 @@ class Variant:
     kernel_set: the set whose template holds the macro: templates/ops for "ref", else templates/<set>
     relaid:  by role, the constants that the macro reads in another layout
     numbers: what the macro needs beside the operands and the attributes
+    unread:  roles of constants that it does not read: what it needs of them stands in others, or in numbers
     """
 
     macro: str
     kernel_set: str = "ref"
     relaid: Mapping[str, Relaid] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 class Kernel(ABC):

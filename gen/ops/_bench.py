@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from .. import discovery
 from ..errors import SynapccError
+from ..ir.format import Format, Scaled
 from ..ir.graph import Attr, Graph, Node, Tensor
 from ..ir.program import Step
 from . import __path__ as _path
@@ -24,13 +26,20 @@ NODE = "kernel"
 MOST = 1 << 24  # values in one tensor
 _SEED = 1
 _CLASSES = 2  # of the layer behind the kernel
+_DATA = Format("int8", Scaled((4 / 127,), (-5,)), -128, 127)
+"""How lines of int8 models hold activations, which are within some +-4: the zero point is no special one."""
 
 
 class Line:
-    """Layers one behind the other, with random weights. where: what an error names."""
+    """Layers one behind the other, with random weights.
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    where:  what an error names
+    rounds: 0, or how often sums are rounded to the integers that all is held in, with zero points and a scale
+            for each output, as int8 .tflite files have them (gen/ops/_requantise.py)
+    """
+
+    def __init__(self, where: str, rounds: int = 0) -> None:
+        self.where, self.rounds = where, rounds
         self.rng = np.random.default_rng(_SEED)
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
@@ -41,7 +50,11 @@ class Line:
         return self.tensors[self.last].shape
 
     def input(self, *shape: int) -> None:
-        self.tensors["input"], self.last = Tensor("input", shape), "input"
+        self.tensors["input"], self.last = Tensor("input", shape, format=self._data), "input"
+
+    @property
+    def _data(self) -> Format | None:
+        return _DATA if self.rounds else None
 
     def add(
         self,
@@ -60,11 +73,30 @@ class Line:
             ):
                 constants.append(f"{name}_{ending}")
                 self.tensors[constants[-1]] = Tensor(constants[-1], value.shape, value)
+            if self.rounds:
+                self._hold(*constants)
+                attrs = {**(attrs or {}), "rounds": self.rounds}
         node = Node(op, name, (self.last, *constants), f"{name}_out", attrs or {})
         shape = layer(op).shape(node, [self.tensors[i].shape for i in node.inputs])
-        self.tensors[node.output] = Tensor(node.output, shape)
+        self.tensors[node.output] = Tensor(node.output, shape, format=self._data)
         self.nodes.append(node)
         self.last = node.output
+
+    def _hold(self, weight: str, bias: str) -> None:
+        """The constants as integers, a scale a row."""
+        assert isinstance(_DATA.meaning, Scaled)
+        w = self.tensors[weight].value
+        assert w is not None
+        steps = np.abs(w).max(axis=1) / 127
+        for name, scales, dtype in (
+            (weight, steps, "int8"),
+            (bias, steps * _DATA.meaning.scale[0], "int32"),
+        ):
+            meaning = Scaled(tuple(map(float, scales)), (0,) * len(scales))
+            top = int(np.iinfo(dtype).max)
+            old = self.tensors[name]
+            real = meaning.real(meaning.units(old.value if old.value is not None else 0))
+            self.tensors[name] = replace(old, value=real, format=Format(dtype, meaning, -top, top))
 
     def classes(self) -> None:
         """The layer that makes classes of whatever the kernel gives."""
@@ -86,6 +118,7 @@ class Alone(ABC):
     phases:  where it runs, the phase that is counted unless another is asked for first
     kernels: how the names of the kernels of the node that are counted begin; rules may add others
     whole:   all that runs is counted, as programs, and all layers learn
+    rounds:  as Line has it
     """
 
     name: ClassVar[str]
@@ -94,6 +127,7 @@ class Alone(ABC):
     phases: ClassVar[tuple[str, ...]] = ("infer", "learn")
     kernels: ClassVar[str] = ""
     whole: ClassVar[bool] = False
+    rounds: ClassVar[int] = 0
 
     @abstractmethod
     def write(self, line: Line, words: Mapping[str, str]) -> None:

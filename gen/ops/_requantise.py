@@ -221,3 +221,35 @@ def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], d
         return {}, {"right": 1, "rest": int(n[0]) - least}
     note = f"bits that are left to shift behind the first {least}"
     return {"s": Relaid("rest", n.astype(np.uint8) - np.uint8(least), note)}, {"right": 1, "rest": 0}
+
+
+def drawn(
+    rng: np.random.Generator, arrays: Mapping[str, NDArray[Any]], rounds: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    """For the cases of a kernel with w [rows, n], b [rows] and y: constants and attributes of a random end.
+
+    Zero points at the ends and between, one multiplier or one a row, powers of two (halves), outputs of 8 and
+    of 16 bits, limits that are narrower on either side.
+    """
+    w, b = arrays["w"].astype(np.int64), arrays["b"].astype(np.int64)
+    dtype = np.int16 if not rng.integers(5) else np.int8
+    bottom, top = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    usual = top / np.maximum(np.abs(w).sum(axis=1) * 128 + np.abs(b), 1)
+    factors = usual * 2.0 ** rng.uniform(-3, 5, usual.shape)
+    if not rng.integers(3):
+        factors = np.exp2(np.rint(np.log2(factors)))
+    y_zero = int(rng.choice(np.array([bottom, 0, top, rng.integers(bottom, top + 1)])))
+    low, high = sorted(rng.integers(bottom, top + 1, 2).tolist())
+    ends = [(bottom, top), (bottom, top), (bottom, high), (low, top), (low, high)][rng.integers(5)]
+    attrs = {
+        "rounds": rounds,
+        "x_zero": int(rng.choice(np.array([-128, 0, 127, rng.integers(-128, 128)]))),
+        "y_zero": y_zero,
+        "lo": ends[0],
+        "hi": ends[1],
+    }
+    made: dict[str, NDArray[Any]] = {"y": arrays["y"].astype(dtype)}
+    m, n = zip(*(numeric.multiplier(float(v)) for v in factors), strict=True)
+    if rng.integers(2):
+        return made, attrs | {"multiplier": m[0], "shift": n[0]}
+    return made | {"m": np.array(m, np.int32), "s": np.array(n, np.uint8)}, attrs

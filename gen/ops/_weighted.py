@@ -225,6 +225,15 @@ class WeightedForward(Kernel):
             return replace(plain, relaid=relaid, numbers={**numbers, "zero": a["x_zero"]})
         return replace(plain, relaid=relaid | _requantise.folded(t, a), numbers=numbers)
 
+    @staticmethod
+    def scaled_case(rng: np.random.Generator, arrays: Arrays, attrs: Mapping[str, int]) -> Case:
+        """A case with frozen weights as one whose output a multiplier makes."""
+        made, end = _requantise.drawn(rng, arrays, int(rng.integers(1, 3)))
+        kept = {role: v.copy() for role, v in arrays.items() if role != "s"}
+        if not rng.integers(3):
+            kept["w"][-1, 0] = -128  # which no pair of dual rows can have
+        return Case(kept | made, {**attrs, **end}, {"w": (-128, 127)}, flash=("w", "b", "m", "s"))
+
 
 class WeightedUpdate(Kernel):
     """W -= round(sum / 2^shift), b -= round(sum / 2^bias_shift), the twin as W, each held within its limits.

@@ -26,7 +26,7 @@ from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
-from ._requantise import centred, random_ending, scaled
+from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import WINDOW, Window, padding, see, spread, wider
@@ -183,19 +183,16 @@ class Forward(WeightedForward):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
         g = Window.from_attrs(a)
-        if scaled(a):
-            return self._scaled(super().variant(kernel_set, t, a), g, a)
-        if kernel_set != DSP or self.tying is not Tied:
-            return super().variant(kernel_set, t, a)
-        if g.groups == 1:
-            return windows(g, t, a) or super().variant(kernel_set, t, a)
-        return depthwise(g, t, a) or super().variant(kernel_set, t, a)
+        chosen = None
+        if kernel_set == DSP and self.tying is Tied:
+            chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        return chosen or self._plain(super().variant(kernel_set, t, a), g, a)
 
     @staticmethod
-    def _scaled(plain: Variant, g: Window, a: Attrs) -> Variant:
+    def _plain(plain: Variant, g: Window, a: Attrs) -> Variant:
         """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
         its own."""
-        if not g.beyond or not a["x_zero"]:
+        if not scaled(a) or not g.beyond or not a["x_zero"]:
             return plain
         relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
@@ -213,6 +210,10 @@ class Forward(WeightedForward):
                 "s": rng.integers(0, 20, m).astype(np.uint8),
                 "y": np.zeros(outputs, np.int8),
             }
+            if self.tying is Tied and rng.integers(
+                2
+            ):  # untied ones are learned: none has a model file's scales
+                return self.scaled_case(rng, arrays, attrs)
             return Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
@@ -390,3 +391,24 @@ class DepthwiseAlone(Conv2dAlone):
     name = "depthwise"
     grammar = MAP + STEPS
     example = "depthwise 16x16x32 3x3 same"
+
+
+class ScaledConv2dAlone(Conv2dAlone):
+    name = "conv2d-scaled"
+    example = "conv2d-scaled 16x16x16 3x3->16 same"
+    phases = ("infer",)
+    rounds = TWICE
+
+
+class ScaledConv1dAlone(Conv1dAlone):
+    name = "conv1d-scaled"
+    example = "conv1d-scaled 64x16 k5->32 s2 same"
+    phases = ("infer",)
+    rounds = TWICE
+
+
+class ScaledDepthwiseAlone(DepthwiseAlone):
+    name = "depthwise-scaled"
+    example = "depthwise-scaled 16x16x32 3x3 same"
+    phases = ("infer",)
+    rounds = TWICE

@@ -16,12 +16,13 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
+from ..sets.dsp import power_of_two
 from . import Arrays, Attrs, Case, Cost, Variant
 from ._bench import MOST, Alone, Line
 from ._contract import takes
-from ._dsp import power_of_two, weighted_sums
+from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._requantise import centred, random_ending, scaled
+from ._requantise import ONCE, centred, random_ending
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 
 
@@ -86,7 +87,7 @@ class Forward(WeightedForward):
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernel_set == DSP and not scaled(a) else None
+        chosen = weighted_sums(t, a) if kernel_set == DSP else None
         return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:
@@ -97,6 +98,8 @@ class Forward(WeightedForward):
             w = rng.integers(-127, 128, (m, n)).astype(np.int8)
             s = rng.integers(0, 20, m).astype(np.uint8)
             frozen: dict[str, NDArray[Any]] = {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)}
+            if rng.integers(2):
+                return self.scaled_case(rng, frozen, {})
             return Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
         learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
@@ -184,6 +187,13 @@ class DenseAlone(Alone):
         line.input(n)
         line.add("dense", weight=(m, n))
         line.classes()
+
+
+class ScaledAlone(DenseAlone):
+    name = "dense-scaled"
+    example = "dense-scaled 256 128"
+    phases = ("infer",)
+    rounds = ONCE
 
 
 class UpdateAlone(DenseAlone):

@@ -14,9 +14,9 @@ import numpy as np
 from .. import numeric
 from ..ir.plan import PlanTensor
 from ..sets import DSP
+from ..sets.dsp import power_of_two
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._contract import REQUANTISED, SIZE, WORD, takes, within
-from ._dsp import power_of_two
 from ._shifts import requantising
 
 SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), frac=(-(2**10), 2**10))

@@ -102,9 +102,15 @@ def _product(
     )  # fmt: skip
 
 
+def _high_word(x: Int, y: Int, a: Int | int = 0, half: int = 0) -> Int:
+    """a + (x * y + half) / 2^32, modulo 2^32."""
+    return _wrapped(((_wide(x) * _wide(y) + np.int64(half)) >> np.int64(32)) + a)
+
+
 # What the C bodies share: lanes of x and y as int16.
 LX, HX, LY, HY = "x", "(x >> 16)", "y", "(y >> 16)"
 TWO = (("uint32_t", "x", *U32), ("uint32_t", "y", *U32))
+SIGNED = (("int32_t", "x", *I32), ("int32_t", "y", *I32))
 
 # fmt: off
 INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
@@ -134,6 +140,21 @@ INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
     _product("smlabt", _low, _high, "low * high", (LX, HY)),
     _product("smlatb", _high, _low, "high * low", (HX, LY)),
     _product("smlatt", _high, _high, "high * high", (HX, HY)),
+    Instruction("smmul", "int32_t", SIGNED,
+                lambda x, y: _high_word(x, y),
+                "return (int32_t)(((int64_t)x * y) >> 32);",
+                "the upper word of x * y",
+                asm="smmul %0, %1, %2"),
+    Instruction("smmla", "int32_t", (*SIGNED, ("int32_t", "a", *I32)),
+                lambda x, y, a: _high_word(x, y, a),
+                "return (int32_t)((uint32_t)a + (uint32_t)(((int64_t)x * y) >> 32));",
+                "a + the upper word of x * y",
+                asm="smmla %0, %1, %2, %3"),
+    Instruction("smmlar", "int32_t", (*SIGNED, ("int32_t", "a", *I32)),
+                lambda x, y, a: _high_word(x, y, a, 2**31),
+                "return (int32_t)((uint32_t)a + (uint32_t)(((int64_t)x * y + INT64_C(0x80000000)) >> 32));",
+                "a + the upper word of x * y, rounded",
+                asm="smmlar %0, %1, %2, %3"),
     Instruction("ssub16", "uint32_t", TWO,
                 lambda x, y: _lanes(_low(x) - _low(y), _high(x) - _high(y)),
                 "return ((x - y) & 0xffffu) | (((x >> 16) - (y >> 16)) << 16);",
@@ -167,6 +188,12 @@ def _held(name: str, bits: int) -> str:
     return f"{name} < {-top - 1} ? {-top - 1} : {name} > {top} ? {top} : {name}"
 
 
+def power_of_two(lo: int, hi: int) -> int:
+    """The number of bits whose limits are lo .. hi, 0 if there is none: what SSAT can hold a value within."""
+    bits = hi.bit_length() + 1
+    return bits if hi + 1 == -lo == 1 << (bits - 1) else 0
+
+
 @cache
 def ssat(bits: int, shift: int) -> Instruction:
     """x >> shift, held within `bits` bits: 1 <= bits <= 31, 0 <= shift <= 31."""
@@ -179,6 +206,21 @@ def ssat(bits: int, shift: int) -> Instruction:
         (f"x >>= {shift};\n" if shift else "") + f"return {_held('x', bits)};",
         f"x{f' / 2^{shift}' if shift else ''}, held within {bits} bits",
         asm=f"ssat %0, #{bits}, %1" + (f", asr #{shift}" if shift else ""),
+    )
+
+
+@cache
+def usat(bits: int, shift: int) -> Instruction:
+    """x >> shift, held within 0 .. 2^bits - 1: 1 <= bits <= 31, 0 <= shift <= 31."""
+    top = np.int32((1 << bits) - 1)
+    return Instruction(
+        f"usat{bits}_asr{shift}" if shift else f"usat{bits}",
+        "int32_t",
+        (("int32_t", "x", *I32),),
+        lambda x: np.clip(x >> np.int32(shift), np.int32(0), top).astype(np.int32),
+        (f"x >>= {shift};\n" if shift else "") + f"return x < 0 ? 0 : x > {top} ? {top} : x;",
+        f"x{f' / 2^{shift}' if shift else ''}, held within 0 .. {top}",
+        asm=f"usat %0, #{bits}, %1" + (f", asr #{shift}" if shift else ""),
     )
 
 
@@ -214,22 +256,23 @@ def ssat16(bits: int) -> Instruction:
     )
 
 
-_SSAT = re.compile(r"ssat(\d+)(?:_asr(\d+))?")
+_SATURATED = re.compile(r"([su])sat(\d+)(?:_asr(\d+))?")
 _SSAT16 = re.compile(r"ssat16_(\d+)")
 _PKHTB = re.compile(r"pkhtb_asr(\d+)")
 
 
 def instruction(name: str) -> Instruction | None:
-    """The row of that name, or of a family (`ssat8_asr5`, `ssat16_12`, `pkhtb_asr9`), or None."""
+    """The row of that name, or of a family (`ssat8_asr5`, `usat8`, `ssat16_12`, `pkhtb_asr9`), or None."""
     if name in INSTRUCTIONS:
         return INSTRUCTIONS[name]
     if found := _SSAT16.fullmatch(name):
         return ssat16(int(found[1])) if 1 <= int(found[1]) <= 16 else None
     if found := _PKHTB.fullmatch(name):
         return pkhtb(int(found[1])) if 1 <= int(found[1]) <= 31 else None
-    if found := _SSAT.fullmatch(name):
-        bits, shift = int(found[1]), int(found[2] or 0)
-        return ssat(bits, shift) if 1 <= bits <= 31 and 0 <= shift <= 31 else None
+    if found := _SATURATED.fullmatch(name):
+        bits, shift = int(found[2]), int(found[3] or 0)
+        held = ssat if found[1] == "s" else usat
+        return held(bits, shift) if 1 <= bits <= 31 and 0 <= shift <= 31 else None
     return None
 
 

@@ -83,6 +83,21 @@ def bias_of_dual(words: Int32, m: int) -> Int32:
     return np.stack([even.astype(np.int32), odd], axis=1).ravel()[:m]
 
 
+def with_scales(start: Int32, scales: Int32, blocks: int) -> Int32:
+    """Starts of blocks of rows, behind those of each block the scales [rows, 2] of its rows, 0 if missing."""
+    rows = -(-len(scales) // blocks) * blocks
+    full = np.zeros((rows, 2), np.int32)
+    full[: len(scales)] = scales
+    return np.concatenate([start.reshape(blocks, -1), full.reshape(blocks, -1)], axis=1).ravel()
+
+
+def without_scales(words: Int32, rows: int, blocks: int) -> tuple[Int32, Int32]:
+    """The inverse of with_scales: starts, and scales [rows, 2]."""
+    each = words.reshape(blocks, -1)
+    cut = each.shape[1] - 2 * -(-rows // blocks)
+    return each[:, :cut].ravel(), each[:, cut:].reshape(-1, 2)[:rows]
+
+
 def dual_fits(w: Int8, start: Int32) -> bool:
     """True if the sum of every odd row stays below HIGH_ROW, whatever int8 inputs come."""
     top = np.abs(start.astype(np.int64)) + 128 * np.abs(w.astype(np.int64)).sum(axis=1)

@@ -80,7 +80,7 @@ def parse(text: str) -> KernelSpec:
     numbers = {key: int(word) for key, word in words.items() if word.strip().isdigit()}
     if any(v < 1 for v in numbers.values()) or _values(numbers) > MOST:
         raise SynapccError(where, "a size is 0 or too large", f"tensors hold 1 to {MOST} values")
-    line = Line(where)
+    line = Line(where, kernel.rounds)
     kernel.write(line, words)
     return KernelSpec(text, line.graph(), kernel.whole, kernel.phases, kernel.counts)
 

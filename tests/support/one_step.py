@@ -107,7 +107,7 @@ def _operands(
         constant = role in CONSTANT and role not in k.writes + k.updates
         spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
         space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
-        if usual and role not in k.updates:
+        if (usual and role not in k.updates) or role in case.flash:
             space = "const" if constant else "arena"
         offset = ON_OPERAND if shared and role == target else -1
         out[role] = _tensor(f"{prefix}_{role}", array, space, offset)

@@ -74,7 +74,8 @@ def test_a_meaning_of_a_plan_is_read_back() -> None:
 
 
 def test_kernels_that_shift_refuse_it_and_others_take_it() -> None:
-    """Every kernel is asked to lower such operands: it does, or says that it needs a power of two."""
+    """Every kernel is asked to lower such operands: it does, or says that it needs a power of two. Those that
+    have two ends are asked for the one that shifts."""
     took, refused, meaning = set(), set(), Scaled((0.1,), (3,))
     rng = np.random.default_rng(0)
     for name, k in kernels().items():

@@ -12,11 +12,12 @@ from ctools import ARM_TOOLCHAINS, UNDEFINED, compile_host
 from primitives import compare, draw, host_source, on_the_chip, on_this_computer
 
 from synapcc.gen.numeric import PRIMITIVES
-from synapcc.gen.sets.dsp import INSTRUCTIONS, Instruction, called, instruction, pkhtb, ssat, ssat16
+from synapcc.gen.sets.dsp import INSTRUCTIONS, Instruction, called, instruction, pkhtb, ssat, ssat16, usat
 
 VECTORS = 20_000
 FAMILIES = [
     *(ssat(bits, shift) for bits in (1, 2, 8, 16, 31) for shift in (0, 1, 7, 24, 31)),
+    *(usat(bits, shift) for bits in (1, 2, 8, 16, 31) for shift in (0, 1, 7, 24, 31)),
     *(ssat16(bits) for bits in range(1, 17)),
     *(pkhtb(shift) for shift in (1, 2, 8, 15, 16, 31)),
 ]
@@ -34,7 +35,17 @@ def test_the_table_is_well_formed() -> None:
         "smlad",
         "ssat8_asr3",
     ]
-    for name in ("ssat32", "ssat0", "ssat8_asr32", "ssat16_17", "pkhtb_asr0", "pkhtb", "smlal"):
+    for name in (
+        "ssat32",
+        "ssat0",
+        "ssat8_asr32",
+        "usat32",
+        "usat8_asr32",
+        "ssat16_17",
+        "pkhtb_asr0",
+        "pkhtb",
+        "smlal",
+    ):
         assert instruction(name) is None, name
 
 

@@ -18,10 +18,11 @@ from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Node
 from synapcc.gen.ir.plan import PlanTensor
+from synapcc.gen.numeric import multiplier
 from synapcc.gen.ops import Attrs, Case, Kernel, Variant, kernel
-from synapcc.gen.ops._dsp import power_of_two
 from synapcc.gen.ops._window import Window
 from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, SETS, KernelSet, able, chain, select
+from synapcc.gen.sets.dsp import power_of_two
 from synapcc.gen.sets.layouts import (
     HIGH_ROW,
     bias_of_dual,
@@ -32,6 +33,8 @@ from synapcc.gen.sets.layouts import (
     dual_rows,
     rounded_bias,
     rows_of_dual,
+    with_scales,
+    without_scales,
 )
 from synapcc.gen.target.boards import load_board
 from synapcc.host.bench.kernel_sets import kernel_sets
@@ -155,6 +158,17 @@ def test_starts_of_dual_rows_can_be_taken_apart_again() -> None:
     assert halves.tolist() == [5, 6, 5 + 2**29]
 
 
+def test_starts_with_scales_can_be_taken_apart_again() -> None:
+    for rows, blocks, each in [(1, 1, 2), (9, 5, 2), (16, 8, 2), (7, 7, 1), (12, 3, 4)]:
+        start = RNG.integers(-(2**31), 2**31, blocks * each).astype(np.int32)
+        scales = RNG.integers(0, 2**31, (rows, 2)).astype(np.int32)
+        words = with_scales(start, scales, blocks)
+        assert words.size == start.size + 2 * blocks * -(-rows // blocks)
+        assert words[: each + 2].tolist() == [*start[:each], *scales[0]]
+        again = without_scales(words, rows, blocks)
+        assert np.array_equal(again[0], start) and np.array_equal(again[1], scales)
+
+
 def test_lanes_of_channels_can_be_taken_apart_again() -> None:
     for shape in [(4, 1), (8, 9), (32, 25)]:
         w = RNG.integers(-128, 128, shape).astype(np.int8)
@@ -182,7 +196,14 @@ def test_limits_that_ssat_knows() -> None:
 def edges() -> list[tuple[str, Case]]:
     """Sums at their limits, rows too wide for a pair, every weight held, none, and rows without a signal."""
     out: list[tuple[str, Case]] = []
-    for rows, cols, bias in [(9, 500, 0), (9, 500, HIGH_ROW), (2, 4, -HIGH_ROW), (1, 3, 2**30), (16, 64, 7)]:
+    for rows, cols, bias in [
+        (9, 500, 0),
+        (9, 500, HIGH_ROW),
+        (2, 4, -HIGH_ROW),
+        (1, 3, 2**30),
+        (16, 64, 7),
+        (6, 20, 9),
+    ]:
         for value in (-128, 127):
             arrays: dict[str, np.ndarray] = {
                 "x": np.full(cols, value, np.int8),
@@ -200,7 +221,39 @@ def edges() -> list[tuple[str, Case]]:
             for i, shift in enumerate((8, 12, 16, 17, 24)):
                 twin = (i + rounding) % 2 == 1
                 out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
-    return out + [("conv2d.forward", c) for c in _convolutions()]
+    out += [("conv2d.forward", c) for c in _convolutions()]
+    frozen = [(name, case) for name, case in out if "s" in case.arrays]
+    return out + [(name, c) for i, (name, case) in enumerate(frozen) for c in _scaled(case, i)]
+
+
+ENDS = [  # rounds, one multiplier a row, powers of two, zero points of input and output, limits
+    (2, True, False, -128, -9, (-128, 127)),
+    (1, True, False, 5, 127, (-20, 127)),
+    (2, False, False, 7, -128, (-128, 90)),
+    (1, False, False, -3, 0, (-128, 127)),
+    (1, False, True, 0, 3, (-7, 99)),
+    (1, True, True, 127, 1, (-128, 127)),
+]
+
+
+def _scaled(case: Case, number: int) -> Iterator[Case]:
+    """The same sums, ended by multipliers; every second one with a weight that no dual pair can have."""
+    w, b = case.arrays["w"].astype(np.int64), case.arrays["b"].astype(np.int64)
+    usual = 127 / (np.abs(w).sum(axis=1) * 48 + np.abs(b))
+    for i, (rounds, own, halves, x_zero, y_zero, (lo, hi)) in enumerate(ENDS, number):
+        factors = usual * RNG.uniform(0.5, 2, usual.shape)
+        if halves:
+            factors = np.exp2(np.rint(np.log2(factors)))
+        m, n = zip(*(multiplier(float(v)) for v in factors), strict=True)
+        attrs = {**case.attrs, "rounds": rounds, "x_zero": x_zero, "y_zero": y_zero, "lo": lo, "hi": hi}
+        kept = {role: array.copy() for role, array in case.arrays.items() if role != "s"}
+        if i % 2:
+            kept["w"][-1, 0] = -128
+        if own:
+            kept |= {"m": np.array(m, np.int32), "s": np.array(n, np.uint8)}
+        else:
+            attrs |= {"multiplier": m[0], "shift": n[0]}
+        yield Case(kept, attrs, {}, flash=("w", "b", "m", "s"))
 
 
 def _convolutions() -> Iterator[Case]:
@@ -220,6 +273,9 @@ def _convolutions() -> Iterator[Case]:
         ((1, 16, 12), 12, (1, 3), (1, 2), (1, 1), (0, 1, 0, 0), 12),
         ((6, 6, 4), 4, (2, 2), (1, 1), (2, 1), (0, 0, 0, 0), 4),
         ((5, 5, 4), 8, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0), 2),
+        ((6, 5, 2), 5, (3, 4), (1, 1), (1, 1), (1, 2, 1, 1), 1),
+        ((6, 9, 1), 8, (2, 4), (2, 1), (2, 1), (0, 0, 0, 0), 1),
+        ((5, 9, 3), 3, (2, 3), (1, 2), (1, 1), (0, 0, 0, 0), 1),
     ]
     for shape, filters, size, stride, dilation, padding, groups in every:
         node = Node("conv2d", "c", ("x", "w", "b"), "y", {
@@ -281,16 +337,34 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
 
 
 def test_the_edges_reach_every_dsp_macro() -> None:
-    seen = set()
+    seen, ways = set(), set()
     plan, _ = batch_plan("edges", edges(), np.random.default_rng(1), as_models=1.0)
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
         seen |= {(step.kernel, variant.kernel_set, variant.macro)}
+        if "rounds" in step.attrs and variant.kernel_set == DSP:
+            of = {key: bool(value) for key, value in variant.numbers.items()}
+            how = step.kernel, variant.macro
+            ways |= {(*how, step.attrs["rounds"], key) for key in WAYS if of.get(key)}
+            ways |= {(*how, key, of["beyond"]) for key in ("edge", "direct") if of.get(key)}
+            ways |= {(*how, "patch", of["beyond"])} if of.get("runs") is False and not of["direct"] else set()
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
     assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
+    printed = [(k, f"forward_{name}") for k, names in dense.items() for name in names]
+    every = {(*how, 1, key) for how in printed for key in ("each", "fused", "exact", "second", "unsigned")}
+    every |= {(*how, 2, key) for how in printed for key in ("each", "fused", "second")}
+    sums = [how for how in printed[2:] if how[1] != "forward_depthwise"]
+    every |= {(*how, "edge", True) for how in printed[2:]} | {(*how, "direct", True) for how in sums}
+    every |= {(*how, key, beyond) for how in sums for key in ("direct", "patch") for beyond in (True, False)}
+    every |= {(*how, 2, "single") for how in printed if how[1] == "forward_dual"}
+    assert ways >= every, every - ways
+
+
+WAYS = ("each", "fused", "exact", "second", "unsigned", "single")
+"""Numbers of a step that ends with a multiplier which say that it is printed in another way."""
 
 
 def test_a_constant_read_in_two_ways_is_there_twice_and_one_read_in_one_way_once() -> None:

@@ -160,6 +160,28 @@ def test_a_dense_layer_alone() -> None:
     assert [op["kernel"] for op in learned["ops"]] == ["dense.forward", "dense.update"]
 
 
+@pytest.mark.parametrize(
+    ("line", "positions"),
+    [
+        ("dense{} 4 {}", 1),
+        ("conv1d{} 36x1 k4->{}", 33),
+        ("conv2d{} 6x6x4 1x1->{}", 36),
+        ("depthwise{} 6x6x{} 1x1", 36),
+    ],
+)
+def test_a_requantisation_by_multiplier_takes_ten_instructions(line: str, positions: int) -> None:
+    """From a sum to the byte stored: what an output more costs, less what it costs where a shift is enough,
+    which is four instructions: LDRB of the shift, ASR, SSAT, STRB."""
+    each = []
+    for kind in ("", "-scaled"):
+        few, many = (
+            bench_kernel(line.format(kind, rows), "unicorn")["total"]["infer"]["instructions"]
+            for rows in (32, 64)
+        )
+        each.append((many - few) / (32 * positions))
+    assert 4 < each[1] - each[0] + 4 <= 10
+
+
 def test_an_update_alone_costs_by_its_rounding() -> None:
     counts = {
         rounding: bench_kernel("update 64 32", "unicorn", rounding=rounding)["total"]["learn"]["instructions"]
@@ -318,7 +340,8 @@ def test_the_page_has_every_row_that_can_be_measured() -> None:
     page = "\n".join(benchmarks.pages(measure))
     ops = {"conv1d": "conv2d", "depthwise": "conv2d", "maxpool": "maxpool2d", "softmax": "softmax_error"}
     for row in (*CMSIS_NN, *TRAINING):
-        op = ops.get(row.split()[0], row.split()[0])
+        word = row.split()[0].removesuffix("-scaled")
+        op = ops.get(word, word)
         there = op in (*layers(), "softmax_error", "mlp")
         assert (f"`{row}`" in page) == there == (row in asked), row
     assert "| 152,066 (" in page and "| 9,097,981 |" in page and "some gcc; by hand" in page
