@@ -99,6 +99,8 @@ class LayerBuilder(GraphBuilder):
             shape = tuple(self.shape(x)[i] for i in order)
             attrs: dict[str, Attr] = {"order": tuple(order)}
             self._transposes[key] = self.add("transpose", [x], shape, [], f"order for {source}", attrs)
+            if held := self.held(x):
+                self.hold(self._transposes[key], held)
         return self._transposes[key]
 
     def flat(self, x: str) -> str:

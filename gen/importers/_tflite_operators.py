@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ._tflite_file import LiteOp
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_scope import Act, Handler, Operand, Scope
-from ._tflite_views import reshape, softmax
+from ._tflite_spatial import mean, pad, pool
+from ._tflite_views import concatenation, reshape, softmax, transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,20 @@ class Row:
 
 
 TFLITE_OPERATORS: Mapping[str, Row] = {
+    "AVERAGE_POOL_2D": Row(pool),
+    "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "MAX_POOL_2D": Row(pool),
+    "MEAN": Row(mean),
+    "PAD": Row(pad),
+    "PADV2": Row(pad),
     "RESHAPE": Row(reshape, 1),
     "SOFTMAX": Row(softmax),
     "SQUEEZE": Row(reshape, 1),
+    "TRANSPOSE": Row(transpose),
 }
 
 

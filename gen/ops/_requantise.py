@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
+from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
 from ._shifts import requantising
@@ -53,6 +54,26 @@ def pairs(f: Mapping[str, Format], where: str) -> NDArray[np.int64]:
     found = np.array([numeric.multiplier(float(v)) for v in factors], np.int64).T
     requantising(found[1].tolist(), where, SCALES, 62)
     return found
+
+
+def scale(fmt: Format, where: str) -> float:
+    """The one scale of a tensor; CompileError where its meaning has none."""
+    if not isinstance(fmt.meaning, Scaled) or len(fmt.meaning.scale) != 1:
+        what = f"one of its tensors has {fmt.meaning}, others a scale and a zero point"
+        raise CompileError(where, what, "report this model: an importer is wrong")
+    return fmt.meaning.scale[0]
+
+
+def held_within(given: Format, node: Node) -> dict[str, float]:
+    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
+    numbers that the output can hold at least and at most."""
+    least, most = given.meaning.real([given.lo, given.hi])
+    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
+
+
+def held(y: NDArray[Any], a: Attrs) -> NDArray[Any]:
+    """Real numbers within what the output can hold, where a model file says what that is."""
+    return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
 
 def zero(fmt: Format) -> int:
@@ -125,10 +146,22 @@ def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], d
     templates/requantise.j2: `right`, whether the shift to the right beyond the first word is enough, and
     `rest`, the shift of all rows that is left."""
     least = FAST[a["rounds"]][1]
-    n = t["s"].array() if "m" in t else np.array([a["shift"]])
+    n = t["s"].array() if "s" in t else np.array([a["shift"]])
     if int(n.min()) < least:
         return {}, {"right": 0, "rest": int(n[0])}
-    if "m" not in t:
+    if "s" not in t:
         return {}, {"right": 1, "rest": int(n[0]) - least}
     note = f"bits that are left to shift behind the first {least}"
     return {"s": Relaid("rest", n.astype(np.uint8) - np.uint8(least), note)}, {"right": 1, "rest": 0}
+
+
+def random_formats(rng: np.random.Generator, count: int) -> list[Format]:
+    """For tests: int8 with any scale, powers of two among them, and any zero point."""
+    scales = 2.0 ** rng.uniform(-7, 0, count)
+    if not rng.integers(3):  # ties are common
+        scales = np.exp2(np.rint(np.log2(scales)))
+    zeros = [int(rng.choice([-128, 0, 127, int(rng.integers(-128, 128))])) for _ in range(count)]
+    return [
+        Format("int8", Scaled((float(np.float32(s)),), (z,)), -128, 127)
+        for s, z in zip(scales, zeros, strict=True)
+    ]

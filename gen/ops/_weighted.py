@@ -82,7 +82,7 @@ class WeightedLayer(Layer):
             args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
         if given and each:
             args["m"] = tape.add(Value(f"{node.name}_multiplier", tape.shape(b), "const", "multiplier"))
-        ends = held_within(given, node) if given else {}
+        ends = _requantise.held_within(given, node) if given else {}
         tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node), **ends)
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
@@ -106,13 +106,6 @@ class WeightedLayer(Layer):
         return {}
 
 
-def held_within(given: Format, node: Node) -> dict[str, float]:
-    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
-    numbers that the output can hold at least and at most."""
-    least, most = given.meaning.real([given.lo, given.hi])
-    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
-
-
 def given_alike(tape: Tape, weight: str) -> bool:
     """Whether the rows of a weight that a model file brought in integers share one scale."""
     given = tape.given(weight)
@@ -129,6 +122,7 @@ class WeightedForward(Kernel):
     reads = ("x", "w", "b", "m", "s")
     writes = ("y",)
     optional = ("m", "s")
+    held = staticmethod(_requantise.held)
 
     def centred(self, t: Arrays, a: Attrs) -> NDArray[Any]:
         """x without its zero point."""
@@ -140,10 +134,6 @@ class WeightedForward(Kernel):
         if not _requantise.scaled(a):
             return numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
-
-    def held(self, y: NDArray[Any], a: Attrs) -> NDArray[Any]:
-        """Real sums within what the output can hold, where a model file says what that is."""
-        return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         if "rounds" in a:

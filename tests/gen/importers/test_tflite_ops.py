@@ -1,0 +1,144 @@
+"""Operators without weights of int8 .tflite files: each output byte is that of LiteRT's reference kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lite import Author, answers, compiled, oracle
+
+SAMPLES = 6
+Rng = np.random.Generator
+Shape = tuple[int, ...]
+Net = tuple[bytes, list[Shape]]
+"""A file, and the shapes of its inputs without the batch."""
+
+
+def number(rng: Rng, usual: float = 0.1) -> dict[str, Any]:
+    """A scale, often a power of two, for which ties are common, and a zero point."""
+    scale = usual * 2.0 ** rng.uniform(-3, 3)
+    if not rng.integers(3):
+        scale = 2.0 ** np.rint(np.log2(scale))
+    return {
+        "scale": float(np.float32(scale)),
+        "zero": int(rng.choice([-128, 0, 127, int(rng.integers(-128, 128))])),
+    }
+
+
+def sizes(rng: Rng, top: Shape = (8, 8, 7)) -> Shape:
+    return tuple(int(rng.integers(1, n)) for n in top)
+
+
+def _pool(rng: Rng, op: str) -> Net:
+    a, (h, w, c), held = Author(), sizes(rng), number(rng)
+    same, stride = bool(rng.integers(2)), rng.integers(1, 4, 2)
+    kernel = [int(rng.integers(1, 6 if same else n + 1)) for n in (h, w)]
+    if not rng.integers(4):
+        kernel, same = [h, w], False
+    size = zip((h, w), kernel, stride, strict=True)
+    out = [-(-n // int(s)) if same else (n - k) // int(s) + 1 for n, k, s in size]
+    x, y = a.tensor("x", (1, h, w, c), **held), a.tensor("y", (1, *out, c), **held)
+    options = {
+        "padding": 0 if same else 1,
+        "strideH": int(stride[0]),
+        "strideW": int(stride[1]),
+        "filterHeight": kernel[0],
+        "filterWidth": kernel[1],
+        "fusedActivationFunction": int(rng.integers(4)),
+    }
+    a.op(op, [x], [y], "Pool2DOptions", 2, **options)
+    return a.bytes([x], [y]), [(h, w, c)]
+
+
+def maximum(rng: Rng) -> Net:
+    return _pool(rng, "MAX_POOL_2D")
+
+
+def average(rng: Rng) -> Net:
+    return _pool(rng, "AVERAGE_POOL_2D")
+
+
+def mean(rng: Rng) -> Net:
+    """Over any axes of 2 to 4, the batch among them."""
+    a, held = Author(), number(rng)
+    shape = (1, *sizes(rng, (9, 9, 9)[: int(rng.integers(1, 4))]))
+    axes = sorted({int(v) for v in rng.integers(0, len(shape), int(rng.integers(1, 4)))})
+    keep = bool(rng.integers(2)) or len(axes) == len(shape)
+    out = [1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes]
+    written = [i - len(shape) if rng.integers(2) else i for i in axes]
+    x = a.tensor("x", shape, **held)
+    over = a.tensor("axes", (len(axes),), "INT32", data=written)
+    y = a.tensor("y", out, **(held if not rng.integers(4) else number(rng, held["scale"] / 2)))
+    a.op("MEAN", [x, over], [y], "ReducerOptions", 2, keepDims=keep)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def passed(rng: Rng, a: Author, shape: Shape, held: dict[str, Any]) -> tuple[int, int]:
+    """An input of a map and what a pool of single values makes of it: a network must compute something."""
+    x, y = a.tensor("x", shape, **held), a.tensor("h", shape, **held)
+    ones = dict.fromkeys(("strideH", "strideW", "filterHeight", "filterWidth"), 1)
+    a.op("MAX_POOL_2D", [x], [y], "Pool2DOptions", 2, padding=1, **ones)
+    return x, y
+
+
+def pad(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng, (6, 6, 5))), number(rng)
+    ends = rng.integers(0, 4, (4, 2)) * rng.integers(0, 2, (4, 1))
+    ends[0] = 0
+    if not rng.integers(3):
+        ends[3] = 0
+    x, h = passed(rng, a, shape, held)
+    pads = a.tensor("pads", (4, 2), str(rng.choice(["INT32", "INT64"])), data=ends)
+    y = a.tensor("y", np.array(shape) + ends.sum(axis=1), **held)
+    if rng.integers(2):
+        value = a.tensor("value", (1,), data=[int(rng.integers(-128, 128))], **held)
+        a.op("PADV2", [h, pads, value], [y], "PadV2Options", 2)
+    else:
+        a.op("PAD", [h, pads], [y], "PadOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def concatenation(rng: Rng) -> Net:
+    a, shape, held = Author(), [1, *sizes(rng, (6, 6, 5))], number(rng)
+    at, count = int(rng.integers(1, 4)), int(rng.integers(2, 4))
+    shapes = [
+        tuple(int(rng.integers(1, 5)) if i == at else n for i, n in enumerate(shape)) for _ in range(count)
+    ]
+    parts = [a.tensor(f"x{i}", s, **held) for i, s in enumerate(shapes)]
+    inputs, parts = list(parts), [*parts, parts[0]] if rng.integers(2) else parts
+    out = [sum(a.graph.tensors[p].shape[i] for p in parts) if i == at else n for i, n in enumerate(shape)]
+    y = a.tensor("y", out, **held)
+    a.op("CONCATENATION", parts, [y], "ConcatenationOptions", 2, axis=at - 4 * int(rng.integers(2)))
+    return a.bytes(inputs, [y]), [s[1:] for s in shapes]
+
+
+def transpose(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    order = [0, *(1 + rng.permutation(3))] if rng.integers(2) else rng.permutation(4)
+    x, h = passed(rng, a, shape, held)
+    perm = a.tensor("order", (4,), "INT32", data=order)
+    y = a.tensor("y", [shape[i] for i in order], **held)
+    a.op("TRANSPOSE", [h, perm], [y], "TransposeOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+MAKERS: tuple[Callable[[Rng], Net], ...] = (maximum, average, mean, pad, concatenation, transpose)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    moved = 0
+    for _ in range(50):
+        data, shapes = make(rng)
+        x = [rng.integers(-128, 128, (SAMPLES, *shape)).astype(np.int8) for shape in shapes]
+        expected = oracle(data, x)
+        c = compiled(data, tmp_path)
+        got = answers(c, x)
+        assert np.array_equal(got, expected), c.graph.nodes
+        moved += len(np.unique(expected))
+    assert moved > 50 * 10  # outputs that say something, not only limits
