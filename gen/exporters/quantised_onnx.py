@@ -33,6 +33,9 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         if step.kernel not in forms:
             what = f"{step.kernel} has no exact form in ONNX"
             raise CompileError(step.node, what, "take the float network, pull --onnx")
+        if "rounds" in step.attrs:
+            what = f"{step.kernel} ends with a multiplier, which has no exact form in ONNX yet"
+            raise CompileError(step.node, what, "take the float network, pull --onnx")
         forms[step.kernel](q, step)
     names = {o: f"{o}_out" if o in plan.inputs else o for o in ("scores", "winner", "margin")}
     q.node("Cast", [q.get(plan.logits)], names["scores"], "scores", to=q.INT16)

@@ -83,9 +83,29 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
-    def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
-        """a + b, of one shape."""
-        return self.add("add", [a, b], self.shape(a), hints, source)
+    def sum(self, a: str, b: str, hints: Sequence[str], source: str, minus: bool = False) -> str:
+        """a + b, or a - b where `minus`; each is stretched along axes where it has one element."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        return self.add("add", [a, b], shape, hints, source, {"subtract": 1} if minus else {})
+
+    def product(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """a * b, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("mul", [a, b], shape, hints, source)
+
+    def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
+        """x + c, or x - c where `minus`, or c - x where `first` too."""
+        attrs: dict[str, Attr] = {"subtract": 1} if minus else {}
+        shape = np.broadcast_shapes(self.shape(x), c.shape)
+        attrs |= {"first": 1} if first else {}
+        return self.add("add_constant", [x], shape, hints, source, attrs, {"constant": c}, "add")
+
+    def times(self, x: str, c: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """x * c, each stretched along axes where it has one element."""
+        shape = np.broadcast_shapes(self.shape(x), c.shape)
+        self.work(0, math.prod(shape), source)
+        return self.add("mul_constant", [x], shape, hints, source, None, {"constant": c}, "mul")
 
     def concat(self, parts: Sequence[str], hints: Sequence[str], source: str) -> str:
         """The parts joined along their last axis."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ._tflite_file import LiteOp
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_pairs import pair
 from ._tflite_scope import Act, Handler, Operand, Scope
 from ._tflite_spatial import mean, pad, pool
 from ._tflite_views import concatenation, reshape, softmax, transpose
@@ -21,6 +22,7 @@ class Row:
 
 
 TFLITE_OPERATORS: Mapping[str, Row] = {
+    "ADD": Row(pair),
     "AVERAGE_POOL_2D": Row(pool),
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
@@ -29,11 +31,13 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "FULLY_CONNECTED": Row(fully_connected),
     "MAX_POOL_2D": Row(pool),
     "MEAN": Row(mean),
+    "MUL": Row(pair),
     "PAD": Row(pad),
     "PADV2": Row(pad),
     "RESHAPE": Row(reshape, 1),
     "SOFTMAX": Row(softmax),
     "SQUEEZE": Row(reshape, 1),
+    "SUB": Row(pair),
     "TRANSPOSE": Row(transpose),
 }
 

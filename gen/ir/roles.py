@@ -23,6 +23,7 @@ Role = Literal[
     "factor",  # int16, what a sum at each place is multiplied with
     "matrix",  # int8, a fixed feedback matrix
     "gain",  # int8, the factors of an affine layer
+    "constant",  # int8, what is added to an activation or multiplied with it, in a format of its own
     "counter",  # uint32
     "flag",  # uint8, 0 or 1
     "label",  # uint8
@@ -77,6 +78,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "bias": RoleFacts(kind="weights"),
     "matrix": RoleFacts(kind="weights"),
     "gain": RoleFacts(kind="weights"),
+    "constant": RoleFacts(kind="weights"),
     "shift": RoleFacts(derived=True, scaled=False, kind="weights"),
     "multiplier": RoleFacts(derived=True, scaled=False, kind="weights"),
     "table": RoleFacts(derived=True),

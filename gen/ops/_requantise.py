@@ -76,6 +76,20 @@ def held(y: NDArray[Any], a: Attrs) -> NDArray[Any]:
     return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
 
+def factor(value: float, prefix: str, where: str) -> dict[str, int]:
+    """The attributes `prefix`multiplier and `prefix`shift of a real factor."""
+    m, n = numeric.multiplier(value)
+    requantising(n, where, SCALES, 62)
+    if n < 1:
+        raise CompileError(where, f"needs the factor {value:.3g}, 2^30 is the most", SCALES)
+    return {f"{prefix}multiplier": m, f"{prefix}shift": n}
+
+
+def ends(y: Format) -> dict[str, int]:
+    """The attributes of an output."""
+    return {"y_zero": zero(y), "lo": y.lo, "hi": y.hi}
+
+
 def zero(fmt: Format) -> int:
     """The zero point of a tensor that has one scale."""
     assert isinstance(fmt.meaning, Scaled)
@@ -153,6 +167,13 @@ def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], d
         return {}, {"right": 1, "rest": int(n[0]) - least}
     note = f"bits that are left to shift behind the first {least}"
     return {"s": Relaid("rest", n.astype(np.uint8) - np.uint8(least), note)}, {"right": 1, "rest": 0}
+
+
+def literal(a: Attrs, prefix: str) -> dict[str, int]:
+    """The numbers of one factor of a step that has several, for the macro `literal`."""
+    n, least = a[f"{prefix}shift"], FAST[a["rounds"]][1]
+    right = n >= least
+    return {f"{prefix}right": int(right), f"{prefix}rest": n - least if right else n}
 
 
 def random_formats(rng: np.random.Generator, count: int) -> list[Format]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
 
-SAMPLES = 6
+SAMPLES = 16
 Rng = np.random.Generator
 Shape = tuple[int, ...]
 Net = tuple[bytes, list[Shape]]
@@ -125,7 +125,67 @@ def transpose(rng: Rng) -> Net:
     return a.bytes([x], [y]), [shape[1:]]
 
 
-MAKERS: tuple[Callable[[Rng], Net], ...] = (maximum, average, mean, pad, concatenation, transpose)
+def _stretched(rng: Rng) -> tuple[Shape, Shape]:
+    """Two shapes of up to 4 axes that fit, the batch among them."""
+    rank = int(rng.integers(1, 4))
+    shape = (1, *sizes(rng, {1: (90,), 2: (10, 10), 3: (6, 6, 8)}[rank]))
+    kind = int(rng.integers(5))
+    if kind < 2:
+        return shape, shape
+    if kind == 2:
+        return shape, shape[int(rng.integers(1, rank + 1)) :]
+    if kind == 3:
+        return shape, (1,) * int(rng.integers(1, rank + 2))
+    left, right = (tuple(1 if rng.integers(2) else n for n in shape) for _ in range(2))
+    return left, right
+
+
+def _pair(rng: Rng, op: str) -> Net:
+    """Two activations, one twice, or one and a constant on either side."""
+    a, shapes = Author(), list(_stretched(rng))
+    out = np.broadcast_shapes(*shapes)
+    held = [number(rng), number(rng)]
+    usual = held[0]["scale"] * held[1]["scale"] * 150 if op == "MUL" else sum(h["scale"] for h in held)
+    constant = int(rng.integers(-1, 2))
+    operands, inputs = [], []
+    for i, side in enumerate(rng.permutation(2)):
+        data = rng.integers(-128, 128, shapes[side]) if i == constant else None
+        whole = (1,) * (len(out) - len(shapes[side])) + shapes[side]  # an input has a batch
+        shape = whole if data is None else shapes[side]
+        operands.append(a.tensor(f"x{i}", shape, data=data, **held[side]))
+        inputs += [i] if data is None else []
+    if constant < 0 and shapes[0] == shapes[1] == out and not rng.integers(4):
+        operands[1], inputs = operands[0], [0]
+    y = a.tensor("y", out, **number(rng, usual))
+    options = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}[op]
+    a.op(op, operands, [y], options, 2, fusedActivationFunction=int(rng.integers(4)))
+    given = [operands[i] for i in inputs]
+    return a.bytes(given, [y]), [tuple(a.graph.tensors[g].shape[1:]) or (1,) for g in given]
+
+
+def add(rng: Rng) -> Net:
+    return _pair(rng, "ADD")
+
+
+def subtract(rng: Rng) -> Net:
+    return _pair(rng, "SUB")
+
+
+def multiply(rng: Rng) -> Net:
+    return _pair(rng, "MUL")
+
+
+MAKERS: tuple[Callable[[Rng], Net], ...] = (
+    maximum,
+    average,
+    mean,
+    pad,
+    concatenation,
+    transpose,
+    add,
+    subtract,
+    multiply,
+)
 
 
 @pytest.mark.parametrize("make", MAKERS)
