@@ -44,6 +44,11 @@ def affine(t: Tensors, node: Node) -> None:
     t.put("Reshape", [y, t.integers(-1, *shape)], node)
 
 
+def gather(t: Tensors, node: Node) -> None:
+    (axis,), places = _ints(node, "axis"), t.integers(*_ints(node, "indices"))
+    t.put("Gather", [t.get(node.inputs[0]), places], node, axis=axis + 1)
+
+
 def clip(t: Tensors, node: Node) -> None:
     lo, hi = limits(node)
     first = t.is_first(node.inputs[0])
@@ -245,6 +250,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "concat": concat,
     "conv2d": conv2d,
     "dense": dense,
+    "gather": gather,
     "local2d": local2d,
     "maxpool2d": maxpool2d,
     "mul": mul,

@@ -178,6 +178,18 @@ def transpose_permute(q: Integers, step: Step) -> None:
     q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
 
 
+def gather_forward(q: Integers, step: Step) -> None:
+    """y[o, k] = x[o, place k], blocks of values."""
+    outer, size, block, count = (q.attr(step, key) for key in ("outer", "size", "block", "count"))
+    if "index" in step.args:
+        places = q.content(step.args["index"]).astype(np.int64)
+    else:
+        places = q.attr(step, "start") + np.arange(count) * q.attr(step, "step")
+    where = (np.arange(outer)[:, None, None] * size + places[:, None]) * block + np.arange(block)
+    table = q.constant(q.fresh(step, "places"), where.reshape(-1))
+    q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
+
+
 def table_forward(q: Integers, step: Step) -> None:
     """Entry i is the function of i - 128."""
     name = step.args["table"]
@@ -228,6 +240,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "concat.copy": concat_copy,
     "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
+    "gather.forward": gather_forward,
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,

@@ -112,6 +112,12 @@ class LayerBuilder(GraphBuilder):
         shape = (*self.shape(parts[0])[:-1], sum(self.shape(p)[-1] for p in parts))
         return self.add("concat", parts, shape, hints, source)
 
+    def gather(self, x: str, axis: int, places: Sequence[int], hints: Sequence[str], source: str) -> str:
+        """The values of x at these places of an axis."""
+        shape = self.shape(x)
+        attrs: dict[str, Attr] = {"axis": axis, "indices": tuple(int(p) for p in places)}
+        return self.add("gather", [x], (*shape[:axis], len(places), *shape[axis + 1 :]), hints, source, attrs)
+
     def transpose(self, x: str, order: Sequence[int], source: str) -> str:
         """x with its axes in another order."""
         key = (x, tuple(order))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ._tflite_file import LiteOp
+from ._tflite_gather import gather, pack, resize_nearest, split, strided_slice
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_pairs import pair
 from ._tflite_scope import Act, Handler, Operand, Scope
@@ -29,19 +30,24 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "GATHER": Row(gather),
     "MAX_POOL_2D": Row(pool),
     "MEAN": Row(mean),
     "MUL": Row(pair),
+    "PACK": Row(pack),
     "PAD": Row(pad),
     "PADV2": Row(pad),
     "RESHAPE": Row(reshape, 1),
+    "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
     "SOFTMAX": Row(softmax),
+    "SPLIT": Row(split),
     "SQUEEZE": Row(reshape, 1),
+    "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),
     "TRANSPOSE": Row(transpose),
 }
 
 
-def convert(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """The operator's output; CompileError where synapcc has none like it."""
+def convert(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act | tuple[Act, ...]:
+    """The operator's output, or all of them; CompileError where synapcc has none like it."""
     return TFLITE_OPERATORS[op.op].handler(scope, op, args)

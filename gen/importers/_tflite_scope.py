@@ -37,7 +37,7 @@ class Act:
 
 
 Operand = Act | LiteTensor | None
-Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act]
+Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act | tuple[Act, ...]]
 
 
 @dataclass(slots=True)

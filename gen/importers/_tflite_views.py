@@ -46,11 +46,11 @@ def concatenation(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         or len({(*p.shape[:at], *p.shape[at + 1 :]) for p in parts}) != 1
     ):
         raise op.error(f"joins shapes {[p.shape for p in parts]} along axis {at}")
-    y = scope.moved(op, _joined(scope, op, parts, at), parts)
+    y = scope.moved(op, joined(scope, op, parts, at), parts)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
 
-def _joined(scope: Scope, op: LiteOp, parts: Sequence[Act], at: int) -> str:
+def joined(scope: Scope, op: LiteOp, parts: Sequence[Act], at: int) -> str:
     """The parts one behind another along axis `at`, as [outside, all within]."""
     if len(parts) == 1:
         return parts[0].tensor

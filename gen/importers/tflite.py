@@ -58,13 +58,15 @@ class _Import:
         self._inputs(needed)
         scope = Scope(self.builder)
         for op in self.model.ops:
-            if op.outputs[0].index in needed:
+            if any(out.index in needed for out in op.outputs):
                 row = TFLITE_OPERATORS.get(op.op)
                 if row is None:
                     known = ", ".join(sorted(TFLITE_OPERATORS))
                     raise op.error("is not supported", f"supported are {known}")
                 args = [self._operand(op, t) for t in op.inputs[: row.data or None]]
-                self.values[op.outputs[0].index] = convert(scope, op, args)
+                made = convert(scope, op, args)
+                results = made if isinstance(made, tuple) else (made,)
+                self.values |= {out.index: y for out, y in zip(op.outputs, results, strict=False)}
         if output.index not in self.values:
             what = f"output {output.label} does not depend on the input"
             raise CompileError(self.where, what, AGAIN)

@@ -72,6 +72,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
         case "add_constant":
             x, c = args[::-1] if a.get("first") else args
             return np.asarray(x - c if a.get("subtract") else x + c)
+        case "gather":
+            return args[0].take(a["indices"], axis=a["axis"])
         case "pad":
             return _padded(args[0], a["padding"], a["value"])
         case "table":

@@ -175,6 +175,82 @@ def multiply(rng: Rng) -> Net:
     return _pair(rng, "MUL")
 
 
+def gather(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    at, count = int(rng.integers(1, 4)), int(rng.integers(1, 9))
+    x, h = passed(rng, a, shape, held)
+    places = a.tensor("places", (count,), "INT32", data=rng.integers(0, shape[at], count))
+    y = a.tensor("y", [count if i == at else n for i, n in enumerate(shape)], **held)
+    a.op("GATHER", [h, places], [y], "GatherOptions", 2, axis=at - 4 * int(rng.integers(2)))
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def split(rng: Rng) -> Net:
+    """Its parts in another order, one of them perhaps unread."""
+    a, held, at = Author(), number(rng), int(rng.integers(1, 4))
+    count, shape = int(rng.integers(2, 5)), [1, *sizes(rng, (6, 6, 6))]
+    part = list(shape)
+    shape[at] *= count
+    x = a.tensor("x", shape, **held)
+    axis = a.tensor("axis", (), "INT32", data=at - 4 * int(rng.integers(2)))
+    parts = [a.tensor(f"part{i}", part, **held) for i in range(count)]
+    a.op("SPLIT", [axis, x], parts, "SplitOptions", 2, numSplits=count)
+    read = [int(p) for p in rng.permutation(parts)[int(rng.integers(2)) :]]
+    out = [n * (len(read) if i == 3 else 1) for i, n in enumerate(part)]
+    y = a.tensor("y", out, **held)
+    a.op("CONCATENATION", read, [y], "ConcatenationOptions", 2, axis=3)
+    return a.bytes([x], [y]), [tuple(shape[1:])]
+
+
+def strided_slice(rng: Rng) -> Net:
+    """Any begin, end and stride that leave something, also beyond the axis; masks; dropped axes."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    while True:
+        begin, end = rng.integers(-12, 13, (2, 4))
+        step = rng.choice([-3, -2, -1, 1, 1, 2, 3], 4)
+        masks = [int(m) for m in rng.integers(0, 16, 3)]
+        masks[2] &= int(rng.integers(0, 16))
+        dropped = [masks[2] >> i & 1 for i in range(4)]
+        begin = np.where(dropped, rng.integers(0, shape) - np.array(shape) * rng.integers(0, 2, 4), begin)
+        end, step = np.where(dropped, begin + 1, end), np.where(dropped, 1, step)
+        cuts = [
+            slice(None if masks[0] >> i & 1 else begin[i], None if masks[1] >> i & 1 else end[i], step[i])
+            for i in range(4)
+        ]
+        lengths = [1 if d else len(range(n)[cut]) for n, cut, d in zip(shape, cuts, dropped, strict=True)]
+        masks = [m & ~masks[2] for m in masks[:2]] + masks[2:]
+        if min(lengths) and not all(dropped):
+            break
+    x, h = passed(rng, a, shape, held)
+    ends = [a.tensor(f"end{i}", (4,), "INT32", data=v) for i, v in enumerate((begin, end, step))]
+    y = a.tensor("y", [n for n, d in zip(lengths, dropped, strict=True) if not d], **held)
+    options = dict(zip(("beginMask", "endMask", "shrinkAxisMask"), masks, strict=True))
+    a.op("STRIDED_SLICE", [h, *ends], [y], "StridedSliceOptions", 2, **options)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def pack(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)[: int(rng.integers(1, 4))]), number(rng)
+    count, at = int(rng.integers(2, 5)), int(rng.integers(0, len(shape) + 1))
+    parts = [a.tensor(f"x{i}", shape, **held) for i in range(count)]
+    y = a.tensor("y", (*shape[:at], count, *shape[at:]), **held)
+    a.op("PACK", parts, [y], "PackOptions", 2, valuesCount=count, axis=at)
+    return a.bytes(parts, [y]), [shape[1:]] * count
+
+
+def resize(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    size = [int(n) for n in rng.integers(1, 17, 2)]
+    if rng.integers(2):
+        size = [2 * n for n in shape[1:3]]
+    x, h = passed(rng, a, shape, held)
+    to, y = a.tensor("size", (2,), "INT32", data=size), a.tensor("y", (1, *size, shape[3]), **held)
+    align = bool(rng.integers(2))
+    options = {"alignCorners": align, "halfPixelCenters": not align and bool(rng.integers(2))}
+    a.op("RESIZE_NEAREST_NEIGHBOR", [h, to], [y], "ResizeNearestNeighborOptions", 3, **options)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
 MAKERS: tuple[Callable[[Rng], Net], ...] = (
     maximum,
     average,
@@ -185,6 +261,11 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     add,
     subtract,
     multiply,
+    gather,
+    split,
+    strided_slice,
+    pack,
+    resize,
 )
 
 

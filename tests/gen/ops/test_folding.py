@@ -25,7 +25,7 @@ NODES = 12  # of each op and shape
 TOLD = {
     "idle": {"affine", "clip", "reshape"},
     "merged": {"clip", "reshape"},
-    "moved": {"concat", "pad", "reshape", "transpose"},
+    "moved": {"concat", "gather", "pad", "reshape", "transpose"},
     "least": {"clip"},
     "padded": {"avgpool2d", "conv2d", "local2d", "maxpool2d"},
     "commutes": {"avgpool2d", "maxpool2d"},
