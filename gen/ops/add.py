@@ -51,7 +51,9 @@ class Add(Layer):
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         if len(shapes) == 1:
             return Node("add", "", ("in0", "in0"), "out"), {}
-        return (Node("add", "", ("in0", "in1"), "out"), {}) if shapes[0] == shapes[1] else None
+        if shapes[0] != shapes[1]:
+            return None
+        return Node("add", "", ("in0", "in1"), "out", {} if rng.integers(3) else {"subtract": 1}), {}
 
 
 def opposite(tape: Tape, node: Node, teach: str) -> str:
