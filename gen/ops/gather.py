@@ -139,7 +139,7 @@ class Forward(Kernel):
         return super().lower(f, a, where)
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        return {"index": (0, int(a["size"]) - 1)}
+        return {} if "start" in a else {"index": (0, int(a["size"]) - 1)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"y": (k["x"].lo, k["x"].hi, k["y"].shape[0] * k["x"].mag)}
@@ -196,7 +196,7 @@ class Feedback(Kernel):
         return super().lower(f, a, where) | ends
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        return {"index": (0, int(a["size"]) - 1)}
+        return {} if "start" in a else {"index": (0, int(a["size"]) - 1)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         d, half = k["d"], (1 << a["before"]) >> 1
