@@ -45,6 +45,11 @@ def affine(t: Tensors, node: Node) -> None:
     t.put("Reshape", [y, t.integers(-1, *shape)], node)
 
 
+def gather(t: Tensors, node: Node) -> None:
+    (axis,), places = _ints(node, "axis"), t.integers(*_ints(node, "indices"))
+    t.put("Gather", [t.get(node.inputs[0]), places], node, axis=axis + 1)
+
+
 def clip(t: Tensors, node: Node) -> None:
     lo, hi = limits(node)
     first = t.is_first(node.inputs[0])
@@ -75,8 +80,41 @@ def transpose(t: Tensors, node: Node) -> None:
 
 
 def add(t: Tensors, node: Node) -> None:
-    first = all(t.is_first(x) for x in node.inputs)
-    t.put("Add", [t.get(x, first) for x in node.inputs], node, first)
+    _pair(t, node, "Sub" if node.attrs.get("subtract") else "Add")
+
+
+def mul(t: Tensors, node: Node) -> None:
+    _pair(t, node, "Mul")
+
+
+def _pair(t: Tensors, node: Node, op: str) -> None:
+    """Two activations; channels lie first only where nothing is stretched."""
+    first = all(t.is_first(x) and t.shape(x) == t.shape(node.output) for x in node.inputs)
+    t.put(op, [_whole(t, x, node) if not first else t.get(x, first) for x in node.inputs], node, first)
+
+
+def _whole(t: Tensors, x: str, node: Node) -> str:
+    """x with as many axes as the output: behind the batch, runtimes count from the end."""
+    shape, rank = t.shape(x), len(t.shape(node.output))
+    if len(shape) == rank:
+        return t.get(x)
+    whole = t.integers(-1, *(1,) * (rank - len(shape)), *shape)
+    return t.node("Reshape", [t.get(x), whole], f"{node.output}/{x}", f"{node.name}_shape")
+
+
+def add_constant(t: Tensors, node: Node) -> None:
+    _with_constant(t, node, "Sub" if node.attrs.get("subtract") else "Add")
+
+
+def mul_constant(t: Tensors, node: Node) -> None:
+    _with_constant(t, node, "Mul")
+
+
+def _with_constant(t: Tensors, node: Node, op: str) -> None:
+    x, c = node.inputs
+    shape = (1,) * (len(t.shape(node.output)) - len(t.shape(c))) + t.shape(c)
+    operands = [_whole(t, x, node), t.constant(f"{node.name}.constant", t.value(c).reshape(shape))]
+    t.put(op, operands[::-1] if node.attrs.get("first") else operands, node)
 
 
 def pad(t: Tensors, node: Node) -> None:
@@ -252,14 +290,18 @@ FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "add": add,
+    "add_constant": add_constant,
     "affine": affine,
     "avgpool2d": avgpool2d,
     "clip": clip,
     "concat": concat,
     "conv2d": conv2d,
     "dense": dense,
+    "gather": gather,
     "local2d": local2d,
     "maxpool2d": maxpool2d,
+    "mul": mul,
+    "mul_constant": mul_constant,
     "pad": pad,
     "prelu": prelu,
     "reshape": reshape,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..discovery import rows
 from ..errors import CompileError
 from ..ir.program import Step
+from ..ops._broadcast import spread
 from ..ops._window import Window, taps
 from ._integer_softmax import softmax_forward
 from ._integers import Integers
@@ -132,13 +133,33 @@ def avgpool2d_forward(q: Integers, step: Step) -> None:
 def add_forward(q: Integers, step: Step) -> None:
     """(left * 2^left_shift + right * 2^right_shift) / 2^shift."""
     sides = []
-    for role in ("left", "right"):
+    for role, side in zip(("left", "right"), _sides(q, step), strict=True):
         factor = 1 << q.attr(step, f"{role}_shift")
-        side = q.known(step, role)
         number = q.constant(f"int/{factor}", np.array(factor, np.int32))
         sides.append(q.then(step, "Mul", [side, number]) if factor > 1 else side)
-    total = q.then(step, "Add", sides)
+    total = q.then(step, "Sub" if "subtract" in step.attrs else "Add", sides)
     q.put(step.args["y"], requantise(q, step, total, q.attr(step, "shift")))
+
+
+def mul_forward(q: Integers, step: Step) -> None:
+    """left * right / 2^shift."""
+    product = q.then(step, "Mul", _sides(q, step))
+    q.put(step.args["y"], requantise(q, step, product, q.attr(step, "shift")))
+
+
+def _sides(q: Integers, step: Step) -> list[str]:
+    """Both operands, [batch, size of the output] or the constant's [1, size], each value where it is read."""
+    out = []
+    for side in ("left", "right"):
+        name = step.args[side]
+        constant = q.plan[name].space == "const"
+        x = q.weights(name, "values", q.content(name)[None]) if constant else q.known(step, side)
+        if "n0" in step.attrs:
+            places = np.arange(q.size(name))[None]
+            table = q.constant(q.fresh(step, f"{side}_places"), spread(places, side, step.attrs)[0])
+            x = q.then(step, "Gather", [x, table], axis=1)
+        out.append(x)
+    return out
 
 
 def pad_forward(q: Integers, step: Step) -> None:
@@ -156,6 +177,18 @@ def transpose_permute(q: Integers, step: Step) -> None:
     for i in range(len(step.attrs) // 2):
         where = (where[:, None] + np.arange(q.attr(step, f"n{i}")) * q.attr(step, f"s{i}")).reshape(-1)
     table = q.constant(q.fresh(step, "order"), where)
+    q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
+
+
+def gather_forward(q: Integers, step: Step) -> None:
+    """y[o, k] = x[o, place k], blocks of values."""
+    outer, size, block, count = (q.attr(step, key) for key in ("outer", "size", "block", "count"))
+    if "index" in step.args:
+        places = q.content(step.args["index"]).astype(np.int64)
+    else:
+        places = q.attr(step, "start") + np.arange(count) * q.attr(step, "step")
+    where = (np.arange(outer)[:, None, None] * size + places[:, None]) * block + np.arange(block)
+    table = q.constant(q.fresh(step, "places"), where.reshape(-1))
     q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
 
 
@@ -222,8 +255,10 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "concat.copy": concat_copy,
     "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
+    "gather.forward": gather_forward,
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,
+    "mul.forward": mul_forward,
     "pad.forward": pad_forward,
     "prelu.forward": prelu_forward,
     "softmax.forward": softmax_forward,

@@ -98,14 +98,40 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {"log": int(log), "beta": beta}
         return self.add("softmax", [self.view(x, shape)], shape, hints, source, attrs)
 
-    def sum(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
-        """a + b, of one shape."""
-        return self.add("add", [a, b], self.shape(a), hints, source)
+    def sum(self, a: str, b: str, hints: Sequence[str], source: str, minus: bool = False) -> str:
+        """a + b, or a - b where `minus`; each is stretched along axes where it has one element."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        return self.add("add", [a, b], shape, hints, source, {"subtract": 1} if minus else {})
+
+    def product(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """a * b, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("mul", [a, b], shape, hints, source)
+
+    def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
+        """x + c, or x - c where `minus`, or c - x where `first` too."""
+        attrs: dict[str, Attr] = {"subtract": 1} if minus else {}
+        shape = np.broadcast_shapes(self.shape(x), c.shape)
+        attrs |= {"first": 1} if first else {}
+        return self.add("add_constant", [x], shape, hints, source, attrs, {"constant": c}, "add")
+
+    def times(self, x: str, c: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """x * c, each stretched along axes where it has one element."""
+        shape = np.broadcast_shapes(self.shape(x), c.shape)
+        self.work(0, math.prod(shape), source)
+        return self.add("mul_constant", [x], shape, hints, source, None, {"constant": c}, "mul")
 
     def concat(self, parts: Sequence[str], hints: Sequence[str], source: str) -> str:
         """The parts joined along their last axis."""
         shape = (*self.shape(parts[0])[:-1], sum(self.shape(p)[-1] for p in parts))
         return self.add("concat", parts, shape, hints, source)
+
+    def gather(self, x: str, axis: int, places: Sequence[int], hints: Sequence[str], source: str) -> str:
+        """The values of x at these places of an axis."""
+        shape = self.shape(x)
+        attrs: dict[str, Attr] = {"axis": axis, "indices": tuple(int(p) for p in places)}
+        return self.add("gather", [x], (*shape[:axis], len(places), *shape[axis + 1 :]), hints, source, attrs)
 
     def transpose(self, x: str, order: Sequence[int], source: str) -> str:
         """x with its axes in another order."""
@@ -114,6 +140,8 @@ class LayerBuilder(GraphBuilder):
             shape = tuple(self.shape(x)[i] for i in order)
             attrs: dict[str, Attr] = {"order": tuple(order)}
             self._transposes[key] = self.add("transpose", [x], shape, [], f"order for {source}", attrs)
+            if held := self.held(x):
+                self.hold(self._transposes[key], held)
         return self._transposes[key]
 
     def flat(self, x: str) -> str:

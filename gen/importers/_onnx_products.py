@@ -63,7 +63,8 @@ def _is_table(node: Node | None, fn: str, x: str) -> bool:
 
 
 def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Mul by a constant; x * sigmoid(x), x * hardsigmoid(x) and x * (1 + erf(x / sqrt 2)) with any factor."""
+    """Mul by a constant; x * sigmoid(x), x * hardsigmoid(x) and x * (1 + erf(x / sqrt 2)) with any factor;
+    of any other two activations, whose values must lie alike."""
     acts = [a for a in args if isinstance(a, Act)]
     if len(args) != 2 or len(acts) != 2:
         return arithmetic(scope, node, args)
@@ -76,10 +77,12 @@ def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             tensor = scope.builder.table(root, fn, [from_node(node.name)], node.source)
             result = Act(tensor, flat[0].reshape(shape))
             return result if factor == 1.0 else scaled(scope, node, result, factor)
-    raise node.error(
-        f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}",
-        "supported are products of x and sigmoid(x), hardsigmoid(x) or 1 + erf(x / sqrt(2))",
-    )
+    if not alike or shape is None:
+        what = f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}"
+        raise node.error(what, "two of one shape can be multiplied, whose axes are in one order")
+    build = scope.builder
+    left, right = (build.view(a.tensor, build.shape(acts[0].tensor)) for a in acts)
+    return Act(build.product(left, right, [from_node(node.name)], node.source), flat[0].reshape(shape))
 
 
 @dataclass(frozen=True, slots=True)

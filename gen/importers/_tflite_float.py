@@ -51,12 +51,15 @@ def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 
 def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
-    if op.op not in ("ADD", "SUB"):
-        raise op.error("of two activations is not supported in float32", "ADD and SUB of two are")
+    if op.op == "DIV":
+        raise op.error("divides by an activation", "multiply instead")
     if a.shape != b.shape:
         what = f"its operands have shapes {a.shape} and {b.shape}"
         raise op.error(what, "two activations must be of one shape")
     shape, right = scope.builder.shape(a.tensor), b.tensor
+    if op.op == "MUL":
+        product = scope.builder.product(a.tensor, scope.builder.view(right, shape), names(op), op.source)
+        return Act(product, op.outputs[0].shape, None)
     if op.op == "SUB":
         right = _affine(scope, op, b, -np.ones(b.size), np.zeros(b.size)).tensor
     name = scope.builder.sum(a.tensor, scope.builder.view(right, shape), names(op), op.source)

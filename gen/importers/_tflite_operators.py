@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from ._tflite_ends import dequantize, quantize
 from ._tflite_file import LiteOp
 from ._tflite_float import arithmetic, bounded, in_float, negative
-from ._tflite_float_maps import concatenation, pad, pool, reduced, transpose
+from ._tflite_float_maps import reduced
+from ._tflite_gather import gather, pack, resize_nearest, split, strided_slice
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
-from ._tflite_views import reshape
+from ._tflite_spatial import mean, pad, pool
+from ._tflite_views import concatenation, reshape, transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,38 +27,47 @@ class Row:
 
 
 TFLITE_OPERATORS: Mapping[str, Row] = {
+    "ADD": Row(pair),
+    "AVERAGE_POOL_2D": Row(pool),
+    "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
     "DEQUANTIZE": Row(dequantize),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
+    "GATHER": Row(gather),
     "LOG_SOFTMAX": Row(softmax),
+    "MAX_POOL_2D": Row(pool),
+    "MEAN": Row(mean),
+    "MUL": Row(pair),
+    "PACK": Row(pack),
+    "PAD": Row(pad),
+    "PADV2": Row(pad),
     "PRELU": Row(prelu),
     "QUANTIZE": Row(quantize),
     "RESHAPE": Row(reshape, 1),
+    "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
     "SOFTMAX": Row(softmax),
+    "SPLIT": Row(split),
     "SQUEEZE": Row(reshape, 1),
+    "STRIDED_SLICE": Row(strided_slice),
+    "SUB": Row(pair),
+    "TRANSPOSE": Row(transpose),
     **dict.fromkeys(FUNCTIONS, Row(function, 1)),
     **dict.fromkeys(LIMITS, Row(relu, 1)),
 }
 
 FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
-    "AVERAGE_POOL_2D": Row(pool),
-    "CONCATENATION": Row(concatenation),
     "DIV": Row(arithmetic),
     "MAXIMUM": Row(bounded),
-    "MAX_POOL_2D": Row(pool),
     "MEAN": Row(reduced),
     "MINIMUM": Row(bounded),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
-    "PAD": Row(pad),
-    "PADV2": Row(pad),
     "REDUCE_MAX": Row(reduced),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
-    "TRANSPOSE": Row(transpose),
 }
 """Of networks in float32: what `TFLITE_OPERATORS` has as well goes this way there."""
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ._layers import LayerBuilder
 from ._names import from_node
-from ._tflite_file import AGAIN, LiteOp, LiteTensor
+from ._tflite_file import AGAIN, DAMAGED, LiteOp, LiteTensor
 
 Shape = tuple[int, ...]
 
@@ -42,7 +44,7 @@ class Act:
 
 
 Operand = Act | LiteTensor | None
-Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act]
+Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act | tuple[Act, ...]]
 
 
 @dataclass(slots=True)
@@ -67,6 +69,26 @@ class Scope:
         held = self.format(op, out)
         if held is not None:
             self.builder.hold(tensor, held, constants, rounds)
+        return self._shaped(op, tensor, out, held)
+
+    def moved(self, op: LiteOp, tensor: str, sources: Sequence[Act], out: LiteTensor | None = None) -> Act:
+        """The output `out`, the first if not given, of a node that only moves or picks numbers of `sources`:
+        its integers must mean what theirs mean."""
+        out = out or op.outputs[0]
+        held = self.format(op, out)
+        for x in sources:
+            if x.format != held:
+                ours, theirs = (f.meaning if f else "float32" for f in (x.format, held))
+                raise op.error(f"its input has {ours}, its output {theirs}, and it does not rescale", AGAIN)
+        if held is not None:
+            self.builder.hold(tensor, held)
+        return self._shaped(op, tensor, out, held)
+
+    def _shaped(self, op: LiteOp, tensor: str, out: LiteTensor, held: Format | None) -> Act:
+        """CompileError where the file says another size than the operator gives."""
+        found = self.builder.shape(tensor)
+        if math.prod(found) != out.size:
+            raise op.error(f"gives {math.prod(found)} values, the file says shape {out.shape}", DAMAGED)
         return Act(tensor, out.shape, held)
 
     @staticmethod
@@ -104,6 +126,27 @@ def constant(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> LiteTen
     if not isinstance(x, LiteTensor) or x.value is None:
         raise op.error(f"its {what} {'is missing' if x is None else 'is computed'}", AGAIN)
     return x
+
+
+def integers(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> NDArray[np.int64]:
+    """Operand `at`, constant whole numbers."""
+    tensor = constant(op, args, at, what)
+    assert tensor.value is not None
+    if tensor.kind not in ("int32", "int64"):
+        raise op.error(f"its {what} is {tensor.kind}", "int32 and int64 are read")
+    return tensor.value.astype(np.int64)
+
+
+def axis(op: LiteOp, number: int, rank: int) -> int:
+    """The number of an axis, counted from the end where negative."""
+    if not -rank <= number < rank:
+        raise op.error(f"works on axis {number} of {rank}", DAMAGED)
+    return number % rank
+
+
+def around(shape: Shape, axis: int) -> tuple[int, int, int]:
+    """Sizes of what lies outside of an axis, the axis itself, and what lies within."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def names(op: LiteOp, weight: LiteTensor | None = None) -> list[str]:

@@ -1,12 +1,15 @@
-"""Operators of a TensorFlow Lite file that only show values in another shape."""
+"""Operators of a TensorFlow Lite file that only show or move values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tflite.ConcatenationOptions import ConcatenationOptions
+
+from ._layout import arrange, natural
 from ._tflite_file import LiteOp
-from ._tflite_scope import Act, Operand, Scope, activation
+from ._tflite_scope import Act, Operand, Scope, activated, activation, around, axis, integers, names
 
 
 def reshape(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -15,3 +18,37 @@ def reshape(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if out.size != x.size:
         raise op.error(f"makes shape {out.shape} of {x.shape}")
     return replace(x, shape=out.shape)
+
+
+def transpose(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """TRANSPOSE."""
+    x, order = activation(op, args), integers(op, args, 1, "order").reshape(-1)
+    if sorted(order.tolist()) != list(range(len(x.shape))):
+        raise op.error(f"brings axes of {x.shape} into the order {order.tolist()}")
+    tensor = arrange(scope.builder, x.tensor, natural(x.shape).transpose(order), op.source)
+    if tensor is None:
+        raise op.error(f"moves axes of {x.shape} into the order {order.tolist()}", "move up to 4 axes")
+    return scope.moved(op, tensor, [x])
+
+
+def concatenation(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """CONCATENATION along any axis: of what lies within it, one behind another."""
+    parts = [activation(op, args, i) for i in range(len(args))]
+    o, rank = op.read(ConcatenationOptions), len(op.outputs[0].shape)
+    at = axis(op, op.number(o.Axis), rank)
+    if (
+        any(len(p.shape) != rank for p in parts)
+        or len({(*p.shape[:at], *p.shape[at + 1 :]) for p in parts}) != 1
+    ):
+        raise op.error(f"joins shapes {[p.shape for p in parts]} along axis {at}")
+    y = scope.moved(op, joined(scope, op, parts, at), parts)
+    return activated(scope, op, y, op.number(o.FusedActivationFunction))
+
+
+def joined(scope: Scope, op: LiteOp, parts: Sequence[Act], at: int) -> str:
+    """The parts one behind another along axis `at`, as [outside, all within]."""
+    if len(parts) == 1:
+        return parts[0].tensor
+    sizes = [around(p.shape, at) for p in parts]
+    seen = [scope.builder.view(p.tensor, (n, k * m)) for p, (n, k, m) in zip(parts, sizes, strict=True)]
+    return scope.builder.concat(seen, names(op), op.source)

@@ -62,15 +62,17 @@ class _Import:
         self._inputs(needed)
         scope = Scope(self.builder)
         for op in self.model.ops:
-            if op.outputs[0].index in needed:
-                self.values[op.outputs[0].index] = self._value(scope, op)
+            if any(out.index in needed for out in op.outputs):
+                made = self._value(scope, op)
+                results = made if isinstance(made, tuple) else (made,)
+                self.values |= {out.index: y for out, y in zip(op.outputs, results, strict=False)}
         result = self.values.get(output.index)
         if not isinstance(result, Act):
             what = f"output {output.label} does not depend on the input"
             raise CompileError(self.where, what, AGAIN)
         return self.builder.finish(name, result.tensor, result.head)
 
-    def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor:
+    def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor | tuple[Act, ...]:
         found = row(op)
         if found is None:
             raise unsupported(op, known(op))
@@ -78,11 +80,11 @@ class _Import:
         if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
             return dequantized(op, args[0])
         refuse_mixed(op, args)
-        y = found.handler(scope, op, args)
-        out = op.outputs[0]
-        if math.prod(self.builder.shape(y.tensor)) != y.size or y.size != out.size:
-            raise op.error(f"makes {y.shape}, the file says {out.shape}", DAMAGED)
-        return y
+        made = found.handler(scope, op, args)
+        for y, out in zip(made if isinstance(made, tuple) else (made,), op.outputs, strict=False):
+            if math.prod(self.builder.shape(y.tensor)) != y.size or y.size != out.size:
+                raise op.error(f"makes {y.shape}, the file says {out.shape}", DAMAGED)
+        return made
 
     def _output(self) -> LiteTensor:
         outputs = self.model.outputs

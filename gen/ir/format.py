@@ -38,6 +38,11 @@ class Meaning(ABC):
     def units(self, x: ArrayLike) -> Real:
         """Real numbers as integers, rounded, ties to even, and not yet held within any limits."""
 
+    def unit(self, x: float) -> int:
+        """The integer of one real number, halves up, where rows are alike; not yet held within any limits."""
+        zero, one = map(float, self.real([0.0, 1.0]))
+        return math.floor((x - zero) / (one - zero) + 0.5)
+
     @property
     @abstractmethod
     def frac(self) -> int:

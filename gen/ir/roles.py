@@ -23,6 +23,8 @@ Role = Literal[
     "factor",  # int16, what a sum at each place is multiplied with
     "matrix",  # int8, a fixed feedback matrix
     "gain",  # int8, the factors of an affine layer
+    "constant",  # int8, what is added to an activation or multiplied with it, in a format of its own
+    "index",  # uint32, which places of an axis are taken
     "counter",  # uint32
     "flag",  # uint8, 0 or 1
     "label",  # uint8
@@ -77,10 +79,12 @@ ROLES: Mapping[str, RoleFacts] = {
     "bias": RoleFacts(kind="weights"),
     "matrix": RoleFacts(kind="weights"),
     "gain": RoleFacts(kind="weights"),
+    "constant": RoleFacts(kind="weights"),
     "shift": RoleFacts(derived=True, scaled=False, kind="weights"),
     "multiplier": RoleFacts(derived=True, scaled=False, kind="weights"),
     "table": RoleFacts(derived=True),
     "factor": RoleFacts(derived=True, scaled=False),
+    "index": RoleFacts("uint32", np.uint32, scaled=False),
     "counter": RoleFacts("uint32", np.uint32, scaled=False),
     "flag": RoleFacts("uint8", np.uint8, top=1, scaled=False),
     "label": RoleFacts("uint8", np.uint8, scaled=False),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.format import PowerOfTwo, Scaled
+from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
 from ._contract import BETWEEN, INT8, Tensors, crossed, either, within
@@ -99,6 +100,40 @@ def _scales(fmt: Format) -> NDArray[np.float64]:
     """The scale of each row, [rows], or of all, [1]."""
     meaning = fmt.meaning
     return np.array(meaning.scale if isinstance(meaning, Scaled) else [meaning.step])
+
+
+def scale(fmt: Format, where: str) -> float:
+    """The one scale of a tensor; CompileError where its meaning has none."""
+    if not isinstance(fmt.meaning, Scaled) or len(fmt.meaning.scale) != 1:
+        what = f"one of its tensors has {fmt.meaning}, others a scale and a zero point"
+        raise CompileError(where, what, "report this model: an importer is wrong")
+    return fmt.meaning.scale[0]
+
+
+def held_within(given: Format, node: Node) -> dict[str, float]:
+    """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
+    numbers that the output can hold at least and at most."""
+    least, most = given.meaning.real([given.lo, given.hi])
+    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
+
+
+def held(y: NDArray[Any], a: Attrs) -> NDArray[Any]:
+    """Real numbers within what the output can hold, where a model file says what that is."""
+    return np.clip(y, a["least"], a["most"]) if "least" in a else y
+
+
+def factor(value: float, prefix: str, where: str) -> dict[str, int]:
+    """The attributes `prefix`multiplier and `prefix`shift of a real factor."""
+    m, n = numeric.multiplier(value)
+    requantising(n, where, SCALES, 62)
+    if n < 1:
+        raise CompileError(where, f"needs the factor {value:.3g}, 2^30 is the most", SCALES)
+    return {f"{prefix}multiplier": m, f"{prefix}shift": n}
+
+
+def ends(y: Format) -> dict[str, int]:
+    """The attributes of an output."""
+    return {"y_zero": zero(y), "lo": y.lo, "hi": y.hi}
 
 
 def zero(fmt: Format) -> int:
@@ -214,10 +249,10 @@ def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], d
     templates/requantise.j2: `right`, whether the shift to the right beyond the first word is enough, and
     `rest`, the shift of all rows that is left."""
     least = FAST[a["rounds"]][1]
-    n = t["s"].array() if "m" in t else np.array([a["shift"]])
+    n = t["s"].array() if "s" in t else np.array([a["shift"]])
     if int(n.min()) < least:
         return {}, {"right": 0, "rest": int(n[0])}
-    if "m" not in t:
+    if "s" not in t:
         return {}, {"right": 1, "rest": int(n[0]) - least}
     note = f"bits that are left to shift behind the first {least}"
     return {"s": Relaid("rest", n.astype(np.uint8) - np.uint8(least), note)}, {"right": 1, "rest": 0}
@@ -253,3 +288,22 @@ def drawn(
     if rng.integers(2):
         return made, attrs | {"multiplier": m[0], "shift": n[0]}
     return made | {"m": np.array(m, np.int32), "s": np.array(n, np.uint8)}, attrs
+
+
+def literal(a: Attrs, prefix: str) -> dict[str, int]:
+    """The numbers of one factor of a step that has several, for the macro `literal`."""
+    n, least = a[f"{prefix}shift"], FAST[a["rounds"]][1]
+    right = n >= least
+    return {f"{prefix}right": int(right), f"{prefix}rest": n - least if right else n}
+
+
+def random_formats(rng: np.random.Generator, count: int) -> list[Format]:
+    """For tests: int8 with any scale, powers of two among them, and any zero point."""
+    scales = 2.0 ** rng.uniform(-7, 0, count)
+    if not rng.integers(3):  # ties are common
+        scales = np.exp2(np.rint(np.log2(scales)))
+    zeros = [int(rng.choice([-128, 0, 127, int(rng.integers(-128, 128))])) for _ in range(count)]
+    return [
+        Format("int8", Scaled((float(np.float32(s)),), (z,)), -128, 127)
+        for s, z in zip(scales, zeros, strict=True)
+    ]

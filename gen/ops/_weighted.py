@@ -125,11 +125,10 @@ class WeightedLayer(Layer):
 def ending(tape: Tape, node: Node) -> dict[str, float]:
     """The attributes of a step whose input a model file holds in integers: how it rounds, and the real
     numbers that its output can hold at least and at most, where that is in the file's integers as well."""
-    rounds: dict[str, float] = {"rounds": int(node.attrs["rounds"])}  # type: ignore[arg-type]
-    if (given := tape.given(node.output)) is None:
-        return rounds
-    least, most = given.meaning.real([given.lo, given.hi])
-    return rounds | {"least": float(least), "most": float(most)}
+    given = tape.given(node.output)
+    if given is None:
+        return {"rounds": int(node.attrs["rounds"])}  # type: ignore[arg-type]
+    return _requantise.held_within(given, node)
 
 
 def given_alike(tape: Tape, weight: str) -> bool:
@@ -150,6 +149,7 @@ class WeightedForward(Kernel):
     optional = ("m", "s")
     attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.ATTRIBUTES)
     spare = ("shift", *_requantise.OWN)
+    held = staticmethod(_requantise.held)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if _requantise.scaled(a):
@@ -165,10 +165,6 @@ class WeightedForward(Kernel):
         if not _requantise.scaled(a):
             return numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
-
-    def held(self, y: NDArray[Any], a: Attrs) -> NDArray[Any]:
-        """Real sums within what the output can hold, where a model file says what that is."""
-        return np.clip(y, a["least"], a["most"]) if "least" in a else y
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger

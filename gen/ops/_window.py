@@ -153,14 +153,7 @@ class Window:
     def fitting_shift(self, top: int) -> int:
         """The least shift of signals up to `top` at which those of all windows that see one input add up
         within 16 bits; 0 where there is one window an input."""
-        overlap = self.overlap
-        if overlap == 1:
-            return 0
-        shift = next((s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15), None)
-        if shift is None:
-            what = f"one input lies in {overlap} windows, whose signals cannot be summed"
-            raise CompileError("pooling", what, "use a larger stride, or a smaller window")
-        return shift
+        return fitting_shift(self.overlap, top)
 
     def inputs(self, flat: NDArray[Any]) -> NDArray[Any]:
         """A view [D, height, width, channels] of inputs [D, size]."""
@@ -186,6 +179,18 @@ WINDOW = within(
     {name: (0, SIZE[1]) if name.startswith("pad") else SIZE for name in Window.__dataclass_fields__}
 )
 """Attributes of a step with windows."""
+
+
+def fitting_shift(overlap: int, top: int) -> int:
+    """The least shift of signals up to `top` at which so many that reach one input add up within 16 bits; 0
+    where it is one."""
+    if overlap == 1:
+        return 0
+    shift = next((s for s in range(31) if overlap * ((top + ((1 << s) >> 1)) >> s) < 2**15), None)
+    if shift is None:
+        what = f"one input lies in {overlap} windows, whose signals cannot be summed"
+        raise CompileError("pooling", what, "use a larger stride, or a smaller window")
+    return shift
 
 
 def padding(node: Node) -> tuple[int, ...]:

@@ -1,54 +1,75 @@
-"""y = left + right, element by element: residual connections. Both inputs hear the whole teaching signal."""
+"""y = left + right, element by element: residual connections. Both inputs hear the whole teaching signal.
+
+With the attribute `subtract` y = left - right, and the right one hears the opposite.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant
+from . import _broadcast as broadcast
+from . import _requantise as requantise
 from ._contract import REQUANTISED, takes, within
 from ._shifts import requantising
 
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
+UP = 20  # bits that LiteRT puts behind the point of both sides
 
 
 class Add(Layer):
     op = "add"
+    holds = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        if len(shapes) != 2 or shapes[0] != shapes[1]:
-            raise CompileError(
-                node.name,
-                f"inputs of shapes {list(shapes)}",
-                "two tensors of one shape can be added; nothing is broadcast",
-            )
-        return shapes[0]
+        return broadcast.common(node, shapes)
 
     def forward(self, tape: Tape, node: Node) -> None:
         left, right = (tape.value(name) for name in node.inputs)
-        tape.step("add.forward", node, {"left": left, "right": right, "y": tape.activation(node)})
+        shapes = [tape.shape(name) for name in node.inputs]
+        broadcast.forward(tape, node, "add.forward", {"left": left, "right": right}, shapes)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         left, right = node.inputs
-        if left == right:
-            return {left: tape.sum(left, teach, teach)}
-        return {left: teach, right: teach}
+        out: dict[str, str] = {}
+        if broadcast.whole(tape, node, left):
+            out[left] = teach
+        if broadcast.whole(tape, node, right):
+            signal = opposite(tape, node, teach) if node.attrs.get("subtract") else teach
+            out[right] = tape.sum(right, teach, signal) if right in out else signal
+        return out
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         if len(shapes) == 1:
             return Node("add", "", ("in0", "in0"), "out"), {}
-        return (Node("add", "", ("in0", "in1"), "out"), {}) if shapes[0] == shapes[1] else None
+        if shapes[0] != shapes[1]:
+            return None
+        return Node("add", "", ("in0", "in1"), "out", {} if rng.integers(3) else {"subtract": 1}), {}
+
+
+def opposite(tape: Tape, node: Node, teach: str) -> str:
+    """The teaching signal -teach."""
+    g = tape.teach(f"{node.name}_opposite", tape.shape(node.output), tie=teach)
+    tape.step("add.opposite", node, {"d": teach, "g": g})
+    return g
 
 
 class Forward(Kernel):
-    """y = (left * 2^left_shift + right * 2^right_shift) / 2^shift: both at the finer one's frac."""
+    """y = (left * 2^left_shift + right * 2^right_shift) / 2^shift: both at the finer one's frac.
+
+    Where a model file brought the integers, as LiteRT: each side less its zero point, times 2^UP and its
+    scale / (2 * the larger scale); their sum times 2 * the larger scale / (2^UP * scale of y).
+    """
 
     name = "add.forward"
     reads = ("left", "right")
@@ -57,17 +78,33 @@ class Forward(Kernel):
     attributes = within(REQUANTISED, left_shift=(0, MAX_ALIGN), right_shift=(0, MAX_ALIGN))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        left = t["left"].astype(np.int32) << np.int32(a["left_shift"])
-        right = t["right"].astype(np.int32) << np.int32(a["right_shift"])
-        t["y"][...] = numeric.saturate(numeric.shift_round(left + right, a["shift"]), a["lo"], a["hi"])
+        left, right = (v.astype(np.int32) for v in broadcast.sides(t, a))
+        if "rounds" in a:
+            left, right = self._scaled(left, "left", a), self._scaled(right, "right", a)
+        else:
+            left, right = left << np.int32(a["left_shift"]), right << np.int32(a["right_shift"])
+        total = left - right if "subtract" in a else left + right
+        if "rounds" in a:
+            t["y"][...] = requantise.finish(total, a["multiplier"], a["shift"], a)
+        else:
+            t["y"][...] = numeric.saturate(numeric.shift_round(total, a["shift"]), a["lo"], a["hi"])
+
+    @staticmethod
+    def _scaled(v: numeric.Int, side: str, a: Attrs) -> numeric.Int:
+        up = (v - np.int32(a[f"{side}_zero"])) << np.int32(UP)
+        return requantise.EXACT[a["rounds"]](up, a[f"{side}_multiplier"], a[f"{side}_shift"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = t["left"] + t["right"]
+        left, right = broadcast.sides(t, a)
+        t["y"][...] = requantise.held(left - right if "subtract" in a else left + right, a)
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {"y": max(f["left"].frac, f["right"].frac)}
+        return {} if "rounds" in a else {"y": max(f["left"].frac, f["right"].frac)}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
+        if "rounds" in a:
+            return own | self._factors(f, where) | requantise.ends(f["y"])
         finer = max(f["left"].frac, f["right"].frac)
         align = {f"{role}_shift": finer - f[role].frac for role in ("left", "right")}
         shift, hint = finer - f["y"].frac, "rescale one of the two inputs"
@@ -79,24 +116,66 @@ class Forward(Kernel):
                 hint,
             )
         requantising(shift, where, hint)
-        return align | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+        return own | align | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+
+    @staticmethod
+    def _factors(f: Mapping[str, Format], where: str) -> dict[str, int]:
+        scales = {role: requantise.scale(fmt, where) for role, fmt in f.items()}
+        twice = 2.0 * max(scales["left"], scales["right"])
+        end = twice / (2.0**UP * scales["y"])
+        if end >= 1.0:
+            what = f"its output's scale {scales['y']:.3g} is too small beside {twice / 2:.3g} of its inputs"
+            raise CompileError(where, what, requantise.SCALES)
+        out = requantise.factor(end, "", where)
+        for side in ("left", "right"):
+            out |= requantise.factor(scales[side] / twice, f"{side}_", where)
+            out[f"{side}_zero"] = requantise.zero(f[side])
+        return out
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        lo = (k["left"].lo << a["left_shift"]) + (k["right"].lo << a["right_shift"])
-        hi = (k["left"].hi << a["left_shift"]) + (k["right"].hi << a["right_shift"])
         n = int(np.prod(k["y"].shape))
-        return [Accumulator("sum", lo, hi + ((1 << a["shift"]) >> 1))], {
-            "y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))
-        }
+        written = {"y": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"]))}
+        ends = {role: (k[role].lo, k[role].hi) for role in ("left", "right")}
+        if "rounds" in a:
+            return self._scaled_sums(ends, a), written
+        (lo, hi), (least, most) = ([v << a[f"{r}_shift"] for v in pair] for r, pair in ends.items())
+        if "subtract" in a:
+            least, most = -most, -least
+        return [Accumulator("sum", lo + least, hi + most + ((1 << a["shift"]) >> 1))], written
+
+    @staticmethod
+    def _scaled_sums(ends: Mapping[str, tuple[int, int]], a: Attrs) -> list[Accumulator]:
+        top, proofs = 0, []
+        for side, pair in ends.items():
+            most = max(abs(v - a[f"{side}_zero"]) for v in pair) << UP
+            proofs.append(Accumulator(f"{side} with {UP} bits more", -most, most))
+            top += (most * a[f"{side}_multiplier"] >> a[f"{side}_shift"]) + 1
+        end = (top * a["multiplier"] >> a["shift"]) + 256
+        return [*proofs, Accumulator("sum", -top, top), Accumulator("scaled sum", -end, end)]
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        plain = super().variant(kernel_set, t, a)
+        if "rounds" not in a:
+            return plain
+        numbers = requantise.printed(t, a)[1]
+        for side in ("left", "right"):
+            numbers |= requantise.literal(a, f"{side}_")
+        return replace(plain, numbers=numbers)
 
     def case(self, rng: np.random.Generator) -> Case:
-        n = int(rng.integers(1, 50))
-        left, right = (rng.integers(-128, 128, n).astype(np.int8) for _ in range(2))
+        shapes = broadcast.random_shapes(rng)
+        left, right = (rng.integers(-128, 128, int(np.prod(s))).astype(np.int8) for s in shapes)
+        own = broadcast.loops(*shapes, "") | ({"subtract": 1} if rng.integers(2) else {})
+        n = int(np.prod(np.broadcast_shapes(*shapes)))
+        if rng.integers(2):
+            formats = dict(zip(("left", "right", "y"), requantise.random_formats(rng, 3), strict=True))
+            lowered = self.lower(formats, own | {"rounds": requantise.TWICE}, "")
+            return Case({"left": left, "right": right, "y": np.zeros(n, np.int8)}, lowered, {})
         align = int(rng.integers(0, MAX_ALIGN + 1))
         first = bool(rng.integers(2))
         dtype = np.int16 if rng.integers(2) else np.int8
         info = np.iinfo(dtype)
-        attrs = {
+        attrs = own | {
             "left_shift": align if first else 0,
             "right_shift": 0 if first else align,
             "shift": int(rng.integers(0, align + 4)),
@@ -104,3 +183,29 @@ class Forward(Kernel):
             "hi": int(info.max),
         }
         return Case({"left": left, "right": right, "y": np.zeros(n, dtype)}, attrs, {})
+
+
+class Opposite(Kernel):
+    """g = -d, held within g's limits."""
+
+    name = "add.opposite"
+    reads = ("d",)
+    writes = ("g",)
+    inplace = ("d", "g")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = numeric.saturate(-t["d"].astype(np.int32), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = -t["d"]
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return {"lo": f["g"].lo, "hi": f["g"].hi}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        lo, hi = max(-k["d"].hi, a["lo"]), min(-k["d"].lo, a["hi"])
+        return [], {"g": (lo, hi, k["d"].l1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        d = rng.integers(-(2**15), 2**15, int(rng.integers(1, 40))).astype(np.int16)
+        return Case({"d": d, "g": np.zeros_like(d)}, {"lo": -(2**15), "hi": 2**15 - 1}, {})

@@ -2,21 +2,39 @@
 
 A mean is a sum times m = round(2^k / n), n the number of values, brought back by a shift. Where n differs
 from window to window, m is a constant tensor, one factor a window.
+
+Where a model file brought the integers, the node's `rounds` says whose mean it is: gen/ops/_means.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
 from ..ir.graph import Attr, Node
+from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Kernel,
+    Known,
+    Layer,
+    Variant,
+    _means,
+    _requantise,
+)
 from ._contract import REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
 from ._pooling import pool_misfit, pool_window, random_attrs, random_window
@@ -29,6 +47,7 @@ MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2
 
 class AvgPool(Layer):
     op = "avgpool2d"
+    holds = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return pool_window(node, shapes[0]).pooled
@@ -37,13 +56,18 @@ class AvgPool(Layer):
         return not (node.attrs["count_padding"] and any(padding(node))) or not np.any(pair[1])
 
     def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
+        if "rounds" in node.attrs:
+            return None
         around = wider(node, border[0])
         counts = node.attrs["count_padding"] or not any(padding(node))
         return {"padding": around, "count_padding": 1} if around and border[1] == 0 and counts else None
 
     def forward(self, tape: Tape, node: Node) -> None:
-        args = {"x": tape.value(node.inputs[0])} | self._factors(tape, node)
-        self._step(tape, node, "avgpool2d.forward", args | {"y": tape.activation(node)})
+        given = tape.given(node.output)
+        ends = _requantise.held_within(given, node) if given else {}
+        factors = self._factors(tape, node, "multiplier" if given else "factor")
+        args = {"x": tape.value(node.inputs[0])} | factors | {"y": tape.activation(node)}
+        self._step(tape, node, "avgpool2d.forward", args, **ends)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
@@ -60,19 +84,19 @@ class AvgPool(Layer):
         return Node("avgpool2d", "", ("in0",), "out", attrs), {}
 
     @staticmethod
-    def _factors(tape: Tape, node: Node) -> dict[str, str]:
+    def _factors(tape: Tape, node: Node, role: Literal["factor", "multiplier"] = "factor") -> dict[str, str]:
         """The operand `m` where one factor does not do for all windows."""
         window = pool_window(node, tape.shape(node.inputs[0]))
         if len(np.unique(_counts(window, node.attrs))) == 1:
             return {}
         shape = (window.positions,)
-        return {"m": tape.b.once(Value(f"{node.name}_factor", shape, "const", "factor"))}
+        return {"m": tape.b.once(Value(f"{node.name}_{role}", shape, "const", role))}
 
     @staticmethod
-    def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str]) -> None:
+    def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str], **ends: float) -> None:
         window = pool_window(node, tape.shape(node.inputs[0]))
         count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
-        tape.step(kernel, node, args, count_padding=count_padding, **window.attrs)
+        tape.step(kernel, node, args, count_padding=count_padding, **window.attrs, **ends)
 
 
 def _counts(window: Window, a: Attrs) -> NDArray[np.int64]:
@@ -151,7 +175,7 @@ class _Mean(Kernel):
 
 
 class Forward(_Mean):
-    """y = sum * m / 2^shift."""
+    """y = sum * m / 2^shift; where the integers are a file's, (sum - offset) * m / 2^shift + y_zero."""
 
     name = "avgpool2d.forward"
     reads = ("x", "m")
@@ -159,12 +183,18 @@ class Forward(_Mean):
     operands = takes(x="int8|int16 [input]", m="int16 [positions]", y="int8|int16 [pooled]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
+        if "rounds" in a:
+            total = self._sums(t["x"], a, np.int32) - np.int32(a["offset"])
+            m = self._factor(t, a) if "m" in t else a["multiplier"]
+            t["y"][...] = _requantise.finish(total, m, a["shift"], a).reshape(t["y"].shape)
+            return
         mean = numeric.shift_round(self._sums(t["x"], a, np.int32) * self._factor(t, a), a["shift"])
         t["y"][...] = numeric.saturate(mean, a["lo"], a["hi"]).reshape(t["y"].shape)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         counts = _counts(Window.from_attrs(a), a)[..., None]
-        t["y"][...] = (self._sums(t["x"], a, t["x"].dtype) / counts).reshape(t["y"].shape)
+        y = (self._sums(t["x"], a, t["x"].dtype) / counts).reshape(t["y"].shape)
+        t["y"][...] = _requantise.held(y, a)
 
     @staticmethod
     def _sums(flat: NDArray[Any], a: Attrs, dtype: Any) -> NDArray[Any]:
@@ -176,24 +206,46 @@ class Forward(_Mean):
         return sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {"y": f["x"].frac + _factors(a)[0]}
+        return {} if "rounds" in a else {"y": f["x"].frac + _factors(a)[0]}
+
+    def derived(
+        self, role: str, f: Mapping[str, Format], a: Attrs, where: str
+    ) -> tuple[Format, NDArray[np.int64]]:
+        if "rounds" not in a:
+            return super().derived(role, f, a, where)
+        m, _ = _means.multipliers(f, _counts(Window.from_attrs(a), a), int(a["rounds"]), where)
+        return Format("int32", 0, 0, _requantise.MULTIPLIER_TOP), m.ravel()
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        if "rounds" in a:
+            own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
+            counts = _counts(Window.from_attrs(own), own)
+            return own | _means.lowered(f, counts, own["rounds"], where)
         shift = f["x"].frac + _factors(a)[0] - f["y"].frac
         return self._lowered(a, shift, f["y"], "m" in f, where)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        if "rounds" in a:
+            counts = Window.from_attrs(a).counts()
+            top = k["y"].shape[0] * max(-a["lo"], a["hi"])
+            return _means.sums(k, counts, a), {"y": (a["lo"], a["hi"], top)}
         top = int((Window.from_attrs(a).counts() * self._largest(k, a)).max()) * k["x"].mag
         sums = [Accumulator("sum times factor", -top, top + ((1 << a["shift"]) >> 1))]
         return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
     def case(self, rng: np.random.Generator) -> Case:
+        if not rng.integers(2):
+            return _scaled_case(rng)
         window, attrs, arrays = _case(rng)
         size = window.input_size
         arrays["x"] = rng.integers(-128, 128, size).astype(np.int8)
         arrays["y"] = np.zeros(int(np.prod(window.pooled)), np.int8)
         shift = max(_factors(attrs)[0] + int(rng.integers(-3, 3)), 0)
         return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127}, {})
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        plain = super().variant(kernel_set, t, a)
+        return replace(plain, numbers=_requantise.printed(t, a)[1]) if "rounds" in a else plain
 
 
 class Feedback(_Mean):
@@ -271,3 +323,20 @@ def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, N
     if len(np.unique(m)) == 1:
         return window, attrs | {"factor": int(m.flat[0])}, {}
     return window, attrs, {"m": m.ravel().astype(np.int16)}
+
+
+def _scaled_case(rng: np.random.Generator) -> Case:
+    """A case of the forward kernel in a file's integers."""
+    window, (x, y), rounds = random_window(rng), _requantise.random_formats(rng, 2), int(rng.integers(1, 3))
+    attrs = window.attrs | {"count_padding": 0, "rounds": rounds}
+    formats = {"x": x, "y": x if rounds == _requantise.ONCE else y}
+    if rounds == _requantise.TWICE and len(np.unique(window.counts())) > 1:
+        attrs["rounds"], formats["y"] = _requantise.ONCE, x
+    arrays: dict[str, NDArray[Any]] = {
+        "x": rng.integers(-128, 128, window.input_size).astype(np.int8),
+        "y": np.zeros(int(np.prod(window.pooled)), np.int8),
+    }
+    if len(np.unique(window.counts())) > 1:
+        formats["m"], m = Forward().derived("m", formats, attrs, "")
+        arrays["m"] = m.astype(np.int32)
+    return Case(arrays, Forward().lower(formats, attrs, ""), {})

@@ -72,8 +72,7 @@ def _integer(limit: float, f: Format, beyond: int) -> int:
     """The limit in integers, halves up, or `beyond` where it is infinite; never further out than `beyond`."""
     if math.isinf(limit):
         return beyond
-    zero, one = map(float, f.meaning.real([0.0, 1.0]))
-    v = math.floor((limit - zero) / (one - zero) + 0.5)
+    v = f.meaning.unit(limit)
     return min(v, beyond) if beyond > 0 else max(v, beyond)
 
 

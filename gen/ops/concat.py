@@ -1,6 +1,6 @@
 """Tensors behind one another along the last axis: vectors, or the channels of maps of one size.
 
-Each input is brought to the output's Q format on the way.
+Each input is brought to the output's Q format on the way; what has its meaning is only copied.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ class Copy(Kernel):
         y[...] = x
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {"y": f["x"].frac}
+        return {} if "y" in f and f["x"].meaning == f["y"].meaning else {"y": f["x"].frac}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        shift = f["x"].frac - f["y"].frac
+        shift = 0 if f["x"].meaning == f["y"].meaning else f["x"].frac - f["y"].frac
         requantising(shift, where, "rescale the inputs that are concatenated")
         return {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
 

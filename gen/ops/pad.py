@@ -120,10 +120,10 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["y"]
-        if f["x"].frac != y.frac:
-            what = f"its input has frac {f['x'].frac}, its output {y.frac}: padding does not rescale"
+        if f["x"].meaning != y.meaning:
+            what = f"its input has {f['x'].meaning}, its output {y.meaning}: padding does not rescale"
             raise CompileError(where, what, "report this model")
-        held = min(max(math.floor(float(a["value"]) * 2.0**y.frac + 0.5), y.lo), y.hi)
+        held = min(max(y.meaning.unit(float(a["value"])), y.lo), y.hi)
         return {k: int(v) for k, v in a.items()} | {"value": held}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

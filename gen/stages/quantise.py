@@ -122,6 +122,9 @@ class _Chooser:
                 self._assign(name, self._activation(name, 24))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)
+            elif value.role == "constant":
+                top = _largest(value.real)
+                self.formats[name] = Format("int8", min(_widest(top), 30) if top else 0, -127, 127)
 
     def _whole(self, name: str) -> Format:
         """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""

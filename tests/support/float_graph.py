@@ -14,6 +14,7 @@ import numpy as np
 from synapcc.gen.ir.graph import Graph, Node
 
 FUNCTIONS: Mapping[str, Callable[[float, float, float], float]] = {
+    "identity": lambda x, a, b: x,
     "sigmoid": lambda x, a, b: 1 / (1 + math.exp(-x)),
     "tanh": lambda x, a, b: math.tanh(x),
     "hardsigmoid": lambda x, a, b: min(max(a * x + b, 0), 1),
@@ -23,7 +24,6 @@ FUNCTIONS: Mapping[str, Callable[[float, float, float], float]] = {
     "silu": lambda x, a, b: x / (1 + math.exp(-x)),
     "gelu": lambda x, a, b: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "softplus": lambda x, a, b: math.log1p(math.exp(x)),
-    "identity": lambda x, a, b: x,
     "abs": lambda x, a, b: abs(x),
     "neg": lambda x, a, b: -x,
     "exp": lambda x, a, b: math.exp(min(x, 40)),
@@ -73,8 +73,14 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
         case "concat":
             return np.concatenate(args, axis=-1)
         case "add":
-            assert args[0].shape == args[1].shape
-            return np.asarray(args[0] + args[1])
+            return np.asarray(args[0] - args[1] if a.get("subtract") else args[0] + args[1])
+        case "mul" | "mul_constant":
+            return np.asarray(args[0] * args[1])
+        case "add_constant":
+            x, c = args[::-1] if a.get("first") else args
+            return np.asarray(x - c if a.get("subtract") else x + c)
+        case "gather":
+            return args[0].take(a["indices"], axis=a["axis"])
         case "pad":
             return _padded(args[0], a["padding"], a["value"])
         case "table":

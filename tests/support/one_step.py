@@ -24,6 +24,7 @@ CONSTANT = (
     "m",
     "table",
     "count",
+    "index",
 )  # roles that programs fill from flash; all others have a fleet axis
 
 

@@ -461,10 +461,6 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: _map(node("Pad", "x t v", "y"), t=np.array([0, 0, 1, 0, 0, 0, 0, 0]), v=np.float32(np.nan)),
         "pads with nan",
     ),
-    "product": (
-        lambda: _dense([node("Relu", "x", "r"), node("Mul", "x r", "a")]),
-        "multiplies two activations of shapes (1, 8) and (1, 8); supported are products of x and sigmoid(x)",
-    ),
     "outer product": (
         lambda: _dense(
             [node("Sigmoid", "x", "s"), node("Reshape", "s t", "r"), node("Mul", "x r", "a")],

@@ -11,7 +11,7 @@ import pytest
 from float_graph import run_node
 
 from synapcc.gen.ir.graph import Node
-from synapcc.gen.ops import layer, layers
+from synapcc.gen.ops import Layer, layer, layers
 from synapcc.gen.ops._folding import Pair
 
 SHAPES: tuple[list[tuple[int, ...]], ...] = (
@@ -25,7 +25,7 @@ NODES = 12  # of each op and shape
 TOLD = {
     "idle": {"affine", "clip", "reshape"},
     "merged": {"clip", "reshape"},
-    "moved": {"concat", "pad", "reshape", "transpose"},
+    "moved": {"concat", "gather", "pad", "reshape", "transpose"},
     "least": {"clip"},
     "padded": {"avgpool2d", "conv2d", "local2d", "maxpool2d"},
     "commutes": {"avgpool2d", "maxpool2d"},
@@ -90,7 +90,8 @@ def weights_hold(rng: Rng, node: Node, constants: Pair, xs: list[np.ndarray], ru
 
 def one_input_holds(rng: Rng, node: Node, x: np.ndarray, run: Run) -> Counter[str]:
     """What concerns one activation."""
-    asked, found, y = Counter[str](), layer(node.op), run([x])
+    asked, y = Counter[str](), run([x])
+    found: Layer = layer(node.op)
     for pair in pairs(rng, x.shape)[1:]:
         if found.commutes(node, pair):
             channels, places = x.shape[-1], int(np.prod(y.shape[:-1]))
@@ -109,10 +110,16 @@ def one_input_holds(rng: Rng, node: Node, x: np.ndarray, run: Run) -> Counter[st
             border = tuple(int(v) for v in rng.integers(0, 3, 4))
             least = float(rng.choice([-np.inf, -1.0, 0.0]))
             inner = np.maximum(x, least)
-            attrs = found.padded(node, (border, value), least)  # type: ignore[arg-type]
+            ends = ((border[0], border[2]), (border[1], border[3]), (0, 0))
+            whole = np.pad(inner, ends, constant_values=value)
+            drawn = draw(rng, found.op, [whole.shape])  # on the padded map: weights may be a position's own
+            if drawn is None:
+                continue
+            behind, constants = drawn[0], drawn[1]
+            attrs = found.padded(behind, (border, value), least)  # type: ignore[arg-type]
             if attrs is not None:
-                ends = ((border[0], border[2]), (border[1], border[3]), (0, 0))
-                alike(run([inner], **attrs), run([np.pad(inner, ends, constant_values=value)]))
+                taken = replace(behind, attrs={**behind.attrs, **attrs})
+                alike(run_node(taken, [inner, *constants]), run_node(behind, [whole, *constants]))
                 asked["padded"] += 1
     return asked
 

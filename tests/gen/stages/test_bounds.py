@@ -15,6 +15,7 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ops import changed
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.bounds import Proof, prove
 from synapcc.host.run.emulator import Emulator
@@ -78,8 +79,12 @@ class Witness:
             lo, hi = min(a.lo for a in sums), max(a.hi for a in sums)
             assert lo <= low and high <= hi, f"{where}: {low} .. {high} against {sums}"
             self.closest = max(self.closest, high / max(hi, 1))
+        outputs = [self.plan[n] for n in changed(proof.step).values()]
+        written = {t.offset: t.name for t in outputs if t.space == "arena"}
         for name in proof.step.args.values():
             t, v = self.plan[name], self.machine[name]
+            if t.space == "arena" and written.get(t.offset, name) != name:
+                continue  # it was overwritten in place
             held = t.role in ("counter", "verdict") or (t.lo <= int(v.min()) and int(v.max()) <= t.hi)
             assert held, f"{where}: {name} leaves {t.lo} .. {t.hi}"
 

@@ -174,7 +174,7 @@ def test_less_is_taught_where_that_would_take_too_long(monkeypatch: pytest.Monke
 def test_the_frac_is_the_one_that_errs_least() -> None:
     """Against a plain computation from all values at once."""
     decided = 0
-    for compiled, _ in accepted(950, 15):
+    for compiled, _ in accepted(950, 30):
         runs = Runs(compiled.abstract, compiled.calibration)
         machine = runs.machine(np.arange(len(runs)))
         machine.run("infer")

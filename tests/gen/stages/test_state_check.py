@@ -19,7 +19,7 @@ from synapcc.host.run.emulator import Emulator
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 OK, BAD_STATE = 0, 3
-MODELS, STATES = 24, 30
+MODELS, STATES = 30, 30
 
 
 def put(block: np.ndarray, t: PlanTensor, values: np.ndarray) -> None:

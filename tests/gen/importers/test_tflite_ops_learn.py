@@ -1,0 +1,155 @@
+"""Learning below operators of an int8 .tflite file that stay in the file's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ctools import UNDEFINED, HostBatch
+from lite import Author, compiled
+from play import play
+
+from synapcc.gen.compile import Compiled
+from synapcc.gen.errors import CompileError
+from synapcc.gen.spec import RuleSpec
+from synapcc.host.run.emulator import Emulator
+
+Rng = np.random.Generator
+Shape = tuple[int, ...]
+
+
+def learning(rng: Rng, make: str) -> bytes:
+    """A convolution, an operator of int8, and a layer that scores three classes."""
+    a, (h, w, c) = Author(), (4, 5, 6)
+    held, calm = {"scale": 0.05, "zero": -3}, {"scale": 0.04, "zero": 11}
+    x = a.tensor("x", (1, h, w, 2), scale=0.03, zero=5)
+    kernel = a.tensor("kernel", (c, 1, 1, 2), scale=0.02, data=rng.integers(-127, 128, (c, 1, 1, 2)))
+    bias = a.tensor("bias", (c,), "INT32", scale=0.0006, data=rng.integers(-900, 900, c))
+    y = a.tensor("conv", (1, h, w, c), **held)
+    a.op("CONV_2D", [x, kernel, bias], [y], "Conv2DOptions", 3, strideH=1, strideW=1)
+    y = BETWEEN[make](rng, a, y, (h, w, c), held, calm, x)
+    n = int(np.prod(a.graph.tensors[y].shape))
+    last = a.tensor("last", (3, n), scale=0.02, data=rng.integers(-127, 128, (3, n)))
+    z = a.tensor("z", (1, 3), scale=0.2)
+    a.op("FULLY_CONNECTED", [y, last], [z], "FullyConnectedOptions", 4)
+    return a.bytes([x], [z])
+
+
+Between = Callable[[Rng, Author, int, Shape, dict[str, Any], dict[str, Any], int], int]
+
+
+def _between(op: str, options: str, other: str = "", **fields: Any) -> Between:
+    """The operator on the map, alone, with itself, with a constant, or with the mean of the input."""
+
+    def write(
+        rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+    ) -> int:
+        y = a.tensor("y", (1, *size), **calm)
+        constant = a.tensor("c", (size[-1],), data=rng.integers(-128, 128, size[-1]), scale=0.03, zero=9)
+        gate = a.tensor("gate", (1, 1, 1, 1), scale=0.01, zero=-20)
+        if other == "gate":
+            axes = a.tensor("axes", (3,), "INT32", data=[1, 2, 3])
+            a.op("MEAN", [x, axes], [gate], "ReducerOptions", 2, keepDims=True)
+        operands = {"self": [h, h], "constant": [h, constant], "first": [constant, h], "gate": [gate, h]}
+        a.op(op, operands[other], [y], options, 2, **fields)
+        return y
+
+    return write
+
+
+def _averaged(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    y = a.tensor("pooled", (1, size[0], size[1], size[2]), **held)
+    window = {"strideH": 1, "strideW": 1, "filterHeight": 3, "filterWidth": 2}
+    a.op("AVERAGE_POOL_2D", [h], [y], "Pool2DOptions", 2, padding=0, **window)
+    axes, out = a.tensor("axes", (1,), "INT32", data=[1]), a.tensor("mean", (1, *size[1:]), **calm)
+    a.op("MEAN", [y, axes], [out], "ReducerOptions", 2)
+    return out
+
+
+def _moved(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    """Padding, places that are read twice, an order of axes, two tensors joined."""
+    pads = a.tensor("pads", (4, 2), "INT32", data=[[0, 0], [0, 1], [2, 0], [0, 0]])
+    y = a.tensor("padded", (1, size[0] + 1, size[1] + 2, size[2]), **held)
+    a.op("PAD", [h, pads], [y], "PadOptions", 2)
+    places = a.tensor("places", (5,), "INT32", data=[3, 1, 1, 0, 1])
+    taken = a.tensor("taken", (1, 5, size[1] + 2, size[2]), **held)
+    a.op("GATHER", [y, places], [taken], "GatherOptions", 2, axis=1)
+    turned = a.tensor("turned", (1, size[2], 5, size[1] + 2), **held)
+    order = a.tensor("order", (4,), "INT32", data=[0, 3, 1, 2])
+    a.op("TRANSPOSE", [taken, order], [turned], "TransposeOptions", 2)
+    out = a.tensor("joined", (1, 2 * size[2], 5, size[1] + 2), **held)
+    a.op("CONCATENATION", [turned, turned], [out], "ConcatenationOptions", 2, axis=1)
+    return out
+
+
+BETWEEN: dict[str, Between] = {
+    "sum": _between("ADD", "AddOptions", "self"),
+    "difference": _between("SUB", "SubOptions", "first", fusedActivationFunction=3),
+    "sum with a constant": _between("ADD", "AddOptions", "constant"),
+    "square": _between("MUL", "MulOptions", "self"),
+    "product with a constant": _between("MUL", "MulOptions", "constant", fusedActivationFunction=1),
+    "gate": _between("MUL", "MulOptions", "gate"),
+    "means": _averaged,
+    "moves": _moved,
+}
+
+
+@pytest.fixture(scope="module")
+def learners(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
+    folder, rng = tmp_path_factory.mktemp("learners"), np.random.default_rng(5)
+    rule = RuleSpec("bp", layers="all", rate=4)
+    return {make: compiled(learning(rng, make), folder, rule, samples=64) for make in BETWEEN}
+
+
+def test_signals_pass_through_what_is_frozen(learners: dict[str, Compiled], tmp_path: Path) -> None:
+    """In emitted C as in the emulator; and the layer below learns what lowers the loss."""
+    plans = [replace(c.plan, model=f"net{i}") for i, c in enumerate(learners.values())]
+    batch = HostBatch(plans, tmp_path, "-O1", *UNDEFINED)
+    try:
+        for i in range(len(plans)):
+            assert play(batch, i, i) > 5
+    finally:
+        batch.close()
+
+
+@pytest.mark.parametrize("make", BETWEEN)
+def test_what_lies_below_learns(learners: dict[str, Compiled], make: str) -> None:
+    """One sample again and again: its class wins, and the lower layer has changed."""
+    plan, rng = learners[make].plan, np.random.default_rng(3)
+    machine = Emulator(plan, 3)
+    x = {"x": np.repeat(rng.integers(-128, 128, (1, plan["x"].shape[0])), 3, axis=0).astype(np.int8)}
+    before = machine["kernel_weight"].copy()
+    first = int(machine.infer(x).winner[0])
+    for _ in range(40):
+        machine.learn(x, np.arange(3))
+    after = machine.infer(x)
+    assert after.winner.tolist() == [0, 1, 2]
+    others = [k for k in range(3) if k != first]  # what wins already may have nothing to learn
+    assert all(np.any(machine["kernel_weight"][k] != before[k]) for k in others)
+
+
+def test_a_signal_into_what_is_stretched_is_refused(tmp_path: Path) -> None:
+    a = Author()
+    held = {"scale": 0.05, "zero": -3}
+    x, y = a.tensor("x", (1, 4), scale=0.03), a.tensor("h", (1, 1), **held)
+    w = a.tensor("w", (1, 4), scale=0.02, data=[[1, 2, 3, 4]])
+    a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions", 4)
+    z = a.tensor("z", (1, 4), **held)
+    a.op("MUL", [x, y], [z], "MulOptions", 2)
+    with pytest.raises(CompileError, match=r"a teaching signal cannot pass to .*, which is stretched from"):
+        compiled(_scored(a, x, z, 4), tmp_path, RuleSpec("bp", layers="all", rate=4))
+
+
+def _scored(a: Author, x: int, h: int, n: int) -> bytes:
+    last = a.tensor("last", (2, n), scale=0.02, data=np.ones((2, n)))
+    z = a.tensor("scores", (1, 2), scale=0.2)
+    a.op("FULLY_CONNECTED", [h, last], [z], "FullyConnectedOptions", 4)
+    return a.bytes([x], [z])
