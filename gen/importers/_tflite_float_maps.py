@@ -22,17 +22,6 @@ def numbers(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> np.ndarr
     return tensor.value.astype(np.int64)
 
 
-def real_number(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> float:
-    """A constant operand of one float."""
-    tensor = constant(op, args, at, what)
-    assert tensor.value is not None
-    if tensor.kind != "float32" or tensor.size != 1 or not np.isfinite(tensor.value).all():
-        raise op.error(
-            f"its {what} is {tensor.kind} of shape {tensor.shape}", "one finite float is supported"
-        )
-    return float(tensor.value.reshape(-1)[0])
-
-
 def reduced(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """MEAN, SUM, REDUCE_MAX over neighbouring axes."""
     x, rank = activation(op, args), len(activation(op, args).shape)

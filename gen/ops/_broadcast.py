@@ -7,6 +7,7 @@ still; axes that move alike in both are one loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -19,10 +20,16 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Layer, _requantise
+from ._contract import SIZE, Range, Tensors, within
 
 AXES = 4
+STEP: Range = (0, SIZE[1])
 LEFT, RIGHT = "left", "right"
 Shape = tuple[int, ...]
+WALK = within(
+    {f"n{i}": SIZE for i in range(AXES)}, {f"{side}{i}": STEP for side in (LEFT, RIGHT) for i in range(AXES)}
+)
+"""Attributes of the loops of a step, which may all be missing."""
 
 
 def common(node: Node, shapes: Sequence[Shape]) -> Shape:
@@ -76,6 +83,24 @@ def spread(x: NDArray[Any], side: str, a: Attrs) -> NDArray[Any]:
     """Values [D, size] of one side, one for each of the output."""
     depth = sum(f"n{i}" in a for i in range(AXES))
     return x[:, _places(*((a[f"n{i}"], a[f"{side}{i}"]) for i in range(depth)))] if depth else x
+
+
+def misfit(t: Tensors, a: Attrs, out: str = "y") -> str:
+    """Why the loops of a step do not fit its operands; "" if they do. out: the role of what it writes."""
+    sizes = {role: t[role].shape[0] for role in (LEFT, RIGHT, out)}
+    depth = sum(f"n{i}" in a for i in range(AXES))
+    if {f"{k}{i}" for k in ("n", LEFT, RIGHT) for i in range(depth)} != WALK.keys() & a.keys():
+        return "its loops are not whole"
+    if not depth:
+        return "" if len({*sizes.values()}) == 1 else f"its operands have {sizes} values"
+    counts = [a[f"n{i}"] for i in range(depth)]
+    if math.prod(counts) != sizes[out]:
+        return f"its loops give {math.prod(counts)} values, {out} has {sizes[out]}"
+    for side in (LEFT, RIGHT):
+        last = sum((n - 1) * a[f"{side}{i}"] for i, n in enumerate(counts))
+        if last >= sizes[side]:
+            return f"its loops read value {last} of {side}, which has {sizes[side]}"
+    return ""
 
 
 def sides(t: Arrays, a: Attrs) -> tuple[NDArray[Any], NDArray[Any]]:

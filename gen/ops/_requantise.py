@@ -49,6 +49,19 @@ OWN = ("rounds", "x_zero", "y_zero", "multiplier")
 """Those that no other step has."""
 
 
+def form_misfit(a: Attrs, own: tuple[str, ...], most: int) -> str:
+    """Why a step is neither one of numbers of ours nor one of a file's; "" if it is.
+
+    own: the attributes that a file's alone has, all of them; most: the largest shift of ours
+    """
+    wrong = [name for name in own if (name in a) != ("rounds" in a)]
+    if wrong:
+        return f"attribute {wrong[0]} {'is missing' if 'rounds' in a else 'is there, and rounds is not'}"
+    if "rounds" in a:
+        return crossed(a) or ("" if a["shift"] > 0 else "its shift is none")
+    return beside_zero(a) or ("" if a["shift"] <= most else f"shift is {a['shift']}, beyond {most}")
+
+
 def misfit(t: Tensors, a: Attrs) -> str:
     """What is wrong with a step that ends with a multiplier; "" if nothing is."""
     missing = [name for name in OWN[:3] if name not in a]

@@ -18,9 +18,14 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant
 from . import _broadcast as broadcast
 from . import _requantise as requantise
-from ._contract import REQUANTISED, takes, within
-from ._shifts import requantising
+from ._contract import HELD, INT16, Tensors, takes, within
+from ._shifts import MAX_SHIFT, requantising
 
+OWN = (
+    *("rounds", "left_zero", "right_zero", "y_zero"),
+    *("left_multiplier", "right_multiplier", "multiplier"),
+)
+"""Attributes of a step whose integers are a file's."""
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
 UP = 20  # bits that LiteRT puts behind the point of both sides
 
@@ -74,8 +79,26 @@ class Forward(Kernel):
     name = "add.forward"
     reads = ("left", "right")
     writes = ("y",)
-    operands = takes(left="int8|int16 [n]", right="int8|int16 [n]", y="int8|int16 [n]")
-    attributes = within(REQUANTISED, left_shift=(0, MAX_ALIGN), right_shift=(0, MAX_ALIGN))
+    operands = takes(left="int8|int16 [left]", right="int8|int16 [right]", y="int8|int16 [n]")
+    attributes = within(
+        requantise.ATTRIBUTES,
+        broadcast.WALK,
+        subtract=(1, 1),
+        left_shift=(0, 62),
+        right_shift=(0, 62),
+        left_zero=INT16,
+        right_zero=INT16,
+        y_zero=INT16,
+        left_multiplier=(0, requantise.MULTIPLIER_TOP),
+        right_multiplier=(0, requantise.MULTIPLIER_TOP),
+    )
+    spare = ("subtract", "x_zero", *OWN, *broadcast.WALK)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        least, most = (1, 62) if "rounds" in a else (0, MAX_ALIGN)
+        if not all(least <= a[f"{side}_shift"] <= most for side in ("left", "right")):
+            return f"its inputs are shifted by {a['left_shift']} and {a['right_shift']}"
+        return requantise.form_misfit(a, OWN, MAX_SHIFT) or broadcast.misfit(t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left, right = (v.astype(np.int32) for v in broadcast.sides(t, a))
@@ -192,6 +215,8 @@ class Opposite(Kernel):
     reads = ("d",)
     writes = ("g",)
     inplace = ("d", "g")
+    operands = takes(d="int16 [n]", g="int16 [n]")
+    attributes = HELD
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["g"][...] = numeric.saturate(-t["d"].astype(np.int32), a["lo"], a["hi"])

@@ -35,7 +35,7 @@ from . import (
     _means,
     _requantise,
 )
-from ._contract import REQUANTISED, SIZE, Range, Tensors, either, takes, within
+from ._contract import BETWEEN, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
 from ._pooling import pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
@@ -117,6 +117,10 @@ def _rounded(x: int, n: Any) -> Any:
     return (2 * x + n) // (2 * n)
 
 
+OWN = ("rounds", "offset", "y_zero")
+"""Attributes of a step whose integers are a file's."""
+
+
 class _Mean(Kernel):
     """What both directions have in common: the factors.
 
@@ -180,7 +184,28 @@ class Forward(_Mean):
     name = "avgpool2d.forward"
     reads = ("x", "m")
     writes = ("y",)
-    operands = takes(x="int8|int16 [input]", m="int16 [positions]", y="int8|int16 [pooled]")
+    operands = takes(x="int8|int16 [input]", m="int16|int32 [positions]", y="int8|int16 [pooled]")
+    attributes: ClassVar[Mapping[str, Range]] = within(
+        _Mean.attributes,
+        BETWEEN,
+        shift=(0, 62),
+        rounds=(1, 2),
+        offset=(-(2**31), 2**31 - 1),
+        y_zero=INT16,
+        multiplier=(0, _requantise.MULTIPLIER_TOP),
+    )
+    spare: ClassVar[tuple[str, ...]] = ("factor", "multiplier", *OWN)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        form = _requantise.form_misfit(a, OWN, MAX_SHIFT)
+        if form or "rounds" not in a:
+            return form or super().misfit(t, a) or ("it has a multiplier" if "multiplier" in a else "")
+        window = Window.from_attrs(a)
+        if "m" in t and (t["m"].space != "const" or t["m"].dtype != "int32" or t["m"].lo < 0):
+            return f"{t['m'].name} holds no multipliers"
+        if a["count_padding"] or "factor" in a:
+            return "it counts places beyond the map, or has a factor"
+        return window.misfit or pool_misfit(a) or either("multiplier", "m", t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         if "rounds" in a:

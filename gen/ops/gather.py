@@ -18,8 +18,9 @@ from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
-from ._shifts import requantising
+from ._shifts import MAX_SHIFT, requantising
 from ._window import fitting_shift
 
 
@@ -118,6 +119,32 @@ def _blocks(flat: NDArray[Any], a: Attrs, along: str) -> NDArray[Any]:
     return flat.reshape(len(flat), a["outer"], a[along], a["block"])
 
 
+GEOMETRY = within(outer=SIZE, size=SIZE, block=SIZE, count=SIZE, start=(0, SIZE[1]), step=(-SIZE[1], SIZE[1]))
+
+
+def _sizes(a: Attrs) -> dict[str, int]:
+    around = a["outer"] * a["block"]
+    return {"input": around * a["size"], "output": around * a["count"], "count": a["count"]}
+
+
+def _misfit(t: Tensors, a: Attrs) -> str:
+    """Why its places are none; "" if they are."""
+    if ("start" in a) != ("step" in a) or ("start" in a) == ("index" in t):
+        return "it takes start and step, or operand index"
+    if "index" in t:
+        return "" if t["index"].space == "const" else f"{t['index'].name} is no constant"
+    last = a["start"] + (a["count"] - 1) * a["step"]
+    ends = min(a["start"], last), max(a["start"], last)
+    return "" if ends[0] >= 0 and ends[1] < a["size"] else f"it reads places {ends[0]} to {ends[1]}"
+
+
+def _read_by(t: Tensors, a: Attrs) -> int:
+    """How often the place that is read most often is read."""
+    if "index" in t:
+        return _overlap(t["index"].array().tolist())
+    return a["count"] if a["step"] == 0 else 1
+
+
 class Forward(Kernel):
     """y[o, k] = x[o, index[k]], blocks of values that stay together; or index[k] = start + k * step."""
 
@@ -125,6 +152,15 @@ class Forward(Kernel):
     reads = ("x", "index")
     writes = ("y",)
     optional = ("index",)
+    operands = takes(x="int8|int16 [input]", index="uint32 [count]", y="=x [output]")
+    attributes = GEOMETRY
+    spare = ("start", "step")
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return _sizes(a)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return _misfit(t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x = _blocks(t["x"], a, "size")
@@ -163,6 +199,18 @@ class Feedback(Kernel):
     reads = ("d", "index")
     writes = ("g",)
     optional = ("index",)
+    operands = takes(d="int16 [output]", index="uint32 [count]", g="int16 [input]")
+    attributes = within(GEOMETRY, REQUANTISED, overlap=SIZE, before=(0, MAX_SHIFT))
+    spare = ("start", "step")
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return _sizes(a)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        fault = _misfit(t, a)
+        if not fault and a["overlap"] != _read_by(t, a):
+            return f"overlap is {a['overlap']}, one place is read {_read_by(t, a)} times"
+        return fault
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         d = numeric.shift_round(t["d"].astype(np.int32), a["before"])

@@ -18,8 +18,12 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, Variant
 from . import _broadcast as broadcast
 from . import _requantise as requantise
-from ._shifts import requantising
+from ._contract import INT16, Tensors, takes, within
+from ._shifts import MAX_SHIFT, requantising
 
+OWN = ("rounds", "left_zero", "right_zero", "y_zero", "multiplier")
+FEEDBACK_OWN = ("rounds", "right_zero", "y_zero", "multiplier")
+"""Attributes of steps where a file's integers are read."""
 SPARE = 5  # bits that a product of a signal and an int8 less its zero point leaves in 31
 
 
@@ -77,6 +81,14 @@ class Forward(Kernel):
     name = "mul.forward"
     reads = ("left", "right")
     writes = ("y",)
+    operands = takes(left="int8|int16 [left]", right="int8|int16 [right]", y="int8|int16 [n]")
+    attributes = within(
+        requantise.ATTRIBUTES, broadcast.WALK, left_zero=INT16, right_zero=INT16, y_zero=INT16
+    )
+    spare = ("x_zero", *OWN, *broadcast.WALK)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return requantise.form_misfit(a, OWN, MAX_SHIFT) or broadcast.misfit(t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left, right = (v.astype(np.int32) for v in broadcast.sides(t, a))
@@ -146,6 +158,13 @@ class Feedback(Kernel):
     name = "mul.feedback"
     reads = ("left", "right")
     writes = ("g",)
+    operands = takes(left="int16 [left]", right="int8|int16 [right]", g="int16 [n]")
+    attributes = within(requantise.ATTRIBUTES, broadcast.WALK, right_zero=INT16, y_zero=INT16)
+    spare = ("x_zero", *FEEDBACK_OWN, *broadcast.WALK)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        form = requantise.form_misfit(a, FEEDBACK_OWN, MAX_SHIFT)
+        return form or broadcast.misfit(t, a, "g")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left, right = (v.astype(np.int32) for v in broadcast.sides(t, a))
