@@ -25,12 +25,13 @@ def models() -> list[Compiled]:
     return [c for c, _ in accepted(700, 12)]
 
 
-TABLES = ("tensors", "items", "starts", "ops")
+TABLES = ("tensors", "items", "starts", "ops", "held", "wants")
 
 
 def linked(elf: Path, prefix: str) -> dict[str, int]:
     """The model's arrays in read-only memory, by name without the prefix, with their bytes. The table of the
-    tensors and the programs as data are no content of the model but part of its code."""
+    tensors, the programs as data and what a step that runs alone wants are no content of the model but part
+    of its code."""
     with elf.open("rb") as handle:
         file: Any = ELFFile(handle)
         named = [
