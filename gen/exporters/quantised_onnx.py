@@ -51,8 +51,16 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         names["margin"]: ("int32", ()),
     }
     inputs = dict(zip(plan.inputs, plan.input_shapes, strict=True))
-    about = {DIGEST: plan.digest.hex(), "synapcc.scores_frac": str(plan[plan.logits].frac)}
+    about = {DIGEST: plan.digest.hex()}
+    about |= {
+        f"synapcc.scores_{key}": _text(value) for key, value in plan[plan.logits].meaning.to_json().items()
+    }
     return q.model(plan.model, inputs, outputs, about)
+
+
+def _text(value: object) -> str:
+    """A number of a meaning; of a tuple, its one number."""
+    return _text(value[0]) if isinstance(value, tuple) else str(value)
 
 
 def _steps(plan: Plan, program: str) -> Iterator[Step]:

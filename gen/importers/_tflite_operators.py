@@ -12,7 +12,7 @@ from ._tflite_float_maps import reduced
 from ._tflite_gather import gather, pack, resize_nearest, split, strided_slice
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_pairs import pair
-from ._tflite_pointwise import FUNCTIONS, LIMITS, function, prelu, relu, softmax
+from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
 from ._tflite_spatial import mean, pad, pool
 from ._tflite_views import concatenation, reshape, transpose
@@ -60,8 +60,8 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
 FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
     "DIV": Row(arithmetic),
+    **dict.fromkeys(IN_FLOAT, Row(function)),
     "MAXIMUM": Row(bounded),
-    "MEAN": Row(reduced),
     "MINIMUM": Row(bounded),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),

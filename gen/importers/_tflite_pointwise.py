@@ -14,9 +14,8 @@ from ._tflite_ends import head
 from ._tflite_file import LiteOp
 from ._tflite_scope import Act, Operand, Scope, activation, clipped, constant, names
 
-FUNCTIONS: Mapping[str, str] = {
+FUNCTIONS: dict[str, str] = {
     "ABS": "abs",
-    "ELU": "elu",
     "EXP": "exp",
     "GELU": "gelu",
     "HARD_SWISH": "hardswish",
@@ -29,6 +28,8 @@ FUNCTIONS: Mapping[str, str] = {
     "TANH": "tanh",
 }
 """By operator: the function of gen/ops/table.py."""
+IN_FLOAT: dict[str, str] = {"ELU": "elu"}
+"""Those that LiteRT's reference kernels do not have in int8."""
 LIMITS: Mapping[str, tuple[float, float]] = {
     "RELU": (0.0, math.inf),
     "RELU6": (0.0, 6.0),
@@ -46,7 +47,7 @@ FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
 
 def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """LOGISTIC, TANH, LEAKY_RELU, … of each value."""
-    x, fn, alpha = activation(op, args), FUNCTIONS[op.op], 0.0
+    x, fn, alpha = activation(op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
     same_kind(scope, op, x)
     match op.op:
         case "LEAKY_RELU":
@@ -54,8 +55,6 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
             alpha = op.real(o.Alpha)
         case "ELU":
             alpha = 1.0
-            if x.format is not None:
-                raise op.error("is not among the int8 functions of LiteRT's reference kernels")
         case "GELU" if op.number(op.read(GeluOptions).Approximate):
             fn = "gelu_tanh"
     if not math.isfinite(alpha):

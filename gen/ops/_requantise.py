@@ -26,7 +26,7 @@ from ..ir.format import PowerOfTwo, Scaled
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
-from ._contract import BETWEEN, INT8, Tensors, crossed, either, within
+from ._contract import BETWEEN, INT8, INT16, Tensors, crossed, either, within
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1
@@ -42,7 +42,7 @@ ATTRIBUTES = within(
     shift=(0, 62),
     rounds=(ONCE, TWICE),
     x_zero=INT8,
-    y_zero=INT8,
+    y_zero=INT16,
     multiplier=(0, MULTIPLIER_TOP),
 )
 OWN = ("rounds", "x_zero", "y_zero", "multiplier")

@@ -52,6 +52,8 @@ def _alone(op: str, options: str, fields: dict[str, Any], rng: np.random.Generat
         y_scale = max(y_scale, x_scale / 64)
     x = a.tensor("x", (1, 256), scale=x_scale, zero=-128 if op in ROOTS else _zero(rng))
     scale, zero = FIXED.get(op, (y_scale, _zero(rng)))
+    if op == "QUANTIZE" and scale == x_scale:
+        scale = np.float32(2.0) * x_scale  # else it might do nothing, and a network of nothing is refused
     y = a.tensor("y", (1, 256), scale=scale, zero=zero)
     if "alpha" in fields:
         fields = {"alpha": float(rng.choice([0, 1, 0.25, -0.5, rng.uniform(0, 1), rng.uniform(-3, 3)]))}

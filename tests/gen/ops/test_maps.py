@@ -206,7 +206,7 @@ def pooling(**change: tuple[int, ...]) -> dict[str, Attr]:
 
 
 REFUSED: list[tuple[str, list[tuple[int, ...]], dict[str, Attr], str]] = [
-    ("add", [(3,), (4,)], {}, "nothing is broadcast"),
+    ("add", [(3,), (4,)], {}, "alike or 1 along each axis"),
     ("concat", [(2, 3, 1), (3, 2, 1)], {}, "only the last axis may differ"),
     ("concat", [(6,), (2, 3)], {}, "only the last axis may differ"),
     ("maxpool2d", [(12,)], pooling(), "takes a map"),

@@ -27,14 +27,21 @@ def test_several_are_told_as_a_range() -> None:
         requantising([3, -2, 31], "fc", "rescale")
 
 
-REQUANTISING = [name for name, k in ops.kernels().items() if type(k).cap is not Kernel.cap]
+# a softmax has the arithmetic of a file's: its shift goes to a fixed point
+REQUANTISING = [
+    name
+    for name, k in ops.kernels().items()
+    if type(k).cap is not Kernel.cap and name not in ("softmax.forward", "softmax.log")
+]
 
 
 @pytest.mark.parametrize("name", REQUANTISING)
 def test_every_kernel_that_requantises_says_it_in_the_same_words(name: str) -> None:
     """The outputs are far finer than the operands: no shift to the right gets there."""
     kernel = ops.kernel(name)
-    case = kernel.case(np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    cases = (kernel.case(rng) for _ in range(99))
+    case = next(c for c in cases if "rounds" not in c.attrs)  # else a multiplier does it
     written = kernel.changing
     formats = {
         role: Format(str(x.dtype), 90 if role in written else 0, int(np.min(x)), int(np.max(x)) + 1)

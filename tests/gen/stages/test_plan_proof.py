@@ -20,7 +20,7 @@ from random_nets import accepted, extreme_state, life
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.format import PowerOfTwo
-from synapcc.gen.ir.plan import Plan, PlanTensor, row_length
+from synapcc.gen.ir.plan import Plan, PlanTensor, padded, row_length
 from synapcc.gen.ir.program import Repeat
 from synapcc.gen.ops import kernel, kernels
 from synapcc.gen.stages.plan_file import load_plan
@@ -111,6 +111,9 @@ def test_what_is_taken_is_proven(tmp_path: Path) -> None:
 # ---- what kernels declare ----------------------------------------------------------------------------------
 
 
+CONSTANTS = ("index", "m", "s", "table")  # roles that kernels may want in flash
+
+
 def tensors_of(name: str, rng: np.random.Generator) -> tuple[dict[str, PlanTensor], dict[str, int]]:
     """Operands and attributes of a random case of a kernel, as a Plan has them."""
     ((_, case),) = cases(rng, 1, [name])
@@ -120,8 +123,23 @@ def tensors_of(name: str, rng: np.random.Generator) -> tuple[dict[str, PlanTenso
         lo, hi = (0, int(array.max())) if role == "s" else case.limits.get(role, (int(top.min), int(top.max)))
         if role == "count" and name == "samples.draw":
             hi = case.attrs["rows"]
-        fields = (role, str(array.dtype), array.shape, row_length(array.shape, ""), "arena", 0)
-        tensors[role] = PlanTensor(*fields, PowerOfTwo(0), lo, hi, "activation")  # type: ignore[arg-type]
+        row = row_length(array.shape, "")
+        constant = role in CONSTANTS and role not in kernel(name).changing
+        if constant:
+            lo, hi = int(array.min()), int(array.max())
+        tensors[role] = PlanTensor(
+            role,
+            str(array.dtype),
+            array.shape,
+            row,
+            "const" if constant else "arena",
+            0,
+            PowerOfTwo(0),
+            lo,
+            hi,
+            "activation",
+            data=padded(array, row) if constant else None,
+        )
     return tensors, dict(case.attrs)
 
 
