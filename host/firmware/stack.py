@@ -83,8 +83,8 @@ class _Sections:
     """The sections of object files that are loaded, and what each refers to by other means than calls.
 
     nodes: the name of each and the functions that it holds, as (name, source file if static); starts: where
-    each function begins, by all its names; edges: a section and the offset in it, None if that is not known, or another file's
-    symbol by name; homes: the section and offset of each global symbol
+    each function begins, by all its names; edges: a section and the offset in it, None if that is not known,
+    or another file's symbol by name; homes: the section and offset of each global symbol
     """
 
     def __init__(self) -> None:
