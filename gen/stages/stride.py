@@ -5,9 +5,10 @@ its inputs times the teaching signal. Beside what they are that is a relative ch
 where it is well below 1 in every layer (Bernstein, Vahdat, Yue, Liu, On the distance between two neural
 networks and the stability of learning, 2020). Float runs of rectified perceptrons under `bp`, of either
 loss, with inputs from a tenth to sixteen times of unit size, lose a part of their accuracy or all of it
-between 1 and 4, and learn hardly anything beyond. Under fixed feedback, where the signal does not grow with the weights, real numbers
-go on learning behind outputs that grow without end; integers, whose formats end, do not. The layer that
-gives the logits does not count: above what stays as it is it is a perceptron, which settles at any rate.
+between 1 and 4, and learn hardly anything beyond. Under fixed feedback, where the signal does not grow with
+the weights, real numbers go on learning behind outputs that grow without end; integers, whose formats end, do
+not. The layer that gives the logits does not count: above what stays as it is it is a perceptron, which
+settles at any rate.
 """
 
 from __future__ import annotations
