@@ -55,7 +55,7 @@ def _scaled_sums(t: Operands, a: Attrs) -> Variant | None:
     """The same where a multiplier makes the output. Where each row has its own it stands behind its start;
     `single`, whether one block of rows is all, and so a compiler knows the values; else numbers of Ending."""
     w, end = t["w"], ending(t, a)
-    if end is None or not (t["x"].aligned and w.aligned):
+    if end is None or not (t["x"].aligned and w.aligned and w.dtype == "int8"):
         return None
     numbers = {"rows": w.shape[0], "groups": w.row // 4, "wide": 0, "half": 0} | end.numbers
     if not dual_fits(w.array(), end.start):
@@ -116,7 +116,7 @@ def depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | Non
     """Four channels at a time, tap by tap; the weights of four channels side by side."""
     w, filters = t["w"], int(a["filters"])
     each = g.groups == g.channels == filters and g.channels % 4 == 0
-    if not (each and g.dilation_h == g.dilation_w == 1 and t["x"].aligned):
+    if not (each and g.dilation_h == g.dilation_w == 1 and t["x"].aligned and w.dtype == "int8"):
         return None
     lanes = Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words")
     numbers = {"straight": int(g.taps <= STRAIGHT)}

@@ -364,4 +364,4 @@ def _scaled_case(rng: np.random.Generator) -> Case:
     if len(np.unique(window.counts())) > 1:
         formats["m"], m = Forward().derived("m", formats, attrs, "")
         arrays["m"] = m.astype(np.int32)
-    return Case(arrays, Forward().lower(formats, attrs, ""), {})
+    return Case(arrays, Forward().lower(formats, attrs, ""), {}, ("m",))

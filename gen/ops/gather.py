@@ -186,7 +186,7 @@ class Forward(Kernel):
         info = np.iinfo(dtype)
         x = rng.integers(info.min, info.max + 1, a["outer"] * a["size"] * a["block"]).astype(dtype)
         y = np.zeros(a["outer"] * a["count"] * a["block"], dtype)
-        return Case({"x": x, **arrays, "y": y}, a, limits)
+        return Case({"x": x, **arrays, "y": y}, a, limits, tuple(arrays))
 
 
 class Feedback(Kernel):
@@ -268,7 +268,7 @@ class Feedback(Kernel):
         d = rng.integers(-(2**15), 2**15, a["outer"] * a["count"] * a["block"]).astype(np.int16)
         g = np.zeros(a["outer"] * a["size"] * a["block"], np.int16)
         attrs = a | {"overlap": overlap, "before": before} | ends
-        return Case({"d": d, **arrays, "g": g}, attrs, limits)
+        return Case({"d": d, **arrays, "g": g}, attrs, limits, tuple(arrays))
 
 
 def _random_places(rng: np.random.Generator, size: int) -> tuple[int, ...]:

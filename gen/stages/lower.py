@@ -51,7 +51,8 @@ def lower(
         raise CompileError(name, "nothing calls this program", "make it an entry program, or leave it out")
     for _, _, step in plan.ops():
         if wrong := step_fault(plan, step):
-            raise CompileError(step.node, f"{step.kernel}: {wrong}", "report this model and rule file")
+            hint = "report this model and rule file; an op of your own says what it takes: synapcc docs RULES"
+            raise CompileError(step.node, f"{step.kernel}: {wrong}", hint)
     return plan, prove(plan)
 
 

@@ -28,8 +28,7 @@ class Piece:
 
 def loaded(programs: Mapping[str, Program], program: str, names: Iterable[str]) -> frozenset[str]:
     """Which of the arena tensors `names` the program reads before it writes them: a caller loads these."""
-    pieces = {n: Piece(n, 0, "") for n in names}
-    return Interference(programs, pieces).before(program, frozenset())
+    return Liveness(programs, frozenset(names)).before(program, frozenset())
 
 
 def filled(entries: Iterable[Entry], inputs: tuple[str, ...], label: bool) -> dict[str, tuple[str, ...]]:
@@ -39,11 +38,44 @@ def filled(entries: Iterable[Entry], inputs: tuple[str, ...], label: bool) -> di
     return {e.name: e.loaded if {*e.inputs} - {*inputs} else common for e in entries}
 
 
-class Interference:
+class Liveness:
+    """Which of the arena tensors `names` must hold content when."""
+
+    def __init__(self, programs: Mapping[str, Program], names: Collection[str]) -> None:
+        self.programs, self.names = programs, names
+
+    def before(self, program: str, live: frozenset[str]) -> frozenset[str]:
+        """Tensors that must hold content before `program`, if `live` must after it."""
+        for item in reversed(self.programs[program].items):
+            if isinstance(item, Step):
+                live = self.before_step(item, live)
+            elif isinstance(item, Call):
+                live = self.before(item.program, live)
+            elif isinstance(item, Repeat):
+                live = live | self.before(item.program, live | self.before(item.program, live))
+            else:
+                live = (
+                    live
+                    | self.before(item.program, live)
+                    | ({item.flag} if item.flag in self.names else frozenset())
+                )
+        return live
+
+    def operands(self, step: Step) -> set[str]:
+        return {name for name in step.args.values() if name in self.names}
+
+    def before_step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
+        """The same of one step."""
+        operands = self.operands(step)
+        return (after | operands) - operands.intersection(replaced(step).values())
+
+
+class Interference(Liveness):
     """Which tensors must not share bytes, and which in-place results may take over their operand's place."""
 
     def __init__(self, programs: Mapping[str, Program], pieces: Mapping[str, Piece]) -> None:
-        self.programs, self.pieces = programs, pieces
+        super().__init__(programs, pieces.keys())
+        self.pieces = pieces
         self.edges: set[tuple[str, str]] = set()
         self.inplace: dict[tuple[str, str], bool] = {}
 
@@ -52,29 +84,13 @@ class Interference:
         live = self.before(program, frozenset(n for n in kept if n in self.pieces))
         self._together(live | {n for n in loaded if n in self.pieces})
 
-    def before(self, program: str, live: frozenset[str]) -> frozenset[str]:
-        """Tensors that must hold content before `program`, if `live` must after it."""
-        for item in reversed(self.programs[program].items):
-            if isinstance(item, Step):
-                live = self._step(item, live)
-            elif isinstance(item, Call):
-                live = self.before(item.program, live)
-            elif isinstance(item, Repeat):
-                live = live | self.before(item.program, live | self.before(item.program, live))
-            else:
-                live = live | self.before(item.program, live) | ({item.flag} & self.pieces.keys())
-        return live
-
-    def _step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
-        operands = {name for name in step.args.values() if name in self.pieces}
-        written = operands.intersection(replaced(step).values())
-        before = (after - written) | (operands - written)
-        pair = self._pair(step, after)
-        for name in operands | after:
-            for other in operands | after:
+    def before_step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
+        pair, together = self._pair(step, after), self.operands(step) | after
+        for name in together:
+            for other in together:
                 if name < other and {name, other} != set(pair):
                     self.edges.add((name, other))
-        return before
+        return super().before_step(step, after)
 
     def _pair(self, step: Step, after: frozenset[str]) -> tuple[str, ...]:
         """(operand, result) of an in-place kernel whose operand is dead afterwards, else ()."""

@@ -6,6 +6,7 @@ nothing is read that may be beyond its limits, no sum overflows.
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -27,6 +28,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 WORD = 2**32  # what C holds in 32 bits ends below it, and so does all memory of a chip
 MOST = 2**28  # bytes of state or of arena: more than any board has
 ITEMS = 2**16  # of an entry program with all calls written out; every repeated one counts twice
+LEVELS = 64  # of calls: whoever walks them does so recursively
+HEADS = ("none", "softmax", "sigmoid")
 _DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
 
 
@@ -105,7 +108,8 @@ def _sizes(plan: Plan) -> None:
     }
     for space, (size, tensors) in spaces.items():
         end = max((t.offset + t.nbytes for t in tensors), default=0)
-        _demand(size == -(-end // 4) * 4, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
+        whole = type(size) is int and size == -(-end // 4) * 4
+        _demand(whole, f"the {space} has {short(str(size))} bytes, its tensors need {end}")
         _demand(end <= sum(t.nbytes + 3 for t in tensors) < MOST, f"the {space} has holes, or no end")
     at = 0
     for t in plan.space("state"):
@@ -126,16 +130,20 @@ def _step(plan: Plan, program: str, step: Step) -> None:
 def _calls(plan: Plan) -> None:
     """Every program is reached by an entry program, none calls itself, and no run is endless to look at."""
     sizes: dict[str, int] = {}
+    levels: dict[str, int] = {}
 
     def size(name: str, above: tuple[str, ...]) -> int:
         _demand(name in plan.programs and name not in above, f"program {name} calls itself or is not there")
         if name not in sizes:
+            items = plan.programs[name].items
             sizes[name] = 1 + sum(
                 (2 if isinstance(i, Repeat) else 1)
                 * (1 if isinstance(i, Step) else size(i.program, (*above, name)))
-                for i in plan.programs[name].items
+                for i in items
             )
+            levels[name] = 1 + max((levels[i.program] for i in items if not isinstance(i, Step)), default=0)
             _demand(sizes[name] <= ITEMS, f"program {name} has more than {ITEMS} steps")
+            _demand(levels[name] <= LEVELS, f"calls in program {name} nest more than {LEVELS} deep")
         return sizes[name]
 
     for entry in plan.entries:
@@ -202,7 +210,8 @@ def _interface(plan: Plan) -> None:
     """What a caller fills and reads."""
     _demand(len(plan.inputs) == len(plan.input_shapes) > 0, "inputs and their shapes differ")
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
-        fits = plan[name].space == "arena" and plan[name].shape == (int(np.prod(shape)),)
+        _demand(all(type(n) is int and n > 0 for n in shape), f"{name} has a shape that is none")
+        fits = plan[name].space == "arena" and plan[name].shape == (math.prod(shape),)
         _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
         what = no_input(plan[name].meaning)
         _demand(not what, f"{name} {what}")
@@ -215,6 +224,7 @@ def _interface(plan: Plan) -> None:
         type(source) is str and source for source in plan.input_sources
     )
     _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
+    _demand(type(plan.classes) is int and plan.head in HEADS, "it has no number of classes, or no such head")
     logits, verdict = plan[plan.logits], plan["verdict"]
     _demand(
         logits.dtype in ("int8", "int16") and logits.shape == (plan.classes,),

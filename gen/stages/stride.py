@@ -4,9 +4,11 @@ The step of a layer on one sample changes its outputs for this very sample by th
 its inputs times the teaching signal. Beside what they are that is a relative change, and descent is only sure
 where it is well below 1 in every layer (Bernstein, Vahdat, Yue, Liu, On the distance between two neural
 networks and the stability of learning, 2020). Float runs of rectified perceptrons under `bp`, of either
-loss, with inputs from a tenth to sixteen times of unit size, on two problems, learn hardly anything from 1
-on; under fixed feedback, where the signal does not grow with the weights, some still do up to 2. The layer
-that gives the logits does not count: above what stays as it is it is a perceptron, which settles at any rate.
+loss, with inputs from a tenth to sixteen times of unit size, lose a part of their accuracy or all of it
+between 1 and 4, and learn hardly anything beyond. Under fixed feedback, where the signal does not grow with
+the weights, real numbers go on learning behind outputs that grow without end; integers, whose formats end, do
+not. The layer that gives the logits does not count: above what stays as it is it is a perceptron, which
+settles at any rate.
 """
 
 from __future__ import annotations
@@ -54,8 +56,7 @@ class Stride:
             advice = [*(advice if rms > LOUD else []), f"take 2^-{least} or smaller"]
         return (
             f"{self.layer}: at a rate of 2^-{self.rate} one learning step changes its outputs by "
-            f"{self.change:.2g} times what they are, and learning hardly settles, in real numbers as little "
-            f"as in integers; {', or '.join(advice)}"
+            f"{self.change:.2g} times what they are, and learning may not settle; {', or '.join(advice)}"
         )
 
 

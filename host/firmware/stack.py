@@ -83,13 +83,13 @@ class _Sections:
     """The sections of object files that are loaded, and what each refers to by other means than calls.
 
     nodes: the name of each and the functions that it holds, as (name, source file if static); starts: where
-    each function begins; edges: a section and the offset in it, None if that is not known, or another file's
-    symbol by name; homes: the section and offset of each global symbol
+    each function begins, by all its names; edges: a section and the offset in it, None if that is not known,
+    or another file's symbol by name; homes: the section and offset of each global symbol
     """
 
     def __init__(self) -> None:
         self.nodes: dict[_Place, tuple[str, tuple[tuple[str, str], ...]]] = {}
-        self.starts: dict[_Place, dict[int, str]] = {}
+        self.starts: dict[_Place, dict[int, set[str]]] = {}
         self.edges: dict[_Place, list[_Target | str]] = {}
         self.homes: dict[str, _Target] = {}
 
@@ -114,7 +114,8 @@ class _Sections:
                 source = symbol.name
             elif isinstance(index, int):
                 if kind == "STT_FUNC":
-                    self.starts.setdefault((number, index), {})[symbol["st_value"] & ~1] = symbol.name
+                    starts = self.starts.setdefault((number, index), {})
+                    starts.setdefault(symbol["st_value"] & ~1, set()).add(symbol.name)
                     held.setdefault(index, []).append((symbol.name, source if bind == "STB_LOCAL" else ""))
                 if bind == "STB_GLOBAL" or (bind == "STB_WEAK" and symbol.name not in self.homes):
                     self.homes[symbol.name] = ((number, index), symbol["st_value"])
@@ -139,12 +140,11 @@ class _Sections:
                 out.append(((number, index), offset))
 
     def _called(self, node: _Place, offset: int | None) -> set[str]:
-        """The functions that an address in a section may be: the one that begins there, all of them if it is
-        not known where it points. A place within a function is none: tables of jumps hold such."""
+        """The names of functions that an address in a section may be: of the one that begins there, of all if
+        it is not known where it points. A place within a function is none: tables of jumps hold such."""
         if offset is None:
             return {name for name, _ in self.nodes[node][1]}
-        name = self.starts[node].get(offset & ~1)
-        return {name} if name else set()
+        return self.starts[node].get(offset & ~1, set())
 
     def _reached(self, start: _Place) -> frozenset[str]:
         """Functions whose addresses the section holds, itself or through tables."""

@@ -51,6 +51,7 @@ def mutated(plan: Plan, rng: Rng) -> bytes:
             _content,
             _kernel,
             _flow,
+            _interface,
         )
         kinds[int(rng.integers(len(kinds)))](j, rng)
     return json.dumps(j, sort_keys=True, separators=(",", ":")).encode()
@@ -187,3 +188,18 @@ def _flow(j: Any, rng: Rng) -> None:
         items.insert(to, {"when": _any(j, rng)["name"], "call": program["name"]})
     else:
         j["entries"][int(rng.integers(len(j["entries"])))]["label"] ^= True
+
+
+def _interface(j: Any, rng: Rng) -> None:
+    """A size of the whole, as another number or type; signs that leave the product as it is."""
+    turn = int(rng.integers(5))
+    if turn < 3:
+        key = ("classes", "arena_bytes", "state_bytes")[turn]
+        j[key] = float(j[key]) if rng.integers(2) else _number(rng, j[key])
+        return
+    shape = j["input_shapes"][int(rng.integers(len(j["input_shapes"])))]
+    at = int(rng.integers(len(shape)))
+    if turn == 3:
+        shape[:] = [-shape[at] if i == at else n for i, n in enumerate(shape)] + [-1]
+    else:
+        shape[at] = [float(shape[at]), [shape[at]], True, 0][int(rng.integers(4))]

@@ -24,7 +24,6 @@ CONSTANT = (
     "m",
     "table",
     "count",
-    "index",
 )  # roles that programs fill from flash; all others have a fleet axis
 
 
@@ -105,7 +104,7 @@ def _operands(
     out = {}
     for role in sorted(case.arrays, key=k.roles.index):
         array = _rubbish(case.arrays[role], rng) if role in k.writes else case.arrays[role]
-        constant = role in CONSTANT and role not in k.writes + k.updates
+        constant = (role in CONSTANT or role in case.flash) and role not in k.writes + k.updates
         spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
         space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
         if (usual and role not in k.updates) or role in case.flash:

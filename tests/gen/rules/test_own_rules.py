@@ -190,3 +190,13 @@ def test_a_row_that_is_there_already_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "more" / "twice.py").write_text('ONNX_OPERATORS = {"Relu": print}\n')
     said = done([*c.words(tmp_path / "out"), "--rule-path", tmp_path / "more"], 2).stderr
     assert 'ONNX_OPERATORS has "Relu" already' in said and said.count("\n") == 1
+
+
+def test_an_op_that_does_not_say_what_it_takes_is_told_where_to_read(tmp_path: Path) -> None:
+    c, folder = with_abs(tmp_path), tmp_path / "more"
+    shutil.copytree(OUTSIDE, folder)
+    lines = (OUTSIDE / "absolute.py").read_text().splitlines(keepends=True)
+    (folder / "absolute.py").write_text("".join(x for x in lines if not x.startswith("    operands =")))
+    said = done([*c.words(tmp_path / "out"), "--rule-path", folder], 2).stderr
+    assert "it does not say what operand x is" in said and "synapcc docs RULES" in said
+    assert said.count("\n") == 1

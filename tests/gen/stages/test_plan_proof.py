@@ -204,3 +204,32 @@ def test_calls_that_multiply_are_refused_at_once() -> None:
         ]
 
     refused(plan, change, "has more than 65536 steps")
+
+
+@pytest.mark.parametrize("levels", [70, 450])
+def test_calls_that_nest_deeply_are_refused(levels: int) -> None:
+    """Whoever walks a Plan does so recursively, after it was read too; the deepest one is looked at first."""
+    plan = next(c.plan for c, _ in accepted(0, 1))
+
+    def change(j: Any) -> None:
+        infer = next(p for p in j["programs"] if p["name"] == "infer")
+        infer["items"] += [{"call": f"p{n}"} for n in reversed(range(levels))]
+        j["programs"] += [
+            {"name": f"p{n}", "doc": "", "items": [{"call": f"p{n + 1}"}] if n < levels - 1 else []}
+            for n in range(levels)
+        ]
+
+    refused(plan, change, "nest more than 64 deep")
+
+
+def test_sizes_are_whole_numbers() -> None:
+    """What ends in a traceback where it is used, though it is equal to the number that it should be."""
+    plan = next(c.plan for c, _ in accepted(0, 1))
+    for key, value, what in (
+        ("arena_bytes", float(plan.arena_bytes), "its tensors need"),
+        ("classes", float(plan.classes), "no number of classes"),
+        ("head", "\x1b[31m", "no such head"),
+        ("input_shapes", [[-1, -plan[n].shape[0]] for n in plan.inputs], "has a shape that is none"),
+        ("input_shapes", [[float(plan[n].shape[0])] for n in plan.inputs], "has a shape that is none"),
+    ):
+        refused(plan, lambda j, key=key, value=value: j.update({key: value}), what)

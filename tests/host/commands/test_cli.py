@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -330,6 +331,9 @@ MODEL_NAMES = """
     ../../x 9lives ÄÖ a"b MODEL_BINDING model_binding t requant m
 """.split()  # noqa: SIM905
 MODEL_NAMES += sorted(p.stem for p in FIRMWARE.glob("*.h"))
+MODEL_NAMES += sorted(
+    name for p in FIRMWARE.glob("*.h") for name in re.findall(r"^\} (\w+)_t;", p.read_text(), re.MULTILINE)
+)  # "request" makes a type of its own: request_t
 STRANGE_NAMES = ["x y;z", "*/ #error", "a" * 300]
 
 

@@ -139,6 +139,36 @@ def test_a_table_of_jumps_is_no_call(tmp_path: Path, toolchain: str) -> None:
 
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_a_function_of_two_names_is_followed_by_either(tmp_path: Path, toolchain: str) -> None:
+    """One of them, a weak one, is another function in the linked image."""
+    project = stub_project(tmp_path / "stub")
+    deep = HEAD + DEEP.format("deep", 700, "a[1]")
+    for other in ("another", "zebra"):  # whichever of the two names comes last
+        alias = f'uint32_t {other}(uint32_t x) __attribute__((weak, alias("middle")));\n'
+        (project / "src" / f"{other}.c").write_text(
+            deep
+            + f"static uint32_t middle(uint32_t x) {{ return deep(x) + 1u; }}\n{alias}"
+            + "static uint32_t (*const volatile held)(uint32_t) = middle;\n"
+            + f"uint32_t by_{other}(uint32_t x);\nuint32_t by_{other}(uint32_t x) {{ return held(x); }}\n"
+        )
+    strong = "".join(f"uint32_t {n}(uint32_t x) {{ return x; }}\n" for n in ("another", "zebra"))
+    declared = strong.replace("{ return x; }", ";")
+    (project / "src" / "strong.c").write_text("#include <stdint.h>\n" + declared + strong)
+    main = project / "src" / "main.c"
+    calls = "(void)by_another(1u); (void)by_zebra(1u); (void)another(1u); (void)zebra(1u); server_start();"
+    text = main.read_text().replace("server_start();", calls)
+    main.write_text(
+        "#include <stdint.h>\nuint32_t by_another(uint32_t x);\nuint32_t by_zebra(uint32_t x);\n"
+        + declared
+        + text
+    )
+    add_platform(project, load_board("mps2_an386"), "stub")
+    stack = build(project, toolchain).stack
+    assert stack.bytes is not None and stack.bytes >= 2800, stack.text()
+    assert any(name.startswith("deep") for name, _ in stack.chain), stack.text()
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_recursion_has_no_bound(tmp_path: Path, toolchain: str) -> None:
     own = HEAD + (
         "uint32_t extra(uint32_t x)\n"
