@@ -50,7 +50,7 @@ class Ending:
         if not self.each:
             return Relaid(layout, start, note)
         words = with_scales(start, self.scales, blocks)
-        return Relaid(f"{layout}_scaled", words, f"{note}; then multiplier and shift of these rows")
+        return Relaid(f"{layout}_scaled", words, f"{note}; then their m and shift")
 
 
 def ending(t: Mapping[str, PlanTensor], a: Attrs) -> Ending | None:

@@ -27,6 +27,7 @@ BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their p
 MAX_SHIFT = 24
 START = 4  # units that the largest activation of a network that has not learned should have,
 LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
+SILENT = 7  # frac of an activation that is zero throughout: what it is joined with keeps its bits
 UNBOUNDED = 60  # the cap of a frac that nothing caps
 
 Reals = Mapping[str, NDArray[np.float64]]
@@ -208,7 +209,7 @@ class _Chooser:
 
     def _activation(self, name: str, cap: int) -> Format:
         of = self.root(name)
-        frac = min((look.activation(of) for look in self._looks(of)), default=0)
+        frac = min((look.activation(of) for look in self._looks(of)), default=SILENT)
         return Format("int8", min(frac + self._lens(of, frac), cap, 24), -128, 127)
 
     def _lens(self, of: str, frac: int) -> int:

@@ -193,7 +193,7 @@ def test_the_frac_is_the_one_that_errs_least() -> None:
 def test_shares_that_are_clipped_are_exact() -> None:
     """Also of values that share another's format: a clip decides for what comes before it."""
     clipped, shared = 0, 0
-    for compiled, _ in accepted(960, 25):
+    for compiled, _ in accepted(960, 60):
         runs = Runs(compiled.abstract, compiled.calibration)
         machine = runs.machine(np.arange(len(runs)))
         machine.run("infer")

@@ -1070,10 +1070,8 @@ pair_status pair_check_op(const pair_t *m, uint32_t op)
     if (m->run.busy != PAIR_IDLE) {
         return PAIR_BUSY;
     }
-    for (uint32_t i = 0u; i < 1u; i++) {
-        if (pair_wants[i].op == op && pair_holds(&pair_held[pair_wants[i].held], (const uint8_t *)&m->arena) == 0) {
-            return PAIR_BAD_STATE;
-        }
+    if (pair_wants[0].op == op && pair_holds(&pair_held[pair_wants[0].held], (const uint8_t *)&m->arena) == 0) {
+        return PAIR_BAD_STATE;
     }
     return PAIR_OK;
 }
