@@ -22,6 +22,7 @@ from ._shifts import requantising
 Entries = NDArray[np.int64]
 Real = NDArray[np.floating[Any]]
 FIRST, LAST = -128, 127
+FEWEST = 8  # n of a factor m / 2^n at which 9 bits times it fit 32
 SCALES = "check the file's scales: quantise the model again"
 
 _single = np.float32
@@ -31,7 +32,9 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 def scaled(d: Any, factor: float, where: str) -> Entries:
     """d * factor, rounded twice; a negative factor is the positive one's result with the other sign."""
     m, n = numeric.multiplier(abs(factor))
-    requantising(n - 1, where, SCALES, 61)
+    if m == 0:  # so small that it takes everything to 0
+        return np.zeros(np.shape(d), np.int64)
+    requantising(n - FEWEST, where, SCALES, 62 - FEWEST)
     y = numeric.scale_twice(np.asarray(d, np.int32), np.asarray(m, np.int32), n).astype(np.int64)
     return y if factor >= 0 else -y
 

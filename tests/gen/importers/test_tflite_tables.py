@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
+
+from synapcc.gen.errors import CompileError
 
 CASES = 200
 EVERY = np.arange(-128, 128).astype(np.int8)[None]
@@ -56,7 +59,9 @@ def _alone(op: str, options: str, fields: dict[str, Any], rng: np.random.Generat
         scale = np.float32(2.0) * x_scale  # else it might do nothing, and a network of nothing is refused
     y = a.tensor("y", (1, 256), scale=scale, zero=zero)
     if "alpha" in fields:
-        fields = {"alpha": float(rng.choice([0, 1, 0.25, -0.5, rng.uniform(0, 1), rng.uniform(-3, 3)]))}
+        fields = {
+            "alpha": float(rng.choice([0, 1e-30, 1, 0.25, -0.5, rng.uniform(0, 1), rng.uniform(-3, 3)]))
+        }
     a.op(op, [x], [y], options, VERSIONS.get(op, 1), **fields)
     return a.bytes([x], [y])
 
@@ -72,3 +77,26 @@ def test_every_entry_is_litert_s(op: str, options: str, fields: dict[str, Any], 
         assert np.array_equal(answers(c, [EVERY]), expected), c.graph.tensors
         seen += len(np.unique(expected))
     assert seen > CASES * 5  # outputs that say something, not only limits
+
+
+@pytest.mark.parametrize(
+    "op, options, fields, y, told",
+    [
+        ("LOGISTIC", "", {}, (0.1, 0), "LiteRT demands scale 0.00390625, zero point -128"),
+        ("SOFTMAX", "SoftmaxOptions", {"beta": 1.0}, (0.1, 0), "LiteRT demands scale 0.00390625"),
+        ("SOFTMAX", "SoftmaxOptions", {"beta": float("nan")}, (1 / 256, -128), "beta is nan"),
+        ("SOFTMAX", "SoftmaxOptions", {"beta": 0.0}, (1 / 256, -128), "beta is 0.0"),
+        ("LEAKY_RELU", "LeakyReluOptions", {"alpha": float("inf")}, (0.1, 0), "alpha = inf"),
+        ("HARD_SWISH", "HardSwishOptions", {}, (0.0001, 0), "below 1/128 of its input scale"),
+        ("ELU", "", {}, (0.1, 0), "not among the int8 functions"),
+        ("ABS", "AbsOptions", {}, (1e-9, 0), "requantising shift"),
+    ],
+)
+def test_what_litert_would_refuse_is_refused(
+    op: str, options: str, fields: dict[str, float], y: tuple[float, int], told: str, tmp_path: Path
+) -> None:
+    a = Author()
+    x, out = a.tensor("x", (1, 6), scale=0.1), a.tensor("y", (1, 6), scale=y[0], zero=y[1])
+    a.op(op, [x], [out], options, 2, **fields)
+    with pytest.raises(CompileError, match=re.escape(told)):
+        compiled(a.bytes([x], [out]), tmp_path)
