@@ -88,7 +88,7 @@ def test_every_entry_is_litert_s(op: str, options: str, fields: dict[str, Any], 
         ("SOFTMAX", "SoftmaxOptions", {"beta": 0.0}, (1 / 256, -128), "beta is 0.0"),
         ("LEAKY_RELU", "LeakyReluOptions", {"alpha": float("inf")}, (0.1, 0), "alpha = inf"),
         ("HARD_SWISH", "HardSwishOptions", {}, (0.0001, 0), "below 1/128 of its input scale"),
-        ("ELU", "", {}, (0.1, 0), "not among the int8 functions"),
+        ("ELU", "", {}, (0.1, 0), "is not supported"),
         ("ABS", "AbsOptions", {}, (1e-9, 0), "requantising shift"),
     ],
 )
