@@ -75,6 +75,8 @@ def _demand(holds: bool, what: str) -> None:
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
+    kind = ROLES[t.role].dtype
+    _demand(kind in ("", t.dtype), f"{t.name} is {t.dtype}, and for {t.role!r}, which is {kind}")
     _demand(type(t.note) is str and t.note.isprintable(), f"{t.name} has a note that is no line")
     numbers = (*t.shape, t.row, t.offset, t.lo, t.hi)
     _demand(all(type(n) is int and abs(n) < WORD for n in numbers), f"{t.name} has a number that is none")
