@@ -26,7 +26,7 @@ NODE = "kernel"
 MOST = 1 << 24  # values in one tensor
 _SEED = 1
 _CLASSES = 2  # of the layer behind the kernel
-_DATA = Format("int8", Scaled((4 / 127,), (-5,)), -128, 127)
+_DATA = Format("int8", Scaled((float(np.float32(4 / 127)),), (-5,)), -128, 127)
 """How lines of int8 models hold activations, which are within some +-4: the zero point is no special one."""
 
 

@@ -72,7 +72,7 @@ def misfit(t: Tensors, a: Attrs) -> str:
         return f"operand {moved[0]}, {t[moved[0]].name}, is no constant"
     if ("m" in t) != ("s" in t):
         return "it takes operands m and s, or neither"
-    least = t["s"].lo if "s" in t else a.get("shift", 1)
+    least = int(t["s"].array().min()) if "s" in t and t["s"].data is not None else a.get("shift", 1)
     if least < 1 or ("m" in t and t["m"].lo < 0):
         return "its multiplier or its shift is none"
     return crossed(a) or either("multiplier", "m", t, a) or either("shift", "s", t, a) or too_far(t, a, 62)
@@ -199,7 +199,7 @@ def derived(role: str, f: Mapping[str, Format], where: str) -> tuple[Format, NDA
     m, n = pairs(f, where)
     if role == "m":
         return Format("int32", 0, 0, MULTIPLIER_TOP), m
-    return Format("uint8", 0, 1, 62), n
+    return Format("uint8", 0, 0, 62), n
 
 
 def finish(acc: numeric.Int, multiplier: Any, shift: Any, a: Attrs) -> numeric.Int:

@@ -86,7 +86,10 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     what = unmeant(t.meaning, t.shape[0], t.lo, t.hi)
     _demand(not what, f"{t.name} {what}")
     top = np.iinfo(t.dtype)
-    _demand(top.min <= t.lo <= 0 <= t.hi <= top.max, f"{t.name} has limits beyond its type, or without 0")
+    # A file's zero point may be any integer, and a fused activation leaves what is above it.
+    around = t.lo <= 0 <= t.hi or (t.space == "arena" and not isinstance(t.meaning, PowerOfTwo))
+    whole = top.min <= t.lo <= t.hi <= top.max
+    _demand(whole and around, f"{t.name} has limits beyond its type, or without 0")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")
     _demand(t.data is None or len(t.data) == t.nbytes, f"{t.name} has content of another size")
     _demand(t.role != "label" or (t.lo == 0 and t.hi < plan.classes), f"{t.name} may hold what is no class")

@@ -85,7 +85,8 @@ def test_kernels_that_shift_refuse_it_and_others_take_it() -> None:
         try:
             k.lower(formats, {key: v for key, v in made.attrs.items() if key != "rounds"}, "node")
             took.add(name)
-        except NoPowerOfTwo as e:
+        except CompileError as e:
+            assert isinstance(e, NoPowerOfTwo) or name.startswith("softmax."), name
             assert "\n" not in str(e) and "scale 0.1, zero point 3" in str(e)
             refused.add(name)
         except KeyError as e:  # an attribute that a case, which is lowered already, has no longer
