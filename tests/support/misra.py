@@ -81,7 +81,7 @@ def emitted(folder: Path) -> list[Path]:
     """Libraries of both sets: the golden models, and one of every kernel."""
     rng = np.random.default_rng(5)
     plans = [(golden_plan(name), kernels) for name, kernels in KERNELS.items()]
-    plans += [(batch_plan(f"every_{s}", cases(rng, 1), rng, as_models=1.0)[0], s) for s in ("ref", "dsp")]
+    plans += [(batch_plan(f"every_{s}", cases(rng, 4), rng, as_models=1.0)[0], s) for s in ("ref", "dsp")]
     for plan, kernels in plans:
         for name, text in render_library(plan, "a check", "a check", {}, kernels).items():
             (folder / name).write_text(text)
