@@ -23,7 +23,7 @@ def numbers(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> np.ndarr
 
 
 def reduced(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """MEAN, SUM, REDUCE_MAX over neighbouring axes."""
+    """SUM, REDUCE_MAX over neighbouring axes."""
     x, rank = activation(op, args), len(activation(op, args).shape)
     given = numbers(op, args, 1, "axes").reshape(-1).tolist()
     if any(not -rank <= a < rank for a in given):

@@ -119,11 +119,16 @@ def function(n: Net) -> None:
     name = str(n.rng.choice(["ELU", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "NEG", "PRELU", "TANH"]))
     inputs = [n.at]
     if name == "PRELU":
-        inputs.append(n.constant(np.full((1,) * (len(n.shape) - 2) + n.shape[-1:], 0.2)))
+        inputs.append(n.constant(n.rng.uniform(0, 0.4, (1,) * (len(n.shape) - 2) + n.shape[-1:])))
     options, fields = {"LEAKY_RELU": ("LeakyReluOptions", {"alpha": 0.3}), "GELU": ("GeluOptions", {})}.get(
         name, ("", {})
     )
     n.put(name, inputs, n.shape, options, **fields)
+
+
+def shares(n: Net) -> None:
+    """A softmax over the last axis, inside the network."""
+    n.put("SOFTMAX", [n.at], n.shape, "SoftmaxOptions", beta=float(n.rng.uniform(0.5, 2)))
 
 
 def limits(n: Net) -> None:
@@ -135,7 +140,7 @@ def limits(n: Net) -> None:
 def residual(n: Net) -> None:
     before = n.at
     function(n)
-    op = str(n.rng.choice(["ADD", "SUB"]))
+    op = str(n.rng.choice(["ADD", "SUB", "MUL"]))
     n.put(op, [n.at, before], n.shape, f"{op.title()}Options", fusedActivationFunction=n.fused())
 
 
@@ -176,7 +181,7 @@ def transpose(n: Net) -> None:
 
 ON_MAPS: tuple[Callable[[Net], None], ...] = (conv, depthwise, pool)
 ON_ALL: tuple[Callable[[Net], None], ...] = (
-    *(batch_norm, function, limits, residual, concat, reduction, pad, transpose),
+    *(batch_norm, function, shares, limits, residual, concat, reduction, pad, transpose),
 )
 
 

@@ -136,7 +136,8 @@ def test_what_lies_below_learns(learners: dict[str, Compiled], make: str) -> Non
     assert all(np.any(machine["kernel_weight"][k] != before[k]) for k in others)
 
 
-def test_a_signal_into_what_is_stretched_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", ["bp", "dfa", "fa", "hebbian"])
+def test_a_signal_into_what_is_stretched_is_refused(rule: str, tmp_path: Path) -> None:
     a = Author()
     held = {"scale": 0.05, "zero": -3}
     x, y = a.tensor("x", (1, 4), scale=0.03), a.tensor("h", (1, 1), **held)
@@ -145,7 +146,7 @@ def test_a_signal_into_what_is_stretched_is_refused(tmp_path: Path) -> None:
     z = a.tensor("z", (1, 4), **held)
     a.op("MUL", [x, y], [z], "MulOptions", 2)
     with pytest.raises(CompileError, match=r"a teaching signal cannot pass to .*, which is stretched from"):
-        compiled(_scored(a, x, z, 4), tmp_path, RuleSpec("bp", layers="all", rate=4))
+        compiled(_scored(a, x, z, 4), tmp_path, RuleSpec(rule, layers="all", rate=4))
 
 
 def _scored(a: Author, x: int, h: int, n: int) -> bytes:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ctools import UNDEFINED, HostBatch
+from lite_nets import accepted_lite, lite_model
 from mutate import mutated
 from one_step import cases
 from play import play
 from random_nets import accepted, extreme_state, life
 
-from synapcc.gen.errors import SynapccError
+from synapcc.gen.compile import Compiled
+from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.ir.format import PowerOfTwo
 from synapcc.gen.ir.plan import Plan, PlanTensor, padded, row_length
 from synapcc.gen.ir.program import Repeat
@@ -31,9 +34,12 @@ LONG = 40
 TURNS = 1000  # of a repeated program that a test waits for
 
 
-def passed(first: int, models: int, each: int, seen: Counter[str]) -> Iterator[Plan]:
+Models = Callable[[int, int], Iterator[tuple[Compiled, int]]]
+
+
+def passed(first: int, models: int, each: int, seen: Counter[str], draw: Models = accepted) -> Iterator[Plan]:
     """The edited Plans that are taken. `seen` counts the reasons for which the others were not."""
-    for c, seed in accepted(first, models):
+    for c, seed in draw(first, models):
         rng = np.random.default_rng([41, seed])
         for _ in range(each):
             text = mutated(c.plan, rng)
@@ -71,9 +77,9 @@ def live(plan: Plan, seed: int) -> None:
         assert t.lo <= v.min() and v.max() <= t.hi, t.name
 
 
-def hunt(first: int, models: int, each: int) -> Counter[str]:
+def hunt(first: int, models: int, each: int, draw: Models = accepted) -> Counter[str]:
     seen: Counter[str] = Counter()
-    for number, plan in enumerate(passed(first, models, each, seen)):
+    for number, plan in enumerate(passed(first, models, each, seen, draw)):
         live(plan, number)
         seen["taken"] += 1
     return seen
@@ -85,6 +91,30 @@ def test_an_edited_plan_is_refused_in_one_line_or_runs() -> None:
     assert taken > 20 and seen.total() > MODELS * EACH // 2
     for reason in ("attribute", "operand", "limits", "overflow", "same bytes", "missing", "has shape"):
         assert any(reason in text for text in seen), f"never refused for {reason}"
+
+
+def test_an_edited_plan_of_an_int8_file_is_refused_in_one_line_or_runs(tmp_path: Path) -> None:
+    seen = hunt(52_000, MODELS // 2, EACH, partial(accepted_lite, folder=tmp_path))
+    taken = seen.pop("taken")
+    assert taken > 10 and seen.total() > MODELS // 2 * EACH // 2
+    for reason in ("attribute", "operand", "limits", "missing", "has shape"):
+        assert any(reason in text for text in seen), f"never refused for {reason}"
+
+
+@pytest.mark.parametrize("rule", ["any", "none"])
+def test_the_plan_of_an_int8_file_is_read_again(rule: str, tmp_path: Path) -> None:
+    """With a multiplier a row, whose shifts are never 0, and with activations that are held above 0."""
+    rows = above = 0
+    fixed: dict[str, object] = {} if rule == "any" else {"rule": rule, "layers": ()}
+    for seed in range(53_000, 53_030):
+        try:
+            c = lite_model(seed, tmp_path, **fixed)[0]
+        except CompileError:
+            continue
+        assert load_plan(c.plan.canonical, "plan.json").digest == c.plan.digest, seed
+        rows += any(t.role == "shift" for t in c.plan.tensors)
+        above += any(t.space == "arena" and t.lo > 0 for t in c.plan.tensors)
+    assert rows > 5 and above > 0
 
 
 @pytest.mark.long
