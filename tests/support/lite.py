@@ -5,6 +5,7 @@ The schema's object API comes with ai-edge-litert; no TensorFlow and no converte
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.importers import load_model
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.host.run.emulator import Emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = (os.environ.get("SYNAPCC_DATA"), ROOT.parent / "shared" / "data")
+MODELS = next((p for place in PLACES if place and (p := Path(place) / "models").is_dir()), None)
+"""The folder of trained networks of third parties; None where there is none."""
 
 KINDS = {
     "INT8": np.int8,

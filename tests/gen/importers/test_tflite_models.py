@@ -1,19 +1,18 @@
 """Trained int8 networks of third parties: every byte is LiteRT's, in the emulator, in C, on a virtual M4.
 
-Needs $SYNAPCC_DATA/models: ad01_int8.tflite of MLPerf Tiny, micro_speech_quantized.tflite of TensorFlow Lite
-Micro (its README says where they are from).
+Needs $SYNAPCC_DATA/models, or ../shared/data/models: ad01_int8.tflite of MLPerf Tiny and
+micro_speech_quantized.tflite of TensorFlow Lite Micro.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ctools import INFER, Batch, ChipBatch, HostBatch
-from lite import oracle
+from lite import MODELS, oracle
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled, compile_model
@@ -24,10 +23,10 @@ Networks = list[tuple[Compiled, NDArray[np.int8], NDArray[np.int8]]]
 
 NAMES = ("ad01_int8", "micro_speech_quantized")
 SAMPLES, ON_THE_CHIP = 1000, 50
-FOLDER = Path(os.environ.get("SYNAPCC_DATA", "")) / "models"
 
-if not os.environ.get("SYNAPCC_DATA"):
-    pytest.skip("SYNAPCC_DATA names no folder with models", allow_module_level=True)
+if MODELS is None:
+    pytest.skip("there is no folder with third-party models: set SYNAPCC_DATA", allow_module_level=True)
+FOLDER = MODELS
 
 
 def inputs(rng: np.random.Generator, size: int) -> NDArray[np.int8]:
