@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 INT8 = "convert the model to int8, inputs and outputs too, or to float32"
 _OTHER_KINDS = {
-    "uint8": ", the numbers of TensorFlow 1",
+    "uint8": ", as TensorFlow 1 and converters with uint8 ends write it",
     "int16": ", and activations of 16 bits are not supported yet",
 }
 

@@ -19,6 +19,10 @@ from ..ir.program import Step, in_order
 from ..ops import Accumulator, Known, changed, kernel, replaced
 from .memory import loaded
 
+OURS = 'use fewer inputs, narrower weights (weights = "int8"), or rescale the layer'
+FILE = "its scales and biases are the file's: quantise the model again, with usual inputs"
+"""What to do where a sum could overflow."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -52,7 +56,7 @@ def prove(plan: Plan) -> list[Proof]:
                     step.node,
                     f"an accumulator could overflow: the {acc.what} of {step.kernel} may reach {worst}, "
                     f"{acc.bits} bits hold {top}",
-                    'use fewer inputs, narrower weights (weights = "int8"), or rescale the layer',
+                    FILE if "rounds" in step.attrs else OURS,
                 )
         for role, (lo, hi, _) in proof.written.items():
             t = plan[step.args[role]]
