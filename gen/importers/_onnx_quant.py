@@ -20,7 +20,7 @@ from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ._onnx_file import AGAIN, DAMAGED, OnnxNode
 from ._onnx_fold import axis as counted
-from ._onnx_layers import Act, Const, Operand, Scope, activation, common_shape, constant, matmul, scaled
+from ._onnx_layers import Act, Const, Operand, Scope, activation, aligned, common_shape, constant, matmul, scaled
 from ._onnx_qlinear import ENDS
 from ._onnx_settle import FLOAT_SCALES, Settler
 from ._onnx_spatial import conv
@@ -325,12 +325,12 @@ class Quant:
             return None
         if any(self.builder.held(self.builder.root(a.tensor)) is None for a in acts):
             return None
-        shape, places = common_shape(*acts), [a.places.reshape(-1) for a in acts]
-        if shape is None or not np.array_equal(*places):
+        shape = common_shape(*acts)
+        if shape is None:
             return None
-        build = self.builder
-        left, right = (build.view(a.tensor, build.shape(acts[0].tensor)) for a in acts)
-        return Act(build.product(left, right, [], node.source), places[0].reshape(shape))
+        parts = [replace(a, places=a.places.reshape(shape)) for a in acts]
+        left, right, places = aligned(scope, node, parts)
+        return Act(self.builder.product(left, right, [], node.source), places)
 
     def input(self, tensor: str, dtype: str) -> None:
         """An input of the network is integers, whose scale DequantizeLinear will say."""

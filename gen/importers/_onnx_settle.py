@@ -16,7 +16,7 @@ from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ..ir.graph import Node
 from ..ops._folding import per_channel
-from ..ops._requantise import ONCE, TWICE
+from ..ops._requantise import ONCE
 from ._layers import LayerBuilder, limits_of
 from ._onnx_file import OnnxNode
 from ._onnx_layers import Act, Const
@@ -25,8 +25,7 @@ FLOAT_SCALES = "put QuantizeLinear and DequantizeLinear around each operator, or
 WEIGHTED = ("conv2d", "dense")
 MOVING = ("clip", "concat", "gather", "maxpool2d", "pad", "reshape", "transpose")
 """Ops whose output needs no other integers than their input."""
-SOFTMAX = (Scaled((1 / 256,), (-128,)), Scaled((1 / 16,), (127,)))
-"""What a softmax, and its logarithm, give."""
+FINEST = 12  # n of the steps 2^-n that a softmax is computed in
 BIAS_TOP = 2**31 - 1
 WHOLE = 1e-2  # what is lost of a weight's integers between float32 and here is less
 
@@ -58,7 +57,7 @@ class Settler:
     def weighs(self, y: Act, weight: Const, node: OnnxNode, left: bool = False) -> None:
         """Keeps the scales of a constant for the layer that `node` has just become. left: of a product W x"""
         made = self.builder.producer(y.tensor)
-        if weight.steps is None or made is None:
+        if weight.steps is None or made is None or node.op == "Div":  # 1 / c is no whole number of steps
             return
         along = {
             "Conv": 0,
@@ -291,7 +290,7 @@ class Settler:
             )
         meaning = Scaled((step,), (zero,))
         self.builder.revalued(name, meaning.real(whole + zero))
-        self.builder.hold(made.output, end, (Format("int8", meaning, -128, 127),), TWICE)
+        self.builder.hold(made.output, end, (Format("int8", meaning, -128, 127),), ONCE)
         return made.output
 
     @staticmethod
@@ -315,14 +314,14 @@ class Settler:
         made = self._node(made.output)
         for i in (0, 1):
             self._input(made, i)
-        self.builder.hold(made.output, end, (), TWICE)
+        self.builder.hold(made.output, end, (), ONCE)
         return made.output
 
     def _mul(self, source: str, made: Node, held: Format | None) -> str:
         end = self._end(made, held)
         for i in (0, 1):
             self._input(made, i)
-        self.builder.hold(made.output, end, (), TWICE)
+        self.builder.hold(made.output, end, (), ONCE)
         return made.output
 
     def _concat(self, source: str, made: Node, held: Format | None) -> str:
@@ -350,10 +349,13 @@ class Settler:
         return made.output
 
     def _softmax(self, source: str, made: Node, held: Format | None) -> str:
-        """In the integers that it is computed in, and from these to the file's."""
+        """In steps that are a power of two, and from these to the file's."""
         self._input(made)
-        own = Format("int8", SOFTMAX[int(made.attrs["log"])], -128, 127)  # type: ignore[arg-type]
-        self.builder.hold(made.output, own)
+        end = self._end(made, held)
+        lo, hi = end.meaning.real([end.lo, end.hi]).tolist()
+        reach, zero = (-lo, 127) if made.attrs["log"] else (min(hi, 1.0), -128)
+        n = min(math.floor(math.log2(255 / max(reach, 2.0**-FINEST))), FINEST)
+        self.builder.hold(made.output, Format("int8", Scaled((2.0**-n,), (zero,)), -128, 127))
         return self.settled(source, made.output, held)
 
     def _avgpool(self, source: str, made: Node, held: Format | None) -> str:
@@ -367,7 +369,7 @@ class Settler:
             self.builder.rewired(made, [wider], {**made.attrs, "padding": (0, 0, 0, 0), "count_padding": 0})
             padding = (0, 0, 0, 0)
         if not any(padding):
-            self.builder.hold(made.output, held or self.builder.held(x), (), TWICE)
+            self.builder.hold(made.output, held or self.builder.held(x), (), ONCE)
             return made.output
         self.builder.hold(made.output, self.builder.held(x), (), ONCE)
         return self.settled(source, made.output, held)

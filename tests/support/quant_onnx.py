@@ -186,7 +186,8 @@ def wanted(net: QuantNet, y: Held) -> NDArray[np.int64]:
 
 
 def beside_ties(net: QuantNet, y: Held) -> NDArray[np.bool_]:
-    """Where the number that becomes y is within float32's rounding of the middle between two integers."""
+    """Where the number that becomes y is next to the middle between two integers: within float32's rounding,
+    and half a step of the products, to which a bias in float is rounded."""
     steps = net.run(y.real).astype(np.float64).reshape(SAMPLES, -1) / y.scale
-    near: NDArray[np.bool_] = np.abs(np.abs(steps - np.floor(steps)) - 0.5) < 1e-4 * np.maximum(np.abs(steps), 1)
+    near: NDArray[np.bool_] = np.abs(np.abs(steps - np.floor(steps)) - 0.5) < 0.01
     return near

