@@ -120,3 +120,183 @@ def test_an_output_may_be_integers_and_so_may_the_input(tmp_path: Path) -> None:
         model.graph.input[0].CopyFrom(helper.make_tensor_value_info(first.output[0], kind, ["N", *net.shape]))
         c = compiled(model, tmp_path, net.x)
         assert np.array_equal(scores(c, net.x), got)
+
+
+def brevitas(net: QuantNet, x: str, scale: float, zero: float, bits: float, **attrs: int) -> str:
+    """Brevitas' own node; a scale of its weight's shape or one."""
+    operands = [x, net.const(np.float32(scale)), net.const(np.float32(zero)), net.const(np.float32(bits))]
+    return net.op("Quant", operands, "onnx.brevitas", rounding_mode="ROUND", **attrs)
+
+
+def clipped(net: QuantNet, x: str, scale: float, zero: int, lo: int, hi: int) -> Held:
+    """What Brevitas writes for the same with ONNX's operators alone."""
+    kind = np.dtype("int8" if lo < 0 else "uint8").type
+    s, z = net.const(np.float32(scale)), net.const(kind(zero))
+    y = net.op("QuantizeLinear", [x, s, z])
+    y = net.op("Clip", [y, net.const(kind(lo)), net.const(kind(hi))])
+    return Held(y, scale, zero, np.dtype(kind).name)
+
+
+def quant_network(rng: Rng, own: bool) -> tuple[QuantNet, Held | None, ModelProto]:
+    """Two layers with few bits, by Brevitas' own node or by QuantizeLinear, Clip and DequantizeLinear."""
+    net = QuantNet(rng, (6,))
+    bits, signed, narrow = int(rng.integers(3, 9)), int(rng.integers(2)), int(rng.integers(2))
+    top = (1 << (bits - 1)) - 1
+    lo, hi = (-top - 1 + narrow, top) if signed else (0, 2 * top + 1 - narrow)
+    value = np.float32(rng.normal(0, 1, (6, 5)))
+    scales = np.float32(np.abs(value).max(0) / 7)
+    y, last = "x", None
+    for scale in (3 / 127, 4 / hi):
+        ends = (-127, 127, 0) if y == "x" else (lo, hi, 0)
+        if own:
+            kind = {"signed": 1, "narrow": 1} if y == "x" else {"signed": signed, "narrow": narrow}
+            y = brevitas(net, y, scale, 0, 8 if y == "x" else bits, **kind)
+        else:
+            last = clipped(net, y, scale, ends[2], *ends[:2])
+            y = net.real(last)
+        if scale == 3 / 127:
+            w = net.const(value, "w")
+            if own:
+                operands = [w, net.const(scales), net.const(np.float32(0)), net.const(np.float32(4))]
+                w = net.op("Quant", operands, "onnx.brevitas", rounding_mode="ROUND", signed=1, narrow=1)
+            else:
+                zeros = net.const(np.zeros(5, np.int8))
+                w = net.op("QuantizeLinear", [w, net.const(scales), zeros], axis=1)
+                w = net.op("Clip", [w, net.const(np.int8(-7)), net.const(np.int8(7))])
+                w = net.op("DequantizeLinear", [w, net.const(scales), zeros], axis=1)
+            y = net.op("MatMul", [y, w])
+    return net, last, net.model(y)
+
+
+def test_brevitas_node_is_what_it_writes_with_onnx_s_operators(tmp_path: Path) -> None:
+    for seed in range(200):
+        own, plain = (quant_network(np.random.default_rng(seed), kind) for kind in (True, False))
+        net, last = plain[0], plain[1]
+        assert last is not None
+        a, b = (compiled(model, tmp_path, net.x) for _, _, model in (own, plain))
+        got, same = (scores(c, net.x) for c in (a, b))
+        ends = [c.graph.tensors[c.graph.output].format for c in (a, b)]
+        assert ends[0] is not None and ends[1] is not None
+        assert np.array_equal(ends[0].meaning.real(got), ends[1].meaning.real(same)), seed
+        assert np.abs(same - wanted(net, last)).max() <= 1, seed
+
+
+def test_weights_alone_are_taken_as_what_they_stand_for(tmp_path: Path) -> None:
+    for seed in range(20):
+        net = drawn(np.random.default_rng(seed), (6,))
+        w = net.weight(net.rng.normal(0, 1, (6, 4)), 1)
+        graph = compiled(net.model(net.op("MatMul", ["x", w])), tmp_path, net.x).graph
+        assert any("weights alone are quantised" in note for note in graph.notes)
+        assert all(t.format is None for t in graph.tensors.values())
+        assert any(np.array_equal(t.value, net.run(w).T) for t in graph.tensors.values() if t.value is not None)
+
+
+def test_a_scale_that_is_no_float32_is_taken(tmp_path: Path) -> None:
+    net = QuantNet(np.random.default_rng(0), (6,))
+    s, z = net.const(np.float16(0.03)), net.const(np.int8(3))
+    x = net.op("DequantizeLinear", [net.op("QuantizeLinear", ["x", s, z]), s, z])
+    w = net.weight(net.rng.normal(0, 1, (6, 4)), 1)
+    c = compiled(net.model(net.quantise(net.op("MatMul", [x, w]), (0.05, 0)).name), tmp_path, net.x)
+    held = c.graph.tensors["x"].format
+    assert held is not None and held.meaning == Scaled((float(np.float16(0.03)),), (3,))
+
+
+def dynamic(net: QuantNet) -> str:
+    net.nodes.append(helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="d"))
+    return net.op("DequantizeLinear", ["q", "s", "z"])
+
+
+def wide(net: QuantNet) -> str:
+    s, z = net.const(np.float32(0.01)), net.const(np.int16(0))
+    return net.op("DequantizeLinear", [net.op("QuantizeLinear", ["x", s, z]), s, z])
+
+
+def scales(net: QuantNet) -> str:
+    s, z = net.const(np.full(6, 0.01, np.float32)), net.const(np.zeros(6, np.int8))
+    return net.op("DequantizeLinear", [net.op("QuantizeLinear", ["x", s, z], axis=1), s, z], axis=1)
+
+
+def asymmetric(net: QuantNet) -> str:
+    whole = net.const(np.arange(18, dtype=np.uint8).reshape(6, 3) * 15)
+    w = net.op("DequantizeLinear", [whole, net.const(np.float32(0.01)), net.const(np.uint8(20))])
+    return net.real(net.quantise(net.op("MatMul", [net.real(net.start()), w])))
+
+
+def float_weight(net: QuantNet) -> str:
+    w = net.const(np.ones((6, 3), np.float32))
+    return net.real(net.quantise(net.op("MatMul", [net.real(net.start()), w])))
+
+
+def float_between(net: QuantNet) -> str:
+    y = net.op("Tanh", [net.op("MatMul", [net.real(net.start()), net.weight(np.eye(6), 1)])])
+    return net.real(net.quantise(y))
+
+
+def float_layer_first(net: QuantNet) -> str:
+    y = net.op("MatMul", ["x", net.weight(np.eye(6), 1)])
+    return net.real(net.quantise(y))
+
+
+def float_behind(net: QuantNet) -> str:
+    y = net.op("MatMul", [net.real(net.start()), net.weight(np.eye(6), 1)])
+    return net.op("MatMul", [net.op("Tanh", [y]), net.weight(np.eye(6), 1)])
+
+
+def on_raw_integers(net: QuantNet) -> str:
+    return net.op("Cast", [net.op("Cast", [net.start().name], to=TensorProto.FLOAT)], to=TensorProto.FLOAT)
+
+
+def another_scale(net: QuantNet) -> str:
+    x = net.start()
+    return net.op("DequantizeLinear", [x.name, *net.scalars(x.scale * 2, x.zero)])
+
+
+def block(net: QuantNet) -> str:
+    w = net.const(np.ones((6, 4), np.int8))
+    s = net.const(np.ones((3, 4), np.float32))
+    w = net.op("DequantizeLinear", [w, s], axis=0, block_size=2)
+    return net.real(net.quantise(net.op("MatMul", [net.real(net.start()), w])))
+
+
+def many_bits(net: QuantNet) -> str:
+    return brevitas(net, "x", 0.01, 0, 16, signed=1, narrow=0)
+
+
+def large_bias(net: QuantNet) -> str:
+    y = net.op("MatMul", [net.real(net.start()), net.weight(np.eye(6) * 1e-3, 1)])
+    y = net.op("Add", [y, net.const(np.full(6, 1e9, np.float32))])
+    return net.real(net.quantise(y, (0.1, 0)))
+
+
+def bad_scale(net: QuantNet) -> str:
+    s, z = net.const(np.float32(-1)), net.const(np.int8(0))
+    return net.op("DequantizeLinear", [net.op("QuantizeLinear", ["x", s, z]), s, z])
+
+
+REFUSED: Mapping[str, tuple[Callable[[QuantNet], str], str]] = {
+    "another scale": (another_scale, r"with another scale than they were written"),
+    "asymmetric weight": (asymmetric, r"weight less its zero point is -20 \.\. 235, beyond int8"),
+    "bias": (large_bias, r"its bias is up to .* beyond int32"),
+    "bits": (many_bits, r"has 16 bits"),
+    "blocks": (block, r"has a scale for each block"),
+    "by channel": (scales, r"gives an activation 6 scales"),
+    "dynamic": (dynamic, r"DynamicQuantizeLinear .*takes its scale from each input anew"),
+    "float between": (float_between, r'Tanh ".*its output is quantised, and an input of it is not'),
+    "float behind": (float_behind, r"in float32"),
+    "float first": (float_layer_first, r'its output is quantised, and an input of it is not'),
+    "float weight": (float_weight, r"its input is quantised, its weight float32"),
+    "int16": (wide, r"holds an activation in int16"),
+    "raw integers": (on_raw_integers, r'Cast ".*works on int8'),
+    "scale": (bad_scale, r"scale that is no positive number"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refusal_is_one_line_that_names_the_node(kind: str, tmp_path: Path) -> None:
+    make, said = REFUSED[kind]
+    net = QuantNet(np.random.default_rng(0), (6,))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(net.model(make(net)).SerializeToString())
+    with pytest.raises(CompileError, match=said) as found:
+        load_model(path)
+    assert "\n" not in str(found.value) and ";" in str(found.value)
