@@ -16,7 +16,7 @@ CONTRIB = "com.microsoft"  # the domain of onnxruntime's own operators
 
 @dataclass(slots=True)
 class _Told:
-    """The nodes that stand for one of the file. Tensors between them bear the name of its output and a number."""
+    """The nodes that stand for one of the file. Between them tensors bear its output's name and a number."""
 
     node: OnnxNode
     nodes: list[OnnxNode] = field(default_factory=list)
@@ -57,7 +57,7 @@ class _Told:
         return self.write("DequantizeLinear", (x, scale, zero), attrs)
 
     def quantised(self, y: str, scale: int) -> list[OnnxNode]:
-        """All nodes, y being the result in float; its scale and zero point are operands `scale` and the next."""
+        """All nodes, y being the result in float; operands `scale` and behind it are what it is held in."""
         operands = (y, self.operand(scale), self.operand(scale + 1))
         self.write("QuantizeLinear", operands, output=self.node.outputs[0])
         return self.nodes

@@ -9,9 +9,9 @@ uint8 is held as int8, its zero point less 128: the same numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,21 @@ from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ._onnx_file import AGAIN, DAMAGED, OnnxNode
 from ._onnx_fold import axis as counted
-from ._onnx_layers import Act, Const, Operand, Scope, activation, aligned, common_shape, constant, matmul, scaled
+from ._onnx_holding import FLOAT_SCALES
+from ._onnx_layers import (
+    Act,
+    Const,
+    Operand,
+    Scope,
+    activation,
+    aligned,
+    common_shape,
+    constant,
+    matmul,
+    scaled,
+)
 from ._onnx_qlinear import ENDS
-from ._onnx_settle import FLOAT_SCALES, Settler
+from ._onnx_settle import Settler
 from ._onnx_spatial import conv
 
 STATIC = "quantise with calibration data (onnxruntime: quantize_static), so that all scales are constants"
@@ -82,7 +94,7 @@ class Quant:
         return self._pair(scope, node, args)
 
     def ready(self, node: OnnxNode, args: Sequence[Operand]) -> list[Operand]:
-        """The operands of a float operator: of one that works on integers, its numbers as what they stand for."""
+        """The operands of a float operator; of one that works on integers, what its constants stand for."""
         kinds = [self.integers.get(name) for name in node.inputs[: len(args)]]
         given = next((k for k in kinds if k is not None), None)
         if given is None or any(isinstance(a, Act) and a.stage != "layer" for a in args):
@@ -190,10 +202,9 @@ class Quant:
         given = replace(given, dtype=dtype)
         if written is None and self.builder.held(root) is None:
             self.builder.hold(root, given.held)
-        if (
-            self.builder.held(root) != given.held
-            and (written or given) != given
-            or written not in (None, given)
+        if (self.builder.held(root) != given.held and (written or given) != given) or written not in (
+            None,
+            given,
         ):
             raise node.error("reads integers with another scale than they were written with", AGAIN)
         return act
@@ -222,7 +233,7 @@ class Quant:
         steps = np.broadcast_to(each, x.value.shape).astype(np.float64)
         return Const(real.astype(kind), x.name.removesuffix("_quantized"), steps)
 
-    def _along(self, node: OnnxNode, v: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    def _along(self, node: OnnxNode, v: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """A number for all, or one each along the node's axis, to be broadcast over `shape`."""
         if v.size == 1:
             return v.reshape(())
@@ -303,7 +314,7 @@ class Quant:
         zero = 0 if zeros[0] is None else int(zeros[0].reshape(-1)[0]) if zeros[0].size == 1 else -1
         if zero != given.zero:
             raise node.error(f"takes {zero} for the zero point of its input, which has {given.zero}", AGAIN)
-        shift: NDArray[np.generic] = np.zeros((), np.int64) if zeros[1] is None else zeros[1].astype(np.int64)
+        shift: NDArray[Any] = np.zeros((), np.int64) if zeros[1] is None else zeros[1].astype(np.int64)
         if shift.size > 1 and node.op == "ConvInteger":
             shift = shift.reshape(-1, *(1 for _ in weight.value.shape[1:]))
         elif shift.size == 1:

@@ -1,4 +1,4 @@
-"""ONNX networks, in float or quantised, as exporters really write them: perceptrons, convolutional networks."""
+"""ONNX networks, in float or quantised, as exporters write them: perceptrons and convolutional networks."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class Table(Layer):
 
 
 def _attrs(node: Node) -> dict[str, float]:
-    """The attributes of its steps: the function by number, alpha, beta; `even` where its entries are ONNX's."""
+    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's."""
     alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
     assert isinstance(alpha, int | float) and isinstance(beta, int | float)
     even = {"even": 1.0} if "even" in node.attrs else {}
@@ -198,7 +198,8 @@ def _even(a: Attrs, x: Scaled, y: Format) -> NDArray[np.int64]:
     value = FUNCTIONS[int(a["fn"])].value(real, *(float(single(v)) for v in _parameters(a))).astype(single)
     with np.errstate(all="ignore"):
         nearest = np.rint(value / single(steps.scale[0])).astype(np.float64) + steps.zero[0]
-    return np.clip(np.nan_to_num(nearest, nan=y.lo), y.lo, y.hi).astype(np.int64)
+    found: NDArray[np.int64] = np.clip(np.nan_to_num(nearest, nan=y.lo), y.lo, y.hi).astype(np.int64)
+    return found
 
 
 def _look_up(t: Arrays) -> NDArray[Any]:
@@ -208,8 +209,8 @@ def _look_up(t: Arrays) -> NDArray[Any]:
 
 
 class Forward(Kernel):
-    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; where both sides have scales and zero
-    points the entries are TensorFlow Lite's, or ONNX's (`even`)."""
+    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; where both sides have scales and
+    zero points the entries are TensorFlow Lite's, or ONNX's (`even`)."""
 
     name = "table.forward"
     reads = ("x", "table")

@@ -67,7 +67,9 @@ class QuantNet:
     def op(self, op: str, inputs: Sequence[str], domain: str = "", **attrs: Any) -> str:
         """A node; returns what its one output is called."""
         out = self.new(op.lower())
-        self.nodes.append(helper.make_node(op, list(inputs), [out], name=f"/{out}/{op}", domain=domain, **attrs))
+        self.nodes.append(
+            helper.make_node(op, list(inputs), [out], name=f"/{out}/{op}", domain=domain, **attrs)
+        )
         return out
 
     def run(self, name: str) -> NDArray[Any]:
@@ -119,7 +121,9 @@ class QuantNet:
 
     def weight(self, value: NDArray[Any], axis: int) -> str:
         """DequantizeLinear of a weight; axis: of its outputs."""
-        whole, scale, zero = (self.const(v, w) for v, w in zip(self.numbers(value, axis), ("w", "s", "z"), strict=True))
+        whole, scale, zero = (
+            self.const(v, w) for v, w in zip(self.numbers(value, axis), ("w", "s", "z"), strict=True)
+        )
         attrs = {"axis": axis} if self.by_channel else {}
         return self.op("DequantizeLinear", [whole, scale, zero], **attrs)
 

@@ -1,4 +1,4 @@
-"""The forms in which files hold integers: QLinear operators, ConvInteger, integer ends, Brevitas, weights alone."""
+"""How files hold integers: QLinear operators, ConvInteger, integer ends, Brevitas, weights; refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from synapcc.gen.ir.format import Scaled
 Written = tuple[QuantNet, ModelProto, Held]
 
 
-def on_integers(net: QuantNet, name: str, x: Held, operands: list[str], given: tuple[float, int], **attrs: Any) -> Held:
+def on_integers(
+    net: QuantNet, name: str, x: Held, operands: list[str], given: tuple[float, int], **attrs: Any
+) -> Held:
     """A QLinear operator whose other operands are `operands`, and the end that is given."""
     scale, zero = net.scalars(*given)
     domain = "" if name in ("QLinearConv", "QLinearMatMul") else "com.microsoft"
@@ -56,7 +58,7 @@ def qmatmul(net: QuantNet) -> Held:
 
 
 def integer_product(net: QuantNet) -> Held:
-    """MatMulInteger, the scale and the bias in float behind it, as onnxruntime writes it with static scales."""
+    """MatMulInteger with static scales, and the scale and the bias in float behind it."""
     x, n = net.start(), int(net.rng.integers(2, 9))
     net.by_channel = False
     (whole, scale, zero), _ = numbers(net, net.rng.normal(0, 1, (net.shape[0], n)), 1)
@@ -188,7 +190,9 @@ def test_weights_alone_are_taken_as_what_they_stand_for(tmp_path: Path) -> None:
         graph = compiled(net.model(net.op("MatMul", ["x", w])), tmp_path, net.x).graph
         assert any("weights alone are quantised" in note for note in graph.notes)
         assert all(t.format is None for t in graph.tensors.values())
-        assert any(np.array_equal(t.value, net.run(w).T) for t in graph.tensors.values() if t.value is not None)
+        assert any(
+            np.array_equal(t.value, net.run(w).T) for t in graph.tensors.values() if t.value is not None
+        )
 
 
 def test_a_scale_that_is_no_float32_is_taken(tmp_path: Path) -> None:
@@ -283,7 +287,7 @@ REFUSED: Mapping[str, tuple[Callable[[QuantNet], str], str]] = {
     "dynamic": (dynamic, r"DynamicQuantizeLinear .*takes its scale from each input anew"),
     "float between": (float_between, r'Tanh ".*its output is quantised, and an input of it is not'),
     "float behind": (float_behind, r"in float32"),
-    "float first": (float_layer_first, r'its output is quantised, and an input of it is not'),
+    "float first": (float_layer_first, r"its output is quantised, and an input of it is not"),
     "float weight": (float_weight, r"its input is quantised, its weight float32"),
     "int16": (wide, r"holds an activation in int16"),
     "raw integers": (on_raw_integers, r'Cast ".*works on int8'),

@@ -17,8 +17,13 @@ from ctools import UNDEFINED, HostBatch
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType
-from onnxruntime.quantization import quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from play import play
 from quant_onnx import QuantNet, compiled, scores
 
@@ -104,7 +109,9 @@ WAYS = list(
 )
 
 
-def quantised(folder: Path, name: str, way: tuple[Any, ...], seed: int = 1, softmax: bool = False) -> tuple[ModelProto, NDArray[np.float32]]:
+def quantised(
+    folder: Path, name: str, way: tuple[Any, ...], seed: int = 1, softmax: bool = False
+) -> tuple[ModelProto, NDArray[np.float32]]:
     """The network as onnxruntime's quantiser writes it, and samples."""
     style, method, by_channel, kind, symmetric = way
     net = QuantNet(np.random.default_rng(seed), (2, 6, 6))
@@ -132,7 +139,7 @@ def quantised(folder: Path, name: str, way: tuple[Any, ...], seed: int = 1, soft
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_of_networks_that_onnxruntime_s_quantiser_wrote(name: str, tmp_path: Path) -> None:
-    """Within two units of onnxruntime, whose integers tie otherwise now and then, and one of the evaluator."""
+    """Within two units of onnxruntime, which breaks ties otherwise, and within one of the evaluator."""
     for way in WAYS:
         model, x = quantised(tmp_path, name, way)
         c = compiled(model, tmp_path, x)
@@ -186,6 +193,8 @@ def test_a_learned_last_layer_answers_as_the_file_before_it_learns(tmp_path: Pat
         plain, learned = (compiled(model, tmp_path, x, rule) for rule in (None, RuleSpec("last", rate=4)))
         same = scores(plain, x).argmax(1) == scores(learned, x).argmax(1)
         assert np.mean(same) >= 0.95, name
-        frozen = {t.name: t.data for t in plain.plan.tensors if t.space == "const" and t.name.endswith("weight")}
+        frozen = {
+            t.name: t.data for t in plain.plan.tensors if t.space == "const" and t.name.endswith("weight")
+        }
         kept = [t for t in learned.plan.tensors if t.name in frozen and t.space == "const"]
         assert kept and all(t.data == frozen[t.name] for t in kept)
