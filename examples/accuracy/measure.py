@@ -32,13 +32,14 @@ class Kept:
     """Counts of one network in a JSON file, each under the digest of all that it follows from."""
 
     def __init__(self, path: Path) -> None:
-        """A file that is not there, or not of ours, holds nothing."""
+        """What is no file, or no count, is counted again."""
         self.path = path
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = {}
-        self.counts: dict[str, Any] = found if isinstance(found, dict) else {}
+        items = found.items() if isinstance(found, dict) else ()
+        self.counts: dict[str, dict[str, int]] = {key: c for key, c in items if _is_count(c)}
 
     def get(self, key: str, count: Callable[[], Count]) -> Count:
         """What is kept under `key`; else `count()`, kept from now on."""
@@ -47,6 +48,11 @@ class Kept:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self.path, json.dumps(self.counts, indent=1, sort_keys=True).encode())
         return Count(**self.counts[key])
+
+
+def _is_count(found: Any) -> bool:
+    whole = isinstance(found, dict) and found.keys() == {"agree", "right"}
+    return whole and all(type(value) is int for value in found.values())
 
 
 def ways() -> tuple[str, ...]:

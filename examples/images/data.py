@@ -9,7 +9,6 @@ then the values; here in gzip. The repository never holds the data.
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from pathlib import Path
@@ -46,9 +45,16 @@ def candidates(name: str) -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The folder of a set of `SETS`: the first that is there. DataError, with how to get it, if none is."""
+    """The folder of a set of `SETS`: the first that is there.
+
+    Raises DataError, with how to get it, if none is, and if `$SYNAPCC_DATA` is set but names no folder.
+    """
     if name not in SETS:
         raise DataError(name, "is no set of images", f"there are {', '.join(SETS)}")
+    named = os.environ.get("SYNAPCC_DATA")
+    if named and not Path(named).is_dir():
+        what = "SYNAPCC_DATA names it, and there is no such folder"
+        raise DataError(named, what, f"give the folder that holds {name}, or unset SYNAPCC_DATA")
     folders = candidates(name)
     found = next((f for f in folders if f.is_dir()), None)
     if found is None:
@@ -67,12 +73,12 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     try:
         unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
         raw = unpack.decompress(packed, _MOST)
-        whole = unpack.eof
-    except (zlib.error, gzip.BadGzipFile) as error:
+        whole = unpack.eof and not unpack.unused_data
+    except zlib.error as error:
         raise DataError(str(path), f"is no gzip file ({error})", hint) from None
     head = 4 + 4 * dimensions
     if not whole or len(raw) < head:
-        raise DataError(str(path), "is cut short, or larger than such a file can be", hint)
+        raise DataError(str(path), "is cut short, or more than one such file", hint)
     if raw[:4] != bytes([0, 0, _UINT8, dimensions]):
         what = f"begins with {raw[:4].hex(' ')}, which is no IDX file of uint8 in {dimensions} dimensions"
         raise DataError(str(path), what, hint)
