@@ -267,12 +267,12 @@ class Quant:
         )
         if scale is None or zero is None or bits is None or bits.size != 1 or scale.dtype.kind != "f":
             raise node.error("its scale, zero point or bit width is missing or no number", STATIC)
-        if not (np.all(np.isfinite(scale)) and np.all(scale > 0)) or np.any(zero != np.rint(zero)):
+        if not (np.all(np.isfinite(scale)) and np.all(scale > 0)) or not np.all(zero == np.rint(zero)):
             raise node.error(
                 "has a scale that is no positive number, or a zero point that is not whole", AGAIN
             )
-        width, signed = float(bits.reshape(-1)[0]), node.integer("signed", 1)
-        narrow = node.integer("narrow", 0)
+        width, signed = float(bits.reshape(-1)[0]), int(bool(node.integer("signed", 1)))
+        narrow = int(bool(node.integer("narrow", 0)))
         if width not in range(1 + signed, 9):
             raise node.error(f"has {width:g} bits", "quantise to at most 8 bits")
         top = (1 << (int(width) - signed)) - 1
@@ -285,6 +285,8 @@ class Quant:
             return act
         if scale.size != 1 or zero.size != 1:
             raise node.error(f"gives an activation {scale.size} scales", "quantise activations per tensor")
+        if not lo <= zero.reshape(-1)[0] <= hi:
+            raise node.error(f"has the zero point {zero.reshape(-1)[0]:g} beyond {lo} .. {hi}", AGAIN)
         offset, z = 128 if hi > 127 else 0, int(zero.reshape(-1)[0])
         meaning = Scaled((float(scale.reshape(-1)[0]),), (z - offset,))
         held = Format("int8", meaning, lo - offset, hi - offset)

@@ -195,3 +195,68 @@ def beside_ties(net: QuantNet, y: Held) -> NDArray[np.bool_]:
     steps = net.run(y.real).astype(np.float64).reshape(SAMPLES, -1) / y.scale
     near: NDArray[np.bool_] = np.abs(np.abs(steps - np.floor(steps)) - 0.5) < 0.01
     return near
+
+
+def examples() -> list[ModelProto]:
+    """Small files of every form, for fuzzers."""
+    return [_layers(), _on_integers(), _integer_products(), _brevitas()]
+
+
+def _layers() -> ModelProto:
+    """QuantizeLinear and DequantizeLinear around the layers of a small residual network."""
+    net = QuantNet(np.random.default_rng(1), (2, 4, 4), "uint8", by_channel=True)
+    x, rng = net.start(), net.rng
+    w = net.weight(rng.normal(0, 1, (3, 2, 3, 3)), 0)
+    bias = net.bias(x, rng.normal(0, 1, 3), net.steps(w))
+    y = net.op("Conv", [net.real(x), w, bias], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    h = net.quantise(net.op("Relu", [y]))
+    g = net.quantise(net.op("LeakyRelu", [net.real(h)], alpha=0.1))
+    y = net.quantise(net.op("Add", [net.real(g), net.real(h)]))
+    y = net.quantise(net.op("Mul", [net.real(y), net.const(np.float32(0.5))]))
+    y = net.quantise(net.op("Concat", [net.real(y), net.real(h)], axis=1))
+    y = net.quantise(net.op("AveragePool", [net.real(y)], kernel_shape=[2, 2], pads=[1, 1, 1, 1]))
+    y = net.quantise(net.op("GlobalAveragePool", [net.real(y)]))
+    flat = net.op("Flatten", [net.real(y)])
+    return net.model(net.op("Gemm", [flat, net.weight(rng.normal(0, 1, (6, 3)), 1)]))
+
+
+def _on_integers() -> ModelProto:
+    """QLinearConv, onnxruntime's QLinearAdd and a pool on integers, QGemm."""
+    net = QuantNet(np.random.default_rng(2), (2, 4, 4), "uint8")
+    x = net.start()
+    one, z = net.scalars(x.scale, x.zero)
+    weight = [net.const(v) for v in net.numbers(net.rng.normal(0, 1, (2, 2, 1, 1)), 0)]
+    out = net.scalars(x.scale * 2, x.zero)
+    y = net.op("QLinearConv", [x.name, one, z, *weight, *out])
+    y = net.op("QLinearAdd", [y, *out, x.name, one, z, *out], "com.microsoft")
+    y = net.op("Flatten", [net.op("MaxPool", [y], kernel_shape=[2, 2], strides=[2, 2])])
+    weight = [net.const(v) for v in net.numbers(net.rng.normal(0, 1, (3, 8)), 0)]
+    y = net.op("QGemm", [y, *out, *weight, "", *net.scalars(0.1, 128)], "com.microsoft", transB=1)
+    return net.model(net.op("DequantizeLinear", [y, *net.scalars(0.1, 128)]))
+
+
+def _integer_products() -> ModelProto:
+    """ConvInteger and MatMulInteger, their scales behind them."""
+    net = QuantNet(np.random.default_rng(3), (1, 3, 3), "uint8")
+    x = net.start()
+    whole = net.rng.integers(-9, 9, (2, 1, 2, 2)).astype(np.int8)
+    y = net.op("ConvInteger", [x.name, net.const(whole), net.const(np.uint8(x.zero)), net.const(np.int8(1))])
+    y = net.op("Cast", [y], to=TensorProto.FLOAT)
+    y = net.quantise(net.op("Relu", [net.op("Mul", [y, net.const(np.float32(x.scale * 0.1))])]))
+    flat = net.op("Reshape", [y.name, net.const(np.array([-1, 8]))])
+    whole = net.rng.integers(-9, 9, (8, 3)).astype(np.int8)
+    y2 = net.op("MatMulInteger", [flat, net.const(whole), net.const(np.uint8(y.zero))])
+    y2 = net.op("Mul", [net.op("Cast", [y2], to=TensorProto.FLOAT), net.const(np.float32(y.scale * 0.1))])
+    return net.model(net.op("Add", [y2, net.const(np.float32([0.1, -0.2, 0.3]))]))
+
+
+def _brevitas() -> ModelProto:
+    """Brevitas' own node, of activations and of a weight."""
+    net = QuantNet(np.random.default_rng(4), (5,))
+
+    def quant(x: str, scale: float, bits: int) -> str:
+        operands = [net.const(np.float32(v)) for v in (scale, 0, bits)]
+        return net.op("Quant", [x, *operands], "onnx.brevitas", signed=1, narrow=1, rounding_mode="ROUND")
+
+    w = quant(net.const(np.float32(net.rng.normal(0, 1, (5, 3)))), 0.2, 4)
+    return net.model(quant(net.op("MatMul", [quant("x", 0.02, 8), w]), 0.1, 6))
