@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.format import Format, Scaled
 from ..ir.graph import Node
+from ..ops import layer
 from ..ops._folding import per_channel
 from ..ops._requantise import ONCE
 from ._layers import LayerBuilder
@@ -15,7 +16,6 @@ from ._onnx_file import OnnxNode
 from ._onnx_layers import Act, Const
 
 FLOAT_SCALES = "put QuantizeLinear and DequantizeLinear around each operator, or export the float model"
-WEIGHTED = ("conv2d", "dense")
 BIAS_TOP = 2**31 - 1
 WHOLE = 1e-2  # what is lost of a weight's integers between float32 and here is less
 
@@ -40,7 +40,7 @@ class Holder:
             "Gemm": 0 if node.integer("transB", 0) else 1,
             "MatMul": -2 if left else -1,
         }.get(node.op)
-        if made.op not in WEIGHTED or along is None:
+        if not layer(made.op).weighted or along is None:
             if np.all(weight.steps == weight.steps.flat[0]):
                 self.scales[made.name] = weight.steps.reshape(-1)[:1]
             return
@@ -178,7 +178,7 @@ class Holder:
         """A sum, or the difference, which comes as a sum with -1 times the second."""
         end, (x, y) = self._end(made, held), self.builder.data(made)
         turned = self._floating(y)
-        if turned is not None and turned.op == "affine":
+        if turned is not None and layer(turned.op).scales:
             scale, shift = self.builder.constants(turned)
             if np.all(scale == -1.0) and not np.any(shift):
                 y = self.builder.view(self.builder.data(turned)[0], self.builder.shape(y))

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ..ir.graph import Node
+from ..ops import layer
 from ..ops._requantise import ONCE
 from ._layers import LayerBuilder, limits_of
-from ._onnx_holding import FLOAT_SCALES, WEIGHTED, WHOLE, Holder
+from ._onnx_holding import FLOAT_SCALES, WHOLE, Holder
 
 MOVING = ("clip", "concat", "gather", "maxpool2d", "pad", "reshape", "transpose")
 """Ops whose output needs no other integers than their input."""
@@ -125,14 +126,14 @@ class Settler(Holder):
         """A scale and an offset behind sums become part of them; of integers, an operation on a constant."""
         scale, shift = self.builder.constants(made)
         first, x = made, self.builder.data(made)[0]
-        while (before := self._floating(x)) is not None and before.op == "affine":
+        while (before := self._floating(x)) is not None and layer(before.op).scales:
             self._alone(first)
             s, t = self.builder.constants(before)
             scale, shift = scale * s, scale * t + shift
             first, x = before, self.builder.data(before)[0]
         if self.builder.held(x) is not None:
             return self.settled(source, self._constant(made, x, scale, shift), held)
-        if before is None or before.op not in WEIGHTED or not self._quantised(before):
+        if before is None or not layer(before.op).weighted or not self._quantised(before):
             if held is None:
                 return made.output
             raise CompileError(
