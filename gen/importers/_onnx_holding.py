@@ -28,6 +28,7 @@ class Holder:
     def __init__(self, builder: LayerBuilder) -> None:
         self.builder = builder
         self.scales: dict[str, Rows] = {}
+        self.inner: set[str] = set()  # tensors that became integers on the way to what was quantised
         self.weights: list[str] = []  # nodes whose weights have scales, as the file calls them
 
     def weighs(self, y: Act, weight: Const, node: OnnxNode, left: bool = False) -> None:

@@ -71,7 +71,7 @@ def _conv(node: OnnxNode) -> list[OnnxNode]:
 
 def _matmul(node: OnnxNode) -> list[OnnxNode]:
     told = _Told(node)
-    return told.quantised(told.write("MatMul", (told.real(0), told.real(3, -1))), 6)
+    return told.quantised(told.write("MatMul", (told.real(0, -2), told.real(3, -1))), 6)
 
 
 def _gemm(node: OnnxNode) -> list[OnnxNode]:

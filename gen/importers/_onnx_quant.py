@@ -75,6 +75,7 @@ class Quant:
         self.settler, self.builder = settler, settler.builder
         self.integers: dict[str, Integers] = {}  # by what the file calls the value
         self.inputs: dict[str, str] = {}  # inputs of integers: tensor, and type
+        self.floats: dict[str, Integers] = {}  # what was computed in float32 before it was quantised
 
     def value(self, scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act | Const | None:
         """The result of an operator that is about integers; None if `node` is none."""
@@ -95,6 +96,7 @@ class Quant:
 
     def ready(self, node: OnnxNode, args: Sequence[Operand]) -> list[Operand]:
         """The operands of a float operator; of one that works on integers, what its constants stand for."""
+        self._unmixed(node, args)
         kinds = [self.integers.get(name) for name in node.inputs[: len(args)]]
         given = next((k for k in kinds if k is not None), None)
         if given is None or any(isinstance(a, Act) and a.stage != "layer" for a in args):
@@ -116,6 +118,16 @@ class Quant:
                 real = (c.value.astype(np.float64) - given.zero) * given.scale
                 ready[i] = c._replace(value=real.astype(np.float32))
         return ready
+
+    def _unmixed(self, node: OnnxNode, args: Sequence[Operand]) -> None:
+        """CompileError where `node` reads in float32 what became integers on the way to a QuantizeLinear."""
+        for name, a in zip(node.inputs, args, strict=False):
+            if isinstance(a, Act) and a.stage == "layer" and node.op not in VIEWS:
+                inner = self.builder.root(a.tensor) in self.settler.inner
+                if inner or name in self.floats:
+                    raise node.error(
+                        f'reads "{shown(name)}" in float32, which is quantised as well', FLOAT_SCALES
+                    )
 
     def done(self, node: OnnxNode, args: Sequence[Operand], y: Act, written: int) -> None:
         """Keeps the scales of a layer's weight, and holds what the nodes behind the first `written` only move
@@ -184,7 +196,19 @@ class Quant:
             raise node.error("quantises integers", DAMAGED)
         given = self._one(node, args, None)
         self.integers[node.outputs[0]] = given
+        self._once(node, act, given)
         return replace(act, tensor=self.settler.settled(node.source, act.tensor, given.held))
+
+    def _once(self, node: OnnxNode, x: Act, given: Integers) -> None:
+        """CompileError where what is computed in float32 is quantised in two ways, or read as it is."""
+        root, name = self.builder.root(x.tensor), node.inputs[0]
+        fresh = self.builder.held(root) is None
+        if self.floats.get(name, given) != given or root in self.settler.inner:
+            raise node.error(f'"{shown(name)}" is quantised in another way as well', FLOAT_SCALES)
+        if fresh and self.builder.readers(root):
+            raise node.error(f'"{shown(name)}" is read in float32 as well', FLOAT_SCALES)
+        if fresh:
+            self.floats[name] = given
 
     def _dequantize(self, node: OnnxNode, args: Sequence[Operand]) -> Act | Const:
         x = args[0] if args else None
@@ -338,6 +362,7 @@ class Quant:
             return None
         if any(self.builder.held(self.builder.root(a.tensor)) is None for a in acts):
             return None
+        self._unmixed(node, args)
         shape = common_shape(*acts)
         if shape is None:
             return None

@@ -111,6 +111,7 @@ class Settler(Holder):
         x = self.builder.data(made)[0]
         if self.builder.held(x) is None:
             self._alone(made)
+            self.inner.add(self.builder.root(x))
             new = self.settled(source, x, held)
             if new != x:
                 self.builder.rewired(made, [new])
@@ -140,6 +141,7 @@ class Settler(Holder):
                 source, f"quantises what is computed in float32, by {made.source}", FLOAT_SCALES
             )
         self._alone(first)
+        self.inner.add(before.output)
         self._taken_in(made, before, scale, shift)
         return self.builder.view(self._made(source, before.output, held), self.builder.shape(made.output))
 

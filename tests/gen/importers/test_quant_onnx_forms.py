@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from quant_onnx import Held, QuantNet, Rng, compiled, drawn, scores, wanted
 
 from synapcc.gen.errors import CompileError
@@ -272,6 +272,24 @@ def large_bias(net: QuantNet) -> str:
     return net.real(net.quantise(y, (0.1, 0)))
 
 
+def read_twice(net: QuantNet) -> str:
+    """A layer is quantised behind a Relu, and read by a Sigmoid as well."""
+    y = net.op("MatMul", [net.real(net.start()), net.weight(np.eye(6), 1)])
+    a = net.real(net.quantise(net.op("Relu", [y])))
+    b = net.real(net.quantise(net.op("Sigmoid", [y])))
+    return net.real(net.quantise(net.op("Add", [a, b])))
+
+
+def in_two_ways(net: QuantNet) -> str:
+    a, b = (net.real(net.quantise("x", (scale, 0))) for scale in (0.01, 0.1))
+    return net.real(net.quantise(net.op("Add", [a, b])))
+
+
+def input_in_float(net: QuantNet) -> str:
+    a = net.real(net.start())
+    return net.real(net.quantise(net.op("Add", [a, net.op("Tanh", ["x"])])))
+
+
 def bad_scale(net: QuantNet) -> str:
     s, z = net.const(np.float32(-1)), net.const(np.int8(0))
     return net.op("DequantizeLinear", [net.op("QuantizeLinear", ["x", s, z]), s, z])
@@ -289,8 +307,11 @@ REFUSED: Mapping[str, tuple[Callable[[QuantNet], str], str]] = {
     "float behind": (float_behind, r"in float32"),
     "float first": (float_layer_first, r"its output is quantised, and an input of it is not"),
     "float weight": (float_weight, r"its input is quantised, its weight float32"),
+    "in two ways": (in_two_ways, r'"x" is quantised in another way as well'),
+    "input in float": (input_in_float, r'(reads|is) .*"?x"? .*float32'),
     "int16": (wide, r"holds an activation in int16"),
     "raw integers": (on_raw_integers, r'Cast ".*works on int8'),
+    "read twice": (read_twice, r"float32"),
     "scale": (bad_scale, r"scale that is no positive number"),
 }
 
@@ -304,3 +325,56 @@ def test_a_refusal_is_one_line_that_names_the_node(kind: str, tmp_path: Path) ->
     with pytest.raises(CompileError, match=said) as found:
         load_model(path)
     assert "\n" not in str(found.value) and ";" in str(found.value)
+
+
+def torch_layer(net: QuantNet, x: Held, w: NDArray[Any], b: NDArray[Any], op: str, **attrs: Any) -> str:
+    """As torch.ao's quantised modules are exported: constants are nodes, the bias is quantised by nodes."""
+
+    def const(value: NDArray[Any]) -> str:
+        name = net.new("constant")
+        net.nodes.append(helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value)))
+        return name
+
+    whole, scale, zero = net.numbers(w, 0)
+    steps, axis = const(scale), {"axis": 0} if net.by_channel else {}
+    weight = net.op("DequantizeLinear", [const(whole), steps, const(zero)], **axis)
+    bias_scale = net.op("Mul", [steps, const(np.float32(x.scale))])
+    shape = net.op("Shape", [bias_scale])
+    zeros = net.op("ConstantOfShape", [shape], value=numpy_helper.from_array(np.zeros(1, np.int32)))
+    div = net.op("Div", [const(b.astype(np.float32)), bias_scale])
+    bias = net.op(
+        "DequantizeLinear", [net.op("Cast", [div], to=TensorProto.INT32), bias_scale, zeros], **axis
+    )
+    return net.op(op, [net.real(x), weight, bias], **attrs)
+
+
+def test_networks_as_torch_writes_them(tmp_path: Path) -> None:
+    """A module of torch.ao, and what pt2e ends with: a transposed weight, scores in float."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        net = drawn(rng, (2, 5, 5), ties=False, uint8_weights=False)
+        x = net.quantise("x")
+        w, b = rng.normal(0, 1, (4, 2, 3, 3)), rng.normal(0, 1, 4)
+        y = net.quantise(net.op("Relu", [torch_layer(net, x, w, b, "Conv", kernel_shape=[3, 3])]))
+        flat = net.op("Reshape", [net.real(y), net.const(np.array([-1, 36]))])
+        whole = net.weight(rng.normal(0, 1, (3, 36)), 0)
+        out = net.op("MatMul", [flat, net.op("Transpose", [whole], perm=[1, 0])])
+        out = net.op("Add", [out, net.const(np.float32(rng.normal(0, 1, 3)))])
+        c = compiled(net.model(out), tmp_path, net.x)
+        logits = c.plan[c.plan.logits]
+        assert c.graph.tensors[c.graph.output].format is None and logits.dtype == "int16"
+        got, want = logits.meaning.real(scores(c, net.x)), net.run(out)
+        unit = y.scale * float(np.max(net.steps(whole))) * 127
+        assert np.abs(got - want).max() < 2 * unit, seed
+        assert np.median(np.abs(got - want)) <= logits.meaning.step
+
+
+def test_fake_quantisation_with_a_reduced_range(tmp_path: Path) -> None:
+    """0 .. 127 of uint8, by a Clip between QuantizeLinear and DequantizeLinear."""
+    for seed in range(40):
+        net = QuantNet(np.random.default_rng(seed), (6,), "uint8")
+        x = clipped(net, "x", 0.03, 64, 0, 127)
+        y = net.op("MatMul", [net.real(x), net.weight(net.rng.normal(0, 1, (6, 4)), 1)])
+        last = clipped(net, y, 0.08, 60, 0, 127)
+        got = scores(compiled(net.model(net.real(last)), tmp_path, net.x), net.x)
+        assert np.abs(got - wanted(net, last)).max() <= 1 and got.max() <= -1
