@@ -25,6 +25,7 @@ FINEST = 12  # n of the steps 2^-n that a softmax is computed in
 class Settler(Holder):
     def __init__(self, builder: LayerBuilder) -> None:
         super().__init__(builder)
+        self.scored = ""  # the table that gives the scores in numbers of ours, where one does
         self.settling: Mapping[str, Callable[[str, Node, Format | None], str]] = {
             "add": self._add,
             "add_constant": self._with_constant,
@@ -153,6 +154,9 @@ class Settler(Holder):
         return made.output
 
     def _table(self, source: str, made: Node, held: Format | None) -> str:
+        if held is None and self._quantised(made):  # the scores are a function of integers
+            self.scored = made.output
+            return made.output
         end = self._end(made, held)
         self._input(made)
         self._even(made.output)
@@ -206,7 +210,7 @@ class Settler(Holder):
         """CompileError where a node computes in float32 in a network that computes in integers."""
         if self.builder.held(node.output) is not None:
             return
-        if "rounds" in node.attrs:
+        if "rounds" in node.attrs or node.output == self.scored:
             return
         given = [self.builder.held(i) for i in self.builder.data(node)]
         inputs = [i for i in self.builder.data(node) if self.builder.producer(i) is None]

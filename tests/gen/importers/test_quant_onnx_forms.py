@@ -378,3 +378,18 @@ def test_fake_quantisation_with_a_reduced_range(tmp_path: Path) -> None:
         last = clipped(net, y, 0.08, 60, 0, 127)
         got = scores(compiled(net.model(net.real(last)), tmp_path, net.x), net.x)
         assert np.abs(got - wanted(net, last)).max() <= 1 and got.max() <= -1
+
+
+def test_a_function_in_float_may_give_the_scores(tmp_path: Path) -> None:
+    for op in ("Tanh", "Elu", "Sigmoid"):
+        net = QuantNet(np.random.default_rng(3), (6,))
+        w = net.weight(net.rng.normal(0, 1, (6, 3)), 1)
+        y = net.quantise(net.op("MatMul", [net.real(net.start()), w]))
+        out = net.op(op, [net.real(y)])
+        c = compiled(net.model(out), tmp_path, net.x)
+        logits = c.plan[c.plan.logits]
+        if op == "Sigmoid":  # of several scores it changes no class: left out
+            assert c.graph.head == "sigmoid" and np.array_equal(scores(c, net.x), wanted(net, y))
+            continue
+        far = np.abs(logits.meaning.real(scores(c, net.x)) - net.run(out))
+        assert far.max() <= y.scale * 1.1 and np.median(far) <= logits.meaning.step
