@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +14,13 @@ from ..ir.graph import Node
 from ..ops import layer
 from ..ops._folding import per_channel
 from ..ops._requantise import ONCE
+from ._build import Sliding
 from ._layers import LayerBuilder
 from ._onnx_file import OnnxNode
 from ._onnx_layers import Act, Const
 
 FLOAT_SCALES = "put QuantizeLinear and DequantizeLinear around each operator, or export the float model"
+STEPS = 127  # of the largest number of a constant that is held here
 BIAS_TOP = 2**31 - 1
 WHOLE = 1e-2  # what is lost of a weight's integers between float32 and here is less
 
@@ -124,9 +129,17 @@ class Holder:
             self.scales[before.name] = np.broadcast_to(self.scales[before.name], rows.shape) * np.abs(each[0])
 
     def _constant(self, made: Node, x: str, scale: Rows, shift: Rows) -> str:
-        """x * c, x + c or c - x of what is held, in the place of an affine; not yet held itself."""
-        shape = self.builder.shape(self.builder.root(x))
+        """scale * x + shift of what is held, in the place of an affine; not yet held itself.
+
+        A convolution that sees one place of one channel, whose weights are 127 steps each; or, where the file
+        holds the constant in integers or it differs from place to place, x * c, x + c or c - x.
+        """
         x = self.builder.root(x)
+        shape = self.builder.shape(x)
+        pair = [_narrowed(v.reshape(shape)) for v in (scale, shift)]
+        axes = [i for i in range(len(shape)) if any(v.shape[i] > 1 for v in pair)]
+        if made.name not in self.scales and len(axes) < 2:
+            return self._by_channel(made, x, axes[0] if axes else -1, pair)
         if not np.any(shift):
             y = self.builder.times(x, _narrowed(scale.reshape(shape)), [], made.source)
         elif np.all(scale == scale[0]) and abs(scale[0]) == 1.0:
@@ -138,6 +151,25 @@ class Holder:
         if made.name in self.scales:
             self.scales[self._node(y).name] = self.scales[made.name]
         return y
+
+    def _by_channel(self, made: Node, x: str, axis: int, pair: Sequence[Rows]) -> str:
+        """A scale and an offset for each place of an axis, or one of all where it is -1."""
+        shape, n = self.builder.shape(x), max(v.size for v in pair)
+        scale, shift = (np.broadcast_to(v.reshape(-1), n) for v in pair)
+        outer, inner = (
+            math.prod(part) for part in ((shape[:axis], shape[axis + 1 :]) if axis >= 0 else (shape, ()))
+        )
+        turned = inner > 1
+        seen = self.builder.view(x, (outer, n, inner) if turned else (1, outer, n))
+        if turned:
+            seen = self.builder.view(
+                self.builder.transpose(seen, (0, 2, 1), made.source), (1, outer * inner, n)
+            )
+        y = self.builder.conv2d(seen, scale.reshape(n, 1, 1, 1), shift, Sliding((1, 1)), n, [], made.source)
+        self.scales[self._node(y).name] = np.where(scale == 0.0, 1.0, np.abs(scale) / STEPS)
+        if turned:
+            y = self.builder.transpose(self.builder.view(y, (outer, inner, n)), (0, 2, 1), made.source)
+        return self.builder.view(y, shape)
 
     def _node(self, tensor: str) -> Node:
         made = self.builder.producer(tensor)
@@ -152,7 +184,7 @@ class Holder:
         value = self.builder.value(name)
         step = float(self.scales.get(made.name, np.zeros(1))[0])
         if not step:
-            step = float(np.abs(value).max(initial=0)) / 127 or 1.0
+            step = float(np.abs(value).max(initial=0)) / STEPS or 1.0
             if np.any(value != value.flat[0]):
                 self.builder.notes.append(f"{made.source}: its float32 constant is held in int8")
         whole = np.rint(value / step)
@@ -201,7 +233,9 @@ class Holder:
         """A slope a channel, in int8: in the file's steps, or in 127 of the largest."""
         end, value = self._end(made, held), self.builder.value(made.inputs[1])
         self._input(made)
-        step = float(self.scales.get(made.name, np.abs(value).max(keepdims=True).reshape(-1) / 127)[0]) or 1.0
+        step = (
+            float(self.scales.get(made.name, np.abs(value).max(keepdims=True).reshape(-1) / STEPS)[0]) or 1.0
+        )
         meaning, whole = Scaled((step,)), _whole(made, np.rint(value / step) * step, np.array(step))
         self.builder.revalued(made.inputs[1], meaning.real(whole))
         self.builder.hold(made.output, end, (Format("int8", meaning, -128, 127),))

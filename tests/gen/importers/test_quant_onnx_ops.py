@@ -114,11 +114,23 @@ def with_constant(op: str) -> Make:
         shape = [net.shape, (net.shape[0], 1, 1), ()][int(net.rng.integers(3))]
         value = net.rng.choice([-1, 1], shape) * net.rng.uniform(0.3, 2, shape)
         net.by_channel = False
-        c = net.weight(value, 0) if shape else net.const(np.float32(value))
+        c = (
+            net.weight(value, 0)
+            if shape == net.shape or (shape and net.rng.integers(2))
+            else net.const(np.float32(value))
+        )
         operands = [x, c] if net.rng.integers(2) or op == "Div" else [c, x]
         return net.quantise(net.op(op, operands))
 
     return make
+
+
+def normalised(net: QuantNet) -> Held:
+    """A batch normalisation that stands alone."""
+    n, rng = net.shape[0], net.rng
+    values = (rng.normal(0, 1, n), rng.normal(0, 1, n), rng.normal(0, 1, n), rng.uniform(0.3, 2, n))
+    constants = [net.const(np.float32(v)) for v in values]
+    return half(net, lambda x: net.op("BatchNormalization", [x, *constants]))
 
 
 def joined(net: QuantNet) -> Held:
@@ -167,6 +179,7 @@ LAYERS: Mapping[str, tuple[Make, Shape]] = {
     "Add constant": (with_constant("Add"), sizes),
     "AveragePool": (pool("AveragePool", padded=False), sizes),
     "AveragePool counting": (pool("AveragePool", count_include_pad=1), sizes),
+    "BatchNormalization": (normalised, sizes),
     "Conv": (conv, sizes),
     "Conv1d": (conv, lambda rng: sizes(rng)[:2]),
     "Gemm": (gemm, vector),
