@@ -138,6 +138,11 @@ class GraphBuilder:
         return [i for i in node.inputs if self._tensors[i].value is None]
 
     @property
+    def holds_any(self) -> bool:
+        """Whether the file holds any tensor in integers."""
+        return any(t.format for t in self._tensors.values())
+
+    @property
     def nodes(self) -> tuple[Node, ...]:
         """What is written so far."""
         return tuple(self._nodes.values())

@@ -376,8 +376,8 @@ class Quant:
 
     def finish(self, where: str, output: str) -> str:
         """The network's output, once all that it needs is held in integers or nothing is."""
-        for tensor in self.inputs:
+        for tensor, dtype in self.inputs.items():
             if self.builder.held(tensor) is None:
-                what = "is integers, and no DequantizeLinear says what they stand for"
+                what = f"is {dtype}, and no DequantizeLinear says what it stands for"
                 raise CompileError(f'input "{shown(tensor)}"', what, FLOAT_SCALES)
         return self.settler.finish(where, output)

@@ -191,18 +191,16 @@ class Settler(Holder):
 
     def finish(self, where: str, output: str) -> str:
         """The output, all that it needs being held, but for the scores; or nothing held at all."""
+        if not self.builder.holds_any:
+            if self.weights:
+                few = ", ".join(self.weights[:3]) + (", …" if len(self.weights) > 3 else "")
+                note = f"weights alone are quantised ({few}): taken as what they stand for"
+                self.builder.notes.append(note)
+            return output
         made = self.builder.producer(output)
         output = self.builder.flat(self.settled(made.source if made else where, output, None))
         self.builder.in_order(output)
-        nodes = self.builder.nodes
-        if not any(self.builder.held(i) for n in nodes for i in self.builder.data(n)):
-            if self.weights:
-                few = ", ".join(self.weights[:3]) + (", …" if len(self.weights) > 3 else "")
-                self.builder.notes.append(
-                    f"weights alone are quantised ({few}): taken as what they stand for"
-                )
-            return output
-        for node in nodes:
+        for node in self.builder.nodes:
             self._checked(node)
         return output
 
