@@ -196,7 +196,8 @@ class Quant:
             raise node.error("quantises integers", DAMAGED)
         given = self._one(node, args, None)
         self.integers[node.outputs[0]] = given
-        self._once(node, act, given)
+        if not self.settler.frees:
+            self._once(node, act, given)
         return replace(act, tensor=self.settler.settled(node.source, act.tensor, given.held))
 
     def _once(self, node: OnnxNode, x: Act, given: Integers) -> None:

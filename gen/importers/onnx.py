@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from ._onnx_file import (
     type_name,
 )
 from ._onnx_fold import FOLDABLE, constant, fold
+from ._onnx_freed import Freed, note, quantised
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
@@ -48,20 +50,32 @@ def load(path: Path, name: str | None = None, output: str | None = None) -> Grap
     `name` replaces the name made from the file's, `output` chooses one of several outputs. Raises nothing but
     CompileError, whatever the file holds.
     """
+    model = read_model(path)
+    named = model_identifier(path.stem if name is None else name)
+    try:
+        return _network(_Import(model, path, output, Settler), named)
+    except CompileError as error:
+        if not quantised(model):
+            raise
+        graph = _network(_Import(model, path, output, Freed), named)
+        return replace(graph, notes=(note(error), *graph.notes))
+
+
+def _network(made: _Import, name: str) -> Graph:
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        made = _Import(read_model(path), path, output)
-        graph = made.run(model_identifier(path.stem if name is None else name))
-        graph = simplify(graph)
+        graph = simplify(made.run(name))
     refuse_leftovers(graph)
     if all(layer(node.op).rearranges for node in graph.nodes):
-        raise CompileError(str(path), "the network computes nothing", AGAIN)
+        raise CompileError(made.where, "the network computes nothing", AGAIN)
     return verify(graph)
 
 
 class _Import:
     """One pass over one file. Values are computed in topological order, only those that the output needs."""
 
-    def __init__(self, model: onnx.ModelProto, path: Path, output: str | None) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, path: Path, output: str | None, settler: type[Settler]
+    ) -> None:
         self.where, self.folder, self.output = str(path), path.parent, output
         self.opset = self._opset(model)
         if len(model.graph.node) > MAX_NODES:
@@ -80,7 +94,7 @@ class _Import:
                 if output:
                     self.producers[output] = (i, k)
         self.builder = LayerBuilder()
-        self.quant = Quant(Settler(self.builder))
+        self.quant = Quant(settler(self.builder))
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
         self.held = 0
