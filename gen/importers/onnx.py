@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
+from ._onnx_refusals import unsupported
 
 OLDEST_OPSET = 7
 MAX_NODES = 1 << 14  # exporters write several for each layer
@@ -53,6 +55,11 @@ def load(path: Path, name: str | None = None, output: str | None = None) -> Grap
     if all(layer(node.op).rearranges for node in graph.nodes):
         raise CompileError(str(path), "the network computes nothing", AGAIN)
     return verify(graph)
+
+
+def _results(made: Act | Const | tuple[Act, ...]) -> Sequence[Act | Const]:
+    """What a node gave, for its first outputs; a Const is a tuple as well."""
+    return (made,) if isinstance(made, Act | Const) else made
 
 
 class _Import:
@@ -79,7 +86,7 @@ class _Import:
         self.builder = LayerBuilder()
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
-        self.held = 0
+        self.held, self.batch = 0, self._batch()
         self.supported = frozenset(supported())
 
     def run(self, name: str) -> Graph:
@@ -90,11 +97,12 @@ class _Import:
                 self._input(key, value)
             else:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
-        scope = Scope(self.builder, self.opset, self._added(), self._inside())
+        scope = Scope(self.builder, self.opset, self._added(), self._inside(), self.batch)
         for i in order:
             node = self.nodes[i]
-            value = self.values[node.outputs[0]] = self._value(scope, node)
-            self.held += value.places.nbytes if isinstance(value, Act) else value.value.nbytes
+            for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):
+                self.values[key] = value
+                self.held += value.places.nbytes if isinstance(value, Act) else value.value.nbytes
             if self.held > MAX_HELD:
                 raise node.error(f"with it more than {MAX_HELD >> 20} MB are computed", SMALLER)
         result = self._operand(output, None)
@@ -117,13 +125,22 @@ class _Import:
             raise CompileError(self.where, what, f"export with an opset from {OLDEST_OPSET} to {newest}")
         return version
 
+    def _batch(self) -> int:
+        """The largest fixed batch of an input."""
+        shapes = [v.type.tensor_type.shape.dim for v in self.inputs.values()]
+        return max((int(dims[0].dim_value) for dims in shapes if len(dims) > 1), default=1) or 1
+
     def _output(self) -> str:
         """The one output; of several, the scores if all others are class labels."""
         names = list(self.outputs)
         if not names:
             raise CompileError(self.where, "the network has no output", AGAIN)
         if len(names) == 1 or self.output is not None:
-            return names[chosen_output(self.where, names, self.output)]
+            chosen = names[chosen_output(self.where, names, self.output)]
+            if left := [n for n in names if n != chosen]:
+                rest = ", ".join(f'"{shown(n)}"' for n in left)
+                self.builder.notes.append(f'output "{shown(chosen)}" taken, as told; left out: {rest}')
+            return chosen
         labels = [n for n in names if self._is_label(self.outputs[n])]
         if len(labels) == len(names) - 1:
             scores = next(n for n in names if n not in labels)
@@ -205,10 +222,12 @@ class _Import:
     def _input(self, name: str, value: ValueInfoProto) -> None:
         where = f'input "{shown(name)}"'
         kind = value.type.tensor_type.elem_type
-        if not value.type.HasField("tensor_type") or kind != TensorProto.FLOAT:
+        if not value.type.HasField("tensor_type") or kind not in FLOAT_TYPES:
             raise CompileError(
                 where, f"is {type_name(kind)}, not float32", "export the model with float32 inputs"
             )
+        if kind != TensorProto.FLOAT:
+            self.builder.notes.append(f"{where} is {type_name(kind)} in the file: it is given as float32")
         if not value.type.tensor_type.HasField("shape"):
             raise CompileError(where, "has no shape", "export the model with an example input")
         dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
@@ -222,11 +241,12 @@ class _Import:
         checked_size(shape, where)
         if len(dims) == 1:
             self.builder.notes.append(f"{where} has no batch dimension: its {shape[0]} values are one sample")
-        elif dims[0] > 1:
-            what = f"has a fixed batch of {dims[0]} (shape {tuple(dims)})"
-            raise CompileError(
-                where, what, "export with a batch of 1, or a dynamic one (torch: dynamic_shapes)"
-            )
+        elif self.batch > 1:
+            if dims[0] != self.batch:
+                what = f"has a batch of {dims[0] if dims[0] > 0 else '?'}, another input one of {self.batch}"
+                raise CompileError(where, what, "export all inputs with one batch, best a dynamic one")
+            note = f"{where} has a fixed batch of {self.batch}: compiled is the network of one sample"
+            self.builder.notes.append(note)
         tensor = self.builder.input(self.names[name], shape, name)
         if tensor != name:
             self.builder.notes.append(f"{where} is called {tensor}")
@@ -245,7 +265,7 @@ class _Import:
             self.values[name] = Const(read_tensor(self.initializers[name], label, self.folder), label)
         return self.values[name]
 
-    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const:
+    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const | tuple[Act, ...]:
         if node.domain and not (node.domain == "ai.onnx.ml" and node.op in ML_OPS):
             raise self._unsupported(node)
         if node.op == "Constant":
@@ -255,7 +275,8 @@ class _Import:
         args = [self._operand(n, node) for n in node.inputs]
         if node.op in ("Shape", "Size"):  # known although the values are not; this view costs no memory
             args = [
-                Const(np.broadcast_to(np.float32(0), a.shape), "") if isinstance(a, Act) else a for a in args
+                Const(np.broadcast_to(np.float32(0), scope.whole(a.shape)), "") if isinstance(a, Act) else a
+                for a in args
             ]
         if any(isinstance(a, Act) for a in args):
             if node.op not in self.supported:
@@ -267,17 +288,4 @@ class _Import:
         return Const(fold(node, [a.value if isinstance(a, Const) else None for a in args], self.folder), name)
 
     def _unsupported(self, node: OnnxNode) -> CompileError:
-        known = f"supported are {', '.join(sorted(self.supported))}"
-        domain = f" of domain {shown(node.domain)}" if node.domain else ""
-        what = f"operator {shown(node.op)}{domain} is not supported"
-        hint = ""
-        if (node.domain, node.op) in self.functions:
-            what, hint = (
-                f"{what}: a function of the file",
-                "inline it (onnx.inliner) or export without functions; ",
-            )
-        elif node.op in ("If", "Loop", "Scan"):
-            what, hint = f"{what}: control flow", "export one straight path; "
-        elif node.op.endswith(("QuantizeLinear", "Integer")) or node.op.startswith("QLinear"):
-            what, hint = f"{what}: a quantised model", "export the float model, synapcc quantises by itself; "
-        return node.error(what, hint + known)
+        return unsupported(node, self.supported, (node.domain, node.op) in self.functions)
