@@ -47,10 +47,14 @@ class Act:
 
 
 class Const(NamedTuple):
-    """A value known at compile time; `name` is what the file calls it."""
+    """A value known at compile time; `name` is what the file calls it.
+
+    steps: the scale of each number, where the file holds integers for them
+    """
 
     value: np.ndarray
     name: str
+    steps: np.ndarray | None = None
 
 
 Operand = Act | Const | None

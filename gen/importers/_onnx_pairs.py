@@ -30,11 +30,11 @@ def together(scope: Scope, node: OnnxNode, x: Act, y: Act) -> tuple[str, str, Pl
     """Two tensors whose values meet where those of x and y do; and where what they give lies."""
     shape = common_shape(x, y)
     if shape is not None:
-        return _aligned(scope, node, [replace(a, places=a.places.reshape(shape)) for a in (x, y)])
+        return aligned(scope, node, [replace(a, places=a.places.reshape(shape)) for a in (x, y)])
     return _stretched(scope, node, x, y)
 
 
-def _aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
+def aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
     """Of two parts of one shape: their values lie alike.
 
     The order of a part that is not the file's (channels last) is preferred to the file's.

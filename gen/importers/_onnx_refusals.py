@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from ..errors import CompileError, shown
 from ._onnx_file import OnnxNode
+from ._onnx_qlinear import CONTRIB, TOLD
 
 NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("Acos", "Asin", "Asinh", "Acosh", "Atanh"), "Atan"),
@@ -41,8 +42,8 @@ def unsupported(node: OnnxNode, supported: Collection[str], is_function: bool) -
         hint = "inline it (onnx.inliner) or export without functions; "
     elif node.op in ("If", "Loop", "Scan"):
         what, hint = f"{what}: control flow", "export one straight path; "
-    elif node.op.endswith(("QuantizeLinear", "Integer")) or node.op.startswith("QLinear"):
-        what, hint = f"{what}: a quantised model", "export the float model, synapcc quantises by itself; "
+    elif node.op.startswith("Q") and node.domain == CONTRIB:
+        known = f"of those on integers there are {', '.join(sorted(op for _, op in TOLD))}"
     elif node.op in NEAREST:
         hint = f"nearest is {NEAREST[node.op]}; "
     return node.error(what, hint + known)

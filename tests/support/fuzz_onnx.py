@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_variants
+import quant_onnx
 from fuzzing import REALS, WORDS, Rng, change_bytes, command, integer, pick
 from onnx import AttributeProto, ModelProto, TensorProto
 from onnx_operators import OPERATORS
@@ -33,7 +34,10 @@ OPS = (
         "Loop",
     ),
     *("ConstantOfShape", "ReduceProd", "Pow", "Sqrt"),
+    *("QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
+    *("DynamicQuantizeLinear", "QLinearAdd", "QGemm", "Quant"),
 )
+DOMAINS = (*WORDS, "com.microsoft", "onnx.brevitas")
 
 
 @cache
@@ -41,6 +45,7 @@ def corpus() -> tuple[bytes, ...]:
     """The valid files."""
     builders = [*onnx_variants.VARIANTS.items(), *OPERATORS.items()]
     built = [build().SerializeToString() for _, build in sorted(builders)]
+    built += [model.SerializeToString() for model in quant_onnx.examples()]
     return (*built, *(p.read_bytes() for p in sorted(EXPORTS.glob("*.onnx"))))
 
 
@@ -172,7 +177,7 @@ def _node(g: Rng, proto: ModelProto) -> None:
         case 7:
             node.input.append(_name(g, proto))
         case _:
-            node.domain = pick(g, WORDS)
+            node.domain = pick(g, DOMAINS)
 
 
 def _name(g: Rng, proto: ModelProto) -> str:
