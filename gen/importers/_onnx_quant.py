@@ -27,12 +27,11 @@ from ._onnx_layers import (
     Operand,
     Scope,
     activation,
-    aligned,
-    common_shape,
     constant,
     matmul,
     scaled,
 )
+from ._onnx_pairs import aligned, common_shape
 from ._onnx_qlinear import ENDS
 from ._onnx_settle import Settler
 from ._onnx_spatial import conv
