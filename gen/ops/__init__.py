@@ -131,8 +131,8 @@ class Kernel(ABC):
     operands: types and shape of each role (`takes`)
     attributes: the integers of a step, as `lower` gives them, with their ranges (`within`)
     spare:   attributes that may be missing
-    inplace: roles that it reads, each of which may be one piece of memory with the last, which it writes: of a
-             value it reads nothing once it has written the one of the same place
+    inplace: roles that it reads, each of which may be one piece of memory with the last, which it writes:
+             it has read a place before it writes there
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     """
