@@ -231,6 +231,11 @@ class Kernel(ABC):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         """Proven accumulators, and per written role (lo, hi, l1)."""
 
+    def joined(self, step: Step, second: Step) -> Step | None:
+        """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes; None if there is none."""
+        return None
+
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
 

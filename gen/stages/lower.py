@@ -12,6 +12,7 @@ from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_lengt
 from ..ir.program import Abstract, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
+from .fuse import fuse
 from .memory import Piece, extent, filled, place
 from .quantise import Quantised
 
@@ -27,7 +28,7 @@ def lower(
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    programs = fuse({p.name: _program(p, formats) for p in abstract.programs.values()})
     lowered = replace(abstract, programs=programs)
     tensors, state_bytes, arena_bytes, infer_arena_bytes = _layout(lowered, quantised, shared)
     plan = Plan(

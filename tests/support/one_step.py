@@ -99,7 +99,8 @@ def _operands(
     """A tensor for each role of a case, in a space chosen at random; `usual`: where models have it."""
     k = kernel(name)
     *sources, target = k.inplace or ("",)
-    alike = [r for r in sources if _kind(case.arrays[r]) == _kind(case.arrays[target])]
+    given = [r for r in sources if r in case.arrays]
+    alike = [r for r in given if _kind(case.arrays[r]) == _kind(case.arrays[target])]
     source = str(rng.choice(alike)) if alike and rng.integers(2) else ""
     out = {}
     for role in sorted(case.arrays, key=k.roles.index):
