@@ -33,12 +33,12 @@ def lower(
     unplaced = _tensors(replace(abstract, programs=programs), quantised)
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
     entries = [e.name for e in abstract.entry_points]
-    orders = [programs, ordered(programs, entries, pieces, (abstract.logits, "verdict"))]
-    laid = [
-        _arena(replace(abstract, programs=p), pieces, shared) for p in orders[: 1 + (orders[1] != programs)]
-    ]
-    best = min(range(len(laid)), key=lambda i: laid[i].nbytes)
-    programs, arena = orders[best], laid[best]
+    other = ordered(programs, entries, pieces, (abstract.logits, "verdict"))
+    arena = _arena(replace(abstract, programs=programs), pieces, shared)
+    if other != programs:
+        smaller = _arena(replace(abstract, programs=other), pieces, shared)
+        if smaller.nbytes < arena.nbytes:
+            programs, arena = other, smaller
     tensors, state_bytes = _placed(unplaced, arena)
     plan = Plan(
         abstract.name,
