@@ -80,6 +80,7 @@ class Forward(Kernel):
     name = "add.forward"
     reads = ("left", "right")
     writes = ("y",)
+    inplace = ("left", "right", "y")
     operands = takes(left="int8|int16 [left]", right="int8|int16 [right]", y="int8|int16 [n]")
     attributes = within(
         requantise.ATTRIBUTES,
