@@ -11,7 +11,7 @@ from ..sets.dsp import power_of_two
 from ..sets.layouts import channel_lanes, dual_bias, dual_fits, dual_rows, rounded_bias
 from . import Attrs, Relaid, Variant
 from ._ending import ending
-from ._requantise import scaled
+from ._requantise import ZEROS, scaled, started
 from ._window import Window
 
 Operands = Mapping[str, "PlanTensor"]
@@ -22,6 +22,7 @@ STRAIGHT = 12  # taps of a depthwise window that are written out one after anoth
 ROWS = 4  # and rows that are read as the Plan has them
 DUAL_BIAS = "for each two rows: 256 * (odd bias) + (even bias), then the even bias"
 ZEROED = "bias, the zero point of the input taken in"
+ROUNDED = "bias plus half of what the shift drops, so that the shift rounds"
 
 
 def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
@@ -40,11 +41,9 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
         return Variant("forward_rows", DSP, {}, numbers | {"half": half})
     if {w.space, t["b"].space, t["s"].space} != {"const"}:
         return None
-    start = rounded_bias(t["b"].array(), t["s"].array())
-    if not dual_fits(w.array(), start):
-        relaid = {
-            "b": Relaid("rounded", start, "bias plus half of what the shift drops, so that the shift rounds")
-        }
+    start = rounded_bias(started(t, a), t["s"].array())
+    if not dual_fits(w.array(), start, any(name in a for name in ZEROS)):
+        relaid = {"b": Relaid("rounded", start, ROUNDED)}
         return Variant("forward_rows", DSP, relaid, numbers | {"half": 0})
     pairs = pairs_at_once(w)
     relaid = {"w": dual(w, pairs), "b": Relaid("dual", dual_bias(start), DUAL_BIAS)}
@@ -86,7 +85,7 @@ def windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
     if sums is None or not (runs or g.taps <= PATCH):
         return None
     seen = {"runs": int(runs)}
-    if scaled(a):
+    if scaled(a) or a.get("x_zero"):
         seen |= _around(g, runs, a)
         if seen["edge"] and (g.channels > PATCH or g.kernel_h * g.kernel_w > TAPS):
             return None
@@ -130,7 +129,11 @@ def depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | Non
     bits = power_of_two(a["lo"], a["hi"])
     if not bits or "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:
         return None
-    start = rounded_bias(t["b"].array(), t["s"].array())
-    note = "bias plus half of what the shift drops, so that the shift rounds"
-    relaid = {"w": lanes, "b": Relaid("rounded", start, note)}
+    start = rounded_bias(started(t, a), t["s"].array())
+    relaid = {"w": lanes, "b": Relaid("rounded", start, ROUNDED)}
+    if a.get("x_zero"):
+        seen = _around(g, True, a)
+        if seen["edge"] and g.kernel_h * g.kernel_w > TAPS:
+            return None
+        numbers |= seen
     return Variant("forward_depthwise", DSP, relaid, {"bits": bits} | numbers)
