@@ -216,8 +216,7 @@ class Forward(WeightedForward):
                 2
             ):  # untied ones are learned: none has a model file's scales
                 return self.scaled_case(rng, arrays, attrs)
-            case = Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
-            return with_zeros(rng, case) if self.tying is Tied else case
+            return with_zeros(rng, Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),

@@ -26,7 +26,13 @@ def halved(abstract: Abstract) -> frozenset[str]:
     groups: dict[str, list[str]] = {}
     for name in abstract.values:
         groups.setdefault(root(abstract.values, name), []).append(name)
-    return frozenset(n for of, group in groups.items() if net.halves(of, group) for n in group)
+    found = [group for of, group in groups.items() if net.halves(of, group)]
+    while True:
+        names = frozenset(name for group in found for name in group)
+        useful = [group for group in found if net.useful(group, names)]
+        if len(useful) == len(found):
+            return names
+        found = useful
 
 
 class _Network:
@@ -51,6 +57,15 @@ class _Network:
         """Whether the values that share the format of `of` may have it."""
         ours = all(self._is_activation(name) for name in group)
         return ours and self.least.get(of, -math.inf) >= 0.0 and all(self._may(name) for name in group)
+
+    def useful(self, group: list[str], halved: frozenset[str]) -> bool:
+        """Whether somebody reads them who does not only bring them to a format without a zero point."""
+        for name in group:
+            for step, role in self.uses.get(name, ()):
+                k = kernel(step.kernel)
+                if role not in k.changing and (not k.moves or step.args["y"] in halved.difference(group)):
+                    return True
+        return False
 
     def _is_activation(self, name: str) -> bool:
         v = self.values[name]
