@@ -61,6 +61,7 @@ class Compiled:
     untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
+    quantise:    how its number formats were chosen
     """
 
     plan: Plan
@@ -75,6 +76,7 @@ class Compiled:
     warnings: tuple[str, ...]
     kernel_set: str
     untouched: Graph | None = None
+    quantise: str = FAST
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -147,7 +149,19 @@ def compile_model(
     told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
-        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set, kept
+        plan,
+        graph,
+        spec,
+        abstract,
+        quantised,
+        tuple(proofs),
+        given,
+        target,
+        learned,
+        told,
+        chosen_set,
+        kept,
+        quantise,
     )
     if target:
         check_memory(plan, target, compiled.kernel_set)

@@ -49,11 +49,16 @@ def _shift(q: Integers, step: Step) -> int | NDArray[np.integer]:
 
 
 def dense_forward(q: Integers, step: Step) -> None:
-    w, b = step.args["w"], step.args["b"]
+    w = step.args["w"]
     weight = q.weights(w, "transposed", q.content(w).T)
     product = q.then(step, "MatMul", [q.known(step, "x"), weight])
     total = q.then(step, "Add", [product, _bias(q, step)])
     q.put(step.args["y"], requantise(q, step, total, _shift(q, step)))
+
+
+def _zero(step: Step, role: str) -> int:
+    """The zero point of an operand, 0 if it has none."""
+    return int(step.attrs.get(f"{role}_zero", 0))
 
 
 def _bias(q: Integers, step: Step) -> str:
@@ -81,7 +86,7 @@ def conv2d_forward(q: Integers, step: Step) -> None:
     """Windows by Gather, [batch, groups, positions, taps], times the filters of each group."""
     w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
     blocks = q.content(w).reshape(g.groups, filters // g.groups, -1).swapaxes(1, 2)
-    seen = _seen(q, step, taps(g), step.attrs.get("x_zero", 0))
+    seen = _seen(q, step, taps(g), _zero(step, "x"))
     product = q.then(step, "MatMul", [seen, q.weights(w, "groups", blocks)])
     _filtered(q, step, q.then(step, "Transpose", [product], perm=[0, 2, 1, 3]), g.positions, filters)
 
@@ -90,7 +95,7 @@ def local2d_forward(q: Integers, step: Step) -> None:
     """As conv2d, with filters of its own at each position: [batch, positions, groups, 1, taps] times them."""
     w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
     blocks = q.content(w).reshape(g.positions, g.groups, filters // g.groups, -1).swapaxes(2, 3)
-    seen = _seen(q, step, taps(g).swapaxes(0, 1)[:, :, None], step.attrs.get("x_zero", 0))
+    seen = _seen(q, step, taps(g).swapaxes(0, 1)[:, :, None], _zero(step, "x"))
     product = q.then(step, "MatMul", [seen, q.weights(w, "places", blocks)])
     _filtered(q, step, product, 1, g.positions * filters)
 
@@ -131,7 +136,7 @@ def maxpool2d_forward(q: Integers, step: Step) -> None:
 
 def avgpool2d_forward(q: Integers, step: Step) -> None:
     """sum * m / 2^shift, with one m for all windows or one a window."""
-    pooled = _pooled(q, step, zero := step.attrs.get("x_zero", 0))
+    pooled = _pooled(q, step, zero := _zero(step, "x"))
     if zero:
         pooled = q.then(step, "Sub", [pooled, q.constant(f"int/{zero}", np.array(zero, np.int32))])
     total = q.then(step, "ReduceSum", [pooled, q.integers(2)], keepdims=0)
@@ -141,7 +146,7 @@ def avgpool2d_forward(q: Integers, step: Step) -> None:
     else:
         factor = q.constant(f"int/{q.attr(step, 'factor')}", np.array(q.attr(step, "factor"), np.int32))
     scaled = q.then(step, "Mul", [total, factor])
-    zero, shift = step.attrs.get("y_zero", 0), q.attr(step, "shift")
+    zero, shift = _zero(step, "y"), q.attr(step, "shift")
     if not zero:
         _put_flat(q, step, requantise(q, step, scaled, shift))
         return

@@ -211,7 +211,7 @@ def random_model(seed: int) -> Compiled:
         spec = replace(spec, arena=Arena(shared=False))
     drawn = np.random.default_rng([6, seed])
     best = not drawn.integers(4)
-    if best and drawn.integers(4):  # most of its zero points are where nothing learns
+    if best and drawn.integers(2):  # most of its zero points are where nothing learns
         graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
         calibration = random_calibration(drawn, graph)
     return compile_model(graph, spec, calibration, quantise=BEST if best else FAST)
