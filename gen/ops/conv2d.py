@@ -21,11 +21,24 @@ from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
 from ..sets import DSP
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Known,
+    Relaid,
+    Variant,
+)
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
+from ._places import NOTE as PLACES
+from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled, with_zeros, zeroed
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
@@ -190,12 +203,15 @@ class Forward(WeightedForward):
 
     @staticmethod
     def _plain(plain: Variant, g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
-        its own."""
+        """Where windows reach beyond the map, the zero point is no constant of the row: they start by their
+        place, or each tap inside gives its own."""
         if not g.beyond or not a.get("x_zero"):
             return plain
         relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
         if not scaled(a):
+            if found := places(g, t, a):
+                relaid |= {"b": Relaid("places", found.starts, PLACES)}
+                return replace(plain, relaid=relaid, numbers={**plain.numbers, **found.numbers})
             relaid |= zeroed(t, a, border=True)
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
