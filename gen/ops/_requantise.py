@@ -8,9 +8,7 @@ rounds      1 or 2: numeric.scale_once or scale_twice
 x_zero, y_zero   the zero points of input and output
 multiplier, shift   m and n of all rows; where rows differ they are constants of the step, `m` and `s`
 
-Of these only zero points may stand at a step that shifts: those of activations that are never negative
-(gen/stages/halves.py). They cost nothing where the C is printed: that of the input goes into the bias, and so
-does that of the output, shifted to the left as far as the sum is to the right.
+Of these only zero points may stand at a step that shifts: gen/ops/_zeros.py.
 
 The weight of a layer that learns has a power of two for its scale, and so have scores; input and output stay
 in the file's numbers.
@@ -19,7 +17,6 @@ in the file's numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +27,7 @@ from ..errors import CompileError
 from ..ir.format import PowerOfTwo, Scaled
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
-from . import Accumulator, Attrs, Case, Format, Known, Relaid
+from . import Accumulator, Attrs, Format, Known, Relaid
 from ._contract import BETWEEN, INT8, INT16, Tensors, crossed, either, within
 from ._shifts import requantising
 
@@ -87,18 +84,6 @@ def misfit(t: Tensors, a: Attrs) -> str:
 def beside_zero(a: Attrs) -> str:
     """Whether 0 lies within the limits, as it does where scales are powers of two."""
     return "" if a["lo"] <= 0 <= a["hi"] else f"0 does not lie within its limits {a['lo']} to {a['hi']}"
-
-
-def zeros_misfit(t: Tensors, a: Attrs) -> str:
-    """What is wrong with the zero points of a step that shifts; "" if nothing, or if it has none."""
-    named = [name for name in ZEROS if name in a]
-    if not named:
-        return beside_zero(a)
-    moved = [role for role in ("w", "b", "s") if role not in t or t[role].space != "const"]
-    if moved:
-        return f"it has {named[0]}, and operand {moved[0]} is no constant"
-    absent = [name for name in named if a[name] == 0]
-    return f"{absent[0]} is 0, which is none" if absent else crossed(a)
 
 
 def too_far(t: Tensors, a: Attrs, most: int) -> str:
@@ -174,21 +159,9 @@ def zero(fmt: Format) -> int:
     return fmt.meaning.zero[0] if isinstance(fmt.meaning, Scaled) else 0
 
 
-def zeros(f: Mapping[str, Format]) -> dict[str, int]:
-    """The attributes of a step that shifts, for zero points that are not 0."""
-    return {name: z for name in ZEROS if (z := zero(f[name[0]]))}
-
-
 def reach(lo: int, hi: int, middle: int) -> int:
     """The largest magnitude of lo .. hi less `middle`, a zero point."""
     return max(middle - lo, hi - middle)
-
-
-def addend(inputs: int, y: Format, shift: int) -> dict[str, int]:
-    """The attribute `addend` of a step that shifts, if it is not 0: what the zero points of its inputs bring
-    to a sum, and that of its output, which stands behind the shift."""
-    more = inputs + (zero(y) << shift)
-    return {"addend": more} if more else {}
 
 
 def magnitude(x: Format) -> int:
@@ -247,7 +220,7 @@ def sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
     if w.data is None or b.data is None:
         most = w.mag * w.shape[1] * reach(x.lo, x.hi, a["x_zero"]) + b.mag
         return [Accumulator("sum", -most, most), _scaled_sum(np.array([most]), k, a)]
-    lo, hi, plain = _row_sums(w.data, b.data, x, a)
+    lo, hi, plain = row_sums(w.data, b.data, x, a)
     return [
         Accumulator("sum", int(lo.min(initial=0)), int(hi.max(initial=0))),
         Accumulator("sum from a bias with the zero point", -int(plain.max()), int(plain.max())),
@@ -255,7 +228,7 @@ def sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
     ]
 
 
-def _row_sums(
+def row_sums(
     w: NDArray[Any], b: NDArray[Any], x: Known, a: Attrs
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """By row: the interval of its sum, and the largest magnitude on the way from a bias with x's zero."""
@@ -268,22 +241,6 @@ def _row_sums(
     if "kernel_h" in a and not scaled(a):  # it may start with the zero points of some of its taps
         start = np.abs(bias) + abs(zero) * most
     return lo, hi, start + most * x.mag
-
-
-def shifted_sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
-    """Proofs for a step that shifts and has zero points, all its constants known: its sums, wherever zero
-    points are taken in, with the half that rounds."""
-    w, b, s = (k[role].data for role in ("w", "b", "s"))
-    assert w is not None and b is not None and s is not None
-    lo, hi, plain = _row_sums(w, b, k["x"], a)
-    unit = np.int64(1) << s.astype(np.int64)
-    ends = a.get("y_zero", 0) * unit
-    most = np.maximum(np.abs(lo), np.abs(hi)).max(initial=0)
-    start = int((plain + np.abs(ends) + (unit >> 1)).max())
-    return [
-        Accumulator("sum", -int(most), int(most)),
-        Accumulator("sum from a bias with the zero points", -start, start),
-    ]
 
 
 def _scaled_sum(tops: NDArray[np.int64], k: Mapping[str, Known], a: Attrs) -> Accumulator:
@@ -316,17 +273,6 @@ def started(t: Mapping[str, PlanTensor], a: Attrs, border: bool = False) -> NDAr
     return start.astype(np.int32)
 
 
-def zeroed(t: Mapping[str, PlanTensor], a: Attrs, border: bool) -> dict[str, Relaid]:
-    """The bias of a step that shifts with its zero points taken in; nothing where it has none.
-
-    border: windows reach beyond the map
-    """
-    if not any(name in a for name in ZEROS):
-        return {}
-    note = "bias with the zero points of " + ("the output" if border else "input and output")
-    return {"b": Relaid("zeroed", started(t, a, border), note)}
-
-
 def random_ending(rng: np.random.Generator) -> dict[str, int]:
     """For the tests: the attributes of a step whose weight has one scale, beside its limits."""
     zeros = [int(rng.choice([0, -128, int(rng.integers(-128, 128))])) for _ in range(2)]
@@ -337,21 +283,6 @@ def random_ending(rng: np.random.Generator) -> dict[str, int]:
         "multiplier": int(rng.integers(2**30, 2**31)),
         "shift": int(rng.integers(31, 52)),
     }
-
-
-def random_addend(rng: np.random.Generator, most: int) -> dict[str, int]:
-    """For the tests: that attribute, up to `most` in magnitude, or half of the time none."""
-    more = int(rng.integers(-most, most + 1)) if rng.integers(2) else 0
-    return {"addend": more} if more else {}
-
-
-def with_zeros(rng: np.random.Generator, case: Case) -> Case:
-    """For the tests: a case of frozen rows that are shifted, sometimes with zero points, -128 or any."""
-    drawn = {name: int(rng.choice([-128, int(rng.integers(-128, 128))])) for name in ZEROS if rng.integers(2)}
-    found = {name: z for name, z in drawn.items() if z}
-    if not found:
-        return case
-    return replace(case, attrs={**case.attrs, **found}, flash=("w", "b", "s"))
 
 
 def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], dict[str, int]]:

@@ -37,6 +37,7 @@ from . import (
     Layer,
     Variant,
     _requantise,
+    _zeros,
 )
 from ._contract import HELD, INT8, REQUANTISED, ROUNDED, WORD, Range, Tensors, beyond, either, within
 from ._folding import Pair, per_channel
@@ -157,9 +158,7 @@ class WeightedForward(Kernel):
             return _requantise.misfit(t, a)
         if "multiplier" in a or "m" in t:
             return "it has multipliers without rounds"
-        return (
-            either("shift", "s", t, a) or _requantise.zeros_misfit(t, a) or _requantise.too_far(t, a, SHIFT)
-        )
+        return either("shift", "s", t, a) or _zeros.misfit(t, a) or _requantise.too_far(t, a, SHIFT)
 
     def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
         """Those of layers that do not learn, where zero points leave their sums the room they need."""
@@ -192,7 +191,7 @@ class WeightedForward(Kernel):
         fracs = f["w"].row_fracs or (f["w"].frac,)
         shifts = [f["x"].power + frac - f["y"].power for frac in fracs]
         requantising(shifts, where, RESCALE)
-        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi} | _requantise.zeros(f)
+        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi} | _zeros.zeros(f)
         return own | ({} if "s" in f else {"shift": shifts[0]})
 
     def limit(
@@ -211,7 +210,7 @@ class WeightedForward(Kernel):
             return _requantise.sums(k, a), {"y": (a["lo"], a["hi"], top)}
         if any(name in a for name in _requantise.ZEROS):
             top = k["y"].shape[0] * max(-a["lo"], a["hi"], 0)
-            return _requantise.shifted_sums(k, a), {"y": (a["lo"], a["hi"], top)}
+            return _zeros.shifted_sums(k, a), {"y": (a["lo"], a["hi"], top)}
         if w.data is not None and b.data is not None:
             row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
             lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
@@ -227,7 +226,7 @@ class WeightedForward(Kernel):
         """ref: the macro `forward`; the zero point of the input lies in the bias."""
         plain = super().variant(kernel_set, t, a)
         if not _requantise.scaled(a):
-            return replace(plain, relaid={**plain.relaid, **_requantise.zeroed(t, a, border=False)})
+            return replace(plain, relaid={**plain.relaid, **_zeros.zeroed(t, a, border=False)})
         relaid, numbers = _requantise.printed(t, a)
         if not t["w"].space == t["b"].space == "const":  # what changes takes nothing in
             return replace(plain, relaid=relaid, numbers={**numbers, "zero": a["x_zero"]})

@@ -17,7 +17,7 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant, _zeros
 from . import _broadcast as broadcast
 from . import _requantise as requantise
 from ._contract import ADDEND, HELD, INT16, Tensors, takes, within
@@ -156,7 +156,7 @@ class Forward(Kernel):
         zeros = [requantise.zero(f[role]) << align[f"{role}_shift"] for role in ("left", "right")]
         brought = zeros[1] - zeros[0] if "subtract" in own else -zeros[0] - zeros[1]
         ends = {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
-        return own | align | ends | requantise.addend(brought, f["y"], shift)
+        return own | align | ends | _zeros.addend(brought, f["y"], shift)
 
     @staticmethod
     def _factors(f: Mapping[str, Format], where: str) -> dict[str, int]:
@@ -224,7 +224,7 @@ class Forward(Kernel):
             "lo": int(info.min),
             "hi": int(info.max),
         }
-        attrs |= requantise.random_addend(rng, 2**28)
+        attrs |= _zeros.random_addend(rng, 2**28)
         return Case({"left": left, "right": right, "y": np.zeros(n, dtype)}, attrs, {})
 
 

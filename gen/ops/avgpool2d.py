@@ -34,6 +34,7 @@ from . import (
     Variant,
     _means,
     _requantise,
+    _zeros,
 )
 from ._contract import BETWEEN, INT8, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
@@ -264,7 +265,7 @@ class Forward(_Mean):
             counts = _counts(Window.from_attrs(own), own)
             return own | _means.lowered(f, counts, own["rounds"], where)
         shift = f["x"].power + _factors(a)[0] - f["y"].power
-        return self._lowered(a, shift, f["y"], "m" in f, where) | _requantise.zeros(f)
+        return self._lowered(a, shift, f["y"], "m" in f, where) | _zeros.zeros(f)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         if "rounds" in a:

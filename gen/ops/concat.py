@@ -19,8 +19,9 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import ADDEND, REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
-from ._requantise import addend, random_addend, zero
+from ._requantise import zero
 from ._shifts import requantising
+from ._zeros import addend, random_addend
 
 PLACE = within(offset=(0, SIZE[1]), rows=SIZE)
 

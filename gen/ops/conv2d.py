@@ -39,10 +39,11 @@ from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._places import NOTE as PLACES
 from ._places import places
-from ._requantise import TWICE, centred, random_ending, scaled, with_zeros, zeroed
+from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import WINDOW, Window, padding, see, spread, wider
+from ._zeros import with_zeros, zeroed
 from .project import Projection
 
 GEOMETRY = within(WINDOW, filters=SIZE)

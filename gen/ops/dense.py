@@ -22,8 +22,9 @@ from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._requantise import ONCE, centred, random_ending, with_zeros
+from ._requantise import ONCE, centred, random_ending
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
+from ._zeros import with_zeros
 
 
 class Dense(WeightedLayer):
