@@ -393,3 +393,19 @@ def test_a_function_in_float_may_give_the_scores(tmp_path: Path) -> None:
             continue
         far = np.abs(logits.meaning.real(scores(c, net.x)) - net.run(out))
         assert far.max() <= y.scale * 1.1 and np.median(far) <= logits.meaning.step
+
+
+def test_an_input_may_be_scaled_in_float_before_it_is_quantised(tmp_path: Path) -> None:
+    """The same for all values: one unit where the offset is no whole step."""
+    other = of = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        net = drawn(rng, (2, 4, 4))
+        y = net.op("Sub", ["x", net.const(np.float32(rng.uniform(-0.4, 0.4)))])
+        x = net.quantise(net.op("Div", [y, net.const(np.float32(rng.uniform(0.2, 3)))]))
+        held = net.quantise(net.op("LeakyRelu", [net.real(x)], alpha=0.3), (x.scale, x.zero))
+        got = scores(compiled(net.model(net.real(held)), tmp_path, net.x), net.x)
+        far = np.abs(got - wanted(net, held))
+        assert far.max() <= 1, seed
+        other, of = other + np.count_nonzero(far), of + far.size
+    assert other < of / 2
