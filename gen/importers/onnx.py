@@ -296,6 +296,6 @@ class _Import:
             )
         elif node.op in ("If", "Loop", "Scan"):
             what, hint = f"{what}: control flow", "export one straight path; "
-        elif node.op.startswith("Q") and node.domain == CONTRIB:
+        elif node.op.startswith(("QLinear", "Q")) and node.domain == CONTRIB:
             known = f"of those on integers there are {', '.join(sorted(op for _, op in TOLD))}"
         return node.error(what, hint + known)
