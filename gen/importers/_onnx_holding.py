@@ -21,6 +21,8 @@ from ._onnx_layers import Act, Const
 
 FLOAT_SCALES = "put QuantizeLinear and DequantizeLinear around each operator, or export the float model"
 STEPS = 127  # of the largest number of a constant that is held here
+KEEPING = ("Add", "Conv", "Gemm", "MatMul", "Mul", "PRelu", "Sub")
+"""Operators in whose layers a constant is as many steps as in the file; 1 / c, say, is no whole number."""
 BIAS_TOP = 2**31 - 1
 WHOLE = 1e-2  # what is lost of a weight's integers between float32 and here is less
 
@@ -39,7 +41,7 @@ class Holder:
     def weighs(self, y: Act, weight: Const, node: OnnxNode, left: bool = False) -> None:
         """Keeps the scales of a constant for the layer that `node` has just become. left: of a product W x"""
         made = self.builder.producer(y.tensor)
-        if weight.steps is None or made is None or node.op == "Div":  # 1 / c is no whole number of steps
+        if weight.steps is None or made is None or node.op not in KEEPING:
             return
         along = {
             "Conv": 0,
@@ -188,8 +190,14 @@ class Holder:
             if np.any(value != value.flat[0]):
                 self.builder.notes.append(f"{made.source}: its float32 constant is held in int8")
         whole = np.rint(value / step)
-        zero = 0 if whole.min() >= -128 and whole.max() <= 127 else -128 - int(whole.min())
-        if not -128 <= zero <= 127 or whole.max() + zero > 127 or np.abs(whole * step - value).max() > step:
+        lo, hi = int(whole.min()), int(whole.max())
+        zero = 127 - hi if hi > 127 else -128 - lo if lo < -128 else 0
+        if (
+            not -128 <= zero <= 127
+            or lo + zero < -128
+            or hi + zero > 127
+            or np.abs(whole * step - value).max() > step
+        ):
             raise CompileError(
                 made.source, "its constant does not fit 8 bits", "quantise its constant to int8"
             )

@@ -9,7 +9,7 @@ uint8 is held as int8, its zero point less 128: the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,7 @@ ON_INTEGERS = (
 VIEWS = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Expand", "Slice")
 """Of constants: the scales go the same way as the numbers."""
 TYPES = ("int8", "uint8")
+Fold = Callable[[Sequence[NDArray[Any] | None]], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +144,13 @@ class Quant:
                 self.integers[name] = given
             self.settler.settled(node.source, y.tensor, given.held)
 
-    def folded(self, node: OnnxNode, args: Sequence[Operand], run: object) -> NDArray[np.float64] | None:
+    def folded(self, node: OnnxNode, args: Sequence[Operand], run: Fold) -> NDArray[np.float64] | None:
         """The scales of a constant that is another view of one with scales."""
         first = args[0] if args else None
         if node.op not in VIEWS or not isinstance(first, Const) or first.steps is None:
             return None
-        values = [a.value if isinstance(a, Const) else None for a in args]
-        steps: NDArray[np.float64] = run([first.steps, *values[1:]])  # type: ignore[operator]
-        return np.asarray(steps, np.float64)
+        rest = [a.value if isinstance(a, Const) else None for a in args[1:]]
+        return np.asarray(run([first.steps, *rest]), np.float64)
 
     def _numbers(
         self, node: OnnxNode, args: Sequence[Operand], dtype: str | None

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from ..errors import CompileError, shown
 from ..ir.format import Format, Scaled
 from ..ir.graph import Node
 from ..ops import layer
 from ..ops._requantise import ONCE
 from ._layers import LayerBuilder, limits_of
-from ._onnx_holding import FLOAT_SCALES, WHOLE, Holder
+from ._onnx_holding import FLOAT_SCALES, WHOLE, Holder, Rows
 
 MOVING = ("clip", "concat", "gather", "maxpool2d", "pad", "reshape", "transpose")
 """Ops whose output needs no other integers than their input."""
@@ -135,6 +137,8 @@ class Settler(Holder):
             s, t = self.builder.constants(before)
             scale, shift = scale * s, scale * t + shift
             first, x = before, self.builder.data(before)[0]
+        if before is None and held is not None and self.builder.held(x) is None:
+            self._raw(first, x, (scale, shift), held)
         if self.builder.held(x) is not None:
             return self.settled(source, self._constant(made, x, scale, shift), held)
         if before is None or not layer(before.op).weighted or not self._quantised(before):
@@ -147,6 +151,21 @@ class Settler(Holder):
         self.inner.add(before.output)
         self._taken_in(made, before, scale, shift)
         return self.builder.view(self._made(source, before.output, held), self.builder.shape(made.output))
+
+    def _raw(self, made: Node, x: str, pair: tuple[Rows, Rows], held: Format) -> None:
+        """Holds an input that is scaled before it is quantised, the same for all values, so that its integers
+        are those behind it: round(x / (S / s)) + z + round(t / S) for round((s x + t) / S) + z."""
+        scale, shift = (float(v.flat[0]) for v in pair)
+        (step,), (zero,) = _scaled(held).scale, _scaled(held).zero
+        if not all(np.all(v == v.flat[0]) for v in pair) or not scale > 0 or not math.isfinite(shift / step):
+            return
+        zero += round(shift / step)
+        if -128 <= zero <= 127:
+            self._alone(made)
+            root = self.builder.root(x)
+            self.inner.add(root)
+            meaning = Scaled((float(np.float32(step / scale)),), (zero,))
+            self.builder.hold(root, Format("int8", meaning, -128, 127))
 
     def _concat(self, source: str, made: Node, held: Format | None) -> str:
         """Each part in the integers of the whole."""
@@ -219,6 +238,11 @@ class Settler(Holder):
         if inputs:
             what = f'reads input "{shown(inputs[0])}" in float32, in a network that computes in int8'
             raise CompileError(node.source, what, FLOAT_SCALES)
+
+
+def _scaled(held: Format) -> Scaled:
+    assert isinstance(held.meaning, Scaled)
+    return held.meaning
 
 
 def _on_grid(limits: tuple[float, float], held: Format) -> dict[str, float]:

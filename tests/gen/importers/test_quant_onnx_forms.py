@@ -406,3 +406,33 @@ def test_a_function_in_float_may_give_the_scores(tmp_path: Path) -> None:
             continue
         far = np.abs(logits.meaning.real(scores(c, net.x)) - net.run(out))
         assert far.max() <= y.scale * 1.1 and np.median(far) <= logits.meaning.step
+
+
+def test_an_input_may_be_scaled_in_float_before_it_is_quantised(tmp_path: Path) -> None:
+    """The same for all values: one unit where the offset is no whole step."""
+    other = of = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        net = drawn(rng, (2, 4, 4))
+        y = net.op("Sub", ["x", net.const(np.float32(rng.uniform(-0.4, 0.4)))])
+        x = net.quantise(net.op("Div", [y, net.const(np.float32(rng.uniform(0.2, 3)))]))
+        held = net.quantise(net.op("LeakyRelu", [net.real(x)], alpha=0.3), (x.scale, x.zero))
+        got = scores(compiled(net.model(net.real(held)), tmp_path, net.x), net.x)
+        far = np.abs(got - wanted(net, held))
+        assert far.max() <= 1, seed
+        other, of = other + np.count_nonzero(far), of + far.size
+    assert other < of / 2
+
+
+@pytest.mark.parametrize("op", ["Add", "Mul", "Sub"])
+@pytest.mark.parametrize(
+    "stored", [(255, 0, "uint8"), (127, -128, "int8"), (0, 255, "uint8"), (3, 0, "int8")]
+)
+def test_a_constant_may_have_any_zero_point(op: str, stored: tuple[int, int, str], tmp_path: Path) -> None:
+    whole, zero, dtype = stored
+    for seed in range(10):
+        net = drawn(np.random.default_rng(seed), (6,), ties=False)
+        operands = [net.const(np.dtype(dtype).type(whole)), *net.scalars(0.007, zero, dtype)]
+        y = net.quantise(net.op(op, [net.real(net.start()), net.op("DequantizeLinear", operands)]))
+        far = np.abs(scores(compiled(net.model(net.real(y)), tmp_path, net.x), net.x) - wanted(net, y))
+        assert far.max() <= 1 and np.mean(far) < 0.02, seed
