@@ -39,9 +39,10 @@ from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
 from .stages.graph_check import verify
+from .stages.head import from_samples, refuse_frozen, replaced
 from .stages.lower import lower
 from .stages.quantise import Quantised, quantise
-from .stages.schedule import build
+from .stages.schedule import build, seen
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
@@ -105,6 +106,7 @@ def compile_model(
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
+    graph = replaced(graph, spec) if spec.head else graph
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     if calibration is None:
         given = _no_calibration(graph, spec)
@@ -118,14 +120,16 @@ def compile_model(
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
+    graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
     untouched = without_head(graph)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
+    refuse_frozen(graph, spec, learned)
     graph = adopt(graph, learned)
-    kept = untouched if learned and given_integers(untouched) else None
+    kept = untouched if learned and given_integers(untouched) and not spec.head else None
     abstract = build(graph, spec, chosen, learned, data)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:

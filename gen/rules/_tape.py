@@ -197,6 +197,9 @@ class RuleTape(Tape):
         ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
         fb = self.spec.feedback
         if fb.init == "aligned":
+            if self.spec.head and not np.any(ideal):
+                what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
+                raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
             return self.b.add(Value(name, ideal.shape, "const", "matrix", ideal * fb.gain))
         frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
         if fb.storage == "generated":

@@ -13,7 +13,8 @@ in two steps, and calibration looks at it as well.
    deep homogeneous models, 2018).
 
 A network that already fits its calibration data stays as it is, and so does one whose integers a model file
-brought: it had learned before it was quantised, and what its layers can hold is settled.
+brought: it had learned before it was quantised, and what its layers can hold is settled; a new classifier
+behind them had not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..ir.program import Abstract, Step, root
+from ..ir.program import Abstract, Step, Value, root
 from ..ir.walk import Active
 from ..ops import kernel
 from ..spec import RuleSpec
@@ -53,10 +54,16 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     """
     loss, values = spec.loss, abstract.values.values()
     learned = [v for v in values if v.learned and v.role == "weight"]
-    if not learned or any(v.format for v in values if v.role == "activation"):
+    if spec.head:  # what lies below it had learned before
+        last = {
+            s.args["w"] for _, s in abstract.steps() if s.args.get("y") == abstract.logits and "w" in s.args
+        }
+        learned = [v for v in learned if root(abstract.values, v.name) in last]
+    given = any(v.format for v in values if v.role == "activation")
+    if not learned or (given and spec.head is None):
         return None
     inputs, labels = _samples(runs, aside)
-    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, learned)
     machine.load(inputs)
     machine.run("infer")
     if _fits(machine.arena[abstract.logits], labels, at_any_scale=spec.weights == "int8"):
@@ -116,13 +123,12 @@ def _calibrated(z: Real, labels: NDArray[np.intp]) -> float:
 class _Lift(RealMachine):
     """A float run whose learned weights can be made larger. While `lifting`, each layer is as it runs."""
 
-    def __init__(self, abstract: Abstract, devices: int, seed: int) -> None:
+    def __init__(self, abstract: Abstract, devices: int, seed: int, learned: list[Value]) -> None:
         super().__init__(abstract.values, abstract.programs, devices, shared=True)
         self.lifting, self.seed = False, seed
         self.groups: dict[str, list[str]] = {}
-        for v in abstract.values.values():
-            if v.learned and v.role == "weight":
-                self.groups.setdefault(root(abstract.values, v.name), []).append(v.name)
+        for v in learned:
+            self.groups.setdefault(root(abstract.values, v.name), []).append(v.name)
 
     def scale(self, factor: float) -> None:
         for group in self.groups.values():
@@ -144,8 +150,10 @@ class _Lift(RealMachine):
             super()._step(program, position, step, active)
 
     def _start(self, weight: str) -> None:
-        """Weights that are all zero become random ones, small: the lift does the rest."""
+        """Weights that are all zero become random ones, small, or as large as a feedback matrix that shares
+        their format: the lift does the rest."""
         w = self.state[weight][0]
         if not np.any(w):
             rows, cols = w.shape
-            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * 2.0**-20
+            beside = max(float(np.max(np.abs(self.state[name]))) for name in self.groups[weight])
+            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * ((beside or 2.0**-13) / 2**7)

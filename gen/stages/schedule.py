@@ -6,6 +6,7 @@ correct            what the rule does with a sample that was not yet right
 adapt              forward, error, correct if there is any error, step counter, decay
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
+imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
 
 Behind these come the entry programs of the rule's own.
 """
@@ -25,7 +26,8 @@ from ..ir.tape import Tape
 from ..ops import kernel, layer
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
-from .float_run import RealMachine, chunks, spread
+from .float_run import SAMPLES, RealMachine, chunks, spread
+from .head import classifier, fitted
 from .memory import loaded
 
 
@@ -57,7 +59,10 @@ def build(
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
         _replay(tape, calibration)
-        entries += [Entry("learn", names, label=True), *_learn(tape), *tape.entries]
+        entries += [Entry("learn", names, label=True), *_learn(tape)]
+        if spec.head and spec.head.imprint:
+            entries.append(_imprint(tape, calibration, spec.head.imprint))
+        entries += tape.entries
     b = tape.b
     _check_entries(b, entries)
     return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
@@ -256,6 +261,39 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
         tape.b.repeat(rows, "rehearse_next")
 
 
+def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -> Entry:
+    """Entry program `imprint`: the classifier's row of a label from its first samples."""
+    node = classifier(tape.graph)
+    assert node is not None and tape.is_learned(node)
+    x, rows = node.inputs[0], len(tape.constant(node.inputs[1]))
+    if rows < 2:
+        raise CompileError("head.imprint", "the classifier has one output", "leave it out")
+    chosen, features = seen(tape.graph, tape.spec, calibration, x)
+    labels = calibration["label"][chosen].astype(np.intp) if "label" in calibration else None
+    weight, bias = (tape.constant(name) for name in node.inputs[1:])
+    means = fitted(features, labels, weight, bias, most)
+    centre = Value(f"{node.name}_centre", means.centre.shape, "const", "activation", means.centre)
+    note = "samples that made each row"
+    count = Value(f"{node.name}_imprinted", (rows,), "state", "counter", ints=np.zeros(rows, int), note=note)
+    args = {
+        "x": tape.value(x),
+        "label": tape.label,
+        "centre": tape.add(replace(centre, tie=tape.value(x))),
+        "w": f"{node.name}_weight",
+        "b": f"{node.name}_bias",
+        "count": tape.add(count),
+    }
+    twin = f"{node.name}_feedback"
+    if twin in tape.b.values and tape.b.values[twin].learned:
+        args["twin"] = twin
+    with tape.b.program("imprint", f"the row of a class from its first {most} samples"):
+        if tape.spec.store:
+            tape.b.call("keep")
+        tape.emit_forward()
+        tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
+    return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
+
+
 def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
     probe = RuleTape(tape.graph, tape.spec, tape.learned)
@@ -279,6 +317,26 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
             for t in targets:
                 sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
     return {t: total / len(chosen) for t, total in sums.items()}
+
+
+def seen(
+    graph: Graph, spec: RuleSpec, calibration: Mapping[str, np.ndarray], tensor: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are looked at, the classes alike where there are labels, and what `tensor` holds in them,
+    [n, size]."""
+    probe = RuleTape(graph, spec, ())
+    _forward(probe)
+    n = len(calibration[graph.inputs[0]])
+    labels = calibration.get("label")
+    chosen = spread(n) if labels is None else np.sort(balanced(labels, min(n, SAMPLES)))
+    parts = []
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        rows = chosen[part]
+        machine.load({probe.value(i): calibration[i][rows].reshape(len(rows), -1) for i in graph.inputs})
+        machine.run("forward")
+        parts.append(machine.real(probe.value(tensor)).copy())
+    return chosen, np.concatenate(parts)
 
 
 def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:

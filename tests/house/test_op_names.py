@@ -18,6 +18,7 @@ OTHERWISE = {
     "host/pages/": {"table"},
     "gen/stages/schedule.py": {"table"},
     "gen/stages/room.py": {"softmax"},
+    "gen/stages/head.py": {"softmax"},
     "gen/stages/plan_check.py": {"softmax"},
     "gen/importers/_onnx_operators.py": {"softmax"},
     "gen/importers/_tflite_ends.py": {"softmax"},

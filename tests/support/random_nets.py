@@ -14,7 +14,9 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Head, Loss, Replay, RuleSpec, Store
+from synapcc.gen.stages.border import without_head
+from synapcc.gen.stages.head import classifier, replaced
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
@@ -160,6 +162,15 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     )
 
 
+def random_head(rng: Rng, graph: Graph) -> Head:
+    """A new classifier in the place of the last layer, or behind one that is none."""
+    append = classifier(without_head(graph)) is None or not rng.integers(4)
+    new = int(rng.integers(2, 8))
+    classes = new if append or rng.integers(2) else str(rng.choice(["", "+1", f"+{new}"]))
+    init = str(rng.choice(["zero", "random", "prototypes"]))
+    return Head(classes, append, init, int(rng.integers(classes == "", 9)))
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -180,6 +191,12 @@ def random_model(seed: int) -> Compiled:
         del calibration["label"]
     if not np.random.default_rng([5, seed]).integers(3):
         spec = replace(spec, arena=Arena(shared=False))
+    more = np.random.default_rng([6, seed])
+    if not more.integers(4) and spec.rule != INFERENCE_ONLY:
+        spec = replace(spec, head=random_head(more, graph))
+        classes = replaced(graph, spec).tensors[replaced(graph, spec).output].size
+        if "label" in calibration:
+            calibration["label"] = more.integers(0, classes, len(calibration["label"]))
     return compile_model(graph, spec, calibration)
 
 
@@ -200,7 +217,8 @@ def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that happens to a model. `what`: learn, infer, rehearse, or state (its bytes are written)."""
+    """One thing that happens to a model. `what`: learn, infer, rehearse, imprint, or state (its bytes are
+    written)."""
 
     what: str
     inputs: dict[str, np.ndarray]
@@ -252,6 +270,8 @@ def life(plan: Plan, seed: int) -> Iterator[Deed]:
         yield Deed("infer", sample())
         for _ in range(3 if "learn" in plan.entries else 0):
             yield Deed("learn", sample(), int(rng.integers(plan.classes)))
+        for _ in range(3 if "imprint" in plan.entries else 0):
+            yield Deed("imprint", sample(), int(rng.integers(plan.classes)))
         if "rehearse" in plan.entries:
             yield Deed("rehearse", {})
         yield Deed("infer", sample())
