@@ -112,7 +112,7 @@ def compile_model(
         given = _no_calibration(graph, spec)
     else:
         arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-        given = check_calibration(graph, arrays, where)
+        given = check_calibration(graph, arrays, where, spec.rule != INFERENCE_ONLY)
         if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
             note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
             graph = replace(graph, notes=(*graph.notes, note))
@@ -121,7 +121,7 @@ def compile_model(
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
-    untouched = without_head(graph)
+    untouched = without_head(graph, chosen is not None)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
@@ -167,10 +167,12 @@ def _no_calibration(graph: Graph, spec: RuleSpec) -> dict[str, NDArray[np.float6
     return {i.name: np.zeros((0, *i.shape)) for i in graph.interface}
 
 
-def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
+def check_calibration(
+    graph: Graph, arrays: Calibration, where: str, learns: bool
+) -> dict[str, NDArray[np.float64]]:
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
-    `where` names the data in the CompileError that a misfit raises.
+    `where` names the data in the CompileError that a misfit raises. learns: one output is two classes.
     """
     out: dict[str, NDArray[np.float64]] = {}
     try:
@@ -186,7 +188,8 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
             check_magnitude(i, x, where)
             out[i.name] = check_samples(i, x, where).astype(np.float64)
         if LABEL in arrays and LABEL not in graph.inputs:
-            classes = graph.tensors[graph.output].size
+            scores = graph.tensors[graph.output].size
+            classes = 2 if learns and scores == 1 else scores
             out[LABEL] = check_labels(arrays[LABEL], classes, where).astype(np.float64)
         check_counts(out, where)
     except SynapccError as error:

@@ -121,7 +121,7 @@ class Plan:
     entry_points: programs that a caller may start, numbered as the C numbers them; `entries`, their names
     inputs:  the network's inputs, in the order of the C struct; `input_shapes` of one sample, and
              `input_sources`, their names, as the model file has them
-    logits:  the tensor of `classes` scores
+    logits:  the tensor of `classes` scores; of one, where something learns and there are two classes
     infer_arena_bytes: of the arena that `infer` has of its own, at the same offsets as in the one of all
              programs; 0 where it shares that one
     quantisers: of the inputs that the network normalises; `quantiser` gives that of any
@@ -168,6 +168,11 @@ class Plan:
     def quantiser(self, name: str) -> InputQuantiser:
         """How input `name` becomes integers."""
         return self.quantisers.get(name) or plain(self[name].meaning)
+
+    @property
+    def scores(self) -> int:
+        """How many scores there are: one a class, or one for two classes."""
+        return self[self.logits].shape[0]
 
     @property
     def shared(self) -> bool:

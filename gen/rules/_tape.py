@@ -20,7 +20,7 @@ from ..ir.graph import Graph, Node
 from ..ir.program import Entry, Value
 from ..ir.tape import Tape
 from ..ops import layer
-from ..spec import RuleSpec
+from ..spec import INFERENCE_ONLY, RuleSpec
 
 MatrixOf = Callable[[Node], str | None]
 
@@ -41,8 +41,18 @@ class RuleTape(Tape):
         return self.value(self.graph.output)
 
     @property
-    def classes(self) -> int:
+    def scores(self) -> int:
+        """How many scores there are."""
         return self.b.values[self.logits].size
+
+    @property
+    def binary(self) -> bool:
+        """Whether one output tells two classes apart, as where something learns."""
+        return self.scores == 1 and self.spec.rule != INFERENCE_ONLY
+
+    @property
+    def classes(self) -> int:
+        return 2 if self.binary else self.scores
 
     @property
     def verdict(self) -> str:
@@ -61,16 +71,20 @@ class RuleTape(Tape):
 
     @property
     def error(self) -> str:
-        """d loss / d logits [C]. It is written by `emit_loss`, and by nothing else."""
-        return self.b.once(Value("error", (self.classes,), "arena", "error"))
+        """d loss / d scores [C]. It is written by `emit_loss`, and by nothing else."""
+        return self.b.once(Value("error", (self.scores,), "arena", "error"))
 
     def emit_forward(self) -> None:
         """Activations and logits of the inputs in the arena."""
         self.b.call("forward")
 
     def emit_verdict(self) -> None:
-        """The class with the largest score, and its margin."""
-        self.step("classify.argmax", "verdict", {"z": self.logits, "verdict": self.verdict})
+        """The class with the largest score, and its margin; of one score, whether it is above zero."""
+        self.step(
+            "classify.sign" if self.binary else "classify.argmax",
+            "verdict",
+            {"z": self.logits, "verdict": self.verdict},
+        )
 
     def emit_loss(self) -> str:
         """The error of the logits under the label, as the rule file's loss has it. Returns the flag that is
@@ -81,7 +95,8 @@ class RuleTape(Tape):
             numbers = {"margin": loss.margin, "mu": loss.mu, "classes": self.classes}
             self.step("hinge_error.forward", "loss", args, **numbers)
         else:
-            self.step("softmax_error.forward", "loss", args)
+            kernel = "sigmoid_error.forward" if self.binary else "softmax_error.forward"
+            self.step(kernel, "loss", args)
         return flag
 
     def emit_tick(self) -> None:

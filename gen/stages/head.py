@@ -64,13 +64,15 @@ def replaced(graph: Graph, spec: RuleSpec) -> Graph:
     """`graph` with the classifier that the rule file asks for; rows that samples will make are zero."""
     head = spec.head
     assert head is not None
-    graph = without_head(graph)
+    graph = without_head(graph, learns=True)
     graph, node = _behind(graph) if head.append else (graph, classifier(graph))
     if node is None:
         last = graph.producer(graph.output)
         what = f"the network ends with {last.name}, which is no dense layer" if last else "it has no layer"
         raise CompileError("head", what, "append = true puts a dense layer behind its output")
     weight, bias = _constants(graph, node)
+    if head.keeps and head.new and len(weight) == 1:  # one output for two classes: a score for each
+        weight, bias = (np.concatenate([np.zeros_like(v), v]) for v in (weight, bias))
     if not head.keeps:
         weight, bias = weight[:0], bias[:0]
     elif spec.loss.kind == "softmax":  # what all scores share changes neither class nor margin nor error
@@ -103,13 +105,15 @@ def from_samples(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) 
     first = len(weight) - head.new
     chosen, features = seen(graph, node.inputs[0])
     y = labels[chosen].astype(np.intp)
-    for c in range(first, len(weight)):
+    classes = range(first, max(2, len(weight)))  # one output for two classes
+    for c in classes:
         if not np.any(y == c):
             what = f"class {c} has no sample in the calibration data, and its row is to be their mean"
             raise CompileError("head.init", what, 'add some, or take init = "zero"')
     means = fitted(features, y, weight, bias)
-    mu = np.array([features[y == c].mean(axis=0) for c in range(first, len(weight))])
-    rows = means.rows(mu)
+    rows = means.rows(np.array([features[y == c].mean(axis=0) for c in classes]))
+    if len(weight) == 1:
+        rows = rows[0][1:] - rows[0][:1], rows[1][1:] - rows[1][:1]
     return _with_rows(
         graph, node, *(np.concatenate([v[:first], r]) for v, r in zip((weight, bias), rows, strict=True))
     )

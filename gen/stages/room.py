@@ -98,6 +98,8 @@ def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None, at_any_s
     Without labels the network's own verdicts stand for them, and the scale of the scores is all there is to
     go by: a trained network is sure of what it says.
     """
+    if scores.shape[1] == 1:  # two classes: the other one's score is zero
+        scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
     z = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
     right = z.argmax(axis=1) if labels is None else labels
     free = at_any_scale and labels is not None

@@ -87,11 +87,10 @@ def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
 
 def _refuse(tape: RuleTape) -> None:
     """Raises CompileError for a network that no rule can teach."""
-    if tape.classes < 2:
+    if tape.binary and tape.spec.loss.kind != "softmax":
+        what = f'is "{tape.spec.loss.kind}", and the network has one output'
         raise CompileError(
-            tape.graph.output,
-            "the network has one output",
-            'learning needs two classes or more; rule = "none" compiles inference alone',
+            "loss.kind", what, 'take "softmax": the sigmoid of one output is the softmax of two'
         )
     if tape.classes > 256:
         raise CompileError(
@@ -298,7 +297,7 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
     probe = RuleTape(tape.graph, tape.spec, tape.learned)
     _forward(probe)
-    classes = tape.classes
+    classes = tape.scores
     signals: dict[str, str] = {}
     with probe.b.program("probe", "carries a unit error down"):
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))

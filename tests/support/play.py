@@ -132,7 +132,7 @@ def between(batch: Batch, index: int, twin: Emulator, rng: np.random.Generator, 
 def assert_infers(batch: Batch, index: int, x: bytes, want: Inference, where: str) -> None:
     status, y = batch.ask(index, INFER, payload=x)
     winner, margin = struct.unpack_from("<ii", y)
-    scores = np.frombuffer(y, "<i2", batch.plans[index].classes, 8)
+    scores = np.frombuffer(y, "<i2", batch.plans[index].scores, 8)
     assert status == OK and [winner, margin] == [want.winner[0], want.margin[0]], where
     assert np.array_equal(scores, want.scores[0]), where
 

@@ -165,10 +165,10 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
 def random_head(rng: Rng, graph: Graph) -> Head:
     """A new classifier in the place of the last layer, or behind one that is none."""
     append = classifier(without_head(graph)) is None or not rng.integers(4)
-    new = int(rng.integers(2, 8))
+    new = int(rng.integers(1, 8))
     classes = new if append or rng.integers(2) else str(rng.choice(["", "+1", f"+{new}"]))
     init = str(rng.choice(["zero", "random", "prototypes"]))
-    return Head(classes, append, init, int(rng.integers(classes == "", 9)))
+    return Head(classes, append, init, 0 if classes == 1 else int(rng.integers(classes == "", 9)))
 
 
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
@@ -195,8 +195,10 @@ def random_model(seed: int) -> Compiled:
     if not more.integers(4) and spec.rule != INFERENCE_ONLY:
         spec = replace(spec, head=random_head(more, graph))
         classes = replaced(graph, spec).tensors[replaced(graph, spec).output].size
+        if classes == 1:  # of two classes
+            spec = replace(spec, loss=Loss())
         if "label" in calibration:
-            calibration["label"] = more.integers(0, classes, len(calibration["label"]))
+            calibration["label"] = more.integers(0, max(2, classes), len(calibration["label"]))
     return compile_model(graph, spec, calibration)
 
 
