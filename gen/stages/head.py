@@ -87,7 +87,7 @@ def replaced(graph: Graph, spec: RuleSpec) -> Graph:
     note = f"{node.source or node.name}: {head.new} of its {rows} classes are new, from {head.init}"
     return replace(
         graph,
-        head=graph.head if head.keeps else "none",
+        head=graph.head if head.keeps and graph.head == "softmax" else "none",
         notes=(*graph.notes, note) if head.new else graph.notes,
     )
 

@@ -329,7 +329,7 @@ def project(plan: Plan, folder: Path) -> Path:
     return folder
 
 
-MODELS = 5
+MODELS = 7
 
 
 def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
