@@ -20,10 +20,12 @@ from .importers import load_model
 from .ir.graph import Graph
 from .ir.inputs import (
     LABEL,
+    TARGET,
     check_counts,
     check_labels,
     check_magnitude,
     check_samples,
+    check_targets,
     listed,
     match,
     unread,
@@ -112,7 +114,7 @@ def compile_model(
         given = _no_calibration(graph, spec)
     else:
         arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-        given = check_calibration(graph, arrays, where, spec.rule != INFERENCE_ONLY)
+        given = check_calibration(graph, arrays, where, spec)
         if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
             note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
             graph = replace(graph, notes=(*graph.notes, note))
@@ -121,14 +123,17 @@ def compile_model(
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
-    untouched = without_head(graph, chosen is not None)
+    untouched = graph if spec.numbers else without_head(graph, chosen is not None)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
     refuse_frozen(graph, spec, learned)
-    graph = adopt(graph, learned)
+    graph = adopt(graph, learned, not spec.numbers)
+    if spec.numbers and graph.head != "none":
+        what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
+        raise CompileError("loss.kind", what, "end the network without it, or learn classes")
     kept = untouched if learned and given_integers(untouched) and not spec.head else None
     abstract = build(graph, spec, chosen, learned, data)
     quiet = drowned(still, Runs(abstract, data)) if still else []
@@ -168,11 +173,12 @@ def _no_calibration(graph: Graph, spec: RuleSpec) -> dict[str, NDArray[np.float6
 
 
 def check_calibration(
-    graph: Graph, arrays: Calibration, where: str, learns: bool
+    graph: Graph, arrays: Calibration, where: str, spec: RuleSpec
 ) -> dict[str, NDArray[np.float64]]:
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
-    `where` names the data in the CompileError that a misfit raises. learns: one output is two classes.
+    `where` names the data in the CompileError that a misfit raises.
+    spec: what learns; one output is two classes then, or a number.
     """
     out: dict[str, NDArray[np.float64]] = {}
     try:
@@ -187,9 +193,12 @@ def check_calibration(
                 raise CompileError(where, f"{i.name} is {x.dtype}", hint)
             check_magnitude(i, x, where)
             out[i.name] = check_samples(i, x, where).astype(np.float64)
-        if LABEL in arrays and LABEL not in graph.inputs:
-            scores = graph.tensors[graph.output].size
-            classes = 2 if learns and scores == 1 else scores
+        scores = graph.tensors[graph.output].size
+        if spec.numbers:
+            if TARGET in arrays and TARGET not in graph.inputs:
+                out[TARGET] = check_targets(arrays[TARGET], scores, where)
+        elif LABEL in arrays and LABEL not in graph.inputs:
+            classes = 2 if spec.rule != INFERENCE_ONLY and scores == 1 else scores
             out[LABEL] = check_labels(arrays[LABEL], classes, where).astype(np.float64)
         check_counts(out, where)
     except SynapccError as error:

@@ -17,7 +17,9 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
+from ..ir.inputs import TARGET
 from ..ir.program import Entry, Value
+from ..ir.roles import Role
 from ..ir.tape import Tape
 from ..ops import layer
 from ..spec import INFERENCE_ONLY, RuleSpec
@@ -48,7 +50,7 @@ class RuleTape(Tape):
     @property
     def binary(self) -> bool:
         """Whether one output tells two classes apart, as where something learns."""
-        return self.scores == 1 and self.spec.rule != INFERENCE_ONLY
+        return self.scores == 1 and self.spec.rule != INFERENCE_ONLY and not self.spec.numbers
 
     @property
     def classes(self) -> int:
@@ -65,6 +67,17 @@ class RuleTape(Tape):
         return self.b.once(Value("label", (1,), "arena", "label"))
 
     @property
+    def target(self) -> str:
+        """What the scores of the sample in the arena should be, in their format."""
+        return self.b.once(Value(TARGET, (self.scores,), "arena", "sample", tie=self.logits, use="input"))
+
+    @property
+    def wanted(self) -> str:
+        """What a learning step is told of the sample in the arena: its label, or its target; "" where that
+        is the sample itself."""
+        return "" if self.spec.itself else self.target if self.spec.numbers else self.label
+
+    @property
     def samples_learned(self) -> str:
         """The counter of learning steps; randomness of a step is keyed by it."""
         return self.counter("step", "samples learned from")
@@ -72,7 +85,8 @@ class RuleTape(Tape):
     @property
     def error(self) -> str:
         """d loss / d scores [C]. It is written by `emit_loss`, and by nothing else."""
-        return self.b.once(Value("error", (self.scores,), "arena", "error"))
+        role: Role = "teach" if self.spec.numbers else "error"  # numbers have the range that was seen
+        return self.b.once(Value("error", (self.scores,), "arena", role))
 
     def emit_forward(self) -> None:
         """Activations and logits of the inputs in the arena."""
@@ -90,7 +104,14 @@ class RuleTape(Tape):
         """The error of the logits under the label, as the rule file's loss has it. Returns the flag that is
         set where there is any."""
         loss, flag = self.spec.loss, self.flag("taught")
-        args = {"z": self.logits, "label": self.label, "e": self.error, "taught": flag}
+        args = {"z": self.logits, "e": self.error, "taught": flag}
+        if self.spec.itself:
+            self.step("mse_error.input", "loss", args | {"x": self.value(self.graph.inputs[0])})
+            return flag
+        if self.spec.numbers:
+            self.step("mse_error.forward", "loss", args | {"target": self.target})
+            return flag
+        args |= {"label": self.label}
         if loss.kind == "hinge":
             numbers = {"margin": loss.margin, "mu": loss.mu, "classes": self.classes}
             self.step("hinge_error.forward", "loss", args, **numbers)

@@ -23,6 +23,7 @@ from .options import Option, Setting, read_options
 from .table import Table
 
 INFERENCE_ONLY = "none"
+MSE = "mse"  # the loss whose targets are numbers
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
@@ -33,11 +34,13 @@ MOST_IMPRINTED = 8  # samples of a class that make a row
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge."""
+    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge;
+    mse learns numbers, not classes, those that a caller gives or the network's own input (`target`)."""
 
     kind: str = "softmax"
     margin: float = 1.0
     mu: float = 1.0
+    target: str = "given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,16 @@ class RuleSpec:
     arena: Arena = Arena()
     head: Head | None = None
 
+    @property
+    def numbers(self) -> bool:
+        """Whether numbers are learned, and no classes."""
+        return self.rule != INFERENCE_ONLY and self.loss.kind == MSE
+
+    @property
+    def itself(self) -> bool:
+        """Whether these numbers are the network's own input."""
+        return self.numbers and self.loss.target == "input"
+
     def rate_of(self, layer: str) -> int:
         """k of the layer's rate 2^-k."""
         return dict(self.rates).get(layer, self.rate)
@@ -159,6 +172,10 @@ class RuleSpec:
             del raw["head"]["classes"]
         if self.loss.kind != "hinge":
             raw["loss"] = {"kind": self.loss.kind}
+        else:
+            del raw["loss"]["target"]
+        if self.loss.kind == MSE:
+            raw["loss"]["target"] = self.loss.target
         return raw
 
     def canonical(self) -> str:
@@ -241,12 +258,15 @@ def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str])
 
 
 def _loss(table: Table) -> Loss:
-    kind = table.choice("kind", ("softmax", "hinge"), "softmax")
-    if kind == "softmax":
+    kind = table.choice("kind", ("softmax", "hinge", MSE), "softmax")
+    target = table.choice("target", ("given", "input"), "given")
+    if kind != MSE and table.get("target") is not None:
+        raise table.error("target", f"belongs to the {MSE} loss", f'drop it, or set kind = "{MSE}"')
+    if kind != "hinge":
         for key in ("margin", "mu"):
             if table.get(key) is not None:
                 raise table.error(key, "belongs to the hinge loss", 'drop it, or set kind = "hinge"')
-        return Loss(kind)
+        return Loss(kind, target=target)
     margin = table.number("margin", 0.0, 2.0**15, 1.0)
     if margin == 0.0:
         raise table.error("margin", "is 0", "give a number above 0")

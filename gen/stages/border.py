@@ -21,9 +21,12 @@ def given_integers(graph: Graph) -> bool:
     return any(t.format for t in graph.tensors.values())
 
 
-def adopt(graph: Graph, learned: Collection[str]) -> Graph:
-    """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours."""
-    if learned:
+def adopt(graph: Graph, learned: Collection[str], classes: bool = True) -> Graph:
+    """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours.
+
+    classes: whether the scores are of classes, and not the numbers that are learned
+    """
+    if learned and classes:
         graph = without_head(graph, learns=True)
     if not given_integers(graph):
         return graph

@@ -29,13 +29,14 @@ from .. import numeric
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.walk import Active
 from ..ops import kernel
-from ..spec import RuleSpec
+from ..spec import MSE, RuleSpec
 from .calibrate import Runs
 from .float_run import RealMachine, spread
 
 SAMPLES = 256  # of the calibration data; the largest score does not need more
 HELD = 1 << 25  # real numbers at once: 256 MB
-SPAN = {"softmax": 16.0, "hinge": 8.0}  # the largest score of a network that has learned; hinge: in margins
+SPAN = {"softmax": 16.0, "hinge": 8.0, MSE: 1.0}  # the largest score of a network that has learned;
+# hinge: in margins; mse: the largest target instead
 GAIN = 2.0  # mean square of a layer's sums by that of its inputs and their number, at the usual start
 ROUNDS = 4  # of scaling: one is exact where all layers are linear or rectified
 MOST = 2.0**10  # by which a weight is scaled at most in one round
@@ -62,16 +63,21 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     given = any(v.format for v in values if v.role == "activation")
     if not learned or (given and spec.head is None):
         return None
-    inputs, labels = _samples(runs, aside)
+    numbers = loss.kind == MSE
+    inputs, labels, targets = _samples(runs, aside)
     machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, learned)
     machine.load(inputs)
     machine.run("infer")
-    if _fits(machine.arena[abstract.logits], labels, at_any_scale=spec.weights == "int8"):
+    scores = machine.arena[abstract.logits]
+    fits = _near(scores, targets) if numbers else _fits(scores, labels, spec.weights == "int8")
+    if fits:
         return None
     machine.lifting = True
     machine.run("infer")
     machine.lifting = False
     span = SPAN[loss.kind] * (loss.margin if loss.kind == "hinge" else 1.0)
+    if numbers and targets is not None:
+        span = float(np.max(np.abs(targets)))
     depth = len({root(abstract.values, v.name) for v in learned})
     for _ in range(ROUNDS):
         top = float(np.max(np.abs(machine.arena[abstract.logits])))
@@ -83,13 +89,22 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     return replace(abstract, values={**abstract.values, **larger})
 
 
-def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None]:
-    """Inputs by name and labels of up to SAMPLES samples, as many as are held at once."""
+def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None, Real | None]:
+    """Inputs by name, labels and targets of up to SAMPLES samples, as many as are held at once."""
     usual = np.flatnonzero(~aside)
     each = sum(v.size for v in runs.abstract.values.values() if v.space == "arena")
     chosen = usual[spread(len(usual), max(1, min(SAMPLES, HELD // each)))]
     labels = None if runs.label is None else runs.label[chosen]
-    return {n: x[chosen] for n, x in runs.inputs.items()}, labels
+    targets = None if runs.target is None else runs.target[chosen]
+    return {n: x[chosen] for n, x in runs.inputs.items()}, labels, targets
+
+
+def _near(scores: NDArray[np.generic], targets: Real | None) -> bool:
+    """Whether the squared error is below half of that of the mean; without targets nothing is missed."""
+    if targets is None:
+        return True
+    error = np.mean(np.square(scores.astype(np.float64) - targets))
+    return bool(error < 0.5 * np.mean(np.square(targets - targets.mean(axis=0))))
 
 
 def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None, at_any_scale: bool) -> bool:

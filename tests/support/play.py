@@ -49,7 +49,7 @@ def emulate(machine: Emulator, deed: Deed) -> Inference | None:
         machine.learn(deed.inputs, [deed.label])
     else:
         if deed.inputs:
-            machine.load(deed.inputs, [deed.label])
+            machine.load(deed.inputs, [deed.label] if "label" in machine.plan else None)
         machine.run(deed.what)
     return None
 
@@ -100,7 +100,7 @@ def in_slices(
     else:
         if x:
             assert batch.ask(index, LOAD, deed.label, x)[0] == OK, where
-            twin.load(deed.inputs, [deed.label])
+            twin.load(deed.inputs, [deed.label] if "label" in plan else None)
         assert batch.ask(index, RUN_BEGIN, plan.entries.index(deed.what))[0] == OK, where
         twin.begin(deed.what)
     count, more = 0, True

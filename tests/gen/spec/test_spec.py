@@ -168,6 +168,9 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\nseed = 1.0', "seed is 1.0"),
         ('rule = "fa"\nloss = "hinge"', 'loss is "hinge", not a table; write [loss]'),
         ('rule = "fa"\n[loss]\nkind = "hing"', 'loss.kind is "hing"; did you mean "hinge"?'),
+        ('rule = "fa"\n[loss]\ntarget = "input"', "loss.target belongs to the mse loss"),
+        ('rule = "fa"\n[loss]\nkind = "mse"\ntarget = "inputs"', 'did you mean "input"?'),
+        ('rule = "fa"\n[loss]\nkind = "mse"\nmu = 1', "loss.mu belongs to the hinge loss"),
         ('rule = "fa"\n[loss]\nmargin = 1.0', "loss.margin belongs to the hinge loss"),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = 0', "loss.margin is 0"),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = -1', "loss.margin is -1"),
@@ -242,6 +245,7 @@ DRAWN = st.builds(
     headroom=st.floats(1, 16),
     seed=st.integers(0, 2**32 - 1),
     loss=st.just(Loss())
+    | st.builds(Loss, st.just("mse"), target=st.sampled_from(["given", "input"]))
     | st.builds(Loss, st.just("hinge"), st.floats(0, 2**15, exclude_min=True), st.integers(-4, 4).map(exp2)),
     feedback=st.builds(
         Feedback,
