@@ -28,6 +28,8 @@ from .quantiser import InputQuantiser, Quantiser, plain
 from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
+LEARNING = ("learn", "learn_target", "learn_input")
+"""Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
@@ -168,6 +170,11 @@ class Plan:
     def quantiser(self, name: str) -> InputQuantiser:
         """How input `name` becomes integers."""
         return self.quantisers.get(name) or plain(self[name].meaning)
+
+    @cached_property
+    def learning(self) -> str:
+        """The entry program that learns from one sample; "" where nothing learns."""
+        return next((name for name in LEARNING if name in self.entries), "")
 
     @property
     def scores(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.inputs import listed
+from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value, ties
 from ..ir.tape import Tape
 from ..ops import kernel, layer
@@ -233,12 +234,13 @@ def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
     store = tape.spec.store
     if store:
         _store(tape, store.samples)
-    learn = Entry("learn", names, label=True)
+    named, given, itself = LEARNING
+    learn = Entry(named, names, label=True)
     doc = "one labelled sample of the wearer"
     if tape.spec.itself:
-        learn, doc = Entry("learn_input", names), "one sample of the wearer, to be said again"
+        learn, doc = Entry(itself, names), "one sample of the wearer, to be said again"
     elif tape.spec.numbers:
-        learn, doc = Entry("learn_target", (*names, tape.target)), "one sample of the wearer and its target"
+        learn, doc = Entry(given, (*names, tape.target)), "one sample of the wearer and its target"
     with tape.b.program(learn.name, doc):
         if store:
             tape.b.call("keep")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -128,10 +129,33 @@ def test_chips_learn_alike(target: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words) == 0
     for device in ("process:undefined", "unicorn"):
         capsys.readouterr()
-        assert main(["verify", str(out), "--data", str(cal), "--device", device]) == 0
+        for more in ([], ["--slices"]):
+            words = ["verify", str(out), "--data", str(cal), "--steps", "20", "--device", device, *more]
+            assert main(words) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines[-1] == "verify: 0 steps, 0 differing bytes"
+        assert lines[-1] == "verify: 20 steps, 0 differing bytes"
         assert f"programs {name}, rehearse" in lines[-2]
+    errors = []
+    for learn in (
+        [],
+        ["--learn", "--passes", "3", "--state-out", str(tmp_path / "s.npz")],
+        ["--state", str(tmp_path / "s.npz")],
+    ):
+        words = [
+            "emulate",
+            str(out),
+            "--data",
+            str(cal),
+            *learn,
+            "-o",
+            str(tmp_path / "r.npz"),
+            "--json",
+            "-",
+        ]
+        capsys.readouterr()
+        assert main(words) == 0
+        errors.append(json.loads(capsys.readouterr().out)["mse"])
+    assert errors[2] < errors[0] / 2
     assert f"_{name}(" in next(out.glob("lib/*/src/*.h")).read_text()
 
 

@@ -334,7 +334,7 @@ MODELS = 5
 
 def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
     seen: Counter[tuple[str, str]] = Counter()
-    for c, seed in accepted(70_500, MODELS):
+    for c, seed in accepted(70_000, MODELS):
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("process:address,undefined", out) as device:
             link = Link(device, c.plan, counts=False)
