@@ -131,7 +131,8 @@ class Kernel(ABC):
     operands: types and shape of each role (`takes`)
     attributes: the integers of a step, as `lower` gives them, with their ranges (`within`)
     spare:   attributes that may be missing
-    inplace: (read, write) roles that may be one piece of memory
+    inplace: roles that it reads, each of which may be one piece of memory with the last, which it writes:
+             it has read a place before it writes there
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     """
@@ -144,7 +145,7 @@ class Kernel(ABC):
     operands: ClassVar[Mapping[str, Operand]] = {}
     attributes: ClassVar[Mapping[str, Range]] = {}
     spare: ClassVar[tuple[str, ...]] = ()
-    inplace: ClassVar[tuple[str, str] | None] = None
+    inplace: ClassVar[tuple[str, ...]] = ()
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
 
@@ -229,6 +230,11 @@ class Kernel(ABC):
     @abstractmethod
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         """Proven accumulators, and per written role (lo, hi, l1)."""
+
+    def joined(self, step: Step, second: Step) -> Step | None:
+        """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes; None if there is none."""
+        return None
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
@@ -355,6 +361,12 @@ def changed(step: Step) -> dict[str, str]:
 def replaced(step: Step) -> dict[str, str]:
     """What the step writes as a whole: nothing of the old content is left."""
     return operands(step, kernel(step.kernel).writes)
+
+
+def inplace(step: Step) -> list[tuple[str, str]]:
+    """(operand, result) that may be one piece of memory, if nobody needs the operand afterwards."""
+    *sources, target = operands(step, kernel(step.kernel).inplace).values() or [""]
+    return [(source, target) for source in dict.fromkeys(sources)]
 
 
 def layer(op: str) -> Layer:

@@ -18,10 +18,11 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
-from ..ir.program import Value
+from ..ir.program import Step, Value
 from ..ir.tape import Tape
 from ..sets import DSP
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
+from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
@@ -226,23 +227,34 @@ class Forward(WeightedForward):
 class Transposed(Projection):
     """g = the sum over all windows that an input lies in: the convolution with its matrix transposed.
 
-    acc holds the sums of one position, and in the end those of the last.
+    acc holds the sums of one position, and in the end those of the last. With `onto` g is the sum of both
+    signals.
     """
 
     name = "conv2d.transposed"
-    reads = ("d", "m")
+    reads = ("d", "m", "onto")
     writes = ("acc", "g")
+    optional = ("onto",)
+    inplace = ("onto", "g")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
-        d="int16 [outputs]", m="int8|int16 [rows, taps]", acc="int32 [channels]", g="int16 [input]"
+        d="int16 [outputs]",
+        m="int8|int16 [rows, taps]",
+        onto="int16 [input]",
+        acc="int32 [channels]",
+        g="int16 [input]",
     )
-    attributes = within(GEOMETRY, REQUANTISED)
+    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES)
+    spare = tuple(onto.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
         return conv_sizes(a, self.tying)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        return conv_misfit(a) or onto.misfit(t, a) or super().misfit(t, a)
+
+    def joined(self, step: Step, second: Step) -> Step | None:
+        return onto.added(step, second)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -255,10 +267,12 @@ class Transposed(Projection):
     def integer(self, t: Arrays, a: Attrs) -> None:
         sums = self._sums(t, a, numeric.matmul)
         t["acc"][...] = sums[:, -int(a["channels"]) :]
-        self.finish(sums, t, a)
+        signal = numeric.saturate(numeric.shift_round(sums, a["shift"]), a["lo"], a["hi"])
+        t["g"][...] = onto.finish(signal, t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["g"][...] = self._sums(t, a, np.matmul)
+        sums = self._sums(t, a, np.matmul)
+        t["g"][...] = sums + t["onto"] if "onto" in t else sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}
@@ -282,10 +296,10 @@ class Transposed(Projection):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["m"].mag * min(k["d"].l1, self._terms(a) * k["d"].mag)
         sums = [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))]
-        size = k["g"].shape[0]
-        return sums, {
+        adding, lo, hi = onto.bounds(k, a)
+        return sums + adding, {
             "acc": (-top, top, k["acc"].shape[0] * top),
-            "g": (a["lo"], a["hi"], size * max(-a["lo"], a["hi"])),
+            "g": (lo, hi, k["g"].shape[0] * max(-lo, hi)),
         }
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -303,7 +317,11 @@ class Transposed(Projection):
             "acc": np.zeros(g.channels, np.int32),
             "g": np.zeros(g.height * g.width * g.channels, np.int16),
         }
-        return Case(arrays, attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}, {})
+        attrs = attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}
+        if rng.integers(2):
+            added, more = onto.random(rng, arrays["g"].shape)
+            return Case({**arrays, **added}, attrs | more, {})
+        return Case(arrays, attrs, {})
 
 
 class Update(WeightedUpdate):

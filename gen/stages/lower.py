@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..errors import CompileError
 from ..ir.format import shifts
@@ -12,7 +12,9 @@ from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_lengt
 from ..ir.program import Abstract, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
+from .fuse import fuse
 from .memory import Piece, extent, filled, place
+from .order import ordered
 from .quantise import Quantised
 
 
@@ -27,9 +29,17 @@ def lower(
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
-    lowered = replace(abstract, programs=programs)
-    tensors, state_bytes, arena_bytes, infer_arena_bytes = _layout(lowered, quantised, shared)
+    programs = fuse({p.name: _program(p, formats) for p in abstract.programs.values()})
+    unplaced = _tensors(replace(abstract, programs=programs), quantised)
+    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
+    entries = [e.name for e in abstract.entry_points]
+    other = ordered(programs, entries, pieces, (abstract.logits, "verdict"))
+    arena = _arena(replace(abstract, programs=programs), pieces, shared)
+    if other != programs:
+        smaller = _arena(replace(abstract, programs=other), pieces, shared)
+        if smaller.nbytes < arena.nbytes:
+            programs, arena = other, smaller
+    tensors, state_bytes = _placed(unplaced, arena)
     plan = Plan(
         abstract.name,
         tensors,
@@ -41,10 +51,10 @@ def lower(
         abstract.logits,
         abstract.classes,
         state_bytes,
-        arena_bytes,
+        arena.nbytes,
         graph.head,
         quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
-        infer_arena_bytes=infer_arena_bytes,
+        infer_arena_bytes=arena.of_infer,
     )
     called = {name for entry in plan.entries for name in reached(programs, entry)}
     for name in sorted(programs.keys() - called):
@@ -82,7 +92,8 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
 
 
-def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanTensor, ...], int, int, int]:
+def _tensors(abstract: Abstract, q: Quantised) -> list[PlanTensor]:
+    """What the steps name, not yet placed."""
     used = {name for _, step in abstract.steps() for name in step.args.values()}
     tensors: list[PlanTensor] = []
     for v in abstract.values.values():
@@ -107,18 +118,33 @@ def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanT
                 data,
             )
         )
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Arena:
+    """Where tensors of the arena lie, its size, and that of `infer`'s own (0 where it shares)."""
+
+    offsets: Mapping[str, int]
+    nbytes: int
+    of_infer: int
+
+
+def _arena(abstract: Abstract, pieces: Mapping[str, Piece], shared: bool) -> _Arena:
+    loaded = filled(abstract.entry_points, abstract.inputs, "label" in pieces)
+    infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
+    offsets, nbytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
+    return _Arena(offsets, nbytes, extent(pieces, offsets, infers))
+
+
+def _placed(tensors: Sequence[PlanTensor], arena: _Arena) -> tuple[tuple[PlanTensor, ...], int]:
+    """Constants, state and arena, each tensor in its place; and the bytes of the state."""
     consts = [t for t in tensors if t.space == "const"]
     # The widest elements first: then every tensor is aligned and no byte is lost between them.
     state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
-    arena = [t for t in tensors if t.space == "arena"]
     placed_state, at = [], 0
     for t in state:
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
-    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    loaded = filled(abstract.entry_points, abstract.inputs, "label" in pieces)
-    infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
-    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
-    placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
-    placed = (*consts, *placed_state, *placed_arena)
-    return placed, -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes, extent(pieces, offsets, infers)
+    placed_arena = [replace(t, offset=arena.offsets[t.name]) for t in tensors if t.space == "arena"]
+    return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN
