@@ -21,16 +21,30 @@ from ..ir.plan import PlanTensor
 from ..ir.program import Step, Value
 from ..ir.tape import Tape
 from ..sets import DSP
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Known,
+    Relaid,
+    Variant,
+)
 from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
+from ._places import NOTE as PLACES
+from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
 from ._window import WINDOW, Window, padding, see, spread, wider
+from ._zeros import with_zeros, zeroed
 from .project import Projection
 
 GEOMETRY = within(WINDOW, filters=SIZE)
@@ -187,15 +201,20 @@ class Forward(WeightedForward):
         chosen = None
         if kernel_set == DSP and self.tying is Tied:
             chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
-        return chosen or self._plain(super().variant(kernel_set, t, a), g, a)
+        return chosen or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
-    def _plain(plain: Variant, g: Window, a: Attrs) -> Variant:
-        """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
-        its own."""
-        if not scaled(a) or not g.beyond or not a["x_zero"]:
+    def _plain(plain: Variant, g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """Where windows reach beyond the map, the zero point is no constant of the row: they start by their
+        place, or each tap inside gives its own."""
+        if not g.beyond or not a.get("x_zero"):
             return plain
         relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
+        if not scaled(a):
+            if found := places(g, t, a):
+                relaid |= {"b": Relaid("places", found.starts, PLACES)}
+                return replace(plain, relaid=relaid, numbers={**plain.numbers, **found.numbers})
+            relaid |= zeroed(t, a, border=True)
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
     def case(self, rng: np.random.Generator) -> Case:
@@ -215,7 +234,7 @@ class Forward(WeightedForward):
                 2
             ):  # untied ones are learned: none has a model file's scales
                 return self.scaled_case(rng, arrays, attrs)
-            return Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
+            return with_zeros(rng, Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),

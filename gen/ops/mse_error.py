@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.format import Scaled
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _requantise
 from ._contract import HELD, INT16, Tensors, takes, within
 from ._shifts import MAX_SHIFT, requantising
 
@@ -98,8 +97,8 @@ class Input(Kernel):
         m, n = numeric.multiplier(factor)
         if not 2.0**-20 <= factor <= 2.0**20:
             raise CompileError(where, f"one unit of its input is {factor:.3g} units of its output", HINT)
-        zero = f["x"].meaning.zero[0] if isinstance(f["x"].meaning, Scaled) else 0
-        return Forward().lower(f, a, where) | {"multiplier": m, "x_shift": n, "x_zero": zero}
+        zeros = {"x_zero": _requantise.zero(f["x"])}
+        return Forward().lower(f, a, where) | {"multiplier": m, "x_shift": n, **zeros}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         target = Known(k["z"].shape, *INT16, k["z"].shape[0] << 15)

@@ -9,7 +9,7 @@ from ..errors import CompileError
 from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_length
-from ..ir.program import Abstract, Program, Step, reached
+from ..ir.program import Abstract, Item, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
 from .fuse import fuse
@@ -29,7 +29,8 @@ def lower(
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    programs = fuse({p.name: _program(p, formats) for p in abstract.programs.values()})
+    written = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    programs = fuse(_without_idle(written, formats))
     unplaced = _tensors(replace(abstract, programs=programs), quantised)
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
     entries = [e.name for e in abstract.entry_points]
@@ -80,6 +81,34 @@ def _refuse_change(abstract: Abstract) -> None:
 def _program(program: Program, formats: Mapping[str, Format]) -> Program:
     items = tuple(_step(i, formats) if isinstance(i, Step) else i for i in program.items)
     return replace(program, items=items)
+
+
+def _without_idle(programs: Mapping[str, Program], formats: Mapping[str, Format]) -> dict[str, Program]:
+    """The programs without steps whose x is their y: what reads y reads x."""
+    same: dict[str, str] = {}
+
+    def idle(step: Step) -> bool:
+        return kernel(step.kernel).idle({r: formats[n] for r, n in step.args.items()}, step.attrs)
+
+    for p in programs.values():
+        for step in p.items:
+            if isinstance(step, Step) and idle(step):
+                same[step.args["y"]] = step.args["x"]
+
+    def first(name: str) -> str:
+        return first(same[name]) if name in same else name
+
+    def kept(item: Item) -> Item:
+        return (
+            replace(item, args={r: first(n) for r, n in item.args.items()})
+            if isinstance(item, Step)
+            else item
+        )
+
+    return {
+        p.name: replace(p, items=tuple(kept(i) for i in p.items if not (isinstance(i, Step) and idle(i))))
+        for p in programs.values()
+    }
 
 
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:

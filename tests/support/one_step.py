@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, ChipBatch, HostBatch
 
 from synapcc.gen import ops
 from synapcc.gen.ir.format import PowerOfTwo
@@ -172,3 +173,30 @@ def emulator(plan: Plan, devices: int = 1) -> Emulator:
         assert t.data is not None
         raw[...] = np.frombuffer(t.data, np.uint8)
     return machine
+
+
+def first_difference(plan: Plan, placed: list[Placed], space: str, want: bytes, got: bytes) -> str:
+    at = int(np.flatnonzero(np.frombuffer(want, np.uint8) != np.frombuffer(got, np.uint8))[0])
+    for p in placed:
+        for role, tensor in p.tensors.items():
+            t = plan[tensor]
+            if t.space == space and t.offset <= at < t.offset + t.nbytes:
+                what = f"operand {role} ({t.dtype} {t.shape}), byte {at - t.offset}"
+                return f"{p.kernel}, {what}, attributes {dict(p.case.attrs)}"
+    return f"byte {at} of {space}, which belongs to no operand"
+
+
+def compare(batch: HostBatch | ChipBatch, plan: Plan, placed: list[Placed]) -> None:
+    machine = emulator(plan)
+    batch.ask(0, INIT)
+    batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
+    assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes()
+    for op in range(len(placed)):
+        assert batch.ask(0, RUN_OP, op)[0] == 0
+    machine.run("infer")
+    for space, request, want in (
+        ("state", GET_STATE, machine.state[0].tobytes()),
+        ("arena", GET_ARENA, machine.arena[0].tobytes()),
+    ):
+        got = batch.ask(0, request)[1]
+        assert got == want, first_difference(plan, placed, space, want, got)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.compile import BEST, FAST, Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
@@ -93,6 +94,14 @@ class _Net:
             tensor = made
         return tensor
 
+    def rectified(self, tensor: str) -> str:
+        """A ReLU of the tensor, or a ReLU6."""
+        made = self.add("clip", [tensor])
+        assert made
+        hi = 6.0 if not self.rng.integers(4) else math.inf
+        self.nodes[-1] = replace(self.nodes[-1], attrs={"lo": 0.0, "hi": hi})
+        return made
+
     def alike(self, tensor: str) -> str:
         """Another tensor of this one's shape if there is any, else the same; or of size 1 along an axis."""
         shape = self.tensors[tensor].shape
@@ -141,6 +150,26 @@ def random_graph(rng: Rng, name: str) -> Graph:
         made = net.add(str(rng.choice(others)), [net.map(output)], least=2, most=256)
         output = net.flat(made or output)
     return pruned(Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes)))
+
+
+def rectified_graph(rng: Rng, name: str) -> Graph:
+    """A map through convolutions and what stands between them, a ReLU behind most; 2 outputs or more."""
+    net = _Net(rng)
+    shape = tuple(int(n) for n in rng.integers(2, (8, 8, 9)))
+    net.tensors["in_0"], net.inputs, net.open = Tensor("in_0", shape), ["in_0"], ["in_0"]
+    at = "in_0"
+    for _ in range(int(rng.integers(1, 7))):
+        op = str(rng.choice(["conv2d", "conv2d", "conv2d", *POOLS, "pad", "concat", "add", "transpose"]))
+        at = net.add(op, [at, net.alike(at)][: 2 if op in ("concat", "add") else 1], most=400) or at
+        if op in ("conv2d", "add", "maxpool2d") and rng.integers(5):
+            at = net.rectified(at)
+        at = net.map(at)
+    at = net.flat(at)
+    for _ in range(int(rng.integers(0, 3))):
+        at = net.rectified(net.add("dense", [at]) or at)
+    output = net.add("dense", [at], least=2)
+    assert output
+    return pruned(Graph(name, ("in_0",), output, net.tensors, tuple(net.nodes)))
 
 
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
@@ -231,7 +260,12 @@ def random_model(seed: int) -> Compiled:
         del calibration["label"]
     if not np.random.default_rng([5, seed]).integers(3):
         spec = replace(spec, arena=Arena(shared=False))
-    more = np.random.default_rng([6, seed])
+    drawn = np.random.default_rng([6, seed])
+    best = not drawn.integers(4)
+    if best and drawn.integers(2):  # most of its zero points are where nothing learns
+        graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
+        calibration = random_calibration(drawn, graph)
+    more = np.random.default_rng([9, seed])
     if not more.integers(4) and spec.rule != INFERENCE_ONLY:
         spec = with_head(spec, graph, random_head(more, graph))
         assert spec.head
@@ -243,7 +277,8 @@ def random_model(seed: int) -> Compiled:
             calibration["label"] = more.permutation(np.arange(n) % classes)
         if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
             spec = replace(spec, loss=Loss())
-    return compile_model(graph, *random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration))
+    numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
+    return compile_model(graph, *numbers, quantise=BEST if best else FAST)
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
