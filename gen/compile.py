@@ -20,10 +20,12 @@ from .importers import load_model
 from .ir.graph import Graph
 from .ir.inputs import (
     LABEL,
+    TARGET,
     check_counts,
     check_labels,
     check_magnitude,
     check_samples,
+    check_targets,
     listed,
     match,
     unread,
@@ -39,10 +41,11 @@ from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
 from .stages.graph_check import verify
+from .stages.head import from_samples, refuse_frozen, replaced
 from .stages.lower import lower
 from .stages.quantise import Quantised
 from .stages.quantise import quantise as number_formats
-from .stages.schedule import build
+from .stages.schedule import build, seen
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
@@ -116,12 +119,13 @@ def compile_model(
         )
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
+    graph = replaced(graph, spec) if spec.head else graph
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
     if calibration is None:
         given = _no_calibration(graph, spec)
     else:
         arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-        given = check_calibration(graph, arrays, where)
+        given = check_calibration(graph, arrays, where, spec)
         if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
             note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
             graph = replace(graph, notes=(*graph.notes, note))
@@ -129,14 +133,19 @@ def compile_model(
     data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
-    untouched = without_head(graph)
+    graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
+    untouched = graph if spec.numbers else without_head(graph, chosen is not None)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if chosen:
         learned = chosen.narrow(learned, spec)
-    graph = adopt(graph, learned)
-    kept = untouched if learned and given_integers(untouched) else None
+    refuse_frozen(graph, spec, learned)
+    graph = adopt(graph, learned, not spec.numbers)
+    if spec.numbers and graph.head != "none":
+        what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
+        raise CompileError("loss.kind", what, "end the network without it, or learn classes")
+    kept = untouched if learned and given_integers(untouched) and not spec.head else None
     abstract = build(graph, spec, chosen, learned, data)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
@@ -186,10 +195,13 @@ def _no_calibration(graph: Graph, spec: RuleSpec) -> dict[str, NDArray[np.float6
     return {i.name: np.zeros((0, *i.shape)) for i in graph.interface}
 
 
-def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str, NDArray[np.float64]]:
+def check_calibration(
+    graph: Graph, arrays: Calibration, where: str, spec: RuleSpec
+) -> dict[str, NDArray[np.float64]]:
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
     `where` names the data in the CompileError that a misfit raises.
+    spec: what learns; one output is two classes then, or a number.
     """
     out: dict[str, NDArray[np.float64]] = {}
     try:
@@ -204,8 +216,12 @@ def check_calibration(graph: Graph, arrays: Calibration, where: str) -> dict[str
                 raise CompileError(where, f"{i.name} is {x.dtype}", hint)
             check_magnitude(i, x, where)
             out[i.name] = check_samples(i, x, where).astype(np.float64)
-        if LABEL in arrays and LABEL not in graph.inputs:
-            classes = graph.tensors[graph.output].size
+        scores = graph.tensors[graph.output].size
+        if spec.numbers:
+            if TARGET in arrays and TARGET not in graph.inputs:
+                out[TARGET] = check_targets(arrays[TARGET], scores, where)
+        elif LABEL in arrays and LABEL not in graph.inputs:
+            classes = 2 if spec.rule != INFERENCE_ONLY and scores == 1 else scores
             out[LABEL] = check_labels(arrays[LABEL], classes, where).astype(np.float64)
         check_counts(out, where)
     except SynapccError as error:

@@ -272,8 +272,8 @@ def classify_argmax(q: Integers, step: Step) -> None:
     winner = q.then(step, "Cast", [q.then(step, "ArgMax", [z], axis=1, keepdims=1)], to=q.INT32)
     best = q.then(step, "ReduceMax", [z], axes=[1], keepdims=1)
     lead = q.then(step, "Sub", [best, best])
-    if q.plan.classes > 1:
-        places = q.constant("places", np.arange(q.plan.classes, dtype=np.int32))
+    if q.plan.scores > 1:
+        places = q.constant("places", np.arange(q.plan.scores, dtype=np.int32))
         mine = q.then(step, "Equal", [places, winner])
         least = q.constant("int/-32768", np.array(-(2**15), np.int32))
         others = q.then(step, "Where", [mine, least, z])
@@ -281,11 +281,20 @@ def classify_argmax(q: Integers, step: Step) -> None:
     q.put(step.args["verdict"], q.then(step, "Concat", [winner, lead], axis=1))
 
 
+def classify_sign(q: Integers, step: Step) -> None:
+    """verdict [batch, 2]: 1 where the one score is above zero, and its magnitude."""
+    z = q.known(step, "z")
+    above = q.then(step, "Greater", [z, q.constant("int/0", np.array(0, np.int32))])
+    both = [q.then(step, "Cast", [above], to=q.INT32), q.then(step, "Abs", [z])]
+    q.put(step.args["verdict"], q.then(step, "Concat", both, axis=1))
+
+
 ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "add.forward": add_forward,
     "affine.forward": affine_forward,
     "avgpool2d.forward": avgpool2d_forward,
     "classify.argmax": classify_argmax,
+    "classify.sign": classify_sign,
     "clip.forward": clip_forward,
     "concat.copy": concat_copy,
     "conv2d.forward": conv2d_forward,

@@ -46,7 +46,7 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         at = q.constant(f"at/{place}", np.array(place))
         q.node("Gather", [q.get("verdict"), at], names[output], output, axis=1)
     outputs = {
-        names["scores"]: ("int16", (plan.classes,)),
+        names["scores"]: ("int16", (plan.scores,)),
         names["winner"]: ("int32", ()),
         names["margin"]: ("int32", ()),
     }

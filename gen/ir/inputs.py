@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import SynapccError, shown
 
 LABEL = "label"  # in a file this is the class of each sample, whatever a model calls its inputs
+TARGET = "target"  # in a file what the scores of each sample should be, for a rule file that learns numbers
 LISTED = 8  # names in a message
 
 
@@ -60,7 +61,7 @@ def listed(names: Iterable[str]) -> str:
 
 def unread(inputs: Sequence[Input], names: Iterable[str]) -> list[str]:
     """Those of the array names that mean no input and are not the labels."""
-    known = {LABEL, *(key for i in inputs for key in i.keys)}
+    known = {LABEL, TARGET, *(key for i in inputs for key in i.keys)}
     return [name for name in names if name not in known]
 
 
@@ -136,6 +137,16 @@ def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.uint
         what = f"label[{wrong[0]}] is {y[wrong[0]]}"
         raise SynapccError(where, what, f"the network has classes 0 to {classes - 1}")
     return y.astype(np.uint8)
+
+
+def check_targets(targets: ArrayLike, scores: int, where: str) -> NDArray[np.float64]:
+    """Targets [n, scores] as float64, also given as [n] where there is one score; SynapccError else."""
+    t = np.asarray(targets)
+    t = t[:, None] if t.ndim == 1 and scores == 1 else t
+    if t.shape[1:] != (scores,) or t.dtype.kind not in "iuf" or not np.all(np.isfinite(t)):
+        what = f"{TARGET} is {t.dtype} of shape {list(t.shape)}"
+        raise SynapccError(where, what, f"give finite numbers [n, {scores}], one an output")
+    return t.astype(np.float64)
 
 
 def _wanted(i: Input, given: tuple[int, ...], count: int | None) -> str:

@@ -28,6 +28,8 @@ from .quantiser import InputQuantiser, Quantiser, plain
 from .roles import ROLES, USES, Use
 
 PLAN_VERSION = 2
+LEARNING = ("learn", "learn_target", "learn_input")
+"""Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
@@ -121,7 +123,7 @@ class Plan:
     entry_points: programs that a caller may start, numbered as the C numbers them; `entries`, their names
     inputs:  the network's inputs, in the order of the C struct; `input_shapes` of one sample, and
              `input_sources`, their names, as the model file has them
-    logits:  the tensor of `classes` scores
+    logits:  the tensor of `classes` scores; of one, where something learns and there are two classes
     infer_arena_bytes: of the arena that `infer` has of its own, at the same offsets as in the one of all
              programs; 0 where it shares that one
     quantisers: of the inputs that the network normalises; `quantiser` gives that of any
@@ -168,6 +170,16 @@ class Plan:
     def quantiser(self, name: str) -> InputQuantiser:
         """How input `name` becomes integers."""
         return self.quantisers.get(name) or plain(self[name].meaning)
+
+    @cached_property
+    def learning(self) -> str:
+        """The entry program that learns from one sample; "" where nothing learns."""
+        return next((name for name in LEARNING if name in self.entries), "")
+
+    @property
+    def scores(self) -> int:
+        """How many scores there are: one a class, or one for two classes."""
+        return self[self.logits].shape[0]
 
     @property
     def shared(self) -> bool:

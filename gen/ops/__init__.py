@@ -278,6 +278,10 @@ class Layer(Folding, ABC):
     head: ClassVar[str] = ""  # as a Graph's head, if the largest of its inputs is the largest of its outputs
     constants: ClassVar[int] = 0  # how many of a node's inputs, the last ones, are constants
 
+    def ends(self, node: Node) -> str:
+        """What it is as a Graph's head, at the end of a network; "" where it is none."""
+        return self.head
+
     @abstractmethod
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Output shape from the input shapes; CompileError where they do not fit."""

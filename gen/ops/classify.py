@@ -43,3 +43,28 @@ class Argmax(Kernel):
         z = rng.integers(-(2**15), 2**15, n).astype(np.int16)
         z[rng.integers(n)] = z[rng.integers(n)]
         return Case({"z": z, "verdict": np.zeros(2, np.int32)}, {}, {})
+
+
+class Sign(Kernel):
+    """verdict = (1 if the one score is above zero, else 0, its magnitude): of two classes by one output."""
+
+    name = "classify.sign"
+    reads = ("z",)
+    writes = ("verdict",)
+    operands = takes(z="int8|int16 [1]", verdict="int32 [2]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        z = t["z"][:, 0].astype(np.int32)
+        t["verdict"][:, 0] = z > 0
+        t["verdict"][:, 1] = np.abs(z)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["verdict"][:, 0] = t["z"][:, 0] > 0
+        t["verdict"][:, 1] = np.abs(t["z"][:, 0])
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"verdict": (0, max(1, k["z"].mag), k["z"].mag + 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        z = (rng.integers(-(2**15), 2**15, 1) >> rng.integers(0, 16)).astype(np.int16)
+        return Case({"z": z, "verdict": np.zeros(2, np.int32)}, {}, {})

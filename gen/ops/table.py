@@ -222,6 +222,9 @@ class Table(Layer):
             raise CompileError(node.name, what, "export the layer with finite parameters")
         return shapes[0]
 
+    def ends(self, node: Node) -> str:
+        return "sigmoid" if node.attrs["fn"] == "sigmoid" else ""
+
     def rescaling(self) -> Mapping[str, Attr]:
         return {"fn": "identity", "alpha": 0.0, "beta": 0.0}
 

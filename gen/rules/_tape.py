@@ -17,10 +17,12 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
+from ..ir.inputs import TARGET
 from ..ir.program import Entry, Value
+from ..ir.roles import Role
 from ..ir.tape import Tape
 from ..ops import layer
-from ..spec import RuleSpec
+from ..spec import INFERENCE_ONLY, RuleSpec
 
 MatrixOf = Callable[[Node], str | None]
 
@@ -41,8 +43,18 @@ class RuleTape(Tape):
         return self.value(self.graph.output)
 
     @property
-    def classes(self) -> int:
+    def scores(self) -> int:
+        """How many scores there are."""
         return self.b.values[self.logits].size
+
+    @property
+    def binary(self) -> bool:
+        """Whether one output tells two classes apart, as where something learns."""
+        return self.scores == 1 and self.spec.rule != INFERENCE_ONLY and not self.spec.numbers
+
+    @property
+    def classes(self) -> int:
+        return 2 if self.binary else self.scores
 
     @property
     def verdict(self) -> str:
@@ -55,33 +67,57 @@ class RuleTape(Tape):
         return self.b.once(Value("label", (1,), "arena", "label"))
 
     @property
+    def target(self) -> str:
+        """What the scores of the sample in the arena should be, in their format."""
+        return self.b.once(Value(TARGET, (self.scores,), "arena", "sample", tie=self.logits, use="input"))
+
+    @property
+    def wanted(self) -> str:
+        """What a learning step is told of the sample in the arena: its label, or its target; "" where that
+        is the sample itself."""
+        return "" if self.spec.itself else self.target if self.spec.numbers else self.label
+
+    @property
     def samples_learned(self) -> str:
         """The counter of learning steps; randomness of a step is keyed by it."""
         return self.counter("step", "samples learned from")
 
     @property
     def error(self) -> str:
-        """d loss / d logits [C]. It is written by `emit_loss`, and by nothing else."""
-        return self.b.once(Value("error", (self.classes,), "arena", "error"))
+        """d loss / d scores [C]. It is written by `emit_loss`, and by nothing else."""
+        role: Role = "teach" if self.spec.numbers else "error"  # numbers have the range that was seen
+        return self.b.once(Value("error", (self.scores,), "arena", role))
 
     def emit_forward(self) -> None:
         """Activations and logits of the inputs in the arena."""
         self.b.call("forward")
 
     def emit_verdict(self) -> None:
-        """The class with the largest score, and its margin."""
-        self.step("classify.argmax", "verdict", {"z": self.logits, "verdict": self.verdict})
+        """The class with the largest score, and its margin; of one score, whether it is above zero."""
+        self.step(
+            "classify.sign" if self.binary else "classify.argmax",
+            "verdict",
+            {"z": self.logits, "verdict": self.verdict},
+        )
 
     def emit_loss(self) -> str:
         """The error of the logits under the label, as the rule file's loss has it. Returns the flag that is
         set where there is any."""
         loss, flag = self.spec.loss, self.flag("taught")
-        args = {"z": self.logits, "label": self.label, "e": self.error, "taught": flag}
+        args = {"z": self.logits, "e": self.error, "taught": flag}
+        if self.spec.itself:
+            self.step("mse_error.input", "loss", args | {"x": self.value(self.graph.inputs[0])})
+            return flag
+        if self.spec.numbers:
+            self.step("mse_error.forward", "loss", args | {"target": self.target})
+            return flag
+        args |= {"label": self.label}
         if loss.kind == "hinge":
             numbers = {"margin": loss.margin, "mu": loss.mu, "classes": self.classes}
             self.step("hinge_error.forward", "loss", args, **numbers)
         else:
-            self.step("softmax_error.forward", "loss", args)
+            kernel = "sigmoid_error.forward" if self.binary else "softmax_error.forward"
+            self.step(kernel, "loss", args)
         return flag
 
     def emit_tick(self) -> None:
@@ -200,6 +236,9 @@ class RuleTape(Tape):
         ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
         fb = self.spec.feedback
         if fb.init == "aligned":
+            if self.spec.head and not np.any(ideal):
+                what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
+                raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
             return self.b.add(Value(name, ideal.shape, "const", "matrix", ideal * fb.gain))
         frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
         if fb.storage == "generated":

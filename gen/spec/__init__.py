@@ -23,19 +23,24 @@ from .options import Option, Setting, read_options
 from .table import Table
 
 INFERENCE_ONLY = "none"
+MSE = "mse"  # the loss whose targets are numbers
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20
+MAX_CLASSES = 256  # labels are bytes
+MOST_IMPRINTED = 8  # samples of a class that make a row
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge."""
+    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge;
+    mse learns numbers, not classes, those that a caller gives or the network's own input (`target`)."""
 
     kind: str = "softmax"
     margin: float = 1.0
     mu: float = 1.0
+    target: str = "given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,32 @@ class Arena:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The classifier that takes the place of the network's last layer.
+
+    classes: how many rows it has; "+2" keeps those that there are and adds two; "" leaves them as they are
+    append:  it stands behind the network's output, which is no classifier
+    init:    what new rows start from
+    imprint: from how many first samples the program `imprint` makes a row; 0: there is no such program
+    """
+
+    classes: int | str = ""
+    append: bool = False
+    init: str = "zero"
+    imprint: int = 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the rows that there are stay."""
+        return isinstance(self.classes, str)
+
+    @property
+    def new(self) -> int:
+        """How many rows are new."""
+        return int(self.classes or 0)
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSpec:
     """A validated rule file. `rate`: k of 2^-k; `rates`: of single layers.
 
@@ -105,6 +136,17 @@ class RuleSpec:
     untied: tuple[str, ...] = ()
     options: tuple[tuple[str, Setting], ...] = ()
     arena: Arena = Arena()
+    head: Head | None = None
+
+    @property
+    def numbers(self) -> bool:
+        """Whether numbers are learned, and no classes."""
+        return self.rule != INFERENCE_ONLY and self.loss.kind == MSE
+
+    @property
+    def itself(self) -> bool:
+        """Whether these numbers are the network's own input."""
+        return self.numbers and self.loss.target == "input"
 
     def rate_of(self, layer: str) -> int:
         """k of the layer's rate 2^-k."""
@@ -126,8 +168,14 @@ class RuleSpec:
         raw["rate"] = rates if self.rates else rates["default"]
         if not self.feedback.storage:
             del raw["feedback"]["storage"]
+        if self.head and not self.head.classes:
+            del raw["head"]["classes"]
         if self.loss.kind != "hinge":
             raw["loss"] = {"kind": self.loss.kind}
+        else:
+            del raw["loss"]["target"]
+        if self.loss.kind == MSE:
+            raw["loss"]["target"] = self.loss.target
         return raw
 
     def canonical(self) -> str:
@@ -180,6 +228,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
         store=_store(table.table("store", Store)) if "store" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
+        head=_head(table.table("head", Head)) if "head" in raw else None,
     )
 
 
@@ -209,12 +258,15 @@ def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str])
 
 
 def _loss(table: Table) -> Loss:
-    kind = table.choice("kind", ("softmax", "hinge"), "softmax")
-    if kind == "softmax":
+    kind = table.choice("kind", ("softmax", "hinge", MSE), "softmax")
+    target = table.choice("target", ("given", "input"), "given")
+    if kind != MSE and table.get("target") is not None:
+        raise table.error("target", f"belongs to the {MSE} loss", f'drop it, or set kind = "{MSE}"')
+    if kind != "hinge":
         for key in ("margin", "mu"):
             if table.get(key) is not None:
                 raise table.error(key, "belongs to the hinge loss", 'drop it, or set kind = "hinge"')
-        return Loss(kind)
+        return Loss(kind, target=target)
     margin = table.number("margin", 0.0, 2.0**15, 1.0)
     if margin == 0.0:
         raise table.error("margin", "is 0", "give a number above 0")
@@ -248,6 +300,23 @@ def _store(table: Table) -> Store:
 
 def _arena(table: Table) -> Arena:
     return Arena(table.flag("shared", True))
+
+
+def _head(table: Table) -> Head:
+    value, init = table.get("classes"), table.choice("init", ("zero", "prototypes", "random"), "zero")
+    append, imprint = table.flag("append", False), table.integer("imprint", 0, MOST_IMPRINTED, 0)
+    more = isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{0,2}", value, re.ASCII)
+    if value is not None and not more:
+        table.integer("classes", 1, MAX_CLASSES, None)
+    if more and append:
+        what = f"is {what_is(value)}, but a classifier behind the output has no rows to keep"
+        raise table.error("classes", what, "give the number of classes")
+    if value is None and (append or not imprint):
+        what = "is missing"
+        raise table.error(
+            "classes", what, 'give the number of classes, or "+2" to add two to those there are'
+        )
+    return Head("" if value is None else value, append, init, imprint)  # type: ignore[arg-type]
 
 
 def _layers(table: Table) -> tuple[str, ...] | str:

@@ -21,10 +21,13 @@ def given_integers(graph: Graph) -> bool:
     return any(t.format for t in graph.tensors.values())
 
 
-def adopt(graph: Graph, learned: Collection[str]) -> Graph:
-    """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours."""
-    if learned:
-        graph = without_head(graph)
+def adopt(graph: Graph, learned: Collection[str], classes: bool = True) -> Graph:
+    """`graph` with the weights of the layers `learned`, and the scores where there are any, in ours.
+
+    classes: whether the scores are of classes, and not the numbers that are learned
+    """
+    if learned and classes:
+        graph = without_head(graph, learns=True)
     if not given_integers(graph):
         return graph
     if learned:
@@ -32,14 +35,20 @@ def adopt(graph: Graph, learned: Collection[str]) -> Graph:
     return _limits_taken_in(graph, learned)
 
 
-def without_head(graph: Graph) -> Graph:
-    """`graph` without a softmax at its very end, whose inputs are the scores then."""
+def without_head(graph: Graph, learns: bool = False) -> Graph:
+    """`graph` without a softmax at its very end, whose inputs are the scores then.
+
+    learns: without the sigmoid of its one output as well, which is part of the loss then
+    """
     views: list[Node] = []
     node = graph.producer(graph.output)
     while node is not None and layer(node.op).rearranges:
         views.append(node)
         node = graph.producer(node.inputs[0])
-    if node is None or not layer(node.op).head or len(graph.consumers(node.output)) > 1:
+    kind = layer(node.op).ends(node) if node else ""
+    if node is None or not kind or len(graph.consumers(node.output)) > 1:
+        return graph
+    if kind == "sigmoid" and not (learns and graph.tensors[graph.output].size == 1):
         return graph
     if graph.tensors[node.output].shape[-1] != graph.tensors[graph.output].size:
         return graph  # several rows: not one score a class
@@ -53,7 +62,7 @@ def without_head(graph: Graph) -> Graph:
         if n is not node
     )
     output = x.name if graph.output == node.output else graph.output
-    return replace(graph, nodes=nodes, tensors=tensors, output=output, head=layer(node.op).head)
+    return replace(graph, nodes=nodes, tensors=tensors, output=output, head=kind)
 
 
 def _without_formats(graph: Graph, names: Sequence[str]) -> Graph:

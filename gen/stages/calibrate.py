@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..ir.inputs import TARGET
 from ..ir.program import Abstract, Call, Item, Program, Repeat, Step
 from ..ops import changed, kernel
 from .float_run import RealMachine, chunks, spread
@@ -31,6 +32,7 @@ LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it
 Reals = Mapping[str, NDArray[np.float64]]
 Real = NDArray[np.float64]
 Index = NDArray[np.intp]
+ITSELF = "mse_error.input"  # the step that teaches a network its own input
 FORWARD, TEACHING = ("activation", "logits"), ("teach", "error")
 
 
@@ -136,6 +138,10 @@ class Runs:
         self.inputs = {n: calibration[n].reshape(self.given, size)[self.chosen] for n, size in sizes.items()}
         label = calibration.get("label")
         self.label = None if label is None else label[self.chosen].astype(np.int64)
+        target = calibration.get(TARGET)
+        self.target = None if target is None else target[self.chosen]
+        if any(step.kernel == ITSELF for _, step in abstract.steps()):
+            self.target = self.inputs[abstract.inputs[0]]
         self._programs = dict(abstract.programs)
         self.taught, self.turns = np.arange(0), 0
         if "adapt" in abstract.programs:
@@ -151,7 +157,8 @@ class Runs:
         items = tuple(i for i in adapt.items if i != Call("forward"))
         self._programs["teach"] = Program("teach", "adapt, behind its forward program", items)
         once, label = (_macs(self.abstract, self._programs, p) for p in ("infer", "teach"))
-        self.turns = min(LABELS, self.abstract.classes)
+        self.turns = LABELS if TARGET in self.abstract.values else min(LABELS, self.abstract.classes)
+        self.turns = self.turns if {TARGET, "label"} & self.abstract.values.keys() else 1
         least = min(LEAST_LABELS, self.turns)
         while self.turns > least and len(self) * (once + self.turns * label) > WORK:
             self.turns -= 1
@@ -198,14 +205,24 @@ class Runs:
         of = self.taught if samples is None else samples
         turns = self.turns if turns is None else min(turns, self.turns)
         for rows, machine in self._forward(of) if turns else ():
-            base = machine.arena["verdict"][:, 0].astype(np.int64)
-            base = base if self.label is None else self.label[rows]
             for turn in range(turns):
                 for name in names:  # a sample without error leaves its signals as they are
                     machine.arena[name][...] = 0
-                machine.load({"label": ((base + turn) % self.abstract.classes)[:, None]})
+                machine.load(self._wanted(rows, machine, turn))
                 machine.run("teach")
                 yield rows, machine
+
+    def _wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
+        """What the samples are taught: their labels, or targets, in turn 0, later those of others."""
+        if "label" in self.abstract.values:
+            base = machine.arena["verdict"][:, 0].astype(np.int64)
+            base = base if self.label is None else self.label[rows]
+            return {"label": ((base + turn) % self.abstract.classes)[:, None]}
+        if TARGET not in self.abstract.values:
+            return {}
+        if self.target is None:
+            return {TARGET: np.roll(machine.real(self.abstract.logits), turn + 1, axis=0)}
+        return {TARGET: self.target[(rows + turn) % len(self)]}
 
     def ranges(self) -> dict[str, Range]:
         """Of every activation, logit and teaching signal. Raises CompileError where floats overflow."""

@@ -93,7 +93,8 @@ class Observed:
         of = root(self.abstract.values, name)
         top = self.top(of)
         if self.abstract.values[of].role == "logits":
-            frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT))
+            wanted = 0.0 if self.runs.target is None else float(np.max(np.abs(self.runs.target)))
+            frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT, wanted))
             return Target(-INT16 - 1, INT16, frac, compared=False)
         if name in self.halves:
             return Target(-BELOW, UINT8, widest(UINT8, top), name == of)

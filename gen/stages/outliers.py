@@ -108,7 +108,8 @@ class _Trial:
     roots: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        self._want = np.zeros((len(self.runs), self.runs.abstract.classes))
+        abstract = self.runs.abstract
+        self._want = np.zeros((len(self.runs), abstract.values[abstract.logits].size))
         for rows, machine in self.runs.forward():
             self._want[rows] = machine.real(self.runs.abstract.logits)
         self._usual = harmless(self._want)

@@ -231,8 +231,9 @@ def _interface(plan: Plan) -> None:
     _demand(named and not ambiguous(plan.interface), "the names of the inputs are not clear")
     _demand(type(plan.classes) is int and plan.head in HEADS, "it has no number of classes, or no such head")
     logits, verdict = plan[plan.logits], plan["verdict"]
+    one = ((1,),) if plan.classes == 2 and "learn" in plan.entries else ()  # which tells two classes apart
     _demand(
-        logits.dtype in ("int8", "int16") and logits.shape == (plan.classes,),
+        logits.dtype in ("int8", "int16") and logits.shape in ((plan.classes,), *one),
         f"{logits.name} holds no scores",
     )
     _demand(verdict.dtype == "int32" and verdict.shape == (2,), "verdict is no verdict")

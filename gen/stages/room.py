@@ -13,7 +13,8 @@ in two steps, and calibration looks at it as well.
    deep homogeneous models, 2018).
 
 A network that already fits its calibration data stays as it is, and so does one whose integers a model file
-brought: it had learned before it was quantised, and what its layers can hold is settled.
+brought: it had learned before it was quantised, and what its layers can hold is settled; a new classifier
+behind them had not.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..ir.program import Abstract, Step, root
+from ..ir.program import Abstract, Step, Value, root
 from ..ir.walk import Active
 from ..ops import kernel
-from ..spec import RuleSpec
+from ..spec import MSE, RuleSpec
 from .calibrate import Runs
 from .float_run import RealMachine, spread
 
 SAMPLES = 256  # of the calibration data; the largest score does not need more
 HELD = 1 << 25  # real numbers at once: 256 MB
-SPAN = {"softmax": 16.0, "hinge": 8.0}  # the largest score of a network that has learned; hinge: in margins
+SPAN = {"softmax": 16.0, "hinge": 8.0, MSE: 1.0}  # the largest score of a network that has learned;
+# hinge: in margins; mse: the largest target instead
 GAIN = 2.0  # mean square of a layer's sums by that of its inputs and their number, at the usual start
 ROUNDS = 4  # of scaling: one is exact where all layers are linear or rectified
 MOST = 2.0**10  # by which a weight is scaled at most in one round
@@ -53,18 +55,29 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     """
     loss, values = spec.loss, abstract.values.values()
     learned = [v for v in values if v.learned and v.role == "weight"]
-    if not learned or any(v.format for v in values if v.role == "activation"):
+    if spec.head:  # what lies below it had learned before
+        last = {
+            s.args["w"] for _, s in abstract.steps() if s.args.get("y") == abstract.logits and "w" in s.args
+        }
+        learned = [v for v in learned if root(abstract.values, v.name) in last]
+    given = any(v.format for v in values if v.role == "activation")
+    if not learned or (given and spec.head is None):
         return None
-    inputs, labels = _samples(runs, aside)
-    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed)
+    numbers = loss.kind == MSE
+    inputs, labels, targets = _samples(runs, aside)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, learned)
     machine.load(inputs)
     machine.run("infer")
-    if _fits(machine.arena[abstract.logits], labels, at_any_scale=spec.weights == "int8"):
+    scores = machine.arena[abstract.logits]
+    fits = _near(scores, targets) if numbers else _fits(scores, labels, spec.weights == "int8")
+    if fits:
         return None
     machine.lifting = True
     machine.run("infer")
     machine.lifting = False
     span = SPAN[loss.kind] * (loss.margin if loss.kind == "hinge" else 1.0)
+    if numbers and targets is not None:
+        span = float(np.max(np.abs(targets)))
     depth = len({root(abstract.values, v.name) for v in learned})
     for _ in range(ROUNDS):
         top = float(np.max(np.abs(machine.arena[abstract.logits])))
@@ -76,13 +89,22 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     return replace(abstract, values={**abstract.values, **larger})
 
 
-def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None]:
-    """Inputs by name and labels of up to SAMPLES samples, as many as are held at once."""
+def _samples(runs: Runs, aside: NDArray[np.bool_]) -> tuple[Reals, NDArray[np.intp] | None, Real | None]:
+    """Inputs by name, labels and targets of up to SAMPLES samples, as many as are held at once."""
     usual = np.flatnonzero(~aside)
     each = sum(v.size for v in runs.abstract.values.values() if v.space == "arena")
     chosen = usual[spread(len(usual), max(1, min(SAMPLES, HELD // each)))]
     labels = None if runs.label is None else runs.label[chosen]
-    return {n: x[chosen] for n, x in runs.inputs.items()}, labels
+    targets = None if runs.target is None else runs.target[chosen]
+    return {n: x[chosen] for n, x in runs.inputs.items()}, labels, targets
+
+
+def _near(scores: NDArray[np.generic], targets: Real | None) -> bool:
+    """Whether the squared error is below half of that of the mean; without targets nothing is missed."""
+    if targets is None:
+        return True
+    error = np.mean(np.square(scores.astype(np.float64) - targets))
+    return bool(error < 0.5 * np.mean(np.square(targets - targets.mean(axis=0))))
 
 
 def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None, at_any_scale: bool) -> bool:
@@ -91,6 +113,8 @@ def _fits(scores: NDArray[np.generic], labels: NDArray[np.intp] | None, at_any_s
     Without labels the network's own verdicts stand for them, and the scale of the scores is all there is to
     go by: a trained network is sure of what it says.
     """
+    if scores.shape[1] == 1:  # two classes: the other one's score is zero
+        scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
     z = scores.astype(np.float64) - np.max(scores, axis=1, keepdims=True)
     right = z.argmax(axis=1) if labels is None else labels
     free = at_any_scale and labels is not None
@@ -116,13 +140,12 @@ def _calibrated(z: Real, labels: NDArray[np.intp]) -> float:
 class _Lift(RealMachine):
     """A float run whose learned weights can be made larger. While `lifting`, each layer is as it runs."""
 
-    def __init__(self, abstract: Abstract, devices: int, seed: int) -> None:
+    def __init__(self, abstract: Abstract, devices: int, seed: int, learned: list[Value]) -> None:
         super().__init__(abstract.values, abstract.programs, devices, shared=True)
         self.lifting, self.seed = False, seed
         self.groups: dict[str, list[str]] = {}
-        for v in abstract.values.values():
-            if v.learned and v.role == "weight":
-                self.groups.setdefault(root(abstract.values, v.name), []).append(v.name)
+        for v in learned:
+            self.groups.setdefault(root(abstract.values, v.name), []).append(v.name)
 
     def scale(self, factor: float) -> None:
         for group in self.groups.values():
@@ -144,8 +167,10 @@ class _Lift(RealMachine):
             super()._step(program, position, step, active)
 
     def _start(self, weight: str) -> None:
-        """Weights that are all zero become random ones, small: the lift does the rest."""
+        """Weights that are all zero become random ones, small, or as large as a feedback matrix that shares
+        their format: the lift does the rest."""
         w = self.state[weight][0]
         if not np.any(w):
             rows, cols = w.shape
-            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * 2.0**-20
+            beside = max(float(np.max(np.abs(self.state[name]))) for name in self.groups[weight])
+            w[...] = numeric.feedback_matrix(self.seed, 0, rows, cols, False) * ((beside or 2.0**-13) / 2**7)

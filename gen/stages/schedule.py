@@ -6,6 +6,7 @@ correct            what the rule does with a sample that was not yet right
 adapt              forward, error, correct if there is any error, step counter, decay
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
+imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
 
 Behind these come the entry programs of the rule's own.
 """
@@ -20,12 +21,14 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.inputs import listed
+from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value, ties
 from ..ir.tape import Tape
 from ..ops import kernel, layer
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
-from .float_run import RealMachine, chunks, spread
+from .float_run import SAMPLES, RealMachine, chunks, spread
+from .head import classifier, fitted
 from .memory import loaded
 
 
@@ -57,7 +60,10 @@ def build(
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
         _replay(tape, calibration)
-        entries += [Entry("learn", names, label=True), *_learn(tape), *tape.entries]
+        entries += _learn(tape, names)
+        if spec.head and spec.head.imprint:
+            entries.append(_imprint(tape, calibration, spec.head.imprint))
+        entries += tape.entries
     b = tape.b
     _check_entries(b, entries)
     return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
@@ -82,13 +88,20 @@ def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
 
 def _refuse(tape: RuleTape) -> None:
     """Raises CompileError for a network that no rule can teach."""
-    if tape.classes < 2:
+    if tape.spec.numbers and tape.spec.head and tape.spec.head.imprint:
+        raise CompileError("head.imprint", 'makes a row of a class, and loss.kind is "mse"', "leave it out")
+    if tape.spec.itself:
+        inputs = [tape.b.values[tape.value(n)] for n in tape.graph.inputs]
+        if len(inputs) > 1 or inputs[0].size != tape.scores:
+            what = f'is "input", and of {len(inputs)} inputs the first has {inputs[0].size} values'
+            hint = "the one input must have as many values as there are outputs"
+            raise CompileError("loss.target", f"{what}, the output {tape.scores}", hint)
+    if tape.binary and tape.spec.loss.kind != "softmax":
+        what = f'is "{tape.spec.loss.kind}", and the network has one output'
         raise CompileError(
-            tape.graph.output,
-            "the network has one output",
-            'learning needs two classes or more; rule = "none" compiles inference alone',
+            "loss.kind", what, 'take "softmax": the sigmoid of one output is the softmax of two'
         )
-    if tape.classes > 256:
+    if tape.classes > 256 and not tape.spec.numbers:
         raise CompileError(
             tape.graph.output,
             f"the network has {tape.classes} classes",
@@ -135,7 +148,7 @@ def _mark_logits(tape: Tape) -> None:
 
 
 def _adapt(tape: RuleTape, rule: Rule) -> None:
-    step = (tape.label, tape.samples_learned, tape.error)[1]  # the order of the tensors
+    step = (tape.wanted, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
         rule.correct(tape)
     if tape.spec.decay:
@@ -144,7 +157,7 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
-    with tape.b.program("adapt", "learns from the inputs and the label in the arena"):
+    with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
         tape.b.when(tape.emit_loss(), "correct")
         tape.emit_tick()
@@ -155,30 +168,45 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             tape.b.when("decay_due", "decay")
 
 
-def _replay(tape: Tape, calibration: Mapping[str, np.ndarray]) -> None:
+def _adapts(tape: RuleTape) -> str:
+    return f"learns from the inputs{tape.wanted and f' and the {tape.wanted}'} in the arena"
+
+
+def _replay(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> None:
     """Program `replay_one` on class-balanced base examples in flash; `refresh` runs it when it is due."""
     replay = tape.spec.replay
     if not replay:
         return
-    if "label" not in calibration:
+    what = tape.wanted
+    if what and what not in calibration:
         raise CompileError(
-            "replay", "the calibration data have no labels", "add an array `label`, or leave [replay] out"
+            "replay", f"the calibration data have no {what}s", f"add an array `{what}`, or leave [replay] out"
         )
-    chosen = balanced(calibration["label"], replay.samples)
+    samples = len(calibration[tape.graph.inputs[0]])
+    wanted = calibration.get(what)
+    if wanted is None or tape.spec.numbers:
+        chosen = spread(samples, replay.samples)
+    else:
+        chosen = balanced(wanted, replay.samples)
     rows = len(chosen)
     tables = [(tape.value(n), f"replay_{n}") for n in tape.graph.inputs]
     for x, table in tables:
         data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
         tape.add(Value(table, data.shape, "const", "activation", data, tie=x, use="replayed"))
-    labels = calibration["label"][chosen].astype(np.uint8)[:, None]
-    tape.add(Value("replay_label", (rows, 1), "const", "label", ints=labels))
+    if wanted is not None:
+        kept = Value(f"replay_{what}", (rows, tape.b.values[what].size), "const", tape.b.values[what].role)
+        if tape.spec.numbers:
+            tape.add(replace(kept, real=wanted[chosen], tie=what, use="replayed"))
+        else:
+            tape.add(replace(kept, ints=wanted[chosen].astype(np.uint8)[:, None]))
+        tables.append((what, f"replay_{what}"))
     count = tape.counter("replay_count", "base examples in flash", rows, "const")
     cursor = tape.counter("replay_next", "the base example that comes next")
     index = tape.add(Value("replay_index", (1,), "arena", "counter"))
     with tape.b.program("replay_one", "learns once more from a base example in flash"):
         picked = {"count": count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")}
         tape.step("samples.pick", "replay", picked, rows=rows)
-        for x, table in [*tables, ("label", "replay_label")]:
+        for x, table in tables:
             tape.step("samples.read", "replay", {"table": table, "index": index, "x": x})
         tape.b.call("adapt")
     phase = tape.counter("replay_phase", "new samples since the last replay")
@@ -201,25 +229,33 @@ def balanced(labels: np.ndarray, n: int) -> np.ndarray:
     return np.array(turns[:n], dtype=int)
 
 
-def _learn(tape: RuleTape) -> list[Entry]:
-    """Program `learn`; with a store, the entry programs beside it."""
+def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
+    """Program `learn`, or `learn_target` where numbers are learned; with a store, those beside it."""
     store = tape.spec.store
     if store:
         _store(tape, store.samples)
-    with tape.b.program("learn", "one labelled sample of the wearer"):
+    named, given, itself = LEARNING
+    learn = Entry(named, names, label=True)
+    doc = "one labelled sample of the wearer"
+    if tape.spec.itself:
+        learn, doc = Entry(itself, names), "one sample of the wearer, to be said again"
+    elif tape.spec.numbers:
+        learn, doc = Entry(given, (*names, tape.target)), "one sample of the wearer and its target"
+    with tape.b.program(learn.name, doc):
         if store:
             tape.b.call("keep")
         tape.b.call("adapt")
         if tape.spec.replay:
             tape.b.call("refresh")
     if not store:
-        return []
+        return [learn]
     _rehearse(tape, store.samples, store.order == "shuffled")
-    return [Entry("rehearse")]
+    return [learn, Entry("rehearse")]
 
 
-def _kept(tape: Tape) -> list[tuple[str, str]]:
-    return [(tape.value(n), f"store_{n}") for n in tape.graph.inputs] + [("label", "store_label")]
+def _kept(tape: RuleTape) -> list[tuple[str, str]]:
+    inputs = [(tape.value(n), f"store_{n}") for n in tape.graph.inputs]
+    return [*inputs, (tape.wanted, f"store_{tape.wanted}")] if tape.wanted else inputs
 
 
 def _store(tape: RuleTape, rows: int) -> None:
@@ -233,7 +269,7 @@ def _store(tape: RuleTape, rows: int) -> None:
         tape.step("samples.advance", "store", {"next": following, "count": count}, rows=rows)
 
 
-def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
+def _rehearse(tape: RuleTape, rows: int, shuffled: bool) -> None:
     cursor = tape.counter("rehearse_next", "the kept sample that is rehearsed next")
     index = tape.add(Value("rehearse_index", (1,), "arena", "counter"))
     flag = tape.flag("rehearse_valid")
@@ -256,11 +292,44 @@ def _rehearse(tape: Tape, rows: int, shuffled: bool) -> None:
         tape.b.repeat(rows, "rehearse_next")
 
 
+def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -> Entry:
+    """Entry program `imprint`: the classifier's row of a label from its first samples."""
+    node = classifier(tape.graph)
+    assert node is not None and tape.is_learned(node)
+    x, rows = node.inputs[0], len(tape.constant(node.inputs[1]))
+    if rows < 2:
+        raise CompileError("head.imprint", "the classifier has one output", "leave it out")
+    chosen, features = seen(tape.graph, tape.spec, calibration, x)
+    labels = calibration["label"][chosen].astype(np.intp) if "label" in calibration else None
+    weight, bias = (tape.constant(name) for name in node.inputs[1:])
+    means = fitted(features, labels, weight, bias, most)
+    centre = Value(f"{node.name}_centre", means.centre.shape, "const", "activation", means.centre)
+    note = "samples that made each row"
+    count = Value(f"{node.name}_imprinted", (rows,), "state", "counter", ints=np.zeros(rows, int), note=note)
+    args = {
+        "x": tape.value(x),
+        "label": tape.label,
+        "centre": tape.add(replace(centre, tie=tape.value(x))),
+        "w": f"{node.name}_weight",
+        "b": f"{node.name}_bias",
+        "count": tape.add(count),
+    }
+    twin = f"{node.name}_feedback"
+    if twin in tape.b.values and tape.b.values[twin].learned:
+        args["twin"] = twin
+    with tape.b.program("imprint", f"the row of a class from its first {most} samples"):
+        if tape.spec.store:
+            tape.b.call("keep")
+        tape.emit_forward()
+        tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
+    return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
+
+
 def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
     probe = RuleTape(tape.graph, tape.spec, tape.learned)
     _forward(probe)
-    classes = tape.classes
+    classes = tape.scores
     signals: dict[str, str] = {}
     with probe.b.program("probe", "carries a unit error down"):
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
@@ -279,6 +348,26 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
             for t in targets:
                 sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
     return {t: total / len(chosen) for t, total in sums.items()}
+
+
+def seen(
+    graph: Graph, spec: RuleSpec, calibration: Mapping[str, np.ndarray], tensor: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are looked at, the classes alike where there are labels, and what `tensor` holds in them,
+    [n, size]."""
+    probe = RuleTape(graph, spec, ())
+    _forward(probe)
+    n = len(calibration[graph.inputs[0]])
+    labels = calibration.get("label")
+    chosen = spread(n) if labels is None else np.sort(balanced(labels, min(n, SAMPLES)))
+    parts = []
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        rows = chosen[part]
+        machine.load({probe.value(i): calibration[i][rows].reshape(len(rows), -1) for i in graph.inputs})
+        machine.run("forward")
+        parts.append(machine.real(probe.value(tensor)).copy())
+    return chosen, np.concatenate(parts)
 
 
 def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:

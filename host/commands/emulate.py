@@ -24,7 +24,10 @@ HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, 
 def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("project", metavar="OUT", help="output folder of synapcc compile, or a plan.json")
     p.add_argument(
-        "--data", required=True, metavar="DATA.npz", help="inputs by name, and `label` with --learn"
+        "--data",
+        required=True,
+        metavar="DATA.npz",
+        help="inputs by name, and with --learn `label`, or `target`",
     )
     p.add_argument(
         "--learn", action="store_true", help="classify each sample, then learn it, in the file's order"
@@ -62,12 +65,13 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.link.saturation import saturation, warning
     from synapcc.host.link.state import joined, load, save, split
     from synapcc.host.run.emulator import Emulator
+    from synapcc.host.run.evaluation import squared_error
     from synapcc.host.run.inputs import clipped_text
     from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
 
     plan = read_plan(Path(args.project))
-    if args.learn and "learn" not in plan.entries:
+    if args.learn and not plan.learning:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
     if args.passes < 1 or (args.passes > 1 and "rehearse" not in plan.entries):
         raise SynapccError(
@@ -93,6 +97,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     told["clipped"] = dict(samples.clipped)
     if samples.labels is not None:
         told["accuracy"] = float(np.mean(result["winner"] == samples.labels))
+    if (error := squared_error(plan, samples, result["scores"])) is not None:
+        told["mse"] = error
     found = saturation(plan, machine.state[0]) if args.learn else ()
     learning = {"saturation": [x.to_dict() for x in found], "warning": warning(found)} if args.learn else {}
     out.give("emulate", {"model": plan.model, "digest": plan.digest.hex(), **told, **learning})
@@ -111,9 +117,11 @@ def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarr
 
     if not learn:
         return machine.infer_many(samples.inputs)._asdict()
-    assert samples.labels is not None
     said = []
     for i in track(range(len(samples)), "emulating"):
         said.append(machine.infer(samples.one(i)))
-        machine.learn(samples.one(i), samples.labels[i : i + 1])
+        if samples.labels is None:
+            machine.run(machine.plan.learning, inputs=samples.taught(i))
+        else:
+            machine.learn(samples.one(i), samples.labels[i : i + 1])
     return {name: np.concatenate([getattr(s, name) for s in said]) for name in Inference._fields}

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
     project = Path(args.project)
     plan = read_plan(project)
-    samples = load_samples(plan, Path(args.data), labels="learn" in plan.entries)
+    samples = load_samples(plan, Path(args.data), labels=bool(plan.learning))
     short = plan.digest.hex()[:12]
     out.say(f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}\n{samples}")
     board = project_board(project)

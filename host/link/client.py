@@ -164,7 +164,9 @@ class Client:
         if len(output) < self.info.output_bytes:
             output += self.read(Region.OUTPUT, len(output), self.info.output_bytes - len(output))
         winner, margin = struct.unpack_from("<ii", output)
-        return Inference(winner, margin, struct.unpack_from(f"<{self.info.classes}h", output, 8))
+        return Inference(
+            winner, margin, struct.unpack_from(f"<{(self.info.output_bytes - 8) // 2}h", output, 8)
+        )
 
     def learn(self, x: bytes, label: int, digest: bool = True) -> bytes | None:
         """Runs the learn program on one sample, exactly once; the state's SHA-256 after it, if asked for."""

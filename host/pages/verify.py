@@ -59,7 +59,7 @@ def evidence(
         "board": board.name,
         "core": board.core.cpu,
         "device": device,
-        "classes": plan.classes,
+        "classes": plan.scores,
         "state": {k: n for k, n in state.items() if n},
         "stats": asdict(stats),
         **({} if seconds is None else {"seconds": [round(s, 6) for s in seconds]}),

@@ -69,11 +69,13 @@ def as_the_file(compiled: Compiled) -> dict[str, Any] | None:
     inputs = {n: compiled.calibration[n][chosen].astype(np.float32) for n in compiled.plan.inputs}
     file = compile_model(compiled.untouched, RuleSpec(INFERENCE_ONLY), inputs).plan
     want, got = (Emulator(plan).infer_many(inputs) for plan in (file, compiled.plan))
-    highest = np.max(want.scores, axis=1)
-    same = want.scores[np.arange(len(chosen)), got.winner] == highest
+    scores = file[file.logits].meaning.real(want.scores)
+    if scores.shape[1] == 1:  # of two classes: the other one's is zero
+        scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
+    same = scores[np.arange(len(chosen)), got.winner] == np.max(scores, axis=1)
     return {
         "same_class": float(np.mean(same)),
-        "tied": float(np.mean(same & (got.winner != want.winner))),
+        "tied": float(np.mean(same & (got.winner != np.argmax(scores, axis=1)))),
         "layers": [{"layer": n, "rounding": _rounding(compiled, n)} for n in compiled.learned],
     }
 

@@ -213,9 +213,10 @@ class Emulator(Machine):
     def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
         """The labels of the devices `rows`, from one for each device or one for all."""
         if "label" not in self.plan:
-            raise SynapccError(
-                self.plan.model, "was compiled for inference only", "compile it with a learning rule"
-            )
+            own = [name for name in self.plan.entries if name.startswith("learn_")]
+            what = "takes no label" if own else "was compiled for inference only"
+            hint = f'run("{own[0]}", inputs=...)' if own else "compile it with a learning rule"
+            raise SynapccError(self.plan.model, what, hint)
         y = np.asarray(labels)
         if y.ndim == 0 or len(y) == 1:
             y = np.broadcast_to(y, (self.devices, *y.shape[1:]))

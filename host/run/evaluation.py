@@ -9,14 +9,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.gen.ir.plan import Plan
+
 from ..terminal.text import table
 from .inputs import clipped_text
+from .samples import Samples
 
 
 def confusion(labels: NDArray[Any], winners: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Counts [classes, classes]: how many samples of class i (row) were called class j."""
     pairs = labels.astype(np.int64) * classes + winners.astype(np.int64)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def squared_error(plan: Plan, samples: Samples, scores: NDArray[Any]) -> float | None:
+    """The mean squared error of scores [n, scores], in real numbers, under the targets of the samples, or as
+    copies of them; None where no numbers are learned, or the samples have no targets."""
+    meaning = plan[plan.logits].meaning
+    if plan.learning == "learn_input":
+        name = plan.inputs[0]
+        wanted = plan[name].meaning.real(samples.inputs[name])
+    elif samples.targets is not None:
+        wanted = meaning.real(samples.targets)
+    else:
+        return None
+    return float(np.mean(np.square(meaning.real(scores) - wanted)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

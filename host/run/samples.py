@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.files.npz import load_arrays
-from synapcc.gen.ir.inputs import LABEL, check_counts, check_labels, listed, unread
+from synapcc.gen.ir.inputs import LABEL, TARGET, check_counts, check_labels, check_targets, listed, unread
 from synapcc.gen.ir.plan import Plan
 
 from .inputs import Clipping, clipped_text, quantise_inputs
@@ -26,12 +26,14 @@ class Samples:
 
     inputs:  by name, int8 [n, size]
     labels:  [n] uint8, None if the data have none
+    targets: [n, scores] int16 in the scores' format, None if the data have none or no numbers are learned
     clipped: the share of values that quantisation clipped, by input; none for inputs given in int8
     """
 
     inputs: dict[str, NDArray[np.int8]]
     labels: NDArray[np.uint8] | None
     clipped: Mapping[str, float] = field(default_factory=dict)
+    targets: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -43,6 +45,10 @@ class Samples:
         """Sample i as the link sends it: the inputs behind one another."""
         return b"".join(x[i].tobytes() for x in self.inputs.values())
 
+    def taught(self, i: int) -> dict[str, NDArray[Any]]:
+        """What `learn_target` or `learn_input` takes of sample i."""
+        return self.one(i) | ({} if self.targets is None else {TARGET: self.targets[i : i + 1]})
+
     def one(self, i: int) -> dict[str, NDArray[np.int8]]:
         """Sample i for an emulator of one device."""
         return {name: x[i : i + 1] for name, x in self.inputs.items()}
@@ -51,14 +57,21 @@ class Samples:
 def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels: bool) -> Samples:
     """Samples for `plan` from inputs [n, *shape] or [n, size] and `label` [n].
 
-    labels: there must be labels. Warns (DataWarning) of data that look like other units than those of the
-    calibration. SynapccError says what does not fit.
+    labels: there must be labels, or targets where numbers are learned. Warns (DataWarning) of data that look
+    like other units than those of the calibration. SynapccError says what does not fit.
     """
-    clipping = Clipping(plan)
+    clipping, learns = Clipping(plan), labels
     inputs = quantise_inputs(plan, arrays, clipping=clipping, where=where)
     together: dict[str, NDArray[Any]] = dict(inputs)
-    found = None
-    if LABEL in arrays and LABEL not in plan.inputs:
+    found = targets = None
+    if plan.learning and "label" not in plan:
+        labels = False
+        if TARGET in plan and TARGET in arrays:
+            targets = together[TARGET] = _targets(plan, arrays[TARGET], where)
+        elif TARGET in plan and learns:
+            hint = f"add an array `target` [n, {plan.scores}]; there is {listed(arrays)}"
+            raise SynapccError(where, "target is missing", hint)
+    elif LABEL in arrays and LABEL not in plan.inputs:
         found = together[LABEL] = check_labels(arrays[LABEL], plan.classes, where)
     elif labels:
         hint = f"add an array `label` with the class of each sample; there is {listed(arrays)}"
@@ -66,7 +79,15 @@ def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels:
     check_counts(together, where)
     clipping.warn(where)
     clipping.warn_of_little(where)
-    return Samples(inputs, found, clipping.shares)
+    return Samples(inputs, found, clipping.shares, targets)
+
+
+def _targets(plan: Plan, targets: ArrayLike, where: str) -> NDArray[np.int16]:
+    """Targets [n, scores] in the scores' format: floats are rounded and held within it, int16 passes."""
+    t, given = plan[TARGET], np.asarray(targets)
+    real = check_targets(given, plan.scores, where)
+    units = real if given.dtype == np.int16 else t.meaning.units(real)
+    return np.clip(units, t.lo, t.hi).astype(np.int16)
 
 
 def load_samples(plan: Plan, path: Path, labels: bool) -> Samples:
@@ -85,7 +106,7 @@ Data = Samples | Mapping[str, ArrayLike] | str | PathLike[str]
 def read_samples(plan: Plan, data: Data, labels: bool) -> Samples:
     """Samples from wherever they are: Samples, arrays by name, or an .npz file."""
     if isinstance(data, Samples):
-        if labels and data.labels is None:
+        if labels and data.labels is None and (data.targets is None or "label" in plan):
             raise SynapccError(plan.model, "the samples have no labels", "give the class of each sample")
         return data
     if isinstance(data, Mapping):

@@ -101,20 +101,23 @@ def verify(
     difference = _compare_inferences(plan, client, machine, samples, 0)
     programs: list[str] = []
     done = 0
-    if difference is None and "learn" in plan.entries:
-        assert samples.labels is not None
-        programs.append("learn")
+    learning = plan.learning
+    if difference is None and learning:
+        programs.append(learning)
         for done in range(1, steps + 1):
             i = (done - 1) % len(samples)
+            given = None if learning == "learn" else Given(samples.taught(i), None)
             if slices:
-                difference = _in_slices(plan, client, machine, samples, "learn", i, done)
+                difference = _in_slices(plan, client, machine, samples, learning, i, done, given)
+            elif given:
+                difference = _run_given(plan, client, machine, learning, samples, i, done, given)
             else:
                 difference = _learn(plan, client, machine, samples, i, done)
             tick()
             if difference:
                 break
     for number, program in enumerate(plan.entries):
-        if difference or program in ("infer", "learn"):
+        if difference or program in ("infer", learning):
             continue
         programs.append(program)
         difference = _run(plan, client, machine, number, samples, done, slices)
@@ -162,13 +165,29 @@ def _run(
             if found := _in_slices(plan, client, machine, samples, program, 0, step, given):
                 return found
             continue
-        before = machine.state.copy()
-        _load(plan, client, machine, samples, 0)
-        _give(plan, client, machine, program, given)
-        machine.run(program)
-        if client.run(number) != digest(machine):
-            return locate(plan, client, machine, before, program, samples, 0, step, given)
+        if found := _run_given(plan, client, machine, program, samples, 0, step, given):
+            return found
     return None
+
+
+def _run_given(
+    plan: Plan,
+    client: Client,
+    machine: Emulator,
+    program: str,
+    samples: Samples,
+    i: int,
+    step: int,
+    given: Given,
+) -> Difference | None:
+    """An entry program on sample i and what it is given beside."""
+    before = machine.state.copy()
+    _load(plan, client, machine, samples, i)
+    _give(plan, client, machine, program, given)
+    machine.run(program)
+    if client.run(plan.entries.index(program)) == digest(machine):
+        return None
+    return locate(plan, client, machine, before, program, samples, i, step, given)
 
 
 def _load(plan: Plan, client: Client, machine: Emulator, samples: Samples, i: int) -> None:

@@ -165,7 +165,7 @@ def state_size(plan: Plan) -> int:
 
 
 def output_bytes(plan: Plan) -> int:
-    return -(-(8 + 2 * plan.classes) // 4) * 4
+    return -(-(8 + 2 * plan.scores) // 4) * 4
 
 
 def batch_source(plans: Sequence[Plan], folder: Path, kernels: str = REF) -> Path:

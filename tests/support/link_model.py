@@ -47,7 +47,7 @@ class LinkModel:
 
     def _empty(self) -> None:
         self.input = bytes(sum(self.plan[n].nbytes for n in self.plan.inputs))
-        self.output = bytes(8 + 2 * self.plan.classes)
+        self.output = bytes(8 + 2 * self.plan.scores)
 
     # -- sessions and sequence numbers ------------------------------------------------------------------
 

@@ -48,6 +48,8 @@ def emulate(machine: Emulator, deed: Deed) -> Inference | None:
     elif deed.what == "learn":
         machine.learn(deed.inputs, [deed.label])
     else:
+        if deed.inputs:
+            machine.load(deed.inputs, [deed.label] if "label" in machine.plan else None)
         machine.run(deed.what)
     return None
 
@@ -78,6 +80,8 @@ def play(batch: Batch, index: int, seed: int) -> int:
         elif deed.what == "learn":
             assert batch.ask(index, LEARN, deed.label, x)[0] == OK, where
         else:
+            if x:
+                assert batch.ask(index, LOAD, deed.label, x)[0] == OK, where
             assert batch.ask(index, RUN, plan.entries.index(deed.what))[0] == OK, where
         assert_state(batch, index, machine, where)
         count += 1
@@ -94,6 +98,9 @@ def in_slices(
         assert batch.ask(index, LEARN_BEGIN, deed.label, x)[0] == OK, where
         twin.learn_begin(deed.inputs, [deed.label])
     else:
+        if x:
+            assert batch.ask(index, LOAD, deed.label, x)[0] == OK, where
+            twin.load(deed.inputs, [deed.label] if "label" in plan else None)
         assert batch.ask(index, RUN_BEGIN, plan.entries.index(deed.what))[0] == OK, where
         twin.begin(deed.what)
     count, more = 0, True
@@ -125,7 +132,7 @@ def between(batch: Batch, index: int, twin: Emulator, rng: np.random.Generator, 
 def assert_infers(batch: Batch, index: int, x: bytes, want: Inference, where: str) -> None:
     status, y = batch.ask(index, INFER, payload=x)
     winner, margin = struct.unpack_from("<ii", y)
-    scores = np.frombuffer(y, "<i2", batch.plans[index].classes, 8)
+    scores = np.frombuffer(y, "<i2", batch.plans[index].scores, 8)
     assert status == OK and [winner, margin] == [want.winner[0], want.margin[0]], where
     assert np.array_equal(scores, want.scores[0]), where
 

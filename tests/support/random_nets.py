@@ -15,7 +15,9 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Head, Loss, Replay, RuleSpec, Store
+from synapcc.gen.stages.border import without_head
+from synapcc.gen.stages.head import classifier, replaced
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
@@ -201,6 +203,43 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     )
 
 
+def random_head(rng: Rng, graph: Graph) -> Head:
+    """A new classifier in the place of the last layer, or behind one that is none."""
+    append = classifier(without_head(graph)) is None or not rng.integers(4)
+    new = int(rng.integers(1, 8))
+    classes = new if append or rng.integers(2) else str(rng.choice(["", "+1", f"+{new}"]))
+    init = str(rng.choice(["zero", "random", "prototypes"]))
+    return Head(classes, append, init, 0 if classes == 1 else int(rng.integers(classes == "", 9)))
+
+
+def with_head(spec: RuleSpec, graph: Graph, head: Head) -> RuleSpec:
+    """The rule file with a head, which learns."""
+    made = replace(spec, head=head)
+    node = classifier(replaced(graph, made))
+    assert node
+    layers = spec.layers if isinstance(spec.layers, str) else tuple(dict.fromkeys((*spec.layers, node.name)))
+    return replace(made, layers=layers)
+
+
+def random_numbers(
+    rng: Rng, graph: Graph, spec: RuleSpec, calibration: dict[str, np.ndarray]
+) -> tuple[RuleSpec, dict[str, np.ndarray]]:
+    """Perhaps numbers to learn in place of classes: those of targets, or the network's own input."""
+    if rng.integers(8) or spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
+        return spec, calibration
+    given = {n: x for n, x in calibration.items() if n != "label"}
+    sizes = [graph.tensors[n].size for n in graph.inputs]
+    if len(sizes) == 1 and sizes[0] <= 40:
+        head = Head(sizes[0], classifier(without_head(graph)) is None, str(rng.choice(["zero", "random"])))
+        return with_head(replace(spec, loss=Loss("mse", target="input")), graph, head), given
+    if spec.head and spec.head.init == "prototypes":
+        spec = replace(spec, head=replace(spec.head, init="random"))
+    whole = replaced(graph, spec) if spec.head else graph
+    n, outputs = len(given[graph.inputs[0]]), whole.tensors[whole.output].size
+    target = rng.normal(0, 2.0 ** rng.integers(-2, 3), (n, outputs))
+    return replace(spec, loss=Loss("mse")), given | {"target": target}
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -226,7 +265,20 @@ def random_model(seed: int) -> Compiled:
     if best and drawn.integers(2):  # most of its zero points are where nothing learns
         graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
         calibration = random_calibration(drawn, graph)
-    return compile_model(graph, spec, calibration, quantise=BEST if best else FAST)
+    more = np.random.default_rng([9, seed])
+    if not more.integers(4) and spec.rule != INFERENCE_ONLY:
+        spec = with_head(spec, graph, random_head(more, graph))
+        assert spec.head
+        new = replaced(graph, spec)
+        classes, n = max(2, new.tensors[new.output].size), len(next(iter(calibration.values())))
+        if classes > n or "label" not in calibration:
+            spec = replace(spec, head=replace(spec.head, init="zero"))
+        if "label" in calibration:
+            calibration["label"] = more.permutation(np.arange(n) % classes)
+        if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
+            spec = replace(spec, loss=Loss())
+    numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
+    return compile_model(graph, *numbers, quantise=BEST if best else FAST)
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
@@ -246,7 +298,8 @@ def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that happens to a model. `what`: learn, infer, rehearse, or state (its bytes are written)."""
+    """One thing that happens to a model. `what`: infer, an entry program that learns, or state (its bytes are
+    written)."""
 
     what: str
     inputs: dict[str, np.ndarray]
@@ -298,6 +351,11 @@ def life(plan: Plan, seed: int) -> Iterator[Deed]:
         yield Deed("infer", sample())
         for _ in range(3 if "learn" in plan.entries else 0):
             yield Deed("learn", sample(), int(rng.integers(plan.classes)))
+        for name in ("learn_input", "learn_target"):  # a target: whatever lies there
+            for _ in range(3 if name in plan.entries else 0):
+                yield Deed(name, sample())
+        for _ in range(3 if "imprint" in plan.entries else 0):
+            yield Deed("imprint", sample(), int(rng.integers(plan.classes)))
         if "rehearse" in plan.entries:
             yield Deed("rehearse", {})
         yield Deed("infer", sample())

@@ -17,6 +17,7 @@ from synapcc.gen.spec import (
     Arena,
     Decay,
     Feedback,
+    Head,
     Loss,
     Replay,
     RuleSpec,
@@ -167,6 +168,9 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\nseed = 1.0', "seed is 1.0"),
         ('rule = "fa"\nloss = "hinge"', 'loss is "hinge", not a table; write [loss]'),
         ('rule = "fa"\n[loss]\nkind = "hing"', 'loss.kind is "hing"; did you mean "hinge"?'),
+        ('rule = "fa"\n[loss]\ntarget = "input"', "loss.target belongs to the mse loss"),
+        ('rule = "fa"\n[loss]\nkind = "mse"\ntarget = "inputs"', 'did you mean "input"?'),
+        ('rule = "fa"\n[loss]\nkind = "mse"\nmu = 1', "loss.mu belongs to the hinge loss"),
         ('rule = "fa"\n[loss]\nmargin = 1.0', "loss.margin belongs to the hinge loss"),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = 0', "loss.margin is 0"),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = -1', "loss.margin is -1"),
@@ -196,6 +200,17 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[arena]\nshared = "no"', 'arena.shared is "no"; give true or false, without quotes'),
         ('rule = "fa"\n[arena]\nshared = 0', "arena.shared is 0; give true or false"),
         ('rule = "fa"\n[arena]\nshare = true', 'no key "share" in [arena]; did you mean "shared"?'),
+        ('rule = "fa"\nhead = 7', "head is 7, not a table; write [head]"),
+        ('rule = "fa"\n[head]', 'head.classes is missing; give the number of classes, or "+2"'),
+        ('rule = "fa"\n[head]\nclasses = 0', "head.classes is 0; give a whole number from 1 to 256"),
+        ('rule = "fa"\n[head]\nclasses = 257', "head.classes is 257"),
+        ('rule = "fa"\n[head]\nclasses = "+0"', 'head.classes is "+0"'),
+        ('rule = "fa"\n[head]\nclasses = "2"', 'head.classes is "2"'),
+        ('rule = "fa"\n[head]\nclasses = true', "head.classes is true"),
+        ('rule = "fa"\n[head]\nclasses = "+1"\nappend = true', "has no rows to keep"),
+        ('rule = "fa"\n[head]\nimprint = 5\nappend = true', "head.classes is missing"),
+        ('rule = "fa"\n[head]\nclasses = 3\ninit = "prototype"', 'did you mean "prototypes"?'),
+        ('rule = "fa"\n[head]\nclasses = 3\nimprint = 9', "head.imprint is 9; give a whole number from 0"),
         ('rule = "fa"\nseed = 1' + "0" * 200, "seed is a number of more than 20 digits"),
     ],
 )
@@ -210,6 +225,12 @@ def test_errors(text: str, says: str) -> None:
 # ---- the rule file, as understood ---------------------------------------------------------------------
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
+INITS = st.sampled_from(["zero", "random", "prototypes"])
+HEADS = (
+    st.builds(Head, st.integers(1, 256), st.booleans(), INITS, st.integers(0, 8))
+    | st.builds(Head, st.integers(1, 999).map("+{}".format), st.just(False), INITS, st.integers(0, 8))
+    | st.builds(Head, st.just(""), st.just(False), INITS, st.integers(1, 8))
+)
 DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
@@ -224,6 +245,7 @@ DRAWN = st.builds(
     headroom=st.floats(1, 16),
     seed=st.integers(0, 2**32 - 1),
     loss=st.just(Loss())
+    | st.builds(Loss, st.just("mse"), target=st.sampled_from(["given", "input"]))
     | st.builds(Loss, st.just("hinge"), st.floats(0, 2**15, exclude_min=True), st.integers(-4, 4).map(exp2)),
     feedback=st.builds(
         Feedback,
@@ -237,6 +259,7 @@ DRAWN = st.builds(
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
     arena=st.builds(Arena, st.booleans()),
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
+    head=st.none() | HEADS,
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
 )
 SPECS = DRAWN.map(lambda spec: spec if RULES.get(spec.rule) else replace(spec, options=()))

@@ -127,7 +127,7 @@ def test_what_is_taken_is_proven(tmp_path: Path) -> None:
     """The C of edited Plans does what the emulator does, and no sanitizer finds anything."""
     found = [
         replace(plan, model=f"edited{i}", _by_name={})
-        for i, plan in enumerate(passed(51_000, 20, 12, Counter()))
+        for i, plan in enumerate(passed(51_000, 24, 12, Counter()))
         if not any(isinstance(i, Repeat) and i.times > TURNS for p in plan.programs.values() for i in p.items)
     ]
     assert len(found) > 15

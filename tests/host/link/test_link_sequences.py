@@ -380,7 +380,7 @@ def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
 
 def test_the_smallest_sequence(tmp_path: Path) -> None:
     """LOAD with label 2, INFER, RUN learn: INFER leaves the label where no step of infer lies over it."""
-    for c, _ in accepted(72_000, 3):
+    for c, _ in accepted(72_000, 8):
         plan = c.plan
         if "learn" not in plan.entries or plan.classes < 3:
             continue
