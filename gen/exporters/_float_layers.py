@@ -126,6 +126,14 @@ def pad(t: Tensors, node: Node) -> None:
     t.put("Pad", [t.get(node.inputs[0], first), pads, value], node, first)
 
 
+def dilate(t: Tensors, node: Node) -> None:
+    """A transposed convolution of each channel, its one weight 1."""
+    channels = t.shape(node.output)[-1]
+    ones = t.constant(f"{node.name}.weight", np.ones((channels, 1, 1, 1), np.float32))
+    attrs = {"strides": list(_ints(node, "stride")), "group": channels}
+    t.put("ConvTranspose", [t.get(node.inputs[0], True), ones], node, True, **attrs)
+
+
 def maxpool2d(t: Tensors, node: Node) -> None:
     t.put("MaxPool", [t.get(node.inputs[0], True)], node, True, **_window(node))
 
@@ -297,6 +305,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "concat": concat,
     "conv2d": conv2d,
     "dense": dense,
+    "dilate": dilate,
     "gather": gather,
     "local2d": local2d,
     "maxpool2d": maxpool2d,

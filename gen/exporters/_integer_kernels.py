@@ -171,6 +171,18 @@ def pad_forward(q: Integers, step: Step) -> None:
     _put_flat(q, step, q.then(step, "Pad", [rows, q.integers(0, *begin, 0, *end), value]))
 
 
+def dilate_forward(q: Integers, step: Step) -> None:
+    """x by Gather, the value in between standing behind it."""
+    height, width, channels, *steps = (
+        q.attr(step, key) for key in ("height", "width", "channels", "stride_h", "stride_w")
+    )
+    size = height * width * channels
+    large = ((height - 1) * steps[0] + 1, (width - 1) * steps[1] + 1, channels)
+    where = np.full(large, size, np.int64)
+    where[:: steps[0], :: steps[1]] = np.arange(size).reshape(height, width, channels)
+    _put_flat(q, step, _seen(q, step, where.reshape(-1), q.attr(step, "value")))
+
+
 def transpose_permute(q: Integers, step: Step) -> None:
     """Element [i0, i1, ..] comes from i0 s0 + i1 s1 + .., i0 < n0, i1 < n1, .."""
     where = np.zeros(1, np.int64)
@@ -255,6 +267,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "concat.copy": concat_copy,
     "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
+    "dilate.forward": dilate_forward,
     "gather.forward": gather_forward,
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,

@@ -133,6 +133,14 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {"axis": axis, "indices": tuple(int(p) for p in places)}
         return self.add("gather", [x], (*shape[:axis], len(places), *shape[axis + 1 :]), hints, source, attrs)
 
+    def dilate(self, x: str, stride: tuple[int, int], source: str) -> str:
+        """A map with rows and columns of zero between its own, which then lie `stride` apart."""
+        if stride == (1, 1):
+            return x
+        height, width, channels = self.shape(x)
+        shape = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1, channels)
+        return self.add("dilate", [x], shape, [], source, {"stride": stride})
+
     def transpose(self, x: str, order: Sequence[int], source: str) -> str:
         """x with its axes in another order."""
         key = (x, tuple(order))

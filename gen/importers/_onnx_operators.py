@@ -29,6 +29,7 @@ from ._onnx_layers import (
 from ._onnx_products import choose, multiply, part
 from ._onnx_spatial import conv, global_pool, pad, pool, reduce
 from ._onnx_unary import unary
+from ._onnx_upsampling import conv_transpose
 from ._onnx_views import clip, concat, reshape, same
 
 _VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -124,6 +125,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Clip": clip,
     "Concat": concat,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Div": arithmetic,
     "Dropout": same,
     "Elu": unary,

@@ -15,6 +15,7 @@ from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
 from ._tflite_spatial import mean, pad, pool
+from ._tflite_upsampling import transpose_conv
 from ._tflite_views import concatenation, reshape, transpose
 
 
@@ -53,6 +54,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),
     "TRANSPOSE": Row(transpose),
+    "TRANSPOSE_CONV": Row(transpose_conv),
     **dict.fromkeys(FUNCTIONS, Row(function, 1)),
     **dict.fromkeys(LIMITS, Row(relu, 1)),
 }

@@ -81,6 +81,12 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(x - c if a.get("subtract") else x + c)
         case "gather":
             return args[0].take(a["indices"], axis=a["axis"])
+        case "dilate":
+            (down, across), (h, w, c) = a["stride"], args[0].shape
+            out = np.zeros(((h - 1) * down + 1, (w - 1) * across + 1, c))
+            for i, j in np.ndindex(h, w):
+                out[i * down, j * across] = args[0][i, j]
+            return out
         case "pad":
             return _padded(args[0], a["padding"], a["value"])
         case "table":
