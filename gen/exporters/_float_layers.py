@@ -11,6 +11,7 @@ from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
 from ..ops.clip import limits
+from ..ops.interpolate import ONE
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
 from ._tensors import Tensors
 
@@ -48,6 +49,21 @@ def affine(t: Tensors, node: Node) -> None:
 def gather(t: Tensors, node: Node) -> None:
     (axis,), places = _ints(node, "axis"), t.integers(*_ints(node, "indices"))
     t.put("Gather", [t.get(node.inputs[0]), places], node, axis=axis + 1)
+
+
+def interpolate(t: Tensors, node: Node) -> None:
+    """The two neighbours of each place by Gather, each times its share."""
+    (axis,), places = _ints(node, "axis"), np.array(_ints(node, "places"))
+    x, share = t.get(node.inputs[0]), places % ONE / ONE
+    shape = [-1 if i == axis else 1 for i in range(len(t.shape(node.output)))]
+    parts: list[str] = []
+    for at, weight in ((places // ONE, 1 - share), (-(-places // ONE), share)):
+        taken = t.node(
+            "Gather", [x, t.integers(*at.tolist())], f"{node.output}/{len(parts)}", node.name, axis=axis + 1
+        )
+        factor = t.constant(f"{node.name}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
+        parts.append(t.node("Mul", [taken, factor], f"{taken}/by", f"{node.name}_part"))
+    t.put("Add", parts, node)
 
 
 def clip(t: Tensors, node: Node) -> None:
@@ -307,6 +323,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "dense": dense,
     "dilate": dilate,
     "gather": gather,
+    "interpolate": interpolate,
     "local2d": local2d,
     "maxpool2d": maxpool2d,
     "mul": mul,

@@ -16,6 +16,7 @@ from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._broadcast import spread
 from ..ops._window import Window, taps
+from ..ops.interpolate import FRAC, ONE
 from ._integer_softmax import softmax_forward
 from ._integers import Integers
 
@@ -25,7 +26,12 @@ def requantise(q: Integers, step: Step, total: str, shift: int | NDArray[np.inte
 
     Exact in double: its 53 bits hold the 32 of the sum, wherever the point lies, and the half that is added.
     """
-    lo, hi = q.attr(step, "lo"), q.attr(step, "hi")
+    return requantised(q, step, total, shift, q.attr(step, "lo"), q.attr(step, "hi"))
+
+
+def requantised(
+    q: Integers, step: Step, total: str, shift: int | NDArray[np.integer], lo: int, hi: int
+) -> str:
     if not np.any(shift):
         return saturate(q, step, total, lo, hi)
     factor = q.constant(q.fresh(step, "factor"), np.ldexp(1.0, -np.asarray(shift, np.int32)))
@@ -204,6 +210,24 @@ def gather_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
 
 
+def interpolate_forward(q: Integers, step: Step) -> None:
+    """(x[before] (2^15 - share) + x[behind] share) / 2^15."""
+    outer, size, block = (q.attr(step, key) for key in ("outer", "size", "block"))
+    places = q.content(step.args["index"]).astype(np.int64)
+    share = places % ONE
+    parts = []
+    for at, weight in ((places // ONE, ONE - share), (-(-places // ONE), share)):
+        where = (np.arange(outer)[:, None, None] * size + at[:, None]) * block + np.arange(block)
+        table = q.constant(q.fresh(step, "places"), where.reshape(-1))
+        each = np.broadcast_to(weight[:, None], where.shape).reshape(-1)
+        factor = q.constant(q.fresh(step, "share"), each.astype(np.int32))
+        parts.append(
+            q.then(step, "Mul", [q.then(step, "Gather", [q.known(step, "x"), table], axis=1), factor])
+        )
+    t = q.plan[step.args["y"]]
+    q.put(step.args["y"], requantised(q, step, q.then(step, "Add", parts), FRAC, t.lo, t.hi))
+
+
 def table_forward(q: Integers, step: Step) -> None:
     """Entry i is the function of i - 128."""
     name = step.args["table"]
@@ -269,6 +293,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "dense.forward": dense_forward,
     "dilate.forward": dilate_forward,
     "gather.forward": gather_forward,
+    "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
 from ._build import GraphBuilder, Shape, Sliding
@@ -132,6 +133,16 @@ class LayerBuilder(GraphBuilder):
         shape = self.shape(x)
         attrs: dict[str, Attr] = {"axis": axis, "indices": tuple(int(p) for p in places)}
         return self.add("gather", [x], (*shape[:axis], len(places), *shape[axis + 1 :]), hints, source, attrs)
+
+    def interpolate(self, x: str, axis: int, places: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """Values of x between its own along an axis; places beyond the ends are the ends'."""
+        shape = self.shape(x)
+        places = np.clip(places, 0, shape[axis] - 1)
+        q = tuple(int(p) for p in np.floor(places * INTERPOLATION_ONE + 0.5))
+        attrs: dict[str, Attr] = {"axis": axis, "places": q}
+        made = (*shape[:axis], len(q), *shape[axis + 1 :])
+        self.work(0, 2 * math.prod(made), source)
+        return self.add("interpolate", [x], made, hints, source, attrs)
 
     def dilate(self, x: str, stride: tuple[int, int], source: str) -> str:
         """A map with rows and columns of zero between its own, which then lie `stride` apart."""

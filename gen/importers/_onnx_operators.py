@@ -27,6 +27,7 @@ from ._onnx_layers import (
     matmul,
 )
 from ._onnx_products import choose, multiply, part
+from ._onnx_resize import resize
 from ._onnx_spatial import conv, global_pool, pad, pool, reduce
 from ._onnx_unary import unary
 from ._onnx_upsampling import conv_transpose
@@ -155,6 +156,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "ReduceMean": reduce,
     "Relu": clip,
     "Reshape": reshape,
+    "Resize": resize,
     "Selu": unary,
     "Sigmoid": unary,
     "Softplus": unary,
@@ -165,6 +167,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Tanh": unary,
     "Transpose": reshape,
     "Unsqueeze": reshape,
+    "Upsample": resize,
     "Where": choose,
 }
 SOFTMAXES = ("LogSoftmax", "Softmax")

@@ -15,7 +15,7 @@ from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
 from ._tflite_spatial import mean, pad, pool
-from ._tflite_upsampling import transpose_conv
+from ._tflite_upsampling import resize_bilinear, transpose_conv
 from ._tflite_views import concatenation, reshape, transpose
 
 
@@ -68,6 +68,7 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
+    "RESIZE_BILINEAR": Row(resize_bilinear),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
 }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from tflite.Padding import Padding
+from tflite.ResizeBilinearOptions import ResizeBilinearOptions
 from tflite.TransposeConvOptions import TransposeConvOptions
 
 from ..ops._requantise import TWICE
@@ -55,3 +58,25 @@ def _held(scope: Scope, x: Act, tensor: str) -> str:
     if x.format is not None:
         scope.builder.hold(tensor, x.format)
     return tensor
+
+
+def resize_bilinear(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """RESIZE_BILINEAR in float32, along one axis after the other."""
+    x, size, o = activation(op, args), integers(op, args, 1, "size"), op.read(ResizeBilinearOptions)
+    out = op.outputs[0].shape
+    if len(out) != 4 or tuple(size.reshape(-1).tolist()) != out[1:3] or min(out) < 1:
+        hint = "maps (1, height, width, channels) can be resized"
+        raise op.error(f"resizes {x.shape} to {size.tolist()}, the file says {out}", hint)
+    tensor = scope.map(op, x)
+    align, half = bool(op.number(o.AlignCorners)), bool(op.number(o.HalfPixelCenters))
+    for at, n in zip((0, 1), out[1:3], strict=True):
+        places = between(x.shape[at + 1], n, align, half)
+        tensor = scope.builder.interpolate(tensor, at, places, names(op), op.source)
+    return scope.made(op, tensor)
+
+
+def between(size: int, out: int, align: bool, half: bool) -> NDArray[np.float64]:
+    """Where each of `out` values lies among `size`, as LiteRT counts."""
+    scale = (size - 1) / (out - 1) if align and out > 1 else size / out
+    at = np.arange(out, dtype=np.float64)
+    return (at + 0.5) * scale - 0.5 if half else at * scale

@@ -87,6 +87,12 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             for i, j in np.ndindex(h, w):
                 out[i * down, j * across] = args[0][i, j]
             return out
+        case "interpolate":
+            at = np.array(a["places"]) / 2**15
+            last = args[0].shape[a["axis"]] - 1
+            sides = [args[0].take(np.minimum(np.floor(at).astype(int) + k, last), a["axis"]) for k in (0, 1)]
+            share = (at % 1).reshape([-1 if i == a["axis"] else 1 for i in range(args[0].ndim)])
+            return np.asarray(sides[0] * (1 - share) + sides[1] * share)
         case "pad":
             return _padded(args[0], a["padding"], a["value"])
         case "table":

@@ -67,3 +67,22 @@ def test_in_float(seed: int, tmp_path: Path) -> None:
     graph = load_model(tmp_path / "net.tflite")
     got = np.array([run_graph(graph, {"x": v}) for v in values])
     np.testing.assert_allclose(got, oracle(data, [values]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("align, half", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("seed", range(8))
+def test_bilinear_maps_in_float(seed: int, align: bool, half: bool, tmp_path: Path) -> None:
+    """Within the rounding of places, 2^-15 of the distance of two neighbours."""
+    rng = np.random.default_rng(seed)
+    a, size, to = Author(), rng.integers(1, 6, 2).tolist(), rng.integers(1, 12, 2).tolist()
+    x, wanted = a.tensor("x", (1, *size, 2), "FLOAT32"), a.tensor("size", (2,), "INT32", data=to)
+    y, z = a.tensor("y", (1, *to, 2), "FLOAT32"), a.tensor("z", (1, *to, 2), "FLOAT32")
+    options = {"alignCorners": align, "halfPixelCenters": half}
+    a.op("RESIZE_BILINEAR", [x, wanted], [y], "ResizeBilinearOptions", 3, **options)
+    a.op("NEG", [y], [z])
+    data = a.bytes([x], [z])
+    values = rng.normal(0, 1, (3, *size, 2)).astype(np.float32)
+    (tmp_path / "net.tflite").write_bytes(data)
+    graph = load_model(tmp_path / "net.tflite")
+    got = np.array([run_graph(graph, {"x": v}) for v in values])
+    np.testing.assert_allclose(got, oracle(data, [values]), rtol=2e-4, atol=1e-4)
