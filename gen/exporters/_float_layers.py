@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,45 @@ def interpolate(t: Tensors, node: Node) -> None:
         factor = t.constant(f"{node.name}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
         parts.append(t.node("Mul", [taken, factor], f"{taken}/by", f"{node.name}_part"))
     t.put("Add", parts, node)
+
+
+def normalise(t: Tensors, node: Node) -> None:
+    """Along the last axis, brought there: LayerNormalization, LpNormalization, and what has no operator in
+    opset 17 as others write it."""
+    rank, (axis,), kind = len(t.shape(node.output)), _ints(node, "axis"), str(node.attrs["kind"])
+    order = [0, *(i + 1 for i in range(rank) if i != axis), axis + 1]
+    x = t.get(node.inputs[0])
+    moved = order != sorted(order)
+    if moved:
+        x = t.node("Transpose", [x], f"{node.output}/rows", f"{node.name}_part", perm=order)
+    y = _measured(t, node, x, kind, t.shape(node.output)[axis], moved)
+    if moved:
+        t.put("Transpose", [y], node, perm=[int(i) for i in np.argsort(order)])
+
+
+def _measured(t: Tensors, node: Node, x: str, kind: str, size: int, inside: bool) -> str:
+    """x over the measure of its rows: the node's output, or what lies before that where `inside`."""
+
+    def last(op: str, operands: list[str], **attrs: Any) -> str:
+        if inside:
+            return t.node(op, operands, f"{node.output}/normalised", node.name, **attrs)
+        t.put(op, operands, node, False, **attrs)
+        return ""
+
+    epsilon = _real(node, "epsilon")
+    if kind == "variance":
+        ones = t.constant(f"{node.name}.scale", np.ones(size, np.float32))
+        return last("LayerNormalization", [x, ones], axis=-1, epsilon=epsilon)
+    if kind in ("magnitudes", "squares"):
+        return last("LpNormalization", [x], axis=-1, p=1 if kind == "magnitudes" else 2)
+    part = f"{node.name}_part"
+    if kind == "largest":
+        sizes = t.node("Abs", [x], f"{node.output}/sizes", part)
+        most = t.node("ReduceMax", [sizes], f"{node.output}/most", part, axes=[-1])
+        return last("Div", [x, most])
+    squares = t.node("Mul", [x, x], f"{node.output}/squares", part)
+    mean = t.node("ReduceMean", [squares], f"{node.output}/mean", part, axes=[-1])
+    return last("Div", [x, _part(t, node, "Sqrt", _part(t, node, "Add", mean, epsilon))])
 
 
 def clip(t: Tensors, node: Node) -> None:
@@ -328,6 +368,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "maxpool2d": maxpool2d,
     "mul": mul,
     "mul_constant": mul_constant,
+    "normalise": normalise,
     "pad": pad,
     "prelu": prelu,
     "reshape": reshape,

@@ -17,6 +17,8 @@ from ..ir.program import Step
 from ..ops._broadcast import spread
 from ..ops._window import Window, taps
 from ..ops.interpolate import FRAC, ONE
+from ..ops.normalise import KINDS
+from ._integer_normalise import normalised
 from ._integer_softmax import softmax_forward
 from ._integers import Integers
 
@@ -228,6 +230,10 @@ def interpolate_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], requantised(q, step, q.then(step, "Add", parts), FRAC, t.lo, t.hi))
 
 
+def normalise_forward(q: Integers, step: Step) -> None:
+    normalised(q, step, KINDS[q.attr(step, "kind")])
+
+
 def table_forward(q: Integers, step: Step) -> None:
     """Entry i is the function of i - 128."""
     name = step.args["table"]
@@ -297,6 +303,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "local2d.forward": local2d_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,
+    "normalise.forward": normalise_forward,
     "pad.forward": pad_forward,
     "prelu.forward": prelu_forward,
     "softmax.forward": softmax_forward,

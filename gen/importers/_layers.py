@@ -144,6 +144,14 @@ class LayerBuilder(GraphBuilder):
         self.work(0, 2 * math.prod(made), source)
         return self.add("interpolate", [x], made, hints, source, attrs)
 
+    def normalise(
+        self, x: str, axis: int, kind: str, epsilon: float, hints: Sequence[str], source: str
+    ) -> str:
+        """x over a measure of its values along an axis (gen/ops/normalise.py)."""
+        attrs: dict[str, Attr] = {"axis": axis, "kind": kind, "epsilon": epsilon}
+        self.work(0, 2 * math.prod(self.shape(x)), source)
+        return self.add("normalise", [x], self.shape(x), hints, source, attrs)
+
     def dilate(self, x: str, stride: tuple[int, int], source: str) -> str:
         """A map with rows and columns of zero between its own, which then lie `stride` apart."""
         if stride == (1, 1):

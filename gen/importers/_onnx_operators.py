@@ -26,6 +26,7 @@ from ._onnx_layers import (
     gemm,
     matmul,
 )
+from ._onnx_norms import any_axes, group, instance, last_axes, unit
 from ._onnx_products import choose, multiply, part
 from ._onnx_resize import resize
 from ._onnx_spatial import conv, global_pool, pad, pool, reduce
@@ -139,19 +140,26 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "GlobalAveragePool": global_pool,
     "GlobalMaxPool": global_pool,
     "Greater": part,
+    "GroupNormalization": group,
     "HardSigmoid": unary,
     "HardSwish": unary,
     "Identity": same,
+    "InstanceNormalization": instance,
+    "LayerNormalization": last_axes,
     "LeakyRelu": unary,
     "Log": unary,
+    "LpNormalization": unit,
     "MatMul": matmul,
     "Max": clip,
     "MaxPool": pool,
+    "MeanVarianceNormalization": any_axes,
     "Min": clip,
     "Mul": multiply,
     "Neg": arithmetic,
+    "Normalizer": unit,
     "PRelu": unary,
     "Pad": pad,
+    "RMSNormalization": last_axes,
     "ReduceMax": reduce,
     "ReduceMean": reduce,
     "Relu": clip,
@@ -159,6 +167,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Resize": resize,
     "Selu": unary,
     "Sigmoid": unary,
+    "SimplifiedLayerNormalization": last_axes,
     "Softplus": unary,
     "Sqrt": unary,
     "Squeeze": reshape,
@@ -177,7 +186,7 @@ HEADS: Mapping[str, Handler] = {
     **dict.fromkeys(SOFTMAXES, softmax),
     "ZipMap": zipmap,
 }
-ML_OPS = ("ArrayFeatureExtractor", "ZipMap")
+ML_OPS = ("ArrayFeatureExtractor", "Normalizer", "ZipMap")
 
 
 def operators() -> Mapping[str, Handler]:

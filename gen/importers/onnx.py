@@ -30,6 +30,7 @@ from ._onnx_file import (
     type_name,
 )
 from ._onnx_fold import FOLDABLE, constant, fold
+from ._onnx_fusions import fused
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
@@ -67,6 +68,7 @@ class _Import:
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
         self.nodes = [OnnxNode.of(n) for n in model.graph.node]
         self.initializers = {text(i.name): i for i in model.graph.initializer}
+        self.nodes = fused(self.nodes, self._stored)
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
         self.outputs = {text(o.name): o for o in model.graph.output}
         self.producers: dict[str, tuple[int, int]] = {}
@@ -106,6 +108,14 @@ class _Import:
             what = f'output "{shown(output)}" gives its values in an order that no transpose makes'
             raise CompileError(self.where, what, "end the network with a dense layer")
         return self.builder.finish(name, tensor, result.head)
+
+    def _stored(self, name: str) -> np.ndarray | None:
+        """A small constant of the file: an initializer, or what a Constant holds."""
+        if name in self.initializers:
+            small = len(self.initializers[name].dims) <= 1
+            return read_tensor(self.initializers[name], shown(name), self.folder) if small else None
+        node = next((n for n in self.nodes if n.op == "Constant" and n.outputs[:1] == (name,)), None)
+        return None if node is None else constant(node, self.folder)
 
     def _opset(self, model: onnx.ModelProto) -> int:
         newest = onnx.defs.onnx_opset_version()

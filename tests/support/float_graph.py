@@ -87,6 +87,19 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             for i, j in np.ndindex(h, w):
                 out[i * down, j * across] = args[0][i, j]
             return out
+        case "normalise":
+            x, axis = args[0], a["axis"]
+            if a["kind"] == "variance":
+                x = x - x.mean(axis, keepdims=True)
+            squares = (x * x).sum(axis, keepdims=True)
+            measure = {
+                "variance": np.sqrt(squares / x.shape[axis] + a["epsilon"]),
+                "mean_square": np.sqrt(squares / x.shape[axis] + a["epsilon"]),
+                "squares": np.sqrt(squares),
+                "magnitudes": np.abs(x).sum(axis, keepdims=True),
+                "largest": np.abs(x).max(axis, keepdims=True),
+            }[a["kind"]]
+            return np.asarray(x / np.where(measure > 0, measure, 1))
         case "interpolate":
             at = np.array(a["places"]) / 2**15
             last = args[0].shape[a["axis"]] - 1
