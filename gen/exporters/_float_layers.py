@@ -106,6 +106,21 @@ def _measured(t: Tensors, node: Node, x: str, kind: str, size: int, inside: bool
     return last("Div", [x, _part(t, node, "Sqrt", _part(t, node, "Add", mean, epsilon))])
 
 
+def matmul(t: Tensors, node: Node) -> None:
+    sides = []
+    for k, (x, turned) in enumerate(zip(node.inputs, _ints(node, "turned"), strict=True)):
+        side = t.get(x)
+        if turned:
+            side = t.node("Transpose", [side], f"{node.output}/{k}", f"{node.name}_part", perm=[0, 1, 3, 2])
+        sides.append(side)
+    if (scale := _real(node, "scale")) == 1.0:
+        t.put("MatMul", sides, node)
+        return
+    factor = t.constant(f"{node.name}.factor", np.array(scale, np.float32))
+    product = t.node("MatMul", sides, f"{node.output}/product", node.name)
+    t.put("Mul", [product, factor], node)
+
+
 def clip(t: Tensors, node: Node) -> None:
     lo, hi = limits(node)
     first = t.is_first(node.inputs[0])
@@ -365,6 +380,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "gather": gather,
     "interpolate": interpolate,
     "local2d": local2d,
+    "matmul": matmul,
     "maxpool2d": maxpool2d,
     "mul": mul,
     "mul_constant": mul_constant,

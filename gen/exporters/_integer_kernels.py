@@ -19,7 +19,7 @@ from ..ops._window import Window, taps
 from ..ops.interpolate import FRAC, ONE
 from ..ops.normalise import KINDS
 from ._integer_normalise import normalised
-from ._integer_softmax import softmax_forward
+from ._integer_softmax import Long, softmax_forward
 from ._integers import Integers
 
 
@@ -234,6 +234,26 @@ def normalise_forward(q: Integers, step: Step) -> None:
     normalised(q, step, KINDS[q.attr(step, "kind")])
 
 
+def matmul_forward(q: Integers, step: Step) -> None:
+    """Where a scale is no power of two, a product of 64 bits, halves away from zero."""
+    batch, rows, inner, columns = (q.attr(step, key) for key in ("batch", "rows", "inner", "columns"))
+    sides = []
+    for role, shape in (("left", (rows, inner)), ("right", (inner, columns))):
+        turned = q.attr(step, f"{role}_turned")
+        lies = q.integers(-1, batch, *(shape[::-1] if turned else shape))
+        side = q.then(step, "Reshape", [q.known(step, role), lies])
+        sides.append(q.then(step, "Transpose", [side], perm=[0, 1, 3, 2]) if turned else side)
+    total = q.then(step, "MatMul", sides)
+    if "rounds" not in step.attrs:
+        _put_flat(q, step, requantise(q, step, total, q.attr(step, "shift")))
+        return
+    long, n = Long(q, step), q.attr(step, "shift")
+    wide = q.then(step, "Cast", [total], to=q.INT64)
+    scaled = long.scaled(wide, long.number(q.attr(step, "multiplier")), long.number(1 << n))
+    narrow = q.then(step, "Cast", [scaled], to=q.INT32)
+    _put_flat(q, step, saturate(q, step, narrow, q.attr(step, "lo"), q.attr(step, "hi")))
+
+
 def table_forward(q: Integers, step: Step) -> None:
     """Entry i is the function of i - 128."""
     name = step.args["table"]
@@ -301,6 +321,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "gather.forward": gather_forward,
     "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
+    "matmul.forward": matmul_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,
     "normalise.forward": normalise_forward,

@@ -21,8 +21,7 @@ def normalised(q: Integers, step: Step, kind: str) -> None:
     c = long("Sub", c, total) if total else c
     shifts = [1 << (31 - q.attr(step, "point") + k) for k in range(POWERS + 1)]
     unit = long.chosen(q.fresh(step, "units"), shifts, power)
-    raised = long("Add", long("Mul", q.then(step, "Abs", [c]), root), long("Div", unit, 2))
-    y = long("Mul", q.then(step, "Sign", [c]), long("Div", raised, unit))
+    y = long.scaled(c, root, unit)
     ends = [long.number(q.attr(step, key)) for key in ("lo", "hi")]
     y = q.then(step, "Cast", [q.then(step, "Clip", [y, *ends])], to=q.INT32)
     q.put(step.args["y"], q.then(step, "Reshape", [y, q.integers(-1, q.size(step.args["y"]))]))

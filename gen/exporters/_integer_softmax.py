@@ -28,6 +28,11 @@ class Long:
         raised = self("Add", self("Mul", a, b), (1 << 62) + (1 << 30))
         return self("Sub", self("Div", raised, 1 << 31), 1 << 31)
 
+    def scaled(self, a: str, m: str, unit: str) -> str:
+        """numeric.scale_once: a m / unit, halves away from zero."""
+        raised = self("Add", self("Mul", self.q.then(self.step, "Abs", [a]), m), self("Div", unit, 2))
+        return self("Mul", self.q.then(self.step, "Sign", [a]), self("Div", raised, unit))
+
     def chosen(self, name: str, values: list[int], place: str) -> str:
         return self.q.then(
             self.step, "Gather", [self.q.constant(name, np.array(values, np.int64)), place], axis=0

@@ -152,6 +152,15 @@ class LayerBuilder(GraphBuilder):
         self.work(0, 2 * math.prod(self.shape(x)), source)
         return self.add("normalise", [x], self.shape(x), hints, source, attrs)
 
+    def matmul(self, left: str, right: str, turned: Sequence[int], hints: Sequence[str], source: str) -> str:
+        """left right, as many matrices side by side; turned: whether those of each lie turned."""
+        rows, inner = self.shape(left)[1:][:: -1 if turned[0] else 1]
+        columns = self.shape(right)[1 if turned[1] else 2]
+        shape = (self.shape(left)[0], rows, columns)
+        self.work(0, math.prod(shape) * inner, source)
+        attrs: dict[str, Attr] = {"turned": tuple(turned), "scale": 1.0}
+        return self.add("matmul", [left, right], shape, hints, source, attrs)
+
     def dilate(self, x: str, stride: tuple[int, int], source: str) -> str:
         """A map with rows and columns of zero between its own, which then lie `stride` apart."""
         if stride == (1, 1):

@@ -24,8 +24,8 @@ from ._onnx_layers import (
     arithmetic,
     batch_norm,
     gemm,
-    matmul,
 )
+from ._onnx_matmul import product
 from ._onnx_norms import any_axes, group, instance, last_axes, unit
 from ._onnx_products import choose, multiply, part
 from ._onnx_resize import resize
@@ -149,7 +149,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "LeakyRelu": unary,
     "Log": unary,
     "LpNormalization": unit,
-    "MatMul": matmul,
+    "MatMul": product,
     "Max": clip,
     "MaxPool": pool,
     "MeanVarianceNormalization": any_axes,

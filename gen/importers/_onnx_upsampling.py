@@ -37,6 +37,9 @@ def conv_transpose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act
     rows = weight.reshape(groups, inputs // groups, each, *window.kernel).swapaxes(1, 2)
     rows = rows.reshape(outputs, inputs // groups, *window.kernel)[:, :, ::-1, ::-1].transpose(0, 2, 3, 1)
     tensor = scope.builder.dilate(m.tensor, stride, node.source)
+    plain = window == Sliding((1, 1)) and groups == inputs == outputs
+    if plain and np.all(weight == 1) and not np.any(bias):  # as an exported network has its zeros
+        return m.act(tensor, scope.builder.shape(tensor))
     if overhangs(window):
         tensor = scope.builder.pad(tensor, window.padding, 0.0, [], node.source)
         window = Sliding(window.kernel, dilation=window.dilation)

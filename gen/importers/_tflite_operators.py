@@ -11,6 +11,7 @@ from ._tflite_float import arithmetic, bounded, in_float, negative
 from ._tflite_float_maps import reduced
 from ._tflite_gather import gather, pack, resize_nearest, split, strided_slice
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_matmul import batch_matmul
 from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
@@ -30,6 +31,7 @@ class Row:
 TFLITE_OPERATORS: Mapping[str, Row] = {
     "ADD": Row(pair),
     "AVERAGE_POOL_2D": Row(pool),
+    "BATCH_MATMUL": Row(batch_matmul),
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),

@@ -87,6 +87,9 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             for i, j in np.ndindex(h, w):
                 out[i * down, j * across] = args[0][i, j]
             return out
+        case "matmul":
+            sides = [v.swapaxes(1, 2) if turned else v for v, turned in zip(args, a["turned"], strict=True)]
+            return np.asarray(np.einsum("brk,bkc->brc", *sides) * a["scale"])
         case "normalise":
             x, axis = args[0], a["axis"]
             if a["kind"] == "variance":

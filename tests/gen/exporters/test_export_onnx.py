@@ -24,7 +24,7 @@ from synapcc.gen.ops import layers
 from synapcc.gen.stages.graph_check import verify
 from synapcc.host.cli import main
 
-NETS = 140
+NETS = 240
 
 
 def run(file: bytes, feeds: Arrays) -> np.ndarray:
