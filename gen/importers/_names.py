@@ -50,8 +50,8 @@ _OPERATIONS = """
     concat cat softmax logsoftmax cast identity dropout conv conv1d conv2d convolution depthwise
     maxpool averagepool avgpool globalaveragepool globalmaxpool reducemean reducemax mean pad constantpad
     sigmoid tanh hardsigmoid hardswish leakyrelu prelu elu gelu erf softplus swish silu
-    convtranspose resize upsample layernormalization instancenormalization groupnormalization
-    meanvariancenormalization rmsnormalization lpnormalization normalizer layernorm
+    abs neg exp log sqrt convtranspose resize upsample layernorm layernormalization groupnormalization
+    instancenormalization meanvariancenormalization rmsnormalization lpnormalization normalizer
 """
 _OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS.split())})?_*\d*", re.IGNORECASE)
 _WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")
