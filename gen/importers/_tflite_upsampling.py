@@ -28,7 +28,7 @@ def transpose_conv(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"{what}, and it makes {size.tolist()}, the file says {out}", DAMAGED)
     outputs, height, width, inputs = weight.shape
     seen = scope.map(op, x)
-    real, held = rows(op, x, weight, (0, 1, 2, 3), 0)
+    real, held = rows(scope, op, x, weight, (0, 1, 2, 3), 0)
     if x.shape[-1] != inputs or out[-1] != outputs:
         raise op.error(f"its input has {x.shape[-1]} channels, its weight shape {weight.shape}")
     start, held_bias = bias(op, args, 3, x, held, outputs)
