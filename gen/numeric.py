@@ -525,7 +525,7 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "const uint32_t u = (uint32_t)(table[i] - ((step * rem + 32768) >> 16));\n"
               "const uint32_t product = (uint32_t)(((uint64_t)m * (u * u)) >> 32);\n"
               "const uint64_t root = ((uint64_t)u * ((UINT32_C(3) << 28) - product)) >> 13;\n"
-              "return root < (UINT64_C(1) << 31) ? (int32_t)root : INT32_MAX;",
+              "return (root >> 31) == 0u ? (int32_t)root : INT32_MAX;",
               "2^46 / sqrt(m) for 2^30 <= m < 2^32"),
     Primitive("probability", "int32_t",
               (("int32_t", "e", 0, 32768), ("int32_t", "r", 16384, 32768), ("uint32_t", "k", 0, 14)),
