@@ -24,7 +24,7 @@ from ._tflite_slices import (
     tile,
     unpack,
 )
-from ._tflite_spatial import mean, pad, pool
+from ._tflite_spatial import largest, mean, pad, pool
 from ._tflite_upsampling import resize_bilinear, transpose_conv
 from ._tflite_views import concatenation, reshape, transpose
 
@@ -50,7 +50,9 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "GATHER": Row(gather),
     "LOG_SOFTMAX": Row(softmax),
     "MAX_POOL_2D": Row(pool),
+    "MAXIMUM": Row(bounded),
     "MEAN": Row(mean),
+    "MINIMUM": Row(bounded),
     "MIRROR_PAD": Row(mirror_pad),
     "MUL": Row(pair),
     "PACK": Row(pack),
@@ -58,6 +60,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "PADV2": Row(pad),
     "PRELU": Row(prelu),
     "QUANTIZE": Row(quantize),
+    "REDUCE_MAX": Row(largest),
     "RESHAPE": Row(reshape, 1),
     "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
     "REVERSE_V2": Row(reverse),
@@ -80,8 +83,6 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
     "DIV": Row(arithmetic),
     **dict.fromkeys(IN_FLOAT, Row(function)),
-    "MAXIMUM": Row(bounded),
-    "MINIMUM": Row(bounded),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),

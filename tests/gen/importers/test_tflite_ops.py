@@ -62,6 +62,24 @@ def average(rng: Rng) -> Net:
 
 
 def mean(rng: Rng) -> Net:
+    return _reduced(rng, "MEAN")
+
+
+def largest(rng: Rng) -> Net:
+    return _reduced(rng, "REDUCE_MAX")
+
+
+def bounded(rng: Rng) -> Net:
+    """The larger, or the smaller, of a value and one number, on either side."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    x, y = a.tensor("x", shape, **held), a.tensor("y", shape, **held)
+    limit = a.tensor("limit", (1,) * int(rng.integers(1, 5)), data=[int(rng.integers(-128, 128))], **held)
+    op = str(rng.choice(["MAXIMUM", "MINIMUM"]))
+    a.op(op, [x, limit][:: int(rng.choice([-1, 1]))], [y], "MaximumMinimumOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def _reduced(rng: Rng, op: str) -> Net:
     """Over any axes of 2 to 4, the batch among them."""
     a, held = Author(), number(rng)
     shape = (1, *sizes(rng, (9, 9, 9)[: int(rng.integers(1, 4))]))
@@ -71,8 +89,9 @@ def mean(rng: Rng) -> Net:
     written = [i - len(shape) if rng.integers(2) else i for i in axes]
     x = a.tensor("x", shape, **held)
     over = a.tensor("axes", (len(axes),), "INT32", data=written)
-    y = a.tensor("y", out, **(held if not rng.integers(4) else number(rng, held["scale"] / 2)))
-    a.op("MEAN", [x, over], [y], "ReducerOptions", 2, keepDims=keep)
+    own = number(rng, held["scale"] / 2)
+    y = a.tensor("y", out, **(held if op != "MEAN" or not rng.integers(4) else own))
+    a.op(op, [x, over], [y], "ReducerOptions", 2, keepDims=keep)
     return a.bytes([x], [y]), [shape[1:]]
 
 
@@ -359,6 +378,8 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     maximum,
     average,
     mean,
+    largest,
+    bounded,
     pad,
     concatenation,
     transpose,
