@@ -1,6 +1,6 @@
 """Normalisations that exporters write in several operators, put back together before the file is read.
 
-    d = x - ReduceMean(x);  y = d / Sqrt(ReduceMean(d^2) + epsilon)      PyTorch up to opset 16, Keras
+    d = x - ReduceMean(x);  y = d / Sqrt(ReduceMean(d^2) + epsilon)      PyTorch up to opset 16
     y = x / Sqrt(ReduceMean(x^2) + epsilon)                              RMS norm
     y = x / ReduceL2(x), the norm held above a small number              torch.nn.functional.normalize
 
@@ -31,11 +31,13 @@ class _Finder:
 
     def maker(self, name: str, *ops: str) -> OnnxNode | None:
         node = self.makers.get(name)
-        return node if node is not None and node.op in ops else None
+        return node if node is not None and node.op in ops and node.inputs else None
 
     def number(self, name: str) -> float | None:
         value = self.constant(name) if name else None
-        return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
+        if value is None or value.size != 1 or value.dtype.kind not in "fiu":
+            return None
+        return float(value.reshape(-1)[0])
 
     def with_number(self, node: OnnxNode | None) -> tuple[str, float] | None:
         """The other operand of a node of two, one of which is a number; and that."""
@@ -79,7 +81,8 @@ class _Finder:
         axes = node.integers("axes")
         if axes is None and len(node.inputs) > 1:
             value = self.constant(node.inputs[1])
-            axes = None if value is None else tuple(int(a) for a in value.reshape(-1))
+            whole = value is not None and value.dtype.kind == "i"
+            axes = tuple(int(a) for a in value.reshape(-1)) if whole and value is not None else None
         return (node.inputs[0], tuple(sorted(axes))) if axes else None
 
     def centred(self, name: str) -> tuple[str, tuple[int, ...]] | None:
@@ -108,7 +111,8 @@ class _Finder:
         name = node.inputs[0] if node is not None else name
         if (limited := self.maker(name, "Clip", "Max")) is not None:
             limit = self.number(limited.inputs[1]) if len(limited.inputs) > 1 else limited.real("min", 0.0)
-            if limit is None or not 0 <= limit <= VANISHING or any(limited.inputs[2:]):
+            above = any(limited.inputs[2:]) or "max" in limited.attrs
+            if limit is None or not 0 <= limit <= VANISHING or above:
                 return None
             name = limited.inputs[0]
         found = self.reduced(self.maker(name, "ReduceL2"))

@@ -68,6 +68,7 @@ class _Import:
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
         self.nodes = [OnnxNode.of(n) for n in model.graph.node]
         self.initializers = {text(i.name): i for i in model.graph.initializer}
+        self.constants = {n.outputs[0]: n for n in self.nodes if n.op == "Constant" and n.outputs}
         self.nodes = fused(self.nodes, self._stored)
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
         self.outputs = {text(o.name): o for o in model.graph.output}
@@ -114,7 +115,7 @@ class _Import:
         if name in self.initializers:
             small = len(self.initializers[name].dims) <= 1
             return read_tensor(self.initializers[name], shown(name), self.folder) if small else None
-        node = next((n for n in self.nodes if n.op == "Constant" and n.outputs[:1] == (name,)), None)
+        node = self.constants.get(name)
         return None if node is None else constant(node, self.folder)
 
     def _opset(self, model: onnx.ModelProto) -> int:
