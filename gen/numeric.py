@@ -223,7 +223,7 @@ def _deviation(
     return np.maximum(wide, np.uint64(1))
 
 
-def deviation_high(squares: Word, count: Word, total: Int, high: Word | int, low: Word | int) -> Word:
+def spread_high(squares: Word, count: Word, total: Int, high: Word | int, low: Word | int) -> Word:
     """The upper word of squares * count - total^2 + high:low, of 1 where that is 0.
 
     With the sum of count values and that of their squares, and nothing added, count^2 times their variance.
@@ -231,7 +231,7 @@ def deviation_high(squares: Word, count: Word, total: Int, high: Word | int, low
     return (_deviation(squares, count, total, high, low) >> np.uint64(32)).astype(np.uint32)
 
 
-def deviation_low(squares: Word, count: Word, total: Int, high: Word | int, low: Word | int) -> Word:
+def spread_low(squares: Word, count: Word, total: Int, high: Word | int, low: Word | int) -> Word:
     """The lower word of the same."""
     return (_deviation(squares, count, total, high, low) & np.uint64(2**32 - 1)).astype(np.uint32)
 
@@ -301,16 +301,16 @@ def _deviates(
 
 
 DEVIATION_ARGS = (
-    ("uint32_t", "squares", 0, 2**31 - 1),
-    ("uint32_t", "count", 1, 2**24),
-    ("int32_t", "total", -(2**27), 2**27),
+    ("uint32_t", "s", 0, 2**31 - 1),
+    ("uint32_t", "n", 1, 2**24),
+    ("int32_t", "t", -(2**27), 2**27),
     ("uint32_t", "high", 0, 2**30),
     ("uint32_t", "low", *U32),
 )
 DEVIATION = (
-    "const uint64_t square = (uint64_t)((int64_t)total * total);\n"
+    "const uint64_t square = (uint64_t)((int64_t)t * t);\n"
     "const uint64_t more = ((uint64_t)high << 32) | low;\n"
-    "const uint64_t wide = (uint64_t)squares * count - square + more;\n"
+    "const uint64_t wide = (uint64_t)s * n - square + more;\n"
 )
 
 
@@ -486,15 +486,15 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "int32_t rem = m & 511;\n"
               "return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);",
               "2^30 / m for 2^15 <= m < 2^16"),
-    Primitive("deviation_high", "uint32_t",
+    Primitive("spread_high", "uint32_t",
               DEVIATION_ARGS,
-              deviation_high,
+              spread_high,
               DEVIATION + "return wide == 0u ? 0u : (uint32_t)(wide >> 32);",
-              "the upper word of squares * count - total^2 + high:low, which is 1 or more",
+              "the upper word of s * n - t^2 + high:low, which is 1 or more",
               _deviates),
-    Primitive("deviation_low", "uint32_t",
+    Primitive("spread_low", "uint32_t",
               DEVIATION_ARGS,
-              deviation_low,
+              spread_low,
               DEVIATION + "return wide == 0u ? 1u : (uint32_t)wide;",
               "the lower word of the same",
               _deviates),

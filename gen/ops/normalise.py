@@ -142,7 +142,7 @@ class _Normalise(Kernel):
             squares = count = sizes.sum(axis=2, keepdims=True, dtype=np.int32) if kind == MAGNITUDES else most
         given = (squares.astype(np.uint32), count.astype(np.uint32), total)
         epsilon = a["epsilon_high"], a["epsilon_low"]
-        high, low = numeric.deviation_high(*given, *epsilon), numeric.deviation_low(*given, *epsilon)
+        high, low = numeric.spread_high(*given, *epsilon), numeric.spread_low(*given, *epsilon)
         lead = numeric.even_lead(high, low)
         root = numeric.root_reciprocal(numeric.shifted_top(high, low, lead))
         return total, root, lead.astype(np.int32)
