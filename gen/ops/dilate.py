@@ -31,9 +31,6 @@ class Dilate(Layer):
             raise CompileError(node.name, what, "it takes a map [height, width, channels]")
         return (shape[0] - 1) * steps[0] + 1, (shape[1] - 1) * steps[1] + 1, shape[2]
 
-    def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
-        return shape == to
-
     def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
         out = np.full(to, border, parts[0].dtype)
         out[:: _strides(node)[0], :: _strides(node)[1]] = parts[0]

@@ -217,7 +217,7 @@ class Forward(_MatMul):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         zeros = {f"{role}_zero": requantise.zero(f[role]) for role in ("left", "right", "y")}
         left, right, y = (f[role].meaning.step for role in ("left", "right", "y"))
-        factor = float(np.float32(left) * np.float32(right)) / y * a["scale"]
+        factor = float(np.float32(left) * np.float32(right)) / y * a.get("scale", 1.0)
         end = _ending(factor, int(a.get("rounds", 0)), zeros, where)
         return self._own(a) | end | {"lo": f["y"].lo, "hi": f["y"].hi}
 
@@ -269,7 +269,7 @@ class Feedback(_MatMul):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         other = f[self.other].meaning
-        factor = other.step * 2.0 ** (f["g"].frac - f[self.signal].frac) * a["scale"]
+        factor = other.step * 2.0 ** (f["g"].frac - f[self.signal].frac) * a.get("scale", 1.0)
         zeros = {f"{self.signal}_zero": 0, f"{self.other}_zero": requantise.zero(f[self.other]), "y_zero": 0}
         rounds = requantise.ONCE if isinstance(other, Scaled) else 0
         return self._own(a) | _ending(factor, rounds, zeros, where) | {"lo": f["g"].lo, "hi": f["g"].hi}
