@@ -40,13 +40,16 @@ from .stages.bounds import Proof
 from .stages.calibrate import Runs
 from .stages.graph_check import verify
 from .stages.lower import lower
-from .stages.quantise import Quantised, quantise
+from .stages.quantise import Quantised
+from .stages.quantise import quantise as number_formats
 from .stages.schedule import build
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
 
 Calibration = Mapping[str, NDArray[np.generic]]
+FAST, BEST = "fast", "best"
+"""How number formats are chosen."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Compiled:
     untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
+    quantise:    how its number formats were chosen
     """
 
     plan: Plan
@@ -72,6 +76,7 @@ class Compiled:
     warnings: tuple[str, ...]
     kernel_set: str
     untouched: Graph | None = None
+    quantise: str = FAST
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -86,6 +91,7 @@ def compile_model(
     name: str | None = None,
     kernel_set: str = AUTO,
     output: str | None = None,
+    quantise: str = FAST,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -98,11 +104,16 @@ def compile_model(
     name:        prefix of the emitted C; the model file's name if None
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
     output:      of a model file with several outputs, the one with the scores
+    quantise:    "fast", or "best": formats that use all of int8 for activations that are never negative
 
     Raises CompileError for whatever is wrong.
     """
     if isinstance(model, Graph) and output is not None:
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
+    if quantise not in (FAST, BEST):
+        raise CompileError(
+            "quantise", f"{quantise!r} is no way to choose number formats", f"{FAST} or {BEST}"
+        )
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
@@ -129,7 +140,7 @@ def compile_model(
     abstract = build(graph, spec, chosen, learned, data)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
-        quantised = quantise(abstract, spec, data)
+        quantised = number_formats(abstract, spec, data, best=quantise == BEST)
         plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     except CompileError as error:
         raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None
@@ -138,7 +149,19 @@ def compile_model(
     told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
-        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set, kept
+        plan,
+        graph,
+        spec,
+        abstract,
+        quantised,
+        tuple(proofs),
+        given,
+        target,
+        learned,
+        told,
+        chosen_set,
+        kept,
+        quantise,
     )
     if target:
         check_memory(plan, target, compiled.kernel_set)

@@ -1,6 +1,7 @@
 """Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
 
-Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the
+Power-of-two scales throughout; symmetric, but for activations that are never negative (gen/stages/halves.py),
+where the best formats are asked for. For activations and teaching signals the frac is the one with the
 least squared error over the calibration data among the one that clips nothing and the two above it.
 """
 
@@ -18,7 +19,9 @@ from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
+from ..ops._requantise import zero
 from ..spec import RuleSpec
+from .halves import ZERO, halved
 from .observe import SILENT_FRAC, Observed, Sampled, Seen
 from .room import grown
 from .stride import Stride, largest
@@ -56,15 +59,18 @@ class Quantised:
         return [*aside, *([self.stride.warning()] if self.stride else [])]
 
 
-def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Quantised:
+def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool = False) -> Quantised:
     """Formats for all values of `abstract`, and its initial integers.
 
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+    best: whether activations that are never negative get all integers of int8
     Raises CompileError where a tensor cannot be represented.
     """
-    observed = Observed(abstract, calibration)
+    halves = halved(abstract) if best else frozenset()
+    observed = Observed(abstract, calibration, halves)
     later = grown(abstract, spec, observed.runs, observed.aside)
-    chooser = _Chooser(abstract, spec, observed, later, Observed(later, calibration) if later else None)
+    expected = Observed(later, calibration, halves) if later else None
+    chooser = _Chooser(abstract, spec, observed, later, expected)
     for _, step in abstract.in_order():
         with shifts(step.node, step.kernel):
             chooser.visit(step)
@@ -191,8 +197,9 @@ class _Chooser:
             return
         if name in self.formats:
             fmt = self.formats[name]
-            if fmt.frac > cap:
-                self._assign(name, Format(fmt.dtype, cap, fmt.lo, fmt.hi))
+            if fmt.power > cap:
+                meaning = PowerOfTwo(cap, zero=zero(fmt))
+                self._assign(name, Format(fmt.dtype, meaning, fmt.lo, fmt.hi))
             return
         makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
         make = makers[self.values[self.root(name)].role]
@@ -210,7 +217,8 @@ class _Chooser:
     def _activation(self, name: str, cap: int) -> Format:
         of = self.root(name)
         frac = min((look.activation(of) for look in self._looks(of)), default=SILENT)
-        return Format("int8", min(frac + self._lens(of, frac), cap, 24), -128, 127)
+        frac = min(frac + self._lens(of, frac), cap, 24)
+        return Format("int8", PowerOfTwo(frac, zero=ZERO if name in self.observed.halves else 0), -128, 127)
 
     def _lens(self, of: str, frac: int) -> int:
         """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""
@@ -312,7 +320,8 @@ class _Chooser:
         return Format(f"int{full}", fracs[1], -hi - 1, hi)
 
     def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
-        cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
+        shift_cap = self._shift_cap(step)  # the output has its format now, which the bias makes room for
+        cap = min(self._bias_cap(step, learned=False), shift_cap)
         self._check_resolution(step, value, max(min(f, cap) for f in fracs))
         return [min(f, cap) for f in fracs]
 
@@ -332,7 +341,7 @@ class _Chooser:
         top = _largest(self.values[step.args["b"]].real)
         if top == 0.0:
             return UNBOUNDED
-        room = BIAS_ROOM[learned] / (2 if learned else 1)
+        room = BIAS_ROOM[learned] / (2 if learned or self._zeroed(step) else 1)
         return fitting(room, top, 2 * UNBOUNDED) - math.ceil(
             -math.log2(self.formats[step.args["x"]].meaning.step)
         )
@@ -344,7 +353,14 @@ class _Chooser:
             self._written(y, UNBOUNDED)
         if "rounds" in step.attrs:  # a multiplier stands beside the shift
             return UNBOUNDED
-        return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
+        most = MAX_SHIFT - 2 if zero(self.formats[y]) else MAX_SHIFT  # which moves the zero point to the left
+        return most + self.formats[y].power - self.formats[step.args["x"]].power
+
+    def _zeroed(self, step: Step) -> bool:
+        """Whether an input or output has a zero point that its bias takes in."""
+        return any(
+            isinstance(f.meaning, PowerOfTwo) and zero(f) for f in (self.formats[step.args[r]] for r in "xy")
+        )
 
     def _bias(self, step: Step) -> None:
         w, x, name = self.formats[step.args["w"]], self.formats[step.args["x"]], step.args["b"]
@@ -358,7 +374,7 @@ class _Chooser:
             if y := self.formats.get(step.args["y"]):  # coarser than the output: sums grow to the left
                 room >>= max(0, math.ceil(math.log2(meaning.step / y.meaning.step)))
         else:
-            meaning = PowerOfTwo(x.frac + w.frac, tuple(x.frac + f for f in w.row_fracs))
+            meaning = PowerOfTwo(x.power + w.frac, tuple(x.power + f for f in w.row_fracs))
         self.formats[name] = Format("int32", meaning, -room, room - 1 if learned else room)
 
     def integers(self, value: Value) -> NDArray[np.generic]:

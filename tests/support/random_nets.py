@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.compile import BEST, FAST, Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
@@ -18,7 +19,7 @@ from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Repla
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
-CONVOLUTIONS, POOLS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"]
+CONVOLUTIONS, POOLS, PAIRS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"], ["add", "mul"]
 REFUSED = 0.3  # the largest share of combinations that a compilation may refuse, beside the first few
 
 
@@ -91,11 +92,31 @@ class _Net:
             tensor = made
         return tensor
 
+    def rectified(self, tensor: str) -> str:
+        """A ReLU of the tensor, or a ReLU6."""
+        made = self.add("clip", [tensor])
+        assert made
+        hi = 6.0 if not self.rng.integers(4) else math.inf
+        self.nodes[-1] = replace(self.nodes[-1], attrs={"lo": 0.0, "hi": hi})
+        return made
+
     def alike(self, tensor: str) -> str:
-        """Another tensor of this one's shape if there is any, else the same."""
+        """Another tensor of this one's shape if there is any, else the same; or of size 1 along an axis."""
         shape = self.tensors[tensor].shape
+        if max(shape) > 1 and not self.rng.integers(3):
+            return self.narrowed(tensor)
         pool = [t.name for t in self.tensors.values() if t.value is None and t.shape == shape]
         return str(self.rng.choice(pool))
+
+    def narrowed(self, tensor: str) -> str:
+        """One place of an axis."""
+        shape, name = self.tensors[tensor].shape, f"gather{len(self.nodes)}"
+        axis = int(self.rng.choice([i for i, n in enumerate(shape) if n > 1]))
+        attrs = {"axis": axis, "indices": (int(self.rng.integers(shape[axis])),)}
+        made = f"{name}_out"
+        self.nodes.append(Node("gather", name, (tensor,), made, attrs))
+        self.tensors[made] = Tensor(made, tuple(1 if i == axis else n for i, n in enumerate(shape)))
+        return made
 
 
 def random_graph(rng: Rng, name: str) -> Graph:
@@ -114,7 +135,7 @@ def random_graph(rng: Rng, name: str) -> Graph:
             net.add(str(rng.choice(others)), pool)
         for _ in range(int(rng.integers(0, 4))):
             place = net.map(net.any())
-            op = str(rng.choice([others, CONVOLUTIONS, POOLS][int(rng.choice([0, 0, 1, 1, 2]))]))
+            op = str(rng.choice([others, CONVOLUTIONS, POOLS, PAIRS][int(rng.choice([0, 0, 1, 1, 2, 3]))]))
             net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
     last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)
@@ -127,6 +148,26 @@ def random_graph(rng: Rng, name: str) -> Graph:
         made = net.add(str(rng.choice(others)), [net.map(output)], least=2, most=256)
         output = net.flat(made or output)
     return pruned(Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes)))
+
+
+def rectified_graph(rng: Rng, name: str) -> Graph:
+    """A map through convolutions and what stands between them, a ReLU behind most; 2 outputs or more."""
+    net = _Net(rng)
+    shape = tuple(int(n) for n in rng.integers(2, (8, 8, 9)))
+    net.tensors["in_0"], net.inputs, net.open = Tensor("in_0", shape), ["in_0"], ["in_0"]
+    at = "in_0"
+    for _ in range(int(rng.integers(1, 7))):
+        op = str(rng.choice(["conv2d", "conv2d", "conv2d", *POOLS, "pad", "concat", "add", "transpose"]))
+        at = net.add(op, [at, net.alike(at)][: 2 if op in ("concat", "add") else 1], most=400) or at
+        if op in ("conv2d", "add", "maxpool2d") and rng.integers(5):
+            at = net.rectified(at)
+        at = net.map(at)
+    at = net.flat(at)
+    for _ in range(int(rng.integers(0, 3))):
+        at = net.rectified(net.add("dense", [at]) or at)
+    output = net.add("dense", [at], least=2)
+    assert output
+    return pruned(Graph(name, ("in_0",), output, net.tensors, tuple(net.nodes)))
 
 
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
@@ -180,7 +221,12 @@ def random_model(seed: int) -> Compiled:
         del calibration["label"]
     if not np.random.default_rng([5, seed]).integers(3):
         spec = replace(spec, arena=Arena(shared=False))
-    return compile_model(graph, spec, calibration)
+    drawn = np.random.default_rng([6, seed])
+    best = not drawn.integers(4)
+    if best and drawn.integers(2):  # most of its zero points are where nothing learns
+        graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
+        calibration = random_calibration(drawn, graph)
+    return compile_model(graph, spec, calibration, quantise=BEST if best else FAST)
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:

@@ -56,15 +56,14 @@ def check(graph: Graph, rng: np.random.Generator, elements: int) -> int:
 
 
 def test_backpropagation_is_the_derivative() -> None:
-    """Where signals pass: some layers refuse them."""
     moved = refused = 0
     for seed in range(GRAPHS):
         rng = np.random.default_rng([20240611, seed])
         try:
             moved += check(random_graph(rng, f"m{seed}"), rng, 2)
-        except CompileError:
+        except CompileError:  # no signal passes through a log-softmax
             refused += 1
-    assert moved > 2 * GRAPHS and refused < GRAPHS / 10
+    assert moved > 2 * GRAPHS and refused < 4
 
 
 @pytest.mark.parametrize("op, size", [("concat", 8), ("add", 4)])
