@@ -44,7 +44,8 @@ class MatMul(Layer):
         raise CompileError(node.name, what, "it takes two tensors of as many matrices, which fit")
 
     def scaled(self, node: Node, factor: float) -> Mapping[str, Attr] | None:
-        return {"scale": _scale(node) * factor} if factor > 0 else None
+        """In float32, as files hold it."""
+        return {"scale": float(np.float32(_scale(node) * factor))} if factor > 0 else None
 
     def forward(self, tape: Tape, node: Node) -> None:
         left, right = (tape.value(name) for name in node.inputs)
