@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
 from ..ops.clip import limits
+from ..ops.interpolate import ONE
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
 from ._tensors import Tensors
 
@@ -48,6 +50,75 @@ def affine(t: Tensors, node: Node) -> None:
 def gather(t: Tensors, node: Node) -> None:
     (axis,), places = _ints(node, "axis"), t.integers(*_ints(node, "indices"))
     t.put("Gather", [t.get(node.inputs[0]), places], node, axis=axis + 1)
+
+
+def interpolate(t: Tensors, node: Node) -> None:
+    """The two neighbours of each place by Gather, each times its share."""
+    (axis,), places = _ints(node, "axis"), np.array(_ints(node, "places"))
+    x, share = t.get(node.inputs[0]), places % ONE / ONE
+    shape = [-1 if i == axis else 1 for i in range(len(t.shape(node.output)))]
+    parts: list[str] = []
+    for at, weight in ((places // ONE, 1 - share), (-(-places // ONE), share)):
+        taken = t.node(
+            "Gather", [x, t.integers(*at.tolist())], f"{node.output}/{len(parts)}", node.name, axis=axis + 1
+        )
+        factor = t.constant(f"{node.name}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
+        parts.append(t.node("Mul", [taken, factor], f"{taken}/by", f"{node.name}_part"))
+    t.put("Add", parts, node)
+
+
+def normalise(t: Tensors, node: Node) -> None:
+    """Along the last axis, brought there: LayerNormalization, LpNormalization, and what has no operator in
+    opset 17 as others write it."""
+    rank, (axis,), kind = len(t.shape(node.output)), _ints(node, "axis"), str(node.attrs["kind"])
+    order = [0, *(i + 1 for i in range(rank) if i != axis), axis + 1]
+    x = t.get(node.inputs[0])
+    moved = order != sorted(order)
+    if moved:
+        x = t.node("Transpose", [x], f"{node.output}/rows", f"{node.name}_part", perm=order)
+    y = _measured(t, node, x, kind, t.shape(node.output)[axis], moved)
+    if moved:
+        t.put("Transpose", [y], node, perm=[int(i) for i in np.argsort(order)])
+
+
+def _measured(t: Tensors, node: Node, x: str, kind: str, size: int, inside: bool) -> str:
+    """x over the measure of its rows: the node's output, or what lies before that where `inside`."""
+
+    def last(op: str, operands: list[str], **attrs: Any) -> str:
+        if inside:
+            return t.node(op, operands, f"{node.output}/normalised", node.name, **attrs)
+        t.put(op, operands, node, False, **attrs)
+        return ""
+
+    epsilon = _real(node, "epsilon")
+    if kind == "variance":
+        ones = t.constant(f"{node.name}.scale", np.ones(size, np.float32))
+        return last("LayerNormalization", [x, ones], axis=-1, epsilon=epsilon)
+    if kind in ("magnitudes", "squares"):
+        return last("LpNormalization", [x], axis=-1, p=1 if kind == "magnitudes" else 2)
+    part = f"{node.name}_part"
+    if kind == "largest":
+        sizes = t.node("Abs", [x], f"{node.output}/sizes", part)
+        most = t.node("ReduceMax", [sizes], f"{node.output}/most", part, axes=[-1])
+        return last("Div", [x, most])
+    squares = t.node("Mul", [x, x], f"{node.output}/squares", part)
+    mean = t.node("ReduceMean", [squares], f"{node.output}/mean", part, axes=[-1])
+    return last("Div", [x, _part(t, node, "Sqrt", _part(t, node, "Add", mean, epsilon))])
+
+
+def matmul(t: Tensors, node: Node) -> None:
+    sides = []
+    for k, (x, turned) in enumerate(zip(node.inputs, _ints(node, "turned"), strict=True)):
+        side = t.get(x)
+        if turned:
+            side = t.node("Transpose", [side], f"{node.output}/{k}", f"{node.name}_part", perm=[0, 1, 3, 2])
+        sides.append(side)
+    if (scale := _real(node, "scale")) == 1.0:
+        t.put("MatMul", sides, node)
+        return
+    factor = t.constant(f"{node.name}.factor", np.array(scale, np.float32))
+    product = t.node("MatMul", sides, f"{node.output}/product", node.name)
+    t.put("Mul", [product, factor], node)
 
 
 def clip(t: Tensors, node: Node) -> None:
@@ -124,6 +195,14 @@ def pad(t: Tensors, node: Node) -> None:
     pads = t.integers(0, *ends[0], 0, *ends[1])
     value = t.constant(f"{node.name}.value", np.array(_real(node, "value"), np.float32))
     t.put("Pad", [t.get(node.inputs[0], first), pads, value], node, first)
+
+
+def dilate(t: Tensors, node: Node) -> None:
+    """A transposed convolution of each channel, its one weight 1."""
+    channels = t.shape(node.output)[-1]
+    ones = t.constant(f"{node.name}.weight", np.ones((channels, 1, 1, 1), np.float32))
+    attrs = {"strides": list(_ints(node, "stride")), "group": channels}
+    t.put("ConvTranspose", [t.get(node.inputs[0], True), ones], node, True, **attrs)
 
 
 def maxpool2d(t: Tensors, node: Node) -> None:
@@ -341,11 +420,15 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "concat": concat,
     "conv2d": conv2d,
     "dense": dense,
+    "dilate": dilate,
     "gather": gather,
+    "interpolate": interpolate,
     "local2d": local2d,
+    "matmul": matmul,
     "maxpool2d": maxpool2d,
     "mul": mul,
     "mul_constant": mul_constant,
+    "normalise": normalise,
     "pad": pad,
     "prelu": prelu,
     "reshape": reshape,

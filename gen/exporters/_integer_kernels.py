@@ -18,7 +18,10 @@ from ..ir.program import Step
 from ..ops._broadcast import spread
 from ..ops._requantise import ZEROS, started
 from ..ops._window import Window, taps
-from ._integer_softmax import softmax_forward
+from ..ops.interpolate import FRAC, ONE
+from ..ops.normalise import KINDS
+from ._integer_normalise import normalised
+from ._integer_softmax import Long, softmax_forward
 from ._integers import Integers
 
 
@@ -27,7 +30,12 @@ def requantise(q: Integers, step: Step, total: str, shift: int | NDArray[np.inte
 
     Exact in double: its 53 bits hold the 32 of the sum, wherever the point lies, and the half that is added.
     """
-    lo, hi = q.attr(step, "lo"), q.attr(step, "hi")
+    return requantised(q, step, total, shift, q.attr(step, "lo"), q.attr(step, "hi"))
+
+
+def requantised(
+    q: Integers, step: Step, total: str, shift: int | NDArray[np.integer], lo: int, hi: int
+) -> str:
     if not np.any(shift):
         return saturate(q, step, total, lo, hi)
     factor = q.constant(q.fresh(step, "factor"), np.ldexp(1.0, -np.asarray(shift, np.int32)))
@@ -206,6 +214,18 @@ def pad_forward(q: Integers, step: Step) -> None:
     _put_flat(q, step, q.then(step, "Pad", [rows, q.integers(0, *begin, 0, *end), value]))
 
 
+def dilate_forward(q: Integers, step: Step) -> None:
+    """x by Gather, the value in between standing behind it."""
+    height, width, channels, *steps = (
+        q.attr(step, key) for key in ("height", "width", "channels", "stride_h", "stride_w")
+    )
+    size = height * width * channels
+    large = ((height - 1) * steps[0] + 1, (width - 1) * steps[1] + 1, channels)
+    where = np.full(large, size, np.int64)
+    where[:: steps[0], :: steps[1]] = np.arange(size).reshape(height, width, channels)
+    _put_flat(q, step, _seen(q, step, where.reshape(-1), q.attr(step, "value")))
+
+
 def transpose_permute(q: Integers, step: Step) -> None:
     """Element [i0, i1, ..] comes from i0 s0 + i1 s1 + .., i0 < n0, i1 < n1, .."""
     where = np.zeros(1, np.int64)
@@ -225,6 +245,48 @@ def gather_forward(q: Integers, step: Step) -> None:
     where = (np.arange(outer)[:, None, None] * size + places[:, None]) * block + np.arange(block)
     table = q.constant(q.fresh(step, "places"), where.reshape(-1))
     q.put(step.args["y"], q.then(step, "Gather", [q.known(step, "x"), table], axis=1))
+
+
+def interpolate_forward(q: Integers, step: Step) -> None:
+    """(x[before] (2^15 - share) + x[behind] share) / 2^15."""
+    outer, size, block = (q.attr(step, key) for key in ("outer", "size", "block"))
+    places = q.content(step.args["index"]).astype(np.int64)
+    share = places % ONE
+    parts = []
+    for at, weight in ((places // ONE, ONE - share), (-(-places // ONE), share)):
+        where = (np.arange(outer)[:, None, None] * size + at[:, None]) * block + np.arange(block)
+        table = q.constant(q.fresh(step, "places"), where.reshape(-1))
+        each = np.broadcast_to(weight[:, None], where.shape).reshape(-1)
+        factor = q.constant(q.fresh(step, "share"), each.astype(np.int32))
+        parts.append(
+            q.then(step, "Mul", [q.then(step, "Gather", [q.known(step, "x"), table], axis=1), factor])
+        )
+    t = q.plan[step.args["y"]]
+    q.put(step.args["y"], requantised(q, step, q.then(step, "Add", parts), FRAC, t.lo, t.hi))
+
+
+def normalise_forward(q: Integers, step: Step) -> None:
+    normalised(q, step, KINDS[q.attr(step, "kind")])
+
+
+def matmul_forward(q: Integers, step: Step) -> None:
+    """Where a scale is no power of two, a product of 64 bits, halves away from zero."""
+    batch, rows, inner, columns = (q.attr(step, key) for key in ("batch", "rows", "inner", "columns"))
+    sides = []
+    for role, shape in (("left", (rows, inner)), ("right", (inner, columns))):
+        turned = q.attr(step, f"{role}_turned")
+        lies = q.integers(-1, batch, *(shape[::-1] if turned else shape))
+        side = q.then(step, "Reshape", [q.known(step, role), lies])
+        sides.append(q.then(step, "Transpose", [side], perm=[0, 1, 3, 2]) if turned else side)
+    total = q.then(step, "MatMul", sides)
+    if "rounds" not in step.attrs:
+        _put_flat(q, step, requantise(q, step, total, q.attr(step, "shift")))
+        return
+    long, n = Long(q, step), q.attr(step, "shift")
+    wide = q.then(step, "Cast", [total], to=q.INT64)
+    scaled = long.scaled(wide, long.number(q.attr(step, "multiplier")), long.number(1 << n))
+    narrow = q.then(step, "Cast", [scaled], to=q.INT32)
+    _put_flat(q, step, saturate(q, step, narrow, q.attr(step, "lo"), q.attr(step, "hi")))
 
 
 def table_forward(q: Integers, step: Step) -> None:
@@ -299,10 +361,14 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "concat.copy": concat_copy,
     "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
+    "dilate.forward": dilate_forward,
     "gather.forward": gather_forward,
+    "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
+    "matmul.forward": matmul_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,
+    "normalise.forward": normalise_forward,
     "pad.forward": pad_forward,
     "prelu.forward": prelu_forward,
     "softmax.forward": softmax_forward,

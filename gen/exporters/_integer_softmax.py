@@ -11,7 +11,7 @@ from ._integers import Integers
 LEAD = 12  # leading zeros of the smallest sum, 1.0 in Q12
 
 
-class _Long:
+class Long:
     """Arithmetic of one step in int64."""
 
     def __init__(self, q: Integers, step: Step) -> None:
@@ -28,6 +28,11 @@ class _Long:
         raised = self("Add", self("Mul", a, b), (1 << 62) + (1 << 30))
         return self("Sub", self("Div", raised, 1 << 31), 1 << 31)
 
+    def scaled(self, a: str, m: str, unit: str) -> str:
+        """numeric.scale_once: a m / unit, halves away from zero."""
+        raised = self("Add", self("Mul", self.q.then(self.step, "Abs", [a]), m), self("Div", unit, 2))
+        return self("Mul", self.q.then(self.step, "Sign", [a]), self("Div", raised, unit))
+
     def chosen(self, name: str, values: list[int], place: str) -> str:
         return self.q.then(
             self.step, "Gather", [self.q.constant(name, np.array(values, np.int64)), place], axis=0
@@ -36,7 +41,7 @@ class _Long:
 
 def softmax_forward(q: Integers, step: Step) -> None:
     """Rows [batch, rows, size]: exponentials times the reciprocal of their sum, as gen/gemmlowp.py has it."""
-    long, size = _Long(q, step), q.attr(step, "size")
+    long, size = Long(q, step), q.attr(step, "size")
     e = _exponentials(q, step, long, size)
     total = q.then(
         step, "ReduceSum", [long("Div", long("Add", e, 1 << 11), 1 << 12), q.integers(2)], keepdims=1
@@ -60,7 +65,7 @@ def softmax_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], q.then(step, "Reshape", [y, q.integers(-1, q.size(step.args["y"]))]))
 
 
-def _exponentials(q: Integers, step: Step, long: _Long, size: int) -> str:
+def _exponentials(q: Integers, step: Step, long: Long, size: int) -> str:
     """Of the differences from each row's largest: entries of the step's table."""
     rows = q.integers(-1, q.size(step.args["x"]) // size, size)
     x = q.then(step, "Reshape", [q.known(step, "x"), rows])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..ir.plan import Plan
 from ..ir.program import Call, Step
 from ..ir.quantiser import AffineQuantiser
@@ -34,7 +35,7 @@ def export(plan: Plan, state: Mapping[str, NDArray[Any]] | None = None) -> bytes
         if step.kernel not in forms:
             what = f"{step.kernel} has no exact form in ONNX"
             raise CompileError(step.node, what, "take the float network, pull --onnx")
-        if "rounds" in step.attrs:
+        if "rounds" in step.attrs and _of_a_file(plan, step):
             what = f"{step.kernel} multiplies sums of the file's own scales, which has no exact form in ONNX"
             raise CompileError(
                 step.node, what, "take the model file itself, or the float network, pull --onnx"
@@ -73,6 +74,11 @@ def _steps(plan: Plan, program: str) -> Iterator[Step]:
             raise CompileError(
                 program, "the inference loops or branches", "take the float network, pull --onnx"
             )
+
+
+def _of_a_file(plan: Plan, step: Step) -> bool:
+    """Whether an operand has a scale that a model file brought."""
+    return any(isinstance(plan[name].meaning, Scaled) for name in step.args.values())
 
 
 def _quantised(q: Integers, name: str, size: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
@@ -134,6 +135,41 @@ class LayerBuilder(GraphBuilder):
         shape = self.shape(x)
         attrs: dict[str, Attr] = {"axis": axis, "indices": tuple(int(p) for p in places)}
         return self.add("gather", [x], (*shape[:axis], len(places), *shape[axis + 1 :]), hints, source, attrs)
+
+    def interpolate(self, x: str, axis: int, places: np.ndarray, hints: Sequence[str], source: str) -> str:
+        """Values of x between its own along an axis; places beyond the ends are the ends'."""
+        shape = self.shape(x)
+        places = np.clip(places, 0, shape[axis] - 1)
+        q = tuple(int(p) for p in np.floor(places * INTERPOLATION_ONE + 0.5))
+        attrs: dict[str, Attr] = {"axis": axis, "places": q}
+        made = (*shape[:axis], len(q), *shape[axis + 1 :])
+        self.work(0, 2 * math.prod(made), source)
+        return self.add("interpolate", [x], made, hints, source, attrs)
+
+    def normalise(
+        self, x: str, axis: int, kind: str, epsilon: float, hints: Sequence[str], source: str
+    ) -> str:
+        """x over a measure of its values along an axis (gen/ops/normalise.py)."""
+        attrs: dict[str, Attr] = {"axis": axis, "kind": kind, "epsilon": epsilon}
+        self.work(0, 2 * math.prod(self.shape(x)), source)
+        return self.add("normalise", [x], self.shape(x), hints, source, attrs)
+
+    def matmul(self, left: str, right: str, turned: Sequence[int], hints: Sequence[str], source: str) -> str:
+        """left right, as many matrices side by side; turned: whether those of each lie turned."""
+        rows, inner = self.shape(left)[1:][:: -1 if turned[0] else 1]
+        columns = self.shape(right)[1 if turned[1] else 2]
+        shape = (self.shape(left)[0], rows, columns)
+        self.work(0, math.prod(shape) * inner, source)
+        attrs: dict[str, Attr] = {"turned": tuple(turned), "scale": 1.0}
+        return self.add("matmul", [left, right], shape, hints, source, attrs)
+
+    def dilate(self, x: str, stride: tuple[int, int], source: str) -> str:
+        """A map with rows and columns of zero between its own, which then lie `stride` apart."""
+        if stride == (1, 1):
+            return x
+        height, width, channels = self.shape(x)
+        shape = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1, channels)
+        return self.add("dilate", [x], shape, [], source, {"stride": stride})
 
     def transpose(self, x: str, order: Sequence[int], source: str) -> str:
         """x with its axes in another order."""

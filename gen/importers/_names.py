@@ -50,6 +50,8 @@ _OPERATIONS = """
     concat cat softmax logsoftmax cast identity dropout conv conv1d conv2d convolution depthwise
     maxpool averagepool avgpool globalaveragepool globalmaxpool reducemean reducemax mean pad constantpad
     sigmoid tanh hardsigmoid hardswish leakyrelu prelu elu gelu erf softplus swish silu
+    abs neg exp log sqrt convtranspose resize upsample layernorm layernormalization groupnormalization
+    instancenormalization meanvariancenormalization rmsnormalization lpnormalization normalizer
 """
 _AS_WRITTEN = """
     Atan Ceil Celu Cos DepthToSpace Expand Floor Gather GatherElements GatherND LinearClassifier

@@ -25,13 +25,16 @@ from ._onnx_layers import (
     activation,
     batch_norm,
     gemm,
-    matmul,
 )
+from ._onnx_matmul import product
+from ._onnx_norms import any_axes, group, instance, last_axes, unit
 from ._onnx_pairs import arithmetic, extreme, several
 from ._onnx_products import choose, multiply, part
+from ._onnx_resize import resize
 from ._onnx_sklearn import linear_classifier, linear_regressor, scaler
 from ._onnx_spatial import REDUCTIONS, conv, global_pool, pad, pool, reduce
 from ._onnx_unary import inverse, power, unary
+from ._onnx_upsampling import conv_transpose
 from ._onnx_views import clip, concat, reshape, same
 
 _VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -109,11 +112,6 @@ def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return replace(activation(node, args), stage="map")
 
 
-def shares(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Normalizer, which skl2onnx puts behind probabilities."""
-    raise node.error("stands within the network", "it is left out behind probabilities, at the model's end")
-
-
 def without_sigmoid(scope: Scope, x: Act) -> Act:
     """The result of a network without a sigmoid over two or more scores: it keeps their order."""
     node = scope.builder.producer(x.tensor)
@@ -135,6 +133,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Clip": clip,
     "Concat": concat,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Cos": unary,
     "DepthToSpace": blocks,
     "Div": arithmetic,
@@ -154,29 +153,36 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "GlobalAveragePool": global_pool,
     "GlobalMaxPool": global_pool,
     "Greater": part,
+    "GroupNormalization": group,
     "HardSigmoid": unary,
     "HardSwish": unary,
     "Identity": same,
+    "InstanceNormalization": instance,
+    "LayerNormalization": last_axes,
     "LeakyRelu": unary,
     "LinearClassifier": linear_classifier,
     "LinearRegressor": linear_regressor,
     "Log": unary,
-    "MatMul": matmul,
+    "LpNormalization": unit,
+    "MatMul": product,
     "Max": extreme,
     "MaxPool": pool,
     "Mean": several,
+    "MeanVarianceNormalization": any_axes,
     "Min": extreme,
     "Mish": unary,
     "Mul": multiply,
     "Neg": arithmetic,
-    "Normalizer": shares,
+    "Normalizer": unit,
     "PRelu": unary,
     "Pad": pad,
     "Pow": power,
+    "RMSNormalization": last_axes,
     "Reciprocal": inverse,
     **dict.fromkeys(REDUCTIONS, reduce),
     "Relu": clip,
     "Reshape": reshape,
+    "Resize": resize,
     "Round": unary,
     "Scaler": scaler,
     "Selu": unary,
@@ -185,6 +191,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Sign": unary,
     "Sin": unary,
     "Slice": slices,
+    "SimplifiedLayerNormalization": last_axes,
     "Softplus": unary,
     "Softsign": unary,
     "SpaceToDepth": blocks,
@@ -199,6 +206,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Tile": repeated,
     "Transpose": reshape,
     "Unsqueeze": reshape,
+    "Upsample": resize,
     "Where": choose,
 }
 SOFTMAXES = ("LogSoftmax", "Softmax")

@@ -31,7 +31,7 @@ from ._onnx_layers import (
 
 
 @dataclass(frozen=True, slots=True)
-class _Map:
+class Map:
     """An activation as a map: `tensor` is [H, W, C]; `spatial` the sizes as the file has them, 1 or 2."""
 
     tensor: str
@@ -45,7 +45,7 @@ class _Map:
         return Act(tensor, natural(shape).transpose(2, 0, 1).reshape(1, shape[2], *spatial))
 
 
-def _map(scope: Scope, node: OnnxNode, x: Act) -> _Map:
+def seen_as_map(scope: Scope, node: OnnxNode, x: Act) -> Map:
     if len(x.shape) not in (3, 4):
         hint = "1-D and 2-D ones can be compiled, of one sample: [1, C, W] or [1, C, H, W]"
         raise node.error(f"works on a map of shape {x.shape}", hint)
@@ -54,7 +54,7 @@ def _map(scope: Scope, node: OnnxNode, x: Act) -> _Map:
     channels, spatial = x.shape[1], x.shape[2:]
     size = (spatial[0], spatial[1]) if len(spatial) == 2 else (1, spatial[0])
     tensor = _arranged(scope, node, x, x.places.reshape(channels, *size).transpose(1, 2, 0))
-    return _Map(tensor, channels, size, spatial)
+    return Map(tensor, channels, size, spatial)
 
 
 def _arranged(scope: Scope, node: OnnxNode, x: Act, places: Places) -> str:
@@ -64,7 +64,7 @@ def _arranged(scope: Scope, node: OnnxNode, x: Act, places: Places) -> str:
     return tensor
 
 
-def _pair(node: OnnxNode, name: str, values: Sequence[int] | None, rank: int, missing: int) -> Pair:
+def pair(node: OnnxNode, name: str, values: Sequence[int] | None, rank: int, missing: int) -> Pair:
     """Height and width of an attribute; along the missing height of 1-D data it is 1."""
     given = (1,) * rank if values is None else tuple(values)
     if len(given) != rank or any(not 1 <= v <= MAX_ELEMENTS for v in given):
@@ -72,12 +72,12 @@ def _pair(node: OnnxNode, name: str, values: Sequence[int] | None, rank: int, mi
     return (given[0], given[1]) if rank == 2 else (missing, given[0])
 
 
-def _window(node: OnnxNode, m: _Map, kernel: Sequence[int]) -> tuple[Sliding, tuple[int, int]]:
+def _window(node: OnnxNode, m: Map, kernel: Sequence[int]) -> tuple[Sliding, tuple[int, int]]:
     """The window that the node's attributes describe, and by how much ceil_mode reaches (bottom, right)."""
     rank = len(m.spatial)
-    sizes = _pair(node, "kernel_shape", kernel, rank, 1)
-    stride = _pair(node, "strides", node.integers("strides"), rank, 1)
-    dilation = _pair(node, "dilations", node.integers("dilations"), rank, 1)
+    sizes = pair(node, "kernel_shape", kernel, rank, 1)
+    stride = pair(node, "strides", node.integers("strides"), rank, 1)
+    dilation = pair(node, "dilations", node.integers("dilations"), rank, 1)
     pads = _pads(node, m, sizes, stride, dilation)
     window = Sliding(sizes, stride, dilation, pads)
     beyond = _beyond(window, m.size) if node.integer("ceil_mode", 0) else (0, 0)
@@ -89,7 +89,7 @@ def _window(node: OnnxNode, m: _Map, kernel: Sequence[int]) -> tuple[Sliding, tu
     return window, beyond
 
 
-def _pads(node: OnnxNode, m: _Map, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:
+def _pads(node: OnnxNode, m: Map, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) from pads or auto_pad."""
     rank, mode = len(m.spatial), node.string("auto_pad", "NOTSET") or "NOTSET"
     if mode in ("SAME_UPPER", "SAME_LOWER"):
@@ -123,7 +123,7 @@ def _beyond(window: Sliding, size: Pair) -> tuple[int, int]:
     return out[0], out[1]
 
 
-def _overhangs(window: Sliding) -> bool:
+def overhangs(window: Sliding) -> bool:
     """Whether a window can see nothing but padding."""
     reach = [(k - 1) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
     return any(p > r for p, r in zip(window.padding, (*reach, *reach), strict=True))
@@ -134,7 +134,7 @@ def conv(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     x, weight = activation(node, args), weights(scope, node, args, 1, "weight")
     if weight.ndim != len(x.shape):
         raise node.error(f"its weight has shape {weight.shape}, the activation {x.shape}", AGAIN)
-    m = _map(scope, node, x)
+    m = seen_as_map(scope, node, x)
     outputs, inputs, *kernel = weight.shape
     given, groups = node.integers("kernel_shape"), node.integer("group", 1)
     if given is not None and given != tuple(kernel):
@@ -150,7 +150,7 @@ def conv(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     window, _ = _window(node, m, kernel)
     columns = weight.reshape(outputs, inputs, *window.kernel).transpose(0, 2, 3, 1)
     names, tensor = hints(node, param_names(args)), m.tensor
-    if _overhangs(window):
+    if overhangs(window):
         tensor = scope.builder.pad(tensor, window.padding, 0.0, [], node.source)
         window = replace(window, padding=(0, 0, 0, 0))
     y = scope.builder.conv2d(tensor, columns, bias, window, groups, names, node.source)
@@ -159,12 +159,12 @@ def conv(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """MaxPool, AveragePool."""
-    m, names = _map(scope, node, activation(node, args)), [from_node(node.name)]
+    m, names = seen_as_map(scope, node, activation(node, args)), [from_node(node.name)]
     kernel = node.integers("kernel_shape")
     if kernel is None:
         raise node.error("has no kernel_shape", DAMAGED)
     window, beyond = _window(node, m, kernel)
-    if _overhangs(window):
+    if overhangs(window):
         raise node.error(f"its padding {window.padding} is as large as its kernel {window.kernel}", AGAIN)
     if window.dilation != (1, 1):
         m, window = _side_by_side(scope, node, m, window)
@@ -180,7 +180,7 @@ def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return m.act(y, scope.builder.shape(y))
 
 
-def _side_by_side(scope: Scope, node: OnnxNode, m: _Map, window: Sliding) -> tuple[_Map, Sliding]:
+def _side_by_side(scope: Scope, node: OnnxNode, m: Map, window: Sliding) -> tuple[Map, Sliding]:
     """The places that each window of a dilated pool sees, beside one another; and windows without gaps.
 
     In the place of padding a window sees one of its other places twice, which no maximum minds.

@@ -105,7 +105,14 @@ def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if at is None or len(args) != 2:
         raise op.error("of two activations is not supported", "one operand must be a constant")
     x, value = activation(op, args, 1 - at), constant(op, args, at, "operand")
-    bounds = np.unique(spread(op, value, x))
+    if x.format is None:
+        bounds = np.unique(spread(op, value, x))
+    else:
+        held, own = value.format(), scope.moved(op, x.tensor, [x]).format
+        if held is None or own is None or held.meaning != own.meaning:
+            raise op.error("compares integers of several scales", AGAIN)
+        assert value.value is not None
+        bounds = np.unique(held.meaning.real(value.value.astype(np.float64)))
     if len(bounds) != 1 or x.shape != op.outputs[0].shape:
         raise op.error("has a limit for each value", "one limit for all values is supported")
     lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)

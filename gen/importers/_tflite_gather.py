@@ -1,4 +1,4 @@
-"""Operators of a TensorFlow Lite file that take values by constant places: slices, repeats, stacks."""
+"""Operators of a TensorFlow Lite file that take values by constant places: picks, parts, stacks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tflite.GatherOptions import GatherOptions
 from tflite.PackOptions import PackOptions
 from tflite.ResizeNearestNeighborOptions import ResizeNearestNeighborOptions
 from tflite.SplitOptions import SplitOptions
-from tflite.StridedSliceOptions import StridedSliceOptions
 
 from ._tflite_file import LiteOp
 from ._tflite_scope import Act, Operand, Scope, activation, around, axis, integers, names
 from ._tflite_views import joined
 
 
-def _taken(scope: Scope, op: LiteOp, x: Act, at: int, places: Sequence[int]) -> Act:
+def taken(scope: Scope, op: LiteOp, x: Act, at: int, places: Sequence[int]) -> Act:
     """x at these places of an axis; itself where they are all, in order."""
     if list(places) == list(range(x.shape[at])):
         return x
@@ -37,7 +36,7 @@ def gather(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error("gathers by sample", "one table of indices for all is supported")
     if not places.size or places.min() < 0 or places.max() >= x.shape[at]:
         raise op.error(f"takes places beyond axis {at} of {x.shape}")
-    y = _taken(scope, op, x, at, places.reshape(-1).tolist())
+    y = taken(scope, op, x, at, places.reshape(-1).tolist())
     return scope.moved(op, y.tensor, [x])
 
 
@@ -51,33 +50,8 @@ def split(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[Act, ...]:
     if x.shape[at] % count:
         raise op.error(f"splits axis {at} of {x.shape} into {count} parts")
     n = x.shape[at] // count
-    parts = [_taken(scope, op, x, at, range(i * n, (i + 1) * n)) for i in range(count)]
+    parts = [taken(scope, op, x, at, range(i * n, (i + 1) * n)) for i in range(count)]
     return tuple(scope.moved(op, p.tensor, [x], out) for p, out in zip(parts, op.outputs, strict=True))
-
-
-def strided_slice(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """STRIDED_SLICE, as Python slices; axes that the file drops have one element."""
-    x, o = activation(op, args), op.read(StridedSliceOptions)
-    ends = [integers(op, args, i + 1, what).reshape(-1) for i, what in enumerate(("begin", "end", "strides"))]
-    if op.number(o.EllipsisMask) or op.number(o.NewAxisMask) or op.number(o.Offset):
-        hint = "slice with a begin and an end for each axis"
-        raise op.error("has an ellipsis, a new axis or an offset", hint)
-    if len({len(v) for v in ends}) != 1 or len(ends[0]) > len(x.shape) or not np.all(ends[2]):
-        begins, stops, steps = (v.tolist() for v in ends)
-        raise op.error(f"slices {x.shape} from {begins} to {stops} by {steps}")
-    masks = [op.number(m) for m in (o.BeginMask, o.EndMask, o.ShrinkAxisMask)]
-    y = x
-    for i, (begin, end, step) in enumerate(zip(*(v.tolist() for v in ends), strict=True)):
-        open_begin, open_end, single = (bool(m >> i & 1) for m in masks)
-        if single:
-            places = [axis(op, begin, x.shape[i])]
-        else:
-            cut = slice(None if open_begin else begin, None if open_end else end, step)
-            places = list(range(x.shape[i])[cut])
-        if not places:
-            raise op.error(f"takes nothing of axis {i} of {x.shape}")
-        y = _taken(scope, op, y, i, places)
-    return scope.moved(op, y.tensor, [x])
 
 
 def pack(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -100,7 +74,7 @@ def resize_nearest(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     y = x
     for at, n in zip((1, 2), out[1:3], strict=True):
         align, half = op.number(o.AlignCorners), op.number(o.HalfPixelCenters)
-        y = _taken(scope, op, y, at, nearest(x.shape[at], n, bool(align), bool(half)).tolist())
+        y = taken(scope, op, y, at, nearest(x.shape[at], n, bool(align), bool(half)).tolist())
     return scope.moved(op, y.tensor, [x])
 
 

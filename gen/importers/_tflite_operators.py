@@ -9,12 +9,23 @@ from ._tflite_ends import dequantize, quantize
 from ._tflite_file import LiteOp
 from ._tflite_float import arithmetic, bounded, in_float, negative
 from ._tflite_float_maps import reduced
-from ._tflite_gather import gather, pack, resize_nearest, split, strided_slice
+from ._tflite_gather import gather, pack, resize_nearest, split
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
+from ._tflite_matmul import batch_matmul
 from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
-from ._tflite_spatial import mean, pad, pool
+from ._tflite_slices import (
+    cut_out,
+    mirror_pad,
+    reverse,
+    split_by_sizes,
+    strided_slice,
+    tile,
+    unpack,
+)
+from ._tflite_spatial import largest, mean, pad, pool
+from ._tflite_upsampling import resize_bilinear, transpose_conv
 from ._tflite_views import concatenation, reshape, transpose
 
 
@@ -29,6 +40,7 @@ class Row:
 TFLITE_OPERATORS: Mapping[str, Row] = {
     "ADD": Row(pair),
     "AVERAGE_POOL_2D": Row(pool),
+    "BATCH_MATMUL": Row(batch_matmul),
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
@@ -38,21 +50,31 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "GATHER": Row(gather),
     "LOG_SOFTMAX": Row(softmax),
     "MAX_POOL_2D": Row(pool),
+    "MAXIMUM": Row(bounded),
     "MEAN": Row(mean),
+    "MINIMUM": Row(bounded),
+    "MIRROR_PAD": Row(mirror_pad),
     "MUL": Row(pair),
     "PACK": Row(pack),
     "PAD": Row(pad),
     "PADV2": Row(pad),
     "PRELU": Row(prelu),
     "QUANTIZE": Row(quantize),
+    "REDUCE_MAX": Row(largest),
     "RESHAPE": Row(reshape, 1),
     "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
+    "REVERSE_V2": Row(reverse),
+    "SLICE": Row(cut_out),
     "SOFTMAX": Row(softmax),
     "SPLIT": Row(split),
+    "SPLIT_V": Row(split_by_sizes),
     "SQUEEZE": Row(reshape, 1),
     "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),
+    "TILE": Row(tile),
     "TRANSPOSE": Row(transpose),
+    "TRANSPOSE_CONV": Row(transpose_conv),
+    "UNPACK": Row(unpack),
     **dict.fromkeys(FUNCTIONS, Row(function, 1)),
     **dict.fromkeys(LIMITS, Row(relu, 1)),
 }
@@ -61,11 +83,10 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
     "DIV": Row(arithmetic),
     **dict.fromkeys(IN_FLOAT, Row(function)),
-    "MAXIMUM": Row(bounded),
-    "MINIMUM": Row(bounded),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
+    "RESIZE_BILINEAR": Row(resize_bilinear),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
 }

@@ -37,7 +37,20 @@ def pool(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 
 def mean(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """MEAN over any axes: brought side by side, they are one window."""
+    """MEAN over any axes."""
+    seen, window = _together(scope, op, args)
+    return scope.made(op, scope.builder.avgpool2d(seen, window, False, names(op), op.source), rounds=TWICE)
+
+
+def largest(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """REDUCE_MAX over any axes; nothing is rescaled."""
+    seen, window = _together(scope, op, args)
+    y = scope.builder.maxpool2d(seen, window, names(op), op.source)
+    return scope.moved(op, y, [activation(op, args)])
+
+
+def _together(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[str, Sliding]:
+    """The axes of a reduction brought side by side: a map, and the one window over them."""
     x = activation(op, args)
     op.read(ReducerOptions)
     over = {axis(op, int(v), len(x.shape)) for v in integers(op, args, 1, "axes").reshape(-1)}
@@ -47,9 +60,7 @@ def mean(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     order = [*outer, *gone, *(i for i in kept if i not in outer)]
     tensor = _ordered(scope, op, x, order)
     sizes = [math.prod(x.shape[i] for i in part) for part in (outer, gone, order[len(outer) + len(gone) :])]
-    seen = scope.builder.view(tensor, (sizes[0], sizes[1], sizes[2]))
-    y = scope.builder.avgpool2d(seen, Sliding((1, sizes[1])), False, names(op), op.source)
-    return scope.made(op, y, rounds=TWICE)
+    return scope.builder.view(tensor, (sizes[0], sizes[1], sizes[2])), Sliding((1, sizes[1]))
 
 
 def _ordered(scope: Scope, op: LiteOp, x: Act, order: list[int]) -> str:

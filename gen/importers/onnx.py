@@ -33,6 +33,7 @@ from ._onnx_file import (
 )
 from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_freed import Freed, note, quantised
+from ._onnx_fusions import fused
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
@@ -91,6 +92,8 @@ class _Import:
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
         self.nodes = told([OnnxNode.of(n) for n in model.graph.node])
         self.initializers = {text(i.name): i for i in model.graph.initializer}
+        self.constants = {n.outputs[0]: n for n in self.nodes if n.op == "Constant" and n.outputs}
+        self.nodes = fused(self.nodes, self._stored)
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
         self.outputs = {text(o.name): o for o in model.graph.output}
         self.producers: dict[str, tuple[int, int]] = {}
@@ -133,6 +136,14 @@ class _Import:
             raise CompileError(self.where, what, "end the network with a dense layer")
         tensor = self.quant.finish(self.where, tensor)
         return self.builder.finish(name, tensor, result.head)
+
+    def _stored(self, name: str) -> np.ndarray | None:
+        """A small constant of the file: an initializer, or what a Constant holds."""
+        if name in self.initializers:
+            small = len(self.initializers[name].dims) <= 1
+            return read_tensor(self.initializers[name], shown(name), self.folder) if small else None
+        node = self.constants.get(name)
+        return None if node is None else constant(node, self.folder)
 
     def _opset(self, model: onnx.ModelProto) -> int:
         newest = onnx.defs.onnx_opset_version()

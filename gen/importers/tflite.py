@@ -19,6 +19,7 @@ from ._names import chosen_output, input_identifiers, model_identifier
 from ._tflite_dilated import collected
 from ._tflite_ends import dequantized, read_as, refuse_mixed
 from ._tflite_file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
+from ._tflite_fold import INTEGERS, fold
 from ._tflite_operators import known, row
 from ._tflite_refusals import unsupported
 from ._tflite_scope import Act, Operand, Scope
@@ -76,9 +77,13 @@ class _Import:
 
     def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor | tuple[Act, ...]:
         found = row(op)
+        if found is None and op.outputs[0].kind not in INTEGERS:
+            raise unsupported(op, known(op))
+        args = [self._operand(op, t) for t in op.inputs[: (found.data if found else 0) or None]]
+        if (folded := fold(op, args)) is not None:
+            return folded
         if found is None:
             raise unsupported(op, known(op))
-        args = [self._operand(op, t) for t in op.inputs[: found.data or None]]
         if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
             return dequantized(op, args[0])
         refuse_mixed(op, args)

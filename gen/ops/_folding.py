@@ -75,6 +75,11 @@ class Folding:
         """Whether a scale, and a shift if `shifted`, that all places of a channel share can go into it."""
         return False
 
+    def scaled(self, node: Node, factor: float) -> Mapping[str, Attr] | None:
+        """Its attributes where it gives `factor` times as much, as it does of any one input that is as many
+        times as large; None if it cannot."""
+        return None
+
     def behind(self, node: Node, constants: Pair, pair: Pair) -> Pair | None:
         """Its constants with scale * y + shift of its output y taken in; None if they cannot be."""
         return None

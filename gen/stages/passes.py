@@ -186,6 +186,26 @@ def lift_behind_pool(wires: Wires) -> Graph | None:
     return None
 
 
+def fold_factor(wires: Wires) -> Graph | None:
+    """One factor for all values goes into a product of activations in front of it or behind."""
+    known = layers()
+    for node in scalings(wires):
+        scale, shift = wires.constants(node)
+        reader = wires.only_reader(node.output)
+        if np.any(scale != scale[0]) or np.any(shift) or not scale[0]:
+            continue
+        for beside in (wires.maker(node.inputs[0]), reader):
+            if beside is None or (beside is not reader and wires.only_reader(beside.output) is None):
+                continue
+            once = beside is not reader or beside.inputs.count(node.output) == 1
+            attrs = known[beside.op].scaled(beside, float(scale[0])) if once else None
+            if attrs is not None:
+                taken = replace(beside, attrs={**beside.attrs, **attrs})
+                note = f"{beside.name}: took in {called(node)}, one factor"
+                return without(rewritten(wires.graph, {beside.name: (taken,)}, {}, note), node)
+    return None
+
+
 def affine_behind_concat(wires: Wires) -> Graph | None:
     """concat(affine(x), y) is affine(concat(x, y)), where the layers behind it can take the affine in."""
     known = layers()
@@ -252,6 +272,7 @@ PASSES: tuple[Pass, ...] = (
     merge_pads,
     fold_affine_behind,
     fold_affine_before,
+    fold_factor,
     affine_behind_view,
     affine_behind_pool,
     affine_behind_concat,

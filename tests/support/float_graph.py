@@ -96,6 +96,34 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(x - c if a.get("subtract") else x + c)
         case "gather":
             return args[0].take(a["indices"], axis=a["axis"])
+        case "dilate":
+            (down, across), (h, w, c) = a["stride"], args[0].shape
+            out = np.zeros(((h - 1) * down + 1, (w - 1) * across + 1, c))
+            for i, j in np.ndindex(h, w):
+                out[i * down, j * across] = args[0][i, j]
+            return out
+        case "matmul":
+            sides = [v.swapaxes(1, 2) if turned else v for v, turned in zip(args, a["turned"], strict=True)]
+            return np.asarray(np.einsum("brk,bkc->brc", *sides) * a["scale"])
+        case "normalise":
+            x, axis = args[0], a["axis"]
+            if a["kind"] == "variance":
+                x = x - x.mean(axis, keepdims=True)
+            squares = (x * x).sum(axis, keepdims=True)
+            measure = {
+                "variance": np.sqrt(squares / x.shape[axis] + a["epsilon"]),
+                "mean_square": np.sqrt(squares / x.shape[axis] + a["epsilon"]),
+                "squares": np.sqrt(squares),
+                "magnitudes": np.abs(x).sum(axis, keepdims=True),
+                "largest": np.abs(x).max(axis, keepdims=True),
+            }[a["kind"]]
+            return np.asarray(x / np.where(measure > 0, measure, 1))
+        case "interpolate":
+            at = np.array(a["places"]) / 2**15
+            last = args[0].shape[a["axis"]] - 1
+            sides = [args[0].take(np.minimum(np.floor(at).astype(int) + k, last), a["axis"]) for k in (0, 1)]
+            share = (at % 1).reshape([-1 if i == a["axis"] else 1 for i in range(args[0].ndim)])
+            return np.asarray(sides[0] * (1 - share) + sides[1] * share)
         case "pad":
             return _padded(args[0], a["padding"], a["value"])
         case "table":

@@ -97,6 +97,14 @@ def pool(n: Net) -> None:
     n.put(name, [n.at], (1, *out, n.shape[3]), "Pool2DOptions", 1, **options)
 
 
+def resized(n: Net) -> None:
+    """Twice as large: places lie in the middle of two values or on one, as exactly as synapcc has them."""
+    size = [2 * s for s in n.shape[1:3]]
+    given = n.constant(np.array(size), "INT32")
+    options = {"alignCorners": False, "halfPixelCenters": False}
+    n.put("RESIZE_BILINEAR", [n.at, given], (1, *size, n.shape[3]), "ResizeBilinearOptions", 3, **options)
+
+
 def batch_norm(n: Net) -> None:
     """Scale and shift: of each channel, of each value, or one for all."""
     shape = [(), n.shape[-1:], n.shape][int(n.rng.integers(3))]
@@ -190,7 +198,7 @@ def transpose(n: Net) -> None:
     n.put("TRANSPOSE", [n.at, given], tuple(n.shape[i] for i in order))
 
 
-ON_MAPS: tuple[Callable[[Net], None], ...] = (conv, depthwise, pool)
+ON_MAPS: tuple[Callable[[Net], None], ...] = (conv, depthwise, pool, resized)
 ON_ALL: tuple[Callable[[Net], None], ...] = (
     *(batch_norm, function, shares, limits, residual, gate, concat, reduction, pad, transpose),
 )
@@ -204,7 +212,7 @@ def network(rng: Rng) -> tuple[bytes, Shape, list[str]]:
     for _ in range(int(rng.integers(1, 6))):
         steps = [*ON_ALL, *(ON_MAPS * 3 if len(n.shape) == 4 else ())]
         step = steps[int(rng.integers(len(steps)))]
-        if np.prod(n.shape) < MOST or step not in (concat, pad):
+        if np.prod(n.shape) < MOST or step not in (concat, pad, resized):
             step(n)
     inputs, outputs = int(np.prod(n.shape)), int(rng.integers(2, 6))
     n.put("RESHAPE", [n.at, n.constant(np.array([1, inputs]), "INT32")], (1, inputs), "ReshapeOptions")

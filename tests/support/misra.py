@@ -22,6 +22,7 @@ from golden_nets import KERNELS, golden_plan
 from one_step import batch_plan, cases
 
 from synapcc.gen.emit import render, render_library, write
+from synapcc.gen.ops import Case, kernels
 from synapcc.gen.target.boards import load_board
 
 LIST = Path(__file__).resolve().parents[2] / "docs" / "MISRA.md"
@@ -80,12 +81,23 @@ def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[
 def emitted(folder: Path) -> list[Path]:
     """Libraries of both sets: the golden models, and one of every kernel."""
     rng = np.random.default_rng(5)
-    plans = [(golden_plan(name), kernels) for name, kernels in KERNELS.items()]
-    plans += [(batch_plan(f"every_{s}", cases(rng, 4), rng, as_models=1.0)[0], s) for s in ("ref", "dsp")]
-    for plan, kernels in plans:
-        for name, text in render_library(plan, "a check", "a check", {}, kernels).items():
+    plans = [(golden_plan(name), kernel_set) for name, kernel_set in KERNELS.items()]
+    plans += [
+        (batch_plan(f"every_{s}", _drawn(i), rng, as_models=1.0)[0], s) for i, s in enumerate(("ref", "dsp"))
+    ]
+    for plan, kernel_set in plans:
+        for name, text in render_library(plan, "a check", "a check", {}, kernel_set).items():
             (folder / name).write_text(text)
     return sorted(folder.glob("*.c"))
+
+
+def _drawn(number: int) -> list[tuple[str, Case]]:
+    """Four cases of each kernel, whatever other kernels there are."""
+    return [
+        case
+        for name in kernels()
+        for case in cases(np.random.default_rng([number, *name.encode()]), 4, [name])
+    ]
 
 
 def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:

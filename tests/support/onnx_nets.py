@@ -19,7 +19,9 @@ from synapcc.gen.ir.graph import Graph
 Rng = np.random.Generator
 
 
-def graph_of(proto: ModelProto, folder: Path, reference: ModelProto | None = None) -> Graph:
+def graph_of(
+    proto: ModelProto, folder: Path, reference: ModelProto | None = None, atol: float = 2e-5
+) -> Graph:
     """The imported network, after it was compared with the reference on three samples."""
     graph = load_model(save(proto, folder))
     g, evaluator = om.rng(3), ReferenceEvaluator(reference or proto)
@@ -30,7 +32,7 @@ def graph_of(proto: ModelProto, folder: Path, reference: ModelProto | None = Non
         }
         expected = np.asarray(evaluator.run(None, feeds)[0]).reshape(-1)  # type: ignore[index]
         got = run_graph(graph, {k.lower(): v for k, v in feeds.items()})
-        np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(got, expected, rtol=2e-4, atol=atol)
     return graph
 
 

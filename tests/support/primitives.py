@@ -104,7 +104,7 @@ HOST_MAIN = """
 /* in: for each function the number of records and their words. out: the results. */
 int main(void)
 {
-    static uint32_t in[3 * 4096], out[4096];
+    static uint32_t in[8 * 4096], out[4096];
 
     for (size_t f = 0; f < sizeof table / sizeof table[0]; f++) {
         uint32_t left;

@@ -227,7 +227,7 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "empty weight": (lambda: _with_weight(np.ones((8, 0), np.float32)), "is empty"),
     "weight of rank 3": (lambda: _with_weight(real(2, 8, 4)), "are no matrices"),
     "computed weight": (
-        lambda: model([node("MatMul", "x x", "y")], {"x": [1, 1]}, Y4),
+        lambda: model([node("Gemm", "x x", "y")], {"x": [1, 1]}, Y4),
         "is computed from the model's input",
     ),
     "wrong length": (

@@ -117,7 +117,6 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "end": (regressor(post_transform="SOFTMAX"), "ends with SOFTMAX"),
     "probit": (linear(post_transform="PROBIT", classlabels_ints=[0, 1]), "makes probabilities by PROBIT"),
     "no labels": (linear(), "coefficients for 0 results"),
-    "normalised inside": ([ml("Normalizer", "x", "y", norm="L1")], "stands within the network"),
 }
 
 

@@ -7,53 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
+from lite_parts import drawn_input, drawn_layer, drawn_output
 from numpy.typing import NDArray
 
 SAMPLES = 4
 
 
-def _input(rng: np.random.Generator, a: Author, shape: tuple[int, ...]) -> tuple[int, float]:
-    scale = float(np.float32(2.0 ** rng.uniform(-7, 0)))
-    return a.tensor(
-        "x", shape, scale=scale, zero=int(rng.choice([-128, 0, 127, rng.integers(-128, 128)]))
-    ), scale
-
-
-def _layer(
-    rng: np.random.Generator,
-    a: Author,
-    shape: tuple[int, ...],
-    axis: int,
-    fan: int,
-    x_scale: float,
-    bias: bool = False,
-) -> tuple[list[int], float]:
-    """Weight and bias; and the scale at which outputs just fill int8."""
-    outputs = shape[axis]
-    scales = np.float32(2.0 ** rng.uniform(-9, -3, outputs if rng.integers(2) else 1))
-    if not rng.integers(4):  # ties are common where all scales are powers of two
-        scales = np.exp2(np.rint(np.log2(scales)))
-    w = a.tensor("w", shape, scale=scales, data=rng.integers(-128, 128, shape), axis=axis)
-    b = a.tensor(
-        "b", (outputs,), "INT32", scale=scales * np.float32(x_scale), data=rng.integers(-5000, 5000, outputs)
-    )
-    top = float(np.max(scales)) * x_scale * (127 * 127 * np.sqrt(fan) + 5000)
-    return ([w, b] if bias or rng.integers(5) else [w]), top / 127
-
-
-def _output(rng: np.random.Generator, a: Author, shape: tuple[int, ...], usual: float) -> int:
-    scale = np.float32(usual * 2.0 ** rng.uniform(-2, 2))
-    if not rng.integers(4):
-        scale = np.exp2(np.rint(np.log2(scale)))
-    return a.tensor("y", shape, scale=float(scale), zero=int(rng.choice([-128, 0, rng.integers(-128, 128)])))
-
-
 def _dense(rng: np.random.Generator) -> tuple[bytes, tuple[int, ...]]:
     a, n, m = Author(), int(rng.integers(1, 70)), int(rng.integers(1, 20))
     batch = int(rng.choice([1, 1, 3]))
-    x, x_scale = _input(rng, a, (1, batch, n) if batch > 1 else (1, n))
-    weights, usual = _layer(rng, a, (m, n), 0, n, x_scale)
-    y = _output(rng, a, (1, batch, m) if batch > 1 else (1, m), usual)
+    x, x_scale = drawn_input(rng, a, (1, batch, n) if batch > 1 else (1, n))
+    weights, usual = drawn_layer(rng, a, (m, n), 0, n, x_scale)
+    y = drawn_output(rng, a, (1, batch, m) if batch > 1 else (1, m), usual)
     options = {"fusedActivationFunction": int(rng.integers(4)), "keepNumDims": batch > 1}
     a.op("FULLY_CONNECTED", [x, *weights], [y], "FullyConnectedOptions", 4, **options)
     return a.bytes([x], [y]), (batch * n,)
@@ -91,9 +56,9 @@ def _window(
 def _conv(rng: np.random.Generator) -> tuple[bytes, tuple[int, ...]]:
     a, c, m = Author(), int(rng.integers(1, 9)), int(rng.integers(1, 9))
     size, kernel, options, out = _window(rng)
-    x, x_scale = _input(rng, a, (1, *size, c))
-    weights, usual = _layer(rng, a, (m, *kernel, c), 0, kernel[0] * kernel[1] * c, x_scale, bias=True)
-    y = _output(rng, a, (1, *out, m), usual)
+    x, x_scale = drawn_input(rng, a, (1, *size, c))
+    weights, usual = drawn_layer(rng, a, (m, *kernel, c), 0, kernel[0] * kernel[1] * c, x_scale, bias=True)
+    y = drawn_output(rng, a, (1, *out, m), usual)
     a.op("CONV_2D", [x, *weights], [y], "Conv2DOptions", 3, **options)
     return a.bytes([x], [y]), (*size, c)
 
@@ -101,9 +66,9 @@ def _conv(rng: np.random.Generator) -> tuple[bytes, tuple[int, ...]]:
 def _depthwise(rng: np.random.Generator) -> tuple[bytes, tuple[int, ...]]:
     a, c, each = Author(), int(rng.integers(1, 9)), int(rng.integers(1, 4))
     size, kernel, options, out = _window(rng)
-    x, x_scale = _input(rng, a, (1, *size, c))
-    weights, usual = _layer(rng, a, (1, *kernel, c * each), 3, kernel[0] * kernel[1], x_scale)
-    y = _output(rng, a, (1, *out, c * each), usual)
+    x, x_scale = drawn_input(rng, a, (1, *size, c))
+    weights, usual = drawn_layer(rng, a, (1, *kernel, c * each), 3, kernel[0] * kernel[1], x_scale)
+    y = drawn_output(rng, a, (1, *out, c * each), usual)
     options["depthMultiplier"] = each
     a.op("DEPTHWISE_CONV_2D", [x, *weights], [y], "DepthwiseConv2DOptions", 3, **options)
     return a.bytes([x], [y]), (*size, c)

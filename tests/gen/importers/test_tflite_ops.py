@@ -62,6 +62,24 @@ def average(rng: Rng) -> Net:
 
 
 def mean(rng: Rng) -> Net:
+    return _reduced(rng, "MEAN")
+
+
+def largest(rng: Rng) -> Net:
+    return _reduced(rng, "REDUCE_MAX")
+
+
+def bounded(rng: Rng) -> Net:
+    """The larger, or the smaller, of a value and one number, on either side."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    x, y = a.tensor("x", shape, **held), a.tensor("y", shape, **held)
+    limit = a.tensor("limit", (1,) * int(rng.integers(1, 5)), data=[int(rng.integers(-128, 128))], **held)
+    op = str(rng.choice(["MAXIMUM", "MINIMUM"]))
+    a.op(op, [x, limit][:: int(rng.choice([-1, 1]))], [y], "MaximumMinimumOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def _reduced(rng: Rng, op: str) -> Net:
     """Over any axes of 2 to 4, the batch among them."""
     a, held = Author(), number(rng)
     shape = (1, *sizes(rng, (9, 9, 9)[: int(rng.integers(1, 4))]))
@@ -71,8 +89,9 @@ def mean(rng: Rng) -> Net:
     written = [i - len(shape) if rng.integers(2) else i for i in axes]
     x = a.tensor("x", shape, **held)
     over = a.tensor("axes", (len(axes),), "INT32", data=written)
-    y = a.tensor("y", out, **(held if not rng.integers(4) else number(rng, held["scale"] / 2)))
-    a.op("MEAN", [x, over], [y], "ReducerOptions", 2, keepDims=keep)
+    own = number(rng, held["scale"] / 2)
+    y = a.tensor("y", out, **(held if op != "MEAN" or not rng.integers(4) else own))
+    a.op(op, [x, over], [y], "ReducerOptions", 2, keepDims=keep)
     return a.bytes([x], [y]), [shape[1:]]
 
 
@@ -229,6 +248,110 @@ def strided_slice(rng: Rng) -> Net:
     return a.bytes([x], [y]), [shape[1:]]
 
 
+def masked_slice(rng: Rng) -> Net:
+    """With an ellipsis or new axes, behind which axes count on."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    x, h = passed(rng, a, shape, held)
+    at, fresh = int(rng.integers(1, 4)), not rng.integers(2)
+    begin = int(rng.integers(shape[at]))
+    end = int(rng.integers(begin + 1, shape[at] + 1))
+    if fresh:  # a new axis before that one
+        ends = [*[(0, n, 1) for n in shape[:at]], (0, 1, 1), (begin, end, 1)]
+        masks = {"newAxisMask": 1 << at}
+        out = (*shape[:at], 1, end - begin, *shape[at + 1 :])
+    else:
+        ends = [(0, 0, 1), (begin, end, 1), *[(0, n, 1) for n in shape[at + 1 :]]]
+        masks = {"ellipsisMask": 1}
+        out = (*shape[:at], end - begin, *shape[at + 1 :])
+    operands = [
+        a.tensor(f"end{i}", (len(ends),), "INT32", data=v) for i, v in enumerate(zip(*ends, strict=True))
+    ]
+    y = a.tensor("y", out, **held)
+    a.op("STRIDED_SLICE", [h, *operands], [y], "StridedSliceOptions", 2, **masks)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def cut_out(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    x, h = passed(rng, a, shape, held)
+    begin = [int(rng.integers(n)) for n in shape]
+    size = [int(rng.integers(1, n - b + 1)) for n, b in zip(shape, begin, strict=True)]
+    y = a.tensor("y", size, **held)
+    written = [
+        -1 if b + s == n and rng.integers(2) else s for n, b, s in zip(shape, begin, size, strict=True)
+    ]
+    ends = [a.tensor(f"end{i}", (4,), "INT32", data=v) for i, v in enumerate((begin, written))]
+    a.op("SLICE", [h, *ends], [y], "SliceOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def split_by_sizes(rng: Rng) -> Net:
+    """The parts beside one another in another order."""
+    a, held, at = Author(), number(rng), int(rng.integers(1, 4))
+    shape, lengths = (
+        [1, *sizes(rng, (6, 6, 6))],
+        [int(n) for n in rng.integers(1, 4, int(rng.integers(2, 5)))],
+    )
+    shape[at] = sum(lengths)
+    x = a.tensor("x", shape, **held)
+    written = [-1 if i == 1 and rng.integers(2) else n for i, n in enumerate(lengths)]
+    counts = a.tensor("sizes", (len(lengths),), "INT32", data=written)
+    axis = a.tensor("axis", (), "INT32", data=at - 4 * int(rng.integers(2)))
+    parts = [
+        a.tensor(f"part{i}", [n if k == at else d for k, d in enumerate(shape)], **held)
+        for i, n in enumerate(lengths)
+    ]
+    a.op("SPLIT_V", [x, counts, axis], parts, "SplitVOptions", 2, numSplits=len(parts))
+    y = a.tensor("y", shape, **held)
+    read = [int(p) for p in rng.permutation(parts)]
+    a.op("CONCATENATION", read, [y], "ConcatenationOptions", 2, axis=at)
+    return a.bytes([x], [y]), [tuple(shape[1:])]
+
+
+def unpack(rng: Rng) -> Net:
+    """Some of the parts, beside one another."""
+    a, held, at = Author(), number(rng), int(rng.integers(1, 4))
+    shape = [1, *sizes(rng)]
+    x, rest = a.tensor("x", shape, **held), [n for i, n in enumerate(shape) if i != at]
+    parts = [a.tensor(f"part{i}", rest, **held) for i in range(shape[at])]
+    a.op("UNPACK", [x], parts, "UnpackOptions", 2, num=len(parts), axis=at - 4 * int(rng.integers(2)))
+    read = [int(p) for p in rng.permutation(parts)[: int(rng.integers(1, 4))]]
+    read = [*read, read[0]]
+    y = a.tensor("y", [*rest[:2], rest[2] * len(read)], **held)
+    a.op("CONCATENATION", read, [y], "ConcatenationOptions", 2, axis=2)
+    return a.bytes([x], [y]), [tuple(shape[1:])]
+
+
+def tile(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng, (5, 5, 5))), number(rng)
+    x, h = passed(rng, a, shape, held)
+    times = [1, *(int(n) for n in rng.integers(1, 4, 3))]
+    multiples = a.tensor("multiples", (4,), str(rng.choice(["INT32", "INT64"])), data=times)
+    y = a.tensor("y", np.array(shape) * times, **held)
+    a.op("TILE", [h, multiples], [y], "TileOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def mirror_pad(rng: Rng) -> Net:
+    a, shape, held, same = Author(), (1, *sizes(rng)), number(rng), int(rng.integers(2))
+    x, h = passed(rng, a, shape, held)
+    ends = np.array([rng.integers(0, n - 1 + same + 1, 2) for n in shape])
+    ends[0] = 0
+    pads = a.tensor("pads", (4, 2), "INT32", data=ends)
+    y = a.tensor("y", np.array(shape) + ends.sum(axis=1), **held)
+    a.op("MIRROR_PAD", [h, pads], [y], "MirrorPadOptions", 2, mode=same)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def reverse(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    x, h = passed(rng, a, shape, held)
+    axes = a.tensor("axes", (1,), "INT32", data=[int(rng.integers(1, 4))])
+    y = a.tensor("y", shape, **held)
+    a.op("REVERSE_V2", [h, axes], [y], "ReverseV2Options", 3)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
 def pack(rng: Rng) -> Net:
     a, shape, held = Author(), (1, *sizes(rng)[: int(rng.integers(1, 4))]), number(rng)
     count, at = int(rng.integers(2, 5)), int(rng.integers(0, len(shape) + 1))
@@ -255,6 +378,8 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     maximum,
     average,
     mean,
+    largest,
+    bounded,
     pad,
     concatenation,
     transpose,
@@ -264,6 +389,13 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     gather,
     split,
     strided_slice,
+    masked_slice,
+    cut_out,
+    split_by_sizes,
+    unpack,
+    tile,
+    mirror_pad,
+    reverse,
     pack,
     resize,
 )

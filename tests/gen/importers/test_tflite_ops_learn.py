@@ -89,6 +89,31 @@ def _moved(
     return out
 
 
+def _matrices(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    """Each row of the map, [columns, channels], times itself turned."""
+    y = a.tensor("products", (1, size[0], size[1], size[1]), scale=0.4, zero=-5)
+    a.op("BATCH_MATMUL", [h, h], [y], "BatchMatMulOptions", 4, adjX=False, adjY=True)
+    return y
+
+
+def _enlarged(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    """A transposed convolution, which learns as well, and a part of what it gives."""
+    kernel = a.tensor(
+        "turned", (3, 3, 3, size[2]), scale=0.01, data=rng.integers(-127, 128, (3, 3, 3, size[2]))
+    )
+    out = (1, 2 * size[0], 2 * size[1], 3)
+    to, y = a.tensor("to", (4,), "INT32", data=out), a.tensor("larger", out, **calm)
+    a.op("TRANSPOSE_CONV", [to, kernel, h], [y], "TransposeConvOptions", 2, padding=0, strideH=2, strideW=2)
+    ends = [a.tensor(n, (4,), "INT32", data=v) for n, v in (("begin", [0, 2, 1, 0]), ("size", [1, 5, 7, 3]))]
+    part = a.tensor("part", (1, 5, 7, 3), **calm)
+    a.op("SLICE", [y, *ends], [part], "SliceOptions", 2)
+    return part
+
+
 def _gated(op: str, *over: int) -> Between:
     """The map, and its own mean over these axes, which is stretched."""
 
@@ -107,6 +132,8 @@ def _gated(op: str, *over: int) -> Between:
 
 
 BETWEEN: dict[str, Between] = {
+    "matrices": _matrices,
+    "enlarged": _enlarged,
     "sum": _between("ADD", "AddOptions", "self"),
     "difference": _between("SUB", "SubOptions", "first", fusedActivationFunction=3),
     "sum with a constant": _between("ADD", "AddOptions", "constant"),

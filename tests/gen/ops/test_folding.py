@@ -25,7 +25,7 @@ NODES = 12  # of each op and shape
 TOLD = {
     "idle": {"affine", "clip", "reshape"},
     "merged": {"clip", "reshape"},
-    "moved": {"concat", "gather", "pad", "reshape", "transpose"},
+    "moved": {"concat", "dilate", "gather", "pad", "reshape", "transpose"},
     "least": {"clip"},
     "padded": {"avgpool2d", "conv2d", "local2d", "maxpool2d"},
     "commutes": {"avgpool2d", "maxpool2d"},
@@ -158,3 +158,20 @@ def test_what_is_idle_hands_its_input_on(op: str) -> None:
     changed = [np.full(24, 1.5), np.zeros(24)][: layer(op).constants]
     to = run_node(replace(node, attrs=other), [x, *changed]).shape  # type: ignore[arg-type]
     assert not layer(op).idle(replace(node, attrs=other), shape, to, changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("op", sorted(layers()))
+def test_a_factor_that_a_layer_takes_in_is_one_of_its_output_and_of_any_one_input(op: str) -> None:
+    rng, asked = np.random.default_rng(7), 0
+    for shapes in ([(3, 4, 2)], [(3, 4, 2), (3, 4, 2)]):
+        sample = layer(op).sample(rng, shapes)
+        attrs = layer(op).scaled(sample[0], 0.5) if sample is not None else None
+        if sample is None or attrs is None:
+            continue
+        node, x = sample[0], [rng.normal(0, 1, s) for s in (shapes * 2)[:2]]
+        halved = run_node(replace(node, attrs={**node.attrs, **attrs}), x)
+        assert np.allclose(halved, 0.5 * run_node(node, x))
+        assert np.allclose(halved, run_node(node, [0.5 * x[0], x[1]]))
+        assert layer(op).scaled(node, -1.0) is None
+        asked += 1
+    assert asked == (2 if op == "matmul" else 0)

@@ -17,7 +17,7 @@ from synapcc.gen.stages.graph_check import verify
 from synapcc.gen.stages.schedule import build
 
 Arrays = dict[str, np.ndarray]
-GRAPHS, LABEL, STEP = 40, 1, 1e-5
+GRAPHS, LABEL, STEP = 60, 1, 1e-5
 
 
 def loss(abstract: Abstract, state: Arrays, inputs: Arrays) -> float:
