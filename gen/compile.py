@@ -5,7 +5,7 @@ Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
+from .stages.choose import FAST, MODES, choose
 from .stages.graph_check import verify
 from .stages.lower import lower
-from .stages.quantise import Quantised, quantise
+from .stages.quantise import Quantised
 from .stages.schedule import build
 from .stages.still import drowned, settle
 from .stages.untie import untie
@@ -86,6 +87,8 @@ def compile_model(
     name: str | None = None,
     kernel_set: str = AUTO,
     output: str | None = None,
+    quantise: str = FAST,
+    say: Callable[[str], None] = lambda what: None,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -98,9 +101,13 @@ def compile_model(
     name:        prefix of the emitted C; the model file's name if None
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
     output:      of a model file with several outputs, the one with the scores
+    quantise:    "fast" or "best": how integers are chosen (gen.stages.choose)
+    say:         is told what takes long, as it begins
 
     Raises CompileError for whatever is wrong.
     """
+    if quantise not in MODES:
+        raise CompileError("quantise", f"{quantise!r} is no way to quantise", f"take {' or '.join(MODES)}")
     if isinstance(model, Graph) and output is not None:
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
@@ -115,7 +122,6 @@ def compile_model(
             note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
             graph = replace(graph, notes=(*graph.notes, note))
     graph, still = settle(graph, given)
-    data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
     untouched = without_head(graph)
@@ -126,10 +132,16 @@ def compile_model(
         learned = chosen.narrow(learned, spec)
     graph = adopt(graph, learned)
     kept = untouched if learned and given_integers(untouched) else None
-    abstract = build(graph, spec, chosen, learned, data)
+
+    def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
+        data = checked(normalised(graph.quantisers, given), where)
+        return build(graph, spec, chosen, learned, data), data
+
+    abstract, data = made(graph)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
-        quantised = quantise(abstract, spec, data)
+        found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
+        graph, abstract, data, quantised = found.graph, found.abstract, found.data, found.quantised
         plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     except CompileError as error:
         raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None

@@ -166,6 +166,11 @@ class WeightedForward(Kernel):
             return numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
 
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        """The sum of v v^T over all v that a row is multiplied with, of inputs x [D, size]: [groups, columns,
+        columns], each group as many rows. None where rows have nothing in common."""
+        return None
+
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger
             return {"y": math.floor(-math.log2(f["x"].meaning.step * f["w"].meaning.step))}

@@ -176,6 +176,16 @@ class Forward(WeightedForward):
     def real(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = self.held(self._sums(t, t["x"], a, np.matmul) + self._every(t)(t["b"]), a)
 
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        if self.tying is not Tied:
+            return None
+        g = Window.from_attrs(a)
+        total = np.zeros((g.groups, g.taps, g.taps))
+        for part in parts(len(x), g):
+            seen = see(g, x[part]).swapaxes(0, 1).reshape(g.groups, -1, g.taps)
+            total += np.matmul(seen.swapaxes(1, 2), seen)
+        return total
+
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         g = Window.from_attrs(a)
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])

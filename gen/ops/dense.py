@@ -81,6 +81,9 @@ class Forward(WeightedForward):
         sums = x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]
         t["y"][...] = self.held(sums + t["b"], a)
 
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        return (x.T @ x)[None]
+
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["w"][0] * shapes["w"][1]
         return Cost(macs=macs, reads=macs)
