@@ -74,10 +74,7 @@ def dequantized(op: LiteOp, tensor: LiteTensor) -> LiteTensor:
         return replace(out, value=tensor.value.astype(np.float32))
     if tensor.scaled is None or tensor.kind not in ("int8", "int16", "uint8"):
         raise op.error(f"{tensor.label} is {tensor.kind} without a scale", AGAIN)
-    pairs = (np.array(tensor.scaled.scale, np.float32), np.array(tensor.scaled.zero, np.int32))
-    along = [-1 if i == tensor.axis else 1 for i in range(len(tensor.shape))]
-    scale, zero = (v.reshape(along) if v.size > 1 else v for v in pairs)
-    return replace(out, value=((tensor.value.astype(np.int32) - zero) * scale).astype(np.float32))
+    return replace(out, value=tensor.real())
 
 
 def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:

@@ -95,14 +95,36 @@ class LiteTensor:
         info = np.iinfo(self.dtype)
         return Format(self.dtype.name, self.scaled, int(info.min), int(info.max))
 
+    def real(self) -> NDArray[np.float32]:
+        """What the integers of a constant with scales stand for, computed in float32 as LiteRT does."""
+        assert self.value is not None and self.scaled is not None
+        pairs = (np.array(self.scaled.scale, np.float32), np.array(self.scaled.zero, np.int32))
+        along = [-1 if i == self.axis else 1 for i in range(len(self.shape))]
+        scale, zero = (v.reshape(along) if v.size > 1 else v for v in pairs)
+        return ((self.value.astype(np.int32) - zero) * scale).astype(np.float32)
+
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.label, what, hint)
 
 
 @dataclass(frozen=True, slots=True)
+class Dilated:
+    """What a convolution that TensorFlow wrote as several operators works on.
+
+    map:     [height, width, channels] of its input
+    factor:  (height, width) of its dilation
+    padding: (top, left, bottom, right)
+    """
+
+    map: tuple[int, int, int]
+    factor: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class LiteOp:
     """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
-    is None. `table` holds its options, those of `options`; None if it has none."""
+    is None. `table` holds its options, those of `options`; None if it has none. `dilated`: see there."""
 
     index: int
     op: str
@@ -111,6 +133,7 @@ class LiteOp:
     outputs: tuple[LiteTensor, ...]
     options: str
     table: Any
+    dilated: Dilated | None = None
 
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.source, what, hint)

@@ -17,24 +17,30 @@ from tflite.Padding import Padding
 from ..ir.format import Format, Scaled
 from ..ops._requantise import ONCE, TWICE
 from ._build import Sliding
-from ._tflite_file import DAMAGED, LiteOp, LiteTensor
+from ._tflite_file import AGAIN, DAMAGED, LiteOp, LiteTensor
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, names
 
 BIAS_TOP = 2**31 - 1
 
 
+DYNAMIC = "int8 weights beside float32 activations are read as real numbers, and quantised again by synapcc"
+
+
 def rows(
-    op: LiteOp, x: Act, weight: LiteTensor, order: tuple[int, ...], axis: int
+    scope: Scope, op: LiteOp, x: Act, weight: LiteTensor, order: tuple[int, ...], axis: int
 ) -> tuple[NDArray[np.float64], Format | None]:
     """A weight as rows [outputs, ...], and how they are held. axis: of the outputs in the file."""
     assert weight.value is not None
     values = weight.value.transpose(order)
     if x.format is None:
-        if weight.kind not in ("float32", "float16"):
-            what = f"its input is float32, its weight {weight.kind} (dynamic range quantisation)"
-            hint = "convert with a representative_dataset to full int8, or without optimizations"
-            raise op.error(what, hint)
-        return values.astype(np.float64), None
+        if weight.kind in ("float32", "float16"):
+            return values.astype(np.float64), None
+        if weight.kind != "int8" or weight.scaled is None:
+            found = weight.kind if weight.scaled else f"{weight.kind} without a scale"
+            raise op.error(f"its input is float32, its weight {found}", AGAIN)
+        if DYNAMIC not in scope.builder.notes:  # dynamic range quantisation
+            scope.builder.notes.append(DYNAMIC)
+        return weight.real().transpose(order).astype(np.float64), None
     if weight.kind != "int8" or weight.scaled is None:
         found = weight.kind if weight.kind != "int8" else "int8 without a scale"
         raise op.error(f"its input is int8, its weight {found}", "convert to int8 weights with scales")
@@ -80,7 +86,7 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if len(weight.shape) != 2 or not weight.shape[1] or x.size % weight.shape[1]:
         raise op.error(f"its input has shape {x.shape}, its weight {weight.shape}")
     outputs, inputs = weight.shape
-    real, held = rows(op, x, weight, (0, 1), 0)
+    real, held = rows(scope, op, x, weight, (0, 1), 0)
     start, held_bias = bias(op, args, 2, x, held, outputs)
     count, hints = x.size // inputs, names(op, weight)
     if count == 1:
@@ -98,6 +104,8 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 def sliding(op: LiteOp, shape: tuple[int, ...], kernel: tuple[int, int], o: Any) -> Sliding:
     """How the window of options `o` moves over a map [1, height, width, ...]: SAME pads, more at the end."""
     stride = op.number(o.StrideH), op.number(o.StrideW)
+    if op.dilated:
+        return Sliding(kernel, stride, op.dilated.factor, op.dilated.padding)
     dilation = (1, 1)
     if hasattr(o, "DilationHFactor"):
         dilation = op.number(o.DilationHFactor), op.number(o.DilationWFactor)
@@ -146,15 +154,15 @@ def _conv(
     outputs: int,
 ) -> Act:
     x, weight = activation(op, args), constant(op, args, 1, "weight")
-    seen = scope.map(op, x)
-    real, held = rows(op, x, weight, order, axis)
+    seen = scope.builder.view(x.tensor, op.dilated.map) if op.dilated else scope.map(op, x)
+    real, held = rows(scope, op, x, weight, order, axis)
     if groups < 1 or x.shape[-1] != groups * real.shape[-1] or outputs % groups:
         raise op.error(f"its input has {x.shape[-1]} channels, its weight shape {weight.shape}")
     start, held_bias = bias(op, args, 2, x, held, outputs)
     window = sliding(op, x.shape, kernel, o)
     name = scope.builder.conv2d(seen, real, start, window, groups, names(op, weight), op.source)
     shape = (1, *scope.builder.shape(name))
-    if shape != op.outputs[0].shape:
+    if shape != op.outputs[0].shape and not op.dilated:
         raise op.error(f"makes {shape}, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), TWICE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))

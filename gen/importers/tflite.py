@@ -16,6 +16,7 @@ from ..stages.passes import simplify
 from ._build import SMALLER
 from ._layers import LayerBuilder
 from ._names import chosen_output, input_identifiers, model_identifier
+from ._tflite_dilated import collected
 from ._tflite_ends import dequantized, read_as, refuse_mixed
 from ._tflite_file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from ._tflite_operators import known, row
@@ -48,7 +49,8 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
-        for op in model.ops:
+        self.ops = collected(model.ops, model.outputs)
+        for op in self.ops:
             for out in op.outputs:
                 if out.index in self.makers or out.value is not None or out in model.inputs:
                     raise op.error(f"gives {out.label}, which exists already", DAMAGED)
@@ -61,7 +63,7 @@ class _Import:
         needed = self._needed(output)
         self._inputs(needed)
         scope = Scope(self.builder)
-        for op in self.model.ops:
+        for op in self.ops:
             if any(out.index in needed for out in op.outputs):
                 made = self._value(scope, op)
                 results = made if isinstance(made, tuple) else (made,)
@@ -109,7 +111,7 @@ class _Import:
     def _inputs(self, needed: set[int]) -> None:
         names = input_identifiers([t.name for t in self.model.inputs])
         readers: dict[int, list[LiteOp]] = {}
-        for op in self.model.ops:
+        for op in self.ops:
             if op.outputs[0].index in needed:
                 for read in op.inputs[:1]:  # the data of QUANTIZE and of views
                     readers.setdefault(-1 if read is None else read.index, []).append(op)

@@ -9,13 +9,14 @@ from functools import cache
 from typing import Any
 
 import flatbuffers
+import lite_dilated
 import lite_float
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from fuzzing import INTEGERS, REALS, WORDS, Rng, change_bytes, command, integer, pick
 from lite import Author
 
-FLOAT_NETWORKS, INT8_NETWORKS = 12, 12
+FLOAT_NETWORKS, INT8_NETWORKS, DILATED = 12, 12, 4
 OPERATORS = sorted(v for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_"))
 TYPES = sorted(v for k, v in vars(schema.TensorType).items() if not k.startswith("_"))
 OPTIONS = sorted(v for k, v in vars(schema.BuiltinOptions).items() if not k.startswith("_"))
@@ -68,7 +69,8 @@ def int8_network(rng: Rng) -> bytes:
 def corpus() -> tuple[bytes, ...]:
     """The valid files."""
     reals = [lite_float.network(np.random.default_rng([7, i]))[0] for i in range(FLOAT_NETWORKS)]
-    return (*reals, *(int8_network(np.random.default_rng([8, i])) for i in range(INT8_NETWORKS)))
+    dealt = [lite_dilated.dilated(np.random.default_rng([9, i]), bool(i % 2))[0] for i in range(DILATED)]
+    return (*reals, *(int8_network(np.random.default_rng([8, i])) for i in range(INT8_NETWORKS)), *dealt)
 
 
 def damaged(number: int) -> bytes:

@@ -102,10 +102,9 @@ CASES: dict[str, tuple[Callable[[], Author], str]] = {
     "int16": (lambda: dense("INT16"), "is int16, and activations of 16 bits are not supported yet; convert"),
     "string": (lambda: dense("STRING"), 'tensor "x": is string; convert the model to int8'),
     "no scale": (lambda: dense(scale=None), "is int8 without a scale"),
-    "dynamic range": (
-        lambda: dense("FLOAT32", "INT8"),
-        'FULLY_CONNECTED "y" (operator 0): its input is float32, its weight int8 (dynamic range '
-        "quantisation); convert with a representative_dataset",
+    "weights of 16 bits": (
+        lambda: dense("FLOAT32", "INT16"),
+        'FULLY_CONNECTED "y" (operator 0): its input is float32, its weight int16',
     ),
     "batch": (
         lambda: dense(batch=4),
