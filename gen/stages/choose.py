@@ -10,7 +10,7 @@ Both leave what learns as it is, networks that have not learned yet, and those w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +27,12 @@ from .simulate import Loss, Trial
 
 FAST, BEST = "fast", "best"
 MODES = (FAST, BEST)
-ENOUGH = 0.97  # share of the answers that stay, at which nothing more is done in `fast`
+BROKEN = 0.975  # share of the calibration answers below which `fast` looks for remedies,
+ENOUGH = 0.985  # at which it stops
 LEAST = 32  # samples that can say so
-MILD, WHOLE = 0.5, 1.0  # shares of a channel's range that equalising gives it
+SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
-CLEARLY = 0.995  # of what is lost: a smaller gain may be chance
 ROUNDS = 2
 
 Data = Mapping[str, NDArray[np.float64]]
@@ -87,11 +87,12 @@ class _Search:
         except CompileError:
             return None
 
-    def finer(self, chosen: Chosen, trial: Trial, loss: Loss) -> tuple[Chosen, Loss]:
+    def finer(self, chosen: Chosen, loss: Loss) -> tuple[Chosen, Loss]:
         """With scores that are finer: what then meets the limits of int16 has won, or lost, anyway."""
         logits = root(chosen.abstract.values, chosen.abstract.logits)
         if any(v.learned for v in chosen.abstract.values.values()):
             return chosen, loss
+        trial = _trial(chosen)
         frac = chosen.quantised.formats[logits].frac
         found, least = chosen, loss
         for bits in range(1, SCORES + 1):
@@ -101,8 +102,9 @@ class _Search:
                 found, least = tried, other
         return found, least
 
-    def widened(self, chosen: Chosen, trial: Trial, loss: Loss) -> tuple[Chosen, Loss]:
+    def widened(self, chosen: Chosen, loss: Loss) -> tuple[Chosen, Loss]:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
+        trial = _trial(chosen)
         for name in _by_loss(chosen, trial):
             if loss.agree >= ENOUGH:
                 break
@@ -110,8 +112,8 @@ class _Search:
             tried = self.other(chosen, replace(chosen.choice, wide=wide))
             if tried is None:
                 continue
-            tried, other = self.finer(tried, trial, trial.of(tried.quantised))
-            if other.rank < loss.rank:
+            tried, other = self.finer(tried, trial.of(tried.quantised))
+            if other.agree > loss.agree:
                 chosen, loss = tried, other
         return chosen, loss
 
@@ -138,49 +140,62 @@ def _open(base: Chosen) -> bool:
 
 
 def _trial(chosen: Chosen) -> Trial:
-    return Trial(chosen.looks.observed.runs, chosen.usual)
+    return Trial(chosen.looks.observed.runs)
 
 
 def _fast(search: _Search, base: Chosen) -> Chosen:
-    loss = _trial(base).of(base.quantised)
-    if loss.agree >= ENOUGH:
+    """`base`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
+    start = base, _trial(base).of(base.quantised)
+    if start[1].agree >= BROKEN:
         return base
-    tried = [search.finer(base, _trial(base), loss)]
-    for share in (MILD, WHOLE):
-        other = search.equalised(base, Strength(share))
-        if other is not None:
-            tried.append(search.finer(other, _trial(other), _trial(other).of(other.quantised)))
-    found, least = min(tried, key=lambda t: t[1].rank)
-    if least.agree < ENOUGH:
-        wide = [search.widened(c, _trial(c), at) for c, at in reversed(tried)]
-        found, least = min([(found, least), *wide], key=lambda t: t[1].rank)
-    return found if least.agree > loss.agree else base
+    tried = [search.finer(*start)]
+    for exact in (True, False):
+        for share in SHARES:
+            if _most(tried)[1].agree >= ENOUGH:
+                break
+            other = search.equalised(base, Strength(share, exact))
+            tried += [search.finer(other, _trial(other).of(other.quantised))] if other else []
+    for candidate in reversed(tried.copy()):
+        if _most(tried)[1].agree < ENOUGH:
+            tried.append(search.widened(*candidate))
+    if _most(tried)[1].agree < ENOUGH:
+        ends = [replace(c, quantised=_finished(c)) for c, _ in tried]
+        tried += [(c, _trial(c).of(c.quantised)) for c in ends]
+    found, least = _most(tried)
+    return found if least.agree > start[1].agree else base
+
+
+def _most(tried: Sequence[tuple[Chosen, Loss]]) -> tuple[Chosen, Loss]:
+    """What keeps most answers."""
+    return min(tried, key=lambda t: (-t[1].agree, t[1].lost))
 
 
 def _best(search: _Search, base: Chosen, say: Say) -> Chosen:
     tried = [base]
-    for share in (MILD, (MILD + WHOLE) / 2, WHOLE):
-        say(f"equalising channels, {share:.0%}")
+    for share in SHARES:
+        say(f"equalising channels by {share:.2f}")
         tried += [c for c in [search.equalised(base, Strength(share, exact=False))] if c]
     found = min(tried, key=lambda c: _trial(c).of(_finished(c)).rank)
-    trial = _trial(found)
-    found = _formats(search, found, trial, say)
-    loss = trial.of(_finished(found))
-    if loss.agree < ENOUGH:
-        found, _ = search.widened(found, trial, trial.of(found.quantised))
+    found = _formats(search, found, say)
     say("rounding weights")
-    return replace(found, quantised=_finished(found))
+    ends = [replace(c, quantised=_finished(c)) for c in (found, base)]
+    found = min(ends, key=lambda c: _trial(c).of(c.quantised).rank)
+    if _trial(found).of(found.quantised).agree < BROKEN:
+        other = _fast(search, base)
+        ends = [found, other, replace(other, quantised=_finished(other))]
+        found, _ = _most([(c, _trial(c).of(c.quantised)) for c in ends])
+    return found
 
 
 def _finished(chosen: Chosen) -> Quantised:
     return rounded(chosen.quantised, chosen.looks.observed.runs, chosen.usual)
 
 
-def _formats(search: _Search, found: Chosen, trial: Trial, say: Say) -> Chosen:
+def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
-    values = found.abstract.values
+    values, trial = found.abstract.values, _trial(found)
     names = [n for n in found.looks.observed.runs.names(("activation",)) if root(values, n) == n]
-    least = trial.of(found.quantised).lost
+    least = trial.of(found.quantised)
     for _ in range(ROUNDS):
         before = found
         for number, name in enumerate(names, 1):
@@ -189,8 +204,8 @@ def _formats(search: _Search, found: Chosen, trial: Trial, say: Say) -> Chosen:
             for step in FINER:
                 fracs = {**found.choice.fracs, name: now + step}
                 tried = search.other(found, replace(found.choice, fracs=fracs))
-                if tried is not None and (lost := trial.of(tried.quantised).lost) < CLEARLY * least:
-                    found, least = tried, lost
+                if tried is not None and (loss := trial.of(tried.quantised)).clearly(least):
+                    found, least = tried, loss
         if found is before:
             break
     return found
@@ -208,7 +223,7 @@ def _by_loss(chosen: Chosen, trial: Trial) -> list[str]:
 
 def _noted(base: Chosen, found: Chosen) -> Graph:
     """The graph, with notes on what was done."""
-    before, after = _trial(base).of(base.quantised), _trial(found).of(found.quantised)
+    before, after = (_trial(c).of(c.quantised) for c in (base, found))
     told = [f"{name} is held in int16: in int8 it costs most answers" for name in sorted(found.choice.wide)]
     if told or found.graph is not base.graph:
         gain = f"{100 * before.agree:.1f} % before, now {100 * after.agree:.1f} %"

@@ -6,7 +6,7 @@ Inputs, outputs of layers, weights and biases are held; sums are exact, as a chi
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,11 @@ from ..ir.roles import ROLES
 from ..ir.walk import Active
 from ..ops import Format, changed
 from .calibrate import Runs
-from .float_run import RealMachine, spread
+from .float_run import RealMachine
 from .outliers import harmless
 from .quantise import Quantised
 
-SAMPLES = 512  # of the calibration data that a trial runs
+CLEARLY = 0.995  # of what is lost
 
 Real = NDArray[np.float64]
 
@@ -40,17 +40,24 @@ class Simulated(RealMachine):
         for name in real - self.formats.keys():
             self._arrays[name][...] = formats[name].meaning.real(data[name])
         for name in self.formats.keys() & {*inputs}:
-            self._hold(name)
+            self._hold(name, np.rint)
 
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
         super()._step(program, position, step, active)
         for name in changed(step).values():
             if name in self.formats:
-                self._hold(name)
+                self._hold(name, _half_up)
 
-    def _hold(self, name: str) -> None:
+    def _hold(self, name: str, nearest: Callable[[Real], Real]) -> None:
+        """nearest: ties to even where a caller quantises, halves up where a step does."""
         x, fmt = self.real(name), self.formats[name]
-        x[...] = fmt.meaning.real(np.clip(fmt.meaning.units(x), fmt.lo, fmt.hi))
+        zero, one = fmt.meaning.real([0.0, 1.0])
+        units = nearest((x - zero) / (one - zero))
+        x[...] = fmt.meaning.real(np.clip(units, fmt.lo, fmt.hi))
+
+
+def _half_up(units: Real) -> Real:
+    return np.asarray(np.floor(units + 0.5), np.float64)
 
 
 def inferred(abstract: Abstract) -> set[str]:
@@ -68,18 +75,23 @@ class Loss:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The smaller the better: classes that change within half a percent do not count."""
-        return -round(self.agree * 200) / 200, self.lost
+        """The smaller the better: a difference of some classes is chance."""
+        return -round(self.agree * 50) / 50, self.lost
+
+
+    def clearly(self, other: Loss) -> bool:
+        """Whether it is less than another by more than chance."""
+        (mine, lost), (theirs, there) = self.rank, other.rank
+        return mine < theirs or (mine == theirs and lost < CLEARLY * there)
 
 
 class Trial:
-    """The float network's answers to a part of the calibration data, against which Plans are held."""
+    """The float network's answers to the calibration data, against which Plans are held."""
 
-    def __init__(self, runs: Runs, usual: NDArray[np.intp], samples: int = SAMPLES) -> None:
-        """usual: the samples of `runs` that are no outliers."""
-        self.runs, self.chosen = runs, usual[spread(len(usual), samples)]
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
         self._names = inferred(runs.abstract)
-        parts = [self._answers(runs.machine(rows)) for rows in runs.parts(self.chosen)]
+        parts = [self._answers(runs.machine(rows)) for rows in runs.parts()]
         self._want, self._winner = (np.concatenate(part) for part in zip(*parts, strict=True))
         self._harmless = harmless(self._want)
 
@@ -92,7 +104,7 @@ class Trial:
         """What these integers cost; of the values `names` alone where they are given."""
         same, lost, at = 0, [], 0
         with np.errstate(all="ignore"):
-            for rows in self.runs.parts(self.chosen):
+            for rows in self.runs.parts():
                 machine = self.runs.machine(rows, Simulated)
                 assert isinstance(machine, Simulated)
                 machine.enter(quantised, names or self._names, self.runs.abstract.inputs)
@@ -102,4 +114,4 @@ class Trial:
                 same += int(np.sum(winner == self._winner[part]))
                 ratio = self._harmless[part] / np.max(np.abs(got - self._want[part]), axis=1)
                 lost += np.nan_to_num(1.0 / (1.0 + ratio * ratio)).tolist()
-        return Loss(same / len(self.chosen), math.fsum(lost))
+        return Loss(same / len(self.runs), math.fsum(lost))
