@@ -34,11 +34,11 @@ from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
 from .rules import options, rules
 from .sets import AUTO, select
-from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
+from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
-from .stages.choose import FAST, MODES, choose
+from .stages.choose import choose
 from .stages.graph_check import verify
 from .stages.lower import lower
 from .stages.quantise import Quantised
@@ -59,6 +59,7 @@ class Compiled:
     untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
+    quantise:    how its integers were chosen, "fast" or "best"
     """
 
     plan: Plan
@@ -73,6 +74,7 @@ class Compiled:
     warnings: tuple[str, ...]
     kernel_set: str
     untouched: Graph | None = None
+    quantise: str = FAST
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -88,7 +90,7 @@ def compile_model(
     kernel_set: str = AUTO,
     output: str | None = None,
     quantise: str = FAST,
-    say: Callable[[str], None] = lambda what: None,
+    say: Callable[[float, str], None] = lambda done, what: None,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -102,7 +104,7 @@ def compile_model(
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
     output:      of a model file with several outputs, the one with the scores
     quantise:    "fast" or "best": how integers are chosen (gen.stages.choose)
-    say:         is told what takes long, as it begins
+    say:         is told which share of what takes long is done, and what comes
 
     Raises CompileError for whatever is wrong.
     """
@@ -150,7 +152,19 @@ def compile_model(
     told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
     chosen_set = select(kernel_set, target)
     compiled = Compiled(
-        plan, graph, spec, abstract, quantised, tuple(proofs), given, target, learned, told, chosen_set, kept
+        plan,
+        graph,
+        spec,
+        abstract,
+        quantised,
+        tuple(proofs),
+        given,
+        target,
+        learned,
+        told,
+        chosen_set,
+        kept,
+        quantise,
     )
     if target:
         check_memory(plan, target, compiled.kernel_set)

@@ -82,7 +82,7 @@ class Forward(WeightedForward):
         t["y"][...] = self.held(sums + t["b"], a)
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
-        return (x.T @ x)[None]
+        return np.asarray((x.T @ x)[None])
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["w"][0] * shapes["w"][1]

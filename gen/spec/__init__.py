@@ -23,6 +23,8 @@ from .options import Option, Setting, read_options
 from .table import Table
 
 INFERENCE_ONLY = "none"
+FAST, BEST = MODES = "fast", "best"
+"""How integers are chosen: gen.stages.choose."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.program import Abstract, root
-from ..spec import RuleSpec
+from ..spec import BEST, RuleSpec
 from .equalise import Strength, equalised, tops
 from .quantise import Choice, Looks, Quantised, quantise
 from .rounding import rounded
 from .simulate import Loss, Trial
 
-FAST, BEST = "fast", "best"
-MODES = (FAST, BEST)
 BROKEN = 0.975  # share of the calibration answers below which `fast` looks for remedies,
 ENOUGH = 0.985  # at which it stops
 LEAST = 32  # samples that can say so
@@ -38,7 +36,7 @@ ROUNDS = 2
 Data = Mapping[str, NDArray[np.float64]]
 Made = tuple[Abstract, Data]
 Make = Callable[[Graph], Made]
-Say = Callable[[str], None]
+Say = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class _Search:
 def choose(
     graph: Graph, made: Made, make: Make, spec: RuleSpec, learned: Collection[str], mode: str, say: Say
 ) -> Chosen:
-    """The integers of `graph`, of which `made` was made; `say` is told what takes long.
+    """The integers of `graph`, of which `made` was made; `say` is told what share is done, and what comes.
 
     Raises CompileError where there are none.
     """
@@ -173,11 +171,11 @@ def _most(tried: Sequence[tuple[Chosen, Loss]]) -> tuple[Chosen, Loss]:
 def _best(search: _Search, base: Chosen, say: Say) -> Chosen:
     tried = [base]
     for share in SHARES:
-        say(f"equalising channels by {share:.2f}")
+        say(0.2 * share, "equalising channels")
         tried += [c for c in [search.equalised(base, Strength(share, exact=False))] if c]
     found = min(tried, key=lambda c: _trial(c).of(_finished(c)).rank)
     found = _formats(search, found, say)
-    say("rounding weights")
+    say(0.9, "rounding weights")
     ends = [replace(c, quantised=_finished(c)) for c in (found, base)]
     found = min(ends, key=lambda c: _trial(c).of(c.quantised).rank)
     if _trial(found).of(found.quantised).agree < BROKEN:
@@ -196,10 +194,10 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     values, trial = found.abstract.values, _trial(found)
     names = [n for n in found.looks.observed.runs.names(("activation",)) if root(values, n) == n]
     least = trial.of(found.quantised)
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         before = found
         for number, name in enumerate(names, 1):
-            say(f"formats, {number} of {len(names)}: {name}")
+            say(0.3 + 0.6 * (turn + number / len(names)) / ROUNDS, f"format of {name}")
             now = found.quantised.formats[name].frac
             for step in FINER:
                 fracs = {**found.choice.fracs, name: now + step}

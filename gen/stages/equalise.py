@@ -240,7 +240,7 @@ def _read(wires: Wires, places: Mapping[str, Places], count: int) -> Real:
 
 
 def _columns(wires: Wires, node: Node, where: Places) -> Places | None:
-    """The set that each weight of a layer reads, [rows, columns]; None where its inputs have no such scale."""
+    """The set that each weight of a layer reads, [rows, columns]; None where it takes no scale in."""
     weight, bias = wires.constants(node)
     numbers = where.reshape(-1).astype(np.float64) + 1.0  # a scale is what `before` multiplies weights with
     pair = numbers, np.zeros_like(numbers)

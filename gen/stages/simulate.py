@@ -78,7 +78,6 @@ class Loss:
         """The smaller the better: a difference of some classes is chance."""
         return -round(self.agree * 50) / 50, self.lost
 
-
     def clearly(self, other: Loss) -> bool:
         """Whether it is less than another by more than chance."""
         (mine, lost), (theirs, there) = self.rank, other.rank
