@@ -49,6 +49,7 @@ Every = Callable[[NDArray[Any]], NDArray[Any]]
 MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
+WIDER = 257  # of an int8 weight: an int16 one with bits everywhere
 LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
 
@@ -403,6 +404,15 @@ class WeightedUpdate(Kernel):
         weights = shapes["w"][0] * shapes["w"][1]
         copies = 2 if "twin" in shapes else 1
         return Cost(macs=weights * self.terms(a), reads=copies * weights, writes=copies * weights)
+
+
+def wide_case(case: Case) -> Case:
+    """A case with frozen int8 weights; where their rows come in threes, one with int16 weights."""
+    w = case.arrays["w"]
+    if len(w) % 3:
+        return case
+    wide = w.astype(np.int16) * np.int16(WIDER)
+    return Case({**case.arrays, "w": wide}, case.attrs, {"w": (-127 * WIDER, 127 * WIDER)}, case.flash)
 
 
 def update_case(rng: np.random.Generator, sizes: tuple[int, int, int, int], attrs: Mapping[str, int]) -> Case:

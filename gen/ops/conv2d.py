@@ -28,7 +28,7 @@ from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
-from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
+from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
 from .project import Projection
 
@@ -224,7 +224,7 @@ class Forward(WeightedForward):
                 2
             ):  # untied ones are learned: none has a model file's scales
                 return self.scaled_case(rng, arrays, attrs)
-            return Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
+            return wide_case(Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),
