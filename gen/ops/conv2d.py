@@ -80,7 +80,7 @@ class Conv2d(WeightedLayer):
         if each is None or not self.takes_in(node, bool(np.any(each[1]))):
             return None
         rows, columns = constants[0].shape
-        groups = int(node.attrs["groups"])  # type: ignore[arg-type]
+        groups = Window.of(node, shape).groups
         seen = (np.tile(v.reshape(groups, -1), (1, columns * groups // shape[-1])) for v in each)
         scale, shift = (v.repeat(rows // groups, axis=0) for v in seen)
         return affine_columns(constants, scale, shift)

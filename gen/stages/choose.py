@@ -50,11 +50,6 @@ class Chosen:
     choice: Choice
     quantised: Quantised
 
-    @property
-    def usual(self) -> NDArray[np.intp]:
-        """The samples that formats were chosen from, of those that are run."""
-        return np.flatnonzero(~self.looks.observed.aside)
-
 
 class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
@@ -63,10 +58,27 @@ class _Search:
     def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str]) -> None:
         self.make, self.spec, self.learned = make, spec, learned
 
-    def candidate(self, graph: Graph, choice: Choice, made: Made | None = None) -> Chosen:
-        abstract, data = made or self.make(graph)
+    def candidate(self, graph: Graph, choice: Choice) -> Chosen:
+        abstract, data = self.make(graph)
         looks = Looks.of(abstract, self.spec, data)
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
+
+    def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
+        """Every tensor by itself; with channels equalised where that is refused."""
+        abstract, data = made
+        looks = Looks.of(abstract, self.spec, data)
+        try:
+            return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
+        except CompileError:
+            other = self.level(graph, looks, Strength(1.0)) if _open(abstract, looks) else None
+            if other is None:
+                raise
+        return self.candidate(other, choice)
+
+    def level(self, graph: Graph, looks: Looks, strength: Strength) -> Graph | None:
+        """`graph` with its channels equalised; None where there is nothing to equalise."""
+        seen = tops(graph, looks.observed.runs, looks.usual)
+        return equalised(graph, seen, self.learned, strength)
 
     def other(self, chosen: Chosen, choice: Choice) -> Chosen | None:
         """The same network in other formats; None where these are refused."""
@@ -78,8 +90,7 @@ class _Search:
 
     def equalised(self, base: Chosen, strength: Strength) -> Chosen | None:
         """`base` with its channels equalised; None where there is nothing to equalise, or it is refused."""
-        seen = tops(base.graph, base.looks.observed.runs, base.usual)
-        graph = equalised(base.graph, seen, self.learned, strength)
+        graph = self.level(base.graph, base.looks, strength)
         try:
             return None if graph is None else self.candidate(graph, base.choice)
         except CompileError:
@@ -124,17 +135,17 @@ def choose(
     Raises CompileError where there are none.
     """
     search = _Search(make, spec, learned)
-    base = search.candidate(graph, Choice(fine=mode == BEST), made)
-    if not _open(base):
+    base = search.first(graph, made, Choice(fine=mode == BEST))
+    if not _open(base.abstract, base.looks):
         return base
     found = _best(search, base, say) if mode == BEST else _fast(search, base)
-    return replace(found, graph=_noted(base, found))
+    return replace(found, graph=_noted(graph, base, found))
 
 
-def _open(base: Chosen) -> bool:
+def _open(abstract: Abstract, looks: Looks) -> bool:
     """Whether there is anything to choose, and enough to choose by."""
-    given = any(v.format for v in base.abstract.values.values())
-    return not given and base.looks.later is None and len(base.usual) >= LEAST
+    given = any(v.format for v in abstract.values.values() if v.role == "activation")
+    return not given and looks.later is None and len(looks.usual) >= LEAST
 
 
 def _trial(chosen: Chosen) -> Trial:
@@ -186,7 +197,7 @@ def _best(search: _Search, base: Chosen, say: Say) -> Chosen:
 
 
 def _finished(chosen: Chosen) -> Quantised:
-    return rounded(chosen.quantised, chosen.looks.observed.runs, chosen.usual)
+    return rounded(chosen.quantised, chosen.looks.observed.runs, chosen.looks.usual)
 
 
 def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
@@ -219,11 +230,11 @@ def _by_loss(chosen: Chosen, trial: Trial) -> list[str]:
     return sorted(found, key=lambda n: -found[n])
 
 
-def _noted(base: Chosen, found: Chosen) -> Graph:
+def _noted(graph: Graph, base: Chosen, found: Chosen) -> Graph:
     """The graph, with notes on what was done."""
     before, after = (_trial(c).of(c.quantised) for c in (base, found))
     told = [f"{name} is held in int16: in int8 it costs most answers" for name in sorted(found.choice.wide)]
-    if told or found.graph is not base.graph:
+    if told or found.graph is not graph:
         gain = f"{100 * before.agree:.1f} % before, now {100 * after.agree:.1f} %"
         told.append(f"calibration samples that get the class of the float network: {gain}")
     return replace(found.graph, notes=(*found.graph.notes, *told))

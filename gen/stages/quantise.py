@@ -94,6 +94,11 @@ class Looks:
         expected = Observed(later, calibration) if later else None
         return cls(observed, later, expected, largest(observed.runs, observed.aside))
 
+    @property
+    def usual(self) -> NDArray[np.intp]:
+        """The samples that formats are chosen from, of those that are run."""
+        return np.flatnonzero(~self.observed.aside)
+
 
 def quantise(abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -> Quantised:
     """Formats for all values of `abstract`, and its initial integers.
