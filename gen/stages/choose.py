@@ -30,6 +30,8 @@ ENOUGH = 0.985  # at which it stops
 LEAST = 32  # samples that can say so
 SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
+CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried
+WIDENED = 3  # candidates that get int16 weights
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
 
@@ -107,7 +109,10 @@ class _Search:
         for bits in range(1, SCORES + 1):
             fracs = {**chosen.choice.fracs, logits: frac + bits}
             tried = self.other(chosen, replace(chosen.choice, fracs=fracs))
-            if tried is not None and (other := trial.of(tried.quantised)).agree > least.agree:
+            other = trial.of(tried.quantised) if tried else Loss(0.0, 0.0)
+            if tried is None or other.agree < least.agree - CHANCE:
+                break
+            if other.agree > least.agree:
                 found, least = tried, other
         return found, least
 
@@ -164,7 +169,7 @@ def _fast(search: _Search, base: Chosen) -> Chosen:
                 break
             other = search.equalised(base, Strength(share, exact))
             tried += [search.finer(other, _trial(other).of(other.quantised))] if other else []
-    for candidate in reversed(tried.copy()):
+    for candidate in sorted(tried, key=lambda t: -t[1].agree)[:WIDENED]:
         if _most(tried)[1].agree < ENOUGH:
             tried.append(search.widened(*candidate))
     if _most(tried)[1].agree < ENOUGH:
