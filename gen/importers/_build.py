@@ -102,13 +102,15 @@ class GraphBuilder:
         return name
 
     def hold(
-        self, tensor: str, held: Format, constants: Sequence[Format | None] = (), rounds: int = 0
+        self, tensor: str, held: Format | None, constants: Sequence[Format | None] = (), rounds: int = 0
     ) -> None:
-        """The file holds `tensor`, and the last operands of the node that gives it, in these integers.
+        """The file holds `tensor`, its views, and the last operands of the node that gives it, in these
+        integers; `tensor` itself in none where held is None.
 
         rounds: how often the node rounds a sum to them (gen/ops/_requantise.py), 0 where it does not
         """
-        self._tensors[tensor] = replace(self._tensors[tensor], format=held)
+        for name in (tensor, *(view for view, shown in self._viewed.items() if shown == tensor)):
+            self._tensors[name] = replace(self._tensors[name], format=held)
         node = self._nodes.get(tensor)
         if node is None:
             return
@@ -120,6 +122,66 @@ class GraphBuilder:
     def held(self, tensor: str) -> Format | None:
         """How the file holds a tensor."""
         return self._tensors[tensor].format
+
+    def root(self, tensor: str) -> str:
+        """The tensor whose values `tensor` shows."""
+        return self._viewed.get(tensor, tensor)
+
+    def value(self, tensor: str) -> np.ndarray:
+        """The numbers of a constant."""
+        found = self._tensors[tensor].value
+        assert found is not None
+        return found
+
+    def data(self, node: Node) -> list[str]:
+        """The operands of `node` that are computed."""
+        return [i for i in node.inputs if self._tensors[i].value is None]
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether the file holds any tensor in integers."""
+        return any(t.format for t in self._tensors.values())
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What is written so far."""
+        return tuple(self._nodes.values())
+
+    def readers(self, tensor: str) -> list[Node]:
+        """The nodes that read `tensor` or a view of it, views left out."""
+        root = self.root(tensor)
+        return [
+            n
+            for n in self._nodes.values()
+            if n.output not in self._viewed and any(self.root(i) == root for i in n.inputs)
+        ]
+
+    def rewired(self, node: Node, inputs: Sequence[str], attrs: Mapping[str, Attr] | None = None) -> None:
+        """`node` computes from other data of the same shapes; `in_order` brings it behind them."""
+        constants = node.inputs[len(self.data(node)) :]
+        attrs = node.attrs if attrs is None else attrs
+        self._nodes[node.name] = replace(node, inputs=(*inputs, *constants), attrs=attrs)
+
+    def revalued(self, constant: str, value: np.ndarray) -> None:
+        """Other numbers for a constant."""
+        held = np.array(value, dtype=np.float64, order="C")
+        held.setflags(write=False)
+        self._tensors[constant] = replace(self._tensors[constant], value=held)
+
+    def in_order(self, output: str) -> None:
+        """Only what `output` needs, each node behind what it reads."""
+        ordered: dict[str, Node] = {}
+        todo = [output]
+        while todo:
+            node = self._nodes.get(todo[-1])
+            waits = [] if node is None else [i for i in node.inputs if i in self._nodes and i not in ordered]
+            if waits:
+                todo += waits
+                continue
+            todo.pop()
+            if node is not None:
+                ordered[node.name] = node
+        self._nodes = ordered
 
     def work(self, seen: int, macs: int, source: str) -> None:
         """Counts the values of all windows and the multiplications; CompileError where they are too many."""

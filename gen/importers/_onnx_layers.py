@@ -47,10 +47,14 @@ class Act:
 
 
 class Const(NamedTuple):
-    """A value known at compile time; `name` is what the file calls it."""
+    """A value known at compile time; `name` is what the file calls it.
+
+    steps: the scale of each number, where the file holds integers for them
+    """
 
     value: np.ndarray
     name: str
+    steps: np.ndarray | None = None
 
 
 Operand = Act | Const | None
@@ -233,11 +237,11 @@ def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
     parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
     if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
         return scaled(scope, node, parts[0], 2.0)
-    a, b, places = _aligned(scope, node, parts)
+    a, b, places = aligned(scope, node, parts)
     return Act(scope.builder.sum(a, b, [from_node(node.name)], node.source), places)
 
 
-def _aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
+def aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
     """Two tensors in which the values of the two parts, of one shape, lie alike; and where.
 
     The order of a part that is not the file's (channels last) is preferred to the file's.

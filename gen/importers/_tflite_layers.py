@@ -104,13 +104,13 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 def sliding(op: LiteOp, shape: tuple[int, ...], kernel: tuple[int, int], o: Any) -> Sliding:
     """How the window of options `o` moves over a map [1, height, width, ...]: SAME pads, more at the end."""
     stride = op.number(o.StrideH), op.number(o.StrideW)
-    if op.dilated:
-        return Sliding(kernel, stride, op.dilated.factor, op.dilated.padding)
-    dilation = (1, 1)
-    if hasattr(o, "DilationHFactor"):
+    dilation = op.dilated.factor if op.dilated else (1, 1)
+    if hasattr(o, "DilationHFactor") and not op.dilated:
         dilation = op.number(o.DilationHFactor), op.number(o.DilationWFactor)
     if min(*stride, *dilation, *kernel) < 1:
         raise op.error(f"has kernel {kernel}, stride {stride}, dilation {dilation}", "sizes are 1 or more")
+    if op.dilated:
+        return Sliding(kernel, stride, dilation, op.dilated.padding)
     if op.number(o.Padding) != Padding.SAME:
         return Sliding(kernel, stride, dilation)
     around = []

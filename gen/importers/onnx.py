@@ -1,4 +1,4 @@
-"""Float ONNX networks, as exporters really write them: perceptrons and convolutional networks."""
+"""ONNX networks, in float or quantised, as exporters write them: perceptrons and convolutional networks."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ from ._onnx_fold import FOLDABLE, constant, fold
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
+from ._onnx_qlinear import CONTRIB, ENDS, TOLD, told
+from ._onnx_quant import DYNAMIC, INTEGER, Quant
+from ._onnx_settle import Settler
 
 OLDEST_OPSET = 7
 MAX_NODES = 1 << 14  # exporters write several for each layer
@@ -65,7 +68,7 @@ class _Import:
             what = f"has {len(model.graph.node)} operators, the most is {MAX_NODES}"
             raise CompileError(self.where, what, SMALLER)
         self.functions = {(text(f.domain), text(f.name)) for f in model.functions}
-        self.nodes = [OnnxNode.of(n) for n in model.graph.node]
+        self.nodes = told([OnnxNode.of(n) for n in model.graph.node])
         self.initializers = {text(i.name): i for i in model.graph.initializer}
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
         self.outputs = {text(o.name): o for o in model.graph.output}
@@ -77,6 +80,7 @@ class _Import:
                 if output:
                     self.producers[output] = (i, k)
         self.builder = LayerBuilder()
+        self.quant = Quant(Settler(self.builder))
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
         self.held = 0
@@ -105,6 +109,7 @@ class _Import:
         if tensor is None:
             what = f'output "{shown(output)}" gives its values in an order that no transpose makes'
             raise CompileError(self.where, what, "end the network with a dense layer")
+        tensor = self.quant.finish(self.where, tensor)
         return self.builder.finish(name, tensor, result.head)
 
     def _opset(self, model: onnx.ModelProto) -> int:
@@ -189,7 +194,7 @@ class _Import:
         for node in self.nodes:
             for name in node.inputs:
                 readers.setdefault(name, []).append(node)
-        ends, found = {op for ops in AFTER.values() for op in ops}, set()
+        ends, found = {op for ops in (*AFTER.values(), ENDS) for op in ops}, set()
         for start in self.nodes:
             todo, seen = [start] if start.op in SOFTMAXES else [], set[str]()
             while todo:
@@ -205,7 +210,8 @@ class _Import:
     def _input(self, name: str, value: ValueInfoProto) -> None:
         where = f'input "{shown(name)}"'
         kind = value.type.tensor_type.elem_type
-        if not value.type.HasField("tensor_type") or kind != TensorProto.FLOAT:
+        integers = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind)
+        if not value.type.HasField("tensor_type") or not (kind == TensorProto.FLOAT or integers):
             raise CompileError(
                 where, f"is {type_name(kind)}, not float32", "export the model with float32 inputs"
             )
@@ -230,6 +236,8 @@ class _Import:
         tensor = self.builder.input(self.names[name], shape, name)
         if tensor != name:
             self.builder.notes.append(f"{where} is called {tensor}")
+        if integers:
+            self.quant.input(tensor, integers)
         self.values[name] = Act(tensor, natural((1, *shape) if len(dims) > 1 else shape))
 
     def _operand(self, name: str, node: OnnxNode | None) -> Operand:
@@ -246,6 +254,10 @@ class _Import:
         return self.values[name]
 
     def _value(self, scope: Scope, node: OnnxNode) -> Act | Const:
+        if node.op in (*ENDS, *INTEGER, *DYNAMIC, "Clip", "Mul", "Quant"):
+            found = self.quant.value(scope, node, [self._operand(n, node) for n in node.inputs])
+            if found is not None:
+                return found
         if node.domain and not (node.domain == "ai.onnx.ml" and node.op in ML_OPS):
             raise self._unsupported(node)
         if node.op == "Constant":
@@ -260,11 +272,17 @@ class _Import:
         if any(isinstance(a, Act) for a in args):
             if node.op not in self.supported:
                 raise self._unsupported(node)
-            return convert(scope, node, args)
+            written = len(self.builder.nodes)
+            args = self.quant.ready(node, args)
+            y = convert(scope, node, args)
+            self.quant.done(node, args, y, written)
+            return y
         if node.op not in FOLDABLE and node.op != "ConstantOfShape":
             raise node.error("does not depend on the model's input", "export the model with constant folding")
         name = next((a.name for a in args if isinstance(a, Const)), "")
-        return Const(fold(node, [a.value if isinstance(a, Const) else None for a in args], self.folder), name)
+        values = [a.value if isinstance(a, Const) else None for a in args]
+        steps = self.quant.folded(node, args, lambda given: fold(node, given, self.folder))
+        return Const(fold(node, values, self.folder), name, steps)
 
     def _unsupported(self, node: OnnxNode) -> CompileError:
         known = f"supported are {', '.join(sorted(self.supported))}"
@@ -278,6 +296,6 @@ class _Import:
             )
         elif node.op in ("If", "Loop", "Scan"):
             what, hint = f"{what}: control flow", "export one straight path; "
-        elif node.op.endswith(("QuantizeLinear", "Integer")) or node.op.startswith("QLinear"):
-            what, hint = f"{what}: a quantised model", "export the float model, synapcc quantises by itself; "
+        elif node.op.startswith(("QLinear", "Q")) and node.domain == CONTRIB:
+            known = f"of those on integers there are {', '.join(sorted(op for _, op in TOLD))}"
         return node.error(what, hint + known)

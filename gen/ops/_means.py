@@ -3,7 +3,7 @@
 rounds says which of its operators a mean is:
 
 ONCE    AVERAGE_POOL_2D: input and output mean the same, a sum is divided by how many places there are, halves
-        away from zero. Zero points play no part.
+        away from zero. Zero points play no part. Or, of an ONNX file, any mean: as TWICE, rounded once.
 TWICE   MEAN: sum - n x_zero times scale_x / (n scale_y), rounded twice. LiteRT divides the multiplier of
         scale_x / scale_y by n in integers, with as many bits more as n has (reduce.cc, 2.3.0).
 """
@@ -28,15 +28,17 @@ def multipliers(
     f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str
 ) -> tuple[NDArray[np.int64], int]:
     """(m of each window, n): its sum times m / 2^n is the mean. counts: places of each window."""
-    return _exact(f, counts, where) if rounds == ONCE else _rescaled(f, counts, where)
+    return _exact(counts, where) if _kept(f, rounds) else _rescaled(f, counts, where)
 
 
-def _exact(f: Mapping[str, Format], counts: NDArray[np.int64], where: str) -> tuple[NDArray[np.int64], int]:
+def _kept(f: Mapping[str, Format], rounds: int) -> bool:
+    """Whether output and input mean the same."""
+    return rounds == ONCE and f["x"].meaning == f["y"].meaning
+
+
+def _exact(counts: NDArray[np.int64], where: str) -> tuple[NDArray[np.int64], int]:
     """m = 2^n / count, rounded up: exact, as m count - 2^n < count, for sums up to 2^7 count where
     2^8 count^2 <= 2^n: no half and no integer lies between s / count and s m / 2^n."""
-    if f["x"].meaning != f["y"].meaning:
-        what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: it does not rescale"
-        raise CompileError(where, what, SCALES)
     least, most = int(counts.min()), int(counts.max())
     n = 29 + least.bit_length()
     if most * most > 1 << (n - BITS - 1):
@@ -62,7 +64,7 @@ def _rescaled(
 def lowered(f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str) -> dict[str, int]:
     """The attributes of a step; `multiplier` where it has no operand m."""
     m, n = multipliers(f, counts, rounds, where)
-    zeros = (0, 0) if rounds == ONCE else (zero(f["x"]), zero(f["y"]))
+    zeros = (0, 0) if _kept(f, rounds) else (zero(f["x"]), zero(f["y"]))
     out = {
         "rounds": rounds,
         "offset": zeros[0] * int(counts.flat[0]),

@@ -160,8 +160,8 @@ def reach(lo: int, hi: int, middle: int) -> int:
 
 
 def magnitude(x: Format) -> int:
-    """The largest magnitude of an input without its zero point."""
-    return reach(x.lo, x.hi, zero(x)) if isinstance(x.meaning, Scaled) else 128
+    """The largest magnitude of an input without its zero point, 1 where it is nothing else: a divisor."""
+    return max(1, reach(x.lo, x.hi, zero(x))) if isinstance(x.meaning, Scaled) else 128
 
 
 def centred(x: NDArray[Any], a: Attrs) -> NDArray[Any]:

@@ -350,7 +350,8 @@ class WeightedUpdate(Kernel):
             what = f"a rate of 2^-{k} is too large for its number formats"
             raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
         zero = _requantise.zero(f["x"])
-        top = max(-f["d"].lo, f["d"].hi) * _requantise.reach(f["x"].lo, f["x"].hi, zero) * self.terms(a)
+        seen = max(1, _requantise.reach(f["x"].lo, f["x"].hi, zero))
+        top = max(-f["d"].lo, f["d"].hi) * seen * self.terms(a)
         possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
         if shift > possible[-1]:
             reason = f"can change nothing: the largest product {top} is shifted right by {shift}"

@@ -170,10 +170,11 @@ class Table(Layer):
 
 
 def _attrs(node: Node) -> dict[str, float]:
-    """The attributes of its steps: the function by number, alpha, beta."""
+    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's."""
     alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
     assert isinstance(alpha, int | float) and isinstance(beta, int | float)
-    return {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta)}
+    even = {"even": 1.0} if "even" in node.attrs else {}
+    return {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta), **even}
 
 
 def _parameters(a: Attrs) -> tuple[float, float]:
@@ -188,6 +189,19 @@ def _inputs(f: Format, where: str) -> Real:
     return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
 
 
+def _even(a: Attrs, x: Scaled, y: Format) -> NDArray[np.int64]:
+    """The entries as ONNX's DequantizeLinear, the function and QuantizeLinear give them in float32: to the
+    nearest step, ties to even; what is no number is the lowest."""
+    single, steps = np.float32, y.meaning
+    assert isinstance(steps, Scaled)
+    real = (np.arange(FIRST, FIRST + ENTRIES) - x.zero[0]).astype(single) * single(x.scale[0])
+    value = FUNCTIONS[int(a["fn"])].value(real, *(float(single(v)) for v in _parameters(a))).astype(single)
+    with np.errstate(all="ignore"):
+        nearest = np.rint(value / single(steps.scale[0])).astype(np.float64) + steps.zero[0]
+    found: NDArray[np.int64] = np.clip(np.nan_to_num(nearest, nan=y.lo), y.lo, y.hi).astype(np.int64)
+    return found
+
+
 def _look_up(t: Arrays) -> NDArray[Any]:
     table = np.broadcast_to(t["table"], (len(t["x"]), ENTRIES))
     found: NDArray[Any] = np.take_along_axis(table, t["x"].astype(np.intp) - FIRST, axis=1)
@@ -195,8 +209,8 @@ def _look_up(t: Arrays) -> NDArray[Any]:
 
 
 class Forward(Kernel):
-    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; the entries are TensorFlow Lite's
-    where both sides have scales and zero points."""
+    """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; where both sides have scales and
+    zero points the entries are TensorFlow Lite's, or ONNX's (`even`)."""
 
     name = "table.forward"
     reads = ("x", "table")
@@ -215,6 +229,8 @@ class Forward(Kernel):
     ) -> tuple[Format, NDArray[np.int64]]:
         x, y = f["x"].meaning, f["y"]
         if isinstance(x, Scaled) and isinstance(y.meaning, Scaled):
+            if "even" in a:
+                return y, _even(a, x, y)
             given = entries(FUNCTIONS[int(a["fn"])].name, float(a["alpha"]), x, y.meaning, where)
             return y, np.clip(given, y.lo, y.hi)
         exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))

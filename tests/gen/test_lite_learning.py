@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ctools import UNDEFINED, ChipBatch, HostBatch
+from lite import Author, compiled
 from lite_nets import accepted_lite, lite_model
 from numpy.typing import NDArray
 from play import play
@@ -16,7 +17,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import layer
-from synapcc.gen.spec import Feedback, Loss
+from synapcc.gen.spec import Feedback, Loss, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
@@ -181,3 +182,22 @@ def steps(c: Compiled) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArra
         {n: real.state[n][0] - start[n] for n in learned},
         {n: c.plan[n].meaning.real(machine[n][0]) - begun[n] for n in learned},
     )
+
+
+def test_a_layer_may_learn_on_what_is_always_zero(tmp_path: Path) -> None:
+    """Behind a ReLU whose zero point is the largest integer stands nothing but zero."""
+    a, rng = Author(), np.random.default_rng(0)
+    x, h, y = (a.tensor(n, (1, 4), scale=0.1, zero=z) for n, z in (("x", 0), ("h", 127), ("y", 0)))
+    for name, data, into in (("first", x, h), ("last", h, y)):
+        w = a.tensor(f"{name}/w", (4, 4), scale=0.01, data=rng.integers(-127, 128, (4, 4)))
+        a.op(
+            "FULLY_CONNECTED",
+            [data, w],
+            [into],
+            "FullyConnectedOptions",
+            fusedActivationFunction=int(into == h),
+        )
+    c = compiled(a.bytes([x], [y]), tmp_path, RuleSpec("last"))
+    machine = Emulator(c.plan)
+    machine.learn({c.graph.inputs[0]: np.ones((1, 4), np.int8)}, [1])
+    assert machine["y_bias"].any() and not machine["y_saturated"].any()

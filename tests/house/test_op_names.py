@@ -13,6 +13,8 @@ TABLES = (  # a row an op
     "gen/exporters/_float_layers.py",
     "gen/exporters/_integer_kernels.py",
 )
+SETTLED = "gen/importers/_onnx_settle.py"
+"""How ops of a quantised ONNX file end in its integers: a row each of those that may."""
 PLACES = ("gen/importers", "gen/exporters", "gen/stages", "gen/emit", "gen/compile.py", "host")
 OTHERWISE = {
     "host/pages/": {"table"},
@@ -52,7 +54,7 @@ def test_only_the_tables_name_layers() -> None:
     for name, tree in files():
         words = [w for place, w in OTHERWISE.items() if name.startswith(place)]
         ops = named(tree).difference(*words)
-        if ops and name not in TABLES:
+        if ops and name not in (*TABLES, SETTLED):
             told[name] = sorted(ops)
     assert told == {}, (
         "say it in the file of the op, as _folding.py and _bench.py of gen/ops let it, or in a table"

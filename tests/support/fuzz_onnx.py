@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_variants
+import quant_onnx
 from fuzzing import REALS, WORDS, Rng, change_bytes, command, integer, pick
 from onnx import AttributeProto, ModelProto, TensorProto
 
@@ -32,13 +33,17 @@ OPS = (
         "Loop",
     ),
     *("ConstantOfShape", "ReduceProd", "Pow", "Sqrt"),
+    *("QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
+    *("DynamicQuantizeLinear", "QLinearAdd", "QGemm", "Quant"),
 )
+DOMAINS = (*WORDS, "com.microsoft", "onnx.brevitas")
 
 
 @cache
 def corpus() -> tuple[bytes, ...]:
     """The valid files."""
     built = [onnx_variants.VARIANTS[k]().SerializeToString() for k in sorted(onnx_variants.VARIANTS)]
+    built += [model.SerializeToString() for model in quant_onnx.examples()]
     return (*built, *(p.read_bytes() for p in sorted(EXPORTS.glob("*.onnx"))))
 
 
@@ -170,7 +175,7 @@ def _node(g: Rng, proto: ModelProto) -> None:
         case 7:
             node.input.append(_name(g, proto))
         case _:
-            node.domain = pick(g, WORDS)
+            node.domain = pick(g, DOMAINS)
 
 
 def _name(g: Rng, proto: ModelProto) -> str:

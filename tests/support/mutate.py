@@ -124,7 +124,7 @@ def _tensor(j: Any, rng: Rng) -> None:
     elif turn == 4:
         t["row"] = _number(rng, t["row"])
     elif turn in (5, 6):
-        others = [o["offset"] for o in j["tensors"] if o["space"] == t["space"]]
+        others = [o["offset"] for o in j["tensors"] if o["space"] == t["space"] and o["offset"] is not None]
         t["offset"] = int(rng.choice(others)) if rng.integers(2) else _number(rng, t["offset"])
     else:
         key, values = [("space", ("const", "state", "arena")), ("role", ("label", "flag", "counter"))][
@@ -199,6 +199,8 @@ def _interface(j: Any, rng: Rng) -> None:
         return
     shape = j["input_shapes"][int(rng.integers(len(j["input_shapes"])))]
     at = int(rng.integers(len(shape)))
+    if isinstance(shape[at], list):  # by an edit before this one
+        return
     if turn == 3:
         shape[:] = [-shape[at] if i == at else n for i, n in enumerate(shape)] + [-1]
     else:

@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "control flow": (_if_model, "If is not supported: control flow"),
     "quantised": (
         lambda: _dense([node("QuantizeLinear", "x s z", "a", "/q")], s=real(1), z=real(1)),
-        "a quantised model; export the float",
+        "has a scale that is no positive number",
     ),
     "cycle": (lambda: _dense([node("Relu", "b", "a"), node("Relu", "a", "b")]), "is part of a cycle"),
     "missing tensor": (
@@ -179,7 +179,10 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
     ),
     "new opset": (lambda: _edited(lambda p: setattr(p.opset_import[0], "version", 999)), "uses opset 999"),
     "double input": (lambda: _plain(["b", 8], TensorProto.DOUBLE), 'input "x": is double, not float32'),
-    "integer input": (lambda: _plain(["b", 8], TensorProto.INT8), "is int8, not float32"),
+    "integer input": (
+        lambda: _plain(["b", 8], TensorProto.INT8),
+        "is int8, and no DequantizeLinear says what it stands for",
+    ),
     "unknown input": (lambda: _plain(["b", 8], 99), "is type 99, not float32"),
     "fixed batch": (
         lambda: _plain([32, 8]),
