@@ -21,7 +21,8 @@ from ..ir.graph import Graph
 from ..ir.program import Abstract, root
 from ..spec import BEST, RuleSpec
 from .equalise import Strength, equalised, tops
-from .quantise import Choice, Looks, Quantised, quantise
+from .looks import Choice, Looks
+from .quantise import Quantised, quantise
 from .rounding import rounded
 from .simulate import Loss, Trial
 

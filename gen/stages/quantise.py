@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
 from ..spec import RuleSpec
 from .calibrate import widest
+from .looks import Choice, Looks
 from .observe import INT16, LOGIT_ROOM, SILENT_FRAC, Observed, Sampled, Seen
-from .room import grown
-from .stride import Stride, largest
+from .stride import Stride
 
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
@@ -60,44 +60,6 @@ class Quantised:
         first = [n for n in inputs if n in far] or sorted(far, key=lambda n: -self.seen[n].factor)[:1]
         aside = [self.seen[n].warning(n, len(self.sampled.chosen)) for n in first]
         return [*aside, *([self.stride.warning()] if self.stride else [])]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What formats are that each tensor by itself would not ask for.
-
-    fracs: of activations and scores that have a format of their own
-    wide:  frozen weights that are held in int16
-    fine:  whether scores have all 16 bits where nothing learns
-    """
-
-    fracs: Mapping[str, int] = field(default_factory=dict)
-    wide: frozenset[str] = frozenset()
-    fine: bool = False
-
-
-@dataclass(frozen=True)
-class Looks:
-    """What formats are chosen from. later, expected: the network as learning will make it, and what is seen
-    of that; None where it has learned. stride: the layer that one learning step changes too much."""
-
-    observed: Observed
-    later: Abstract | None
-    expected: Observed | None
-    stride: Stride | None
-
-    @classmethod
-    def of(cls, abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Looks:
-        """calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels."""
-        observed = Observed(abstract, calibration)
-        later = grown(abstract, spec, observed.runs, observed.aside)
-        expected = Observed(later, calibration) if later else None
-        return cls(observed, later, expected, largest(observed.runs, observed.aside))
-
-    @property
-    def usual(self) -> NDArray[np.intp]:
-        """The samples that formats are chosen from, of those that are run."""
-        return np.flatnonzero(~self.observed.aside)
 
 
 def quantise(abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -> Quantised:
