@@ -264,27 +264,71 @@ def _within(least: float, most: float, *ops: str) -> Callable[[Tensors, Node, st
     return written
 
 
+def _mish(t: Tensors, node: Node, x: str, first: bool) -> None:
+    """The operator itself came with opset 18."""
+    t.put("Mul", [x, _part(t, node, "Tanh", _part(t, node, "Softplus", x))], node, first)
+
+
+def _shrink(t: Tensors, node: Node, x: str, first: bool) -> None:
+    t.put("Shrink", [x], node, first, lambd=_real(node, "alpha"), bias=_real(node, "beta"))
+
+
+def _away(t: Tensors, node: Node, x: str) -> str:
+    """x, not nearer to 0 than LEAST: its sign, that of 0 being 1, times its held magnitude."""
+    sign = _part(t, node, "Sign", _part(t, node, "Add", _part(t, node, "Sign", x), 0.5))
+    held = _part(t, node, "Max", _part(t, node, "Abs", x), LEAST)
+    return t.node("Mul", [sign, held], f"{held}/signed", f"{node.name}_part")
+
+
+def _reciprocal(t: Tensors, node: Node, x: str, first: bool) -> None:
+    t.put("Reciprocal", [_away(t, node, x)], node, first)
+
+
+def _power(t: Tensors, node: Node, x: str, first: bool) -> None:
+    alpha = _real(node, "alpha")
+    if alpha != int(alpha):
+        x = _part(t, node, "Max", x, 0.0)
+    x = _away(t, node, x) if alpha < 0.0 else x
+    exponent = t.constant(f"number/{alpha:.9g}", np.array(alpha, np.float32))
+    t.put("Pow", [x, exponent], node, first)
+
+
 PRODUCTS: Mapping[str, Callable[[Tensors, Node, str, bool], None]] = {
     "exp": _within(-math.inf, MOST, "Exp"),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
     "log": _within(LEAST, math.inf, "Log"),
+    "mish": _mish,
+    "power": _power,
+    "reciprocal": _reciprocal,
     "rsqrt": _within(LEAST, math.inf, "Sqrt", "Reciprocal"),
+    "shrink": _shrink,
     "silu": _silu,
     "sqrt": _within(0.0, math.inf, "Sqrt"),
 }
-"""Functions that are several operators in opset 17."""
+"""Functions that are several operators in opset 17, or whose operator calls its numbers otherwise."""
 FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "abs": ("Abs", ()),
+    "atan": ("Atan", ()),
+    "ceil": ("Ceil", ()),
+    "celu": ("Celu", ("alpha",)),
+    "cos": ("Cos", ()),
     "elu": ("Elu", ("alpha",)),
+    "erf": ("Erf", ()),
+    "floor": ("Floor", ()),
     "hardsigmoid": ("HardSigmoid", ("alpha", "beta")),
     "hardswish": ("HardSwish", ()),
     "identity": ("Identity", ()),
     "leaky_relu": ("LeakyRelu", ("alpha",)),
     "neg": ("Neg", ()),
+    "round": ("Round", ()),
     "sigmoid": ("Sigmoid", ()),
+    "sign": ("Sign", ()),
+    "sin": ("Sin", ()),
     "softplus": ("Softplus", ()),
+    "softsign": ("Softsign", ()),
     "tanh": ("Tanh", ()),
+    "thresholded_relu": ("ThresholdedRelu", ("alpha",)),
 }
 """The operator of a function, and which of alpha and beta it takes."""
 

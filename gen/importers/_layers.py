@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.table import CUBE as CUBE
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
+from ..ops.table import ROOT_2_PI as ROOT_2_PI
 from ._build import GraphBuilder, Shape, Sliding
 
 
@@ -192,6 +194,16 @@ def _geometry(window: Sliding) -> dict[str, Attr]:
 def function_of(node: Node) -> str:
     """The function that a node applies to each value, by its name; "" if it does something else."""
     return str(node.attrs["fn"]) if node.op == "table" else ""
+
+
+def terms_of(node: Node) -> tuple[str, ...]:
+    """The two tensors that a node adds; none if it does something else."""
+    return node.inputs if node.op == "add" and not node.attrs.get("subtract") else ()
+
+
+def factors_of(node: Node) -> tuple[str, ...]:
+    """The two tensors that a node multiplies; none if it does something else."""
+    return node.inputs if node.op == "mul" else ()
 
 
 def limits_of(node: Node) -> tuple[float, float] | None:

@@ -53,6 +53,17 @@ def arrange(builder: LayerBuilder, tensor: str, places: Places, source: str) -> 
     return builder.view(moved, places.shape)
 
 
+def axes_by_stride(places: Places) -> tuple[int, ...]:
+    """The axes as they lie in the tensor, the outermost first; behind those that have one element."""
+    first = int(places.reshape(-1)[0])
+
+    def step(i: int) -> int:
+        end = int(np.moveaxis(places, i, 0).reshape(places.shape[i], -1)[-1, 0])
+        return abs(end - first) // max(int(places.shape[i]) - 1, 1)
+
+    return tuple(sorted(range(places.ndim), key=lambda i: (places.shape[i] != 1, -step(i))))
+
+
 def arrangeable(places: Places) -> bool:
     """Whether `arrange` succeeds."""
     return _axes(places.reshape(-1)) is not None

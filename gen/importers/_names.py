@@ -51,7 +51,12 @@ _OPERATIONS = """
     maxpool averagepool avgpool globalaveragepool globalmaxpool reducemean reducemax mean pad constantpad
     sigmoid tanh hardsigmoid hardswish leakyrelu prelu elu gelu erf softplus swish silu
 """
-_OPERATION = re.compile(rf"(?:{'|'.join(_OPERATIONS.split())})?_*\d*", re.IGNORECASE)
+_AS_WRITTEN = """
+    Atan Ceil Celu Cos DepthToSpace Expand Floor Gather GatherElements GatherND LinearClassifier
+    LinearRegressor Mish Pow Reciprocal ReduceL1 ReduceL2 ReduceMin ReduceSum ReduceSumSquare Round Scaler
+    Shrink Sign Sin Slice Softsign SpaceToDepth Split Sum ThresholdedRelu Tile
+"""  # in small letters some of them are words of which layers have their names
+_OPERATION = re.compile(rf"(?:(?i:{'|'.join(_OPERATIONS.split())})|{'|'.join(_AS_WRITTEN.split())})?_*\d*")
 _WRAPPERS = ("", "StatefulPartitionedCall", "PartitionedCall")
 _GENERATED = re.compile(r"(?:node_|n\d+(?:_\d+)?$|val_|onnx::|(?:Ma|Ad|Re)_)")
 _PARAMETER = re.compile(

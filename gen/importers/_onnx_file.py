@@ -190,6 +190,14 @@ class OnnxNode:
         a = self._attr(name, AttributeProto.INTS)
         return None if a is None else tuple(int(i) for i in a.ints)
 
+    def reals(self, name: str) -> tuple[float, ...] | None:
+        a = self._attr(name, AttributeProto.FLOATS)
+        return None if a is None else tuple(float(v) for v in a.floats)
+
+    def strings(self, name: str) -> tuple[str, ...] | None:
+        a = self._attr(name, AttributeProto.STRINGS)
+        return None if a is None else tuple(text(v) for v in a.strings)
+
     def string(self, name: str, default: str) -> str:
         a = self._attr(name, AttributeProto.STRING)
         return default if a is None else text(a.s)

@@ -160,8 +160,8 @@ def _gather(node: OnnxNode, operands: Operands) -> np.ndarray:
     return np.take(value, index, along)
 
 
-def _slice(node: OnnxNode, operands: Operands) -> np.ndarray:
-    value = _given(operands, 0)
+def cuts_of(node: OnnxNode, operands: Operands, shape: tuple[int, ...]) -> list[slice]:
+    """What Slice takes of each axis of `shape`: attributes, or operands since opset 10. ValueError: none."""
     names = ("starts", "ends", "axes", "steps")
     if len(operands) > 1:  # operands since opset 10
         given = [None if v is None else tuple(int(n) for n in v.reshape(-1)) for v in operands[1:5]]
@@ -170,12 +170,31 @@ def _slice(node: OnnxNode, operands: Operands) -> np.ndarray:
     starts, ends, axes, steps = given + [None] * (len(names) - len(given))
     if starts is None or ends is None or len(starts) != len(ends):
         raise ValueError("starts and ends are missing or differ in number")
-    cuts = [slice(None)] * value.ndim
+    cuts = [slice(None)] * len(shape)
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        along = axis(axes[i] if axes else i, value.ndim)
+        along = axis(axes[i] if axes else i, len(shape))
         # A backward slice that includes the first element ends at the exporter's smallest integer.
         cuts[along] = slice(start, end if end > -(2**31) else None, steps[i] if steps else 1)
-    return value[tuple(cuts)]
+    return cuts
+
+
+def _slice(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value = _given(operands, 0)
+    return value[tuple(cuts_of(node, operands, value.shape))]
+
+
+def _tile(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value, times = _given(operands, 0), tuple(int(n) for n in _given(operands, 1).reshape(-1))
+    if len(times) != value.ndim:
+        raise ValueError(f"{len(times)} repeats for {value.ndim} axes")
+    checked_size(tuple(n * t for n, t in zip(value.shape, times, strict=True)), node.source)
+    return np.tile(value, times)
+
+
+def _range(node: OnnxNode, operands: Operands) -> np.ndarray:
+    start, limit, delta = (_given(operands, i).reshape(-1)[0] for i in range(3))
+    checked_size((max(int(np.ceil((limit - start) / delta)), 0),), node.source)
+    return np.arange(start, limit, delta, dtype=_given(operands, 0).dtype)
 
 
 def _shape(node: OnnxNode, operands: Operands) -> np.ndarray:
@@ -204,31 +223,48 @@ def _reshape_shape(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
 
 # What may be computed at compile time, by ONNX op. ConstantOfShape, which reads a tensor, is in fold().
 FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
+    "Abs": _elementwise(np.abs),
     "Add": _elementwise(np.add),
+    "And": _elementwise(np.logical_and),
     "Cast": _cast,
+    "Ceil": _elementwise(np.ceil),
     "Concat": _concat,
     "Div": _elementwise(_divide),
     "Equal": _elementwise(np.equal),
+    "Exp": _elementwise(np.exp),
     "Expand": _expand,
+    "Floor": _elementwise(np.floor),
     "Gather": _gather,
+    "Greater": _elementwise(np.greater),
+    "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": lambda node, operands: _given(operands, 0),
+    "Less": _elementwise(np.less),
+    "LessOrEqual": _elementwise(np.less_equal),
+    "Log": _elementwise(np.log),
     "Max": _elementwise(lambda *args: functools.reduce(np.maximum, args)),
     "Min": _elementwise(lambda *args: functools.reduce(np.minimum, args)),
     "Mul": _elementwise(np.multiply),
     "Neg": _elementwise(np.negative),
+    "Not": _elementwise(np.logical_not),
+    "Or": _elementwise(np.logical_or),
     "Pow": _elementwise(np.power),
+    "Range": _range,
     "Reciprocal": _elementwise(np.reciprocal),
     "ReduceMax": _reduce(np.max),
+    "ReduceMean": _reduce(np.mean),
     "ReduceMin": _reduce(np.min),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
     "Reshape": _to_shape(_reshape_shape),
     "Shape": _shape,
+    "Sign": _elementwise(np.sign),
     "Size": lambda node, operands: np.array(_given(operands, 0).size, np.int64),
     "Slice": _slice,
     "Sqrt": _elementwise(np.sqrt),
     "Squeeze": _to_shape(lambda node, operands: squeezed(_given(operands, 0).shape, axes_of(node, operands))),
     "Sub": _elementwise(np.subtract),
+    "Sum": _elementwise(lambda *args: functools.reduce(np.add, args)),
+    "Tile": _tile,
     "Transpose": lambda node, operands: np.transpose(_given(operands, 0), node.integers("perm")),
     "Unsqueeze": _to_shape(
         lambda node, operands: unsqueezed(_given(operands, 0).shape, axes_of(node, operands))

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import CompileError
 from ._build import Sliding
 from ._layers import LayerBuilder
-from ._layout import Places, arrange, arrangeable, is_natural, natural
+from ._layout import Places, arrange, is_natural, natural
 from ._names import from_node, from_parameter
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
 
@@ -68,9 +68,21 @@ class Scope:
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
     inside: frozenset[str] = frozenset()  # results of a softmax that a layer reads
+    batch: int = 1  # of the file's shapes: activations have one sample
+
+    def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that the file sees of an activation of `shape`."""
+        return (shape[0] * self.batch, *shape[1:]) if shape else shape
+
+    def one(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What one sample has of a shape that the file sees. ValueError where samples do not lie in front."""
+        if self.batch > 1 and (not shape or shape[0] % self.batch):
+            raise ValueError(f"its result has shape {shape}, in which {self.batch} samples are mixed")
+        return (shape[0] // self.batch, *shape[1:]) if shape else shape
 
 
-Handler = Callable[[Scope, OnnxNode, Sequence[Operand]], Act]
+Handler = Callable[[Scope, OnnxNode, Sequence[Operand]], "Act | tuple[Act, ...]"]
+"""What writes an operator: its result, or one for each of its first outputs."""
 
 
 def activation(node: OnnxNode, args: Sequence[Operand], i: int = 0) -> Act:
@@ -115,9 +127,10 @@ def constant(node: OnnxNode, args: Sequence[Operand], i: int, role: str) -> np.n
     return None if arg is None else arg.value
 
 
-def _linear(
+def dense(
     scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, bias: np.ndarray, params: Sequence[str]
 ) -> str:
+    """The tensor of weight [outputs, inputs] times x, all of whose values are one vector, plus bias."""
     outputs, inputs = weight.shape
     if x.size != inputs:
         what = f"its weight takes {inputs} values ({inputs} -> {outputs}), the activation has shape {x.shape}"
@@ -159,7 +172,7 @@ def gemm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         if given.size not in (1, bias.size) or given.shape[:-1] not in ((), (1,)):
             raise node.error(f"its bias has shape {given.shape}, the layer has {bias.size} outputs", AGAIN)
         bias = bias + node.real("beta", 1.0) * given.reshape(-1)
-    tensor = _linear(scope, node, x, weight, bias, param_names(args))
+    tensor = dense(scope, node, x, weight, bias, param_names(args))
     return Act(tensor, natural((*x.shape[:-1], bias.size)))
 
 
@@ -182,7 +195,7 @@ def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     params = [arg.name if isinstance(arg, Const) else "", scope.added.get(node.outputs[0], "")]
     if not left and x.size > weight.shape[1]:
         return _at_each(scope, node, x, weight, params)
-    tensor = _linear(scope, node, x, weight, np.zeros(weight.shape[0]), params)
+    tensor = dense(scope, node, x, weight, np.zeros(weight.shape[0]), params)
     rest = (*x.shape[:-2], weight.shape[0], 1) if column else (*x.shape[:-1], weight.shape[0])
     return Act(tensor, natural(rest))
 
@@ -220,82 +233,11 @@ def scaled(scope: Scope, node: OnnxNode, x: Act, factor: float) -> Act:
     return affine(scope, replace(node, name=""), x, np.full((), factor), np.zeros(()))
 
 
-def common_shape(x: Act, y: Act) -> tuple[int, ...] | None:
-    """The shape in which two activations meet value by value; None if one would be repeated."""
-    try:
-        shape = np.broadcast_shapes(x.shape, y.shape)
-    except ValueError:
-        return None
-    return shape if math.prod(shape) == x.size == y.size and len(shape) <= MAX_RANK else None
-
-
-def _sum(scope: Scope, node: OnnxNode, x: Act, y: Act) -> Act:
-    """The sum of two activations: a residual connection."""
-    shape = common_shape(x, y)
-    if shape is None:
-        raise node.error(f"combines shapes {x.shape} and {y.shape}", "only equal shapes can be added")
-    parts = [replace(a, places=a.places.reshape(shape)) for a in (x, y)]
-    if x.tensor == y.tensor and np.array_equal(parts[0].places, parts[1].places):
-        return scaled(scope, node, parts[0], 2.0)
-    a, b, places = aligned(scope, node, parts)
-    return Act(scope.builder.sum(a, b, [from_node(node.name)], node.source), places)
-
-
-def aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, str, Places]:
-    """Two tensors in which the values of the two parts, of one shape, lie alike; and where.
-
-    The order of a part that is not the file's (channels last) is preferred to the file's.
-    """
-    shape, builder = parts[0].shape, scope.builder
-    moved = [p for p in parts if not is_natural(p.places)]
-    orders = [(p.places, builder.shape(p.tensor)) for p in moved]
-    for places, stored in (*orders, (natural(shape), builder.shape(parts[0].tensor))):
-        at = np.argsort(places.reshape(-1)).astype(np.int32)
-        wanted = [p.places.reshape(-1)[at].reshape(stored) for p in parts]
-        if all(arrangeable(w) for w in wanted):
-            a, b = (arrange(builder, p.tensor, w, node.source) for p, w in zip(parts, wanted, strict=True))
-            assert a is not None and b is not None
-            return a, b, places
-    raise disordered(node)
-
-
 def disordered(node: OnnxNode) -> CompileError:
     return node.error(
         "its operands lie in orders that no transpose brings together",
         "put a dense layer behind flattened maps that are joined, or export the model channels-last",
     )
-
-
-def arithmetic(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Add, Sub of two activations; Neg; Add, Sub, Mul, Div of one and a constant, in either order."""
-    x, y = (args[i] if i < len(args) else None for i in range(2))
-    if len(args) == 2 and isinstance(x, Act) and isinstance(y, Act):
-        if node.op in ("Add", "Sub"):
-            y = y if node.op == "Add" else scaled(scope, node, y, -1.0)
-            return _sum(scope, node, x, y)
-        raise node.error(
-            f"combines two activations by {node.op}", "two can be added, subtracted, or multiplied as in SiLU"
-        )
-    if node.op == "Neg":
-        return scaled(scope, node, activation(node, args), -1.0)
-    if len(args) != 2:
-        raise node.error(f"has {len(args)} operands", AGAIN)
-    first = isinstance(args[0], Act)
-    x = activation(node, args, 0 if first else 1)
-    c = weights(scope, node, args, 1 if first else 0, "constant")
-    one, zero = np.ones(()), np.zeros(())
-    match node.op:
-        case "Add":
-            return affine(scope, node, x, one, c)
-        case "Sub":
-            return affine(scope, node, x, one, -c) if first else affine(scope, node, x, -one, c)
-        case "Mul":
-            return affine(scope, node, x, c, zero)
-    if not first:
-        raise node.error("divides a constant by an activation", "only division by a constant can be compiled")
-    if not np.all(c):
-        raise node.error("divides by 0", "give constant features a scale of 1 before exporting")
-    return affine(scope, node, x, 1.0 / c, zero)
 
 
 def batch_norm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:

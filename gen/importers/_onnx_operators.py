@@ -12,8 +12,10 @@ from ..errors import shown
 from ._layers import function_of
 from ._layout import arrange, natural
 from ._names import from_node
+from ._onnx_batch import refuse_mixing
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
+from ._onnx_indexed import blocks, gather, gather_each, repeated, slices, split
 from ._onnx_layers import (
     Act,
     Const,
@@ -21,20 +23,21 @@ from ._onnx_layers import (
     Operand,
     Scope,
     activation,
-    arithmetic,
     batch_norm,
     gemm,
     matmul,
 )
+from ._onnx_pairs import arithmetic, extreme, several
 from ._onnx_products import choose, multiply, part
-from ._onnx_spatial import conv, global_pool, pad, pool, reduce
-from ._onnx_unary import unary
+from ._onnx_sklearn import linear_classifier, linear_regressor, scaler
+from ._onnx_spatial import REDUCTIONS, conv, global_pool, pad, pool, reduce
+from ._onnx_unary import inverse, power, unary
 from ._onnx_views import clip, concat, reshape, same
 
 _VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 # What may follow each stage.
 AFTER: Mapping[str, tuple[str, ...]] = {
-    "softmax": (*_VIEWS, "Dropout", "ArgMax", "ZipMap"),
+    "softmax": (*_VIEWS, "Dropout", "Normalizer", "ArgMax", "ZipMap"),
     "label": (*_VIEWS, "ArrayFeatureExtractor"),
     "map": ("Identity",),
 }
@@ -106,6 +109,11 @@ def zipmap(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return replace(activation(node, args), stage="map")
 
 
+def shares(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Normalizer, which skl2onnx puts behind probabilities."""
+    raise node.error("stands within the network", "it is left out behind probabilities, at the model's end")
+
+
 def without_sigmoid(scope: Scope, x: Act) -> Act:
     """The result of a network without a sigmoid over two or more scores: it keeps their order."""
     node = scope.builder.producer(x.tensor)
@@ -119,18 +127,28 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Abs": unary,
     "Add": arithmetic,
     "AveragePool": pool,
+    "Atan": unary,
     "BatchNormalization": batch_norm,
     "Cast": same,
+    "Ceil": unary,
+    "Celu": unary,
     "Clip": clip,
     "Concat": concat,
     "Conv": conv,
+    "Cos": unary,
+    "DepthToSpace": blocks,
     "Div": arithmetic,
     "Dropout": same,
     "Elu": unary,
-    "Erf": part,
-    "Exp": unary,
+    "Erf": unary,
     "Erfc": part,
+    "Exp": unary,
+    "Expand": repeated,
     "Flatten": reshape,
+    "Floor": unary,
+    "Gather": gather,
+    "GatherElements": gather_each,
+    "GatherND": gather_each,
     "Gelu": unary,
     "Gemm": gemm,
     "GlobalAveragePool": global_pool,
@@ -140,27 +158,45 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "HardSwish": unary,
     "Identity": same,
     "LeakyRelu": unary,
+    "LinearClassifier": linear_classifier,
+    "LinearRegressor": linear_regressor,
     "Log": unary,
     "MatMul": matmul,
-    "Max": clip,
+    "Max": extreme,
     "MaxPool": pool,
-    "Min": clip,
+    "Mean": several,
+    "Min": extreme,
+    "Mish": unary,
     "Mul": multiply,
     "Neg": arithmetic,
+    "Normalizer": shares,
     "PRelu": unary,
     "Pad": pad,
-    "ReduceMax": reduce,
-    "ReduceMean": reduce,
+    "Pow": power,
+    "Reciprocal": inverse,
+    **dict.fromkeys(REDUCTIONS, reduce),
     "Relu": clip,
     "Reshape": reshape,
+    "Round": unary,
+    "Scaler": scaler,
     "Selu": unary,
+    "Shrink": unary,
     "Sigmoid": unary,
+    "Sign": unary,
+    "Sin": unary,
+    "Slice": slices,
     "Softplus": unary,
+    "Softsign": unary,
+    "SpaceToDepth": blocks,
+    "Split": split,
     "Sqrt": unary,
     "Squeeze": reshape,
     "Sub": arithmetic,
+    "Sum": several,
     "Swish": unary,
     "Tanh": unary,
+    "ThresholdedRelu": unary,
+    "Tile": repeated,
     "Transpose": reshape,
     "Unsqueeze": reshape,
     "Where": choose,
@@ -172,7 +208,7 @@ HEADS: Mapping[str, Handler] = {
     **dict.fromkeys(SOFTMAXES, softmax),
     "ZipMap": zipmap,
 }
-ML_OPS = ("ArrayFeatureExtractor", "ZipMap")
+ML_OPS = ("ArrayFeatureExtractor", "LinearClassifier", "LinearRegressor", "Normalizer", "Scaler", "ZipMap")
 
 
 def operators() -> Mapping[str, Handler]:
@@ -184,8 +220,9 @@ def supported() -> tuple[str, ...]:
     return tuple(sorted({*operators(), *HEADS}))
 
 
-def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """The result of a supported operator at least one operand of which is an activation."""
+def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act | tuple[Act, ...]:
+    """The results of a supported operator at least one operand of which is an activation."""
+    refuse_mixing(scope, node, args)
     stage = next((a.stage for a in args if isinstance(a, Act) and a.stage != "layer"), "layer")
     if stage == "layer":
         return (HEADS.get(node.op) or operators()[node.op])(scope, node, args)
@@ -193,6 +230,6 @@ def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         what = {"softmax": "the result of a Softmax", "label": "class numbers", "map": "a ZipMap"}[stage]
         hint = f"that belongs to the model's end; behind it may stand {', '.join(AFTER[stage])}"
         raise node.error(f"works on {what}", hint)
-    if node.op in _VIEWS or node.op == "Dropout":
+    if node.op in (*_VIEWS, "Dropout", "Normalizer"):  # shares that are normalised keep their order
         return activation(node, args)
     return HEADS[node.op](scope, node, args)

@@ -1,7 +1,8 @@
 """Functions of one value that exporters write as products or choices of activations.
 
-SiLU, HardSwish and GELU come as products of an activation with a function of itself, softplus as a choice
-between the two. They are recognised from what the builder has written; the operands are left for the pruning.
+SiLU, HardSwish, Mish and GELU come as products of an activation with a function of itself, softplus as a
+choice between the two. They are recognised from what the builder has written; the operands are left for the
+pruning.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
 from ..ops import layer
-from ._layers import LayerBuilder, function_of, limits_of
+from ._layers import CUBE, ROOT_2_PI, LayerBuilder, factors_of, function_of, limits_of, terms_of
 from ._names import from_node
-from ._onnx_file import OnnxNode
-from ._onnx_layers import Act, Operand, Scope, activation, affine, arithmetic, common_shape, constant, scaled
+from ._onnx_file import AGAIN, OnnxNode, checked_size
+from ._onnx_layers import Act, Const, Operand, Scope, activation, affine, constant, scaled, weights
+from ._onnx_pairs import arithmetic, common_shape, product, total
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
-    "erf": "Erf is supported only as a part of GELU",
     "greater": "Greater is supported only in a softplus",
 }
 CLOSE = 1e-5  # of constants that exporters round to float32
@@ -30,7 +31,7 @@ NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
 
 
 def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Erf, 1 - Erf, Greater than a number: kept until the whole is known."""
+    """1 - Erf; Greater than a number, kept until the whole is known."""
     x, alpha = activation(node, args), 0.0
     if node.op == "Greater":
         limit = constant(node, args, 1, "limit")
@@ -45,7 +46,9 @@ def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Where(x > limit, x, softplus(x)), as PyTorch writes softplus."""
+    """Where(x > limit, x, softplus(x)), as PyTorch writes softplus; or by a constant condition."""
+    if len(args) == 3 and isinstance(args[0], Const):
+        return _masked(scope, node, args)
     acts = [a for a in args if isinstance(a, Act)]
     if len(acts) == len(args) == 3 and all(np.array_equal(a.places, acts[0].places) for a in acts):
         condition, soft = (scope.builder.producer(acts[i].tensor) for i in (0, 2))
@@ -55,7 +58,36 @@ def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             and float(condition.attrs["alpha"]) >= NEARLY_LINEAR  # type: ignore[union-attr, arg-type]
         ):
             return acts[2]
-    raise node.error("chooses between activations", "supported is only softplus as PyTorch writes it")
+    raise node.error(
+        "chooses between activations", "supported is softplus as PyTorch writes it, or a constant choice"
+    )
+
+
+def _masked(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Where by a constant condition: each branch times its mask, and their sum."""
+    condition = constant(node, args, 0, "condition")
+    assert condition is not None
+    y: Act | None = None
+    shift = np.zeros(())
+    for i, mask in ((1, condition != 0), (2, condition == 0)):
+        if isinstance(args[i], Act):
+            part = affine(scope, replace(node, name=""), activation(node, args, i), mask * 1.0, np.zeros(()))
+            y = part if y is None else total(scope, node, y, part)
+        else:
+            shift = _kept(node, mask, weights(scope, node, args, i, "value"))
+    if y is None:
+        raise node.error("chooses between constants by a constant", "export the model with constant folding")
+    return affine(scope, node, y, np.ones(()), shift) if shift.any() else y
+
+
+def _kept(node: OnnxNode, mask: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """A constant where the mask is set, else 0."""
+    try:
+        checked_size(np.broadcast_shapes(mask.shape, value.shape), node.source)
+    except ValueError:
+        what = f"its condition has shape {mask.shape}, its value {value.shape}"
+        raise node.error(what, AGAIN) from None
+    return np.where(mask, value, 0.0)
 
 
 def _is_table(node: Node | None, fn: str, x: str) -> bool:
@@ -64,7 +96,7 @@ def _is_table(node: Node | None, fn: str, x: str) -> bool:
 
 def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Mul by a constant; x * sigmoid(x), x * hardsigmoid(x) and x * (1 + erf(x / sqrt 2)) with any factor;
-    of any other two activations, whose values must lie alike."""
+    of any other two activations."""
     acts = [a for a in args if isinstance(a, Act)]
     if len(args) != 2 or len(acts) != 2:
         return arithmetic(scope, node, args)
@@ -77,12 +109,7 @@ def multiply(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             tensor = scope.builder.table(root, fn, [from_node(node.name)], node.source)
             result = Act(tensor, flat[0].reshape(shape))
             return result if factor == 1.0 else scaled(scope, node, result, factor)
-    if not alike or shape is None:
-        what = f"multiplies two activations of shapes {acts[0].shape} and {acts[1].shape}"
-        raise node.error(what, "two of one shape can be multiplied, whose axes are in one order")
-    build = scope.builder
-    left, right = (build.view(a.tensor, build.shape(acts[0].tensor)) for a in acts)
-    return Act(build.product(left, right, [from_node(node.name)], node.source), flat[0].reshape(shape))
+    return product(scope, node, *acts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +129,8 @@ class _Chain:
 def _product(builder: LayerBuilder, x: str, y: str) -> tuple[str, str, float] | None:
     """(function, its argument, factor) if x * y is a known function of one tensor."""
     for root, scale in _unscaled(builder, x):
+        if (found := _of_tanh(builder, y, root)) is not None:
+            return found[0], root, scale * found[1]
         chain = _chain(builder, y, root)
         if chain.root != root:
             continue
@@ -117,6 +146,53 @@ def _product(builder: LayerBuilder, x: str, y: str) -> tuple[str, str, float] | 
         if not chain.fn and _close(ramp, (0, chain.hi, chain.hi)):
             return "hardswish", root, scale * chain.hi
     return None
+
+
+def _of_tanh(builder: LayerBuilder, y: str, root: str) -> tuple[str, float] | None:
+    """(function, factor) where y times root is Mish, or GELU by its approximation."""
+    node, scale, shift = builder.producer(y), 1.0, 0.0
+    while node is not None and layer(node.op).scales:
+        pair = _uniform(builder, node)
+        if pair is None:
+            return None
+        scale, shift = scale * pair[0], scale * pair[1] + shift
+        node = builder.producer(node.inputs[0])
+    if node is None or function_of(node) != "tanh":
+        return None
+    if shift == 0.0 and _is_table(builder.producer(node.inputs[0]), "softplus", root):
+        return "mish", scale
+    if _close((shift,), (scale,)) and _is_cubic(builder, node.inputs[0], root):
+        return "gelu_tanh", 2.0 * scale
+    return None
+
+
+def _is_cubic(builder: LayerBuilder, tensor: str, root: str) -> bool:
+    """Whether it is sqrt(2 / pi) (x + 0.044715 x^3), the factor before the sum or behind it."""
+    for inner, factor in _unscaled(builder, tensor):
+        terms = terms_of(node) if (node := builder.producer(inner)) is not None else ()
+        for first, second in (terms, terms[::-1]) if terms else ():
+            ones = [s for t, s in _unscaled(builder, first) if t == root]
+            cubes = [s for t, s in _unscaled(builder, second) if _is_cube(builder, t, root)]
+            if (
+                ones
+                and cubes
+                and _close((factor * ones[0], factor * cubes[0]), (ROOT_2_PI, ROOT_2_PI * CUBE))
+            ):
+                return True
+    return False
+
+
+def _is_cube(builder: LayerBuilder, tensor: str, root: str) -> bool:
+    node = builder.producer(tensor)
+    if node is None:
+        return False
+    if _is_table(node, "power", root):
+        return node.attrs["alpha"] == 3.0
+    factors = factors_of(node)
+    return any(
+        a == root and (inner := builder.producer(b)) is not None and factors_of(inner) == (root, root)
+        for a, b in ((factors, factors[::-1]) if factors else ())
+    )
 
 
 def _unscaled(builder: LayerBuilder, tensor: str) -> Iterator[tuple[str, float]]:

@@ -27,12 +27,11 @@ from ._onnx_layers import (
     Operand,
     Scope,
     activation,
-    aligned,
-    common_shape,
     constant,
     matmul,
     scaled,
 )
+from ._onnx_pairs import aligned, common_shape
 from ._onnx_qlinear import ENDS
 from ._onnx_settle import Settler
 from ._onnx_spatial import conv
@@ -196,7 +195,8 @@ class Quant:
             raise node.error("quantises integers", DAMAGED)
         given = self._one(node, args, None)
         self.integers[node.outputs[0]] = given
-        self._once(node, act, given)
+        if not self.settler.frees:
+            self._once(node, act, given)
         return replace(act, tensor=self.settler.settled(node.source, act.tensor, given.held))
 
     def _once(self, node: OnnxNode, x: Act, given: Integers) -> None:

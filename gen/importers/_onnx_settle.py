@@ -23,6 +23,8 @@ FINEST = 12  # n of the steps 2^-n that a softmax is computed in
 
 
 class Settler(Holder):
+    frees = False  # whether it holds nothing in the file's integers
+
     def __init__(self, builder: LayerBuilder) -> None:
         super().__init__(builder)
         self.scored = ""  # the table that gives the scores in numbers of ours, where one does

@@ -16,7 +16,18 @@ from ._layout import Places, arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, DAMAGED, SMALLEST, OnnxNode
 from ._onnx_fold import axes_of, axis
-from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered, hints, param_names, weights
+from ._onnx_layers import (
+    Act,
+    Operand,
+    Scope,
+    activation,
+    constant,
+    disordered,
+    hints,
+    param_names,
+    scaled,
+    weights,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +164,10 @@ def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if kernel is None:
         raise node.error("has no kernel_shape", DAMAGED)
     window, beyond = _window(node, m, kernel)
-    if window.dilation != (1, 1):
-        raise node.error(f"has dilations {node.integers('dilations')}", "only convolutions can be dilated")
     if _overhangs(window):
         raise node.error(f"its padding {window.padding} is as large as its kernel {window.kernel}", AGAIN)
+    if window.dilation != (1, 1):
+        m, window = _side_by_side(scope, node, m, window)
     if node.op == "MaxPool":
         y = scope.builder.maxpool2d(m.tensor, window, names, node.source)
     else:
@@ -169,6 +180,28 @@ def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return m.act(y, scope.builder.shape(y))
 
 
+def _side_by_side(scope: Scope, node: OnnxNode, m: _Map, window: Sliding) -> tuple[_Map, Sliding]:
+    """The places that each window of a dilated pool sees, beside one another; and windows without gaps.
+
+    In the place of padding a window sees one of its other places twice, which no maximum minds.
+    """
+    if node.op != "MaxPool" and any(window.padding):
+        raise node.error("is dilated, and has padding", "pad in front of it, or use a dilated convolution")
+    tensor, size, out = m.tensor, list(m.size), window.output(m.size)
+    stride, padding = list(window.stride), list(window.padding)
+    for i in (i for i in range(2) if window.dilation[i] > 1):
+        starts = np.arange(out[i])[:, None] * stride[i] - padding[i]
+        seen = starts + np.arange(window.kernel[i]) * window.dilation[i]
+        inside = (seen >= 0) & (seen < size[i])
+        spare = np.take_along_axis(seen, inside.argmax(axis=1)[:, None], axis=1)
+        places = np.where(inside, seen, spare).reshape(-1).tolist()
+        tensor = scope.builder.gather(tensor, i, places, [], node.source)
+        size[i], stride[i], padding[i], padding[i + 2] = len(places), window.kernel[i], 0, 0
+    moved = replace(m, tensor=tensor, size=(size[0], size[1]))
+    around = (padding[0], padding[1], padding[2], padding[3])
+    return moved, Sliding(window.kernel, (stride[0], stride[1]), (1, 1), around)
+
+
 def global_pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """GlobalAveragePool, GlobalMaxPool."""
     x = activation(node, args)
@@ -177,19 +210,38 @@ def global_pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return _reduced(scope, node, x, range(2, len(x.shape)), True, node.op == "GlobalMaxPool")
 
 
+REDUCTIONS = tuple(f"Reduce{of}" for of in ("L1", "L2", "Max", "Mean", "Min", "Sum", "SumSquare"))
+
+
 def reduce(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """ReduceMean and ReduceMax, which exporters write for global pools."""
+    """ReduceMean and ReduceMax, which exporters write for global pools; and what can be made of these."""
     x, second = activation(node, args), constant(node, args, 1, "axes")
     try:
         axes = axes_of(node, (None, second))
         chosen = tuple(axis(a, len(x.shape)) for a in axes or ())
     except (ValueError, OverflowError) as error:
         raise node.error(str(error), AGAIN) from None
-    if not chosen:
-        if node.integer("noop_with_empty_axes", 0):
-            return x
+    if not chosen and not node.integer("noop_with_empty_axes", 0):
         chosen = tuple(range(len(x.shape)))
-    return _reduced(scope, node, x, chosen, bool(node.integer("keepdims", 1)), node.op == "ReduceMax")
+    largest = node.op in ("ReduceMax", "ReduceMin")
+    inner, count = replace(node, name=""), math.prod(x.shape[i] for i in chosen)
+    x = _before(scope, inner, x)
+    y = _reduced(scope, node, x, chosen, bool(node.integer("keepdims", 1)), largest) if chosen else x
+    if not largest and node.op != "ReduceMean" and count > 1:
+        y = scaled(scope, inner, y, float(count))
+    if node.op == "ReduceL2":
+        return replace(y, tensor=scope.builder.table(y.tensor, "sqrt", [], node.source))
+    return scaled(scope, inner, y, -1.0) if node.op == "ReduceMin" else y
+
+
+def _before(scope: Scope, node: OnnxNode, x: Act) -> Act:
+    """What a reduction takes the mean or the maximum of."""
+    if node.op == "ReduceMin":
+        return scaled(scope, node, x, -1.0)
+    fn, alpha = {"ReduceL1": ("abs", 0.0), "ReduceL2": ("power", 2.0), "ReduceSumSquare": ("power", 2.0)}.get(
+        node.op, ("", 0.0)
+    )
+    return replace(x, tensor=scope.builder.table(x.tensor, fn, [], node.source, alpha)) if fn else x
 
 
 def _reduced(scope: Scope, node: OnnxNode, x: Act, axes: Sequence[int], keep: bool, largest: bool) -> Act:

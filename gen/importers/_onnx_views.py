@@ -8,27 +8,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._layout import arrange, is_natural, natural
+from ._layout import arrange, axes_by_stride, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, FLOAT_TYPES, MAX_RANK, SMALLEST, OnnxNode, type_name
 from ._onnx_fold import axes_of, axis, reshaped, squeezed, unsqueezed
 from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered
 
 
-def _limit(node: OnnxNode, args: Sequence[Operand], i: int, attr: str, default: float) -> float:
+def limit(node: OnnxNode, args: Sequence[Operand], i: int, attr: str, default: float) -> float:
+    """Operand i, or the attribute, as one number; infinite where exporters write that there is none."""
     value = constant(node, args, i, attr)
     if value is None:
-        limit = node.real(attr, default)
+        end = node.real(attr, default)
     elif value.size == 1:
-        limit = float(value.reshape(-1)[0])
+        end = float(value.reshape(-1)[0])
     else:
         raise node.error(
             f"its {attr} has shape {value.shape}", "only one limit for all values can be compiled"
         )
-    return -math.inf if limit <= SMALLEST else math.inf if limit >= -SMALLEST else limit
+    return -math.inf if end <= SMALLEST else math.inf if end >= -SMALLEST else end
 
 
-def _clip(scope: Scope, node: OnnxNode, x: Act, lo: float, hi: float) -> Act:
+def limited(scope: Scope, node: OnnxNode, x: Act, lo: float, hi: float) -> Act:
+    """x held within lo .. hi."""
     if not lo < hi:
         raise node.error(f"its limits {lo} and {hi} leave no range", "repair the limits")
     if math.isinf(lo) and math.isinf(hi):
@@ -37,22 +39,11 @@ def _clip(scope: Scope, node: OnnxNode, x: Act, lo: float, hi: float) -> Act:
 
 
 def clip(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Relu; Clip with limits as attributes (to opset 10) or operands; Min and Max with one number."""
+    """Relu; Clip with limits as attributes (to opset 10) or operands."""
     if node.op == "Relu":
-        return _clip(scope, node, activation(node, args), 0.0, math.inf)
-    if node.op == "Clip":
-        lo, hi = _limit(node, args, 1, "min", -math.inf), _limit(node, args, 2, "max", math.inf)
-        return _clip(scope, node, activation(node, args), lo, hi)
-    if len(args) != 2:
-        raise node.error(f"has {len(args)} operands", "supported is one activation and one number")
-    first = isinstance(args[0], Act)
-    limit = _limit(node, args, 1 if first else 0, "limit", 0.0)
-    x = activation(node, args, 0 if first else 1)
-    return (
-        _clip(scope, node, x, limit, math.inf)
-        if node.op == "Max"
-        else _clip(scope, node, x, -math.inf, limit)
-    )
+        return limited(scope, node, activation(node, args), 0.0, math.inf)
+    lo, hi = limit(node, args, 1, "min", -math.inf), limit(node, args, 2, "max", math.inf)
+    return limited(scope, node, activation(node, args), lo, hi)
 
 
 def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -90,14 +81,7 @@ def concat(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 def _map_order(parts: Sequence[Act], along: int) -> tuple[int, ...]:
     """The axes, the joined one last, as the first part has them that does not lie as in the file."""
     model = next((p for p in parts if not is_natural(p.places)), parts[0]).places
-    first = int(model.reshape(-1)[0])
-
-    def step(i: int) -> int:
-        return abs(int(np.moveaxis(model, i, 0).reshape(model.shape[i], -1)[-1, 0]) - first)
-
-    others = [i for i in range(model.ndim) if i != along]
-    others.sort(key=lambda i: (model.shape[i] != 1, -step(i) // max(model.shape[i] - 1, 1)))
-    return (*others, along)
+    return (*(i for i in axes_by_stride(model) if i != along), along)
 
 
 def _outermost(rows: Sequence[np.ndarray]) -> bool:
@@ -118,27 +102,29 @@ def reshape(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Flatten, Reshape, Squeeze, Unsqueeze, Transpose: another view of the numbers."""
     x = activation(node, args)
     second = constant(node, args, 1, "shape")
+    seen = scope.whole(x.shape)
     shape: tuple[int, ...]
     try:
         match node.op:
             case "Flatten":
                 along = node.integer("axis", 1)
-                along += len(x.shape) if along < 0 else 0
-                shape = (math.prod(x.shape[:along]), math.prod(x.shape[along:]))
+                along += len(seen) if along < 0 else 0
+                shape = (math.prod(seen[:along]), math.prod(seen[along:]))
             case "Reshape":
                 target = (
                     node.integers("shape") or () if second is None else [int(d) for d in second.reshape(-1)]
                 )
-                shape = reshaped(x.shape, target, bool(node.integer("allowzero", 0)))
+                shape = reshaped(seen, target, bool(node.integer("allowzero", 0)))
             case "Squeeze":
-                shape = squeezed(x.shape, axes_of(node, (None, second)))
+                shape = squeezed(seen, axes_of(node, (None, second)))
             case "Unsqueeze":
-                shape = unsqueezed(x.shape, axes_of(node, (None, second)))
+                shape = unsqueezed(seen, axes_of(node, (None, second)))
             case _:
                 order = node.integers("perm") or tuple(range(len(x.shape)))[::-1]
                 if sorted(order) != list(range(len(x.shape))):
                     raise ValueError(f"perm {order} does not fit shape {x.shape}")
                 return replace(x, places=x.places.transpose(order))
+        shape = scope.one(shape)
     except (ValueError, TypeError, OverflowError) as error:  # the latter two: a shape of NaN or infinity
         raise node.error(
             str(error), "export with a batch of 1 or a dynamic batch, one flat vector per sample"

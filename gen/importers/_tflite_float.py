@@ -14,7 +14,7 @@ from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, names
+from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, inner, names
 
 Real = NDArray[np.float64]
 OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
@@ -53,17 +53,22 @@ def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
     if op.op == "DIV":
         raise op.error("divides by an activation", "multiply instead")
-    if a.shape != b.shape:
-        what = f"its operands have shapes {a.shape} and {b.shape}"
-        raise op.error(what, "two activations must be of one shape")
-    shape, right = scope.builder.shape(a.tensor), b.tensor
-    if op.op == "MUL":
-        product = scope.builder.product(a.tensor, scope.builder.view(right, shape), names(op), op.source)
-        return Act(product, op.outputs[0].shape, None)
+    build, out = scope.builder, op.outputs[0].shape
+    try:
+        fits = np.broadcast_shapes(a.shape, b.shape) == out
+    except ValueError:
+        fits = False
+    if not fits:
+        raise op.error(f"makes shape {out} of {a.shape} and {b.shape}", AGAIN)
+    left, right = a.tensor, b.tensor
     if op.op == "SUB":
-        right = _affine(scope, op, b, -np.ones(b.size), np.zeros(b.size)).tensor
-    name = scope.builder.sum(a.tensor, scope.builder.view(right, shape), names(op), op.source)
-    return Act(name, op.outputs[0].shape, None)
+        right = build.affine(right, -np.ones(b.size), np.zeros(b.size), names(op), op.source)
+    if a.shape == b.shape:
+        right = build.view(right, build.shape(left))
+    else:
+        left, right = build.view(left, inner(a.shape, out)), build.view(right, inner(b.shape, out))
+    written = build.product if op.op == "MUL" else build.sum
+    return Act(written(left, right, names(op), op.source), out, None)
 
 
 def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

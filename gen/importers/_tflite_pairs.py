@@ -14,7 +14,7 @@ from tflite.SubOptions import SubOptions
 from ..ir.format import Format
 from ..ops._requantise import TWICE
 from ._tflite_file import LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, Shape, activated, names
+from ._tflite_scope import Act, Operand, Scope, Shape, activated, inner, names
 
 OPTIONS: dict[str, Any] = {"ADD": AddOptions, "SUB": SubOptions, "MUL": MulOptions}
 
@@ -54,7 +54,7 @@ def _written(scope: Scope, op: LiteOp, args: Sequence[Operand], out: Shape) -> s
 
 
 def _seen(scope: Scope, x: Act, out: Shape) -> str:
-    return scope.builder.view(x.tensor, _inner(x.shape, out))
+    return scope.builder.view(x.tensor, inner(x.shape, out))
 
 
 def _real(scope: Scope, op: LiteOp, c: LiteTensor | None, out: Shape) -> NDArray[np.float64]:
@@ -62,13 +62,7 @@ def _real(scope: Scope, op: LiteOp, c: LiteTensor | None, out: Shape) -> NDArray
     assert c is not None and c.value is not None
     held = scope.format(op, c)
     values = c.value.astype(np.float64)
-    return (held.meaning.real(values) if held else values).reshape(_inner(c.shape, out))
-
-
-def _inner(shape: Shape, out: Shape) -> Shape:
-    """A shape with as many axes as the output, without the batch where that is one sample."""
-    whole = (1,) * (len(out) - len(shape)) + shape
-    return whole[1:] if len(whole) > 1 and out[0] == 1 else whole
+    return (held.meaning.real(values) if held else values).reshape(inner(c.shape, out))
 
 
 def _held(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> list[Format | None]:

@@ -137,6 +137,12 @@ def integers(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> NDArray
     return tensor.value.astype(np.int64)
 
 
+def inner(shape: Shape, out: Shape) -> Shape:
+    """A shape with as many axes as the output, without the batch where that is one sample."""
+    whole = (1,) * (len(out) - len(shape)) + shape
+    return whole[1:] if len(whole) > 1 and out[0] == 1 else whole
+
+
 def axis(op: LiteOp, number: int, rank: int) -> int:
     """The number of an axis, counted from the end where negative."""
     if not -rank <= number < rank:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +32,13 @@ from ._onnx_file import (
     type_name,
 )
 from ._onnx_fold import FOLDABLE, constant, fold
+from ._onnx_freed import Freed, note, quantised
 from ._onnx_layers import Act, Const, Operand, Scope
 from ._onnx_operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
 from ._onnx_products import refuse_leftovers
-from ._onnx_qlinear import CONTRIB, ENDS, TOLD, told
+from ._onnx_qlinear import ENDS, told
 from ._onnx_quant import DYNAMIC, INTEGER, Quant
+from ._onnx_refusals import unsupported
 from ._onnx_settle import Settler
 
 OLDEST_OPSET = 7
@@ -48,20 +52,37 @@ def load(path: Path, name: str | None = None, output: str | None = None) -> Grap
     `name` replaces the name made from the file's, `output` chooses one of several outputs. Raises nothing but
     CompileError, whatever the file holds.
     """
+    model = read_model(path)
+    named = model_identifier(path.stem if name is None else name)
+    try:
+        return _network(_Import(model, path, output, Settler), named)
+    except CompileError as error:
+        if not quantised(model):
+            raise
+        graph = _network(_Import(model, path, output, Freed), named)
+        return replace(graph, notes=(note(error), *graph.notes))
+
+
+def _network(made: _Import, name: str) -> Graph:
     with np.errstate(all="ignore"):  # what overflows here is found by verify, and told in words
-        made = _Import(read_model(path), path, output)
-        graph = made.run(model_identifier(path.stem if name is None else name))
-        graph = simplify(graph)
+        graph = simplify(made.run(name))
     refuse_leftovers(graph)
     if all(layer(node.op).rearranges for node in graph.nodes):
-        raise CompileError(str(path), "the network computes nothing", AGAIN)
+        raise CompileError(made.where, "the network computes nothing", AGAIN)
     return verify(graph)
+
+
+def _results(made: Act | Const | tuple[Act, ...]) -> Sequence[Act | Const]:
+    """What a node gave, for its first outputs; a Const is a tuple as well."""
+    return (made,) if isinstance(made, Act | Const) else made
 
 
 class _Import:
     """One pass over one file. Values are computed in topological order, only those that the output needs."""
 
-    def __init__(self, model: onnx.ModelProto, path: Path, output: str | None) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, path: Path, output: str | None, settler: type[Settler]
+    ) -> None:
         self.where, self.folder, self.output = str(path), path.parent, output
         self.opset = self._opset(model)
         if len(model.graph.node) > MAX_NODES:
@@ -80,10 +101,10 @@ class _Import:
                 if output:
                     self.producers[output] = (i, k)
         self.builder = LayerBuilder()
-        self.quant = Quant(Settler(self.builder))
+        self.quant = Quant(settler(self.builder))
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
-        self.held = 0
+        self.held, self.batch = 0, self._batch()
         self.supported = frozenset(supported())
 
     def run(self, name: str) -> Graph:
@@ -94,11 +115,12 @@ class _Import:
                 self._input(key, value)
             else:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
-        scope = Scope(self.builder, self.opset, self._added(), self._inside())
+        scope = Scope(self.builder, self.opset, self._added(), self._inside(), self.batch)
         for i in order:
             node = self.nodes[i]
-            value = self.values[node.outputs[0]] = self._value(scope, node)
-            self.held += value.places.nbytes if isinstance(value, Act) else value.value.nbytes
+            for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):
+                self.values[key] = value
+                self.held += value.places.nbytes if isinstance(value, Act) else value.value.nbytes
             if self.held > MAX_HELD:
                 raise node.error(f"with it more than {MAX_HELD >> 20} MB are computed", SMALLER)
         result = self._operand(output, None)
@@ -122,13 +144,22 @@ class _Import:
             raise CompileError(self.where, what, f"export with an opset from {OLDEST_OPSET} to {newest}")
         return version
 
+    def _batch(self) -> int:
+        """The largest fixed batch of an input."""
+        shapes = [v.type.tensor_type.shape.dim for v in self.inputs.values()]
+        return max((int(dims[0].dim_value) for dims in shapes if len(dims) > 1), default=1) or 1
+
     def _output(self) -> str:
         """The one output; of several, the scores if all others are class labels."""
         names = list(self.outputs)
         if not names:
             raise CompileError(self.where, "the network has no output", AGAIN)
         if len(names) == 1 or self.output is not None:
-            return names[chosen_output(self.where, names, self.output)]
+            chosen = names[chosen_output(self.where, names, self.output)]
+            if left := [n for n in names if n != chosen]:
+                rest = ", ".join(f'"{shown(n)}"' for n in left)
+                self.builder.notes.append(f'output "{shown(chosen)}" taken, as told; left out: {rest}')
+            return chosen
         labels = [n for n in names if self._is_label(self.outputs[n])]
         if len(labels) == len(names) - 1:
             scores = next(n for n in names if n not in labels)
@@ -211,10 +242,12 @@ class _Import:
         where = f'input "{shown(name)}"'
         kind = value.type.tensor_type.elem_type
         integers = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind)
-        if not value.type.HasField("tensor_type") or not (kind == TensorProto.FLOAT or integers):
+        if not value.type.HasField("tensor_type") or not (kind in FLOAT_TYPES or integers):
             raise CompileError(
                 where, f"is {type_name(kind)}, not float32", "export the model with float32 inputs"
             )
+        if kind != TensorProto.FLOAT and not integers:
+            self.builder.notes.append(f"{where} is {type_name(kind)} in the file: it is given as float32")
         if not value.type.tensor_type.HasField("shape"):
             raise CompileError(where, "has no shape", "export the model with an example input")
         dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
@@ -228,11 +261,12 @@ class _Import:
         checked_size(shape, where)
         if len(dims) == 1:
             self.builder.notes.append(f"{where} has no batch dimension: its {shape[0]} values are one sample")
-        elif dims[0] > 1:
-            what = f"has a fixed batch of {dims[0]} (shape {tuple(dims)})"
-            raise CompileError(
-                where, what, "export with a batch of 1, or a dynamic one (torch: dynamic_shapes)"
-            )
+        elif self.batch > 1:
+            if dims[0] != self.batch:
+                what = f"has a batch of {dims[0] if dims[0] > 0 else '?'}, another input one of {self.batch}"
+                raise CompileError(where, what, "export all inputs with one batch, best a dynamic one")
+            note = f"{where} has a fixed batch of {self.batch}: compiled is the network of one sample"
+            self.builder.notes.append(note)
         tensor = self.builder.input(self.names[name], shape, name)
         if tensor != name:
             self.builder.notes.append(f"{where} is called {tensor}")
@@ -253,7 +287,7 @@ class _Import:
             self.values[name] = Const(read_tensor(self.initializers[name], label, self.folder), label)
         return self.values[name]
 
-    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const:
+    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const | tuple[Act, ...]:
         if node.op in (*ENDS, *INTEGER, *DYNAMIC, "Clip", "Mul", "Quant"):
             found = self.quant.value(scope, node, [self._operand(n, node) for n in node.inputs])
             if found is not None:
@@ -267,16 +301,18 @@ class _Import:
         args = [self._operand(n, node) for n in node.inputs]
         if node.op in ("Shape", "Size"):  # known although the values are not; this view costs no memory
             args = [
-                Const(np.broadcast_to(np.float32(0), a.shape), "") if isinstance(a, Act) else a for a in args
+                Const(np.broadcast_to(np.float32(0), scope.whole(a.shape)), "") if isinstance(a, Act) else a
+                for a in args
             ]
         if any(isinstance(a, Act) for a in args):
             if node.op not in self.supported:
                 raise self._unsupported(node)
             written = len(self.builder.nodes)
             args = self.quant.ready(node, args)
-            y = convert(scope, node, args)
-            self.quant.done(node, args, y, written)
-            return y
+            made = convert(scope, node, args)
+            for y in (made,) if isinstance(made, Act) else made:
+                self.quant.done(node, args, y, written)
+            return made
         if node.op not in FOLDABLE and node.op != "ConstantOfShape":
             raise node.error("does not depend on the model's input", "export the model with constant folding")
         name = next((a.name for a in args if isinstance(a, Const)), "")
@@ -285,17 +321,4 @@ class _Import:
         return Const(fold(node, values, self.folder), name, steps)
 
     def _unsupported(self, node: OnnxNode) -> CompileError:
-        known = f"supported are {', '.join(sorted(self.supported))}"
-        domain = f" of domain {shown(node.domain)}" if node.domain else ""
-        what = f"operator {shown(node.op)}{domain} is not supported"
-        hint = ""
-        if (node.domain, node.op) in self.functions:
-            what, hint = (
-                f"{what}: a function of the file",
-                "inline it (onnx.inliner) or export without functions; ",
-            )
-        elif node.op in ("If", "Loop", "Scan"):
-            what, hint = f"{what}: control flow", "export one straight path; "
-        elif node.op.startswith(("QLinear", "Q")) and node.domain == CONTRIB:
-            known = f"of those on integers there are {', '.join(sorted(op for _, op in TOLD))}"
-        return node.error(what, hint + known)
+        return unsupported(node, self.supported, (node.domain, node.op) in self.functions)

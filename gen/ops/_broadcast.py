@@ -43,6 +43,14 @@ def common(node: Node, shapes: Sequence[Shape]) -> Shape:
     raise CompileError(node.name, what, "two tensors are taken together, alike or 1 along each axis")
 
 
+def fit(shapes: Sequence[Shape]) -> bool:
+    """Whether two shapes can be taken together."""
+    try:
+        return len(shapes) == 2 and len(np.broadcast_shapes(*shapes)) > 0
+    except ValueError:
+        return False
+
+
 def loops(left: Shape, right: Shape, where: str) -> dict[str, int]:
     """The attributes of a step; none where both have the output's shape."""
     shape = np.broadcast_shapes(left, right)
@@ -107,14 +115,21 @@ def sides(t: Arrays, a: Attrs) -> tuple[NDArray[Any], NDArray[Any]]:
     return spread(t[LEFT], LEFT, a), spread(t[RIGHT], RIGHT, a)
 
 
-def whole(tape: Tape, node: Node, name: str) -> bool:
-    """Whether input `name` wants a teaching signal; CompileError where that would have to be summed up."""
-    if not tape.wants_teach(name):
-        return False
-    if int(np.prod(tape.shape(name))) != int(np.prod(tape.shape(node.output))):
-        what = f"a teaching signal cannot pass to {name}, which is stretched from {tape.shape(name)}"
-        raise CompileError(node.name, what, "freeze the layers below it")
-    return True
+def heard(tape: Tape, node: Node, name: str, signal: str) -> str:
+    """What input `name` hears of `signal`, which has the output's shape: one that is stretched hears the sum
+    over all places that show one of its values."""
+    shape, out = tape.shape(name), tape.shape(node.output)
+    if math.prod(shape) == math.prod(out):
+        return signal
+    walk = loops(shape, out, node.name)
+    sizes = [walk[f"n{i}"] for i in range(AXES) if f"n{i}" in walk]
+    for i in (i for i in range(len(sizes)) if not walk[f"{LEFT}{i}"]):
+        count, sizes[i] = sizes[i], 1
+        g = tape.teach(f"{node.name}_sum", tuple(sizes))
+        around = {"outer": math.prod(sizes[:i]), "count": count, "block": math.prod(sizes[i + 1 :])}
+        tape.step("accumulate.over", node, {"d": signal, "g": g}, **around)
+        signal = g
+    return signal
 
 
 def forward(tape: Tape, node: Node, kernel: str, args: dict[str, str], shapes: Sequence[Shape]) -> None:

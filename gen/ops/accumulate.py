@@ -1,14 +1,17 @@
-"""Sum of two teaching signals: a tensor with several readers hears from all of them."""
+"""Sums of teaching signals: a tensor with several readers hears from all of them, a stretched one from all
+places that show it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
-from ._contract import HELD, takes, within
+from ._contract import HELD, REQUANTISED, SIZE, takes, within
 from ._shifts import requantising
 
 MAX_SHIFT = 15  # beyond it nothing is left of an int16
@@ -59,3 +62,52 @@ class Add(Kernel):
             "hi": 1023,
         }
         return Case({"left": d[0], "right": d[1], "g": np.zeros(n, np.int16)}, attrs, {})
+
+
+class Over(Kernel):
+    """g[o, i] = (sum of d[o, k, i] over k < count) / 2^shift, within limits; o < outer, i < block."""
+
+    name = "accumulate.over"
+    reads = ("d",)
+    writes = ("g",)
+    operands = takes(d="int16 [input]", g="int16 [output]")
+    attributes = within(REQUANTISED, outer=SIZE, count=SIZE, block=SIZE)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        kept = a["outer"] * a["block"]
+        return {"input": kept * a["count"], "output": kept}
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        total = self._total(t["d"].astype(np.int32), a)
+        t["g"][...] = numeric.saturate(numeric.shift_round(total, a["shift"]), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["g"][...] = self._total(t["d"], a)
+
+    @staticmethod
+    def _total(d: NDArray[Any], a: Attrs) -> NDArray[Any]:
+        """The sums [D, outer * block] of signals [D, outer * count * block]."""
+        rows = d.reshape(len(d), a["outer"], a["count"], a["block"])
+        total: NDArray[Any] = rows.sum(axis=2, dtype=d.dtype).reshape(len(d), -1)
+        return total
+
+    def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
+        return {"g": f["d"].frac}
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        shift = f["d"].frac - f["g"].frac
+        requantising(shift, where, "report this model")
+        return super().lower(f, a, where) | {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        d, count = k["d"], a["count"]
+        lo, hi = min(count * d.lo, 0), max(count * d.hi, 0) + ((1 << a["shift"]) >> 1)
+        written = (a["lo"], a["hi"], k["g"].shape[0] * max(-a["lo"], a["hi"]))
+        return [Accumulator("sum of places", lo, hi)], {"g": written}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        outer, count, block = (int(n) for n in rng.integers(1, (4, 9, 5)))
+        d = rng.integers(-(2**15), 2**15, outer * count * block).astype(np.int16)
+        attrs = {"outer": outer, "count": count, "block": block, "shift": int(rng.integers(0, 8))}
+        ends = {"lo": -(2**13), "hi": 2**13 - 1}
+        return Case({"d": d, "g": np.zeros(outer * block, np.int16)}, attrs | ends, {})

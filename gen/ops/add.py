@@ -48,11 +48,12 @@ class Add(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         left, right = node.inputs
         out: dict[str, str] = {}
-        if broadcast.whole(tape, node, left):
-            out[left] = teach
-        if broadcast.whole(tape, node, right):
+        if tape.wants_teach(left):
+            out[left] = broadcast.heard(tape, node, left, teach)
+        if tape.wants_teach(right):
             signal = opposite(tape, node, teach) if node.attrs.get("subtract") else teach
-            out[right] = tape.sum(right, teach, signal) if right in out else signal
+            signal = broadcast.heard(tape, node, right, signal)
+            out[right] = tape.sum(right, out[right], signal) if right in out else signal
         return out
 
     def sample(
@@ -60,7 +61,7 @@ class Add(Layer):
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         if len(shapes) == 1:
             return Node("add", "", ("in0", "in0"), "out"), {}
-        if shapes[0] != shapes[1]:
+        if not broadcast.fit(shapes):
             return None
         return Node("add", "", ("in0", "in1"), "out", {} if rng.integers(3) else {"subtract": 1}), {}
 

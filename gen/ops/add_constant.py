@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
-from ._broadcast import WithConstant, whole
+from ._broadcast import WithConstant, heard
 from .add import opposite
 
 
@@ -23,10 +23,9 @@ class AddConstant(WithConstant):
     kernel = "add.forward"
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        if not whole(tape, node, node.inputs[0]):
-            return {}
         turned = node.attrs.get("subtract") and node.attrs.get("first")
-        return {node.inputs[0]: opposite(tape, node, teach) if turned else teach}
+        signal = opposite(tape, node, teach) if turned else teach
+        return {node.inputs[0]: heard(tape, node, node.inputs[0], signal)}
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]

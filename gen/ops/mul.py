@@ -42,9 +42,8 @@ class Mul(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         out: dict[str, str] = {}
         for name, other in (node.inputs, node.inputs[::-1]):
-            if broadcast.whole(tape, node, name):
-                shapes = tape.shape(node.output), tape.shape(other)
-                signal = heard(tape, node, teach, name, tape.value(other), shapes)
+            if tape.wants_teach(name):
+                signal = heard(tape, node, teach, name, tape.value(other), tape.shape(other))
                 out[name] = tape.sum(name, out[name], signal) if name in out else signal
         return out
 
@@ -53,22 +52,16 @@ class Mul(Layer):
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         if len(shapes) == 1:
             return Node("mul", "", ("in0", "in0"), "out"), {}
-        return (Node("mul", "", ("in0", "in1"), "out"), {}) if shapes[0] == shapes[1] else None
+        return (Node("mul", "", ("in0", "in1"), "out"), {}) if broadcast.fit(shapes) else None
 
 
-def heard(
-    tape: Tape,
-    node: Node,
-    teach: str,
-    name: str,
-    other: str,
-    shapes: tuple[tuple[int, ...], tuple[int, ...]],
-) -> str:
-    """What input `name` hears: teach times the value `other`; shapes: of both."""
-    g = tape.teach(f"{node.name}_input", tape.shape(name))
-    walk = broadcast.loops(*shapes, node.name)
+def heard(tape: Tape, node: Node, teach: str, name: str, other: str, shape: tuple[int, ...]) -> str:
+    """What input `name` hears: teach times the value `other`, which has `shape`."""
+    out = tape.shape(node.output)
+    g = tape.teach(f"{node.name}_input", out)
+    walk = broadcast.loops(out, shape, node.name)
     tape.step("mul.feedback", node, {"left": teach, "right": other, "g": g}, **walk)
-    return g
+    return broadcast.heard(tape, node, name, g)
 
 
 class Forward(Kernel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..ir.graph import Node
 from ..ir.tape import Tape
-from ._broadcast import WithConstant, whole
+from ._broadcast import WithConstant
 from .mul import heard
 
 
@@ -14,7 +14,4 @@ class MulConstant(WithConstant):
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         x, c = node.inputs
-        if not whole(tape, node, x):
-            return {}
-        shapes = tape.shape(node.output), tape.shape(c)
-        return {x: heard(tape, node, teach, x, f"{node.name}_constant", shapes)}
+        return {x: heard(tape, node, teach, x, f"{node.name}_constant", tape.shape(c))}

@@ -58,6 +58,30 @@ def _cubic(x: Real) -> Real:
     return argument
 
 
+def _softplus(x: Real) -> Real:
+    y: Real = np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
+    return y
+
+
+def _below(x: Real, alpha: float) -> Real:
+    """x / alpha where x is negative."""
+    y: Real = np.minimum(x, 0.0) / alpha
+    return y
+
+
+def _away(x: Real) -> Real:
+    """x, not nearer to 0 than LEAST."""
+    y: Real = np.where(np.abs(x) < LEAST, np.where(x < 0.0, -LEAST, LEAST), x)
+    return y
+
+
+def _base(x: Real, power: float) -> Real:
+    """What x counts as where it is raised to a power: not negative where that is broken, and not near 0
+    where that is negative."""
+    y: Real = x if power == int(power) else np.maximum(x, 0.0)
+    return _away(y) if power < 0.0 else y
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """`value` and `slope`, its derivative, of x, alpha and beta. At a kink the slope is that of one side."""
@@ -94,7 +118,7 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
              lambda x, alpha, beta: x * _normal(x),
              lambda x, alpha, beta: _normal(x) + x * _density(x)),
     Function("softplus",
-             lambda x, alpha, beta: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))),
+             lambda x, alpha, beta: _softplus(x),
              lambda x, alpha, beta: _sigmoid(x)),
     Function("identity",  # from one number format to another
              lambda x, alpha, beta: x,
@@ -121,9 +145,66 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
              lambda x, alpha, beta: 0.5 * x * (1.0 + np.tanh(_cubic(x))),
              lambda x, alpha, beta: 0.5 * (1.0 + np.tanh(_cubic(x)))
              + 0.5 * x * (1.0 - np.tanh(_cubic(x)) ** 2) * ROOT_2_PI * (1.0 + 3 * CUBE * x * x)),
+    Function("erf",
+             lambda x, alpha, beta: _erf(x).astype(x.dtype),
+             lambda x, alpha, beta: 2.0 / math.sqrt(math.pi) * np.exp(-x * x)),
+    Function("softsign",
+             lambda x, alpha, beta: x / (1.0 + np.abs(x)),
+             lambda x, alpha, beta: (1.0 + np.abs(x)) ** -2.0),
+    Function("celu",
+             lambda x, alpha, beta: np.where(x < 0.0, alpha * np.expm1(_below(x, alpha)), x),
+             lambda x, alpha, beta: np.where(x < 0.0, np.exp(_below(x, alpha)), 1.0)),
+    Function("mish",
+             lambda x, alpha, beta: x * np.tanh(_softplus(x)),
+             lambda x, alpha, beta: np.tanh(_softplus(x))
+             + x * (1.0 - np.tanh(_softplus(x)) ** 2) * _sigmoid(x)),
+    Function("thresholded_relu",
+             lambda x, alpha, beta: np.where(x > alpha, x, 0.0),
+             lambda x, alpha, beta: np.where(x > alpha, 1.0, 0.0)),
+    Function("shrink",  # by bias beta towards 0, and 0 up to alpha on both sides
+             lambda x, alpha, beta: np.where(np.abs(x) > alpha, x - beta * np.sign(x), 0.0),
+             lambda x, alpha, beta: np.where(np.abs(x) > alpha, 1.0, 0.0)),
+    Function("reciprocal",
+             lambda x, alpha, beta: 1.0 / _away(x),
+             lambda x, alpha, beta: np.where(np.abs(x) < LEAST, 0.0, -(_away(x) ** -2.0))),
+    Function("power",  # x to the alpha
+             lambda x, alpha, beta: _base(x, alpha) ** alpha,
+             lambda x, alpha, beta: np.where(
+                 _base(x, alpha - 1.0) == x, alpha * _base(x, alpha - 1.0) ** (alpha - 1.0), 0.0)),
+    Function("sign",
+             lambda x, alpha, beta: np.sign(x),
+             lambda x, alpha, beta: np.zeros_like(x)),
+    Function("floor",
+             lambda x, alpha, beta: np.floor(x),
+             lambda x, alpha, beta: np.zeros_like(x)),
+    Function("ceil",
+             lambda x, alpha, beta: np.ceil(x),
+             lambda x, alpha, beta: np.zeros_like(x)),
+    Function("round",  # halves to even
+             lambda x, alpha, beta: np.round(x),
+             lambda x, alpha, beta: np.zeros_like(x)),
+    Function("sin",
+             lambda x, alpha, beta: np.sin(x),
+             lambda x, alpha, beta: np.cos(x)),
+    Function("cos",
+             lambda x, alpha, beta: np.cos(x),
+             lambda x, alpha, beta: -np.sin(x)),
+    Function("atan",
+             lambda x, alpha, beta: np.arctan(x),
+             lambda x, alpha, beta: 1.0 / (1.0 + x * x)),
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
+SAMPLED = {
+    "celu": (0.5, 0.0),
+    "elu": (1.0, 0.0),
+    "hardsigmoid": (0.2, 0.5),
+    "leaky_relu": (0.1, 0.0),
+    "power": (2.0, 0.0),
+    "shrink": (0.5, 0.25),
+    "thresholded_relu": (0.25, 0.0),
+}
+"""alpha and beta of functions that tests draw."""
 
 
 class Table(Layer):
@@ -164,8 +245,7 @@ class Table(Layer):
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:
         fn = str(rng.choice(NAMES))
-        parameters = {"hardsigmoid": (0.2, 0.5), "leaky_relu": (0.1, 0.0), "elu": (1.0, 0.0)}
-        alpha, beta = parameters.get(fn, (0.0, 0.0))
+        alpha, beta = SAMPLED.get(fn, (0.0, 0.0))
         return Node("table", "", ("in0",), "out", {"fn": fn, "alpha": alpha, "beta": beta}), {}
 
 

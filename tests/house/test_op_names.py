@@ -22,6 +22,7 @@ OTHERWISE = {
     "gen/stages/room.py": {"softmax"},
     "gen/stages/plan_check.py": {"softmax"},
     "gen/importers/_onnx_operators.py": {"softmax"},
+    "gen/importers/_onnx_sklearn.py": {"softmax"},
     "gen/importers/_tflite_ends.py": {"softmax"},
     "gen/exporters/_integer_softmax.py": {"table"},
     "gen/exporters/onnx.py": {"softmax"},

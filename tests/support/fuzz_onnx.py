@@ -13,6 +13,7 @@ import onnx_variants
 import quant_onnx
 from fuzzing import REALS, WORDS, Rng, change_bytes, command, integer, pick
 from onnx import AttributeProto, ModelProto, TensorProto
+from onnx_operators import OPERATORS
 
 EXPORTS = Path(__file__).parents[1] / "gen" / "importers" / "exports"
 
@@ -42,7 +43,8 @@ DOMAINS = (*WORDS, "com.microsoft", "onnx.brevitas")
 @cache
 def corpus() -> tuple[bytes, ...]:
     """The valid files."""
-    built = [onnx_variants.VARIANTS[k]().SerializeToString() for k in sorted(onnx_variants.VARIANTS)]
+    builders = [*onnx_variants.VARIANTS.items(), *OPERATORS.items()]
+    built = [build().SerializeToString() for _, build in sorted(builders)]
     built += [model.SerializeToString() for model in quant_onnx.examples()]
     return (*built, *(p.read_bytes() for p in sorted(EXPORTS.glob("*.onnx"))))
 

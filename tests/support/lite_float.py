@@ -144,6 +144,17 @@ def residual(n: Net) -> None:
     n.put(op, [n.at, before], n.shape, f"{op.title()}Options", fusedActivationFunction=n.fused())
 
 
+def gate(n: Net) -> None:
+    """The map and its own means over some axes, which are stretched."""
+    before, shape = n.at, n.shape
+    axes = [i for i in range(1, len(shape)) if n.rng.integers(2)] or [1]
+    held = tuple(1 if i in axes else s for i, s in enumerate(shape))
+    n.put("MEAN", [before, n.constant(np.array(axes), "INT32")], held, "ReducerOptions", 1, keepDims=True)
+    op, both = str(n.rng.choice(["ADD", "SUB", "MUL"])), [before, n.at]
+    order = both if n.rng.integers(2) else both[::-1]
+    n.put(op, order, shape, f"{op.title()}Options", fusedActivationFunction=n.fused())
+
+
 def concat(n: Net) -> None:
     before, axis = n.at, int(n.rng.integers(1, len(n.shape)))
     function(n)
@@ -181,7 +192,7 @@ def transpose(n: Net) -> None:
 
 ON_MAPS: tuple[Callable[[Net], None], ...] = (conv, depthwise, pool)
 ON_ALL: tuple[Callable[[Net], None], ...] = (
-    *(batch_norm, function, shares, limits, residual, concat, reduction, pad, transpose),
+    *(batch_norm, function, shares, limits, residual, gate, concat, reduction, pad, transpose),
 )
 
 

@@ -18,7 +18,7 @@ from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Repla
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
-CONVOLUTIONS, POOLS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"]
+CONVOLUTIONS, POOLS, PAIRS = ["conv2d", "local2d"], ["maxpool2d", "avgpool2d"], ["add", "mul"]
 REFUSED = 0.3  # the largest share of combinations that a compilation may refuse, beside the first few
 
 
@@ -92,10 +92,22 @@ class _Net:
         return tensor
 
     def alike(self, tensor: str) -> str:
-        """Another tensor of this one's shape if there is any, else the same."""
+        """Another tensor of this one's shape if there is any, else the same; or of size 1 along an axis."""
         shape = self.tensors[tensor].shape
+        if max(shape) > 1 and not self.rng.integers(3):
+            return self.narrowed(tensor)
         pool = [t.name for t in self.tensors.values() if t.value is None and t.shape == shape]
         return str(self.rng.choice(pool))
+
+    def narrowed(self, tensor: str) -> str:
+        """One place of an axis."""
+        shape, name = self.tensors[tensor].shape, f"gather{len(self.nodes)}"
+        axis = int(self.rng.choice([i for i, n in enumerate(shape) if n > 1]))
+        attrs = {"axis": axis, "indices": (int(self.rng.integers(shape[axis])),)}
+        made = f"{name}_out"
+        self.nodes.append(Node("gather", name, (tensor,), made, attrs))
+        self.tensors[made] = Tensor(made, tuple(1 if i == axis else n for i, n in enumerate(shape)))
+        return made
 
 
 def random_graph(rng: Rng, name: str) -> Graph:
@@ -114,7 +126,7 @@ def random_graph(rng: Rng, name: str) -> Graph:
             net.add(str(rng.choice(others)), pool)
         for _ in range(int(rng.integers(0, 4))):
             place = net.map(net.any())
-            op = str(rng.choice([others, CONVOLUTIONS, POOLS][int(rng.choice([0, 0, 1, 1, 2]))]))
+            op = str(rng.choice([others, CONVOLUTIONS, POOLS, PAIRS][int(rng.choice([0, 0, 1, 1, 2, 3]))]))
             net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
     last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)

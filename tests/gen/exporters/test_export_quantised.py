@@ -19,7 +19,7 @@ from synapcc.gen.ir.program import Program, Repeat, Step
 from synapcc.gen.ops import kernels
 from synapcc.host.run.emulator import Emulator
 
-NETS, SAMPLES = 90, 16
+NETS, SAMPLES = 160, 16
 
 
 def infer(file: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

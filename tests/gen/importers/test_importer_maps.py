@@ -405,9 +405,45 @@ def gelu_of_keras(net: Net, x: str) -> None:
     net.join("Mul", half, net.join("Add", net.value(np.float32(1)), net.last))
 
 
+def mish(net: Net, x: str) -> None:
+    net.join("Mul", x, net.join("Tanh", net.join("Softplus", x)))
+
+
+def _by_tanh(net: Net, cube: str, x: str) -> str:
+    """1 + tanh(sqrt(2 / pi) (x + 0.044715 cube))"""
+    inner = net.join("Add", x, net.join("Mul", cube, net.value(np.float32(0.044715))))
+    net.join("Tanh", net.join("Mul", net.value(np.float32(np.sqrt(2 / np.pi))), inner))
+    return net.join("Add", net.last, net.value(np.float32(1)))
+
+
+def gelu_tanh_by_power(net: Net, x: str) -> None:
+    share = _by_tanh(net, net.join("Pow", x, net.value(np.float32(3))), x)
+    net.join("Mul", net.join("Mul", x, net.value(np.float32(0.5))), share)
+
+
+def gelu_tanh_by_products(net: Net, x: str) -> None:
+    share = _by_tanh(net, net.join("Mul", net.join("Mul", x, x), x), x)
+    net.join("Mul", net.join("Mul", share, x), net.value(np.float32(0.5)))
+
+
+def gelu_tanh_of_sums(net: Net, x: str) -> None:
+    """The factor spread over the sum, and its operands the other way round."""
+    root = np.sqrt(2 / np.pi)
+    cube = net.join(
+        "Mul", net.join("Pow", x, net.value(np.float32(3))), net.value(np.float32(0.044715 * root))
+    )
+    inner = net.join("Add", cube, net.join("Mul", x, net.value(np.float32(root))))
+    half = net.join("Mul", net.join("Tanh", inner), net.value(np.float32(0.5)))
+    net.join("Mul", x, net.join("Add", half, net.value(np.float32(0.5))))
+
+
 @pytest.mark.parametrize(
     ("write", "fn"),
     [
+        (mish, "mish"),
+        (gelu_tanh_by_power, "gelu_tanh"),
+        (gelu_tanh_by_products, "gelu_tanh"),
+        (gelu_tanh_of_sums, "gelu_tanh"),
         (silu, "silu"),
         (hardswish_by_hardsigmoid, "hardswish"),
         (hardswish_by_clip, "hardswish"),

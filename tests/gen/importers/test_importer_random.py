@@ -19,6 +19,7 @@ class Walk:
         self.channels = int(g.integers(1, 5))
         self.size = [int(g.integers(6, 11)) for _ in range(rank)]
         shape = [1, *self.size, self.channels] if last else [1, self.channels, *self.size]
+        self.crossed = 0  # means over channels, which move the axes
         self.net = Net(g, shape, opset=15)  # older: onnx's reference trains batch norms
 
     def turn(self, last: bool) -> None:
@@ -34,7 +35,7 @@ class Walk:
         g, rank = self.g, self.rank
         kernel = [int(g.integers(1, min(n, 4) + 1)) for n in self.size]
         stride = [int(g.integers(1, 3)) if n > 4 else 1 for n in self.size]
-        groups = pick(g, 1, 1, self.channels)
+        groups = pick(g, 1, *(n for n in range(1, self.channels + 1) if self.channels % n == 0))
         outputs = groups * int(g.integers(1, 3))
         if g.random() < 0.5:
             pads = [int(g.integers(0, k)) for k in kernel * 2]
@@ -96,6 +97,49 @@ class Walk:
         self.net.join("Concat", here, self.net.last, axis=self.rank + 1 if self.last else 1)
         self.channels *= 2
 
+    def axis(self, i: int) -> int:
+        """Where spatial axis i stands in the file."""
+        return i + (1 if self.last else 2)
+
+    def cut(self) -> None:
+        """Some places of one spatial axis, forwards or backwards."""
+        i = int(self.g.integers(self.rank))
+        n, step = self.size[i], pick(self.g, 1, 1, 2, -1)
+        first = int(self.g.integers(0, max(n // 3, 1)))
+        bounds = (-1 - first, -(2**31)) if step < 0 else (first, 2**31)
+        operands = (bounds[0], bounds[1], self.axis(i), step)
+        self.net.put("Slice", *(self.net.value(np.array([v])) for v in operands))
+        self.size[i] = -(-(n - first) // abs(step))
+
+    def taken(self) -> None:
+        """Any places of one spatial axis."""
+        i = int(self.g.integers(self.rank))
+        places = self.g.integers(-self.size[i], self.size[i], int(self.g.integers(1, self.size[i] + 2)))
+        self.net.put("Gather", self.net.value(places), axis=self.axis(i))
+        self.size[i] = len(places)
+
+    def halves(self) -> None:
+        """Channels in two parts, which change places."""
+        if self.channels < 2:
+            return
+        first = int(self.g.integers(1, self.channels))
+        axis = self.rank + 1 if self.last else 1
+        sizes = self.net.value(np.array([first, self.channels - first]))
+        parts = [f"part{len(self.net.nodes)}_{k}" for k in range(2)]
+        self.net.nodes.append(om.node("Split", f"{self.net.last} {sizes}", " ".join(parts), axis=axis))
+        self.net.join("Concat", *parts[::-1], axis=axis)
+
+    def gate(self) -> None:
+        """The map with its means over some axes, which are stretched."""
+        here, axes = self.net.last, [a for a in range(1, self.rank + 2) if self.g.random() < 0.6] or [1]
+        self.crossed += self.rank + 1 in axes if self.last else 1 in axes
+        self.net.put("ReduceMean", axes=axes)
+        self.net.put("Sigmoid")
+        both = [here, self.net.last]
+        self.net.join(
+            pick(self.g, "Mul", "Mul", "Add", "Sub"), *(both if self.g.random() < 0.5 else both[::-1])
+        )
+
     def flip(self) -> None:
         self.turn(not self.last)
 
@@ -109,11 +153,11 @@ class Walk:
 
 STEPS: tuple[Callable[[Walk], None], ...] = (
     Walk.conv, Walk.conv, Walk.norm, Walk.scale, Walk.function, Walk.pool, Walk.pad, Walk.residual, Walk.join,
-    Walk.flip,
+    Walk.flip, Walk.cut, Walk.taken, Walk.halves, Walk.gate,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(160))
 def test_random_networks(seed: int, tmp_path: Path) -> None:
     g = om.rng(seed)
     channels_last = seed % 4 < 2
@@ -123,4 +167,5 @@ def test_random_networks(seed: int, tmp_path: Path) -> None:
     walk.head()
     graph = graph_of(walk.net.proto(), tmp_path)
     assert graph.nodes[-1].op == "dense"
-    assert sum(n.op == "transpose" for n in graph.nodes) <= (0 if channels_last else 2)
+    most = (0 if channels_last else 2) + 2 * walk.crossed
+    assert sum(n.op == "transpose" for n in graph.nodes) <= most

@@ -14,7 +14,6 @@ from lite import Author, compiled
 from play import play
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import RuleSpec
 from synapcc.host.run.emulator import Emulator
 
@@ -90,6 +89,23 @@ def _moved(
     return out
 
 
+def _gated(op: str, *over: int) -> Between:
+    """The map, and its own mean over these axes, which is stretched."""
+
+    def write(
+        rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+    ) -> int:
+        summed = over or (1, 2)
+        axes = a.tensor("axes", (len(summed),), "INT32", data=summed)
+        shape = [1 if i + 1 in summed else n for i, n in enumerate(size)]
+        gate, y = a.tensor("gate", (1, *shape), scale=0.02, zero=-7), a.tensor("y", (1, *size), **calm)
+        a.op("MEAN", [h, axes], [gate], "ReducerOptions", 2, keepDims=True)
+        a.op(op, [h, gate], [y], f"{op.capitalize()}Options", 2)
+        return y
+
+    return write
+
+
 BETWEEN: dict[str, Between] = {
     "sum": _between("ADD", "AddOptions", "self"),
     "difference": _between("SUB", "SubOptions", "first", fusedActivationFunction=3),
@@ -97,6 +113,10 @@ BETWEEN: dict[str, Between] = {
     "square": _between("MUL", "MulOptions", "self"),
     "product with a constant": _between("MUL", "MulOptions", "constant", fusedActivationFunction=1),
     "gate": _between("MUL", "MulOptions", "gate"),
+    "gate of channels": _gated("MUL"),
+    "gate of places": _gated("MUL", 3),
+    "shifted channels": _gated("ADD"),
+    "less its mean": _gated("SUB", 1, 2, 3),
     "means": _averaged,
     "moves": _moved,
 }
@@ -134,23 +154,3 @@ def test_what_lies_below_learns(learners: dict[str, Compiled], make: str) -> Non
     assert after.winner.tolist() == [0, 1, 2]
     others = [k for k in range(3) if k != first]  # what wins already may have nothing to learn
     assert all(np.any(machine["kernel_weight"][k] != before[k]) for k in others)
-
-
-@pytest.mark.parametrize("rule", ["bp", "dfa", "fa", "hebbian"])
-def test_a_signal_into_what_is_stretched_is_refused(rule: str, tmp_path: Path) -> None:
-    a = Author()
-    held = {"scale": 0.05, "zero": -3}
-    x, y = a.tensor("x", (1, 4), scale=0.03), a.tensor("h", (1, 1), **held)
-    w = a.tensor("w", (1, 4), scale=0.02, data=[[1, 2, 3, 4]])
-    a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions", 4)
-    z = a.tensor("z", (1, 4), **held)
-    a.op("MUL", [x, y], [z], "MulOptions", 2)
-    with pytest.raises(CompileError, match=r"a teaching signal cannot pass to .*, which is stretched from"):
-        compiled(_scored(a, x, z, 4), tmp_path, RuleSpec(rule, layers="all", rate=4))
-
-
-def _scored(a: Author, x: int, h: int, n: int) -> bytes:
-    last = a.tensor("last", (2, n), scale=0.02, data=np.ones((2, n)))
-    z = a.tensor("scores", (1, 2), scale=0.2)
-    a.op("FULLY_CONNECTED", [h, last], [z], "FullyConnectedOptions", 4)
-    return a.bytes([x], [z])

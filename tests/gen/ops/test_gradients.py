@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from random_nets import random_graph
 
+from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.program import Abstract
 from synapcc.gen.ops import layer
@@ -55,11 +56,14 @@ def check(graph: Graph, rng: np.random.Generator, elements: int) -> int:
 
 
 def test_backpropagation_is_the_derivative() -> None:
-    moved = 0
+    moved = refused = 0
     for seed in range(GRAPHS):
         rng = np.random.default_rng([20240611, seed])
-        moved += check(random_graph(rng, f"m{seed}"), rng, 2)
-    assert moved > 2 * GRAPHS
+        try:
+            moved += check(random_graph(rng, f"m{seed}"), rng, 2)
+        except CompileError:  # no signal passes through a log-softmax
+            refused += 1
+    assert moved > 2 * GRAPHS and refused < 4
 
 
 @pytest.mark.parametrize("op, size", [("concat", 8), ("add", 4)])

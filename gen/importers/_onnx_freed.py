@@ -1,0 +1,63 @@
+"""A quantised ONNX file as the float network that it stands for, where it computes in float32 in between.
+
+Quantisers leave operators in float32 for which they have no integers: a normalisation, the parts of a GELU.
+Then weights are what their integers stand for, and activations get number formats of ours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+
+from ..errors import CompileError
+from ..ir.format import Format
+from ._onnx_file import OnnxNode, text
+from ._onnx_layers import Act, Const
+from ._onnx_qlinear import CONTRIB, ENDS
+from ._onnx_settle import MOVING, Settler
+
+BOUNDED = (*MOVING, "softmax", "table")
+"""Ops whose values a quantiser's range does not cut further: they are those of an input, or a function's."""
+
+
+def quantised(model: onnx.ModelProto) -> bool:
+    """Whether a file has operators on integers."""
+    return any(
+        text(n.op_type) in (*ENDS, "Quant")
+        or text(n.op_type).startswith("QLinear")
+        or text(n.domain) == CONTRIB
+        for n in model.graph.node
+    )
+
+
+def note(error: CompileError) -> str:
+    """What is said of a file that is read so, because of `error`."""
+    return (
+        f"{error.where}: {error.what}; so the file's integers are taken as the real numbers "
+        "that they stand for, and activations are quantised again, by synapcc"
+    )
+
+
+class Freed(Settler):
+    """Holds nothing in the file's integers, but within what they reach: quantisers take a ReLU into them."""
+
+    frees = True
+
+    def settled(self, source: str, tensor: str, held: Format | None) -> str:
+        made = self.builder.producer(self.builder.root(tensor))
+        if held is None or made is None or made.op in BOUNDED:
+            return tensor
+        lo, hi = (float(v) for v in held.meaning.real([held.lo, held.hi]))
+        if lo < 0:  # no end that an activation function has
+            return tensor
+        return self.builder.clip(tensor, lo, hi if math.isfinite(hi) else math.inf, [], source)
+
+    def weighs(self, y: Act, weight: Const, node: OnnxNode, left: bool = False) -> None:
+        """Weights are real numbers."""
+
+    def moved(self, made: object) -> None:
+        """Nothing is held."""
+
+    def finish(self, where: str, output: str) -> str:
+        return output

@@ -1,0 +1,184 @@
+"""Files with a fixed batch of several samples: one sample's network, or a refusal of what mixes samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_models as om
+import pytest
+from exported import assert_close, computed
+from onnx import ModelProto, TensorProto
+from onnx.reference import ReferenceEvaluator
+from onnx_models import node
+from onnx_nets import Net
+from onnx_operators import OPERATORS
+
+from synapcc.gen.errors import CompileError
+from synapcc.gen.importers import load_model
+
+BATCH = 4
+OWN_SHAPE = ("GatherElements", "GatherND")
+"""Whose table of places has a batch of its own."""
+
+
+def batched(proto: ModelProto, batch: int) -> ModelProto:
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return proto
+
+
+def agrees(proto: ModelProto, folder: Path) -> bool:
+    """The network computes each sample as the file does; False where it is refused for mixing them."""
+    shape = [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
+    x = om.rng(2).standard_normal(shape).astype(np.float32)
+    try:
+        graph = load_model(om.save(proto, folder))
+    except CompileError as error:
+        assert "along the batch" in error.what or "samples are mixed" in error.what, str(error)
+        return False
+    (want,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    assert_close(computed(graph, {"x": x}), np.asarray(want, np.float64).reshape(shape[0], -1))
+    assert any("fixed batch of 4" in n for n in graph.notes)
+    return True
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_each_operator(name: str, tmp_path: Path) -> None:
+    assert agrees(batched(OPERATORS[name](), BATCH), tmp_path) == (name not in OWN_SHAPE)
+
+
+def net(*steps: tuple[Any, ...], shape: tuple[int, ...] = (BATCH, 3, 2)) -> ModelProto:
+    """x -> steps (op, operands, attributes) -> Flatten -> Gemm of six values."""
+    n = Net(om.rng(1), shape)
+    for op, operands, attrs in steps:
+        n.put(op, *(n.value(np.array(v)) for v in operands), **attrs)
+    n.put("Reshape", n.value(np.array([BATCH, 6])))
+    n.put("Gemm", n.weight(6, 3), n.weight(3))
+    return n.proto()
+
+
+SAMPLEWISE: dict[str, Callable[[], ModelProto]] = {
+    "rows as samples and back": lambda: net(
+        ("Reshape", ([BATCH * 3, 2],), {}),
+        ("MatMul", (np.eye(2, dtype=np.float32) + 1,), {}),
+        ("Reshape", ([BATCH, 3, 2],), {}),
+    ),
+    "a copied batch": lambda: net(("Reshape", ([0, 2, 3],), {})),
+    "what remains": lambda: net(("Reshape", ([-1, 6],), {})),
+    "the batch of Expand": lambda: net(("Expand", ([BATCH, 3, 2],), {})),
+    "axes in one place": lambda: net(("Transpose", (), {"perm": [0, 2, 1]}), ("Flatten", (), {})),
+    "one more axis": lambda: net(("Unsqueeze", ([2],), {}), ("Squeeze", ([2],), {})),
+    "all samples of a slice": lambda: net(("Slice", ([0, 0], [BATCH, 2**31], [0, 1]), {})),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLEWISE)
+def test_shapes_that_hold_the_batch(name: str, tmp_path: Path) -> None:
+    assert agrees(SAMPLEWISE[name](), tmp_path)
+
+
+def test_shapes_from_the_input(tmp_path: Path) -> None:
+    """x.view(x.size(0), -1) knows the fixed batch."""
+    n = Net(om.rng(1), (BATCH, 3, 2))
+    first = n.join("Gather", n.join("Shape", "x"), n.value(np.array([0])), axis=0)
+    n.join("Reshape", "x", n.join("Concat", first, n.value(np.array([-1])), axis=0))
+    n.put("Gemm", n.weight(6, 3), n.weight(3))
+    assert agrees(n.proto(), tmp_path)
+
+
+MIXED: dict[str, tuple[Any, ...]] = {
+    "mean": ("ReduceMean", ([0],), {"keepdims": 1}),
+    "sum of everything": ("ReduceSum", (), {}),
+    "largest, from behind": ("ReduceMax", ([-3],), {}),
+    "softmax": ("Softmax", (), {"axis": 0}),
+    "order": ("Transpose", (), {"perm": [1, 0, 2]}),
+    "all axes turned": ("Transpose", (), {}),
+    "slice": ("Slice", ([0], [2], [0]), {}),
+    "samples backwards": ("Slice", ([-1], [-(2**31)], [0], [-1]), {}),
+    "gather": ("Gather", ([0, 1],), {}),
+    "tile": ("Tile", ([2, 1, 1],), {}),
+    "flat": ("Flatten", (), {"axis": 0}),
+    "features in front": ("Reshape", ([6, BATCH],), {}),
+    "an axis in front": ("Unsqueeze", ([0],), {}),
+    "a constant of more axes": ("Add", (np.ones((1, 1, 3, 2), np.float32),), {}),
+    "a matrix of more axes": ("MatMul", (np.ones((1, 1, 2, 2), np.float32),), {}),
+    "expanded in front": ("Expand", ([4, BATCH, 3, 2],), {}),
+    "pad": ("Pad", ([1, 0, 0, 0, 0, 0],), {}),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_mixes_samples_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
+    proto = net(MIXED[name])
+    proto.graph.node[0].name = "/culprit"
+    with pytest.raises(CompileError) as caught:
+        load_model(om.save(proto, tmp_path))
+    assert caught.value.where == f'{MIXED[name][0]} "/culprit"'
+    assert "along the batch" in caught.value.what or "samples are mixed" in caught.value.what
+
+
+def test_samples_of_two_ranks_are_refused(tmp_path: Path) -> None:
+    """(4, 1, 6) + (4, 6) is (4, 4, 6): each sample meets all others."""
+    n = Net(om.rng(1), (BATCH, 6))
+    wide = n.put("Unsqueeze", n.value(np.array([1])))
+    n.join("Add", wide, "x")
+    n.put("Flatten")
+    n.put("Gemm", n.weight(6, 3), n.weight(3))
+    assert not agrees(n.proto(), tmp_path)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "MatMul"])
+def test_one_long_row_of_all_samples_is_refused(op: str, tmp_path: Path) -> None:
+    n = Net(om.rng(1), (BATCH, 6))
+    n.put("Reshape", n.value(np.array([-1])))
+    n.put(op, *([n.weight(BATCH * 6, 3)] if op == "MatMul" else []))
+    assert not agrees(n.proto(), tmp_path)
+
+
+def test_split_and_joined_samples_are_refused(tmp_path: Path) -> None:
+    for last in (node("Split", "x", "a b", axis=0, num_outputs=2), node("Concat", "x x", "a", axis=0)):
+        nodes = [last, node("Flatten", "a", "f"), node("Gemm", "f w", "y")]
+        weights = {"w": om.real(6, 3)}
+        proto = om.model(nodes, {"x": (BATCH, 3, 2)}, {"y": (BATCH, 3)}, weights)
+        assert not agrees(proto, tmp_path)
+
+
+def test_two_inputs_have_one_batch(tmp_path: Path) -> None:
+    nodes = [node("Concat", "x z", "c", axis=1), node("Gemm", "c w", "y")]
+    for second, says in (
+        (BATCH, ""),
+        (2, "has a batch of 2, another input one of 4"),
+        ("b", "has a batch of ?"),
+    ):
+        proto = om.model(nodes, {"x": (BATCH, 2), "z": (second, 3)}, {"y": (BATCH, 2)}, {"w": om.real(5, 2)})
+        path = om.save(proto, tmp_path)
+        if not says:
+            assert len(load_model(path).inputs) == 2
+            continue
+        with pytest.raises(CompileError, match=says.replace("?", "\\?")):
+            load_model(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_files_in_other_floats(dtype: Any, tmp_path: Path) -> None:
+    """Constants, the input and casts at both ends."""
+    kind = {np.float16: TensorProto.FLOAT16, np.float64: TensorProto.DOUBLE}[dtype]
+    weights = {"w": om.real(5, 4, dtype=dtype), "b": om.real(4, dtype=dtype)}
+    nodes = [node("Gemm", "x w b", "h"), node("Relu", "h", "r"), node("Cast", "r", "y", to=TensorProto.FLOAT)]
+    proto = om.model(nodes, {"x": ("b", 5)}, {"y": ("b", 4)}, weights)
+    proto.graph.input[0].type.tensor_type.elem_type = kind
+    graph = load_model(om.save(proto, tmp_path))
+    x = om.rng(1).standard_normal((4, 5))
+    assert_close(computed(graph, {"x": x}), np.maximum(x @ weights["w"].astype(float) + weights["b"], 0))
+    assert any("given as float32" in n for n in graph.notes)
+
+
+def test_an_output_that_is_left_out_is_told(tmp_path: Path) -> None:
+    nodes = [node("Gemm", "x w", "scores"), node("Gemm", "x v", "angle")]
+    weights = {"w": om.real(5, 4), "v": om.real(5, 2)}
+    proto = om.model(nodes, {"x": ("b", 5)}, {"scores": ("b", 4), "angle": ("b", 2)}, weights)
+    graph = load_model(om.save(proto, tmp_path), output="scores")
+    assert 'output "scores" taken, as told; left out: "angle"' in graph.notes
