@@ -28,7 +28,7 @@ from .simulate import Loss, Trial
 
 BROKEN = 0.975  # share of the calibration answers below which `fast` looks for remedies,
 ENOUGH = 0.985  # at which it stops
-LEAST = 32  # samples that can say so
+LEAST = 64  # samples that can say so
 SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried

@@ -101,7 +101,8 @@ class _Sets:
 
 
 def tops(graph: Graph, runs: Runs, usual: NDArray[np.intp]) -> dict[str, Real]:
-    """The largest magnitude of every element of every activation, [*shape], over the samples `usual`."""
+    """The largest magnitude of every element of every activation that a step writes or that only moves such,
+    [*shape], over the samples `usual`."""
     values = {n: n for n in graph.inputs} | {n.output: n.name for n in graph.nodes}
     held = {t: v for t, v in values.items() if v in runs.abstract.values}
     found = {t: np.zeros(graph.tensors[t].size) for t in held}
@@ -113,11 +114,10 @@ def tops(graph: Graph, runs: Runs, usual: NDArray[np.intp]) -> dict[str, Real]:
             found[tensor] = np.maximum(found[tensor], np.max(x, axis=0, initial=0.0))
     shaped = {t: x.reshape(graph.tensors[t].shape) for t, x in found.items()}
     for node in graph.nodes:
-        if node.output not in shaped:  # a view
+        if node.output not in shaped and all(i in shaped for i in node.inputs):  # a view
             to = graph.tensors[node.output].shape
             moved = layer(node.op).moved(node, [shaped[i] for i in node.inputs], to, 0)
-            assert moved is not None, node.name
-            shaped[node.output] = moved
+            shaped |= {} if moved is None else {node.output: moved}
     return shaped
 
 
