@@ -7,6 +7,7 @@ none overflows, in whichever order a runtime adds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ..discovery import rows
 from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._broadcast import spread
+from ..ops._requantise import ZEROS, started
 from ..ops._window import Window, taps
 from ._integer_softmax import softmax_forward
 from ._integers import Integers
@@ -47,11 +49,25 @@ def _shift(q: Integers, step: Step) -> int | NDArray[np.integer]:
 
 
 def dense_forward(q: Integers, step: Step) -> None:
-    w, b = step.args["w"], step.args["b"]
+    w = step.args["w"]
     weight = q.weights(w, "transposed", q.content(w).T)
     product = q.then(step, "MatMul", [q.known(step, "x"), weight])
-    total = q.then(step, "Add", [product, q.weights(b, "values", q.content(b))])
+    total = q.then(step, "Add", [product, _bias(q, step)])
     q.put(step.args["y"], requantise(q, step, total, _shift(q, step)))
+
+
+def _zero(step: Step, role: str) -> int:
+    """The zero point of an operand, 0 if it has none."""
+    return int(step.attrs.get(f"{role}_zero", 0))
+
+
+def _bias(q: Integers, step: Step) -> str:
+    """The bias; where the step has zero points, a constant that has taken them in."""
+    b = step.args["b"]
+    if not any(name in step.attrs for name in ZEROS):
+        return q.weights(b, "values", q.content(b))
+    start = started({role: q.plan[name] for role, name in step.args.items()}, step.attrs)
+    return q.constant(q.fresh(step, "start"), start)
 
 
 def affine_forward(q: Integers, step: Step) -> None:
@@ -70,7 +86,8 @@ def conv2d_forward(q: Integers, step: Step) -> None:
     """Windows by Gather, [batch, groups, positions, taps], times the filters of each group."""
     w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
     blocks = q.content(w).reshape(g.groups, filters // g.groups, -1).swapaxes(1, 2)
-    product = q.then(step, "MatMul", [_seen(q, step, taps(g)), q.weights(w, "groups", blocks)])
+    seen = _seen(q, step, taps(g), _zero(step, "x"))
+    product = q.then(step, "MatMul", [seen, q.weights(w, "groups", blocks)])
     _filtered(q, step, q.then(step, "Transpose", [product], perm=[0, 2, 1, 3]), g.positions, filters)
 
 
@@ -78,7 +95,7 @@ def local2d_forward(q: Integers, step: Step) -> None:
     """As conv2d, with filters of its own at each position: [batch, positions, groups, 1, taps] times them."""
     w, g, filters = step.args["w"], Window.from_attrs(step.attrs), q.attr(step, "filters")
     blocks = q.content(w).reshape(g.positions, g.groups, filters // g.groups, -1).swapaxes(2, 3)
-    seen = _seen(q, step, taps(g).swapaxes(0, 1)[:, :, None])
+    seen = _seen(q, step, taps(g).swapaxes(0, 1)[:, :, None], _zero(step, "x"))
     product = q.then(step, "MatMul", [seen, q.weights(w, "places", blocks)])
     _filtered(q, step, product, 1, g.positions * filters)
 
@@ -95,9 +112,8 @@ def _seen(q: Integers, step: Step, where: NDArray[np.integer], beyond: int = 0) 
 
 def _filtered(q: Integers, step: Step, product: str, times: int, rows: int) -> None:
     """Bias and requantisation of sums that are [batch, times, rows], whatever their shape."""
-    b = step.args["b"]
     sums = q.then(step, "Reshape", [product, q.integers(-1, times, rows)])
-    total = q.then(step, "Add", [sums, q.weights(b, "values", q.content(b))])
+    total = q.then(step, "Add", [sums, _bias(q, step)])
     _put_flat(q, step, requantise(q, step, total, _shift(q, step)))
 
 
@@ -120,24 +136,43 @@ def maxpool2d_forward(q: Integers, step: Step) -> None:
 
 def avgpool2d_forward(q: Integers, step: Step) -> None:
     """sum * m / 2^shift, with one m for all windows or one a window."""
-    total = q.then(step, "ReduceSum", [_pooled(q, step, 0), q.integers(2)], keepdims=0)
+    pooled = _pooled(q, step, zero := _zero(step, "x"))
+    if zero:
+        pooled = q.then(step, "Sub", [pooled, q.constant(f"int/{zero}", np.array(zero, np.int32))])
+    total = q.then(step, "ReduceSum", [pooled, q.integers(2)], keepdims=0)
     if "m" in step.args:
         m = step.args["m"]
         factor = q.weights(m, "factors", q.content(m)[:, None])
     else:
         factor = q.constant(f"int/{q.attr(step, 'factor')}", np.array(q.attr(step, "factor"), np.int32))
     scaled = q.then(step, "Mul", [total, factor])
-    _put_flat(q, step, requantise(q, step, scaled, q.attr(step, "shift")))
+    zero, shift = _zero(step, "y"), q.attr(step, "shift")
+    if not zero:
+        _put_flat(q, step, requantise(q, step, scaled, shift))
+        return
+    # in front of the shift it might be beyond 32 bits
+    lo, hi = (q.attr(step, end) for end in ("lo", "hi"))
+    moved = replace(step, attrs={**step.attrs, "lo": lo - zero, "hi": hi - zero})
+    mean = requantise(q, moved, scaled, shift)
+    _put_flat(q, step, q.then(step, "Add", [mean, q.constant(f"int/{zero}", np.array(zero, np.int32))]))
+
+
+def _with_addend(q: Integers, step: Step, total: str) -> str:
+    """A sum with what zero points bring to it, where there is any."""
+    more = step.attrs.get("addend", 0)
+    return (
+        q.then(step, "Add", [total, q.constant(f"int/{more}", np.array(more, np.int32))]) if more else total
+    )
 
 
 def add_forward(q: Integers, step: Step) -> None:
-    """(left * 2^left_shift + right * 2^right_shift) / 2^shift."""
+    """(left * 2^left_shift + right * 2^right_shift + addend) / 2^shift."""
     sides = []
     for role, side in zip(("left", "right"), _sides(q, step), strict=True):
         factor = 1 << q.attr(step, f"{role}_shift")
         number = q.constant(f"int/{factor}", np.array(factor, np.int32))
         sides.append(q.then(step, "Mul", [side, number]) if factor > 1 else side)
-    total = q.then(step, "Sub" if "subtract" in step.attrs else "Add", sides)
+    total = _with_addend(q, step, q.then(step, "Sub" if "subtract" in step.attrs else "Add", sides))
     q.put(step.args["y"], requantise(q, step, total, q.attr(step, "shift")))
 
 
@@ -218,7 +253,7 @@ def concat_copy(q: Integers, step: Step) -> None:
     """The copies come in the order of their places, each [batch, rows, its part of a row]."""
     y, offset = step.args["y"], q.attr(step, "offset")
     rows = q.attr(step, "rows") if "rows" in step.attrs else 1
-    part = requantise(q, step, q.known(step, "x"), q.attr(step, "shift"))
+    part = requantise(q, step, _with_addend(q, step, q.known(step, "x")), q.attr(step, "shift"))
     if not offset:
         q.put(y, part)
         return

@@ -2,7 +2,8 @@
 
 A meaning is an object. `PowerOfTwo` is what synapcc chooses itself: the kernels shift. `Scaled`, any scale
 with a zero point, is what a caller's own numbers may have. What only moves, keeps or reports numbers asks
-`real` and `units`; a kernel that shifts asks for `frac`, and refuses what has none.
+`real` and `units`; a kernel that shifts asks for `frac`, and refuses what has none. One that shifts and takes
+a zero point as well (`Kernel.zeros`) asks for `power`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Meaning(ABC):
         """The n of v / 2^n, the least one where rows differ. NoPowerOfTwo where the scale is none."""
 
     @property
+    def power(self) -> int:
+        """The n of (v - zero point) / 2^n, as `frac` where the zero point is 0."""
+        return self.frac
+
+    @property
     def row_fracs(self) -> tuple[int, ...]:
         """One frac per row where rows have their own; empty if all are alike."""
         return ()
@@ -75,17 +81,18 @@ class Meaning(ABC):
     def from_json(j: Mapping[str, Any]) -> Meaning:
         """From the keys that `to_json` gave, among others."""
         if "frac" in j:
-            return PowerOfTwo(j["frac"])
+            return PowerOfTwo(j["frac"], zero=j.get("zero", 0))
         return Scaled(tuple(j["scale"]), tuple(j["zero"]))
 
 
 @dataclass(frozen=True, slots=True)
 class PowerOfTwo(Meaning):
-    """v stands for v / 2^exponent; where `rows` are given, in row i for v / 2^rows[i], exponent being the
-    least of them."""
+    """v stands for (v - zero) / 2^exponent; where `rows` are given, in row i for v / 2^rows[i], exponent
+    being the least of them."""
 
     exponent: int
     rows: tuple[int, ...] = ()
+    zero: int = 0
 
     def _factor(self, rank: int, sign: int) -> Any:
         if not self.rows:
@@ -95,14 +102,21 @@ class PowerOfTwo(Meaning):
 
     def real(self, v: ArrayLike) -> Real:
         values = np.asarray(v, np.float64)
-        return np.asarray(values * self._factor(values.ndim, -1), np.float64)
+        return np.asarray((values - self.zero) * self._factor(values.ndim, -1), np.float64)
 
     def units(self, x: ArrayLike) -> Real:
         values = np.asarray(x, np.float64)
-        return np.asarray(np.rint(values * self._factor(values.ndim, 1)), np.float64)
+        return np.asarray(np.rint(values * self._factor(values.ndim, 1)) + self.zero, np.float64)
 
     @property
     def frac(self) -> int:
+        if self.zero:
+            what = f"the numbers have {self}"
+            raise NoPowerOfTwo("number format", what, "report this model: this kernel takes no zero point")
+        return self.exponent
+
+    @property
+    def power(self) -> int:
         return self.exponent
 
     @property
@@ -115,13 +129,15 @@ class PowerOfTwo(Meaning):
 
     @property
     def common(self) -> Meaning:
-        return PowerOfTwo(self.exponent)
+        return PowerOfTwo(self.exponent, zero=self.zero)
 
     def to_json(self) -> dict[str, Any]:
-        return {"frac": self.exponent}
+        return {"frac": self.exponent} | ({"zero": self.zero} if self.zero else {})
 
     def __str__(self) -> str:
-        return "Q by row" if self.rows else f"Q{self.exponent}"
+        if self.rows:
+            return "Q by row"
+        return f"Q{self.exponent}" + (f", zero point {self.zero}" if self.zero else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +184,9 @@ class Scaled(Meaning):
 def misfit(meaning: Meaning, rows: int, lo: int, hi: int) -> str:
     """What is wrong with the meaning of a tensor of so many rows and these limits; "" if nothing is."""
     if isinstance(meaning, PowerOfTwo):
-        fracs = (meaning.exponent, *meaning.rows)
-        return "" if all(type(n) is int for n in fracs) else "has a number that is none"
+        if not all(type(n) is int for n in (meaning.exponent, *meaning.rows, meaning.zero)):
+            return "has a number that is none"
+        return "" if meaning.zero == 0 or lo <= meaning.zero <= hi else "has a zero point beyond its limits"
     assert isinstance(meaning, Scaled)
     if len(meaning.scale) != len(meaning.zero) or len(meaning.scale) not in (1, rows):
         return f"has {len(meaning.scale)} scales and {len(meaning.zero)} zero points for {rows} rows"
@@ -210,6 +227,11 @@ class Format:
     def frac(self) -> int:
         """As the meaning has it; NoPowerOfTwo where that has none."""
         return self.meaning.frac
+
+    @property
+    def power(self) -> int:
+        """As the meaning has it; NoPowerOfTwo where its scale is none."""
+        return self.meaning.power
 
     @property
     def row_fracs(self) -> tuple[int, ...]:

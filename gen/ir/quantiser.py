@@ -170,7 +170,7 @@ def misfit(q: Quantiser, size: int, limit: float) -> str:
 def no_input(meaning: Meaning) -> str:
     """Why no input of a network can have this meaning; "" if one can."""
     if isinstance(meaning, PowerOfTwo):
-        return ""
+        return "has a zero point" if meaning.zero else ""
     assert isinstance(meaning, Scaled)
     scale = meaning.scale[0]
     if len(meaning.scale) > 1 or float(np.float32(scale)) != scale:

@@ -7,6 +7,7 @@ templates/ops/dense.c.j2.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from ..errors import CompileError
 from ..ir.format import Format as Format
 from ..ir.graph import Attr, Node
 from ..ir.plan import Plan, PlanTensor
-from ..ir.program import Step
+from ..ir.program import Step, Value
 from ..ir.tape import Tape
 from ._contract import Operand, Range, Tensors, aliased, attributes_fault, operands_fault
 from ._contract import takes as takes
@@ -131,9 +132,11 @@ class Kernel(ABC):
     operands: types and shape of each role (`takes`)
     attributes: the integers of a step, as `lower` gives them, with their ranges (`within`)
     spare:   attributes that may be missing
-    inplace: (read, write) roles that may be one piece of memory
+    inplace: roles that it reads, each of which may be one piece of memory with the last, which it writes:
+             it has read a place before it writes there
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
+    moves:   each value of y is one of x's, the largest of some, or a constant; or it is x held within limits
     """
 
     name: ClassVar[str]
@@ -144,9 +147,10 @@ class Kernel(ABC):
     operands: ClassVar[Mapping[str, Operand]] = {}
     attributes: ClassVar[Mapping[str, Range]] = {}
     spare: ClassVar[tuple[str, ...]] = ()
-    inplace: ClassVar[tuple[str, str] | None] = None
+    inplace: ClassVar[tuple[str, ...]] = ()
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
+    moves: ClassVar[bool] = False
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -193,6 +197,10 @@ class Kernel(ABC):
         """
         return {k: int(v) for k, v in a.items()}
 
+    def idle(self, f: Mapping[str, Format], a: Attrs) -> bool:
+        """Whether a step (lowered) gives x as it is: what reads y may read x, and nobody writes y."""
+        return False
+
     def fixed(self, a: Attrs) -> dict[str, Format]:
         """Formats that the kernel itself sets for what it writes."""
         return {}
@@ -216,9 +224,17 @@ class Kernel(ABC):
         Here `s`, the requantising shifts of a frozen layer's rows: what x, w and y have in common wherever
         they stand. Raises CompileError, naming `where`, if no such constant can do what it is for.
         """
-        shifts = [f["x"].frac + frac - f["y"].frac for frac in f["w"].row_fracs]
+        shifts = [f["x"].power + frac - f["y"].power for frac in f["w"].row_fracs]
         requantising(shifts, where, RESCALE)
         return Format("uint8", 0, 0, MAX_SHIFT), np.array(shifts, np.int64)
+
+    def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
+        """Roles whose integers may have a zero point beside a scale of 2^-n (abstract attributes)."""
+        return ("x", "y") if self.moves else ()
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        """No value that it writes is smaller, `least` being that of what it reads, by role."""
+        return least["x"] if self.moves else -math.inf
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
@@ -229,6 +245,11 @@ class Kernel(ABC):
     @abstractmethod
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         """Proven accumulators, and per written role (lo, hi, l1)."""
+
+    def joined(self, step: Step, second: Step) -> Step | None:
+        """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes; None if there is none."""
+        return None
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
@@ -351,6 +372,12 @@ def changed(step: Step) -> dict[str, str]:
 def replaced(step: Step) -> dict[str, str]:
     """What the step writes as a whole: nothing of the old content is left."""
     return operands(step, kernel(step.kernel).writes)
+
+
+def inplace(step: Step) -> list[tuple[str, str]]:
+    """(operand, result) that may be one piece of memory, if nobody needs the operand afterwards."""
+    *sources, target = operands(step, kernel(step.kernel).inplace).values() or [""]
+    return [(source, target) for source in dict.fromkeys(sources)]
 
 
 def layer(op: str) -> Layer:

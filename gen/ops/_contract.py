@@ -58,6 +58,8 @@ HELD = within(lo=(-(2**31), 0), hi=(0, 2**31 - 1))
 """The limits that a result is held within: 0 lies between them."""
 BETWEEN = within(lo=(-(2**31), 2**31 - 1), hi=(-(2**31), 2**31 - 1))
 """Limits that 0 need not lie between, `lo` not above `hi` (`crossed`)."""
+ADDEND: Range = (-(2**31) + 1, 2**31 - 1)
+"""What zero points bring to a sum that is shifted then."""
 REQUANTISED = within(HELD, shift=(0, MAX_SHIFT))
 ROUNDED = within(rounding=(0, 2), seed=WORD, tensor=WORD)
 """How a change is rounded: numeric.Rounding."""

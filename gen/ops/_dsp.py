@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..ir.plan import PlanTensor
 from ..sets import DSP
 from ..sets.dsp import power_of_two
 from ..sets.layouts import channel_lanes, dual_bias, dual_fits, dual_rows, rounded_bias
 from . import Attrs, Relaid, Variant
 from ._ending import ending
-from ._requantise import scaled
+from ._places import places
+from ._requantise import ZEROS, scaled, started
 from ._window import Window
 
 Operands = Mapping[str, "PlanTensor"]
@@ -22,11 +26,13 @@ STRAIGHT = 12  # taps of a depthwise window that are written out one after anoth
 ROWS = 4  # and rows that are read as the Plan has them
 DUAL_BIAS = "for each two rows: 256 * (odd bias) + (even bias), then the even bias"
 ZEROED = "bias, the zero point of the input taken in"
+ROUNDED = "bias plus half of what the shift drops, so that the shift rounds"
 
 
-def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
+def weighted_sums(t: Operands, a: Attrs, starts: NDArray[np.int32] | None = None) -> Variant | None:
     """How y = req(W x + b) is computed by words, None if it cannot be: rows in dual pairs, or as they lie.
 
+    starts: [places, rows], where they are not the bias and its zero points
     The variant's numbers: bits (of y), rows, groups (of four columns), and pairs, or wide (int16) and half.
     """
     if scaled(a):
@@ -40,14 +46,14 @@ def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
         return Variant("forward_rows", DSP, {}, numbers | {"half": half})
     if {w.space, t["b"].space, t["s"].space} != {"const"}:
         return None
-    start = rounded_bias(t["b"].array(), t["s"].array())
-    if not dual_fits(w.array(), start):
-        relaid = {
-            "b": Relaid("rounded", start, "bias plus half of what the shift drops, so that the shift rounds")
-        }
+    start = rounded_bias(started(t, a)[None] if starts is None else starts, t["s"].array())
+    zeroed = any(name in a for name in ZEROS)
+    if not all(dual_fits(w.array(), each, zeroed) for each in start):
+        relaid = {"b": Relaid("rounded", start, ROUNDED)}
         return Variant("forward_rows", DSP, relaid, numbers | {"half": 0})
     pairs = pairs_at_once(w)
-    relaid = {"w": dual(w, pairs), "b": Relaid("dual", dual_bias(start), DUAL_BIAS)}
+    words = np.stack([dual_bias(each) for each in start])
+    relaid = {"w": dual(w, pairs), "b": Relaid("dual", words, DUAL_BIAS)}
     return Variant("forward_dual", DSP, relaid, numbers | {"pairs": pairs})
 
 
@@ -81,12 +87,13 @@ def dual(w: PlanTensor, pairs: int) -> Relaid:
 
 def windows(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | None:
     """Sums over runs of the map's words, or over a copy of the window where its taps begin anywhere."""
-    sums = weighted_sums(t, a)
+    found = places(g, t, a)
+    sums = weighted_sums(t, a, found.starts if found else None)
     runs = g.channels % 4 == 0 and (g.dilation_w == 1 or g.kernel_w == 1)
     if sums is None or not (runs or g.taps <= PATCH):
         return None
-    seen = {"runs": int(runs)}
-    if scaled(a):
+    seen = {"runs": int(runs)} | (found.numbers if found else {})
+    if scaled(a) or (a.get("x_zero") and g.beyond and not found):
         seen |= _around(g, runs, a)
         if seen["edge"] and (g.channels > PATCH or g.kernel_h * g.kernel_w > TAPS):
             return None
@@ -119,18 +126,24 @@ def depthwise(g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant | Non
     if not (each and g.dilation_h == g.dilation_w == 1 and t["x"].aligned and w.dtype == "int8"):
         return None
     lanes = Relaid("lanes", channel_lanes(w.array()), "tap by tap, four channels in two words")
-    numbers = {"straight": int(g.taps <= STRAIGHT)}
+    own = {"straight": int(g.taps <= STRAIGHT)}
     if scaled(a):
         end, seen = ending(t, a), _around(g, True, a)
         if end is None or (seen["edge"] and g.kernel_h * g.kernel_w > TAPS):
             return None
         relaid = {"w": lanes, "b": end.starts("lanes", ZEROED, end.start, filters // 4)}
-        numbers |= seen | end.numbers
-        return Variant("forward_depthwise", DSP, relaid, numbers, unread=("m", "s"))
+        own |= seen | end.numbers
+        return Variant("forward_depthwise", DSP, relaid, own, unread=("m", "s"))
     bits = power_of_two(a["lo"], a["hi"])
     if not bits or "s" not in t or {w.space, t["b"].space, t["s"].space} != {"const"}:
         return None
-    start = rounded_bias(t["b"].array(), t["s"].array())
-    note = "bias plus half of what the shift drops, so that the shift rounds"
-    relaid = {"w": lanes, "b": Relaid("rounded", start, note)}
-    return Variant("forward_depthwise", DSP, relaid, {"bits": bits} | numbers)
+    found = places(g, t, a)
+    start = rounded_bias(found.starts if found else started(t, a), t["s"].array())
+    relaid = {"w": lanes, "b": Relaid("rounded", start, ROUNDED)}
+    own |= found.numbers if found else {}
+    if a.get("x_zero") and not found:
+        seen = _around(g, True, a)
+        if seen["edge"] and g.kernel_h * g.kernel_w > TAPS:
+            return None
+        own |= seen
+    return Variant("forward_depthwise", DSP, relaid, {"bits": bits} | own)

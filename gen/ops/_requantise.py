@@ -8,6 +8,8 @@ rounds      1 or 2: numeric.scale_once or scale_twice
 x_zero, y_zero   the zero points of input and output
 multiplier, shift   m and n of all rows; where rows differ they are constants of the step, `m` and `s`
 
+Of these only zero points may stand at a step that shifts: gen/ops/_zeros.py.
+
 The weight of a layer that learns has a power of two for its scale, and so have scores; input and output stay
 in the file's numbers.
 """
@@ -45,8 +47,9 @@ ATTRIBUTES = within(
     y_zero=INT16,
     multiplier=(0, MULTIPLIER_TOP),
 )
-OWN = ("rounds", "x_zero", "y_zero", "multiplier")
-"""Those that no other step has."""
+ZEROS = ("x_zero", "y_zero")
+OWN = ("rounds", *ZEROS, "multiplier")
+"""Those that a step that shifts has none of, but for zero points."""
 
 
 def form_misfit(a: Attrs, own: tuple[str, ...], most: int) -> str:
@@ -64,7 +67,7 @@ def form_misfit(a: Attrs, own: tuple[str, ...], most: int) -> str:
 
 def misfit(t: Tensors, a: Attrs) -> str:
     """What is wrong with a step that ends with a multiplier; "" if nothing is."""
-    missing = [name for name in OWN[:3] if name not in a]
+    missing = [name for name in ZEROS if name not in a]
     if missing:
         return f"attribute {missing[0]} is missing"
     moved = [role for role in ("m", "s") if role in t and t[role].space != "const"]
@@ -151,6 +154,8 @@ def ends(y: Format) -> dict[str, int]:
 
 def zero(fmt: Format) -> int:
     """The zero point of a tensor that has one scale."""
+    if isinstance(fmt.meaning, PowerOfTwo):
+        return fmt.meaning.zero
     return fmt.meaning.zero[0] if isinstance(fmt.meaning, Scaled) else 0
 
 
@@ -161,7 +166,7 @@ def reach(lo: int, hi: int, middle: int) -> int:
 
 def magnitude(x: Format) -> int:
     """The largest magnitude of an input without its zero point, 1 where it is nothing else: a divisor."""
-    return max(1, reach(x.lo, x.hi, zero(x))) if isinstance(x.meaning, Scaled) else 128
+    return max(1, reach(x.lo, x.hi, zero(x))) if isinstance(x.meaning, Scaled) or zero(x) else 128
 
 
 def centred(x: NDArray[Any], a: Attrs) -> NDArray[Any]:
@@ -215,17 +220,27 @@ def sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
     if w.data is None or b.data is None:
         most = w.mag * w.shape[1] * reach(x.lo, x.hi, a["x_zero"]) + b.mag
         return [Accumulator("sum", -most, most), _scaled_sum(np.array([most]), k, a)]
-    wide, bias = w.data.astype(np.int64), b.data.astype(np.int64)
-    ends = np.stack([wide * (end - a["x_zero"]) for end in (x.lo, x.hi)])
-    if "kernel_h" in a:  # a tap beyond the map
-        ends = np.concatenate([ends, np.zeros_like(ends[:1])])
-    lo, hi = bias + ends.min(axis=0).sum(axis=1), bias + ends.max(axis=0).sum(axis=1)
-    plain = np.abs(bias - a["x_zero"] * wide.sum(axis=1)) + np.abs(wide).sum(axis=1) * x.mag
+    lo, hi, plain = row_sums(w.data, b.data, x, a)
     return [
         Accumulator("sum", int(lo.min(initial=0)), int(hi.max(initial=0))),
         Accumulator("sum from a bias with the zero point", -int(plain.max()), int(plain.max())),
         _scaled_sum(np.maximum(np.abs(lo), np.abs(hi)), k, a),
     ]
+
+
+def row_sums(
+    w: NDArray[Any], b: NDArray[Any], x: Known, a: Attrs
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """By row: the interval of its sum, and the largest magnitude on the way from a bias with x's zero."""
+    wide, bias, zero = w.astype(np.int64), b.astype(np.int64), a.get("x_zero", 0)
+    ends = np.stack([wide * (end - zero) for end in (x.lo, x.hi)])
+    if "kernel_h" in a:  # a tap beyond the map
+        ends = np.concatenate([ends, np.zeros_like(ends[:1])])
+    lo, hi = bias + ends.min(axis=0).sum(axis=1), bias + ends.max(axis=0).sum(axis=1)
+    start, most = np.abs(bias - zero * wide.sum(axis=1)), np.abs(wide).sum(axis=1)
+    if "kernel_h" in a and not scaled(a):  # it may start with the zero points of some of its taps
+        start = np.abs(bias) + abs(zero) * most
+    return lo, hi, start + most * x.mag
 
 
 def _scaled_sum(tops: NDArray[np.int64], k: Mapping[str, Known], a: Attrs) -> Accumulator:
@@ -240,9 +255,22 @@ def folded(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, Relaid]:
     """The bias with the zero point of x taken in: sum (x - zero) w + b = sum x w + (b - zero sum w)."""
     if not a["x_zero"]:
         return {}
-    start = t["b"].array().astype(np.int64) - a["x_zero"] * t["w"].array().astype(np.int64).sum(axis=1)
     note = f"bias less {a['x_zero']} times the sum of the row's weights: the zero point of the input"
-    return {"b": Relaid("zeroed", start.astype(np.int32), note)}
+    return {"b": Relaid("zeroed", started(t, a), note)}
+
+
+def started(t: Mapping[str, PlanTensor], a: Attrs, border: bool = False) -> NDArray[np.int32]:
+    """Where the sums of constant rows start, [rows]: the bias with the zero points taken in.
+
+    Not that of x if `border`: each tap inside of the map then gives its own. That of y where a shift ends the
+    sum: shift_round(sum + zero * 2^s, s) = shift_round(sum, s) + zero.
+    """
+    start = t["b"].array().astype(np.int64)
+    if not border:
+        start -= a.get("x_zero", 0) * t["w"].array().astype(np.int64).sum(axis=1)
+    if not scaled(a) and "y_zero" in a:
+        start += a["y_zero"] << t["s"].array().astype(np.int64)
+    return start.astype(np.int32)
 
 
 def random_ending(rng: np.random.Generator) -> dict[str, int]:

@@ -37,6 +37,7 @@ from . import (
     Layer,
     Variant,
     _requantise,
+    _zeros,
 )
 from ._contract import HELD, INT8, REQUANTISED, ROUNDED, WORD, Range, Tensors, beyond, either, within
 from ._folding import Pair, per_channel
@@ -50,6 +51,7 @@ MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
 WIDER = 257  # of an int8 weight: an int16 one with bits everywhere
+ZERO_COLUMNS = 2**15  # a row of so many weights times 255, and its bias, fit 32 bits beside both zero points
 LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
 
@@ -155,16 +157,22 @@ class WeightedForward(Kernel):
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if _requantise.scaled(a):
             return _requantise.misfit(t, a)
-        foreign = [name for name in _requantise.OWN if name in a]
-        if foreign or "m" in t:
-            return f"it has {foreign[0] if foreign else 'multipliers'} without rounds"
-        return either("shift", "s", t, a) or _requantise.beside_zero(a) or _requantise.too_far(t, a, SHIFT)
+        if "multiplier" in a or "m" in t:
+            return "it has multipliers without rounds"
+        return either("shift", "s", t, a) or _zeros.misfit(t, a) or _requantise.too_far(t, a, SHIFT)
+
+    def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
+        """Those of layers that do not learn, where zero points leave their sums the room they need."""
+        narrow = args["w"].shape[1] <= ZERO_COLUMNS
+        return ("x", "y") if "s" in args and "rounds" not in a and narrow else ()
 
     def ended(self, acc: numeric.Int, t: Arrays, a: Attrs, every: Every = lambda row: row) -> numeric.Int:
         """Sums as integers of the output. every: a value a row, [copies, rows], as one a sum."""
         shift = every(t["s"].astype(np.int32)) if "s" in t else a["shift"]
         if not _requantise.scaled(a):
-            return numeric.saturate(numeric.shift_round(acc, shift), a["lo"], a["hi"])
+            y = numeric.shift_round(acc, shift)
+            y = y + np.int32(a["y_zero"]) if "y_zero" in a else y
+            return numeric.saturate(y, a["lo"], a["hi"])
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
@@ -175,7 +183,7 @@ class WeightedForward(Kernel):
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger
             return {"y": math.floor(-math.log2(f["x"].meaning.step * f["w"].meaning.step))}
-        return {"y": f["x"].frac + min(f["w"].row_fracs or (f["w"].frac,))}
+        return {"y": f["x"].power + min(f["w"].row_fracs or (f["w"].frac,))}
 
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
@@ -187,9 +195,9 @@ class WeightedForward(Kernel):
             own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
             return own | _requantise.lowered(f, own["rounds"], where)
         fracs = f["w"].row_fracs or (f["w"].frac,)
-        shifts = [f["x"].frac + frac - f["y"].frac for frac in fracs]
+        shifts = [f["x"].power + frac - f["y"].power for frac in fracs]
         requantising(shifts, where, RESCALE)
-        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi}
+        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi} | _zeros.zeros(f)
         return own | ({} if "s" in f else {"shift": shifts[0]})
 
     def limit(
@@ -206,6 +214,9 @@ class WeightedForward(Kernel):
         if _requantise.scaled(a):
             top = k["y"].shape[0] * max(-a["lo"], a["hi"])
             return _requantise.sums(k, a), {"y": (a["lo"], a["hi"], top)}
+        if any(name in a for name in _requantise.ZEROS):
+            top = k["y"].shape[0] * max(-a["lo"], a["hi"], 0)
+            return _zeros.shifted_sums(k, a), {"y": (a["lo"], a["hi"], top)}
         if w.data is not None and b.data is not None:
             row = np.abs(w.data.astype(np.int64)).sum(axis=1) * x.mag
             lo, hi = int((b.data.astype(np.int64) - row).min()), int((b.data.astype(np.int64) + row).max())
@@ -221,7 +232,7 @@ class WeightedForward(Kernel):
         """ref: the macro `forward`; the zero point of the input lies in the bias."""
         plain = super().variant(kernel_set, t, a)
         if not _requantise.scaled(a):
-            return plain
+            return replace(plain, relaid={**plain.relaid, **_zeros.zeroed(t, a, border=False)})
         relaid, numbers = _requantise.printed(t, a)
         if not t["w"].space == t["b"].space == "const":  # what changes takes nothing in
             return replace(plain, relaid=relaid, numbers={**numbers, "zero": a["x_zero"]})

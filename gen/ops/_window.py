@@ -137,6 +137,16 @@ class Window:
         return not (np.all(_inside(rows, self.height)) and np.all(_inside(cols, self.width)))
 
     @property
+    def inside(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(first, end) of the rows of windows, and of the columns, that lie inside of the map along that
+        axis; the number of them twice where none does."""
+        found = []
+        for seen, size in zip(_axes(self), (self.height, self.width), strict=True):
+            whole = np.flatnonzero(np.all(_inside(seen, size), axis=1))
+            found.append((int(whole[0]), int(whole[-1]) + 1) if len(whole) else (len(seen), len(seen)))
+        return found[0], found[1]
+
+    @property
     def input_size(self) -> int:
         return self.height * self.width * self.channels
 

@@ -23,6 +23,7 @@ class Add(Kernel):
     name = "accumulate.add"
     reads = ("left", "right")
     writes = ("g",)
+    inplace = ("left", "right", "g")
     operands = takes(left="int16 [n]", right="int16 [n]", g="int16 [n]")
     attributes = within(HELD, left_shift=(0, MAX_SHIFT), right_shift=(0, MAX_SHIFT))
 

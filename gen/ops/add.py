@@ -5,6 +5,7 @@ With the attribute `subtract` y = left - right, and the right one hears the oppo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,11 +15,12 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
+from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, Variant, _zeros
 from . import _broadcast as broadcast
 from . import _requantise as requantise
-from ._contract import HELD, INT16, Tensors, takes, within
+from ._contract import ADDEND, HELD, INT16, Tensors, takes, within
 from ._shifts import MAX_SHIFT, requantising
 
 OWN = (
@@ -74,7 +76,9 @@ def opposite(tape: Tape, node: Node, teach: str) -> str:
 
 
 class Forward(Kernel):
-    """y = (left * 2^left_shift + right * 2^right_shift) / 2^shift: both at the finer one's frac.
+    """y = (left * 2^left_shift + right * 2^right_shift + addend) / 2^shift: both at the finer one's frac.
+
+    addend: what zero points bring to the sum, where there are any
 
     Where a model file brought the integers, as LiteRT: each side less its zero point, times 2^UP and its
     scale / (2 * the larger scale); their sum times 2 * the larger scale / (2^UP * scale of y).
@@ -83,6 +87,7 @@ class Forward(Kernel):
     name = "add.forward"
     reads = ("left", "right")
     writes = ("y",)
+    inplace = ("left", "right", "y")
     operands = takes(left="int8|int16 [left]", right="int8|int16 [right]", y="int8|int16 [n]")
     attributes = within(
         requantise.ATTRIBUTES,
@@ -93,16 +98,25 @@ class Forward(Kernel):
         left_zero=INT16,
         right_zero=INT16,
         y_zero=INT16,
+        addend=ADDEND,
         left_multiplier=(0, requantise.MULTIPLIER_TOP),
         right_multiplier=(0, requantise.MULTIPLIER_TOP),
     )
-    spare = ("subtract", "x_zero", *OWN, *broadcast.WALK)
+    spare = ("subtract", "x_zero", "addend", *OWN, *broadcast.WALK)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         least, most = (1, 62) if "rounds" in a else (0, MAX_ALIGN)
         if not all(least <= a[f"{side}_shift"] <= most for side in ("left", "right")):
             return f"its inputs are shifted by {a['left_shift']} and {a['right_shift']}"
+        if "addend" in a and "rounds" in a:
+            return "it has an addend and multipliers"
         return requantise.form_misfit(a, OWN, MAX_SHIFT) or broadcast.misfit(t, a)
+
+    def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
+        return () if "rounds" in a else ("left", "right", "y")
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        return -math.inf if "subtract" in a else least["left"] + least["right"]
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         left, right = (v.astype(np.int32) for v in broadcast.sides(t, a))
@@ -111,6 +125,7 @@ class Forward(Kernel):
         else:
             left, right = left << np.int32(a["left_shift"]), right << np.int32(a["right_shift"])
         total = left - right if "subtract" in a else left + right
+        total = total + np.int32(a.get("addend", 0))
         if "rounds" in a:
             t["y"][...] = requantise.finish(total, a["multiplier"], a["shift"], a)
         else:
@@ -126,24 +141,27 @@ class Forward(Kernel):
         t["y"][...] = requantise.held(left - right if "subtract" in a else left + right, a)
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {} if "rounds" in a else {"y": max(f["left"].frac, f["right"].frac)}
+        return {} if "rounds" in a else {"y": max(f["left"].power, f["right"].power)}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
         if "rounds" in a:
             return own | self._factors(f, where) | requantise.ends(f["y"])
-        finer = max(f["left"].frac, f["right"].frac)
-        align = {f"{role}_shift": finer - f[role].frac for role in ("left", "right")}
-        shift, hint = finer - f["y"].frac, "rescale one of the two inputs"
+        finer = max(f["left"].power, f["right"].power)
+        align = {f"{role}_shift": finer - f[role].power for role in ("left", "right")}
+        shift, hint = finer - f["y"].power, "rescale one of the two inputs"
         if max(align.values()) > MAX_ALIGN:
             raise CompileError(
                 where,
-                f"its inputs have fracs {f['left'].frac} and {f['right'].frac}, its output {f['y'].frac}: "
+                f"its inputs have fracs {f['left'].power} and {f['right'].power}, its output {f['y'].power}: "
                 "too far apart to be added",
                 hint,
             )
         requantising(shift, where, hint)
-        return own | align | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+        zeros = [requantise.zero(f[role]) << align[f"{role}_shift"] for role in ("left", "right")]
+        brought = zeros[1] - zeros[0] if "subtract" in own else -zeros[0] - zeros[1]
+        ends = {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+        return own | align | ends | _zeros.addend(brought, f["y"], shift)
 
     @staticmethod
     def _factors(f: Mapping[str, Format], where: str) -> dict[str, int]:
@@ -168,7 +186,9 @@ class Forward(Kernel):
         (lo, hi), (least, most) = ([v << a[f"{r}_shift"] for v in pair] for r, pair in ends.items())
         if "subtract" in a:
             least, most = -most, -least
-        return [Accumulator("sum", lo + least, hi + most + ((1 << a["shift"]) >> 1))], written
+        more, half = a.get("addend", 0), (1 << a["shift"]) >> 1
+        before = [Accumulator("sum without zero points", lo + least, hi + most)] if more else []
+        return [*before, Accumulator("sum", lo + least + more, hi + most + more + half)], written
 
     @staticmethod
     def _scaled_sums(ends: Mapping[str, tuple[int, int]], a: Attrs) -> list[Accumulator]:
@@ -209,6 +229,7 @@ class Forward(Kernel):
             "lo": int(info.min),
             "hi": int(info.max),
         }
+        attrs |= _zeros.random_addend(rng, 2**28)
         return Case({"left": left, "right": right, "y": np.zeros(n, dtype)}, attrs, {})
 
 

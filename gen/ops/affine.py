@@ -66,6 +66,7 @@ class Forward(Kernel):
     name = "affine.forward"
     reads = ("x", "w", "b")
     writes = ("y",)
+    inplace = ("x", "y")
     operands = takes(x="int8|int16 [n]", w="int8 [n]", b="int32 [n]", y="int8|int16 [n]")
     attributes = REQUANTISED
 
@@ -110,6 +111,7 @@ class Feedback(Kernel):
     name = "affine.feedback"
     reads = ("d", "w")
     writes = ("g",)
+    inplace = ("d", "g")
     operands = takes(d="int16 [n]", w="int8 [n]", g="int16 [n]")
     attributes = REQUANTISED
 

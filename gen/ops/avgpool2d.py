@@ -34,8 +34,9 @@ from . import (
     Variant,
     _means,
     _requantise,
+    _zeros,
 )
-from ._contract import BETWEEN, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
+from ._contract import BETWEEN, INT8, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
 from ._pooling import pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
@@ -182,7 +183,10 @@ class _Mean(Kernel):
 
 
 class Forward(_Mean):
-    """y = sum * m / 2^shift; where the integers are a file's, (sum - offset) * m / 2^shift + y_zero."""
+    """y = sum * m / 2^shift; where the integers are a file's, (sum - offset) * m / 2^shift + y_zero.
+
+    Where x or y has a zero point beside a power of two, y = (sum of (x - x_zero)) * m / 2^shift + y_zero.
+    """
 
     name = "avgpool2d.forward"
     reads = ("x", "m")
@@ -194,13 +198,17 @@ class Forward(_Mean):
         shift=(0, 62),
         rounds=(1, 2),
         offset=(-(2**31), 2**31 - 1),
+        x_zero=INT8,
         y_zero=INT16,
         multiplier=(0, _requantise.MULTIPLIER_TOP),
     )
-    spare: ClassVar[tuple[str, ...]] = ("factor", "multiplier", *OWN)
+    spare: ClassVar[tuple[str, ...]] = ("factor", "multiplier", "x_zero", *OWN)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        form = _requantise.form_misfit(a, OWN, MAX_SHIFT)
+        own = {k: v for k, v in a.items() if k != "y_zero"} if "rounds" not in a else a
+        if "rounds" in a and "x_zero" in a:
+            return "it has x_zero beside an offset"
+        form = _requantise.form_misfit(own, OWN, MAX_SHIFT)
         if form or "rounds" not in a:
             return form or super().misfit(t, a) or ("it has a multiplier" if "multiplier" in a else "")
         window = Window.from_attrs(a)
@@ -216,8 +224,18 @@ class Forward(_Mean):
             m = self._factor(t, a) if "m" in t else a["multiplier"]
             t["y"][...] = _requantise.finish(total, m, a["shift"], a).reshape(t["y"].shape)
             return
-        mean = numeric.shift_round(self._sums(t["x"], a, np.int32) * self._factor(t, a), a["shift"])
+        total = self._sums(_requantise.centred(t["x"], a), a, np.int32)
+        mean = numeric.shift_round(total * self._factor(t, a), a["shift"]) + np.int32(a.get("y_zero", 0))
         t["y"][...] = numeric.saturate(mean, a["lo"], a["hi"]).reshape(t["y"].shape)
+
+    def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
+        """Not that of x where 255 n m is no smaller than 2^30."""
+        if "rounds" in a:
+            return ()
+        return ("x", "y") if _factors(a)[0] < MAX_FRAC else ("y",)
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        return min(least["x"], 0.0)  # padding may count as 0
 
     def real(self, t: Arrays, a: Attrs) -> None:
         counts = _counts(Window.from_attrs(a), a)[..., None]
@@ -234,7 +252,7 @@ class Forward(_Mean):
         return sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {} if "rounds" in a else {"y": f["x"].frac + _factors(a)[0]}
+        return {} if "rounds" in a else {"y": f["x"].power + _factors(a)[0]}
 
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
@@ -249,15 +267,16 @@ class Forward(_Mean):
             own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
             counts = _counts(Window.from_attrs(own), own)
             return own | _means.lowered(f, counts, own["rounds"], where)
-        shift = f["x"].frac + _factors(a)[0] - f["y"].frac
-        return self._lowered(a, shift, f["y"], "m" in f, where)
+        shift = f["x"].power + _factors(a)[0] - f["y"].power
+        return self._lowered(a, shift, f["y"], "m" in f, where) | _zeros.zeros(f)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         if "rounds" in a:
             counts = Window.from_attrs(a).counts()
             top = k["y"].shape[0] * max(-a["lo"], a["hi"])
             return _means.sums(k, counts, a), {"y": (a["lo"], a["hi"], top)}
-        top = int((Window.from_attrs(a).counts() * self._largest(k, a)).max()) * k["x"].mag
+        most = _requantise.reach(k["x"].lo, k["x"].hi, zero) if (zero := a.get("x_zero", 0)) else k["x"].mag
+        top = int((Window.from_attrs(a).counts() * self._largest(k, a)).max()) * most
         sums = [Accumulator("sum times factor", -top, top + ((1 << a["shift"]) >> 1))]
         return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
@@ -269,11 +288,17 @@ class Forward(_Mean):
         arrays["x"] = rng.integers(-128, 128, size).astype(np.int8)
         arrays["y"] = np.zeros(int(np.prod(window.pooled)), np.int8)
         shift = max(_factors(attrs)[0] + int(rng.integers(-3, 3)), 0)
-        return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127}, {})
+        zeros = {name: -128 for name in _requantise.ZEROS if not rng.integers(3)}
+        return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127} | zeros, {})
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         plain = super().variant(kernel_set, t, a)
-        return replace(plain, numbers=_requantise.printed(t, a)[1]) if "rounds" in a else plain
+        if "rounds" in a:
+            return replace(plain, numbers=_requantise.printed(t, a)[1])
+        counts = Window.from_attrs(a).counts()
+        if not a.get("x_zero") or np.any(counts != counts.flat[0]):  # each input gives its own zero point
+            return plain
+        return replace(plain, numbers={"offset": a["x_zero"] * int(counts.flat[0])})
 
 
 class Feedback(_Mean):

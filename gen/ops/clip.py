@@ -14,6 +14,7 @@ from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
+from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
 
@@ -92,8 +93,12 @@ class Forward(Kernel):
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
+    moves = True
     operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
     attributes = BETWEEN
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        return min(max(least["x"], float(a["lo"])), float(a["hi"]))
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return crossed(a)
@@ -111,6 +116,10 @@ class Forward(Kernel):
             raise CompileError(where, what, "report this model")
         lo, hi = _within(y, a["lo"], a["hi"])
         return {"lo": lo, "hi": hi}
+
+    def idle(self, f: Mapping[str, Format], a: Attrs) -> bool:
+        x = f["x"]
+        return zero(x) != 0 and a["lo"] <= x.lo and x.hi <= a["hi"]
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         lo, hi = max(k["x"].lo, a["lo"]), min(k["x"].hi, a["hi"])

@@ -16,10 +16,12 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
-from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
-from ._contract import REQUANTISED, SIZE, Tensors, takes, within
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from ._contract import ADDEND, REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
+from ._requantise import zero
 from ._shifts import requantising
+from ._zeros import addend, random_addend
 
 PLACE = within(offset=(0, SIZE[1]), rows=SIZE)
 
@@ -92,18 +94,23 @@ def _misplaced(part: PlanTensor, whole: PlanTensor, a: Attrs) -> str:
 
 
 class Copy(Kernel):
-    """y[row, offset : offset + n] = x[row] / 2^shift. A vector is one row."""
+    """y[row, offset : offset + n] = (x[row] + addend) / 2^shift. A vector is one row.
+
+    addend: what zero points bring to the sum, where x or y has one and both do not mean the same
+    """
 
     name = "concat.copy"
     reads = ("x",)
     updates = ("y",)
+    moves = True
     operands = takes(x="int8|int16 [part]", y="int8|int16 [whole]")
-    attributes = within(PLACE, REQUANTISED)
-    spare = ("rows",)
+    attributes = within(PLACE, REQUANTISED, addend=ADDEND)
+    spare = ("rows", "addend")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x, y = _part(t["x"], t["y"], a)
-        y[...] = numeric.saturate(numeric.shift_round(x.astype(np.int32), a["shift"]), a["lo"], a["hi"])
+        total = x.astype(np.int32) + np.int32(a.get("addend", 0))
+        y[...] = numeric.saturate(numeric.shift_round(total, a["shift"]), a["lo"], a["hi"])
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return _misplaced(t["x"], t["y"], a)
@@ -113,22 +120,29 @@ class Copy(Kernel):
         y[...] = x
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
-        return {} if "y" in f and f["x"].meaning == f["y"].meaning else {"y": f["x"].frac}
+        return {} if "y" in f and f["x"].meaning == f["y"].meaning else {"y": f["x"].power}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        shift = 0 if f["x"].meaning == f["y"].meaning else f["x"].frac - f["y"].frac
+        own = {k: int(v) for k, v in a.items()} | {"lo": f["y"].lo, "hi": f["y"].hi}
+        if f["x"].meaning == f["y"].meaning:
+            return own | {"shift": 0}
+        shift = f["x"].power - f["y"].power
         requantising(shift, where, "rescale the inputs that are concatenated")
-        return {k: int(v) for k, v in a.items()} | {"shift": shift, "lo": f["y"].lo, "hi": f["y"].hi}
+        return own | {"shift": shift} | addend(-zero(f["x"]), f["y"], shift)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return [], {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
+        more, half = a.get("addend", 0), (1 << a["shift"]) >> 1
+        sums = [Accumulator("sum", k["x"].lo + more, k["x"].hi + more + half)] if more else []
+        return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
     def case(self, rng: np.random.Generator) -> Case:
         n, m, rows = (int(v) for v in rng.integers(1, (30, 30, 6)))
         x = rng.integers(-128, 128, rows * n).astype(np.int8)
         y = rng.integers(-128, 128, rows * (n + m)).astype(np.int8)
         place = {"offset": int(rng.integers(0, m + 1))} | _rows((rows, n))
-        return Case({"x": x, "y": y}, place | {"shift": int(rng.integers(0, 9)), "lo": -128, "hi": 127}, {})
+        more = random_addend(rng, 2**16)
+        ends = {"shift": int(rng.integers(0, 9)), "lo": -128, "hi": 127}
+        return Case({"x": x, "y": y}, place | ends | more, {})
 
 
 class Slice(Kernel):

@@ -18,18 +18,33 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
-from ..ir.program import Value
+from ..ir.program import Step, Value
 from ..ir.tape import Tape
 from ..sets import DSP
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known, Variant
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Known,
+    Relaid,
+    Variant,
+)
+from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
+from ._places import NOTE as PLACES
+from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
+from ._zeros import with_zeros, zeroed
 from .project import Projection
 
 GEOMETRY = within(WINDOW, filters=SIZE)
@@ -196,15 +211,20 @@ class Forward(WeightedForward):
         chosen = None
         if kernel_set == DSP and self.tying is Tied:
             chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
-        return chosen or self._plain(super().variant(kernel_set, t, a), g, a)
+        return chosen or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
-    def _plain(plain: Variant, g: Window, a: Attrs) -> Variant:
-        """Where windows reach beyond the map, the zero point is no constant of the row: each tap inside gives
-        its own."""
-        if not scaled(a) or not g.beyond or not a["x_zero"]:
+    def _plain(plain: Variant, g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """Where windows reach beyond the map, the zero point is no constant of the row: they start by their
+        place, or each tap inside gives its own."""
+        if not g.beyond or not a.get("x_zero"):
             return plain
         relaid = {role: made for role, made in plain.relaid.items() if role != "b"}
+        if not scaled(a):
+            if found := places(g, t, a):
+                relaid |= {"b": Relaid("places", found.starts, PLACES)}
+                return replace(plain, relaid=relaid, numbers={**plain.numbers, **found.numbers})
+            relaid |= zeroed(t, a, border=True)
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
     def case(self, rng: np.random.Generator) -> Case:
@@ -224,7 +244,9 @@ class Forward(WeightedForward):
                 2
             ):  # untied ones are learned: none has a model file's scales
                 return self.scaled_case(rng, arrays, attrs)
-            return wide_case(Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            return with_zeros(
+                rng, wide_case(Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            )
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),
@@ -236,23 +258,34 @@ class Forward(WeightedForward):
 class Transposed(Projection):
     """g = the sum over all windows that an input lies in: the convolution with its matrix transposed.
 
-    acc holds the sums of one position, and in the end those of the last.
+    acc holds the sums of one position, and in the end those of the last. With `onto` g is the sum of both
+    signals.
     """
 
     name = "conv2d.transposed"
-    reads = ("d", "m")
+    reads = ("d", "m", "onto")
     writes = ("acc", "g")
+    optional = ("onto",)
+    inplace = ("onto", "g")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
-        d="int16 [outputs]", m="int8|int16 [rows, taps]", acc="int32 [channels]", g="int16 [input]"
+        d="int16 [outputs]",
+        m="int8|int16 [rows, taps]",
+        onto="int16 [input]",
+        acc="int32 [channels]",
+        g="int16 [input]",
     )
-    attributes = within(GEOMETRY, REQUANTISED)
+    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES)
+    spare = tuple(onto.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
         return conv_sizes(a, self.tying)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        return conv_misfit(a) or onto.misfit(t, a) or super().misfit(t, a)
+
+    def joined(self, step: Step, second: Step) -> Step | None:
+        return onto.added(step, second)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -265,10 +298,12 @@ class Transposed(Projection):
     def integer(self, t: Arrays, a: Attrs) -> None:
         sums = self._sums(t, a, numeric.matmul)
         t["acc"][...] = sums[:, -int(a["channels"]) :]
-        self.finish(sums, t, a)
+        signal = numeric.saturate(numeric.shift_round(sums, a["shift"]), a["lo"], a["hi"])
+        t["g"][...] = onto.finish(signal, t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["g"][...] = self._sums(t, a, np.matmul)
+        sums = self._sums(t, a, np.matmul)
+        t["g"][...] = sums + t["onto"] if "onto" in t else sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}
@@ -292,10 +327,10 @@ class Transposed(Projection):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["m"].mag * min(k["d"].l1, self._terms(a) * k["d"].mag)
         sums = [Accumulator("feedback sum", -top, top + ((1 << a["shift"]) >> 1))]
-        size = k["g"].shape[0]
-        return sums, {
+        adding, lo, hi = onto.bounds(k, a)
+        return sums + adding, {
             "acc": (-top, top, k["acc"].shape[0] * top),
-            "g": (a["lo"], a["hi"], size * max(-a["lo"], a["hi"])),
+            "g": (lo, hi, k["g"].shape[0] * max(-lo, hi)),
         }
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -313,7 +348,11 @@ class Transposed(Projection):
             "acc": np.zeros(g.channels, np.int32),
             "g": np.zeros(g.height * g.width * g.channels, np.int16),
         }
-        return Case(arrays, attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}, {})
+        attrs = attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}
+        if rng.integers(2):
+            added, more = onto.random(rng, arrays["g"].shape)
+            return Case({**arrays, **added}, attrs | more, {})
+        return Case(arrays, attrs, {})
 
 
 class Update(WeightedUpdate):

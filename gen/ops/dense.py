@@ -24,6 +24,7 @@ from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
 from ._requantise import ONCE, centred, random_ending
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
+from ._zeros import with_zeros
 
 
 class Dense(WeightedLayer):
@@ -103,7 +104,7 @@ class Forward(WeightedForward):
             frozen: dict[str, NDArray[Any]] = {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)}
             if rng.integers(2):
                 return self.scaled_case(rng, frozen, {})
-            return wide_case(Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            return with_zeros(rng, wide_case(Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})))
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
         learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
         ends = random_ending(rng) if rng.integers(2) else {"shift": int(rng.integers(0, 20))}

@@ -152,6 +152,7 @@ class Forward(Kernel):
     reads = ("x", "index")
     writes = ("y",)
     optional = ("index",)
+    moves = True
     operands = takes(x="int8|int16 [input]", index="uint32 [count]", y="=x [output]")
     attributes = GEOMETRY
     spare = ("start", "step")

@@ -65,6 +65,7 @@ class Forward(Kernel):
     name = "maxpool2d.forward"
     reads = ("x",)
     writes = ("y",)
+    moves = True
     operands = takes(x="int8|int16 [input]", y="=x [pooled]")
     attributes = WINDOW
 

@@ -74,6 +74,7 @@ class Forward(Kernel):
     name = "mul.forward"
     reads = ("left", "right")
     writes = ("y",)
+    inplace = ("left", "right", "y")
     operands = takes(left="int8|int16 [left]", right="int8|int16 [right]", y="int8|int16 [n]")
     attributes = within(
         requantise.ATTRIBUTES, broadcast.WALK, left_zero=INT16, right_zero=INT16, y_zero=INT16
@@ -151,6 +152,7 @@ class Feedback(Kernel):
     name = "mul.feedback"
     reads = ("left", "right")
     writes = ("g",)
+    inplace = ("left", "g")
     operands = takes(left="int16 [left]", right="int8|int16 [right]", g="int16 [n]")
     attributes = within(requantise.ATTRIBUTES, broadcast.WALK, right_zero=INT16, y_zero=INT16)
     spare = ("x_zero", *FEEDBACK_OWN, *broadcast.WALK)

@@ -102,6 +102,7 @@ class Forward(Kernel):
     name = "pad.forward"
     reads = ("x",)
     writes = ("y",)
+    moves = True
     operands = takes(x="int8|int16 [inner]", y="=x [outer]")
     attributes = within(BORDER, value=(-(2**15), 2**15 - 1))
 
@@ -117,6 +118,9 @@ class Forward(Kernel):
         inside[...] = t["x"].reshape(inside.shape)
 
     real = integer
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        return min(least["x"], float(a["value"]))
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["y"]

@@ -102,6 +102,7 @@ class Permute(Kernel):
     name = "transpose.permute"
     reads = ("x",)
     writes = ("y",)
+    moves = True
     operands = takes(x="int8|int16 [n]", y="=x [n]")
     attributes = within({f"{key}{i}": SIZE for key in "ns" for i in range(AXES)})
     spare = tuple(f"{key}{i}" for key in "ns" for i in range(2, AXES))

@@ -152,15 +152,18 @@ class RuleTape(Tape):
             teach = signals.pop(node.output, None)
             if teach is None:
                 continue
+            passed: Mapping[str, str] = {}
             if any(self._upstream.get(i, False) for i in node.inputs):
                 matrix = matrix_of(node) if layer(node.op).weighted else None
-                for name, signal in layer(node.op).feedback(self, node, teach, matrix).items():
-                    if self._upstream[name]:
-                        signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
+                passed = layer(node.op).feedback(self, node, teach, matrix)
             if visit:
                 visit(node, teach)
             elif self.is_learned(node):
                 self.update(node, teach, twin_of(node))
+            # Only now, when nothing needs `teach` any more, may a sum ask for memory.
+            for name, signal in passed.items():
+                if self._upstream[name]:
+                    signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
 
     def direct(self, node: Node, error: str | None = None) -> None:
         """Teaches one layer with the error itself, through its own matrix, injected behind its activation.

@@ -98,9 +98,17 @@ def without_scales(words: Int32, rows: int, blocks: int) -> tuple[Int32, Int32]:
     return each[:, :cut].ravel(), each[:, cut:].reshape(-1, 2)[:rows]
 
 
-def dual_fits(w: Int8, start: Int32) -> bool:
-    """True if the sum of every odd row stays below HIGH_ROW, whatever int8 inputs come."""
-    top = np.abs(start.astype(np.int64)) + 128 * np.abs(w.astype(np.int64)).sum(axis=1)
+def dual_fits(w: Int8, start: Int32, zeroed: bool = False) -> bool:
+    """True if the sum of every odd row stays below HIGH_ROW, whatever int8 inputs come.
+
+    zeroed: whether zero points lie in the starts, which then outweigh half of what inputs bring: what is left
+    """
+    wide, from_ = w.astype(np.int64), start.astype(np.int64)
+    top = np.abs(from_) + 128 * np.abs(wide).sum(axis=1)
+    if zeroed:
+        ends = np.stack([-128 * wide, 127 * wide])
+        sums = from_ + ends.min(axis=0).sum(axis=1), from_ + ends.max(axis=0).sum(axis=1)
+        top = np.maximum(np.abs(sums[0]), np.abs(sums[1]))
     return bool(np.all(top[1::2] < HIGH_ROW)) and int(np.abs(w.astype(np.int32)).max(initial=0)) <= 127
 
 

@@ -58,18 +58,18 @@ class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
     them."""
 
-    def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str]) -> None:
-        self.make, self.spec, self.learned = make, spec, learned
+    def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool) -> None:
+        self.make, self.spec, self.learned, self.best = make, spec, learned, best
 
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
-        looks = Looks.of(abstract, self.spec, data)
+        looks = Looks.of(abstract, self.spec, data, self.best)
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
         """Every tensor by itself; with channels equalised where that is refused."""
         abstract, data = made
-        looks = Looks.of(abstract, self.spec, data)
+        looks = Looks.of(abstract, self.spec, data, self.best)
         try:
             return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
         except CompileError:
@@ -140,7 +140,7 @@ def choose(
 
     Raises CompileError where there are none.
     """
-    search = _Search(make, spec, learned)
+    search = _Search(make, spec, learned, mode == BEST)
     base = search.first(graph, made, Choice(fine=mode == BEST))
     if not _open(base.abstract, base.looks):
         return base

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..ir.program import Abstract
 from ..spec import RuleSpec
+from .halves import halved
 from .observe import Observed
 from .room import grown
 from .stride import Stride, largest
@@ -42,11 +43,15 @@ class Looks:
     stride: Stride | None
 
     @classmethod
-    def of(cls, abstract: Abstract, spec: RuleSpec, calibration: Reals) -> Looks:
-        """calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels."""
-        observed = Observed(abstract, calibration)
+    def of(cls, abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool) -> Looks:
+        """calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+
+        best: whether activations that are never negative get all integers of int8
+        """
+        halves = halved(abstract) if best else frozenset[str]()
+        observed = Observed(abstract, calibration, halves)
         later = grown(abstract, spec, observed.runs, observed.aside)
-        expected = Observed(later, calibration) if later else None
+        expected = Observed(later, calibration, halves) if later else None
         return cls(observed, later, expected, largest(observed.runs, observed.aside))
 
     @property

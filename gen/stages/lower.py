@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..errors import CompileError
 from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_length
-from ..ir.program import Abstract, Program, Step, reached
+from ..ir.program import Abstract, Item, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
+from .fuse import fuse
 from .memory import Piece, extent, filled, place
+from .order import ordered
 from .quantise import Quantised
 
 
@@ -27,9 +29,18 @@ def lower(
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    programs = {p.name: _program(p, formats) for p in abstract.programs.values()}
-    lowered = replace(abstract, programs=programs)
-    tensors, state_bytes, arena_bytes, infer_arena_bytes = _layout(lowered, quantised, shared)
+    written = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    programs = fuse(_without_idle(written, formats))
+    unplaced = _tensors(replace(abstract, programs=programs), quantised)
+    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
+    entries = [e.name for e in abstract.entry_points]
+    other = ordered(programs, entries, pieces, (abstract.logits, "verdict"))
+    arena = _arena(replace(abstract, programs=programs), pieces, shared)
+    if other != programs:
+        smaller = _arena(replace(abstract, programs=other), pieces, shared)
+        if smaller.nbytes < arena.nbytes:
+            programs, arena = other, smaller
+    tensors, state_bytes = _placed(unplaced, arena)
     plan = Plan(
         abstract.name,
         tensors,
@@ -41,10 +52,10 @@ def lower(
         abstract.logits,
         abstract.classes,
         state_bytes,
-        arena_bytes,
+        arena.nbytes,
         graph.head,
         quantisers={n: q.times(formats[n].frac) for n, q in graph.quantisers.items()},
-        infer_arena_bytes=infer_arena_bytes,
+        infer_arena_bytes=arena.of_infer,
     )
     called = {name for entry in plan.entries for name in reached(programs, entry)}
     for name in sorted(programs.keys() - called):
@@ -72,6 +83,34 @@ def _program(program: Program, formats: Mapping[str, Format]) -> Program:
     return replace(program, items=items)
 
 
+def _without_idle(programs: Mapping[str, Program], formats: Mapping[str, Format]) -> dict[str, Program]:
+    """The programs without steps whose x is their y: what reads y reads x."""
+    same: dict[str, str] = {}
+
+    def idle(step: Step) -> bool:
+        return kernel(step.kernel).idle({r: formats[n] for r, n in step.args.items()}, step.attrs)
+
+    for p in programs.values():
+        for step in p.items:
+            if isinstance(step, Step) and idle(step):
+                same[step.args["y"]] = step.args["x"]
+
+    def first(name: str) -> str:
+        return first(same[name]) if name in same else name
+
+    def kept(item: Item) -> Item:
+        return (
+            replace(item, args={r: first(n) for r, n in item.args.items()})
+            if isinstance(item, Step)
+            else item
+        )
+
+    return {
+        p.name: replace(p, items=tuple(kept(i) for i in p.items if not (isinstance(i, Step) and idle(i))))
+        for p in programs.values()
+    }
+
+
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
@@ -82,7 +121,8 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})
 
 
-def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanTensor, ...], int, int, int]:
+def _tensors(abstract: Abstract, q: Quantised) -> list[PlanTensor]:
+    """What the steps name, not yet placed."""
     used = {name for _, step in abstract.steps() for name in step.args.values()}
     tensors: list[PlanTensor] = []
     for v in abstract.values.values():
@@ -107,18 +147,33 @@ def _layout(abstract: Abstract, q: Quantised, shared: bool) -> tuple[tuple[PlanT
                 data,
             )
         )
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Arena:
+    """Where tensors of the arena lie, its size, and that of `infer`'s own (0 where it shares)."""
+
+    offsets: Mapping[str, int]
+    nbytes: int
+    of_infer: int
+
+
+def _arena(abstract: Abstract, pieces: Mapping[str, Piece], shared: bool) -> _Arena:
+    loaded = filled(abstract.entry_points, abstract.inputs, "label" in pieces)
+    infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
+    offsets, nbytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
+    return _Arena(offsets, nbytes, extent(pieces, offsets, infers))
+
+
+def _placed(tensors: Sequence[PlanTensor], arena: _Arena) -> tuple[tuple[PlanTensor, ...], int]:
+    """Constants, state and arena, each tensor in its place; and the bytes of the state."""
     consts = [t for t in tensors if t.space == "const"]
     # The widest elements first: then every tensor is aligned and no byte is lost between them.
     state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
-    arena = [t for t in tensors if t.space == "arena"]
     placed_state, at = [], 0
     for t in state:
         placed_state.append(replace(t, offset=at))
         at += t.nbytes
-    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in arena}
-    loaded = filled(abstract.entry_points, abstract.inputs, "label" in pieces)
-    infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
-    offsets, arena_bytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
-    placed_arena = [replace(t, offset=offsets[t.name]) for t in arena]
-    placed = (*consts, *placed_state, *placed_arena)
-    return placed, -(-at // ROW_ALIGN) * ROW_ALIGN, arena_bytes, extent(pieces, offsets, infers)
+    placed_arena = [replace(t, offset=arena.offsets[t.name]) for t in tensors if t.space == "arena"]
+    return (*consts, *placed_state, *placed_arena), -(-at // ROW_ALIGN) * ROW_ALIGN

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.program import Call, Entry, Program, Repeat, Step
-from ..ops import kernel, replaced
+from ..ops import inplace, replaced
 
 ALIGN = 4
 BYTEWIDE = ("int8", "uint8")
@@ -85,25 +85,23 @@ class Interference(Liveness):
         self._together(live | {n for n in loaded if n in self.pieces})
 
     def before_step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
-        pair, together = self._pair(step, after), self.operands(step) | after
+        pairs, together = self._pairs(step, after), self.operands(step) | after
         for name in together:
             for other in together:
-                if name < other and {name, other} != set(pair):
+                if name < other and not {(name, other), (other, name)} & pairs:
                     self.edges.add((name, other))
         return super().before_step(step, after)
 
-    def _pair(self, step: Step, after: frozenset[str]) -> tuple[str, ...]:
-        """(operand, result) of an in-place kernel whose operand is dead afterwards, else ()."""
-        roles = kernel(step.kernel).inplace
-        if not roles:
-            return ()
-        source, target = (step.args[r] for r in roles)
-        if source not in self.pieces or target not in self.pieces:
-            return ()
-        a, b = self.pieces[source], self.pieces[target]
-        possible = source not in after and (a.nbytes, a.dtype) == (b.nbytes, b.dtype)
-        self.inplace[source, target] = possible and self.inplace.get((source, target), True)
-        return (source, target) if possible else ()
+    def _pairs(self, step: Step, after: frozenset[str]) -> set[tuple[str, str]]:
+        """(operand, result) of an in-place kernel, for each operand that is dead afterwards."""
+        found = set()
+        for source, target in inplace(step):
+            if source in self.pieces and target in self.pieces:
+                a, b = self.pieces[source], self.pieces[target]
+                possible = source not in after and (a.nbytes, a.dtype) == (b.nbytes, b.dtype)
+                self.inplace[source, target] = possible and self.inplace.get((source, target), True)
+                found |= {(source, target)} if possible else set()
+        return found
 
     def _together(self, names: Iterable[str]) -> None:
         names = sorted(names)
@@ -120,10 +118,14 @@ class Interference(Liveness):
         home = {n: [n] for n in self.pieces}
         for (source, target), possible in sorted(self.inplace.items()):
             a, b = home[source], home[target]
-            if possible and a is not b and not any(self.conflict(x, y) for x in a for y in b):
+            if a is b:
+                continue
+            if possible and not any(self.conflict(x, y) for x in a for y in b):
                 a.extend(b)
                 for name in b:
                     home[name] = a
+            else:  # one place or two that share nothing
+                self.edges.add((min(source, target), max(source, target)))
         return {members[0]: members for members in home.values()}
 
 

@@ -16,7 +16,8 @@ from ..ops import Format
 from .calibrate import FORWARD, TEACHING, Reals, Runs, Tally, Target, widest
 from .outliers import FAR, outliers
 
-INT8, INT16 = 127, 32767
+INT8, UINT8, INT16 = 127, 255, 32767
+BELOW = 1 << 62  # units: what is held as 0 is not clipped
 LOGIT_ROOM = 4  # learning moves logits
 LEAST_LOGIT = 2.0**-10
 SILENT_FRAC = 8  # of a teaching signal that is zero throughout
@@ -70,10 +71,13 @@ class Sampled:
 
 
 class Observed:
-    """Chooses fracs from calibration. aside: which of the samples in `runs` are outliers."""
+    """Chooses fracs from calibration. aside: which of the samples in `runs` are outliers.
 
-    def __init__(self, abstract: Abstract, calibration: Reals) -> None:
-        self.abstract = abstract
+    halves: activations that are held as 0 to UINT8, whatever of them is negative
+    """
+
+    def __init__(self, abstract: Abstract, calibration: Reals, halves: frozenset[str] = frozenset()) -> None:
+        self.abstract, self.halves = abstract, halves
         self.runs = Runs(abstract, calibration)
         self.ranges = self.runs.ranges()
         self.aside = outliers(self.runs, self.ranges)
@@ -91,6 +95,8 @@ class Observed:
         if self.abstract.values[of].role == "logits":
             frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT))
             return Target(-INT16 - 1, INT16, frac, compared=False)
+        if name in self.halves:
+            return Target(-BELOW, UINT8, widest(UINT8, top), name == of)
         return Target(-INT8 - 1, INT8, widest(INT8, top), name == of)
 
     def top(self, name: str) -> float:
@@ -117,7 +123,8 @@ class Observed:
 
     def _fits(self, name: str, fmt: Format) -> bool:
         """Whether the format holds all that was seen."""
-        lo, hi = fmt.meaning.units([self.ranges[name].lo, self.ranges[name].hi])
+        span = self.ranges[name]
+        lo, hi = fmt.meaning.units([max(span.lo, 0.0) if name in self.halves else span.lo, span.hi])
         return bool(fmt.lo <= lo and hi <= fmt.hi)
 
     def activation(self, name: str) -> int:
@@ -139,7 +146,7 @@ class Observed:
         span, rest = self.ranges[name], self.top(name)
         if self.abstract.values[root(self.abstract.values, name)].format:  # no choice of ours
             return Seen(span.lo, span.hi, 0.0)
-        clipped = 0.0 if self._fits(name, fmt) else self._tallies[name].clipped(fmt.frac)
+        clipped = 0.0 if self._fits(name, fmt) else self._tallies[name].clipped(fmt.power)
         far = span.tops[self.aside & (span.tops > FAR * rest)]
         if not rest or not len(far) or clipped == 0.0:
             return Seen(span.lo, span.hi, clipped)

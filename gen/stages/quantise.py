@@ -1,6 +1,7 @@
 """Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
 
-Symmetric, power-of-two scales throughout. For activations and teaching signals the frac is the one with the
+Power-of-two scales throughout; symmetric, but for activations that are never negative (gen/stages/halves.py),
+where the best formats are asked for. For activations and teaching signals the frac is the one with the
 least squared error over the calibration data among the one that clips nothing and the two above it.
 """
 
@@ -18,8 +19,10 @@ from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
+from ..ops._requantise import zero
 from ..spec import RuleSpec
 from .calibrate import widest
+from .halves import ZERO
 from .looks import Choice, Looks
 from .observe import INT16, LOGIT_ROOM, SILENT_FRAC, Observed, Sampled, Seen
 from .stride import Stride
@@ -34,7 +37,7 @@ FINEST = 24  # frac of an activation
 LOGITS = 12, 30  # the finest frac of logits: usually, and where that leaves them few units and nothing learns
 FEW = 2**8  # units
 WIDE = 2**15 - 1  # the largest frozen weight in int16
-WIDE_SUMS = 2**30 - 2**26  # of a row's magnitudes times 128: beside a bias of 2^30 and the rounding half
+WIDE_SUMS = 2**30 - 2**26  # of a row's magnitudes times 255: beside a bias of 2^30 and the rounding half
 
 Reals = Mapping[str, NDArray[np.float64]]
 
@@ -187,8 +190,9 @@ class _Chooser:
             return
         if name in self.formats:
             fmt = self.formats[name]
-            if fmt.frac > cap:
-                self._assign(name, Format(fmt.dtype, cap, fmt.lo, fmt.hi))
+            if fmt.power > cap:
+                meaning = PowerOfTwo(cap, zero=zero(fmt))
+                self._assign(name, Format(fmt.dtype, meaning, fmt.lo, fmt.hi))
             return
         makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
         make = makers[self.values[self.root(name)].role]
@@ -206,8 +210,8 @@ class _Chooser:
     def _activation(self, name: str, cap: int) -> Format:
         of = self.root(name)
         frac = min((look.activation(of) for look in self._looks(of)), default=SILENT)
-        frac = self.choice.fracs.get(of, frac + self._lens(of, frac))
-        return Format("int8", min(frac, cap, FINEST), -128, 127)
+        frac = min(self.choice.fracs.get(of, frac + self._lens(of, frac)), cap, FINEST)
+        return Format("int8", PowerOfTwo(frac, zero=ZERO if name in self.observed.halves else 0), -128, 127)
 
     def _lens(self, of: str, frac: int) -> int:
         """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""
@@ -297,7 +301,7 @@ class _Chooser:
 
     def _wide(self, step: Step, value: Value, real: NDArray[np.float64]) -> Format:
         """A frac a row in int16, as fine as the row's sums allow."""
-        tops, sums = np.max(np.abs(real), axis=1), 128 * np.sum(np.abs(real), axis=1)
+        tops, sums = np.max(np.abs(real), axis=1), 255 * np.sum(np.abs(real), axis=1)
         fracs = [
             min(fitting(WIDE, top), fitting(WIDE_SUMS, total)) if top > 0 else UNBOUNDED
             for top, total in zip(tops, sums, strict=True)
@@ -327,7 +331,8 @@ class _Chooser:
         return Format(f"int{full}", fracs[1], -hi - 1, hi)
 
     def _fit_frozen(self, step: Step, value: Value, fracs: list[int]) -> list[int]:
-        cap = min(self._bias_cap(step, learned=False), self._shift_cap(step))
+        shift_cap = self._shift_cap(step)  # the output has its format now, which the bias makes room for
+        cap = min(self._bias_cap(step, learned=False), shift_cap)
         self._check_resolution(step, value, max(min(f, cap) for f in fracs))
         return [min(f, cap) for f in fracs]
 
@@ -347,7 +352,7 @@ class _Chooser:
         top = _largest(self.values[step.args["b"]].real)
         if top == 0.0:
             return UNBOUNDED
-        room = BIAS_ROOM[learned] / (2 if learned else 1)
+        room = BIAS_ROOM[learned] / (2 if learned or self._zeroed(step) else 1)
         return fitting(room, top, 2 * UNBOUNDED) - math.ceil(
             -math.log2(self.formats[step.args["x"]].meaning.step)
         )
@@ -359,7 +364,14 @@ class _Chooser:
             self._written(y, UNBOUNDED)
         if "rounds" in step.attrs:  # a multiplier stands beside the shift
             return UNBOUNDED
-        return MAX_SHIFT + self.formats[y].frac - self.formats[step.args["x"]].frac
+        most = MAX_SHIFT - 2 if zero(self.formats[y]) else MAX_SHIFT  # which moves the zero point to the left
+        return most + self.formats[y].power - self.formats[step.args["x"]].power
+
+    def _zeroed(self, step: Step) -> bool:
+        """Whether an input or output has a zero point that its bias takes in."""
+        return any(
+            isinstance(f.meaning, PowerOfTwo) and zero(f) for f in (self.formats[step.args[r]] for r in "xy")
+        )
 
     def _bias(self, step: Step) -> None:
         w, x, name = self.formats[step.args["w"]], self.formats[step.args["x"]], step.args["b"]
@@ -373,7 +385,7 @@ class _Chooser:
             if y := self.formats.get(step.args["y"]):  # coarser than the output: sums grow to the left
                 room >>= max(0, math.ceil(math.log2(meaning.step / y.meaning.step)))
         else:
-            meaning = PowerOfTwo(x.frac + w.frac, tuple(x.frac + f for f in w.row_fracs))
+            meaning = PowerOfTwo(x.power + w.frac, tuple(x.power + f for f in w.row_fracs))
         self.formats[name] = Format("int32", meaning, -room, room - 1 if learned else room)
 
     def integers(self, value: Value) -> NDArray[np.generic]:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from synapcc.host.pages import charts, html
 from synapcc.host.pages.html import div, element, legend
 
+from .peak import why
 from .tones import MEANS, TONES
 
 MAP_PIXELS = 340  # height of a memory map, as the style sheet has it
@@ -109,19 +110,24 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
             lives.append(
                 [html.keyed(TONES[t["kind"]], t["tensor"]), t["dtype"], where, f"{t['bytes']:,}", when]
             )
-    fullest = max(range(len(steps)), key=lambda i: steps[i]["bytes"], default=None)
+    most = next((p for p in report["peaks"] if p["program"] == line["program"]), None)
     columns = [s["program"] for s in steps]
     detail = "; ".join(b.told for b in blocks)
     title = f"Arena during {line['program']}: {size:,} bytes over {len(steps)} steps"
     return {
         "program": line["program"],
         "steps": len(steps),
-        "fullest": fullest,
-        "most": steps[fullest] if fullest is not None else None,
+        "most": most,
+        "why": _why(most["tensors"]) if most else "",
         "map": memory_map(blocks, columns, size, title, MEANS, detail),
         "lives": html.table(["tensor", "type", "bytes of the arena", "size", "lives"], lives, left=3),
         "table": _steps(steps),
     }
+
+
+def _why(tensors: Sequence[Mapping[str, Any]]) -> Markup:
+    rows = [[t["tensor"], t["dtype"], f"{t['bytes']:,}", why(t)] for t in tensors]
+    return html.table(["tensor", "type", "size", "why it lies there"], rows, left=2)
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> Markup:

@@ -19,6 +19,7 @@ from ..run.inputs import Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
 from .footprint import budget, memory, network, tensors
 from .numbers import slice_text
+from .peak import peak_text, peaks
 from .timeline import cost, timeline
 
 __all__ = ["costs", "learned", "measure", "memory", "program_text", "ranges", "summary"]
@@ -51,6 +52,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "tensors": tensors(plan, compiled.kernel_set),
         "ranges": ranges(compiled) if seen else [],
         "timeline": [timeline(plan, entry) for entry in plan.entries],
+        "peaks": peaks(plan),
         "file": file,
         "layers": layers,
         "learning": learned(compiled),
@@ -244,7 +246,7 @@ def summary(report: dict[str, Any]) -> str:
     learning = [_learning_rows] if report["learning"] else []
     for rows in (*layers, *learning, _proof_rows, _program_rows):
         lines += ["", *table(*rows(report))]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *peak_text(report["peaks"])])
 
 
 def _memory_line(m: Mapping[str, Any]) -> str:

@@ -74,7 +74,7 @@ def timeline(plan: Plan, entry: str) -> dict[str, Any]:
             "kernel": m.step.kernel,
             "times": m.times,
             "macs": cost(plan, m.step).macs,
-            "bytes": _covered(plan, m.alive),
+            "bytes": covered(plan, m.alive),
         }
         for m in trace
     ]
@@ -90,7 +90,8 @@ def cost(plan: Plan, step: Step) -> Cost:
     return kernel(step.kernel).cost({role: plan[n].shape for role, n in step.args.items()}, step.attrs)
 
 
-def _covered(plan: Plan, names: Iterable[str]) -> int:
+def covered(plan: Plan, names: Iterable[str]) -> int:
+    """Bytes of the arena in which these tensors lie; those that two share count once."""
     total = end = 0
     for t in sorted((plan[n] for n in names), key=lambda t: t.offset):
         total += max(0, t.offset + t.nbytes - max(end, t.offset))

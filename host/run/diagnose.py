@@ -99,8 +99,8 @@ def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
     for program, _, step in plan.ops():
         if program == "forward" and "s" in step.args and "m" not in step.args:
             x, y, s = (plan[step.args[role]] for role in ("x", "y", "s"))
-            rows = s.array().astype(np.int32) + y.frac
-            out[step.args["b"]], out[step.args["w"]] = rows, rows - x.frac
+            rows = s.array().astype(np.int32) + y.meaning.power
+            out[step.args["b"]], out[step.args["w"]] = rows, rows - x.meaning.power
     return out
 
 

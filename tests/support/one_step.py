@@ -7,8 +7,10 @@ import inspect
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, ChipBatch, HostBatch
 
 from synapcc.gen import ops
 from synapcc.gen.ir.format import PowerOfTwo
@@ -46,7 +48,7 @@ def unfinished() -> list[str]:
     return out
 
 
-ON_OPERAND = -2  # the offset of an in-place result until all is laid out
+ON_OPERAND = -2  # the offset of an in-place result until all is laid out; its note names the operand
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,26 @@ def _operands(
 ) -> dict[str, PlanTensor]:
     """A tensor for each role of a case, in a space chosen at random; `usual`: where models have it."""
     k = kernel(name)
-    source, target = k.inplace or ("", "")
-    shared = (
-        bool(source) and rng.integers(2) == 1 and case.arrays[source].nbytes == case.arrays[target].nbytes
-    )
+    *sources, target = k.inplace or ("",)
+    given = [r for r in sources if r in case.arrays]
+    alike = [r for r in given if _kind(case.arrays[r]) == _kind(case.arrays[target])]
+    source = str(rng.choice(alike)) if alike and rng.integers(2) else ""
     out = {}
     for role in sorted(case.arrays, key=k.roles.index):
         array = _rubbish(case.arrays[role], rng) if role in k.writes else case.arrays[role]
         constant = (role in CONSTANT or role in case.flash) and role not in k.writes + k.updates
         spaces: tuple[Space, ...] = ("arena", "state", "const") if constant else ("arena", "state")
-        space = "arena" if shared and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
+        space = "arena" if source and role in (source, target) else spaces[int(rng.integers(len(spaces)))]
         if (usual and role not in k.updates) or role in case.flash:
             space = "const" if constant else "arena"
-        offset = ON_OPERAND if shared and role == target else -1
-        out[role] = _tensor(f"{prefix}_{role}", array, space, offset)
+        made = _tensor(f"{prefix}_{role}", array, space)
+        lies_on = source and role == target and out[source].space == "arena"
+        out[role] = replace(made, offset=ON_OPERAND, note=out[source].name) if lies_on else made
     return out
+
+
+def _kind(array: np.ndarray) -> tuple[np.dtype[Any], int]:
+    return array.dtype, array.nbytes
 
 
 def _rubbish(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +127,7 @@ def _rubbish(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(info.min, info.max + 1, array.shape, np.int64).astype(array.dtype)
 
 
-def _tensor(name: str, array: np.ndarray, space: Space, offset: int = -1) -> PlanTensor:
+def _tensor(name: str, array: np.ndarray, space: Space) -> PlanTensor:
     row = -(-array.shape[-1] // ROW_ALIGN) * ROW_ALIGN if array.ndim == 2 else array.shape[-1]
     info = np.iinfo(array.dtype)
     return PlanTensor(
@@ -129,7 +136,7 @@ def _tensor(name: str, array: np.ndarray, space: Space, offset: int = -1) -> Pla
         array.shape,
         row,
         space,
-        offset,
+        -1,
         PowerOfTwo(0),
         int(info.min),
         int(info.max),
@@ -149,11 +156,9 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
         out.append(replace(t, offset=at))
         at += t.nbytes
     top = 0
-    last: dict[tuple[str, str, int], int] = {}
+    places: dict[str, int] = {}
     for t in (t for t in tensors if t.space == "arena"):
-        key = (t.name.split("_")[0], t.dtype, t.nbytes)
-        place = last[key] if t.offset == ON_OPERAND else top
-        last[key] = place
+        place = places[t.name] = places[t.note] if t.offset == ON_OPERAND else top
         out.append(replace(t, offset=place))
         top = max(top, -(-(place + t.nbytes) // 4) * 4)
     return tuple(out), -(-at // 4) * 4, top
@@ -168,3 +173,30 @@ def emulator(plan: Plan, devices: int = 1) -> Emulator:
         assert t.data is not None
         raw[...] = np.frombuffer(t.data, np.uint8)
     return machine
+
+
+def first_difference(plan: Plan, placed: list[Placed], space: str, want: bytes, got: bytes) -> str:
+    at = int(np.flatnonzero(np.frombuffer(want, np.uint8) != np.frombuffer(got, np.uint8))[0])
+    for p in placed:
+        for role, tensor in p.tensors.items():
+            t = plan[tensor]
+            if t.space == space and t.offset <= at < t.offset + t.nbytes:
+                what = f"operand {role} ({t.dtype} {t.shape}), byte {at - t.offset}"
+                return f"{p.kernel}, {what}, attributes {dict(p.case.attrs)}"
+    return f"byte {at} of {space}, which belongs to no operand"
+
+
+def compare(batch: HostBatch | ChipBatch, plan: Plan, placed: list[Placed]) -> None:
+    machine = emulator(plan)
+    batch.ask(0, INIT)
+    batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
+    assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes()
+    for op in range(len(placed)):
+        assert batch.ask(0, RUN_OP, op)[0] == 0
+    machine.run("infer")
+    for space, request, want in (
+        ("state", GET_STATE, machine.state[0].tobytes()),
+        ("arena", GET_ARENA, machine.arena[0].tobytes()),
+    ):
+        got = batch.ask(0, request)[1]
+        assert got == want, first_difference(plan, placed, space, want, got)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import BEST, FAST, INFERENCE_ONLY, Arena, Decay, Feedback, Loss, Replay, RuleSpec, Store
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
@@ -91,6 +92,14 @@ class _Net:
             tensor = made
         return tensor
 
+    def rectified(self, tensor: str) -> str:
+        """A ReLU of the tensor, or a ReLU6."""
+        made = self.add("clip", [tensor])
+        assert made
+        hi = 6.0 if not self.rng.integers(4) else math.inf
+        self.nodes[-1] = replace(self.nodes[-1], attrs={"lo": 0.0, "hi": hi})
+        return made
+
     def alike(self, tensor: str) -> str:
         """Another tensor of this one's shape if there is any, else the same; or of size 1 along an axis."""
         shape = self.tensors[tensor].shape
@@ -139,6 +148,26 @@ def random_graph(rng: Rng, name: str) -> Graph:
         made = net.add(str(rng.choice(others)), [net.map(output)], least=2, most=256)
         output = net.flat(made or output)
     return pruned(Graph(name, tuple(net.inputs), output, net.tensors, tuple(net.nodes)))
+
+
+def rectified_graph(rng: Rng, name: str) -> Graph:
+    """A map through convolutions and what stands between them, a ReLU behind most; 2 outputs or more."""
+    net = _Net(rng)
+    shape = tuple(int(n) for n in rng.integers(2, (8, 8, 9)))
+    net.tensors["in_0"], net.inputs, net.open = Tensor("in_0", shape), ["in_0"], ["in_0"]
+    at = "in_0"
+    for _ in range(int(rng.integers(1, 7))):
+        op = str(rng.choice(["conv2d", "conv2d", "conv2d", *POOLS, "pad", "concat", "add", "transpose"]))
+        at = net.add(op, [at, net.alike(at)][: 2 if op in ("concat", "add") else 1], most=400) or at
+        if op in ("conv2d", "add", "maxpool2d") and rng.integers(5):
+            at = net.rectified(at)
+        at = net.map(at)
+    at = net.flat(at)
+    for _ in range(int(rng.integers(0, 3))):
+        at = net.rectified(net.add("dense", [at]) or at)
+    output = net.add("dense", [at], least=2)
+    assert output
+    return pruned(Graph(name, ("in_0",), output, net.tensors, tuple(net.nodes)))
 
 
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
@@ -192,7 +221,12 @@ def random_model(seed: int) -> Compiled:
         del calibration["label"]
     if not np.random.default_rng([5, seed]).integers(3):
         spec = replace(spec, arena=Arena(shared=False))
-    return compile_model(graph, spec, calibration)
+    drawn = np.random.default_rng([6, seed])
+    best = not drawn.integers(4)
+    if best and drawn.integers(2):  # most of its zero points are where nothing learns
+        graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
+        calibration = random_calibration(drawn, graph)
+    return compile_model(graph, spec, calibration, quantise=BEST if best else FAST)
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:

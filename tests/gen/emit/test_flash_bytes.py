@@ -85,7 +85,7 @@ def test_what_is_said_is_what_the_linker_has(
         assert f"Memory: {total} bytes of constants in flash" in (tmp_path / f"{plan.model}.h").read_text()
         rows = [line.split() for line in memory_map(plan, kernels) if line.startswith("constant ")]
         assert {name: int(size) for _, size, _, name, *_ in rows} == want
-        relaid += len(flash.origin)
+        relaid += sum(not name.endswith("_zeroed") for name in flash.origin)  # which takes a zero point in
         copies += len(flash.starts)
         zeros += sum(t.data is not None and not any(t.data) for t in plan.space("state"))
     assert copies and zeros and (relaid > 0) == (kernels == DSP)

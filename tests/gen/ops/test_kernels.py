@@ -8,11 +8,10 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import pytest
-from ctools import GET_ARENA, GET_STATE, INIT, RUN_OP, SET_ARENA, UNDEFINED, ChipBatch, HostBatch
-from one_step import CONSTANT, Placed, batch_plan, cases, emulator, unfinished
+from ctools import UNDEFINED, ChipBatch, HostBatch
+from one_step import CONSTANT, batch_plan, cases, compare, emulator, unfinished
 
 from synapcc.gen.emit.templates import ROOT
-from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import Known, kernel, kernels, layers
 
 CASES = 24  # of each kernel and compiler setting
@@ -79,33 +78,6 @@ def test_cases_are_legal(name: str) -> None:
             assert role not in arrays or np.array_equal(arrays[role][0], case.arrays[role]), (
                 f"{role} is read only"
             )
-
-
-def first_difference(plan: Plan, placed: list[Placed], space: str, want: bytes, got: bytes) -> str:
-    at = int(np.flatnonzero(np.frombuffer(want, np.uint8) != np.frombuffer(got, np.uint8))[0])
-    for p in placed:
-        for role, tensor in p.tensors.items():
-            t = plan[tensor]
-            if t.space == space and t.offset <= at < t.offset + t.nbytes:
-                what = f"operand {role} ({t.dtype} {t.shape}), byte {at - t.offset}"
-                return f"{p.kernel}, {what}, attributes {dict(p.case.attrs)}"
-    return f"byte {at} of {space}, which belongs to no operand"
-
-
-def compare(batch: HostBatch | ChipBatch, plan: Plan, placed: list[Placed]) -> None:
-    machine = emulator(plan)
-    batch.ask(0, INIT)
-    batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
-    assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes()
-    for op in range(len(placed)):
-        assert batch.ask(0, RUN_OP, op)[0] == 0
-    machine.run("infer")
-    for space, request, want in (
-        ("state", GET_STATE, machine.state[0].tobytes()),
-        ("arena", GET_ARENA, machine.arena[0].tobytes()),
-    ):
-        got = batch.ask(0, request)[1]
-        assert got == want, first_difference(plan, placed, space, want, got)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

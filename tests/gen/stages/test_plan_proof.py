@@ -154,7 +154,7 @@ def tensors_of(name: str, rng: np.random.Generator) -> tuple[dict[str, PlanTenso
         if role == "count" and name == "samples.draw":
             hi = case.attrs["rows"]
         row = row_length(array.shape, "")
-        constant = role in CONSTANTS and role not in kernel(name).changing
+        constant = role in (*CONSTANTS, *case.flash) and role not in kernel(name).changing
         if constant:
             lo, hi = int(array.min()), int(array.max())
         tensors[role] = PlanTensor(

@@ -1,0 +1,92 @@
+"""Which activations are never negative: what symmetric int8 leaves half of its integers unused for.
+
+Such an activation is held as v for (v + 128) / 2^n, all 256 integers for what is above zero: a bit more, and
+still a shift. The zero point costs nothing where sums begin with a constant bias (gen/ops/_requantise.py);
+the limit of int8 that takes the place of 0 is the ReLU. So it is for activations that frozen layers write and
+read, with what moves, joins, adds or averages them between; not for one that a layer learns from, or that a
+signal needs on its way back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..ir.program import Abstract, Step, root
+from ..ops import changed, kernel
+
+ZERO = -128  # the integer of 0
+
+
+def halved(abstract: Abstract) -> frozenset[str]:
+    """The activations whose integers may begin at zero, with all that share their number formats."""
+    net = _Network(abstract)
+    groups: dict[str, list[str]] = {}
+    for name in abstract.values:
+        groups.setdefault(root(abstract.values, name), []).append(name)
+    found = [group for of, group in groups.items() if net.halves(of, group)]
+    while True:
+        names = frozenset(name for group in found for name in group)
+        useful = [group for group in found if net.useful(group, names)]
+        if len(useful) == len(found):
+            return names
+        found = useful
+
+
+class _Network:
+    def __init__(self, abstract: Abstract) -> None:
+        self.values = abstract.values
+        self.uses: dict[str, list[tuple[Step, str]]] = {}
+        self.least = {v.name: float(np.min(v.real)) for v in self.values.values() if v.real is not None}
+        for _, step in abstract.in_order():
+            for role, name in step.args.items():
+                self.uses.setdefault(name, []).append((step, role))
+            self._follow(step)
+
+    def _follow(self, step: Step) -> None:
+        """What a step writes is never smaller than what it says; of several that write, all of them."""
+        k = kernel(step.kernel)
+        read = {r: self.least.get(n, -math.inf) for r, n in step.args.items() if r in k.reads}
+        for role, name in changed(step).items():
+            least = k.least(read, step.attrs) if role == "y" else -math.inf
+            self.least[name] = min(least, self.least.get(name, math.inf))
+
+    def halves(self, of: str, group: list[str]) -> bool:
+        """Whether the values that share the format of `of` may have it."""
+        ours = all(self._is_activation(name) for name in group)
+        return ours and self.least.get(of, -math.inf) >= 0.0 and all(self._may(name) for name in group)
+
+    def useful(self, group: list[str], halved: frozenset[str]) -> bool:
+        """Whether somebody reads them who does not only bring them to a format without a zero point."""
+        for name in group:
+            for step, role in self.uses.get(name, ()):
+                k = kernel(step.kernel)
+                if role not in k.changing and (not k.moves or step.args["y"] in halved.difference(group)):
+                    return True
+        return False
+
+    def _is_activation(self, name: str) -> bool:
+        v = self.values[name]
+        return v.role == "activation" and v.space == "arena" and v.format is None and not v.use
+
+    def _may(self, name: str) -> bool:
+        """Whether all that touch it take a zero point, and none misses what is below zero."""
+        touched = all(role in self._zeros(step) for step, role in self.uses.get(name, ()))
+        return touched and (self.least.get(name, -math.inf) >= 0.0 or self._rectified(name))
+
+    def _zeros(self, step: Step) -> tuple[str, ...]:
+        args = {role: self.values[name] for role, name in step.args.items()}
+        return kernel(step.kernel).zeros(args, step.attrs)
+
+    def _rectified(self, name: str) -> bool:
+        """Whether 0 in the place of its negative values is what all that read it make of them in any case."""
+        below: Mapping[str, float] = {"x": -math.inf}
+        for step, role in self.uses.get(name, ()):
+            k = kernel(step.kernel)
+            if role in k.changing:
+                continue
+            if not k.moves or not (k.least(below, step.attrs) >= 0.0 or self._rectified(step.args["y"])):
+                return False
+        return True
