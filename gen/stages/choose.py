@@ -105,7 +105,7 @@ class _Search:
         if any(v.learned for v in chosen.abstract.values.values()):
             return chosen, loss
         trial = _trial(chosen)
-        frac = chosen.quantised.formats[logits].frac
+        frac = chosen.quantised.formats[logits].meaning.nearest
         found, least = chosen, loss
         for bits in range(1, SCORES + 1):
             fracs = {**chosen.choice.fracs, logits: frac + bits}
@@ -215,7 +215,7 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
         before = found
         for number, name in enumerate(names, 1):
             say(0.3 + 0.6 * (turn + number / len(names)) / ROUNDS, f"format of {name}")
-            now = found.quantised.formats[name].frac
+            now = found.quantised.formats[name].meaning.nearest
             for step in FINER:
                 fracs = {**found.choice.fracs, name: now + step}
                 tried = search.other(found, replace(found.choice, fracs=fracs))
