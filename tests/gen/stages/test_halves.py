@@ -105,7 +105,7 @@ def test_fast_knows_none() -> None:
         zeros(fast) == set() and fast.plan.digest == compile_model(net(*CHAIN), FROZEN, samples()).plan.digest
     )
     assert (fast.quantise, best.quantise) == (FAST, BEST) and fast.plan.digest != best.plan.digest
-    with pytest.raises(CompileError, match="'better' is no way to choose number formats"):
+    with pytest.raises(CompileError, match="'better' is no way to quantise"):
         compile_model(net(*CHAIN), FROZEN, samples(), quantise="better")
 
 
