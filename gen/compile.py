@@ -5,7 +5,7 @@ Writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,23 +36,21 @@ from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
 from .rules import options, rules
 from .sets import AUTO, select
-from .spec import INFERENCE_ONLY, RuleSpec, load_spec, select_layers
+from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
+from .stages.choose import choose
 from .stages.graph_check import verify
 from .stages.head import from_samples, refuse_frozen, replaced
 from .stages.lower import lower
 from .stages.quantise import Quantised
-from .stages.quantise import quantise as number_formats
 from .stages.schedule import build, seen
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
 
 Calibration = Mapping[str, NDArray[np.generic]]
-FAST, BEST = "fast", "best"
-"""How number formats are chosen."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Compiled:
     untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
-    quantise:    how its number formats were chosen
+    quantise:    how its integers were chosen, "fast" or "best"
     """
 
     plan: Plan
@@ -95,6 +93,7 @@ def compile_model(
     kernel_set: str = AUTO,
     output: str | None = None,
     quantise: str = FAST,
+    say: Callable[[float, str], None] = lambda done, what: None,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -107,16 +106,15 @@ def compile_model(
     name:        prefix of the emitted C; the model file's name if None
     kernel_set:  the kernel set, or "auto" for the fastest that the board's core can run
     output:      of a model file with several outputs, the one with the scores
-    quantise:    "fast", or "best": formats that use all of int8 for activations that are never negative
+    quantise:    "fast" or "best": how integers are chosen (gen.stages.choose)
+    say:         is told which share of what takes long is done, and what comes
 
     Raises CompileError for whatever is wrong.
     """
+    if quantise not in MODES:
+        raise CompileError("quantise", f"{quantise!r} is no way to quantise", f"take {' or '.join(MODES)}")
     if isinstance(model, Graph) and output is not None:
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
-    if quantise not in (FAST, BEST):
-        raise CompileError(
-            "quantise", f"{quantise!r} is no way to choose number formats", f"{FAST} or {BEST}"
-        )
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
     spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
     graph = replaced(graph, spec) if spec.head else graph
@@ -130,9 +128,9 @@ def compile_model(
             note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
             graph = replace(graph, notes=(*graph.notes, note))
     graph, still = settle(graph, given)
-    data = checked(normalised(graph.quantisers, given), where)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
+    data = checked(normalised(graph.quantisers, given), where)
     graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
     untouched = graph if spec.numbers else without_head(graph, chosen is not None)
     graph = untie(graph, spec.untied)
@@ -146,10 +144,16 @@ def compile_model(
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
     kept = untouched if learned and given_integers(untouched) and not spec.head else None
-    abstract = build(graph, spec, chosen, learned, data)
+
+    def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
+        data = checked(normalised(graph.quantisers, given), where)
+        return build(graph, spec, chosen, learned, data), data
+
+    abstract, data = made(graph)
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
-        quantised = number_formats(abstract, spec, data, best=quantise == BEST)
+        found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
+        graph, abstract, data, quantised = found.graph, found.abstract, found.data, found.quantised
         plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
     except CompileError as error:
         raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None

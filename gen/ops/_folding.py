@@ -71,6 +71,11 @@ class Folding:
         """Whether f(scale * x + shift) = scale * f(x) + shift, where each channel has one scale and shift."""
         return False
 
+    def homogeneous(self, node: Node) -> bool:
+        """Whether f(scale * x) = scale * f(x) for positive scales of each channel; where it gives as many
+        values as each of its inputs has, of each value."""
+        return False
+
     def takes_in(self, node: Node, shifted: bool) -> bool:
         """Whether a scale, and a shift if `shifted`, that all places of a channel share can go into it."""
         return False

@@ -50,6 +50,7 @@ Every = Callable[[NDArray[Any]], NDArray[Any]]
 MAX_SHIFT = 24  # of products: what the rounding primitives are proven for
 ROWS_AT_ONCE = 128  # rows whose products stay in the host's cache
 BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^28
+WIDER = 257  # of an int8 weight: an int16 one with bits everywhere
 ZERO_COLUMNS = 2**15  # a row of so many weights times 255, and its bias, fit 32 bits beside both zero points
 LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
 
@@ -173,6 +174,11 @@ class WeightedForward(Kernel):
             y = y + np.int32(a["y_zero"]) if "y_zero" in a else y
             return numeric.saturate(y, a["lo"], a["hi"])
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
+
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        """The sum of v v^T over all v that a row is multiplied with, of inputs x [D, size]: [groups, columns,
+        columns], each group as many rows. None where rows have nothing in common."""
+        return None
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         if "rounds" in a:  # no finer than a product: the multiplier makes no sum larger
@@ -410,6 +416,15 @@ class WeightedUpdate(Kernel):
         weights = shapes["w"][0] * shapes["w"][1]
         copies = 2 if "twin" in shapes else 1
         return Cost(macs=weights * self.terms(a), reads=copies * weights, writes=copies * weights)
+
+
+def wide_case(case: Case) -> Case:
+    """A case with frozen int8 weights; where their rows come in threes, one with int16 weights."""
+    w = case.arrays["w"]
+    if len(w) % 3:
+        return case
+    wide = w.astype(np.int16) * np.int16(WIDER)
+    return Case({**case.arrays, "w": wide}, case.attrs, {"w": (-127 * WIDER, 127 * WIDER)}, case.flash)
 
 
 def update_case(rng: np.random.Generator, sizes: tuple[int, int, int, int], attrs: Mapping[str, int]) -> Case:

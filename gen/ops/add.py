@@ -39,6 +39,9 @@ class Add(Layer):
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return broadcast.common(node, shapes)
 
+    def homogeneous(self, node: Node) -> bool:
+        return True
+
     def forward(self, tape: Tape, node: Node) -> None:
         left, right = (tape.value(name) for name in node.inputs)
         shapes = [tape.shape(name) for name in node.inputs]

@@ -63,6 +63,9 @@ class AvgPool(Layer):
         counts = node.attrs["count_padding"] or not any(padding(node))
         return {"padding": around, "count_padding": 1} if around and border[1] == 0 and counts else None
 
+    def homogeneous(self, node: Node) -> bool:
+        return True
+
     def forward(self, tape: Tape, node: Node) -> None:
         given = tape.given(node.output)
         ends = _requantise.held_within(given, node) if given else {}

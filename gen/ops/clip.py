@@ -42,6 +42,9 @@ class Clip(Layer):
     def limits(self, node: Node, held: Format | None) -> Format | None:
         return None if held is None else Format(held.dtype, held.meaning, *_within(held, *limits(node)))
 
+    def homogeneous(self, node: Node) -> bool:
+        return {*map(abs, limits(node))} <= {0.0, math.inf}
+
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         tape.share_format(x, y)

@@ -42,7 +42,7 @@ from ._places import NOTE as PLACES
 from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
-from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case
+from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
 from ._zeros import with_zeros, zeroed
 from .project import Projection
@@ -95,7 +95,7 @@ class Conv2d(WeightedLayer):
         if each is None or not self.takes_in(node, bool(np.any(each[1]))):
             return None
         rows, columns = constants[0].shape
-        groups = int(node.attrs["groups"])  # type: ignore[arg-type]
+        groups = Window.of(node, shape).groups
         seen = (np.tile(v.reshape(groups, -1), (1, columns * groups // shape[-1])) for v in each)
         scale, shift = (v.repeat(rows // groups, axis=0) for v in seen)
         return affine_columns(constants, scale, shift)
@@ -191,6 +191,16 @@ class Forward(WeightedForward):
     def real(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = self.held(self._sums(t, t["x"], a, np.matmul) + self._every(t)(t["b"]), a)
 
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        if self.tying is not Tied:
+            return None
+        g = Window.from_attrs(a)
+        total = np.zeros((g.groups, g.taps, g.taps))
+        for part in parts(len(x), g):
+            seen = see(g, x[part]).swapaxes(0, 1).reshape(g.groups, -1, g.taps)
+            total += np.matmul(seen.swapaxes(1, 2), seen)
+        return total
+
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         g = Window.from_attrs(a)
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
@@ -234,7 +244,9 @@ class Forward(WeightedForward):
                 2
             ):  # untied ones are learned: none has a model file's scales
                 return self.scaled_case(rng, arrays, attrs)
-            return with_zeros(rng, Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            return with_zeros(
+                rng, wide_case(Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            )
         arrays |= {
             "w": rng.integers(-(2**15), 2**15, (m, g.taps)).astype(np.int16),
             "y": np.zeros(outputs, np.int16),

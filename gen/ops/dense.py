@@ -23,7 +23,7 @@ from ._contract import takes
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
 from ._requantise import ONCE, centred, random_ending
-from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case
+from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._zeros import with_zeros
 
 
@@ -82,6 +82,9 @@ class Forward(WeightedForward):
         sums = x @ w[0].T if len(w) == 1 else np.matmul(w, x[..., None])[..., 0]
         t["y"][...] = self.held(sums + t["b"], a)
 
+    def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
+        return np.asarray((x.T @ x)[None])
+
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         macs = shapes["w"][0] * shapes["w"][1]
         return Cost(macs=macs, reads=macs)
@@ -101,7 +104,7 @@ class Forward(WeightedForward):
             frozen: dict[str, NDArray[Any]] = {"x": x, "w": w, "b": b, "s": s, "y": np.zeros(m, np.int8)}
             if rng.integers(2):
                 return self.scaled_case(rng, frozen, {})
-            return with_zeros(rng, Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)}))
+            return with_zeros(rng, wide_case(Case(frozen, {"lo": -128, "hi": 127}, {"w": (-127, 127)})))
         w16 = rng.integers(-(2**15), 2**15, (m, n)).astype(np.int16)
         learned: dict[str, NDArray[Any]] = {"x": x, "w": w16, "b": b, "y": np.zeros(m, np.int16)}
         ends = random_ending(rng) if rng.integers(2) else {"shift": int(rng.integers(0, 20))}

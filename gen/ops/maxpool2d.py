@@ -35,6 +35,9 @@ class MaxPool(Layer):
         around = wider(node, border[0])
         return {"padding": around} if around and least >= border[1] else None
 
+    def homogeneous(self, node: Node) -> bool:
+        return True
+
     def forward(self, tape: Tape, node: Node) -> None:
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         tape.share_format(x, y)

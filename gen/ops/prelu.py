@@ -37,6 +37,9 @@ class PRelu(Layer):
             )
         return x
 
+    def homogeneous(self, node: Node) -> bool:
+        return True
+
     def forward(self, tape: Tape, node: Node) -> None:
         given = tape.given(node.inputs[1])
         slope = _slopes(tape, node, given)

@@ -24,6 +24,8 @@ from .table import Table
 
 INFERENCE_ONLY = "none"
 MSE = "mse"  # the loss whose targets are numbers
+FAST, BEST = MODES = "fast", "best"
+"""How integers are chosen: gen.stages.choose."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6

@@ -21,10 +21,11 @@ from ..ir.roles import ROLES
 from ..ops import Format, Kernel, kernel
 from ..ops._requantise import zero
 from ..spec import RuleSpec
-from .halves import ZERO, halved
-from .observe import SILENT_FRAC, Observed, Sampled, Seen
-from .room import grown
-from .stride import Stride, largest
+from .calibrate import widest
+from .halves import ZERO
+from .looks import Choice, Looks
+from .observe import INT16, LOGIT_ROOM, SILENT_FRAC, Observed, Sampled, Seen
+from .stride import Stride
 
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
@@ -32,6 +33,11 @@ START = 4  # units that the largest activation of a network that has not learned
 LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
 SILENT = 7  # frac of an activation that is zero throughout: what it is joined with keeps its bits
 UNBOUNDED = 60  # the cap of a frac that nothing caps
+FINEST = 24  # frac of an activation
+LOGITS = 12, 30  # the finest frac of logits: usually, and where that leaves them few units and nothing learns
+FEW = 2**8  # units
+WIDE = 2**15 - 1  # the largest frozen weight in int16
+WIDE_SUMS = 2**30 - 2**26  # of a row's magnitudes times 255: beside a bias of 2^30 and the rounding half
 
 Reals = Mapping[str, NDArray[np.float64]]
 
@@ -59,26 +65,19 @@ class Quantised:
         return [*aside, *([self.stride.warning()] if self.stride else [])]
 
 
-def quantise(abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool = False) -> Quantised:
+def quantise(abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -> Quantised:
     """Formats for all values of `abstract`, and its initial integers.
 
-    calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
-    best: whether activations that are never negative get all integers of int8
     Raises CompileError where a tensor cannot be represented.
     """
-    halves = halved(abstract) if best else frozenset()
-    observed = Observed(abstract, calibration, halves)
-    later = grown(abstract, spec, observed.runs, observed.aside)
-    expected = Observed(later, calibration, halves) if later else None
-    chooser = _Chooser(abstract, spec, observed, later, expected)
+    chooser = _Chooser(abstract, spec, looks, choice)
     for _, step in abstract.in_order():
         with shifts(step.node, step.kernel):
             chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
-    stride = largest(observed.runs, observed.aside)
-    seen = observed.seen(chooser.formats)
-    return Quantised(chooser.formats, data, seen, observed.sampled, stride, later is not None)
+    seen, sampled = looks.observed.seen(chooser.formats), looks.observed.sampled
+    return Quantised(chooser.formats, data, seen, sampled, looks.stride, looks.later is not None)
 
 
 def _largest(x: NDArray[np.float64] | None) -> float:
@@ -99,18 +98,12 @@ def _widest(top: float) -> int:
 class _Chooser:
     """Gives formats step by step. A group is a value and all that are tied to it: they share one format."""
 
-    def __init__(
-        self,
-        abstract: Abstract,
-        spec: RuleSpec,
-        observed: Observed,
-        later: Abstract | None,
-        expected: Observed | None,
-    ) -> None:
-        self.abstract, self.spec = abstract, spec
-        self.observed, self.expected = observed, expected
-        self.later = later.values if later else {}
+    def __init__(self, abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -> None:
+        self.abstract, self.spec, self.choice = abstract, spec, choice
+        self.observed, self.expected = looks.observed, looks.expected
+        self.later = looks.later.values if looks.later else {}
         self.values = abstract.values
+        self.learns = any(v.learned for v in self.values.values())
         self.formats: dict[str, Format] = {}
         self.derived: dict[str, NDArray[np.int64]] = {}
         self.readers: dict[str, list[tuple[Step, str]]] = {}
@@ -126,7 +119,7 @@ class _Chooser:
             elif value.format:
                 self._assign(name, value.format)
             elif name in abstract.inputs:
-                self._assign(name, self._activation(name, 24))
+                self._assign(name, self._activation(name, FINEST))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
                 self.formats[name] = self._matrix(value)
             elif value.role == "constant":
@@ -217,7 +210,7 @@ class _Chooser:
     def _activation(self, name: str, cap: int) -> Format:
         of = self.root(name)
         frac = min((look.activation(of) for look in self._looks(of)), default=SILENT)
-        frac = min(frac + self._lens(of, frac), cap, 24)
+        frac = min(self.choice.fracs.get(of, frac + self._lens(of, frac)), cap, FINEST)
         return Format("int8", PowerOfTwo(frac, zero=ZERO if name in self.observed.halves else 0), -128, 127)
 
     def _lens(self, of: str, frac: int) -> int:
@@ -232,10 +225,16 @@ class _Chooser:
         return bits
 
     def _logits(self, name: str, cap: int) -> Format:
-        """Four times the range seen, and no finer than 2^-12: learning moves logits."""
+        """Four times the range seen, because learning moves logits, and no finer than 2^-12 unless they have
+        few units then and nothing learns."""
         of = self.root(name)
         frac = min(look.logits(of) for look in (self.observed, self.expected) if look)
-        return Format("int16", min(frac, cap, 12), -32768, 32767)
+        top, finest = self.observed.top(of), LOGITS[0]
+        if not self.learns and (self.choice.fine or 0 < top * 2.0**finest < FEW):
+            frac, finest = widest(INT16, (2 if self.choice.fine else LOGIT_ROOM) * top), LOGITS[1]
+        if of in self.choice.fracs:
+            frac, finest = self.choice.fracs[of], LOGITS[1]
+        return Format("int16", min(frac, cap, finest), -32768, 32767)
 
     def _teach(self, name: str, cap: int) -> Format:
         if not self.observed.taught:
@@ -290,6 +289,8 @@ class _Chooser:
     def _frozen(self, step: Step, value: Value) -> Format:
         """One frac a row, or one for all where signals pass through."""
         real = value.real if value.real is not None else np.zeros(value.shape)
+        if value.name in self.choice.wide:
+            return self._wide(step, value, real)
         by_row = value.role == "weight" and not value.rows_alike
         tops = np.max(np.abs(real), axis=1) if by_row else np.array([_largest(real)])
         fracs = self._fit_frozen(step, value, [_widest(float(r)) for r in tops])
@@ -297,6 +298,16 @@ class _Chooser:
             return Format("int8", fracs[0], -127, 127)
         fracs = fracs * (len(real) if len(fracs) == 1 else 1)
         return Format("int8", min(fracs), -127, 127, tuple(fracs))
+
+    def _wide(self, step: Step, value: Value, real: NDArray[np.float64]) -> Format:
+        """A frac a row in int16, as fine as the row's sums allow."""
+        tops, sums = np.max(np.abs(real), axis=1), 255 * np.sum(np.abs(real), axis=1)
+        fracs = [
+            min(fitting(WIDE, top), fitting(WIDE_SUMS, total)) if top > 0 else UNBOUNDED
+            for top, total in zip(tops, sums, strict=True)
+        ]
+        fracs = self._fit_frozen(step, value, fracs)
+        return Format("int16", min(fracs), -WIDE, WIDE, tuple(fracs))
 
     def _learned(self, k: Kernel, step: Step, role: str, value: Value) -> Format:
         """One frac, with headroom above the largest initial value of the weight and its twin."""

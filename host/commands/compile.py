@@ -10,11 +10,15 @@ from pathlib import Path
 
 from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.sets import AUTO, CHOICES
+from synapcc.gen.spec import FAST, MODES
 from synapcc.gen.target.board import GENERIC, Board
 from synapcc.gen.target.boards import generic_board, load_board
 from synapcc.host.terminal.files import check_distinct
+from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.results import Results, document
 from synapcc.host.terminal.screen import neutral
+
+STAGES = 100  # of the bar
 
 HELP = "turn a network and a rule file into a C library, a firmware project, a Plan and a report"
 
@@ -49,6 +53,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="how fast, never what: ref is plain C99, dsp uses SMLAD and its like "
         "(default: what the board's core has)",
     )
+    p.add_argument(
+        "--quantise",
+        choices=MODES,
+        default=FAST,
+        help="how integers are chosen: fast, or best, which takes up to some minutes and keeps more answers "
+        "of the float network (default: %(default)s)",
+    )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
 
 
@@ -64,9 +75,18 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
     board, sizes = _board(args)
-    compiled = compile_model(
-        args.model, args.rule, args.calibrate, board, args.name, args.kernels, args.scores
-    )
+    with Progress("quantising", STAGES) as bar:
+        compiled = compile_model(
+            args.model,
+            args.rule,
+            args.calibrate,
+            board,
+            args.name,
+            args.kernels,
+            args.scores,
+            args.quantise,
+            lambda done, what: bar.step(round(done * STAGES) - bar.done, what),
+        )
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
@@ -81,6 +101,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     words += ["--name", args.name] if args.name else []
     words += ["--scores", args.scores] if args.scores is not None else []
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
+    words += ["--quantise", args.quantise] if args.quantise != FAST else []
     words += ["--quantiser"] if args.quantiser else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (

@@ -11,6 +11,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
+from synapcc.gen.spec import FAST
 
 from ..run import culprit
 from ..run.agreement import agreement, as_the_file, strays
@@ -44,6 +45,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "warnings": [*compiled.warnings, *(line for line in (lost, strayed) if line)],
         "board": compiled.board.name if compiled.board else None,
         "kernels": compiled.kernel_set,
+        "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
         "budget": budget(plan, compiled.board, compiled.kernel_set),
         "network": network(compiled),
@@ -227,6 +229,7 @@ def summary(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     rule = report["rule"]
     how = f"rule {rule['rule']}, weights {rule['weights']}, kernels {report['kernels']}"
+    how += "" if report["quantise"] == FAST else f", quantised {report['quantise']}"
     cal = report["calibration"]
     lines = [f"{report['model']}  {how}, plan {report['digest'][:12]}"]
     lines += [f"  note: {n}" for n in report["notes"]]

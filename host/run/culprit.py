@@ -7,7 +7,7 @@ blamed for what came before it. Layers that share one number format count as one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.program import Step, root
-from synapcc.gen.ir.roles import ROLES
-from synapcc.gen.ir.walk import Active
-from synapcc.gen.ops import Format, changed
+from synapcc.gen.ops import changed
 from synapcc.gen.stages.calibrate import Runs
-from synapcc.gen.stages.float_run import RealMachine, spread
+from synapcc.gen.stages.float_run import spread
+from synapcc.gen.stages.simulate import Simulated
 
 LEAST = 0.95  # the share of answers in which integers and float agree at least
 SAMPLES = 256  # of the calibration data that are run for each layer
@@ -99,40 +98,14 @@ def _forward(compiled: Compiled) -> Iterator[Step]:
     return (s for program, s in compiled.abstract.steps() if program == "forward")
 
 
-class _Alone(RealMachine):
-    """A float run in which one part is what its integers stand for."""
-
-    formats: Mapping[str, Format]
-
-    def enter(self, compiled: Compiled, part: Part) -> None:
-        """Takes the integers of a part, and its formats for what is written from now on."""
-        formats, data = compiled.quantised.formats, compiled.quantised.data
-        real = {n for n in part.values if (facts := ROLES[self.values[n].role]).scaled and not facts.derived}
-        self.formats = {n: formats[n] for n in real if n in self.arena}
-        for name in real - self.formats.keys():
-            self._arrays[name][...] = formats[name].meaning.real(data[name])
-        for name in self.formats.keys() & {*compiled.abstract.inputs}:
-            self._hold(name)
-
-    def _step(self, program: str, position: int, step: Step, active: Active) -> None:
-        super()._step(program, position, step, active)
-        for name in changed(step).values():
-            if name in self.formats:
-                self._hold(name)
-
-    def _hold(self, name: str) -> None:
-        x, fmt = self.real(name), self.formats[name]
-        x[...] = fmt.meaning.real(np.clip(fmt.meaning.units(x), fmt.lo, fmt.hi))
-
-
 def _scores(compiled: Compiled, runs: Runs, chosen: NDArray[np.intp], part: Part) -> Real:
     """The scores [samples, C] with `part` in its integer meaning."""
     found = []
     with np.errstate(over="ignore"):
         for rows in runs.parts(chosen):
-            machine = runs.machine(rows, _Alone)
-            assert isinstance(machine, _Alone)
-            machine.enter(compiled, part)
+            machine = runs.machine(rows, Simulated)
+            assert isinstance(machine, Simulated)
+            machine.enter(compiled.quantised, part.values, compiled.abstract.inputs)
             machine.run("infer")
             found.append(machine.real(compiled.abstract.logits).copy())
     return np.concatenate(found)

@@ -8,14 +8,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synapcc.gen.compile import BEST, FAST, Compiled, compile_model
+from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.rules import rules
-from synapcc.gen.spec import INFERENCE_ONLY, Arena, Decay, Feedback, Head, Loss, Replay, RuleSpec, Store
+from synapcc.gen.spec import (
+    BEST,
+    FAST,
+    INFERENCE_ONLY,
+    Arena,
+    Decay,
+    Feedback,
+    Head,
+    Loss,
+    Replay,
+    RuleSpec,
+    Store,
+)
 from synapcc.gen.stages.border import without_head
 from synapcc.gen.stages.head import classifier, replaced
 from synapcc.gen.stages.state_check import rings

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from random_nets import random_calibration, rectified_graph
 
-from synapcc.gen.compile import BEST, FAST, Compiled, compile_model
+from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.format import Meaning, NoPowerOfTwo, PowerOfTwo, misfit
 from synapcc.gen.ir.graph import Attr, Graph, Node, Tensor
 from synapcc.gen.ops import kernel
 from synapcc.gen.ops._requantise import ZEROS
-from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
+from synapcc.gen.spec import BEST, FAST, INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.halves import ZERO, halved
 from synapcc.host.run.emulator import Emulator
@@ -105,7 +105,7 @@ def test_fast_knows_none() -> None:
         zeros(fast) == set() and fast.plan.digest == compile_model(net(*CHAIN), FROZEN, samples()).plan.digest
     )
     assert (fast.quantise, best.quantise) == (FAST, BEST) and fast.plan.digest != best.plan.digest
-    with pytest.raises(CompileError, match="'better' is no way to choose number formats"):
+    with pytest.raises(CompileError, match="'better' is no way to quantise"):
         compile_model(net(*CHAIN), FROZEN, samples(), quantise="better")
 
 

@@ -23,6 +23,7 @@ from synapcc.host.run.agreement import agreement
 from synapcc.host.run.culprit import LEAST, culprit, parts, warning
 
 KINDS = ("usual", "row", "variance", "weight", "last", "input")
+MENDED = ("row", "variance", "weight", "last")  # where nothing learns: tests/gen/stages/test_choose.py
 Rng = np.random.Generator
 
 
@@ -94,7 +95,10 @@ def test_what_is_lost_is_told_and_the_layer_is_the_one(kind: str, rule: str) -> 
                 alone[label] == min(alone.values()) and f"most, {100 * alone[label]:.1f} % with" in lines[0]
             )
             lost += 1
-    assert compared >= 6 and (lost >= 2 if kind != "usual" else lost <= 3), (compared, lost)
+    if rule == "none" and kind in MENDED:
+        assert compared == 12 and lost == 0, (compared, lost)
+    else:
+        assert compared >= 6 and (lost >= 2 if kind != "usual" else lost <= 3), (compared, lost)
 
 
 def kept(compiled: Compiled, values: set[str]) -> float:
@@ -156,20 +160,25 @@ def test_a_network_that_has_not_learned_is_told_so() -> None:
 
 
 def test_compile_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for factor in (1.0, 1e-4):
+    """With too few samples to choose remedies by, a hidden row that is far larger than the others is told."""
+    for factor in (1.0, 1e3):
         folder = tmp_path / str(factor)
         folder.mkdir()
-        net = Net(np.random.default_rng(1), [1, 8])
-        net.put("Gemm", net.weight(6, 8), net.weight(6), transB=1)
+        net, scale = Net(np.random.default_rng(1), [1, 8]), np.ones((6, 1), np.float32)
+        scale[2] = factor
+        first, second = net.weight(6, 8), net.weight(4, 6)
+        net.weights[first] = net.weights[first] * scale
+        net.weights[second] = net.weights[second] / scale.T
+        net.put("Gemm", first, net.value(np.zeros(6, np.float32)), transB=1)
         net.put("Relu")
-        net.put("Gemm", net.weight(4, 6, scale=factor), net.weight(4, scale=factor), transB=1)
+        net.put("Gemm", second, net.weight(4), transB=1)
         model, rule, data = om.save(net.proto(), folder), folder / "rule.toml", folder / "data.npz"
         rule.write_text('rule = "none"\n')
-        np.savez(data, x=np.random.default_rng(2).normal(0, 1, (200, 8)).astype(np.float32))
+        np.savez(data, x=np.random.default_rng(2).normal(0, 1, (24, 8)).astype(np.float32))
         words = ["compile", str(model), "--rule", str(rule), "--calibrate", str(data), "-o"]
         assert main([*words, str(folder / "out")]) == 0
         said = [s for s in capsys.readouterr().out.splitlines() if "warning" in s]
         report = json.loads((folder / "out" / "report.json").read_text())
         assert [s.removeprefix("  warning: ") for s in said] == report["warnings"]
-        assert len(said) == (factor < 1) == (report["calibration"]["same_class_as_float"] < LEAST)
-        assert not said or said[0].startswith(f"  warning: {report['layers'][-1]['layer']}: ")
+        assert len(said) == (factor > 1) == (report["calibration"]["same_class_as_float"] < LEAST)
+        assert not said or any(said[0].startswith(f"  warning: {x['layer']}: ") for x in report["layers"])

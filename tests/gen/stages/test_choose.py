@@ -1,0 +1,191 @@
+"""Networks that float computes without loss and whose integers broke: rows and weights of any size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ir.quantiser import normalised
+from synapcc.gen.spec import MODES, RuleSpec
+from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.equalise import Strength, equalised, tops
+from synapcc.gen.stages.passes import simplify
+from synapcc.gen.stages.rounding import compensated
+from synapcc.gen.stages.schedule import build
+from synapcc.gen.stages.simulate import Trial
+from synapcc.host.run.agreement import agreement
+from synapcc.host.run.culprit import LEAST, warning
+from synapcc.host.run.emulator import Emulator
+
+KINDS = ("rows", "variance", "weight", "last", "input variance")
+Rng = np.random.Generator
+INF = math.inf
+
+
+class Drawn:
+    """A graph that grows at its end."""
+
+    def __init__(self, rng: Rng, shape: tuple[int, ...]) -> None:
+        self.rng, self.shape, self.end = rng, shape, "x"
+        self.tensors, self.nodes = {"x": Tensor("x", shape)}, list[Node]()
+
+    def put(self, op: str, to: tuple[int, ...], *constants: np.ndarray, **attrs: object) -> str:
+        name = f"{op}{len(self.nodes)}"
+        names = [f"{name}_{i}" for i in range(len(constants))]
+        self.tensors |= {n: Tensor(n, c.shape, c) for n, c in zip(names, constants, strict=True)}
+        self.tensors[name] = Tensor(name, to)
+        self.nodes.append(Node(op, name, (self.end, *names), name, attrs))  # type: ignore[arg-type]
+        self.end, self.shape = name, to
+        return name
+
+    def weights(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.rng.normal(0, np.sqrt(2 / columns), (rows, columns)), self.rng.normal(0, 0.1, rows)
+
+    def variance(self, factor: float) -> None:
+        """A batch normalisation of which one channel was far smaller than the others."""
+        scale = self.rng.uniform(0.7, 1.4, self.shape[-1])
+        scale[self.rng.integers(len(scale))] = factor
+        each = [np.tile(v, math.prod(self.shape[:-1])) for v in (scale, self.rng.normal(0, 0.1, len(scale)))]
+        self.put("affine", self.shape, *each)
+
+    @property
+    def graph(self) -> Graph:
+        return Graph("net", ("x",), self.end, self.tensors, tuple(self.nodes))
+
+
+def perceptron(rng: Rng, kind: str) -> Graph:
+    """8-6-4 with a ReLU between, spoilt by a factor of 10 to 10^5."""
+    net, factor = Drawn(rng, (8,)), float(10.0 ** rng.uniform(1, 5))
+    (w0, b0), (w1, b1) = net.weights(6, 8), net.weights(4, 6)
+    at = rng.choice(6, int(rng.integers(1, 4)), replace=False)
+    if kind == "rows":
+        w0[at], b0[at], w1[:, at] = w0[at] * factor, b0[at] * factor, w1[:, at] / factor
+    if kind == "weight":
+        w0[at[0], rng.integers(8)] *= min(factor, 1e3)
+    if kind == "last":
+        w1, b1 = w1 / factor, b1 / factor
+    if kind == "input variance":
+        net.variance(min(factor, 1e3))
+    net.put("dense", (6,), w0, b0)
+    behind = rng.integers(2)
+    if kind == "variance" and not behind:
+        net.variance(min(factor, 1e3))
+    net.put("clip", (6,), lo=0.0, hi=INF)
+    if kind == "variance" and behind:
+        net.variance(min(factor, 1e3))
+    net.put("dense", (4,), w1, b1)
+    return simplify(net.graph)
+
+
+def convolutional(rng: Rng) -> Graph:
+    """A convolution, a depthwise and a pointwise one, pools and a dense layer; rows scaled and undone."""
+    net, factor = Drawn(rng, (6, 6, 2)), float(10.0 ** rng.uniform(1, 5))
+    (w0, b0), (w1, b1), (w2, b2) = net.weights(6, 18), net.weights(6, 9), net.weights(8, 6)
+    at = rng.choice(6, 2, replace=False)
+    w0[at[0]], b0[at[0]], w1[at[0]] = w0[at[0]] * factor, b0[at[0]] * factor, w1[at[0]] / factor
+    w1[at[1]], b1[at[1]], w2[:, at[1]] = w1[at[1]] * factor, b1[at[1]] * factor, w2[:, at[1]] / factor
+    net.put("conv2d", (6, 6, 6), w0, b0, kernel=(3, 3), padding=(1, 1, 1, 1))
+    net.put("clip", (6, 6, 6), lo=0.0, hi=INF)
+    net.put("conv2d", (6, 6, 6), w1, b1, kernel=(3, 3), padding=(1, 1, 1, 1), groups=6)
+    net.put("prelu", (6, 6, 6), np.full(6, 0.1))
+    net.put("maxpool2d", (3, 3, 6), kernel=(2, 2), stride=(2, 2))
+    net.put("conv2d", (3, 3, 8), w2, b2, kernel=(1, 1))
+    net.put("clip", (3, 3, 8), lo=0.0, hi=INF)
+    net.put("reshape", (72,), shape=(72,))
+    net.put("dense", (4,), *net.weights(4, 72))
+    return simplify(net.graph)
+
+
+def measured(graph: Graph, rng: Rng, mode: str) -> tuple[Compiled, float]:
+    """(compiled, share of 1,000 new samples that get the class of the float network)."""
+    shape = graph.tensors["x"].shape
+    seen, new = (rng.normal(0, 1, (n, *shape)).astype(np.float32) for n in (300, 1000))
+    compiled = compile_model(graph, RuleSpec("none"), {"x": seen}, quantise=mode)
+    got = Emulator(compiled.plan).infer_many({"x": new}).winner
+    usual = compile_model(graph, RuleSpec("none"), {"x": new})
+    want = [
+        m.arena["verdict"][:, 0].copy() for _, m in Runs(usual.abstract, usual.real({"x": new})).forward()
+    ]
+    chosen = Runs(usual.abstract, usual.real({"x": new})).chosen
+    return compiled, float(np.mean(got[chosen] == np.concatenate(want)))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", [*KINDS, "convolutional"])
+def test_no_kind_breaks(kind: str, mode: str) -> None:
+    shares = []
+    for seed in range(2 if kind == "convolutional" else 6):
+        rng = np.random.default_rng([7, seed])
+        graph = convolutional(rng) if kind == "convolutional" else perceptron(rng, kind)
+        compiled, share = measured(graph, rng, mode)
+        shares.append(share)
+        agree, _ = agreement(compiled)
+        assert share >= 0.95 or (agree < LEAST and warning(compiled, agree)), (seed, share, agree)
+    assert np.mean(shares) >= 0.97, shares
+
+
+def test_equalised_by_powers_of_two_it_is_the_same_network() -> None:
+    changed = 0
+    for seed in range(20):
+        rng = np.random.default_rng([8, seed])
+        graph = convolutional(rng) if seed % 2 else perceptron(rng, KINDS[seed // 2 % len(KINDS)])
+        x = rng.normal(0, 1, (40, *graph.tensors["x"].shape)).astype(np.float32)
+        seen = tops(graph, run(graph, x), np.arange(len(x)))
+        other = equalised(graph, seen, (), Strength(float(rng.uniform(0.5, 1.0))))
+        if other is None:
+            continue
+        changed += 1
+        want, got = scores(graph, x), scores(other, x)
+        assert np.array_equal(want, got)
+        learned = [n.name for n in graph.nodes if n.op == "dense"][-1]
+        kept = equalised(graph, seen, [learned], Strength(1.0)) or graph
+        node = next(n for n in kept.nodes if n.name == learned)
+        for name in node.inputs[1:]:
+            assert np.array_equal(kept.tensors[name].value, graph.tensors[name].value)  # type: ignore[arg-type]
+    assert changed >= 10, changed
+
+
+def run(graph: Graph, x: np.ndarray) -> Runs:
+    """The float network over samples x."""
+    data = {n: np.asarray(v, np.float64) for n, v in normalised(graph.quantisers, {"x": x}).items()}
+    return Runs(build(graph, RuleSpec("none"), None, (), data), data)
+
+
+def scores(graph: Graph, x: np.ndarray) -> np.ndarray:
+    """Of the float network."""
+    runs = run(graph, x)
+    return np.concatenate([m.real(runs.abstract.logits).copy() for _, m in runs.forward()])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_simulated_is_what_the_emulator_does(mode: str) -> None:
+    for seed in range(2):
+        rng = np.random.default_rng([9, seed])
+        compiled, _ = measured(convolutional(rng), rng, mode)
+        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)))
+        assert trial.of(compiled.quantised).agree == agreement(compiled)[0]
+
+
+def test_rounding_makes_up_for_its_errors() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng([10, seed])
+        rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 30))
+        x = rng.normal(0, 1, (200, columns)) @ rng.normal(0, 1, (columns, columns))
+        units, gram = rng.normal(0, 40, (rows, columns)), x.T @ x
+        got = compensated(units, gram, -127, 127)
+        plain = np.clip(np.rint(units), -127, 127)
+        assert np.array_equal(got, np.rint(got)) and np.abs(got).max() <= 127
+        lost = [np.sum(np.square((v - units) @ x.T), axis=1) for v in (got, plain)]
+        assert np.all(lost[0] <= lost[1] * (1 + 1e-9))
+    assert np.array_equal(compensated(units, np.zeros_like(gram), -127, 127), plain)
+
+
+def test_an_unknown_way_is_refused() -> None:
+    graph = perceptron(np.random.default_rng(1), "rows")
+    with pytest.raises(CompileError, match="quantise: 'worst' is no way to quantise; take fast or best"):
+        compile_model(graph, RuleSpec("none"), {"x": np.zeros((4, 8), np.float32)}, quantise="worst")
