@@ -35,6 +35,7 @@ CHANCE = 0.01  # share of the answers below the best at which no finer scores ar
 WIDENED = 3  # candidates that get int16 weights
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
+SEARCHED = 256  # samples that formats are searched with: each is tried some times for every activation
 
 Data = Mapping[str, NDArray[np.float64]]
 Made = tuple[Abstract, Data]
@@ -155,7 +156,7 @@ def _open(abstract: Abstract, looks: Looks) -> bool:
 
 
 def _trial(chosen: Chosen) -> Trial:
-    return Trial(chosen.looks.observed.runs)
+    return Trial(chosen.looks.observed.runs, chosen.looks.classes)
 
 
 def _fast(search: _Search, base: Chosen) -> Chosen:
@@ -208,8 +209,9 @@ def _finished(chosen: Chosen) -> Quantised:
 
 def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
-    values, trial = found.abstract.values, _trial(found)
-    names = [n for n in found.looks.observed.runs.names(("activation",)) if root(values, n) == n]
+    values, looks = found.abstract.values, found.looks
+    trial = Trial(looks.observed.runs, looks.classes, SEARCHED)
+    names = [n for n in looks.observed.runs.names(("activation",)) if root(values, n) == n]
     least = trial.of(found.quantised)
     for turn in range(ROUNDS):
         before = found

@@ -35,12 +35,14 @@ class Choice:
 @dataclass(frozen=True)
 class Looks:
     """What formats are chosen from. later, expected: the network as learning will make it, and what is seen
-    of that; None where it has learned. stride: the layer that one learning step changes too much."""
+    of that; None where it has learned. stride: the layer that one learning step changes too much. classes:
+    whether its answers are classes, or numbers."""
 
     observed: Observed
     later: Abstract | None
     expected: Observed | None
     stride: Stride | None
+    classes: bool = True
 
     @classmethod
     def of(cls, abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool) -> Looks:
@@ -52,7 +54,8 @@ class Looks:
         observed = Observed(abstract, calibration, halves)
         later = grown(abstract, spec, observed.runs, observed.aside)
         expected = Observed(later, calibration, halves) if later else None
-        return cls(observed, later, expected, largest(observed.runs, observed.aside))
+        stride = largest(observed.runs, observed.aside)
+        return cls(observed, later, expected, stride, not spec.numbers)
 
     @property
     def usual(self) -> NDArray[np.intp]:

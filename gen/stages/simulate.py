@@ -17,7 +17,7 @@ from ..ir.roles import ROLES
 from ..ir.walk import Active
 from ..ops import Format, changed
 from .calibrate import Runs
-from .float_run import RealMachine
+from .float_run import RealMachine, spread
 from .outliers import harmless
 from .quantise import Quantised
 
@@ -85,12 +85,17 @@ class Loss:
 
 
 class Trial:
-    """The float network's answers to the calibration data, against which Plans are held."""
+    """The float network's answers to the calibration data, against which Plans are held.
 
-    def __init__(self, runs: Runs) -> None:
-        self.runs = runs
+    classes: whether an answer is a class, which may change; of numbers all that counts is how far they are off
+    most:    samples that are run, evenly spread
+    """
+
+    def __init__(self, runs: Runs, classes: bool = True, most: int | None = None) -> None:
+        self.runs, self.classes = runs, classes
+        self._chosen = spread(len(runs), most or len(runs))
         self._names = inferred(runs.abstract)
-        parts = [self._answers(runs.machine(rows)) for rows in runs.parts()]
+        parts = [self._answers(runs.machine(rows)) for rows in runs.parts(self._chosen)]
         self._want, self._winner = (np.concatenate(part) for part in zip(*parts, strict=True))
         self._harmless = harmless(self._want)
 
@@ -103,7 +108,7 @@ class Trial:
         """What these integers cost; of the values `names` alone where they are given."""
         same, lost, at = 0, [], 0
         with np.errstate(all="ignore"):
-            for rows in self.runs.parts():
+            for rows in self.runs.parts(self._chosen):
                 machine = self.runs.machine(rows, Simulated)
                 assert isinstance(machine, Simulated)
                 machine.enter(quantised, names or self._names, self.runs.abstract.inputs)
@@ -113,4 +118,4 @@ class Trial:
                 same += int(np.sum(winner == self._winner[part]))
                 ratio = self._harmless[part] / np.max(np.abs(got - self._want[part]), axis=1)
                 lost += np.nan_to_num(1.0 / (1.0 + ratio * ratio)).tolist()
-        return Loss(same / len(self.runs), math.fsum(lost))
+        return Loss(same / len(self._chosen) if self.classes else 1.0, math.fsum(lost))

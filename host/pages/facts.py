@@ -32,6 +32,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     seen = compiled.quantised.sampled.given > 0
     agree, layers = agreement(compiled) if seen else (None, [])
+    agree = None if compiled.spec.numbers else agree
     file = as_the_file(compiled) if seen else None
     strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
@@ -236,8 +237,9 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(_memory_line(report["memory"]))
     if cal["samples"]:
-        same = f"{100 * cal['same_class_as_float']:.1f} % the class of the float network"
-        lines.append(f"  calibration: {_samples(cal)}, {same}, clipped {clipped_text(cal['clipped'])}")
+        agree = cal["same_class_as_float"]  # none of a network that gives numbers
+        same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "
+        lines.append(f"  calibration: {_samples(cal)}, {same}clipped {clipped_text(cal['clipped'])}")
     else:
         lines.append("  calibration: none, all number formats are the file's")
     if report["file"]:

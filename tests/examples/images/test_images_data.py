@@ -70,8 +70,8 @@ def test_a_broken_file_is_one_line(tmp_path_factory: pytest.TempPathFactory, dra
         return
     if inside:
         assert how == "replace" and found.size == values.size
-    else:  # a flipped bit of the archive's header: name, time, system
-        assert how == "replace" and at < 10 and np.array_equal(found, values)
+    else:  # a flipped bit that says nothing: of the archive's header, or behind the last symbol
+        assert how == "replace" and np.array_equal(found, values)
 
 
 def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
