@@ -87,7 +87,7 @@ class Loss:
 class Trial:
     """The float network's answers to the calibration data, against which Plans are held.
 
-    classes: whether an answer is a class, which may change; of numbers all that counts is how far they are off
+    classes: whether an answer is a class, which may change; else only how far it is off counts
     most:    samples that are run, evenly spread
     """
 
