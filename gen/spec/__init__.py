@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
@@ -189,6 +187,8 @@ def rule_text(raw: Mapping[str, Any]) -> str:
     """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
     order = [f.name for f in fields(RuleSpec)]
     sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    import tomli_w  # only who writes needs it: `synapcc --help` reads the names of modes from here
+
     return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
 
 

@@ -30,7 +30,7 @@ def lower(
         _refuse_change(abstract)
     formats = quantised.formats
     written = {p.name: _program(p, formats) for p in abstract.programs.values()}
-    programs = fuse(_without_idle(written, formats))
+    programs = fuse(_without_idle(written, formats, abstract.logits))
     unplaced = _tensors(replace(abstract, programs=programs), quantised)
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
     entries = [e.name for e in abstract.entry_points]
@@ -83,12 +83,15 @@ def _program(program: Program, formats: Mapping[str, Format]) -> Program:
     return replace(program, items=items)
 
 
-def _without_idle(programs: Mapping[str, Program], formats: Mapping[str, Format]) -> dict[str, Program]:
-    """The programs without steps whose x is their y: what reads y reads x."""
+def _without_idle(
+    programs: Mapping[str, Program], formats: Mapping[str, Format], scores: str
+) -> dict[str, Program]:
+    """The programs without steps whose x is their y: what reads y reads x. The scores keep their name."""
     same: dict[str, str] = {}
 
     def idle(step: Step) -> bool:
-        return kernel(step.kernel).idle({r: formats[n] for r, n in step.args.items()}, step.attrs)
+        held = {r: formats[n] for r, n in step.args.items()}
+        return step.args.get("y") != scores and kernel(step.kernel).idle(held, step.attrs)
 
     for p in programs.values():
         for step in p.items:

@@ -263,6 +263,12 @@ def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
 
 def random_model(seed: int) -> Compiled:
     """The compilation that belongs to a seed; CompileError where its parts do not fit each other."""
+    graph, spec, calibration, mode = random_parts(seed)
+    return compile_model(graph, spec, calibration, quantise=mode)
+
+
+def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str]:
+    """What `random_model` compiles, and how it chooses integers."""
     rng = np.random.default_rng([20240611, seed])
     graph = random_graph(rng, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
@@ -290,7 +296,7 @@ def random_model(seed: int) -> Compiled:
         if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
             spec = replace(spec, loss=Loss())
     numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
-    return compile_model(graph, *numbers, quantise=BEST if best else FAST)
+    return graph, *numbers, BEST if best else FAST
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:

@@ -40,10 +40,12 @@ def states(plan: Plan, seed: int) -> list[bytes]:
             machine.learn(deed.inputs, [deed.label])
         elif deed.what == "infer":
             machine.infer(deed.inputs)
-        elif deed.what == "rehearse":
-            machine.run("rehearse")
-        else:
+        elif deed.what == "state":
             machine.put_state(deed.state)
+        else:
+            if deed.inputs:
+                machine.load(deed.inputs, [deed.label] if "label" in plan else None)
+            machine.run(deed.what)
         out.append(machine.state.tobytes() + machine.arena.tobytes())
     return out
 

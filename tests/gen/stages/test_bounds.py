@@ -97,9 +97,10 @@ def test_no_proven_interval_is_ever_left(monkeypatch: pytest.MonkeyPatch) -> Non
         rng, witness = np.random.default_rng(c.spec.seed), Witness(c, watch)
         for _ in range(6):
             witness.machine.state[0] = np.frombuffer(extreme_state(c.plan, rng), np.uint8)
-            labels = [int(rng.integers(c.plan.classes))] if c.learned else None
-            witness.machine.load(extreme_inputs(c, rng), labels)
+            labels = [int(rng.integers(c.plan.classes))] if "label" in c.plan else None
+            inputs = extreme_inputs(c, rng)
             for program in c.plan.entries:
+                witness.machine.load(inputs, labels)
                 witness.run(program)
         closest = max(closest, witness.closest)
     assert watch.count > 10_000

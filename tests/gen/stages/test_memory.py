@@ -33,6 +33,10 @@ def start(machine: Emulator, deed: Deed) -> str:
     """Everything that comes before the program itself; returns the program."""
     if deed.inputs:
         machine.load(deed.inputs, [deed.label] if "label" in machine.plan else None)
+    if deed.what in machine.plan.entries:  # what an entry program takes beside the network's inputs
+        rng = np.random.default_rng([19, len(deed.inputs)])
+        for name in set(machine.plan.entry(deed.what).inputs) - {*machine.plan.inputs}:
+            machine[name][...] = rng.integers(-999, 1000, machine[name].shape)
     return deed.what
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ctools import CHECK, GET_ARENA, GET_STATE, INFER, INIT, LEARN, RUN, SET_STATE, HostBatch
+from ctools import CHECK, GET_ARENA, GET_STATE, INFER, INIT, LEARN, LOAD, RUN, SET_STATE, HostBatch
 from random_nets import accepted
 
 from synapcc.gen.errors import SynapccError
@@ -65,12 +65,15 @@ def run_all(batch: HostBatch, i: int, machine: Emulator, rng: np.random.Generato
             status, y = batch.ask(i, INFER, payload=packed)
             winner, margin, scores = machine.infer(x)
             assert struct.unpack_from("<ii", y) == (winner[0], margin[0]), where
-            assert np.array_equal(np.frombuffer(y, "<i2", plan.classes, 8), scores[0]), where
+            assert np.array_equal(np.frombuffer(y, "<i2", scores[0].size, 8), scores[0]), where
         elif entry == "learn":
             label = int(rng.integers(plan.classes))
             status, _ = batch.ask(i, LEARN, label, packed)
             machine.learn(x, [label])
         else:
+            label = int(rng.integers(plan.classes))
+            machine.load(x, [label] if "label" in plan else None)
+            assert batch.ask(i, LOAD, label, packed)[0] == OK, where
             status, _ = batch.ask(i, RUN, number)
             machine.run(entry)
         assert status == OK, where

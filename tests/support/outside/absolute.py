@@ -108,10 +108,10 @@ class AbsoluteAlone(Alone):
 
 
 def _read(scope: Any, node: Any, args: Any) -> Any:
-    """The row of the operator ReduceL1, over a last axis of one value: its magnitude."""
+    """The row of the operator GlobalLpPool with p = 1, over a map of one value: its magnitude."""
     x = args[0]
     y = scope.builder.add("absolute", [x.tensor], scope.builder.shape(x.tensor), [node.name], node.source)
-    return replace(x, tensor=y, places=x.places[..., 0])
+    return replace(x, tensor=y)
 
 
 def _layer(t: Any, node: Node) -> None:
@@ -124,6 +124,6 @@ def _kernel(q: Any, step: Any) -> None:
     q.put(step.args["y"], q.then(step, "Min", [q.then(step, "Abs", [q.known(step, "x")]), top]))
 
 
-ONNX_OPERATORS = {"ReduceL1": _read}
+ONNX_OPERATORS = {"GlobalLpPool": _read}
 ONNX_LAYERS = {"absolute": _layer}
 ONNX_KERNELS = {"absolute.forward": _kernel}
