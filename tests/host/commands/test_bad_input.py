@@ -126,7 +126,7 @@ BAD_COMPILE: dict[str, tuple[Edit, str]] = {
     "model truncated": (truncated, "damaged, truncated or not an ONNX file"),
     "model of noise": (lambda c: c.model.write_bytes(os.urandom(3000)), "damaged, truncated or not"),
     "model empty": (lambda c: c.model.write_bytes(b""), "the file is empty"),
-    "operator": (model(unsupported()), "operator Tan is not supported; nearest is Sin and Cos; supported are "),
+    "operator": (model(unsupported()), "operator Tan is not supported; nearest is Sin and Cos; supported"),
     "NaN in weights": (model(with_weights(np.nan)), "NaN or infinite"),
     "infinite weight": (model(with_weights(-np.inf)), "NaN or infinite"),
     "overflow": (model(wide_bias()), "accumulator could overflow"),
