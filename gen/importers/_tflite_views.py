@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,11 +14,20 @@ from ._tflite_scope import Act, Operand, Scope, activated, activation, around, a
 
 
 def reshape(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """RESHAPE, SQUEEZE, EXPAND_DIMS: the file says what shape comes out."""
+    """RESHAPE, SQUEEZE, EXPAND_DIMS: the file says what shape comes out.
+
+    Where it leaves that to the run, it may say 1 for each length that it does not know: then the lengths that
+    it knows stay, and the one behind the batch that it does not is what is left.
+    """
     x, out = activation(op, args), op.outputs[0]
-    if out.size != x.size:
-        raise op.error(f"makes shape {out.shape} of {x.shape}")
-    return replace(x, shape=out.shape)
+    shape = out.shape
+    if out.size != x.size and out.signature[:1] == (-1,) and out.signature[1:].count(-1) == 1:
+        known = math.prod(n for n in out.signature if n > 0)
+        if known and x.size % known == 0:
+            shape = (1, *(n if n > 0 else x.size // known for n in out.signature[1:]))
+    if math.prod(shape) != x.size:
+        raise op.error(f"makes shape {shape} of {x.shape}")
+    return replace(x, shape=shape)
 
 
 def transpose(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -33,6 +33,7 @@ SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried
 WIDENED = 3  # candidates that get int16 weights
+LAYERS = 8  # of each, those that lose most
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
 SEARCHED = 256  # samples that formats are searched with: each is tried some times for every activation
@@ -121,7 +122,7 @@ class _Search:
     def widened(self, chosen: Chosen, loss: Loss) -> tuple[Chosen, Loss]:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
         trial = _trial(chosen)
-        for name in _by_loss(chosen, trial):
+        for name in _by_loss(chosen, trial)[:LAYERS]:
             if loss.agree >= ENOUGH:
                 break
             wide = chosen.choice.wide | {name}
