@@ -205,7 +205,7 @@ def check_calibration(
     """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
 
     `where` names the data in the CompileError that a misfit raises.
-    spec: what learns; one output is two classes then, or a number.
+    spec: what learns: classes, of which one output has two, or numbers.
     """
     out: dict[str, NDArray[np.float64]] = {}
     try:
@@ -225,8 +225,7 @@ def check_calibration(
             if TARGET in arrays and TARGET not in graph.inputs:
                 out[TARGET] = check_targets(arrays[TARGET], scores, where)
         elif LABEL in arrays and LABEL not in graph.inputs:
-            classes = 2 if spec.rule != INFERENCE_ONLY and scores == 1 else scores
-            out[LABEL] = check_labels(arrays[LABEL], classes, where).astype(np.float64)
+            out[LABEL] = check_labels(arrays[LABEL], max(scores, 2), where).astype(np.float64)
         check_counts(out, where)
     except SynapccError as error:
         raise CompileError(error.where, error.what, error.hint) from None

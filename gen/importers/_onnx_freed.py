@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import onnx
+from onnx import TensorProto
 
 from ..errors import CompileError
 from ..ir.format import Format
@@ -22,13 +23,15 @@ BOUNDED = (*MOVING, "softmax", "table")
 
 
 def quantised(model: onnx.ModelProto) -> bool:
-    """Whether a file has operators on integers."""
-    return any(
-        text(n.op_type) in (*ENDS, "Quant")
-        or text(n.op_type).startswith("QLinear")
-        or text(n.domain) == CONTRIB
-        for n in model.graph.node
+    """Whether a file has operators on integers, and takes real numbers: those of an input that is integers
+    stay the file's."""
+    stored = {text(i.name) for i in model.graph.initializer}
+    inputs = [i.type.tensor_type.elem_type for i in model.graph.input if text(i.name) not in stored]
+    ops = ((text(n.op_type), text(n.domain)) for n in model.graph.node)
+    on_integers = any(
+        op in (*ENDS, "Quant") or op.startswith("QLinear") or domain == CONTRIB for op, domain in ops
     )
+    return on_integers and not {*inputs} & {TensorProto.INT8, TensorProto.UINT8}
 
 
 def note(error: CompileError) -> str:

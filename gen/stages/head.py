@@ -98,6 +98,9 @@ def from_samples(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) 
     if head is None or head.init != "prototypes" or not head.new:
         return graph
     assert node is not None
+    if spec.numbers:
+        what = 'is "prototypes", means of classes, and what is learned are numbers'
+        raise CompileError("head.init", what, 'take "zero" or "random"')
     if labels is None:
         hint = "add an array `label`"
         raise CompileError("head.init", 'is "prototypes", and the calibration data have no labels', hint)

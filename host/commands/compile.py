@@ -29,8 +29,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--calibrate",
         metavar="CAL.npz",
-        help="inputs by name, float32 [n, ...]; `label` [n] for replay. Not needed for an int8 .tflite of "
-        "which nothing learns",
+        help="inputs by name, float32 [n, ...]; `label` [n] for replay and prototypes, or `target` [n, ...]. "
+        "Not needed where a file brings all integers and nothing learns",
     )
     p.add_argument(
         "--board",

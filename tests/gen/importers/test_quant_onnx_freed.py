@@ -17,7 +17,7 @@ from synapcc.gen.importers import load_model
 STEP = 0.05
 
 
-def _file(path: Path, zero: int, end: int, island: str = "BatchNormalization") -> Path:
+def _file(path: Path, end: int, island: str = "BatchNormalization", integers: bool = False) -> Path:
     """x -> Q DQ -> Gemm -> Q DQ, its zero point in place of a ReLU -> an operator in float32 -> Gemm."""
     rng = np.random.default_rng(3)
     constants = {
@@ -44,11 +44,14 @@ def _file(path: Path, zero: int, end: int, island: str = "BatchNormalization") -
         node("Relu", ["n"], ["r"]),
         node("Gemm", ["r", "h"], ["out"], transB=1),
     ]
-    floats = TensorProto.FLOAT
+    if integers:
+        nodes = nodes[1:]
+        nodes[0].input[0] = "x"
+    floats, taken = TensorProto.FLOAT, TensorProto.INT8 if integers else TensorProto.FLOAT
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", floats, [None, 6])],
+        [helper.make_tensor_value_info("x", taken, [None, 6])],
         [helper.make_tensor_value_info("out", floats, [None, 3])],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
     )
@@ -58,7 +61,7 @@ def _file(path: Path, zero: int, end: int, island: str = "BatchNormalization") -
 
 @pytest.mark.parametrize("end", [-128, 0])
 def test_it_is_the_network_that_the_integers_stand_for(end: int, tmp_path: Path) -> None:
-    path = _file(tmp_path / "net.onnx", 0, end)
+    path = _file(tmp_path / "net.onnx", end)
     graph = load_model(path)
     assert all(t.format is None for t in graph.tensors.values())
     assert any("quantised again, by synapcc" in n and "BatchNormalization" in n for n in graph.notes)
@@ -83,4 +86,10 @@ def run_without(path: Path, x: np.ndarray) -> np.ndarray:
 
 def test_what_is_refused_in_float_too_stays_refused(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="operator Det is not supported"):
-        load_model(_file(tmp_path / "net.onnx", 0, 0, "Det"))
+        load_model(_file(tmp_path / "net.onnx", 0, "Det"))
+
+
+def test_integers_that_come_in_stay_the_file_s(tmp_path: Path) -> None:
+    """So nothing can be computed in float32 behind them."""
+    with pytest.raises(CompileError, match="BatchNormalization"):
+        load_model(_file(tmp_path / "net.onnx", 0, integers=True))

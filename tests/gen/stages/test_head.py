@@ -377,3 +377,19 @@ def test_a_digit_that_was_left_out_is_imprinted() -> None:
         found.append((before.recall[9], after.recall[9], old[1] / old[0]))
     assert all(b == 0.0 for b, _, _ in found)
     assert np.mean([a for _, a, _ in found]) > 0.5 and all(kept > 0.9 for _, _, kept in found), found
+
+
+def test_numbers_have_no_prototypes() -> None:
+    """A label would not help: numbers are learned from targets."""
+    data = {"x": samples(40, OLD, 1)["x"], "target": np.zeros((40, 3))}
+    spec = RuleSpec("bp", loss=Loss("mse"), head=Head(3, init="prototypes"))
+    with pytest.raises(CompileError, match='take "zero" or "random"'):
+        compile_model(perceptron(), spec, data)
+
+
+def test_labels_of_one_output_pass_where_nothing_learns() -> None:
+    """The same calibration data serve every rule."""
+    data = samples(40, 2, 1)
+    assert compile_model(perceptron(1), RuleSpec(INFERENCE_ONLY), data).plan.classes == 1
+    with pytest.raises(CompileError, match="has classes 0 to 1"):
+        compile_model(perceptron(1), RuleSpec(INFERENCE_ONLY), samples(40, 3, 1))
