@@ -15,6 +15,7 @@ from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.roles import ROLES
 from synapcc.gen.ir.walk import Active, walk
 from synapcc.gen.ops import kernel
+from synapcc.gen.stages.op_check import Held, held
 from synapcc.gen.target.messages import Region
 
 from ..run.given import drawn
@@ -52,6 +53,7 @@ class Bench:
     def __init__(self, plan: Plan, meter: Meter, samples: Samples) -> None:
         self.plan, self.meter, self.samples = plan, meter, samples
         self._numbers = {(name, at): n for n, (name, at, _) in enumerate(plan.ops())}
+        self._held = held(plan)
 
     def phase(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Total and ops of entry program `name`, of the sample that takes longest."""
@@ -94,7 +96,7 @@ class Bench:
         ops: dict[int, _Op] = {}
 
         def measure(number: int, step: Step) -> None:
-            self._force(step, _noise)
+            self._force(number, step, _noise)
             reading = self.meter.op(number)
             if wanted(step):
                 ops.setdefault(number, _Op(number, step)).runs.append(reading)
@@ -141,15 +143,16 @@ class Bench:
             def measure(number: int, step: Step, pattern: Pattern = pattern) -> None:
                 nonlocal count
                 count += 1
-                self._force(step, pattern)
+                self._force(number, step, pattern)
                 ops.setdefault(number, _Op(number, step)).hard.append(self.meter.op(number))
 
             self._begin(i)
             self._walk(name, measure, _always)
         return count
 
-    def _force(self, step: Step, pattern: Pattern) -> None:
-        """Puts a pattern into the arena's signals that a step reads; indices become 0, always valid."""
+    def _force(self, number: int, step: Step, pattern: Pattern) -> None:
+        """Puts a pattern into the arena's signals that step `number` reads, as far as programs may leave it
+        there; indices become 0, always valid."""
         k = kernel(step.kernel)
         for role in (*k.reads, *k.updates):
             t = self.plan[step.args[role]] if role in step.args else None
@@ -157,7 +160,8 @@ class Bench:
                 continue
             facts = ROLES[t.role]
             if facts.kind in ("activations", "teaching"):
-                self.meter.write(Region.ARENA, t.offset, pattern(t).astype(t.dtype).tobytes())
+                values = _possible(pattern(t), t, self._held[number])
+                self.meter.write(Region.ARENA, t.offset, values.astype(t.dtype).tobytes())
             elif facts.index:
                 self.meter.write(Region.ARENA, t.offset, bytes(t.nbytes))
 
@@ -183,6 +187,16 @@ class Bench:
         if op.hard:
             row["worst"] = _figures(max([*op.runs, *op.hard], key=_size))
         return row
+
+
+def _possible(values: NDArray[Any], t: PlanTensor, conditions: Sequence[Held]) -> NDArray[Any]:
+    """The values within what a step takes: where it takes so much in all, each its share of that."""
+    for c in conditions:
+        if c.tensor is t:
+            values = np.clip(values, c.lo, c.hi)
+            share = max(1, c.total // t.count)
+            values = np.clip(values, -share, share) if c.total else values
+    return values
 
 
 def _noise(t: PlanTensor) -> NDArray[Any]:

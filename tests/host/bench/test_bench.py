@@ -197,6 +197,13 @@ def test_a_perceptron_is_counted_as_a_folder_is() -> None:
     assert figures["spec"] == "mlp 16 8 3"
 
 
+def test_hard_operands_are_none_that_a_step_refuses() -> None:
+    """Where a sum is proven by what all errors are together, not every error can be the largest."""
+    found = bench_kernel("mlp 256 64 32 5", "unicorn", rule="bp", weights="int16")
+    hard = [op for op in found["ops"] if op["kernel"] == "project.matrix"]
+    assert len(hard) == 2 and all(op["worst"]["instructions"] >= op["instructions"] for op in hard)
+
+
 @NO_QEMU
 @pytest.mark.long
 def test_what_outlasts_systick_is_counted_as_exactly() -> None:
