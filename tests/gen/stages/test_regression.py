@@ -163,7 +163,7 @@ def test_what_is_refused() -> None:
     data = numbers(40, 1)
     for spec, what in (
         (RuleSpec("last", loss=MSE, head=Head(3, imprint=2)), "head.imprint: makes a row of a class"),
-        (RuleSpec("last", loss=MSE, head=Head(3, init="prototypes")), "calibration data have no labels"),
+        (RuleSpec("last", loss=MSE, head=Head(3, init="prototypes")), "means of classes"),
     ):
         with pytest.raises(CompileError) as caught:
             compile_model(perceptron(3), spec, data)
