@@ -38,11 +38,27 @@ from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
+from ._loops import (
+    RATES,
+    WINDOWED,
+    Cells,
+    Loop,
+    Number,
+    add_row,
+    change_row,
+    end_row,
+    helper,
+    row_tables,
+    row_words,
+    stream_key,
+    write_signal,
+)
+from ._onto import write_onto
 from ._places import NOTE as PLACES
 from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled
 from ._tying import Matmul, Tied, copies, grouped, parts
-from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
+from ._weighted import BIAS_TOP, Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
 from ._zeros import with_zeros, zeroed
 from .project import Projection
@@ -152,8 +168,110 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
     return Node("conv2d", "", ("in0", "w", "b"), "out", attrs)
 
 
+@helper
+def reach(window: Any, oy: Any, ox: Any, ky: Any) -> Any:
+    """(first tap of row ky of a window that lies on the map, how many do, the place of the first, places from
+    one to the next), taps and places without channels; none where the row lies beyond."""
+    height, width, _, _, _, _, kernel_w, step_h, step_w, apart_h, apart, top, left, _ = window
+    y, x = oy * step_h - top + ky * apart_h, ox * step_w - left
+    if y < 0 or y >= height:
+        return 0, 0, 0, 0
+    k0 = (-x + apart - 1) // apart if x < 0 else 0
+    k1 = min(kernel_w, (width - x + apart - 1) // apart)
+    return k0, max(k1 - k0, 0), y * width + x + k0 * apart, apart
+
+
+def _forward(
+    x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, window: Number, filters: int, shift: Number,
+    multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    _, _, channels, out_h, out_w, kernel_h, kernel_w, _, _, _, _, _, _, groups = window
+    each, rows, zero = channels // groups, filters // groups, np.int32(x_zero)
+    taps = kernel_h * kernel_w * each
+    turned = np.empty((groups, taps, rows), np.int16)
+    for f in range(filters):
+        for k in range(taps):
+            turned[f // rows, k, f % rows] = w[f, k]
+    acc = np.empty(rows, np.int32)
+    for oy in range(out_h):
+        for ox in range(out_w):
+            for g in range(groups):
+                acc[:] = b[g * rows : (g + 1) * rows]
+                for ky in range(kernel_h):
+                    k0, n, at, apart = reach(window, oy, ox, ky)
+                    for k in range(n):
+                        seen = (at + k * apart) * channels + g * each
+                        tap = (ky * kernel_w + k0 + k) * each
+                        for c in range(each):
+                            v = np.int32(np.int32(x[seen + c]) - zero)
+                            add_row(acc, turned[g, tap + c], v)
+                first = (oy * out_w + ox) * filters + g * rows
+                part = slice(g * rows, (g + 1) * rows)
+                there = y[first : first + rows]
+                end_row(there, acc, s[part], m[part], shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def _transposed(
+    d: Cells, m: Cells, onto: Cells, acc: Cells, g: Cells, window: Number, filters: int, shift: int, lo: int,
+    hi: int, added: Number,
+) -> None:  # fmt: skip
+    _, _, channels, out_h, out_w, kernel_h, kernel_w, _, _, _, _, _, _, groups = window
+    each, rows = channels // groups, filters // groups
+    total = np.zeros(len(g), np.int32)
+    for position in range(out_h * out_w):
+        for f in range(filters):
+            signal = np.int32(d[position * filters + f])
+            if signal == 0:
+                continue
+            for ky in range(kernel_h):
+                k0, n, at, apart = reach(window, position // out_w, position % out_w, ky)
+                for k in range(n):
+                    seen = (at + k * apart) * channels + f // rows * each
+                    tap = (ky * kernel_w + k0 + k) * each
+                    add_row(total[seen : seen + each], m[f, tap : tap + each], signal)
+    acc[:] = total[len(total) - channels :]
+    if len(onto):
+        write_onto(g, total, shift, lo, hi, onto, added)
+    else:
+        write_signal(g, total, shift, lo, hi)
+
+
+def _update(
+    x: Cells, d: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, acc: Cells,
+    window: Number, filters: int, rates: Number, limits: Number, rounding: int, seed: int, tensor: int,
+    x_zero: Number, mul: Cells, add: Cells,
+) -> None:  # fmt: skip
+    _, _, channels, out_h, out_w, kernel_h, kernel_w, _, _, _, _, _, _, groups = window
+    each, rows, zero = channels // groups, filters // groups, np.int32(x_zero)
+    bias_shift, top = rates[1], np.int64(BIAS_TOP)
+    base = stream_key(seed, step[0], tensor)
+    words = np.empty(len(mul), np.uint32)
+    for f in range(filters):
+        acc[:] = 0
+        total, active = np.int32(0), False
+        for position in range(out_h * out_w):
+            signal = np.int32(d[position * filters + f])
+            if signal == 0:
+                continue
+            active, total = True, np.int32(total + signal)
+            for ky in range(kernel_h):
+                k0, n, at, apart = reach(window, position // out_w, position % out_w, ky)
+                for k in range(n):
+                    seen = (at + k * apart) * channels + f // rows * each
+                    tap = (ky * kernel_w + k0 + k) * each
+                    for c in range(each):
+                        acc[tap + c] += signal * np.int32(np.int32(x[seen + c]) - zero)
+        if active:
+            if bias_shift < 0 and out_h * out_w > 1:  # what is held back here would meet the bias's limit
+                total = numeric.saturate(total, -(top >> -bias_shift), top >> -bias_shift)
+            row_words(words, base, f, mul, add)
+            change_row(f, acc, np.int32(total), w, b, twin, saturated, rates, limits, rounding, words)
+    acc[:] = 0
+
+
 class Forward(WeightedForward):
     name = "conv2d.forward"
+    loop = Loop(_forward, WINDOWED)
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
         x="int8 [input]",
@@ -263,6 +381,7 @@ class Transposed(Projection):
     """
 
     name = "conv2d.transposed"
+    loop = Loop(_transposed, {**WINDOWED, **onto.ADDED})
     reads = ("d", "m", "onto")
     writes = ("acc", "g")
     optional = ("onto",)
@@ -362,6 +481,7 @@ class Update(WeightedUpdate):
     """
 
     name = "conv2d.update"
+    loop = Loop(_update, {**WINDOWED, **RATES}, row_tables)
     writes = ("acc",)
     operands = takes(UPDATED, acc="int32 [taps]")
     attributes = within(GEOMETRY, WeightedUpdate.attributes)
