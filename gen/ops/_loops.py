@@ -63,6 +63,51 @@ def dot(w: Cells, x: Cells, zero: Number) -> Any:
     return acc
 
 
+LANES = 8
+
+
+def windows(
+    out: Cells, first: Any, apart: Any, start: Cells, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
+    count: Any,
+) -> None:  # fmt: skip
+    """out[first + c apart + f] = start[f] + the sum over r, p and i < 2 of
+    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count in order.
+
+    out: int32, flat; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
+    offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
+    """
+    for c in range(count):
+        place = first + c * apart
+        out[place : place + len(start)] = start
+        for r in range(len(w)):
+            for p in range(w.shape[1]):
+                k = at + c * step + offsets[r] + 2 * p
+                a, b = np.int32(x[k]), np.int32(x[k + 1])
+                for f in range(len(start)):
+                    both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
+                    out[place + f] = np.int32(out[place + f] + both)
+
+
+@helper
+def tiled(row: Cells, times: Any) -> Any:
+    """A row so many times in a row, as int32."""
+    n, total = len(row), len(row) * times
+    out = np.empty(total, np.int32)
+    if total:
+        out[:n] = row
+    while 0 < n < total:
+        more = min(n, total - n)
+        out[n : n + more] = out[:more]
+        n += more
+    return out
+
+
+@helper
+def lanes(n: Any) -> Any:
+    """n, or the next multiple of LANES."""
+    return -(-n // LANES) * LANES
+
+
 @helper
 def end_row(
     y: Cells, acc: Cells, s: Cells, m: Cells, shift: Any, multiplier: Any, lo: Any, hi: Any, rounds: Any,

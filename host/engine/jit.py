@@ -31,8 +31,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
 from synapcc.gen import numeric
-from synapcc.gen.ops import kernel
-from synapcc.gen.ops._loops import HELPERS
+from synapcc.gen.ops import _loops, kernel
+
+from . import vector
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 KEPT = 8  # folders of other sources that stay
@@ -91,6 +92,22 @@ def cells(address: int, n: int) -> Any:
     return numba.carray(pointer(address), (n,), np.uint8)
 
 
+def _windows(
+    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
+) -> Any:
+    """What `windows` is compiled as."""
+
+    def impl(
+        out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
+    ) -> None:
+        vector.windows(
+            out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES,
+            w.ctypes.data, x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w), w.shape[1], count,
+        )  # fmt: skip
+
+    return impl
+
+
 @cache
 def _prepare() -> None:
     """Lets compiled code call the primitives and what loops share."""
@@ -100,7 +117,11 @@ def _prepare() -> None:
 
     for function in numeric.CASTS:
         cast(function, getattr(np, function.__name__))
-    for function in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND, *HELPERS):
+    if vector.usable():
+        overload(_loops.windows)(_windows)
+    else:
+        register_jitable(_loops.windows)
+    for function in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND, *_loops.HELPERS):
         register_jitable(function)
 
 
