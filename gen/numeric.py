@@ -216,8 +216,8 @@ def mix(key: Word | np.uint32, word: Word | np.uint32 | int) -> Word:
 
 def lcg(x: Word) -> Word:
     """One step of the linear congruential generator."""
-    with np.errstate(over="ignore"):
-        return np.asarray(x, np.uint32) * np.uint32(LCG_MUL) + np.uint32(LCG_ADD)
+    wide = uint64(x) * np.uint64(LCG_MUL) + np.uint64(LCG_ADD)
+    return uint32(wide & np.uint64(0xFFFFFFFF))
 
 
 def scale_index(word: Word, n: Word) -> Word:

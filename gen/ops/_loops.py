@@ -22,7 +22,7 @@ from ..ir.plan import PlanTensor
 from ._window import Window
 
 Cells = Any
-"""An operand: its stored elements, [n] or, with rows, [rows, row]. An optional one that is missing is empty."""
+"""An operand: its stored elements, [n] or, with rows, [rows, row]. One that is missing is empty."""
 Number = Any
 """An attribute, or several as a tuple. One that is missing is 0."""
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -120,19 +120,19 @@ def end_row(
     zero = np.int32(y_zero)
     if rounds == 0 and len(s) == 0:
         for i in range(len(y)):
-            y[i] = numeric.saturate(np.int32(numeric.shift_round(acc[i], shift) + zero), lo, hi)
+            y[i] = numeric.saturate(numeric.int32(numeric.shift_round(acc[i], shift) + zero), lo, hi)
     elif rounds == 0:
         for i in range(len(y)):
-            y[i] = numeric.saturate(np.int32(numeric.shift_round(acc[i], s[i]) + zero), lo, hi)
+            y[i] = numeric.saturate(numeric.int32(numeric.shift_round(acc[i], s[i]) + zero), lo, hi)
     else:
         for i in range(len(y)):
-            n = np.int64(s[i]) if len(s) else shift
-            factor = np.int64(m[i]) if len(m) else multiplier
+            n: Any = np.int64(s[i]) if len(s) else shift
+            factor: Any = np.int64(m[i]) if len(m) else multiplier
             if rounds == 1:
                 v = numeric.scale_once(acc[i], factor, n)
             else:
                 v = numeric.scale_twice(acc[i], factor, n)
-            y[i] = numeric.saturate(np.int32(v + zero), lo, hi)
+            y[i] = numeric.saturate(numeric.int32(v + zero), lo, hi)
 
 
 @helper
@@ -192,9 +192,9 @@ def change_row(
     met = subtract_row(w[i], p, lo, hi)
     if len(twin):
         met += subtract_row(twin[i], p, lo, hi)
-    lane = words.view(np.uint16)[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
+    lane: Any = words.view(np.uint16)[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
     q = numeric.rounded(mode, total, bias_shift, lane)
-    v = np.int32(b[i] - q)
+    v = numeric.int32(b[i] - q)
     held = numeric.saturate(v, bias_lo, bias_hi)
     b[i] = held
     saturated[0] = np.uint32(saturated[0] + np.uint32(met + np.int32(held != v)))
@@ -220,7 +220,7 @@ RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bi
 
 
 def row_tables(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """`mul` and `add`: of a step that rounds stochastically the words of a row of w and its bias, else none."""
+    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none."""
     stochastic = a["rounding"] == numeric.STOCHASTIC
     mul, add = numeric.lcg_coefficients((t["w"].shape[1] + 1) // 2 + 1 if stochastic else 0)
     return {"mul": mul, "add": add}

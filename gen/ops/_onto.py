@@ -67,7 +67,7 @@ def write_onto(
     for i in range(len(g)):
         signal = numeric.saturate(numeric.shift_round(acc[i], shift), lo, hi)
         there = numeric.shift_round(numeric.int32(onto[i]), onto_shift)
-        total = np.int32(there + numeric.shift_round(np.int32(signal), sum_shift))
+        total = numeric.int32(there + numeric.shift_round(numeric.int32(signal), sum_shift))
         g[i] = numeric.saturate(total, sum_lo, sum_hi)
 
 

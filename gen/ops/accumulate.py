@@ -12,15 +12,26 @@ from numpy.typing import NDArray
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import HELD, REQUANTISED, SIZE, takes, within
+from ._loops import Cells, Loop
 from ._shifts import requantising
 
 MAX_SHIFT = 15  # beyond it nothing is left of an int16
+
+
+def _add(
+    left: Cells, right: Cells, g: Cells, left_shift: int, right_shift: int, lo: int, hi: int
+) -> None:  # fmt: skip
+    for i in range(len(g)):
+        one = numeric.shift_round(numeric.int32(left[i]), left_shift)
+        other = numeric.shift_round(numeric.int32(right[i]), right_shift)
+        g[i] = numeric.saturate(numeric.int32(one + other), lo, hi)
 
 
 class Add(Kernel):
     """g = left / 2^left_shift + right / 2^right_shift, held within g's limits."""
 
     name = "accumulate.add"
+    loop = Loop(_add)
     reads = ("left", "right")
     writes = ("g",)
     inplace = ("left", "right", "g")

@@ -94,12 +94,14 @@ def _misplaced(part: PlanTensor, whole: PlanTensor, a: Attrs) -> str:
     return f"a row of {sizes[1] // rows} values ends before {end}" if end > sizes[1] // rows else ""
 
 
-def _copy(x: Cells, y: Cells, rows: Number, offset: int, shift: int, addend: Number, lo: int, hi: int) -> None:
+def _copy(
+    x: Cells, y: Cells, rows: Number, offset: int, shift: int, addend: Number, lo: int, hi: int
+) -> None:
     n = max(rows, 1)
     inner, outer, more = len(x) // n, len(y) // n, np.int32(addend)
     for row in range(n):
         for i in range(inner):
-            total = np.int32(np.int32(x[row * inner + i]) + more)
+            total = numeric.int32(np.int32(x[row * inner + i]) + more)
             y[row * outer + offset + i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
 
 

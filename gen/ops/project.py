@@ -7,7 +7,7 @@ seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,7 +59,9 @@ def _generated(
     write_signal(g, acc, shift, lo, hi)
 
 
-def _expand(m: Cells, rows: int, cols: int, seed: int, tensor: int, ternary: int, mul: Cells, add: Cells) -> None:
+def _expand(
+    m: Cells, rows: int, cols: int, seed: int, tensor: int, ternary: int, mul: Cells, add: Cells
+) -> None:
     words, base = np.empty(len(mul), np.uint32), stream_key(seed, 0, tensor)
     for i in range(rows):
         draw_row(m[i, :cols], words, base, i, ternary, mul, add)

@@ -53,14 +53,14 @@ def shares(z: Cells, frac: int) -> Any:
     for i in range(1, len(z)):
         top = max(top, np.int32(z[i]))
     for i in range(len(z)):
-        e[i] = numeric.exp2_neg(numeric.logit_steps(np.int32(top - np.int32(z[i])), frac))
+        e[i] = numeric.exp2_neg(numeric.logit_steps(numeric.int32(top - np.int32(z[i])), frac))
         total = np.int32(total + e[i])
     k = 0
     while (total >> k) > 65535:
         k += 1
-    r = numeric.reciprocal(np.int32(total >> k))
+    r = numeric.reciprocal(numeric.int32(total >> k))
     for i in range(len(z)):
-        e[i] = numeric.probability(e[i], r, k)
+        e[i] = numeric.probability(e[i], r, numeric.int32(k))
     return e
 
 

@@ -46,6 +46,10 @@ class Engine:
         self.plan, self.say = plan, say
         self._tapes: dict[str, Tape] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: tapes hold addresses."""
+        return vars(self) | {"_tapes": {}}
+
     def tape(self, program: str) -> Tape:
         from .tape import sources, tape
 

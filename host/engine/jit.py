@@ -98,7 +98,16 @@ def _windows(
     """What `windows` is compiled as."""
 
     def impl(
-        out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
+        out: Any,
+        first: Any,
+        apart: Any,
+        start: Any,
+        w: Any,
+        x: Any,
+        at: Any,
+        step: Any,
+        offsets: Any,
+        count: Any,
     ) -> None:
         vector.windows(
             out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES,

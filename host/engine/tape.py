@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +51,9 @@ class Parameters:
             elif name in tables:
                 self._cells(CONST, self._keep(tables[name]), str(tables[name].dtype), tables[name].shape)
             elif name in loop.groups:
-                self._group([attrs.get(a, 0) for a in loop.groups[name]])
+                self._group([int(attrs.get(a, 0)) for a in loop.groups[name]])
             elif name in attrs:
-                self.arguments.append(self._number(attrs[name]))
+                self.arguments.append(self._number(int(attrs[name])))
             else:
                 self._missing(k, name)
 

@@ -219,9 +219,10 @@ class Machine:
         compiled = None if after else self._engines.take(program, self.devices)
         if compiled:
             chosen = self._chosen(program, active, views)
-            devices = np.arange(self.devices) if chosen is None else chosen
+            everyone = np.arange(self.devices)
             own = views is self._infer_views and not self.plan.shared
-            compiled.run(program, self.state, self.infer_arena if own else self.arena, devices)
+            arena = self.infer_arena if own else self.arena
+            compiled.run(program, self.state, arena, everyone if chosen is None else chosen)
             return
         for name, position, item, devices in self._steps(program, active, views):
             if self.fixed and name == FORWARD and position < len(self.fixed):
@@ -258,7 +259,7 @@ class Machine:
         return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
 
     def _chosen(self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]) -> Active:
-        """The devices that take part in a run; SynapccError where one of them has a label that is no class."""
+        """The devices that take part; SynapccError where one of them has a label that is no class."""
         mask = self._mask(active)
         chosen = None if mask is None or mask.all() else np.flatnonzero(mask)
         if program in self._labelled and (chosen is None or len(chosen)):
