@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import HELD, REQUANTISED, SIZE, takes, within
-from ._loops import Cells, Loop
+from ._loops import Cells, Loop, write_signal
 from ._shifts import requantising
 
 MAX_SHIFT = 15  # beyond it nothing is left of an int16
@@ -76,10 +76,22 @@ class Add(Kernel):
         return Case({"left": d[0], "right": d[1], "g": np.zeros(n, np.int16)}, attrs, {})
 
 
+def _over(
+    d: Cells, g: Cells, outer: int, count: int, block: int, shift: int, lo: int, hi: int
+) -> None:  # fmt: skip
+    total = np.zeros(len(g), np.int32)
+    for o in range(outer):
+        for k in range(count):
+            for i in range(block):
+                total[o * block + i] += d[(o * count + k) * block + i]
+    write_signal(g, total, shift, lo, hi)
+
+
 class Over(Kernel):
     """g[o, i] = (sum of d[o, k, i] over k < count) / 2^shift, within limits; o < outer, i < block."""
 
     name = "accumulate.over"
+    loop = Loop(_over)
     reads = ("d",)
     writes = ("g",)
     operands = takes(d="int16 [input]", g="int16 [output]")

@@ -76,6 +76,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         html.write(Path(args.html), verify_html(result))
     out.give("verify", result)
     out.say(str(verdict.difference or verdict.agreement))
+    out.say(f"emulator: {verdict.engine}")
     if result["warning"]:
         out.say(f"warning: {result['warning']}")
     out.say(verdict.line)

@@ -54,6 +54,7 @@ class Verdict:
     """What a verification saw. `differing`: bytes in all persistent tensors over all steps compared.
 
     saturation: of each learned layer, at the end; both sides count alike as long as nothing differs
+    engine: the emulator's, at the end
     """
 
     steps: int
@@ -63,6 +64,7 @@ class Verdict:
     state_bytes: int
     difference: Difference | None
     saturation: tuple[Saturation, ...] = ()
+    engine: str = "numpy"
 
     @property
     def line(self) -> str:
@@ -135,6 +137,7 @@ def verify(
         plan.state_bytes,
         difference,
         saturation(plan, machine.state[0]),
+        machine.engine,
     )
 
 

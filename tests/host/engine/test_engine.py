@@ -15,7 +15,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.numeric import PRIMITIVES
 from synapcc.gen.ops import kernels
-from synapcc.host import engine
+from synapcc.host import engine, examples
 from synapcc.host.bench.emulator import bench_emulator, text
 from synapcc.host.run import engines
 from synapcc.host.run.emulator import Emulator
@@ -161,3 +161,10 @@ def test_bench_holds_states_together() -> None:
     assert [(r["devices"], r["differing"]) for r in report["rows"]] == [(1, 0), (3, 0)]
     assert all(r[name] > 0 for r in report["rows"] for name in ("numpy", "compiled", "c"))
     assert "a pair" in text(report) and report["versions"]["numba"] == numba.__version__
+
+
+@pytest.mark.long
+def test_the_networks_of_the_examples() -> None:
+    """Convolutions frozen and learned, a perceptron from scratch: states equal to numpy's and the emitted C's."""
+    report = bench_emulator(examples.networks(), 300)
+    assert len(report["rows"]) == 6 and not any(r["differing"] or r["reason"] for r in report["rows"])
