@@ -165,6 +165,6 @@ def test_bench_holds_states_together() -> None:
 
 @pytest.mark.long
 def test_the_networks_of_the_examples() -> None:
-    """Convolutions frozen and learned, a perceptron from scratch: states equal to numpy's and the emitted C's."""
+    """Convolutions frozen and learned, perceptrons: states equal to numpy's and the emitted C's."""
     report = bench_emulator(examples.networks(), 300)
     assert len(report["rows"]) == 6 and not any(r["differing"] or r["reason"] for r in report["rows"])
