@@ -17,15 +17,17 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import Plan
 from synapcc.gen.words import nearest
 
 from .terminal.arguments import common_options
 from .terminal.command import Command
 from .terminal.results import Results
+
+if TYPE_CHECKING:
+    from synapcc.gen.ir.plan import Plan
 
 PACKAGE = GROUP = "synapcc.examples"
 _COMMAND, _DATA = ("HELP", "arguments", "run"), ("NAME", "HINT", "find")
