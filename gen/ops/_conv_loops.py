@@ -169,28 +169,53 @@ def transposed(
 
 @helper
 def sums_over_places(x: Cells, d: Cells, window: Any, filters: Any, zero: Any, g: Any) -> Any:
-    """int32 [taps, n]: of each tap and filter of group g the sum of signal times input over all positions."""
-    _, _, channels, out_h, out_w, _, _, step_h, step_w, _, _, _, _, groups = window
-    positions, each, rows = out_h * out_w, channels // groups, filters // groups
-    seen, offsets = padded_map(x, window, zero), run_offsets(window)
-    runs, run, _, across = runs_of(window)
-    taps, more, pairs = runs * run, lanes(rows), (positions + 1) // 2
-    signals, places = np.zeros((1, pairs, 2 * more), np.int16), np.empty(positions, np.int64)
+    """int32 [taps, n]: of each tap and filter of group g the sum of signal times input over all positions.
+
+    The map lies channel by channel, each row's columns by their place within a stride, so that what a tap
+    sees from one position to the next lies side by side: what `windows` takes as one run a row of positions.
+    """
+    (
+        height,
+        width,
+        channels,
+        out_h,
+        out_w,
+        kernel_h,
+        kernel_w,
+        step_h,
+        step_w,
+        apart_h,
+        apart_w,
+        top,
+        left,
+        groups,
+    ) = window
+    each, rows = channels // groups, filters // groups
+    down = max(height + top, (out_h - 1) * step_h + (kernel_h - 1) * apart_h + 1)
+    across = max(width + left, (out_w - 1) * step_w + (kernel_w - 1) * apart_w + 1)
+    line = across // step_w + 2  # a row of odd length is read with one more
+    row, more = step_w * line, lanes(rows)
+    seen = np.zeros(each * down * row, np.int16)
+    for ix in range(width):
+        column = (ix + left) % step_w * line + (ix + left) // step_w
+        for iy in range(height):
+            place, given = (iy + top) * row + column, (iy * width + ix) * channels + g * each
+            for c in range(each):
+                seen[c * down * row + place] = np.int16(np.int32(x[given + c]) - zero)
+    signals, offsets = np.zeros((out_h, (out_w + 1) // 2, 2 * more), np.int16), np.empty(out_h, np.int64)
     for oy in range(out_h):
+        offsets[oy] = oy * step_h * row
         for ox in range(out_w):
-            p = oy * out_w + ox
-            places[p] = oy * step_h * across + ox * step_w * channels
+            first = (oy * out_w + ox) * filters + g * rows
             for f in range(rows):
-                signals[0, p // 2, 2 * f + p % 2] = d[p * filters + g * rows + f]
-    values = np.zeros(taps * 2 * pairs, np.int16)
-    for r in range(runs):
-        for k in range(run):
-            first, row = offsets[r] + k + g * each, (r * run + k) * 2 * pairs
-            for p in range(positions):
-                values[row + p] = seen[first + places[p]]
-    sums, start = np.empty((taps, more), np.int32), np.zeros(more, np.int32)
-    windows(sums.reshape(-1), 0, more, start, signals, values, 0, 2 * pairs, np.zeros(1, np.int64), taps)
-    return sums
+                signals[oy, ox // 2, 2 * f + ox % 2] = d[first + f]
+    sums, start = np.empty(kernel_h * kernel_w * each * more, np.int32), np.zeros(more, np.int32)
+    for ky in range(kernel_h):
+        for kx in range(kernel_w):
+            at = ky * apart_h * row + kx * apart_w % step_w * line + kx * apart_w // step_w
+            tap = (ky * kernel_w + kx) * each
+            windows(sums, tap * more, more, start, signals, seen, at, down * row, offsets, each)
+    return sums.reshape(-1, more)
 
 
 def update(
