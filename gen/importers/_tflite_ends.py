@@ -43,8 +43,18 @@ def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if x.format is None:
         raise op.error("quantises what the network computes in float32", FULLY)
     if x.format != held:
-        return scope.made(op, scope.builder.table(x.tensor, "identity", names(op), op.source))
+        return scope.made(op, tabled(scope, op, x, "identity"))
     return replace(x, shape=op.outputs[0].shape)
+
+
+def tabled(scope: Scope, op: LiteOp, x: Act, fn: str, alpha: float = 0.0) -> str:
+    """The function `fn` of each value; in float32 where the file has it between DEQUANTIZE and QUANTIZE."""
+    y, builder = scope.builder.table(x.tensor, fn, names(op), op.source, alpha), scope.builder
+    if op.between:
+        node = builder.producer(y)
+        assert node is not None
+        builder.rewired(node, builder.data(node), {**node.attrs, "between": 1})
+    return y
 
 
 def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

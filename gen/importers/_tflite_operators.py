@@ -95,7 +95,8 @@ FLOAT_ROWS: Mapping[str, Row] = {
 
 def row(op: LiteOp) -> Row | None:
     """The row of an operator of the file; None where synapcc has none like it."""
-    return (FLOAT_ROWS.get(op.op) if in_float(op) else None) or TFLITE_OPERATORS.get(op.op)
+    own = FLOAT_ROWS.get(op.op) if in_float(op) else None
+    return own or TFLITE_OPERATORS.get(op.op) or (FLOAT_ROWS.get(op.op) if op.between else None)
 
 
 def known(op: LiteOp) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ from ._tflite_dilated import collected
 from ._tflite_ends import dequantized, read_as, refuse_mixed
 from ._tflite_file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from ._tflite_fold import INTEGERS, fold
+from ._tflite_islands import bridged
 from ._tflite_operators import known, row
+from ._tflite_pointwise import FUNCTIONS, IN_FLOAT
 from ._tflite_refusals import unsupported
 from ._tflite_scope import Act, Operand, Scope
 
@@ -50,7 +52,7 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
-        self.ops = collected(model.ops, model.outputs)
+        self.ops = bridged(collected(model.ops, model.outputs), FUNCTIONS | IN_FLOAT)
         for op in self.ops:
             for out in op.outputs:
                 if out.index in self.makers or out.value is not None or out in model.inputs:
