@@ -15,6 +15,7 @@ from tflite.SubOptions import SubOptions
 
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
 from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, inner, names
+from ._tflite_slices import stretched
 
 Real = NDArray[np.float64]
 OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
@@ -40,7 +41,11 @@ def spread(op: LiteOp, tensor: LiteTensor, x: Act) -> Real:
 
 
 def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum or difference."""
+    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum or difference;
+    SQUARED_DIFFERENCE."""
+    if op.op == "SQUARED_DIFFERENCE":
+        less = arithmetic(scope, replace(op, op="SUB", table=None), args)
+        return replace(less, tensor=scope.builder.product(less.tensor, less.tensor, [], op.source))
     options = op.read(OPTIONS[op.op]) if op.table is not None else None
     given = [a for a in args if isinstance(a, Act)]
     if len(args) != 2 or not given:
@@ -74,7 +79,10 @@ def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
 def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     first = isinstance(args[0], Act)
     x = activation(op, args, 0 if first else 1)
-    value = spread(op, constant(op, args, int(first), "operand"), x)
+    operand = constant(op, args, int(first), "operand")
+    if operand.size > 1:
+        x = stretched(scope, op, x, op.outputs[0].shape)
+    value = spread(op, operand, x)
     one, none = np.ones(x.size), np.zeros(x.size)
     if op.op == "DIV" and (not first or np.any(value == 0)):
         raise op.error("divides by an activation" if not first else "divides by zero", "multiply instead")

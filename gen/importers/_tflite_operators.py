@@ -12,6 +12,7 @@ from ._tflite_float_maps import reduced
 from ._tflite_gather import gather, pack, resize_nearest, split
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_matmul import batch_matmul
+from ._tflite_normalise import normalised, unit
 from ._tflite_pairs import pair
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
@@ -83,10 +84,12 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
     "DIV": Row(arithmetic),
     **dict.fromkeys(IN_FLOAT, Row(function)),
+    "L2_NORMALIZATION": Row(unit),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
     "RESIZE_BILINEAR": Row(resize_bilinear),
+    "SQUARED_DIFFERENCE": Row(arithmetic),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
 }
@@ -95,6 +98,8 @@ FLOAT_ROWS: Mapping[str, Row] = {
 
 def row(op: LiteOp) -> Row | None:
     """The row of an operator of the file; None where synapcc has none like it."""
+    if op.normalised is not None:
+        return Row(normalised)
     own = FLOAT_ROWS.get(op.op) if in_float(op) else None
     return own or TFLITE_OPERATORS.get(op.op) or (FLOAT_ROWS.get(op.op) if op.between else None)
 

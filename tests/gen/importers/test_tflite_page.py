@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from synapcc.gen.importers._tflite_operators import FLOAT_ROWS, TFLITE_OPERATORS
+from synapcc.gen.importers._tflite_pointwise import IN_FLOAT
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_TFLITE.md"
 HEAD = "| operator | int8 | float32 |\n|---|---|---|\n"
@@ -13,7 +14,7 @@ HEAD = "| operator | int8 | float32 |\n|---|---|---|\n"
 def table() -> str:
     """The operators and the numbers that they are taken in."""
     lines = [
-        f"| {name} | {'yes' if name in TFLITE_OPERATORS else ''} | yes |\n"
+        f"| {name} | {'yes' if name in TFLITE_OPERATORS else 'between' if name in IN_FLOAT else ''} | yes |\n"
         for name in sorted({*TFLITE_OPERATORS, *FLOAT_ROWS})
     ]
     return "".join(lines)
