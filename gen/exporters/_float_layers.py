@@ -158,6 +158,11 @@ def mul(t: Tensors, node: Node) -> None:
     _pair(t, node, "Mul")
 
 
+def squared_difference(t: Tensors, node: Node) -> None:
+    less = t.node("Sub", [_whole(t, x, node) for x in node.inputs], f"{node.output}_less", node.name)
+    t.put("Mul", [less, less], node)
+
+
 def _pair(t: Tensors, node: Node, op: str) -> None:
     """Two activations; channels lie first only where nothing is stretched."""
     first = all(t.is_first(x) and t.shape(x) == t.shape(node.output) for x in node.inputs)
@@ -433,6 +438,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "prelu": prelu,
     "reshape": reshape,
     "softmax": softmax,
+    "squared_difference": squared_difference,
     "table": table,
     "transpose": transpose,
 }

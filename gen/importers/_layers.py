@@ -112,6 +112,12 @@ class LayerBuilder(GraphBuilder):
         self.work(0, math.prod(shape), source)
         return self.add("mul", [a, b], shape, hints, source)
 
+    def squared_difference(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """(a - b)^2 in a file's integers, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("squared_difference", [a, b], shape, hints, source)
+
     def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
         """x + c, or x - c where `minus`, or c - x where `first` too."""
         attrs: dict[str, Attr] = {"subtract": 1} if minus else {}

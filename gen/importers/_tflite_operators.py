@@ -13,7 +13,7 @@ from ._tflite_gather import gather, pack, resize_nearest, split
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_matmul import batch_matmul
 from ._tflite_normalise import normalised, unit
-from ._tflite_pairs import pair
+from ._tflite_pairs import pair, squared_difference
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
 from ._tflite_slices import (
@@ -69,6 +69,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "SOFTMAX": Row(softmax),
     "SPLIT": Row(split),
     "SPLIT_V": Row(split_by_sizes),
+    "SQUARED_DIFFERENCE": Row(squared_difference),
     "SQUEEZE": Row(reshape, 1),
     "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),

@@ -91,6 +91,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(args[0] - args[1] if a.get("subtract") else args[0] + args[1])
         case "mul" | "mul_constant":
             return np.asarray(args[0] * args[1])
+        case "squared_difference":
+            return np.asarray((args[0] - args[1]) ** 2)
         case "add_constant":
             x, c = args[::-1] if a.get("first") else args
             return np.asarray(x - c if a.get("subtract") else x + c)

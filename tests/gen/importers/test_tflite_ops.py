@@ -194,6 +194,17 @@ def multiply(rng: Rng) -> Net:
     return _pair(rng, "MUL")
 
 
+def squared_difference(rng: Rng) -> Net:
+    """Of two activations, one stretched perhaps."""
+    a, shapes = Author(), list(_stretched(rng))
+    out, held = np.broadcast_shapes(*shapes), [number(rng), number(rng)]
+    whole = [(1,) * (len(out) - len(s)) + s for s in shapes]
+    given = [a.tensor(f"x{i}", s, **h) for i, (s, h) in enumerate(zip(whole, held, strict=True))]
+    y = a.tensor("y", out, **number(rng, 150 * max(h["scale"] for h in held) ** 2))
+    a.op("SQUARED_DIFFERENCE", given, [y], "SquaredDifferenceOptions", 2)
+    return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
+
+
 def gather(rng: Rng) -> Net:
     a, shape, held = Author(), (1, *sizes(rng)), number(rng)
     at, count = int(rng.integers(1, 4)), int(rng.integers(1, 9))
@@ -386,6 +397,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     add,
     subtract,
     multiply,
+    squared_difference,
     gather,
     split,
     strided_slice,
