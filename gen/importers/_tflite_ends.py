@@ -49,11 +49,18 @@ def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 def tabled(scope: Scope, op: LiteOp, x: Act, fn: str, alpha: float = 0.0) -> str:
     """The function `fn` of each value; in float32 where the file has it between DEQUANTIZE and QUANTIZE."""
-    y, builder = scope.builder.table(x.tensor, fn, names(op), op.source, alpha), scope.builder
     if op.between:
-        node = builder.producer(y)
-        assert node is not None
-        builder.rewired(node, builder.data(node), {**node.attrs, "between": 1})
+        return between(scope, x.tensor, fn, names(op), op.source, alpha)
+    return scope.builder.table(x.tensor, fn, names(op), op.source, alpha)
+
+
+def between(scope: Scope, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0) -> str:
+    """A function of integers that is computed in float32."""
+    builder = scope.builder
+    y = builder.table(x, fn, hints, source, alpha)
+    node = builder.producer(y)
+    assert node is not None
+    builder.rewired(node, builder.data(node), {**node.attrs, "between": 1})
     return y
 
 

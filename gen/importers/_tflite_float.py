@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, inner, names
+from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, inner, names
 from ._tflite_slices import stretched
 
 Real = NDArray[np.float64]
@@ -105,23 +104,3 @@ def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """NEG"""
     x = activation(op, args)
     return _affine(scope, op, x, -np.ones(x.size), np.zeros(x.size))
-
-
-def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """MINIMUM, MAXIMUM of an activation and one number."""
-    at = next((i for i, a in enumerate(args) if isinstance(a, LiteTensor)), None)
-    if at is None or len(args) != 2:
-        raise op.error("of two activations is not supported", "one operand must be a constant")
-    x, value = activation(op, args, 1 - at), constant(op, args, at, "operand")
-    if x.format is None:
-        bounds = np.unique(spread(op, value, x))
-    else:
-        held, own = value.format(), scope.moved(op, x.tensor, [x]).format
-        if held is None or own is None or held.meaning != own.meaning:
-            raise op.error("compares integers of several scales", AGAIN)
-        assert value.value is not None
-        bounds = np.unique(held.meaning.real(value.value.astype(np.float64)))
-    if len(bounds) != 1 or x.shape != op.outputs[0].shape:
-        raise op.error("has a limit for each value", "one limit for all values is supported")
-    lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)
-    return clipped(scope, op, x, lo, hi)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ._tflite_ends import dequantize, quantize
+from ._tflite_extremes import bounded
 from ._tflite_file import LiteOp
-from ._tflite_float import arithmetic, bounded, in_float, negative
+from ._tflite_float import arithmetic, in_float, negative
 from ._tflite_float_maps import reduced
 from ._tflite_gather import gather, pack, resize_nearest, split
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
@@ -27,7 +28,7 @@ from ._tflite_slices import (
 )
 from ._tflite_spatial import largest, mean, pad, pool
 from ._tflite_upsampling import resize_bilinear, transpose_conv
-from ._tflite_views import concatenation, reshape, transpose
+from ._tflite_views import concatenation, depth_to_space, reshape, space_to_depth, transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
+    "DEPTH_TO_SPACE": Row(depth_to_space),
     "DEQUANTIZE": Row(dequantize),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
@@ -67,6 +69,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "REVERSE_V2": Row(reverse),
     "SLICE": Row(cut_out),
     "SOFTMAX": Row(softmax),
+    "SPACE_TO_DEPTH": Row(space_to_depth),
     "SPLIT": Row(split),
     "SPLIT_V": Row(split_by_sizes),
     "SQUARED_DIFFERENCE": Row(squared_difference),

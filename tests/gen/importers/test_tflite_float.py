@@ -27,6 +27,8 @@ ALONE = {
     "COS": "CosOptions",
     "FLOOR": "",
     "L2_NORMALIZATION": "L2NormOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MINIMUM": "MaximumMinimumOptions",
     "POW": "PowOptions",
     "ROUND": "",
     "SIGN": "SignOptions",
@@ -73,6 +75,9 @@ def test_alone(op: str, tmp_path: Path) -> None:
         if op == "SQUARED_DIFFERENCE":
             out = (1, 4, 1) if rng.integers(2) else shape
             second = [x if rng.integers(2) else a.tensor("c", out, "FLOAT32", data=rng.normal(0, 1, out))]
+        if op in ("MAXIMUM", "MINIMUM"):
+            second = [a.tensor("other", shape, "FLOAT32")]
+            a.op("SQUARE", [x], second, "SquareOptions")
         y = a.tensor("y", shape, "FLOAT32")
         a.op(op, [x, *second], [y], ALONE[op])
         data = a.bytes([x], [y])

@@ -79,6 +79,32 @@ def bounded(rng: Rng) -> Net:
     return a.bytes([x], [y]), [shape[1:]]
 
 
+def extremes(rng: Rng) -> Net:
+    """The larger, or the smaller, of two activations, stretched perhaps."""
+    a, shapes, held = Author(), list(_stretched(rng)), number(rng)
+    out = np.broadcast_shapes(*shapes)
+    whole = [(1,) * (len(out) - len(s)) + s for s in shapes]
+    given = [a.tensor(f"x{i}", s, **held) for i, s in enumerate(whole)]
+    y = a.tensor("y", out, **held)
+    a.op(str(rng.choice(["MAXIMUM", "MINIMUM"])), given, [y], "MaximumMinimumOptions", 2)
+    return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
+
+
+def blocks(rng: Rng) -> Net:
+    """Channels that become places, or places that become channels."""
+    a, held, block = Author(), number(rng), int(rng.integers(1, 4))
+    h, w, c = sizes(rng, (4, 4, 5))
+    deep, wide = (1, h, w, c * block**2), (1, h * block, w * block, c)
+    shapes = [deep, wide][:: 1 if (outwards := bool(rng.integers(2))) else -1]
+    x, seen = passed(rng, a, shapes[0], held)
+    y = a.tensor("y", shapes[1], **held)
+    op, options = (
+        ("DEPTH_TO_SPACE", "DepthToSpaceOptions") if outwards else ("SPACE_TO_DEPTH", "SpaceToDepthOptions")
+    )
+    a.op(op, [seen], [y], options, 1, blockSize=block)
+    return a.bytes([x], [y]), [shapes[0][1:]]
+
+
 def _reduced(rng: Rng, op: str) -> Net:
     """Over any axes of 2 to 4, the batch among them."""
     a, held = Author(), number(rng)
@@ -391,6 +417,8 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     mean,
     largest,
     bounded,
+    extremes,
+    blocks,
     pad,
     concatenation,
     transpose,
