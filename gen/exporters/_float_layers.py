@@ -217,7 +217,13 @@ def maxpool2d(t: Tensors, node: Node) -> None:
 def avgpool2d(t: Tensors, node: Node) -> None:
     counted = _ints(node, "count_padding")[0]
     x = t.get(node.inputs[0], True)
-    t.put("AveragePool", [x], node, True, count_include_pad=counted, **_window(node))
+    if "total" not in node.attrs:
+        t.put("AveragePool", [x], node, True, count_include_pad=counted, **_window(node))
+        return
+    window = _window(node)
+    mean = t.node("AveragePool", [x], f"{node.output}_mean", node.name, **window)
+    count = np.array(float(np.prod(_ints(node, "kernel"))))
+    t.put("Mul", [mean, t.constant(f"{node.name}.count", count)], node, True)
 
 
 def conv2d(t: Tensors, node: Node) -> None:

@@ -59,10 +59,18 @@ class LayerBuilder(GraphBuilder):
         return self._pool("maxpool2d", x, window, {}, hints, source)
 
     def avgpool2d(
-        self, x: str, window: Sliding, count_padding: bool, hints: Sequence[str], source: str
+        self,
+        x: str,
+        window: Sliding,
+        count_padding: bool,
+        hints: Sequence[str],
+        source: str,
+        total: bool = False,
     ) -> str:
-        """The mean of each window of x [H, W, C], over padded places too where `count_padding`."""
-        return self._pool("avgpool2d", x, window, {"count_padding": int(count_padding)}, hints, source)
+        """The mean of each window of x [H, W, C], over padded places too where `count_padding`; the sum, of a
+        file's integers, where `total`."""
+        attrs = {"count_padding": int(count_padding)} | ({"total": 1} if total else {})
+        return self._pool("avgpool2d", x, window, attrs, hints, source)
 
     def pad(
         self, x: str, padding: tuple[int, int, int, int], value: float, hints: Sequence[str], source: str

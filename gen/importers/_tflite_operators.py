@@ -26,7 +26,7 @@ from ._tflite_slices import (
     tile,
     unpack,
 )
-from ._tflite_spatial import largest, mean, pad, pool
+from ._tflite_spatial import largest, mean, pad, pool, total
 from ._tflite_upsampling import resize_bilinear, transpose_conv
 from ._tflite_views import concatenation, depth_to_space, reshape, space_to_depth, transpose
 
@@ -76,6 +76,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "SQUEEZE": Row(reshape, 1),
     "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),
+    "SUM": Row(total),
     "TILE": Row(tile),
     "TRANSPOSE": Row(transpose),
     "TRANSPOSE_CONV": Row(transpose_conv),

@@ -42,6 +42,13 @@ def mean(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     return scope.made(op, scope.builder.avgpool2d(seen, window, False, names(op), op.source), rounds=TWICE)
 
 
+def total(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SUM over any axes."""
+    seen, window = _together(scope, op, args)
+    tensor = scope.builder.avgpool2d(seen, window, False, names(op), op.source, total=True)
+    return scope.made(op, tensor, rounds=ONCE)
+
+
 def largest(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """REDUCE_MAX over any axes; nothing is rescaled."""
     seen, window = _together(scope, op, args)

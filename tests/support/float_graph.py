@@ -146,6 +146,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return _local(args[0], args[1], args[2], a)
         case "maxpool2d":
             return _pooled(args[0], a, lambda cells, present: cells[present].max())
+        case "avgpool2d" if "total" in a:
+            return _pooled(args[0], a, lambda cells, present: cells[present].sum())
         case "avgpool2d" if a["count_padding"]:
             return _pooled(args[0], a, lambda cells, present: cells.mean())
         case "avgpool2d":

@@ -115,8 +115,8 @@ def _reduced(rng: Rng, op: str) -> Net:
     written = [i - len(shape) if rng.integers(2) else i for i in axes]
     x = a.tensor("x", shape, **held)
     over = a.tensor("axes", (len(axes),), "INT32", data=written)
-    own = number(rng, held["scale"] / 2)
-    y = a.tensor("y", out, **(held if op != "MEAN" or not rng.integers(4) else own))
+    own = number(rng, held["scale"] * (8 if op == "SUM" else 0.5))
+    y = a.tensor("y", out, **(held if op == "REDUCE_MAX" or not rng.integers(4) else own))
     a.op(op, [x, over], [y], "ReducerOptions", 2, keepDims=keep)
     return a.bytes([x], [y]), [shape[1:]]
 
@@ -455,3 +455,16 @@ def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path:
         assert np.array_equal(got, expected), c.graph.nodes
         moved += len(np.unique(expected))
     assert moved > 50 * 10  # outputs that say something, not only limits
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_sums_are_those_of_litert_s_usual_kernel(seed: int, tmp_path: Path) -> None:
+    """LiteRT 2.3.0's reference kernel of int8 SUM gives what lay in its memory before."""
+    rng, moved = np.random.default_rng(seed), 0
+    for _ in range(30):
+        data, shapes = _reduced(rng, "SUM")
+        x = [rng.integers(-128, 128, (SAMPLES, *shape)).astype(np.int8) for shape in shapes]
+        expected = oracle(data, x, reference=False)
+        assert np.array_equal(answers(compiled(data, tmp_path), x), expected)
+        moved += len(np.unique(expected))
+    assert moved > 30 * 10
