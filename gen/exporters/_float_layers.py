@@ -11,6 +11,7 @@ import numpy as np
 from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
+from ..ops.bilinear import ONE as BILINEAR_ONE
 from ..ops.clip import limits
 from ..ops.interpolate import ONE
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
@@ -53,18 +54,29 @@ def gather(t: Tensors, node: Node) -> None:
 
 
 def interpolate(t: Tensors, node: Node) -> None:
-    """The two neighbours of each place by Gather, each times its share."""
     (axis,), places = _ints(node, "axis"), np.array(_ints(node, "places"))
-    x, share = t.get(node.inputs[0]), places % ONE / ONE
+    t.put("Add", _between(t, node, t.get(node.inputs[0]), axis, places / ONE), node)
+
+
+def bilinear(t: Tensors, node: Node) -> None:
+    """Along rows, then along columns."""
+    rows, columns = (np.array(_ints(node, axis)) / BILINEAR_ONE for axis in ("rows", "columns"))
+    parts = _between(t, node, t.get(node.inputs[0]), 0, rows, "_rows")
+    lines = t.node("Add", parts, f"{node.output}/lines", node.name)
+    t.put("Add", _between(t, node, lines, 1, columns), node)
+
+
+def _between(t: Tensors, node: Node, x: str, axis: int, places: np.ndarray, more: str = "") -> list[str]:
+    """The two neighbours of each place by Gather, each times its share."""
+    share = places % 1
     shape = [-1 if i == axis else 1 for i in range(len(t.shape(node.output)))]
     parts: list[str] = []
-    for at, weight in ((places // ONE, 1 - share), (-(-places // ONE), share)):
-        taken = t.node(
-            "Gather", [x, t.integers(*at.tolist())], f"{node.output}/{len(parts)}", node.name, axis=axis + 1
-        )
-        factor = t.constant(f"{node.name}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
+    for at, weight in ((np.floor(places), 1 - share), (np.ceil(places), share)):
+        index = t.integers(*at.astype(np.int64).tolist())
+        taken = t.node("Gather", [x, index], f"{node.output}{more}/{len(parts)}", node.name, axis=axis + 1)
+        factor = t.constant(f"{node.name}{more}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
         parts.append(t.node("Mul", [taken, factor], f"{taken}/by", f"{node.name}_part"))
-    t.put("Add", parts, node)
+    return parts
 
 
 def normalise(t: Tensors, node: Node) -> None:
@@ -427,6 +439,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "add_constant": add_constant,
     "affine": affine,
     "avgpool2d": avgpool2d,
+    "bilinear": bilinear,
     "clip": clip,
     "concat": concat,
     "conv2d": conv2d,

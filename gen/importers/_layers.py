@@ -160,6 +160,15 @@ class LayerBuilder(GraphBuilder):
         self.work(0, 2 * math.prod(made), source)
         return self.add("interpolate", [x], made, hints, source, attrs)
 
+    def bilinear(
+        self, x: str, rows: Sequence[int], columns: Sequence[int], hints: Sequence[str], source: str
+    ) -> str:
+        """A map resized in a file's integers; rows, columns: places among its own in Q10."""
+        made = (len(rows), len(columns), self.shape(x)[2])
+        self.work(0, 4 * math.prod(made), source)
+        attrs: dict[str, Attr] = {"rows": tuple(rows), "columns": tuple(columns)}
+        return self.add("bilinear", [x], made, hints, source, attrs)
+
     def normalise(
         self, x: str, axis: int, kind: str, epsilon: float, hints: Sequence[str], source: str
     ) -> str:

@@ -120,6 +120,10 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
                 "largest": np.abs(x).max(axis, keepdims=True),
             }[a["kind"]]
             return np.asarray(x / np.where(measure > 0, measure, 1))
+        case "bilinear":
+            lines = Node("interpolate", "", n.inputs, "", {"axis": 0, "places": [32 * p for p in a["rows"]]})
+            columns = {"axis": 1, "places": [32 * p for p in a["columns"]]}
+            return run_node(Node("interpolate", "", n.inputs, "", columns), [run_node(lines, args)])
         case "interpolate":
             at = np.array(a["places"]) / 2**15
             last = args[0].shape[a["axis"]] - 1

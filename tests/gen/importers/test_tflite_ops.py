@@ -411,6 +411,17 @@ def resize(rng: Rng) -> Net:
     return a.bytes([x], [y]), [shape[1:]]
 
 
+def bilinear(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    size = [2 * n for n in shape[1:3]] if rng.integers(2) else [int(n) for n in rng.integers(1, 17, 2)]
+    x, h = passed(rng, a, shape, held)
+    to, y = a.tensor("size", (2,), "INT32", data=size), a.tensor("y", (1, *size, shape[3]), **held)
+    align = bool(rng.integers(2))
+    options = {"alignCorners": align, "halfPixelCenters": not align and bool(rng.integers(2))}
+    a.op("RESIZE_BILINEAR", [h, to], [y], "ResizeBilinearOptions", 3, **options)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
 MAKERS: tuple[Callable[[Rng], Net], ...] = (
     maximum,
     average,
@@ -438,6 +449,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     reverse,
     pack,
     resize,
+    bilinear,
 )
 
 
