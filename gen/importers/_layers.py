@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.bilinear import ONE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
 from ..ops.table import ROOT_2_PI as ROOT_2_PI
 from ._build import GraphBuilder, Shape, Sliding
+
+BILINEAR_ONE = ONE  # of places of `bilinear`, Q10
 
 
 class LayerBuilder(GraphBuilder):

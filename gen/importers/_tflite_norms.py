@@ -68,8 +68,10 @@ class _Finder:
         x, axes = op.inputs[0], op.inputs[1].value
         if axes is None or axes.dtype.kind != "i" or not op.number(op.read(ReducerOptions).KeepDims):
             return None
-        given = {int(a) % max(len(x.shape), 1) for a in axes.reshape(-1)}
-        return (x, tuple(sorted(given))) if given else None
+        rank = len(x.shape)
+        if not axes.size or any(not -rank <= a < rank for a in axes.reshape(-1)):
+            return None
+        return x, tuple(sorted({int(a) % rank for a in axes.reshape(-1)}))
 
     def mean_of(self, tensor: LiteTensor, x: LiteTensor) -> tuple[int, ...]:
         """The axes along which `tensor` is the mean of x; none if it is not."""

@@ -11,8 +11,8 @@ from tflite.ResizeBilinearOptions import ResizeBilinearOptions
 from tflite.TransposeConvOptions import TransposeConvOptions
 
 from ..ops._requantise import TWICE
-from ..ops.bilinear import ONE as BILINEAR_ONE
 from ._build import Sliding
+from ._layers import BILINEAR_ONE
 from ._tflite_file import DAMAGED, LiteOp
 from ._tflite_layers import bias, rows
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, integers, names
