@@ -147,7 +147,7 @@ def read(norm: Norm, folder: Path) -> Graph:
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_one_layer_and_the_same_function(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(len(form))
-    for _ in range(25):
+    for _ in range(12):
         norm = Norm(rng, form)
         graph = read(norm, tmp_path)
         x = rng.normal(0.5, 1, (SAMPLES, *norm.shape[1:])).astype(np.float32)
@@ -161,7 +161,7 @@ def test_it_is_one_layer_and_the_same_function(form: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", ["shifted", "negative", "difference"])
 def test_what_only_looks_like_one_stays_what_it_is(form: str, fault: str, tmp_path: Path) -> None:
     rng, taken = np.random.default_rng(len(form) + len(fault)), 0
-    for _ in range(12):
+    for _ in range(6):
         norm = Norm(rng, form, fault)
         x = rng.normal(0.5, 1, (SAMPLES, *norm.shape[1:])).astype(np.float32)
         try:

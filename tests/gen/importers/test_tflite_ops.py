@@ -453,12 +453,16 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
+FEW = (extremes, blocks, squared_difference, bilinear)
+"""Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
+
+
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("seed", range(4))
 def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    moved = 0
-    for _ in range(50):
+    moved, count = 0, 12 if make in FEW else 50
+    for _ in range(count):
         data, shapes = make(rng)
         x = [rng.integers(-128, 128, (SAMPLES, *shape)).astype(np.int8) for shape in shapes]
         expected = oracle(data, x)
@@ -466,17 +470,17 @@ def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path:
         got = answers(c, x)
         assert np.array_equal(got, expected), c.graph.nodes
         moved += len(np.unique(expected))
-    assert moved > 50 * 10  # outputs that say something, not only limits
+    assert moved > count * 10  # outputs that say something, not only limits
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_sums_are_those_of_litert_s_usual_kernel(seed: int, tmp_path: Path) -> None:
     """LiteRT 2.3.0's reference kernel of int8 SUM gives what lay in its memory before."""
     rng, moved = np.random.default_rng(seed), 0
-    for _ in range(30):
+    for _ in range(15):
         data, shapes = _reduced(rng, "SUM")
         x = [rng.integers(-128, 128, (SAMPLES, *shape)).astype(np.int8) for shape in shapes]
         expected = oracle(data, x, reference=False)
         assert np.array_equal(answers(compiled(data, tmp_path), x), expected)
         moved += len(np.unique(expected))
-    assert moved > 30 * 10
+    assert moved > 15 * 10
