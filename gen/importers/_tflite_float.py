@@ -40,8 +40,8 @@ def spread(op: LiteOp, tensor: LiteTensor, x: Act) -> Real:
 
 
 def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum or difference;
-    SQUARED_DIFFERENCE."""
+    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum, difference or product,
+    of a quotient that with a reciprocal; SQUARED_DIFFERENCE."""
     if op.op == "SQUARED_DIFFERENCE":
         less = arithmetic(scope, replace(op, op="SUB", table=None), args)
         return replace(less, tensor=scope.builder.product(less.tensor, less.tensor, [], op.source))
@@ -55,8 +55,6 @@ def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 
 def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
-    if op.op == "DIV":
-        raise op.error("divides by an activation", "multiply instead")
     build, out = scope.builder, op.outputs[0].shape
     try:
         fits = np.broadcast_shapes(a.shape, b.shape) == out
@@ -67,11 +65,13 @@ def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
     left, right = a.tensor, b.tensor
     if op.op == "SUB":
         right = build.affine(right, -np.ones(b.size), np.zeros(b.size), names(op), op.source)
+    if op.op == "DIV":
+        right = build.table(right, "reciprocal", [], op.source)
     if a.shape == b.shape:
         right = build.view(right, build.shape(left))
     else:
         left, right = build.view(left, inner(a.shape, out)), build.view(right, inner(b.shape, out))
-    written = build.product if op.op == "MUL" else build.sum
+    written = build.product if op.op in ("MUL", "DIV") else build.sum
     return Act(written(left, right, names(op), op.source), out, None)
 
 
@@ -83,13 +83,15 @@ def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         x = stretched(scope, op, x, op.outputs[0].shape)
     value = spread(op, operand, x)
     one, none = np.ones(x.size), np.zeros(x.size)
-    if op.op == "DIV" and (not first or np.any(value == 0)):
-        raise op.error("divides by an activation" if not first else "divides by zero", "multiply instead")
+    if op.op == "DIV" and not first:
+        x = replace(x, tensor=scope.builder.table(x.tensor, "reciprocal", [], op.source))
+    elif op.op == "DIV" and np.any(value == 0):
+        raise op.error("divides by zero", "multiply instead")
     scale, shift = {
         "ADD": (one, value),
         "SUB": (one, -value) if first else (-one, value),
         "MUL": (value, none),
-        "DIV": (1 / np.where(value == 0, 1, value), none),
+        "DIV": (1 / np.where(value == 0, 1, value) if first else value, none),
     }[op.op]
     return _affine(scope, op, x, scale, shift)
 

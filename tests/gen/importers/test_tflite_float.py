@@ -25,6 +25,7 @@ Real = NDArray[np.float64]
 ALONE = {
     "CEIL": "",
     "COS": "CosOptions",
+    "DIV": "DivOptions",
     "FLOOR": "",
     "L2_NORMALIZATION": "L2NormOptions",
     "MAXIMUM": "MaximumMinimumOptions",
@@ -78,8 +79,13 @@ def test_alone(op: str, tmp_path: Path) -> None:
         if op in ("MAXIMUM", "MINIMUM"):
             second = [a.tensor("other", shape, "FLOAT32")]
             a.op("SQUARE", [x], second, "SquareOptions")
+        first = x
+        if op == "DIV":  # of two activations, or a constant by one
+            second = [a.tensor("other", shape, "FLOAT32")]
+            a.op("EXP", [x], second, "ExpOptions")
+            first = x if rng.integers(2) else a.tensor("c", (1,), "FLOAT32", data=[0.7])
         y = a.tensor("y", shape, "FLOAT32")
-        a.op(op, [x, *second], [y], ALONE[op])
+        a.op(op, [first, *second], [y], ALONE[op])
         data = a.bytes([x], [y])
         (tmp_path / "net.tflite").write_bytes(data)
         graph = load_model(tmp_path / "net.tflite")
