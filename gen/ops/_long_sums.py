@@ -26,6 +26,8 @@ LONG = {NARROW: 48, FINE: 42}
 """By rounding: bits of the sums that it takes."""
 TOPS = {NARROW: (2**15 - 1, 46), FINE: (2**21 - 1, 96)}
 """The largest multiplier, of FINE its upper word, and shift."""
+NARROWED = {NARROW: 2, FINE: 1}
+"""By rounding: how a step rounds whose sums have 32 bits after all."""
 FINE_LEAST = 49  # the least shift of FINE: a factor below 16
 
 

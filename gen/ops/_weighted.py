@@ -132,10 +132,10 @@ class WeightedLayer(Layer):
 def ending(tape: Tape, node: Node) -> dict[str, float]:
     """The attributes of a step whose input a model file holds in integers: how it rounds, and the real
     numbers that its output can hold at least and at most, where that is in the file's integers as well."""
-    given = tape.given(node.output)
-    if given is None:
-        return {"rounds": int(node.attrs["rounds"])}  # type: ignore[arg-type]
-    return _requantise.held_within(given, node)
+    given, rounds = tape.given(node.output), int(node.attrs["rounds"])  # type: ignore[arg-type]
+    if tape.is_learned(node):  # its sums have 32 bits
+        rounds = _long_sums.NARROWED.get(rounds, rounds)
+    return (_requantise.held_within(given, node) if given else {}) | {"rounds": rounds}
 
 
 def given_alike(tape: Tape, weight: str) -> bool:

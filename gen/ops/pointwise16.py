@@ -35,7 +35,7 @@ def wide(tape: Tape, node: Node) -> bool:
 
 
 def taken(tape: Tape, node: Node) -> bool:
-    """Writes the step of a `table` node, if it is one of these; CompileError for a function that there is not."""
+    """Writes the step of a `table` node, if it is one of these; CompileError if there is none like it."""
     if not wide(tape, node):
         return False
     fn, alpha = str(node.attrs["fn"]), float(node.attrs["alpha"])  # type: ignore[arg-type]
@@ -50,6 +50,13 @@ def taken(tape: Tape, node: Node) -> bool:
         what = f"its input is int16, and {fn} is none of {', '.join((*CURVES, *RESCALED))}"
         raise CompileError(node.name, what, "convert the model to int8")
     return True
+
+
+def check_feedback(tape: Tape, node: Node) -> None:
+    """CompileError where a teaching signal would have to pass a function of int16."""
+    if wide(tape, node):
+        what = f"no teaching signal passes through {node.attrs['fn']} of int16"
+        raise CompileError(node.name, what, 'let only layers behind it learn, or use rule = "last" or "dfa"')
 
 
 class Rescale(Kernel):

@@ -53,9 +53,10 @@ class Softmax(Layer):
         tape.step(kernel, node, args, beta=_beta(node), size=tape.shape(node.inputs[0])[-1])
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        beta = _beta(node)
-        if node.attrs["log"] or beta != 1.0:
+        beta, in_16 = _beta(node), wide(tape, node)
+        if node.attrs["log"] or beta != 1.0 or in_16:
             what = "a log-softmax" if node.attrs["log"] else f"a softmax with beta {beta:.3g}"
+            what = "a softmax of int16" if in_16 else what
             hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
             raise CompileError(node.name, f"no teaching signal passes through {what}", hint)
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))

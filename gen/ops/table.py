@@ -195,7 +195,7 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
-SAMPLED = {
+SAMPLED = {  # alpha and beta of functions that tests draw
     "celu": (0.5, 0.0),
     "elu": (1.0, 0.0),
     "hardsigmoid": (0.2, 0.5),
@@ -204,7 +204,6 @@ SAMPLED = {
     "shrink": (0.5, 0.25),
     "thresholded_relu": (0.25, 0.0),
 }
-"""alpha and beta of functions that tests draw."""
 
 
 class Table(Layer):
@@ -239,6 +238,7 @@ class Table(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         if node.attrs["fn"] == "identity":
             return {node.inputs[0]: teach}
+        pointwise16.check_feedback(tape, node)
         x = tape.value(node.inputs[0])
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         note = f"slope of {node.attrs['fn']} at -128 .. 127"
@@ -368,8 +368,7 @@ class Feedback(Kernel):
     ) -> tuple[Format, NDArray[np.int64]]:
         frac, slopes = self._slopes(f["x"], a, where)
         if not np.any(slopes):
-            name = FUNCTIONS[int(a["fn"])].name
-            what = f"{name} is flat wherever its int8 input can be: nothing below it can learn"
+            what = f"{NAMES[int(a['fn'])]} is flat wherever its int8 input can be: nothing below it can learn"
             raise CompileError(where, what, "check its alpha and beta, or freeze the layers below it")
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
             np.int64
