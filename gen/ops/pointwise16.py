@@ -29,9 +29,9 @@ MOST = 2**16 - 1  # of a factor: times 2^15 it fits 32 bits
 
 
 def wide(tape: Tape, node: Node) -> bool:
-    """Whether the input or the output of a node is a model file's, in 16 bits."""
-    ends = tape.given(node.inputs[0]), tape.given(node.output)
-    return all(ends) and "int16" in [given.dtype for given in ends if given]
+    """Whether a node reads a model file's int16, or makes one of its integers."""
+    x, y = tape.given(node.inputs[0]), tape.given(node.output)
+    return x is not None and "int16" in (x.dtype, y.dtype if y else "")
 
 
 def taken(tape: Tape, node: Node) -> bool:
@@ -99,7 +99,7 @@ class Rescale(Kernel):
         t["y"][...] = np.where(t["x"] < 0, t["x"] * float(a.get("alpha", 1.0)), t["x"])
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        x, y = (scale(f[role], where) for role in ("x", "y"))
+        x, y = scale(f["x"], where), f["y"].meaning.step  # of scores where something learns: ours
         single = np.float32
         found = factor(x / y if "exact" in a else float(single(x) / single(y)), "", where) | ends(f["y"])
         if zero(f["x"]):
