@@ -9,6 +9,7 @@ import pytest
 from lite import Author, answers, compiled, oracle
 from lite_wide import KINDS, activation, add, drawn
 
+from synapcc.gen import numeric
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 
@@ -59,6 +60,26 @@ def test_a_dense_layer_rounds_as_float64_does(tmp_path: Path) -> None:
     add(a, "FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions", quantizedBiasType=4)
     data, many = a.bytes([x], [y]), rng.integers(-(2**15), 2**15, (400, n)).astype(np.int16)
     assert np.array_equal(answers(compiled(data, tmp_path), [many]), oracle(data, [many]))
+
+
+def test_scale_fine_is_a_rounded_product_of_float64() -> None:
+    """Also where the product lies one of its last bits beside a half, or on one."""
+    rng, n = np.random.default_rng(5), 200_000
+    x = rng.integers(1, 2**41, n) >> rng.integers(0, 30, n)
+    halves = rng.integers(0, 2**20, n) + 0.5
+    x = np.maximum(x, 1)
+    near = np.nextafter(halves / x, rng.choice([0.0, 1.0], n))
+    factors = np.choose(rng.integers(0, 3, n), [2.0 ** rng.uniform(-40, -12, n), halves / x, near])
+    x *= rng.choice([-1, 1], n)
+    fits = (factors < 8) & (factors > 2.0**-43) & (np.abs(x * factors) < 2**30)
+    x, factors = x[fits], factors[fits]
+    top, bottom, shift = np.array([numeric.fine_multiplier(float(f)) for f in factors]).T
+    words = (x >> 32).astype(np.int32), (x & (2**32 - 1)).astype(np.uint32)
+    got = numeric.scale_fine(*words, top.astype(np.int32), bottom.astype(np.uint32), shift)
+    product = x * factors
+    whole = np.trunc(product)
+    want = whole + np.copysign(np.abs(product - whole) >= 0.5, product)
+    assert np.array_equal(got, want) and len(x) > n // 2 and len(np.unique(got)) > 1000
 
 
 def _one(
