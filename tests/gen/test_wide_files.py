@@ -120,3 +120,13 @@ def test_no_signal_passes_a_function_of_16_bits(file: Path) -> None:
     data = {load_model(file).interface[0].name: samples(40), "label": np.arange(40) % CLASSES}
     with pytest.raises(CompileError, match="no teaching signal passes through leaky_relu of int16"):
         compile_model(load_model(file), RuleSpec("bp", layers="all", rate=8), data)
+
+
+def test_features_of_different_size_keep_their_steps_in_16_bits(file: Path) -> None:
+    """A fiftieth of the range has 655 of the steps of int16: nothing to warn of."""
+    x = samples(60)
+    x[..., 0] /= 50
+    data = {load_model(file).interface[0].name: x, "label": np.arange(60) % CLASSES}
+    assert not [
+        w for w in compile_model(load_model(file), RuleSpec("last", rate=6), data).warnings if "255" in w
+    ]
