@@ -101,8 +101,8 @@ class AvgPool(Layer):
     def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str], **ends: float) -> None:
         window = pool_window(node, tape.shape(node.inputs[0]))
         count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
-        total = {"total": 1} if "total" in node.attrs else {}
-        tape.step(kernel, node, args, count_padding=count_padding, **window.attrs, **ends, **total)
+        ends |= {"total": 1} if "total" in node.attrs else {}
+        tape.step(kernel, node, args, count_padding=count_padding, **window.attrs, **ends)
 
 
 def _factors(a: Attrs) -> tuple[int, NDArray[np.int64]]:
@@ -380,11 +380,11 @@ def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, N
 
 def _scaled_case(rng: np.random.Generator) -> Case:
     """A case of the forward kernel in a file's integers."""
-    window, (x, y), rounds = random_window(rng), _requantise.random_formats(rng, 2), int(rng.integers(1, 3))
+    window, wide, rounds = random_window(rng), bool(rng.integers(2)), int(rng.integers(1, 3))
+    x, y = _requantise.random_formats(rng, 2, wide)
     attrs = window.attrs | {"count_padding": 0, "rounds": rounds}
-    if len(np.unique(window.counts())) == 1 and not rng.integers(4):
-        attrs |= {"total": 1, "rounds": _requantise.ONCE}
-        rounds = _requantise.TWICE  # y has numbers of its own
+    if len(np.unique(window.counts())) == 1 and not rng.integers(4):  # y has numbers of its own
+        attrs, rounds = attrs | {"total": 1, "rounds": _requantise.ONCE}, _requantise.TWICE
     formats = {"x": x, "y": x if rounds == _requantise.ONCE else y}
     if rounds == _requantise.TWICE and len(np.unique(window.counts())) > 1:
         attrs["rounds"], formats["y"] = _requantise.ONCE, x
@@ -392,6 +392,8 @@ def _scaled_case(rng: np.random.Generator) -> Case:
         "x": rng.integers(-128, 128, window.input_size).astype(np.int8),
         "y": np.zeros(int(np.prod(window.pooled)), np.int8),
     }
+    if wide:
+        arrays = {role: _requantise.widened(rng, v) for role, v in arrays.items()}
     if len(np.unique(window.counts())) > 1:
         formats["m"], m = Forward().derived("m", formats, attrs, "")
         arrays["m"] = m.astype(np.int32)
