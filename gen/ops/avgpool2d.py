@@ -209,12 +209,11 @@ class Forward(_Mean):
         form = _requantise.form_misfit(own, OWN, MAX_SHIFT)
         if form or "rounds" not in a:
             return form or super().misfit(t, a) or ("it has a multiplier" if "multiplier" in a else "")
-        window = Window.from_attrs(a)
         if "m" in t and (t["m"].space != "const" or t["m"].dtype != "int32" or t["m"].lo < 0):
             return f"{t['m'].name} holds no multipliers"
         if a["count_padding"] or "factor" in a:
             return "it counts places beyond the map, or has a factor"
-        return window.misfit or pool_misfit(a) or either("multiplier", "m", t, a)
+        return Window.from_attrs(a).misfit or pool_misfit(a) or either("multiplier", "m", t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         if "rounds" in a:
