@@ -12,6 +12,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.spec import MODES, RuleSpec
+from synapcc.gen.stages.answers import Answers
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.equalise import Strength, equalised, tops
 from synapcc.gen.stages.passes import simplify
@@ -167,7 +168,7 @@ def test_what_is_simulated_is_what_the_emulator_does(mode: str) -> None:
     for seed in range(2):
         rng = np.random.default_rng([9, seed])
         compiled, _ = measured(convolutional(rng), rng, mode)
-        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)))
+        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)), Answers.CLASS)
         assert trial.of(compiled.quantised).agree == agreement(compiled)[0]
 
 
