@@ -21,6 +21,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.program import Abstract, root
 from ..spec import BEST, RuleSpec
+from .calibrate import Runs
 from .equalise import Strength, equalised, tops
 from .looks import Choice, Looks
 from .quantise import Quantised, quantise
@@ -33,13 +34,15 @@ LEAST = 64  # samples that can say so
 SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried
-WIDENED = 3  # candidates that get int16 weights
+WIDENED, REFINED, ROUNDED = 3, 3, 4  # candidates that get int16 weights, other formats, rounded sums
 LAYERS = 8  # of each, those that lose most
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
 TRIED = 256, 1 << 32  # the least samples that candidates are tried with, and the work that allows more
 SEARCHED = 64, 256  # samples that formats are searched with, each some times for every activation,
 SEARCH = 1 << 38  # and the work that this may be
+REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
+PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
 Made = tuple[Abstract, Data]
@@ -66,6 +69,7 @@ class _Search:
 
     def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
+        self.spent = 0
         self._trials: list[tuple[Looks, Trial]] = []
         self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
 
@@ -78,6 +82,13 @@ class _Search:
         trial = Trial(runs, chosen.looks.kind, max(TRIED[0], TRIED[1] // runs.work))
         self._trials.append((chosen.looks, trial))
         return trial
+
+    def may(self, share: float) -> bool:
+        """Whether less than this share of the work is done that remedies may be."""
+        return self.spent + sum(trial.spent for _, trial in self._trials) < share * REMEDIES
+
+    def _charge(self, runs: Runs) -> None:
+        self.spent += PASSES * len(runs) * runs.work
 
     def tried(self, chosen: Chosen) -> Tried:
         return chosen, self.trial(chosen).of(chosen.quantised)
@@ -93,6 +104,7 @@ class _Search:
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
         looks = self.looks(graph, (abstract, data))
+        self._charge(looks.observed.runs)
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
@@ -148,12 +160,13 @@ class _Search:
     def widened(self, chosen: Chosen, loss: Loss) -> Tried:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
         for name in self._by_loss(chosen, _frozen(chosen.abstract))[:LAYERS]:
-            if loss.agree >= ENOUGH:
+            if loss.agree >= ENOUGH or not self.may(2 / 3):
                 break
             other = self.other(chosen, replace(chosen.choice, wide=chosen.choice.wide | {name}))
             if other is None:
                 continue
-            tried = self.finer(*self.beside(chosen, [other])[0])
+            tried = self.beside(chosen, [other])[0]
+            tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
             if tried[1].agree > loss.agree:
                 chosen, loss = tried
         return chosen, loss
@@ -165,10 +178,10 @@ class _Search:
         """
         names = [n for n in _activations(chosen) if n not in chosen.abstract.inputs]
         for name in self._by_loss(chosen, names)[:LAYERS]:
-            if loss.agree >= ENOUGH:
+            if loss.agree >= ENOUGH or not self.may(1.0):
                 break
-            for other in self.beside(chosen, self.steps(chosen, name)):
-                tried = self.finer(*other)
+            for tried in self.beside(chosen, self.steps(chosen, name)):
+                tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
                 if tried[1].agree > loss.agree:
                     chosen, loss = tried
         return chosen, loss
@@ -232,23 +245,27 @@ def _fast(search: _Search, start: Tried) -> Tried:
     tried = [search.finer(*start)]
     for exact in (True, False):
         for share in SHARES:
-            if _most(tried)[1].agree >= ENOUGH:
+            if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3):
                 break
             other = search.equalised(start[0], Strength(share, exact))
             tried += [search.finer(*search.tried(other))] if other else []
-    for remedy in (search.widened, search.refined):
-        for candidate in sorted(tried, key=lambda t: -t[1].agree)[:WIDENED]:
-            if _most(tried)[1].agree < ENOUGH:
+    for remedy, most, share in ((search.widened, WIDENED, 2 / 3), (search.refined, REFINED, 1.0)):
+        for candidate in _ranked(tried)[:most]:
+            if _most(tried)[1].agree < ENOUGH and search.may(share):
                 tried.append(remedy(*candidate))
     if _most(tried)[1].agree < ENOUGH:
-        tried += [search.tried(_finished(c)) for c, _ in tried]
+        tried += [search.tried(_finished(c)) for c, _ in _ranked(tried)[:ROUNDED]]
     found = _most(tried)
     return found if found[1].agree > start[1].agree else start
 
 
+def _ranked(tried: Sequence[Tried]) -> list[Tried]:
+    """Those first that keep most answers."""
+    return sorted(tried, key=lambda t: (-t[1].agree, t[1].lost))
+
+
 def _most(tried: Sequence[Tried]) -> Tried:
-    """What keeps most answers."""
-    return min(tried, key=lambda t: (-t[1].agree, t[1].lost))
+    return _ranked(tried)[0]
 
 
 def _best(search: _Search, start: Tried, say: Say) -> Tried:

@@ -150,14 +150,16 @@ class _Part:
             machine.run("infer")
         return machine.real(self.abstract.logits).copy()
 
-    def other(self, variant: Variant) -> Real:
-        """The scores of another variant, [samples, C]."""
+    def other(self, variant: Variant) -> tuple[Real, float]:
+        """(the scores of another variant, [samples, C]; the share of all values that were written for it)."""
         anew = behind(self.abstract, variant.differs(self.base))
         machine = self._machine.fresh(anew, self._inputs)
         machine.enter(
             variant.quantised, variant.names, self.abstract.inputs, self.abstract.values.keys() - anew
         )
-        return self._run(machine)
+        values = self.abstract.values
+        size = {n: v.size for n, v in values.items() if v.space == "arena"}
+        return self._run(machine), sum(size.get(n, 0) for n in anew) / sum(size.values())
 
 
 def behind(abstract: Abstract, names: Collection[str]) -> set[str]:
@@ -188,11 +190,12 @@ def _unsettled(abstract: Abstract) -> set[str]:
 class Trial:
     """The float network's answers to the calibration data, against which Plans are held.
 
-    most: samples that are run, evenly spread
+    most:  samples that are run, evenly spread
+    spent: the work that it was so far
     """
 
     def __init__(self, runs: Runs, kind: Answers, most: int | None = None) -> None:
-        self.runs, self.kind = runs, kind
+        self.runs, self.kind, self.spent = runs, kind, 0
         self._chosen = spread(len(runs), most or len(runs))
         self._names = inferred(runs.abstract)
         self._want = np.concatenate([self._float(rows) for rows in runs.parts(self._chosen)])
@@ -209,8 +212,7 @@ class Trial:
 
     def of(self, quantised: Quantised) -> Loss:
         """What these integers cost."""
-        parts = self._parts(Variant(quantised, self._names))
-        return self._loss(np.concatenate([part.scores for part in parts]))
+        return self._loss(np.concatenate([part.scores for part in self._held(quantised)]))
 
     def alone(self, quantised: Quantised, sets: Sequence[Collection[str]]) -> list[Loss]:
         """What the integers of each of these sets of values cost by themselves."""
@@ -219,25 +221,32 @@ class Trial:
 
     def beside(self, base: Quantised, others: Sequence[Quantised]) -> list[Loss]:
         """What each of `others` costs, which are like `base` for the most part."""
-        if not self._kept or self._kept[0] is not base:
-            self._kept = None
-            parts: Iterable[_Part] = self._parts(Variant(base, self._names))
-            each = sum(v.size for v in self.runs.abstract.values.values() if v.space == "arena")
-            if each * len(self) <= KEPT:
-                parts = list(parts)
-                self._kept = base, parts
-        else:
-            parts = self._kept[1]
-        return self._each(parts, [Variant(q, self._names) for q in others])
+        return self._each(self._held(base), [Variant(q, self._names) for q in others])
+
+    def _held(self, base: Quantised) -> Iterable[_Part]:
+        """All samples behind these integers; kept for the next trial where they are not too many."""
+        if self._kept and self._kept[0] is base:
+            return self._kept[1]
+        self._kept = None
+        parts = self._parts(Variant(base, self._names))
+        each = sum(v.size for v in self.runs.abstract.values.values() if v.space == "arena")
+        if each * len(self) > KEPT:
+            return parts
+        self._kept = base, list(parts)
+        return self._kept[1]
 
     def _parts(self, base: Variant) -> Iterator[_Part]:
-        return (_Part(self.runs, rows, base) for rows in self.runs.parts(self._chosen))
+        for rows in self.runs.parts(self._chosen):
+            self.spent += len(rows) * self.runs.work
+            yield _Part(self.runs, rows, base)
 
     def _each(self, parts: Iterable[_Part], variants: Sequence[Variant]) -> list[Loss]:
         scores: list[list[Real]] = [[] for _ in variants]
         for part in parts:
             for variant, found in zip(variants, scores, strict=True):
-                found.append(part.other(variant))
+                got, share = part.other(variant)
+                found.append(got)
+                self.spent += int(share * len(got) * self.runs.work)
         return [self._loss(np.concatenate(found)) for found in scores]
 
     def _loss(self, got: Real) -> Loss:
