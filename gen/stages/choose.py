@@ -1,7 +1,8 @@
 """Which of the ways to hold a network in integers a compilation takes: `fast` or `best`.
 
 fast: every tensor by itself (quantise), unless calibration says that too many answers change. Then channels
-      are equalised, and where that is not enough layers get int16 weights: those that lose most first.
+      are equalised, and where that is not enough layers get int16 weights, and activations other formats:
+      those that lose most first.
 best: channels are equalised where the scores gain, activations get the formats that change the scores least,
       and frozen weights and biases are rounded for the sums of their rows (rounding).
 
@@ -40,7 +41,8 @@ FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
 TRIED = 256, 1 << 32  # the least samples that candidates are tried with, and the work that allows more
 SEARCHED = 64, 256  # samples that formats are searched with, each some times for every activation,
-SEARCH = 1 << 38  # and the work that this may be
+SEARCH = 1 << 37  # and the work that this may be
+SKETCH = 16  # samples that say which activations cost most, where not all can be tried
 REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
 PASSES = 4  # over the samples that a network with other channels needs
 
@@ -69,7 +71,7 @@ class _Search:
 
     def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
-        self.spent = 0
+        self.spent = self._before = 0
         self._trials: list[tuple[Looks, Trial]] = []
         self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
 
@@ -85,7 +87,14 @@ class _Search:
 
     def may(self, share: float) -> bool:
         """Whether less than this share of the work is done that remedies may be."""
-        return self.spent + sum(trial.spent for _, trial in self._trials) < share * REMEDIES
+        return self._done() - self._before < share * REMEDIES
+
+    def begin(self) -> None:
+        """Remedies begin: what was done so far is none of their work."""
+        self._before = self._done()
+
+    def _done(self) -> int:
+        return self.spent + sum(trial.spent for _, trial in self._trials)
 
     def _charge(self, runs: Runs) -> None:
         self.spent += PASSES * len(runs) * runs.work
@@ -159,7 +168,7 @@ class _Search:
 
     def widened(self, chosen: Chosen, loss: Loss) -> Tried:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
-        for name in self._by_loss(chosen, _frozen(chosen.abstract))[:LAYERS]:
+        for name in _by_loss(self.trial(chosen), chosen, _frozen(chosen.abstract))[:LAYERS]:
             if loss.agree >= ENOUGH or not self.may(2 / 3):
                 break
             other = self.other(chosen, replace(chosen.choice, wide=chosen.choice.wide | {name}))
@@ -177,7 +186,7 @@ class _Search:
         Inputs keep theirs: a caller who sees them clipped looks for a fault of his own.
         """
         names = [n for n in _activations(chosen) if n not in chosen.abstract.inputs]
-        for name in self._by_loss(chosen, names)[:LAYERS]:
+        for name in _by_loss(self.trial(chosen), chosen, names)[:LAYERS]:
             if loss.agree >= ENOUGH or not self.may(1.0):
                 break
             for tried in self.beside(chosen, self.steps(chosen, name)):
@@ -193,11 +202,12 @@ class _Search:
         others = [self.other(chosen, replace(chosen.choice, fracs=f)) for f in fracs]
         return [c for c in others if c]
 
-    def _by_loss(self, chosen: Chosen, names: Sequence[str]) -> list[str]:
-        """Values, those first whose integers cost most by themselves."""
-        losses = self.trial(chosen).alone(chosen.quantised, [{n} for n in names])
-        found = {n: loss.lost for n, loss in zip(names, losses, strict=True)}
-        return sorted(found, key=lambda n: -found[n])
+
+def _by_loss(trial: Trial, chosen: Chosen, names: Sequence[str]) -> list[str]:
+    """Values, those first whose integers cost most by themselves."""
+    losses = trial.alone(chosen.quantised, [{n} for n in names])
+    found = {n: loss.lost for n, loss in zip(names, losses, strict=True)}
+    return sorted(found, key=lambda n: -found[n])
 
 
 def _frozen(abstract: Abstract) -> list[str]:
@@ -242,6 +252,7 @@ def _fast(search: _Search, start: Tried) -> Tried:
     """`start`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
     if start[1].agree >= BROKEN:
         return start
+    search.begin()
     tried = [search.finer(*start)]
     for exact in (True, False):
         for share in SHARES:
@@ -294,11 +305,15 @@ def _finished(chosen: Chosen) -> Chosen:
 
 def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
-    names, runs = _activations(found), found.looks.observed.runs
-    once = SEARCH // (runs.work * max(1, len(names)) * len(FINER))  # samples that one round may be tried with
-    trial = Trial(runs, found.looks.kind, min(SEARCHED[1], max(SEARCHED[0], once // ROUNDS)))
+    names, runs, kind = _activations(found), found.looks.observed.runs, found.looks.kind
+    room = 2 * SEARCH // (runs.work * len(FINER))  # samples of all activations: half of a run is shared
+    samples = min(SEARCHED[1], max(SEARCHED[0], room // (ROUNDS * max(1, len(names)))))
+    if (most := room // samples) < len(names):
+        worst = _by_loss(Trial(runs, kind, SKETCH), found, names)[:most]
+        names = [n for n in names if n in worst]
+    trial = Trial(runs, kind, samples)
     least = trial.of(found.quantised)
-    for turn in range(ROUNDS if once >= ROUNDS * SEARCHED[0] else 1):
+    for turn in range(ROUNDS if most >= ROUNDS * len(names) else 1):
         before = found
         for number, name in enumerate(names, 1):
             say(0.3 + 0.6 * (turn + number / len(names)) / ROUNDS, f"format of {name}")
