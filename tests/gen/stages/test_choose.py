@@ -152,6 +152,20 @@ def test_no_kind_breaks_wherever_it_stands(kind: str, seeds: range) -> None:
     assert np.mean(shares) >= 0.97, shares
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_remedies_and_the_search_may_cost_ends_them(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any work left a network is as it was, and a line says so; more work keeps no fewer answers."""
+    kept = []
+    for work in (0, 1 << 14, 1 << 37):
+        for name in ("REMEDIES", "SEARCH"):
+            monkeypatch.setattr(f"synapcc.gen.stages.choose.{name}", work)
+        rng = np.random.default_rng([7, 3])
+        compiled, _ = measured(perceptron(rng, "variance"), rng, mode)
+        kept.append(agreement(compiled)[0])
+        assert bool(warning(compiled, kept[-1])) == (kept[-1] < LEAST)
+    assert kept == sorted(kept) and kept[0] < LEAST < kept[-1], kept
+
+
 def test_equalised_by_powers_of_two_it_is_the_same_network() -> None:
     changed = 0
     for seed in range(20):
