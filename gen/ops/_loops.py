@@ -25,6 +25,7 @@ Cells = Any
 """An operand: its stored elements, [n] or, with rows, [rows, row]. One that is missing is empty."""
 Number = Any
 """An attribute, or several as a tuple. One that is missing is 0."""
+Takes = Callable[[Mapping[str, PlanTensor], Mapping[str, Any]], bool]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Tables = Callable[[Mapping[str, PlanTensor], Mapping[str, Any]], Mapping[str, NDArray[Any]]]
 
@@ -41,17 +42,24 @@ class Loop:
     body:   its parameters are named as roles, attributes, `groups` or `tables`
     groups: several attributes as one tuple
     tables: constants that a step needs, made once
+    takes:  whether it knows a step on these operands, with these attributes
     """
 
     body: Callable[..., None]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tables: Tables = lambda t, a: {}
+    takes: Takes = lambda t, a: True
 
 
 def helper(function: Function) -> Function:
     """Marks a function that loops call."""
     HELPERS.append(function)
     return function
+
+
+def narrow(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> bool:
+    """Whether a layer with weights has int8 inputs and sums of 32 bits."""
+    return t["x"].dtype == "int8" and a.get("rounds", 0) <= 2
 
 
 @helper

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernel
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ def installed() -> bool:
 
 
 def missing(plan: Plan) -> tuple[str, ...]:
-    """Kernels of a Plan that have no loop form: where there are any, numpy runs the Plan."""
-    names = {s.kernel for _, _, s in plan.ops() if vars(type(kernel(s.kernel))).get("loop") is None}
-    return tuple(sorted(names))
+    """Kernels of a Plan that have no loop form, or none for a step: where there are any, numpy runs it."""
+    return tuple(sorted({s.kernel for _, _, s in plan.ops() if not _known(plan, s)}))
+
+
+def _known(plan: Plan, step: Step) -> bool:
+    loop = vars(type(kernel(step.kernel))).get("loop")
+    return loop is not None and loop.takes({r: plan[n] for r, n in step.args.items()}, step.attrs)
 
 
 class Engine:

@@ -42,7 +42,7 @@ class Engines:
     def reason(self) -> tuple[str, str]:
         """Why the Plan cannot be compiled, and what to do; two empty texts if it can."""
         if names := engine.missing(self.plan):
-            return f"kernel {names[0]} has no loop form", 'take engine = "numpy"'
+            return f"kernel {names[0]} has no loop form for it", 'take engine = "numpy"'
         return ("", "") if engine.installed() else ("numba is not installed", engine.HINT)
 
     @property
