@@ -223,6 +223,14 @@ def _reshape_shape(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
     return reshaped(_given(operands, 0).shape, target, bool(node.integer("allowzero", 0)))
 
 
+def _clip(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value = _given(operands, 0)
+    ends = [operands[i] if i < len(operands) else None for i in (1, 2)]
+    lo, hi = (node.attrs[n].f if n in node.attrs else e for n, e in zip(("min", "max"), ends, strict=True))
+    value = value if lo is None else np.maximum(value, np.asarray(lo, value.dtype))
+    return value if hi is None else np.minimum(value, np.asarray(hi, value.dtype))
+
+
 def _flat(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
     shape = _given(operands, 0).shape
     along = node.integer("axis", 1)
@@ -269,6 +277,7 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "And": _elementwise(np.logical_and),
     "Cast": _cast,
     "CastLike": lambda node, operands: _given(operands, 0).astype(_given(operands, 1).dtype),
+    "Clip": _clip,
     "Concat": _concat,
     "Div": _elementwise(_divide),
     "Equal": _elementwise(np.equal),

@@ -29,7 +29,7 @@ from ._onnx_layers import (
     gemm,
 )
 from ._onnx_matmul import fused_product, product
-from ._onnx_norms import any_axes, group, instance, last_axes, unit
+from ._onnx_norms import any_axes, group, instance, last_axes, local, unit
 from ._onnx_pad import pad
 from ._onnx_pairs import arithmetic, extreme, several
 from ._onnx_products import choose, multiply, part
@@ -166,6 +166,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Identity": same,
     "InstanceNormalization": instance,
     "LayerNormalization": last_axes,
+    "LRN": local,
     "LeakyRelu": unary,
     "LinearClassifier": linear_classifier,
     "LinearRegressor": linear_regressor,

@@ -14,7 +14,7 @@ NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("Acos", "Asin", "Asinh", "Acosh", "Atanh"), "Atan"),
     **dict.fromkeys(("Cosh", "Sinh"), "Exp"),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "Conv over time, as nothing is kept from one step to the next"),
-    **dict.fromkeys(("LRN", "LpNormalization"), "BatchNormalization"),
+    **dict.fromkeys(("LpNormalization",), "BatchNormalization"),
     **dict.fromkeys(("NonMaxSuppression", "TopK"), "ArgMax; choose the output in front of it with --scores"),
     **dict.fromkeys(("ReduceLogSum", "ReduceLogSumExp", "ReduceProd"), "ReduceSum"),
     **dict.fromkeys(("ScatterElements", "ScatterND"), "Concat, or Where by a constant condition"),

@@ -161,11 +161,31 @@ def cast(net: Net) -> None:
     net.join("Mul", x, net.join("CastLike", net.value(np.array(3)), x))
 
 
+def chosen(net: Net) -> None:
+    """Where, as torch.where makes a leaky ReLU of it, or torch's softplus with a factor."""
+    x, factor = net.last, net.value(np.float32(pick(net.g, 0.5, 2.0)))
+    if net.g.random() < 0.5:
+        condition = net.join("Greater", x, net.value(np.float32(0)))
+        net.join("Where", condition, x, net.join("Mul", x, factor))
+    else:
+        inner = net.join("Mul", x, factor)
+        condition = net.join("Greater", inner, net.value(np.float32(20)))
+        net.join("Where", condition, x, net.join("Div", net.join("Softplus", inner), factor))
+
+
+def turned(net: Net) -> None:
+    """A map whose axes are split and come in any order, as pixel shuffles and windows of a map do."""
+    net.put("Reshape", ints(net, 1, 2, 3, 2, 2, 3))
+    net.put("Transpose", perm=[0, *(1 + net.g.permutation(5)).tolist()])
+    net.put("Reshape", ints(net, 1, 12, 6))
+    net.put("MatMul", net.weight(6, 4))
+
+
 FORMS: Mapping[str, Callable[[Net], None]] = {
     f.__name__: f
     for f in (
         *(rows, beside_constants, padded, normalised, stretched, attention),
-        *(summed, chunks, branched, cast),
+        *(summed, chunks, branched, cast, chosen, turned),
     )
 }
 
@@ -174,7 +194,8 @@ FORMS: Mapping[str, Callable[[Net], None]] = {
 @pytest.mark.parametrize("name", FORMS)
 def test_it_computes_what_onnx_says(name: str, seed: int, tmp_path: Path) -> None:
     g = om.rng(seed)
-    net = Net(g, [1, *(int(n) for n in g.integers(3, 6, 2))], 23)
+    shape = (8, 9) if name == "turned" else [int(n) for n in g.integers(3, 6, 2)]
+    net = Net(g, [1, *shape], 23)
     FORMS[name](net)
     net.put("Tanh")
     graph_of(net.proto(), tmp_path)

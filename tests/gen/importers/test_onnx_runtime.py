@@ -121,6 +121,16 @@ def test_every_one_is_tested() -> None:
     assert made == {op for _, op in RUNTIME}
 
 
+@pytest.mark.parametrize("beta", [0.5, 0.75])
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_a_norm_over_channels_beside(size: int, beta: float, tmp_path: Path) -> None:
+    """LRN, which onnx's own reference computes for as many channels as there are samples."""
+    net = Net(om.rng(size), SHAPE, 17)
+    net.put("Reshape", net.value(np.array([1, 4, 3, 2])))
+    net.put("LRN", size=size, alpha=0.5, beta=beta, bias=1.5)
+    agrees(om.save(net.proto(), tmp_path))
+
+
 def small(seed: int) -> ModelProto:
     """A convolution, a norm, a dense layer on rows and one behind all."""
     net = Net(om.rng(seed), SHAPE, 17)
