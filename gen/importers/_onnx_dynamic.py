@@ -32,7 +32,7 @@ def without_dynamic(nodes: Sequence[OnnxNode], constant: Constants) -> list[Onnx
             out += _as_it_is(node)
         elif node.op in INTEGER and not node.domain and node.inputs and node.inputs[0] in scaled:
             out += _real(node, constant)
-        elif node.op == "DynamicQuantizeMatMul" and node.domain == CONTRIB:
+        elif node.op == "DynamicQuantizeMatMul" and node.domain == CONTRIB and node.outputs:
             out += _matmul(node)
         else:
             out.append(node)

@@ -227,6 +227,8 @@ def _clip(node: OnnxNode, operands: Operands) -> np.ndarray:
     value = _given(operands, 0)
     ends = [operands[i] if i < len(operands) else None for i in (1, 2)]
     lo, hi = (node.attrs[n].f if n in node.attrs else e for n, e in zip(("min", "max"), ends, strict=True))
+    if any(end is not None and np.size(end) != 1 for end in (lo, hi)):
+        raise ValueError("its limits are no single numbers")
     value = value if lo is None else np.maximum(value, np.asarray(lo, value.dtype))
     return value if hi is None else np.minimum(value, np.asarray(hi, value.dtype))
 
@@ -267,6 +269,8 @@ def _scatter(node: OnnxNode, operands: Operands) -> np.ndarray:
 def _trilu(node: OnnxNode, operands: Operands) -> np.ndarray:
     given = operands[1] if len(operands) > 1 else None
     k = 0 if given is None else int(given.reshape(-1)[0])
+    if _given(operands, 0).ndim < 2:
+        raise ValueError("it is no matrix")
     return (np.triu if node.integer("upper", 1) else np.tril)(_given(operands, 0), k)
 
 

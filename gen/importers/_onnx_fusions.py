@@ -143,17 +143,21 @@ class _Finder:
         if node.op != "Add" or len(node.inputs) != 2:
             return []
         for first, rest in (node.inputs, node.inputs[::-1]):
-            product = self.maker(first, "Mul")
-            for x, scale in (product.inputs, product.inputs[::-1]) if product is not None else ():
-                gain = self.maker(scale, "Mul")
-                for inverse, gamma in (
-                    (gain.inputs, gain.inputs[::-1]) if gain is not None else ((scale, ""),)
-                ):
+            for x, scale in self.factors(first):
+                for inverse, gamma in self.factors(scale) or [(scale, "")]:
                     found = self.variance(inverse)
                     offset = self.offset(rest, found[1], scale) if found is not None else None
                     if found is not None and found[0] == x and offset is not None:
                         return self.normalised(node, found, gamma, offset)
         return []
+
+    def factors(self, name: str) -> list[tuple[str, str]]:
+        """The two operands of a product, in either order; [] if `name` is none."""
+        node = self.maker(name, "Mul")
+        if node is None or len(node.inputs) != 2:
+            return []
+        left, right = node.inputs
+        return [(left, right), (right, left)]
 
     def offset(self, name: str, mean: str, scale: str) -> tuple[str, ...] | None:
         """What stands beside - mean * scale in a sum: nothing, or one operand."""
@@ -161,15 +165,14 @@ class _Finder:
         if node is None or len(node.inputs) != 2:
             return None
         if node.op == "Sub":
-            product = self.maker(node.inputs[1], "Mul")
-            same = product is not None and sorted(product.inputs) == sorted((mean, scale))
-            return node.inputs[:1] if same else None
+            return node.inputs[:1] if (mean, scale) in self.factors(node.inputs[1]) else None
         if node.op == "Mul":
-            sides = (node.inputs, node.inputs[::-1])
-            minus = [self.maker(a, "Neg") for a, b in sides if b == scale]
+            minus = [self.maker(a, "Neg") for a, b in self.factors(name) if b == scale]
             return () if any(m is not None and m.inputs[0] == mean for m in minus) else None
-        sides = (node.inputs, node.inputs[::-1])
-        return next(((beta,) for part, beta in sides if self.offset(part, mean, scale) == ()), None)
+        for part, beta in (node.inputs, node.inputs[::-1]):
+            if self.factors(part) and self.offset(part, mean, scale) == ():
+                return (beta,)
+        return None
 
     def normalised(
         self, node: OnnxNode, found: tuple[str, str, float], gamma: str, offset: tuple[str, ...]

@@ -12,6 +12,7 @@ from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_told import Told
 
 Constants = Callable[[str], np.ndarray | None]
+BEYOND = 1 << 31  # any axis
 MAKERS = ("SequenceConstruct", "SplitToSequence")
 
 
@@ -64,7 +65,7 @@ def _picked(node: OnnxNode, maker: OnnxNode, constant: Constants) -> list[OnnxNo
     else:
         if at < 0:
             raise node.error(f"takes part {at}, counted from the end", "count from the front")
-        start, end = at * int(given), (at + 1) * int(given)
+        start, end = (min(i * int(given), BEYOND) for i in (at, at + 1))
     axis = told.constant(maker.integer("axis", 0))
     gone = len(maker.inputs) < 2 and not maker.integer("keepdims", 1)
     operands = (maker.inputs[0], told.constant(start), told.constant(end), axis)
