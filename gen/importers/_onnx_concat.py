@@ -8,6 +8,7 @@ import numpy as np
 
 from ._layout import arrange, axes_by_stride, is_natural, natural
 from ._names import from_node
+from ._onnx_batch import mixed
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import Act, Const, Operand, Scope, activation, affine, disordered, weights
@@ -96,8 +97,11 @@ def _of_one(
     scope: Scope, node: OnnxNode, value: np.ndarray, shape: tuple[int, ...], along: int
 ) -> np.ndarray:
     """A constant as one sample has it: of a file's batch, all of whose rows are alike, the first."""
-    alike = value.ndim == len(shape) and len(value) == scope.batch and np.all(value == value[:1])
-    one = value[:1] if scope.batch > 1 and alike else value
+    one = value
+    if scope.batch > 1:
+        if value.ndim != len(shape) or len(value) != scope.batch or np.any(value != value[:1]):
+            raise mixed(scope, node)
+        one = value[:1]
     wanted = tuple(one.shape[i] if i == along and one.ndim == len(shape) else n for i, n in enumerate(shape))
     if one.shape != wanted:
         raise node.error(f"shapes {shape}, {value.shape} do not fit along axis {along}", AGAIN)
