@@ -163,15 +163,16 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
         at += t.nbytes
     top = 0
     places: dict[str, int] = {}
-    leads = {t.note: -BEFORE - t.offset for t in tensors if t.offset <= -BEFORE}
+    trailing = {t.note: (-BEFORE - t.offset, t.nbytes) for t in tensors if t.offset <= -BEFORE}
     for t in (t for t in tensors if t.space == "arena"):
+        lead, room = trailing.get(t.name, (0, 0))
         if t.offset == ON_OPERAND or t.offset <= -BEFORE:
-            place = places[t.note] - leads.get(t.note, 0)
+            place = places[t.note] - trailing.get(t.note, (0, 0))[0]
         else:
-            place = top + leads.get(t.name, 0)
+            place = top + lead
         places[t.name] = place
         out.append(replace(t, offset=place))
-        top = max(top, -(-(place + t.nbytes) // 4) * 4)
+        top = max(top, -(-max(place + t.nbytes, place - lead + room) // 4) * 4)
     return tuple(out), -(-at // 4) * 4, top
 
 
