@@ -238,17 +238,18 @@ def _near(
     for i, a in enumerate(heads):
         for j, b in enumerate(heads[:i]):
             pairs = [(x, y) for x in groups[a] for y in groups[b]]
-            before, behind = (
-                max((graph.leads.get(p, -1) for p in found), default=-1)
-                for found in ([(y, x) for x, y in pairs], pairs)
-            )
-            one_way = trail and min(before, behind) < 0
-            if any(graph.conflict(*p) for p in pairs) or (max(before, behind) >= 0 and not one_way):
+            before = [graph.leads[y, x] for x, y in pairs if (y, x) in graph.leads]  # a may begin before b
+            behind = [graph.leads[pair] for pair in pairs if pair in graph.leads]  # or b before a
+            if (
+                any(graph.conflict(*p) for p in pairs)
+                or (before + behind and not trail)
+                or (before and behind)
+            ):
                 near[i][j], near[j][i] = (size[i], size[j]), (size[j], size[i])
-            elif before >= 0:
-                near[i][j], near[j][i] = (before, size[j]), (size[j], before)
-            elif behind >= 0:
-                near[i][j], near[j][i] = (size[i], behind), (behind, size[i])
+            elif before:
+                near[i][j], near[j][i] = (max(before), size[j]), (size[j], max(before))
+            elif behind:
+                near[i][j], near[j][i] = (size[i], max(behind)), (max(behind), size[i])
     return near
 
 
