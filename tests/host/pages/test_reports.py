@@ -33,7 +33,8 @@ from synapcc.host.pages import numbers as numbers_of
 from synapcc.host.pages import verify as verify_page
 from synapcc.host.pages import ways as ways_of
 from synapcc.host.pages.facts import measure
-from synapcc.host.run.verify import Difference, Verdict
+from synapcc.host.run.locate import Difference
+from synapcc.host.run.verify import Verdict
 
 Report = dict[str, Any]
 REPO = Path(__file__).resolve().parents[3]
