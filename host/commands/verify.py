@@ -92,6 +92,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.html:
         html.write(Path(args.html), verify_html(result))
     out.give("verify", result)
+    if verdict.resumed:
+        out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")
     out.say(str(verdict.difference or verdict.agreement))
     if result["warning"]:
         out.say(f"warning: {result['warning']}")
