@@ -78,9 +78,9 @@ def verify(
 ) -> Verdict:
     """Runs `steps` learning steps, then every other entry program once, and inferences before and after.
 
-    Samples come in order, again from the first after the last. tick(count) when learning begins, with the steps
-    that an earlier run compared, and after so many more. Stops at the first difference. Raises DeviceError if
-    the device or the link fails.
+    Samples come in order, again from the first after the last. tick(count) when learning begins, with the
+    steps that an earlier run compared, and after so many more. Stops at the first difference. Raises
+    DeviceError if the device or the link fails.
 
     slices: programs run in slices, compared after every slice, with an inference before each where `infer`
             has an arena of its own
