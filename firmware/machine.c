@@ -71,6 +71,20 @@ static bool known_flags(uint8_t flags)
 
 /* ---- inputs, and what must hold before they are used ------------------------------------------------------------- */
 
+/* Where inputs stand here is how they must be aligned: bytes anywhere. */
+typedef struct {
+    uint8_t before;
+    model_inputs_t inputs;
+} aligned_inputs_t;
+
+static const model_inputs_t *aligned(const uint8_t *inputs)
+{
+    if ((uintptr_t)inputs % offsetof(aligned_inputs_t, inputs) == 0)
+        return (const void *)inputs;
+    memcpy(&machine.input, inputs, sizeof machine.input); /* of 16 bits each, and the frame brought them to an odd address */
+    return &machine.input;
+}
+
 /*
  * The inputs of a request: its own, or those of the region where it brings none. Not a part of them, which would mix with those of the
  * sample before: NULL then.
@@ -78,10 +92,13 @@ static bool known_flags(uint8_t flags)
 static const model_inputs_t *inputs_of(const request_t *request, uint32_t from)
 {
     const uint32_t count = request->length - from;
+    const uint8_t *const own = request->payload + from;
 
     if (count == 0)
         return &machine.input;
-    return count == sizeof machine.input ? (const void *)(request->payload + from) : NULL; /* bytes: aligned anywhere */
+    if (count != sizeof machine.input)
+        return NULL;
+    return aligned(own);
 }
 
 static void keep_inputs(const model_inputs_t *inputs)
@@ -136,12 +153,6 @@ proto_status machine_learn(const request_t *request, reply_t *reply)
     return PROTO_OK;
 }
 
-/* The inputs of a sample of LEARN_MANY: bytes, which are aligned anywhere. */
-static const model_inputs_t *sample_inputs(const uint8_t *sample)
-{
-    return (const void *)(sample + PROTO_SAMPLE_BYTES);
-}
-
 /* Whole samples, at least one and at most as many as HELLO says, each with a label that is a class. */
 static proto_status samples_fit(const uint8_t *begin, const uint8_t *end)
 {
@@ -163,6 +174,7 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
     const uint8_t flags = proto_learn_many_flags(request->payload);
     const uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
     const uint8_t *const end = request->payload + request->length;
+    const model_inputs_t *inputs = &machine.input;
     proto_status status;
 
     if (!known_flags(flags))
@@ -171,7 +183,8 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
     if (status == PROTO_OK)
         status = ready();
     for (const uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
-        status = status_of(model_learn(&machine.model, sample_inputs(at), (uint8_t)proto_sample_label(at)));
+        inputs = aligned(at + PROTO_SAMPLE_BYTES);
+        status = status_of(model_learn(&machine.model, inputs, (uint8_t)proto_sample_label(at)));
         if (status == PROTO_OK) {
             machine.learns++;
             append_proof(reply, flags & PROTO_FLAG_CHECKSUM);
@@ -179,7 +192,7 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
     }
     if (status != PROTO_OK)
         return status;
-    keep_inputs(sample_inputs(end - MACHINE_SAMPLE_BYTES));
+    keep_inputs(inputs);
     append_proof(reply, flags & PROTO_FLAG_DIGEST);
     return PROTO_OK;
 }

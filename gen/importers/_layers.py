@@ -82,10 +82,19 @@ class LayerBuilder(GraphBuilder):
         return self.add("clip", [x], self.shape(x), hints, source, {"lo": lo, "hi": hi})
 
     def table(
-        self, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0, beta: float = 0.0
+        self,
+        x: str,
+        fn: str,
+        hints: Sequence[str],
+        source: str,
+        alpha: float = 0.0,
+        beta: float = 0.0,
+        exact: bool = False,
     ) -> str:
-        """The unary function `fn` of each value."""
+        """The unary function `fn` of each value. exact: gen/ops/pointwise16.py."""
         attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
+        if exact:
+            attrs["exact"] = 1
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
     def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:

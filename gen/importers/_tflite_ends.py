@@ -37,14 +37,19 @@ def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Form
 
 
 def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """QUANTIZE of a float input, which the input's quantiser does already; or from int8 to int8."""
+    """QUANTIZE of a float input, which the input's quantiser does already; or between integers."""
     x = activation(op, args)
     held = Scope.format(op, op.outputs[0])
     if x.format is None:
         raise op.error("quantises what the network computes in float32", FULLY)
+    out = op.outputs[0]
+    shape = out.shape if out.size == x.size else x.shape  # what the file leaves to the run
     if x.format != held:
-        return scope.made(op, scope.builder.table(x.tensor, "identity", names(op), op.source))
-    return replace(x, shape=op.outputs[0].shape)
+        exact = "int16" in (x.format.dtype, out.kind)
+        name = scope.builder.table(x.tensor, "identity", names(op), op.source, exact=exact)
+        scope.builder.hold(name, held)
+        return Act(name, shape, held)
+    return replace(x, shape=shape)
 
 
 def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -43,6 +43,8 @@ FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
     "TANH": (1 / 128, 0),
 }
 """Scale and zero point that LiteRT demands of an int8 output."""
+FIXED_WIDE = (2.0**-15, 0)
+"""The same of an int16 one."""
 
 
 def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -114,14 +116,16 @@ def same_kind(scope: Scope, op: LiteOp, x: Act) -> None:
     """CompileError where integers become floats, or floats integers, and where the shape changes."""
     out = op.outputs[0]
     if (scope.format(op, out) is None) != (x.format is None):
-        raise op.error(f"makes {out.kind} of {'float32' if x.format is None else 'int8'}")
+        raise op.error(f"makes {out.kind} of {'float32' if x.format is None else x.format.dtype}")
     if out.shape != x.shape:
         raise op.error(f"makes shape {out.shape} of {x.shape}")
 
 
 def output_is(scope: Scope, op: LiteOp, scale: float, zero: int) -> None:
-    """CompileError where an int8 output has another scale or zero point."""
+    """CompileError where an output has another scale or zero point; those of int16 are FIXED_WIDE."""
     held = scope.format(op, op.outputs[0])
+    if held is not None and held.dtype == "int16":
+        scale, zero = FIXED_WIDE
     if held is not None and held.meaning.to_json() != {"scale": (scale,), "zero": (zero,)}:
         what = f"its output has {held.meaning}, LiteRT demands scale {scale:.6g}, zero point {zero}"
         raise op.error(what)

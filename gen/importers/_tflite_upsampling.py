@@ -13,7 +13,7 @@ from tflite.TransposeConvOptions import TransposeConvOptions
 from ..ops._requantise import TWICE
 from ._build import Sliding
 from ._tflite_file import DAMAGED, LiteOp
-from ._tflite_layers import bias, rows
+from ._tflite_layers import bias, rounding, rows
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, integers, names
 
 
@@ -49,7 +49,7 @@ def transpose_conv(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         window = Sliding((height, width))
     turned = real[:, ::-1, ::-1]
     name = scope.builder.conv2d(tensor, turned, start, window, 1, names(op, weight), op.source)
-    y = scope.made(op, name, (held, held_bias), TWICE)
+    y = scope.made(op, name, (held, held_bias), rounding(op, 3, x, TWICE))
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow Lite networks, in float32 or in int8: of these every integer stays what it is."""
+"""TensorFlow Lite networks, in float32, or in int8 or int16: of these every integer stays what it is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ._tflite_fold import INTEGERS, fold
 from ._tflite_operators import known, row
 from ._tflite_refusals import unsupported
 from ._tflite_scope import Act, Operand, Scope
+from ._tflite_wide import check_wide
 
 MAX_OPS = 1 << 12
 
@@ -87,6 +88,7 @@ class _Import:
         if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
             return dequantized(op, args[0])
         refuse_mixed(op, args)
+        check_wide(op, args)
         made = found.handler(scope, op, args)
         for y, out in zip(made if isinstance(made, tuple) else (made,), op.outputs, strict=False):
             told = out.size if -1 not in out.signature[1:] else y.size  # else it is known only in a run
@@ -139,6 +141,10 @@ class _Import:
             if held is not None:
                 self.builder.hold(tensor, held)
             self.values[t.index] = Act(tensor, t.shape, held)
+        kinds = {x.format.dtype if x.format else "int8" for x in self.values.values() if isinstance(x, Act)}
+        if len(kinds) > 1:
+            what = f"has inputs of several types, {' and '.join(sorted(kinds))}"
+            raise CompileError(self.where, what, "convert with inputs of one type")
 
     def _operand(self, op: LiteOp, tensor: LiteTensor | None) -> Operand:
         if tensor is None or tensor.value is not None:

@@ -21,14 +21,14 @@ from . import Accumulator, Attrs, Format, Known
 from ._requantise import MULTIPLIER_TOP, ONCE, SCALES, scale, zero
 from ._shifts import requantising
 
-BITS = 7  # of the magnitude of an int8
+BITS = {"int8": 7, "int16": 15}  # of the magnitude of a value
 
 
 def multipliers(
     f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str
 ) -> tuple[NDArray[np.int64], int]:
     """(m of each window, n): its sum times m / 2^n is the mean. counts: places of each window."""
-    return _exact(counts, where) if _kept(f, rounds) else _rescaled(f, counts, where)
+    return _exact(counts, f["x"].dtype, where) if _kept(f, rounds) else _rescaled(f, counts, where)
 
 
 def _kept(f: Mapping[str, Format], rounds: int) -> bool:
@@ -36,12 +36,12 @@ def _kept(f: Mapping[str, Format], rounds: int) -> bool:
     return rounds == ONCE and f["x"].meaning == f["y"].meaning
 
 
-def _exact(counts: NDArray[np.int64], where: str) -> tuple[NDArray[np.int64], int]:
-    """m = 2^n / count, rounded up: exact, as m count - 2^n < count, for sums up to 2^7 count where
-    2^8 count^2 <= 2^n: no half and no integer lies between s / count and s m / 2^n."""
+def _exact(counts: NDArray[np.int64], dtype: str, where: str) -> tuple[NDArray[np.int64], int]:
+    """m = 2^n / count, rounded up: exact, as m count - 2^n < count, for sums up to 2^bits count
+    where 2^(bits + 1) count^2 <= 2^n: no half and no integer lies between s / count and s m / 2^n."""
     least, most = int(counts.min()), int(counts.max())
     n = 29 + least.bit_length()
-    if most * most > 1 << (n - BITS - 1):
+    if most * most > 1 << (n - BITS[dtype] - 1):
         raise CompileError(where, f"its mean is over {most} values", "pool in two layers")
     m = -(-(1 << n) // counts)
     assert int(m.max()) <= MULTIPLIER_TOP

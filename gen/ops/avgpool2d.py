@@ -380,7 +380,8 @@ def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, N
 
 def _scaled_case(rng: np.random.Generator) -> Case:
     """A case of the forward kernel in a file's integers."""
-    window, (x, y), rounds = random_window(rng), _requantise.random_formats(rng, 2), int(rng.integers(1, 3))
+    window, wide, rounds = random_window(rng), bool(rng.integers(2)), int(rng.integers(1, 3))
+    x, y = _requantise.random_formats(rng, 2, wide)
     attrs = window.attrs | {"count_padding": 0, "rounds": rounds}
     formats = {"x": x, "y": x if rounds == _requantise.ONCE else y}
     if rounds == _requantise.TWICE and len(np.unique(window.counts())) > 1:
@@ -389,6 +390,8 @@ def _scaled_case(rng: np.random.Generator) -> Case:
         "x": rng.integers(-128, 128, window.input_size).astype(np.int8),
         "y": np.zeros(int(np.prod(window.pooled)), np.int8),
     }
+    if wide:
+        arrays = {role: _requantise.widened(rng, v) for role, v in arrays.items()}
     if len(np.unique(window.counts())) > 1:
         formats["m"], m = Forward().derived("m", formats, attrs, "")
         arrays["m"] = m.astype(np.int32)

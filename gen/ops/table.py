@@ -19,7 +19,7 @@ from ..ir.format import Scaled
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, pointwise16
 from ._contract import REQUANTISED, takes
 from ._litert import entries
 from ._shifts import requantising
@@ -195,7 +195,7 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
-SAMPLED = {
+SAMPLED = {  # alpha and beta of functions that tests draw
     "celu": (0.5, 0.0),
     "elu": (1.0, 0.0),
     "hardsigmoid": (0.2, 0.5),
@@ -204,7 +204,6 @@ SAMPLED = {
     "shrink": (0.5, 0.25),
     "thresholded_relu": (0.25, 0.0),
 }
-"""alpha and beta of functions that tests draw."""
 
 
 class Table(Layer):
@@ -229,6 +228,8 @@ class Table(Layer):
         return {"fn": "identity", "alpha": 0.0, "beta": 0.0}
 
     def forward(self, tape: Tape, node: Node) -> None:
+        if pointwise16.taken(tape, node):
+            return
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         note = f"{node.attrs['fn']} of -128 .. 127"
         table = tape.add(Value(f"{node.name}_table", (ENTRIES,), "const", "table", note=note))
@@ -237,6 +238,7 @@ class Table(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         if node.attrs["fn"] == "identity":
             return {node.inputs[0]: teach}
+        pointwise16.check_feedback(tape, node)
         x = tape.value(node.inputs[0])
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         note = f"slope of {node.attrs['fn']} at -128 .. 127"
@@ -256,8 +258,8 @@ def _attrs(node: Node) -> dict[str, float]:
     """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's."""
     alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
     assert isinstance(alpha, int | float) and isinstance(beta, int | float)
-    even = {"even": 1.0} if "even" in node.attrs else {}
-    return {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta), **even}
+    found = {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta)}
+    return found | ({"even": 1.0} if "even" in node.attrs else {})
 
 
 def _parameters(a: Attrs) -> tuple[float, float]:
@@ -331,10 +333,9 @@ class Forward(Kernel):
         return [], {"y": (lo, hi, k["y"].shape[0] * table.mag)}
 
     def case(self, rng: np.random.Generator) -> Case:
-        dtype = np.int16 if rng.integers(2) else np.int8
-        info = np.iinfo(dtype)
+        dtype, top = (np.int16, 2**15) if rng.integers(2) else (np.int8, 2**7)
         x = rng.integers(-128, 128, int(rng.integers(1, 50))).astype(np.int8)
-        table = rng.integers(info.min, info.max + 1, ENTRIES).astype(dtype)
+        table = rng.integers(-top, top, ENTRIES).astype(dtype)
         return Case({"x": x, "table": table, "y": np.zeros(x.shape, dtype)}, {}, {})
 
 
@@ -367,8 +368,7 @@ class Feedback(Kernel):
     ) -> tuple[Format, NDArray[np.int64]]:
         frac, slopes = self._slopes(f["x"], a, where)
         if not np.any(slopes):
-            name = FUNCTIONS[int(a["fn"])].name
-            what = f"{name} is flat wherever its int8 input can be: nothing below it can learn"
+            what = f"{NAMES[int(a['fn'])]} is flat wherever its int8 input can be: nothing below it can learn"
             raise CompileError(where, what, "check its alpha and beta, or freeze the layers below it")
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
             np.int64

@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from synapcc.gen.importers._tflite_operators import FLOAT_ROWS, TFLITE_OPERATORS
+from synapcc.gen.importers._tflite_wide import WIDE_OPERATORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_TFLITE.md"
-HEAD = "| operator | int8 | float32 |\n|---|---|---|\n"
+HEAD = "| operator | int8 | int16 | float32 |\n|---|---|---|---|\n"
 
 
 def table() -> str:
     """The operators and the numbers that they are taken in."""
     lines = [
-        f"| {name} | {'yes' if name in TFLITE_OPERATORS else ''} | yes |\n"
+        f"| {name} | {_yes(name in TFLITE_OPERATORS)} | {_yes(name in WIDE_OPERATORS)} | yes |\n"
         for name in sorted({*TFLITE_OPERATORS, *FLOAT_ROWS})
     ]
     return "".join(lines)
+
+
+def _yes(taken: bool) -> str:
+    return "yes" if taken else ""
 
 
 def test_the_page_lists_exactly_the_operators_of_the_tables() -> None:
