@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from tflite.GeluOptions import GeluOptions
 from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.SoftmaxOptions import SoftmaxOptions
 
-from ._tflite_ends import head
+from ._tflite_ends import head, tabled
 from ._tflite_file import LiteOp
 from ._tflite_scope import Act, Operand, Scope, activation, clipped, constant, names
 
@@ -28,8 +29,19 @@ FUNCTIONS: dict[str, str] = {
     "TANH": "tanh",
 }
 """By operator: the function of gen/ops/table.py."""
-IN_FLOAT: dict[str, str] = {"ELU": "elu"}
-"""Those that LiteRT's reference kernels do not have in int8."""
+IN_FLOAT: dict[str, str] = {
+    "CEIL": "ceil",
+    "COS": "cos",
+    "ELU": "elu",
+    "FLOOR": "floor",
+    "POW": "power",
+    "ROUND": "round",
+    "SIGN": "sign",
+    "SIN": "sin",
+    "SQUARE": "power",
+}
+"""Those that LiteRT's reference kernels do not have in int8; an int8 file has them between DEQUANTIZE and
+QUANTIZE."""
 LIMITS: Mapping[str, tuple[float, float]] = {
     "RELU": (0.0, math.inf),
     "RELU6": (0.0, 6.0),
@@ -50,6 +62,8 @@ FIXED_WIDE = (2.0**-15, 0)
 def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """LOGISTIC, TANH, LEAKY_RELU, … of each value."""
     x, fn, alpha = activation(op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
+    if op.between and x.size == op.outputs[0].size:  # views may stand there too
+        x = replace(x, shape=op.outputs[0].shape)
     same_kind(scope, op, x)
     match op.op:
         case "LEAKY_RELU":
@@ -57,13 +71,25 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
             alpha = op.real(o.Alpha)
         case "ELU":
             alpha = 1.0
+        case "POW":
+            alpha = _exponent(op, args)
+        case "SQUARE":
+            alpha = 2.0
         case "GELU" if op.number(op.read(GeluOptions).Approximate):
             fn = "gelu_tanh"
     if not math.isfinite(alpha):
         raise op.error(f"has alpha = {alpha}", "repair the file")
-    if op.op in FIXED_OUTPUTS:
+    if op.op in FIXED_OUTPUTS and not op.between:
         output_is(scope, op, *FIXED_OUTPUTS[op.op])
-    return scope.made(op, scope.builder.table(x.tensor, fn, names(op), op.source, alpha))
+    return scope.made(op, tabled(scope, op, x, fn, alpha))
+
+
+def _exponent(op: LiteOp, args: Sequence[Operand]) -> float:
+    """The one number that POW raises to."""
+    power = constant(op, args, 1, "exponent")
+    if power.value is None or power.kind != "float32" or power.size != 1:
+        raise op.error(f"its exponent is {power.kind} of shape {power.shape}", "one float32 is supported")
+    return float(power.value.reshape(-1)[0])
 
 
 def relu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Attrs, Format, Known
-from ._requantise import MULTIPLIER_TOP, ONCE, SCALES, scale, zero
+from ._requantise import MULTIPLIER_TOP, ONCE, SCALES, ends, factor, scale, zero
 from ._shifts import requantising
 
 BITS = {"int8": 7, "int16": 15}  # of the magnitude of a value
@@ -74,6 +74,15 @@ def lowered(f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, whe
         "hi": f["y"].hi,
     }
     return out if "m" in f else out | {"multiplier": int(m.flat[0])}
+
+
+def summed(f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str) -> dict[str, int]:
+    """The attributes of a step that gives sums: SUM, rounded once."""
+    count = int(counts.flat[0])
+    if np.any(counts != count):
+        raise CompileError(where, "sums windows of several sizes", "report this model")
+    own = {"rounds": rounds, "offset": zero(f["x"]) * count}
+    return own | factor(scale(f["x"], where) / scale(f["y"], where), "", where) | ends(f["y"])
 
 
 def sums(k: Mapping[str, Known], counts: NDArray[np.int64], a: Attrs) -> list[Accumulator]:

@@ -19,7 +19,7 @@ from ..ir.format import Scaled
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, pointwise16
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, _between, pointwise16
 from ._contract import REQUANTISED, takes
 from ._litert import entries
 from ._shifts import requantising
@@ -255,11 +255,12 @@ class Table(Layer):
 
 
 def _attrs(node: Node) -> dict[str, float]:
-    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's."""
+    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's;
+    `between`: those of a function in float32 between DEQUANTIZE and QUANTIZE of a .tflite file."""
     alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
     assert isinstance(alpha, int | float) and isinstance(beta, int | float)
     found = {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta)}
-    return found | ({"even": 1.0} if "even" in node.attrs else {})
+    return found | {key: 1.0 for key in ("even", "between") if key in node.attrs}
 
 
 def _parameters(a: Attrs) -> tuple[float, float]:
@@ -272,19 +273,6 @@ def _inputs(f: Format, where: str) -> Real:
         what = f"its input is {f.dtype}, a table has an entry for each int8"
         raise CompileError(where, what, "put a layer with weights behind it")
     return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
-
-
-def _even(a: Attrs, x: Scaled, y: Format) -> NDArray[np.int64]:
-    """The entries as ONNX's DequantizeLinear, the function and QuantizeLinear give them in float32: to the
-    nearest step, ties to even; what is no number is the lowest."""
-    single, steps = np.float32, y.meaning
-    assert isinstance(steps, Scaled)
-    real = (np.arange(FIRST, FIRST + ENTRIES) - x.zero[0]).astype(single) * single(x.scale[0])
-    value = FUNCTIONS[int(a["fn"])].value(real, *(float(single(v)) for v in _parameters(a))).astype(single)
-    with np.errstate(all="ignore"):
-        nearest = np.rint(value / single(steps.scale[0])).astype(np.float64) + steps.zero[0]
-    found: NDArray[np.int64] = np.clip(np.nan_to_num(nearest, nan=y.lo), y.lo, y.hi).astype(np.int64)
-    return found
 
 
 def _look_up(t: Arrays) -> NDArray[Any]:
@@ -315,7 +303,10 @@ class Forward(Kernel):
         x, y = f["x"].meaning, f["y"]
         if isinstance(x, Scaled) and isinstance(y.meaning, Scaled):
             if "even" in a:
-                return y, _even(a, x, y)
+                return y, _between.even(FUNCTIONS[int(a["fn"])].value, _parameters(a), x, y)
+            if "between" in a:
+                name = FUNCTIONS[int(a["fn"])].name
+                return y, _between.entries(name, float(a["alpha"]), x, y, where)
             given = entries(FUNCTIONS[int(a["fn"])].name, float(a["alpha"]), x, y.meaning, where)
             return y, np.clip(given, y.lo, y.hi)
         exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
