@@ -100,5 +100,5 @@ def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) 
         client = connect(device, plan.digest)
         for i in track(range(len(samples) if samples else 0), "learning"):
             assert samples is not None and samples.labels is not None
-            client.learn(samples.packed(i), int(samples.labels[i]), digest=False)
+            client.learn(samples.packed(i), int(samples.labels[i]), proof=None)
         return state.pull(plan, client), device.name, client.info.board

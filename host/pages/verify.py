@@ -47,7 +47,8 @@ def evidence(
 ) -> dict[str, Any]:
     """A verification ready for JSON: the verdict, and on what.
 
-    seconds: of each learning step but the first, on both sides; no two runs have the same
+    seconds: of each learning step of this run, on both sides and the link, those of one exchange alike; no
+             two runs have the same
     """
     kind = kinds(plan)
     state = dict.fromkeys(KINDS, 0)
@@ -80,7 +81,7 @@ def verify_html(result: _Json) -> str:
             "course": _course(result),
             "tensors": _tensors(result, compared),
             "padding": padding,
-            "times": _times(result.get("seconds", ())),
+            "times": _times(result.get("seconds", ()), result["resumed"] + 1),
             "facts": _facts(result),
         },
     )
@@ -114,8 +115,14 @@ def _course(result: _Json) -> Markup:
     bad = result["difference"]
     parts = [
         (0, "infer", "inferences", f"{half:,}" if half else "", "class, margin and scores"),
-        (1, "learn", "learning steps", f"{result['steps']:,}", "SHA-256 of all persistent bytes after each"),
-        *((2, p, f"program {p}", "1", "SHA-256 of all persistent bytes") for p in others),
+        (
+            1,
+            "learn",
+            "learning steps",
+            f"{result['steps']:,}",
+            "checksum of all persistent bytes after each, SHA-256 now and then",
+        ),
+        *((2, p, f"program {p}", "1", "checksum of all persistent bytes") for p in others),
         (3, "infer", "inferences again", f"{half:,}" if half else "", "class, margin and scores"),
         (4, "read back", "read back", "1", f"{result['state_bytes']:,} bytes, one by one"),
     ]
@@ -159,13 +166,15 @@ def _tensors(result: _Json, compared: int) -> Markup:
     return chart + html.table(head, rows)
 
 
-def _times(seconds: Sequence[float]) -> Markup:
+def _times(seconds: Sequence[float], first: int) -> Markup:
     """Time of a learning step over the run, medians of neighbours where there are many steps."""
     if len(seconds) < 2:
         return Markup("")
     each = -(-len(seconds) // _POINTS)
-    points = [(i + 2, 1000 * statistics.median(seconds[i : i + each])) for i in range(0, len(seconds), each)]
-    x = charts.axis(2, len(seconds) + 1, "step", exact=True)
+    points = [
+        (i + first, 1000 * statistics.median(seconds[i : i + each])) for i in range(0, len(seconds), each)
+    ]
+    x = charts.axis(first, first + len(seconds) - 1, "step", exact=True)
     y = charts.axis(0, max(v for _, v in points), "", lambda v: f"{plain(v)} ms", count=4)
     label = "a learning step" if each == 1 else f"median of {each} learning steps"
     told = f"median {1000 * statistics.median(seconds):.3g} ms, longest {1000 * max(seconds):.3g} ms"
