@@ -28,7 +28,7 @@ ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20
-MAX_CLASSES = 256  # labels are bytes
+MAX_CLASSES = 2**16  # of a new classifier: what labels can number
 MOST_IMPRINTED = 8  # samples of a class that make a row
 
 
@@ -307,7 +307,7 @@ def _arena(table: Table) -> Arena:
 def _head(table: Table) -> Head:
     value, init = table.get("classes"), table.choice("init", ("zero", "prototypes", "random"), "zero")
     append, imprint = table.flag("append", False), table.integer("imprint", 0, MOST_IMPRINTED, 0)
-    more = isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{0,2}", value, re.ASCII)
+    more = isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{0,4}", value, re.ASCII)
     if value is not None and not more:
         table.integer("classes", 1, MAX_CLASSES, None)
     if more and append:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 2
@@ -220,7 +220,7 @@ LEARN = Request(
     "learn",
     4,
     "run the learn program on one labelled sample",
-    ask=Layout((Field("label", "u8", "class of the sample"), _FLAGS, _INPUTS)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _FLAGS, _INPUTS)),
     reply=Layout((_DIGEST,)),
 )
 RUN = Request(
@@ -241,7 +241,7 @@ LOAD = Request(
     "load",
     7,
     "copy inputs and label into the arena and run nothing",
-    ask=Layout((Field("label", "u8", "class of the sample"), _INPUTS)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _INPUTS)),
 )
 READ = Request(
     "read",

@@ -17,7 +17,7 @@ from synapcc.gen.ops import kernel
 
 from ..link import state as states
 from ..terminal.files import write_whole
-from .evaluation import Evaluation, confusion
+from .evaluation import Evaluation, Regression, confusion, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
@@ -116,10 +116,25 @@ class Emulator(Machine):
 
         data: an .npz file, a mapping with the inputs and `label` [n], or Samples
         """
+        if self.plan.numbers:
+            hint = "regression(data) tells how far they are from their targets"
+            raise SynapccError(self.plan.model, "learns numbers, not classes", hint)
         samples = read_samples(self.plan, data, labels=True)
         assert samples.labels is not None
         winner = self.infer_many(samples.inputs, device).winner
         return Evaluation(confusion(samples.labels, winner, self.plan.classes), samples.clipped)
+
+    def regression(self, data: Data, device: int = 0) -> Regression:
+        """How far the scores of one device are from the targets of samples, or from what it was given where
+        it learns its own input. Changes nothing.
+
+        data: an .npz file, a mapping with the inputs and, but for that, `target` [n, scores], or Samples
+        """
+        if self.plan.learning and not self.plan.numbers:
+            hint = "evaluate(data) tells how often they are right"
+            raise SynapccError(self.plan.model, "learns classes, not numbers", hint)
+        samples = read_samples(self.plan, data, labels=True)
+        return regression(self.plan, samples, self.infer_many(samples.inputs, device).scores)
 
     def learn(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
@@ -210,7 +225,7 @@ class Emulator(Machine):
             states.joined(self.plan, tensors), np.uint8
         )
 
-    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.unsignedinteger]:
         """The labels of the devices `rows`, from one for each device or one for all."""
         if "label" not in self.plan:
             own = [name for name in self.plan.entries if name.startswith("learn_")]

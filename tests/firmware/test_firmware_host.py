@@ -477,7 +477,7 @@ def test_echo_is_something_else() -> None:
 
 def test_other_protocol_version_is_refused() -> None:
     other = encode_reply(Reply(7, 1, 1, 1, 3, b""))
-    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 2"):
+    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 3"):
         connect(Fake(lambda data: other), DIGEST)
 
 
