@@ -136,7 +136,10 @@ def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.unsi
     wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
         what = f"label[{wrong[0]}] is {y[wrong[0]]}"
-        raise SynapccError(where, what, f"the network has classes 0 to {classes - 1}")
+        one = "the network has one output, which is no class where nothing learns: leave `label` out"
+        raise SynapccError(
+            where, what, one if classes == 1 else f"the network has classes 0 to {classes - 1}"
+        )
     return y.astype(label_dtype(classes))
 
 

@@ -42,7 +42,7 @@ class _Op:
 
 
 def random_samples(plan: Plan, count: int, seed: int) -> Samples:
-    """`count` samples of even noise over all that an input can be, and labels, or targets over all of these."""
+    """`count` samples of even noise over all that an input can be, and labels, or any targets."""
     rng = np.random.default_rng(seed)
     inputs = {n: rng.integers(-128, 128, (count, plan[n].shape[0])).astype(np.int8) for n in plan.inputs}
     if not plan.numbers:

@@ -32,8 +32,10 @@ ROOM = 1 << 26  # bytes of arenas that a batch takes at once
 class Inference(NamedTuple):
     """What `infer` says. It unpacks as winner, margin, scores.
 
-    winner: [n] int32, the class with the highest score, the first one of several
-    margin: [n] int32, how far its score is above the second highest, in the scores' format
+    winner: [n] int32, the class with the highest score, the first one of several; of one score where
+            classes are learned, 1 if it is above zero, else 0; of any other one score 0
+    margin: [n] int32, how far its score is above the second highest, in the scores' format; of one score
+            where classes are learned its magnitude; of any other one score 0
     scores: [n, classes] int16, the logits; their frac is that of `plan[plan.logits]`
     """
 
@@ -80,7 +82,7 @@ class Emulator(Machine):
         shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
         own = "" if plan.shared else f"; infer has {plan.infer_arena_bytes} of its own"
         rows = {
-            "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
+            "inputs": f"{', '.join(inputs)}; {plan.classes} {'numbers' if plan.numbers else 'classes'}",
             "programs": ", ".join(plan.entries),
             "learned": ", ".join(shown) + f" and {len(learned) - SHOWN} more" * (len(learned) > SHOWN),
             "state": f"{len(plan.space('state'))} tensors, {plan.state_bytes} bytes a device",

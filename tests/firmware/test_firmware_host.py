@@ -277,8 +277,9 @@ def test_arguments_are_checked(raw: Raw) -> None:
     assert status(messages.COUNT, subject=2, number=1 << 24) == Status.BAD_ARGUMENT
     assert status(messages.COUNT, subject=3, number=0) == Status.BAD_ARGUMENT
     assert status(messages.LEARN, label=0, flags=4, inputs=X) == Status.BAD_ARGUMENT
-    assert status(messages.LEARN, label=CLASSES, flags=0, inputs=X) == Status.BAD_LABEL
-    assert status(messages.LOAD, label=CLASSES, inputs=X) == Status.BAD_LABEL
+    for label in (CLASSES, 256, 2**16 - 1):  # 256 is no class 0 to a chip whose labels are bytes
+        assert status(messages.LEARN, label=label, flags=0, inputs=X) == Status.BAD_LABEL
+        assert status(messages.LOAD, label=label, inputs=X) == Status.BAD_LABEL
     sizes = {Region.STATE: 52, Region.ARENA: 16, Region.INPUT: 8, Region.OUTPUT: 14}
     for region, size in sizes.items():
         for offset, count in ((0, size + 1), (size, 1), (size + 1, 0), (top, 1), (1, top), (top, top)):
