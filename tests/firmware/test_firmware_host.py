@@ -256,7 +256,7 @@ def test_lengths_are_checked(raw: Raw) -> None:
             assert raw.ask(request, bytes(shortest - 1)).status == Status.BAD_LENGTH, request.name
         if longest < MAX_PAYLOAD:
             assert raw.ask(request, bytes(longest + 1)).status == Status.BAD_LENGTH, request.name
-    for request, fixed in ((messages.INFER, 0), (messages.LEARN, 2), (messages.LOAD, 1)):
+    for request, fixed in ((r, r.ask.fixed_bytes) for r in (messages.INFER, messages.LEARN, messages.LOAD)):
         for count in (1, 7, 9):
             assert raw.ask(request, bytes(fixed + count)).status == Status.BAD_LENGTH
     assert raw.ask(messages.DIGEST).payload == hashlib.sha256(expected_state([])).digest()
