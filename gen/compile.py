@@ -13,34 +13,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .emit.flash import stored
-from .errors import CompileError, SynapccError
+from .emit.fits import check_memory
+from .errors import CompileError
 from .files.npz import load_arrays
 from .importers import load_model
 from .ir.graph import Graph
-from .ir.inputs import (
-    LABEL,
-    TARGET,
-    check_counts,
-    check_labels,
-    check_magnitude,
-    check_samples,
-    check_targets,
-    listed,
-    match,
-    unread,
-)
+from .ir.inputs import LABEL, listed, unread
 from .ir.plan import Plan
 from .ir.program import Abstract
 from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
-from .rules import options, rules
+from .rules import Rule, options, rules
 from .sets import AUTO, select
 from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs
 from .stages.choose import choose
+from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
 from .stages.head import from_samples, refuse_frozen, replaced
 from .stages.lower import lower
@@ -49,8 +39,6 @@ from .stages.schedule import build, seen
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
-
-Calibration = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -113,37 +101,15 @@ def compile_model(
     """
     if quantise not in MODES:
         raise CompileError("quantise", f"{quantise!r} is no way to quantise", f"take {' or '.join(MODES)}")
-    if isinstance(model, Graph) and output is not None:
-        raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
-    graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
-    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
-    graph = replaced(graph, spec) if spec.head else graph
+    graph, spec = _read(model, rule, name, output)
     where = str(calibration) if isinstance(calibration, str | Path) else "calibration"
-    if calibration is None:
-        given = _no_calibration(graph, spec)
-    else:
-        arrays = load_arrays(Path(calibration)) if isinstance(calibration, str | Path) else calibration
-        given = check_calibration(graph, arrays, where, spec)
-        if isinstance(calibration, str | Path) and (rest := unread(graph.interface, arrays)):
-            note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
-            graph = replace(graph, notes=(*graph.notes, note))
+    graph, given = _given(graph, spec, calibration, where)
     graph, still = settle(graph, given)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
-    data = checked(normalised(graph.quantisers, given), where)
-    graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
-    untouched = graph if spec.numbers else without_head(graph, chosen is not None)
-    graph = untie(graph, spec.untied)
-    weighted = [n for n in graph.nodes if layer(n.op).weighted]
-    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
-    if chosen:
-        learned = chosen.narrow(learned, spec)
-    refuse_frozen(graph, spec, learned)
-    graph = adopt(graph, learned, not spec.numbers)
-    if spec.numbers and graph.head != "none":
-        what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
-        raise CompileError("loss.kind", what, "end the network without it, or learn classes")
-    kept = untouched if learned and given_integers(untouched) and not spec.head else None
+    graph, untouched, learned = _for_learning(
+        graph, spec, chosen, checked(normalised(graph.quantisers, given), where)
+    )
 
     def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
         data = checked(normalised(graph.quantisers, given), where)
@@ -153,32 +119,79 @@ def compile_model(
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
-        graph, abstract, data, quantised = found.graph, found.abstract, found.data, found.quantised
-        plan, proofs = lower(abstract, quantised, graph, spec.arena.shared)
+        plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
         raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None
-    usual = quantised.sampled.usual
-    uneven = warnings(graph.inputs, {n: data[n][usual] for n in graph.inputs})
-    told = (*uneven, *quiet, *quantised.warnings(abstract.inputs))
-    chosen_set = select(kernel_set, target)
+    usual = found.quantised.sampled.usual
+    uneven = warnings(found.graph.inputs, {n: found.data[n][usual] for n in found.graph.inputs})
     compiled = Compiled(
-        plan,
-        graph,
-        spec,
-        abstract,
-        quantised,
-        tuple(proofs),
-        given,
-        target,
-        learned,
-        told,
-        chosen_set,
-        kept,
-        quantise,
+        plan=plan,
+        graph=found.graph,
+        spec=spec,
+        abstract=found.abstract,
+        quantised=found.quantised,
+        proofs=tuple(proofs),
+        calibration=given,
+        board=target,
+        learned=learned,
+        warnings=(*uneven, *quiet, *found.quantised.warnings(found.abstract.inputs)),
+        kernel_set=select(kernel_set, target),
+        untouched=untouched,
+        quantise=quantise,
     )
     if target:
         check_memory(plan, target, compiled.kernel_set)
     return compiled
+
+
+def _read(
+    model: Path | str | Graph, rule: Path | str | RuleSpec, name: str | None, output: str | None
+) -> tuple[Graph, RuleSpec]:
+    """The network, with the classifier that the rule file gives it, and the rule file."""
+    if isinstance(model, Graph) and output is not None:
+        raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
+    graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
+    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
+    return (replaced(graph, spec) if spec.head else graph), spec
+
+
+def _given(
+    graph: Graph, spec: RuleSpec, calibration: Path | str | Calibration | None, where: str
+) -> tuple[Graph, dict[str, NDArray[np.float64]]]:
+    """Calibration data as the graph takes them, and the graph with a note of what nothing reads."""
+    if calibration is None:
+        return graph, no_calibration(graph, spec)
+    if not isinstance(calibration, str | Path):
+        return graph, check_calibration(graph, calibration, where, spec)
+    arrays = load_arrays(Path(calibration))
+    given = check_calibration(graph, arrays, where, spec)
+    if rest := unread(graph.interface, arrays):
+        note = f"nothing reads these arrays of the calibration data: {listed(rest)}"
+        graph = replace(graph, notes=(*graph.notes, note))
+    return graph, given
+
+
+def _for_learning(
+    graph: Graph, spec: RuleSpec, rule: Rule | None, data: Mapping[str, NDArray[np.float64]]
+) -> tuple[Graph, Graph | None, tuple[str, ...]]:
+    """The network as it will learn, what the file holds in integers (or None), and the layers that learn.
+
+    data: calibration data, normalised.
+    """
+    graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
+    untouched = graph if spec.numbers else without_head(graph, rule is not None)
+    graph = untie(graph, spec.untied)
+    weighted = [n for n in graph.nodes if layer(n.op).weighted]
+    learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
+    if rule:
+        learned = rule.narrow(learned, spec)
+    refuse_frozen(graph, spec, learned)
+    graph = adopt(graph, learned, not spec.numbers)
+    if spec.numbers and graph.head != "none":
+        what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
+        raise CompileError("loss.kind", what, "end the network without it, or learn classes")
+    kept = untouched if learned and given_integers(untouched) and not spec.head else None
+    return graph, kept, learned
 
 
 def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
@@ -186,91 +199,3 @@ def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
     if not causes:
         return error
     return CompileError(error.where, error.what, "; ".join([error.hint, *causes]))
-
-
-def _no_calibration(graph: Graph, spec: RuleSpec) -> dict[str, NDArray[np.float64]]:
-    """No samples at all, [0, *shape] of each input. CompileError where number formats need some."""
-    made = [*graph.inputs, *(n.output for n in graph.nodes)]
-    ours = next((name for name in made if graph.tensors[name].format is None), "")
-    if ours or spec.rule != INFERENCE_ONLY:
-        why = f"the number format of {ours} is" if ours else "the number formats of what learns are"
-        hint = "give --calibrate CAL.npz, some hundred typical inputs"
-        raise CompileError("calibration data", f"are missing: {why} chosen from them", hint)
-    return {i.name: np.zeros((0, *i.shape)) for i in graph.interface}
-
-
-def check_calibration(
-    graph: Graph, arrays: Calibration, where: str, spec: RuleSpec
-) -> dict[str, NDArray[np.float64]]:
-    """Calibration data in float64, inputs [n, *shape] and labels [n], checked against the graph.
-
-    `where` names the data in the CompileError that a misfit raises.
-    spec: what learns: classes, of which one output has two, or numbers.
-    """
-    out: dict[str, NDArray[np.float64]] = {}
-    try:
-        for i, x in zip(graph.interface, match(graph.interface, arrays, where).values(), strict=True):
-            # int8 is what the chip takes, in DATA.npz; where no file says what it stands for, it would
-            # silently mean other numbers here.
-            held = graph.tensors[i.name].format
-            if x.dtype == np.int8 and held is not None:
-                x = held.meaning.real(x)
-            if x.dtype.kind not in "fiu" or x.dtype == np.int8:
-                hint = "give float32 as the network takes it"
-                raise CompileError(where, f"{i.name} is {x.dtype}", hint)
-            check_magnitude(i, x, where)
-            out[i.name] = check_samples(i, x, where).astype(np.float64)
-        scores = graph.tensors[graph.output].size
-        if spec.numbers:
-            if TARGET in arrays and TARGET not in graph.inputs:
-                out[TARGET] = check_targets(arrays[TARGET], scores, where)
-        elif LABEL in arrays and LABEL not in graph.inputs:
-            out[LABEL] = check_labels(arrays[LABEL], max(scores, 2), where).astype(np.float64)
-        check_counts(out, where)
-    except SynapccError as error:
-        raise CompileError(error.where, error.what, error.hint) from None
-    return out
-
-
-# The least that the firmware adds to a model, with either toolchain: what is refused here cannot fit, and
-# `synapcc build` measures the sum exactly. In RAM: buffers of the link, and the guard below the stack.
-FIRMWARE_FLASH, FIRMWARE_RAM, CODE_PER_OP = 3700, 2400, 350
-
-
-def firmware_bytes(board: Board) -> tuple[int, int]:
-    """(flash, RAM) that the firmware adds at least; a board without a link holds the library alone."""
-    return (FIRMWARE_FLASH, FIRMWARE_RAM) if board.link else (0, 0)
-
-
-def least_flash(plan: Plan, board: Board, kernel_set: str) -> int:
-    """Bytes of flash that this Plan takes at least on the board, printed by `kernel_set`."""
-    return stored(plan, kernel_set).nbytes + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
-
-
-def least_ram(plan: Plan, board: Board) -> int:
-    """Bytes of RAM that this Plan takes at least on the board, whose stack is included."""
-    inputs = sum(plan[i].nbytes for i in plan.inputs)
-    return plan.ram_bytes + inputs + firmware_bytes(board)[1] + board.stack
-
-
-def check_memory(plan: Plan, board: Board, kernel_set: str) -> None:
-    """Raises CompileError, naming the largest tensors, if flash, or RAM beside the stack, is too small."""
-    in_flash, flash, ram = (
-        stored(plan, kernel_set).tensors,
-        least_flash(plan, board, kernel_set),
-        least_ram(plan, board),
-    )
-    in_ram = tuple(t for t in plan.tensors if t.space != "const")
-    for what, need, room, there in (
-        ("flash", flash, board.flash.size, in_flash),
-        ("RAM", ram, board.ram.size, in_ram),
-    ):
-        if need > room:
-            large = sorted(there, key=lambda t: -t.nbytes)[:3]
-            listed = ", ".join(f"{t.name} {t.nbytes}" for t in large)
-            raise CompileError(
-                plan.model,
-                f"needs at least {need} bytes of {what}, {board.name} has {room}: {need - room} too many",
-                f"largest: {listed}; use a smaller network, "
-                'weights = "int8", fewer stored samples or a larger board',
-            )

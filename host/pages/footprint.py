@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from synapcc.gen.compile import Compiled, firmware_bytes, least_flash, least_ram
+from synapcc.gen.compile import Compiled
+from synapcc.gen.emit.fits import firmware_bytes, least_flash, least_ram
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.roles import ROLES

@@ -12,8 +12,9 @@ from ctools import run
 from elftools.elf.elffile import ELFFile
 from random_nets import accepted
 
-from synapcc.gen.compile import CODE_PER_OP, Compiled, firmware_bytes, least_flash
+from synapcc.gen.compile import Compiled
 from synapcc.gen.emit import memory_map, render_library
+from synapcc.gen.emit.fits import CODE_PER_OP, firmware_bytes, least_flash
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.sets import DSP, REF
 from synapcc.gen.target.boards import load_board

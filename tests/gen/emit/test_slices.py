@@ -16,8 +16,9 @@ from play import BUSY, OK, packed
 from projects import case, compiled
 from random_nets import Deed, accepted, extreme_state, random_calibration, random_graph, random_spec
 
-from synapcc.gen.compile import compile_model, least_ram
+from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render_library
+from synapcc.gen.emit.fits import least_ram
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.walk import steps
