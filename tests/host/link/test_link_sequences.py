@@ -115,8 +115,7 @@ class Requests:
 
     def label(self) -> int:
         known = self.rng.integers(self.plan.classes)
-        none = [self.plan.classes, 255, 256, 2**16 - 1]  # but for those that are one
-        return int(known if self.rng.integers(3) else self.rng.choice(none))
+        return int(self.rng.choice([known, known, known, known, self.plan.classes, 2**16 - 1]))
 
     def flags(self) -> int:
         return int(self.rng.choice([0, 1, 1, 2, 255], p=[0.4, 0.3, 0.2, 0.05, 0.05]))
