@@ -60,6 +60,12 @@ static bool known_flags(uint8_t flags)
 
 /* ---- inputs, and what must hold before they are used ------------------------------------------------------------- */
 
+/* Where inputs stand here is how they must be aligned: bytes anywhere. */
+typedef struct {
+    uint8_t before;
+    model_inputs_t inputs;
+} aligned_inputs_t;
+
 /*
  * The inputs of a request: its own, or those of the region where it brings none. Not a part of them, which would mix with those of the
  * sample before: NULL then.
@@ -67,10 +73,16 @@ static bool known_flags(uint8_t flags)
 static const model_inputs_t *inputs_of(const request_t *request, uint32_t from)
 {
     const uint32_t count = request->length - from;
+    const uint8_t *const own = request->payload + from;
 
     if (count == 0)
         return &machine.input;
-    return count == sizeof machine.input ? (const void *)(request->payload + from) : NULL; /* bytes: aligned anywhere */
+    if (count != sizeof machine.input)
+        return NULL;
+    if ((uintptr_t)own % offsetof(aligned_inputs_t, inputs) == 0)
+        return (const void *)own;
+    memcpy(&machine.input, own, sizeof machine.input); /* of 16 bits each, and the frame brought them to an odd address */
+    return &machine.input;
 }
 
 static void keep_inputs(const model_inputs_t *inputs)

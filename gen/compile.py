@@ -121,9 +121,9 @@ def compile_model(
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
-        raise _because(error, [*warnings(graph.inputs, data), *quiet]) from None
+        raise _because(error, [*warnings(_of_a_byte(graph), data), *quiet]) from None
     usual = found.quantised.sampled.usual
-    uneven = warnings(found.graph.inputs, {n: found.data[n][usual] for n in found.graph.inputs})
+    uneven = warnings(_of_a_byte(found.graph), {n: found.data[n][usual] for n in found.graph.inputs})
     compiled = Compiled(
         plan=plan,
         graph=found.graph,
@@ -192,6 +192,11 @@ def _for_learning(
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
     kept = untouched if learned and given_integers(untouched) and not spec.head else None
     return graph, kept, learned
+
+
+def _of_a_byte(graph: Graph) -> list[str]:
+    """The inputs that have 8 bits, of which one scale may leave a feature few steps."""
+    return [n for n in graph.inputs if (f := graph.tensors[n].format) is None or f.dtype == "int8"]
 
 
 def _because(error: CompileError, causes: Sequence[str]) -> CompileError:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,45 @@ ERROR_FRAC = 14  # softmax probabilities and errors are Q14: +1.0 and -1.0 both 
 LOG2_E_Q15 = 47274  # round(log2(e) * 2^15)
 EXP2_TABLE = tuple(round(2.0 ** (15 - i / 32)) for i in range(33))  # 2^-(i/32), Q15
 ROOT_TABLE = tuple(round(2.0**15 / math.sqrt((8 + i) / 8)) for i in range(25))  # 1 / sqrt(f), Q15, f = 1 .. 4
+SIGMOID_RAISED = frozenset(  # where LiteRT's table is one above the nearest, so that lines between fit better
+    (
+        *(
+            4,
+            8,
+            12,
+            14,
+            15,
+            16,
+            17,
+            19,
+            20,
+            21,
+            22,
+            25,
+            27,
+            28,
+            29,
+            30,
+            31,
+            33,
+            34,
+            35,
+            37,
+            39,
+            40,
+            41,
+            43,
+            44,
+            45,
+            46,
+        ),
+        *(49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255),
+    )
+)
+SIGMOID_TABLE = tuple(
+    min(round(2.0**16 / (1.0 + math.exp(-i / 24))) + (i in SIGMOID_RAISED), 2**16 - 1) for i in range(256)
+)
+SIGMOID_ENDS = (0xFFFF << 8, 0x7FFF << 10)
 RECIP_TABLE = tuple(round(2.0**30 / (32768 + 512 * i)) for i in range(65))  # 2^30 / m at m = 2^15 + 512 i
 
 
@@ -127,6 +166,75 @@ def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
 def scale_twice_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_twice with n = 32 + s: both roundings drop bits."""
     return scale_twice(x, m, np.asarray(s, np.int32) + np.int32(32))
+
+
+def scale_half_up(x: Int | NDArray[np.int64], m: Int | int, n: int | Int) -> Int:
+    """x * m / 2^n to the nearest integer, halves up; m of 15 bits, 1 <= n <= 46, x up to 48 bits.
+
+    LiteRT's MultiplyByQuantizedMultiplier of an int64: `narrow_multiplier` gives m and n.
+    """
+    shift: NDArray[np.int64] = np.asarray(n, np.int64)
+    product = np.asarray(x, np.int64) * np.asarray(m, np.int64)
+    found: Int = ((product + (np.int64(1) << (shift - 1))) >> shift).astype(np.int32)
+    return found
+
+
+def scale_half_up_wide(high: Int, low: Word, m: Int, n: int | Int) -> Int:
+    """scale_half_up of high:low, a number of 48 bits."""
+    wide = (np.asarray(high, np.int64) << np.int64(32)) | np.asarray(low, np.uint32).astype(np.int64)
+    return scale_half_up(wide, m, n)
+
+
+def sigmoid_curve(a: Int, bits: int) -> Int:
+    """2^(16 + bits) times the sigmoid of a / (24 * 2^bits), a >= 0, bits 8 or 9: a table of 256 values,
+    linear between them, and what lies behind."""
+    t: Int = np.asarray(SIGMOID_TABLE, np.int32)
+    i = np.minimum(a >> np.int32(bits), np.int32(254))
+    line = (t[i] << np.int32(bits)) + (a & np.int32((1 << bits) - 1)) * (t[i + 1] - t[i])
+    found: Int = np.where(a >> np.int32(bits) >= 255, np.int32(SIGMOID_ENDS[bits - 8]), line).astype(np.int32)
+    return found
+
+
+def scale_fine(high: Int, low: Word, top: Int, bottom: Word, n: int | Int) -> Int:
+    """high:low * top:bottom / 2^n: the product rounded to 53 bits, ties to even, and then to an integer,
+    halves away from zero, as a product of float64 is; `fine_multiplier` gives top, bottom and n.
+    """
+    word = np.uint64(2**32 - 1)
+    x = (np.asarray(high, np.int64) << np.int64(32)) | np.asarray(low, np.uint32).astype(np.int64)
+    a, m = np.abs(x).astype(np.uint64), np.asarray(top, np.uint64)
+    b, more = np.asarray(bottom, np.uint64), np.uint64(32)
+    last = (a & word) * b
+    upper = (a >> more) * b + (a & word) * m + (last >> more) + (((a >> more) * m) << more)
+    dropped = np.maximum(np.frexp(_cut(upper))[1] - 21, 0)  # bits of the product beyond 53
+    half = (np.int64(1) << dropped.astype(np.int64)).astype(np.uint64) >> np.uint64(1)
+    last = (last & word) + np.where(dropped > 32, np.uint64(0), half)
+    upper = upper + (last >> more) + np.where(dropped > 32, half >> more, np.uint64(0))
+    found = (((upper >> (np.asarray(n, np.uint64) - np.uint64(33))) + np.uint64(1)) >> np.uint64(1)).astype(
+        np.int64
+    )
+    y: Int = np.where(x < 0, -found, found).astype(np.int32)
+    return y
+
+
+def _cut(x: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """x with its lower half 0 where the upper one is none: a float64 with as many bits."""
+    found: NDArray[np.float64] = np.where(x >> np.uint64(32), x & np.uint64(0xFFFFFFFF00000000), x).astype(
+        np.float64
+    )
+    return found
+
+
+def fine_multiplier(factor: float) -> tuple[int, int, int]:
+    """(top, bottom, n) with factor = top:bottom / 2^n: all 53 bits of a float64."""
+    fraction, exponent = math.frexp(factor)
+    m, n = int(fraction * 2**53), 53 - exponent
+    return (m >> 32, m & (2**32 - 1), n) if n <= 96 else (0, 0, 33)
+
+
+def narrow_multiplier(factor: float) -> tuple[int, int]:
+    """(m, n) with factor = m / 2^n to 15 bits: the upper ones of `multiplier`, rounded half up."""
+    m, n = multiplier(factor)
+    return (min((m + 2**15) >> 16, 2**15 - 1), n - 16) if m else (0, 1)
 
 
 def multiplier(factor: float) -> tuple[int, int]:
@@ -288,6 +396,28 @@ def _scaled_fits(x: NDArray[np.int64], m: NDArray[np.int64], n: NDArray[np.int64
     return (n > 31) | fits
 
 
+def _narrow_fits(
+    high: NDArray[np.int64], low: NDArray[np.int64], m: NDArray[np.int64], n: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """As `_scaled_fits`, of x = high:low."""
+    return _scaled_fits((high << 32) | low, m, n)
+
+
+def _fine_fits(
+    high: NDArray[np.int64],
+    low: NDArray[np.int64],
+    top: NDArray[np.int64],
+    bottom: NDArray[np.int64],
+    n: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Whether high:low * top:bottom / 2^n, rounded, fits int32 by a bit."""
+    size = np.abs(np.ldexp(high.astype(np.float64), 32) + low) * (
+        np.ldexp(top.astype(np.float64), 32) + bottom
+    )
+    fits: NDArray[np.bool_] = size < np.ldexp(1.0, n + 30)
+    return fits
+
+
 def _deviates(
     squares: NDArray[np.int64],
     count: NDArray[np.int64],
@@ -369,6 +499,47 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               "int32_t high = (int32_t)(((int64_t)x * m + (INT32_C(1) << 30)) >> 31);\n"
               "return (((high + (high >> 31)) >> s) + 1) >> 1;",
               "x * m / 2^(32 + s), rounded to 2^-31 of the product first, then halves away from zero"),
+    Primitive("scale_half_up", "int32_t",
+              (("int32_t", "x", *I32), ("int32_t", "m", 0, 2**15 - 1), ("uint32_t", "n", 1, 46)),
+              scale_half_up,
+              "return (int32_t)(((int64_t)x * m + (INT64_C(1) << (n - 1u))) >> n);",
+              "x * m / 2^n, halves up",
+              _scaled_fits),
+    Primitive("scale_half_up_wide", "int32_t",
+              (("int32_t", "high", -(2**15), 2**15 - 1), ("uint32_t", "low", *U32),
+               ("int32_t", "m", 0, 2**15 - 1), ("uint32_t", "n", 1, 46)),
+              scale_half_up_wide,
+              "int64_t x = (int64_t)(((uint64_t)(uint32_t)high << 32) | low);\n"
+              "return (int32_t)((x * m + (INT64_C(1) << (n - 1u))) >> n);",
+              "high:low * m / 2^n, halves up",
+              _narrow_fits),
+    Primitive("scale_fine", "int32_t",
+              (("int32_t", "high", -(2**10), 2**10 - 1), ("uint32_t", "low", *U32),
+               ("int32_t", "top", 0, 2**21 - 1), ("uint32_t", "bottom", *U32), ("uint32_t", "n", 33, 96)),
+              scale_fine,
+              "const uint64_t x = ((uint64_t)(uint32_t)high << 32) | low;\n"
+              "const uint64_t a = high < 0 ? 0u - x : x;\n"
+              "const uint32_t a_top = (uint32_t)(a >> 32);\n"
+              "const uint64_t last = (uint64_t)(uint32_t)a * bottom;\n"
+              "uint64_t upper = (uint64_t)a_top * bottom + (last >> 32);\n"
+              "upper += (uint64_t)(uint32_t)a * (uint32_t)top;\n"
+              "upper += ((uint64_t)a_top * (uint32_t)top) << 32;\n"
+              "uint32_t word = (uint32_t)(upper >> 32);\n"
+              "uint32_t dropped = word != 0u ? 43u : 11u; /* bits of the product beyond 53 */\n"
+              "word = word != 0u ? word : (uint32_t)upper;\n"
+              "while (dropped > 0u && word < (UINT32_C(1) << 31)) {\n"
+              "    word <<= 1;\n"
+              "    dropped--;\n"
+              "}\n"
+              "if (dropped > 32u) {\n"
+              "    upper += UINT64_C(1) << (dropped - 33u);\n"
+              "} else if (dropped > 0u) {\n"
+              "    upper += ((uint64_t)(uint32_t)last + (UINT64_C(1) << (dropped - 1u))) >> 32;\n"
+              "}\n"
+              "const int32_t y = (int32_t)(((upper >> (n - 33u)) + 1u) >> 1);\n"
+              "return high < 0 ? -y : y;",
+              "high:low * top:bottom / 2^n, as float64 rounds it, then halves away from zero",
+              _fine_fits),
     Primitive("high_product", "int32_t",
               (("int32_t", "a", *I32), ("int32_t", "b", *I32)),
               gemmlowp.high_product,
@@ -422,6 +593,18 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
               f"const int32_t power = high_product(up > down ? up : down, {gemmlowp.LOG_2});\n"
               "return 2 * (power + high_product(shift_away(above, 6u), reciprocal_q0(below)));",
               "log(x), x of 19 and the result of 26 bits behind the point"),
+    Primitive("sigmoid_curve", "int32_t",
+              (("int32_t", "a", 0, 2**31 - 1), ("uint32_t", "bits", 8, 9)),
+              sigmoid_curve,
+              _c_table(SIGMOID_TABLE, 12)
+              + "const int32_t i = a >> bits;\n"
+              f"int32_t y = bits == 8u ? {SIGMOID_ENDS[0]} : {SIGMOID_ENDS[1]};\n"
+              "if (i < 255) {\n"
+              "    y = (int32_t)((uint32_t)table[i] << bits);\n"
+              "    y += (a - (i << bits)) * (table[i + 1] - table[i]);\n"
+              "}\n"
+              "return y;",
+              "2^(16 + bits) times the sigmoid of a / (24 * 2^bits)"),
     Primitive("round_stochastic", "int32_t",
               (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24), ("uint32_t", "lane", 0, 65535)),
               round_stochastic,
@@ -579,19 +762,22 @@ def feedback_matrix(seed: int, tensor: int, rows: int, cols: int, ternary: bool)
     return (2 * (lane >> 9) - 127).astype(np.int8)
 
 
-def matvec(w: NDArray[np.integer], x: NDArray[np.integer]) -> Int:
+def matvec(
+    w: NDArray[np.integer], x: NDArray[np.integer], dtype: type[np.signedinteger[Any]] = np.int32
+) -> NDArray[Any]:
     """Exact sum_j w[d, i, j] x[d, j] as int32: w [D or 1, m, n], x [D, n] -> [D, m].
 
     Through BLAS: float32 holds every partial sum below 2^24, float64 every one below 2^53. int8 by int8
-    reaches n * 2^14, int16 by int16 n * 2^30; gen/stages/bounds.py has proven that the result fits int32.
+    reaches n * 2^14, int16 by int16 n * 2^30; gen/stages/bounds.py has proven that the result fits `dtype`,
+    and 48 bits.
     """
     exact = np.float32 if w.itemsize * x.itemsize == 1 and w.shape[-1] < 1024 else np.float64
     xf = x.astype(exact)
-    out: Int
+    out: NDArray[Any]
     if w.shape[0] == 1:
-        out = (xf @ w[0].astype(exact).T).astype(np.int32)
+        out = (xf @ w[0].astype(exact).T).astype(dtype)
         return out
-    out = np.empty(w.shape[:2], np.int32)
+    out = np.empty(w.shape[:2], dtype)
     for i in range(len(w)):
         out[i] = w[i].astype(exact) @ xf[i]
     return out
@@ -610,10 +796,12 @@ def vecmat(e: NDArray[np.integer], w: NDArray[np.integer]) -> Int:
     return out
 
 
-def matmul(a: NDArray[np.integer], b: NDArray[np.integer]) -> Int:
+def matmul(
+    a: NDArray[np.integer], b: NDArray[np.integer], *, dtype: type[np.signedinteger[Any]] = np.int32
+) -> NDArray[Any]:
     """Exact a @ b as int32 over the last two axes, leading axes broadcast. As `matvec`, through BLAS."""
     exact = np.float32 if a.itemsize * b.itemsize == 1 and a.shape[-1] < 1024 else np.float64
-    out: Int = np.matmul(a.astype(exact), b.astype(exact)).astype(np.int32)
+    out: NDArray[Any] = np.matmul(a.astype(exact), b.astype(exact)).astype(dtype)
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..discovery import rows
 from ..ir.graph import Node
 from ..ops._window import Window, taps
+from ..ops.bilinear import ONE as BILINEAR_ONE
 from ..ops.clip import limits
 from ..ops.interpolate import ONE
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
@@ -53,18 +54,29 @@ def gather(t: Tensors, node: Node) -> None:
 
 
 def interpolate(t: Tensors, node: Node) -> None:
-    """The two neighbours of each place by Gather, each times its share."""
     (axis,), places = _ints(node, "axis"), np.array(_ints(node, "places"))
-    x, share = t.get(node.inputs[0]), places % ONE / ONE
+    t.put("Add", _between(t, node, t.get(node.inputs[0]), axis, places / ONE), node)
+
+
+def bilinear(t: Tensors, node: Node) -> None:
+    """Along rows, then along columns."""
+    rows, columns = (np.array(_ints(node, axis)) / BILINEAR_ONE for axis in ("rows", "columns"))
+    parts = _between(t, node, t.get(node.inputs[0]), 0, rows, "_rows")
+    lines = t.node("Add", parts, f"{node.output}/lines", node.name)
+    t.put("Add", _between(t, node, lines, 1, columns), node)
+
+
+def _between(t: Tensors, node: Node, x: str, axis: int, places: np.ndarray, more: str = "") -> list[str]:
+    """The two neighbours of each place by Gather, each times its share."""
+    share = places % 1
     shape = [-1 if i == axis else 1 for i in range(len(t.shape(node.output)))]
     parts: list[str] = []
-    for at, weight in ((places // ONE, 1 - share), (-(-places // ONE), share)):
-        taken = t.node(
-            "Gather", [x, t.integers(*at.tolist())], f"{node.output}/{len(parts)}", node.name, axis=axis + 1
-        )
-        factor = t.constant(f"{node.name}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
+    for at, weight in ((np.floor(places), 1 - share), (np.ceil(places), share)):
+        index = t.integers(*at.astype(np.int64).tolist())
+        taken = t.node("Gather", [x, index], f"{node.output}{more}/{len(parts)}", node.name, axis=axis + 1)
+        factor = t.constant(f"{node.name}{more}.share{len(parts)}", weight.reshape(shape).astype(np.float32))
         parts.append(t.node("Mul", [taken, factor], f"{taken}/by", f"{node.name}_part"))
-    t.put("Add", parts, node)
+    return parts
 
 
 def normalise(t: Tensors, node: Node) -> None:
@@ -158,6 +170,11 @@ def mul(t: Tensors, node: Node) -> None:
     _pair(t, node, "Mul")
 
 
+def squared_difference(t: Tensors, node: Node) -> None:
+    less = t.node("Sub", [_whole(t, x, node) for x in node.inputs], f"{node.output}_less", node.name)
+    t.put("Mul", [less, less], node)
+
+
 def _pair(t: Tensors, node: Node, op: str) -> None:
     """Two activations; channels lie first only where nothing is stretched."""
     first = all(t.is_first(x) and t.shape(x) == t.shape(node.output) for x in node.inputs)
@@ -212,7 +229,13 @@ def maxpool2d(t: Tensors, node: Node) -> None:
 def avgpool2d(t: Tensors, node: Node) -> None:
     counted = _ints(node, "count_padding")[0]
     x = t.get(node.inputs[0], True)
-    t.put("AveragePool", [x], node, True, count_include_pad=counted, **_window(node))
+    if "total" not in node.attrs:
+        t.put("AveragePool", [x], node, True, count_include_pad=counted, **_window(node))
+        return
+    window = _window(node)
+    mean = t.node("AveragePool", [x], f"{node.output}_mean", node.name, **window)
+    count = np.array(float(np.prod(_ints(node, "kernel"))))
+    t.put("Mul", [mean, t.constant(f"{node.name}.count", count)], node, True)
 
 
 def conv2d(t: Tensors, node: Node) -> None:
@@ -416,6 +439,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "add_constant": add_constant,
     "affine": affine,
     "avgpool2d": avgpool2d,
+    "bilinear": bilinear,
     "clip": clip,
     "concat": concat,
     "conv2d": conv2d,
@@ -433,6 +457,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "prelu": prelu,
     "reshape": reshape,
     "softmax": softmax,
+    "squared_difference": squared_difference,
     "table": table,
     "transpose": transpose,
 }

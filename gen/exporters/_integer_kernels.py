@@ -298,6 +298,16 @@ def table_forward(q: Integers, step: Step) -> None:
     q.put(step.args["y"], q.then(step, "Gather", [entries, place], axis=0))
 
 
+def bilinear_forward(q: Integers, step: Step) -> None:
+    """A file's own arithmetic: there is no exact form."""
+    raise CompileError(step.node, "rounds halves away from zero", "take the float network, pull --onnx")
+
+
+def squared_difference_forward(q: Integers, step: Step) -> None:
+    """A file's own scales: there is no exact form."""
+    raise CompileError(step.node, "multiplies in 64 bits", "take the float network, pull --onnx")
+
+
 def prelu_forward(q: Integers, step: Step) -> None:
     """x (x < 0 ? w : 2^frac) / 2^shift. With a file's own scales and zero points there is no exact form."""
     if "x_zero" in step.attrs:
@@ -355,6 +365,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "add.forward": add_forward,
     "affine.forward": affine_forward,
     "avgpool2d.forward": avgpool2d_forward,
+    "bilinear.forward": bilinear_forward,
     "classify.argmax": classify_argmax,
     "classify.sign": classify_sign,
     "clip.forward": clip_forward,
@@ -372,6 +383,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "pad.forward": pad_forward,
     "prelu.forward": prelu_forward,
     "softmax.forward": softmax_forward,
+    "squared_difference.forward": squared_difference_forward,
     "table.forward": table_forward,
     "transpose.permute": transpose_permute,
 }

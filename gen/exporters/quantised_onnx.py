@@ -104,7 +104,7 @@ def _quantised(q: Integers, name: str, size: int) -> str:
 
 
 def _divided(q: Integers, name: str, quantiser: AffineQuantiser, size: int) -> str:
-    """round(x / scale) + zero, halves away from zero, within int8: what QuantizeLinear rounds to even."""
+    """round(x / scale) + zero, halves away from zero, within its ends: what QuantizeLinear rounds to even."""
 
     def put(op: str, inputs: list[str], what: str, **attrs: object) -> str:
         return q.node(op, inputs, f"{name}/{what}", name, **attrs)
@@ -120,5 +120,6 @@ def _divided(q: Integers, name: str, quantiser: AffineQuantiser, size: int) -> s
     up = put("Cast", [put("GreaterOrEqual", [rest, number("half", 0.5)], "is_up")], "up", to=q.FLOAT)
     rounded = put("Mul", [put("Sign", [steps], "sign"), put("Add", [whole, up], "away")], "rounded")
     moved = put("Add", [rounded, number("zero", quantiser.zero)], "moved")
-    held = put("Clip", [moved, number("lo", -128), number("hi", 127)], "held")
+    lo, hi = quantiser.ends
+    held = put("Clip", [moved, number("lo", lo), number("hi", hi)], "held")
     return put("Cast", [held], "int32", to=q.INT32)

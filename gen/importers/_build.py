@@ -17,10 +17,12 @@ from ._names import Names
 # Larger than any network for a chip; they bound what a lying file makes us allocate and compute.
 MAX_ELEMENTS = 1 << 22  # of one constant
 MAX_ACTIVATION = 1 << 19  # of one activation: half a megabyte even as int8
-MAX_TOTAL = 1 << 22  # of all constants and activations together
+MAX_TOTAL = (
+    1 << 23
+)  # of all constants and activations together: a file of 8 MB takes 5 s and 250 MB to compile
 MAX_LAYERS = 1000
 MAX_MACS = 1 << 27  # of one inference: seconds on a chip
-SMALLER = "use a smaller network"
+SMALLER = "use a smaller network: fewer channels, as alpha makes them, or a smaller input"
 
 Pair = tuple[int, int]
 Shape = tuple[int, ...]

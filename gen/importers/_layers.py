@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
+from ..ops.bilinear import ONE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
 from ..ops.table import ROOT_2_PI as ROOT_2_PI
 from ._build import GraphBuilder, Shape, Sliding
+
+BILINEAR_ONE = ONE  # of places of `bilinear`, Q10
 
 
 class LayerBuilder(GraphBuilder):
@@ -59,10 +62,18 @@ class LayerBuilder(GraphBuilder):
         return self._pool("maxpool2d", x, window, {}, hints, source)
 
     def avgpool2d(
-        self, x: str, window: Sliding, count_padding: bool, hints: Sequence[str], source: str
+        self,
+        x: str,
+        window: Sliding,
+        count_padding: bool,
+        hints: Sequence[str],
+        source: str,
+        total: bool = False,
     ) -> str:
-        """The mean of each window of x [H, W, C], over padded places too where `count_padding`."""
-        return self._pool("avgpool2d", x, window, {"count_padding": int(count_padding)}, hints, source)
+        """The mean of each window of x [H, W, C], over padded places too where `count_padding`; the sum, of a
+        file's integers, where `total`."""
+        attrs = {"count_padding": int(count_padding)} | ({"total": 1} if total else {})
+        return self._pool("avgpool2d", x, window, attrs, hints, source)
 
     def pad(
         self, x: str, padding: tuple[int, int, int, int], value: float, hints: Sequence[str], source: str
@@ -82,10 +93,19 @@ class LayerBuilder(GraphBuilder):
         return self.add("clip", [x], self.shape(x), hints, source, {"lo": lo, "hi": hi})
 
     def table(
-        self, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0, beta: float = 0.0
+        self,
+        x: str,
+        fn: str,
+        hints: Sequence[str],
+        source: str,
+        alpha: float = 0.0,
+        beta: float = 0.0,
+        exact: bool = False,
     ) -> str:
-        """The unary function `fn` of each value."""
+        """The unary function `fn` of each value. exact: gen/ops/pointwise16.py."""
         attrs: dict[str, Attr] = {"fn": fn, "alpha": alpha, "beta": beta}
+        if exact:
+            attrs["exact"] = 1
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
     def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:
@@ -111,6 +131,12 @@ class LayerBuilder(GraphBuilder):
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
         self.work(0, math.prod(shape), source)
         return self.add("mul", [a, b], shape, hints, source)
+
+    def squared_difference(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """(a - b)^2 in a file's integers, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("squared_difference", [a, b], shape, hints, source)
 
     def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
         """x + c, or x - c where `minus`, or c - x where `first` too."""
@@ -145,6 +171,15 @@ class LayerBuilder(GraphBuilder):
         made = (*shape[:axis], len(q), *shape[axis + 1 :])
         self.work(0, 2 * math.prod(made), source)
         return self.add("interpolate", [x], made, hints, source, attrs)
+
+    def bilinear(
+        self, x: str, rows: Sequence[int], columns: Sequence[int], hints: Sequence[str], source: str
+    ) -> str:
+        """A map resized in a file's integers; rows, columns: places among its own in Q10."""
+        made = (len(rows), len(columns), self.shape(x)[2])
+        self.work(0, 4 * math.prod(made), source)
+        attrs: dict[str, Attr] = {"rows": tuple(rows), "columns": tuple(columns)}
+        return self.add("bilinear", [x], made, hints, source, attrs)
 
     def normalise(
         self, x: str, axis: int, kind: str, epsilon: float, hints: Sequence[str], source: str

@@ -6,7 +6,7 @@ kernel with gaps of d over the map. Such a chain becomes the one convolution tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,31 +38,34 @@ def collected(ops: Sequence[LiteOp], outputs: Sequence[LiteTensor]) -> tuple[Lit
     folded: dict[int, LiteOp] = {}
     for op in ops:
         if op.op == DEALS:
-            chain = _chain(op, readers, kept)
-            gone |= {o.index for o in chain}
-            folded[chain[-1].index] = _convolution(chain)
+            for chain in _chains(op, readers, kept):
+                gone |= {o.index for o in chain}
+                folded[chain[-1].index] = _convolution(chain)
     return tuple(folded.get(op.index, op) for op in ops if op.index not in gone or op.index in folded)
 
 
-def _chain(first: LiteOp, readers: Mapping[int, list[LiteOp]], kept: set[int]) -> list[LiteOp]:
-    """The operators from DEALS to COLLECTS, one convolution among them and views."""
-    chain = [first]
+def _chains(first: LiteOp, readers: Mapping[int, list[LiteOp]], kept: set[int]) -> Iterator[list[LiteOp]]:
+    """Each way from DEALS to a COLLECTS: one convolution, and views."""
     hint = f"{DEALS} is read as part of a dilated convolution: then one convolution, and {COLLECTS}"
-    while chain[-1].op != COLLECTS:
-        op = chain[-1]
+    todo = [[first]]
+    while todo:
+        chain = todo.pop()
+        op, convolved = chain[-1], any(o.op in OPTIONS for o in chain)
+        if op.op == COLLECTS:
+            if not convolved:
+                raise first.error("deals a map out over a batch for nothing", hint)
+            yield chain
+            continue
         found = readers.get(op.outputs[0].index, [])
-        if len(found) != 1 or op.outputs[0].index in kept or found[0].inputs[0] is not op.outputs[0]:
+        if not found or op.outputs[0].index in kept:
             raise first.error(f"deals a map out over a batch, and {len(found)} operators read that", hint)
-        following = found[0]
-        if any(o is following for o in chain):
-            raise first.error("stands in a circle", DAMAGED)
-        convolved = any(o.op in OPTIONS for o in chain)
-        if following.op not in (*VIEWS, COLLECTS) and (convolved or following.op not in OPTIONS):
-            raise first.error(f"deals a map out over a batch, and {following.source} works on that", hint)
-        chain.append(following)
-    if not any(o.op in OPTIONS for o in chain):
-        raise first.error("deals a map out over a batch for nothing", hint)
-    return chain
+        for following in found:
+            if any(o is following for o in chain):
+                raise first.error("stands in a circle", DAMAGED)
+            fits = following.op in (*VIEWS, COLLECTS) or (following.op in OPTIONS and not convolved)
+            if not fits or following.inputs[0] is not op.outputs[0]:
+                raise first.error(f"deals a map out over a batch, and {following.source} works on that", hint)
+            todo.append([*chain, following])
 
 
 def _convolution(chain: Sequence[LiteOp]) -> LiteOp:

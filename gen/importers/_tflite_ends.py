@@ -37,14 +37,38 @@ def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Form
 
 
 def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """QUANTIZE of a float input, which the input's quantiser does already; or from int8 to int8."""
+    """QUANTIZE of a float input, which the input's quantiser does already; or between integers."""
     x = activation(op, args)
     held = Scope.format(op, op.outputs[0])
     if x.format is None:
         raise op.error("quantises what the network computes in float32", FULLY)
+    out = op.outputs[0]
+    shape = out.shape if out.size == x.size else x.shape  # what the file leaves to the run
     if x.format != held:
-        return scope.made(op, scope.builder.table(x.tensor, "identity", names(op), op.source))
-    return replace(x, shape=op.outputs[0].shape)
+        if op.between:
+            return scope.made(op, tabled(scope, op, x, "identity"))
+        exact = "int16" in (x.format.dtype, out.kind)
+        name = scope.builder.table(x.tensor, "identity", names(op), op.source, exact=exact)
+        scope.builder.hold(name, held)
+        return Act(name, shape, held)
+    return replace(x, shape=shape)
+
+
+def tabled(scope: Scope, op: LiteOp, x: Act, fn: str, alpha: float = 0.0) -> str:
+    """The function `fn` of each value; in float32 where the file has it between DEQUANTIZE and QUANTIZE."""
+    if op.between:
+        return between(scope, x.tensor, fn, names(op), op.source, alpha)
+    return scope.builder.table(x.tensor, fn, names(op), op.source, alpha)
+
+
+def between(scope: Scope, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0) -> str:
+    """A function of integers that is computed in float32."""
+    builder = scope.builder
+    y = builder.table(x, fn, hints, source, alpha)
+    node = builder.producer(y)
+    assert node is not None
+    builder.rewired(node, builder.data(node), {**node.attrs, "between": 1})
+    return y
 
 
 def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

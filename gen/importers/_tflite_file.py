@@ -122,9 +122,20 @@ class Dilated:
 
 
 @dataclass(frozen=True, slots=True)
+class Normalised:
+    """What an operator of several does to rows, as gen/ops/normalise.py counts: over which axes of its input,
+    by which measure."""
+
+    axes: tuple[int, ...]
+    kind: str
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
 class LiteOp:
     """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
-    is None. `table` holds its options, those of `options`; None if it has none. `dilated`: see there."""
+    is None. `table` holds its options, those of `options`; None if it has none. `dilated`, `normalised`: see
+    there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors."""
 
     index: int
     op: str
@@ -134,6 +145,8 @@ class LiteOp:
     options: str
     table: Any
     dilated: Dilated | None = None
+    between: bool = False
+    normalised: Normalised | None = None
 
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.source, what, hint)

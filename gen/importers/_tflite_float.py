@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +13,8 @@ from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
 from ._tflite_file import AGAIN, LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, activated, activation, clipped, constant, inner, names
+from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, inner, names
+from ._tflite_slices import stretched
 
 Real = NDArray[np.float64]
 OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
@@ -40,7 +40,11 @@ def spread(op: LiteOp, tensor: LiteTensor, x: Act) -> Real:
 
 
 def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum or difference."""
+    """ADD, SUB, MUL, DIV: by a constant an affine layer, of two activations their sum, difference or product,
+    of a quotient that with a reciprocal; SQUARED_DIFFERENCE."""
+    if op.op == "SQUARED_DIFFERENCE":
+        less = arithmetic(scope, replace(op, op="SUB", table=None), args)
+        return replace(less, tensor=scope.builder.product(less.tensor, less.tensor, [], op.source))
     options = op.read(OPTIONS[op.op]) if op.table is not None else None
     given = [a for a in args if isinstance(a, Act)]
     if len(args) != 2 or not given:
@@ -51,8 +55,6 @@ def arithmetic(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 
 def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
-    if op.op == "DIV":
-        raise op.error("divides by an activation", "multiply instead")
     build, out = scope.builder, op.outputs[0].shape
     try:
         fits = np.broadcast_shapes(a.shape, b.shape) == out
@@ -63,26 +65,33 @@ def _of_two(scope: Scope, op: LiteOp, a: Act, b: Act) -> Act:
     left, right = a.tensor, b.tensor
     if op.op == "SUB":
         right = build.affine(right, -np.ones(b.size), np.zeros(b.size), names(op), op.source)
+    if op.op == "DIV":
+        right = build.table(right, "reciprocal", [], op.source)
     if a.shape == b.shape:
         right = build.view(right, build.shape(left))
     else:
         left, right = build.view(left, inner(a.shape, out)), build.view(right, inner(b.shape, out))
-    written = build.product if op.op == "MUL" else build.sum
+    written = build.product if op.op in ("MUL", "DIV") else build.sum
     return Act(written(left, right, names(op), op.source), out, None)
 
 
 def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     first = isinstance(args[0], Act)
     x = activation(op, args, 0 if first else 1)
-    value = spread(op, constant(op, args, int(first), "operand"), x)
+    operand = constant(op, args, int(first), "operand")
+    if operand.size > 1:
+        x = stretched(scope, op, x, op.outputs[0].shape)
+    value = spread(op, operand, x)
     one, none = np.ones(x.size), np.zeros(x.size)
-    if op.op == "DIV" and (not first or np.any(value == 0)):
-        raise op.error("divides by an activation" if not first else "divides by zero", "multiply instead")
+    if op.op == "DIV" and not first:
+        x = replace(x, tensor=scope.builder.table(x.tensor, "reciprocal", [], op.source))
+    elif op.op == "DIV" and np.any(value == 0):
+        raise op.error("divides by zero", "multiply instead")
     scale, shift = {
         "ADD": (one, value),
         "SUB": (one, -value) if first else (-one, value),
         "MUL": (value, none),
-        "DIV": (1 / np.where(value == 0, 1, value), none),
+        "DIV": (1 / np.where(value == 0, 1, value) if first else value, none),
     }[op.op]
     return _affine(scope, op, x, scale, shift)
 
@@ -97,23 +106,3 @@ def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """NEG"""
     x = activation(op, args)
     return _affine(scope, op, x, -np.ones(x.size), np.zeros(x.size))
-
-
-def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """MINIMUM, MAXIMUM of an activation and one number."""
-    at = next((i for i, a in enumerate(args) if isinstance(a, LiteTensor)), None)
-    if at is None or len(args) != 2:
-        raise op.error("of two activations is not supported", "one operand must be a constant")
-    x, value = activation(op, args, 1 - at), constant(op, args, at, "operand")
-    if x.format is None:
-        bounds = np.unique(spread(op, value, x))
-    else:
-        held, own = value.format(), scope.moved(op, x.tensor, [x]).format
-        if held is None or own is None or held.meaning != own.meaning:
-            raise op.error("compares integers of several scales", AGAIN)
-        assert value.value is not None
-        bounds = np.unique(held.meaning.real(value.value.astype(np.float64)))
-    if len(bounds) != 1 or x.shape != op.outputs[0].shape:
-        raise op.error("has a limit for each value", "one limit for all values is supported")
-    lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)
-    return clipped(scope, op, x, lo, hi)

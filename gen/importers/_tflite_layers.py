@@ -15,6 +15,7 @@ from tflite.FullyConnectedOptionsWeightsFormat import FullyConnectedOptionsWeigh
 from tflite.Padding import Padding
 
 from ..ir.format import Format, Scaled
+from ..ops._long_sums import FINE, NARROW
 from ..ops._requantise import ONCE, TWICE
 from ._build import Sliding
 from ._tflite_file import AGAIN, DAMAGED, LiteOp, LiteTensor
@@ -43,13 +44,17 @@ def rows(
         return weight.real().transpose(order).astype(np.float64), None
     if weight.kind != "int8" or weight.scaled is None:
         found = weight.kind if weight.kind != "int8" else "int8 without a scale"
-        raise op.error(f"its input is int8, its weight {found}", "convert to int8 weights with scales")
+        raise op.error(
+            f"its input is {x.format.dtype}, its weight {found}", "convert to int8 weights with scales"
+        )
     meaning = weight.scaled
     if any(meaning.zero):
         hint = "convert the model again, with symmetric weights"
         raise op.error("its weight has a zero point beside 0", hint)
     if len(meaning.scale) > 1 and weight.axis != axis:
         raise op.error(f"its weight's scales differ along axis {weight.axis}", "they may along the outputs")
+    if wide(x) and len(meaning.scale) == 1:  # its steps have a multiplier a row
+        meaning = Scaled(meaning.scale * len(values), meaning.zero * len(values))
     flat = values.reshape(len(values), -1)
     return meaning.real(flat).reshape(values.shape), Format("int8", meaning, -128, 127)
 
@@ -64,10 +69,13 @@ def bias(
         tensor = constant(op, args, at, "bias")
         assert tensor.value is not None
         given = tensor.value
-        wanted = "float32" if held is None else "int32"
-        if given.shape != (count,) or tensor.kind != wanted:
+        kinds = ["float32"] if held is None else ["int32", "int64"][: 2 if wide(x) else 1]
+        if given.shape != (count,) or tensor.kind not in kinds:
+            wanted = " or ".join(kinds)
             what = f"its bias is {tensor.kind} of shape {given.shape}, not {wanted} ({count},)"
             raise op.error(what)
+        if held is not None and np.any(np.abs(given.astype(np.float64)) > BIAS_TOP):
+            raise op.error("its bias needs more than 32 bits", "quantise the model again, with usual inputs")
     if held is None or x.format is None:
         return given.astype(np.float64), None
     weight, data = held.meaning, x.format.meaning
@@ -75,6 +83,19 @@ def bias(
     scale = tuple(data.scale[0] * s for s in weight.scale)
     meaning = Scaled(scale, (0,) * len(scale))
     return meaning.real(given.astype(np.float64)), Format("int32", meaning, -BIAS_TOP - 1, BIAS_TOP)
+
+
+def wide(x: Act) -> bool:
+    """Whether an activation has 16 bits."""
+    return x.format is not None and x.format.dtype == "int16"
+
+
+def rounding(op: LiteOp, at: int, x: Act, usual: int) -> int:
+    """How a layer's sums are rounded, its bias being input `at`; `usual` is how those of int8 are."""
+    if not wide(x):
+        return usual
+    bias = op.inputs[at] if at < len(op.inputs) else None
+    return FINE if usual == ONCE else usual if bias is not None and bias.kind == "int32" else NARROW
 
 
 def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -97,7 +118,7 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         name = scope.builder.conv2d(seen, kernel, start, Sliding((1, 1)), 1, hints, op.source)
     if op.outputs[0].shape[-1:] != (outputs,):
         raise op.error(f"makes {outputs} values, the file says {op.outputs[0].shape}", DAMAGED)
-    y = scope.made(op, name, (held, held_bias), ONCE)
+    y = scope.made(op, name, (held, held_bias), rounding(op, 2, x, ONCE))
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
 
@@ -164,5 +185,5 @@ def _conv(
     shape = (1, *scope.builder.shape(name))
     if shape != op.outputs[0].shape and not op.dilated:
         raise op.error(f"makes {shape}, the file says {op.outputs[0].shape}", DAMAGED)
-    y = scope.made(op, name, (held, held_bias), TWICE)
+    y = scope.made(op, name, (held, held_bias), rounding(op, 2, x, TWICE))
     return activated(scope, op, y, op.number(o.FusedActivationFunction))

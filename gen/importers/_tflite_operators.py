@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ._tflite_ends import dequantize, quantize
+from ._tflite_extremes import bounded
 from ._tflite_file import LiteOp
-from ._tflite_float import arithmetic, bounded, in_float, negative
+from ._tflite_float import arithmetic, in_float, negative
 from ._tflite_float_maps import reduced
 from ._tflite_gather import gather, pack, resize_nearest, split
 from ._tflite_layers import conv_2d, depthwise_conv_2d, fully_connected
 from ._tflite_matmul import batch_matmul
-from ._tflite_pairs import pair
+from ._tflite_normalise import normalised, unit
+from ._tflite_pairs import pair, squared_difference
 from ._tflite_pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
 from ._tflite_scope import Handler
 from ._tflite_slices import (
@@ -24,9 +26,9 @@ from ._tflite_slices import (
     tile,
     unpack,
 )
-from ._tflite_spatial import largest, mean, pad, pool
+from ._tflite_spatial import largest, mean, pad, pool, total
 from ._tflite_upsampling import resize_bilinear, transpose_conv
-from ._tflite_views import concatenation, reshape, transpose
+from ._tflite_views import concatenation, depth_to_space, reshape, space_to_depth, transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
+    "DEPTH_TO_SPACE": Row(depth_to_space),
     "DEQUANTIZE": Row(dequantize),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
@@ -62,15 +65,19 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "QUANTIZE": Row(quantize),
     "REDUCE_MAX": Row(largest),
     "RESHAPE": Row(reshape, 1),
+    "RESIZE_BILINEAR": Row(resize_bilinear),
     "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
     "REVERSE_V2": Row(reverse),
     "SLICE": Row(cut_out),
     "SOFTMAX": Row(softmax),
+    "SPACE_TO_DEPTH": Row(space_to_depth),
     "SPLIT": Row(split),
     "SPLIT_V": Row(split_by_sizes),
+    "SQUARED_DIFFERENCE": Row(squared_difference),
     "SQUEEZE": Row(reshape, 1),
     "STRIDED_SLICE": Row(strided_slice),
     "SUB": Row(pair),
+    "SUM": Row(total),
     "TILE": Row(tile),
     "TRANSPOSE": Row(transpose),
     "TRANSPOSE_CONV": Row(transpose_conv),
@@ -83,10 +90,11 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "ADD": Row(arithmetic),
     "DIV": Row(arithmetic),
     **dict.fromkeys(IN_FLOAT, Row(function)),
+    "L2_NORMALIZATION": Row(unit),
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
-    "RESIZE_BILINEAR": Row(resize_bilinear),
+    "SQUARED_DIFFERENCE": Row(arithmetic),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
 }
@@ -95,7 +103,10 @@ FLOAT_ROWS: Mapping[str, Row] = {
 
 def row(op: LiteOp) -> Row | None:
     """The row of an operator of the file; None where synapcc has none like it."""
-    return (FLOAT_ROWS.get(op.op) if in_float(op) else None) or TFLITE_OPERATORS.get(op.op)
+    if op.normalised is not None:
+        return Row(normalised)
+    own = FLOAT_ROWS.get(op.op) if in_float(op) else None
+    return own or TFLITE_OPERATORS.get(op.op) or (FLOAT_ROWS.get(op.op) if op.between else None)
 
 
 def known(op: LiteOp) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tflite.SubOptions import SubOptions
 from ..ir.format import Format
 from ..ops._requantise import TWICE
 from ._tflite_file import LiteOp, LiteTensor
-from ._tflite_scope import Act, Operand, Scope, Shape, activated, inner, names
+from ._tflite_scope import Act, Operand, Scope, Shape, activated, activation, inner, names
 
 OPTIONS: dict[str, Any] = {"ADD": AddOptions, "SUB": SubOptions, "MUL": MulOptions}
 
@@ -33,6 +33,21 @@ def pair(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"makes shape {out} of {shapes[0]} and {shapes[1]}")
     y = scope.made(op, _written(scope, op, args, out), _held(scope, op, args), TWICE)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
+
+
+def squared_difference(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SQUARED_DIFFERENCE of two activations."""
+    left, right, out = activation(op, args), activation(op, args, 1), op.outputs[0].shape
+    try:
+        fits = np.broadcast_shapes(left.shape, right.shape) == out
+    except ValueError:
+        fits = False
+    if not fits:
+        raise op.error(f"makes shape {out} of {left.shape} and {right.shape}")
+    _held(scope, op, args)
+    sides = [_seen(scope, x, out) for x in (left, right)]
+    tensor = scope.builder.squared_difference(sides[0], sides[1], names(op), op.source)
+    return scope.made(op, tensor, rounds=TWICE)
 
 
 def _written(scope: Scope, op: LiteOp, args: Sequence[Operand], out: Shape) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from tflite.GeluOptions import GeluOptions
 from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.SoftmaxOptions import SoftmaxOptions
 
-from ._tflite_ends import head
+from ._tflite_ends import head, tabled
 from ._tflite_file import LiteOp
 from ._tflite_scope import Act, Operand, Scope, activation, clipped, constant, names
 
@@ -28,8 +29,19 @@ FUNCTIONS: dict[str, str] = {
     "TANH": "tanh",
 }
 """By operator: the function of gen/ops/table.py."""
-IN_FLOAT: dict[str, str] = {"ELU": "elu"}
-"""Those that LiteRT's reference kernels do not have in int8."""
+IN_FLOAT: dict[str, str] = {
+    "CEIL": "ceil",
+    "COS": "cos",
+    "ELU": "elu",
+    "FLOOR": "floor",
+    "POW": "power",
+    "ROUND": "round",
+    "SIGN": "sign",
+    "SIN": "sin",
+    "SQUARE": "power",
+}
+"""Those that LiteRT's reference kernels do not have in int8; an int8 file has them between DEQUANTIZE and
+QUANTIZE."""
 LIMITS: Mapping[str, tuple[float, float]] = {
     "RELU": (0.0, math.inf),
     "RELU6": (0.0, 6.0),
@@ -43,11 +55,15 @@ FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
     "TANH": (1 / 128, 0),
 }
 """Scale and zero point that LiteRT demands of an int8 output."""
+FIXED_WIDE = (2.0**-15, 0)
+"""The same of an int16 one."""
 
 
 def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """LOGISTIC, TANH, LEAKY_RELU, … of each value."""
     x, fn, alpha = activation(op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
+    if op.between and x.size == op.outputs[0].size:  # views may stand there too
+        x = replace(x, shape=op.outputs[0].shape)
     same_kind(scope, op, x)
     match op.op:
         case "LEAKY_RELU":
@@ -55,13 +71,25 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
             alpha = op.real(o.Alpha)
         case "ELU":
             alpha = 1.0
+        case "POW":
+            alpha = _exponent(op, args)
+        case "SQUARE":
+            alpha = 2.0
         case "GELU" if op.number(op.read(GeluOptions).Approximate):
             fn = "gelu_tanh"
     if not math.isfinite(alpha):
         raise op.error(f"has alpha = {alpha}", "repair the file")
-    if op.op in FIXED_OUTPUTS:
+    if op.op in FIXED_OUTPUTS and not op.between:
         output_is(scope, op, *FIXED_OUTPUTS[op.op])
-    return scope.made(op, scope.builder.table(x.tensor, fn, names(op), op.source, alpha))
+    return scope.made(op, tabled(scope, op, x, fn, alpha))
+
+
+def _exponent(op: LiteOp, args: Sequence[Operand]) -> float:
+    """The one number that POW raises to."""
+    power = constant(op, args, 1, "exponent")
+    if power.value is None or power.kind != "float32" or power.size != 1:
+        raise op.error(f"its exponent is {power.kind} of shape {power.shape}", "one float32 is supported")
+    return float(power.value.reshape(-1)[0])
 
 
 def relu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -114,14 +142,16 @@ def same_kind(scope: Scope, op: LiteOp, x: Act) -> None:
     """CompileError where integers become floats, or floats integers, and where the shape changes."""
     out = op.outputs[0]
     if (scope.format(op, out) is None) != (x.format is None):
-        raise op.error(f"makes {out.kind} of {'float32' if x.format is None else 'int8'}")
+        raise op.error(f"makes {out.kind} of {'float32' if x.format is None else x.format.dtype}")
     if out.shape != x.shape:
         raise op.error(f"makes shape {out.shape} of {x.shape}")
 
 
 def output_is(scope: Scope, op: LiteOp, scale: float, zero: int) -> None:
-    """CompileError where an int8 output has another scale or zero point."""
+    """CompileError where an output has another scale or zero point; those of int16 are FIXED_WIDE."""
     held = scope.format(op, op.outputs[0])
+    if held is not None and held.dtype == "int16":
+        scale, zero = FIXED_WIDE
     if held is not None and held.meaning.to_json() != {"scale": (scale,), "zero": (zero,)}:
         what = f"its output has {held.meaning}, LiteRT demands scale {scale:.6g}, zero point {zero}"
         raise op.error(what)

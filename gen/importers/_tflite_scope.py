@@ -21,7 +21,6 @@ Shape = tuple[int, ...]
 INT8 = "convert the model to int8, inputs and outputs too, or to float32"
 _OTHER_KINDS = {
     "uint8": ", as TensorFlow 1 and converters with uint8 ends write it",
-    "int16": ", and activations of 16 bits are not supported yet",
 }
 
 
@@ -101,13 +100,15 @@ class Scope:
         def refused(what: str, hint: str = AGAIN) -> CompileError:
             return tensor.error(what, hint) if op is None else op.error(f"{tensor.label} {what}", hint)
 
-        if tensor.kind != "int8":
+        if tensor.kind not in ("int8", "int16"):
             raise refused(f"is {tensor.kind}{_OTHER_KINDS.get(tensor.kind, '')}", INT8)
         found = tensor.format()
         if found is None or not isinstance(found.meaning, Scaled):
-            raise refused("is int8 without a scale")
+            raise refused(f"is {tensor.kind} without a scale")
         if len(found.meaning.scale) != 1:
             raise refused("has a scale for each channel, an activation has one")
+        if tensor.kind == "int16" and found.meaning.zero != (0,):
+            raise refused(f"is int16 with the zero point {found.meaning.zero[0]}, LiteRT demands 0")
         return found
 
 

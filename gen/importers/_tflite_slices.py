@@ -111,6 +111,21 @@ def tile(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     return scope.moved(op, y.tensor, [x])
 
 
+def stretched(scope: Scope, op: LiteOp, x: Act, shape: tuple[int, ...]) -> Act:
+    """x with axes of one element repeated, so that it has `shape`; CompileError where it does not fit."""
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise op.error(f"makes shape {shape} of {x.shape}")
+    y = replace(x, shape=(1,) * (len(shape) - len(x.shape)) + x.shape)
+    for i, n in enumerate(shape):
+        if y.shape[i] != n:
+            y = taken(scope, op, y, i, [0] * n)
+    return y
+
+
 def mirror_pad(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """MIRROR_PAD: a border of the values inside, with or without the outermost ones."""
     x = y = activation(op, args)

@@ -42,6 +42,13 @@ def mean(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     return scope.made(op, scope.builder.avgpool2d(seen, window, False, names(op), op.source), rounds=TWICE)
 
 
+def total(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SUM over any axes."""
+    seen, window = _together(scope, op, args)
+    tensor = scope.builder.avgpool2d(seen, window, False, names(op), op.source, total=True)
+    return scope.made(op, tensor, rounds=ONCE)
+
+
 def largest(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """REDUCE_MAX over any axes; nothing is rescaled."""
     seen, window = _together(scope, op, args)
@@ -58,12 +65,12 @@ def _together(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[str, S
     kept = [i for i, n in enumerate(x.shape) if n > 1 and i not in over]
     outer = [i for i in kept if not gone or i < gone[0]]
     order = [*outer, *gone, *(i for i in kept if i not in outer)]
-    tensor = _ordered(scope, op, x, order)
+    tensor = ordered(scope, op, x, order)
     sizes = [math.prod(x.shape[i] for i in part) for part in (outer, gone, order[len(outer) + len(gone) :])]
     return scope.builder.view(tensor, (sizes[0], sizes[1], sizes[2])), Sliding((1, sizes[1]))
 
 
-def _ordered(scope: Scope, op: LiteOp, x: Act, order: list[int]) -> str:
+def ordered(scope: Scope, op: LiteOp, x: Act, order: list[int]) -> str:
     """x without axes of one element, the others in this order."""
     if order == sorted(order):
         return x.tensor

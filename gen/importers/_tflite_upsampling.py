@@ -12,8 +12,9 @@ from tflite.TransposeConvOptions import TransposeConvOptions
 
 from ..ops._requantise import TWICE
 from ._build import Sliding
+from ._layers import BILINEAR_ONE
 from ._tflite_file import DAMAGED, LiteOp
-from ._tflite_layers import bias, rows
+from ._tflite_layers import bias, rounding, rows
 from ._tflite_scope import Act, Operand, Scope, activated, activation, constant, integers, names
 
 
@@ -49,7 +50,7 @@ def transpose_conv(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         window = Sliding((height, width))
     turned = real[:, ::-1, ::-1]
     name = scope.builder.conv2d(tensor, turned, start, window, 1, names(op, weight), op.source)
-    y = scope.made(op, name, (held, held_bias), TWICE)
+    y = scope.made(op, name, (held, held_bias), rounding(op, 3, x, TWICE))
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 
 
@@ -61,7 +62,7 @@ def _held(scope: Scope, x: Act, tensor: str) -> str:
 
 
 def resize_bilinear(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """RESIZE_BILINEAR in float32, along one axis after the other."""
+    """RESIZE_BILINEAR: in float32 along one axis after the other, of integers along both at once."""
     x, size, o = activation(op, args), integers(op, args, 1, "size"), op.read(ResizeBilinearOptions)
     out = op.outputs[0].shape
     if len(out) != 4 or tuple(size.reshape(-1).tolist()) != out[1:3] or min(out) < 1:
@@ -69,6 +70,9 @@ def resize_bilinear(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"resizes {x.shape} to {size.tolist()}, the file says {out}", hint)
     tensor = scope.map(op, x)
     align, half = bool(op.number(o.AlignCorners)), bool(op.number(o.HalfPixelCenters))
+    if x.format is not None:
+        lines, columns = (whole(x.shape[i], out[i], align, half) for i in (1, 2))
+        return scope.moved(op, scope.builder.bilinear(tensor, lines, columns, names(op), op.source), [x])
     for at, n in zip((0, 1), out[1:3], strict=True):
         places = between(x.shape[at + 1], n, align, half)
         tensor = scope.builder.interpolate(tensor, at, places, names(op), op.source)
@@ -80,3 +84,13 @@ def between(size: int, out: int, align: bool, half: bool) -> NDArray[np.float64]
     scale = (size - 1) / (out - 1) if align and out > 1 else size / out
     at = np.arange(out, dtype=np.float64)
     return (at + 0.5) * scale - 0.5 if half else at * scale
+
+
+def whole(size: int, out: int, align: bool, half: bool) -> list[int]:
+    """Where each of `out` values lies among `size`, in Q10, as LiteRT counts in integers."""
+    if align and out > 1:
+        scale = (BILINEAR_ONE * (size - 1) + (out - 1) // 2) // (out - 1)
+    else:
+        scale = (BILINEAR_ONE * size + out // 2) // out
+    places = [i * scale + (scale // 2 - BILINEAR_ONE // 2 if half else 0) for i in range(out)]
+    return [min(max(p, 0), (size - 1) * BILINEAR_ONE) for p in places]

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tflite.ConcatenationOptions import ConcatenationOptions
+from tflite.DepthToSpaceOptions import DepthToSpaceOptions
+from tflite.SpaceToDepthOptions import SpaceToDepthOptions
 
 from ._layout import arrange, natural
-from ._tflite_file import LiteOp
+from ._tflite_file import DAMAGED, LiteOp
 from ._tflite_scope import Act, Operand, Scope, activated, activation, around, axis, integers, names
 
 
@@ -38,6 +40,40 @@ def transpose(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     tensor = arrange(scope.builder, x.tensor, natural(x.shape).transpose(order), op.source)
     if tensor is None:
         raise op.error(f"moves axes of {x.shape} into the order {order.tolist()}", "move up to 4 axes")
+    return scope.moved(op, tensor, [x])
+
+
+def depth_to_space(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """DEPTH_TO_SPACE: channels become the places of a block."""
+    x, block = activation(op, args), op.number(op.read(DepthToSpaceOptions).BlockSize)
+    height, width, channels = _map(op, x)
+    if block < 1 or channels % block**2:
+        raise op.error(f"makes blocks of {block} of {channels} channels", DAMAGED)
+    sizes = (height, width, block, block, channels // block**2)
+    return _blocks(scope, op, x, sizes, (0, 2, 1, 3, 4))
+
+
+def space_to_depth(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SPACE_TO_DEPTH: the places of a block become channels."""
+    x, block = activation(op, args), op.number(op.read(SpaceToDepthOptions).BlockSize)
+    height, width, channels = _map(op, x)
+    if block < 1 or height % block or width % block:
+        raise op.error(f"makes blocks of {block} of {x.shape}", DAMAGED)
+    sizes = (height // block, block, width // block, block, channels)
+    return _blocks(scope, op, x, sizes, (0, 2, 1, 3, 4))
+
+
+def _map(op: LiteOp, x: Act) -> tuple[int, int, int]:
+    """Height, width, channels of a map of one sample."""
+    if len(x.shape) != 4 or x.shape[0] != 1:
+        raise op.error(f"its input has shape {x.shape}", "maps (1, height, width, channels) are supported")
+    return x.shape[1], x.shape[2], x.shape[3]
+
+
+def _blocks(scope: Scope, op: LiteOp, x: Act, sizes: tuple[int, ...], order: tuple[int, ...]) -> Act:
+    """x as `sizes`, its axes in another order."""
+    tensor = arrange(scope.builder, x.tensor, natural(sizes).transpose(order), op.source)
+    assert tensor is not None  # of five axes the last two stay neighbours
     return scope.moved(op, tensor, [x])
 
 

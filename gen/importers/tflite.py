@@ -1,4 +1,4 @@
-"""TensorFlow Lite networks, in float32 or in int8: of these every integer stays what it is."""
+"""TensorFlow Lite networks, in float32, or in int8 or int16: of these every integer stays what it is."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ from ._tflite_dilated import collected
 from ._tflite_ends import dequantized, read_as, refuse_mixed
 from ._tflite_file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from ._tflite_fold import INTEGERS, fold
+from ._tflite_islands import bridged
+from ._tflite_norms import fused
 from ._tflite_operators import known, row
+from ._tflite_pointwise import FUNCTIONS, IN_FLOAT
 from ._tflite_refusals import unsupported
 from ._tflite_scope import Act, Operand, Scope
+from ._tflite_shapes import asked, settled
+from ._tflite_wide import check_wide
 
 MAX_OPS = 1 << 12
 
@@ -42,6 +47,12 @@ def load(path: Path, name: str | None = None, output: str | None = None) -> Grap
     return verify(graph)
 
 
+def _read(op: LiteOp) -> tuple[LiteTensor | None, ...]:
+    """The inputs that an operator needs."""
+    found = row(op)
+    return op.inputs[: (found.data if found and not asked(op) else 0) or None]
+
+
 class _Import:
     """One pass over one file, in its order: a TensorFlow Lite file lists operators as they run."""
 
@@ -50,7 +61,7 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
-        self.ops = collected(model.ops, model.outputs)
+        self.ops = fused(bridged(collected(model.ops, model.outputs), FUNCTIONS | IN_FLOAT))
         for op in self.ops:
             for out in op.outputs:
                 if out.index in self.makers or out.value is not None or out in model.inputs:
@@ -79,7 +90,7 @@ class _Import:
         found = row(op)
         if found is None and op.outputs[0].kind not in INTEGERS:
             raise unsupported(op, known(op))
-        args = [self._operand(op, t) for t in op.inputs[: (found.data if found else 0) or None]]
+        args = [self._operand(op, t) for t in _read(op)]
         if (folded := fold(op, args)) is not None:
             return folded
         if found is None:
@@ -87,6 +98,8 @@ class _Import:
         if op.op == "DEQUANTIZE" and args and isinstance(args[0], LiteTensor):
             return dequantized(op, args[0])
         refuse_mixed(op, args)
+        op = settled(op, args)
+        check_wide(op, args)
         made = found.handler(scope, op, args)
         for y, out in zip(made if isinstance(made, tuple) else (made,), op.outputs, strict=False):
             told = out.size if -1 not in out.signature[1:] else y.size  # else it is known only in a run
@@ -107,8 +120,7 @@ class _Import:
             op = self.makers.get(todo.pop())
             if op is None:
                 continue
-            found = row(op)
-            for t in op.inputs[: (found.data if found else 0) or None]:
+            for t in _read(op):
                 if t is not None and t.index not in needed:
                     needed.add(t.index)
                     todo.append(t.index)
@@ -139,6 +151,10 @@ class _Import:
             if held is not None:
                 self.builder.hold(tensor, held)
             self.values[t.index] = Act(tensor, t.shape, held)
+        kinds = {x.format.dtype if x.format else "int8" for x in self.values.values() if isinstance(x, Act)}
+        if len(kinds) > 1:
+            what = f"has inputs of several types, {' and '.join(sorted(kinds))}"
+            raise CompileError(self.where, what, "convert with inputs of one type")
 
     def _operand(self, op: LiteOp, tensor: LiteTensor | None) -> Operand:
         if tensor is None or tensor.value is not None:

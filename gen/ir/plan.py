@@ -169,7 +169,7 @@ class Plan:
 
     def quantiser(self, name: str) -> InputQuantiser:
         """How input `name` becomes integers."""
-        return self.quantisers.get(name) or plain(self[name].meaning)
+        return self.quantisers.get(name) or plain(self[name].meaning, self[name].dtype)
 
     @cached_property
     def learning(self) -> str:

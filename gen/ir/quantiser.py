@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from .format import Meaning, PowerOfTwo, Scaled
 
 LIMIT = 2.0**80  # of a network's scales; with a format's 2^frac the product of two float32 stays one
 FAR = 2.0**100  # of its offsets
+INT8, INT16 = (-128, 127), (-(2**15), 2**15 - 1)
 LEAST = float(np.finfo(np.float32).tiny)  # a smaller scale is 0: FPUs may flush it
 
 Reals = NDArray[np.float32]
@@ -38,6 +39,7 @@ class Quantiser:
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     inner: int = 1
+    ends: ClassVar[tuple[int, int]] = INT8
 
     @classmethod
     def of(cls, offset: ArrayLike, scale: ArrayLike) -> Quantiser:
@@ -103,17 +105,18 @@ class Quantiser:
 
 @dataclass(frozen=True, slots=True)
 class AffineQuantiser:
-    """x becomes round(x / scale) + zero, held within -128 .. 127: one division in float32, halves away from
+    """x becomes round(x / scale) + zero, held within `ends`: one division in float32, halves away from
     zero. So does LiteRT's QUANTIZE (AffineQuantize of its reference kernels).
 
-    scale: a float32 value; zero: the integer that stands for 0.0
+    scale: a float32 value; zero: the integer that stands for 0.0; ends: those of int8, or of int16
     """
 
     scale: float
     zero: int
+    ends: tuple[int, int] = INT8
 
     def units(self, x: ArrayLike) -> Reals:
-        """What samples are in units of the format, rounded and not yet held within int8; a NaN gives the
+        """What samples are in units of the format, rounded and not yet held within its ends; a NaN gives the
         zero point, as on the chip."""
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             steps = np.asarray(x, np.float32) / np.float32(self.scale)
@@ -123,29 +126,30 @@ class AffineQuantiser:
         away = np.copysign(np.abs(rest) >= np.float32(0.5), rest)
         return np.asarray(whole + away + np.float32(self.zero), np.float32)
 
-    def integers(self, x: ArrayLike) -> NDArray[np.int8]:
+    def integers(self, x: ArrayLike) -> NDArray[Any]:
         """The integers of samples [n, ...]."""
-        return held(self.units(x))
+        return held(self.units(x), self.ends)
 
     @property
     def reach(self) -> tuple[float, float]:
         """Between which x nothing is clipped."""
-        return (-128 - self.zero) * self.scale, (127 - self.zero) * self.scale
+        low, high = ((end - self.zero) * self.scale for end in self.ends)
+        return low, high
 
 
 InputQuantiser = Quantiser | AffineQuantiser
 
 
-def plain(meaning: Meaning) -> InputQuantiser:
+def plain(meaning: Meaning, dtype: str = "int8") -> InputQuantiser:
     """What brings real numbers to integers of this meaning: its inverse."""
     if isinstance(meaning, Scaled):
-        return AffineQuantiser(meaning.scale[0], meaning.zero[0])
+        return AffineQuantiser(meaning.scale[0], meaning.zero[0], INT16 if dtype == "int16" else INT8)
     return Quantiser.power(meaning.frac)
 
 
-def held(units: Reals) -> NDArray[np.int8]:
-    """`units` within int8."""
-    return np.clip(units, -128, 127).astype(np.int8)
+def held(units: Reals, ends: tuple[int, int] = INT8) -> NDArray[Any]:
+    """`units` within the ends of int8, or of int16."""
+    return np.clip(units, *ends).astype(np.int8 if ends == INT8 else np.int16)
 
 
 def _repeats(table: Reals, count: int) -> bool:

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Attrs, Format, Known
-from ._requantise import MULTIPLIER_TOP, ONCE, SCALES, scale, zero
+from ._requantise import MULTIPLIER_TOP, ONCE, SCALES, ends, factor, scale, zero
 from ._shifts import requantising
 
-BITS = 7  # of the magnitude of an int8
+BITS = {"int8": 7, "int16": 15}  # of the magnitude of a value
 
 
 def multipliers(
     f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str
 ) -> tuple[NDArray[np.int64], int]:
     """(m of each window, n): its sum times m / 2^n is the mean. counts: places of each window."""
-    return _exact(counts, where) if _kept(f, rounds) else _rescaled(f, counts, where)
+    return _exact(counts, f["x"].dtype, where) if _kept(f, rounds) else _rescaled(f, counts, where)
 
 
 def _kept(f: Mapping[str, Format], rounds: int) -> bool:
@@ -36,12 +36,12 @@ def _kept(f: Mapping[str, Format], rounds: int) -> bool:
     return rounds == ONCE and f["x"].meaning == f["y"].meaning
 
 
-def _exact(counts: NDArray[np.int64], where: str) -> tuple[NDArray[np.int64], int]:
-    """m = 2^n / count, rounded up: exact, as m count - 2^n < count, for sums up to 2^7 count where
-    2^8 count^2 <= 2^n: no half and no integer lies between s / count and s m / 2^n."""
+def _exact(counts: NDArray[np.int64], dtype: str, where: str) -> tuple[NDArray[np.int64], int]:
+    """m = 2^n / count, rounded up: exact, as m count - 2^n < count, for sums up to 2^bits count
+    where 2^(bits + 1) count^2 <= 2^n: no half and no integer lies between s / count and s m / 2^n."""
     least, most = int(counts.min()), int(counts.max())
     n = 29 + least.bit_length()
-    if most * most > 1 << (n - BITS - 1):
+    if most * most > 1 << (n - BITS[dtype] - 1):
         raise CompileError(where, f"its mean is over {most} values", "pool in two layers")
     m = -(-(1 << n) // counts)
     assert int(m.max()) <= MULTIPLIER_TOP
@@ -74,6 +74,15 @@ def lowered(f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, whe
         "hi": f["y"].hi,
     }
     return out if "m" in f else out | {"multiplier": int(m.flat[0])}
+
+
+def summed(f: Mapping[str, Format], counts: NDArray[np.int64], rounds: int, where: str) -> dict[str, int]:
+    """The attributes of a step that gives sums: SUM, rounded once."""
+    count = int(counts.flat[0])
+    if np.any(counts != count):
+        raise CompileError(where, "sums windows of several sizes", "report this model")
+    own = {"rounds": rounds, "offset": zero(f["x"]) * count}
+    return own | factor(scale(f["x"], where) / scale(f["y"], where), "", where) | ends(f["y"])
 
 
 def sums(k: Mapping[str, Known], counts: NDArray[np.int64], a: Attrs) -> list[Accumulator]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Node
@@ -46,3 +48,11 @@ def random_attrs(rng: np.random.Generator, shape: Sequence[int]) -> dict[str, tu
     stride = kernel if rng.integers(2) else tuple(int(s) for s in rng.integers(1, 4, 2))
     padding = tuple(int(rng.integers(0, k)) * int(rng.integers(2)) for k in (*kernel, *kernel))
     return {"kernel": kernel, "stride": stride, "padding": padding}
+
+
+def divisors(window: Window, a: Mapping[str, Any]) -> NDArray[np.int64]:
+    """How many values the mean of each window is over, [out_height, out_width]; 1 where it is their sum."""
+    seen = window.counts()
+    if "total" in a:
+        return np.ones_like(seen)
+    return np.full_like(seen, window.kernel_h * window.kernel_w) if a["count_padding"] else seen

@@ -4,7 +4,7 @@ A sum of products (x - x_zero) w stands for multiples of scale_x * scale_w. It b
 a multiplier of 31 bits and a shift (gen.numeric.multiplier), rounded once or twice, as whoever made the
 file's numbers has it. A step of a layer whose scales are powers of two has none of these attributes:
 
-rounds      1 or 2: numeric.scale_once or scale_twice
+rounds      1 or 2: numeric.scale_once or scale_twice; 3 or 4: gen/ops/_long_sums.py
 x_zero, y_zero   the zero points of input and output
 multiplier, shift   m and n of all rows; where rows differ they are constants of the step, `m` and `s`
 
@@ -29,11 +29,12 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
 from ._contract import BETWEEN, INT8, INT16, Tensors, crossed, either, within
+from ._long_sums import FINE, LONG, MULTIPLIERS, NARROW, TOPS, long_misfit
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1
 ONCE, TWICE = 1, 2
-EXACT = {ONCE: numeric.scale_once, TWICE: numeric.scale_twice}
+EXACT = {ONCE: numeric.scale_once, TWICE: numeric.scale_twice, NARROW: numeric.scale_half_up}
 FAST = {ONCE: ("scale_once_right", 33), TWICE: ("scale_twice_right", 32)}
 """By rounding: the primitive that is enough where n is at least so much, and takes what it is beyond."""
 SCALES = "check the file's scales: quantise the model again"
@@ -47,6 +48,8 @@ ATTRIBUTES = within(
     y_zero=INT16,
     multiplier=(0, MULTIPLIER_TOP),
 )
+WEIGHTED = within(ATTRIBUTES, rounds=(ONCE, FINE), shift=(0, 96))
+"""Of layers with weights."""
 ZEROS = ("x_zero", "y_zero")
 OWN = ("rounds", *ZEROS, "multiplier")
 """Those that a step that shifts has none of, but for zero points."""
@@ -78,6 +81,8 @@ def misfit(t: Tensors, a: Attrs) -> str:
     least = int(t["s"].array().min()) if "s" in t and t["s"].data is not None else a.get("shift", 1)
     if least < 1 or ("m" in t and t["m"].lo < 0):
         return "its multiplier or its shift is none"
+    if a["rounds"] in LONG or "r" in t:
+        return long_misfit(t, a) or either("multiplier", "m", t, a) or either("shift", "s", t, a)
     return crossed(a) or either("multiplier", "m", t, a) or either("shift", "s", t, a) or too_far(t, a, 62)
 
 
@@ -97,8 +102,8 @@ def scaled(a: Attrs) -> bool:
     return "rounds" in a
 
 
-def pairs(f: Mapping[str, Format], where: str) -> NDArray[np.int64]:
-    """m and n of each row, [2, rows], or of all rows, [2, 1].
+def pairs(f: Mapping[str, Format], rounds: int, where: str) -> NDArray[np.int64]:
+    """m and n of each row, [2, rows], or of all rows, [2, 1]; of FINE both words of m and n, [3, rows].
 
     The factors are scale_x * scale_w / scale_y in float64. CompileError where the input has no scale.
     """
@@ -107,8 +112,9 @@ def pairs(f: Mapping[str, Format], where: str) -> NDArray[np.int64]:
         raise CompileError(where, what, "report this model: an importer is wrong")
     x, w, y = (_scales(f[role]) for role in ("x", "w", "y"))
     factors = x * w / y
-    found = np.array([numeric.multiplier(float(v)) for v in factors], np.int64).T
-    requantising(found[1].tolist(), where, SCALES, 62)
+    made, least, most = MULTIPLIERS.get(rounds, (numeric.multiplier, 0, 62))
+    found = np.array([made(float(v)) for v in factors], np.int64).T
+    requantising((found[-1] - least).tolist(), where, SCALES, most - least)
     return found
 
 
@@ -193,21 +199,29 @@ def lowered(f: Mapping[str, Format], rounds: int, where: str) -> dict[str, int]:
         "lo": f["y"].lo,
         "hi": f["y"].hi,
     }
-    found = pairs(f, where)
+    found = pairs(f, rounds, where)
     if "m" not in f:
-        out |= {"multiplier": int(found[0, 0]), "shift": int(found[1, 0])}
+        out |= {"multiplier": int(found[0, 0]), "shift": int(found[-1, 0])}
     return out
 
 
-def derived(role: str, f: Mapping[str, Format], where: str) -> tuple[Format, NDArray[np.int64]]:
+def derived(role: str, f: Mapping[str, Format], rounds: int, where: str) -> tuple[Format, NDArray[np.int64]]:
     """The constants `m` and `s` of a step whose rows differ."""
-    m, n = pairs(f, where)
+    found = pairs(f, rounds, where)
+    most, far = TOPS.get(rounds, (MULTIPLIER_TOP, 62))
     if role == "m":
-        return Format("int32", 0, 0, MULTIPLIER_TOP), m
-    return Format("uint8", 0, 0, 62), n
+        return Format("int32", 0, 0, most), found[0]
+    if role == "r":
+        return Format("uint32", 0, 0, 2**32 - 1), found[1]
+    return Format("uint8", 0, 0, far), found[-1]
 
 
-def finish(acc: numeric.Int, multiplier: Any, shift: Any, a: Attrs) -> numeric.Int:
+def summed(a: Attrs) -> type[np.signedinteger[Any]]:
+    """The type of a step's sums."""
+    return np.int64 if a.get("rounds") in LONG else np.int32
+
+
+def finish(acc: NDArray[Any], multiplier: Any, shift: Any, a: Attrs) -> numeric.Int:
     """Sums as integers of the output."""
     y: numeric.Int = EXACT[a["rounds"]](acc, multiplier, shift) + np.int32(a["y_zero"])
     return numeric.saturate(y, a["lo"], a["hi"])
@@ -217,13 +231,14 @@ def sums(k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
     """Proofs for a step: its sums, with constant w [rows, n] and b [rows] also where the zero point of x is
     taken into the bias, and what the multiplier makes of them."""
     w, b, x = k["w"], k["b"], k["x"]
+    bits = LONG.get(a["rounds"], 32)
     if w.data is None or b.data is None:
         most = w.mag * w.shape[1] * reach(x.lo, x.hi, a["x_zero"]) + b.mag
-        return [Accumulator("sum", -most, most), _scaled_sum(np.array([most]), k, a)]
+        return [Accumulator("sum", -most, most, bits), _scaled_sum(np.array([most]), k, a)]
     lo, hi, plain = row_sums(w.data, b.data, x, a)
     return [
-        Accumulator("sum", int(lo.min(initial=0)), int(hi.max(initial=0))),
-        Accumulator("sum from a bias with the zero point", -int(plain.max()), int(plain.max())),
+        Accumulator("sum", int(lo.min(initial=0)), int(hi.max(initial=0)), bits),
+        Accumulator("sum from a bias with the zero point", -int(plain.max()), int(plain.max()), bits),
         _scaled_sum(np.maximum(np.abs(lo), np.abs(hi)), k, a),
     ]
 
@@ -246,7 +261,10 @@ def row_sums(
 def _scaled_sum(tops: NDArray[np.int64], k: Mapping[str, Known], a: Attrs) -> Accumulator:
     """What the multiplier makes of sums whose largest magnitudes are `tops` [rows], or [1] for all rows."""
     m, n = (k["m"].data, k["s"].data) if "m" in k else (a["multiplier"], a["shift"])
-    top = tops.astype(object) * np.asarray(m).astype(object)
+    whole = np.asarray(m).astype(object)
+    if "r" in k:
+        whole = whole * 2**32 + np.asarray(k["r"].data).astype(object)
+    top = tops.astype(object) * whole
     most = max(int(v) >> int(s) for v, s in zip(top, np.broadcast_to(np.asarray(n), top.shape), strict=True))
     return Accumulator("scaled sum", -most - 256, most + 256)
 
@@ -289,14 +307,29 @@ def printed(t: Mapping[str, PlanTensor], a: Attrs) -> tuple[dict[str, Relaid], d
     """How the C of a step ends: constants in another form, and numbers for the macro of
     templates/requantise.j2: `right`, whether the shift to the right beyond the first word is enough, and
     `rest`, the shift of all rows that is left."""
-    least = FAST[a["rounds"]][1]
     n = t["s"].array() if "s" in t else np.array([a["shift"]])
+    if a["rounds"] in LONG:
+        return {}, {"right": 0, "rest": int(n[0]), "long": int(_leaves_word(t, a))}
+    least = FAST[a["rounds"]][1]
     if int(n.min()) < least:
         return {}, {"right": 0, "rest": int(n[0])}
     if "s" not in t:
         return {}, {"right": 1, "rest": int(n[0]) - least}
     note = f"bits that are left to shift behind the first {least}"
     return {"s": Relaid("rest", n.astype(np.uint8) - np.uint8(least), note)}, {"right": 1, "rest": 0}
+
+
+def _leaves_word(t: Mapping[str, PlanTensor], a: Attrs) -> bool:
+    """Whether a sum of constant rows may not fit 32 bits."""
+    x = t["x"]
+    seen = Known(x.shape, x.lo, x.hi, 0)
+    lo, hi, plain = row_sums(t["w"].array(), t["b"].array(), seen, a)
+    return bool(max(-lo.min(), hi.max(), plain.max()) > MULTIPLIER_TOP)
+
+
+def widened(rng: np.random.Generator, x: NDArray[Any]) -> NDArray[np.int16]:
+    """For tests: int8 values as int16 ones, with bits everywhere."""
+    return (x.astype(np.int16) * np.int16(256) + rng.integers(0, 256, x.shape)).astype(np.int16)
 
 
 def drawn(
@@ -338,11 +371,14 @@ def literal(a: Attrs, prefix: str) -> dict[str, int]:
     return {f"{prefix}right": int(right), f"{prefix}rest": n - least if right else n}
 
 
-def random_formats(rng: np.random.Generator, count: int) -> list[Format]:
-    """For tests: int8 with any scale, powers of two among them, and any zero point."""
+def random_formats(rng: np.random.Generator, count: int, wide: bool = False) -> list[Format]:
+    """For tests: int8 with any scale, powers of two among them, and any zero point; or int16 without any."""
     scales = 2.0 ** rng.uniform(-7, 0, count)
     if not rng.integers(3):  # ties are common
         scales = np.exp2(np.rint(np.log2(scales)))
+    if wide:
+        scales = np.ldexp(scales, -8)
+        return [Format("int16", Scaled((float(np.float32(s)),)), -(2**15), 2**15 - 1) for s in scales]
     zeros = [int(rng.choice([-128, 0, 127, int(rng.integers(-128, 128))])) for _ in range(count)]
     return [
         Format("int8", Scaled((float(np.float32(s)),), (z,)), -128, 127)

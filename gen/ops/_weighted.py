@@ -37,6 +37,7 @@ from . import (
     Known,
     Layer,
     Variant,
+    _long_sums,
     _requantise,
     _zeros,
 )
@@ -84,10 +85,13 @@ class WeightedLayer(Layer):
         )
         args = {"x": tape.value(x), "w": tape.add(weight), "b": tape.add(bias), "y": tape.activation(node)}
         given = tape.given(x) is not None
-        if not learned and not (given and given_alike(tape, w)):
+        fine = node.attrs.get("rounds") == _long_sums.FINE
+        if not learned and not (given and given_alike(tape, w) and not fine):
             args["s"] = tape.add(Value(f"{node.name}_shift", tape.shape(b), "const", "shift"))
             if given:
                 args["m"] = tape.add(Value(f"{node.name}_multiplier", tape.shape(b), "const", "multiplier"))
+            if fine:
+                args["r"] = tape.add(Value(f"{node.name}_rest", tape.shape(b), "const", "multiplier"))
         ends = ending(tape, node) if given else {}
         tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node), **ends)
 
@@ -129,10 +133,10 @@ class WeightedLayer(Layer):
 def ending(tape: Tape, node: Node) -> dict[str, float]:
     """The attributes of a step whose input a model file holds in integers: how it rounds, and the real
     numbers that its output can hold at least and at most, where that is in the file's integers as well."""
-    given = tape.given(node.output)
-    if given is None:
-        return {"rounds": int(node.attrs["rounds"])}  # type: ignore[arg-type]
-    return _requantise.held_within(given, node)
+    given, rounds = tape.given(node.output), int(node.attrs["rounds"])  # type: ignore[arg-type]
+    if tape.is_learned(node):  # its sums have 32 bits
+        rounds = _long_sums.NARROWED.get(rounds, rounds)
+    return (_requantise.held_within(given, node) if given else {}) | {"rounds": rounds}
 
 
 def given_alike(tape: Tape, weight: str) -> bool:
@@ -148,17 +152,17 @@ class WeightedForward(Kernel):
     shift: gen/ops/_requantise.py.
     """
 
-    reads = ("x", "w", "b", "m", "s")
+    reads = ("x", "w", "b", "m", "r", "s")
     writes = ("y",)
-    optional = ("m", "s")
-    attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.ATTRIBUTES)
+    optional = ("m", "r", "s")
+    attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.WEIGHTED)
     spare = ("shift", *_requantise.OWN)
     held = staticmethod(_requantise.held)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if _requantise.scaled(a):
             return _requantise.misfit(t, a)
-        if "multiplier" in a or "m" in t:
+        if "multiplier" in a or "m" in t or "r" in t:
             return "it has multipliers without rounds"
         return either("shift", "s", t, a) or _zeros.misfit(t, a) or _requantise.too_far(t, a, SHIFT)
 
@@ -167,13 +171,15 @@ class WeightedForward(Kernel):
         narrow = args["w"].shape[1] <= ZERO_COLUMNS
         return ("x", "y") if "s" in args and "rounds" not in a and narrow else ()
 
-    def ended(self, acc: numeric.Int, t: Arrays, a: Attrs, every: Every = lambda row: row) -> numeric.Int:
+    def ended(self, acc: NDArray[Any], t: Arrays, a: Attrs, every: Every = lambda row: row) -> numeric.Int:
         """Sums as integers of the output. every: a value a row, [copies, rows], as one a sum."""
         shift = every(t["s"].astype(np.int32)) if "s" in t else a["shift"]
         if not _requantise.scaled(a):
             y = numeric.shift_round(acc, shift)
             y = y + np.int32(a["y_zero"]) if "y_zero" in a else y
             return numeric.saturate(y, a["lo"], a["hi"])
+        if a["rounds"] == _long_sums.FINE:
+            return _long_sums.finish_fine(acc, every(t["m"]), every(t["r"]), shift, a)
         return _requantise.finish(acc, every(t["m"]) if "m" in t else a["multiplier"], shift, a)
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
@@ -189,7 +195,9 @@ class WeightedForward(Kernel):
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
     ) -> tuple[Format, NDArray[np.int64]]:
-        return _requantise.derived(role, f, where) if "rounds" in a else super().derived(role, f, a, where)
+        if "rounds" in a:
+            return _requantise.derived(role, f, int(a["rounds"]), where)
+        return super().derived(role, f, a, where)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         if "rounds" in a:
@@ -242,6 +250,8 @@ class WeightedForward(Kernel):
     @staticmethod
     def scaled_case(rng: np.random.Generator, arrays: Arrays, attrs: Mapping[str, int]) -> Case:
         """A case with frozen weights as one whose output a multiplier makes."""
+        if not rng.integers(3):
+            return _long_sums.long_case(rng, arrays, attrs)
         made, end = _requantise.drawn(rng, arrays, int(rng.integers(1, 3)))
         kept = {role: v.copy() for role, v in arrays.items() if role != "s"}
         if not rng.integers(3):

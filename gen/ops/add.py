@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
@@ -29,7 +31,8 @@ OWN = (
 )
 """Attributes of a step whose integers are a file's."""
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
-UP = 20  # bits that LiteRT puts behind the point of both sides
+UP = {"int8": 20, "int16": 15}
+"""By type: the bits that LiteRT puts behind the point of both sides."""
 
 
 class Add(Layer):
@@ -80,8 +83,9 @@ class Forward(Kernel):
 
     addend: what zero points bring to the sum, where there are any
 
-    Where a model file brought the integers, as LiteRT: each side less its zero point, times 2^UP and its
-    scale / (2 * the larger scale); their sum times 2 * the larger scale / (2^UP * scale of y).
+    Where a model file brought the integers, as LiteRT: each side less its zero point, times 2^up and its
+    scale / (2 * the larger scale); their sum times 2 * the larger scale / (2^up * scale of y). up is 20; of
+    int16 it is an attribute.
     """
 
     name = "add.forward"
@@ -99,17 +103,18 @@ class Forward(Kernel):
         right_zero=INT16,
         y_zero=INT16,
         addend=ADDEND,
+        up=(UP["int16"], UP["int8"]),
         left_multiplier=(0, requantise.MULTIPLIER_TOP),
         right_multiplier=(0, requantise.MULTIPLIER_TOP),
     )
-    spare = ("subtract", "x_zero", "addend", *OWN, *broadcast.WALK)
+    spare = ("subtract", "x_zero", "addend", "up", *OWN, *broadcast.WALK)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         least, most = (1, 62) if "rounds" in a else (0, MAX_ALIGN)
         if not all(least <= a[f"{side}_shift"] <= most for side in ("left", "right")):
             return f"its inputs are shifted by {a['left_shift']} and {a['right_shift']}"
-        if "addend" in a and "rounds" in a:
-            return "it has an addend and multipliers"
+        if ("addend" in a and "rounds" in a) or ("up" in a and "rounds" not in a):
+            return "it has an addend and multipliers, or bits behind the point and none"
         return requantise.form_misfit(a, OWN, MAX_SHIFT) or broadcast.misfit(t, a)
 
     def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
@@ -133,7 +138,7 @@ class Forward(Kernel):
 
     @staticmethod
     def _scaled(v: numeric.Int, side: str, a: Attrs) -> numeric.Int:
-        up = (v - np.int32(a[f"{side}_zero"])) << np.int32(UP)
+        up = (v - np.int32(a[f"{side}_zero"])) << np.int32(_up(a))
         return requantise.EXACT[a["rounds"]](up, a[f"{side}_multiplier"], a[f"{side}_shift"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
@@ -167,11 +172,12 @@ class Forward(Kernel):
     def _factors(f: Mapping[str, Format], where: str) -> dict[str, int]:
         scales = {role: requantise.scale(fmt, where) for role, fmt in f.items()}
         twice = 2.0 * max(scales["left"], scales["right"])
-        end = twice / (2.0**UP * scales["y"])
+        wide = {"up": UP["int16"]} if f["y"].dtype == "int16" else {}
+        end = twice / (2.0 ** _up(wide) * scales["y"])
         if end >= 1.0:
             what = f"its output's scale {scales['y']:.3g} is too small beside {twice / 2:.3g} of its inputs"
             raise CompileError(where, what, requantise.SCALES)
-        out = requantise.factor(end, "", where)
+        out = wide | requantise.factor(end, "", where)
         for side in ("left", "right"):
             out |= requantise.factor(scales[side] / twice, f"{side}_", where)
             out[f"{side}_zero"] = requantise.zero(f[side])
@@ -194,8 +200,8 @@ class Forward(Kernel):
     def _scaled_sums(ends: Mapping[str, tuple[int, int]], a: Attrs) -> list[Accumulator]:
         top, proofs = 0, []
         for side, pair in ends.items():
-            most = max(abs(v - a[f"{side}_zero"]) for v in pair) << UP
-            proofs.append(Accumulator(f"{side} with {UP} bits more", -most, most))
+            most = max(abs(v - a[f"{side}_zero"]) for v in pair) << _up(a)
+            proofs.append(Accumulator(f"{side} with {_up(a)} bits more", -most, most))
             top += (most * a[f"{side}_multiplier"] >> a[f"{side}_shift"]) + 1
         end = (top * a["multiplier"] >> a["shift"]) + 256
         return [*proofs, Accumulator("sum", -top, top), Accumulator("scaled sum", -end, end)]
@@ -211,13 +217,16 @@ class Forward(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         shapes = broadcast.random_shapes(rng)
-        left, right = (rng.integers(-128, 128, int(np.prod(s))).astype(np.int8) for s in shapes)
+        left, right = (_int8(rng, s) for s in shapes)
         own = broadcast.loops(*shapes, "") | ({"subtract": 1} if rng.integers(2) else {})
         n = int(np.prod(np.broadcast_shapes(*shapes)))
         if rng.integers(2):
-            formats = dict(zip(("left", "right", "y"), requantise.random_formats(rng, 3), strict=True))
+            found = requantise.random_formats(rng, 3, bool(rng.integers(2)))
+            formats = dict(zip(("left", "right", "y"), found, strict=True))
             lowered = self.lower(formats, own | {"rounds": requantise.TWICE}, "")
-            return Case({"left": left, "right": right, "y": np.zeros(n, np.int8)}, lowered, {})
+            if found[0].dtype == "int16":
+                left, right = (requantise.widened(rng, v) for v in (left, right))
+            return Case({"left": left, "right": right, "y": np.zeros(n, left.dtype)}, lowered, {})
         align = int(rng.integers(0, MAX_ALIGN + 1))
         first = bool(rng.integers(2))
         dtype = np.int16 if rng.integers(2) else np.int8
@@ -231,6 +240,14 @@ class Forward(Kernel):
         }
         attrs |= _zeros.random_addend(rng, 2**28)
         return Case({"left": left, "right": right, "y": np.zeros(n, dtype)}, attrs, {})
+
+
+def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    return rng.integers(-128, 128, int(np.prod(shape))).astype(np.int8)
+
+
+def _up(a: Attrs) -> int:
+    return int(a.get("up", UP["int8"]))
 
 
 class Opposite(Kernel):

@@ -38,7 +38,7 @@ from . import (
 )
 from ._contract import BETWEEN, INT8, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
-from ._pooling import pool_misfit, pool_window, random_attrs, random_window
+from ._pooling import divisors, pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
 from ._window import WINDOW, Window, padding, wider
 
@@ -54,7 +54,8 @@ class AvgPool(Layer):
         return pool_window(node, shapes[0]).pooled
 
     def commutes(self, node: Node, pair: Pair) -> bool:
-        return not (node.attrs["count_padding"] and any(padding(node))) or not np.any(pair[1])
+        exact = "total" not in node.attrs and not (node.attrs["count_padding"] and any(padding(node)))
+        return exact or not np.any(pair[1])
 
     def padded(self, node: Node, border: Border, least: float) -> Mapping[str, Attr] | None:
         if "rounds" in node.attrs:
@@ -91,7 +92,7 @@ class AvgPool(Layer):
     def _factors(tape: Tape, node: Node, role: Literal["factor", "multiplier"] = "factor") -> dict[str, str]:
         """The operand `m` where one factor does not do for all windows."""
         window = pool_window(node, tape.shape(node.inputs[0]))
-        if len(np.unique(_counts(window, node.attrs))) == 1:
+        if len(np.unique(divisors(window, node.attrs))) == 1:
             return {}
         shape = (window.positions,)
         return {"m": tape.b.once(Value(f"{node.name}_{role}", shape, "const", role))}
@@ -100,18 +101,13 @@ class AvgPool(Layer):
     def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str], **ends: float) -> None:
         window = pool_window(node, tape.shape(node.inputs[0]))
         count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
+        ends |= {"total": 1} if "total" in node.attrs else {}
         tape.step(kernel, node, args, count_padding=count_padding, **window.attrs, **ends)
-
-
-def _counts(window: Window, a: Attrs) -> NDArray[np.int64]:
-    """How many values the mean of each window is over, [out_height, out_width]."""
-    seen = window.counts()
-    return np.full_like(seen, window.kernel_h * window.kernel_w) if a["count_padding"] else seen
 
 
 def _factors(a: Attrs) -> tuple[int, NDArray[np.int64]]:
     """(k, m [out_height, out_width]): m = round(2^k / n), k the largest at which no m is too large."""
-    counts = _counts(Window.from_attrs(a), a)
+    counts = divisors(Window.from_attrs(a), a)
     least = int(counts.min())
     k = next(k for k in range(MAX_FRAC, -1, -1) if _rounded(2**k, least) <= MAX_FACTOR)
     return k, _rounded(2**k, counts)
@@ -133,9 +129,9 @@ class _Mean(Kernel):
     """
 
     optional: ClassVar[tuple[str, ...]] = ("m",)
-    spare: ClassVar[tuple[str, ...]] = ("factor",)
+    spare: ClassVar[tuple[str, ...]] = ("factor", "total")
     attributes: ClassVar[Mapping[str, Range]] = within(
-        WINDOW, REQUANTISED, count_padding=(0, 1), factor=(1, MAX_FACTOR)
+        WINDOW, REQUANTISED, count_padding=(0, 1), factor=(1, MAX_FACTOR), total=(1, 1)
     )
 
     def sizes(self, a: Attrs) -> dict[str, int]:
@@ -202,21 +198,22 @@ class Forward(_Mean):
         y_zero=INT16,
         multiplier=(0, _requantise.MULTIPLIER_TOP),
     )
-    spare: ClassVar[tuple[str, ...]] = ("factor", "multiplier", "x_zero", *OWN)
+    spare: ClassVar[tuple[str, ...]] = ("factor", "total", "multiplier", "x_zero", *OWN)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         own = {k: v for k, v in a.items() if k != "y_zero"} if "rounds" not in a else a
         if "rounds" in a and "x_zero" in a:
             return "it has x_zero beside an offset"
+        if "total" in a and ("rounds" not in a or "m" in t):
+            return "it gives sums, and not of a file's integers by one factor"
         form = _requantise.form_misfit(own, OWN, MAX_SHIFT)
         if form or "rounds" not in a:
             return form or super().misfit(t, a) or ("it has a multiplier" if "multiplier" in a else "")
-        window = Window.from_attrs(a)
         if "m" in t and (t["m"].space != "const" or t["m"].dtype != "int32" or t["m"].lo < 0):
             return f"{t['m'].name} holds no multipliers"
         if a["count_padding"] or "factor" in a:
             return "it counts places beyond the map, or has a factor"
-        return window.misfit or pool_misfit(a) or either("multiplier", "m", t, a)
+        return Window.from_attrs(a).misfit or pool_misfit(a) or either("multiplier", "m", t, a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         if "rounds" in a:
@@ -238,7 +235,7 @@ class Forward(_Mean):
         return min(least["x"], 0.0)  # padding may count as 0
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        counts = _counts(Window.from_attrs(a), a)[..., None]
+        counts = divisors(Window.from_attrs(a), a)[..., None]
         y = (self._sums(t["x"], a, t["x"].dtype) / counts).reshape(t["y"].shape)
         t["y"][...] = _requantise.held(y, a)
 
@@ -259,13 +256,15 @@ class Forward(_Mean):
     ) -> tuple[Format, NDArray[np.int64]]:
         if "rounds" not in a:
             return super().derived(role, f, a, where)
-        m, _ = _means.multipliers(f, _counts(Window.from_attrs(a), a), int(a["rounds"]), where)
+        m, _ = _means.multipliers(f, divisors(Window.from_attrs(a), a), int(a["rounds"]), where)
         return Format("int32", 0, 0, _requantise.MULTIPLIER_TOP), m.ravel()
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         if "rounds" in a:
             own = {k: int(v) for k, v in a.items() if k not in ("least", "most")}
-            counts = _counts(Window.from_attrs(own), own)
+            if "total" in own:
+                return own | _means.summed(f, Window.from_attrs(own).counts(), own["rounds"], where)
+            counts = divisors(Window.from_attrs(own), own)
             return own | _means.lowered(f, counts, own["rounds"], where)
         shift = f["x"].power + _factors(a)[0] - f["y"].power
         return self._lowered(a, shift, f["y"], "m" in f, where) | _zeros.zeros(f)
@@ -320,7 +319,7 @@ class Feedback(_Mean):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         window = Window.from_attrs(a)
-        d = window.outputs(t["d"]) / _counts(window, a)[..., None]
+        d = window.outputs(t["d"]) / divisors(window, a)[..., None]
         t["g"][...] = self._spread(d.astype(t["d"].dtype), a).reshape(t["g"].shape)
 
     @staticmethod
@@ -380,8 +379,11 @@ def _case(rng: np.random.Generator) -> tuple[Window, dict[str, int], dict[str, N
 
 def _scaled_case(rng: np.random.Generator) -> Case:
     """A case of the forward kernel in a file's integers."""
-    window, (x, y), rounds = random_window(rng), _requantise.random_formats(rng, 2), int(rng.integers(1, 3))
+    window, wide, rounds = random_window(rng), bool(rng.integers(2)), int(rng.integers(1, 3))
+    x, y = _requantise.random_formats(rng, 2, wide)
     attrs = window.attrs | {"count_padding": 0, "rounds": rounds}
+    if len(np.unique(window.counts())) == 1 and not rng.integers(4):  # y has numbers of its own
+        attrs, rounds = attrs | {"total": 1, "rounds": _requantise.ONCE}, _requantise.TWICE
     formats = {"x": x, "y": x if rounds == _requantise.ONCE else y}
     if rounds == _requantise.TWICE and len(np.unique(window.counts())) > 1:
         attrs["rounds"], formats["y"] = _requantise.ONCE, x
@@ -389,6 +391,8 @@ def _scaled_case(rng: np.random.Generator) -> Case:
         "x": rng.integers(-128, 128, window.input_size).astype(np.int8),
         "y": np.zeros(int(np.prod(window.pooled)), np.int8),
     }
+    if wide:
+        arrays = {role: _requantise.widened(rng, v) for role, v in arrays.items()}
     if len(np.unique(window.counts())) > 1:
         formats["m"], m = Forward().derived("m", formats, attrs, "")
         arrays["m"] = m.astype(np.int32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +41,7 @@ from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
 from ._places import NOTE as PLACES
 from ._places import places
-from ._requantise import TWICE, centred, random_ending, scaled
+from ._requantise import TWICE, centred, random_ending, scaled, summed
 from ._tying import Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
@@ -156,10 +157,11 @@ class Forward(WeightedForward):
     name = "conv2d.forward"
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
-        x="int8 [input]",
+        x="int8|int16 [input]",
         w="int8|int16 [rows, taps]",
         b="int32 [rows]",
         m="int32 [rows]",
+        r="uint32 [rows]",
         s="uint8 [rows]",
         y="int8|int16 [outputs]",
     )
@@ -185,7 +187,8 @@ class Forward(WeightedForward):
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         every = self._every(t)
-        acc = self._sums(t, centred(t["x"], a), a, numeric.matmul) + every(t["b"])
+        matmul = partial(numeric.matmul, dtype=summed(a))
+        acc = self._sums(t, centred(t["x"], a), a, matmul) + every(t["b"])
         t["y"][...] = self.ended(acc, t, a, every)
 
     def real(self, t: Arrays, a: Attrs) -> None:
@@ -209,7 +212,7 @@ class Forward(WeightedForward):
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
         g = Window.from_attrs(a)
         chosen = None
-        if kernel_set == DSP and self.tying is Tied:
+        if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
             chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
         return chosen or self._plain(super().variant(kernel_set, t, a), g, t, a)
 

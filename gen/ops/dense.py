@@ -22,7 +22,7 @@ from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._requantise import ONCE, centred, random_ending
+from ._requantise import ONCE, centred, random_ending, summed
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._zeros import with_zeros
 
@@ -66,16 +66,17 @@ class Dense(WeightedLayer):
 class Forward(WeightedForward):
     name = "dense.forward"
     operands = takes(
-        x="int8 [columns]",
+        x="int8|int16 [columns]",
         w="int8|int16 [rows, columns]",
         b="int32 [rows]",
         m="int32 [rows]",
+        r="uint32 [rows]",
         s="uint8 [rows]",
         y="int8|int16 [rows]",
     )
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = self.ended(numeric.matvec(t["w"], centred(t["x"], a)) + t["b"], t, a)
+        t["y"][...] = self.ended(numeric.matvec(t["w"], centred(t["x"], a), summed(a)) + t["b"], t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         w, x = t["w"], t["x"]
@@ -91,7 +92,7 @@ class Forward(WeightedForward):
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernel_set == DSP else None
+        chosen = weighted_sums(t, a) if kernel_set == DSP and t["x"].dtype == "int8" else None
         return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:

@@ -49,7 +49,7 @@ class Interpolate(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         args = {"d": teach, "index": _index(tape, node), "g": g}
-        readers, total = _read_by(np.array(_places(node)))
+        readers, total = read_by(np.array(_places(node)))
         attrs = {"readers": readers, "total": total}
         tape.step("interpolate.feedback", node, args, **attrs, **_geometry(tape, node))
         return {node.inputs[0]: g}
@@ -89,7 +89,7 @@ def _geometry(tape: Tape, node: Node) -> dict[str, int]:
     }
 
 
-def _read_by(places: NDArray[np.integer]) -> tuple[int, int]:
+def read_by(places: NDArray[np.integer]) -> tuple[int, int]:
     """How many places the value that is read most often counts for, and the largest sum of such weights."""
     before, share = places.astype(np.int64) >> FRAC, places.astype(np.int64) & (ONE - 1)
     inside = share > 0
@@ -193,10 +193,8 @@ class Feedback(_Interpolate):
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         fault = super().misfit(t, a)
-        if not fault and (a["readers"], a["total"]) != _read_by(t["index"].array()):
-            return (
-                f"readers and total are {a['readers']} and {a['total']}, not {_read_by(t['index'].array())}"
-            )
+        if not fault and (a["readers"], a["total"]) != read_by(t["index"].array()):
+            return f"readers and total are {a['readers']} and {a['total']}, not {read_by(t['index'].array())}"
         return fault
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -255,7 +253,7 @@ class Feedback(_Interpolate):
 
     def case(self, rng: np.random.Generator) -> Case:
         a, index = self._case(rng)
-        readers, total = _read_by(index)
+        readers, total = read_by(index)
         top = int(rng.choice([2**9, 2**15 - 1]))
         own = {"readers": readers, "total": total}
         before = self._before(Format("int16", 0, -top, top), own)

@@ -131,14 +131,17 @@ class Forward(Kernel):
 
     def case(self, rng: np.random.Generator) -> Case:
         shapes = broadcast.random_shapes(rng)
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             side: rng.integers(-128, 128, int(np.prod(shape))).astype(np.int8)
             for side, shape in zip(("left", "right"), shapes, strict=True)
         }
         own, n = broadcast.loops(*shapes, ""), int(np.prod(np.broadcast_shapes(*shapes)))
         arrays["y"] = np.zeros(n, np.int8)
         if rng.integers(2):
-            formats = dict(zip(("left", "right", "y"), requantise.random_formats(rng, 3), strict=True))
+            found = requantise.random_formats(rng, 3, bool(rng.integers(2)))
+            formats = dict(zip(("left", "right", "y"), found, strict=True))
+            if found[0].dtype == "int16":
+                arrays = {role: requantise.widened(rng, v) for role, v in arrays.items()}
             return Case(arrays, self.lower(formats, own | {"rounds": requantise.TWICE}, ""), {})
         return Case(arrays, own | {"shift": int(rng.integers(0, 17)), "lo": -128, "hi": 127}, {})
 

@@ -17,15 +17,16 @@ from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, softmax16
 from ._contract import BETWEEN, INT16, REQUANTISED, Tensors, crossed, takes, within
 from ._requantise import MULTIPLIER_TOP
+from ._rows import ROW, rows_misfit
 from ._shifts import requantising
+from .pointwise16 import wide
 
 ENTRIES = 256
 INTEGER = 5  # bits of a difference before the point: exp(-32) is nothing
 SUM = 12  # of the sum
-ROW = (1, 2**12 - 1)  # values of a row: more would leave the sum's 31 bits
 LOG_LEAST = -(2**30)  # -16 in Q5: the logarithm goes no lower
 
 
@@ -41,6 +42,9 @@ class Softmax(Layer):
         return shapes[0]
 
     def forward(self, tape: Tape, node: Node) -> None:
+        if wide(tape, node):
+            softmax16.forward(tape, node, _beta(node))
+            return
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         note = "exponentials of differences -255 .. 0"
         table = tape.add(Value(f"{node.name}_exp", (ENTRIES,), "const", "table", note=note))
@@ -49,9 +53,10 @@ class Softmax(Layer):
         tape.step(kernel, node, args, beta=_beta(node), size=tape.shape(node.inputs[0])[-1])
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        beta = _beta(node)
-        if node.attrs["log"] or beta != 1.0:
+        beta, in_16 = _beta(node), wide(tape, node)
+        if node.attrs["log"] or beta != 1.0 or in_16:
             what = "a log-softmax" if node.attrs["log"] else f"a softmax with beta {beta:.3g}"
+            what = "a softmax of int16" if in_16 else what
             hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
             raise CompileError(node.name, f"no teaching signal passes through {what}", hint)
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
@@ -87,11 +92,6 @@ def _unit(y: Format, where: str) -> tuple[int, int]:
         what = f"its output has {y.meaning}, the scale of a softmax is 2^-n"
         raise CompileError(where, what, "quantise the model again")
     return int(frac), zero
-
-
-def rows_misfit(values: int, size: int) -> str:
-    """Whether values do not fill rows."""
-    return f"{values} values do not fill rows of {size}" if values % size else ""
 
 
 class _Softmax(Kernel):

@@ -19,7 +19,7 @@ from ..ir.format import Scaled
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, _between, pointwise16
 from ._contract import REQUANTISED, takes
 from ._litert import entries
 from ._shifts import requantising
@@ -195,7 +195,7 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
-SAMPLED = {
+SAMPLED = {  # alpha and beta of functions that tests draw
     "celu": (0.5, 0.0),
     "elu": (1.0, 0.0),
     "hardsigmoid": (0.2, 0.5),
@@ -204,7 +204,6 @@ SAMPLED = {
     "shrink": (0.5, 0.25),
     "thresholded_relu": (0.25, 0.0),
 }
-"""alpha and beta of functions that tests draw."""
 
 
 class Table(Layer):
@@ -229,6 +228,8 @@ class Table(Layer):
         return {"fn": "identity", "alpha": 0.0, "beta": 0.0}
 
     def forward(self, tape: Tape, node: Node) -> None:
+        if pointwise16.taken(tape, node):
+            return
         x, y = tape.value(node.inputs[0]), tape.activation(node)
         note = f"{node.attrs['fn']} of -128 .. 127"
         table = tape.add(Value(f"{node.name}_table", (ENTRIES,), "const", "table", note=note))
@@ -237,6 +238,7 @@ class Table(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         if node.attrs["fn"] == "identity":
             return {node.inputs[0]: teach}
+        pointwise16.check_feedback(tape, node)
         x = tape.value(node.inputs[0])
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         note = f"slope of {node.attrs['fn']} at -128 .. 127"
@@ -253,11 +255,12 @@ class Table(Layer):
 
 
 def _attrs(node: Node) -> dict[str, float]:
-    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's."""
+    """The attributes of its steps: the function by number, alpha, beta; `even`: its entries are ONNX's;
+    `between`: those of a function in float32 between DEQUANTIZE and QUANTIZE of a .tflite file."""
     alpha, beta = (node.attrs[key] for key in ("alpha", "beta"))
     assert isinstance(alpha, int | float) and isinstance(beta, int | float)
-    even = {"even": 1.0} if "even" in node.attrs else {}
-    return {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta), **even}
+    found = {"fn": NAMES.index(str(node.attrs["fn"])), "alpha": float(alpha), "beta": float(beta)}
+    return found | {key: 1.0 for key in ("even", "between") if key in node.attrs}
 
 
 def _parameters(a: Attrs) -> tuple[float, float]:
@@ -270,19 +273,6 @@ def _inputs(f: Format, where: str) -> Real:
         what = f"its input is {f.dtype}, a table has an entry for each int8"
         raise CompileError(where, what, "put a layer with weights behind it")
     return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
-
-
-def _even(a: Attrs, x: Scaled, y: Format) -> NDArray[np.int64]:
-    """The entries as ONNX's DequantizeLinear, the function and QuantizeLinear give them in float32: to the
-    nearest step, ties to even; what is no number is the lowest."""
-    single, steps = np.float32, y.meaning
-    assert isinstance(steps, Scaled)
-    real = (np.arange(FIRST, FIRST + ENTRIES) - x.zero[0]).astype(single) * single(x.scale[0])
-    value = FUNCTIONS[int(a["fn"])].value(real, *(float(single(v)) for v in _parameters(a))).astype(single)
-    with np.errstate(all="ignore"):
-        nearest = np.rint(value / single(steps.scale[0])).astype(np.float64) + steps.zero[0]
-    found: NDArray[np.int64] = np.clip(np.nan_to_num(nearest, nan=y.lo), y.lo, y.hi).astype(np.int64)
-    return found
 
 
 def _look_up(t: Arrays) -> NDArray[Any]:
@@ -313,7 +303,10 @@ class Forward(Kernel):
         x, y = f["x"].meaning, f["y"]
         if isinstance(x, Scaled) and isinstance(y.meaning, Scaled):
             if "even" in a:
-                return y, _even(a, x, y)
+                return y, _between.even(FUNCTIONS[int(a["fn"])].value, _parameters(a), x, y)
+            if "between" in a:
+                name = FUNCTIONS[int(a["fn"])].name
+                return y, _between.entries(name, float(a["alpha"]), x, y, where)
             given = entries(FUNCTIONS[int(a["fn"])].name, float(a["alpha"]), x, y.meaning, where)
             return y, np.clip(given, y.lo, y.hi)
         exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
@@ -331,10 +324,9 @@ class Forward(Kernel):
         return [], {"y": (lo, hi, k["y"].shape[0] * table.mag)}
 
     def case(self, rng: np.random.Generator) -> Case:
-        dtype = np.int16 if rng.integers(2) else np.int8
-        info = np.iinfo(dtype)
+        dtype, top = (np.int16, 2**15) if rng.integers(2) else (np.int8, 2**7)
         x = rng.integers(-128, 128, int(rng.integers(1, 50))).astype(np.int8)
-        table = rng.integers(info.min, info.max + 1, ENTRIES).astype(dtype)
+        table = rng.integers(-top, top, ENTRIES).astype(dtype)
         return Case({"x": x, "table": table, "y": np.zeros(x.shape, dtype)}, {}, {})
 
 
@@ -367,8 +359,7 @@ class Feedback(Kernel):
     ) -> tuple[Format, NDArray[np.int64]]:
         frac, slopes = self._slopes(f["x"], a, where)
         if not np.any(slopes):
-            name = FUNCTIONS[int(a["fn"])].name
-            what = f"{name} is flat wherever its int8 input can be: nothing below it can learn"
+            what = f"{NAMES[int(a['fn'])]} is flat wherever its int8 input can be: nothing below it can learn"
             raise CompileError(where, what, "check its alpha and beta, or freeze the layers below it")
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
             np.int64

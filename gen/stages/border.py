@@ -2,8 +2,8 @@
 
 What a file holds in integers of its own stays as it is, byte for byte. A layer that learns reads and writes
 these integers as well; only its weights become ours, powers of two, and with them its bias. What it says
-differs from the file by the rounding of weights alone. Scores are ours too where something learns: int16,
-with room for what they will become.
+differs from the file by the rounding of weights alone, and of its input where that has 16 bits: it reads the
+upper eight. Scores are ours too where something learns: int16, with room for what they will become.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from ..ir.format import Format, Scaled
 from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import Wires, fresh, without
 from ..ops import layer, rescaling
@@ -31,7 +32,7 @@ def adopt(graph: Graph, learned: Collection[str], classes: bool = True) -> Graph
     if not given_integers(graph):
         return graph
     if learned:
-        graph = _scores(_freed(graph, learned), learned)
+        graph = _scores(_freed(_narrowed(graph, learned), learned), learned)
     return _limits_taken_in(graph, learned)
 
 
@@ -68,6 +69,24 @@ def without_head(graph: Graph, learns: bool = False) -> Graph:
 def _without_formats(graph: Graph, names: Sequence[str]) -> Graph:
     tensors = {name: replace(graph.tensors[name], format=None) for name in names}
     return replace(graph, tensors={**graph.tensors, **tensors})
+
+
+def _narrowed(graph: Graph, learned: Collection[str]) -> Graph:
+    """What layers that learn read in 16 bits brought into 8, of the same reach."""
+    for node in graph.nodes:
+        x = graph.tensors[node.inputs[0]]
+        if node.name not in learned or x.format is None or x.format.dtype != "int16":
+            continue
+        assert isinstance(x.format.meaning, Scaled)
+        new = fresh(graph, f"{x.name}_narrow")
+        held = Format("int8", Scaled((x.format.meaning.scale[0] * 256.0,)), -128, 127)
+        op, attrs = rescaling()
+        rescaled = Node(op, new, (x.name,), new, attrs, f"eight bits of {x.name}")
+        reading = replace(node, inputs=(new, *node.inputs[1:]))
+        nodes = [m for n in graph.nodes for m in ((rescaled, reading) if n is node else (n,))]
+        tensors = {**graph.tensors, new: Tensor(new, x.shape, format=held)}
+        graph = replace(graph, nodes=tuple(nodes), tensors=tensors)
+    return graph
 
 
 def _freed(graph: Graph, learned: Collection[str]) -> Graph:

@@ -46,10 +46,10 @@ def check_calibration(
     out: dict[str, NDArray[np.float64]] = {}
     try:
         for i, x in zip(graph.interface, match(graph.interface, arrays, where).values(), strict=True):
-            # int8 is what the chip takes, in DATA.npz; where no file says what it stands for, it would
+            # int8 is what a chip takes, in DATA.npz; where no file says what it stands for, it would
             # silently mean other numbers here.
             held = graph.tensors[i.name].format
-            if x.dtype == np.int8 and held is not None:
+            if held is not None and x.dtype == held.dtype:
                 x = held.meaning.real(x)
             if x.dtype.kind not in "fiu" or x.dtype == np.int8:
                 hint = "give float32 as the network takes it"

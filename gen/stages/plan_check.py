@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from ..ir.format import PowerOfTwo
+from ..ir.format import PowerOfTwo, Scaled
 from ..ir.format import misfit as unmeant
 from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor, row_length
@@ -217,9 +217,13 @@ def _interface(plan: Plan) -> None:
     for name, shape in zip(plan.inputs, plan.input_shapes, strict=True):
         _demand(all(type(n) is int and n > 0 for n in shape), f"{name} has a shape that is none")
         fits = plan[name].space == "arena" and plan[name].shape == (math.prod(shape),)
-        _demand(fits and plan[name].dtype == "int8", f"{name} is no input")
+        held = plan[name].dtype == "int8" or (
+            plan[name].dtype == "int16" and isinstance(plan[name].meaning, Scaled)
+        )
+        _demand(fits and held, f"{name} is no input")
         what = no_input(plan[name].meaning)
         _demand(not what, f"{name} {what}")
+    _demand(len({plan[name].dtype for name in plan.inputs}) == 1, "its inputs have several types")
     for name, quantiser in plan.quantisers.items():
         _demand(name in plan.inputs, f"{name} has a quantiser and is no input")
         _demand(isinstance(plan[name].meaning, PowerOfTwo), f"{name} has a quantiser and a scale")

@@ -44,7 +44,10 @@ class _Op:
 def random_samples(plan: Plan, count: int, seed: int) -> Samples:
     """`count` samples of even noise over all that an input can be, and labels, or any targets."""
     rng = np.random.default_rng(seed)
-    inputs = {n: rng.integers(-128, 128, (count, plan[n].shape[0])).astype(np.int8) for n in plan.inputs}
+    inputs = {}
+    for n in plan.inputs:
+        lo, hi = plan.quantiser(n).ends
+        inputs[n] = rng.integers(lo, hi + 1, (count, plan[n].shape[0])).astype(plan[n].dtype)
     if not plan.numbers:
         return Samples(inputs, rng.integers(0, plan.classes, count).astype(label_dtype(plan.classes)))
     if TARGET not in plan:

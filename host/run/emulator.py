@@ -281,7 +281,7 @@ def classify(
 def _through(
     plan: Plan,
     state: NDArray[np.uint8],
-    arrays: dict[str, NDArray[np.int8]],
+    arrays: dict[str, NDArray[Any]],
     block: int,
     fixed: FixedPart | None,
 ) -> Inference:

@@ -13,7 +13,6 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import listed
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Entry
-from synapcc.gen.ir.quantiser import held
 
 from .samples import Samples
 
@@ -41,7 +40,7 @@ def integers(
             what = f"{name} is {x.dtype} of shape {list(x.shape)}"
             raise SynapccError(plan.model, what, f"give {t.dtype}, or float, of shape {[count, t.count]}")
         if x.dtype.kind == "f" and name in plan.inputs:
-            x = held(plan.quantiser(name).units(x))
+            x = plan.quantiser(name).integers(x)
         elif x.dtype.kind == "f":
             x = t.meaning.units(x)
         if not np.all((x >= t.lo) & (x <= t.hi)):

@@ -1,9 +1,10 @@
-"""Inputs as the chip takes them, and how much of them its int8 could not hold."""
+"""Inputs as the chip takes them, and how much of them their integers could not hold."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +23,7 @@ LITTLE = 3  # of 127 units: data that fill no more have hardly any bits
 class Clipping:
     """Counts what quantisation did to a model's inputs: values in all, clipped ones, and how far they reach.
 
-    Values given in int8 are taken as they are and are not counted.
+    Values given as integers are taken as they are and are not counted.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -35,7 +36,8 @@ class Clipping:
     def add(self, name: str, scaled: NDArray[np.float32]) -> None:
         """Values of input `name` in units of its format, rounded and not yet clipped."""
         self.values[name] += scaled.size
-        self.clipped[name] += int(np.count_nonzero((scaled < -128) | (scaled > 127)))
+        lo, hi = self.plan.quantiser(name).ends
+        self.clipped[name] += int(np.count_nonzero((scaled < lo) | (scaled > hi)))
         self._largest[name] = max(self._largest[name], float(np.max(np.abs(scaled), initial=0.0)))
 
     @property
@@ -56,7 +58,8 @@ class Clipping:
         for name, count in self.values.items():
             largest = self._largest[name]
             if count and largest <= LITTLE:
-                what = f"no value of input {name} is beyond {largest:.0f} of the 127 units"
+                units = self.plan.quantiser(name).ends[1]
+                what = f"no value of input {name} is beyond {largest:.0f} of the {units} units"
                 self._warn(name, f"{where}: {what} of {self._reach(name)}")
 
     def _reach(self, name: str) -> str:
@@ -83,8 +86,8 @@ def quantise_inputs(
     count: int | None = None,
     clipping: Clipping | None = None,
     where: str = "",
-) -> dict[str, NDArray[np.int8]]:
-    """Inputs as the chip takes them, int8 [n, size]: float ones are quantised, int8 ones pass.
+) -> dict[str, NDArray[Any]]:
+    """Inputs as the chip takes them, int8 or int16 [n, size]: float ones are quantised, such ones pass.
 
     inputs:   arrays [n, *shape] or [n, size] by input, under its own name or the model file's
     count:    how many samples there must be
@@ -93,18 +96,20 @@ def quantise_inputs(
     Raises SynapccError where one is missing or twice, of another shape or dtype, or not finite.
     """
     where = where or plan.model
-    out: dict[str, NDArray[np.int8]] = {}
+    out: dict[str, NDArray[Any]] = {}
     for i, x in zip(plan.interface, match(plan.interface, inputs, where).values(), strict=True):
-        if x.dtype.kind != "f" and x.dtype != np.int8:
+        own = plan[i.name].dtype
+        if x.dtype.kind != "f" and x.dtype != own:
             what = f"{i.name} is {x.dtype}"
-            raise SynapccError(where, what, "give float32, or int8 as the chip takes it")
+            raise SynapccError(where, what, f"give float32, or {own} as the chip takes it")
         samples = check_samples(i, x, where, count)
         flat = samples.reshape(len(samples), i.size)
-        if flat.dtype == np.int8:
+        if flat.dtype == own:
             out[i.name] = flat
         else:
-            units = plan.quantiser(i.name).units(flat)
-            out[i.name] = held(units)
+            quantiser = plan.quantiser(i.name)
+            units = quantiser.units(flat)
+            out[i.name] = held(units, quantiser.ends)
             if clipping:
                 clipping.add(i.name, units)
     return out

@@ -1,4 +1,4 @@
-"""DATA.npz: the model's inputs by name (float32, or int8 as the chip takes them) and `label`."""
+"""DATA.npz: the model's inputs by name (float32, or integers as the chip takes them) and `label`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .inputs import Clipping, clipped_text, quantise_inputs
 class Samples:
     """Samples as the chip takes them.
 
-    inputs:  by name, int8 [n, size]
+    inputs:  by name, int8 or int16 [n, size]
     labels:  [n] in the type of the Plan's labels, None if the data have none
     targets: [n, scores] int16 in the scores' format, None if the data have none or classes are learned
-    clipped: the share of values that quantisation clipped, by input; none for inputs given in int8
+    clipped: the share of values that quantisation clipped, by input; none for inputs given as integers
     """
 
-    inputs: dict[str, NDArray[np.int8]]
+    inputs: dict[str, NDArray[Any]]
     labels: NDArray[np.unsignedinteger] | None
     clipped: Mapping[str, float] = field(default_factory=dict)
     targets: NDArray[np.int16] | None = None
@@ -49,7 +49,7 @@ class Samples:
         """What `learn_target` or `learn_input` takes of sample i."""
         return self.one(i) | ({} if self.targets is None else {TARGET: self.targets[i : i + 1]})
 
-    def one(self, i: int) -> dict[str, NDArray[np.int8]]:
+    def one(self, i: int) -> dict[str, NDArray[Any]]:
         """Sample i for an emulator of one device."""
         return {name: x[i : i + 1] for name, x in self.inputs.items()}
 

@@ -91,6 +91,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(args[0] - args[1] if a.get("subtract") else args[0] + args[1])
         case "mul" | "mul_constant":
             return np.asarray(args[0] * args[1])
+        case "squared_difference":
+            return np.asarray((args[0] - args[1]) ** 2)
         case "add_constant":
             x, c = args[::-1] if a.get("first") else args
             return np.asarray(x - c if a.get("subtract") else x + c)
@@ -118,6 +120,10 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
                 "largest": np.abs(x).max(axis, keepdims=True),
             }[a["kind"]]
             return np.asarray(x / np.where(measure > 0, measure, 1))
+        case "bilinear":
+            lines = Node("interpolate", "", n.inputs, "", {"axis": 0, "places": [32 * p for p in a["rows"]]})
+            columns = {"axis": 1, "places": [32 * p for p in a["columns"]]}
+            return run_node(Node("interpolate", "", n.inputs, "", columns), [run_node(lines, args)])
         case "interpolate":
             at = np.array(a["places"]) / 2**15
             last = args[0].shape[a["axis"]] - 1
@@ -144,6 +150,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return _local(args[0], args[1], args[2], a)
         case "maxpool2d":
             return _pooled(args[0], a, lambda cells, present: cells[present].max())
+        case "avgpool2d" if "total" in a:
+            return _pooled(args[0], a, lambda cells, present: cells[present].sum())
         case "avgpool2d" if a["count_padding"]:
             return _pooled(args[0], a, lambda cells, present: cells.mean())
         case "avgpool2d":

@@ -14,8 +14,13 @@ def constant(a: Author, name: str, data: Any) -> int:
     return a.tensor(name, np.shape(data), "INT32", data=data)
 
 
-def dilated(rng: np.random.Generator, line: bool, floats: bool = False, **wrong: Any) -> Drawn:
-    """A file with one dilated convolution over a map, or over a line as keras.layers.Conv1D writes it."""
+def dilated(
+    rng: np.random.Generator, line: bool, floats: bool = False, twice: bool = False, **wrong: Any
+) -> Drawn:
+    """A file with one dilated convolution over a map, or over a line as keras.layers.Conv1D writes it.
+
+    twice: two of what was dealt out once, side by side, as in a gated convolution
+    """
     a, depthwise = Author(), bool(rng.integers(2))
     block = rng.integers(1, 4, 2)
     if line:
@@ -27,7 +32,7 @@ def dilated(rng: np.random.Generator, line: bool, floats: bool = False, **wrong:
     size = np.maximum(out + reach - 1 - before - after, 1)
     after += out + reach - 1 - size - before - after
     if np.any((after < 0) | (after >= reach)):
-        return dilated(rng, line, floats, **wrong)
+        return dilated(rng, line, floats, twice, **wrong)
     crops = -(size + before + after) % block  # places that only fill the last block
     channels, each = int(rng.integers(1, 5)), int(rng.integers(1, 3))
     outputs = channels * each if depthwise else int(rng.integers(1, 5))
@@ -66,19 +71,28 @@ def dilated(rng: np.random.Generator, line: bool, floats: bool = False, **wrong:
         )
         usual = float(s.max()) * scale * 127 * 127 * np.sqrt(fan) / 127
         ends_in = {"scale": usual, "zero": int(rng.integers(-128, 128))}
-    y = act("made", (batch, *made, outputs), **ends_in)
-    if depthwise:
-        options: dict[str, Any] = {"depthMultiplier": each}
-        a.op("DEPTHWISE_CONV_2D", [seen, w, b], [y], "DepthwiseConv2DOptions", 3, **_plain(rng), **options)
-    else:
-        a.op("CONV_2D", [seen, w, b], [y], "Conv2DOptions", 3, **_plain(rng))
-    flat = y
-    if line:
-        flat = act("flat", (batch, int(made[1]), outputs), **ends_in)
-        a.op("RESHAPE", [y, constant(a, "shape", np.array([batch, made[1], outputs]))], [flat])
     back = np.stack([np.zeros(2, int), crops], 1)[short]
-    result = act("y", (1, *(made * block - crops)[short], outputs), **ends_in)
-    a.op("BATCH_TO_SPACE_ND", [flat, constant(a, "again", given), constant(a, "crops", back)], [result])
+    size_out = (1, *(made * block - crops)[short], outputs)
+    results = []
+    for _ in range(1 + twice):
+        y = act("made", (batch, *made, outputs), **ends_in)
+        if depthwise:
+            options: dict[str, Any] = {"depthMultiplier": each}
+            a.op(
+                "DEPTHWISE_CONV_2D", [seen, w, b], [y], "DepthwiseConv2DOptions", 3, **_plain(rng), **options
+            )
+        else:
+            a.op("CONV_2D", [seen, w, b], [y], "Conv2DOptions", 3, **_plain(rng))
+        flat = y
+        if line:
+            flat = act("flat", (batch, int(made[1]), outputs), **ends_in)
+            a.op("RESHAPE", [y, constant(a, "shape", np.array([batch, made[1], outputs]))], [flat])
+        result = act("y", size_out, **ends_in)
+        a.op("BATCH_TO_SPACE_ND", [flat, constant(a, "again", given), constant(a, "crops", back)], [result])
+        results.append(result)
+    if twice:
+        result = act("both", (*size_out[:-1], 2 * outputs), **ends_in)
+        a.op("CONCATENATION", results, [result], "ConcatenationOptions", 2, axis=-1)
     return a.bytes([x], [result]), tuple(int(n) for n in (*size, channels))
 
 

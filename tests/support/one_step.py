@@ -23,6 +23,7 @@ CONSTANT = (
     "w",
     "b",
     "s",
+    "r",
     "m",
     "table",
     "count",

@@ -99,7 +99,6 @@ CASES: dict[str, tuple[Callable[[], Author], str]] = {
         lambda: dense("UINT8"),
         'tensor "x": is uint8, as TensorFlow 1 and converters with uint8 ends write it; convert the model',
     ),
-    "int16": (lambda: dense("INT16"), "is int16, and activations of 16 bits are not supported yet; convert"),
     "string": (lambda: dense("STRING"), 'tensor "x": is string; convert the model to int8'),
     "no scale": (lambda: dense(scale=None), "is int8 without a scale"),
     "weights of 16 bits": (

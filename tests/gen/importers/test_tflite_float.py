@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ctools import UNDEFINED, HostBatch
 from float_graph import run_graph
 from lite import Author, compiled, oracle
@@ -19,6 +20,24 @@ from synapcc.host.run.emulator import Emulator
 
 NETWORKS, SAMPLES = 240, 2
 Real = NDArray[np.float64]
+
+
+ALONE = {
+    "CEIL": "",
+    "COS": "CosOptions",
+    "DIV": "DivOptions",
+    "FLOOR": "",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MINIMUM": "MaximumMinimumOptions",
+    "POW": "PowOptions",
+    "ROUND": "",
+    "SIGN": "SignOptions",
+    "SIN": "",
+    "SQUARE": "SquareOptions",
+    "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
+}
+"""By operator: its options."""
 
 
 def _log_softmax(z: Real) -> Real:
@@ -41,7 +60,39 @@ def test_random_networks(tmp_path: Path) -> None:
                 got, want = _log_softmax(got), np.log(want) if ops[-1] == "SOFTMAX" else want
             assert np.allclose(got, want, rtol=1e-4, atol=1e-4 * max(1.0, np.abs(want).max())), ops
         used |= {*ops}
-    assert {*FLOAT_ROWS} <= used <= {*FLOAT_ROWS, *TFLITE_OPERATORS}
+    assert {*FLOAT_ROWS} - {*ALONE} <= used <= {*FLOAT_ROWS, *TFLITE_OPERATORS}
+
+
+@pytest.mark.parametrize("op", ALONE)
+def test_alone(op: str, tmp_path: Path) -> None:
+    """Functions that jump, and what networks have in few places, now and then with a constant."""
+    rng = np.random.default_rng(len(op))
+    for _ in range(4):
+        a, shape = Author(), (1, 4, int(rng.integers(2, 6)))
+        x = a.tensor("x", shape, "FLOAT32")
+        second, out = ([], shape)
+        if op == "POW":
+            second = [a.tensor("power", (), "FLOAT32", data=2.0)]
+        if op == "SQUARED_DIFFERENCE":
+            out = (1, 4, 1) if rng.integers(2) else shape
+            second = [x if rng.integers(2) else a.tensor("c", out, "FLOAT32", data=rng.normal(0, 1, out))]
+        if op in ("MAXIMUM", "MINIMUM"):
+            second = [a.tensor("other", shape, "FLOAT32")]
+            a.op("SQUARE", [x], second, "SquareOptions")
+        first = x
+        if op == "DIV":  # of two activations, or a constant by one
+            second = [a.tensor("other", shape, "FLOAT32")]
+            a.op("EXP", [x], second, "ExpOptions")
+            first = x if rng.integers(2) else a.tensor("c", (1,), "FLOAT32", data=[0.7])
+        y = a.tensor("y", shape, "FLOAT32")
+        a.op(op, [first, *second], [y], ALONE[op])
+        data = a.bytes([x], [y])
+        (tmp_path / "net.tflite").write_bytes(data)
+        graph = load_model(tmp_path / "net.tflite")
+        values = rng.normal(0, 1.5, (SAMPLES, *shape[1:])).astype(np.float32)
+        flat = values.reshape(SAMPLES, *graph.interface[0].shape)
+        got = [run_graph(graph, {"x": v}).ravel() for v in flat]
+        assert np.allclose(got, oracle(data, [values], reference=False), atol=1e-5)
 
 
 def _blind() -> bytes:

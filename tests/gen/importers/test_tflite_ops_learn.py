@@ -14,6 +14,7 @@ from lite import Author, compiled
 from play import play
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import RuleSpec
 from synapcc.host.run.emulator import Emulator
 
@@ -21,7 +22,7 @@ Rng = np.random.Generator
 Shape = tuple[int, ...]
 
 
-def learning(rng: Rng, make: str) -> bytes:
+def learning(rng: Rng, make: Between) -> bytes:
     """A convolution, an operator of int8, and a layer that scores three classes."""
     a, (h, w, c) = Author(), (4, 5, 6)
     held, calm = {"scale": 0.05, "zero": -3}, {"scale": 0.04, "zero": 11}
@@ -30,7 +31,7 @@ def learning(rng: Rng, make: str) -> bytes:
     bias = a.tensor("bias", (c,), "INT32", scale=0.0006, data=rng.integers(-900, 900, c))
     y = a.tensor("conv", (1, h, w, c), **held)
     a.op("CONV_2D", [x, kernel, bias], [y], "Conv2DOptions", 3, strideH=1, strideW=1)
-    y = BETWEEN[make](rng, a, y, (h, w, c), held, calm, x)
+    y = make(rng, a, y, (h, w, c), held, calm, x)
     n = int(np.prod(a.graph.tensors[y].shape))
     last = a.tensor("last", (3, n), scale=0.02, data=rng.integers(-127, 128, (3, n)))
     z = a.tensor("z", (1, 3), scale=0.2)
@@ -131,6 +132,40 @@ def _gated(op: str, *over: int) -> Between:
     return write
 
 
+def _resized(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    """A larger map, and the sums of its rows."""
+    y = a.tensor("larger", (1, 7, 8, size[2]), **held)
+    a.op("RESIZE_BILINEAR", [h, a.tensor("to", (2,), "INT32", data=[7, 8])], [y], "ResizeBilinearOptions", 3)
+    total, axes = a.tensor("total", (1, 7, size[2]), scale=0.2), a.tensor("axes", (1,), "INT32", data=[2])
+    a.op("SUM", [y, axes], [total], "ReducerOptions", 2)
+    return total
+
+
+def _extremes(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    """A function in float32, and the smaller of it and the map."""
+    real, made = (a.tensor(name, (1, *size), "FLOAT32") for name in ("real", "made"))
+    y, smaller = a.tensor("y", (1, *size), **held), a.tensor("smaller", (1, *size), **held)
+    a.op("DEQUANTIZE", [h], [real], "DequantizeOptions", 2)
+    a.op("SIN", [real], [made])
+    a.op("QUANTIZE", [made], [y], "QuantizeOptions")
+    a.op("MINIMUM", [y, h], [smaller], "MaximumMinimumOptions", 2)
+    return smaller
+
+
+def _squares(
+    rng: Rng, a: Author, h: int, size: Shape, held: dict[str, Any], calm: dict[str, Any], x: int
+) -> int:
+    mean, y = a.tensor("mean", (1, 1, 1, size[2]), **held), a.tensor("y", (1, *size), scale=0.2, zero=-128)
+    axes = a.tensor("axes", (2,), "INT32", data=[1, 2])
+    a.op("MEAN", [h, axes], [mean], "ReducerOptions", 2, keepDims=True)
+    a.op("SQUARED_DIFFERENCE", [h, mean], [y], "SquaredDifferenceOptions", 2)
+    return y
+
+
 BETWEEN: dict[str, Between] = {
     "matrices": _matrices,
     "enlarged": _enlarged,
@@ -146,6 +181,8 @@ BETWEEN: dict[str, Between] = {
     "less its mean": _gated("SUB", 1, 2, 3),
     "means": _averaged,
     "moves": _moved,
+    "resized": _resized,
+    "extremes": _extremes,
 }
 
 
@@ -153,7 +190,14 @@ BETWEEN: dict[str, Between] = {
 def learners(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
     folder, rng = tmp_path_factory.mktemp("learners"), np.random.default_rng(5)
     rule = RuleSpec("bp", layers="all", rate=4)
-    return {make: compiled(learning(rng, make), folder, rule, samples=64) for make in BETWEEN}
+    return {
+        make: compiled(learning(rng, between), folder, rule, samples=64) for make, between in BETWEEN.items()
+    }
+
+
+def test_no_signal_passes_a_squared_difference(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="no teaching signal passes a squared difference"):
+        compiled(learning(np.random.default_rng(6), _squares), tmp_path, RuleSpec("bp", layers="all"))
 
 
 def test_signals_pass_through_what_is_frozen(learners: dict[str, Compiled], tmp_path: Path) -> None:

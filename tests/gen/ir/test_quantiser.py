@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ctools import compile_host
+from quantisers import MAIN, hard_floats
 from random_nets import accepted
 
 from synapcc.gen import emit
@@ -31,23 +32,6 @@ Rng = np.random.Generator
 SAMPLES = 200
 
 # ---- the arithmetic -----------------------------------------------------------------------------------
-
-MAIN = """#include <stdio.h>
-#include "{model}.h"
-#include "{model}_quantise.h"
-
-int main(void)
-{{
-    static float x[{size}];
-    static int8_t q[{size}];
-
-    while (fread(x, sizeof x, 1, stdin) == 1) {{
-        {model}_quantise_{name}(x, q);
-        fwrite(q, sizeof q, 1, stdout);
-    }}
-    return 0;
-}}
-"""
 
 
 def random_quantiser(rng: Rng, size: int) -> Quantiser:
@@ -80,22 +64,6 @@ def with_quantiser(plan: Plan, name: str, q: InputQuantiser | None) -> Plan:
     return replace(plan, tensors=tensors, quantisers=own, _by_name={})
 
 
-def hard_floats(rng: Rng, q: InputQuantiser, size: int, samples: int) -> np.ndarray:
-    """Any bits; what lies on ties and limits and one step beside them; the ends of float32."""
-    bits = rng.integers(0, 2**32, (samples, size), dtype=np.uint64).astype(np.uint32).view(np.float32)
-    if isinstance(q, AffineQuantiser):
-        offset, scale = np.array(-q.zero * q.scale), np.array(1 / q.scale)
-    else:
-        offset, scale = (v.astype(np.float64) for v in q.each(size))
-    with np.errstate(all="ignore"):
-        halves = rng.integers(-260, 261, (samples, size)) / 2
-        near = (halves / np.where(scale == 0, 1, scale) + offset).astype(np.float32)
-        beside = np.nextafter(near, rng.choice(np.float32([-np.inf, np.inf]), near.shape))
-    odd = np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1e-40, 3.4e38, -3.4e38, 0.5, 127.5, -128.5])
-    kind = rng.integers(0, 4, (samples, size))
-    return np.choose(kind, [bits, near, beside, rng.choice(odd, (samples, size))]).astype(np.float32)
-
-
 @pytest.mark.parametrize(
     "flags", [("-O0",), ("-O2",), ("-std=gnu99", "-O3", "-march=native", "-ffp-contract=fast")]
 )
@@ -115,7 +83,7 @@ def test_the_emitted_quantiser_gives_the_bytes_of_the_hosts(flags: tuple[str, ..
         for path in (p for p in files if p.endswith(".h")):
             (folder / Path(path).name).write_bytes(files[path])
         source = folder / "main.c"
-        source.write_text(MAIN.format(model=plan.model, name=name, size=size))
+        source.write_text(MAIN.format(model=plan.model, name=name, size=size, ctype="int8_t"))
         program = compile_host([source], folder / "main", f"-I{folder}", *flags)
         x = hard_floats(rng, plan.quantiser(name), size, SAMPLES)
         done = subprocess.run([program], input=x.tobytes(), capture_output=True, check=True)
