@@ -18,6 +18,7 @@ Index = NDArray[np.intp]
 Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
 MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 KEPT = 64  # geometries whose index tables stay in memory
+RUN = 32  # bytes of a row of a window from which on it is copied as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +296,29 @@ def inverse(g: Window) -> Index:
 
 
 def see(g: Window, x: NDArray[Any]) -> NDArray[Any]:
-    """[D, groups, positions, taps] of flat inputs [D, size]; padding is zero."""
+    """[D, groups, positions, taps] of flat inputs [D, size]; padding is zero. Not to be written to: where a
+    window is one place, and all are seen in turn, it is the inputs themselves."""
+    if g.groups == 1 and g.positions * g.taps == g.input_size and g.kernel_h * g.kernel_w == 1:
+        return x.reshape(len(x), 1, g.positions, g.taps)
+    if g.groups == 1 and g.kernel_w * g.channels * x.itemsize >= RUN:
+        return _runs(g, x)
     padded = np.concatenate([x, np.zeros((len(x), 1), x.dtype)], axis=1)
     return padded.take(taps(g), axis=1)  # contiguous, as an index would not leave it: BLAS takes only that
+
+
+def _runs(g: Window, x: NDArray[Any]) -> NDArray[Any]:
+    """What `see` gives of one group, copied row of a window by row: faster where these are long."""
+    height = (g.out_height - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1
+    width = (g.out_width - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1
+    around = np.zeros((len(x), height, width, g.channels), x.dtype)
+    inside = g.inputs(x)[:, : height - g.pad_top, : width - g.pad_left]
+    rows, columns = inside.shape[1:3]
+    around[:, g.pad_top : g.pad_top + rows, g.pad_left : g.pad_left + columns] = inside
+    each, down, across, one = around.strides
+    strides = down * g.stride_h, across * g.stride_w, down * g.dilation_h, across * g.dilation_w
+    shape = len(x), g.out_height, g.out_width, g.kernel_h, g.kernel_w, g.channels
+    seen = np.lib.stride_tricks.as_strided(around, shape, (each, *strides, one), writeable=False)
+    return np.ascontiguousarray(seen).reshape(len(x), 1, g.positions, g.taps)
 
 
 def spread(g: Window, seen: NDArray[Any]) -> NDArray[Any]:

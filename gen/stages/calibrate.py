@@ -18,13 +18,15 @@ from ..errors import CompileError
 from ..ir.inputs import TARGET
 from ..ir.program import Abstract, Call, Item, Program, Repeat, Step
 from ..ops import changed, kernel
-from .float_run import RealMachine, chunks, spread
+from .float_run import SAMPLES, RealMachine, chunks, spread
 
 LABELS = 8  # wrong labels tried on each sample, for the range of the teaching signals
 LEAST_LABELS = 2
 WORK = 3 << 34  # multiply-accumulates of one pass over the teaching signals: some ten seconds
 FINER = 3  # fracs that are compared: the one that clips nothing, and the two above it
 CLEARLY = 1.0 - 1e-9  # a finer frac errs less by more than rounding of the sums
+LEAST, RUN = 256, 1 << 33  # samples of a large network that are run, and the work that allows more
+WRITTEN = 10  # multiply-accumulates that a value written takes as long as
 BLOCK = 1 << 15  # values that are looked at in one go
 EXTREME = 1020  # fracs beyond this, either way, are held here: 2^1020 is still a number
 LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it no more
@@ -133,7 +135,8 @@ class Runs:
     def __init__(self, abstract: Abstract, calibration: Reals) -> None:
         self.abstract = abstract
         self.given = len(calibration[abstract.inputs[0]])
-        self.chosen = spread(self.given)
+        self._programs = dict(abstract.programs)
+        self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
         sizes = {n: abstract.values[n].size for n in abstract.inputs}
         self.inputs = {n: calibration[n].reshape(self.given, size)[self.chosen] for n, size in sizes.items()}
         label = calibration.get("label")
@@ -142,7 +145,6 @@ class Runs:
         self.target = None if target is None else target[self.chosen]
         if any(step.kernel == ITSELF for _, step in abstract.steps()):
             self.target = self.inputs[abstract.inputs[0]]
-        self._programs = dict(abstract.programs)
         self.taught, self.turns = np.arange(0), 0
         if "adapt" in abstract.programs:
             self._plan_teaching()
@@ -163,6 +165,12 @@ class Runs:
         while self.turns > least and len(self) * (once + self.turns * label) > WORK:
             self.turns -= 1
         self.taught = spread(len(self), max(1, WORK // max(1, once + self.turns * label)))
+
+    @property
+    def work(self) -> int:
+        """What one sample costs, in multiply-accumulates: a value that is written takes as long as some."""
+        each = sum(v.size for v in self.abstract.values.values() if v.space == "arena")
+        return _macs(self.abstract, self._programs, "infer") + WRITTEN * each
 
     def names(self, roles: tuple[str, ...]) -> list[str]:
         return [v.name for v in self.abstract.values.values() if v.space == "arena" and v.role in roles]
@@ -275,3 +283,12 @@ def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int
         return (item.times if isinstance(item, Repeat) else 1) * _macs(abstract, programs, item.program)
 
     return sum(work(item) for item in programs[name].items)
+
+
+def steps(programs: Mapping[str, Program], name: str) -> Iterator[Step]:
+    """The steps of a program and of what it calls, once each and whatever conditions say."""
+    for item in programs[name].items:
+        if isinstance(item, Step):
+            yield item
+        else:
+            yield from steps(programs, item.program)

@@ -1,7 +1,8 @@
 """Which of the ways to hold a network in integers a compilation takes: `fast` or `best`.
 
 fast: every tensor by itself (quantise), unless calibration says that too many answers change. Then channels
-      are equalised, and where that is not enough layers get int16 weights: those that lose most first.
+      are equalised, and where that is not enough layers get int16 weights, and activations other formats:
+      those that lose most first.
 best: channels are equalised where the scores gain, activations get the formats that change the scores least,
       and frozen weights and biases are rounded for the sums of their rows (rounding).
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.program import Abstract, root
 from ..spec import BEST, RuleSpec
+from .calibrate import Runs
 from .equalise import Strength, equalised, tops
 from .looks import Choice, Looks
 from .quantise import Quantised, quantise
@@ -32,16 +35,22 @@ LEAST = 64  # samples that can say so
 SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried
-WIDENED = 3  # candidates that get int16 weights
+WIDENED, REFINED, ROUNDED = 3, 3, 4  # candidates that get int16 weights, other formats, rounded sums
 LAYERS = 8  # of each, those that lose most
 FINER = (1, 2, -1)  # fracs that are tried beside the one that a tensor has
 ROUNDS = 2
-SEARCHED = 256  # samples that formats are searched with: each is tried some times for every activation
+TRIED = 256, 1 << 32  # the least samples that candidates are tried with, and the work that allows more
+SEARCHED = 64, 256  # samples that formats are searched with, each some times for every activation,
+SEARCH = 1 << 37  # and the work that this may be
+SKETCH = 16  # samples that say which activations cost most, where not all can be tried
+REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
+PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
 Made = tuple[Abstract, Data]
 Make = Callable[[Graph], Made]
 Say = Callable[[float, str], None]
+Tried = tuple["Chosen", Loss]
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,55 @@ class _Search:
 
     def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
+        self.spent = self._before = 0
+        self._trials: list[tuple[Looks, Trial]] = []
+        self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
+
+    def trial(self, chosen: Chosen) -> Trial:
+        """What candidates that look like `chosen` are held against."""
+        for looks, trial in self._trials:
+            if looks is chosen.looks:
+                return trial
+        runs = chosen.looks.observed.runs
+        trial = Trial(runs, chosen.looks.kind, max(TRIED[0], TRIED[1] // runs.work))
+        self._trials.append((chosen.looks, trial))
+        return trial
+
+    def may(self, share: float) -> bool:
+        """Whether less than this share of the work is done that remedies may be."""
+        return self._done() - self._before < share * REMEDIES
+
+    def begin(self) -> None:
+        """Remedies begin: what was done so far is none of their work."""
+        self._before = self._done()
+
+    def _done(self) -> int:
+        return self.spent + sum(trial.spent for _, trial in self._trials)
+
+    def _charge(self, runs: Runs) -> None:
+        self.spent += PASSES * len(runs) * runs.work
+
+    def tried(self, chosen: Chosen) -> Tried:
+        return chosen, self.trial(chosen).of(chosen.quantised)
+
+    def beside(self, base: Chosen, others: Sequence[Chosen]) -> list[Tried]:
+        """Others of the same network in other formats, and what they cost."""
+        losses = self.trial(base).beside(base.quantised, [c.quantised for c in others])
+        return list(zip(others, losses, strict=True))
+
+    def looks(self, graph: Graph, made: Made) -> Looks:
+        return Looks.of(graph, made[0], self.spec, made[1], self.best)
 
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
-        looks = Looks.of(abstract, self.spec, data, self.best)
+        looks = self.looks(graph, (abstract, data))
+        self._charge(looks.observed.runs)
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
         """Every tensor by itself; with channels equalised where that is refused."""
         abstract, data = made
-        looks = Looks.of(abstract, self.spec, data, self.best)
+        looks = self.looks(graph, made)
         try:
             return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
         except CompileError:
@@ -82,8 +130,9 @@ class _Search:
 
     def level(self, graph: Graph, looks: Looks, strength: Strength) -> Graph | None:
         """`graph` with its channels equalised; None where there is nothing to equalise."""
-        seen = tops(graph, looks.observed.runs, looks.usual)
-        return equalised(graph, seen, self.learned, strength)
+        if self._seen is None or self._seen[0] is not looks:
+            self._seen = looks, tops(graph, looks.observed.runs, looks.usual)
+        return equalised(graph, self._seen[1], self.learned, strength)
 
     def other(self, chosen: Chosen, choice: Choice) -> Chosen | None:
         """The same network in other formats; None where these are refused."""
@@ -101,38 +150,80 @@ class _Search:
         except CompileError:
             return None
 
-    def finer(self, chosen: Chosen, loss: Loss) -> tuple[Chosen, Loss]:
+    def finer(self, chosen: Chosen, loss: Loss) -> Tried:
         """With scores that are finer: what then meets the limits of int16 has won, or lost, anyway."""
         logits = root(chosen.abstract.values, chosen.abstract.logits)
         if any(v.learned for v in chosen.abstract.values.values()):
             return chosen, loss
-        trial = _trial(chosen)
         frac = chosen.quantised.formats[logits].meaning.nearest
+        fracs = ({**chosen.choice.fracs, logits: frac + bits} for bits in range(1, SCORES + 1))
+        others = takewhile(bool, (self.other(chosen, replace(chosen.choice, fracs=f)) for f in fracs))
         found, least = chosen, loss
-        for bits in range(1, SCORES + 1):
-            fracs = {**chosen.choice.fracs, logits: frac + bits}
-            tried = self.other(chosen, replace(chosen.choice, fracs=fracs))
-            other = trial.of(tried.quantised) if tried else Loss(0.0, 0.0)
-            if tried is None or other.agree < least.agree - CHANCE:
+        for tried, other in self.beside(chosen, [c for c in others if c]):
+            if other.agree < least.agree - CHANCE:
                 break
             if other.agree > least.agree:
                 found, least = tried, other
         return found, least
 
-    def widened(self, chosen: Chosen, loss: Loss) -> tuple[Chosen, Loss]:
+    def widened(self, chosen: Chosen, loss: Loss) -> Tried:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
-        trial = _trial(chosen)
-        for name in _by_loss(chosen, trial)[:LAYERS]:
-            if loss.agree >= ENOUGH:
+        for name in _by_loss(self.trial(chosen), chosen, _frozen(chosen.abstract))[:LAYERS]:
+            if loss.agree >= ENOUGH or not self.may(2 / 3):
                 break
-            wide = chosen.choice.wide | {name}
-            tried = self.other(chosen, replace(chosen.choice, wide=wide))
-            if tried is None:
+            other = self.other(chosen, replace(chosen.choice, wide=chosen.choice.wide | {name}))
+            if other is None:
                 continue
-            tried, other = self.finer(tried, trial.of(tried.quantised))
-            if other.agree > loss.agree:
-                chosen, loss = tried, other
+            tried = self.beside(chosen, [other])[0]
+            tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
+            if tried[1].agree > loss.agree:
+                chosen, loss = tried
         return chosen, loss
+
+    def refined(self, chosen: Chosen, loss: Loss) -> Tried:
+        """With activations in other formats, one after another, until ENOUGH answers stay.
+
+        Inputs keep theirs: a caller who sees them clipped looks for a fault of his own.
+        """
+        names = [n for n in _activations(chosen) if n not in chosen.abstract.inputs]
+        for name in _by_loss(self.trial(chosen), chosen, names)[:LAYERS]:
+            if loss.agree >= ENOUGH or not self.may(1.0):
+                break
+            for tried in self.beside(chosen, self.steps(chosen, name)):
+                tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
+                if tried[1].agree > loss.agree:
+                    chosen, loss = tried
+        return chosen, loss
+
+    def steps(self, chosen: Chosen, name: str) -> list[Chosen]:
+        """With one activation in each of the FINER formats beside the one that it has."""
+        now = chosen.quantised.formats[name].meaning.nearest
+        fracs = ({**chosen.choice.fracs, name: now + step} for step in FINER)
+        others = [self.other(chosen, replace(chosen.choice, fracs=f)) for f in fracs]
+        return [c for c in others if c]
+
+
+def _by_loss(trial: Trial, chosen: Chosen, names: Sequence[str]) -> list[str]:
+    """Values, those first whose integers cost most by themselves."""
+    losses = trial.alone(chosen.quantised, [{n} for n in names])
+    found = {n: loss.lost for n, loss in zip(names, losses, strict=True)}
+    return sorted(found, key=lambda n: -found[n])
+
+
+def _frozen(abstract: Abstract) -> list[str]:
+    """Weights that may be int16."""
+    found = []
+    for program, step in abstract.steps():
+        w = abstract.values.get(step.args.get("w", ""))
+        if program == "forward" and w and w.role == "weight" and w.space == "const" and not w.rows_alike:
+            found.append(w.name)
+    return list(dict.fromkeys(found))
+
+
+def _activations(chosen: Chosen) -> list[str]:
+    """Activations that have a format of their own."""
+    values = chosen.abstract.values
+    return [n for n in chosen.looks.observed.runs.names(("activation",)) if root(values, n) == n]
 
 
 def choose(
@@ -146,8 +237,9 @@ def choose(
     base = search.first(graph, made, Choice(fine=mode == BEST))
     if not _open(base.abstract, base.looks):
         return base
-    found = _best(search, base, say) if mode == BEST else _fast(search, base)
-    return replace(found, graph=_noted(graph, base, found))
+    start = search.tried(base)
+    found = _best(search, start, say) if mode == BEST else _fast(search, start)
+    return replace(found[0], graph=_noted(graph, start[1], *found))
 
 
 def _open(abstract: Abstract, looks: Looks) -> bool:
@@ -156,94 +248,89 @@ def _open(abstract: Abstract, looks: Looks) -> bool:
     return not given and looks.later is None and len(looks.usual) >= LEAST
 
 
-def _trial(chosen: Chosen) -> Trial:
-    return Trial(chosen.looks.observed.runs, chosen.looks.classes)
-
-
-def _fast(search: _Search, base: Chosen) -> Chosen:
-    """`base`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
-    start = base, _trial(base).of(base.quantised)
+def _fast(search: _Search, start: Tried) -> Tried:
+    """`start`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
     if start[1].agree >= BROKEN:
-        return base
+        return start
+    search.begin()
     tried = [search.finer(*start)]
     for exact in (True, False):
         for share in SHARES:
-            if _most(tried)[1].agree >= ENOUGH:
+            if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3):
                 break
-            other = search.equalised(base, Strength(share, exact))
-            tried += [search.finer(other, _trial(other).of(other.quantised))] if other else []
-    for candidate in sorted(tried, key=lambda t: -t[1].agree)[:WIDENED]:
-        if _most(tried)[1].agree < ENOUGH:
-            tried.append(search.widened(*candidate))
+            other = search.equalised(start[0], Strength(share, exact))
+            tried += [search.finer(*search.tried(other))] if other else []
+    for remedy, most, share in ((search.widened, WIDENED, 2 / 3), (search.refined, REFINED, 1.0)):
+        for candidate in _ranked(tried)[:most]:
+            if _most(tried)[1].agree < ENOUGH and search.may(share):
+                tried.append(remedy(*candidate))
     if _most(tried)[1].agree < ENOUGH:
-        ends = [replace(c, quantised=_finished(c)) for c, _ in tried]
-        tried += [(c, _trial(c).of(c.quantised)) for c in ends]
-    found, least = _most(tried)
-    return found if least.agree > start[1].agree else base
+        tried += [search.tried(_finished(c)) for c, _ in _ranked(tried)[:ROUNDED]]
+    found = _most(tried)
+    return found if found[1].agree > start[1].agree else start
 
 
-def _most(tried: Sequence[tuple[Chosen, Loss]]) -> tuple[Chosen, Loss]:
-    """What keeps most answers."""
-    return min(tried, key=lambda t: (-t[1].agree, t[1].lost))
+def _ranked(tried: Sequence[Tried]) -> list[Tried]:
+    """Those first that keep most answers."""
+    return sorted(tried, key=lambda t: (-t[1].agree, t[1].lost))
 
 
-def _best(search: _Search, base: Chosen, say: Say) -> Chosen:
+def _most(tried: Sequence[Tried]) -> Tried:
+    return _ranked(tried)[0]
+
+
+def _best(search: _Search, start: Tried, say: Say) -> Tried:
+    base = start[0]
     tried = [base]
     for share in SHARES:
         say(0.2 * share, "equalising channels")
         tried += [c for c in [search.equalised(base, Strength(share, exact=False))] if c]
-    found = min(tried, key=lambda c: _trial(c).of(_finished(c)).rank)
+    found = min(tried, key=lambda c: search.tried(_finished(c))[1].rank)
     found = _formats(search, found, say)
     say(0.9, "rounding weights")
-    ends = [replace(c, quantised=_finished(c)) for c in (found, base)]
-    found = min(ends, key=lambda c: _trial(c).of(c.quantised).rank)
-    if _trial(found).of(found.quantised).agree < BROKEN:
-        other = _fast(search, base)
-        ends = [found, other, replace(other, quantised=_finished(other))]
-        found, _ = _most([(c, _trial(c).of(c.quantised)) for c in ends])
-    return found
+    ends = [search.tried(_finished(c)) for c in (found, base)]
+    best = min(ends, key=lambda t: t[1].rank)
+    if best[1].agree < BROKEN:
+        other = _fast(search, start)
+        best = _most([best, other, search.tried(_finished(other[0]))])
+    return best
 
 
-def _finished(chosen: Chosen) -> Quantised:
-    return rounded(chosen.quantised, chosen.looks.observed.runs, chosen.looks.usual)
+def _finished(chosen: Chosen) -> Chosen:
+    """With weights and biases rounded for the sums of their rows."""
+    return replace(
+        chosen, quantised=rounded(chosen.quantised, chosen.looks.observed.runs, chosen.looks.usual)
+    )
 
 
 def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
-    values, looks = found.abstract.values, found.looks
-    trial = Trial(looks.observed.runs, looks.classes, SEARCHED)
-    names = [n for n in looks.observed.runs.names(("activation",)) if root(values, n) == n]
+    names, runs, kind = _activations(found), found.looks.observed.runs, found.looks.kind
+    room = 2 * SEARCH // (runs.work * len(FINER))  # samples of all activations: half of a run is shared
+    samples = min(SEARCHED[1], max(SEARCHED[0], room // (ROUNDS * max(1, len(names)))))
+    if (most := room // samples) < len(names):
+        worst = _by_loss(Trial(runs, kind, SKETCH), found, names)[:most]
+        names = [n for n in names if n in worst]
+    trial = Trial(runs, kind, samples)
     least = trial.of(found.quantised)
-    for turn in range(ROUNDS):
+    for turn in range(ROUNDS if most >= ROUNDS * len(names) else 1):
         before = found
         for number, name in enumerate(names, 1):
             say(0.3 + 0.6 * (turn + number / len(names)) / ROUNDS, f"format of {name}")
-            now = found.quantised.formats[name].meaning.nearest
-            for step in FINER:
-                fracs = {**found.choice.fracs, name: now + step}
-                tried = search.other(found, replace(found.choice, fracs=fracs))
-                if tried is not None and (loss := trial.of(tried.quantised)).clearly(least):
+            others = search.steps(found, name)
+            losses = trial.beside(found.quantised, [c.quantised for c in others])
+            for tried, loss in zip(others, losses, strict=True):
+                if loss.clearly(least):
                     found, least = tried, loss
         if found is before:
             break
     return found
 
 
-def _by_loss(chosen: Chosen, trial: Trial) -> list[str]:
-    """Frozen weights that may be int16, those first whose int8 costs most by itself."""
-    values, found = chosen.abstract.values, {}
-    for program, step in chosen.abstract.steps():
-        w = values.get(step.args.get("w", ""))
-        if program == "forward" and w and w.role == "weight" and w.space == "const" and not w.rows_alike:
-            found[w.name] = trial.of(chosen.quantised, {w.name}).lost
-    return sorted(found, key=lambda n: -found[n])
-
-
-def _noted(graph: Graph, base: Chosen, found: Chosen) -> Graph:
+def _noted(graph: Graph, before: Loss, found: Chosen, after: Loss) -> Graph:
     """The graph, with notes on what was done."""
-    before, after = (_trial(c).of(c.quantised) for c in (base, found))
     told = [f"{name} is held in int16: in int8 it costs most answers" for name in sorted(found.choice.wide)]
     if told or found.graph is not graph:
         gain = f"{100 * before.agree:.1f} % before, now {100 * after.agree:.1f} %"
-        told.append(f"calibration samples that get the class of the float network: {gain}")
+        told.append(f"calibration samples that {found.looks.kind.kept}: {gain}")
     return replace(found.graph, notes=(*found.graph.notes, *told))

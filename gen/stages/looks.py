@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.graph import Graph
 from ..ir.program import Abstract
 from ..spec import RuleSpec
+from .answers import Answers, answers
 from .halves import halved
 from .observe import Observed
 from .room import grown
@@ -35,18 +37,20 @@ class Choice:
 @dataclass(frozen=True)
 class Looks:
     """What formats are chosen from. later, expected: the network as learning will make it, and what is seen
-    of that; None where it has learned. stride: the layer that one learning step changes too much. classes:
-    whether its answers are classes, or numbers."""
+    of that; None where it has learned. stride: the layer that one learning step changes too much. kind: what
+    its answers are."""
 
     observed: Observed
     later: Abstract | None
     expected: Observed | None
     stride: Stride | None
-    classes: bool = True
+    kind: Answers
 
     @classmethod
-    def of(cls, abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool) -> Looks:
-        """calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
+    def of(cls, graph: Graph, abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool) -> Looks:
+        """abstract: the programs of `graph`
+
+        calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
 
         best: whether activations that are never negative get all integers of int8
         """
@@ -55,7 +59,7 @@ class Looks:
         later = grown(abstract, spec, observed.runs, observed.aside)
         expected = Observed(later, calibration, halves) if later else None
         stride = largest(observed.runs, observed.aside)
-        return cls(observed, later, expected, stride, not spec.numbers)
+        return cls(observed, later, expected, stride, answers(graph, abstract, spec))
 
     @property
     def usual(self) -> NDArray[np.intp]:

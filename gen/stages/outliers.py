@@ -143,9 +143,14 @@ def harmless(z: Real) -> Real:
     Half of the margin by which its class wins; where that is little, or there is one output, a quarter of
     what samples usually differ by.
     """
-    usual = float(np.median(np.max(np.abs(z - np.median(z, axis=0)), axis=1))) / 4
-    scale = np.full(len(z), usual)
+    least = usual(z) / 4
+    scale = np.full(len(z), least)
     if z.shape[1] > 1:
         second, first = np.partition(z, -2, axis=1)[:, -2:].T
-        scale[...] = np.maximum((first - second) / 2, usual)
+        scale[...] = np.maximum((first - second) / 2, least)
     return scale
+
+
+def usual(z: Real) -> float:
+    """What samples of scores [n, C] usually differ by from their middle, in the score where it is most."""
+    return float(np.median(np.max(np.abs(z - np.median(z, axis=0)), axis=1)))

@@ -12,6 +12,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
 from synapcc.gen.spec import FAST, MSE
+from synapcc.gen.stages.answers import Answers
 
 from ..run import culprit
 from ..run.agreement import agreement, as_the_file, strays
@@ -32,11 +33,11 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     """The report of a compilation, ready for JSON, computed from the Plan and the calibration data."""
     seen = compiled.quantised.sampled.given > 0
     agree, layers = agreement(compiled) if seen else (None, [])
-    agree = None if compiled.spec.numbers else agree
     file = as_the_file(compiled) if seen else None
     strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
     lost = culprit.warning(compiled, agree) if agree is not None else ""
+    agree = None if culprit.kind(compiled) is Answers.NUMBERS else agree
     return {
         "model": plan.model,
         "digest": plan.digest.hex(),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.ir.program import Step, root
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
+from synapcc.gen.stages.answers import answers
 from synapcc.gen.stages.calibrate import Runs
 
 from .emulator import Emulator
@@ -34,7 +35,7 @@ class _Output:
 
 
 def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
-    """(share of the samples that get the class of the float network, what is told of each layer's output).
+    """(share of the samples that get the answer of the float network, what is told of each layer's output).
 
     Every sample counts that the number formats were chosen from, a chunk at a time; for the layers without
     those that were set aside as outliers.
@@ -42,15 +43,19 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
     runs = Runs(compiled.abstract, compiled.real(compiled.calibration))
     groups = _groups(compiled)
     found = {s.args["y"]: _Output(*(np.zeros(len(runs)) for _ in range(4))) for _, s in groups}
-    same = 0
+    want, got = list[Real](), list[Real]()
     for rows, real in runs.forward():
         machine = Emulator(compiled.plan, len(rows), read_only=True)
         inputs = {n: compiled.calibration[n][runs.chosen[rows]] for n in compiled.plan.inputs}
         machine.load(quantise_inputs(compiled.plan, {n: x.astype(np.float32) for n, x in inputs.items()}))
         machine.run("infer", after=partial(_after, compiled, found, rows, machine, real.arena))
-        same += int(np.sum(machine["verdict"][:, 0] == real.arena["verdict"][:, 0]))
+        want.append(real.real(compiled.abstract.logits).copy())
+        got.append(compiled.plan[compiled.plan.logits].meaning.real(machine[compiled.plan.logits]))
     usual = ~compiled.quantised.sampled.aside
-    return same / len(runs), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
+    same = answers(compiled.graph, compiled.abstract, compiled.spec).same(
+        np.concatenate(want), np.concatenate(got)
+    )
+    return float(np.mean(same)), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
 
 
 FAITHFUL = 0.99  # the least share of samples that should get the file's answer before anything is learned

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.program import Step, root
 from synapcc.gen.ops import changed
+from synapcc.gen.stages.answers import Answers, answers
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import spread
 from synapcc.gen.stages.simulate import Simulated
 
-LEAST = 0.95  # the share of answers in which integers and float agree at least
+LEAST = 0.97  # the share of answers in which integers and float agree at least
 SAMPLES = 256  # of the calibration data that are run for each layer
 
 Real = NDArray[np.float64]
@@ -44,10 +45,15 @@ def warning(compiled: Compiled, agree: float) -> str:
         return ""
     part, alone = culprit(compiled)
     return (
-        f"{part.label}: {100 * agree:.1f} % of the calibration samples get the class of the float network, "
+        f"{part.label}: {100 * agree:.1f} % of the calibration samples {kind(compiled).kept}, "
         f"{100 * LEAST:.0f} % is the least that is usual; this loses most, {100 * alone:.1f} % with it alone "
         f"in integers; {_hint(compiled, part)}"
     )
+
+
+def kind(compiled: Compiled) -> Answers:
+    """What its answers are."""
+    return answers(compiled.graph, compiled.abstract, compiled.spec)
 
 
 def _hint(compiled: Compiled, part: Part) -> str:
@@ -61,7 +67,7 @@ def _hint(compiled: Compiled, part: Part) -> str:
 
 
 def culprit(compiled: Compiled) -> tuple[Part, float]:
-    """(the part that loses most by itself, the share of samples that keep their class with it alone).
+    """(the part that loses most by itself, the share of samples that keep their answer with it alone).
 
     Of parts that lose equally many, that one which changes the scores more.
     """
@@ -72,7 +78,7 @@ def culprit(compiled: Compiled) -> tuple[Part, float]:
     losses = []
     for part in parts(compiled):
         got = _scores(compiled, runs, chosen, part)
-        kept = float(np.mean(got.argmax(axis=1) == want.argmax(axis=1)))
+        kept = float(np.mean(kind(compiled).same(want, got)))
         losses.append((kept, -float(np.mean(np.square(got - want))), part))
     kept, _, worst = min(losses, key=lambda loss: loss[:2])
     return worst, kept

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from drawn import Drawn
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.spec import MODES, RuleSpec
+from synapcc.gen.stages.answers import Answers
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.equalise import Strength, equalised, tops
 from synapcc.gen.stages.passes import simplify
@@ -25,37 +27,6 @@ from synapcc.host.run.emulator import Emulator
 KINDS = ("rows", "variance", "weight", "last", "input variance")
 Rng = np.random.Generator
 INF = math.inf
-
-
-class Drawn:
-    """A graph that grows at its end."""
-
-    def __init__(self, rng: Rng, shape: tuple[int, ...]) -> None:
-        self.rng, self.shape, self.end = rng, shape, "x"
-        self.tensors, self.nodes = {"x": Tensor("x", shape)}, list[Node]()
-
-    def put(self, op: str, to: tuple[int, ...], *constants: np.ndarray, **attrs: object) -> str:
-        name = f"{op}{len(self.nodes)}"
-        names = [f"{name}_{i}" for i in range(len(constants))]
-        self.tensors |= {n: Tensor(n, c.shape, c) for n, c in zip(names, constants, strict=True)}
-        self.tensors[name] = Tensor(name, to)
-        self.nodes.append(Node(op, name, (self.end, *names), name, attrs))  # type: ignore[arg-type]
-        self.end, self.shape = name, to
-        return name
-
-    def weights(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.rng.normal(0, np.sqrt(2 / columns), (rows, columns)), self.rng.normal(0, 0.1, rows)
-
-    def variance(self, factor: float) -> None:
-        """A batch normalisation of which one channel was far smaller than the others."""
-        scale = self.rng.uniform(0.7, 1.4, self.shape[-1])
-        scale[self.rng.integers(len(scale))] = factor
-        each = [np.tile(v, math.prod(self.shape[:-1])) for v in (scale, self.rng.normal(0, 0.1, len(scale)))]
-        self.put("affine", self.shape, *each)
-
-    @property
-    def graph(self) -> Graph:
-        return Graph("net", ("x",), self.end, self.tensors, tuple(self.nodes))
 
 
 def perceptron(rng: Rng, kind: str) -> Graph:
@@ -101,18 +72,55 @@ def convolutional(rng: Rng) -> Graph:
     return simplify(net.graph)
 
 
+def stacked(rng: Rng, kind: str) -> Graph:
+    """Layers of any kind and size, the one at a random place spoilt by a factor of 10^2 to 10^5."""
+    maps = bool(rng.integers(2))
+    net = Drawn(rng, (6, 6, int(rng.integers(2, 5))) if maps else (int(rng.integers(4, 20)),))
+    count = int(rng.integers(2, 5))
+    spoilt, factor = int(rng.integers(count)), float(10.0 ** rng.uniform(2, 5))
+    undone: np.ndarray | None = None  # what the next layer's columns are divided by
+    for place in range(count):
+        last, normed = place == count - 1, bool(rng.integers(2))
+        if last and maps:
+            net.put("reshape", (math.prod(net.shape),), shape=(math.prod(net.shape),))
+            undone = None if undone is None else np.tile(undone, math.prod(net.shape) // len(undone))
+        depthwise = maps and not last and bool(rng.integers(2))
+        channels = net.shape[-1]
+        rows = channels if depthwise else int(rng.integers(3, 9))
+        columns = 9 if depthwise else channels * (1 if last or not maps else 9)
+        w, b = net.weights(rows, columns)
+        if undone is not None:
+            w = w / undone[:, None] if depthwise else w / np.tile(undone, columns // channels)
+            undone = None
+        if place == spoilt and kind == "rows" and not last:
+            undone = np.ones(rows)
+            undone[rng.choice(rows, int(rng.integers(1, 3)), replace=False)] = factor
+            w, b = w * undone[:, None], b * undone
+        if place == spoilt and kind == "weight":
+            w[rng.integers(rows), rng.integers(columns)] *= min(factor, 1e3)
+        if last and kind == "last":
+            w, b = w / factor, b / factor
+        if last or not maps:
+            net.put("dense", (rows,), w, b)
+        else:
+            groups = channels if depthwise else 1
+            net.put("conv2d", (6, 6, rows), w, b, kernel=(3, 3), padding=(1, 1, 1, 1), groups=groups)
+        if not last:
+            if place == spoilt and kind == "variance":
+                net.variance(min(factor, 1e3))
+            elif normed and undone is None:
+                net.variance(1.0)
+            net.put("clip", net.shape, lo=0.0, hi=INF)
+    return simplify(net.graph)
+
+
 def measured(graph: Graph, rng: Rng, mode: str) -> tuple[Compiled, float]:
     """(compiled, share of 1,000 new samples that get the class of the float network)."""
     shape = graph.tensors["x"].shape
     seen, new = (rng.normal(0, 1, (n, *shape)).astype(np.float32) for n in (300, 1000))
     compiled = compile_model(graph, RuleSpec("none"), {"x": seen}, quantise=mode)
     got = Emulator(compiled.plan).infer_many({"x": new}).winner
-    usual = compile_model(graph, RuleSpec("none"), {"x": new})
-    want = [
-        m.arena["verdict"][:, 0].copy() for _, m in Runs(usual.abstract, usual.real({"x": new})).forward()
-    ]
-    chosen = Runs(usual.abstract, usual.real({"x": new})).chosen
-    return compiled, float(np.mean(got[chosen] == np.concatenate(want)))
+    return compiled, float(np.mean(got == scores(graph, new).argmax(axis=1)))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -125,8 +133,37 @@ def test_no_kind_breaks(kind: str, mode: str) -> None:
         compiled, share = measured(graph, rng, mode)
         shares.append(share)
         agree, _ = agreement(compiled)
-        assert share >= 0.95 or (agree < LEAST and warning(compiled, agree)), (seed, share, agree)
+        assert share >= 0.955 or (agree < LEAST and warning(compiled, agree)), (seed, share, agree)
+    assert np.mean(shares) >= 0.975, shares
+
+
+@pytest.mark.parametrize("kind", ["rows", "variance", "weight", "last"])
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 15), marks=pytest.mark.long)])
+def test_no_kind_breaks_wherever_it_stands(kind: str, seeds: range) -> None:
+    """What is seen of 1,000 new samples is what of 300 was chosen by, within chance; else a line says it."""
+    shares = []
+    for seed in seeds:
+        rng = np.random.default_rng([12, seed])
+        compiled, share = measured(stacked(rng, kind), rng, "fast")
+        agree, _ = agreement(compiled)
+        said = warning(compiled, agree)
+        assert bool(said) == (agree < LEAST) and (said or share >= 0.945), (seed, share, agree)
+        shares += [] if said else [share]
     assert np.mean(shares) >= 0.97, shares
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_remedies_and_the_search_may_cost_ends_them(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any work left a network is as it was, and a line says so; more work keeps no fewer answers."""
+    kept = []
+    for work in (0, 1 << 14, 1 << 37):
+        for name in ("REMEDIES", "SEARCH"):
+            monkeypatch.setattr(f"synapcc.gen.stages.choose.{name}", work)
+        rng = np.random.default_rng([7, 3])
+        compiled, _ = measured(perceptron(rng, "variance"), rng, mode)
+        kept.append(agreement(compiled)[0])
+        assert bool(warning(compiled, kept[-1])) == (kept[-1] < LEAST)
+    assert kept == sorted(kept) and kept[0] < LEAST < kept[-1], kept
 
 
 def test_equalised_by_powers_of_two_it_is_the_same_network() -> None:
@@ -167,7 +204,7 @@ def test_what_is_simulated_is_what_the_emulator_does(mode: str) -> None:
     for seed in range(2):
         rng = np.random.default_rng([9, seed])
         compiled, _ = measured(convolutional(rng), rng, mode)
-        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)))
+        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)), Answers.CLASS)
         assert trial.of(compiled.quantised).agree == agreement(compiled)[0]
 
 
