@@ -14,7 +14,9 @@ import numpy as np
 
 from ..errors import shown
 from ._onnx_file import AGAIN, OnnxNode, checked_size, numpy_type, read_tensor, text, type_name
+from ._onnx_fold_functions import FUNCTIONS
 
+MAX_PRODUCTS = 1 << 28  # of constant matrices
 Operands = Sequence[np.ndarray | None]
 
 
@@ -221,50 +223,103 @@ def _reshape_shape(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
     return reshaped(_given(operands, 0).shape, target, bool(node.integer("allowzero", 0)))
 
 
+def _clip(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value = _given(operands, 0)
+    ends = [operands[i] if i < len(operands) else None for i in (1, 2)]
+    lo, hi = (node.attrs[n].f if n in node.attrs else e for n, e in zip(("min", "max"), ends, strict=True))
+    if any(end is not None and np.size(end) != 1 for end in (lo, hi)):
+        raise ValueError("its limits are no single numbers")
+    value = value if lo is None else np.maximum(value, np.asarray(lo, value.dtype))
+    return value if hi is None else np.minimum(value, np.asarray(hi, value.dtype))
+
+
+def _flat(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
+    shape = _given(operands, 0).shape
+    along = node.integer("axis", 1)
+    along += len(shape) if along < 0 else 0
+    return math.prod(shape[:along]), math.prod(shape[along:])
+
+
+def _matmul(node: OnnxNode, operands: Operands) -> np.ndarray:
+    left, right = _given(operands, 0), _given(operands, 1)
+    made = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    work = math.prod(made) * math.prod(left.shape[-2:]) * math.prod(right.shape[-1:])
+    if work > MAX_PRODUCTS:
+        raise ValueError(f"{left.shape} by {right.shape} takes {work} products")
+    return np.asarray(np.matmul(left, right))
+
+
+def _mod(node: OnnxNode, operands: Operands) -> np.ndarray:
+    a, b = _given(operands, 0), _given(operands, 1)
+    checked_size(np.broadcast_shapes(a.shape, b.shape), node.source)
+    if b.dtype.kind in "iu" and not np.all(b):
+        raise ZeroDivisionError("division by 0")
+    return np.asarray(np.fmod(a, b) if node.integer("fmod", 0) else np.mod(a, b))
+
+
+def _scatter(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value, places, given = (_given(operands, i) for i in range(3))
+    if node.string("reduction", "none") != "none":
+        raise ValueError("adds what it scatters")
+    out = value.copy()
+    out[tuple(np.moveaxis(places, -1, 0))] = given
+    return out
+
+
+def _trilu(node: OnnxNode, operands: Operands) -> np.ndarray:
+    given = operands[1] if len(operands) > 1 else None
+    k = 0 if given is None else int(given.reshape(-1)[0])
+    if _given(operands, 0).ndim < 2:
+        raise ValueError("it is no matrix")
+    return (np.triu if node.integer("upper", 1) else np.tril)(_given(operands, 0), k)
+
+
 # What may be computed at compile time, by ONNX op. ConstantOfShape, which reads a tensor, is in fold().
 FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
-    "Abs": _elementwise(np.abs),
+    **{op: _elementwise(function) for op, function in FUNCTIONS.items()},
     "Add": _elementwise(np.add),
     "And": _elementwise(np.logical_and),
     "Cast": _cast,
-    "Ceil": _elementwise(np.ceil),
+    "CastLike": lambda node, operands: _given(operands, 0).astype(_given(operands, 1).dtype),
+    "Clip": _clip,
     "Concat": _concat,
     "Div": _elementwise(_divide),
     "Equal": _elementwise(np.equal),
-    "Exp": _elementwise(np.exp),
     "Expand": _expand,
-    "Floor": _elementwise(np.floor),
+    "Flatten": _to_shape(_flat),
     "Gather": _gather,
     "Greater": _elementwise(np.greater),
     "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": lambda node, operands: _given(operands, 0),
     "Less": _elementwise(np.less),
     "LessOrEqual": _elementwise(np.less_equal),
-    "Log": _elementwise(np.log),
     "Max": _elementwise(lambda *args: functools.reduce(np.maximum, args)),
+    "MatMul": _matmul,
     "Min": _elementwise(lambda *args: functools.reduce(np.minimum, args)),
+    "Mod": _mod,
     "Mul": _elementwise(np.multiply),
-    "Neg": _elementwise(np.negative),
     "Not": _elementwise(np.logical_not),
     "Or": _elementwise(np.logical_or),
     "Pow": _elementwise(np.power),
     "Range": _range,
-    "Reciprocal": _elementwise(np.reciprocal),
+    "ReduceL1": _reduce(lambda x, **over: np.abs(x).sum(**over)),
+    "ReduceL2": _reduce(lambda x, **over: np.sqrt(np.square(x).sum(**over))),
     "ReduceMax": _reduce(np.max),
     "ReduceMean": _reduce(np.mean),
     "ReduceMin": _reduce(np.min),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
+    "ReduceSumSquare": _reduce(lambda x, **over: np.square(x).sum(**over)),
     "Reshape": _to_shape(_reshape_shape),
+    "ScatterND": _scatter,
     "Shape": _shape,
-    "Sign": _elementwise(np.sign),
     "Size": lambda node, operands: np.array(_given(operands, 0).size, np.int64),
     "Slice": _slice,
-    "Sqrt": _elementwise(np.sqrt),
     "Squeeze": _to_shape(lambda node, operands: squeezed(_given(operands, 0).shape, axes_of(node, operands))),
     "Sub": _elementwise(np.subtract),
     "Sum": _elementwise(lambda *args: functools.reduce(np.add, args)),
     "Tile": _tile,
+    "Trilu": _trilu,
     "Transpose": lambda node, operands: np.transpose(_given(operands, 0), node.integers("perm")),
     "Unsqueeze": _to_shape(
         lambda node, operands: unsqueezed(_given(operands, 0).shape, axes_of(node, operands))

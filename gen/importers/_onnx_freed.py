@@ -13,13 +13,16 @@ from onnx import TensorProto
 
 from ..errors import CompileError
 from ..ir.format import Format
+from ._layers import limits_of
 from ._onnx_file import OnnxNode, text
 from ._onnx_layers import Act, Const
-from ._onnx_qlinear import CONTRIB, ENDS
+from ._onnx_qlinear import ENDS
+from ._onnx_runtime import RUNTIME
 from ._onnx_settle import MOVING, Settler
+from ._onnx_told import CONTRIB
 
-BOUNDED = (*MOVING, "softmax", "table")
-"""Ops whose values a quantiser's range does not cut further: they are those of an input, or a function's."""
+ENDING = ("softmax", "table")
+"""Ops whose values a quantiser's range does not cut further: they are a function's."""
 
 
 def quantised(model: onnx.ModelProto) -> bool:
@@ -29,7 +32,10 @@ def quantised(model: onnx.ModelProto) -> bool:
     inputs = [i.type.tensor_type.elem_type for i in model.graph.input if text(i.name) not in stored]
     ops = ((text(n.op_type), text(n.domain)) for n in model.graph.node)
     on_integers = any(
-        op in (*ENDS, "Quant") or op.startswith("QLinear") or domain == CONTRIB for op, domain in ops
+        op in (*ENDS, "Quant")
+        or op.startswith("QLinear")
+        or (domain == CONTRIB and (domain, op) not in RUNTIME)
+        for op, domain in ops
     )
     return on_integers and not {*inputs} & {TensorProto.INT8, TensorProto.UINT8}
 
@@ -48,13 +54,27 @@ class Freed(Settler):
     frees = True
 
     def settled(self, source: str, tensor: str, held: Format | None) -> str:
-        made = self.builder.producer(self.builder.root(tensor))
-        if held is None or made is None or made.op in BOUNDED:
+        if held is None:
             return tensor
         lo, hi = (float(v) for v in held.meaning.real([held.lo, held.hi]))
-        if lo < 0:  # no end that an activation function has
+        if lo < 0 or self._within(tensor, lo):  # a range that ends below 0 is that of no ReLU
             return tensor
         return self.builder.clip(tensor, lo, hi if math.isfinite(hi) else math.inf, [], source)
+
+    def _within(self, tensor: str, lo: float) -> bool:
+        """Whether nothing in it is below lo: an input or a function gave it, or a limit stands before it."""
+        todo, seen = [self.builder.root(tensor)], set[str]()
+        while todo:
+            made = self.builder.producer(todo.pop())
+            limits = limits_of(made) if made is not None else None
+            if made is None or made.op in ENDING or (limits is not None and limits[0] >= lo):
+                continue
+            if made.op not in MOVING:
+                return False
+            fresh = {self.builder.root(x) for x in self.builder.data(made)} - seen
+            seen |= fresh
+            todo += fresh
+        return True
 
     def weighs(self, y: Act, weight: Const, node: OnnxNode, left: bool = False) -> None:
         """Weights are real numbers."""

@@ -3,8 +3,10 @@
     d = x - ReduceMean(x);  y = d / Sqrt(ReduceMean(d^2) + epsilon)      PyTorch up to opset 16
     y = x / Sqrt(ReduceMean(x^2) + epsilon)                              RMS norm
     y = x / ReduceL2(x), the norm held above a small number              torch.nn.functional.normalize
+    s = gamma / Sqrt(ReduceMean(d^2) + epsilon);  y = x s - mean s + beta   Keras
 
-The division may be one by a reciprocal. What is put in the place of the last operator reads x alone.
+The division may be one by a reciprocal, the mean one over space. What is put in the place of the last
+operator reads x and gamma and beta.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from onnx import helper
 
 from ._onnx_file import OnnxNode
+from ._onnx_told import Told
 
 Constants = Callable[[str], np.ndarray | None]
 SQUARE = 2.0
@@ -118,6 +121,76 @@ class _Finder:
         found = self.reduced(self.maker(name, "ReduceL2"))
         return (found[0], found[1][0]) if found is not None and len(found[1]) == 1 else None
 
+    def mean(self, name: str) -> tuple[str, tuple[int, ...] | None] | None:
+        """x and the axes, where `name` is its mean; None for the axes of space."""
+        space = self.maker(name, "GlobalAveragePool")
+        return (space.inputs[0], None) if space is not None else self.reduced(self.maker(name, "ReduceMean"))
+
+    def variance(self, name: str) -> tuple[str, str, float] | None:
+        """x, its mean and epsilon, where `name` is 1 / Sqrt(ReduceMean((x - mean)^2) + epsilon)."""
+        inverse = self.maker(name, "Reciprocal")
+        root = self.maker(inverse.inputs[0], "Sqrt") if inverse is not None else None
+        added = self.with_number(self.maker(root.inputs[0], "Add")) if root is not None else None
+        mean = self.mean(added[0]) if added is not None else None
+        centred = self.maker(self.square(mean[0]), "Sub") if mean is not None else None
+        if added is None or mean is None or centred is None or len(centred.inputs) != 2:
+            return None
+        x, taken = centred.inputs
+        return (x, taken, added[1]) if self.mean(taken) == (x, mean[1]) else None
+
+    def scaled(self, node: OnnxNode) -> list[OnnxNode]:
+        """Keras' normalisation that `node` ends; [] if it ends none."""
+        if node.op != "Add" or len(node.inputs) != 2:
+            return []
+        for first, rest in (node.inputs, node.inputs[::-1]):
+            for x, scale in self.factors(first):
+                for inverse, gamma in self.factors(scale) or [(scale, "")]:
+                    found = self.variance(inverse)
+                    offset = self.offset(rest, found[1], scale) if found is not None else None
+                    if found is not None and found[0] == x and offset is not None:
+                        return self.normalised(node, found, gamma, offset)
+        return []
+
+    def factors(self, name: str) -> list[tuple[str, str]]:
+        """The two operands of a product, in either order; [] if `name` is none."""
+        node = self.maker(name, "Mul")
+        if node is None or len(node.inputs) != 2:
+            return []
+        left, right = node.inputs
+        return [(left, right), (right, left)]
+
+    def offset(self, name: str, mean: str, scale: str) -> tuple[str, ...] | None:
+        """What stands beside - mean * scale in a sum: nothing, or one operand."""
+        node = self.maker(name, "Mul", "Add", "Sub")
+        if node is None or len(node.inputs) != 2:
+            return None
+        if node.op == "Sub":
+            return node.inputs[:1] if (mean, scale) in self.factors(node.inputs[1]) else None
+        if node.op == "Mul":
+            minus = [self.maker(a, "Neg") for a, b in self.factors(name) if b == scale]
+            return () if any(m is not None and m.inputs[0] == mean for m in minus) else None
+        for part, beta in (node.inputs, node.inputs[::-1]):
+            if self.factors(part) and self.offset(part, mean, scale) == ():
+                return (beta,)
+        return None
+
+    def normalised(
+        self, node: OnnxNode, found: tuple[str, str, float], gamma: str, offset: tuple[str, ...]
+    ) -> list[OnnxNode]:
+        told, (x, mean, epsilon) = Told(node), found
+        over = self.mean(mean)
+        axes = over[1] if over is not None else None
+        attrs = {"epsilon": helper.make_attribute("epsilon", epsilon)}
+        if axes is None:
+            y = told.write("InstanceNormalization", (x,), attrs)
+        else:
+            attrs |= {"axes": helper.make_attribute("axes", axes)}
+            y = told.write("MeanVarianceNormalization", (x,), attrs)
+        for op, operand in (("Mul", gamma), *(("Add", beta) for beta in offset)):
+            y = told.write(op, (y, operand)) if operand else y
+        told.nodes[-1] = replace(told.nodes[-1], outputs=node.outputs[:1])
+        return told.nodes
+
     def whole(self, node: OnnxNode) -> OnnxNode | None:
         """The one operator that `node` ends; None if it ends none."""
         for x, measure in self.quotient(node):
@@ -142,9 +215,12 @@ def _made(node: OnnxNode, op: str, x: str, **attrs: object) -> OnnxNode:
 
 
 def fused(nodes: Sequence[OnnxNode], constant: Constants) -> list[OnnxNode]:
-    """The nodes, those that end a normalisation replaced by one that is it.
+    """The nodes, those that end a normalisation replaced by what it is.
 
     constant: the content of a tensor that the file holds; None where it is computed
     """
     finder = _Finder(nodes, constant)
-    return [finder.whole(node) or node for node in nodes]
+    out: list[OnnxNode] = []
+    for node in nodes:
+        out += finder.scaled(node) or [finder.whole(node) or node]
+    return out

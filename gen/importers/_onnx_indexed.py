@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from ._layout import Places, arrange, axes_by_stride, natural
+from ._layout import Places, natural
 from ._names import from_node
 from ._onnx_batch import mixed
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode, checked_size
 from ._onnx_fold import axis, cuts_of
-from ._onnx_layers import Act, Operand, Scope, activation, constant, disordered
-
-
-def taken(scope: Scope, node: OnnxNode, x: Act, along: int, chosen: Sequence[int], name: str = "") -> Act:
-    """x at these places of an axis; itself where they are all, in order. name: what the layer is called."""
-    if list(chosen) == list(range(x.shape[along])):
-        return x
-    if not chosen:
-        raise node.error(f"takes nothing of axis {along} of shape {x.shape}", AGAIN)
-    order = axes_by_stride(x.places)
-    tensor = arrange(scope.builder, x.tensor, x.places.transpose(order), node.source)
-    if tensor is None:
-        order = tuple(range(len(x.shape)))
-        tensor = arrange(scope.builder, x.tensor, x.places, node.source)
-    if tensor is None:
-        raise disordered(node)
-    shape = [len(chosen) if i == along else x.shape[i] for i in order]
-    checked_size(tuple(shape), node.source)
-    at = order.index(along)
-    around = (math.prod(shape[:at]), x.shape[along], math.prod(shape[at + 1 :]))
-    seen = scope.builder.view(tensor, around)
-    y = scope.builder.gather(seen, 1, chosen, [name], node.source)
-    return Act(y, natural(shape).transpose(np.argsort(order)))
+from ._onnx_layers import Act, Operand, Scope, activation, constant, taken
 
 
 def _picked(scope: Scope, node: OnnxNode, x: Act, wanted: Places) -> Act:

@@ -12,9 +12,9 @@ import numpy as np
 from ..errors import CompileError
 from ._build import Sliding
 from ._layers import LayerBuilder
-from ._layout import Places, arrange, is_natural, natural
+from ._layout import Places, arrange, axes_by_stride, is_natural, natural
 from ._names import from_node, from_parameter
-from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
+from ._onnx_file import AGAIN, MAX_RANK, OnnxNode, checked_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +68,7 @@ class Scope:
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
     inside: frozenset[str] = frozenset()  # results of a softmax that a layer reads
+    pooled: frozenset[str] = frozenset()  # what nothing but a MaxPool reads
     batch: int = 1  # of the file's shapes: activations have one sample
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -172,44 +173,73 @@ def gemm(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         if given.size not in (1, bias.size) or given.shape[:-1] not in ((), (1,)):
             raise node.error(f"its bias has shape {given.shape}, the layer has {bias.size} outputs", AGAIN)
         bias = bias + node.real("beta", 1.0) * given.reshape(-1)
+    if len(x.shape) == 2 and x.shape[1] == weight.shape[1]:
+        return at_each(scope, node, x, weight, bias, param_names(args))
     tensor = dense(scope, node, x, weight, bias, param_names(args))
     return Act(tensor, natural((*x.shape[:-1], bias.size)))
 
 
 def matmul(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """x * W, or W * x where x is a column."""
+    """x * W, or W * x. A vector stands for one column, or one row, whose axis the result has not."""
     left = len(args) > 1 and isinstance(args[0], Const)
     x = activation(node, args, 1 if left else 0)
     matrix = weights(scope, node, args, 0 if left else 1, "weight")
     while matrix.ndim > 2 and matrix.shape[0] == 1:
         matrix = matrix[0]
+    vector = matrix.ndim == 1
+    if vector:
+        matrix = matrix[None] if left else matrix[:, None]
     if matrix.ndim != 2:
         raise node.error(f"its weight has shape {matrix.shape}", "a dense layer's weight is a matrix")
-    column = left and len(x.shape) > 1
-    along = x.shape[-2] if column else x.shape[-1] if x.shape else 1
+    turned = left and len(x.shape) > 1
+    seen = replace(x, places=x.places.swapaxes(-1, -2)) if turned else x
     weight = matrix if left else matrix.T
-    if along != weight.shape[1]:
+    if (seen.shape[-1] if seen.shape else 1) != weight.shape[1]:
         shapes = (matrix.shape, x.shape) if left else (x.shape, matrix.shape)
         raise node.error(f"operands of shape {shapes[0]} and {shapes[1]} do not fit", AGAIN)
     arg = args[0 if left else 1]
     params = [arg.name if isinstance(arg, Const) else "", scope.added.get(node.outputs[0], "")]
-    if not left and x.size > weight.shape[1]:
-        return _at_each(scope, node, x, weight, params)
-    tensor = dense(scope, node, x, weight, np.zeros(weight.shape[0]), params)
-    rest = (*x.shape[:-2], weight.shape[0], 1) if column else (*x.shape[:-1], weight.shape[0])
-    return Act(tensor, natural(rest))
+    y = at_each(scope, node, seen, weight, np.zeros(weight.shape[0]), params)
+    if vector:
+        return replace(y, places=y.places[..., 0])
+    return replace(y, places=y.places.swapaxes(-1, -2)) if turned else y
 
 
-def _at_each(scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, params: Sequence[str]) -> Act:
-    """A dense layer at each step of a sequence: a convolution whose kernel is one place."""
+def at_each(
+    scope: Scope, node: OnnxNode, x: Act, weight: np.ndarray, bias: np.ndarray, params: Sequence[str]
+) -> Act:
+    """A dense layer along the last axis; at each step of a sequence it is a convolution of one place."""
     outputs, inputs = weight.shape
+    made = natural((*x.shape[:-1], outputs))
+    if x.size == inputs:
+        return Act(dense(scope, node, x, weight, bias, params), made)
     rows = arrange(scope.builder, x.tensor, x.places.reshape(1, -1, inputs), node.source)
     if rows is None:
         raise disordered(node)
-    columns, bias = weight.reshape(outputs, 1, 1, inputs), np.zeros(outputs)
-    names = hints(node, params)
-    tensor = scope.builder.conv2d(rows, columns, bias, Sliding((1, 1)), 1, names, node.source)
-    return Act(tensor, natural((*x.shape[:-1], outputs)))
+    columns, names = weight.reshape(outputs, 1, 1, inputs), hints(node, params)
+    return Act(scope.builder.conv2d(rows, columns, bias, Sliding((1, 1)), 1, names, node.source), made)
+
+
+def taken(scope: Scope, node: OnnxNode, x: Act, along: int, chosen: Sequence[int], name: str = "") -> Act:
+    """x at these places of an axis; itself where they are all, in order. name: what the layer is called."""
+    if list(chosen) == list(range(x.shape[along])):
+        return x
+    if not chosen:
+        raise node.error(f"takes nothing of axis {along} of shape {x.shape}", AGAIN)
+    order = axes_by_stride(x.places)
+    tensor = arrange(scope.builder, x.tensor, x.places.transpose(order), node.source)
+    if tensor is None:
+        order = tuple(range(len(x.shape)))
+        tensor = arrange(scope.builder, x.tensor, x.places, node.source)
+    if tensor is None:
+        raise disordered(node)
+    shape = [len(chosen) if i == along else x.shape[i] for i in order]
+    checked_size(tuple(shape), node.source)
+    at = order.index(along)
+    around = (math.prod(shape[:at]), x.shape[along], math.prod(shape[at + 1 :]))
+    seen = scope.builder.view(tensor, around)
+    y = scope.builder.gather(seen, 1, chosen, [name], node.source)
+    return Act(y, natural(shape).transpose(np.argsort(order)))
 
 
 def affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
@@ -218,6 +248,10 @@ def affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.nd
         shape = np.broadcast_shapes(x.shape, scale.shape, shift.shape)
     except ValueError:
         shape = ()
+    checked_size(shape, node.source)
+    if len(shape) == len(x.shape) and shape[:1] == x.shape[:1]:
+        for i, n in enumerate(shape):  # a constant that an activation stands still beside
+            x = taken(scope, node, x, i, [0] * n) if x.shape[i] < n else x
     if math.prod(shape) != x.size or len(shape) > MAX_RANK:
         constants = scale.shape if scale.ndim else shift.shape
         raise node.error(f"a constant of shape {constants} does not fit values of shape {x.shape}", AGAIN)

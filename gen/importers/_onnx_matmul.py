@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from ._layout import arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, OnnxNode
-from ._onnx_layers import Act, Operand, Scope, disordered, matmul
+from ._onnx_layers import Act, Operand, Scope, disordered, matmul, scaled
 
 
 def product(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
@@ -27,6 +30,28 @@ def product(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     y = scope.builder.matmul(sides[0], sides[1], turned, [from_node(node.name)], node.source)
     longer = max(shapes, key=len)
     return Act(y, natural((*longer[:-2], shapes[0][-2], shapes[1][-1])))
+
+
+def fused_product(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """FusedMatMul of onnxruntime: either side turned, and a factor."""
+    if node.integer("transBatchA", 0) or node.integer("transBatchB", 0):
+        raise node.error("turns its first axes too", "optimise the model less")
+    sides = [
+        _turned(node, a) if node.integer(name, 0) else a
+        for a, name in zip(args, ("transA", "transB"), strict=False)
+    ]
+    y, factor = product(scope, node, sides), node.real("alpha", 1.0)
+    return y if factor == 1.0 else scaled(scope, node, y, factor)
+
+
+def _turned(node: OnnxNode, x: Operand) -> Operand:
+    values = x.places if isinstance(x, Act) else x.value if x is not None else np.zeros(())
+    if values.ndim < 2:
+        return x  # a vector has no other side
+    if isinstance(x, Act):
+        return replace(x, places=x.places.swapaxes(-1, -2))
+    assert x is not None
+    return x._replace(value=x.value.swapaxes(-1, -2))
 
 
 def _matrices(scope: Scope, node: OnnxNode, x: Act, count: int) -> tuple[str, int]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ._build import Sliding
 from ._layout import arrange, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, DAMAGED, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_layers import Act, Operand, Scope, activation, affine, disordered, weights
+from ._onnx_pairs import product
 
 LP = {1: "magnitudes", 2: "squares"}
 NORMALIZER = {"L1": "magnitudes", "L2": "squares", "MAX": "largest"}
@@ -119,3 +122,26 @@ def unit(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if kind is None:
         raise node.error("has a norm that is unknown", "L1, L2 and, of a Normalizer, MAX are")
     return _normalised(scope, node, x, [along], kind, 0.0)
+
+
+def local(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """LRN: x over a power of a sum, of the squares of channels beside it and a constant."""
+    x, size = activation(node, args), node.integer("size", 0)
+    alpha, beta, bias = node.real("alpha", 1e-4), node.real("beta", 0.75), node.real("bias", 1.0)
+    if len(x.shape) < 3 or not 1 <= size <= x.shape[1] * 2 or not (bias > 0 and alpha >= 0 and beta > 0):
+        what = f"has size {size}, alpha {alpha}, beta {beta}, bias {bias} for shape {x.shape}"
+        raise node.error(what, "a map, and positive numbers are needed")
+    builder, inner = scope.builder, replace(node, name="")
+    rows = x.places.reshape(x.shape[1], -1).T
+    tensor = arrange(builder, x.tensor, rows[..., None], node.source)
+    if tensor is None:
+        raise disordered(node)
+    seen = Act(tensor, natural(rows.shape))
+    squares = builder.table(tensor, "power", [], node.source, 2.0)
+    around = Sliding((1, size), padding=(0, (size - 1) // 2, 0, size // 2))
+    sums = Act(builder.avgpool2d(squares, around, True, [], node.source), natural(rows.shape))
+    sums = affine(scope, inner, sums, np.full((), alpha), np.full((), bias))
+    fn, power = ("rsqrt", 0.0) if beta == 0.5 else ("power", -beta)
+    factor = replace(sums, tensor=builder.table(sums.tensor, fn, [], node.source, power))
+    y = product(scope, node, seen, factor)
+    return replace(y, places=y.places.T.reshape(x.shape))

@@ -12,7 +12,9 @@ from ..errors import shown
 from ._layers import function_of
 from ._layout import arrange, natural
 from ._names import from_node
+from ._onnx_attention import attention, einsum
 from ._onnx_batch import refuse_mixing
+from ._onnx_concat import concat
 from ._onnx_file import AGAIN, OnnxNode
 from ._onnx_fold import axis
 from ._onnx_indexed import blocks, gather, gather_each, repeated, slices, split
@@ -26,18 +28,19 @@ from ._onnx_layers import (
     batch_norm,
     gemm,
 )
-from ._onnx_matmul import product
-from ._onnx_norms import any_axes, group, instance, last_axes, unit
+from ._onnx_matmul import fused_product, product
+from ._onnx_norms import any_axes, group, instance, last_axes, local, unit
+from ._onnx_pad import pad
 from ._onnx_pairs import arithmetic, extreme, several
 from ._onnx_products import choose, multiply, part
 from ._onnx_resize import resize
 from ._onnx_sklearn import linear_classifier, linear_regressor, scaler
-from ._onnx_spatial import REDUCTIONS, conv, global_pool, pad, pool, reduce
+from ._onnx_spatial import REDUCTIONS, conv, global_pool, pool, reduce
 from ._onnx_unary import inverse, power, unary
 from ._onnx_upsampling import conv_transpose
-from ._onnx_views import clip, concat, reshape, same
+from ._onnx_views import clip, reshape, same
 
-_VIEWS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+_VIEWS = ("Identity", "Cast", "CastLike", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 # What may follow each stage.
 AFTER: Mapping[str, tuple[str, ...]] = {
     "softmax": (*_VIEWS, "Dropout", "Normalizer", "ArgMax", "ZipMap"),
@@ -124,10 +127,12 @@ def without_sigmoid(scope: Scope, x: Act) -> Act:
 ONNX_OPERATORS: Mapping[str, Handler] = {
     "Abs": unary,
     "Add": arithmetic,
-    "AveragePool": pool,
     "Atan": unary,
+    "Attention": attention,
+    "AveragePool": pool,
     "BatchNormalization": batch_norm,
     "Cast": same,
+    "CastLike": same,
     "Ceil": unary,
     "Celu": unary,
     "Clip": clip,
@@ -138,6 +143,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "DepthToSpace": blocks,
     "Div": arithmetic,
     "Dropout": same,
+    "Einsum": einsum,
     "Elu": unary,
     "Erf": unary,
     "Erfc": part,
@@ -145,6 +151,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Expand": repeated,
     "Flatten": reshape,
     "Floor": unary,
+    "FusedMatMul": fused_product,
     "Gather": gather,
     "GatherElements": gather_each,
     "GatherND": gather_each,
@@ -159,6 +166,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Identity": same,
     "InstanceNormalization": instance,
     "LayerNormalization": last_axes,
+    "LRN": local,
     "LeakyRelu": unary,
     "LinearClassifier": linear_classifier,
     "LinearRegressor": linear_regressor,

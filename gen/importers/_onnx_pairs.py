@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 
 from ._build import Sliding
 from ._layers import LEAST
-from ._layout import Places, arrange, arrangeable, axes_by_stride, is_natural, natural
+from ._layout import MAX_AXES, MOST_AXES, Places, arrange, arrangeable, axes_by_stride, is_natural, natural
 from ._names import from_node
 from ._onnx_file import AGAIN, MAX_RANK, OnnxNode
 from ._onnx_layers import Act, Const, Operand, Scope, activation, affine, disordered, scaled, weights
@@ -42,10 +43,11 @@ def aligned(scope: Scope, node: OnnxNode, parts: Sequence[Act]) -> tuple[str, st
     shape, builder = parts[0].shape, scope.builder
     moved = [p for p in parts if not is_natural(p.places)]
     orders = [(p.places, builder.shape(p.tensor)) for p in moved]
-    for places, stored in (*orders, (natural(shape), builder.shape(parts[0].tensor))):
+    orders.append((natural(shape), builder.shape(parts[0].tensor)))
+    for most, (places, stored) in itertools.product((MAX_AXES, MOST_AXES), orders):
         at = np.argsort(places.reshape(-1)).astype(np.int32)
         wanted = [p.places.reshape(-1)[at].reshape(stored) for p in parts]
-        if all(arrangeable(w) for w in wanted):
+        if all(arrangeable(w, most) for w in wanted):
             a, b = (arrange(builder, p.tensor, w, node.source) for p, w in zip(parts, wanted, strict=True))
             assert a is not None and b is not None
             return a, b, places
@@ -61,11 +63,11 @@ def _stretched(scope: Scope, node: OnnxNode, x: Act, y: Act) -> tuple[str, str, 
     if not shape or len(shape) > MAX_RANK:
         raise node.error(f"combines shapes {x.shape} and {y.shape}", "shapes must be alike, or 1 where not")
     seen = [a.places.reshape((1,) * (len(shape) - len(a.shape)) + a.shape) for a in (x, y)]
-    for order in _orders(seen):
+    for most, order in itertools.product((MAX_AXES, MOST_AXES), list(_orders(seen))):
         wanted = [p.transpose(order) for p in seen]
         kept = [i for i, axis in enumerate(order) if shape[axis] > 1]
         wanted = [w.reshape([w.shape[i] for i in kept]) for w in wanted]
-        if all(arrangeable(w) for w in wanted):
+        if all(arrangeable(w, most) for w in wanted):
             a, b = (
                 arrange(scope.builder, p.tensor, w, node.source) for p, w in zip((x, y), wanted, strict=True)
             )

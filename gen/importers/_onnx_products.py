@@ -24,7 +24,7 @@ from ._onnx_pairs import arithmetic, common_shape, product, total
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
-    "greater": "Greater is supported only in a softplus",
+    "greater": "Greater is supported only in a softplus or a leaky ReLU",
 }
 CLOSE = 1e-5  # of constants that exporters round to float32
 NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
@@ -46,21 +46,37 @@ def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Where(x > limit, x, softplus(x)), as PyTorch writes softplus; or by a constant condition."""
+    """A softplus or a leaky ReLU as PyTorch writes them; or a choice by a constant condition."""
     if len(args) == 3 and isinstance(args[0], Const):
         return _masked(scope, node, args)
     acts = [a for a in args if isinstance(a, Act)]
     if len(acts) == len(args) == 3 and all(np.array_equal(a.places, acts[0].places) for a in acts):
-        condition, soft = (scope.builder.producer(acts[i].tensor) for i in (0, 2))
-        if (
-            _is_table(condition, "greater", acts[1].tensor)
-            and _is_table(soft, "softplus", acts[1].tensor)
-            and float(condition.attrs["alpha"]) >= NEARLY_LINEAR  # type: ignore[union-attr, arg-type]
-        ):
-            return acts[2]
+        found = _piecewise(scope, node, acts)
+        if found is not None:
+            return found
     raise node.error(
-        "chooses between activations", "supported is softplus as PyTorch writes it, or a constant choice"
+        "chooses between activations",
+        "supported are a constant choice, softplus and a leaky ReLU as PyTorch writes them",
     )
+
+
+def _piecewise(scope: Scope, node: OnnxNode, acts: Sequence[Act]) -> Act | None:
+    """Where(b x > limit, x, softplus(b x) / b), which is its last operand; Where(x > 0, x, a x)."""
+    builder, x = scope.builder, acts[1].tensor
+    condition = builder.producer(acts[0].tensor)
+    if condition is None or function_of(condition) != "greater":
+        return None
+    limit, factors = float(condition.attrs["alpha"]), dict(_unscaled(builder, condition.inputs[0]))  # type: ignore[arg-type]
+    if x not in factors or not factors[x] > 0:
+        return None
+    for soft, scale in _unscaled(builder, acts[2].tensor):
+        table = builder.producer(soft)
+        if _is_table(table, "softplus", condition.inputs[0]) and limit >= NEARLY_LINEAR:
+            return acts[2] if _close((scale * factors[x],), (1.0,)) else None
+        if soft == x and limit == 0.0:
+            y = builder.table(x, "leaky_relu", [from_node(node.name)], node.source, scale)
+            return replace(acts[1], tensor=y)
+    return None
 
 
 def _masked(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:

@@ -48,6 +48,7 @@ ON_INTEGERS = (
 VIEWS = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Expand", "Slice")
 """Of constants: the scales go the same way as the numbers."""
 TYPES = ("int8", "uint8")
+WIDE = ("int16", "uint16")  # of activations that are taken as real numbers
 Fold = Callable[[Sequence[NDArray[Any] | None]], NDArray[Any]]
 
 
@@ -61,11 +62,14 @@ class Integers:
 
     @property
     def offset(self) -> int:
-        return 128 if self.dtype == "uint8" else 0
+        return 0 if self.dtype.startswith("int") else np.iinfo(self.dtype).max // 2 + 1
 
     @property
     def held(self) -> Format:
-        return Format("int8", Scaled((self.scale,), (self.zero - self.offset,)), -128, 127)
+        kind = self.dtype.removeprefix("u")
+        ends = np.iinfo(kind)
+        meaning = Scaled((self.scale,), (self.zero - self.offset,))
+        return Format(kind, meaning, int(ends.min), int(ends.max))
 
 
 class Quant:
@@ -180,7 +184,7 @@ class Quant:
         scale, zero, kind = self._numbers(node, args, dtype)
         if scale.size > 1:
             raise node.error(f"gives an activation {scale.size} scales", "quantise activations per tensor")
-        if kind not in TYPES:
+        if kind not in self._types():
             raise node.error(f"holds an activation in {kind}", "quantise activations to int8 or uint8")
         return Integers(kind, float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]))
 
@@ -233,10 +237,13 @@ class Quant:
             raise node.error("reads integers with another scale than they were written with", AGAIN)
         return act
 
+    def _types(self) -> tuple[str, ...]:
+        return (*TYPES, *WIDE) if self.settler.frees else TYPES
+
     def _written(self, node: OnnxNode, args: Sequence[Operand], x: Const) -> Const:
         """QuantizeLinear of a constant."""
         scale, zero, kind = self._numbers(node, args, None)
-        if kind not in TYPES or x.value.dtype.kind != "f":
+        if kind not in self._types() or x.value.dtype.kind != "f":
             raise node.error(
                 f"makes {kind} of the {x.value.dtype.name} {x.name}", "quantise to int8 or uint8"
             )

@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping
 
 from ..errors import CompileError, shown
 from ._onnx_file import OnnxNode
-from ._onnx_qlinear import CONTRIB, TOLD
+from ._onnx_qlinear import TOLD
+from ._onnx_told import CONTRIB
 
+LAYOUTS = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("Acos", "Asin", "Asinh", "Acosh", "Atanh"), "Atan"),
     **dict.fromkeys(("Cosh", "Sinh"), "Exp"),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "Conv over time, as nothing is kept from one step to the next"),
-    **dict.fromkeys(("LRN", "LpNormalization"), "BatchNormalization"),
+    **dict.fromkeys(("LpNormalization",), "BatchNormalization"),
     **dict.fromkeys(("NonMaxSuppression", "TopK"), "ArgMax; choose the output in front of it with --scores"),
     **dict.fromkeys(("ReduceLogSum", "ReduceLogSumExp", "ReduceProd"), "ReduceSum"),
     **dict.fromkeys(("ScatterElements", "ScatterND"), "Concat, or Where by a constant condition"),
@@ -20,7 +22,6 @@ NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("SVMRegressor", "TreeEnsembleRegressor"), "LinearRegressor, or a perceptron"),
     "CumSum": "MatMul by a triangle of ones",
     "DeformConv": "Conv",
-    "Einsum": "MatMul by a constant",
     "FeatureVectorizer": "Concat",
     "Hardmax": "ArgMax at the end",
     "Imputer": "Scaler: fill in what is missing before the network",
@@ -44,6 +45,8 @@ def unsupported(node: OnnxNode, supported: Collection[str], is_function: bool) -
         what, hint = f"{what}: control flow", "export one straight path; "
     elif node.op.startswith("Q") and node.domain == CONTRIB:
         known = f"of those on integers there are {', '.join(sorted(op for _, op in TOLD))}"
+    elif node.domain in LAYOUTS:
+        hint = "onnxruntime optimised the file for one processor: save it at ORT_ENABLE_EXTENDED or below; "
     elif node.op in NEAREST:
         hint = f"nearest is {NEAREST[node.op]}; "
     return node.error(what, hint + known)

@@ -1,4 +1,4 @@
-"""The ONNX operators that work on maps: convolutions, pools, means over space, padding.
+"""The ONNX operators that work on maps: convolutions, pools, means over space.
 
 A file's maps are [1, C, H, W], or [1, C, W], which becomes a map of height 1; the Graph's are [H, W, C].
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ._build import MAX_ELEMENTS, Pair, Sliding
-from ._layout import Places, arrange, is_natural, natural
+from ._layout import Places, arrange, natural
 from ._names import from_node
-from ._onnx_file import AGAIN, DAMAGED, SMALLEST, OnnxNode
+from ._onnx_file import AGAIN, DAMAGED, OnnxNode
 from ._onnx_fold import axes_of, axis
 from ._onnx_layers import (
     Act,
@@ -261,79 +261,3 @@ def _reduced(scope: Scope, node: OnnxNode, x: Act, axes: Sequence[int], keep: bo
         )
     shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keep or i not in axes)
     return Act(y, natural(shape) if gone else x.places.reshape(shape))
-
-
-def pad(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """Pad with a constant, along the spatial axes of a map or along a vector."""
-    x = activation(node, args)
-    before, after, value = _margins(node, args, len(x.shape))
-    padded = [i for i in range(len(x.shape)) if before[i] or after[i]]
-    if not padded:
-        return x
-    sides = _sides(node, x, padded)
-    rest = [i for i in range(len(x.shape)) if i not in sides]
-    shape = tuple(n + before[i] + after[i] for i, n in enumerate(x.shape))
-    lengths = [x.shape[i] for i in sides]
-    size = (1, lengths[0]) if len(sides) == 1 else (lengths[0], lengths[1])
-    tensor = _arranged(scope, node, x, x.places.transpose(*sides, *rest).reshape(*size, -1))
-    start, end = ([m[i] for i in sides] for m in (before, after))
-    first, last = ((0, *m) if len(m) == 1 else m for m in (start, end))
-    y = scope.builder.pad(
-        tensor, (first[0], first[1], last[0], last[1]), value, [from_node(node.name)], node.source
-    )
-    order = (*sides, *rest)
-    stored = natural(scope.builder.shape(y)).reshape([shape[i] for i in order])
-    return Act(y, stored.transpose(np.argsort(order)))
-
-
-def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> tuple[list[int], list[int], float]:
-    """Per axis how many values stand before and after, and which: operands since opset 11.
-
-    -inf stands for what can only be padding of a maximum: no value, or the values at the edge once more.
-    """
-    mode = node.string("mode", "constant")
-    if mode not in ("constant", "edge"):
-        raise node.error(f"pads in mode {mode[:20]!r}", "only constant padding can be compiled")
-    given, value = constant(node, args, 1, "pads"), constant(node, args, 2, "value")
-    if given is not None and (given.dtype.kind not in "iu" or given.size > 64):
-        raise node.error(f"its pads are {given.dtype.name} of shape {given.shape}", DAMAGED)
-    pads = (node.integers("pads") or ()) if given is None else tuple(int(p) for p in given.reshape(-1))
-    number = node.real("value", 0.0) if value is None else float(value.reshape(-1)[0]) if value.size else 0.0
-    listed = constant(node, args, 3, "axes")
-    try:
-        axes = range(rank) if listed is None else [axis(int(a), rank) for a in listed.reshape(-1)]
-    except (ValueError, OverflowError) as error:
-        raise node.error(str(error), AGAIN) from None
-    if len(pads) != 2 * len(axes) or any(not 0 <= p <= MAX_ELEMENTS for p in pads):
-        raise node.error(
-            f"its pads {pads[:16]} are impossible for {len(axes)} axes", "pads must not be negative"
-        )
-    number = -math.inf if mode == "edge" or number <= SMALLEST else number
-    if math.isnan(number) or number >= -SMALLEST:
-        raise node.error(f"pads with {number}", "pad with a number")
-    before, after = [0] * rank, [0] * rank
-    for k, i in enumerate(axes):
-        before[i], after[i] = pads[k], pads[k + len(axes)]
-    return before, after, number
-
-
-def _sides(node: OnnxNode, x: Act, padded: Sequence[int]) -> tuple[int, ...]:
-    """The one or two axes that are the height and width of the map to be padded."""
-    rank = len(x.shape)
-    choices: tuple[tuple[int, ...], ...] = {
-        1: ((0,),),
-        2: ((1,), (0,)),
-        3: ((2,), (1,), (1, 2)),
-        4: ((2, 3), (1, 2)),
-    }.get(rank, ())
-    fitting = [c for c in choices if set(padded) <= set(c)]
-    if not fitting:
-        raise node.error(
-            f"pads axes {tuple(padded)} of shape {x.shape}", "only height and width can be padded"
-        )
-
-    def lies_so(sides: tuple[int, ...]) -> bool:
-        rest = [i for i in range(rank) if i not in sides]
-        return is_natural(x.places.transpose(*sides, *rest))
-
-    return next((c for c in fitting if lies_so(c)), fitting[0])

@@ -20,6 +20,8 @@ from ._build import SMALLER
 from ._layers import LayerBuilder
 from ._layout import arrange, natural
 from ._names import chosen_output, input_identifiers, model_identifier
+from ._onnx_branches import Branches, opened
+from ._onnx_dynamic import NOTE, without_dynamic
 from ._onnx_file import (
     AGAIN,
     DAMAGED,
@@ -40,6 +42,7 @@ from ._onnx_products import refuse_leftovers
 from ._onnx_qlinear import ENDS, told
 from ._onnx_quant import DYNAMIC, INTEGER, Quant
 from ._onnx_refusals import unsupported
+from ._onnx_sequences import without_sequences
 from ._onnx_settle import Settler
 
 OLDEST_OPSET = 7
@@ -73,7 +76,7 @@ def _network(made: _Import, name: str) -> Graph:
     return verify(graph)
 
 
-def _results(made: Act | Const | tuple[Act, ...]) -> Sequence[Act | Const]:
+def _results(made: Act | Const | tuple[Act | Const, ...]) -> Sequence[Act | Const]:
     """What a node gave, for its first outputs; a Const is a tuple as well."""
     return (made,) if isinstance(made, Act | Const) else made
 
@@ -93,7 +96,11 @@ class _Import:
         self.nodes = told([OnnxNode.of(n) for n in model.graph.node])
         self.initializers = {text(i.name): i for i in model.graph.initializer}
         self.constants = {n.outputs[0]: n for n in self.nodes if n.op == "Constant" and n.outputs}
-        self.nodes = fused(self.nodes, self._stored)
+        static = without_dynamic(self.nodes, self._stored)
+        dynamic = len(static) > len(self.nodes)
+        self.nodes = fused(without_sequences(static, self._stored), self._stored)
+        self.branches: dict[str, Branches] = {}
+        self.nodes = [self._opened(n) if n.op == "If" and not n.domain else n for n in self.nodes]
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
         self.outputs = {text(o.name): o for o in model.graph.output}
         self.producers: dict[str, tuple[int, int]] = {}
@@ -104,6 +111,7 @@ class _Import:
                 if output:
                     self.producers[output] = (i, k)
         self.builder = LayerBuilder()
+        self.builder.notes += [NOTE] if dynamic else []
         self.quant = Quant(settler(self.builder))
         self.names = input_identifiers(list(self.inputs))
         self.values: dict[str, Act | Const] = {}
@@ -118,7 +126,7 @@ class _Import:
                 self._input(key, value)
             else:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
-        scope = Scope(self.builder, self.opset, self._added(), self._inside(), self.batch)
+        scope = Scope(self.builder, self.opset, self._added(), self._inside(), self._pooled(), self.batch)
         for i in order:
             node = self.nodes[i]
             for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):
@@ -144,6 +152,38 @@ class _Import:
             return read_tensor(self.initializers[name], shown(name), self.folder) if small else None
         node = self.constants.get(name)
         return None if node is None else constant(node, self.folder)
+
+    def _opened(self, node: OnnxNode) -> OnnxNode:
+        """An If that reads what its branches read, which are kept."""
+
+        def without(nodes: list[OnnxNode]) -> list[OnnxNode]:
+            inside = {n.outputs[0]: n for n in nodes if n.op == "Constant" and n.outputs}
+            self.constants |= inside
+            return without_sequences([*self.nodes, *told(nodes)], self._stored)[len(self.nodes) :]
+
+        if not (node.inputs and node.outputs and node.outputs[0]):
+            raise node.error("has no condition or no output", DAMAGED)
+        node, self.branches[node.outputs[0]] = opened(node, MAX_NODES, without)
+        return node
+
+    def _branch(self, scope: Scope, node: OnnxNode) -> tuple[Act | Const, ...]:
+        """The results of an If whose condition is known."""
+        condition = self._operand(node.inputs[0], node)
+        if not isinstance(condition, Const) or condition.value.size != 1:
+            raise self._unsupported(node)
+        branch = self.branches[node.outputs[0]][bool(condition.value.reshape(-1)[0])]
+        for name in (*branch.tensors, *(o for n in branch.nodes for o in n.outputs)):
+            if name in self.producers or name in self.inputs or name in self.initializers:
+                raise node.error(f'its branch produces "{shown(name)}", which exists already', AGAIN)
+        self.initializers |= branch.tensors
+        for inner in branch.nodes:
+            for name in inner.inputs:
+                if name and name not in self.values and name not in self.initializers:
+                    raise inner.error(f'reads "{shown(name)}", which is produced by nothing', DAMAGED)
+            results = zip(inner.outputs, _results(self._value(scope, inner)), strict=False)
+            self.values |= dict(results)
+        found = [self._operand(name, node) for name in branch.outputs]
+        return tuple(v for v in found if v is not None)
 
     def _opset(self, model: onnx.ModelProto) -> int:
         newest = onnx.defs.onnx_opset_version()
@@ -230,6 +270,14 @@ class _Import:
         adds = {name: n[0] for name, n in consumers.items() if len(n) == 1 and n[0].op == "Add"}
         return {name: next((i for i in add.inputs if i != name), "") for name, add in adds.items()}
 
+    def _pooled(self) -> frozenset[str]:
+        """What nothing but a MaxPool reads."""
+        read: dict[str, set[str]] = {name: {""} for name in self.outputs}
+        for node in self.nodes:
+            for name in node.inputs:
+                read.setdefault(name, set()).add(node.op)
+        return frozenset(name for name, ops in read.items() if ops == {"MaxPool"})
+
     def _inside(self) -> frozenset[str]:
         """The softmaxes that a layer reads, through views or not: those do change what comes out."""
         readers: dict[str, list[OnnxNode]] = {}
@@ -298,11 +346,13 @@ class _Import:
             self.values[name] = Const(read_tensor(self.initializers[name], label, self.folder), label)
         return self.values[name]
 
-    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const | tuple[Act, ...]:
+    def _value(self, scope: Scope, node: OnnxNode) -> Act | Const | tuple[Act | Const, ...]:
         if node.op in (*ENDS, *INTEGER, *DYNAMIC, "Clip", "Mul", "Quant"):
             found = self.quant.value(scope, node, [self._operand(n, node) for n in node.inputs])
             if found is not None:
                 return found
+        if node.outputs and node.outputs[0] in self.branches:
+            return self._branch(scope, node)
         if node.domain and not (node.domain == "ai.onnx.ml" and node.op in ML_OPS):
             raise self._unsupported(node)
         if node.op == "Constant":
@@ -315,6 +365,8 @@ class _Import:
                 Const(np.broadcast_to(np.float32(0), scope.whole(a.shape)), "") if isinstance(a, Act) else a
                 for a in args
             ]
+        if node.op == "CastLike" and len(args) > 1 and isinstance(args[1], Act):  # all of these are floats
+            args[1] = Const(np.zeros((), np.float32), "")
         if any(isinstance(a, Act) for a in args):
             if node.op not in self.supported:
                 raise self._unsupported(node)

@@ -65,6 +65,7 @@ class Forward(Kernel):
     name = "maxpool2d.forward"
     reads = ("x",)
     writes = ("y",)
+    trails = ("x", "y")
     moves = True
     operands = takes(x="int8|int16 [input]", y="=x [pooled]")
     attributes = WINDOW
@@ -75,12 +76,18 @@ class Forward(Kernel):
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return Window.from_attrs(a).misfit or pool_misfit(a)
 
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        channels = int(a["channels"])
+        return Window.from_attrs(a).lead(channels * read, channels * written)
+
     def integer(self, t: Arrays, a: Attrs) -> None:
         window = Window.from_attrs(a)
-        x, y = window.inputs(t["x"]), window.outputs(t["y"])
-        y[...] = np.iinfo(y.dtype).min if y.dtype.kind == "i" else -np.inf
+        x, kind = window.inputs(t["x"]), t["y"].dtype
+        least = np.iinfo(kind).min if kind.kind == "i" else -np.inf
+        y = np.full((len(x), *window.pooled), least, kind)
         for seen, there in window.regions():
             np.maximum(y[seen], x[there], out=y[seen])
+        t["y"][...] = y.reshape(t["y"].shape)
 
     real = integer
 
