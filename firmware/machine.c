@@ -137,6 +137,7 @@ proto_status machine_infer(const request_t *request, reply_t *reply)
 proto_status machine_learn(const request_t *request, reply_t *reply)
 {
     const model_inputs_t *const inputs = inputs_of(request, PROTO_LEARN_BYTES);
+    const uint32_t label = proto_learn_label(request->payload);
     const uint8_t flags = proto_learn_flags(request->payload);
     proto_status status;
 
@@ -144,7 +145,8 @@ proto_status machine_learn(const request_t *request, reply_t *reply)
         return PROTO_BAD_ARGUMENT;
     status = inputs == NULL ? PROTO_BAD_LENGTH : ready();
     if (status == PROTO_OK)
-        status = status_of(model_learn(&machine.model, inputs, proto_learn_label(request->payload)));
+        status = label >= MODEL_CLASSES ? PROTO_BAD_LABEL
+                                        : status_of(model_learn(&machine.model, inputs, (model_label_t)label));
     if (status != PROTO_OK)
         return status;
     keep_inputs(inputs);
@@ -184,7 +186,7 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
         status = ready();
     for (const uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
         inputs = aligned(at + PROTO_SAMPLE_BYTES);
-        status = status_of(model_learn(&machine.model, inputs, (uint8_t)proto_sample_label(at)));
+        status = status_of(model_learn(&machine.model, inputs, (model_label_t)proto_sample_label(at)));
         if (status == PROTO_OK) {
             machine.learns++;
             append_proof(reply, flags & PROTO_FLAG_CHECKSUM);
@@ -208,7 +210,7 @@ proto_status machine_load(const request_t *request, reply_t *reply)
         return PROTO_BAD_LABEL;
     if (inputs == NULL)
         return PROTO_BAD_LENGTH;
-    status = status_of(model_load(&machine.model, inputs, (uint8_t)label));
+    status = status_of(model_load(&machine.model, inputs, (model_label_t)label));
     if (status == PROTO_OK)
         keep_inputs(inputs);
     return status;

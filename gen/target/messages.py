@@ -231,7 +231,7 @@ LEARN = Request(
     "learn",
     4,
     "run the learn program on one labelled sample",
-    ask=Layout((Field("label", "u8", "class of the sample"), _FLAGS, _INPUTS)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _FLAGS, _INPUTS)),
     reply=Layout((_PROOF,)),
 )
 RUN = Request(
@@ -252,7 +252,7 @@ LOAD = Request(
     "load",
     7,
     "copy inputs and label into the arena and run nothing",
-    ask=Layout((Field("label", "u8", "class of the sample"), _INPUTS)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _INPUTS)),
 )
 READ = Request(
     "read",

@@ -217,7 +217,7 @@ class Client(Session):
             self.write(Region.ARENA, t.offset, np.asarray(inputs[name], t.dtype).tobytes())
         if label is not None:
             self._check_label(label)
-            self.write(Region.ARENA, plan["label"].offset, bytes([label]))
+            self.write(Region.ARENA, plan["label"].offset, np.asarray(label, plan["label"].dtype).tobytes())
 
     def read(self, region: Region, offset: int, count: int) -> bytes:
         """`count` bytes of a region, in as many requests as that takes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import LEARNING, Plan
 from synapcc.gen.target.boards import Board
 from synapcc.host.link.client import Stats
 from synapcc.host.pages import charts, html
@@ -104,20 +104,21 @@ def _facts(result: _Json) -> Markup:
 
 def states(result: _Json) -> int:
     """How often the whole persistent state was compared: after every step and program, and once read back."""
-    others = sum(p != "learn" for p in result["programs"])
+    others = sum(p not in LEARNING for p in result["programs"])
     count: int = result["steps"] + others + (0 if result["difference"] else 1)
     return count
 
 
 def _course(result: _Json) -> Markup:
     """What was done in turn, and what came of it."""
-    half, others = result["inferences"] // 2, [p for p in result["programs"] if p != "learn"]
+    half, others = result["inferences"] // 2, [p for p in result["programs"] if p not in LEARNING]
     bad = result["difference"]
+    learning = next((p for p in result["programs"] if p in LEARNING), "learn")
     parts = [
         (0, "infer", "inferences", f"{half:,}" if half else "", "class, margin and scores"),
         (
             1,
-            "learn",
+            learning,
             "learning steps",
             f"{result['steps']:,}",
             "checksum of all persistent bytes after each, SHA-256 now and then",
@@ -148,7 +149,7 @@ def _failed(result: _Json) -> int:
         return 5
     if bad["program"] == "infer":
         return 3 if bad["step"] else 0
-    return 1 if bad["program"] == "learn" else 4 if bad["program"] == "read back" else 2
+    return 1 if bad["program"] in LEARNING else 4 if bad["program"] == "read back" else 2
 
 
 def _tensors(result: _Json, compared: int) -> Markup:

@@ -123,8 +123,8 @@ class LinkModel:
         _demand(flags < 4, Status.BAD_ARGUMENT)
         inputs = self._inputs(inputs)
         self._ready()
-        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
         _demand(label < self.plan.classes, Status.BAD_LABEL)
+        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
         self.machine.learn(self._arrays(inputs), [label])
         self.input = inputs
         self.numbers["learns"] += 1

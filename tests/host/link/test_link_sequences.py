@@ -114,8 +114,8 @@ class Requests:
         )
 
     def label(self) -> int:
-        known = self.rng.integers(min(self.plan.classes, 256))
-        return int(self.rng.choice([known, known, known, known, min(self.plan.classes, 255), 255]))
+        known = self.rng.integers(self.plan.classes)
+        return int(self.rng.choice([known, known, known, known, self.plan.classes, 2**16 - 1]))
 
     def flags(self) -> int:
         return int(self.rng.choice([0, 1, 2, 3, 4, 255], p=[0.3, 0.2, 0.2, 0.2, 0.05, 0.05]))
