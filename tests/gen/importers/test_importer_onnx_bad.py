@@ -18,8 +18,8 @@ from onnx_models import X8, Y4, model, node, real, save
 
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model, suffixes
-from synapcc.gen.importers._onnx_operators import supported
-from synapcc.gen.importers._onnx_refusals import NEAREST
+from synapcc.gen.importers.onnx.operators import supported
+from synapcc.gen.importers.onnx.refusals import NEAREST
 from synapcc.gen.ir.graph import Graph
 
 Edit = Callable[[ModelProto], object]

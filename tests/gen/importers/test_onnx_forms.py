@@ -15,8 +15,8 @@ from onnx_forms import FORMS, form, ints
 from onnx_nets import Net, graph_of, ops
 
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers._onnx_fold import FOLDABLE
-from synapcc.gen.importers._onnx_fold_functions import FUNCTIONS
+from synapcc.gen.importers.onnx.fold import FOLDABLE
+from synapcc.gen.importers.onnx.fold_functions import FUNCTIONS
 
 SEEDS = range(6)
 

@@ -17,7 +17,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers._onnx_runtime import RUNTIME
+from synapcc.gen.importers.onnx.runtime import RUNTIME
 
 SHAPE = (1, 4, 6)
 ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "Clip", "")
