@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "checksum.h"
 #include "server.h"
 #include "sha256.h"
 #include "ticks.h"
@@ -20,6 +21,9 @@ REQUESTS_CHECK(then_margin, offsetof(model_outputs_t, margin) == 4 && sizeof ((m
 REQUESTS_CHECK(then_scores, offsetof(model_outputs_t, scores) == 8);
 REQUESTS_CHECK(one_score_a_class, sizeof ((model_outputs_t *)0)->scores == 2 * MODEL_CLASSES ||
                                       (sizeof ((model_outputs_t *)0)->scores == 2 && MODEL_CLASSES == 2));
+
+REQUESTS_CHECK(proofs_fit, MACHINE_BATCH * PROTO_CHECKSUM_BYTES + SHA256_BYTES <= PROTO_LEARN_MANY_REPLY_TAIL);
+REQUESTS_CHECK(state_is_words, offsetof(struct { uint8_t before; machine_t machine; }, machine.model.state) % 4 == 0);
 
 machine_t machine;
 
@@ -45,17 +49,24 @@ static proto_status status_of(model_status status)
     }
 }
 
-static void append_digest(reply_t *reply, uint8_t flags)
+/* What the flags ask for of the state, in the order of the protocol. */
+static void append_proof(reply_t *reply, uint8_t flags)
 {
+    const uint8_t *const state = (const uint8_t *)&machine.model.state;
+
+    if ((flags & PROTO_FLAG_CHECKSUM) != 0) {
+        checksum(state, MODEL_STATE_BYTES, reply->payload + reply->length);
+        reply->length += PROTO_CHECKSUM_BYTES;
+    }
     if ((flags & PROTO_FLAG_DIGEST) != 0) {
-        sha256((const uint8_t *)&machine.model.state, MODEL_STATE_BYTES, reply->payload + reply->length);
+        sha256(state, MODEL_STATE_BYTES, reply->payload + reply->length);
         reply->length += SHA256_BYTES;
     }
 }
 
 static bool known_flags(uint8_t flags)
 {
-    return (flags & ~PROTO_FLAG_DIGEST) == 0;
+    return (flags & ~(PROTO_FLAG_CHECKSUM | PROTO_FLAG_DIGEST)) == 0;
 }
 
 /* ---- inputs, and what must hold before they are used ------------------------------------------------------------- */
@@ -65,6 +76,14 @@ typedef struct {
     uint8_t before;
     model_inputs_t inputs;
 } aligned_inputs_t;
+
+static const model_inputs_t *aligned(const uint8_t *inputs)
+{
+    if ((uintptr_t)inputs % offsetof(aligned_inputs_t, inputs) == 0)
+        return (const void *)inputs;
+    memcpy(&machine.input, inputs, sizeof machine.input); /* of 16 bits each, and the frame brought them to an odd address */
+    return &machine.input;
+}
 
 /*
  * The inputs of a request: its own, or those of the region where it brings none. Not a part of them, which would mix with those of the
@@ -79,10 +98,7 @@ static const model_inputs_t *inputs_of(const request_t *request, uint32_t from)
         return &machine.input;
     if (count != sizeof machine.input)
         return NULL;
-    if ((uintptr_t)own % offsetof(aligned_inputs_t, inputs) == 0)
-        return (const void *)own;
-    memcpy(&machine.input, own, sizeof machine.input); /* of 16 bits each, and the frame brought them to an odd address */
-    return &machine.input;
+    return aligned(own);
 }
 
 static void keep_inputs(const model_inputs_t *inputs)
@@ -121,6 +137,7 @@ proto_status machine_infer(const request_t *request, reply_t *reply)
 proto_status machine_learn(const request_t *request, reply_t *reply)
 {
     const model_inputs_t *const inputs = inputs_of(request, PROTO_LEARN_BYTES);
+    const uint32_t label = proto_learn_label(request->payload);
     const uint8_t flags = proto_learn_flags(request->payload);
     proto_status status;
 
@@ -128,12 +145,57 @@ proto_status machine_learn(const request_t *request, reply_t *reply)
         return PROTO_BAD_ARGUMENT;
     status = inputs == NULL ? PROTO_BAD_LENGTH : ready();
     if (status == PROTO_OK)
-        status = status_of(model_learn(&machine.model, inputs, proto_learn_label(request->payload)));
+        status = label >= MODEL_CLASSES ? PROTO_BAD_LABEL
+                                        : status_of(model_learn(&machine.model, inputs, (model_label_t)label));
     if (status != PROTO_OK)
         return status;
     keep_inputs(inputs);
     machine.learns++;
-    append_digest(reply, flags);
+    append_proof(reply, flags);
+    return PROTO_OK;
+}
+
+/* Whole samples, at least one and at most as many as HELLO says, each with a label that is a class. */
+static proto_status samples_fit(const uint8_t *begin, const uint8_t *end)
+{
+    const uint8_t *at = begin;
+
+    while (at < end && (uint32_t)(end - at) >= MACHINE_SAMPLE_BYTES)
+        at += MACHINE_SAMPLE_BYTES;
+    if (at != end || begin == end || (uint32_t)(end - begin) > MACHINE_BATCH * MACHINE_SAMPLE_BYTES)
+        return PROTO_BAD_LENGTH;
+    for (at = begin; at < end; at += MACHINE_SAMPLE_BYTES)
+        if (proto_sample_label(at) >= MODEL_CLASSES)
+            return PROTO_BAD_LABEL;
+    return PROTO_OK;
+}
+
+/* All is looked at before the first sample is learned from: a request that is refused has changed nothing. */
+proto_status machine_learn_many(const request_t *request, reply_t *reply)
+{
+    const uint8_t flags = proto_learn_many_flags(request->payload);
+    const uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
+    const uint8_t *const end = request->payload + request->length;
+    const model_inputs_t *inputs = &machine.input;
+    proto_status status;
+
+    if (!known_flags(flags))
+        return PROTO_BAD_ARGUMENT;
+    status = samples_fit(begin, end);
+    if (status == PROTO_OK)
+        status = ready();
+    for (const uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
+        inputs = aligned(at + PROTO_SAMPLE_BYTES);
+        status = status_of(model_learn(&machine.model, inputs, (model_label_t)proto_sample_label(at)));
+        if (status == PROTO_OK) {
+            machine.learns++;
+            append_proof(reply, flags & PROTO_FLAG_CHECKSUM);
+        }
+    }
+    if (status != PROTO_OK)
+        return status;
+    keep_inputs(inputs);
+    append_proof(reply, flags & PROTO_FLAG_DIGEST);
     return PROTO_OK;
 }
 
@@ -148,7 +210,7 @@ proto_status machine_load(const request_t *request, reply_t *reply)
         return PROTO_BAD_LABEL;
     if (inputs == NULL)
         return PROTO_BAD_LENGTH;
-    status = status_of(model_load(&machine.model, inputs, (uint8_t)label));
+    status = status_of(model_load(&machine.model, inputs, (model_label_t)label));
     if (status == PROTO_OK)
         keep_inputs(inputs);
     return status;
@@ -168,7 +230,7 @@ proto_status machine_run(const request_t *request, reply_t *reply)
     server_accepted();
     status = status_of(model_run(&machine.model, program));
     if (status == PROTO_OK)
-        append_digest(reply, flags);
+        append_proof(reply, flags);
     return status;
 }
 
@@ -186,7 +248,7 @@ proto_status machine_run_op(const request_t *request, reply_t *reply)
     if (status == PROTO_OK)
         status = status_of(model_run_op(&machine.model, op));
     if (status == PROTO_OK)
-        append_digest(reply, flags);
+        append_proof(reply, flags);
     return status;
 }
 
@@ -218,7 +280,7 @@ proto_status machine_step(const request_t *request, reply_t *reply)
     machine.in_slices = status == MODEL_MORE;
     proto_step_set_more(reply->payload, machine.in_slices);
     reply->length = PROTO_STEP_REPLY_BYTES;
-    append_digest(reply, flags);
+    append_proof(reply, flags);
     return PROTO_OK;
 }
 
@@ -289,7 +351,7 @@ proto_status machine_count(const request_t *request, reply_t *reply)
 proto_status machine_digest(const request_t *request, reply_t *reply)
 {
     (void)request;
-    append_digest(reply, PROTO_FLAG_DIGEST);
+    append_proof(reply, PROTO_FLAG_DIGEST);
     return PROTO_OK;
 }
 

@@ -8,8 +8,15 @@
 
 #include "model_binding.h"
 #include "requests.h"
+#include "sha256.h"
 
 #define MACHINE_OUTPUT_BYTES (offsetof(model_outputs_t, scores) + sizeof ((model_outputs_t *)0)->scores)
+
+/* LEARN_MANY: bytes of a sample, and how many samples fit the request and their proofs the reply. */
+#define MACHINE_SAMPLE_BYTES (PROTO_SAMPLE_BYTES + (uint32_t)sizeof(model_inputs_t))
+#define MACHINE_BATCH_ASKED (PROTO_LEARN_MANY_TAIL / MACHINE_SAMPLE_BYTES)
+#define MACHINE_BATCH_PROVED ((PROTO_LEARN_MANY_REPLY_TAIL - SHA256_BYTES) / PROTO_CHECKSUM_BYTES)
+#define MACHINE_BATCH (MACHINE_BATCH_ASKED < MACHINE_BATCH_PROVED ? MACHINE_BATCH_ASKED : MACHINE_BATCH_PROVED)
 
 typedef struct {
     model_t model;
@@ -27,6 +34,7 @@ void machine_start(void);
 
 proto_status machine_infer(const request_t *request, reply_t *reply);
 proto_status machine_learn(const request_t *request, reply_t *reply);
+proto_status machine_learn_many(const request_t *request, reply_t *reply);
 proto_status machine_load(const request_t *request, reply_t *reply);
 proto_status machine_run(const request_t *request, reply_t *reply);
 proto_status machine_run_op(const request_t *request, reply_t *reply);

@@ -59,6 +59,7 @@ static proto_status hello(const request_t *request, reply_t *reply)
     proto_hello_set_programs(to, MODEL_PROGRAMS);
     proto_hello_set_ops(to, MODEL_OPS);
     proto_hello_set_classes(to, MODEL_CLASSES);
+    proto_hello_set_batch(to, MACHINE_BATCH);
     reply->length = PROTO_HELLO_REPLY_BYTES;
     append_text(reply, MODEL_NAME);
     append_text(reply, SYNAPCC_BOARD);
@@ -200,6 +201,7 @@ static const struct {
     ENTRY(BEGIN, machine_begin),
     ENTRY(STEP, machine_step),
     ENTRY(ABORT, machine_abort),
+    ENTRY(LEARN_MANY, machine_learn_many),
 };
 
 proto_status requests_execute(uint8_t number, const request_t *request, reply_t *reply)

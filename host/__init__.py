@@ -8,7 +8,7 @@ from synapcc.gen.lazy import exports
 if TYPE_CHECKING:
     from .link.client import Client
     from .run.emulator import Emulator, Inference, classify
-    from .run.evaluation import Evaluation
+    from .run.evaluation import Evaluation, Regression
     from .run.plans import read_plan
     from .run.samples import Samples, load_samples
 else:
@@ -18,6 +18,7 @@ else:
             "Client": "link.client",
             "Emulator": "run.emulator",
             "Evaluation": "run.evaluation",
+            "Regression": "run.evaluation",
             "Inference": "run.emulator",
             "Samples": "run.samples",
             "classify": "run.emulator",
@@ -32,6 +33,7 @@ __all__ = [
     "Emulator",
     "Evaluation",
     "Inference",
+    "Regression",
     "Samples",
     "SynapccError",
     "classify",

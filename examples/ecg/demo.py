@@ -21,8 +21,9 @@ from synapcc.gen.spec import INFERENCE_ONLY, Store
 from synapcc.gen.target.boards import load_board
 from synapcc.host.link.client import Client
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.locate import Difference, locate
 from synapcc.host.run.samples import Samples, from_arrays
-from synapcc.host.run.verify import Difference, digest, locate
+from synapcc.host.run.sides import Sides, digest
 from synapcc.host.terminal.progress import Progress, track
 
 from . import beats, evaluate, protocol, records, synthetic
@@ -278,7 +279,8 @@ class School:
         self, got: bytes | None, before: NDArray[np.uint8], program: str, samples: Samples, i: int
     ) -> None:
         if got != digest(self.machine):
-            found = locate(self.plan, self.client, self.machine, before, program, samples, i, self.steps)
+            sides = Sides(self.plan, self.client, self.machine, samples)
+            found = locate(sides, before, program, i, self.steps)
             raise Differs(found, self.steps)
 
 

@@ -38,6 +38,7 @@ class EntryView:
     struct: the C type of its inputs, the model's own where these are what it takes; "" for a label alone
     fields: the members of a struct of its own; empty if it has none
     inputs: what is filled
+    label:  the C type of its label; "" if it takes none
     """
 
     name: str
@@ -45,12 +46,17 @@ class EntryView:
     struct: str
     fields: tuple[TensorView, ...]
     inputs: tuple[TensorView, ...]
-    label: bool
+    label: str
 
     @property
     def parameters(self) -> str:
         x = f", const {self.struct} *x" if self.struct else ""
-        return f"{x}{', uint8_t label' if self.label else ''}"
+        return f"{x}, {self.label} label" if self.label else x
+
+
+def label_type(plan: Plan) -> str:
+    """The C type of labels, also where nothing reads one."""
+    return f"{plan['label'].dtype if 'label' in plan else 'uint8'}_t"
 
 
 def entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
@@ -69,7 +75,9 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
         doc = plan.programs[e.name].doc
-        found.append(EntryView(e.name, doc, struct, inputs if own else (), inputs, e.label))
+        found.append(
+            EntryView(e.name, doc, struct, inputs if own else (), inputs, label_type(plan) if e.label else "")
+        )
     return found
 
 

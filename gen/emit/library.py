@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from ..ir.format import Scaled
 from ..ir.plan import Plan
 from ..sets import REF
@@ -15,7 +17,7 @@ from ..version import VERSION
 from .flash import stored
 from .functions import in_order, laid_out, program_texts, step_functions, unused
 from .helpers import helpers_of
-from .interface import entry_views
+from .interface import entry_views, label_type
 from .memory_text import memory_map
 from .slices import entries
 from .templates import environment
@@ -55,6 +57,9 @@ def render_library(
         "logits": of_infer[plan.logits],
         "verdict": of_infer["verdict"],
         "label": of_all.get("label"),
+        "label_type": label_type(plan),
+        "wide_labels": any(t.dtype == "uint16" for t in plan.space("arena")),
+        "labels_beyond": "label" in plan and plan.classes <= np.iinfo(plan["label"].dtype).max,
         "constants": [of_all[t.name] for t in printed.tensors],
         "starts": [of_all[t.name] for t in printed.starts],
         "items": table,

@@ -15,6 +15,7 @@ from ..sets import AUTO, select
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..version import VERSION
+from .interface import label_type
 from .library import render_library
 from .templates import ROOT, environment
 from .views import InputView, formulas
@@ -60,7 +61,9 @@ def render(
             "counters": [t.name for t in plan.space("state") if t.role == "counter"],
             "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
         }
-        binding = env.get_template("model_binding.h.j2").render(context | counted)
+        binding = env.get_template("model_binding.h.j2").render(
+            context | counted | {"label_type": label_type(plan)}
+        )
         out["include/model_binding.h"] = binding.encode()
         out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
         out |= _firmware(board)

@@ -14,7 +14,7 @@ from ..ir.quantiser import AffineQuantiser
 from ..numeric import ERROR_FRAC
 from ..stages.op_check import Held
 
-UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "int32": "i32", "uint32": "u32"}
+UNION = {"int8": "i8", "uint8": "u8", "int16": "i16", "uint16": "u16", "int32": "i32", "uint32": "u32"}
 
 
 class TensorView:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..importers._onnx_file import read_model
+from ..importers.onnx.file import read_model
 from ..ir.graph import Graph
 from ..ops import layer
 from ._float_layers import float_layers

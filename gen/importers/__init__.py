@@ -1,4 +1,4 @@
-"""Model files in, Graph out: one module per file format, named like the suffix that it reads."""
+"""Model files in, Graph out: one folder per file format, named like the suffix that it reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["load_model", "shown", "suffixes"]
 
 
 def suffixes() -> tuple[str, ...]:
-    """The file suffixes that can be read, without the dot: the public modules of this folder."""
+    """The file suffixes that can be read, without the dot: the public folders of this room."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SynapccError, shown
+from .roles import label_dtype
 
 LABEL = "label"  # in a file this is the class of each sample, whatever a model calls its inputs
 TARGET = "target"  # in a file what the scores of each sample should be, for a rule file that learns numbers
@@ -122,8 +123,8 @@ def check_counts(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
         raise SynapccError(where, what, "one row a sample in each")
 
 
-def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.uint8]:
-    """Labels [n] as uint8; SynapccError where one is no class."""
+def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.unsignedinteger]:
+    """Labels [n] in the type of these classes; SynapccError where one is no class."""
     y = np.asarray(labels)
     broken = np.flatnonzero(y != np.rint(y)) if y.dtype.kind == "f" else np.empty(0, np.intp)
     if y.ndim != 1 or y.dtype.kind not in "iubf" or len(broken):
@@ -135,8 +136,11 @@ def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.uint
     wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
         what = f"label[{wrong[0]}] is {y[wrong[0]]}"
-        raise SynapccError(where, what, f"the network has classes 0 to {classes - 1}")
-    return y.astype(np.uint8)
+        one = "the network has one output, which is no class where nothing learns: leave `label` out"
+        raise SynapccError(
+            where, what, one if classes == 1 else f"the network has classes 0 to {classes - 1}"
+        )
+    return y.astype(label_dtype(classes))
 
 
 def check_targets(targets: ArrayLike, scores: int, where: str) -> NDArray[np.float64]:

@@ -177,6 +177,11 @@ class Plan:
         return next((name for name in LEARNING if name in self.entries), "")
 
     @property
+    def numbers(self) -> bool:
+        """Whether numbers are learned, and no classes."""
+        return self.learning in LEARNING[1:]
+
+    @property
     def scores(self) -> int:
         """How many scores there are: one a class, or one for two classes."""
         return self[self.logits].shape[0]

@@ -27,7 +27,7 @@ Role = Literal[
     "index",  # uint32, which places of an axis are taken
     "counter",  # uint32
     "flag",  # uint8, 0 or 1
-    "label",  # uint8
+    "label",  # uint8, or uint16 where bytes cannot number the classes
     "verdict",  # int32 [2]: winner and margin
     "scratch",  # int32, partial sums of one step
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
@@ -87,8 +87,17 @@ ROLES: Mapping[str, RoleFacts] = {
     "index": RoleFacts("uint32", np.uint32, scaled=False),
     "counter": RoleFacts("uint32", np.uint32, scaled=False),
     "flag": RoleFacts("uint8", np.uint8, top=1, scaled=False),
-    "label": RoleFacts("uint8", np.uint8, scaled=False),
+    "label": RoleFacts(real=np.uint16, scaled=False),
     "verdict": RoleFacts("int32", scaled=False),
     "scratch": RoleFacts("int32", scaled=False),
     "relaid": RoleFacts(scaled=False),
 }
+
+
+MAX_CLASSES = 2**16
+"""That labels can number."""
+
+
+def label_dtype(classes: int) -> str:
+    """The type of a label: a byte for as many classes as it can number. None has one beyond MAX_CLASSES."""
+    return "uint8" if classes <= 2**8 else "uint16" if classes <= MAX_CLASSES else "uint32"

@@ -135,6 +135,8 @@ class Kernel(ABC):
     spare:   attributes that may be missing
     inplace: roles that it reads, each of which may be one piece of memory with the last, which it writes:
              it has read a place before it writes there
+    trails:  (a role that it reads, the one that it writes): the second may begin `lead` bytes before the
+             first in memory and go on in it; in numpy it has read the first before it writes
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     loop:    its form for the compiled engine, if it has one; a class never inherits one
@@ -150,6 +152,7 @@ class Kernel(ABC):
     attributes: ClassVar[Mapping[str, Range]] = {}
     spare: ClassVar[tuple[str, ...]] = ()
     inplace: ClassVar[tuple[str, ...]] = ()
+    trails: ClassVar[tuple[str, str] | None] = None
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
     moves: ClassVar[bool] = False
@@ -253,6 +256,14 @@ class Kernel(ABC):
         """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
         it writes; None if there is none."""
         return None
+
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        """By how many bytes what it writes must begin before what it reads (`trails`), so that it overwrites
+        nothing that it has not read yet, in the order in which its C does both.
+
+        read, written: bytes of an element
+        """
+        raise NotImplementedError(f"{self.name} does not trail")
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost()
@@ -383,8 +394,24 @@ def replaced(step: Step) -> dict[str, str]:
 
 def inplace(step: Step) -> list[tuple[str, str]]:
     """(operand, result) that may be one piece of memory, if nobody needs the operand afterwards."""
-    *sources, target = operands(step, kernel(step.kernel).inplace).values() or [""]
-    return [(source, target) for source in dict.fromkeys(sources)]
+    roles = kernel(step.kernel).inplace
+    *sources, target = operands(step, roles).values() or [""]
+    return [(source, target) for source in dict.fromkeys(sources) if _only(step, source, roles)]
+
+
+def trailing(step: Step) -> tuple[str, str] | None:
+    """(operand, result) of which the second may overwrite the first (`Kernel.trails`), if nobody needs it
+    afterwards."""
+    roles = kernel(step.kernel).trails
+    if roles is None:
+        return None
+    source, target = (step.args[role] for role in roles)
+    return (source, target) if _only(step, source, roles) else None
+
+
+def _only(step: Step, name: str, roles: tuple[str, ...]) -> bool:
+    """Whether the step knows a tensor by these roles alone."""
+    return all(role in roles for role, other in step.args.items() if other == name)
 
 
 def layer(op: str) -> Layer:

@@ -24,6 +24,7 @@ from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Space, Value
 from ..ir.tape import Tape
+from ..spec import MAX_RATE_SHIFT
 from . import (
     Accumulator,
     Arrays,
@@ -364,36 +365,8 @@ class WeightedUpdate(Kernel):
         return 2**30 // (self.terms(a) * _requantise.magnitude(f["x"])) if role == "d" else 2**31 - 1
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        k = int(a["rate"])
-        shift = k + f["d"].frac + f["x"].meaning.nearest - f["w"].frac
-        bias_shift = k + f["d"].frac - f["b"].meaning.nearest
-        if shift < 0:
-            what = f"a rate of 2^-{k} is too large for its number formats"
-            raise CompileError(where, what, f"take 2^-{k - shift} or smaller")
         zero = _requantise.zero(f["x"])
-        seen = max(1, _requantise.reach(f["x"].lo, f["x"].hi, zero))
-        top = max(-f["d"].lo, f["d"].hi) * seen * self.terms(a)
-        possible = [s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(int(a["rounding"]), s) <= top]
-        if shift > possible[-1]:
-            reason = f"can change nothing: the largest product {top} is shifted right by {shift}"
-            if possible[-1] == MAX_SHIFT:
-                reason = f"needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
-            best = k - (shift - possible[-1])
-            hint = "scale the inputs up and the weights down"
-            if best >= 0:
-                hint = f"take 2^-{best} or larger"
-            elif possible[-1] < MAX_SHIFT and a["rounding"] != numeric.Rounding.STOCHASTIC:
-                hint = 'take rounding = "stochastic"'
-            wider = ', or weights = "int16"' if f["w"].dtype == "int8" else ""
-            raise CompileError(where, f"a rate of 2^-{k} {reason}", hint + wider)
-        if bias_shift > MAX_SHIFT:
-            what = (
-                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
-            )
-            raise CompileError(where, what, "take a larger rate, or scale the inputs down")
-        if bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
-            what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
-            raise CompileError(where, what, "take a smaller rate, or scale the inputs up")
+        shift, bias_shift = self._shifts(f, a, where)
         own = {key: int(v) for key, v in a.items() if key != "share"}
         own |= {"x_zero": zero} if zero else {}
         return own | {
@@ -404,6 +377,49 @@ class WeightedUpdate(Kernel):
             "bias_lo": f["b"].lo,
             "bias_hi": f["b"].hi,
         }
+
+    def _shifts(self, f: Mapping[str, Format], a: Attrs, where: str) -> tuple[int, int]:
+        """How far products are shifted for weights and for biases. CompileError where the rate allows none:
+        it names one that a rule file takes, if there is any."""
+        k, x = int(a["rate"]), f["x"]
+        of_weight, of_bias = (
+            f["d"].frac + x.meaning.nearest - f["w"].frac,
+            f["d"].frac - f["b"].meaning.nearest,
+        )
+        seen = max(1, _requantise.reach(x.lo, x.hi, _requantise.zero(x)))
+        top = max(-f["d"].lo, f["d"].hi) * seen * self.terms(a)
+        rounding = int(a["rounding"])
+        most = max(s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(rounding, s) <= top)
+        first = max(0, -of_weight, LEAST_BIAS_SHIFT - of_bias)
+        last = min(MAX_RATE_SHIFT, most - of_weight, MAX_SHIFT - of_bias)
+        smaller, larger = (
+            (f"take 2^-{first} or smaller", f"take 2^-{last} or larger") if first <= last else ("", "")
+        )
+        shift, bias_shift = k + of_weight, k + of_bias
+        what, hint = "", ""
+        if shift < 0:
+            what = f"a rate of 2^-{k} is too large for its number formats"
+            hint = smaller or "scale the inputs down and the weights up"
+        elif shift > most:
+            what = (
+                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
+            )
+            if most == MAX_SHIFT:
+                what = f"a rate of 2^-{k} needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
+            free = most < MAX_SHIFT and rounding != numeric.Rounding.STOCHASTIC
+            other = 'take rounding = "stochastic"' if free else "scale the inputs up and the weights down"
+            hint = (larger or other) + (', or weights = "int16"' if f["w"].dtype == "int8" else "")
+        elif bias_shift > MAX_SHIFT:
+            what = (
+                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
+            )
+            hint = f"{larger and f'{larger}, or '}scale the inputs down"
+        elif bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
+            what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
+            hint = f"{smaller and f'{smaller}, or '}scale the inputs up"
+        if what:
+            raise CompileError(where, what, hint)
+        return shift, bias_shift
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = self.terms(a)

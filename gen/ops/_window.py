@@ -19,6 +19,7 @@ Region = tuple[slice, slice, slice]  # of maps: every device, rows, columns
 MAX_WINDOWS = 1 << 22  # values of all windows side by side: what calibration works on
 KEPT = 64  # geometries whose index tables stay in memory
 RUN = 32  # bytes of a row of a window from which on it is copied as one
+NEVER = 1 << 40  # the place of what is nowhere in a map
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,15 @@ class Window:
         within 16 bits; 0 where there is one window an input."""
         return fitting_shift(self.overlap, top)
 
+    def lead(self, read: int, written: int) -> int:
+        """Bytes by which outputs must begin before the inputs in whose memory they go on, windows being taken
+        row by row. read, written: bytes of a place of the input, and of the output"""
+        return _lead(self, False, read, written)
+
+    def back_lead(self, read: int, written: int) -> int:
+        """The same of what passes from outputs, which are read, back to inputs, which are made row by row."""
+        return _lead(self, True, read, written)
+
     def inputs(self, flat: NDArray[Any]) -> NDArray[Any]:
         """A view [D, height, width, channels] of inputs [D, size]."""
         return flat.reshape(len(flat), self.height, self.width, self.channels)
@@ -228,6 +238,30 @@ def _axes(g: Window) -> tuple[Index, Index]:
 def _inside(seen: Index, size: int) -> NDArray[np.bool_]:
     inside: NDArray[np.bool_] = (seen >= 0) & (seen < size)
     return inside
+
+
+def _first(seen: Index, size: int, back: bool) -> Index:
+    """For each window along an axis the first place that it sees, or for each place the first window that
+    sees it; NEVER where there is none."""
+    window, tap = np.nonzero(_inside(seen, size))
+    place = seen[window, tap]
+    at, found = (place, window) if back else (window, place)
+    first = np.full(size if back else len(seen), NEVER)
+    np.minimum.at(first, at, found)
+    return first
+
+
+@lru_cache(KEPT)
+def _lead(g: Window, back: bool, read: int, written: int) -> int:
+    """By how many bytes results must begin before what they are made of. read, written: bytes of a place of
+    either; back: whether results are inputs, made of outputs"""
+    rows, cols = _axes(g)
+    down, across = _first(rows, g.height, back), _first(cols, g.width, back)
+    first = down[:, None] * (g.out_width if back else g.width) + across
+    first[(down[:, None] == NEVER) | (across == NEVER)] = NEVER
+    left = np.minimum.accumulate(first.ravel()[::-1])[::-1]  # the first of what is still to be read
+    done = np.arange(1, left.size + 1) * written
+    return max(0, int((done - left * read)[left < NEVER].max(initial=0)))
 
 
 def _reach(seen: Index, size: int) -> tuple[slice, slice] | None:

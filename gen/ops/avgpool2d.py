@@ -190,6 +190,7 @@ class Forward(_Mean):
     loop = Loop(_mean_loops.forward, WINDOWED)
     reads = ("x", "m")
     writes = ("y",)
+    trails = ("x", "y")
     operands = takes(x="int8|int16 [input]", m="int16|int32 [positions]", y="int8|int16 [pooled]")
     attributes: ClassVar[Mapping[str, Range]] = within(
         _Mean.attributes,
@@ -217,6 +218,10 @@ class Forward(_Mean):
         if a["count_padding"] or "factor" in a:
             return "it counts places beyond the map, or has a factor"
         return Window.from_attrs(a).misfit or pool_misfit(a) or either("multiplier", "m", t, a)
+
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        channels = int(a["channels"])
+        return Window.from_attrs(a).lead(channels * read, channels * written)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         if "rounds" in a:

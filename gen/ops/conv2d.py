@@ -158,6 +158,7 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 class Forward(WeightedForward):
     name = "conv2d.forward"
     loop = Loop(_conv_loops.forward, WINDOWED, _conv_loops.turned, narrow)
+    trails = ("x", "y")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
         x="int8|int16 [input]",
@@ -206,6 +207,9 @@ class Forward(WeightedForward):
             seen = see(g, x[part]).swapaxes(0, 1).reshape(g.groups, -1, g.taps)
             total += np.matmul(seen.swapaxes(1, 2), seen)
         return total
+
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        return Window.from_attrs(a).lead(int(a["channels"]) * read, int(a["filters"]) * written)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         g = Window.from_attrs(a)
@@ -274,6 +278,7 @@ class Transposed(Projection):
     writes = ("acc", "g")
     optional = ("onto",)
     inplace = ("onto", "g")
+    trails = ("d", "g")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
         d="int16 [outputs]",
@@ -293,6 +298,9 @@ class Transposed(Projection):
 
     def joined(self, step: Step, second: Step) -> Step | None:
         return onto.added(step, second)
+
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        return Window.from_attrs(a).back_lead(int(a["filters"]) * read, int(a["channels"]) * written)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._contract import takes, within
 from ._loops import Cells, Loop
 
@@ -33,7 +33,7 @@ class Forward(Kernel):
     loop = Loop(_forward)
     reads = ("z", "label")
     writes = ("e", "taught")
-    operands = takes(z="int16 [n]", label="uint8 [1]", e="int16 [n]", taught="uint8 [1]")
+    operands = takes(z="int16 [n]", label=_labels.LABEL, e="int16 [n]", taught="uint8 [1]")
     attributes = within(margin=(1, 2**15 - 1), target=(0, 2**15), others=(0, 2**15 - 1))
 
     def _error(
@@ -80,7 +80,7 @@ class Forward(Kernel):
         n = int(rng.integers(2, 12))
         arrays: dict[str, NDArray[Any]] = {
             "z": rng.integers(-600, 600, n).astype(np.int16),
-            "label": rng.integers(0, n + 1, 1).astype(np.uint8),
+            "label": _labels.draw(rng, n),
             "e": np.zeros(n, np.int16),
             "taught": np.zeros(1, np.uint8),
         }

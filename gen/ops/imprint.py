@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, _requantise
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, _labels, _requantise
 from ._contract import HELD, INT8, Range, Tensors, beyond, takes, within
 
 SHARE_FRAC = 14
@@ -47,7 +47,7 @@ class Row(Kernel):
     optional = ("twin",)
     operands = takes(
         x="int8 [columns]",
-        label="uint8 [1]",
+        label=_labels.LABEL,
         centre="int8 [columns]",
         w="int8|int16 [rows, columns]",
         b="int32 [rows]",
@@ -160,7 +160,7 @@ class Row(Kernel):
         return Cost(macs=n, reads=copies * n, writes=copies * n)
 
     def case(self, rng: np.random.Generator) -> Case:
-        rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 40))
+        rows, n = int(rng.integers(1, 9)) if rng.integers(8) else 300, int(rng.integers(1, 40))
         wide = bool(rng.integers(2))
         bits = int(rng.integers(10, 17)) if wide else 8
         lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
@@ -168,7 +168,7 @@ class Row(Kernel):
         most = int(rng.integers(1, MOST + 1))
         arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, n).astype(np.int8),
-            "label": rng.integers(0, rows, 1).astype(np.uint8),
+            "label": _labels.draw(rng, rows - 1),
             "centre": rng.integers(-128, 128, n).astype(np.int8),
             "w": rng.integers(lo, hi + 1, (rows, n)).astype(dtype),
             "b": rng.integers(-(2**24), 2**24, rows).astype(np.int32),

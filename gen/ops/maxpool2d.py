@@ -64,18 +64,19 @@ class MaxPool(Layer):
 
 def _forward(x: Cells, y: Cells, window: Number) -> None:
     height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
+    best = np.empty(channels, np.int16)
     for oy in range(out_h):
         y0, y1 = max(oy * step_h - top, 0), min(oy * step_h - top + kernel_h, height)
         for ox in range(out_w):
             x0, x1 = max(ox * step_w - left, 0), min(ox * step_w - left + kernel_w, width)
-            there = y[(oy * out_w + ox) * channels : (oy * out_w + ox + 1) * channels]
-            first = (y0 * width + x0) * channels
-            there[:] = x[first : first + channels]
+            best[:] = x[(y0 * width + x0) * channels : (y0 * width + x0 + 1) * channels]
             for iy in range(y0, y1):
                 for ix in range(x0, x1):
                     seen = x[(iy * width + ix) * channels : (iy * width + ix + 1) * channels]
                     for c in range(channels):
-                        there[c] = max(there[c], seen[c])
+                        best[c] = max(best[c], seen[c])
+            first = (oy * out_w + ox) * channels  # y may trail x: it is written when all is read
+            y[first : first + channels] = best
 
 
 def _feedback(
@@ -108,6 +109,7 @@ class Forward(Kernel):
     loop = Loop(_forward, WINDOWED)
     reads = ("x",)
     writes = ("y",)
+    trails = ("x", "y")
     moves = True
     operands = takes(x="int8|int16 [input]", y="=x [pooled]")
     attributes = WINDOW
@@ -118,12 +120,18 @@ class Forward(Kernel):
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return Window.from_attrs(a).misfit or pool_misfit(a)
 
+    def lead(self, read: int, written: int, a: Attrs) -> int:
+        channels = int(a["channels"])
+        return Window.from_attrs(a).lead(channels * read, channels * written)
+
     def integer(self, t: Arrays, a: Attrs) -> None:
         window = Window.from_attrs(a)
-        x, y = window.inputs(t["x"]), window.outputs(t["y"])
-        y[...] = np.iinfo(y.dtype).min if y.dtype.kind == "i" else -np.inf
+        x, kind = window.inputs(t["x"]), t["y"].dtype
+        least = np.iinfo(kind).min if kind.kind == "i" else -np.inf
+        y = np.full((len(x), *window.pooled), least, kind)
         for seen, there in window.regions():
             np.maximum(y[seen], x[there], out=y[seen])
+        t["y"][...] = y.reshape(t["y"].shape)
 
     real = integer
 

@@ -13,6 +13,8 @@ from . import Arrays, Attrs, Bounds, Case, Kernel, Known
 from ._contract import WORD, Range, Tensors, takes, within
 from ._loops import Cells, Loop, helper, stream_key
 
+KEPT = ("int8", "uint8", "int16", "uint16")
+"""What a table may hold: inputs, labels, targets."""
 ROWS: Range = (1, 2**16 - 1)  # of a table: numeric.scale_index draws no larger number
 
 
@@ -23,6 +25,12 @@ def _rows(index: np.ndarray, table: np.ndarray) -> NDArray[np.intp]:
     """
     rows: NDArray[np.intp] = np.minimum(index[:, 0], table.shape[1] - 1).astype(np.intp)
     return rows
+
+
+def _values(rng: np.random.Generator, dtype: str, shape: int | tuple[int, int]) -> NDArray[Any]:
+    """Any integers of the type."""
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max + 1, shape).astype(dtype)
 
 
 @helper
@@ -76,7 +84,7 @@ class Write(Kernel):
     loop = Loop(_write)
     reads = ("x", "index")
     updates = ("table",)
-    operands = takes(x="int8|uint8|int16 [n]", index="uint32 [1]", table="=x [rows, n]")
+    operands = takes(x=f"{'|'.join(KEPT)} [n]", index="uint32 [1]", table="=x [rows, n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["table"][np.arange(len(t["x"])), _rows(t["index"], t["table"])] = t["x"]
@@ -88,11 +96,11 @@ class Write(Kernel):
         return [], {"table": (lo, hi, int(np.prod(k["table"].shape)) * max(-lo, hi))}
 
     def case(self, rng: np.random.Generator) -> Case:
-        rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
+        rows, n, dtype = int(rng.integers(1, 9)), int(rng.integers(1, 20)), rng.choice(KEPT)
         arrays: dict[str, NDArray[Any]] = {
-            "x": rng.integers(-128, 128, n).astype(np.int8),
+            "x": _values(rng, dtype, n),
             "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
-            "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
+            "table": _values(rng, dtype, (rows, n)),
         }
         return Case(arrays, {}, {})
 
@@ -137,7 +145,7 @@ class Read(Kernel):
     loop = Loop(_read)
     reads = ("table", "index")
     writes = ("x",)
-    operands = takes(table="int8|uint8|int16 [rows, n]", index="uint32 [1]", x="=table [n]")
+    operands = takes(table=f"{'|'.join(KEPT)} [rows, n]", index="uint32 [1]", x="=table [n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         table = np.broadcast_to(t["table"], (len(t["index"]), *t["table"].shape[1:]))
@@ -150,11 +158,11 @@ class Read(Kernel):
         return [], {"x": (k["table"].lo, k["table"].hi, n * k["table"].mag)}
 
     def case(self, rng: np.random.Generator) -> Case:
-        rows, n = int(rng.integers(1, 9)), int(rng.integers(1, 20))
+        rows, n, dtype = int(rng.integers(1, 9)), int(rng.integers(1, 20)), rng.choice(KEPT)
         arrays: dict[str, NDArray[Any]] = {
-            "x": np.zeros(n, np.int8),
+            "x": np.zeros(n, dtype),
             "index": rng.integers(0, rows + 2, 1).astype(np.uint32),
-            "table": rng.integers(-128, 128, (rows, n)).astype(np.int8),
+            "table": _values(rng, dtype, (rows, n)),
         }
         return Case(arrays, {}, {})
 

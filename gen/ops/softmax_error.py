@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.program import Step
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._bench import Alone, Line
 from ._contract import Tensors, takes, within
 from ._loops import Cells, Loop, helper
@@ -81,7 +81,7 @@ class Forward(Kernel):
     loop = Loop(_forward)
     reads = ("z", "label")
     writes = ("e", "taught")
-    operands = takes(z="int16 [n]", label="uint8 [1]", e="int16 [n]", taught="uint8 [1]")
+    operands = takes(z="int16 [n]", label=_labels.LABEL, e="int16 [n]", taught="uint8 [1]")
     attributes = within(frac=FRAC)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
@@ -127,11 +127,11 @@ class Forward(Kernel):
         }
 
     def case(self, rng: np.random.Generator) -> Case:
-        n = int(rng.integers(2, 12))
+        n = int(rng.integers(2, 12)) if rng.integers(8) else 300
         z = (rng.integers(-(2**15), 2**15, n) >> rng.integers(0, 10)).astype(np.int16)
         arrays: dict[str, NDArray[Any]] = {
             "z": z,
-            "label": rng.integers(0, n + 1, 1).astype(np.uint8),
+            "label": _labels.draw(rng, n),
             "e": np.zeros(n, np.int16),
             "taught": np.zeros(1, np.uint8),
         }

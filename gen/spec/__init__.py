@@ -28,7 +28,7 @@ ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20
-MAX_CLASSES = 256  # labels are bytes
+MAX_CLASSES = 2**16  # of a new classifier: what labels can number
 MOST_IMPRINTED = 8  # samples of a class that make a row
 
 
@@ -307,17 +307,17 @@ def _arena(table: Table) -> Arena:
 def _head(table: Table) -> Head:
     value, init = table.get("classes"), table.choice("init", ("zero", "prototypes", "random"), "zero")
     append, imprint = table.flag("append", False), table.integer("imprint", 0, MOST_IMPRINTED, 0)
-    more = isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{0,2}", value, re.ASCII)
+    more = isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{0,4}", value, re.ASCII)
+    how = 'give the number of classes, or "+2" to add two to those there are'
+    if isinstance(value, str) and not more:
+        raise table.error("classes", f"is {what_is(value)}", how)
     if value is not None and not more:
         table.integer("classes", 1, MAX_CLASSES, None)
     if more and append:
         what = f"is {what_is(value)}, but a classifier behind the output has no rows to keep"
         raise table.error("classes", what, "give the number of classes")
     if value is None and (append or not imprint):
-        what = "is missing"
-        raise table.error(
-            "classes", what, 'give the number of classes, or "+2" to add two to those there are'
-        )
+        raise table.error("classes", "is missing", how)
     return Head("" if value is None else value, append, init, imprint)  # type: ignore[arg-type]
 
 

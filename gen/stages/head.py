@@ -84,7 +84,8 @@ def replaced(graph: Graph, spec: RuleSpec) -> Graph:
         new = numeric.feedback_matrix(spec.seed, 0, head.new, columns, False).astype(np.float64) * limit / 127
     graph = _with_rows(graph, node, np.concatenate([weight, new]), np.concatenate([bias, np.zeros(len(new))]))
     rows = len(weight) + len(new)
-    note = f"{node.source or node.name}: {head.new} of its {rows} classes are new, from {head.init}"
+    what = "outputs" if spec.numbers else "classes"
+    note = f"{node.source or node.name}: {head.new} of its {rows} {what} are new, from {head.init}"
     return replace(
         graph,
         head=graph.head if head.keeps and graph.head == "softmax" else "none",

@@ -1,20 +1,25 @@
 """Places arena tensors: liveness across every program that can run, then offsets, large tensors first.
 
-Two tensors may share bytes if no moment of any entry program needs both. Tensors of two different types wider
-than a byte never share, so that the emitted C reads every byte through one type (or through a character type,
-which may alias anything).
+Two tensors may share bytes if no moment of any entry program needs both. What a step writes may lie where
+something lies that it alone still needs: in place, or trailing behind what it has read (Blacker et al.,
+"Diagonal Memory Optimisation for Machine Learning on Micro-controllers", 2020). Tensors of two different
+types wider than a byte never share, so that the emitted C reads every byte through one type (or through a
+character type, which may alias anything).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..ir.program import Call, Entry, Program, Repeat, Step
-from ..ops import inplace, replaced
+import numpy as np
 
-ALIGN = 4
+from ..ir.program import Call, Entry, Program, Repeat, Step
+from ..ops import inplace, kernel, replaced, trailing
+from .pack import Near, aligned, ends, lowest, searched
+
 BYTEWIDE = ("int8", "uint8")
+WORTH = 32  # results trail where that saves one byte in so many: for less, no layout is turned over
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,59 @@ class Liveness:
         return (after | operands) - operands.intersection(replaced(step).values())
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A result that may lie on an operand which nobody needs afterwards.
+
+    lead: bytes by which it must begin before it; None: it lies there in place, neither before nor behind
+    saved: bytes that both then share at most
+    """
+
+    source: str
+    target: str
+    lead: int | None
+    saved: int
+
+
+def overlaying(step: Step, pieces: Mapping[str, Piece], after: Collection[str]) -> list[Over]:
+    """What the step writes and may lie on what is not needed `after` it."""
+    found = []
+    for source, target in inplace(step):
+        a, b = pieces.get(source), pieces.get(target)
+        if a and b and source not in after and (a.nbytes, a.dtype) == (b.nbytes, b.dtype):
+            found.append(Over(source, target, None, b.nbytes))
+    if pair := trailing(step):
+        a, b = (pieces.get(name) for name in pair)
+        if a and b and a.name not in after and not _unlike(a, b):
+            read, written = (np.dtype(piece.dtype).itemsize for piece in (a, b))
+            lead = aligned(kernel(step.kernel).lead(read, written, step.attrs))
+            if (saved := min(b.nbytes - lead, a.nbytes)) > 0:
+                found.append(Over(a.name, b.name, lead, saved))
+    return found
+
+
+def _unlike(a: Piece, b: Piece) -> bool:
+    """Whether no byte may be read through the types of both."""
+    return a.dtype != b.dtype and a.dtype not in BYTEWIDE and b.dtype not in BYTEWIDE
+
+
 class Interference(Liveness):
-    """Which tensors must not share bytes, and which in-place results may take over their operand's place."""
+    """Which tensors must not share bytes, and which results may lie on their operand.
+
+    inplace: (operand, result) of kernels that work in place: whether one may be the other
+    leads:   (operand, result) of kernels whose result trails: bytes by which it must begin before the operand
+    floor:   bytes that some step needs, however well tensors are placed
+    written: what steps write, from the last step of the last program back to the first
+    """
 
     def __init__(self, programs: Mapping[str, Program], pieces: Mapping[str, Piece]) -> None:
         super().__init__(programs, pieces.keys())
         self.pieces = pieces
         self.edges: set[tuple[str, str]] = set()
         self.inplace: dict[tuple[str, str], bool] = {}
+        self.leads: dict[tuple[str, str], int] = {}
+        self.floor = 0
+        self.written: list[str] = []
 
     def entry(self, program: str, loaded: Iterable[str], kept: Iterable[str]) -> None:
         """Adds an entry program: `loaded` hold content before it, `kept` must hold theirs after it."""
@@ -85,33 +135,50 @@ class Interference(Liveness):
         self._together(live | {n for n in loaded if n in self.pieces})
 
     def before_step(self, step: Step, after: frozenset[str]) -> frozenset[str]:
-        pairs, together = self._pairs(step, after), self.operands(step) | after
+        over, together = overlaying(step, self.pieces, after), self.operands(step) | after
+        pairs = {(o.source, o.target) for o in over}
         for name in together:
             for other in together:
                 if name < other and not {(name, other), (other, name)} & pairs:
                     self.edges.add((name, other))
+        for pair in inplace(step):
+            if {*pair} <= self.pieces.keys():
+                self.inplace[pair] = pair in pairs and self.inplace.get(pair, True)
+        for o in over:
+            if o.lead is not None:
+                pair = o.source, o.target
+                self.leads[pair] = max(o.lead, self.leads.get(pair, 0))
+        self.written += [name for name in replaced(step).values() if name in self.pieces]
+        saved = sum(max(o.saved for o in over if o.target == target) for target in {o.target for o in over})
+        self.floor = max(self.floor, sum(self.pieces[n].nbytes for n in together) - saved)
         return super().before_step(step, after)
-
-    def _pairs(self, step: Step, after: frozenset[str]) -> set[tuple[str, str]]:
-        """(operand, result) of an in-place kernel, for each operand that is dead afterwards."""
-        found = set()
-        for source, target in inplace(step):
-            if source in self.pieces and target in self.pieces:
-                a, b = self.pieces[source], self.pieces[target]
-                possible = source not in after and (a.nbytes, a.dtype) == (b.nbytes, b.dtype)
-                self.inplace[source, target] = possible and self.inplace.get((source, target), True)
-                found |= {(source, target)} if possible else set()
-        return found
 
     def _together(self, names: Iterable[str]) -> None:
         names = sorted(names)
         self.edges.update((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
 
+    def turns(self, groups: Sequence[Collection[str]], last: bool) -> list[int]:
+        """Numbers of groups of tensors, first that which is written last; where several steps write one, in
+        the program of an entry that comes early, or `last`."""
+        turn: dict[str, int] = {}
+        for i, name in enumerate(self.written):
+            turn[name] = i if last else turn.get(name, i)
+        never = len(self.written)
+        return sorted(range(len(groups)), key=lambda g: min(turn.get(name, never) for name in groups[g]))
+
     def conflict(self, a: str, b: str) -> bool:
-        x, y = self.pieces[a], self.pieces[b]
-        if x.dtype != y.dtype and x.dtype not in BYTEWIDE and y.dtype not in BYTEWIDE:
-            return True
-        return (min(a, b), max(a, b)) in self.edges
+        return _unlike(self.pieces[a], self.pieces[b]) or (min(a, b), max(a, b)) in self.edges
+
+    def over(self, a: str, b: str, distance: int) -> bool:
+        """Whether they may share bytes where b begins by so many bytes behind a."""
+        pairs = (a, b), (b, a)
+        moved = distance != 0 and any(p in self.inplace for p in pairs)
+        ahead = {(b, a): distance, (a, b): -distance}  # by how much a result begins before its operand
+        return not moved and all(ahead[p] >= self.leads[p] for p in pairs if p in self.leads)
+
+    def apart(self, a: str, b: str) -> bool:
+        """Whether they may not lie in one place."""
+        return self.conflict(a, b) or bool({(a, b), (b, a)} & self.leads.keys())
 
     def groups(self) -> dict[str, list[str]]:
         """Tensors that lie in one place, by the name of the first: chains of in-place results."""
@@ -120,7 +187,7 @@ class Interference(Liveness):
             a, b = home[source], home[target]
             if a is b:
                 continue
-            if possible and not any(self.conflict(x, y) for x in a for y in b):
+            if possible and not any(self.apart(x, y) for x in a for y in b):
                 a.extend(b)
                 for name in b:
                     home[name] = a
@@ -144,25 +211,46 @@ def place(
     for entry, loaded in entries.items():
         graph.entry(entry, loaded, kept)
     groups = graph.groups()
-    offsets: dict[str, int] = {}
 
     def turn(head: str) -> tuple[bool, int, str]:
         return not any(m in first for m in groups[head]), -pieces[head].nbytes, head
 
-    for head in sorted(groups, key=turn):
-        members = groups[head]
-        taken = sorted(
-            (offsets[o], offsets[o] + pieces[o].nbytes)
-            for o in offsets
-            if any(graph.conflict(m, o) for m in members)
-        )
-        at = 0
-        for start, end in taken:
-            if at + pieces[head].nbytes <= start:
-                break
-            at = max(at, -(-end // ALIGN) * ALIGN)
-        offsets |= dict.fromkeys(members, at)
+    heads = sorted(groups, key=turn)
+    low = sum(any(m in first for m in groups[head]) for head in heads)
+    sizes = [pieces[head].nbytes for head in heads]
+    at = lowest(sizes, _near(graph, groups, heads, trail=False), range(len(heads)))
+    if graph.leads and ends(sizes, at, low)[0] > graph.floor:
+        orders = [graph.turns([groups[head] for head in heads], last) for last in (False, True)]
+        near = _near(graph, groups, heads, trail=True)
+        other = searched(sizes, near, orders, low, graph.floor)
+        before, after = (sum(ends(sizes, found, low)) for found in (at, other))
+        at = other if WORTH * after <= (WORTH - 1) * before else at
+    offsets = {m: at[i] for i, head in enumerate(heads) for m in groups[head]}
     return offsets, extent(pieces, offsets, offsets)
+
+
+def _near(
+    graph: Interference, groups: Mapping[str, Collection[str]], heads: Sequence[str], trail: bool
+) -> Sequence[Near]:
+    """What keeps groups of tensors from each other's bytes; trail: whether those that may trail do so."""
+    size = [graph.pieces[head].nbytes for head in heads]
+    near: list[dict[int, tuple[int, int]]] = [{} for _ in heads]
+    for i, a in enumerate(heads):
+        for j, b in enumerate(heads[:i]):
+            pairs = [(x, y) for x in groups[a] for y in groups[b]]
+            before = [graph.leads[y, x] for x, y in pairs if (y, x) in graph.leads]  # a may begin before b
+            behind = [graph.leads[pair] for pair in pairs if pair in graph.leads]  # or b before a
+            if (
+                any(graph.conflict(*p) for p in pairs)
+                or (before + behind and not trail)
+                or (before and behind)
+            ):
+                near[i][j], near[j][i] = (size[i], size[j]), (size[j], size[i])
+            elif before:
+                near[i][j], near[j][i] = (max(before), size[j]), (size[j], max(before))
+            elif behind:
+                near[i][j], near[j][i] = (size[i], max(behind)), (max(behind), size[i])
+    return near
 
 
 def clash(
@@ -181,8 +269,7 @@ def clash(
         for b in ordered[i + 1 :]:
             if offsets[b] >= offsets[a] + pieces[a].nbytes:
                 break
-            moved = offsets[a] != offsets[b] and {(a, b), (b, a)} & graph.inplace.keys()
-            if moved or graph.conflict(a, b):
+            if graph.conflict(a, b) or not graph.over(a, b, offsets[b] - offsets[a]):
                 return a, b
     return None
 
@@ -190,4 +277,4 @@ def clash(
 def extent(pieces: Mapping[str, Piece], offsets: Mapping[str, int], names: Iterable[str]) -> int:
     """Bytes of an arena that holds `names` at their offsets."""
     size = max((offsets[n] + pieces[n].nbytes for n in names), default=0)
-    return -(-size // ALIGN) * ALIGN
+    return aligned(size)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..ir.program import Program, Step, reached
-from ..ops import changed, inplace
-from .memory import Liveness, Piece
+from ..ops import changed
+from .memory import Liveness, Piece, overlaying
 
 Steps = Sequence[Step]
 Names = frozenset[str]
@@ -62,6 +62,7 @@ class _Order:
         self.walk, self.pieces, self.steps = walk, pieces, steps
         self.after = walk.after[program]
         self.start = walk.before(program, self.after)
+        self.over = [overlaying(s, pieces, ()) for s in steps]
         self.operands = [frozenset(walk.operands(s)) for s in steps]
         touched = [({*s.args.values()}, {*changed(s).values()}) for s in steps]
         self.behind = [
@@ -78,12 +79,8 @@ class _Order:
 
     def _during(self, i: int, live: Names, dead: Names) -> int:
         """Bytes that hold content while step i runs, if `live` do before it, or after it but for `dead`."""
-        held = self._bytes(live | self.operands[i])
-        for source, target in inplace(self.steps[i]):
-            a, b = self.pieces.get(source), self.pieces.get(target)
-            if a and b and source in dead and (a.nbytes, a.dtype) == (b.nbytes, b.dtype):
-                return held - b.nbytes
-        return held
+        saved = max((o.saved for o in self.over[i] if o.source in dead), default=0)
+        return self._bytes(live | self.operands[i]) - saved
 
     def _fullest(self, order: Iterable[int]) -> int:
         live, most = self.after, 0

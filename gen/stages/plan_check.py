@@ -17,7 +17,7 @@ from ..ir.inputs import ambiguous
 from ..ir.plan import Plan, PlanTensor, row_length
 from ..ir.program import Repeat, Step, When, reached
 from ..ir.quantiser import LIMIT, misfit, no_input
-from ..ir.roles import ROLES, USES
+from ..ir.roles import ROLES, USES, label_dtype
 from ..ops import changed, kernels, step_fault
 from ..words import short
 from .bounds import found_content, prove
@@ -30,7 +30,7 @@ MOST = 2**28  # bytes of state or of arena: more than any board has
 ITEMS = 2**16  # of an entry program with all calls written out; every repeated one counts twice
 LEVELS = 64  # of calls: whoever walks them does so recursively
 HEADS = ("none", "softmax", "sigmoid")
-_DTYPES = ("int8", "uint8", "int16", "int32", "uint32")
+_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 
 
 def check(plan: Plan) -> None:
@@ -75,7 +75,7 @@ def _demand(holds: bool, what: str) -> None:
 def _tensor(plan: Plan, t: PlanTensor) -> None:
     _demand(bool(_NAME.fullmatch(t.name)) and t.dtype in _DTYPES, f"{t.name!r} is {t.dtype!r}")
     _demand(t.role in ROLES, f"{t.name} is for {t.role!r}")
-    kind = ROLES[t.role].dtype
+    kind = label_dtype(plan.classes) if t.role == "label" else ROLES[t.role].dtype
     _demand(kind in ("", t.dtype), f"{t.name} is {t.dtype}, and for {t.role!r}, which is {kind}")
     _demand(type(t.note) is str and t.note.isprintable(), f"{t.name} has a note that is no line")
     numbers = (*t.shape, t.row, t.offset, t.lo, t.hi)
@@ -244,5 +244,5 @@ def _interface(plan: Plan) -> None:
     _demand("learn" not in plan.entries or "label" in plan, "there is no label to learn from")
     if "label" in plan:
         label = plan["label"]
-        given = (label.role, label.dtype, label.space, label.shape, label.hi)
-        _demand(given == ("label", "uint8", "arena", (1,), min(plan.classes - 1, 255)), "label is no label")
+        given = (label.role, label.space, label.shape, label.hi)
+        _demand(given == ("label", "arena", (1,), plan.classes - 1), "label is no label")

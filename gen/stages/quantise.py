@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
-from ..ir.roles import ROLES
+from ..ir.roles import ROLES, label_dtype
 from ..ops import Format, Kernel, kernel
 from ..ops._requantise import zero
 from ..spec import RuleSpec
@@ -114,7 +114,7 @@ class _Chooser:
         for name in self.values:
             self.groups.setdefault(self.root(name), []).append(name)
         for name, value in self.values.items():
-            if ROLES[value.role].dtype:
+            if ROLES[value.role].dtype or value.role == "label":
                 self.formats[name] = self._whole(name)
             elif value.format:
                 self._assign(name, value.format)
@@ -128,15 +128,17 @@ class _Chooser:
 
     def _whole(self, name: str) -> Format:
         """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
-        facts = ROLES[self.values[name].role]
-        info = np.iinfo(facts.dtype)
+        facts, classes = ROLES[self.values[name].role], self.abstract.classes
+        label = self.values[name].role == "label"
+        dtype = label_dtype(classes) if label else facts.dtype
+        info = np.iinfo(dtype)
         lo, hi = int(info.min), int(info.max) if facts.top is None else facts.top
-        if self.values[name].role == "label":
-            hi = self.abstract.classes - 1
+        if label:
+            hi = classes - 1
         for step, operand in self.readers.get(name, ()):
             kept = kernel(step.kernel).ranges(step.attrs).get(operand, (lo, hi))
             lo, hi = max(lo, kept[0]), min(hi, kept[1])
-        return Format(facts.dtype, 0, lo, hi)
+        return Format(dtype, 0, lo, hi)
 
     def _given(self, name: str) -> bool:
         """Whether a model file, or a rule, brought the format."""

@@ -23,8 +23,9 @@ from ..ir.graph import Graph
 from ..ir.inputs import listed
 from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value, ties
+from ..ir.roles import MAX_CLASSES
 from ..ir.tape import Tape
-from ..ops import kernel, layer
+from ..ops import kernel, layer, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .float_run import SAMPLES, RealMachine, chunks, spread
@@ -101,12 +102,13 @@ def _refuse(tape: RuleTape) -> None:
         raise CompileError(
             "loss.kind", what, 'take "softmax": the sigmoid of one output is the softmax of two'
         )
-    if tape.classes > 256 and not tape.spec.numbers:
-        raise CompileError(
-            tape.graph.output,
-            f"the network has {tape.classes} classes",
-            "labels are bytes: learning takes up to 256 classes",
-        )
+    if tape.classes > MAX_CLASSES and not tape.spec.numbers:
+        what = f"the network has {tape.classes} classes"
+        hint = f"labels have 16 bits: learning takes up to {MAX_CLASSES} classes"
+        raise CompileError(tape.graph.output, what, hint)
+    if tape.spec.loss.kind == "softmax" and tape.classes > softmax_error.MOST:
+        what = f'is "softmax", and the network has {tape.classes} classes'
+        raise CompileError("loss.kind", what, f'up to {softmax_error.MOST} are possible; take "hinge"')
 
 
 def _forward(tape: Tape) -> None:
@@ -198,7 +200,7 @@ def _replay(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> None:
         if tape.spec.numbers:
             tape.add(replace(kept, real=wanted[chosen], tie=what, use="replayed"))
         else:
-            tape.add(replace(kept, ints=wanted[chosen].astype(np.uint8)[:, None]))
+            tape.add(replace(kept, ints=wanted[chosen].astype(np.intp)[:, None]))
         tables.append((what, f"replay_{what}"))
     count = tape.counter("replay_count", "base examples in flash", rows, "const")
     cursor = tape.counter("replay_next", "the base example that comes next")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 2
@@ -18,6 +18,12 @@ RUNTIME_VERSION = 2
 
 MAX_PAYLOAD = 1024
 """Bytes of payload in one frame, either way: what the firmware has buffers for."""
+
+CHECKSUM_BYTES = 16
+"""Two sums of 64 bits over the persistent state (host/link/checksum.py, firmware/checksum.c)."""
+
+CHECKSUM_FACTOR = 0x7FEB352D
+"""Odd: the first factor of Wellons' low-bias hash of 32 bits, which `gen.numeric.hash32` takes too."""
 
 CRC_BYTES = 4
 CRC_POLYNOMIAL = 0xEDB88320
@@ -162,14 +168,18 @@ class Counter(Numbered):
 
 
 class Flag(Numbered):
-    """Bits of the field `flags`."""
+    """Bits of the field `flags`: what of the persistent state stands behind the reply, in this order."""
 
+    CHECKSUM = 2, "append the checksum of the persistent state to the reply"
     DIGEST = 1, "append the SHA-256 of the persistent state to the reply"
 
 
 _INPUTS = Field("inputs", "data", "all input bytes, or none: the input region as it is")
-_FLAGS = Field("flags", "u8", "bit 0: reply with digest")
-_DIGEST = Field("digest", "data", "SHA-256 of the persistent state, if asked for")
+_FLAGS = Field("flags", "u8", "bit 0: reply with SHA-256, bit 1: with checksum")
+_PROOF = Field("proof", "data", "checksum and SHA-256 of the persistent state, those that were asked for")
+
+SAMPLE = Layout((Field("label", "u16", "class of the sample"), Field("inputs", "data", "all input bytes")))
+"""One sample of LEARN_MANY."""
 
 HELLO = Request(
     "hello",
@@ -190,6 +200,7 @@ HELLO = Request(
             Field("programs", "u32", "entry programs"),
             Field("ops", "u32", "steps for RUN_OP"),
             Field("classes", "u32", "labels run from 0 to classes - 1"),
+            Field("batch", "u32", "samples that LEARN_MANY takes at most, 0 where not one fits"),
             Field("model", "text", "prefix of the model"),
             Field("board", "text", "board the firmware was built for"),
         )
@@ -220,28 +231,28 @@ LEARN = Request(
     "learn",
     4,
     "run the learn program on one labelled sample",
-    ask=Layout((Field("label", "u8", "class of the sample"), _FLAGS, _INPUTS)),
-    reply=Layout((_DIGEST,)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _FLAGS, _INPUTS)),
+    reply=Layout((_PROOF,)),
 )
 RUN = Request(
     "run",
     5,
     "run an entry program",
     ask=Layout((Field("program", "u32", "0 to programs - 1"), _FLAGS)),
-    reply=Layout((_DIGEST,)),
+    reply=Layout((_PROOF,)),
 )
 RUN_OP = Request(
     "run_op",
     6,
     "run one step of a program",
     ask=Layout((Field("op", "u32", "0 to ops - 1"), _FLAGS)),
-    reply=Layout((_DIGEST,)),
+    reply=Layout((_PROOF,)),
 )
 LOAD = Request(
     "load",
     7,
     "copy inputs and label into the arena and run nothing",
-    ask=Layout((Field("label", "u8", "class of the sample"), _INPUTS)),
+    ask=Layout((Field("label", "u16", "class of the sample"), _INPUTS)),
 )
 READ = Request(
     "read",
@@ -328,13 +339,22 @@ STEP = Request(
     17,
     "run the next slice of what was begun",
     ask=Layout((_FLAGS,)),
-    reply=Layout((Field("more", "u8", "1 as long as another slice follows"), _DIGEST)),
+    reply=Layout((Field("more", "u8", "1 as long as another slice follows"), _PROOF)),
 )
 ABORT = Request("abort", 18, "give up what was begun; what its slices changed stays changed")
+LEARN_MANY = Request(
+    "learn_many",
+    19,
+    "run the learn program on several labelled samples, one after the other",
+    ask=Layout((_FLAGS, Field("samples", "data", "label u16 and all input bytes of each"))),
+    reply=Layout(
+        (Field("proofs", "data", "checksum after each sample, SHA-256 after the last, if asked for"),)
+    ),
+)
 
 REQUESTS = (
     *(HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE),
-    *(COUNT, BEGIN, STEP, ABORT),
+    *(COUNT, BEGIN, STEP, ABORT, LEARN_MANY),
 )
 
 RESERVED = (SAVE, RESTORE)

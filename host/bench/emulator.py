@@ -107,7 +107,7 @@ def _samples(plan: Plan, devices: int, steps: int) -> Samples:
     found: Samples = {
         n: rng.integers(-128, 128, (steps, devices, plan[n].shape[0])).astype(np.int8) for n in plan.inputs
     }
-    return found | {"label": rng.integers(0, plan.classes, (steps, devices)).astype(np.uint8)}
+    return found | {"label": rng.integers(0, min(plan.classes, 256), (steps, devices)).astype(np.uint8)}
 
 
 def _best(run: Callable[[], float], repeats: int) -> float:

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.gen.ir.inputs import TARGET
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
-from synapcc.gen.ir.roles import ROLES
+from synapcc.gen.ir.roles import ROLES, label_dtype
 from synapcc.gen.ir.walk import Active, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.stages.op_check import Held, held
 from synapcc.gen.target.messages import Region
 
-from ..run.given import drawn
+from ..run.given import Given, drawn
 from ..run.samples import Samples
 from .meter import Meter, Reading
 
@@ -41,13 +42,19 @@ class _Op:
 
 
 def random_samples(plan: Plan, count: int, seed: int) -> Samples:
-    """`count` samples of even noise over all that an input can be, and labels."""
+    """`count` samples of even noise over all that an input can be, and labels, or any targets."""
     rng = np.random.default_rng(seed)
     inputs = {}
     for n in plan.inputs:
         lo, hi = plan.quantiser(n).ends
         inputs[n] = rng.integers(lo, hi + 1, (count, plan[n].shape[0])).astype(plan[n].dtype)
-    return Samples(inputs, rng.integers(0, plan.classes, count).astype(np.uint8))
+    if not plan.numbers:
+        return Samples(inputs, rng.integers(0, plan.classes, count).astype(label_dtype(plan.classes)))
+    if TARGET not in plan:
+        return Samples(inputs, None)
+    t = plan[TARGET]
+    targets = rng.integers(t.lo, t.hi + 1, (count, t.count)).astype(np.int16)
+    return Samples(inputs, None, targets=targets)
 
 
 class Bench:
@@ -58,8 +65,9 @@ class Bench:
         self._numbers = {(name, at): n for n, (name, at, _) in enumerate(plan.ops())}
         self._held = held(plan)
 
-    def phase(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Total and ops of entry program `name`, of the sample that takes longest."""
+    def phase(self, phase: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Total and ops of the entry program of one of PHASES, of the sample that takes longest."""
+        name = self.program(phase)
         totals = [self._total(name, i) for i in range(len(self.samples))]
         longest = max(range(len(totals)), key=lambda i: _size(totals[i]))
         ops: dict[int, _Op] = {}
@@ -80,7 +88,7 @@ class Bench:
         }
         total["slice"] = _longest(list(ops.values()))
         total["worst"] = _worst(list(ops.values()), total["between"], hard_runs / len(measured))
-        return total, [self._row(op, name) for op in ops.values() if op.runs]
+        return total, [self._row(op, phase) for op in ops.values() if op.runs]
 
     def other(self, name: str) -> dict[str, Any]:
         """Total of an entry program beside these, once every sample has been learned; inputs of its own are
@@ -88,7 +96,7 @@ class Bench:
         self.meter.reset()
         for i in range(len(self.samples)):
             self._load(i)
-            self.meter.program(self.plan.entries.index("learn"))
+            self.meter.program(self.plan.entries.index(self.plan.learning))
         given = drawn(self.plan, self.plan.entry(name), self.samples, np.random.default_rng(0))
         self.meter.give(self.plan, name, given)
         taken = self.meter.program(self.plan.entries.index(name))
@@ -108,11 +116,17 @@ class Bench:
         self._walk(name, measure, _always)
         return [self._row(op, name) for op in ops.values()]
 
+    def program(self, phase: str) -> str:
+        """The entry program of one of PHASES; "" where nothing learns."""
+        return self.plan.learning if phase == "learn" else phase
+
     # -- running --------------------------------------------------------------------------------------------
 
     def _load(self, i: int) -> None:
         labels = self.samples.labels
         self.meter.load(self.samples.packed(i), int(labels[i]) if labels is not None else 0)
+        if self.plan.numbers:
+            self.meter.give(self.plan, self.plan.learning, Given(self.samples.taught(i), None))
 
     def _begin(self, i: int) -> None:
         self.meter.reset()

@@ -38,21 +38,24 @@ def bench_project(
 
     data: an .npz whose first `samples` samples are run; None: noise by `seed`. Raises SynapccError.
     """
-    plan, learns = read_plan(project), "learn" in read_plan(project).entries
+    plan = read_plan(project)
     if data is None:
         picked, source = random_samples(plan, samples, seed), f"noise, seed {seed}"
         clipped: dict[str, float] = {}
     else:
-        found = load_samples(plan, data, labels=learns)
-        picked = Samples({n: x[:samples] for n, x in found.inputs.items()}, found.labels)
+        found = load_samples(plan, data, labels=bool(plan.learning))
+        picked = Samples(
+            {n: x[:samples] for n, x in found.inputs.items()}, found.labels, targets=found.targets
+        )
         clipped = dict(found.clipped)
         source = f"the first of {data.name}, which holds {found}"
 
     def measure(meter: Meter) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         at = Bench(plan, meter, picked)
-        phases = {name: at.phase(name) for name in PHASES if name in plan.entries}
+        programs = {name: at.program(name) for name in PHASES if at.program(name)}
+        phases = {name: at.phase(name) for name in programs}
         total = {name: figures for name, (figures, _) in phases.items()}
-        total |= {name: at.other(name) for name in plan.entries if name not in total}
+        total |= {name: at.other(name) for name in plan.entries if name not in programs.values()}
         return total, [row for _, rows in phases.values() for row in rows]
 
     return _report(project, plan, device, measure) | {

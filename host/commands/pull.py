@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError("--npz", "there is nothing to write", "give --npz, --onnx or --quantised")
     if args.learn and not args.device:
         raise SynapccError("--learn", "only a device can learn", "give --device")
-    if args.learn and "learn" not in plan.entries:
+    if args.learn and not plan.learning:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
     graph = read_network(project, plan) if args.onnx else None
     samples = None
@@ -99,6 +99,10 @@ def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) 
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan.digest)
         for i in track(range(len(samples) if samples else 0), "learning"):
-            assert samples is not None and samples.labels is not None
-            client.learn(samples.packed(i), int(samples.labels[i]), digest=False)
+            assert samples is not None
+            if samples.labels is not None:
+                client.learn(samples.packed(i), int(samples.labels[i]), proof=None)
+                continue
+            client.give(plan, plan.learning, samples.taught(i), None)
+            client.run(plan.entries.index(plan.learning), proof=None)
         return state.pull(plan, client), device.name, client.info.board

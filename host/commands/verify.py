@@ -32,6 +32,18 @@ def arguments(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="learn in slices, as a product does that must not wait, and compare after each slice",
     )
+    p.add_argument(
+        "--batch",
+        type=int,
+        default=0,
+        metavar="K",
+        help="learning steps in one exchange, where the device takes as many (default: all that it takes)",
+    )
+    p.add_argument(
+        "--resume",
+        metavar="RUN.npz",
+        help="how far the run came: written as it goes, and where the same command goes on from",
+    )
     result_option(p, "--html", metavar="FILE", help="write a report there")
     p.add_argument(
         "--timing",
@@ -51,6 +63,10 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
     if args.steps < 0:
         raise SynapccError("--steps", f"{args.steps} steps", "give 0 or more")
+    if args.batch < 0:
+        raise SynapccError(
+            "--batch", f"{args.batch} steps", "give 1 or more, or 0 for all that the device takes"
+        )
     project = Path(args.project)
     plan = read_plan(project)
     samples = load_samples(plan, Path(args.data), labels=bool(plan.learning))
@@ -61,20 +77,23 @@ def run(args: argparse.Namespace, out: Results) -> int:
         open_device(args.device, project, board) as device,
         Progress("learning on both sides", args.steps) as bar,
     ):
-        moments: list[float] = []
+        moments: list[tuple[float, int]] = []
 
-        def tick() -> None:
-            bar.step()
-            moments.append(time.monotonic())
+        def tick(count: int) -> None:
+            bar.step(count)
+            moments.append((time.monotonic(), count))
 
         chip = client.connect(device, plan.digest)
-        verdict = verify(plan, chip, samples, args.steps, tick, args.slices)
-        seconds = [after - before for before, after in pairwise(moments)]
+        kept = Path(args.resume) if args.resume else None
+        verdict = verify(plan, chip, samples, args.steps, tick, args.slices, args.batch, kept)
+        seconds = [(b - a) / n for (a, _), (b, n) in pairwise(moments) for _ in range(n)]
         result = evidence(plan, board, args.device, verdict, chip.stats(), seconds if args.timing else None)
         result["clipped"] = dict(samples.clipped)
     if args.html:
         html.write(Path(args.html), verify_html(result))
     out.give("verify", result)
+    if verdict.resumed:
+        out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")
     out.say(str(verdict.difference or verdict.agreement))
     out.say(f"emulator: {verdict.engine}")
     if result["warning"]:

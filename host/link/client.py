@@ -7,12 +7,10 @@ with open_device("process", out) as device:
 
 from __future__ import annotations
 
-import secrets
 import struct
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,34 +19,26 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.numeric import NUMERIC_VERSION
 from synapcc.gen.target import messages
 from synapcc.gen.target.messages import (
+    CHECKSUM_BYTES,
     MAX_PAYLOAD,
-    PROTOCOL_VERSION,
     RUNTIME_VERSION,
+    WIDTHS,
     Flag,
     Region,
     Request,
-    Status,
     Subject,
 )
 
 from ..devices import Device, DeviceError
-from ..terminal.screen import neutral
-from .protocol import Corrupt, Receiver, Reply, decode_fields, encode_fields, encode_request
+from .protocol import encode_fields
 from .saturation import Saturation, saturation
-
-TIMEOUT = 2.0
-"""Seconds to wait for an answer before the request is sent again."""
-
-ATTEMPTS = 5
-"""How often a request is sent before the link is given up."""
+from .session import ATTEMPTS, TIMEOUT, Meanwhile, Session, idle
 
 LONG_TIMEOUT = 600.0
 """Seconds that a program run by RUN may take unless the caller says otherwise."""
 
 WORD = 4
 """Bytes of the widest element of a state."""
-
-_SHOWN = 16  # first bytes of what is not the protocol, in the error message
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +58,7 @@ class Hello:
     programs: int
     ops: int
     classes: int
+    batch: int
     model: str
     board: str
 
@@ -118,12 +109,7 @@ class Inference(NamedTuple):
     scores: tuple[int, ...]
 
 
-def spoken(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What a chip says, its texts such that they cannot steer what shows them, nor begin a line there."""
-    return {k: neutral(v, lines=False) if isinstance(v, str) else v for k, v in fields.items()}
-
-
-class Client:
+class Client(Session):
     """A session with running firmware. `connect` makes one; `info` is what the firmware said of itself.
 
     Every method raises DeviceError: the device died, fell silent, was reset, or refused. After the link
@@ -133,16 +119,7 @@ class Client:
     info: Hello
 
     def __init__(self, device: Device, timeout: float = TIMEOUT, attempts: int = ATTEMPTS) -> None:
-        self.device = device
-        self.timeout = timeout
-        self.attempts = attempts
-        self._session = secrets.randbelow(0xFFFFFFFF) + 1
-        self._sequence = 0
-        self._receiver = Receiver()
-        self._heard = b""
-        self._heard_bytes = 0
-        self._understood = False
-        self._over = ""
+        super().__init__(device, timeout, attempts)
         self.info = Hello(**self._ask(messages.HELLO))
 
     def close(self) -> None:
@@ -168,34 +145,61 @@ class Client:
             winner, margin, struct.unpack_from(f"<{(self.info.output_bytes - 8) // 2}h", output, 8)
         )
 
-    def learn(self, x: bytes, label: int, digest: bool = True) -> bytes | None:
-        """Runs the learn program on one sample, exactly once; the state's SHA-256 after it, if asked for."""
+    # `proof`: what the answer says of the state, its SHA-256 or its checksum, or nothing.
+
+    def learn(
+        self, x: bytes, label: int, proof: Flag | None = Flag.DIGEST, meanwhile: Meanwhile = idle
+    ) -> bytes:
+        """Runs the learn program on one sample, exactly once; the proof of the state after it.
+
+        meanwhile() is called once, while the chip is at it.
+        """
         self._check_label(label)
         inline = self._inputs(messages.LEARN, x)
-        fields = {"label": label, "flags": _flags(digest), "inputs": inline}
-        return _digest_of(self._ask(messages.LEARN, fields), digest)
+        fields = {"label": label, "flags": proof or 0, "inputs": inline}
+        return bytes(self._ask(messages.LEARN, fields, meanwhile=meanwhile)["proof"])
 
-    def run(self, program: int, digest: bool = True, timeout: float = LONG_TIMEOUT) -> bytes | None:
+    def learn_many(
+        self, samples: Sequence[tuple[bytes, int]], proof: Flag | None = Flag.CHECKSUM,
+        meanwhile: Meanwhile = idle,
+    ) -> list[bytes]:  # fmt: skip
+        """Runs the learn program on each of some samples, exactly once, at most `info.batch` of them.
+
+        The proofs: checksums after each, or the SHA-256 after the last. meanwhile() as in `learn`.
+        """
+        for x, label in samples:
+            self._check_label(label)
+            self._check_size(messages.LEARN_MANY, x)
+        packed = b"".join(encode_fields(messages.SAMPLE, {"label": y, "inputs": x}) for x, y in samples)
+        fields = {"flags": proof or 0, "samples": packed}
+        proofs = self._ask(messages.LEARN_MANY, fields, meanwhile=meanwhile, times=len(samples))["proofs"]
+        wanted = {None: 0, Flag.CHECKSUM: CHECKSUM_BYTES * len(samples), Flag.DIGEST: WIDTHS["sha256"]}
+        if len(proofs) != wanted[proof]:
+            what = f"answered LEARN_MANY of {len(samples)} samples with {len(proofs)} bytes of proofs"
+            self._fail(what, "firmware and host do not fit")
+        width = CHECKSUM_BYTES if proof == Flag.CHECKSUM else WIDTHS["sha256"]
+        return [proofs[at : at + width] for at in range(0, len(proofs), width)]
+
+    def run(self, program: int, proof: Flag | None = Flag.DIGEST, timeout: float = LONG_TIMEOUT) -> bytes:
         """Runs an entry program by number; the chip may take `timeout` seconds for it."""
-        fields = {"program": program, "flags": _flags(digest)}
-        return _digest_of(self._ask(messages.RUN, fields, timeout), digest)
+        return bytes(self._ask(messages.RUN, {"program": program, "flags": proof or 0}, timeout)["proof"])
 
     def begin(self, program: int) -> None:
         """Begins an entry program in slices, on the arena as it is; `step` does the rest."""
         self._ask(messages.BEGIN, {"program": program})
 
-    def step(self, digest: bool = True) -> tuple[bool, bytes | None]:
-        """Runs the next slice: whether another one follows, and the state's SHA-256 if asked for."""
-        fields = self._ask(messages.STEP, {"flags": _flags(digest)})
-        return bool(fields["more"]), _digest_of(fields, digest)
+    def step(self, proof: Flag | None = Flag.DIGEST) -> tuple[bool, bytes]:
+        """Runs the next slice: whether another one follows, and the proof of the state."""
+        fields = self._ask(messages.STEP, {"flags": proof or 0})
+        return bool(fields["more"]), bytes(fields["proof"])
 
     def abort(self) -> None:
         """Gives up a run in slices, if one is in progress. What its slices changed stays changed."""
         self._ask(messages.ABORT)
 
-    def run_op(self, op: int, digest: bool = True) -> bytes | None:
+    def run_op(self, op: int, proof: Flag | None = Flag.DIGEST) -> bytes:
         """Runs one step by number, on the arena as it is."""
-        return _digest_of(self._ask(messages.RUN_OP, {"op": op, "flags": _flags(digest)}), digest)
+        return bytes(self._ask(messages.RUN_OP, {"op": op, "flags": proof or 0})["proof"])
 
     def count(self, subject: Subject, number: int, timeout: float = LONG_TIMEOUT) -> Count:
         """Runs something once on the arena as it is, and counts; it may take `timeout` seconds."""
@@ -213,7 +217,7 @@ class Client:
             self.write(Region.ARENA, t.offset, np.asarray(inputs[name], t.dtype).tobytes())
         if label is not None:
             self._check_label(label)
-            self.write(Region.ARENA, plan["label"].offset, bytes([label]))
+            self.write(Region.ARENA, plan["label"].offset, np.asarray(label, plan["label"].dtype).tobytes())
 
     def read(self, region: Region, offset: int, count: int) -> bytes:
         """`count` bytes of a region, in as many requests as that takes."""
@@ -263,26 +267,14 @@ class Client:
 
     # -- helpers of requests --------------------------------------------------------------------------------
 
-    def _ask(
-        self, request: Request, fields: Mapping[str, Any] | None = None, patience: float | None = None
-    ) -> dict[str, Any]:
-        try:
-            payload = encode_fields(request.ask, fields or {})
-        except ValueError as error:
-            raise DeviceError(self.device.name, f"cannot ask {request.name.upper()}: {error}") from error
-        answer = self._exchange(request, payload, patience)
-        try:
-            return spoken(decode_fields(request.reply, answer))
-        except ValueError as error:
-            self._fail(
-                f"answered {request.name.upper()} in another shape ({error})", "firmware and host do not fit"
-            )
-
-    def _inputs(self, request: Request, x: bytes) -> bytes:
-        """What to send with the request itself: all of `x`, or nothing after `x` went to region input."""
+    def _check_size(self, request: Request, x: bytes) -> None:
         if len(x) != self.info.input_bytes:
             what = f"{request.name.upper()} got {len(x)} input bytes, the model takes {self.info.input_bytes}"
             raise DeviceError(self.device.name, what)
+
+    def _inputs(self, request: Request, x: bytes) -> bytes:
+        """What to send with the request itself: all of `x`, or nothing after `x` went to region input."""
+        self._check_size(request, x)
         if len(x) <= request.ask.tail_bytes:
             return x
         self.write(Region.INPUT, 0, x)
@@ -293,103 +285,6 @@ class Client:
             raise DeviceError(
                 self.device.name, f"label {label} is none of the model's {self.info.classes} classes"
             )
-
-    # -- the exchange ---------------------------------------------------------------------------------------
-
-    def _exchange(self, request: Request, payload: bytes = b"", patience: float | None = None) -> bytes:
-        """The payload of the answer. A frame sent again is the same: the chip never executes it twice.
-
-        `patience` is how long a program may run after the chip accepted it. The last attempt waits as long
-        even without an acceptance, which may itself have been lost.
-        """
-        if self._over:
-            raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        frame = encode_request(request, self._session, self._sequence, payload)
-        started = time.monotonic()
-        for attempt in range(1, self.attempts + 1):
-            self.device.write(frame)
-            wait = (
-                self.timeout if patience is None or attempt < self.attempts else max(patience, self.timeout)
-            )
-            reply = self._await(request, wait, patience)
-            if reply is not None:
-                return self._accept(request, reply)
-        return self._give_up(request, time.monotonic() - started)
-
-    def _await(self, request: Request, wait: float, patience: float | None) -> Reply | None:
-        """The answer; None if it is time to send the request again."""
-        deadline = time.monotonic() + wait
-        while True:
-            left = deadline - time.monotonic()
-            received = self.device.read(max(0.0, left))
-            self._heard_bytes += len(received)
-            self._heard = (self._heard + received)[:_SHOWN]
-            corrupt = False
-            for item in self._receiver.feed(received):
-                if isinstance(item, Corrupt):
-                    corrupt = True
-                    continue
-                self._check_version(item)
-                self._understood = True
-                if item.status == Status.BAD_FRAME:
-                    corrupt = True
-                elif item.status == Status.STOPPED:
-                    said = neutral(item.payload.decode(errors="replace"), lines=False)
-                    self._fail(f"the firmware stopped: {said}", "reset the device")
-                elif (item.session, item.sequence, item.request) != (
-                    self._session,
-                    self._sequence,
-                    request.number,
-                ):
-                    continue  # an answer to a request that was sent twice
-                elif item.status == Status.ACCEPTED:
-                    deadline = time.monotonic() + max(patience or 0.0, self.timeout)
-                else:
-                    return item
-            if corrupt or (left <= 0 and not received):
-                return None
-
-    def _check_version(self, reply: Reply) -> None:
-        if reply.version != PROTOCOL_VERSION:
-            versions = f"version {reply.version} of the protocol, this host version {PROTOCOL_VERSION}"
-            self._fail(f"the firmware speaks {versions}", "compile and build with this version of synapcc")
-
-    def _accept(self, request: Request, reply: Reply) -> bytes:
-        if reply.status == Status.OK:
-            return reply.payload
-        if reply.status == Status.NO_SESSION:
-            self._fail(
-                "the device was reset, or greeted by another host, since the session began", "connect again"
-            )
-        if reply.status == Status.BAD_SEQUENCE:
-            self._fail("the device saw other requests than were sent", "does another program use the port?")
-        status = Status.find(reply.status)
-        why = f"{status.name.lower()}: {status.meaning}" if status is not None else f"status {reply.status}"
-        raise DeviceError(self.device.name, f"{request.name.upper()} was refused ({why})")
-
-    def _give_up(self, request: Request, seconds: float) -> NoReturn:
-        asked = f"no answer to {request.name.upper()} in {seconds:.1f} s"
-        if not self._heard_bytes:
-            self._fail(f"{asked}, not one byte", "is the firmware flashed and running, and is this its port?")
-        if not self._understood:
-            came = f"{self._heard_bytes} bytes came, beginning with {self._heard!r}, but no intact frame"
-            self._fail(
-                f"{asked}; {came}", "is this the port of the synapcc firmware, and the right baud rate?"
-            )
-        self._fail(f"{asked}, sent {self.attempts} times", "reset the device and check the link")
-
-    def _fail(self, what: str, hint: str) -> NoReturn:
-        self._over = what
-        raise DeviceError(self.device.name, what, hint)
-
-
-def _flags(digest: bool) -> int:
-    return Flag.DIGEST if digest else 0
-
-
-def _digest_of(fields: Mapping[str, Any], asked: bool) -> bytes | None:
-    return bytes(fields["digest"]) if asked else None
 
 
 def connect(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import MAX_RATE_SHIFT
 
 MOST = 0.01  # the share above which learning is told to be hampered
 ROOM, LESS = 8, 2  # what is advised: so many times the headroom, so many powers of two off the rate
@@ -69,8 +70,10 @@ def warning(found: Sequence[Saturation]) -> str:
     worst = max(found, key=lambda x: x.share, default=None)
     if worst is None or worst.share <= MOST:
         return ""
+    less = f"and if that is not enough, with a rate of 2^-{worst.rate + LESS} or smaller"
+    if worst.rate + LESS > MAX_RATE_SHIFT:
+        less = "or scale the inputs down"
     return (
         f"{worst.layer}: {100 * worst.share:.1f} % of {worst.updates:,} updates met a limit, "
-        f"{100 * MOST:.0f} % is the most that does no harm; compile with {ROOM} times the headroom, "
-        f"and if that is not enough, with a rate of 2^-{worst.rate + LESS} or smaller"
+        f"{100 * MOST:.0f} % is the most that does no harm; compile with {ROOM} times the headroom, {less}"
     )

@@ -91,25 +91,17 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of one entry program, a line of the report's `timeline`."""
     tensors = {t["tensor"]: t for t in report["tensors"]}
     steps, size = line["steps"], report["memory"]["arena"]
-    spans = [(tensors[a["tensor"]]["offset"], *s) for a in line["arena"] for s in a["spans"]]
-    # A step in place shares its column: half for the operand that ends, half for the result that begins.
-    ended = {(at, last) for at, first, last in spans if last > first}
-    begun = {(at, first) for at, first, last in spans if last > first or (at, first) in ended}
+    each = [(tensors[a["tensor"]], *span) for a in line["arena"] for span in a["spans"]]
+    ended, begun = _halves([(t["offset"], t["offset"] + t["bytes"], *span) for t, *span in each])
     blocks, lives = [], []
-    for a in line["arena"]:
-        t = tensors[a["tensor"]]
-        where = f"{t['offset']:,} to {t['offset'] + t['bytes'] - 1:,}"
-        for first, last in a["spans"]:
-            when = f"step {first + 1}" if first == last else f"steps {first + 1} to {last + 1}"
-            told = f"{t['tensor']}: bytes {where}, {when}"
-            start = first + (0.5 if (t["offset"], first) in ended else 0.0)
-            end = last + (0.5 if last > first and (t["offset"], last) in begun else 1.0)
-            blocks.append(
-                Block(t["tensor"], TONES[t["kind"]], start, end, t["offset"], t["offset"] + t["bytes"], told)
-            )
-            lives.append(
-                [html.keyed(TONES[t["kind"]], t["tensor"]), t["dtype"], where, f"{t['bytes']:,}", when]
-            )
+    for i, (t, first, last) in enumerate(each):
+        low, high = t["offset"], t["offset"] + t["bytes"]
+        where = f"{low:,} to {high - 1:,}"
+        when = f"step {first + 1}" if first == last else f"steps {first + 1} to {last + 1}"
+        told = f"{t['tensor']}: bytes {where}, {when}"
+        start, end = first + 0.5 * (i in begun), last + 1.0 - 0.5 * (i in ended)
+        blocks.append(Block(t["tensor"], TONES[t["kind"]], start, end, low, high, told))
+        lives.append([html.keyed(TONES[t["kind"]], t["tensor"]), t["dtype"], where, f"{t['bytes']:,}", when])
     most = next((p for p in report["peaks"] if p["program"] == line["program"]), None)
     columns = [s["program"] for s in steps]
     detail = "; ".join(b.told for b in blocks)
@@ -123,6 +115,23 @@ def view(report: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
         "lives": html.table(["tensor", "type", "bytes of the arena", "size", "lives"], lives, left=3),
         "table": _steps(steps),
     }
+
+
+def _halves(spans: Sequence[tuple[int, int, int, int]]) -> tuple[set[int], set[int]]:
+    """Numbers of spans (low, high, first, last) of which one ends and one begins in the middle of a step: the
+    operand and the result of a step that writes over what it reads share its column."""
+    ended, begun = set(), set()
+    for i, (low, high, first, last) in enumerate(spans):
+        for j, (other_low, other_high, begins, ends) in enumerate(spans):
+            if (
+                last == begins
+                and low < other_high
+                and other_low < high
+                and (first, last, i) < (begins, ends, j)
+            ):
+                ended.add(i)
+                begun.add(j)
+    return ended, begun
 
 
 def _why(tensors: Sequence[Mapping[str, Any]]) -> Markup:

@@ -14,6 +14,7 @@ from synapcc.host.pages.html import Part
 
 from ..run.culprit import LEAST
 from . import arena, numbers
+from .facts import under
 from .tones import MEANS, TONES
 
 Report = Mapping[str, Any]
@@ -37,7 +38,7 @@ def compile_html(report: Report) -> str:
             "r": report,
             "cards": _cards(report),
             "warnings": warnings(report),
-            "sampled": sampled(report["calibration"]),
+            "sampled": sampled(report),
             "fullest": max(report["proofs"], key=lambda p: p["used"], default=None),
             "macs": {p["program"]: p["macs"] for p in report["programs"]},
             "board": _board(report),
@@ -74,18 +75,18 @@ def warnings(report: Report) -> list[str]:
     return out
 
 
-def sampled(calibration: Mapping[str, Any]) -> str:
+def sampled(report: Mapping[str, Any]) -> str:
     """Which samples the formats were chosen from, in words; "" where a file brings them all."""
+    calibration = report["calibration"]
     if not calibration["samples"]:
         return ""
     words = f"{calibration['samples']:,} of {calibration['given']:,} calibration samples"
     if calibration["samples"] == calibration["given"]:
         words = f"{calibration['samples']:,} calibration samples"
     if calibration["labels"]:
-        of = (
-            f"{calibration['taught']:,} of them" if calibration["taught"] < calibration["samples"] else "each"
-        )
-        words += f" (for the teaching signals {of} under {calibration['labels']} labels)"
+        some = calibration["taught"] < calibration["samples"]
+        of = f"{calibration['taught']:,} of them" if some else "all of them"
+        words += f" (for the teaching signals {of}{under(report)})"
     aside = len(calibration["outliers"])
     return f"{words}, {aside} of them set aside as outliers," if aside else words
 

@@ -11,7 +11,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
-from synapcc.gen.spec import FAST
+from synapcc.gen.spec import FAST, MSE
 from synapcc.gen.stages.answers import Answers
 
 from ..run import culprit
@@ -240,7 +240,7 @@ def summary(report: dict[str, Any]) -> str:
     if cal["samples"]:
         agree = cal["same_class_as_float"]  # none of a network that gives numbers
         same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "
-        lines.append(f"  calibration: {_samples(cal)}, {same}clipped {clipped_text(cal['clipped'])}")
+        lines.append(f"  calibration: {_samples(cal, report)}, {same}clipped {clipped_text(cal['clipped'])}")
     else:
         lines.append("  calibration: none, all number formats are the file's")
     if report["file"]:
@@ -319,13 +319,22 @@ def faithful(file: Mapping[str, Any]) -> str:
     return words
 
 
-def _samples(cal: Mapping[str, Any]) -> str:
+def under(report: Mapping[str, Any]) -> str:
+    """With what each calibration sample was taught, in words; "" where that is the sample itself."""
+    loss, turns = report["rule"]["loss"], report["calibration"]["labels"]
+    if loss["kind"] == MSE and loss["target"] == "input":
+        return ""
+    what = "target" if loss["kind"] == MSE else "label"
+    return f" under {turns} {what}s each" if turns > 1 else f" under one {what} each"
+
+
+def _samples(cal: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """How many samples were run, and how many were taught from."""
     some = f"{cal['samples']} of {cal['given']}" if cal["samples"] < cal["given"] else f"{cal['samples']}"
     if not cal["labels"]:
         return f"{some} samples"
     taught = f" of {cal['taught']}" if cal["taught"] < cal["samples"] else ""
-    return f"{some} samples, teaching signals{taught} under {cal['labels']} labels each"
+    return f"{some} samples, teaching signals{taught}{under(report)}"
 
 
 def program_text(plan: Plan) -> str:

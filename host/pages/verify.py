@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import LEARNING, Plan
 from synapcc.gen.target.boards import Board
 from synapcc.host.link.client import Stats
 from synapcc.host.pages import charts, html
@@ -47,7 +47,8 @@ def evidence(
 ) -> dict[str, Any]:
     """A verification ready for JSON: the verdict, and on what.
 
-    seconds: of each learning step but the first, on both sides; no two runs have the same
+    seconds: of each learning step of this run, on both sides and the link, those of one exchange alike; no
+             two runs have the same
     """
     kind = kinds(plan)
     state = dict.fromkeys(KINDS, 0)
@@ -80,7 +81,7 @@ def verify_html(result: _Json) -> str:
             "course": _course(result),
             "tensors": _tensors(result, compared),
             "padding": padding,
-            "times": _times(result.get("seconds", ())),
+            "times": _times(result.get("seconds", ()), result["resumed"] + 1),
             "facts": _facts(result),
         },
     )
@@ -103,19 +104,26 @@ def _facts(result: _Json) -> Markup:
 
 def states(result: _Json) -> int:
     """How often the whole persistent state was compared: after every step and program, and once read back."""
-    others = sum(p != "learn" for p in result["programs"])
+    others = sum(p not in LEARNING for p in result["programs"])
     count: int = result["steps"] + others + (0 if result["difference"] else 1)
     return count
 
 
 def _course(result: _Json) -> Markup:
     """What was done in turn, and what came of it."""
-    half, others = result["inferences"] // 2, [p for p in result["programs"] if p != "learn"]
+    half, others = result["inferences"] // 2, [p for p in result["programs"] if p not in LEARNING]
     bad = result["difference"]
+    learning = next((p for p in result["programs"] if p in LEARNING), "learn")
     parts = [
         (0, "infer", "inferences", f"{half:,}" if half else "", "class, margin and scores"),
-        (1, "learn", "learning steps", f"{result['steps']:,}", "SHA-256 of all persistent bytes after each"),
-        *((2, p, f"program {p}", "1", "SHA-256 of all persistent bytes") for p in others),
+        (
+            1,
+            learning,
+            "learning steps",
+            f"{result['steps']:,}",
+            "checksum of all persistent bytes after each, SHA-256 now and then",
+        ),
+        *((2, p, f"program {p}", "1", "checksum of all persistent bytes") for p in others),
         (3, "infer", "inferences again", f"{half:,}" if half else "", "class, margin and scores"),
         (4, "read back", "read back", "1", f"{result['state_bytes']:,} bytes, one by one"),
     ]
@@ -141,7 +149,7 @@ def _failed(result: _Json) -> int:
         return 5
     if bad["program"] == "infer":
         return 3 if bad["step"] else 0
-    return 1 if bad["program"] == "learn" else 4 if bad["program"] == "read back" else 2
+    return 1 if bad["program"] in LEARNING else 4 if bad["program"] == "read back" else 2
 
 
 def _tensors(result: _Json, compared: int) -> Markup:
@@ -159,13 +167,15 @@ def _tensors(result: _Json, compared: int) -> Markup:
     return chart + html.table(head, rows)
 
 
-def _times(seconds: Sequence[float]) -> Markup:
+def _times(seconds: Sequence[float], first: int) -> Markup:
     """Time of a learning step over the run, medians of neighbours where there are many steps."""
     if len(seconds) < 2:
         return Markup("")
     each = -(-len(seconds) // _POINTS)
-    points = [(i + 2, 1000 * statistics.median(seconds[i : i + each])) for i in range(0, len(seconds), each)]
-    x = charts.axis(2, len(seconds) + 1, "step", exact=True)
+    points = [
+        (i + first, 1000 * statistics.median(seconds[i : i + each])) for i in range(0, len(seconds), each)
+    ]
+    x = charts.axis(first, first + len(seconds) - 1, "step", exact=True)
     y = charts.axis(0, max(v for _, v in points), "", lambda v: f"{plain(v)} ms", count=4)
     label = "a learning step" if each == 1 else f"median of {each} learning steps"
     told = f"median {1000 * statistics.median(seconds):.3g} ms, longest {1000 * max(seconds):.3g} ms"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.graph import Graph
+from synapcc.gen.ir.inputs import TARGET
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active, choose, walk
@@ -84,7 +85,9 @@ class Backpropagation:
         for name, content in before.items():
             self.machine.state[name][0] = content
         inputs = {n: real(self.plan[n], emulator[n]) for n in self.plan.inputs}
-        self.machine.load({**inputs, "label": emulator["label"]})
+        if TARGET in self.plan:
+            inputs[TARGET] = real(self.plan[TARGET], emulator[TARGET])
+        self.machine.load(inputs | ({"label": emulator["label"]} if "label" in self.plan else {}))
         self.machine.run("adapt")
         return {n: before[n] - self.machine.state[n][0] for n in names}
 
@@ -108,7 +111,7 @@ class Diagnosis:
     """Learns samples in the emulator and keeps count. `layers`: what each learned layer did."""
 
     def __init__(self, plan: Plan, graph: Graph, report: Mapping[str, Any]) -> None:
-        if "learn" not in plan.entries:
+        if not plan.learning:
             raise SynapccError(
                 plan.model, "was compiled for inference only", "compile it with a learning rule"
             )
@@ -123,10 +126,11 @@ class Diagnosis:
 
     def learn(self, samples: Samples, tick: Callable[[], None] = lambda: None) -> None:
         """All samples in their order; tick() after each."""
-        assert samples.labels is not None
+        learning = self.plan.learning
         for i in range(len(samples)):
-            self.emulator.load(samples.one(i), samples.labels[i : i + 1])
-            walk(self.plan.programs, "learn", self._step, self._flag)
+            labels = None if samples.labels is None else samples.labels[i : i + 1]
+            self.emulator.give(learning, samples.taught(i), labels)
+            walk(self.plan.programs, learning, self._step, self._flag)
             self.samples += 1
             tick()
 

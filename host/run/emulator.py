@@ -18,7 +18,7 @@ from synapcc.gen.ops import kernel
 from ..link import state as states
 from ..terminal.files import write_whole
 from .engines import AUTO
-from .evaluation import Evaluation, confusion
+from .evaluation import Evaluation, Regression, confusion, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
@@ -34,8 +34,10 @@ ROOM = 1 << 26  # bytes of arenas that a batch takes at once
 class Inference(NamedTuple):
     """What `infer` says. It unpacks as winner, margin, scores.
 
-    winner: [n] int32, the class with the highest score, the first one of several
-    margin: [n] int32, how far its score is above the second highest, in the scores' format
+    winner: [n] int32, the class with the highest score, the first one of several; of one score where
+            classes are learned, 1 if it is above zero, else 0; of any other one score 0
+    margin: [n] int32, how far its score is above the second highest, in the scores' format; of one score
+            where classes are learned its magnitude; of any other one score 0
     scores: [n, classes] int16, the logits; their frac is that of `plan[plan.logits]`
     """
 
@@ -86,7 +88,7 @@ class Emulator(Machine):
         shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
         own = "" if plan.shared else f"; infer has {plan.infer_arena_bytes} of its own"
         rows = {
-            "inputs": f"{', '.join(inputs)}; {plan.classes} classes",
+            "inputs": f"{', '.join(inputs)}; {plan.classes} {'numbers' if plan.numbers else 'classes'}",
             "programs": ", ".join(plan.entries),
             "learned": ", ".join(shown) + f" and {len(learned) - SHOWN} more" * (len(learned) > SHOWN),
             "state": f"{len(plan.space('state'))} tensors, {plan.state_bytes} bytes a device",
@@ -122,10 +124,25 @@ class Emulator(Machine):
 
         data: an .npz file, a mapping with the inputs and `label` [n], or Samples
         """
+        if self.plan.numbers:
+            hint = "regression(data) tells how far they are from their targets"
+            raise SynapccError(self.plan.model, "learns numbers, not classes", hint)
         samples = read_samples(self.plan, data, labels=True)
         assert samples.labels is not None
         winner = self.infer_many(samples.inputs, device).winner
         return Evaluation(confusion(samples.labels, winner, self.plan.classes), samples.clipped)
+
+    def regression(self, data: Data, device: int = 0) -> Regression:
+        """How far the scores of one device are from the targets of samples, or from what it was given where
+        it learns its own input. Changes nothing.
+
+        data: an .npz file, a mapping with the inputs and, but for that, `target` [n, scores], or Samples
+        """
+        if self.plan.learning and not self.plan.numbers:
+            hint = "evaluate(data) tells how often they are right"
+            raise SynapccError(self.plan.model, "learns classes, not numbers", hint)
+        samples = read_samples(self.plan, data, labels=True)
+        return regression(self.plan, samples, self.infer_many(samples.inputs, device).scores)
 
     def learn(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
@@ -232,7 +249,7 @@ class Emulator(Machine):
             states.joined(self.plan, tensors), np.uint8
         )
 
-    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.unsignedinteger]:
         """The labels of the devices `rows`, from one for each device or one for all."""
         self._takes_label()
         y = np.asarray(labels)

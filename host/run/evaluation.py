@@ -1,4 +1,4 @@
-"""How well a network classifies: the confusion of its classes, and what follows from it."""
+"""How well a network does: the confusion of its classes, or the error of its numbers, and what follows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from ..terminal.text import table
 from .inputs import clipped_text
 from .samples import Samples
 
+Real = NDArray[np.float64]
+
+SHOWN = 16  # classes or outputs in a table; of more, those that do worst
+CALLED = 3  # classes that a sample of one of many is called, in a table
+WIDE = 256  # classes, beyond which a confusion is left out of JSON
+
 
 def confusion(labels: NDArray[Any], winners: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Counts [classes, classes]: how many samples of class i (row) were called class j."""
@@ -25,6 +31,12 @@ def confusion(labels: NDArray[Any], winners: NDArray[Any], classes: int) -> NDAr
 def squared_error(plan: Plan, samples: Samples, scores: NDArray[Any]) -> float | None:
     """The mean squared error of scores [n, scores], in real numbers, under the targets of the samples, or as
     copies of them; None where no numbers are learned, or the samples have no targets."""
+    errors = _errors(plan, samples, scores)
+    return None if errors is None else float(np.mean(np.square(errors[0])))
+
+
+def _errors(plan: Plan, samples: Samples, scores: NDArray[Any]) -> tuple[Real, Real] | None:
+    """(scores less what is wanted, what is wanted), [n, scores] each, in real numbers."""
     meaning = plan[plan.logits].meaning
     if plan.learning == "learn_input":
         name = plan.inputs[0]
@@ -33,7 +45,82 @@ def squared_error(plan: Plan, samples: Samples, scores: NDArray[Any]) -> float |
         wanted = meaning.real(samples.targets)
     else:
         return None
-    return float(np.mean(np.square(meaning.real(scores) - wanted)))
+    return meaning.real(scores) - wanted, wanted
+
+
+def regression(plan: Plan, samples: Samples, scores: NDArray[Any]) -> Regression:
+    """How far scores [n, scores] are from the targets of the samples, or from copies of them."""
+    errors = _errors(plan, samples, scores)
+    assert errors is not None
+    off, wanted = errors
+    return Regression(
+        len(samples),
+        np.mean(np.square(off), axis=0),
+        np.mean(np.abs(off), axis=0),
+        np.var(wanted, axis=0),
+        samples.clipped,
+    )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Regression:
+    """A test set's outcome where numbers are learned. Printed, it is a table.
+
+    squared:  [scores] float64, the mean squared error of each output, in real numbers
+    absolute: [scores] float64, its mean absolute error
+    variance: [scores] float64, of what it should have said: the squared error of saying its mean
+    clipped:  the share of input values that quantisation clipped, by input
+    """
+
+    samples: int
+    squared: Real
+    absolute: Real
+    variance: Real
+    clipped: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mse(self) -> float:
+        """The mean squared error over all outputs."""
+        return float(np.mean(self.squared))
+
+    @property
+    def mae(self) -> float:
+        """The mean absolute error over all outputs."""
+        return float(np.mean(self.absolute))
+
+    @property
+    def r2(self) -> float:
+        """The share of the variance, over all outputs, that is explained; NaN where there is none."""
+        return float(_explained(np.mean(self.squared), np.mean(self.variance)))
+
+    @property
+    def r2_by_output(self) -> Real:
+        """The share of each output's variance that is explained; NaN where it has none."""
+        return _explained(self.squared, self.variance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON; null where there is no variance."""
+        return {
+            "samples": self.samples,
+            "mse": self.mse,
+            "mae": self.mae,
+            "r2": _told(np.array([self.r2]))[0],
+            "squared": self.squared.tolist(),
+            "absolute": self.absolute.tolist(),
+            "r2_by_output": _told(self.r2_by_output),
+            "clipped": dict(self.clipped),
+        }
+
+    def __repr__(self) -> str:
+        head = f"{self.samples} samples, mean squared error {self.mse:.4g}, R2 {self.r2:.4f}"
+        shown = _worst(-self.squared)
+        rows = [
+            [str(i), f"{self.squared[i]:.4g}", f"{self.absolute[i]:.4g}", f"{self.r2_by_output[i]:.4f}"]
+            for i in shown
+        ]
+        names = ["output", "squared error", "absolute error", "R2"]
+        lines = [f"{head}, clipped {clipped_text(self.clipped)}", *table(names, rows)]
+        return "\n".join(lines + _left_out(len(self.squared), "outputs"))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,7 +166,8 @@ class Evaluation:
         return float(np.nanmean(self.f1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; null where nothing is counted."""
+        """Everything, ready for JSON; null where nothing is counted, and for the confusion of more than WIDE
+        classes."""
         return {
             "samples": self.samples,
             "accuracy": self.accuracy,
@@ -87,19 +175,46 @@ class Evaluation:
             "recall": _told(self.recall),
             "precision": _told(self.precision),
             "f1": _told(self.f1),
-            "confusion": self.confusion.tolist(),
+            "confusion": self.confusion.tolist() if len(self.confusion) <= WIDE else None,
             "clipped": dict(self.clipped),
         }
 
     def __repr__(self) -> str:
         head = f"{self.samples} samples, accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}"
-        figures = zip(self.recall, self.precision, self.f1, strict=True)
+        figures = np.stack([self.recall, self.precision, self.f1], axis=1)
         rows = [
-            [str(c), str(row.sum()), *(f"{x:.4f}" for x in of), " ".join(map(str, row))]
-            for c, (row, of) in enumerate(zip(self.confusion, figures, strict=True))
+            [str(c), str(self.confusion[c].sum()), *(f"{x:.4f}" for x in figures[c]), self._called(c)]
+            for c in _worst(figures[:, 2])
         ]
-        names = ["class", "samples", "recall", "precision", "F1", "called 0, 1, ..."]
-        return "\n".join([f"{head}, clipped {clipped_text(self.clipped)}", *table(names, rows)])
+        many = len(self.confusion) > SHOWN
+        names = ["class", "samples", "recall", "precision", "F1"]
+        names += ["called most" if many else "called 0, 1, ..."]
+        lines = [f"{head}, clipped {clipped_text(self.clipped)}", *table(names, rows)]
+        return "\n".join(lines + _left_out(len(self.confusion), "classes"))
+
+    def _called(self, c: int) -> str:
+        """What the samples of class c are called: how often each class, or of many classes the usual ones."""
+        row = self.confusion[c]
+        if len(row) <= SHOWN:
+            return " ".join(map(str, row))
+        usual = np.argsort(-row, kind="stable")[:CALLED]
+        return ", ".join(f"{i}: {row[i]}" for i in usual if row[i])
+
+
+def _worst(figures: Real) -> list[int]:
+    """The SHOWN places with the least figures, in their order; where nothing is counted comes last."""
+    order = np.argsort(figures, kind="stable")[:SHOWN]
+    return sorted(int(i) for i in order)
+
+
+def _left_out(count: int, what: str) -> list[str]:
+    return [f"the {SHOWN} {what} of {count} that do worst"] if count > SHOWN else []
+
+
+def _explained(error: Any, variance: Any) -> Real:
+    lost = np.full(np.shape(variance), np.nan)
+    np.divide(error, variance, out=lost, where=np.asarray(variance) > 0)
+    return 1.0 - lost
 
 
 def _shares(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -35,13 +35,13 @@ def many_active(plan: Plan, active: ArrayLike | None, n: int, devices: int) -> N
     return mask.astype(bool)
 
 
-def many_labels(plan: Plan, labels: ArrayLike, active: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """uint8 [n, devices], of that or of [n]; those that take part are classes."""
+def many_labels(plan: Plan, labels: ArrayLike, active: NDArray[np.bool_]) -> NDArray[Any]:
+    """[n, devices] in the type of the Plan's label, of that or of [n]; those that take part are classes."""
     y = np.asarray(labels)
     y = np.broadcast_to(y[:, None], active.shape) if y.shape == active.shape[:1] else y
     if y.shape != active.shape:
         hint = f"give {list(active.shape)}, or [{len(active)}] where all devices have the same"
         raise SynapccError(plan.model, f"label has shape {y.shape}", hint)
-    found = np.zeros(active.shape, np.uint8)
+    found = np.zeros(active.shape, plan["label"].dtype)
     found[active] = check_labels(y[active], plan.classes, plan.model)
     return found

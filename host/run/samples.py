@@ -25,13 +25,13 @@ class Samples:
     """Samples as the chip takes them.
 
     inputs:  by name, int8 or int16 [n, size]
-    labels:  [n] uint8, None if the data have none
-    targets: [n, scores] int16 in the scores' format, None if the data have none or no numbers are learned
+    labels:  [n] in the type of the Plan's labels, None if the data have none
+    targets: [n, scores] int16 in the scores' format, None if the data have none or classes are learned
     clipped: the share of values that quantisation clipped, by input; none for inputs given as integers
     """
 
     inputs: dict[str, NDArray[Any]]
-    labels: NDArray[np.uint8] | None
+    labels: NDArray[np.unsignedinteger] | None
     clipped: Mapping[str, float] = field(default_factory=dict)
     targets: NDArray[np.int16] | None = None
 
@@ -57,18 +57,19 @@ class Samples:
 def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels: bool) -> Samples:
     """Samples for `plan` from inputs [n, *shape] or [n, size] and `label` [n].
 
-    labels: there must be labels, or targets where numbers are learned. Warns (DataWarning) of data that look
-    like other units than those of the calibration. SynapccError says what does not fit.
+    labels: there must be labels, or targets where numbers are learned; where nothing learns, either. Warns
+    (DataWarning) of data that look like other units than those of the calibration. SynapccError says what
+    does not fit.
     """
-    clipping, learns = Clipping(plan), labels
+    clipping = Clipping(plan)
     inputs = quantise_inputs(plan, arrays, clipping=clipping, where=where)
     together: dict[str, NDArray[Any]] = dict(inputs)
     found = targets = None
-    if plan.learning and "label" not in plan:
-        labels = False
-        if TARGET in plan and TARGET in arrays:
+    either = labels and not plan.learning and TARGET not in plan.inputs
+    if plan.numbers or (either and TARGET in arrays and LABEL not in arrays):
+        if TARGET in arrays and (TARGET in plan or either):
             targets = together[TARGET] = _targets(plan, arrays[TARGET], where)
-        elif TARGET in plan and learns:
+        elif TARGET in plan and labels:
             hint = f"add an array `target` [n, {plan.scores}]; there is {listed(arrays)}"
             raise SynapccError(where, "target is missing", hint)
     elif LABEL in arrays and LABEL not in plan.inputs:
@@ -84,7 +85,7 @@ def from_arrays(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, labels:
 
 def _targets(plan: Plan, targets: ArrayLike, where: str) -> NDArray[np.int16]:
     """Targets [n, scores] in the scores' format: floats are rounded and held within it, int16 passes."""
-    t, given = plan[TARGET], np.asarray(targets)
+    t, given = plan[plan.logits], np.asarray(targets)
     real = check_targets(given, plan.scores, where)
     units = real if given.dtype == np.int16 else t.meaning.units(real)
     return np.clip(units, t.lo, t.hi).astype(np.int16)
@@ -106,7 +107,9 @@ Data = Samples | Mapping[str, ArrayLike] | str | PathLike[str]
 def read_samples(plan: Plan, data: Data, labels: bool) -> Samples:
     """Samples from wherever they are: Samples, arrays by name, or an .npz file."""
     if isinstance(data, Samples):
-        if labels and data.labels is None and (data.targets is None or "label" in plan):
+        if labels and TARGET in plan and data.targets is None:
+            raise SynapccError(plan.model, "the samples have no targets", f"give numbers [n, {plan.scores}]")
+        if labels and not plan.numbers and data.labels is None and data.targets is None:
             raise SynapccError(plan.model, "the samples have no labels", "give the class of each sample")
         return data
     if isinstance(data, Mapping):

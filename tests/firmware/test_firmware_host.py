@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from stub_model import CLASSES, DIGEST, stub_project
 
@@ -18,6 +19,7 @@ from synapcc.gen.target import messages
 from synapcc.gen.target.messages import MAX_PAYLOAD, Flag, Region, Request, Status
 from synapcc.host.devices import ClosingDevice, Device, DeviceError, device_kinds, open_device, process
 from synapcc.host.link import client as client_module
+from synapcc.host.link.checksum import Checksum
 from synapcc.host.link.client import Client, connect
 from synapcc.host.link.protocol import (
     Corrupt,
@@ -31,6 +33,8 @@ from synapcc.host.link.protocol import (
 
 X = bytes([5, 250, 3, 7, 9, 1, 2, 3])
 REHEARSE, FAULT = 2, 3
+BATCH = 62
+"""Samples of LEARN_MANY: as many checksums and one SHA-256 fit the reply."""
 SANITIZED = "process:address,undefined"
 
 
@@ -171,11 +175,34 @@ def test_learn_infer_digest_and_memory(client: Client) -> None:
     state = client.read(Region.STATE, 0, client.info.state_bytes)
     assert state == expected_state(samples)
     assert digests[-1] == client.digest() == hashlib.sha256(state).digest()
-    assert client.learn(X, 1, digest=False) is None
+    assert client.learn(X, 1, proof=None) == b""
     client.write(Region.STATE, 4, b"\1\2\3")
     assert client.read(Region.STATE, 3, 5) == b"\0\1\2\3" + client.read(Region.STATE, 7, 1)
     client.reset()
     assert client.read(Region.STATE, 0, 52) == expected_state([])
+
+
+def test_a_batch_does_what_as_many_requests_do(client: Client) -> None:
+    assert client.info.batch == BATCH
+    samples = [(bytes([i + 1, *X[1:]]), i % CLASSES) for i in range(BATCH)]
+    alone = [client.learn(x, label, Flag.CHECKSUM) for x, label in samples]
+    state = client.read(Region.STATE, 0, 52)
+    assert alone[-1] == Checksum(52)(np.frombuffer(state, np.uint8)) and state == expected_state(samples)
+    for proof, want in ((Flag.CHECKSUM, alone), (Flag.DIGEST, [hashlib.sha256(state).digest()]), (None, [])):
+        client.reset()
+        assert client.learn_many(samples, proof) == want
+        assert client.read(Region.STATE, 0, 52) == state
+        assert client.read(Region.INPUT, 0, 8) == samples[-1][0]
+    assert client.stats().learns == 4 * BATCH
+
+
+def test_both_proofs_stand_in_their_order(raw: Raw) -> None:
+    state = np.frombuffer(expected_state([(X, 1)]), np.uint8)
+    both = Checksum(52)(state) + hashlib.sha256(state).digest()
+    assert raw.ask(messages.LEARN, learn_payload(1, flags=3)).payload == both
+    assert raw.ask(messages.RESET).status == Status.OK
+    fields = {"flags": 3, "samples": b"\1\0" + X}
+    assert raw.ask(messages.LEARN_MANY, encode_fields(messages.LEARN_MANY.ask, fields)).payload == both
 
 
 def test_load_and_single_ops_do_what_learn_does(client: Client) -> None:
@@ -256,9 +283,12 @@ def test_lengths_are_checked(raw: Raw) -> None:
             assert raw.ask(request, bytes(shortest - 1)).status == Status.BAD_LENGTH, request.name
         if longest < MAX_PAYLOAD:
             assert raw.ask(request, bytes(longest + 1)).status == Status.BAD_LENGTH, request.name
-    for request, fixed in ((messages.INFER, 0), (messages.LEARN, 2), (messages.LOAD, 1)):
+    for request, fixed in ((r, r.ask.fixed_bytes) for r in (messages.INFER, messages.LEARN, messages.LOAD)):
         for count in (1, 7, 9):
             assert raw.ask(request, bytes(fixed + count)).status == Status.BAD_LENGTH
+    for samples in (b"", bytes(9), bytes(11), bytes(19), bytes(10 * (BATCH + 1))):
+        asked = encode_fields(messages.LEARN_MANY.ask, {"flags": 0, "samples": samples})
+        assert raw.ask(messages.LEARN_MANY, asked).status == Status.BAD_LENGTH
     assert raw.ask(messages.DIGEST).payload == hashlib.sha256(expected_state([])).digest()
 
 
@@ -269,7 +299,7 @@ def test_arguments_are_checked(raw: Raw) -> None:
     top = 0xFFFFFFFF
     assert status(messages.TENSOR, index=2) == Status.BAD_ARGUMENT
     assert status(messages.RUN, program=4, flags=0) == Status.BAD_ARGUMENT
-    assert status(messages.RUN, program=REHEARSE, flags=2) == Status.BAD_ARGUMENT
+    assert status(messages.RUN, program=REHEARSE, flags=4) == Status.BAD_ARGUMENT
     assert status(messages.RUN_OP, op=3, flags=0) == Status.BAD_ARGUMENT
     assert status(messages.RUN_OP, op=0, flags=128) == Status.BAD_ARGUMENT
     assert status(messages.COUNT, subject=0, number=4) == Status.BAD_ARGUMENT
@@ -277,8 +307,13 @@ def test_arguments_are_checked(raw: Raw) -> None:
     assert status(messages.COUNT, subject=2, number=1 << 24) == Status.BAD_ARGUMENT
     assert status(messages.COUNT, subject=3, number=0) == Status.BAD_ARGUMENT
     assert status(messages.LEARN, label=0, flags=4, inputs=X) == Status.BAD_ARGUMENT
-    assert status(messages.LEARN, label=CLASSES, flags=0, inputs=X) == Status.BAD_LABEL
-    assert status(messages.LOAD, label=CLASSES, inputs=X) == Status.BAD_LABEL
+    for label in (CLASSES, 256, 2**16 - 1):  # 256 is no class 0 to a chip whose labels are bytes
+        assert status(messages.LEARN, label=label, flags=0, inputs=X) == Status.BAD_LABEL
+        assert status(messages.LOAD, label=label, inputs=X) == Status.BAD_LABEL
+    assert status(messages.LEARN_MANY, flags=4, samples=bytes(2) + X) == Status.BAD_ARGUMENT
+    for label in (CLASSES, 256):  # behind a sample that is good, and must not be learned from
+        second = label.to_bytes(2, "little") + X
+        assert status(messages.LEARN_MANY, flags=0, samples=bytes(2) + X + second) == Status.BAD_LABEL
     sizes = {Region.STATE: 52, Region.ARENA: 16, Region.INPUT: 8, Region.OUTPUT: 14}
     for region, size in sizes.items():
         for offset, count in ((0, size + 1), (size, 1), (size + 1, 0), (top, 1), (1, top), (top, top)):
@@ -389,6 +424,25 @@ def test_repeated_request_gets_the_same_bytes(raw: Raw) -> None:
     assert first.payload == hashlib.sha256(expected_state([(X, 1)])).digest()
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data * 2, flip], ids=["lost", "twice", "bit"]
+)
+@pytest.mark.parametrize("way", ["sent", "received"])
+def test_a_batch_is_learned_once_on_a_bad_line(
+    device: Device, way: str, damage: Callable[[bytes], bytes]
+) -> None:
+    """Frames and answers lost, doubled and damaged, every third one."""
+    line = Line(device)
+    client = connect(line, DIGEST, timeout=0.2)
+    samples = [(X, 1), (X[::-1], 2), (X, 0)]
+    for turn in range(4):
+        setattr(line, way, once(damage) if turn % 2 == 0 else lambda data: data)
+        proofs = client.learn_many(samples)
+        state = np.frombuffer(expected_state(samples * (turn + 1)), np.uint8)
+        assert proofs[-1] == Checksum(52)(state)
+    assert client.stats().learns == 4 * len(samples)
+
+
 def test_reset_device_does_not_learn_again(device: Device) -> None:
     line = Line(device)
     client = connect(line, DIGEST, timeout=0.2)
@@ -477,7 +531,7 @@ def test_echo_is_something_else() -> None:
 
 def test_other_protocol_version_is_refused() -> None:
     other = encode_reply(Reply(7, 1, 1, 1, 3, b""))
-    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 2"):
+    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 3"):
         connect(Fake(lambda data: other), DIGEST)
 
 

@@ -13,7 +13,7 @@ TABLES = (  # a row an op
     "gen/exporters/_float_layers.py",
     "gen/exporters/_integer_kernels.py",
 )
-SETTLED = ("gen/importers/_onnx_settle.py", "gen/importers/_onnx_freed.py")
+SETTLED = ("gen/importers/onnx/settle.py", "gen/importers/onnx/freed.py")
 """How ops of a quantised ONNX file end in its integers: a row each of those that may."""
 PLACES = ("gen/importers", "gen/exporters", "gen/stages", "gen/emit", "gen/compile.py", "host")
 OTHERWISE = {
@@ -22,9 +22,9 @@ OTHERWISE = {
     "gen/stages/room.py": {"softmax"},
     "gen/stages/head.py": {"softmax"},
     "gen/stages/plan_check.py": {"softmax"},
-    "gen/importers/_onnx_operators.py": {"softmax"},
-    "gen/importers/_onnx_sklearn.py": {"softmax"},
-    "gen/importers/_tflite_ends.py": {"softmax"},
+    "gen/importers/onnx/operators.py": {"softmax"},
+    "gen/importers/onnx/sklearn.py": {"softmax"},
+    "gen/importers/tflite/ends.py": {"softmax"},
     "gen/exporters/_integer_softmax.py": {"table"},
     "gen/exporters/onnx.py": {"softmax"},
 }

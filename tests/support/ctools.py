@@ -14,6 +14,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from synapcc.gen.emit import render_library
+from synapcc.gen.emit.interface import label_type
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.sets import REF
 from synapcc.host.devices import DeviceError
@@ -189,7 +190,7 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
     case INFER:
         return {m}_infer(m, x, y);
     case LEARN:
-        return {m}_learn(m, x, (uint8_t)argument);
+        return {m}_learn(m, x, ({label_type(plan)})argument);
     case RUN:
         return {m}_run(m, argument);
     case RUN_OP:
@@ -199,7 +200,7 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
     case CHECK:
         return {m}_check((const {m}_state_t *)m);
     case LEARN_BEGIN:
-        return {m}_learn_begin(m, x, (uint8_t)argument);
+        return {m}_learn_begin(m, x, ({label_type(plan)})argument);
     case RUN_BEGIN:
         return {m}_run_begin(m, argument);
     case STEP:
@@ -207,7 +208,7 @@ uint32_t {m}_call(void *m, uint32_t request, const void *x, void *y, uint32_t ar
     case ABORT:
         return {m}_run_abort(m);
     default:
-        return {m}_load(m, x, (uint8_t)argument);
+        return {m}_load(m, x, ({label_type(plan)})argument);
     }}
 }}
 """

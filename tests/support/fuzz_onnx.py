@@ -13,6 +13,7 @@ import onnx_variants
 import quant_onnx
 from fuzzing import REALS, WORDS, Rng, change_bytes, command, integer, pick
 from onnx import AttributeProto, ModelProto, TensorProto
+from onnx_forms import FORMS, form
 from onnx_operators import OPERATORS
 
 EXPORTS = Path(__file__).parents[1] / "gen" / "importers" / "exports"
@@ -45,6 +46,7 @@ def corpus() -> tuple[bytes, ...]:
     """The valid files."""
     builders = [*onnx_variants.VARIANTS.items(), *OPERATORS.items()]
     built = [build().SerializeToString() for _, build in sorted(builders)]
+    built += [form(name, seed).SerializeToString() for name in FORMS for seed in range(3)]
     built += [model.SerializeToString() for model in quant_onnx.examples()]
     return (*built, *(p.read_bytes() for p in sorted(EXPORTS.glob("*.onnx"))))
 

@@ -13,7 +13,19 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import fault, outside
 from synapcc.gen.target import messages
-from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
+from synapcc.gen.target.messages import (
+    CHECKSUM_BYTES,
+    MAX_PAYLOAD,
+    REQUESTS,
+    RESERVED,
+    SAMPLE,
+    Flag,
+    Region,
+    Request,
+    Status,
+    Subject,
+)
+from synapcc.host.link.checksum import Checksum
 from synapcc.host.link.protocol import decode_fields
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.machine import Unproven
@@ -47,6 +59,8 @@ class LinkModel:
 
     def _empty(self) -> None:
         self.input = bytes(sum(self.plan[n].nbytes for n in self.plan.inputs))
+        sample = SAMPLE.fixed_bytes + len(self.input)
+        self.batch = min(messages.LEARN_MANY.ask.tail_bytes // sample, (MAX_PAYLOAD - 32) // CHECKSUM_BYTES)
         self.output = bytes(8 + 2 * self.plan.scores)
 
     # -- sessions and sequence numbers ------------------------------------------------------------------
@@ -106,28 +120,45 @@ class LinkModel:
         return self.output[:MAX_PAYLOAD]
 
     def _learn(self, label: int, flags: int, inputs: bytes) -> bytes:
-        _demand(flags < 2, Status.BAD_ARGUMENT)
+        _demand(flags < 4, Status.BAD_ARGUMENT)
         inputs = self._inputs(inputs)
         self._ready()
-        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
         _demand(label < self.plan.classes, Status.BAD_LABEL)
+        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
         self.machine.learn(self._arrays(inputs), [label])
         self.input = inputs
         self.numbers["learns"] += 1
-        return self._digest() if flags else b""
+        return self._proof(flags)
+
+    def _learn_many(self, flags: int, samples: bytes) -> bytes:
+        _demand(flags < 4, Status.BAD_ARGUMENT)
+        size = SAMPLE.fixed_bytes + len(self.input)
+        count, rest = divmod(len(samples), size)
+        _demand(rest == 0 and 0 < count <= self.batch, Status.BAD_LENGTH)
+        given = [decode_fields(SAMPLE, samples[at : at + size]) for at in range(0, len(samples), size)]
+        _demand(all(x["label"] < self.plan.classes for x in given), Status.BAD_LABEL)
+        self._ready()
+        _demand("learn" in self.plan.entries, Status.BAD_ARGUMENT)
+        proofs = b""
+        for x in given:
+            self.machine.learn(self._arrays(x["inputs"]), [x["label"]])
+            proofs += self._proof(flags & Flag.CHECKSUM)
+            self.numbers["learns"] += 1
+        self.input = given[-1]["inputs"]
+        return proofs + self._proof(flags & Flag.DIGEST)
 
     def _run(self, program: int, flags: int) -> bytes:
-        _demand(program < len(self.plan.entries) and flags < 2, Status.BAD_ARGUMENT)
+        _demand(program < len(self.plan.entries) and flags < 4, Status.BAD_ARGUMENT)
         self._ready()
         self.accepted = True
         self._program(program)
-        return self._digest() if flags else b""
+        return self._proof(flags)
 
     def _run_op(self, op: int, flags: int) -> bytes:
-        _demand(op < len(self.plan.ops()) and flags < 2, Status.BAD_ARGUMENT)
+        _demand(op < len(self.plan.ops()) and flags < 4, Status.BAD_ARGUMENT)
         self._ready()
         self._op(op)
-        return self._digest() if flags else b""
+        return self._proof(flags)
 
     def _load(self, label: int, inputs: bytes) -> bytes:
         _demand(label < self.plan.classes, Status.BAD_LABEL)
@@ -156,6 +187,12 @@ class LinkModel:
         else:
             self.input = new
         return b""
+
+    def _proof(self, flags: int) -> bytes:
+        """What the flags ask for of the state."""
+        state = self.machine.state[0]
+        checksum = Checksum(len(state))(state) if flags & Flag.CHECKSUM else b""
+        return checksum + (self._digest() if flags & Flag.DIGEST else b"")
 
     def _digest(self) -> bytes:
         return hashlib.sha256(self.machine.state[0].tobytes()).digest()
@@ -190,9 +227,9 @@ class LinkModel:
         return b""
 
     def _step(self, flags: int) -> bytes:
-        _demand(flags < 2 and self.machine.in_slices, Status.BAD_ARGUMENT)
+        _demand(flags < 4 and self.machine.in_slices, Status.BAD_ARGUMENT)
         more = self.machine.step()
-        return bytes([more]) + (self._digest() if flags else b"")
+        return bytes([more]) + self._proof(flags)
 
     def _abort(self) -> bytes:
         self.machine.abort()

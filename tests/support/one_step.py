@@ -50,6 +50,7 @@ def unfinished() -> list[str]:
 
 
 ON_OPERAND = -2  # the offset of an in-place result until all is laid out; its note names the operand
+BEFORE = 1 << 30  # of one that trails: so many and its lead
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ def _operands(
     given = [r for r in sources if r in case.arrays]
     alike = [r for r in given if _kind(case.arrays[r]) == _kind(case.arrays[target])]
     source = str(rng.choice(alike)) if alike and rng.integers(2) else ""
+    lead = ON_OPERAND
+    if k.trails and not source and rng.integers(3):
+        source, target = k.trails
+        lead = -BEFORE - -(-k.lead(*(case.arrays[r].itemsize for r in k.trails), case.attrs) // 4) * 4
     out = {}
     for role in sorted(case.arrays, key=k.roles.index):
         array = _rubbish(case.arrays[role], rng) if role in k.writes else case.arrays[role]
@@ -114,7 +119,7 @@ def _operands(
             space = "const" if constant else "arena"
         made = _tensor(f"{prefix}_{role}", array, space)
         lies_on = source and role == target and out[source].space == "arena"
-        out[role] = replace(made, offset=ON_OPERAND, note=out[source].name) if lies_on else made
+        out[role] = replace(made, offset=lead, note=out[source].name) if lies_on else made
     return out
 
 
@@ -149,7 +154,8 @@ def _tensor(name: str, array: np.ndarray, space: Space) -> PlanTensor:
 
 
 def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, int]:
-    """Every tensor has bytes of its own, but for in-place results: they lie on their operand."""
+    """Every tensor has bytes of its own, but for results in place, which lie on their operand, and those that
+    trail, which begin as little before it as they may."""
     consts = [t for t in tensors if t.space == "const"]
     state = sorted((t for t in tensors if t.space == "state"), key=lambda t: -t.itemsize)
     out, at = [replace(t, offset=0) for t in consts], 0
@@ -158,10 +164,16 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
         at += t.nbytes
     top = 0
     places: dict[str, int] = {}
+    trailing = {t.note: (-BEFORE - t.offset, t.nbytes) for t in tensors if t.offset <= -BEFORE}
     for t in (t for t in tensors if t.space == "arena"):
-        place = places[t.name] = places[t.note] if t.offset == ON_OPERAND else top
+        lead, room = trailing.get(t.name, (0, 0))
+        if t.offset == ON_OPERAND or t.offset <= -BEFORE:
+            place = places[t.note] - trailing.get(t.note, (0, 0))[0]
+        else:
+            place = top + lead
+        places[t.name] = place
         out.append(replace(t, offset=place))
-        top = max(top, -(-(place + t.nbytes) // 4) * 4)
+        top = max(top, -(-max(place + t.nbytes, place - lead + room) // 4) * 4)
     return tuple(out), -(-at // 4) * 4, top
 
 
@@ -169,7 +181,7 @@ def emulator(plan: Plan, devices: int = 1, engine: str = "numpy") -> Emulator:
     """A machine whose arena tensors hold what the cases gave them; padding and gaps hold rubbish."""
     machine = Emulator(plan, devices, engine=engine)
     machine.arena[...] = 0xA5
-    for t in plan.space("arena"):
+    for t in sorted(plan.space("arena"), key=lambda t: not t.note):  # results before what they lie on
         raw = machine.arena[:, t.offset : t.offset + t.nbytes]
         assert t.data is not None
         raw[...] = np.frombuffer(t.data, np.uint8)

@@ -192,3 +192,6 @@ _of_map(
     19,
 )
 _of_map("Conv, dilated", 2 * 2 * 1, lambda n: n.conv(4, 2, 3, 3, dilations=[2, 2], auto_pad="VALID"))
+_of_map("Concat with constants", 6 * 6 * 5, lambda n: n.join("Concat", n.weight(1, 2, 6, 5), n.last, axis=1))
+_of_map("Pad of channels", 7 * 6 * 5, lambda n: n.put("Pad", _ints(n, 0, 1, 0, 0, 0, 2, 0, 0)))
+_of_map("Pad reflected", 4 * 8 * 6, lambda n: n.put("Pad", _ints(n, 0, 0, 2, 0, 0, 0, 0, 1), mode="reflect"))

@@ -18,7 +18,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters._float_layers import ONNX_LAYERS
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers._onnx_operators import supported
+from synapcc.gen.importers.onnx.operators import supported
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ops import layers
 from synapcc.gen.stages.graph_check import verify

@@ -20,8 +20,8 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 
 BATCH = 4
-OWN_SHAPE = ("GatherElements", "GatherND")
-"""Whose table of places has a batch of its own."""
+OWN_SHAPE = ("Concat with constants", "GatherElements", "GatherND")
+"""Whose table of places, or constant, has a batch of its own."""
 
 
 def batched(proto: ModelProto, batch: int) -> ModelProto:
@@ -70,6 +70,9 @@ SAMPLEWISE: dict[str, Callable[[], ModelProto]] = {
     "what remains": lambda: net(("Reshape", ([-1, 6],), {})),
     "the batch of Expand": lambda: net(("Expand", ([BATCH, 3, 2],), {})),
     "axes in one place": lambda: net(("Transpose", (), {"perm": [0, 2, 1]}), ("Flatten", (), {})),
+    "a constant for each sample": lambda: net(
+        ("Concat", (np.ones((BATCH, 1, 2), np.float32),), {"axis": 1}), ("Slice", ([1], [4], [1]), {})
+    ),
     "one more axis": lambda: net(("Unsqueeze", ([2],), {}), ("Squeeze", ([2],), {})),
     "all samples of a slice": lambda: net(("Slice", ([0, 0], [BATCH, 2**31], [0, 1]), {})),
 }

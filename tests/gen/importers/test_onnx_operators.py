@@ -21,7 +21,7 @@ from play import play
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers._onnx_operators import supported
+from synapcc.gen.importers.onnx.operators import supported
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.spec import RuleSpec
 

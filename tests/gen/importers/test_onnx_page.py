@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synapcc.gen.importers._onnx_fold import FOLDABLE
-from synapcc.gen.importers._onnx_operators import supported
+from synapcc.gen.importers.onnx.fold import FOLDABLE
+from synapcc.gen.importers.onnx.operators import supported
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_ONNX.md"
 HEAD = "| operator | of it |\n|---|---|\n"

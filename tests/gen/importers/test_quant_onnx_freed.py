@@ -17,8 +17,13 @@ from synapcc.gen.importers import load_model
 STEP = 0.05
 
 
-def _file(path: Path, end: int, island: str = "BatchNormalization", integers: bool = False) -> Path:
-    """x -> Q DQ -> Gemm -> Q DQ, its zero point in place of a ReLU -> an operator in float32 -> Gemm."""
+def _file(
+    path: Path, end: int, island: str = "BatchNormalization", integers: bool = False, moved: bool = False
+) -> Path:
+    """x -> Q DQ -> Gemm -> Q DQ, its zero point in place of a ReLU -> an operator in float32 -> Gemm.
+
+    moved: what is quantised behind Gemm is taken in another order first
+    """
     rng = np.random.default_rng(3)
     constants = {
         "s": np.float32(STEP),
@@ -30,6 +35,7 @@ def _file(path: Path, end: int, island: str = "BatchNormalization", integers: bo
         "h": rng.normal(0, 1, (3, 8)).astype(np.float32),
         "ones": np.ones(8, np.float32),
         "mean": rng.normal(0, 1, 8).astype(np.float32),
+        "order": np.arange(8)[::-1],
         "var": rng.uniform(0.5, 2, 8).astype(np.float32),
     }
     node = helper.make_node
@@ -37,7 +43,8 @@ def _file(path: Path, end: int, island: str = "BatchNormalization", integers: bo
         node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
         node("DequantizeLinear", ["xq", "s", "z"], ["xr"]),
         node("DequantizeLinear", ["w", "ws", "z"], ["wr"]),
-        node("Gemm", ["xr", "wr", "b"], ["y"], transB=1),
+        node("Gemm", ["xr", "wr", "b"], ["g"], transB=1),
+        node("Gather", ["g", "order"], ["y"], axis=1) if moved else node("Identity", ["g"], ["y"]),
         node("QuantizeLinear", ["y", "s", "end"], ["yq"]),
         node("DequantizeLinear", ["yq", "s", "end"], ["yr"]),
         node(island, ["yr", "ones", "b", "mean", "var"] if "Norm" in island else ["yr"], ["n"]),
@@ -59,9 +66,10 @@ def _file(path: Path, end: int, island: str = "BatchNormalization", integers: bo
     return path
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("end", [-128, 0])
-def test_it_is_the_network_that_the_integers_stand_for(end: int, tmp_path: Path) -> None:
-    path = _file(tmp_path / "net.onnx", end)
+def test_it_is_the_network_that_the_integers_stand_for(end: int, moved: bool, tmp_path: Path) -> None:
+    path = _file(tmp_path / "net.onnx", end, moved=moved)
     graph = load_model(path)
     assert all(t.format is None for t in graph.tensors.values())
     assert any("quantised again, by synapcc" in n and "BatchNormalization" in n for n in graph.notes)

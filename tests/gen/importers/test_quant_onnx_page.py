@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from synapcc.gen.importers._onnx_qlinear import TOLD
-from synapcc.gen.importers._onnx_quant import INTEGER
+from synapcc.gen.importers.onnx.qlinear import TOLD
+from synapcc.gen.importers.onnx.quant import INTEGER
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_ONNX.md"
 

@@ -9,7 +9,7 @@ import pytest
 from float_graph import run_graph
 from lite import Author, compiled
 
-from synapcc.gen.importers._tflite_layers import DYNAMIC
+from synapcc.gen.importers.tflite.layers import DYNAMIC
 
 
 @pytest.mark.parametrize("per_channel", [False, True])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from play import play
 
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers._tflite_operators import FLOAT_ROWS, TFLITE_OPERATORS
+from synapcc.gen.importers.tflite.operators import FLOAT_ROWS, TFLITE_OPERATORS
 from synapcc.gen.spec import RuleSpec
 from synapcc.host.run.emulator import Emulator
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synapcc.gen.importers._tflite_operators import FLOAT_ROWS, TFLITE_OPERATORS
-from synapcc.gen.importers._tflite_pointwise import IN_FLOAT
-from synapcc.gen.importers._tflite_wide import WIDE_OPERATORS
+from synapcc.gen.importers.tflite.operators import FLOAT_ROWS, TFLITE_OPERATORS
+from synapcc.gen.importers.tflite.pointwise import IN_FLOAT
+from synapcc.gen.importers.tflite.wide import WIDE_OPERATORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_TFLITE.md"
 HEAD = "| operator | int8 | int16 | float32 |\n|---|---|---|---|\n"

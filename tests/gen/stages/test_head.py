@@ -273,7 +273,14 @@ def ends_with_clip() -> Graph:
         (RuleSpec("last", ("fc1",), head=Head(NEW)), "is new, does not learn, and knows nothing; add fc2 to"),
         (RuleSpec("last", ("fc1",), head=Head(imprint=3)), "head.imprint: fc2 does not learn; add fc2 to"),
         (RuleSpec("last", head=Head("+3", init="prototypes")), "head.init: class 7 has no sample"),
-        (RuleSpec("last", head=Head("+300")), "labels are bytes"),
+        (
+            RuleSpec("last", head=Head("+65535")),
+            "has 65540 classes; labels have 16 bits: learning takes up to 65536",
+        ),
+        (
+            RuleSpec("last", head=Head("+20000")),
+            'is "softmax", and the network has 20005 classes; up to 16384',
+        ),
         (
             RuleSpec("dfa", head=Head(NEW), feedback=Feedback("aligned")),
             'feedback.init: is "aligned", and the new',

@@ -156,7 +156,49 @@ def test_chips_learn_alike(target: str, tmp_path: Path, capsys: pytest.CaptureFi
         assert main(words) == 0
         errors.append(json.loads(capsys.readouterr().out)["mse"])
     assert errors[2] < errors[0] / 2
+    assert Emulator(out).regression(str(cal)).mse == errors[0]
+    for words, told in (
+        (["inspect", str(out), "--learn", str(cal)], "60 samples, "),
+        (["pull", str(out), "--device", "process", "--learn", str(cal)], "learned 60 samples"),
+        *([(["bench", str(out), "--samples", "2"], "learn  loss")] if target == "given" else []),
+    ):
+        capsys.readouterr()
+        more = ["--npz", str(tmp_path / "chip.npz")] if words[0] == "pull" else []
+        assert main([*words, *more]) == 0
+        assert told in capsys.readouterr().out
+    pulled, there = np.load(tmp_path / "chip.npz"), Emulator(out)
+    for i in range(60):
+        given = {n: x[i : i + 1] for n, x in data.items()}
+        there.run(name, inputs=given)
+    assert np.array_equal(pulled["fc2_weight"], there["fc2_weight"][0])
     assert f"_{name}(" in next(out.glob("lib/*/src/*.h")).read_text()
+
+
+def test_figures_of_numbers() -> None:
+    """Against counting by hand; an output that never changes has no share that is explained."""
+    data = numbers(50, 3)
+    data["target"][:, 2] = 1.0
+    machine = Emulator(compile_model(perceptron(3), RuleSpec("last", loss=MSE), data).plan)
+    meaning = machine.plan[machine.plan.logits].meaning
+    off = meaning.real(machine.infer_many({"x": data["x"]}).scores) - meaning.real(
+        meaning.units(data["target"])
+    )
+    found = machine.regression(data)
+    assert found.samples == 50 and found.mse == pytest.approx(np.mean(np.square(off)))
+    assert found.mae == pytest.approx(np.mean(np.abs(off)))
+    want = 1 - np.mean(np.square(off[:, 0])) / np.var(meaning.real(meaning.units(data["target"][:, 0])))
+    assert found.r2_by_output[0] == pytest.approx(want) and np.isnan(found.r2_by_output[2])
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["r2_by_output"][2] is None and len(repr(found).splitlines()) == 6
+    with pytest.raises(SynapccError, match="learns numbers, not classes; regression"):
+        machine.evaluate(data)
+    with pytest.raises(SynapccError, match="target is missing"):
+        machine.regression({"x": data["x"]})
+    frozen = Emulator(compile_model(perceptron(3), RuleSpec("none"), {"x": data["x"]}).plan)
+    assert frozen.regression(data).samples == 50
+    labelled = compile_model(perceptron(3), RuleSpec("last"), {"x": data["x"]})
+    with pytest.raises(SynapccError, match="learns classes, not numbers; evaluate"):
+        Emulator(labelled.plan).regression(data)
 
 
 def test_what_is_refused() -> None:

@@ -31,8 +31,8 @@ from synapcc.gen.target.board import WORD
 from synapcc.gen.target.boards import BOARDS, Board, load_board, parse_board
 from synapcc.gen.target.hals import HALS, hals
 from synapcc.host.cli import main
-from synapcc.host.link.client import spoken
 from synapcc.host.link.protocol import decode_fields, encode_fields
+from synapcc.host.link.session import spoken
 from synapcc.host.pages import html
 from synapcc.host.terminal import screen
 

@@ -28,7 +28,7 @@ Ask = tuple[int, bytes]
 BOARD = "mps2_an386"
 KINDS = (
     *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
-    *("begin", "step", "abort", "op", "signals"),
+    *("begin", "step", "abort", "op", "signals", "learn_many"),
 )
 
 
@@ -114,17 +114,30 @@ class Requests:
         )
 
     def label(self) -> int:
-        known = self.rng.integers(min(self.plan.classes, 256))
-        return int(self.rng.choice([known, known, known, known, min(self.plan.classes, 255), 255]))
+        known = self.rng.integers(self.plan.classes)
+        return int(self.rng.choice([known, known, known, known, self.plan.classes, 2**16 - 1]))
 
     def flags(self) -> int:
-        return int(self.rng.choice([0, 1, 1, 2, 255], p=[0.4, 0.3, 0.2, 0.05, 0.05]))
+        return int(self.rng.choice([0, 1, 2, 3, 4, 255], p=[0.3, 0.2, 0.2, 0.2, 0.05, 0.05]))
 
     def infer(self) -> Ask:
         return asked(messages.INFER, inputs=self.inputs())
 
     def learn(self) -> Ask:
         return asked(messages.LEARN, label=self.label(), flags=self.flags(), inputs=self.inputs())
+
+    def learn_many(self) -> Ask:
+        """Some samples, sometimes more than a request takes, with a label that is none, or a part of one."""
+        most = MAX_PAYLOAD // (self.size + 2)
+        count = int(self.rng.choice([0, 1, 2, 3, most - 1, most])) if most > 3 else 1
+        x = self.rng.integers(0, 256, (count, self.size)).astype(np.uint8)
+        labels = self.rng.integers(0, min(self.plan.classes, 256), count)
+        labels[self.rng.integers(0, 40, count) == 0] += 256
+        packed = b"".join(
+            int(y).to_bytes(2, "little") + row.tobytes() for y, row in zip(labels, x, strict=True)
+        )
+        packed = packed[: len(packed) - int(self.rng.choice([0, 0, 0, 0, 1]))]
+        return asked(messages.LEARN_MANY, flags=self.flags(), samples=packed[: MAX_PAYLOAD - 1])
 
     def load(self) -> Ask:
         return asked(messages.LOAD, label=self.label(), inputs=self.inputs())
@@ -259,7 +272,7 @@ def slices(link: Link, rng: Rng, draw: Requests) -> Iterator[None]:
     link.send(*asked(messages.BEGIN, program=int(rng.integers(len(plan.entries)))))
     while link.model.machine.in_slices and rng.integers(40):
         if not rng.integers(3):
-            link.send(*getattr(draw, str(rng.choice(["infer", *KINDS[:-1]])))())
+            link.send(*getattr(draw, str(rng.choice(["infer", *KINDS[:-2]])))())
             yield
         link.send(*draw.step())
     yield
@@ -275,7 +288,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 12, 5), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 12, 5, 4), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -311,6 +324,32 @@ def beyond(link: Link, draw: Requests) -> None:
     link.look()
 
 
+def mislabelled(link: Link) -> None:
+    """Every program on a label that is no class, which those refuse that read it."""
+    plan = link.model.plan
+    if "label" in plan and plan.classes < 256:
+        for number in range(len(plan.entries)):
+            link.send(
+                *asked(messages.WRITE, region=Region.ARENA, offset=plan["label"].offset, content=b"\xff")
+            )
+            link.send(*asked(messages.RUN, program=number, flags=2))
+    link.look()
+
+
+def contradicted(link: Link) -> None:
+    """Each tensor's last element at the limits of its type and its own, and INFER, which is refused where the
+    state then contradicts itself."""
+    plan = link.model.plan
+    for t in plan.space("state"):
+        link.send(messages.RESET.number, b"")
+        top = np.iinfo(t.dtype)
+        for value in (top.min, top.max, t.hi):
+            offset, content = t.offset + t.nbytes - t.itemsize, np.array(value, t.dtype).tobytes()
+            link.send(*asked(messages.WRITE, region=Region.STATE, offset=offset, content=content))
+        link.send(*asked(messages.INFER, inputs=b""))
+    link.look()
+
+
 def play(link: Link, seed: int, count: int) -> None:
     rng = np.random.default_rng([31, seed])
     draw = Requests(link.model.plan, rng)
@@ -322,6 +361,8 @@ def play(link: Link, seed: int, count: int) -> None:
             link.send(*draw.infer())
             assert link.model.unchecked, "what no WRITE made is refused"
     beyond(link, draw)
+    mislabelled(link)
+    contradicted(link)
 
 
 def project(plan: Plan, folder: Path) -> Path:
@@ -342,6 +383,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         seen += link.seen
     for key in (
         *(("learn", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
+        *(("learn_many", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
         *(("run", s) for s in ("ok", "bad_label", "bad_argument")),
         *(("write", s) for s in ("ok", "bad_state", "bad_argument")),
         *(("infer", s) for s in ("ok", "bad_length", "bad_state")),

@@ -117,7 +117,7 @@ def test_fields_round_trip(request_: Request, side: str) -> None:
 def test_values_that_do_not_fit_are_refused() -> None:
     layout = messages.LEARN.ask
     for fields in (
-        {"label": 256, "flags": 0, "inputs": b""},
+        {"label": 2**16, "flags": 0, "inputs": b""},
         {"label": 0, "flags": 0},
         {"label": 0, "flags": 0, "inputs": b"", "more": 1},
         {"label": 0, "flags": 0, "inputs": bytes(MAX_PAYLOAD)},

@@ -33,7 +33,8 @@ from synapcc.host.pages import numbers as numbers_of
 from synapcc.host.pages import verify as verify_page
 from synapcc.host.pages import ways as ways_of
 from synapcc.host.pages.facts import measure
-from synapcc.host.run.verify import Difference, Verdict
+from synapcc.host.run.locate import Difference
+from synapcc.host.run.verify import Verdict
 
 Report = dict[str, Any]
 REPO = Path(__file__).resolve().parents[3]
@@ -500,7 +501,7 @@ def evidence(model: Compiled, difference: Difference | None, steps: int = 20) ->
         model.plan.state_bytes, difference,
     )  # fmt: skip
     stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9)
-    seconds = [0.001 * (i % 5 + 1) for i in range(steps - 1)]
+    seconds = [0.001 * (i % 5 + 1) for i in range(steps)]
     board = load_board("mps2_an386")
     found = verify_page.evidence(model.plan, board, "unicorn", verdict, stats, seconds)
     loaded: Report = json.loads(json.dumps(found))
@@ -559,7 +560,7 @@ def test_verify_writes_its_page(tmp_path: Path, capsys: Capsys) -> None:
     text = (tmp_path / "a" / "v.html").read_text(encoding="utf-8")
     assert text == verify_page.verify_html(found)
     assert "0 differing bytes in 6 learning steps" in sound(text).text and found["stats"]["learns"] == 6
-    assert len(found["seconds"]) == 5 and found["board"] == "mps2_an386"
+    assert len(found["seconds"]) == 6 and found["board"] == "mps2_an386"
     assert "is a folder" in refusal([*words, "--html", str(tmp_path)], capsys)
 
 

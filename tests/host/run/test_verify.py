@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +16,13 @@ from projects import Case, arrays, case, compiled, save, write_rule
 
 from synapcc.examples.ecg import protocol
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.target.messages import Region
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.target.messages import PROTOCOL_VERSION, Flag, Region
 from synapcc.host.cli import main
 from synapcc.host.link.client import Client
+from synapcc.host.run import learning
 from synapcc.host.run.plans import read_plan
+from synapcc.host.run.sides import Sides
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = [(rule, weights) for rule in ("hebbian", "dfa") for weights in ("int8", "int16")]
@@ -25,9 +32,11 @@ LAST = re.compile(r"verify: (\d+) steps, (\d+) differing bytes")
 PLACE = re.compile(r"step (\d+) \((\w+)\): (\w+)((?:\[\d+\])*) expected (-?\d+), got (-?\d+); (.*)")
 
 
-def verified(out: Path, data: Path, steps: int, device: str, capsys: Capsys) -> tuple[int, list[str]]:
+def verified(
+    out: Path, data: Path, steps: int, device: str, capsys: Capsys, *more: str
+) -> tuple[int, list[str]]:
     capsys.readouterr()
-    words = ["verify", str(out), "--data", str(data), "--steps", str(steps), "--device", device]
+    words = ["verify", str(out), "--data", str(data), "--steps", str(steps), "--device", device, *more]
     code = main(words)
     said = capsys.readouterr()
     assert "Traceback" not in said.err
@@ -143,36 +152,203 @@ def test_a_wrong_rehearsal_is_found(tmp_path: Path, capsys: Capsys) -> None:
     assert code == 1 and place[2] == "rehearse"
 
 
+STORE = "[store]\nsamples = 40\n"
+
+
+@pytest.fixture(scope="module")
+def storing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
+    """A model that keeps samples; tests do not change its folder."""
+    return compiled(tmp_path_factory.mktemp("storing"), more=STORE)
+
+
+FLIPS = [
+    ("fc1_weight", (2, 3)),
+    ("store_input", (39, 5)),
+]  # one that every step writes, one that none does yet
+
+
+class Faulty:
+    """A bit of a chip's state turns before step `step`, once, or is set then and ever after."""
+
+    def __init__(self, plan: Plan, tensor: str, index: tuple[int, int], step: int, once: bool) -> None:
+        t = plan[tensor]
+        self.at = t.offset + t.itemsize * (index[0] * t.row + index[1])
+        self.left, self.once, self.done = step, once, False
+
+    def before(self, client: Client, count: int) -> None:
+        """`count` steps follow, the faulty one among them or not."""
+        self.left -= count
+        if self.left <= 0 and not (self.done and self.once):
+            byte = client.read(Region.STATE, self.at, 1)[0]
+            client.write(Region.STATE, self.at, bytes([byte ^ 1 if self.once else byte | 1]))
+            self.done = True
+
+
+def install(fault: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, learn_many = Client.learn, Client.learn_many
+
+    def one(self: Client, *args: Any, **more: Any) -> bytes:
+        fault.before(self, 1)
+        return learn(self, *args, **more)
+
+    def many(self: Client, samples: Sequence[Any], *args: Any, **more: Any) -> list[bytes]:
+        fault.before(self, len(samples))
+        return learn_many(self, samples, *args, **more)
+
+    monkeypatch.setattr(Client, "learn", one)
+    monkeypatch.setattr(Client, "learn_many", many)
+
+
+@pytest.mark.parametrize(("tensor", "index"), FLIPS)
+@pytest.mark.parametrize("batch", ["1", "5"])
 def test_a_bit_that_flips_between_steps_is_told_as_such(
-    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    c, out = compiled(tmp_path)
-    weight = read_plan(out)["fc1_weight"]
-    learn, count = Client.learn, []
-
-    def flipped(self: Client, x: bytes, label: int, digest: bool = True) -> bytes | None:
-        count.append(1)
-        if len(count) == 7:
-            at = weight.offset + 2 * (2 * weight.row + 3)
-            byte = self.read(Region.STATE, at, 1)[0]
-            self.write(Region.STATE, at, bytes([byte ^ 1]))
-        return learn(self, x, label, digest)
-
-    monkeypatch.setattr(Client, "learn", flipped)
-    code, lines = verified(out, c.data, 50, "process", capsys)
+    tensor: str, index: tuple[int, int], batch: str, storing: tuple[Case, Path], capsys: Capsys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A tensor that steps write, and one that they do not touch; in a batch, its first step is named."""
+    c, out = storing
+    install(Faulty(read_plan(out), tensor, index, 7, once=True), monkeypatch)
+    code, lines = verified(out, c.data, 30, "process", capsys, "--batch", batch)
     place = reported(lines)
-    assert code == 1 and int(place[1]) == 7 and place[3] == "fc1_weight" and place[4] == "[2][3]"
+    place_of = "".join(f"[{i}]" for i in index)
+    assert code == 1 and place[3] == tensor and place[4] == place_of
+    assert int(place[1]) == {"1": 7, "5": 6}[batch]
     assert "the state changed between steps" in place[7]
+    assert ("values are those after step 10" in place[7]) == (batch == "5")
 
 
-def test_a_digest_that_lies_is_told(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    c, out = compiled(tmp_path)
-    learn = Client.learn
-    monkeypatch.setattr(Client, "learn", lambda self, x, label: learn(self, x, label) and bytes(32))
+def test_a_step_that_writes_where_it_should_not_is_named_exactly(tmp_path: Path, capsys: Capsys) -> None:
+    """From its 11th step on the chip's own code changes a kept sample that no step may touch yet."""
+    c, out = compiled(tmp_path, more=STORE)
+    source = next(out.glob("lib/*/src/*.c"))
+    text = source.read_text()
+    call = re.search(r"^static void net_step_tick\(net_t \*m\)\n\{\n", text, re.M)
+    assert call, text
+    stray = "    if (m->state.step[0] >= 10u) { m->state.store_input[200] = 77; }\n"
+    source.write_text(text[: call.end()] + stray + text[call.end() :])
+    for batch in ("1", "4", "0"):
+        code, lines = verified(out, c.data, 30, "process", capsys, "--batch", batch)
+        place = reported(lines)
+        assert code == 1 and int(place[1]) == 11 and place[3] == "store_input" and place[6] == "77"
+
+
+@pytest.mark.parametrize("method", ["learn", "learn_many"])
+def test_a_checksum_that_lies_is_told(
+    method: str, storing: tuple[Case, Path], capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c, out = storing
+    said = getattr(Client, method)
+
+    def lies(self: Client, *args: Any, **more: Any) -> Any:
+        return bytes(16) if isinstance(got := said(self, *args, **more), bytes) else [bytes(16) for _ in got]
+
+    monkeypatch.setattr(Client, method, lies)
     capsys.readouterr()
     words = ["verify", str(out), "--data", str(c.data), "--steps", "5", "--device", "process"]
-    assert main(words) == 2
+    assert main([*words, "--batch", "1" if method == "learn" else "5"]) == 2
     assert "step 1: the digest differs and the state read back does not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_what_no_checksum_shows_is_found_by_sha256(
+    once: bool, storing: tuple[Case, Path], capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checksums that always agree; the fault comes once, or again when its steps are repeated."""
+    c, out = storing
+    monkeypatch.setattr(learning, "SHA_STEPS", 10)
+    fault = Faulty(read_plan(out), *FLIPS[1], 13, once)
+    install(fault, monkeypatch)
+    proof = Sides.proof
+
+    def agrees(self: Sides, kind: Flag) -> bytes:
+        return bytes(16) if kind == Flag.CHECKSUM else proof(self, kind)
+
+    learn_many = Client.learn_many
+    monkeypatch.setattr(Sides, "proof", agrees)
+    monkeypatch.setattr(
+        Client, "learn_many", lambda self, *args: [bytes(16) for _ in learn_many(self, *args)]
+    )
+    code, lines = verified(out, c.data, 30, "process", capsys, "--batch", "2")
+    place = reported(lines)
+    assert code == 1 and place[3] == "store_input"
+    assert int(place[1]) == (20 if once else 11)
+    if once:
+        assert "no step from 11 on differs when repeated" in place[7]
+
+
+# ---- a run that goes on -------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_where_it_stopped(
+    storing: tuple[Case, Path], tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c, out = storing
+    monkeypatch.setattr(learning, "SHA_STEPS", 20)
+    kept, words = tmp_path / "run.npz", ("--resume", str(tmp_path / "run.npz"), "--batch", "3")
+    learn_many, asked = Client.learn_many, []
+
+    def interrupted(self: Client, samples: Sequence[Any], *args: Any) -> list[bytes]:
+        asked.append(len(samples))
+        if sum(asked) > 50:
+            raise KeyboardInterrupt
+        return learn_many(self, samples, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "learn_many", interrupted)
+        with suppress(KeyboardInterrupt):
+            verified(out, c.data, 90, "process", capsys, *words)
+    assert sum(asked) > 50 and kept.exists()
+    again: list[int] = []
+
+    def counted(self: Client, samples: Sequence[Any], *args: Any) -> list[bytes]:
+        again.append(len(samples))
+        return learn_many(self, samples, *args)
+
+    monkeypatch.setattr(Client, "learn_many", counted)
+    code, lines = verified(out, c.data, 90, "process", capsys, *words, "--json", str(tmp_path / "v.json"))
+    assert code == 0 and lines[-1] == "verify: 90 steps, 0 differing bytes"
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found["resumed"] == 40 and sum(again) in (48, 49, 50)  # single steps go by LEARN
+    straight = verified(out, c.data, 90, "process", capsys, "--resume", str(tmp_path / "other.npz"))
+    assert straight[1][-1] == lines[-1]
+    with np.load(kept) as a, np.load(tmp_path / "other.npz") as b:
+        assert np.array_equal(a["state"], b["state"])
+
+
+def test_a_run_that_is_none_of_this_one_is_refused(
+    storing: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    c, out = storing
+    kept = tmp_path / "run.npz"
+    words = ["verify", str(out), "--device", "process", "--resume", str(kept), "--data"]
+    assert main([*words, str(c.data), "--steps", "20"]) == 0
+    other, rubbish = tmp_path / "other.npz", tmp_path / "rubbish.npz"
+    save(other, arrays(seed=5))
+    save(rubbish, {"state": np.zeros(3)})
+    for more, said in (
+        ([str(c.data), "--steps", "10"], "holds a run of 20 steps"),
+        ([str(other), "--steps", "30"], "is of other samples"),
+        ([str(c.data), "--steps", "30", "--resume", str(rubbish)], "is no verification"),
+        ([str(c.data), "--steps", "30", "--resume", str(tmp_path)], "is a folder"),
+        ([str(c.data), "--steps", "30", "--batch", "-1"], "--batch: -1 steps"),
+    ):
+        capsys.readouterr()
+        assert main([*words, *more]) == 2
+        assert said in (err := capsys.readouterr().err) and err.count("\n") == 1
+
+
+def test_firmware_of_an_older_version_is_refused(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path)
+    header = out / "include" / "protocol.h"
+    text = header.read_text()
+    old = f"#define PROTO_VERSION {PROTOCOL_VERSION}u"
+    assert old in text
+    header.write_text(text.replace(old, f"#define PROTO_VERSION {PROTOCOL_VERSION - 1}u"))
+    capsys.readouterr()
+    assert main(["verify", str(out), "--data", str(c.data), "--steps", "5", "--device", "process"]) == 2
+    said = capsys.readouterr().err
+    assert f"speaks version {PROTOCOL_VERSION - 1} of the protocol" in said and said.count("\n") == 1
+    assert "compile and build with this version" in said
 
 
 # ---- the figures --------------------------------------------------------------------------------------

@@ -1,0 +1,5 @@
+""".tflite files: `load` makes a Graph of one."""
+
+from .reader import load
+
+__all__ = ["load"]

@@ -1,0 +1,113 @@
+"""QUANTIZE and DEQUANTIZE: between float numbers, of a caller or of a constant, and the file's integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from tflite.SoftmaxOptions import SoftmaxOptions
+
+from ...ir.format import Format
+from .file import AGAIN, LiteOp, LiteTensor
+from .scope import Act, Operand, Scope, activation, names
+
+VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+HEADS = ("LOG_SOFTMAX", "SOFTMAX")
+AT_THE_END = ("DEQUANTIZE", *HEADS, *VIEWS)
+"""What may stand behind DEQUANTIZE: it changes neither the class nor, of integers, the bytes."""
+BEHIND_A_HEAD = ("DEQUANTIZE", *VIEWS)
+FULLY = "convert the whole network to int8 (full integer quantisation), or to float32"
+
+
+def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Format | None:
+    """How a float input is held, if all that reads it, through views, is QUANTIZE to one format: then the
+    input's quantiser is that QUANTIZE. None if something else reads it."""
+    found, todo = dict[Format, None](), [tensor.index]
+    while todo:
+        for op in readers.get(todo.pop(), ()):
+            if op.op in VIEWS:
+                todo.append(op.outputs[0].index)
+                continue
+            held = Scope.format(op, op.outputs[0]) if op.op == "QUANTIZE" else None
+            if held is None:
+                return None
+            found[held] = None
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """QUANTIZE of a float input, which the input's quantiser does already; or between integers."""
+    x = activation(op, args)
+    held = Scope.format(op, op.outputs[0])
+    if x.format is None:
+        raise op.error("quantises what the network computes in float32", FULLY)
+    out = op.outputs[0]
+    shape = out.shape if out.size == x.size else x.shape  # what the file leaves to the run
+    if x.format != held:
+        if op.between:
+            return scope.made(op, tabled(scope, op, x, "identity"))
+        exact = "int16" in (x.format.dtype, out.kind)
+        name = scope.builder.table(x.tensor, "identity", names(op), op.source, exact=exact)
+        scope.builder.hold(name, held)
+        return Act(name, shape, held)
+    return replace(x, shape=shape)
+
+
+def tabled(scope: Scope, op: LiteOp, x: Act, fn: str, alpha: float = 0.0) -> str:
+    """The function `fn` of each value; in float32 where the file has it between DEQUANTIZE and QUANTIZE."""
+    if op.between:
+        return between(scope, x.tensor, fn, names(op), op.source, alpha)
+    return scope.builder.table(x.tensor, fn, names(op), op.source, alpha)
+
+
+def between(scope: Scope, x: str, fn: str, hints: Sequence[str], source: str, alpha: float = 0.0) -> str:
+    """A function of integers that is computed in float32."""
+    builder = scope.builder
+    y = builder.table(x, fn, hints, source, alpha)
+    node = builder.producer(y)
+    assert node is not None
+    builder.rewired(node, builder.data(node), {**node.attrs, "between": 1})
+    return y
+
+
+def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """DEQUANTIZE at the end: the scores stay the integers they are, which stand for the same numbers."""
+    x = activation(op, args)
+    if x.format is None:
+        raise op.error("its input is float32 already", AGAIN)
+    return replace(x, shape=op.outputs[0].shape)
+
+
+def head(op: LiteOp, x: Act) -> Act:
+    """SOFTMAX, LOG_SOFTMAX in float32 of what was integers, at the end: neither changes the class."""
+    if op.op == "SOFTMAX" and not op.real(op.read(SoftmaxOptions).Beta) > 0:
+        raise op.error("has a beta that is not positive", AGAIN)
+    if not x.shape or x.size != x.shape[-1]:
+        raise op.error(f"works on several vectors: its input has shape {x.shape}", "classify one at a time")
+    return replace(x, head="softmax")
+
+
+def dequantized(op: LiteOp, tensor: LiteTensor) -> LiteTensor:
+    """DEQUANTIZE of a constant: the weights of a float network in float16, or in integers with scales."""
+    assert tensor.value is not None
+    out = op.outputs[0]
+    if out.shape != tensor.shape or out.kind != "float32":
+        raise op.error(f"makes {out.kind} {out.shape} of {tensor.kind} {tensor.shape}", AGAIN)
+    if tensor.kind == "float16":
+        return replace(out, value=tensor.value.astype(np.float32))
+    if tensor.scaled is None or tensor.kind not in ("int8", "int16", "uint8"):
+        raise op.error(f"{tensor.label} is {tensor.kind} without a scale", AGAIN)
+    return replace(out, value=tensor.real())
+
+
+def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:
+    """CompileError where `op` computes in float on what was integers, or on a network's probabilities."""
+    for tensor, x in zip(op.inputs, args, strict=False):
+        if not isinstance(x, Act) or tensor is None:
+            continue
+        if x.format is not None and tensor.kind == "float32" and op.op not in ("QUANTIZE", *AT_THE_END):
+            raise op.error("computes in float32, in a network that computes in int8 before it", FULLY)
+        if x.head != "none" and op.op not in BEHIND_A_HEAD:
+            what = f"works on the result of {x.head}, which belongs to the end"
+            raise op.error(what, f"behind it may stand {', '.join(BEHIND_A_HEAD)}")

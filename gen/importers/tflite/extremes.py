@@ -1,0 +1,70 @@
+"""MINIMUM, MAXIMUM of a .tflite file: of an activation and one number, or of two activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...ir.format import Format, Scaled
+from .._build import Sliding
+from .ends import between
+from .file import AGAIN, LiteOp, LiteTensor
+from .float import spread
+from .scope import Act, Operand, Scope, activation, clipped, constant, names
+from .slices import stretched
+
+
+def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """MINIMUM, MAXIMUM; nothing is rescaled."""
+    at = next((i for i, a in enumerate(args) if isinstance(a, LiteTensor)), None)
+    if len(args) != 2:
+        raise op.error(f"has {len(args)} operands", AGAIN)
+    if at is None:
+        return _of_two(scope, op, args)
+    x, value = activation(op, args, 1 - at), constant(op, args, at, "operand")
+    if x.format is None:
+        bounds = np.unique(spread(op, value, x))
+    else:
+        held, own = value.format(), scope.moved(op, x.tensor, [x]).format
+        if held is None or own is None or held.meaning != own.meaning:
+            raise op.error("compares integers of several scales", AGAIN)
+        assert value.value is not None
+        bounds = np.unique(held.meaning.real(value.value.astype(np.float64)))
+    if len(bounds) != 1 or x.shape != op.outputs[0].shape:
+        raise op.error("has a limit for each value", "one limit for all values is supported")
+    lo, hi = (-math.inf, float(bounds[0])) if op.op == "MINIMUM" else (float(bounds[0]), math.inf)
+    return clipped(scope, op, x, lo, hi)
+
+
+def _of_two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """The larger of two values side by side, by a pool; the smaller is the larger of their opposites."""
+    build, shape = scope.builder, op.outputs[0].shape
+    given = [activation(op, args, i) for i in range(2)]
+    sides = [stretched(scope, op, x, shape).tensor for x in given]
+    if op.op == "MINIMUM":
+        sides = [_opposite(scope, op, x) for x in sides]
+    held = build.held(sides[0])
+    if build.held(sides[1]) != held:
+        raise op.error("compares integers of several scales", AGAIN)
+    size = math.prod(shape)
+    pairs = build.concat([build.view(x, (size, 1)) for x in sides], [], op.source)
+    build.hold(pairs, held)
+    y = build.maxpool2d(build.view(pairs, (size, 2, 1)), Sliding((1, 2)), names(op), op.source)
+    build.hold(y, held)
+    return scope.moved(op, _opposite(scope, op, y) if op.op == "MINIMUM" else y, given)
+
+
+def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
+    """-x. In integers v becomes -1 - v, which is exact: their zero point is the other one's, too."""
+    build, held = scope.builder, scope.builder.held(x)
+    if held is None:
+        size = math.prod(build.shape(x))
+        return build.affine(x, -np.ones(size), np.zeros(size), [], op.source)
+    meaning = held.meaning
+    assert isinstance(meaning, Scaled)
+    y = between(scope, x, "neg", [], op.source)
+    other = Scaled(meaning.scale, (-1 - meaning.zero[0],))
+    build.hold(y, Format(held.dtype, other, -1 - held.hi, -1 - held.lo))
+    return y

@@ -1,0 +1,157 @@
+"""Operators of a TensorFlow Lite file that apply a function to each value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from tflite.GeluOptions import GeluOptions
+from tflite.LeakyReluOptions import LeakyReluOptions
+from tflite.SoftmaxOptions import SoftmaxOptions
+
+from .ends import head, tabled
+from .file import LiteOp
+from .scope import Act, Operand, Scope, activation, clipped, constant, names
+
+FUNCTIONS: dict[str, str] = {
+    "ABS": "abs",
+    "EXP": "exp",
+    "GELU": "gelu",
+    "HARD_SWISH": "hardswish",
+    "LEAKY_RELU": "leaky_relu",
+    "LOG": "log",
+    "LOGISTIC": "sigmoid",
+    "NEG": "neg",
+    "RSQRT": "rsqrt",
+    "SQRT": "sqrt",
+    "TANH": "tanh",
+}
+"""By operator: the function of gen/ops/table.py."""
+IN_FLOAT: dict[str, str] = {
+    "CEIL": "ceil",
+    "COS": "cos",
+    "ELU": "elu",
+    "FLOOR": "floor",
+    "POW": "power",
+    "ROUND": "round",
+    "SIGN": "sign",
+    "SIN": "sin",
+    "SQUARE": "power",
+}
+"""Those that LiteRT's reference kernels do not have in int8; an int8 file has them between DEQUANTIZE and
+QUANTIZE."""
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "RELU": (0.0, math.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_0_TO_1": (0.0, 1.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
+    "LOGISTIC": (1 / 256, -128),
+    "LOG_SOFTMAX": (1 / 16, 127),
+    "SOFTMAX": (1 / 256, -128),
+    "TANH": (1 / 128, 0),
+}
+"""Scale and zero point that LiteRT demands of an int8 output."""
+FIXED_WIDE = (2.0**-15, 0)
+"""The same of an int16 one."""
+
+
+def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """LOGISTIC, TANH, LEAKY_RELU, … of each value."""
+    x, fn, alpha = activation(op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
+    if op.between and x.size == op.outputs[0].size:  # views may stand there too
+        x = replace(x, shape=op.outputs[0].shape)
+    same_kind(scope, op, x)
+    match op.op:
+        case "LEAKY_RELU":
+            o = op.read(LeakyReluOptions)
+            alpha = op.real(o.Alpha)
+        case "ELU":
+            alpha = 1.0
+        case "POW":
+            alpha = _exponent(op, args)
+        case "SQUARE":
+            alpha = 2.0
+        case "GELU" if op.number(op.read(GeluOptions).Approximate):
+            fn = "gelu_tanh"
+    if not math.isfinite(alpha):
+        raise op.error(f"has alpha = {alpha}", "repair the file")
+    if op.op in FIXED_OUTPUTS and not op.between:
+        output_is(scope, op, *FIXED_OUTPUTS[op.op])
+    return scope.made(op, tabled(scope, op, x, fn, alpha))
+
+
+def _exponent(op: LiteOp, args: Sequence[Operand]) -> float:
+    """The one number that POW raises to."""
+    power = constant(op, args, 1, "exponent")
+    if power.value is None or power.kind != "float32" or power.size != 1:
+        raise op.error(f"its exponent is {power.kind} of shape {power.shape}", "one float32 is supported")
+    return float(power.value.reshape(-1)[0])
+
+
+def relu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """RELU and its kin: limits, in the numbers of the output."""
+    x = activation(op, args)
+    same_kind(scope, op, x)
+    held = scope.format(op, op.outputs[0])
+    y = x
+    if held is not None and x.format is not None and held.meaning != x.format.meaning:
+        y = scope.made(op, scope.builder.table(x.tensor, "identity", [], op.source))
+    return clipped(scope, op, y, *LIMITS[op.op])
+
+
+def softmax(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SOFTMAX, LOG_SOFTMAX over the last axis."""
+    x, log, beta = activation(op, args), op.op == "LOG_SOFTMAX", 1.0
+    if x.format is not None and op.outputs[0].kind == "float32":
+        return head(op, x)
+    same_kind(scope, op, x)
+    output_is(scope, op, *FIXED_OUTPUTS[op.op])
+    if not log:
+        o = op.read(SoftmaxOptions)
+        beta = op.real(o.Beta)
+    size = x.shape[-1] if x.shape else 1
+    return scope.made(op, scope.builder.softmax(x.tensor, size, log, beta, names(op), op.source))
+
+
+def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """PRELU, whose slope may be broadcast in any way."""
+    x, slope = activation(op, args), constant(op, args, 1, "slope")
+    same_kind(scope, op, x)
+    assert slope.value is not None
+    try:
+        each = np.broadcast_to(slope.value, x.shape).reshape(-1)
+    except ValueError:
+        raise op.error(f"its input has shape {x.shape}, its slope {slope.shape}") from None
+    if x.format is None and np.all(each == each[0]) and math.isfinite(each[0]):
+        table = scope.builder.table(x.tensor, "leaky_relu", names(op), op.source, float(each[0]))
+        return scope.made(op, table)
+    if x.format is None:
+        return scope.made(op, scope.builder.prelu(x.tensor, each, names(op), op.source))
+    held = slope.format()
+    if slope.kind != "int8" or slope.scaled is None or len(slope.scaled.scale) != 1 or held is None:
+        raise op.error(f"its input is int8, its slope {slope.kind}", "convert to int8 slopes with one scale")
+    real = held.meaning.real(each)
+    return scope.made(op, scope.builder.prelu(x.tensor, real, names(op), op.source), (held,))
+
+
+def same_kind(scope: Scope, op: LiteOp, x: Act) -> None:
+    """CompileError where integers become floats, or floats integers, and where the shape changes."""
+    out = op.outputs[0]
+    if (scope.format(op, out) is None) != (x.format is None):
+        raise op.error(f"makes {out.kind} of {'float32' if x.format is None else x.format.dtype}")
+    if out.shape != x.shape:
+        raise op.error(f"makes shape {out.shape} of {x.shape}")
+
+
+def output_is(scope: Scope, op: LiteOp, scale: float, zero: int) -> None:
+    """CompileError where an output has another scale or zero point; those of int16 are FIXED_WIDE."""
+    held = scope.format(op, op.outputs[0])
+    if held is not None and held.dtype == "int16":
+        scale, zero = FIXED_WIDE
+    if held is not None and held.meaning.to_json() != {"scale": (scale,), "zero": (zero,)}:
+        what = f"its output has {held.meaning}, LiteRT demands scale {scale:.6g}, zero point {zero}"
+        raise op.error(what)

@@ -1,0 +1,38 @@
+"""Why an operator of a TensorFlow Lite file cannot be compiled, and what is nearest to it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from ...errors import CompileError
+from .file import LiteOp
+
+CONTROL = ("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_CASE", "STABLEHLO_WHILE")
+RECURRENT = (
+    *("BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF"),
+    *("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
+    *("ASSIGN_VARIABLE", "READ_VARIABLE", "VAR_HANDLE"),
+)
+KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "control flow": (CONTROL, "convert one straight path"),
+    "it keeps a state between calls": (RECURRENT, "use convolutions over a window of time"),
+}
+
+
+def unsupported(op: LiteOp, known: Iterable[str]) -> CompileError:
+    """The refusal of an operator that is none of `known`."""
+    for what, (operators, hint) in KINDS.items():
+        if op.op in operators:
+            return op.error(f"is not supported: {what}", f"{hint}; {_nearest(op.op, known)}")
+    if op.op.startswith("CUSTOM"):
+        what = "is not supported: an operator that is none of TensorFlow Lite's own"
+        return op.error(what, f"convert with TFLITE_BUILTINS alone; {_nearest('', known)}")
+    how = f" in {op.outputs[0].kind}" if op.outputs[0].dtype is not None else ""
+    return op.error(f"is not supported{how}", _nearest(op.op, known))
+
+
+def _nearest(op: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(op, names, 1, 0.5)
+    return (f"nearest is {near[0]}; " if near else "") + f"supported are {', '.join(names)}"

@@ -1,0 +1,166 @@
+"""Learning steps on both sides: the checksum of the state is compared after each, its SHA-256 now and then.
+
+A batch goes to the chip in one exchange, and the emulator learns it while the chip does. Where a checksum of
+it differs, its step is repeated alone, from the state before it. Where a SHA-256 differs although no checksum
+did, all steps since the last one that agreed are repeated, each with its SHA-256: so that step is found, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.target.messages import Flag
+
+from .given import Given
+from .inferences import compare_inferences
+from .locate import NO_OP, Difference, locate, state_difference, unreliable
+from .sides import Sides
+
+SHA_STEPS = 1000
+"""Steps from one SHA-256 to the next; there is one after the last step, too."""
+
+State = NDArray[np.uint8]
+
+
+class Learning:
+    """A run of learning steps: `done` agreed; `state` is that after step `agreed`, where SHA-256 last did.
+
+    batch: steps in one exchange; slices: steps run in slices; keep(step, state) is told where SHA-256 agreed
+    """
+
+    def __init__(
+        self,
+        sides: Sides,
+        program: str,
+        batch: int,
+        slices: bool,
+        done: int = 0,
+        keep: Callable[[int, State], None] = lambda step, state: None,
+    ) -> None:
+        self.sides, self.program, self.slices, self.keep = sides, program, slices, keep
+        self.batch = batch if program == "learn" and not slices else 1
+        self.done = self.agreed = done
+        self.state = sides.machine.state.copy()
+
+    def run(self, steps: int, tick: Callable[[int], None]) -> Difference | None:
+        """Steps until `steps` are done, or one differs; tick(count) after each exchange."""
+        while self.done < steps:
+            end = min(steps, (self.done // SHA_STEPS + 1) * SHA_STEPS)
+            first, last = self.done + 1, min(self.done + self.batch, end)
+            difference = self._many(first, last) if last > first else self.one(first, Flag.CHECKSUM)
+            if difference is None and last == end:
+                difference = self._settle(last)
+            tick(last - self.done)
+            if difference:
+                self.done = difference.step
+                return difference
+            self.done = last
+        return None
+
+    def one(self, step: int, kind: Flag) -> Difference | None:
+        """One step on both sides, and what the chip says of its state after it."""
+        sides, i = self.sides, self._sample(step)
+        given = None if self.program == "learn" else Given(sides.samples.taught(i), None)
+        if self.slices:
+            return in_slices(sides, self.program, i, step, given, kind)
+        if given:
+            return run_given(sides, self.program, i, step, given, kind)
+        before = sides.machine.state.copy()
+        got = sides.client.learn(sides.samples.packed(i), sides.label(i), kind, lambda: sides.learn(i))
+        return None if got == sides.proof(kind) else locate(sides, before, "learn", i, step)
+
+    def _sample(self, step: int) -> int:
+        return (step - 1) % len(self.sides.samples)
+
+    def _many(self, first: int, last: int) -> Difference | None:
+        """A batch of steps, `first` to `last`."""
+        sides = self.sides
+        chosen = [self._sample(step) for step in range(first, last + 1)]
+        before: list[State] = []
+        wanted: list[bytes] = []
+
+        def learn() -> None:
+            for i in chosen:
+                before.append(sides.machine.state.copy())
+                sides.learn(i)
+                wanted.append(sides.proof(Flag.CHECKSUM))
+
+        given = [(sides.samples.packed(i), sides.label(i)) for i in chosen]
+        said = sides.client.learn_many(given, Flag.CHECKSUM, learn)
+        for at, (got, want) in enumerate(zip(said, wanted, strict=True)):
+            if got != want:
+                return self._again(first + at, last, before[at])
+        return None
+
+    def _again(self, step: int, last: int, before: State) -> Difference:
+        """A step of a batch whose checksum differed, alone; the chip has learned until `last` by now."""
+        sides = self.sides
+        found = state_difference(sides.plan, sides.machine.state[0], sides.read_back())
+        sides.begin_from(before)
+        if again := self.one(step, Flag.CHECKSUM):
+            return again
+        if found is None:
+            raise unreliable(sides, step)
+        return Difference(step, self.program, *found, f"{NO_OP}; values are those after step {last}")
+
+    def _settle(self, step: int) -> Difference | None:
+        """SHA-256 over all that was learned until `step`."""
+        sides = self.sides
+        if sides.client.digest() != sides.proof(Flag.DIGEST):
+            return self._since(step)
+        self.agreed, self.state = step, sides.machine.state.copy()
+        self.keep(step, self.state)
+        return None
+
+    def _since(self, step: int) -> Difference:
+        """The first step that differs of those behind the last SHA-256 that agreed; no checksum did."""
+        sides = self.sides
+        found = state_difference(sides.plan, sides.machine.state[0], sides.read_back())
+        sides.begin_from(self.state)
+        for repeated in range(self.agreed + 1, step + 1):
+            if again := self.one(repeated, Flag.DIGEST):
+                return again
+        if found is None:
+            raise unreliable(sides, step)
+        op = f"no step from {self.agreed + 1} on differs when repeated: the state changed between steps"
+        return Difference(step, self.program, *found, op)
+
+
+def run_given(
+    sides: Sides, program: str, i: int, step: int, given: Given, kind: Flag = Flag.CHECKSUM
+) -> Difference | None:
+    """An entry program on sample i and what it is given beside."""
+    before = sides.machine.state.copy()
+    sides.load(i)
+    sides.give(program, given)
+    sides.machine.run(program)
+    if sides.client.run(sides.plan.entries.index(program), kind) == sides.proof(kind):
+        return None
+    return locate(sides, before, program, i, step, given)
+
+
+def in_slices(
+    sides: Sides, program: str, i: int, step: int, given: Given | None = None, kind: Flag = Flag.CHECKSUM
+) -> Difference | None:
+    """One run of a program, slice by slice on both sides."""
+    plan, client, machine = sides.plan, sides.client, sides.machine
+    before = machine.state.copy()
+    client.abort()
+    sides.load(i)
+    if given is not None:
+        sides.give(program, given)
+    machine.begin(program)
+    client.begin(plan.entries.index(program))
+    more = True
+    while more:
+        if not plan.shared and (found := compare_inferences(sides, step, 1)):
+            return found
+        more = machine.step()
+        if client.step(kind) != (more, sides.proof(kind)):
+            client.abort()
+            machine.abort()
+            return locate(sides, before, program, i, step, given)
+    return None
