@@ -18,7 +18,7 @@ $(BIN)/python:
 
 $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	@echo "installing synapcc and what it needs from PyPI (about a minute)"
-	@$(PIP) install -e '.[virtual,ecg]'
+	@$(PIP) install -e '.[virtual,ecg,fast]' || { echo "without numba, the compiled engine of the emulator" >&2; $(PIP) install -e '.[virtual,ecg]'; }
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.setup

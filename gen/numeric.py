@@ -78,6 +78,9 @@ SIGMOID_TABLE = tuple(
 )
 SIGMOID_ENDS = (0xFFFF << 8, 0x7FFF << 10)
 RECIP_TABLE = tuple(round(2.0**30 / (32768 + 512 * i)) for i in range(65))  # 2^30 / m at m = 2^15 + 512 i
+EXP2_ARRAY, RECIP_ARRAY = (np.array(table, np.int32) for table in (EXP2_TABLE, RECIP_TABLE))
+
+NEAREST, STOCHASTIC, DITHER = 0, 1, 2  # roundings of an update
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,29 @@ U32 = (0, 2**32 - 1)
 ACC = (-(2**30), 2**30)
 
 
+def int32(x: Any) -> Int:
+    """x as int32, no copy where it is. The engine compiles it, and its like, as a cast of one number."""
+    return np.asarray(x, np.int32)
+
+
+def int64(x: Any) -> NDArray[np.int64]:
+    """x as int64."""
+    return np.asarray(x, np.int64)
+
+
+def uint32(x: Any) -> Word:
+    """x as uint32."""
+    return np.asarray(x, np.uint32)
+
+
+def uint64(x: Any) -> NDArray[np.uint64]:
+    """x as uint64."""
+    return np.asarray(x, np.uint64)
+
+
+CASTS = (int32, int64, uint32, uint64)
+
+
 def saturate(x: Int, lo: int, hi: int) -> Int:
     """min(max(x, lo), hi)."""
     return np.minimum(np.maximum(x, np.int32(lo)), np.int32(hi))
@@ -122,9 +148,9 @@ def saturate(x: Int, lo: int, hi: int) -> Int:
 
 def shift_round(x: Int, s: int | Int) -> Int:
     """floor(x / 2^s + 1/2), 0 <= s <= 30; x + 2^(s-1) must fit int32."""
-    shift: Int = np.asarray(s, np.int32)
-    half: Int = (np.int32(1) << shift) >> np.int32(1)
-    return (x + half) >> shift
+    shift = int32(s) & np.int32(31)  # what a compiler must see to shift words of 32 bits
+    half = int32((np.int32(1) << shift) >> np.int32(1))
+    return int32(int32(x + half) >> shift)
 
 
 def scale_once(x: Int, m: Int, n: int | Int) -> Int:
@@ -132,21 +158,20 @@ def scale_once(x: Int, m: Int, n: int | Int) -> Int:
 
     m and n are what `multiplier` gives for a real factor.
     """
-    wide = np.asarray(x, np.int64)
-    shift: NDArray[np.int64] = np.asarray(n, np.int64)
+    wide, shift = int64(x), int64(n)
     half = np.int64(1) << (shift - 1)
-    return ((wide * np.asarray(m, np.int64) + half - (wide < 0)) >> shift).astype(np.int32)
+    return int32((wide * int64(m) + half - (wide < 0)) >> shift)
 
 
 def product_below(x: Int, m: Int) -> Int:
     """The upper word of x * m, of one less where x is negative: what halves away from zero round from."""
-    wide = np.asarray(x, np.int64)
-    return ((wide * np.asarray(m, np.int64) - (wide < 0)) >> np.int64(32)).astype(np.int32)
+    wide = int64(x)
+    return int32((wide * int64(m) - (wide < 0)) >> np.int64(32))
 
 
 def scale_once_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_once with n = 33 + s: the upper word of the product is enough."""
-    return scale_once(x, m, np.asarray(s, np.int32) + np.int32(33))
+    return scale_once(x, m, int32(s) + np.int32(33))
 
 
 def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
@@ -155,17 +180,17 @@ def scale_twice(x: Int, m: Int, n: int | Int) -> Int:
     gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT; 1 <= n <= 62, and m below 2^31 and
     not negative, so that nothing saturates.
     """
-    shift: NDArray[np.int64] = np.asarray(n, np.int64)
+    shift = int64(n)
     left, right = np.maximum(31 - shift, 0), np.maximum(shift - 31, 0)
-    product = (np.asarray(x, np.int64) * np.asarray(m, np.int64)) << left
+    product = (int64(x) * int64(m)) << left
     high = (product + (np.int64(1) << np.int64(30))) >> np.int64(31)
     half = (np.int64(1) << right) >> np.int64(1)
-    return ((high + half - ((high < 0) & (right > 0))) >> right).astype(np.int32)
+    return int32((high + half - ((high < 0) & (right > 0))) >> right)
 
 
 def scale_twice_right(x: Int, m: Int, s: int | Int) -> Int:
     """scale_twice with n = 32 + s: both roundings drop bits."""
-    return scale_twice(x, m, np.asarray(s, np.int32) + np.int32(32))
+    return scale_twice(x, m, int32(s) + np.int32(32))
 
 
 def scale_half_up(x: Int | NDArray[np.int64], m: Int | int, n: int | Int) -> Int:
@@ -252,9 +277,9 @@ def multiplier(factor: float) -> tuple[int, int]:
 
 def round_stochastic(p: Int, s: int, lane: NDArray[np.integer]) -> Int:
     """floor((p + r) / 2^s), r uniform in [0, 2^s) made of the upper bits of a 16-bit lane; 0 stays 0."""
-    r: Int = lane >> np.int32(16 - s) if s <= 16 else lane << np.int32(s - 16)
+    r: Int = int32(lane >> np.int32((16 - s) & 31) if s <= 16 else lane << np.int32((s - 16) & 31))
     r += p  # r is ours, and in place there are no further arrays
-    return r >> np.int32(s)
+    return int32(int32(r) >> np.int32(s & 31))
 
 
 def round_dither(p: Int, s: int) -> Int:
@@ -263,40 +288,49 @@ def round_dither(p: Int, s: int) -> Int:
     The sign is kept, 0 stays 0.
     """
     h = s >> 1
-    mag = np.abs(p)
-    rest = mag & np.int32((1 << s) - 1)
-    low = (rest & np.int32((1 << h) - 1)) << np.int32(s & 1)
-    out = (mag >> np.int32(s)) + ((rest >> np.int32(h)) > low).astype(np.int32)
-    return np.where(p < 0, -out, out).astype(np.int32)
+    mag = int32(np.abs(p))
+    rest = int32(mag & np.int32((1 << (s & 31)) - 1))
+    low = int32((rest & np.int32((1 << (h & 31)) - 1)) << np.int32(s & 1))
+    out = int32((mag >> np.int32(s & 31)) + int32((rest >> np.int32(h & 31)) > low))
+    return int32(out * (1 - 2 * int32(p < 0)))
+
+
+def rounded(mode: int, p: Int, s: int, lane: NDArray[np.integer] | None) -> Int:
+    """p / 2^s by the rounding `mode`; a negative s multiplies, exactly. lane: of mode STOCHASTIC alone."""
+    if s < 0:
+        return int32(p << np.int32(-s & 31))
+    if mode == STOCHASTIC:
+        return round_stochastic(p, s, lane)  # type: ignore[arg-type]
+    return round_dither(p, s) if mode == DITHER else shift_round(p, s)
+
+
+def product32(x: Word, y: Word | np.uint32) -> Word:
+    """x * y mod 2^32."""
+    return uint32((uint64(x) * uint64(y)) & np.uint64(0xFFFFFFFF))
 
 
 def hash32(x: Word) -> Word:
     """Wellons' low-bias 32-bit integer hash (bias .17)."""
-    x = np.asarray(x, np.uint32)
-    with np.errstate(over="ignore"):
-        x = x ^ (x >> np.uint32(16))
-        x = x * np.uint32(0x7FEB352D)
-        x = x ^ (x >> np.uint32(15))
-        x = x * np.uint32(0x846CA68B)
-        return x ^ (x >> np.uint32(16))
+    x = uint32(x)
+    x = product32(uint32(x ^ (x >> np.uint32(16))), np.uint32(0x7FEB352D))
+    x = product32(uint32(x ^ (x >> np.uint32(15))), np.uint32(0x846CA68B))
+    return uint32(x ^ (x >> np.uint32(16)))
 
 
 def mix(key: Word | np.uint32, word: Word | np.uint32 | int) -> Word:
     """hash32(key ^ word * GOLDEN): absorbs one more word into a key."""
-    with np.errstate(over="ignore"):
-        return hash32(np.asarray(key, np.uint32) ^ (np.asarray(word, np.uint32) * np.uint32(GOLDEN)))
+    return hash32(uint32(uint32(key) ^ product32(uint32(word), np.uint32(GOLDEN))))
 
 
 def lcg(x: Word) -> Word:
     """One step of the linear congruential generator."""
-    with np.errstate(over="ignore"):
-        return np.asarray(x, np.uint32) * np.uint32(LCG_MUL) + np.uint32(LCG_ADD)
+    wide = uint64(x) * np.uint64(LCG_MUL) + np.uint64(LCG_ADD)
+    return uint32(wide & np.uint64(0xFFFFFFFF))
 
 
 def scale_index(word: Word, n: Word) -> Word:
     """floor(u * n / 2^16), u the upper half of `word`: a uniform index below n <= 65535, no division."""
-    with np.errstate(over="ignore"):
-        return ((np.asarray(word, np.uint32) >> np.uint32(16)) * np.asarray(n, np.uint32)) >> np.uint32(16)
+    return uint32(product32(uint32(uint32(word) >> np.uint32(16)), uint32(n)) >> np.uint32(16))
 
 
 def exp2_neg(u: Int) -> Int:
@@ -304,11 +338,10 @@ def exp2_neg(u: Int) -> Int:
 
     From 1.0 below to 2.5 above the exact value, in units of 2^-15.
     """
-    t: Int = np.asarray(EXP2_TABLE, np.int32)
+    t = EXP2_ARRAY
     i, rem = (u >> np.int32(5)) & np.int32(31), u & np.int32(31)
-    v: Int = t[i] - (((t[i] - t[i + 1]) * rem + np.int32(16)) >> np.int32(5))
-    out: Int = (v >> np.minimum(u >> np.int32(10), np.int32(31))).astype(np.int32)
-    return out
+    v = int32(t[i] - (((t[i] - t[i + 1]) * rem + np.int32(16)) >> np.int32(5)))
+    return int32(v >> np.minimum(int32(u >> np.int32(10)), np.int32(31)))
 
 
 def reciprocal(m: Int) -> Int:
@@ -316,10 +349,9 @@ def reciprocal(m: Int) -> Int:
 
     From 1.0 below to 2.5 above the exact value.
     """
-    t: Int = np.asarray(RECIP_TABLE, np.int32)
+    t = RECIP_ARRAY
     i, rem = (m - np.int32(32768)) >> np.int32(9), m & np.int32(511)
-    out: Int = (t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9))).astype(np.int32)
-    return out
+    return int32(t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9)))
 
 
 def _deviation(
@@ -375,8 +407,7 @@ def root_reciprocal(m: Word) -> Int:
 
 def logit_steps(d: Int, frac: int) -> Int:
     """d * log2(e) as Q10 from a logit difference d >= 0 of frac `frac` (-4 .. 15)."""
-    wide = (np.asarray(d, np.uint32) * np.uint32(LOG2_E_Q15)) >> np.uint32(frac + 5)
-    return wide.astype(np.int32)
+    return int32(product32(uint32(d), np.uint32(LOG2_E_Q15)) >> np.uint32(frac + 5))
 
 
 def probability(e: Int, r: Int, k: Int) -> Int:
@@ -384,9 +415,9 @@ def probability(e: Int, r: Int, k: Int) -> Int:
 
     e: its Q15 exponential; r, k: the reciprocal of the sum of exponentials, as Q15 of sum / 2^k.
     """
-    s = np.asarray(k, np.int32) + np.int32(16)
-    half: Int = np.int32(1) << (s - np.int32(1))
-    return (e * r + half) >> s
+    s = int32(k) + np.int32(16)
+    half = np.int32(1) << (s - np.int32(1))
+    return int32((int32(e) * int32(r) + half) >> s)
 
 
 def _scaled_fits(x: NDArray[np.int64], m: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -720,6 +751,10 @@ PRIMITIVES: dict[str, Primitive] = {p.name: p for p in (
 # fmt: on
 
 
+COMPOUND = (product32, rounded)
+"""Functions of primitives that compiled loops call as well."""
+
+
 @cache
 def lcg_coefficients(n: int) -> tuple[Word, Word]:
     """(A, C), each [n]: word k of a row is A[k] * key + C[k] mod 2^32, the k-fold step in closed form."""
@@ -808,7 +843,7 @@ def matmul(
 class Rounding:
     """The rounding of an update, as a rule file names it, for all rows of one tensor at one step."""
 
-    NEAREST, STOCHASTIC, DITHER = 0, 1, 2
+    NEAREST, STOCHASTIC, DITHER = NEAREST, STOCHASTIC, DITHER
     NAMES: ClassVar[Mapping[str, int]] = {"nearest": NEAREST, "stochastic": STOCHASTIC, "dither": DITHER}
 
     def __init__(self, mode: int, seed: int, step: int, tensor: int, rows: int, lanes_per_row: int) -> None:
@@ -825,8 +860,5 @@ class Rounding:
 
     def __call__(self, p: Int, s: int, rows: NDArray[np.intp], columns: slice | int) -> Int:
         """p / 2^s, [len(rows), columns]; a negative s multiplies, exactly."""
-        if s < 0:
-            return (p << np.int32(-s)).astype(np.int32)
-        if self.lanes is not None:
-            return round_stochastic(p, s, self.lanes[rows, columns])
-        return round_dither(p, s) if self.mode == self.DITHER else shift_round(p, s)
+        lane = None if self.lanes is None or s < 0 else self.lanes[rows, columns]
+        return rounded(self.mode, p, s, lane)

@@ -36,6 +36,7 @@ _PACKAGES = (
     ("pyserial", "device serial", True, "pip install pyserial"),
     ("pyocd", "flashing boards", False, "pip install 'synapcc[flash]'"),
     ("ai-edge-litert", "comparing with LiteRT in tests", False, "pip install 'synapcc[tflite]'"),
+    ("numba", "the emulator's compiled engine", False, "pip install 'synapcc[fast]'"),
     ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
 )
 

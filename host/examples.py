@@ -6,7 +6,8 @@ An example is a package: a folder of synapcc/examples, or what another distribut
     har = "my_package.har"
 
 Its `commands/demo.py` is `synapcc demo NAME`, `commands/eval.py` is `synapcc eval NAME`: files as in
-host/commands. Its `commands/doctor.py` is a row of `synapcc doctor`. It may bring any of them.
+host/commands. Its `commands/doctor.py` is a row of `synapcc doctor`; what the `networks` of its
+`commands/bench.py` give are rows of `synapcc bench --emulator`. It may bring any of them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.words import nearest
@@ -24,6 +25,9 @@ from synapcc.gen.words import nearest
 from .terminal.arguments import common_options
 from .terminal.command import Command
 from .terminal.results import Results
+
+if TYPE_CHECKING:
+    from synapcc.gen.ir.plan import Plan
 
 PACKAGE = GROUP = "synapcc.examples"
 _COMMAND, _DATA = ("HELP", "arguments", "run"), ("NAME", "HINT", "find")
@@ -52,6 +56,12 @@ def commands(command: str) -> dict[str, Command]:
 def data() -> list[Data]:
     """What the examples look for on this machine."""
     return [cast(Data, module) for module in _modules("doctor", _DATA).values()]
+
+
+def networks() -> Iterator[tuple[str, Plan, Sequence[int]]]:
+    """What `synapcc bench --emulator` measures: (title, Plan, numbers of devices)."""
+    for module in _modules("bench", ("networks",)).values():
+        yield from module.networks()
 
 
 def default() -> str:

@@ -27,6 +27,7 @@ from ._contract import Operand, Range, Tensors, aliased, attributes_fault, opera
 from ._contract import takes as takes
 from ._contract import within as within
 from ._folding import Folding
+from ._loops import Loop
 from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -138,6 +139,7 @@ class Kernel(ABC):
              first in memory and go on in it; in numpy it has read the first before it writes
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
+    loop:    its form for the compiled engine, if it has one; a class never inherits one
     moves:   each value of y is one of x's, the largest of some, or a constant; or it is x held within limits
     """
 
@@ -154,6 +156,7 @@ class Kernel(ABC):
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
     moves: ClassVar[bool] = False
+    loop: ClassVar[Loop | None] = None
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from .. import numeric
 from ..ir.program import Step
 from . import Accumulator, Arrays, Attrs, Known
 from ._contract import INT16, Tensors, within
+from ._loops import Cells, Number, helper
 from .accumulate import MAX_SHIFT
 
 ATTRIBUTES = within(onto_shift=(0, MAX_SHIFT), sum_shift=(0, MAX_SHIFT), sum_lo=INT16, sum_hi=INT16)
@@ -51,6 +52,23 @@ def finish(signal: numeric.Int, t: Arrays, a: Attrs) -> numeric.Int:
         return signal
     onto = numeric.shift_round(t["onto"].astype(np.int32), a["onto_shift"])
     return numeric.saturate(onto + numeric.shift_round(signal, a["sum_shift"]), a["sum_lo"], a["sum_hi"])
+
+
+ADDED = {"added": tuple(ATTRIBUTES)}
+"""Of a loop that calls `write_onto`: the attributes as one tuple."""
+
+
+@helper
+def write_onto(
+    g: Cells, acc: Cells, shift: Number, lo: Number, hi: Number, onto: Cells, added: Number
+) -> None:
+    """Sums as a teaching signal, added onto another one: as `finish`, of one device."""
+    onto_shift, sum_shift, sum_lo, sum_hi = added
+    for i in range(len(g)):
+        signal = numeric.saturate(numeric.shift_round(acc[i], shift), lo, hi)
+        there = numeric.shift_round(numeric.int32(onto[i]), onto_shift)
+        total = numeric.int32(there + numeric.shift_round(numeric.int32(signal), sum_shift))
+        g[i] = numeric.saturate(total, sum_lo, sum_hi)
 
 
 def bounds(k: Mapping[str, Known], a: Attrs) -> tuple[list[Accumulator], int, int]:

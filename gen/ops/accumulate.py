@@ -12,15 +12,26 @@ from numpy.typing import NDArray
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import HELD, REQUANTISED, SIZE, takes, within
+from ._loops import Cells, Loop, write_signal
 from ._shifts import requantising
 
 MAX_SHIFT = 15  # beyond it nothing is left of an int16
+
+
+def _add(
+    left: Cells, right: Cells, g: Cells, left_shift: int, right_shift: int, lo: int, hi: int
+) -> None:  # fmt: skip
+    for i in range(len(g)):
+        one = numeric.shift_round(numeric.int32(left[i]), left_shift)
+        other = numeric.shift_round(numeric.int32(right[i]), right_shift)
+        g[i] = numeric.saturate(numeric.int32(one + other), lo, hi)
 
 
 class Add(Kernel):
     """g = left / 2^left_shift + right / 2^right_shift, held within g's limits."""
 
     name = "accumulate.add"
+    loop = Loop(_add)
     reads = ("left", "right")
     writes = ("g",)
     inplace = ("left", "right", "g")
@@ -65,10 +76,22 @@ class Add(Kernel):
         return Case({"left": d[0], "right": d[1], "g": np.zeros(n, np.int16)}, attrs, {})
 
 
+def _over(
+    d: Cells, g: Cells, outer: int, count: int, block: int, shift: int, lo: int, hi: int
+) -> None:  # fmt: skip
+    total = np.zeros(len(g), np.int32)
+    for o in range(outer):
+        for k in range(count):
+            for i in range(block):
+                total[o * block + i] += d[(o * count + k) * block + i]
+    write_signal(g, total, shift, lo, hi)
+
+
 class Over(Kernel):
     """g[o, i] = (sum of d[o, k, i] over k < count) / 2^shift, within limits; o < outer, i < block."""
 
     name = "accumulate.over"
+    loop = Loop(_over)
     reads = ("d",)
     writes = ("g",)
     operands = takes(d="int16 [input]", g="int16 [output]")

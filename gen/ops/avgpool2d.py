@@ -32,12 +32,14 @@ from . import (
     Known,
     Layer,
     Variant,
+    _mean_loops,
     _means,
     _requantise,
     _zeros,
 )
 from ._contract import BETWEEN, INT8, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
+from ._loops import WINDOWED, Loop
 from ._pooling import divisors, pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
 from ._window import WINDOW, Window, padding, wider
@@ -185,6 +187,7 @@ class Forward(_Mean):
     """
 
     name = "avgpool2d.forward"
+    loop = Loop(_mean_loops.forward, WINDOWED)
     reads = ("x", "m")
     writes = ("y",)
     trails = ("x", "y")
@@ -312,6 +315,7 @@ class Feedback(_Mean):
     """
 
     name = "avgpool2d.feedback"
+    loop = Loop(_mean_loops.feedback, WINDOWED)
     reads = ("d", "m")
     writes = ("g",)
     operands = takes(d="int16 [pooled]", m="int16 [positions]", g="int16 [input]")

@@ -8,12 +8,31 @@ import numpy as np
 
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Kernel, Known
 from ._contract import takes
+from ._loops import Cells, Loop
+
+
+def _argmax(z: Cells, verdict: Cells) -> None:
+    winner, second = 0, -1
+    for i in range(1, len(z)):
+        if z[i] > z[winner]:
+            winner, second = i, winner
+        elif second < 0 or z[i] > z[second]:
+            second = i
+    verdict[0] = winner
+    verdict[1] = 0 if second < 0 else np.int32(z[winner]) - np.int32(z[second])
+
+
+def _sign(z: Cells, verdict: Cells) -> None:
+    v = np.int32(z[0])
+    verdict[0] = v > 0
+    verdict[1] = abs(v)
 
 
 class Argmax(Kernel):
     """verdict = (index of the first largest logit, its lead over the second); a single output leads by 0."""
 
     name = "classify.argmax"
+    loop = Loop(_argmax)
     reads = ("z",)
     writes = ("verdict",)
     operands = takes(z="int8|int16 [n]", verdict="int32 [2]")
@@ -49,6 +68,7 @@ class Sign(Kernel):
     """verdict = (1 if the one score is above zero, else 0, its magnitude): of two classes by one output."""
 
     name = "classify.sign"
+    loop = Loop(_sign)
     reads = ("z",)
     writes = ("verdict",)
     operands = takes(z="int8|int16 [1]", verdict="int32 [2]")

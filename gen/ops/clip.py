@@ -14,6 +14,7 @@ from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
+from ._loops import Cells, Loop
 from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
@@ -88,8 +89,22 @@ def _within(f: Format, lo: float, hi: float) -> tuple[int, int]:
     )
 
 
+def _forward(x: Cells, y: Cells, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        y[i] = numeric.saturate(numeric.int32(x[i]), lo, hi)
+
+
+def _feedback(y: Cells, d: Cells, g: Cells, lo: int, hi: int) -> None:
+    low, high = np.int32(lo), np.int32(hi)
+    for i in range(len(g)):
+        v = np.int32(y[i])
+        inside = np.int16(v > low) & np.int16(v < high)
+        g[i] = d[i] * inside
+
+
 class Forward(Kernel):
     name = "clip.forward"
+    loop = Loop(_forward)
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
@@ -140,6 +155,7 @@ class Feedback(Kernel):
     """g = d where lo < y < hi, else 0. Limits that do not exist lie outside of y's type."""
 
     name = "clip.feedback"
+    loop = Loop(_feedback)
     reads = ("y", "d")
     writes = ("g",)
     inplace = ("d", "g")

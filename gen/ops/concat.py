@@ -19,6 +19,7 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import ADDEND, REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
+from ._loops import Cells, Loop, Number
 from ._requantise import zero
 from ._shifts import requantising
 from ._zeros import addend, random_addend
@@ -93,6 +94,25 @@ def _misplaced(part: PlanTensor, whole: PlanTensor, a: Attrs) -> str:
     return f"a row of {sizes[1] // rows} values ends before {end}" if end > sizes[1] // rows else ""
 
 
+def _copy(
+    x: Cells, y: Cells, rows: Number, offset: int, shift: int, addend: Number, lo: int, hi: int
+) -> None:
+    n = max(rows, 1)
+    inner, outer, more = len(x) // n, len(y) // n, np.int32(addend)
+    for row in range(n):
+        for i in range(inner):
+            total = numeric.int32(np.int32(x[row * inner + i]) + more)
+            y[row * outer + offset + i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
+
+
+def _slice(d: Cells, g: Cells, rows: Number, offset: int) -> None:
+    n = max(rows, 1)
+    inner, outer = len(g) // n, len(d) // n
+    for row in range(n):
+        for i in range(inner):
+            g[row * inner + i] = d[row * outer + offset + i]
+
+
 class Copy(Kernel):
     """y[row, offset : offset + n] = (x[row] + addend) / 2^shift. A vector is one row.
 
@@ -100,6 +120,7 @@ class Copy(Kernel):
     """
 
     name = "concat.copy"
+    loop = Loop(_copy)
     reads = ("x",)
     updates = ("y",)
     moves = True
@@ -149,6 +170,7 @@ class Slice(Kernel):
     """g[row] = d[row, offset : offset + n]. A vector is one row."""
 
     name = "concat.slice"
+    loop = Loop(_slice)
     reads = ("d",)
     writes = ("g",)
     operands = takes(d="int16 [whole]", g="=d [part]")

@@ -33,12 +33,14 @@ from . import (
     Known,
     Relaid,
     Variant,
+    _conv_loops,
 )
 from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
+from ._loops import RATES, WINDOWED, Loop, narrow, row_tables
 from ._places import NOTE as PLACES
 from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled, summed
@@ -155,6 +157,7 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 
 class Forward(WeightedForward):
     name = "conv2d.forward"
+    loop = Loop(_conv_loops.forward, WINDOWED, _conv_loops.turned, narrow)
     trails = ("x", "y")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
@@ -270,6 +273,7 @@ class Transposed(Projection):
     """
 
     name = "conv2d.transposed"
+    loop = Loop(_conv_loops.transposed, {**WINDOWED, **onto.ADDED})
     reads = ("d", "m", "onto")
     writes = ("acc", "g")
     optional = ("onto",)
@@ -373,6 +377,7 @@ class Update(WeightedUpdate):
     """
 
     name = "conv2d.update"
+    loop = Loop(_conv_loops.update, {**WINDOWED, **RATES}, row_tables)
     writes = ("acc",)
     operands = takes(UPDATED, acc="int32 [taps]")
     attributes = within(GEOMETRY, WeightedUpdate.attributes)

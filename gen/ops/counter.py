@@ -8,12 +8,25 @@ import numpy as np
 
 from . import Arrays, Attrs, Bounds, Case, Kernel, Known
 from ._contract import WORD, Tensors, beyond, takes, within
+from ._loops import Cells, Loop
+
+
+def _tick(count: Cells) -> None:
+    count[0] = np.uint32(count[0] + np.uint32(1))
+
+
+def _every(phase: Cells, flag: Cells, period: int) -> None:
+    following = np.uint32(phase[0] + np.uint32(1))
+    due = following >= period
+    phase[0] = 0 if due else following
+    flag[0] = due
 
 
 class Tick(Kernel):
     """count += 1 (mod 2^32)."""
 
     name = "counter.tick"
+    loop = Loop(_tick)
     updates = ("count",)
     operands = takes(count="uint32 [1]")
 
@@ -37,6 +50,7 @@ class Every(Kernel):
     """flag = 1 at each `period`-th run, else 0; phase counts the runs since."""
 
     name = "counter.every"
+    loop = Loop(_every)
     updates = ("phase",)
     writes = ("flag",)
     operands = takes(phase="uint32 [1]", flag="uint8 [1]")

@@ -6,18 +6,43 @@ Applied to weights and learned feedback alike it makes their difference vanish (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .. import numeric
+from ..ir.plan import PlanTensor
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known
 from ._contract import ROUNDED, takes, within
+from ._loops import Cells, Loop, row_words, stream_key
 
 MAX_SHIFT = 24  # what the rounding primitives are proven for
 
 
+def _apply(
+    step: Cells, w: Cells, shift: int, rounding: int, seed: int, tensor: int, columns: Cells, mul: Cells,
+    add: Cells,
+) -> None:  # fmt: skip
+    words, base = np.empty(len(mul), np.uint32), stream_key(seed, step[0], tensor)
+    lane = words.view(np.uint16)
+    for i in range(len(w)):
+        row_words(words, base, i, mul, add)
+        for j in range(columns[0]):
+            drawn: Any = lane[j] if rounding == numeric.STOCHASTIC else np.uint16(0)
+            v: Any = np.int32(w[i, j])
+            w[i, j] = v - numeric.rounded(rounding, v, shift, drawn)
+
+
+def _tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
+    """The words of a row where a step rounds stochastically, else none; and how many values a row has."""
+    n = t["w"].shape[1]
+    mul, add = numeric.lcg_coefficients((n + 1) // 2 if a["rounding"] == numeric.STOCHASTIC else 0)
+    return {"mul": mul, "add": add, "columns": np.array([n])}
+
+
 class Apply(Kernel):
     name = "decay.apply"
+    loop = Loop(_apply, tables=_tables)
     reads = ("step",)
     updates = ("w",)
     operands = takes(step="uint32 [1]", w="int8|int16 [rows, columns]")

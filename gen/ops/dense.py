@@ -22,6 +22,19 @@ from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
+from ._loops import (
+    RATES,
+    Cells,
+    Loop,
+    Number,
+    change_row,
+    dot,
+    end_row,
+    narrow,
+    row_tables,
+    row_words,
+    stream_key,
+)
 from ._requantise import ONCE, centred, random_ending, summed
 from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._zeros import with_zeros
@@ -63,8 +76,36 @@ class Dense(WeightedLayer):
         return Node("dense", "", ("in0", "w", "b"), "out"), consts
 
 
+def _forward(
+    x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, shift: Number, multiplier: Number,
+    x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    acc, zero = np.empty(len(b), np.int32), np.int32(x_zero)
+    for i in range(len(b)):
+        acc[i] = dot(w[i], x, zero) + b[i]
+    end_row(y, acc, s, m, shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def _update(
+    x: Cells, d: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Number,
+    limits: Number, rounding: int, seed: int, tensor: int, x_zero: Number, mul: Cells, add: Cells,
+) -> None:  # fmt: skip
+    zero = np.int32(x_zero)
+    base = stream_key(seed, step[0], tensor)
+    p = np.empty(len(x), np.int32)
+    words = np.empty(len(mul), np.uint32)
+    for i in range(len(d)):
+        signal = np.int32(d[i])
+        if signal != 0:
+            for j in range(len(x)):
+                p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
+            row_words(words, base, i, mul, add)
+            change_row(i, p, signal, w, b, twin, saturated, rates, limits, rounding, words)
+
+
 class Forward(WeightedForward):
     name = "dense.forward"
+    loop = Loop(_forward, takes=narrow)
     operands = takes(
         x="int8|int16 [columns]",
         w="int8|int16 [rows, columns]",
@@ -116,6 +157,7 @@ class Update(WeightedUpdate):
     """The sum of a weight is the outer product d x^T, that of a bias d."""
 
     name = "dense.update"
+    loop = Loop(_update, RATES, row_tables)
     operands = takes(
         x="int8 [columns]",
         d="int16 [rows]",

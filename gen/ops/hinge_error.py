@@ -15,10 +15,22 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._contract import takes, within
+from ._loops import Cells, Loop
+
+
+def _forward(z: Cells, label: Cells, e: Cells, taught: Cells, margin: int, target: int, others: int) -> None:
+    taught[0] = 0
+    for i in range(len(z)):
+        right, wrong = -target if z[i] < margin else 0, others if z[i] > -margin else 0
+        error = right if i == label[0] else wrong
+        e[i] = error
+        if error != 0:
+            taught[0] = 1
 
 
 class Forward(Kernel):
     name = "hinge_error.forward"
+    loop = Loop(_forward)
     reads = ("z", "label")
     writes = ("e", "taught")
     operands = takes(z="int16 [n]", label=_labels.LABEL, e="int16 [n]", taught="uint8 [1]")

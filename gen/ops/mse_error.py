@@ -15,15 +15,27 @@ from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _requantise
 from ._contract import HELD, INT16, Tensors, takes, within
+from ._loops import Cells, Loop
 from ._shifts import MAX_SHIFT, requantising
 
 HINT = "scale the targets and the last layer by a power of two"
+
+
+def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: int, lo: int, hi: int) -> None:
+    taught[0] = 0
+    for i in range(len(z)):
+        away = numeric.int32(np.int32(z[i]) - np.int32(target[i]))
+        error = numeric.saturate(numeric.shift_round(away, shift), lo, hi)
+        e[i] = error
+        if error != 0:
+            taught[0] = 1
 
 
 class Forward(Kernel):
     """e = saturate(shift_round(z - target, shift), lo, hi); taught = 1 where any element of e is not zero."""
 
     name = "mse_error.forward"
+    loop = Loop(_forward)
     reads = ("z", "target")
     writes = ("e", "taught")
     operands = takes(z="int16 [n]", target="int16 [n]", e="int16 [n]", taught="uint8 [1]")

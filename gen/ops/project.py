@@ -7,7 +7,7 @@ seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,10 +17,60 @@ from ..sets import DSP
 from ..sets.dsp import power_of_two
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._contract import REQUANTISED, SIZE, WORD, takes, within
+from ._loops import Cells, Loop, add_row, helper, row_words, stream_key, write_signal
 from ._shifts import requantising
 
 SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), frac=(-(2**10), 2**10))
 """Attributes of a matrix that is regenerated; `frac` matters in real numbers alone."""
+
+
+def _matrix(d: Cells, m: Cells, g: Cells, shift: int, lo: int, hi: int) -> None:
+    acc = np.zeros(len(g), np.int32)
+    for i in range(len(d)):
+        if d[i] != 0:
+            add_row(acc, m[i], d[i])
+    write_signal(g, acc, shift, lo, hi)
+
+
+@helper
+def draw_row(row: Cells, words: Cells, base: Any, number: Any, ternary: Any, mul: Cells, add: Cells) -> None:
+    """As numeric.feedback_matrix, one row."""
+    row_words(words, base, number, mul, add)
+    lane = words.view(np.uint16)
+    for j in range(len(row)):
+        if ternary:
+            top = lane[j] >> 14
+            row[j] = np.int8(top == 2) - np.int8(top == 3)
+        else:
+            row[j] = 2 * (np.int32(lane[j]) >> 9) - 127
+
+
+def _generated(
+    d: Cells, acc: Cells, g: Cells, rows: int, seed: int, tensor: int, ternary: int, shift: int, lo: int,
+    hi: int, mul: Cells, add: Cells,
+) -> None:  # fmt: skip
+    row, words = np.empty(len(g), np.int8), np.empty(len(mul), np.uint32)
+    base = stream_key(seed, 0, tensor)
+    acc[:] = 0
+    for i in range(rows):
+        if d[i] != 0:
+            draw_row(row, words, base, i, ternary, mul, add)
+            add_row(acc, row, d[i])
+    write_signal(g, acc, shift, lo, hi)
+
+
+def _expand(
+    m: Cells, rows: int, cols: int, seed: int, tensor: int, ternary: int, mul: Cells, add: Cells
+) -> None:
+    words, base = np.empty(len(mul), np.uint32), stream_key(seed, 0, tensor)
+    for i in range(rows):
+        draw_row(m[i, :cols], words, base, i, ternary, mul, add)
+
+
+def _tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
+    """`mul` and `add`: the words of a row."""
+    mul, add = numeric.lcg_coefficients((a["cols"] + 1) // 2)
+    return {"mul": mul, "add": add}
 
 
 class Projection(Kernel):
@@ -46,6 +96,7 @@ class Projection(Kernel):
 
 class Matrix(Projection):
     name = "project.matrix"
+    loop = Loop(_matrix)
     function = "project"
     reads = ("d", "m")
     operands = takes(d="int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
@@ -105,6 +156,7 @@ class Generated(Projection):
     """Attributes: rows, cols, seed, tensor, ternary, frac (of the matrix)."""
 
     name = "project.generated"
+    loop = Loop(_generated, tables=_tables)
     function = "project"
     reads = ("d",)
     writes = ("acc", "g")
@@ -163,6 +215,7 @@ class Expand(Kernel):
     """Writes the matrix itself, for layers whose feedback is no plain product. Attributes as `generated`."""
 
     name = "project.expand"
+    loop = Loop(_expand, tables=_tables)
     function = "project"
     writes = ("m",)
     operands = takes(m="int8 [rows, columns]")

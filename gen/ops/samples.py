@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from . import Arrays, Attrs, Bounds, Case, Kernel, Known
 from ._contract import WORD, Range, Tensors, takes, within
+from ._loops import Cells, Loop, helper, stream_key
 
 KEPT = ("int8", "uint8", "int16", "uint16")
 """What a table may hold: inputs, labels, targets."""
@@ -32,10 +33,55 @@ def _values(rng: np.random.Generator, dtype: str, shape: int | tuple[int, int]) 
     return rng.integers(info.min, info.max + 1, shape).astype(dtype)
 
 
+@helper
+def row_of(index: Cells, table: Cells) -> Any:
+    """As `_rows`, of one device."""
+    return min(np.int64(index[0]), len(table) - 1)
+
+
+@helper
+def following(place: Any, rows: Any) -> Any:
+    """The place behind `place` in a ring."""
+    behind = np.uint32(place + np.uint32(1))
+    return np.uint32(0) if behind >= rows else behind
+
+
+def _write(x: Cells, index: Cells, table: Cells) -> None:
+    row = row_of(index, table)
+    for i in range(len(x)):
+        table[row, i] = x[i]
+
+
+def _advance(next: Cells, count: Cells, rows: int) -> None:
+    next[0] = following(next[0], rows)
+    count[0] = count[0] + np.uint32(1) if count[0] < rows else np.uint32(rows)
+
+
+def _read(table: Cells, index: Cells, x: Cells) -> None:
+    row = row_of(index, table)
+    for i in range(len(x)):
+        x[i] = table[row, i]
+
+
+def _pick(count: Cells, next: Cells, index: Cells, flag: Cells, rows: int) -> None:
+    index[0] = next[0]
+    flag[0] = next[0] < count[0]
+    next[0] = following(next[0], rows)
+
+
+def _draw(count: Cells, step: Cells, index: Cells, seed: int, tensor: int) -> None:
+    index[0] = numeric.scale_index(stream_key(seed, step[0], tensor), count[0])
+
+
+def _rewind(next: Cells) -> None:
+    next[0] = 0
+
+
 class Write(Kernel):
     """table[index] = x."""
 
     name = "samples.write"
+    loop = Loop(_write)
     reads = ("x", "index")
     updates = ("table",)
     operands = takes(x=f"{'|'.join(KEPT)} [n]", index="uint32 [1]", table="=x [rows, n]")
@@ -63,6 +109,7 @@ class Advance(Kernel):
     """next = next + 1, back to 0 at `rows`; count = count + 1 where it is below `rows`, else `rows`."""
 
     name = "samples.advance"
+    loop = Loop(_advance)
     updates = ("next", "count")
     ring = ("next", "count")
     operands = takes(next="uint32 [1]", count="uint32 [1]")
@@ -95,6 +142,7 @@ class Read(Kernel):
     """x = table[index]."""
 
     name = "samples.read"
+    loop = Loop(_read)
     reads = ("table", "index")
     writes = ("x",)
     operands = takes(table=f"{'|'.join(KEPT)} [rows, n]", index="uint32 [1]", x="=table [n]")
@@ -123,6 +171,7 @@ class Pick(Kernel):
     """The next index in order: index = next; next = next + 1, back to 0 at `rows`; flag = index < count."""
 
     name = "samples.pick"
+    loop = Loop(_pick)
     reads = ("count",)
     updates = ("next",)
     writes = ("index", "flag")
@@ -159,6 +208,7 @@ class Draw(Kernel):
     """A random index below count, a function of seed, step and tensor; 0 where count is 0."""
 
     name = "samples.draw"
+    loop = Loop(_draw)
     reads = ("count", "step")
     writes = ("index",)
     operands = takes(count="uint32 [1]", step="uint32 [1]", index="uint32 [1]")
@@ -196,6 +246,7 @@ class Rewind(Kernel):
     """next = 0."""
 
     name = "samples.rewind"
+    loop = Loop(_rewind)
     writes = ("next",)
     operands = takes(next="uint32 [1]")
 

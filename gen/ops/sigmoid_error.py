@@ -15,14 +15,24 @@ from .. import numeric
 from ..ir.plan import PlanTensor
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import takes, within
-from .softmax_error import FRAC, probabilities
+from ._loops import Cells, Loop
+from .softmax_error import FRAC, probabilities, shares
 from .softmax_error import Forward as SoftmaxError
+
+
+def _forward(z: Cells, label: Cells, e: Cells, taught: Cells, frac: int) -> None:
+    both = np.zeros(2, np.int16)
+    both[1] = z[0]
+    error = shares(both, frac)[1] - (np.int32(label[0]) << numeric.ERROR_FRAC)
+    e[0] = error
+    taught[0] = error != 0
 
 
 class Forward(Kernel):
     """Also taught = 1 where e is not zero. A label is 0 or 1."""
 
     name = "sigmoid_error.forward"
+    loop = Loop(_forward)
     reads = ("z", "label")
     writes = ("e", "taught")
     operands = takes(z="int16 [1]", label="uint8 [1]", e="int16 [1]", taught="uint8 [1]")

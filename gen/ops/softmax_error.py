@@ -19,6 +19,7 @@ from ..ir.program import Step
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._bench import Alone, Line
 from ._contract import Tensors, takes, within
+from ._loops import Cells, Loop, helper
 
 FRAC = (-4, 15)  # of logits
 MOST = 2**14  # classes whose exponentials numeric.probability can share out
@@ -45,10 +46,39 @@ def probabilities(z: np.ndarray, frac: int) -> np.ndarray:
     return numeric.probability(e, numeric.reciprocal(total >> k), k)
 
 
+@helper
+def shares(z: Cells, frac: int) -> Any:
+    """As `probabilities`, of one device: int32 [C] of int16 logits [C]."""
+    e, top, total = np.empty(len(z), np.int32), np.int32(z[0]), np.int32(0)
+    for i in range(1, len(z)):
+        top = max(top, np.int32(z[i]))
+    for i in range(len(z)):
+        e[i] = numeric.exp2_neg(numeric.logit_steps(numeric.int32(top - np.int32(z[i])), frac))
+        total = np.int32(total + e[i])
+    k = 0
+    while (total >> k) > 65535:
+        k += 1
+    r = numeric.reciprocal(numeric.int32(total >> k))
+    for i in range(len(z)):
+        e[i] = numeric.probability(e[i], r, numeric.int32(k))
+    return e
+
+
+def _forward(z: Cells, label: Cells, e: Cells, taught: Cells, frac: int) -> None:
+    share = shares(z, frac)
+    taught[0] = 0
+    for i in range(len(z)):
+        error = share[i] - ((1 << numeric.ERROR_FRAC) if i == label[0] else 0)
+        e[i] = error
+        if error != 0:
+            taught[0] = 1
+
+
 class Forward(Kernel):
     """Also taught = 1 where any element of e is not zero: a sample right to the last bit costs no update."""
 
     name = "softmax_error.forward"
+    loop = Loop(_forward)
     reads = ("z", "label")
     writes = ("e", "taught")
     operands = takes(z="int16 [n]", label=_labels.LABEL, e="int16 [n]", taught="uint8 [1]")

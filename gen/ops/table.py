@@ -19,14 +19,28 @@ from ..ir.format import Scaled
 from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, _between, pointwise16
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Format,
+    Kernel,
+    Known,
+    Layer,
+    _between,
+    _table_loops,
+    pointwise16,
+)
 from ._contract import REQUANTISED, takes
 from ._litert import entries
+from ._loops import Loop
 from ._shifts import requantising
+from ._table_loops import FIRST
 
 Real = NDArray[np.floating[Any]]
 ENTRIES = 256
-FIRST = -128  # the input of entry 0
 MAX_SLOPE = 2**15 - 1
 LEAST = 2.0**-10  # below it, and where there is none, log and 1 / sqrt are what they are there
 MOST = 40.0  # above it exp is what it is there
@@ -286,6 +300,7 @@ class Forward(Kernel):
     zero points the entries are TensorFlow Lite's, or ONNX's (`even`)."""
 
     name = "table.forward"
+    loop = Loop(_table_loops.forward)
     reads = ("x", "table")
     writes = ("y",)
     inplace = ("x", "y")
@@ -334,6 +349,7 @@ class Feedback(Kernel):
     """g = d * table[x + 128] / 2^shift, table[i] = f'((i - 128) / 2^x.frac) in 16 bits."""
 
     name = "table.feedback"
+    loop = Loop(_table_loops.feedback)
     reads = ("x", "d", "table")
     writes = ("g",)
     inplace = ("d", "g")

@@ -1,4 +1,4 @@
-"""synapcc bench OUT --device unicorn|qemu|serial:PORT [--json FILE], or --kernel "dense 256 128" """
+"""synapcc bench OUT --device unicorn|qemu|serial:PORT [--json FILE]; or --kernel SPEC; or --emulator [OUT]"""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help=f"{', '.join(KINDS)}; serial takes a port, serial:/dev/ttyACM0 (default: %(default)s)",
     )
     result_option(p, "--html", metavar="FILE", help="write a report there")
+    p.add_argument(
+        "--emulator",
+        action="store_true",
+        help="learning steps a second of the emulator, numpy and compiled, and of the C on this computer; "
+        "without OUT, of the examples' networks",
+    )
     of_out = p.add_argument_group("of OUT")
     of_out.add_argument("--data", metavar="FILE.npz", help="samples to run (default: noise)")
     of_out.add_argument("--samples", type=int, help=f"how many samples are run (default: {SAMPLES})")
@@ -47,6 +53,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.pages import html
     from synapcc.host.pages.bench import bench_html
 
+    if args.emulator:
+        return _emulator(args, out)
     if (args.project is None) == (args.kernel is None):
         raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel")
     alone = args.kernel is not None
@@ -63,6 +71,23 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.html:
         html.write(Path(args.html), bench_html(report))
     out.give("bench", report)
+    out.say(text(report))
+    return 0
+
+
+def _emulator(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.host import examples
+    from synapcc.host.bench.emulator import DEVICES, bench_emulator, text
+    from synapcc.host.run.plans import read_plan
+
+    given = [
+        name for name in ("kernel", "html", "data", "samples", "seed") if getattr(args, name) is not None
+    ]
+    if given:
+        raise SynapccError(f"--{given[0]}", "belongs to another way to use bench", "leave it out")
+    plan = read_plan(Path(args.project)) if args.project else None
+    report = bench_emulator([(plan.model, plan, DEVICES)] if plan else examples.networks())
+    out.give("bench.emulator", report)
     out.say(text(report))
     return 0
 

@@ -94,6 +94,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.give("verify", result)
     if verdict.resumed:
         out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")
+    out.say(f"emulator: {verdict.engine}")
     out.say(str(verdict.difference or verdict.agreement))
     if result["warning"]:
         out.say(f"warning: {result['warning']}")

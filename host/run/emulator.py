@@ -17,11 +17,13 @@ from synapcc.gen.ops import kernel
 
 from ..link import state as states
 from ..terminal.files import write_whole
+from .engines import AUTO
 from .evaluation import Evaluation, Regression, confusion, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
 from .machine import Machine
+from .many import many_active, many_inputs, many_labels
 from .plans import read_plan
 from .samples import Data, read_samples
 
@@ -50,6 +52,8 @@ class Emulator(Machine):
     plan: a Plan, an output folder of `synapcc compile`, or a plan.json.
     read_only: all devices share one state, which must not change: many samples through one network at once.
     fixed: remembers what the frozen front of the network said; give the same one to several emulators.
+    engine: "numpy", "compiled", or "auto", which is numpy until compiled code pays (host/run/engines.py);
+            `emulator.engine` says which one runs.
 
     There are two axes that a batch may mean, and never both at once:
 
@@ -69,8 +73,10 @@ class Emulator(Machine):
         devices: int = 1,
         read_only: bool = False,
         fixed: FixedPart | None = None,
+        engine: str = AUTO,
     ) -> None:
-        super().__init__(plan if isinstance(plan, Plan) else read_plan(Path(plan)), devices, read_only, fixed)
+        read = plan if isinstance(plan, Plan) else read_plan(Path(plan))
+        super().__init__(read, devices, read_only, fixed, engine)
         self.clipping = Clipping(self.plan)
 
     def __repr__(self) -> str:
@@ -142,6 +148,22 @@ class Emulator(Machine):
         """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
         self.load(inputs, labels, active)
         self.run("learn", active)
+
+    def learn_many(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
+        """n labelled samples a device, one after the other: as `learn` with each, but all at once.
+
+        inputs: [n, devices, ...]; labels: [n, devices], or [n] where all devices have the same; active:
+        [n, devices] bool, which devices take part in which step. Where anything is wrong nothing is learned.
+        """
+        self._free()
+        self._takes_label()
+        arrays = many_inputs(self.plan, inputs, self.devices, self.clipping)
+        n = len(next(iter(arrays.values())))
+        mask = many_active(self.plan, active, n, self.devices)
+        taught = many_labels(self.plan, labels, mask)
+        self.clipping.warn(self.plan.model)
+        if n:
+            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask)
 
     def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """`learn` in slices: see `begin`."""
@@ -229,11 +251,7 @@ class Emulator(Machine):
 
     def _labels(self, labels: ArrayLike, rows: slice | NDArray[np.bool_]) -> NDArray[np.unsignedinteger]:
         """The labels of the devices `rows`, from one for each device or one for all."""
-        if "label" not in self.plan:
-            own = [name for name in self.plan.entries if name.startswith("learn_")]
-            what = "takes no label" if own else "was compiled for inference only"
-            hint = f'run("{own[0]}", inputs=...)' if own else "compile it with a learning rule"
-            raise SynapccError(self.plan.model, what, hint)
+        self._takes_label()
         y = np.asarray(labels)
         if y.ndim == 0 or len(y) == 1:
             y = np.broadcast_to(y, (self.devices, *y.shape[1:]))
@@ -241,6 +259,14 @@ class Emulator(Machine):
             what = f"label has shape {y.shape}"
             raise SynapccError(self.plan.model, what, f"give [{self.devices}], one a device")
         return check_labels(y[rows], self.plan.classes, self.plan.model)
+
+    def _takes_label(self) -> None:
+        """Raises SynapccError where nothing learns from labels."""
+        if "label" not in self.plan:
+            own = [name for name in self.plan.entries if name.startswith("learn_")]
+            what = "takes no label" if own else "was compiled for inference only"
+            hint = f'run("{own[0]}", inputs=...)' if own else "compile it with a learning rule"
+            raise SynapccError(self.plan.model, what, hint)
 
     def run(
         self,

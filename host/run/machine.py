@@ -19,6 +19,7 @@ from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.op_check import Held, held, op_fault
 from synapcc.gen.stages.state_check import fault, labelled_programs
 
+from .engines import Engines
 from .front_cache import FORWARD, FixedPart
 from .slices import Busy, Place, Slices
 
@@ -33,13 +34,16 @@ class Machine:
     What is given to it lies in its arena already: see Emulator, which puts it there.
     """
 
-    def __init__(self, plan: Plan, devices: int, read_only: bool, fixed: FixedPart | None) -> None:
+    def __init__(
+        self, plan: Plan, devices: int, read_only: bool, fixed: FixedPart | None, engine: str
+    ) -> None:
         if devices < 1:
             raise SynapccError(plan.model, f"{devices} devices", "give 1 or more")
         self.plan, self.devices, self.read_only, self.fixed = plan, devices, read_only, fixed
         self.arena = np.zeros((devices, plan.arena_bytes), np.uint8)
         self.infer_arena = np.zeros((devices, plan.infer_arena_bytes), np.uint8)
         self.state = np.zeros((1 if read_only else devices, plan.state_bytes), np.uint8)
+        self._engines = Engines(plan, engine, read_only)
         self._slices: Slices | None = None
         self._labelled = labelled_programs(plan)
         self._look()
@@ -168,6 +172,11 @@ class Machine:
         self._slices = None
 
     @property
+    def engine(self) -> str:
+        """What runs the next whole program: "numpy" or "compiled". Both do the same, byte for byte."""
+        return self._engines.name
+
+    @property
     def in_slices(self) -> bool:
         """Whether a run in slices is in progress."""
         return self._slices is not None
@@ -206,6 +215,15 @@ class Machine:
         after: Callable[[str, int], None] | None = None,
     ) -> None:
         """Runs a program in the arena that `views` show."""
+        self._known(program)
+        compiled = None if after else self._engines.take(program, self.devices)
+        if compiled:
+            chosen = self._chosen(program, active, views)
+            everyone = np.arange(self.devices)
+            own = views is self._infer_views and not self.plan.shared
+            arena = self.infer_arena if own else self.arena
+            compiled.run(program, self.state, arena, everyone if chosen is None else chosen)
+            return
         for name, position, item, devices in self._steps(program, active, views):
             if self.fixed and name == FORWARD and position < len(self.fixed):
                 if position == 0:
@@ -215,24 +233,42 @@ class Machine:
             if after:
                 after(name, position)
 
+    def _execute_many(
+        self, program: str, given: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> None:
+        """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
+        the devices `active`, [n, devices]. Labels are classes."""
+        compiled = self._engines.take(program, active.size)
+        if compiled:
+            devices = np.arange(self.devices)
+            compiled.run(program, self.state, self.arena, devices, given, active)
+            return
+        for i, rows in enumerate(active):
+            for name, values in given.items():
+                self._views[name][rows] = values[i][rows]
+            self._execute(program, rows, self._views)
+
     def _steps(
         self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
     ) -> Iterator[Place]:
         """The steps of a program, to be run as they come; what `run` raises, before the first of them."""
         self._known(program)
-        chosen: Active = None
-        if (mask := self._mask(active)) is not None:
-            chosen = None if mask.all() else np.flatnonzero(mask)
-            if chosen is not None and not len(chosen):
-                return iter(())
-        if program in self._labelled:
+        chosen = self._chosen(program, active, views)
+        if chosen is not None and not len(chosen):
+            return iter(())
+        return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
+
+    def _chosen(self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]) -> Active:
+        """The devices that take part; SynapccError where one of them has a label that is no class."""
+        mask = self._mask(active)
+        chosen = None if mask is None or mask.all() else np.flatnonzero(mask)
+        if program in self._labelled and (chosen is None or len(chosen)):
             check_labels(
                 views["label"][slice(None) if chosen is None else chosen, 0],
                 self.plan.classes,
                 self.plan.model,
             )
-
-        return steps(self.plan.programs, program, lambda name, devices: choose(views[name], devices), chosen)
+        return chosen
 
     def _known(self, program: str) -> None:
         if program not in self.plan.programs:

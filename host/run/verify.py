@@ -37,6 +37,7 @@ class Verdict:
 
     saturation: of each learned layer, at the end; both sides count alike as long as nothing differs
     resumed: of the steps, how many an earlier run compared
+    engine: the emulator's, at the end
     """
 
     steps: int
@@ -47,6 +48,7 @@ class Verdict:
     difference: Difference | None
     saturation: tuple[Saturation, ...] = ()
     resumed: int = 0
+    engine: str = "numpy"
 
     @property
     def line(self) -> str:
@@ -119,6 +121,7 @@ def verify(
         difference,
         saturation(plan, sides.machine.state[0]),
         before,
+        sides.machine.engine,
     )
 
 

@@ -177,9 +177,9 @@ def _lay_out(tensors: list[PlanTensor]) -> tuple[tuple[PlanTensor, ...], int, in
     return tuple(out), -(-at // 4) * 4, top
 
 
-def emulator(plan: Plan, devices: int = 1) -> Emulator:
+def emulator(plan: Plan, devices: int = 1, engine: str = "numpy") -> Emulator:
     """A machine whose arena tensors hold what the cases gave them; padding and gaps hold rubbish."""
-    machine = Emulator(plan, devices)
+    machine = Emulator(plan, devices, engine=engine)
     machine.arena[...] = 0xA5
     for t in sorted(plan.space("arena"), key=lambda t: not t.note):  # results before what they lie on
         raw = machine.arena[:, t.offset : t.offset + t.nbytes]

@@ -1,0 +1,234 @@
+"""Loop forms: what a kernel does to one device, as the compiled engine runs it (host/engine).
+
+Beside its array form, `Kernel.integer`, a kernel may have a `Loop`: a function over flat arrays in the subset
+of Python that numba compiles. It combines the primitives of gen.numeric, whose text is the same for both, and
+says what the array form says, byte for byte: tests/host/engine holds them together. Nothing here needs numba.
+
+In compiled code a sum of int32 is int64. What must stay a word of 32 bits, so that it fits the lanes of a
+vector, is cast (`numeric.int32`) where it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..ir.plan import PlanTensor
+from ._window import Window
+
+Cells = Any
+"""An operand: its stored elements, [n] or, with rows, [rows, row]. One that is missing is empty."""
+Number = Any
+"""An attribute, or several as a tuple. One that is missing is 0."""
+Takes = Callable[[Mapping[str, PlanTensor], Mapping[str, Any]], bool]
+Function = TypeVar("Function", bound=Callable[..., Any])
+Tables = Callable[[Mapping[str, PlanTensor], Mapping[str, Any]], Mapping[str, NDArray[Any]]]
+
+WINDOWED = {"window": tuple(Window.__dataclass_fields__)}
+"""Of a loop that takes the geometry of its windows as one tuple."""
+HELPERS: list[Callable[..., Any]] = []
+"""Functions that loops call, beside those of gen.numeric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The loop form of a kernel.
+
+    body:   its parameters are named as roles, attributes, `groups` or `tables`
+    groups: several attributes as one tuple
+    tables: constants that a step needs, made once
+    takes:  whether it knows a step on these operands, with these attributes
+    """
+
+    body: Callable[..., None]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tables: Tables = lambda t, a: {}
+    takes: Takes = lambda t, a: True
+
+
+def helper(function: Function) -> Function:
+    """Marks a function that loops call."""
+    HELPERS.append(function)
+    return function
+
+
+def narrow(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> bool:
+    """Whether a layer with weights has int8 inputs and sums of 32 bits."""
+    return t["x"].dtype == "int8" and a.get("rounds", 0) <= 2
+
+
+@helper
+def dot(w: Cells, x: Cells, zero: Number) -> Any:
+    """The int32 sum of w[j] * (x[j] - zero)."""
+    acc = np.int32(0)
+    for j in range(len(x)):
+        acc = np.int32(acc + np.int32(w[j]) * np.int32(np.int32(x[j]) - zero))
+    return acc
+
+
+LANES = 8
+
+
+def windows(
+    out: Cells, first: Any, apart: Any, start: Cells, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
+    count: Any,
+) -> None:  # fmt: skip
+    """out[first + c apart + f] = start[f] + the sum over r, p and i < 2 of
+    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count in order.
+
+    out: int32, flat; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
+    offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
+    """
+    for c in range(count):
+        place = first + c * apart
+        out[place : place + len(start)] = start
+        for r in range(len(w)):
+            for p in range(w.shape[1]):
+                k = at + c * step + offsets[r] + 2 * p
+                a, b = np.int32(x[k]), np.int32(x[k + 1])
+                for f in range(len(start)):
+                    both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
+                    out[place + f] = np.int32(out[place + f] + both)
+
+
+@helper
+def tiled(row: Cells, times: Any) -> Any:
+    """A row so many times in a row, as int32."""
+    n, total = len(row), len(row) * times
+    out = np.empty(total, np.int32)
+    if total:
+        out[:n] = row
+    while 0 < n < total:
+        more = min(n, total - n)
+        out[n : n + more] = out[:more]
+        n += more
+    return out
+
+
+@helper
+def lanes(n: Any) -> Any:
+    """n, or the next multiple of LANES."""
+    return -(-n // LANES) * LANES
+
+
+@helper
+def end_row(
+    y: Cells, acc: Cells, s: Cells, m: Cells, shift: Any, multiplier: Any, lo: Any, hi: Any, rounds: Any,
+    y_zero: Any,
+) -> None:  # fmt: skip
+    """Sums as integers of the output: by a shift, or where `rounds` is given by a multiplier and a shift.
+
+    s, m: shifts and multipliers of the sums, one each; empty where they have the same
+    """
+    zero = np.int32(y_zero)
+    if rounds == 0 and len(s) == 0:
+        for i in range(len(y)):
+            y[i] = numeric.saturate(numeric.int32(numeric.shift_round(acc[i], shift) + zero), lo, hi)
+    elif rounds == 0:
+        for i in range(len(y)):
+            y[i] = numeric.saturate(numeric.int32(numeric.shift_round(acc[i], s[i]) + zero), lo, hi)
+    else:
+        for i in range(len(y)):
+            n: Any = np.int64(s[i]) if len(s) else shift
+            factor: Any = np.int64(m[i]) if len(m) else multiplier
+            if rounds == 1:
+                v = numeric.scale_once(acc[i], factor, n)
+            else:
+                v = numeric.scale_twice(acc[i], factor, n)
+            y[i] = numeric.saturate(numeric.int32(v + zero), lo, hi)
+
+
+@helper
+def stream_key(seed: Any, step: Any, tensor: Any) -> Any:
+    """What the keys of a tensor's rows at one step come from."""
+    return numeric.mix(numeric.mix(numeric.uint32(seed), numeric.uint32(step)), numeric.uint32(tensor))
+
+
+@helper
+def row_words(words: Cells, base: Any, row: Any, mul: Cells, add: Cells) -> None:
+    """The random words of a row, as many as `words` has."""
+    key = numeric.hash32(numeric.uint32(base + numeric.uint32(row)))
+    for k in range(len(words)):
+        words[k] = np.uint32(mul[k] * key + add[k])
+
+
+@helper
+def round_row(p: Cells, shift: Any, mode: Any, words: Cells) -> None:
+    """p / 2^shift by the rounding `mode`, in place; `words` are those of the row where that is stochastic."""
+    if mode == numeric.STOCHASTIC:
+        lane = words.view(np.uint16)
+        for j in range(len(p)):
+            p[j] = numeric.round_stochastic(p[j], shift, lane[j])
+    elif mode == numeric.DITHER:
+        for j in range(len(p)):
+            p[j] = numeric.round_dither(p[j], shift)
+    else:
+        for j in range(len(p)):
+            p[j] = numeric.shift_round(p[j], shift)
+
+
+@helper
+def subtract_row(row: Cells, p: Cells, lo: Any, hi: Any) -> Any:
+    """row -= p within lo .. hi; how many values met a limit."""
+    met, low, high = np.int32(0), np.int32(lo), np.int32(hi)
+    for j in range(len(p)):
+        v = np.int32(np.int32(row[j]) - p[j])
+        held = np.int32(min(max(v, low), high))
+        met = np.int32(met + np.int32(held != v))
+        row[j] = held
+    return met
+
+
+@helper
+def change_row(
+    i: Any, p: Cells, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any, limits: Any,
+    mode: Any, words: Cells,
+) -> None:  # fmt: skip
+    """Row i of a layer less its sums, p [inputs of a row] for the weights, `total` for the bias.
+
+    rates: the shifts of both; limits: those of weight and bias
+    """
+    shift, bias_shift = rates
+    lo, hi, bias_lo, bias_hi = limits
+    n = len(p)
+    round_row(p, shift, mode, words)
+    met = subtract_row(w[i], p, lo, hi)
+    if len(twin):
+        met += subtract_row(twin[i], p, lo, hi)
+    lane: Any = words.view(np.uint16)[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
+    q = numeric.rounded(mode, total, bias_shift, lane)
+    v = numeric.int32(b[i] - q)
+    held = numeric.saturate(v, bias_lo, bias_hi)
+    b[i] = held
+    saturated[0] = np.uint32(saturated[0] + np.uint32(met + np.int32(held != v)))
+
+
+@helper
+def add_row(acc: Cells, row: Cells, factor: Any) -> None:
+    """acc += factor * row, as int32."""
+    by = np.int32(factor)
+    for j in range(len(acc)):
+        acc[j] = np.int32(acc[j] + by * np.int32(row[j]))
+
+
+@helper
+def write_signal(g: Cells, acc: Cells, shift: Any, lo: Any, hi: Any) -> None:
+    """Sums as a teaching signal."""
+    for i in range(len(g)):
+        g[i] = numeric.saturate(numeric.shift_round(acc[i], shift), lo, hi)
+
+
+RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bias_hi")}
+"""Of a loop that changes rows."""
+
+
+def row_tables(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none."""
+    stochastic = a["rounding"] == numeric.STOCHASTIC
+    mul, add = numeric.lcg_coefficients((t["w"].shape[1] + 1) // 2 + 1 if stochastic else 0)
+    return {"mul": mul, "add": add}

@@ -1,0 +1,117 @@
+"""The compiled engine of the emulator: a Plan's programs device by device, without Python between steps.
+
+numba compiles it and is optional (the extra `fast`); nothing here imports it before an engine is made. The
+numpy form of each kernel remains the reference: tests/host/engine holds numpy, engine and C together.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ops import kernel
+
+if TYPE_CHECKING:
+    from .tape import Tape
+
+HINT = "pip install 'synapcc[fast]'"
+Memory = NDArray[np.uint8]
+
+
+def installed() -> bool:
+    """Whether there is a numba to compile with."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def missing(plan: Plan) -> tuple[str, ...]:
+    """Kernels of a Plan that have no loop form, or none for a step: where there are any, numpy runs it."""
+    return tuple(sorted({s.kernel for _, _, s in plan.ops() if not _known(plan, s)}))
+
+
+def _known(plan: Plan, step: Step) -> bool:
+    loop = vars(type(kernel(step.kernel))).get("loop")
+    return loop is not None and loop.takes({r: plan[n] for r, n in step.args.items()}, step.attrs)
+
+
+class Engine:
+    """Runs programs of one Plan on memory that its caller holds. `missing` is empty for the Plan.
+
+    say: is told where something must be compiled first, which takes seconds
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self.plan, self.say = plan, say
+        self._tapes: dict[str, Tape] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: tapes hold addresses."""
+        return vars(self) | {"_tapes": {}}
+
+    def tape(self, program: str) -> Tape:
+        from .tape import sources, tape
+
+        if program not in self._tapes:
+            new = [s for s in sources(self.plan, program) if not s.compiled]
+            if new:
+                self.say(f"compiling {len(new)} kernels of the emulator; the next run finds them")
+            self._tapes[program] = tape(self.plan, program)
+        return self._tapes[program]
+
+    def run(
+        self,
+        program: str,
+        state: Memory,
+        arena: Memory,
+        devices: NDArray[np.intp],
+        feeds: Mapping[str, NDArray[Any]] | None = None,
+        active: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Runs a program on `devices`, whose memory are rows of state and arena; one row of state is that of
+        all of them.
+
+        feeds:  tensors of the arena by name that are given before each run, [times, all devices, size]
+        active: which devices take part in each of these runs, [times, all devices]; None: all
+        """
+        from .jit import walker
+
+        tape = self.tape(program)
+        given = {n: np.ascontiguousarray(v) for n, v in (feeds or {}).items()}
+        times = len(next(iter(given.values()))) if given else 1
+        rows = [
+            [self.plan[n].offset, v[0, 0].nbytes, v.ctypes.data, v.strides[0], v.strides[1]]
+            for n, v in given.items()
+        ]
+        fed = np.array(rows, np.int64).reshape(-1, 5)
+        mask = np.zeros((0, 0), np.uint8) if active is None else np.ascontiguousarray(active, np.uint8)
+        shared = len(state) == 1 < len(arena)
+        strides = np.array([0, 0 if shared else state.shape[1], arena.shape[1]], np.int64)
+        bases = np.array([0, state.ctypes.data, arena.ctypes.data], np.int64)
+        walk = walker().entry()
+
+        def part(chosen: NDArray[np.int64]) -> None:
+            walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times)
+
+        _threads(part, np.array_split(devices.astype(np.int64), max(1, min(cores(), len(devices)))))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads(part: Callable[[NDArray[np.int64]], None], parts: Sequence[NDArray[np.int64]]) -> None:
+    """part(parts[i]) for all i at once."""
+    others = [threading.Thread(target=part, args=(chosen,)) for chosen in parts[1:]]
+    for thread in others:
+        thread.start()
+    part(parts[0])
+    for thread in others:
+        thread.join()

@@ -1,0 +1,214 @@
+"""Compiles kernels' loop forms and the walker with numba, and keeps what is compiled between runs.
+
+A kernel is compiled once for each combination of types, and of operands and attributes that it has or lacks,
+as a C function of its own: (address of its parameters, address of the bases) -> nothing. Its parameters are
+int64s: of each operand where it lies, its offset there and its stored shape; then its attributes. All that is
+compiled lies in a folder that is named by a hash of the sources which it came from, so that nothing old is
+ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload, register_jitable
+
+from synapcc.gen import numeric
+from synapcc.gen.ops import _loops, kernel
+
+from . import vector
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+KEPT = 8  # folders of other sources that stay
+HEAD = """from numba import carray, cfunc, float64, int64, njit, uint8
+import numpy as np
+from synapcc.host.engine.jit import OPTIONS, pointer
+"""
+STEP = """from synapcc.gen.ops import kernel
+
+# {mark}
+body = njit(**OPTIONS)(kernel("{kernel}").loop.body)
+
+
+@cfunc("void(int64, int64)", cache=True)
+def entry(parameters, bases):
+    p, base = carray(pointer(parameters), ({count},), np.int64), carray(pointer(bases), (3,), np.int64)
+    body({arguments})
+"""
+WALK = """from synapcc.host.engine.walk import walk
+
+body = njit(**OPTIONS)(walk)
+
+
+@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64)",
+      cache=True, **OPTIONS)
+def entry(tape, devices, strides, bases, feeds, active, slots, times):
+    body(tape, devices, strides, bases, feeds, active, slots, times)
+"""
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(context: Any, address: Any) -> Any:
+    """An address as a pointer."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
+    """Calls the C function at an address."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 2)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def cells(address: int, n: int) -> Any:
+    """The n bytes at an address."""
+    return numba.carray(pointer(address), (n,), np.uint8)
+
+
+def _windows(
+    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
+) -> Any:
+    """What `windows` is compiled as."""
+
+    def impl(
+        out: Any,
+        first: Any,
+        apart: Any,
+        start: Any,
+        w: Any,
+        x: Any,
+        at: Any,
+        step: Any,
+        offsets: Any,
+        count: Any,
+    ) -> None:
+        vector.windows(
+            out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES,
+            w.ctypes.data, x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w), w.shape[1], count,
+        )  # fmt: skip
+
+    return impl
+
+
+@cache
+def _prepare() -> None:
+    """Lets compiled code call the primitives and what loops share."""
+
+    def cast(function: Callable[..., Any], kind: Any) -> None:
+        overload(function, inline="always")(lambda x: lambda x: kind(x))
+
+    for function in numeric.CASTS:
+        cast(function, getattr(np, function.__name__))
+    if vector.usable():
+        overload(_loops.windows)(_windows)
+    else:
+        register_jitable(_loops.windows)
+    for function in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND, *_loops.HELPERS):
+        register_jitable(function)
+
+
+def _sources() -> list[Path]:
+    """What compiled code comes from, beside a kernel's own file."""
+    gen = Path(inspect.getfile(numeric)).parent
+    found = [gen / "numeric.py", gen / "gemmlowp.py", *(gen / "ops").glob("*.py")]
+    return sorted(found + list(Path(__file__).parent.glob("*.py")))
+
+
+@cache
+def folder() -> Path:
+    """Where compiled code lies: below $XDG_CACHE_HOME/synapcc or ~/.cache/synapcc, or, where that cannot be
+    written, in a folder of this process. A few of older sources are kept beside it."""
+    mark = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
+    for path in _sources():
+        mark.update(path.read_bytes())
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synapcc" / "engine"
+    own = base / mark.hexdigest()[:16]
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        os.utime(own)
+        others = sorted((p for p in base.iterdir() if p != own), key=lambda p: p.stat().st_mtime)
+        for old in others[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="synapcc-engine-"))
+    return own
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a module with one compiled function, `entry`."""
+
+    name: str
+    text: str
+
+    @property
+    def path(self) -> Path:
+        mark = hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        return folder() / f"{self.name.replace('.', '_')}_{mark}.py"
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it was compiled before, in this run or another one."""
+        path = self.path
+        return path.stem in _loaded or any((path.parent / "__pycache__").glob(f"{path.stem}.entry*.nbc"))
+
+    def entry(self) -> Any:
+        """The compiled function."""
+        path = self.path
+        if path.stem in _loaded:
+            return _loaded[path.stem].entry
+        _prepare()
+        if not path.exists():
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_text(self.text, encoding="utf-8")
+            part.replace(path)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # where numba looks for what belongs to a function
+        spec.loader.exec_module(module)
+        _loaded[path.stem] = module
+        return module.entry
+
+
+_loaded: dict[str, ModuleType] = {}
+
+
+def walker() -> Source:
+    """The function that walks tapes."""
+    return Source("walk", HEAD + WALK)
+
+
+def step(name: str, arguments: Sequence[str], count: int) -> Source:
+    """The function of a kernel. arguments: what its loop is called with; count: of its parameters"""
+    own = Path(inspect.getfile(type(kernel(name))))
+    mark = hashlib.sha256(own.read_bytes()).hexdigest()
+    text = STEP.format(mark=mark, kernel=name, count=count, arguments=", ".join(arguments))
+    return Source(name, HEAD + text)

@@ -1,0 +1,56 @@
+"""Walks a tape: what the compiled engine runs, one function for all Plans.
+
+A tape is [rows, 4] int64: STEP function parameters; LOOP slot times; NEXT slot target; UNLESS space offset
+target; END. Targets are rows. host/engine/jit.py compiles it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .jit import call, cells
+
+STEP, LOOP, NEXT, UNLESS, END = range(5)
+CONST, STATE, ARENA = range(3)
+"""Where an operand lies: at an address, or at an offset in a device's state or arena."""
+
+
+def walk(
+    tape: Any, devices: Any, strides: Any, bases: Any, feeds: Any, active: Any, slots: int, times: int
+) -> None:
+    """Runs a tape `times` times on each of `devices`, one device after the other.
+
+    bases, strides: [3], addresses of device 0's memory by place, and bytes from one to the next
+    feeds:  [inputs, 5], what is copied before each run: offset in the arena, bytes, address, bytes from
+            one run to the next, bytes from one device to the next
+    active: [times, all devices] uint8, which take part in a run; empty for all
+    """
+    base, left = np.zeros(3, np.int64), np.zeros(max(slots, 1), np.int64)
+    for device in devices:
+        for place in range(3):
+            base[place] = bases[place] + device * strides[place]
+        for run in range(times):
+            if len(active) and not active[run, device]:
+                continue
+            for f in range(len(feeds)):
+                n = feeds[f, 1]
+                given = cells(feeds[f, 2] + run * feeds[f, 3] + device * feeds[f, 4], n)
+                place = cells(base[ARENA] + feeds[f, 0], n)
+                for i in range(n):
+                    place[i] = given[i]
+            at = 0
+            while tape[at, 0] != END:
+                op, a, b, c = tape[at, 0], tape[at, 1], tape[at, 2], tape[at, 3]
+                at += 1
+                if op == STEP:
+                    call(a, b, base.ctypes.data)
+                elif op == LOOP:
+                    left[a] = b
+                elif op == NEXT:
+                    left[a] -= 1
+                    if left[a] > 0:
+                        at = b
+                elif not cells(base[a] + b, 1)[0]:
+                    at = c
