@@ -148,15 +148,16 @@ def _brim(rng: np.random.Generator, size: int, exp: NDArray[Any]) -> NDArray[np.
     """A row [size], in steps of the exponentials, whose sum is a power of two, or up to 4 below one."""
     every = _between(exp[None], np.arange(-TOP - 1, TOP + 1, dtype=np.int32)[None])[0].astype(np.int64)
 
-    def least(value: Any) -> NDArray[np.intp]:
-        return np.minimum(np.searchsorted(every, value), 2 * TOP + 1)
+    def least(value: Any) -> Any:
+        return np.searchsorted(every[:-1], value)
 
     goal = (1 << int(rng.integers(18, (size << 15).bit_length()))) - int(rng.integers(5))
     rest = goal - every[-1]
     row = [2 * TOP + 1, *least((rest - 20000) / (size - 3) * rng.uniform(0.97, 1.03, size - 3))]
     row.append(int(least(goal - every[row].sum() - 2000)))
     row.append(int(least(goal - every[row].sum())))  # small: each value is an exponential
-    return rng.permutation(np.array(row)) - TOP - 1
+    found: NDArray[np.int64] = rng.permutation(np.array(row, np.int64)) - TOP - 1
+    return found
 
 
 def _between(entries: NDArray[Any], v: numeric.Int) -> numeric.Int:

@@ -361,7 +361,9 @@ def play(link: Link, seed: int, count: int) -> None:
     link.send(messages.STATS.number, b"")  # a chip that nobody greeted
     for first in (messages.HELLO, messages.STATS):
         link.send(first.number, b"", session=7)
-        link.send(*asked(messages.LEARN, label=0, flags=0, inputs=b""), step=0)  # its answer, though not its own
+        link.send(
+            *asked(messages.LEARN, label=0, flags=0, inputs=b""), step=0
+        )  # its answer, though not its own
     for _ in ordered(link, draw, rng, count):
         link.look()
         if fault(link.model.plan, link.model.machine.state[0].tobytes()):
