@@ -3,6 +3,7 @@ is read as what it is made of, or refused."""
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,8 @@ def test_it_is_one_layer_and_the_same_function(form: str, tmp_path: Path) -> Non
         assert np.allclose(answers(graph, x), oracle(norm.data, [x]), atol=near)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("form", SUMS + ("difference",))
+@pytest.mark.parametrize("form, fault", [*product(SUMS, FAULTS), *product(["difference"], FAULTS[:-1])])
 def test_what_only_looks_like_one_stays_what_it_is(form: str, fault: str, tmp_path: Path) -> None:
-    if (form, fault) == ("difference", "other way"):
-        pytest.skip("takes off the mean before")
     rng, taken = np.random.default_rng(len(form) + len(fault)), 0
     for _ in range(6):
         norm = Norm(rng, form, fault)
