@@ -10,6 +10,7 @@ import onnx
 import onnx_models as om
 import pytest
 from exported import Arrays, assert_close, computed, random_feeds
+from lite import Author
 from onnx.reference import ReferenceEvaluator
 from projects import compiled
 from random_nets import random_graph
@@ -111,3 +112,25 @@ def test_the_network_of_a_project_compiles_to_the_same_plan(rule: str, tmp_path:
     assert digests[0] == digests[1]
     files = [(o / "network.onnx").read_bytes() for o in (out, tmp_path / "again")]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("integers", [True, False])
+def test_totals_go_out_as_valid_float32(integers: bool, tmp_path: Path) -> None:
+    """SUM of a .tflite, along any axes that one pool can cover."""
+    rng, totals = np.random.default_rng(7 + integers), 0
+    for _ in range(12):
+        a, shape = Author(), (1, *(int(n) for n in rng.integers(2, 6, int(rng.integers(1, 4)))))
+        first = int(rng.integers(1, len(shape)))
+        axes = list(range(first, int(rng.integers(first + 1, len(shape) + 1))))
+        held = {"scale": 0.1, "zero": 3} if integers else {"kind": "FLOAT32"}
+        out = tuple(1 if i in axes else n for i, n in enumerate(shape))
+        x, y, z = (a.tensor(name, s, **held) for name, s in (("x", shape), ("y", out), ("z", out)))
+        over = a.tensor("axes", (len(axes),), "INT32", data=axes)
+        a.op("SUM", [x, over], [y], "ReducerOptions", 2, keepDims=True)
+        a.op("RELU", [y], [z])
+        (tmp_path / "net.tflite").write_bytes(a.bytes([x], [z]))
+        graph = load_model(tmp_path / "net.tflite")
+        totals += sum("total" in n.attrs for n in graph.nodes)
+        feeds = random_feeds(rng, graph)
+        assert_close(run(export(graph), feeds), computed(graph, feeds))
+    assert (totals > 0) == integers  # in float a SUM is a mean, times a constant
