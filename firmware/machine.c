@@ -77,12 +77,14 @@ typedef struct {
     model_inputs_t inputs;
 } aligned_inputs_t;
 
-static const model_inputs_t *aligned(const uint8_t *inputs)
+/* The frame's own inputs; of 16 bits each and at an odd address they move to the byte before, which is read by then. */
+static const model_inputs_t *aligned(uint8_t *inputs)
 {
-    if ((uintptr_t)inputs % offsetof(aligned_inputs_t, inputs) == 0)
-        return (const void *)inputs;
-    memcpy(&machine.input, inputs, sizeof machine.input); /* of 16 bits each, and the frame brought them to an odd address */
-    return &machine.input;
+    uint8_t *const to = inputs - (uintptr_t)inputs % offsetof(aligned_inputs_t, inputs);
+
+    if (to != inputs)
+        memmove(to, inputs, sizeof machine.input);
+    return (const void *)to;
 }
 
 /*
@@ -92,7 +94,7 @@ static const model_inputs_t *aligned(const uint8_t *inputs)
 static const model_inputs_t *inputs_of(const request_t *request, uint32_t from)
 {
     const uint32_t count = request->length - from;
-    const uint8_t *const own = request->payload + from;
+    uint8_t *const own = request->payload + from;
 
     if (count == 0)
         return &machine.input;
@@ -136,9 +138,9 @@ proto_status machine_infer(const request_t *request, reply_t *reply)
 
 proto_status machine_learn(const request_t *request, reply_t *reply)
 {
-    const model_inputs_t *const inputs = inputs_of(request, PROTO_LEARN_BYTES);
     const uint32_t label = proto_learn_label(request->payload);
     const uint8_t flags = proto_learn_flags(request->payload);
+    const model_inputs_t *const inputs = inputs_of(request, PROTO_LEARN_BYTES);
     proto_status status;
 
     if (!known_flags(flags))
@@ -174,7 +176,7 @@ static proto_status samples_fit(const uint8_t *begin, const uint8_t *end)
 proto_status machine_learn_many(const request_t *request, reply_t *reply)
 {
     const uint8_t flags = proto_learn_many_flags(request->payload);
-    const uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
+    uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
     const uint8_t *const end = request->payload + request->length;
     const model_inputs_t *inputs = &machine.input;
     proto_status status;
@@ -184,9 +186,11 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
     status = samples_fit(begin, end);
     if (status == PROTO_OK)
         status = ready();
-    for (const uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
+    for (uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
+        const model_label_t label = (model_label_t)proto_sample_label(at);
+
         inputs = aligned(at + PROTO_SAMPLE_BYTES);
-        status = status_of(model_learn(&machine.model, inputs, (model_label_t)proto_sample_label(at)));
+        status = status_of(model_learn(&machine.model, inputs, label));
         if (status == PROTO_OK) {
             machine.learns++;
             append_proof(reply, flags & PROTO_FLAG_CHECKSUM);
@@ -201,8 +205,8 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
 
 proto_status machine_load(const request_t *request, reply_t *reply)
 {
-    const model_inputs_t *const inputs = inputs_of(request, PROTO_LOAD_BYTES);
     const uint32_t label = proto_load_label(request->payload);
+    const model_inputs_t *const inputs = inputs_of(request, PROTO_LOAD_BYTES);
     proto_status status;
 
     (void)reply;

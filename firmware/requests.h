@@ -6,8 +6,9 @@
 
 #include "protocol.h"
 
+/* In the frame's buffer, with its header before it; whoever executes it may move what is there. */
 typedef struct {
-    const uint8_t *payload;
+    uint8_t *payload;
     uint32_t length;
 } request_t;
 

@@ -49,7 +49,7 @@ static void send_notice(uint32_t session, uint16_t sequence, uint8_t request, pr
 
 /* ---- from frames to requests ------------------------------------------------------------------------------------- */
 
-static void execute_and_answer(const uint8_t *body, uint32_t length)
+static void execute_and_answer(uint8_t *body, uint32_t length)
 {
     const request_t request = {body + PROTO_HEADER_BYTES, length - PROTO_HEADER_BYTES};
     uint8_t *const to = server.kept + FRAME_START;
@@ -73,7 +73,7 @@ static void refuse(const uint8_t *body, proto_status status)
 }
 
 /* Session and sequence number are checked first, in this order: a repeated request is answered, not executed again. */
-static void answer(const uint8_t *body, uint32_t length)
+static void answer(uint8_t *body, uint32_t length)
 {
     const uint32_t session = proto_header_session(body);
     const uint16_t sequence = proto_header_sequence(body);

@@ -17,6 +17,8 @@ from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._contract import takes, within
 from ._loops import Cells, Loop
 
+MOST = 2**15 - 1  # of the error: classes less one, or mu
+
 
 def _forward(z: Cells, label: Cells, e: Cells, taught: Cells, margin: int, target: int, others: int) -> None:
     taught[0] = 0
@@ -55,7 +57,13 @@ class Forward(Kernel):
 
     def fixed(self, a: Attrs) -> dict[str, Format]:
         top = max(int(a["classes"]) - 1, a["mu"])
-        frac = min(8, math.floor(math.log2(32767 / top)))
+        if top > MOST:
+            what = (
+                f"the error reaches {top:g}, the larger of the classes less one and mu: 16 bits hold {MOST}"
+            )
+            hint = f"at most {MOST + 1:,} classes, and loss.mu no larger than their number"
+            raise CompileError("loss", what, hint)
+        frac = min(8, math.floor(math.log2(MOST / top)))
         return {"e": Format("int16", frac, -32768, 32767)}
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:

@@ -107,7 +107,12 @@ class Matrix(Projection):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         d, m = t["d"], t["m"]
-        t["g"][...] = d @ m[0] if len(m) == 1 else np.matmul(d[:, None, :], m)[:, 0, :]
+        if len(m) > 1:
+            t["g"][...] = np.matmul(d[:, None, :], m)[:, 0, :]
+        elif len(some := np.flatnonzero(d.any(axis=0))) == 1:  # a unit error, of which there are many
+            t["g"][...] = d[:, some] * m[0, some]
+        else:
+            t["g"][...] = d @ m[0]
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}

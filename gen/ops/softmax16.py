@@ -92,7 +92,8 @@ class Forward(Kernel):
         e = _between(t["exp"], numeric.saturate(steps + np.int32(TOP), -TOP - 1, TOP))
         total = e.sum(axis=2, keepdims=True, dtype=np.int32)
         lead = numeric.leading_zeros(total).astype(np.int32)
-        top = numeric.shift_round(total << (lead - 1), 14) - np.int32(3 << 15)
+        whole = total << (lead - 1)  # 2^30 and more: no room for half of what is cut
+        top = (((whole >> 13) + 1) >> 1) - np.int32(3 << 15)
         share = _between(t["inverse"], numeric.saturate(top, -TOP - 1, TOP))
         y = numeric.saturate(numeric.shift_round(e * share, 31 - lead), max(a["lo"], 0), a["hi"])
         t["y"][...] = y.reshape(t["y"].shape)
@@ -121,7 +122,8 @@ class Forward(Kernel):
         sums = [
             Accumulator("steps of a difference", -most - 1, TOP),
             Accumulator("sum of exponentials", 0, a["size"] << 15),
-            Accumulator("product", 0, 2**30 + 2**26),
+            Accumulator("sum, moved to the top", 2**30, 2**31 - 1),
+            Accumulator("product and half of what is cut", 0, TOP**2 + 2**29),
         ]
         return sums, {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
 
@@ -129,13 +131,33 @@ class Forward(Kernel):
         return Cost(macs=shapes["x"][0], reads=4 * (STEPS + 1))
 
     def case(self, rng: np.random.Generator) -> Case:
-        size, rows = int(rng.choice([1, 2, 5, 40])), int(rng.integers(1, 4))
-        x = rng.integers(-TOP - 1, TOP + 1, size * rows).astype(np.int16)
+        size, rows = int(rng.choice([1, 2, 5, 12, 40])), int(rng.integers(1, 4))
+        tables = {role: self.derived(role, {}, {}, "")[1].astype(np.int16) for role in ("exp", "inverse")}
         steps = 2.0 ** rng.uniform(-12, 0) / (REACH / RANGE) * 2.0**-4
-        arrays: dict[str, NDArray[Any]] = {"x": x, "y": np.zeros_like(x)}
-        arrays |= {role: self.derived(role, {}, {}, "")[1].astype(np.int16) for role in ("exp", "inverse")}
+        x = rng.integers(-TOP - 1, TOP + 1, size * rows)
+        if size > 8 and rng.integers(2):
+            steps = 1.0
+            x = np.concatenate([_brim(rng, size, tables["exp"]) for _ in range(rows)])
+        arrays: dict[str, NDArray[Any]] = {"x": x.astype(np.int16), "y": np.zeros(size * rows, np.int16)}
+        arrays |= tables
         attrs = {"size": size, **factor(steps, "", ""), "lo": -TOP - 1, "hi": TOP}
         return Case(arrays, attrs, {"exp": (0, TOP), "inverse": (0, TOP)}, ("exp", "inverse"))
+
+
+def _brim(rng: np.random.Generator, size: int, exp: NDArray[Any]) -> NDArray[np.int64]:
+    """A row [size], in steps of the exponentials, whose sum is a power of two, or up to 4 below one."""
+    every = _between(exp[None], np.arange(-TOP - 1, TOP + 1, dtype=np.int32)[None])[0].astype(np.int64)
+
+    def least(value: Any) -> Any:
+        return np.searchsorted(every[:-1], value)
+
+    goal = (1 << int(rng.integers(18, (size << 15).bit_length()))) - int(rng.integers(5))
+    rest = goal - every[-1]
+    row = [2 * TOP + 1, *least((rest - 20000) / (size - 3) * rng.uniform(0.97, 1.03, size - 3))]
+    row.append(int(least(goal - every[row].sum() - 2000)))
+    row.append(int(least(goal - every[row].sum())))  # small: each value is an exponential
+    found: NDArray[np.int64] = rng.permutation(np.array(row, np.int64)) - TOP - 1
+    return found
 
 
 def _between(entries: NDArray[Any], v: numeric.Int) -> numeric.Int:

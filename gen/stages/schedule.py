@@ -25,12 +25,17 @@ from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value, ties
 from ..ir.roles import MAX_CLASSES
 from ..ir.tape import Tape
-from ..ops import kernel, layer, softmax_error
+from ..ops import hinge_error, kernel, layer, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .float_run import SAMPLES, RealMachine, chunks, spread
 from .head import classifier, fitted
 from .memory import loaded
+
+PROBED = (
+    2**28
+)  # classes squared times samples, beyond which Jacobians are those of fewer samples: from 513 classes
+LEAST = 16  # samples of them
 
 
 def build(
@@ -108,7 +113,8 @@ def _refuse(tape: RuleTape) -> None:
         raise CompileError(tape.graph.output, what, hint)
     if tape.spec.loss.kind == "softmax" and tape.classes > softmax_error.MOST:
         what = f'is "softmax", and the network has {tape.classes} classes'
-        raise CompileError("loss.kind", what, f'up to {softmax_error.MOST} are possible; take "hinge"')
+        hint = f'up to {softmax_error.MOST} are possible, {hinge_error.MOST + 1} under "hinge"'
+        raise CompileError("loss.kind", what, hint)
 
 
 def _forward(tape: Tape) -> None:
@@ -336,7 +342,8 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
     with probe.b.program("probe", "carries a unit error down"):
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
     flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
-    chosen = spread(len(next(iter(flat.values()))))
+    most = min(SAMPLES, max(LEAST, PROBED // classes**2))
+    chosen = spread(len(next(iter(flat.values()))), most)
     inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
     targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
     sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
@@ -345,7 +352,9 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
         machine.load({name: x[part] for name, x in inputs.items()})
         machine.run("forward")
         for c in range(classes):
-            machine.load({probe.error: np.tile(np.eye(classes)[c], (machine.devices, 1))})
+            unit = np.zeros((machine.devices, classes))
+            unit[:, c] = 1.0
+            machine.load({probe.error: unit})
             machine.run("probe")
             for t in targets:
                 sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])

@@ -18,7 +18,7 @@ from synapcc.gen.ops import kernel
 from ..link import state as states
 from ..terminal.files import write_whole
 from .engines import AUTO
-from .evaluation import Evaluation, Regression, confusion, regression
+from .evaluation import Evaluation, Regression, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
@@ -130,7 +130,7 @@ class Emulator(Machine):
         samples = read_samples(self.plan, data, labels=True)
         assert samples.labels is not None
         winner = self.infer_many(samples.inputs, device).winner
-        return Evaluation(confusion(samples.labels, winner, self.plan.classes), samples.clipped)
+        return Evaluation(samples.labels, winner, self.plan.classes, samples.clipped)
 
     def regression(self, data: Data, device: int = 0) -> Regression:
         """How far the scores of one device are from the targets of samples, or from what it was given where

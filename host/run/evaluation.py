@@ -22,12 +22,6 @@ CALLED = 3  # classes that a sample of one of many is called, in a table
 WIDE = 256  # classes, beyond which a confusion is left out of JSON
 
 
-def confusion(labels: NDArray[Any], winners: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Counts [classes, classes]: how many samples of class i (row) were called class j."""
-    pairs = labels.astype(np.int64) * classes + winners.astype(np.int64)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
-
-
 def squared_error(plan: Plan, samples: Samples, scores: NDArray[Any]) -> float | None:
     """The mean squared error of scores [n, scores], in real numbers, under the targets of the samples, or as
     copies of them; None where no numbers are learned, or the samples have no targets."""
@@ -127,43 +121,60 @@ class Regression:
 class Evaluation:
     """A test set's outcome. Printed, it is a table.
 
-    confusion: [classes, classes] int64, rows are labels and columns winners
-    clipped:   the share of input values that quantisation clipped, by input
+    labels, winners: [n], what the samples are and what they were called
+    classes:         how many there are
+    clipped:         the share of input values that quantisation clipped, by input
     Figures by class are [classes] float64, NaN where nothing is counted.
     """
 
-    confusion: NDArray[np.int64]
+    labels: NDArray[Any]
+    winners: NDArray[Any]
+    classes: int
     clipped: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
-        return int(self.confusion.sum())
+        return len(self.labels)
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """[classes, classes], rows are labels and columns winners; of many classes much memory."""
+        pairs = self.labels.astype(np.int64) * self.classes + self.winners
+        counts = np.bincount(pairs, minlength=self.classes**2).astype(np.int64)
+        return counts.reshape(self.classes, self.classes)
 
     @property
     def accuracy(self) -> float:
         """The share of samples that got their class."""
-        return float(np.trace(self.confusion) / self.samples)
+        return float(self._right.sum() / self.samples)
 
     @property
     def recall(self) -> NDArray[np.float64]:
         """Of the samples of each class, the share that was called so (sensitivity)."""
-        return _shares(np.diag(self.confusion), self.confusion.sum(axis=1))
+        return _shares(self._right, self._count(self.labels))
 
     @property
     def precision(self) -> NDArray[np.float64]:
         """Of the samples called each class, the share that was (positive predictivity)."""
-        return _shares(np.diag(self.confusion), self.confusion.sum(axis=0))
+        return _shares(self._right, self._count(self.winners))
 
     @property
     def f1(self) -> NDArray[np.float64]:
         """The harmonic mean of recall and precision of each class."""
-        right = np.diag(self.confusion)
-        return _shares(2 * right, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
+        return _shares(2 * self._right, self._count(self.labels) + self._count(self.winners))
 
     @property
     def macro_f1(self) -> float:
         """The mean F1 of the classes that occur, in labels or winners."""
         return float(np.nanmean(self.f1))
+
+    @property
+    def _right(self) -> NDArray[np.int64]:
+        return self._count(self.labels[self.labels == self.winners])
+
+    def _count(self, classes: NDArray[Any]) -> NDArray[np.int64]:
+        """How often each class comes, [classes]: nothing here has a place for each pair of them."""
+        return np.bincount(classes.astype(np.int64), minlength=self.classes).astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; null where nothing is counted, and for the confusion of more than WIDE
@@ -175,26 +186,27 @@ class Evaluation:
             "recall": _told(self.recall),
             "precision": _told(self.precision),
             "f1": _told(self.f1),
-            "confusion": self.confusion.tolist() if len(self.confusion) <= WIDE else None,
+            "confusion": self.confusion.tolist() if self.classes <= WIDE else None,
             "clipped": dict(self.clipped),
         }
 
     def __repr__(self) -> str:
         head = f"{self.samples} samples, accuracy {self.accuracy:.4f}, macro-F1 {self.macro_f1:.4f}"
         figures = np.stack([self.recall, self.precision, self.f1], axis=1)
+        given = self._count(self.labels)
         rows = [
-            [str(c), str(self.confusion[c].sum()), *(f"{x:.4f}" for x in figures[c]), self._called(c)]
+            [str(c), str(given[c]), *(f"{x:.4f}" for x in figures[c]), self._called(c)]
             for c in _worst(figures[:, 2])
         ]
-        many = len(self.confusion) > SHOWN
+        many = self.classes > SHOWN
         names = ["class", "samples", "recall", "precision", "F1"]
         names += ["called most" if many else "called 0, 1, ..."]
         lines = [f"{head}, clipped {clipped_text(self.clipped)}", *table(names, rows)]
-        return "\n".join(lines + _left_out(len(self.confusion), "classes"))
+        return "\n".join(lines + _left_out(self.classes, "classes"))
 
     def _called(self, c: int) -> str:
         """What the samples of class c are called: how often each class, or of many classes the usual ones."""
-        row = self.confusion[c]
+        row = self._count(self.winners[self.labels == c])
         if len(row) <= SHOWN:
             return " ".join(map(str, row))
         usual = np.argsort(-row, kind="stable")[:CALLED]

@@ -53,6 +53,7 @@ class LinkModel:
         self.machine = Emulator(plan)
         self.session = self.sequence = 0
         self.kept: list[Answer] = []
+        self.executed = self.answered = 0  # the request whose answer is kept; that of the last answer
         self.accepted = self.unchecked = False
         self.numbers = {"learns": 0, "infers": 0, "repeats": 0, "refusals": 0}
         self._empty()
@@ -67,6 +68,7 @@ class LinkModel:
 
     def ask(self, number: int, payload: bytes, session: int, sequence: int) -> list[Answer]:
         """The (status, payload) of each frame that comes back; ticks of COUNT are 0."""
+        self.answered = number
         if number == messages.HELLO.number and session not in (0, self.session):
             self.session = session
         elif session == 0 or session != self.session:
@@ -74,11 +76,12 @@ class LinkModel:
             return [(Status.NO_SESSION, b"")]
         elif sequence == self.sequence:
             self.numbers["repeats"] += 1
+            self.answered = self.executed
             return self.kept
         elif sequence != (self.sequence + 1) & 0xFFFF:
             self.numbers["refusals"] += 1
             return [(Status.BAD_SEQUENCE, b"")]
-        self.sequence, self.accepted = sequence, False
+        self.sequence, self.executed, self.accepted = sequence, number, False
         try:
             self.kept = [(Status.OK, self._execute(number, payload))]
         except Refused as refusal:
@@ -244,9 +247,9 @@ class LinkModel:
     def _arrays(self, packed: bytes) -> dict[str, Any]:
         out, at = {}, 0
         for name in self.plan.inputs:
-            n = self.plan[name].nbytes
-            out[name] = np.frombuffer(packed, np.int8, n, at)[None]
-            at += n
+            t = self.plan[name]
+            out[name] = np.frombuffer(packed, t.dtype, t.count, at)[None]
+            at += t.nbytes
         return out
 
     def _ready(self) -> None:

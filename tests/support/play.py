@@ -22,7 +22,7 @@ from ctools import (
 )
 from random_nets import Deed, life
 
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.stages.state_check import fault
 from synapcc.host.run.emulator import Emulator, Inference
 
@@ -115,10 +115,16 @@ def in_slices(
     return count
 
 
+def drawn(rng: np.random.Generator, t: PlanTensor) -> np.ndarray:
+    """Any values [1, n] that a tensor's type has."""
+    top = np.iinfo(t.dtype)
+    return rng.integers(top.min, top.max + 1, (1, t.count)).astype(t.dtype)
+
+
 def between(batch: Batch, index: int, twin: Emulator, rng: np.random.Generator, where: str) -> None:
     """Perhaps a call while a run in slices is in progress: an inference of its own arena, or a refusal."""
     plan, turn = batch.plans[index], int(rng.integers(9))
-    inputs = {n: rng.integers(-128, 128, (1, plan[n].shape[0])).astype(np.int8) for n in plan.inputs}
+    inputs = {n: drawn(rng, plan[n]) for n in plan.inputs}
     x = b"".join(a.tobytes() for a in inputs.values())
     if turn == 0 and not plan.shared:
         assert_infers(batch, index, x, twin.infer(inputs), where)

@@ -355,14 +355,14 @@ def life(plan: Plan, seed: int) -> Iterator[Deed]:
         kind = rng.integers(3)
         out = {}
         for name in plan.inputs:
-            n = plan[name].shape[0]
+            n, top = plan[name].shape[0], np.iinfo(plan[name].dtype)
             out[name] = (
-                rng.choice([-128, 127], n)
+                rng.choice([top.min, top.max], n)
                 if kind == 0
-                else rng.integers(-128, 128, n)
+                else rng.integers(top.min, top.max + 1, n)
                 if kind == 1
                 else rng.integers(-20, 21, n)
-            ).astype(np.int8)[None]
+            ).astype(top.dtype)[None]
         return out
 
     for round_ in range(2):

@@ -74,7 +74,7 @@ def bias(
             wanted = " or ".join(kinds)
             what = f"its bias is {tensor.kind} of shape {given.shape}, not {wanted} ({count},)"
             raise op.error(what)
-        if held is not None and np.any(np.abs(given.astype(np.float64)) > BIAS_TOP):
+        if held is not None and np.any((given < -BIAS_TOP - 1) | (given > BIAS_TOP)):
             raise op.error("its bias needs more than 32 bits", "quantise the model again, with usual inputs")
     if held is None or x.format is None:
         return given.astype(np.float64), None

@@ -120,6 +120,8 @@ REFUSED = {
         r"has scales that are powers of two, .* \(pot_scale_int16\)",
     ),
     "bias": (lambda: _biased(2**40), "its bias needs more than 32 bits"),
+    "bias above": (lambda: _biased(2**31), "its bias needs more than 32 bits"),
+    "bias below": (lambda: _biased(-(2**31) - 1), "its bias needs more than 32 bits"),
     "inputs": (_mixed, "has inputs of several types, int16 and int8"),
     "curve": (
         lambda: _one("TANH"),
@@ -135,3 +137,12 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
     path.write_bytes(make())
     with pytest.raises(CompileError, match=text):
         load_model(path)
+
+
+@pytest.mark.parametrize("bias", [-(2**31), 1 - 2**31, 2**31 - 1])
+def test_every_bias_of_32_bits_is_taken(bias: int, tmp_path: Path) -> None:
+    data = _biased(bias)
+    c = compiled(data, tmp_path)
+    assert bias in [int(v) for t in c.plan.space("const") if t.role == "bias" for v in t.array().ravel()]
+    x = np.random.default_rng(7).integers(-(2**15), 2**15, (SAMPLES, 8)).astype(np.int16)
+    assert np.array_equal(answers(c, [x]), oracle(data, [x]))

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from synapcc.gen import numeric
+from synapcc.gen.ops import kernel
 from synapcc.gen.ops.softmax_error import error_bound, probabilities
 
 ONE = 1 << numeric.ERROR_FRAC
@@ -144,3 +145,32 @@ def test_products_through_blas_are_exact() -> None:
         assert np.array_equal(
             numeric.vecmat(e, w), np.einsum("di,dij->dj", e.astype(np.int64), w.astype(np.int64))
         )
+
+
+def between(table: list[int], v: int) -> int:
+    at = 256 + (v >> 7)
+    return table[at] + (((table[at + 1] - table[at]) * (v & 127) + 64) >> 7)
+
+
+def test_a_softmax_of_int16_is_that_of_unbounded_integers() -> None:
+    """The words of docs/NUMERICS.md in Python's integers; sums whose half would not fit among them."""
+    rng, brim = np.random.default_rng(8), 0
+    k = kernel("softmax16.forward")
+    for _ in range(150):
+        case = k.case(rng)
+        a, size = case.attrs, case.attrs["size"]
+        exp, inverse = (case.arrays[role].tolist() for role in ("exp", "inverse"))
+        arrays = {role: v[None].copy() for role, v in case.arrays.items()}
+        k.integer(arrays, a)
+        got = arrays["y"].reshape(-1, size).tolist()
+        for x, y in zip(case.arrays["x"].reshape(-1, size).tolist(), got, strict=True):
+            d = np.array([v - max(x) for v in x], np.int32)
+            steps = numeric.scale_twice(d, np.asarray(a["multiplier"], np.int32), a["shift"]).tolist()
+            e = [between(exp, max(v + 32767, -32768)) for v in steps]
+            total = sum(e)
+            z = 32 - total.bit_length()
+            top = total << (z - 1)
+            brim += top + 2**13 >= 2**31
+            share = between(inverse, min(((top + 2**13) >> 14) - 98304, 32767))
+            assert y == [min((v * share + (1 << (30 - z))) >> (31 - z), a["hi"]) for v in e]
+    assert brim > 5

@@ -17,8 +17,10 @@ from synapcc.gen.emit import render_library
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.ir.roles import MAX_CLASSES
+from synapcc.gen.ops import hinge_error, kernel
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Head, Loss, Replay, RuleSpec, Store
+from synapcc.gen.stages import schedule
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 
@@ -95,15 +97,48 @@ def test_labels_are_as_wide_as_they_must_be(classes: int, label: str) -> None:
 
 
 def test_how_many_are_possible() -> None:
-    data = samples(60, 5, 1)
-    c = compile_model(perceptron(5), RuleSpec("last", rate=12, loss=Loss("hinge"), head=Head("+19995")), data)
-    assert c.plan.classes == 20000
+    data, hinge, most = samples(60, 5, 1), Loss("hinge"), hinge_error.MOST
+    c = compile_model(perceptron(5), RuleSpec("last", rate=12, loss=hinge, head=Head(f"+{most - 4}")), data)
+    assert c.plan.classes == most + 1
+    beyond = "loss: the error reaches {}, .* 32767; at most 32,768 classes"
+    rng = np.random.default_rng(6)
+    new, mu = int(rng.integers(most - 3, MAX_CLASSES - 4)), int(rng.integers(most + 1, 2**20))
     for spec, what in (
+        (RuleSpec("last", loss=hinge, head=Head(f"+{most - 3}")), beyond.format(most + 1)),
+        (RuleSpec("last", loss=hinge, head=Head(f"+{new}")), beyond.format(new + 4)),
+        (RuleSpec("bp", loss=Loss("hinge", mu=mu), head=Head("+295")), beyond.format(mu)),
         (RuleSpec("last", head=Head("+20000")), 'is "softmax", and .* 20005 classes; up to 16384'),
         (RuleSpec("last", head=Head(f"+{MAX_CLASSES - 1}")), "has 65540 classes; labels have 16 bits"),
     ):
         with pytest.raises(CompileError, match=what):
             compile_model(perceptron(5), spec, data)
+
+
+def test_jacobians_of_many_classes_are_those_of_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many unit errors as classes go through each sample: that work has a bound."""
+    asked: list[int] = []
+
+    def spread(given: int, most: int) -> np.ndarray:
+        asked.append(most)
+        return np.arange(min(given, most, 20))
+
+    monkeypatch.setattr(schedule, "spread", spread)
+    for classes in (5, 512, 513, 1100):
+        compile_model(perceptron(5), RuleSpec("dfa", rate=9, head=Head(f"+{classes - 5}")), samples(60, 5, 1))
+        assert asked[-1] == schedule.SAMPLES or classes > 512
+        assert asked[-1] >= schedule.LEAST and asked[-1] * classes**2 <= schedule.PROBED
+    assert len(asked) == 4 and asked[2] < schedule.SAMPLES
+
+
+def test_a_unit_error_is_projected_like_any_other() -> None:
+    rng, k = np.random.default_rng(2), kernel("project.matrix")
+    for _ in range(50):
+        devices, rows, cols = (int(n) for n in rng.integers(1, 9, 3))
+        m, d, g = rng.normal(size=(1, rows, cols)), np.zeros((devices, rows)), np.zeros((devices, cols))
+        some = rng.choice(rows, int(rng.integers(0, min(rows, 2) + 1)), replace=False)
+        d[:, some] = rng.normal(size=(devices, len(some)))
+        k.real({"d": d, "m": m, "g": g}, {})
+        np.testing.assert_allclose(g, np.einsum("di,ij->dj", d, m[0]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["bp", "none"])

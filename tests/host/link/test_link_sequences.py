@@ -9,12 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from link_model import LinkModel, name_of
+from lite import Author
+from lite_wide import UNIT, activation, add, weights
 from random_nets import accepted, extreme_state
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, write
+from synapcc.gen.importers import load_model
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import choose, walk
+from synapcc.gen.spec import Arena, RuleSpec, Store
 from synapcc.gen.stages.op_check import held
 from synapcc.gen.stages.state_check import fault
 from synapcc.gen.target import messages
@@ -49,8 +54,8 @@ class Link:
         sequence = (self.sequence + step) & 0xFFFF
         want = self.model.ask(number, payload, session, sequence)
         self.device.write(encode_request(Request("", number, ""), session, sequence, payload))
-        got = [self._comparable(number, self._reply()) for _ in want]
-        want = [self._comparable(number, answer) for answer in want]
+        got = [self._comparable(self.model.answered, self._reply()) for _ in want]
+        want = [self._comparable(self.model.answered, answer) for answer in want]
         self.sequence, self.session = self.model.sequence, self.model.session
         status = Status(want[-1][0]).name.lower()
         self.history = [*self.history[-11:], f"{name_of(number)} {payload[:12].hex()} {status}"]
@@ -354,7 +359,11 @@ def play(link: Link, seed: int, count: int) -> None:
     rng = np.random.default_rng([31, seed])
     draw = Requests(link.model.plan, rng)
     link.send(messages.STATS.number, b"")  # a chip that nobody greeted
-    link.send(messages.HELLO.number, b"", session=7)
+    for first in (messages.HELLO, messages.STATS):
+        link.send(first.number, b"", session=7)
+        link.send(
+            *asked(messages.LEARN, label=0, flags=0, inputs=b""), step=0
+        )  # its answer, though not its own
     for _ in ordered(link, draw, rng, count):
         link.look()
         if fault(link.model.plan, link.model.machine.state[0].tobytes()):
@@ -371,6 +380,7 @@ def project(plan: Plan, folder: Path) -> Path:
 
 
 MODELS = 5
+REFUSED = ("busy", "bad_label", "bad_length", "bad_argument")
 
 
 def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
@@ -403,6 +413,48 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         ),
     ):
         assert seen[key], f"{key} was never seen"
+
+
+def wide(folder: Path) -> Plan:
+    """A classifier that learns from inputs of int16, and may infer while it does."""
+    rng, a = np.random.default_rng(3), Author()
+    x, scale = activation(rng, a, "x", (5,), 3 * UNIT)
+    constants, usual = weights(rng, a, (4, 5), 0, scale, "INT64")
+    y, _ = activation(rng, a, "y", (4,), usual)
+    add(a, "FULLY_CONNECTED", [x, *constants], [y], "FullyConnectedOptions", quantizedBiasType=4)
+    file = folder / "wide.tflite"
+    file.write_bytes(a.bytes([x], [y]))
+    data = {"x": rng.integers(-(2**15), 2**15, (40, 5)).astype(np.int16), "label": np.arange(40) % 4}
+    spec = RuleSpec("last", rate=6, store=Store(2), arena=Arena(shared=False))
+    return compile_model(load_model(file), spec, data).plan
+
+
+def test_a_refused_request_leaves_inputs_of_16_bits_as_they_were(tmp_path: Path) -> None:
+    """Wherever the frame brings them, and whatever refuses them: also a run in slices."""
+    plan = wide(tmp_path)
+    with open_device("process:address,undefined", project(plan, tmp_path / "out")) as device:
+        link = Link(device, plan, counts=False)
+        play(link, 0, 60)
+        link.send(messages.RESET.number, b"")
+        size, learn = len(link.model.input), plan.entries.index("learn")
+        for begun in (False, True):
+            if begun:
+                link.send(*asked(messages.BEGIN, program=learn))
+            for i, label in enumerate((0, plan.classes)):
+                x = bytes([i + 1]) * size
+                link.send(*asked(messages.INFER, inputs=x))
+                link.send(*asked(messages.INFER, inputs=x[1:]))
+                link.send(*asked(messages.LOAD, label=label, inputs=bytes(size)))
+                link.look()
+                for flags in (0, 4):
+                    link.send(*asked(messages.LEARN, label=label, flags=flags, inputs=bytes(size)))
+                    link.look()
+                sample = label.to_bytes(2, "little") + bytes(size)
+                link.send(*asked(messages.LEARN_MANY, flags=0, samples=sample))
+                link.look()
+    for request in ("infer", "load", "learn", "learn_many"):
+        assert link.seen[request, "ok"] and sum(link.seen[request, s] for s in REFUSED) > 2
+    assert link.seen["load", "busy"] and link.seen["load", "bad_label"]
 
 
 def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import NoSuchTensor
 from synapcc.host import Emulator, Inference, classify, load_samples
 from synapcc.host.cli import main
-from synapcc.host.run.evaluation import Evaluation, confusion
+from synapcc.host.run.evaluation import Evaluation
 from synapcc.host.run.samples import Samples
 
 HOWTO = Path(__file__).parents[3] / "docs" / "HOWTO.md"
@@ -171,7 +172,7 @@ def test_figures_of_an_evaluation() -> None:
     """Against counting by hand: class 2 never comes, class 3 is never said, class 4 is neither."""
     labels = np.array([0, 0, 0, 0, 1, 1, 3])
     winners = np.array([0, 0, 1, 2, 1, 0, 1])
-    e = Evaluation(confusion(labels, winners, 5), {"x": 0.25})
+    e = Evaluation(labels, winners, 5, {"x": 0.25})
     assert e.samples == 7 and e.accuracy == 3 / 7
     nan = float("nan")
     np.testing.assert_array_equal(e.recall, [2 / 4, 1 / 2, nan, 0, nan])
@@ -181,6 +182,25 @@ def test_figures_of_an_evaluation() -> None:
     told = json.loads(json.dumps(e.to_dict(), allow_nan=False))
     assert told["recall"][2] is None and told["confusion"] == e.confusion.tolist()
     assert "accuracy 0.4286" in repr(e) and "clipped 25 % of x" in repr(e) and len(repr(e).splitlines()) == 8
+
+
+@pytest.mark.parametrize("classes", [5, 30, 2**16])
+def test_an_evaluation_takes_memory_for_classes_and_not_for_their_pairs(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    some = rng.integers(0, classes, 12)
+    labels, winners = rng.choice(some, (2, 400))
+    tracemalloc.start()
+    e = Evaluation(labels.astype(np.uint16), winners.astype(np.int32), classes)
+    told, text = e.to_dict(), repr(e)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (most < 2**20 + 256 * classes and str(classes) in text) or classes == 5
+    for c in {*some.tolist(), 0}:
+        given, called = labels == c, winners == c
+        both = int(np.sum(given & called))
+        assert told["recall"][c] == (both / given.sum() if given.any() else None)
+        assert told["precision"][c] == (both / called.sum() if called.any() else None)
+    assert told["accuracy"] == np.mean(labels == winners)
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(project: tuple[Case, Path]) -> None:
