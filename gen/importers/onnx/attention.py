@@ -58,7 +58,7 @@ def _apart(node: OnnxNode, x: Act, heads: int) -> Act:
 
 def einsum(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Einsum of two operands: a product of matrices, whatever the order of their axes."""
-    terms, result = _equation(node, args)
+    terms, result = equation(node, args)
     sides = [
         a if isinstance(a, Act) else Const(weights(scope, node, args, i, "operand"), "")
         for i, a in enumerate(args)
@@ -102,7 +102,7 @@ def einsum(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return replace(y, places=places.transpose([axes.index(c) for c in result]))
 
 
-def _equation(node: OnnxNode, args: Sequence[Operand]) -> tuple[list[str], str]:
+def equation(node: OnnxNode, args: Sequence[Operand]) -> tuple[list[str], str]:
     """The axes of both operands and of the result, a letter each."""
     text = node.string("equation", "").replace(" ", "")
     left, arrow, result = text.partition("->")
