@@ -18,7 +18,7 @@ _ALONG = {
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization"), -1),
 }
 """Operators whose axis is this one where the file names none."""
-_BY_VALUE = ("Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
+BY_VALUE = ("Add", "Div", "Greater", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
 """Operators that align their operands at the last axis."""
 _PRODUCTS = ("FusedMatMul", "MatMul")
 _OVER_AXES = ("MeanVarianceNormalization", "RMSNormalization")
@@ -84,7 +84,7 @@ def _adds_axes(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
         return isinstance(target, Const) and target.value.size > rank
     acts = [len(a.shape) for a in args if isinstance(a, Act)]
     constants = [a.value.ndim for a in args if isinstance(a, Const)]
-    return node.op in (*_BY_VALUE, *_PRODUCTS) and (len({*acts}) > 1 or max(constants, default=0) > rank)
+    return node.op in (*BY_VALUE, *_PRODUCTS) and (len({*acts}) > 1 or max(constants, default=0) > rank)
 
 
 def _axes(node: OnnxNode, args: Sequence[Operand]) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ from .._layers import function_of
 from .._layout import arrange, natural
 from .._names import from_node
 from .attention import attention, einsum
-from .batch import refuse_mixing
+from .batch import BY_VALUE, refuse_mixing
 from .concat import concat
 from .file import AGAIN, OnnxNode
 from .fold import axis
@@ -236,9 +236,21 @@ def supported() -> tuple[str, ...]:
     return tuple(sorted({*operators(), *HEADS}))
 
 
+def _of_one_rank(args: Sequence[Operand]) -> list[Operand]:
+    """The operands, each activation with as many axes in front as the one, or the constant, of most has."""
+    rank = max(len(a.shape) if isinstance(a, Act) else a.value.ndim for a in args if a is not None)
+    return [
+        replace(a, places=a.places.reshape((1,) * (rank - len(a.shape)) + a.shape))
+        if isinstance(a, Act)
+        else a
+        for a in args
+    ]
+
+
 def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act | tuple[Act, ...]:
     """The results of a supported operator at least one operand of which is an activation."""
     refuse_mixing(scope, node, args)
+    args = _of_one_rank(args) if node.op in BY_VALUE else args
     stage = next((a.stage for a in args if isinstance(a, Act) and a.stage != "layer"), "layer")
     if stage == "layer":
         return (HEADS.get(node.op) or operators()[node.op])(scope, node, args)
