@@ -33,10 +33,12 @@ def attention(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     scores = product(scope, inner, (q, replace(k, places=k.places.swapaxes(-1, -2))))
     scores = scaled(scope, node, scores, node.real("scale", 1 / math.sqrt(q.shape[-1])))
     if len(args) > 3 and args[3] is not None:
-        scores = affine(scope, inner, scores, np.ones(()), weights(scope, node, args, 3, "mask"))
+        scores = affine(scope, inner, scores, np.ones(()), _mask(scope, node, args, scores.shape[-1]))
     shares = scope.builder.softmax(scores.tensor, scores.shape[-1], False, 1.0, [], node.source)
     y = product(scope, node, (Act(shares, natural(scores.shape)), v))
-    return replace(y, places=y.places.transpose(0, 2, 1, 3).reshape(1, q.shape[2], -1)) if flat else y
+    return (
+        replace(y, places=y.places.transpose(0, 2, 1, 3).reshape(y.shape[0], q.shape[2], -1)) if flat else y
+    )
 
 
 def _refuse(node: OnnxNode, args: Sequence[Operand]) -> None:
@@ -47,6 +49,13 @@ def _refuse(node: OnnxNode, args: Sequence[Operand]) -> None:
         raise node.error("masks what comes later", "let every step see all of them")
     if node.real("softcap", 0.0):
         raise node.error("limits its scores by softcap", "export it with softcap = 0")
+
+
+def _mask(scope: Scope, node: OnnxNode, args: Sequence[Operand], keys: int) -> np.ndarray:
+    mask = weights(scope, node, args, 3, "mask")
+    if mask.shape[-1:] != (keys,):
+        raise node.error(f"its mask has shape {mask.shape}, where there are {keys} keys", AGAIN)
+    return mask
 
 
 def _apart(node: OnnxNode, x: Act, heads: int) -> Act:

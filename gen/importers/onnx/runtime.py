@@ -21,6 +21,8 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """What may be part of a FusedConv or FusedGemm, and the attributes that its numbers are."""
 
+SKIP_EPSILON = 1e-12  # of the norms of sums that name none, where ONNX's own have 1e-5
+
 
 def _ended(told: Told, y: str, numbers: tuple[float, ...]) -> list[OnnxNode]:
     """The activation behind y, if there is one."""
@@ -88,7 +90,7 @@ def _norm_of_sum(op: str, last: int) -> Tell:
         if terms and len(node.outputs) > 3 and node.outputs[3]:
             total = told.write("Identity", (total,), output=node.outputs[3])
         attrs = {"axis": helper.make_attribute("axis", -1)}
-        attrs |= {"epsilon": node.attrs["epsilon"]} if "epsilon" in node.attrs else {}
+        attrs["epsilon"] = node.attrs.get("epsilon") or helper.make_attribute("epsilon", SKIP_EPSILON)
         told.write(op, (total, *(told.operand(i) for i in range(2, last))), attrs, node.outputs[0])
         return told.nodes
 
@@ -117,7 +119,7 @@ def _attention(node: OnnxNode) -> list[OnnxNode]:
     if heads is None:
         raise node.error("does not say how many heads it has", AGAIN)
     attrs = {"q_num_heads": heads, "kv_num_heads": heads}
-    attrs |= {"scale": node.attrs["scale"]} if "scale" in node.attrs else {}
+    attrs |= {"scale": node.attrs["scale"]} if node.real("scale", 0.0) else {}  # 0 stands for the usual one
     attrs |= {"is_causal": node.attrs["unidirectional"]} if "unidirectional" in node.attrs else {}
     told.write("Attention", parts, attrs, node.outputs[0])
     return told.nodes

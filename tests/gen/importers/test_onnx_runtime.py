@@ -66,19 +66,23 @@ def gelu(net: Net) -> None:
 def norm_of_sum(net: Net) -> None:
     x = net.last
     other, gamma = net.join("Tanh", x), net.weight(6)
+    if net.g.random() < 0.5:  # so little that a wrong epsilon shows
+        x, other = (net.join("Mul", part, net.value(np.float32(1e-2))) for part in (x, other))
+    epsilon = {} if net.g.random() < 0.5 else {"epsilon": 1e-3}
     if net.g.random() < 0.5:
         more = pick(net.g, [], [net.weight(6)], [net.weight(6), net.weight(6)])
-        ours(net, "SkipLayerNormalization", x, other, gamma, *more, epsilon=1e-3)
+        ours(net, "SkipLayerNormalization", x, other, gamma, *more, **epsilon)
     else:
         more = pick(net.g, [], [net.weight(6)])
-        ours(net, "SkipSimplifiedLayerNormalization", x, other, gamma, *more, epsilon=1e-3)
+        ours(net, "SkipSimplifiedLayerNormalization", x, other, gamma, *more, **epsilon)
 
 
 def attention(net: Net) -> None:
     x = net.last
     parts = [net.join("MatMul", x, net.weight(6, 6)) for _ in range(3)]
     bias = [net.weight(18)] if net.g.random() < 0.5 else []
-    ours(net, "MultiHeadAttention", *parts, *bias, num_heads=2)
+    scale = pick(net.g, {}, {"scale": 0.0}, {"scale": 0.25})
+    ours(net, "MultiHeadAttention", *parts, *bias, num_heads=2, **scale)
 
 
 OPERATORS: Mapping[str, Callable[[Net], None]] = {
@@ -122,11 +126,12 @@ def test_every_one_is_tested() -> None:
 
 
 @pytest.mark.parametrize("beta", [0.5, 0.75])
+@pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_a_norm_over_channels_beside(size: int, beta: float, tmp_path: Path) -> None:
+def test_a_norm_over_channels_beside(size: int, rows: int, beta: float, tmp_path: Path) -> None:
     """LRN, which onnx's own reference computes for as many channels as there are samples."""
     net = Net(om.rng(size), SHAPE, 17)
-    net.put("Reshape", net.value(np.array([1, 4, 3, 2])))
+    net.put("Reshape", net.value(np.array([rows, 4, 3, 2 // rows])))
     net.put("LRN", size=size, alpha=0.5, beta=beta, bias=1.5)
     agrees(om.save(net.proto(), tmp_path))
 
@@ -143,6 +148,17 @@ def small(seed: int) -> ModelProto:
     net.put("Flatten")
     net.head(36)
     return net.proto()
+
+
+@pytest.mark.parametrize("last", [0, 1, 3])
+def test_a_mask_for_fewer_keys_is_refused(last: int, tmp_path: Path) -> None:
+    """What it leaves out is hidden: it is not one number for all keys."""
+    net = Net(om.rng(0), SHAPE, 23)
+    q = net.join("MatMul", "x", net.weight(6, 4))
+    mask = net.weight(4, last) if last else net.value(np.float32(0.5))
+    net.join("Attention", q, q, q, mask, q_num_heads=2, kv_num_heads=2)
+    with pytest.raises(CompileError, match=r"its mask has shape .* there are 4 keys"):
+        load_model(om.save(net.proto(), tmp_path))
 
 
 @pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])

@@ -63,6 +63,17 @@ def test_each_operator(name: str, agrees: Callable[[ModelProto], None]) -> None:
     agrees(OPERATORS[name]())
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_attention(rows: int, agrees: Callable[[ModelProto], None]) -> None:
+    net = Net(om.rng(0), [1, 4 * rows, 6], 23)
+    net.put("Reshape", net.value(np.array([rows, 4, 6])))
+    q, k, v = (net.join("MatMul", net.nodes[0].output[0], net.weight(6, 4)) for _ in range(3))
+    net.join("Attention", q, k, v, net.weight(4, 4), q_num_heads=2, kv_num_heads=2)
+    net.put("Softmax", axis=1) if rows > 1 else net.put("Tanh")
+    net.put("Tanh")
+    agrees(net.proto())
+
+
 def one_number(g: Rng, op: str) -> ModelProto:
     """An operator with a constant of one element and any rank, behind it what works along an axis."""
     net = Net(g, [1, *(int(n) for n in g.integers(2, 6, int(g.integers(1, 3))))])
