@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -68,7 +68,7 @@ class Scope:
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
     inside: frozenset[str] = frozenset()  # results of a softmax that a layer reads
-    pooled: frozenset[str] = frozenset()  # what nothing but a MaxPool reads
+    pooled: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what MaxPools alone read; these
     batch: int = 1  # of the file's shapes: activations have one sample
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -270,13 +270,14 @@ class _Import:
         adds = {name: n[0] for name, n in consumers.items() if len(n) == 1 and n[0].op == "Add"}
         return {name: next((i for i in add.inputs if i != name), "") for name, add in adds.items()}
 
-    def _pooled(self) -> frozenset[str]:
-        """What nothing but a MaxPool reads."""
-        read: dict[str, set[str]] = {name: {""} for name in self.outputs}
+    def _pooled(self) -> dict[str, list[OnnxNode]]:
+        """What nothing but a MaxPool reads, and these."""
+        read: dict[str, list[OnnxNode]] = {}
         for node in self.nodes:
             for name in node.inputs:
-                read.setdefault(name, set()).add(node.op)
-        return frozenset(name for name, ops in read.items() if ops == {"MaxPool"})
+                read.setdefault(name, []).append(node)
+        pooled = {name: nodes for name, nodes in read.items() if {n.op for n in nodes} == {"MaxPool"}}
+        return {name: nodes for name, nodes in pooled.items() if name not in self.outputs}
 
     def _inside(self) -> frozenset[str]:
         """The softmaxes that a layer reads, through views or not: those do change what comes out."""

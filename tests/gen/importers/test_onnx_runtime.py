@@ -150,6 +150,30 @@ def small(seed: int) -> ModelProto:
     return net.proto()
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_a_pool_of_repeated_edges(seed: int, tmp_path: Path) -> None:
+    """The edges are the pool's own padding where that cannot show, else they are repeated."""
+    g = om.rng(seed)
+    rank = int(g.integers(1, 3))
+    net = Net(g, [1, 2, *(int(n) for n in g.integers(5, 8, rank))])
+    kernel, own = [[int(n) for n in g.integers(least, 4, rank)] for least in (1, 0)]
+    own = [min(p, k - 1) for p, k in zip(own, kernel, strict=True)]
+    ends = [[0, 0], [int(g.integers(8) == 0)] * 2, *g.integers(0, 4, (rank, 2)).tolist()]
+    net.put("Pad", net.value(np.array(ends).T.reshape(-1)), mode="edge")
+    attrs = {"dilations": [2] * rank} if g.random() < 0.3 else {}
+    attrs |= {"strides": [int(n) for n in g.integers(1, 3, rank)], "pads": own * 2}
+    net.put("MaxPool", kernel_shape=kernel, **attrs)
+    net.put("Tanh")
+    path = om.save(net.proto(), tmp_path)
+    x, graph = g.standard_normal(net.shape).astype(np.float32), load_model(path)
+    (want,) = onnxruntime.InferenceSession(path).run(None, {"x": x})  # onnx's own reads beside the map
+    np.testing.assert_allclose(run_graph(graph, {"x": x[0]}), np.asarray(want).reshape(-1), rtol=1e-5)
+    found = [n.op for n in graph.nodes]
+    hidden = all(max(n) + p < k for n, p, k in zip(ends[2:], own, kernel, strict=True))
+    if any(map(any, ends)):
+        assert ("gather" not in found) == (hidden and not ends[1][0] and "dilations" not in attrs)
+
+
 @pytest.mark.parametrize("last", [0, 1, 3])
 def test_a_mask_for_fewer_keys_is_refused(last: int, tmp_path: Path) -> None:
     """What it leaves out is hidden: it is not one number for all keys."""
