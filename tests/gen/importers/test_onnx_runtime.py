@@ -59,6 +59,7 @@ def matmul(net: Net) -> None:
 
 def gelu(net: Net) -> None:
     op = pick(net.g, "Gelu", "BiasGelu", "FastGelu", "QuickGelu")
+    net.put("Mul", net.value(np.float32(4)))  # to where an approximation differs
     bias = [net.weight(6)] if op == "BiasGelu" or (op == "FastGelu" and net.g.random() < 0.5) else []
     ours(net, op, net.last, *bias, **({"alpha": 1.5} if op == "QuickGelu" else {}))
 
@@ -172,6 +173,23 @@ def test_a_pool_of_repeated_edges(seed: int, tmp_path: Path) -> None:
     hidden = all(max(n) + p < k for n, p, k in zip(ends[2:], own, kernel, strict=True))
     if any(map(any, ends)):
         assert ("gather" not in found) == (hidden and not ends[1][0] and "dilations" not in attrs)
+
+
+@pytest.mark.parametrize("act", NUMBERS)
+@pytest.mark.parametrize("op", ["FusedConv", "FusedGemm"])
+def test_an_activation_without_its_numbers_is_refused(op: str, act: str, tmp_path: Path) -> None:
+    """All but the last of them, all but the first: the second is not taken for the first."""
+    for given in (NUMBERS[act][:-1], NUMBERS[act][1:]):
+        net = Net(om.rng(0), SHAPE, 17)
+        if op == "FusedConv":
+            ours(net, op, "x", net.weight(4, 4, 1), activation=act, activation_params=list(given) or None)
+        else:
+            names = ("activation_beta",) if given == NUMBERS[act][1:] else ("activation_alpha",)
+            net.put("Flatten")
+            numbers = dict(zip(names, given, strict=True)) if given else {}
+            ours(net, op, net.last, net.weight(24, 5), activation=act, **numbers)
+        with pytest.raises(CompileError, match=f"its {act} has [01] of the numbers"):
+            load_model(om.save(written(net), tmp_path))
 
 
 @pytest.mark.parametrize("last", [0, 1, 3])
