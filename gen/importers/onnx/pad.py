@@ -117,6 +117,8 @@ def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> Margins:
         axes = range(rank) if listed is None else [axis(int(a), rank) for a in listed.reshape(-1)]
     except (ValueError, OverflowError) as error:
         raise node.error(str(error), AGAIN) from None
+    if len({*axes}) < len(axes):
+        raise node.error(f"pads an axis twice: its axes are {[*axes][:16]}", AGAIN)
     if len(pads) != 2 * len(axes) or any(not abs(p) <= MAX_ELEMENTS for p in pads):
         raise node.error(f"its pads {pads[:16]} are impossible for {len(axes)} axes", AGAIN)
     number = -math.inf if mode == "constant" and number <= SMALLEST else number

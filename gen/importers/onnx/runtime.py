@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from onnx import AttributeProto, helper
 
@@ -32,9 +33,10 @@ def _ended(told: Told, y: str, numbers: tuple[float, ...]) -> list[OnnxNode]:
         known = f"known are {', '.join(ACTIVATIONS)}"
         raise node.error(f"has the activation {op[:40]!r}", f"optimise less; {known}")
     if op:
-        attrs = {
-            name: helper.make_attribute(name, v) for name, v in zip(ACTIVATIONS[op], numbers, strict=False)
-        }
+        names = ACTIVATIONS[op]
+        if len(numbers) < len(names):
+            raise node.error(f"its {op} has {len(numbers)} of the numbers {', '.join(names)}", AGAIN)
+        attrs = {name: helper.make_attribute(name, v) for name, v in zip(names, numbers, strict=False)}
         told.write(op, (y,), attrs, node.outputs[0])
     else:
         told.nodes[-1] = replace(told.nodes[-1], outputs=node.outputs[:1])
@@ -56,8 +58,9 @@ def _conv(node: OnnxNode) -> list[OnnxNode]:
 def _gemm(node: OnnxNode) -> list[OnnxNode]:
     told = Told(node)
     y = told.write("Gemm", node.inputs[:3], _kept(node))
-    numbers = [f"activation_{n}" for n in ("alpha", "beta", "gamma")]
-    return _ended(told, y, tuple(node.real(n, 0.0) for n in numbers if n in node.attrs))
+    names = [f"activation_{n}" for n in ("alpha", "beta")]
+    given = takewhile(lambda n: n in node.attrs, names)  # beta alone is no alpha
+    return _ended(told, y, tuple(node.real(n, 0.0) for n in given))
 
 
 def _gelu(how: str) -> Tell:

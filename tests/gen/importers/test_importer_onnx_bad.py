@@ -523,6 +523,19 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: _map(node("Pad", "x t", "y", mode="twist"), t=np.array([0, 0, 1, 1, 0, 0, 1, 1])),
         "pads in mode 'twist'; there are constant, edge, reflect, wrap",
     ),
+    "an axis twice": (
+        lambda: _map(node("Pad", "x t - a", "y"), t=np.array([1, 1, 1, 1]), a=np.array([2, -2])),
+        "pads an axis twice: its axes are [2, 2]",
+    ),
+    "parts of other lengths": (
+        lambda: _map(
+            node("SplitToSequence", "x t", "s", axis=2),
+            node("SequenceAt", "s i", "y"),
+            t=np.array([1, 2]),
+            i=np.array(1),
+        ),
+        "into 2 parts [1, 2]",
+    ),
     "cut off": (
         lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 0, -1, 0, 0, 0, -3, 0])),
         "takes nothing of axis 2",
