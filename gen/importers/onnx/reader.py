@@ -183,6 +183,9 @@ class _Import:
             results = zip(inner.outputs, _results(self._value(scope, inner)), strict=False)
             self.values |= dict(results)
         found = [self._operand(name, node) for name in branch.outputs]
+        for name in (*branch.tensors, *(o for n in branch.nodes for o in n.outputs)):
+            self.initializers.pop(name, None)  # another branch may call its own so
+            self.values.pop(name, None)
         return tuple(v for v in found if v is not None)
 
     def _opset(self, model: onnx.ModelProto) -> int:

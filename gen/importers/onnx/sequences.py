@@ -31,6 +31,8 @@ def without_sequences(nodes: Sequence[OnnxNode], constant: Constants) -> list[On
             out += _joined(node, maker)
         elif maker is not None and node.op == "SequenceAt" and len(node.inputs) > 1:
             out += _picked(node, maker, constant)
+        elif maker is not None and "Sequence" in node.op:  # the first to be refused, not what it reads
+            out.append(replace(node, inputs=()))
         else:
             out.append(node)
     return out
