@@ -10,7 +10,20 @@ import numpy as np
 
 from .._layout import natural
 from .file import AGAIN, OnnxNode
-from .layers import Act, Const, Operand, Scope, activation, affine, at_each, scaled, taken, weights
+from .layers import (
+    Act,
+    Const,
+    Operand,
+    Scope,
+    activation,
+    affine,
+    at_each,
+    constant,
+    masked,
+    scaled,
+    taken,
+    weights,
+)
 from .matmul import product
 
 
@@ -52,10 +65,13 @@ def _refuse(node: OnnxNode, args: Sequence[Operand]) -> None:
 
 
 def _mask(scope: Scope, node: OnnxNode, args: Sequence[Operand], keys: int) -> np.ndarray:
-    mask = weights(scope, node, args, 3, "mask")
+    mask = constant(node, args, 3, "mask")
+    assert mask is not None
     if mask.shape[-1:] != (keys,):
         raise node.error(f"its mask has shape {mask.shape}, where there are {keys} keys", AGAIN)
-    return mask
+    if mask.dtype.kind == "b":
+        mask = np.where(mask, np.float32(0), np.float32(-np.inf))
+    return weights(scope, node, (Const(masked(scope, node, mask), "mask"),), 0, "mask")
 
 
 def _apart(node: OnnxNode, x: Act, heads: int) -> Act:

@@ -15,9 +15,11 @@ from onnx import ModelProto, helper
 from onnx_nets import Net, pick
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 from synapcc.gen.importers.onnx.runtime import RUNTIME
+from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 
 SHAPE = (1, 4, 6)
 ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "Clip", "")
@@ -201,6 +203,53 @@ def test_a_mask_for_fewer_keys_is_refused(last: int, tmp_path: Path) -> None:
     net.join("Attention", q, q, q, mask, q_num_heads=2, kv_num_heads=2)
     with pytest.raises(CompileError, match=r"its mask has shape .* there are 4 keys"):
         load_model(om.save(net.proto(), tmp_path))
+
+
+def hiding(way: str, least: float) -> ModelProto:
+    """What comes later in a sequence of four is hidden."""
+    net, seen = Net(om.rng(4), SHAPE, 23), np.tril(np.ones((4, 4), bool))
+    q, k = (net.join("MatMul", "x", net.weight(6, 4)) for _ in range(2))
+    mask = net.value(np.where(seen, 0, least).astype(np.float32))
+    if way == "Attention":
+        net.join("Attention", q, k, q, mask, q_num_heads=2, kv_num_heads=2)
+    else:
+        scores = net.join("MatMul", q, net.join("Transpose", k, perm=[0, 2, 1]))
+        if way == "Where":
+            net.join("Where", net.value(seen), scores, net.value(np.float32(least)))
+        else:
+            net.join("Add", scores, mask)
+        net.join("MatMul", net.put("Softmax", axis=-1), q)
+    net.head(16)
+    return net.proto()
+
+
+@pytest.mark.parametrize("least", [-1e4, -1e9, float(np.finfo(np.float32).min), -np.inf])
+@pytest.mark.parametrize("way", ["Add", "Attention", "Where"])
+def test_what_a_mask_hides_stays_within_16_bits(way: str, least: float, tmp_path: Path) -> None:
+    """It is as good as hidden 128 below the rest, which integers can hold beside the scores."""
+    path = om.save(hiding(way, least), tmp_path)
+    graph = load_model(path)
+    assert sum("what it hides lies 128 below" in n for n in graph.notes) == 1
+    session = onnxruntime.InferenceSession(path)
+    x = om.rng(3).standard_normal((8, *SHAPE[1:])).astype(np.float32)
+    for one in x:
+        want = np.asarray(session.run(None, {"x": one[None]})[0]).reshape(-1)
+        np.testing.assert_allclose(run_graph(graph, {"x": one}), want, rtol=2e-4, atol=2e-4)
+    near = load_model(om.save(hiding(way, -128.0), tmp_path))
+    assert [n.op for n in near.nodes] == [n.op for n in graph.nodes]
+    for one, other in zip(graph.tensors.values(), near.tensors.values(), strict=True):
+        assert np.array_equal(one.value, other.value)  # type: ignore[arg-type]
+    assert compile_model(graph, RuleSpec(INFERENCE_ONLY), {"x": x}).plan.digest
+
+
+def test_summands_of_one_size_are_no_mask(tmp_path: Path) -> None:
+    """Rows of a bias each as low as the other keep their differences."""
+    net = Net(om.rng(0), SHAPE, 18)
+    low = om.rng(1).standard_normal((4, 6)).astype(np.float32) - np.float32([[300], [0], [400], [200]])
+    net.put("Add", net.value(low))
+    net.put("Softmax", axis=-1)
+    net.put("Tanh")
+    agrees(om.save(net.proto(), tmp_path))
 
 
 @pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])
