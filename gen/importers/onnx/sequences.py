@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 from onnx import helper
@@ -58,28 +59,24 @@ def _picked(node: OnnxNode, maker: OnnxNode, constant: Constants) -> list[OnnxNo
     given = constant(maker.inputs[1]) if len(maker.inputs) > 1 and maker.inputs[1] else np.ones((), np.int64)
     if given is None or given.dtype.kind not in "iu" or not given.size or np.any(given < 1):
         raise maker.error("splits by lengths that are computed", "export the model with constant folding")
+    attrs = {}
     if given.ndim:
         if not -given.size <= at < given.size:
             raise node.error(f"takes part {at} of {given.size}", AGAIN)
-        return _split(node, maker, given.size, at % given.size)
-    if at < 0:
-        raise node.error(f"takes part {at}, counted from the end", "count from the front")
-    start, end = (min(i * int(given), BEYOND) for i in (at, at + 1))
+        ends = [0, *accumulate(int(n) for n in given)]
+        start, end = ends[at % given.size], ends[at % given.size + 1]
+        attrs["whole"] = helper.make_attribute("whole", ends[-1])
+    else:
+        if at < 0:
+            raise node.error(f"takes part {at}, counted from the end", "count from the front")
+        start, end = (min(i * int(given), BEYOND) for i in (at, at + 1))
     axis = told.constant(maker.integer("axis", 0))
     gone = len(maker.inputs) < 2 and not maker.integer("keepdims", 1)
     operands = (maker.inputs[0], told.constant(start), told.constant(end), axis)
-    part = told.write("Slice", operands, output="" if gone else node.outputs[0])
+    part = told.write("Slice", operands, attrs, output="" if gone else node.outputs[0])
     if gone:
         told.write("Squeeze", (part, axis), output=node.outputs[0])
     return told.nodes
-
-
-def _split(node: OnnxNode, maker: OnnxNode, count: int, at: int) -> list[OnnxNode]:
-    """Part `at` of several of given lengths, which Split compares with what is there."""
-    attrs = {"axis": helper.make_attribute("axis", maker.integer("axis", 0))}
-    outputs = [f"{node.outputs[0]} (part {i})" for i in range(count)]
-    outputs[at] = node.outputs[0]
-    return [replace(node, op="Split", inputs=maker.inputs[:2], outputs=tuple(outputs), attrs=attrs)]
 
 
 def _number(node: OnnxNode, constant: Constants, name: str) -> int:

@@ -561,7 +561,7 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
             t=np.array([1, 2]),
             i=np.array(1),
         ),
-        "into 2 parts [1, 2]",
+        "into parts of 3 values together",
     ),
     "cut off": (
         lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 0, -1, 0, 0, 0, -3, 0])),
