@@ -28,7 +28,7 @@ from .sets import AUTO, select
 from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
-from .stages.calibrate import Runs
+from .stages.calibrate import Runs, far_targets
 from .stages.choose import choose
 from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
@@ -121,7 +121,8 @@ def compile_model(
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
-        raise _because(error, [*warnings(_of_a_byte(graph), data), *quiet]) from None
+        far = far_targets(Runs(abstract, data)) if spec.numbers else []
+        raise _because(error, [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None
     usual = found.quantised.sampled.usual
     uneven = warnings(_of_a_byte(found.graph), {n: found.data[n][usual] for n in found.graph.inputs})
     compiled = Compiled(
@@ -200,7 +201,7 @@ def _of_a_byte(graph: Graph) -> list[str]:
 
 
 def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
-    """The refusal of number formats, with what is wrong with the inputs: most often that is why."""
+    """The refusal of number formats, with what is wrong with the data: most often that is why."""
     if not causes:
         return error
     return CompileError(error.where, error.what, "; ".join([error.hint, *causes]))

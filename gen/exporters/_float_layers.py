@@ -234,7 +234,7 @@ def avgpool2d(t: Tensors, node: Node) -> None:
         return
     window = _window(node)
     mean = t.node("AveragePool", [x], f"{node.output}_mean", node.name, **window)
-    count = np.array(float(np.prod(_ints(node, "kernel"))))
+    count = np.array(np.prod(_ints(node, "kernel")), np.float32)
     t.put("Mul", [mean, t.constant(f"{node.name}.count", count)], node, True)
 
 

@@ -110,8 +110,7 @@ def check_magnitude(i: Input, x: NDArray[Any], where: str) -> None:
     """SynapccError for a value that is none of float32, as which the network takes it."""
     wrong: NDArray[np.intp] = np.argwhere(np.abs(x) > np.finfo(np.float32).max)
     if x.dtype.kind == "f" and len(wrong) and np.all(np.isfinite(x)):
-        at = "".join(f"[{n}]" for n in wrong[0])
-        what = f"{i.name}{at} is {x[tuple(wrong[0])]:.3g}, beyond what a float32 holds"
+        what = f"{i.name}{_place(wrong[0])} is {x[tuple(wrong[0])]:.3g}, beyond what a float32 holds"
         raise SynapccError(where, what, "scale the inputs down, or remove the sample")
 
 
@@ -147,10 +146,18 @@ def check_targets(targets: ArrayLike, scores: int, where: str) -> NDArray[np.flo
     """Targets [n, scores] as float64, also given as [n] where there is one score; SynapccError else."""
     t = np.asarray(targets)
     t = t[:, None] if t.ndim == 1 and scores == 1 else t
-    if t.shape[1:] != (scores,) or t.dtype.kind not in "iuf" or not np.all(np.isfinite(t)):
+    if t.shape[1:] != (scores,) or t.dtype.kind not in "iuf":
         what = f"{TARGET} is {t.dtype} of shape {list(t.shape)}"
         raise SynapccError(where, what, f"give finite numbers [n, {scores}], one an output")
+    wrong: NDArray[np.intp] = np.argwhere(~np.isfinite(t))
+    if len(wrong):
+        what = f"{TARGET}{_place(wrong[0])} is {t[tuple(wrong[0])]}"
+        raise SynapccError(where, what, "give finite numbers, or remove the sample")
     return t.astype(np.float64)
+
+
+def _place(at: NDArray[np.intp]) -> str:
+    return "".join(f"[{n}]" for n in at)
 
 
 def _wanted(i: Input, given: tuple[int, ...], count: int | None) -> str:

@@ -29,6 +29,7 @@ LEAST, RUN = 256, 1 << 33  # samples of a large network that are run, and the wo
 WRITTEN = 10  # multiply-accumulates that a value written takes as long as
 BLOCK = 1 << 15  # values that are looked at in one go
 EXTREME = 1020  # fracs beyond this, either way, are held here: 2^1020 is still a number
+FAR = 2.0**8  # targets so much larger than the scores leave these 7 of 15 bits
 LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it no more
 
 Reals = Mapping[str, NDArray[np.float64]]
@@ -292,3 +293,16 @@ def steps(programs: Mapping[str, Program], name: str) -> Iterator[Step]:
             yield item
         else:
             yield from steps(programs, item.program)
+
+
+def far_targets(runs: Runs) -> list[str]:
+    """Why formats may be refused: targets far larger than what the network gives before it learns."""
+    if runs.target is None:
+        return []
+    logits = runs.abstract.logits
+    top = max((float(np.max(np.abs(m.real(logits)))) for _, m in runs.forward()), default=0.0)
+    most = float(np.max(np.abs(runs.target), initial=0.0))
+    if not most > FAR * top:
+        return []
+    what = f"the targets reach {most:.3g}, the scores before learning {top:.3g}"
+    return [f"{what}: scale the targets to the size of the scores"]

@@ -16,7 +16,7 @@ from synapcc.gen.stages.answers import Answers
 
 from ..run import culprit
 from ..run.agreement import agreement, as_the_file, strays
-from ..run.inputs import Clipping, clipped_text, quantise_inputs
+from ..run.inputs import MUCH, Clipping, clipped_text, quantise_inputs
 from ..terminal.text import table
 from .footprint import budget, memory, network, tensors
 from .numbers import slice_text
@@ -37,6 +37,8 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
     lost = culprit.warning(compiled, agree) if agree is not None else ""
+    clipping = _clipping(compiled, seen)
+    found = [*(line for line in (lost, strayed) if line), *_beyond_the_file(compiled, clipping)]
     agree = None if culprit.kind(compiled) is Answers.NUMBERS else agree
     return {
         "model": plan.model,
@@ -44,7 +46,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "rule": compiled.spec.to_dict(),
         "learned": list(compiled.learned),
         "notes": list(compiled.graph.notes),
-        "warnings": [*compiled.warnings, *(line for line in (lost, strayed) if line)],
+        "warnings": [*compiled.warnings, *found],
         "board": compiled.board.name if compiled.board else None,
         "kernels": compiled.kernel_set,
         "quantise": compiled.quantise,
@@ -60,16 +62,26 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "learning": learned(compiled),
         "proofs": _proofs(compiled),
         "programs": costs(plan),
-        "calibration": calibration(compiled)
-        | {"same_class_as_float": agree, "clipped": _clipped(compiled) if seen else {}},
+        "calibration": calibration(compiled) | {"same_class_as_float": agree, "clipped": clipping.shares},
     }
 
 
-def _clipped(compiled: Compiled) -> dict[str, float]:
-    """The share of all values of the calibration data that the inputs' formats clip, by input."""
+def _clipping(compiled: Compiled, seen: bool) -> Clipping:
+    """What the inputs' formats clip of the calibration data, if there are any."""
     clipping = Clipping(compiled.plan)
-    quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
-    return clipping.shares
+    if seen:
+        quantise_inputs(compiled.plan, compiled.calibration, clipping=clipping)
+    return clipping
+
+
+def _beyond_the_file(compiled: Compiled, clipping: Clipping) -> list[str]:
+    """A line for each input whose numbers a model file brings, where these clip much of the data."""
+    return [
+        f"{100 * share:.3g} % of the values of input {name} lie beyond {clipping.reach(name)}, which is all "
+        "that the model file holds, and were clipped; likely these are other units, or another scaling"
+        for name, share in clipping.shares.items()
+        if share > MUCH and compiled.graph.tensors[name].format is not None
+    ]
 
 
 def calibration(compiled: Compiled) -> dict[str, Any]:

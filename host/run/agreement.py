@@ -73,7 +73,9 @@ def as_the_file(compiled: Compiled) -> dict[str, Any] | None:
     chosen = compiled.quantised.sampled.chosen
     inputs = {n: compiled.calibration[n][chosen].astype(np.float32) for n in compiled.plan.inputs}
     file = compile_model(compiled.untouched, RuleSpec(INFERENCE_ONLY), inputs).plan
-    want, got = (Emulator(plan).infer_many(inputs) for plan in (file, compiled.plan))
+    # as integers: what they clipped of the calibration data the report says
+    plans = (file, compiled.plan)
+    want, got = (Emulator(plan).infer_many(quantise_inputs(plan, inputs)) for plan in plans)
     scores = file[file.logits].meaning.real(want.scores)
     if scores.shape[1] == 1:  # of two classes: the other one's is zero
         scores = np.concatenate([np.zeros_like(scores), scores], axis=1)

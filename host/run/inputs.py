@@ -50,7 +50,7 @@ class Clipping:
         for name, share in self.shares.items():
             if share > MUCH:
                 what = f"{self.clipped[name]} of {self.values[name]} values ({100 * share:.3g} %) of input"
-                beyond = f"lie beyond {self._reach(name)} and were clipped"
+                beyond = f"lie beyond {self.reach(name)} and were clipped"
                 self._warn(name, f"{where}: {what} {name} {beyond}")
 
     def warn_of_little(self, where: str) -> None:
@@ -60,9 +60,9 @@ class Clipping:
             if count and largest <= LITTLE:
                 units = self.plan.quantiser(name).ends[1]
                 what = f"no value of input {name} is beyond {largest:.0f} of the {units} units"
-                self._warn(name, f"{where}: {what} of {self._reach(name)}")
+                self._warn(name, f"{where}: {what} of {self.reach(name)}")
 
-    def _reach(self, name: str) -> str:
+    def reach(self, name: str) -> str:
         """What the input's format holds, in the units of the data where that is one range."""
         reach = self.plan.quantiser(name).reach
         return "the range of its quantiser" if reach is None else f"{reach[0]:.4g} .. {reach[1]:.4g}"

@@ -6,7 +6,7 @@ entries (gen/ops/_between.py); it becomes one operator on integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from .file import LiteOp, LiteTensor
@@ -14,7 +14,7 @@ from .file import LiteOp, LiteTensor
 VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 
 
-def bridged(ops: Sequence[LiteOp], functions: Mapping[str, str]) -> tuple[LiteOp, ...]:
+def bridged(ops: Sequence[LiteOp], functions: Collection[str]) -> tuple[LiteOp, ...]:
     """The operators; the QUANTIZE behind a chain is the function itself, from int8 to int8.
 
     functions: the operators that are a function of each value of their first input. What else reads the
@@ -24,7 +24,7 @@ def bridged(ops: Sequence[LiteOp], functions: Mapping[str, str]) -> tuple[LiteOp
     return tuple(_bridged(op, makers, functions) if op.op == "QUANTIZE" else op for op in ops)
 
 
-def _bridged(end: LiteOp, makers: Mapping[int, LiteOp], functions: Mapping[str, str]) -> LiteOp:
+def _bridged(end: LiteOp, makers: Mapping[int, LiteOp], functions: Collection[str]) -> LiteOp:
     """A QUANTIZE as the function that it ends; itself where it ends none."""
     last, read = end.outputs[0], _first(end)
     if last.kind != "int8" or read is None or read.kind != "float32":

@@ -171,25 +171,29 @@ class _Finder:
         return _made(op, centred[0], root, None) if fits and centred is not None else None
 
     def _sum(self, op: LiteOp, product: LiteTensor, rest: LiteTensor) -> LiteOp | None:
-        """x r + (beta - mean r), or x r - mean r."""
-        found = self.scaled(self.maker(product, "MUL", "DIV"))
-        if found is None or found[2].mean is None or found[0].index != found[2].x:
+        """x r + (beta - mean r), or x r - mean r; both by DIV where x is divided."""
+        scaler = self.maker(product, "MUL", "DIV")
+        found = self.scaled(scaler)
+        if scaler is None or found is None or found[2].mean is None or found[0].index != found[2].x:
             return None
         x, r, root = found
+        by = scaler.op
         beta: LiteTensor | None = None
         if op.op == "SUB":
-            return _made(op, x, root, None) if self._is_mean(rest, r, root, False) else None
+            return _made(op, x, root, None) if self._is_mean(rest, r, root, by, False) else None
         if (less := self.maker(rest, "SUB")) is not None and not _fused(less) and len(less.inputs) == 2:
             beta, shift = less.inputs
             fits = beta is not None and beta.value is not None and beta.kind == "float32"
-            return _made(op, x, root, beta) if fits and self._is_mean(shift, r, root, False) else None
-        return _made(op, x, root, None) if self._is_mean(rest, r, root, True) else None
+            return _made(op, x, root, beta) if fits and self._is_mean(shift, r, root, by, False) else None
+        return _made(op, x, root, None) if self._is_mean(rest, r, root, by, True) else None
 
-    def _is_mean(self, tensor: LiteTensor | None, r: LiteTensor, root: _Root, negative: bool) -> bool:
-        """Whether a tensor is mean r, or -mean r."""
+    def _is_mean(
+        self, tensor: LiteTensor | None, r: LiteTensor, root: _Root, by: str, negative: bool
+    ) -> bool:
+        """Whether a tensor is the mean, or -mean, taken together with r as x is: `by` MUL or DIV."""
         if negative and (outer := self.maker(tensor, "NEG")) is not None:
-            return self._is_mean(outer.inputs[0], r, root, False)
-        for v, other in self.pairs(self.maker(tensor, "MUL")):
+            return self._is_mean(outer.inputs[0], r, root, by, False)
+        for v, other in self.pairs(self.maker(tensor, by))[: 1 if by == "DIV" else 2]:
             inner = self.maker(v, "NEG") if negative else None
             of = inner.inputs[0] if inner is not None else None if negative else v
             if other is r and of is not None and of.index == root.mean:

@@ -11,7 +11,7 @@ from tflite.GeluOptions import GeluOptions
 from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.SoftmaxOptions import SoftmaxOptions
 
-from .ends import head, tabled
+from .ends import between, head, tabled
 from .file import LiteOp
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
 
@@ -48,6 +48,8 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "RELU_0_TO_1": (0.0, 1.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
+BETWEEN = frozenset({*FUNCTIONS, *IN_FLOAT, *LIMITS, "PRELU"})
+"""What an int8 file may have in float32 between DEQUANTIZE and QUANTIZE."""
 FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
     "LOGISTIC": (1 / 256, -128),
     "LOG_SOFTMAX": (1 / 16, 127),
@@ -61,10 +63,7 @@ FIXED_WIDE = (2.0**-15, 0)
 
 def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """LOGISTIC, TANH, LEAKY_RELU, … of each value."""
-    x, fn, alpha = activation(op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
-    if op.between and x.size == op.outputs[0].size:  # views may stand there too
-        x = replace(x, shape=op.outputs[0].shape)
-    same_kind(scope, op, x)
+    x, fn, alpha = _taken(scope, op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
     match op.op:
         case "LEAKY_RELU":
             o = op.read(LeakyReluOptions)
@@ -94,12 +93,11 @@ def _exponent(op: LiteOp, args: Sequence[Operand]) -> float:
 
 def relu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """RELU and its kin: limits, in the numbers of the output."""
-    x = activation(op, args)
-    same_kind(scope, op, x)
+    x = y = _taken(scope, op, args)
     held = scope.format(op, op.outputs[0])
-    y = x
     if held is not None and x.format is not None and held.meaning != x.format.meaning:
-        y = scope.made(op, scope.builder.table(x.tensor, "identity", [], op.source))
+        moved = between(scope, x.tensor, "identity", [], op.source) if op.between else None
+        y = scope.made(op, moved or scope.builder.table(x.tensor, "identity", [], op.source))
     return clipped(scope, op, y, *LIMITS[op.op])
 
 
@@ -119,9 +117,13 @@ def softmax(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """PRELU, whose slope may be broadcast in any way."""
-    x, slope = activation(op, args), constant(op, args, 1, "slope")
-    same_kind(scope, op, x)
+    x, slope = _taken(scope, op, args), constant(op, args, 1, "slope")
     assert slope.value is not None
+    if op.between:
+        if slope.kind != "float32" or slope.size != 1:
+            what = f"its slope between DEQUANTIZE and QUANTIZE is {slope.kind} of shape {slope.shape}"
+            raise op.error(what, "one float32 is supported there")
+        return scope.made(op, tabled(scope, op, x, "leaky_relu", float(slope.value.reshape(-1)[0])))
     try:
         each = np.broadcast_to(slope.value, x.shape).reshape(-1)
     except ValueError:
@@ -136,6 +138,15 @@ def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"its input is int8, its slope {slope.kind}", "convert to int8 slopes with one scale")
     real = held.meaning.real(each)
     return scope.made(op, scope.builder.prelu(x.tensor, real, names(op), op.source), (held,))
+
+
+def _taken(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """The values that a function takes, in the shape in which it gives them."""
+    x = activation(op, args)
+    if op.between and x.size == op.outputs[0].size:  # views may stand there too
+        x = replace(x, shape=op.outputs[0].shape)
+    same_kind(scope, op, x)
+    return x
 
 
 def same_kind(scope: Scope, op: LiteOp, x: Act) -> None:

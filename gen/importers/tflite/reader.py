@@ -23,7 +23,7 @@ from .fold import INTEGERS, fold
 from .islands import bridged
 from .norms import fused
 from .operators import known, row
-from .pointwise import FUNCTIONS, IN_FLOAT
+from .pointwise import BETWEEN
 from .refusals import unsupported
 from .scope import Act, Operand, Scope
 from .shapes import asked, settled
@@ -61,7 +61,7 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
-        self.ops = fused(bridged(collected(model.ops, model.outputs), FUNCTIONS | IN_FLOAT))
+        self.ops = fused(bridged(collected(model.ops, model.outputs), BETWEEN))
         for op in self.ops:
             for out in op.outputs:
                 if out.index in self.makers or out.value is not None or out in model.inputs:

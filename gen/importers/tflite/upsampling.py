@@ -70,6 +70,9 @@ def resize_bilinear(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"resizes {x.shape} to {size.tolist()}, the file says {out}", hint)
     tensor = scope.map(op, x)
     align, half = bool(op.number(o.AlignCorners)), bool(op.number(o.HalfPixelCenters))
+    if align and half:
+        hint = "LiteRT refuses it too: convert with one of them"
+        raise op.error("counts from aligned corners and from the middles of pixels at once", hint)
     if x.format is not None:
         lines, columns = (whole(x.shape[i], out[i], align, half) for i in (1, 2))
         return scope.moved(op, scope.builder.bilinear(tensor, lines, columns, names(op), op.source), [x])

@@ -34,7 +34,12 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
     ("LOGISTIC", "", {}),
     ("NEG", "NegOptions", {}),
     ("POW", "PowOptions", {}),
+    ("PRELU", "", {}),
     ("QUANTIZE", "", {}),
+    ("RELU", "", {}),
+    ("RELU6", "", {}),
+    ("RELU_0_TO_1", "", {}),
+    ("RELU_N1_TO_1", "", {}),
     ("ROUND", "", {}),
     ("RSQRT", "", {}),
     ("SIGN", "SignOptions", {}),
@@ -76,7 +81,12 @@ def island(
         a.op("RESHAPE", [real, a.tensor("to", (3,), "INT32", data=shape)], [seen], "ReshapeOptions")
         real = seen
     if op != "QUANTIZE":
-        more = [a.tensor("power", (), "FLOAT32", data=[float(rng.choice([2, 3, 0.5]))])] * (op == "POW")
+        power, more = float(rng.choice([2, 3, 0.5])), []
+        if op == "POW":
+            more = [a.tensor("power", (), "FLOAT32", data=[power])]
+        if op == "PRELU":
+            one = (1,) * (len(shape) - 1)
+            more = [a.tensor("slope", one, "FLOAT32", data=np.full(one, rng.choice([0.25, -0.3, 1.7, 0.0])))]
         made = a.tensor("made", shape, "FLOAT32")
         a.op(op, [real, *more], [made], options, 1, **fields)
         real = made
@@ -142,3 +152,14 @@ def test_a_signal_passes_it(tmp_path: Path) -> None:
 def test_two_functions_in_float_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="computes in float32, in a network that computes in int8"):
         compiled(network("SIN", both=True)[0], tmp_path)
+
+
+def test_a_slope_for_each_value_in_float_is_refused(tmp_path: Path) -> None:
+    a, shape = Author(), (1, 6)
+    x, y = (a.tensor(name, shape, scale=0.1, zero=0) for name in ("x", "y"))
+    real, made = (a.tensor(name, shape, "FLOAT32") for name in ("real", "made"))
+    a.op("DEQUANTIZE", [x], [real], "DequantizeOptions", 2)
+    a.op("PRELU", [real, a.tensor("slope", (6,), "FLOAT32", data=np.arange(6) / 8)], [made])
+    a.op("QUANTIZE", [made], [y], "QuantizeOptions")
+    with pytest.raises(CompileError, match=r"PRELU.*slope between DEQUANTIZE.*one float32 is supported"):
+        compiled(a.bytes([x], [y]), tmp_path)

@@ -3,6 +3,7 @@ is read as what it is made of, or refused."""
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from synapcc.gen.ir.graph import Graph
 
 SAMPLES, EPSILON = 4, 1e-3
 OPTIONS = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions", "DIV": "DivOptions"}
-FORMS = ("shifted", "negative", "difference", "divided", "standard", "root mean square", "unit")
-FAULTS = ("other axes", "other mean", "other root", "fused inside", "read elsewhere")
+SUMS = ("shifted", "negative", "subtracted", "quotients")
+FORMS = (*SUMS, "difference", "divided", "standard", "root mean square", "unit")
+FAULTS = ("other axes", "other mean", "other root", "fused inside", "read elsewhere", "other way")
 
 
 class Norm:
@@ -84,22 +86,43 @@ class Norm:
     def shifted(self) -> int:
         mean = self.mean()
         r = self.inverse(self.variance(mean))
-        shift = self.made("SUB", self.constant(-1.0), self.made("MUL", mean, r))
+        shift = self.made("SUB", self.constant(-1.0), self.of_mean("MUL", mean, r))
         return self.made("ADD", *self.rng.permutation([self.made("MUL", self.x, r), shift]))
 
     def negative(self) -> int:
         mean = self.mean()
         r = self.inverse(self.variance(mean))
         if self.rng.integers(2):
-            shift = self.made("NEG", self.made("MUL", r, mean))
+            shift = self.made("NEG", self.of_mean("MUL", mean, r))
         else:
-            shift = self.made("MUL", self.made("NEG", mean), r)
+            shift = self.of_mean("MUL", self.made("NEG", mean), r)
         return self.made("ADD", *self.rng.permutation([self.made("MUL", r, self.x), shift]))
 
     def difference(self) -> int:
         mean = self.mean()
         r = self.inverse(self.variance(mean))
         return self.made("MUL", *self.rng.permutation([self.made("SUB", self.x, mean), r]))
+
+    def subtracted(self) -> int:
+        mean = self.mean()
+        r = self.inverse(self.variance(mean))
+        return self.made("SUB", self.made("MUL", self.x, r), self.of_mean("MUL", mean, r))
+
+    def quotients(self) -> int:
+        mean = self.mean()
+        root = self.made("EXP" if self.fault == "other root" else "SQRT", self.variance(mean))
+        x, less = self.made("DIV", self.x, root), self.of_mean("DIV", mean, root)
+        how = int(self.rng.integers(3))
+        if how == 0:
+            return self.made("SUB", x, less)
+        shift = self.made("NEG", less) if how == 1 else self.made("SUB", self.constant(-1.0), less)
+        return self.made("ADD", *self.rng.permutation([x, shift]))
+
+    def of_mean(self, way: str, mean: int, r: int) -> int:
+        """The mean as x is taken, or the `other way`."""
+        if self.fault == "other way":
+            way = "DIV" if way == "MUL" else "MUL"
+        return self.made(way, mean, r)
 
     def divided(self) -> int:
         mean = self.mean()
@@ -157,8 +180,7 @@ def test_it_is_one_layer_and_the_same_function(form: str, tmp_path: Path) -> Non
         assert np.allclose(answers(graph, x), oracle(norm.data, [x]), atol=near)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("form", ["shifted", "negative", "difference"])
+@pytest.mark.parametrize("form, fault", [*product(SUMS, FAULTS), *product(["difference"], FAULTS[:-1])])
 def test_what_only_looks_like_one_stays_what_it_is(form: str, fault: str, tmp_path: Path) -> None:
     rng, taken = np.random.default_rng(len(form) + len(fault)), 0
     for _ in range(6):

@@ -11,6 +11,7 @@ from lite import Author, answers, compiled, oracle
 from lite_parts import drawn_input, drawn_layer, drawn_output
 from numpy.typing import NDArray
 
+from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 
 SAMPLES = 4
@@ -86,3 +87,18 @@ def test_bilinear_maps_in_float(seed: int, align: bool, half: bool, tmp_path: Pa
     graph = load_model(tmp_path / "net.tflite")
     got = np.array([run_graph(graph, {"x": v}) for v in values])
     np.testing.assert_allclose(got, oracle(data, [values]), rtol=2e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["INT8", "FLOAT32"])
+def test_two_ways_to_count_at_once_are_refused_as_litert_does(kind: str, tmp_path: Path) -> None:
+    a, held = Author(), {"scale": 0.1, "zero": 3} if kind == "INT8" else {}
+    x, y = (a.tensor(name, (1, n, n, 2), kind, **held) for name, n in (("x", 3), ("y", 5)))
+    size = a.tensor("size", (2,), "INT32", data=[5, 5])
+    both = {"alignCorners": True, "halfPixelCenters": True}
+    a.op("RESIZE_BILINEAR", [x, size], [y], "ResizeBilinearOptions", 3, **both)
+    data = a.bytes([x], [y])
+    (tmp_path / "net.tflite").write_bytes(data)
+    with pytest.raises(CompileError, match="counts from aligned corners and from the middles"):
+        load_model(tmp_path / "net.tflite")
+    with pytest.raises(RuntimeError, match="half_pixel_centers"):
+        oracle(data, [np.zeros((1, 3, 3, 2), np.int8 if kind == "INT8" else np.float32)])

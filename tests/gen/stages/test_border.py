@@ -16,6 +16,7 @@ from synapcc.gen.importers import load_model
 from synapcc.gen.ir.format import PowerOfTwo, Scaled
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Feedback, RuleSpec
+from synapcc.host.cli import main
 from synapcc.host.pages.compile import compile_html
 from synapcc.host.pages.facts import measure, summary
 from synapcc.host.run.agreement import as_the_file
@@ -198,3 +199,21 @@ def test_the_random_files_reach_every_update(tmp_path: Path) -> None:
     assert {c.spec.rule for c in models} == {*rules()}
     assert any(t.name.endswith("_matrix") for c in models for t in c.plan.tensors)
     assert any("twin" in s.args for s in steps)
+
+
+@pytest.mark.parametrize("rule", ["none", "last", "bp"])
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 0.6])
+def test_much_that_the_file_clips_is_told_once(
+    rule: str, share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.tflite").write_bytes(file())
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-5, 6, (N, 4, 4, 2)).astype(np.float32)
+    x[rng.random(x.shape) < share] = 100.0
+    np.savez(tmp_path / "cal.npz", x=x, label=rng.integers(0, 5, N))
+    (tmp_path / "rule.toml").write_text(f'rule = "{rule}"\n' + 'rate = "2^-12"\n' * (rule != "none"))
+    words = ["--rule", str(tmp_path / "rule.toml"), "--calibrate", str(tmp_path / "cal.npz")]
+    board = ["--board", "mps2_an386", "-o", str(tmp_path / "out")]
+    assert main(["compile", str(tmp_path / "net.tflite"), *words, *board]) == 0
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("were clipped") == (share > 0.01)

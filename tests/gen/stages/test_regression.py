@@ -212,6 +212,13 @@ def test_what_is_refused() -> None:
         assert what in str(caught.value)
     with pytest.raises(CompileError, match=r"target is float32 of shape \[40, 2\]; give finite"):
         compile_model(perceptron(3), RuleSpec("last", loss=MSE), data | {"target": data["target"][:, :2]})
+    broken = data["target"].copy()
+    broken[5, 2] = np.nan
+    with pytest.raises(CompileError, match=r"target\[5\]\[2\] is nan; give finite numbers"):
+        compile_model(perceptron(3), RuleSpec("last", loss=MSE), data | {"target": broken})
+    for much in (1e12, 1e30, 1e36):
+        with pytest.raises(CompileError, match=r"; the targets reach .*: scale the targets to the size of"):
+            compile_model(perceptron(3), RuleSpec("last", loss=MSE), data | {"target": data["target"] * much})
     with pytest.raises(CompileError, match="the calibration data have no targets"):
         compile_model(perceptron(3), RuleSpec("last", loss=MSE, replay=Replay(3)), {"x": data["x"]})
     machine = Emulator(compile_model(perceptron(3), RuleSpec("last", loss=MSE), {"x": data["x"]}).plan)
