@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_models as om
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 from onnx_nets import Net, pick
 
 
@@ -131,17 +131,25 @@ def chunks(net: Net) -> None:
 
 
 def branched(net: Net) -> None:
-    """If, which of its branches is taken following from the shape, as torch.squeeze becomes."""
-    x = net.last
-    size = net.join("Gather", net.join("Shape", x), net.value(np.array(pick(net.g, 1, 2))), axis=0)
-    equal = net.join("Equal", size, net.value(np.array(3)))
-    branches = [
-        helper.make_graph(
-            [helper.make_node(op, [x], [op])], op, [], [helper.make_empty_tensor_value_info(op)]
-        )
-        for op in ("Relu", "Tanh")
-    ]
-    net.join("If", equal, then_branch=branches[0], else_branch=branches[1])
+    """If, which of its branches is taken following from the shape, as torch.squeeze becomes.
+
+    The branches of one call their tensors and nodes as those of another do.
+    """
+    for factor in pick(net.g, (2.0,), (2.0, 0.5)):
+        x = net.last
+        size = net.join("Gather", net.join("Shape", x), net.value(np.array(pick(net.g, 1, 2))), axis=0)
+        equal = net.join("Equal", size, net.value(np.array(3)))
+        branches = [
+            helper.make_graph(
+                [helper.make_node("Mul", [x, "factor"], ["scaled"]), helper.make_node(op, ["scaled"], [op])],
+                op,
+                [],
+                [helper.make_empty_tensor_value_info(op)],
+                [numpy_helper.from_array(np.float32(factor), "factor")],
+            )
+            for op in ("Relu", "Tanh")
+        ]
+        net.join("If", equal, then_branch=branches[0], else_branch=branches[1])
 
 
 def cast(net: Net) -> None:

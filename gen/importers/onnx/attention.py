@@ -10,7 +10,20 @@ import numpy as np
 
 from .._layout import natural
 from .file import AGAIN, OnnxNode
-from .layers import Act, Const, Operand, Scope, activation, affine, at_each, scaled, taken, weights
+from .layers import (
+    Act,
+    Const,
+    Operand,
+    Scope,
+    activation,
+    affine,
+    at_each,
+    constant,
+    masked,
+    scaled,
+    taken,
+    weights,
+)
 from .matmul import product
 
 
@@ -33,10 +46,12 @@ def attention(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     scores = product(scope, inner, (q, replace(k, places=k.places.swapaxes(-1, -2))))
     scores = scaled(scope, node, scores, node.real("scale", 1 / math.sqrt(q.shape[-1])))
     if len(args) > 3 and args[3] is not None:
-        scores = affine(scope, inner, scores, np.ones(()), weights(scope, node, args, 3, "mask"))
+        scores = affine(scope, inner, scores, np.ones(()), _mask(scope, node, args, scores.shape[-1]))
     shares = scope.builder.softmax(scores.tensor, scores.shape[-1], False, 1.0, [], node.source)
     y = product(scope, node, (Act(shares, natural(scores.shape)), v))
-    return replace(y, places=y.places.transpose(0, 2, 1, 3).reshape(1, q.shape[2], -1)) if flat else y
+    return (
+        replace(y, places=y.places.transpose(0, 2, 1, 3).reshape(y.shape[0], q.shape[2], -1)) if flat else y
+    )
 
 
 def _refuse(node: OnnxNode, args: Sequence[Operand]) -> None:
@@ -49,6 +64,16 @@ def _refuse(node: OnnxNode, args: Sequence[Operand]) -> None:
         raise node.error("limits its scores by softcap", "export it with softcap = 0")
 
 
+def _mask(scope: Scope, node: OnnxNode, args: Sequence[Operand], keys: int) -> np.ndarray:
+    mask = constant(node, args, 3, "mask")
+    assert mask is not None
+    if mask.shape[-1:] != (keys,):
+        raise node.error(f"its mask has shape {mask.shape}, where there are {keys} keys", AGAIN)
+    if mask.dtype.kind == "b":
+        mask = np.where(mask, np.float32(0), np.float32(-np.inf))
+    return weights(scope, node, (Const(masked(scope, node, mask), "mask"),), 0, "mask")
+
+
 def _apart(node: OnnxNode, x: Act, heads: int) -> Act:
     """[1, steps, heads * size] as [1, heads, steps, size]."""
     if heads < 1 or x.shape[-1] % heads:
@@ -58,7 +83,7 @@ def _apart(node: OnnxNode, x: Act, heads: int) -> Act:
 
 def einsum(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Einsum of two operands: a product of matrices, whatever the order of their axes."""
-    terms, result = _equation(node, args)
+    terms, result = equation(node, args)
     sides = [
         a if isinstance(a, Act) else Const(weights(scope, node, args, i, "operand"), "")
         for i, a in enumerate(args)
@@ -102,7 +127,7 @@ def einsum(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return replace(y, places=places.transpose([axes.index(c) for c in result]))
 
 
-def _equation(node: OnnxNode, args: Sequence[Operand]) -> tuple[list[str], str]:
+def equation(node: OnnxNode, args: Sequence[Operand]) -> tuple[list[str], str]:
     """The axes of both operands and of the result, a letter each."""
     text = node.string("equation", "").replace(" ", "")
     left, arrow, result = text.partition("->")

@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import CompileError
+from .attention import equation
 from .file import OnnxNode
 from .layers import Act, Const, Operand, Scope
 
 _ALONG = {
     **dict.fromkeys(("ArgMax", "Gather", "Split"), 0),
     **dict.fromkeys(("LayerNormalization", "LogSoftmax", "LpNormalization", "Softmax"), -1),
+    **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization"), -1),
 }
 """Operators whose axis is this one where the file names none."""
-_BY_VALUE = ("Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
+BY_VALUE = ("Add", "Div", "Greater", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
 """Operators that align their operands at the last axis."""
+_PRODUCTS = ("FusedMatMul", "MatMul")
+_OVER_AXES = ("MeanVarianceNormalization", "RMSNormalization")
+"""Operators over the axes of a list: RMSNormalization has one where it was written in several operators."""
 
 
 def mixed(scope: Scope, node: OnnxNode) -> CompileError:
@@ -41,9 +46,9 @@ def _works_along(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
         return node.integer("axis", 0) in (0, -rank)
     if _adds_axes(node, args, rank):
         return True
-    if node.op in _ALONG:
+    if node.op in _ALONG and "axes" not in node.attrs:
         return _ALONG[node.op] in (0, -rank)
-    if node.op.startswith("Reduce") or node.op == "MeanVarianceNormalization":
+    if node.op.startswith("Reduce") or node.op in _OVER_AXES:
         axes = _axes(node, args)
         everything = axes is None and not node.integer("noop_with_empty_axes", 0)
         return everything or any(a in (0, -rank) for a in axes or ())
@@ -53,13 +58,23 @@ def _works_along(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
     if node.op == "Tile":
         times = args[1] if len(args) > 1 else None
         return isinstance(times, Const) and times.value.size > 0 and times.value.reshape(-1)[0] != 1
-    if node.op == "MatMul":
+    if node.op == "Einsum":
+        return not _keeps_first(node, args)
+    if node.op in _PRODUCTS:
         left = isinstance(args[0], Const)
         pair = len(args) > 1 and all(isinstance(a, Act) for a in args[:2])
-        return rank == 1 or (rank == 2 and (left or pair))
+        turned = any(node.integer(name, 0) for name in ("transA", "transBatchA", "transBatchB"))
+        return rank == 1 or (rank == 2 and (left or pair or turned))
     if node.op == "Pad":
         return _pads_first(node, args, rank)
     return False
+
+
+def _keeps_first(node: OnnxNode, args: Sequence[Operand]) -> bool:
+    """Whether the first axis of an Einsum's result is that of each activation."""
+    terms, result = equation(node, args)
+    first = {term[:1] for term, a in zip(terms, args, strict=True) if isinstance(a, Act)}
+    return first == {result[:1]}
 
 
 def _adds_axes(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
@@ -69,7 +84,7 @@ def _adds_axes(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
         return isinstance(target, Const) and target.value.size > rank
     acts = [len(a.shape) for a in args if isinstance(a, Act)]
     constants = [a.value.ndim for a in args if isinstance(a, Const)]
-    return node.op in (*_BY_VALUE, "MatMul") and (len({*acts}) > 1 or max(constants, default=0) > rank)
+    return node.op in (*BY_VALUE, *_PRODUCTS) and (len({*acts}) > 1 or max(constants, default=0) > rank)
 
 
 def _axes(node: OnnxNode, args: Sequence[Operand]) -> tuple[int, ...] | None:

@@ -206,8 +206,9 @@ def _shape(node: OnnxNode, operands: Operands) -> np.ndarray:
 
 def _reduce(function: Callable[..., np.ndarray]) -> Callable[[OnnxNode, Operands], np.ndarray]:
     def run(node: OnnxNode, operands: Operands) -> np.ndarray:
-        keep = bool(node.integer("keepdims", 1))
-        return np.asarray(function(_given(operands, 0), axis=axes_of(node, operands), keepdims=keep))
+        value, keep = _given(operands, 0), bool(node.integer("keepdims", 1))
+        axes = axes_of(node, operands) or (() if node.integer("noop_with_empty_axes", 0) else None)
+        return np.asarray(function(value, axis=axes, keepdims=keep)).astype(value.dtype)
 
     return run
 
@@ -257,10 +258,23 @@ def _mod(node: OnnxNode, operands: Operands) -> np.ndarray:
     return np.asarray(np.fmod(a, b) if node.integer("fmod", 0) else np.mod(a, b))
 
 
+def _power(node: OnnxNode, operands: Operands) -> np.ndarray:
+    """Of the base's type, whatever the exponent's is."""
+    base, exponent = _given(operands, 0), _given(operands, 1)
+    checked_size(np.broadcast_shapes(base.shape, exponent.shape), node.source)
+    return np.asarray(np.power(base, exponent)).astype(base.dtype)
+
+
+def _is_infinite(node: OnnxNode, operands: Operands) -> np.ndarray:
+    value = _given(operands, 0)
+    above, below = (node.integer(f"detect_{sign}", 1) for sign in ("positive", "negative"))
+    return np.asarray(np.isinf(value) & np.where(value > 0, bool(above), bool(below)))
+
+
 def _scatter(node: OnnxNode, operands: Operands) -> np.ndarray:
     value, places, given = (_given(operands, i) for i in range(3))
-    if node.string("reduction", "none") != "none":
-        raise ValueError("adds what it scatters")
+    if (how := node.string("reduction", "none")) != "none":
+        raise ValueError(f"it scatters with reduction {how[:20]}, where only none is known")
     out = value.copy()
     out[tuple(np.moveaxis(places, -1, 0))] = given
     return out
@@ -291,6 +305,7 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "Greater": _elementwise(np.greater),
     "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": lambda node, operands: _given(operands, 0),
+    "IsInf": _is_infinite,
     "Less": _elementwise(np.less),
     "LessOrEqual": _elementwise(np.less_equal),
     "Max": _elementwise(lambda *args: functools.reduce(np.maximum, args)),
@@ -300,7 +315,7 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "Mul": _elementwise(np.multiply),
     "Not": _elementwise(np.logical_not),
     "Or": _elementwise(np.logical_or),
-    "Pow": _elementwise(np.power),
+    "Pow": _power,
     "Range": _range,
     "ReduceL1": _reduce(lambda x, **over: np.abs(x).sum(**over)),
     "ReduceL2": _reduce(lambda x, **over: np.sqrt(np.square(x).sum(**over))),

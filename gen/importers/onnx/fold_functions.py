@@ -20,7 +20,6 @@ FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "Erf": _erf,
     "Exp": np.exp,
     "Floor": np.floor,
-    "IsInf": np.isinf,
     "IsNaN": np.isnan,
     "Log": np.log,
     "Neg": np.negative,

@@ -38,8 +38,8 @@ class _Finder:
 
     def number(self, name: str) -> float | None:
         value = self.constant(name) if name else None
-        if value is None or value.size != 1 or value.dtype.kind not in "fiu":
-            return None
+        if value is None or value.size != 1 or value.ndim > 1 or value.dtype.kind not in "fiu":
+            return None  # one of more axes may add these to what it is combined with
         return float(value.reshape(-1)[0])
 
     def with_number(self, node: OnnxNode | None) -> tuple[str, float] | None:
@@ -108,10 +108,22 @@ class _Finder:
         of = self.square(mean[0]) if mean is not None else ""
         return (of, mean[1], epsilon) if mean is not None and of else None
 
+    def unit(self, node: OnnxNode, x: str, measure: str) -> list[OnnxNode]:
+        """x over its Euclidean norm, where that is the measure; expanded as this was: x may have one row."""
+        expanded = self.maker(measure, "Expand")
+        norm = self.norm(expanded.inputs[0] if expanded is not None else measure)
+        if norm is None or norm[0] != x:
+            return []
+        made = _made(node, "LpNormalization", x, axis=norm[1], p=2)
+        if expanded is None:
+            return [made]
+        told = Told(node)
+        y = told.write(made.op, made.inputs, made.attrs)
+        told.write("Expand", (y, *expanded.inputs[1:]), output=node.outputs[0])
+        return told.nodes
+
     def norm(self, name: str) -> tuple[str, int] | None:
         """x and the axis, where `name` is its Euclidean norm, perhaps held above a number that vanishes."""
-        node = self.maker(name, "Expand")
-        name = node.inputs[0] if node is not None else name
         if (limited := self.maker(name, "Clip", "Max")) is not None:
             limit = self.number(limited.inputs[1]) if len(limited.inputs) > 1 else limited.real("min", 0.0)
             above = any(limited.inputs[2:]) or "max" in limited.attrs
@@ -191,11 +203,11 @@ class _Finder:
         told.nodes[-1] = replace(told.nodes[-1], outputs=node.outputs[:1])
         return told.nodes
 
-    def whole(self, node: OnnxNode) -> OnnxNode | None:
-        """The one operator that `node` ends; None if it ends none."""
+    def whole(self, node: OnnxNode) -> list[OnnxNode]:
+        """The normalisation over one measure that `node` ends; [] if it ends none."""
         for x, measure in self.quotient(node):
-            if (norm := self.norm(measure)) is not None and norm[0] == x:
-                return _made(node, "LpNormalization", x, axis=norm[1], p=2)
+            if unit := self.unit(node, x, measure):
+                return unit
             root = self.root(measure)
             if root is None:
                 continue
@@ -203,10 +215,10 @@ class _Finder:
             centred = self.centred(x)
             same = centred is not None and (of == x or self.centred(of) == centred)
             if same and centred is not None and centred[1] == axes:
-                return _made(node, "MeanVarianceNormalization", centred[0], axes=axes, epsilon=epsilon)
+                return [_made(node, "MeanVarianceNormalization", centred[0], axes=axes, epsilon=epsilon)]
             if of == x:
-                return _made(node, "RMSNormalization", x, axes=axes, epsilon=epsilon)
-        return None
+                return [_made(node, "RMSNormalization", x, axes=axes, epsilon=epsilon)]
+        return []
 
 
 def _made(node: OnnxNode, op: str, x: str, **attrs: object) -> OnnxNode:
@@ -222,5 +234,5 @@ def fused(nodes: Sequence[OnnxNode], constant: Constants) -> list[OnnxNode]:
     finder = _Finder(nodes, constant)
     out: list[OnnxNode] = []
     for node in nodes:
-        out += finder.scaled(node) or [finder.whole(node) or node]
+        out += finder.scaled(node) or finder.whole(node) or [node]
     return out

@@ -64,7 +64,9 @@ def slices(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         if places[0] != range(scope.whole(x.shape)[0]):
             raise mixed(scope, node)
         places[0] = range(x.shape[0])
-    name = from_node(node.name)
+    whole, name = node.integer("whole", 0), from_node(node.name)  # the former of a SplitToSequence alone
+    if whole and whole not in {scope.whole(x.shape)[i] for i in range(len(places)) if cuts[i] != slice(None)}:
+        raise node.error(f"splits shape {x.shape} into parts of {whole} values together", AGAIN)
     for along, chosen in enumerate(places):
         x = taken(scope, node, x, along, chosen, name)
     return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,7 @@ class Const(NamedTuple):
 
 
 Operand = Act | Const | None
+HIDDEN = -128.0  # far enough below the largest score for a share of nothing, near enough for 16 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class Scope:
     opset: int
     added: Mapping[str, str]  # tensor -> the other operand of the Add that alone consumes it: MatMul's bias
     inside: frozenset[str] = frozenset()  # results of a softmax that a layer reads
-    pooled: frozenset[str] = frozenset()  # what nothing but a MaxPool reads
+    shared: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what softmaxes alone read; these
+    pooled: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what MaxPools alone read; these
     batch: int = 1  # of the file's shapes: activations have one sample
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -126,6 +128,22 @@ def constant(node: OnnxNode, args: Sequence[Operand], i: int, role: str) -> np.n
             f"its {role} is computed from the model's input", "only constant ones can be compiled"
         )
     return None if arg is None else arg.value
+
+
+def hidden(scope: Scope, node: OnnxNode, value: np.ndarray, least: np.ndarray | float) -> np.ndarray:
+    """What goes into a softmax, not below `least`, where its share is nothing."""
+    if value.dtype.kind != "f" or not np.any(value < least):
+        return value
+    what = f"what it hides lies {-HIDDEN:g} below, not more: in the softmax behind it is nothing"
+    scope.builder.notes.append(f"{node.source}: {what} while scores differ by less than {-HIDDEN - 28:g}")
+    return np.asarray(np.maximum(value, least).astype(value.dtype))
+
+
+def masked(scope: Scope, node: OnnxNode, mask: np.ndarray) -> np.ndarray:
+    """A summand of what goes into a softmax over the last axis, without numbers as large as a float's."""
+    if mask.dtype.kind != "f" or not mask.ndim or not mask.shape[-1]:
+        return mask
+    return hidden(scope, node, mask, mask.max(axis=-1, keepdims=True) + HIDDEN)
 
 
 def dense(

@@ -132,7 +132,7 @@ def local(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         what = f"has size {size}, alpha {alpha}, beta {beta}, bias {bias} for shape {x.shape}"
         raise node.error(what, "a map, and positive numbers are needed")
     builder, inner = scope.builder, replace(node, name="")
-    rows = x.places.reshape(x.shape[1], -1).T
+    rows = np.moveaxis(x.places, 1, -1).reshape(-1, x.shape[1])
     tensor = arrange(builder, x.tensor, rows[..., None], node.source)
     if tensor is None:
         raise disordered(node)
@@ -144,4 +144,5 @@ def local(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     fn, power = ("rsqrt", 0.0) if beta == 0.5 else ("power", -beta)
     factor = replace(sums, tensor=builder.table(sums.tensor, fn, [], node.source, power))
     y = product(scope, node, seen, factor)
-    return replace(y, places=y.places.T.reshape(x.shape))
+    moved = y.places.reshape(x.shape[0], *x.shape[2:], x.shape[1])
+    return replace(y, places=np.moveaxis(moved, -1, 1))

@@ -13,12 +13,13 @@ from .._layers import function_of
 from .._layout import arrange, natural
 from .._names import from_node
 from .attention import attention, einsum
-from .batch import refuse_mixing
+from .batch import BY_VALUE, refuse_mixing
 from .concat import concat
 from .file import AGAIN, OnnxNode
 from .fold import axis
 from .indexed import blocks, gather, gather_each, repeated, slices, split
 from .layers import (
+    HIDDEN,
     Act,
     Const,
     Handler,
@@ -27,6 +28,8 @@ from .layers import (
     activation,
     batch_norm,
     gemm,
+    hidden,
+    masked,
 )
 from .matmul import fused_product, product
 from .norms import any_axes, group, instance, last_axes, local, unit
@@ -236,9 +239,37 @@ def supported() -> tuple[str, ...]:
     return tuple(sorted({*operators(), *HEADS}))
 
 
+def _of_one_rank(args: Sequence[Operand]) -> list[Operand]:
+    """The operands, each activation with as many axes in front as the one, or the constant, of most has."""
+    rank = max(len(a.shape) if isinstance(a, Act) else a.value.ndim for a in args if a is not None)
+    return [
+        replace(a, places=a.places.reshape((1,) * (rank - len(a.shape)) + a.shape))
+        if isinstance(a, Act)
+        else a
+        for a in args
+    ]
+
+
+def _before_softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> list[Operand]:
+    """The operands of a mask that is added, or of a choice between scores and what hides them."""
+    rank = max(len(a.shape) for a in args if isinstance(a, Act))
+    usual = 1 if scope.opset < 13 else -1
+    last = all(s.integer("axis", usual) in (-1, rank - 1) for s in scope.shared[node.outputs[0]])
+
+    def kept(value: np.ndarray) -> np.ndarray:
+        if node.op == "Where":
+            return hidden(scope, node, value, HIDDEN)
+        return masked(scope, node, value) if last else value
+
+    return [a._replace(value=kept(a.value)) if isinstance(a, Const) and a.steps is None else a for a in args]
+
+
 def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act | tuple[Act, ...]:
     """The results of a supported operator at least one operand of which is an activation."""
     refuse_mixing(scope, node, args)
+    args = _of_one_rank(args) if node.op in BY_VALUE else args
+    if node.op in ("Add", "Where") and node.outputs[0] in scope.shared:
+        args = _before_softmax(scope, node, args)
     stage = next((a.stage for a in args if isinstance(a, Act) and a.stage != "layer"), "layer")
     if stage == "layer":
         return (HEADS.get(node.op) or operators()[node.op])(scope, node, args)

@@ -14,6 +14,7 @@ from .._names import from_node
 from .file import AGAIN, DAMAGED, SMALLEST, OnnxNode, checked_size
 from .fold import axis
 from .layers import Act, Operand, Scope, activation, constant, disordered, taken
+from .spatial import minds_no_edge
 
 MODES = ("constant", "edge", "reflect", "wrap")
 
@@ -38,7 +39,8 @@ def pad(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         before=[max(0, n) for n in margins.before], after=[max(0, n) for n in margins.after]
     )
     checked_size(tuple(sum(n) for n in zip(x.shape, *wider[:2], strict=True)), node.source)
-    if wider.mode == "edge" and node.outputs[0] in scope.pooled:  # the maximum is the same without
+    pools = scope.pooled.get(node.outputs[0], ()) if wider.mode == "edge" else ()
+    if pools and all(minds_no_edge(pool, x.shape, wider.before, wider.after) for pool in pools):
         wider = wider._replace(value=-math.inf, mode="constant")
     return padded(scope, node, x, wider) if wider.mode == "constant" else _repeated(scope, node, x, wider)
 
@@ -115,6 +117,8 @@ def _margins(node: OnnxNode, args: Sequence[Operand], rank: int) -> Margins:
         axes = range(rank) if listed is None else [axis(int(a), rank) for a in listed.reshape(-1)]
     except (ValueError, OverflowError) as error:
         raise node.error(str(error), AGAIN) from None
+    if len({*axes}) < len(axes):
+        raise node.error(f"pads an axis twice: its axes are {[*axes][:16]}", AGAIN)
     if len(pads) != 2 * len(axes) or any(not abs(p) <= MAX_ELEMENTS for p in pads):
         raise node.error(f"its pads {pads[:16]} are impossible for {len(axes)} axes", AGAIN)
     number = -math.inf if mode == "constant" and number <= SMALLEST else number

@@ -284,5 +284,7 @@ def refuse_leftovers(graph: Graph) -> None:
             raise CompileError(node.source, what, "use another activation function")
         border = layer(node.op).border(node)
         if border and border[1] == -math.inf:
-            what = "pads with edge values or -inf, which is supported only in front of MaxPool"
-            raise CompileError(node.source, what, "pad with 0")
+            what = (
+                "pads with -inf, which only a MaxPool takes: not dilated, its window larger than the padding"
+            )
+            raise CompileError(node.source, what, "pad with 0, or in mode edge")

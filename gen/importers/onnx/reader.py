@@ -126,7 +126,9 @@ class _Import:
                 self._input(key, value)
             else:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
-        scope = Scope(self.builder, self.opset, self._added(), self._inside(), self._pooled(), self.batch)
+        shared, pooled = self._read_by("Softmax"), self._read_by("MaxPool")
+        inside = self._inside()
+        scope = Scope(self.builder, self.opset, self._added(), inside, shared, pooled, self.batch)
         for i in order:
             node = self.nodes[i]
             for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):
@@ -183,6 +185,9 @@ class _Import:
             results = zip(inner.outputs, _results(self._value(scope, inner)), strict=False)
             self.values |= dict(results)
         found = [self._operand(name, node) for name in branch.outputs]
+        for name in (*branch.tensors, *(o for n in branch.nodes for o in n.outputs)):
+            self.initializers.pop(name, None)  # another branch may call its own so
+            self.values.pop(name, None)
         return tuple(v for v in found if v is not None)
 
     def _opset(self, model: onnx.ModelProto) -> int:
@@ -270,13 +275,14 @@ class _Import:
         adds = {name: n[0] for name, n in consumers.items() if len(n) == 1 and n[0].op == "Add"}
         return {name: next((i for i in add.inputs if i != name), "") for name, add in adds.items()}
 
-    def _pooled(self) -> frozenset[str]:
-        """What nothing but a MaxPool reads."""
-        read: dict[str, set[str]] = {name: {""} for name in self.outputs}
+    def _read_by(self, op: str) -> dict[str, list[OnnxNode]]:
+        """What no operator but `op` reads, and these."""
+        read: dict[str, list[OnnxNode]] = {}
         for node in self.nodes:
             for name in node.inputs:
-                read.setdefault(name, set()).add(node.op)
-        return frozenset(name for name, ops in read.items() if ops == {"MaxPool"})
+                read.setdefault(name, []).append(node)
+        found = {name: nodes for name, nodes in read.items() if {n.op for n in nodes} == {op}}
+        return {name: nodes for name, nodes in found.items() if name not in self.outputs}
 
     def _inside(self) -> frozenset[str]:
         """The softmaxes that a layer reads, through views or not: those do change what comes out."""

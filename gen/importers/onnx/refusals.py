@@ -20,6 +20,10 @@ NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("ScatterElements", "ScatterND"), "Concat, or Where by a constant condition"),
     **dict.fromkeys(("SVMClassifier", "TreeEnsembleClassifier"), "LinearClassifier, or a perceptron"),
     **dict.fromkeys(("SVMRegressor", "TreeEnsembleRegressor"), "LinearRegressor, or a perceptron"),
+    **dict.fromkeys(
+        ("SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap"),
+        "Concat of all that the sequence holds",
+    ),
     "CumSum": "MatMul by a triangle of ones",
     "DeformConv": "Conv",
     "FeatureVectorizer": "Concat",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from onnx import AttributeProto, helper
 
@@ -21,6 +22,8 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 }
 """What may be part of a FusedConv or FusedGemm, and the attributes that its numbers are."""
 
+SKIP_EPSILON = 1e-12  # of the norms of sums that name none, where ONNX's own have 1e-5
+
 
 def _ended(told: Told, y: str, numbers: tuple[float, ...]) -> list[OnnxNode]:
     """The activation behind y, if there is one."""
@@ -30,9 +33,10 @@ def _ended(told: Told, y: str, numbers: tuple[float, ...]) -> list[OnnxNode]:
         known = f"known are {', '.join(ACTIVATIONS)}"
         raise node.error(f"has the activation {op[:40]!r}", f"optimise less; {known}")
     if op:
-        attrs = {
-            name: helper.make_attribute(name, v) for name, v in zip(ACTIVATIONS[op], numbers, strict=False)
-        }
+        names = ACTIVATIONS[op]
+        if len(numbers) < len(names):
+            raise node.error(f"its {op} has {len(numbers)} of the numbers {', '.join(names)}", AGAIN)
+        attrs = {name: helper.make_attribute(name, v) for name, v in zip(names, numbers, strict=False)}
         told.write(op, (y,), attrs, node.outputs[0])
     else:
         told.nodes[-1] = replace(told.nodes[-1], outputs=node.outputs[:1])
@@ -54,8 +58,9 @@ def _conv(node: OnnxNode) -> list[OnnxNode]:
 def _gemm(node: OnnxNode) -> list[OnnxNode]:
     told = Told(node)
     y = told.write("Gemm", node.inputs[:3], _kept(node))
-    numbers = [f"activation_{n}" for n in ("alpha", "beta", "gamma")]
-    return _ended(told, y, tuple(node.real(n, 0.0) for n in numbers if n in node.attrs))
+    names = [f"activation_{n}" for n in ("alpha", "beta")]
+    given = takewhile(lambda n: n in node.attrs, names)  # beta alone is no alpha
+    return _ended(told, y, tuple(node.real(n, 0.0) for n in given))
 
 
 def _gelu(how: str) -> Tell:
@@ -88,7 +93,7 @@ def _norm_of_sum(op: str, last: int) -> Tell:
         if terms and len(node.outputs) > 3 and node.outputs[3]:
             total = told.write("Identity", (total,), output=node.outputs[3])
         attrs = {"axis": helper.make_attribute("axis", -1)}
-        attrs |= {"epsilon": node.attrs["epsilon"]} if "epsilon" in node.attrs else {}
+        attrs["epsilon"] = node.attrs.get("epsilon") or helper.make_attribute("epsilon", SKIP_EPSILON)
         told.write(op, (total, *(told.operand(i) for i in range(2, last))), attrs, node.outputs[0])
         return told.nodes
 
@@ -117,7 +122,7 @@ def _attention(node: OnnxNode) -> list[OnnxNode]:
     if heads is None:
         raise node.error("does not say how many heads it has", AGAIN)
     attrs = {"q_num_heads": heads, "kv_num_heads": heads}
-    attrs |= {"scale": node.attrs["scale"]} if "scale" in node.attrs else {}
+    attrs |= {"scale": node.attrs["scale"]} if node.real("scale", 0.0) else {}  # 0 stands for the usual one
     attrs |= {"is_causal": node.attrs["unidirectional"]} if "unidirectional" in node.attrs else {}
     told.write("Attention", parts, attrs, node.outputs[0])
     return told.nodes

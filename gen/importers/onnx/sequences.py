@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -31,6 +32,8 @@ def without_sequences(nodes: Sequence[OnnxNode], constant: Constants) -> list[On
             out += _joined(node, maker)
         elif maker is not None and node.op == "SequenceAt" and len(node.inputs) > 1:
             out += _picked(node, maker, constant)
+        elif maker is not None and "Sequence" in node.op:  # the first to be refused, not what it reads
+            out.append(replace(node, inputs=()))
         else:
             out.append(node)
     return out
@@ -56,12 +59,13 @@ def _picked(node: OnnxNode, maker: OnnxNode, constant: Constants) -> list[OnnxNo
     given = constant(maker.inputs[1]) if len(maker.inputs) > 1 and maker.inputs[1] else np.ones((), np.int64)
     if given is None or given.dtype.kind not in "iu" or not given.size or np.any(given < 1):
         raise maker.error("splits by lengths that are computed", "export the model with constant folding")
+    attrs = {}
     if given.ndim:
+        if not -given.size <= at < given.size:
+            raise node.error(f"takes part {at} of {given.size}", AGAIN)
         ends = [0, *accumulate(int(n) for n in given)]
-        at += len(given) if at < 0 else 0
-        if not 0 <= at < len(given):
-            raise node.error(f"takes part {at} of {len(given)}", AGAIN)
-        start, end = ends[at], ends[at + 1]
+        start, end = ends[at % given.size], ends[at % given.size + 1]
+        attrs["whole"] = helper.make_attribute("whole", ends[-1])
     else:
         if at < 0:
             raise node.error(f"takes part {at}, counted from the end", "count from the front")
@@ -69,7 +73,7 @@ def _picked(node: OnnxNode, maker: OnnxNode, constant: Constants) -> list[OnnxNo
     axis = told.constant(maker.integer("axis", 0))
     gone = len(maker.inputs) < 2 and not maker.integer("keepdims", 1)
     operands = (maker.inputs[0], told.constant(start), told.constant(end), axis)
-    part = told.write("Slice", operands, output="" if gone else node.outputs[0])
+    part = told.write("Slice", operands, attrs, output="" if gone else node.outputs[0])
     if gone:
         told.write("Squeeze", (part, axis), output=node.outputs[0])
     return told.nodes

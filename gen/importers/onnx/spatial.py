@@ -180,6 +180,25 @@ def pool(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     return m.act(y, scope.builder.shape(y))
 
 
+def minds_no_edge(node: OnnxNode, shape: Sequence[int], before: Sequence[int], after: Sequence[int]) -> bool:
+    """Whether a MaxPool of a map of that shape takes margins of edge values for its own padding.
+
+    Each of its windows that sees such a value then sees the edge itself, so that the maximum is the same.
+    """
+    kernel = node.integers("kernel_shape")
+    if kernel is None or len(shape) not in (3, 4) or any((*before[:2], *after[:2])):
+        return False
+    made = [sum(n) for n in zip(shape, before, after, strict=True)]
+    spatial, missing = tuple(made[2:]), [0] * (4 - len(shape))
+    size = (spatial[0], spatial[1]) if len(spatial) == 2 else (1, spatial[0])
+    window, _ = _window(node, Map("", shape[1], size, spatial), kernel)
+    margins = (*missing, *before[2:], *missing, *after[2:])
+    around = [p + m for p, m in zip(window.padding, margins, strict=True)]
+    return window.dilation == (1, 1) and all(
+        p < k for p, k in zip(around, (*window.kernel, *window.kernel), strict=True)
+    )
+
+
 def _side_by_side(scope: Scope, node: OnnxNode, m: Map, window: Sliding) -> tuple[Map, Sliding]:
     """The places that each window of a dilated pool sees, beside one another; and windows without gaps.
 

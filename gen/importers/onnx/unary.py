@@ -57,10 +57,17 @@ def _by_channel(scope: Scope, node: OnnxNode, x: Act, slope: np.ndarray) -> Act:
     return replace(x, tensor=name)
 
 
+def _gelu(node: OnnxNode) -> str:
+    how = node.string("approximate", "none")
+    if how not in ("none", "tanh"):
+        raise node.error(f"is approximated by {how[:20]!r}", "there are none and tanh")
+    return "gelu" if how == "none" else "gelu_tanh"
+
+
 def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Sigmoid, Tanh, LeakyRelu, … of each value."""
     x = activation(node, args)
-    alpha = beta = 0.0
+    alpha, beta, fn = 0.0, 0.0, _FUNCTIONS[node.op]
     match node.op:
         case "HardSigmoid":
             alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
@@ -83,8 +90,8 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             raise node.error(
                 f"has alpha = {node.real('alpha', 1.0)}", "only alpha = 1, SiLU, can be compiled"
             )
-        case "Gelu" if node.string("approximate", "none") != "none":
-            scope.builder.notes.append(f"{node.source}: computed exactly, not by its approximation")
+        case "Gelu":
+            fn = _gelu(node)
         case "Log":
             scope.builder.notes.append(
                 f"{node.source}: of numbers below {LEAST:.3g} it is that of {LEAST:.3g}"
@@ -94,7 +101,7 @@ def unary(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if not (math.isfinite(alpha) and math.isfinite(beta)):
         raise node.error(f"its constants are {alpha} and {beta}", "repair the file")
     builder, names = scope.builder, [from_node(node.name)]
-    y = replace(x, tensor=builder.table(x.tensor, _FUNCTIONS[node.op], names, node.source, alpha, beta))
+    y = replace(x, tensor=builder.table(x.tensor, fn, names, node.source, alpha, beta))
     return scaled(scope, node, y, node.real("gamma", SELU_GAMMA)) if node.op == "Selu" else y
 
 

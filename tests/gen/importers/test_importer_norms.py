@@ -119,9 +119,21 @@ def torch_normalize(g: Rng) -> Net:
     return net
 
 
+def stretched_normalize(g: Rng) -> Net:
+    """The norm of one row, expanded to several: so is what it divides."""
+    net, axis = Net(g, [1, 1, int(g.integers(2, 7))]), pick(g, 2, -1)
+    norm = reduced(net, "ReduceL2", "x", [axis], 18)
+    held = net.join("Clip", norm, net.value(np.float32(1e-12))) if g.integers(2) else norm
+    wide = [*pick(g, [], [1]), 1, int(g.integers(1, 4)), net.shape[2]]
+    net.join("Div", "x", net.join("Expand", held, net.value(np.array(wide))))
+    net.put("Softmax", axis=-2)
+    net.put("Tanh")
+    return net
+
+
 MADE: tuple[Callable[[Rng], Net], ...] = (
     layer_norm, instance_norm, group_norm, old_group_norm, mean_variance, rms_norm, unit_vectors, decomposed,
-    torch_normalize,
+    torch_normalize, stretched_normalize,
 )  # fmt: skip
 
 

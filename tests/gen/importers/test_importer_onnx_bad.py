@@ -523,6 +523,46 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: _map(node("Pad", "x t", "y", mode="twist"), t=np.array([0, 0, 1, 1, 0, 0, 1, 1])),
         "pads in mode 'twist'; there are constant, edge, reflect, wrap",
     ),
+    "an axis twice": (
+        lambda: _map(node("Pad", "x t - a", "y"), t=np.array([1, 1, 1, 1]), a=np.array([2, -2])),
+        "pads an axis twice: its axes are [2, 2]",
+    ),
+    "a sequence that grows": (
+        lambda: _map(
+            node("SequenceConstruct", "x x", "s"),
+            node("SequenceInsert", "s x", "t", "/grow"),
+            node("ConcatFromSequence", "t", "y", axis=1),
+        ),
+        "operator SequenceInsert is not supported; nearest is Concat of all",
+    ),
+    "a sequence that is counted": (
+        lambda: _map(
+            node("SequenceConstruct", "x x", "s"),
+            node("SequenceLength", "s", "n"),
+            node("Cast", "n", "f", to=1),
+            node("Mul", "x f", "y"),
+        ),
+        "operator SequenceLength is not supported",
+    ),
+    "what is scattered is multiplied": (
+        lambda: _map(
+            node("ScatterND", "a i b", "c", reduction="mul"),
+            node("Mul", "x c", "y"),
+            a=real(4),
+            i=np.array([[1]]),
+            b=real(1),
+        ),
+        "it scatters with reduction mul",
+    ),
+    "parts of other lengths": (
+        lambda: _map(
+            node("SplitToSequence", "x t", "s", axis=2),
+            node("SequenceAt", "s i", "y"),
+            t=np.array([1, 2]),
+            i=np.array(1),
+        ),
+        "into parts of 3 values together",
+    ),
     "cut off": (
         lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 0, -1, 0, 0, 0, -3, 0])),
         "takes nothing of axis 2",

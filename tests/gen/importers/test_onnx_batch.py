@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx_models as om
+import onnxruntime
 import pytest
 from exported import assert_close, computed
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import node
-from onnx_nets import Net
+from onnx_nets import Net, pick
 from onnx_operators import OPERATORS
 
 from synapcc.gen.errors import CompileError
@@ -185,3 +186,74 @@ def test_an_output_that_is_left_out_is_told(tmp_path: Path) -> None:
     proto = om.model(nodes, {"x": ("b", 5)}, {"scores": ("b", 4), "angle": ("b", 2)}, weights)
     graph = load_model(om.save(proto, tmp_path), output="scores")
     assert 'output "scores" taken, as told; left out: "angle"' in graph.notes
+
+
+def drawn_einsum(g: np.random.Generator, n: Net) -> None:
+    """An equation of x [batch, i, j] and a constant, or x again; the result's axes in any order."""
+    size = dict(zip("bijk", (BATCH, 3, 2, 5), strict=True))
+    if g.random() < 0.5:
+        second = "".join(g.permutation(list(pick(g, "bk", "bik", "jk", "ij", "bijk"))))
+        other = n.weight(*(size[c] for c in second))
+    else:
+        second, other = pick(g, "bij", "bkj", "kij"), n.join("Tanh", "x")
+    free = [c for c in "bijk" if ("bij" + second).count(c) == 1]
+    both = [c for c in "bij" if c in second and g.random() < 0.6]
+    if not (result := "".join(g.permutation([*free, *both]))):
+        result = "b"
+    terms = [("bij", "x"), (second, other)][:: pick(g, 1, -1)]
+    n.join("Einsum", *(name for _, name in terms), equation=f"{','.join(t for t, _ in terms)}->{result}")
+
+
+def drawn_product(g: np.random.Generator, n: Net) -> None:
+    first, second = (int(v) for v in g.integers(2, size=2))
+    inner = n.shape[-2] if first and len(n.shape) > 1 else n.shape[-1]
+    other = n.weight(*((3, inner) if second else (inner, 3)))
+    if g.random() < 0.5:
+        other, second = n.join("Tanh", "x"), 1 - first
+    n.join("FusedMatMul", "x", other, transA=first, transB=second, domain="com.microsoft")
+
+
+def drawn_norm(g: np.random.Generator, n: Net) -> None:
+    """A norm written in several operators, over any axes."""
+    axes = sorted(int(a) for a in g.choice(3, int(g.integers(1, 3)), replace=False) - pick(g, 0, 3))
+    x = "x"
+    if kind := int(g.integers(3)):
+        x = n.join("Sub", "x", n.join("ReduceMean", "x", n.value(np.array(axes)))) if kind == 2 else x
+        square = n.join("ReduceMean", n.join("Mul", x, x), n.value(np.array(axes)))
+        below = n.join("Sqrt", n.join("Add", square, n.value(np.float32(0.1))))
+    else:
+        below = n.join("ReduceL2", x, n.value(np.array(axes[:1])))
+    n.join("Div", x, below)
+
+
+MIXERS = {"Einsum": drawn_einsum, "FusedMatMul": drawn_product, "norm": drawn_norm}
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_what_is_not_refused_keeps_samples_apart(name: str, tmp_path: Path) -> None:
+    """Each drawn network gives for a sample what the file does, or is refused."""
+    onnxruntime.set_default_logger_severity(4)
+    taken = {True: 0, False: 0}
+    for seed in range(40):
+        shape = (BATCH, BATCH) if name == "FusedMatMul" and seed % 2 else (BATCH, 3, 2)
+        n = Net(om.rng(seed), shape)
+        MIXERS[name](n.g, n)
+        proto = n.proto()
+        proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+        try:
+            session = onnxruntime.InferenceSession(proto.SerializeToString())
+        except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
+            continue
+        x = om.rng(2).standard_normal(shape).astype(np.float32)
+        (want,) = session.run(None, {"x": x})
+        try:
+            graph = load_model(om.save(proto, tmp_path))
+        except CompileError as error:
+            taken[False] += 1
+            known = ("along the batch", "samples are mixed", "two operands", "of its own", "do not fit")
+            assert any(part in error.what + error.hint for part in known), f"{seed}: {error}"
+            continue
+        taken[True] += 1
+        assert want.shape[0] == shape[0], seed
+        assert_close(computed(graph, {"x": x}), np.asarray(want, np.float64).reshape(shape[0], -1))
+    assert taken[True] and taken[False]

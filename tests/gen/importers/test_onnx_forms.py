@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx_models as om
 import pytest
+from onnx import NodeProto
+from onnx.reference import ReferenceEvaluator
 from onnx_forms import FORMS, form, ints
-from onnx_nets import Net, graph_of, ops
+from onnx_nets import Net, Rng, graph_of, ops, pick
 
 from synapcc.gen.importers import load_model
-from synapcc.gen.importers.onnx.fold import FOLDABLE
+from synapcc.gen.importers.onnx.file import OnnxNode
+from synapcc.gen.importers.onnx.fold import FOLDABLE, fold
 from synapcc.gen.importers.onnx.fold_functions import FUNCTIONS
 
 SEEDS = range(6)
@@ -32,7 +35,7 @@ def test_constants_by_functions(op: str, tmp_path: Path) -> None:
     """What is a function of constants alone is one."""
     net = Net(om.rng(1), [1, 4], 18)
     c = net.join(op, net.value(np.float32([0.25, 0.5, 1.5, 2.5])))
-    kind = 1 if op in ("IsInf", "IsNaN") else None
+    kind = 1 if op == "IsNaN" else None
     c = net.join("Cast", c, to=kind) if kind else c
     net.join("Mul", "x", net.join("Add", c, net.value(np.float32(1))))
     net.head(4)
@@ -58,6 +61,36 @@ def test_constants_by_other_operators(op: str, tmp_path: Path) -> None:
     net.join("Mul", "x", net.join("Add", c, net.value(np.float32(4))))
     net.head(4)
     assert ops(graph_of(net.proto(), tmp_path)) == ["dense"]
+
+
+REDUCED = sorted(op for op in FOLDABLE if op.startswith("Reduce"))
+
+
+def drawn(g: Rng, op: str) -> tuple[NodeProto, list[np.ndarray]]:
+    """A node with constant operands, any of its attributes left out."""
+    kind = pick(g, np.float32, np.int32, np.int64)
+    if op == "IsInf":
+        signs = {f"detect_{sign}": int(g.integers(2)) for sign in ("positive", "negative") if g.integers(2)}
+        return om.node(op, "a", "y", **signs), [np.float32([np.inf, -np.inf, 1, np.nan])]
+    a = g.integers(1, 5, (2, 3)).astype(kind)
+    if op == "Pow":
+        return om.node(op, "a b", "y"), [a, pick(g, np.float32(0.5), np.int32(2), np.float32([1, 2, 1.5]))]
+    attrs = {name: int(g.integers(2)) for name in ("keepdims", "noop_with_empty_axes") if g.integers(2)}
+    axes = pick(g, [], [0], [-1], [0, 1], None)
+    given = [a] if axes is None else [a, np.array(axes, np.int64)]
+    return om.node(op, "a b" if len(given) > 1 else "a", "y", **attrs), given
+
+
+@pytest.mark.parametrize("op", ["IsInf", "Pow", *REDUCED])
+def test_folding_is_what_onnx_computes(op: str, tmp_path: Path) -> None:
+    """In its shape too, and in the type of its operand, which onnx's own squares forget."""
+    for seed in range(40):
+        proto, operands = drawn(om.rng(seed), op)
+        (want,) = ReferenceEvaluator(proto).run(None, dict(zip("ab", operands, strict=False)))
+        got = fold(OnnxNode.of(proto), operands, tmp_path)
+        kind = np.dtype(bool) if op == "IsInf" else operands[0].dtype
+        assert (got.dtype, got.shape) == (kind, np.shape(want)), (seed, proto)
+        np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=f"{seed} {proto}")
 
 
 def test_a_class_token_is_a_border_and_a_summand(tmp_path: Path) -> None:
