@@ -52,6 +52,10 @@ UNREAD = {"local2d", "interpolate", "add_constant", "mul_constant"}
 """What is written in operators that do not come back as the layer that it was."""
 
 
+FILES = {"squared_difference"}
+"""What only .tflite files have, and no random network."""
+
+
 def test_every_layer_has_a_form() -> None:
     assert set(layers()) <= set(ONNX_LAYERS)
 
@@ -85,7 +89,7 @@ def test_random_networks_compute_the_same_and_come_back(tmp_path: Path) -> None:
             continue
         (tmp_path / "net.onnx").write_bytes(export(back))
         assert described(load_model(tmp_path / "net.onnx")) == described(back), seed
-    assert seen == set(layers()) and seen - UNREAD <= read
+    assert seen == set(layers()) - FILES and seen - UNREAD <= read
 
 
 @pytest.mark.parametrize("head", ["Softmax", "Sigmoid"])
