@@ -45,7 +45,8 @@ def _ratio(x: Scaled, y: Scaled, times: float = 1.0) -> float:
 
 
 def _requantised(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:
-    return scaled(d, _ratio(x, y), where)
+    """By the ratio in float64, as QUANTIZE takes it; alpha is 1 for RELU and its kin, whose is of float32."""
+    return scaled(d, _ratio(x, y) if alpha else x.scale[0] / y.scale[0], where)
 
 
 def _leaky_relu(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:

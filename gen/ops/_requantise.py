@@ -1,8 +1,9 @@
 """From the sums of a layer to its output, where a model file brought scales that are no powers of two.
 
 A sum of products (x - x_zero) w stands for multiples of scale_x * scale_w. It becomes the output's integer by
-a multiplier of 31 bits and a shift (gen.numeric.multiplier), rounded once or twice, as whoever made the
-file's numbers has it. A step of a layer whose scales are powers of two has none of these attributes:
+a multiplier of 31 bits and a shift (gen.numeric.multiplier, or where it rounds once gen/ops/_nearest.py),
+rounded once or twice, as whoever made the file's numbers has it. A step of a layer whose scales are powers of
+two has none of these attributes:
 
 rounds      1 or 2: numeric.scale_once or scale_twice; 3 or 4: gen/ops/_long_sums.py
 x_zero, y_zero   the zero points of input and output
@@ -30,6 +31,7 @@ from ..ir.plan import PlanTensor
 from . import Accumulator, Attrs, Format, Known, Relaid
 from ._contract import BETWEEN, INT8, INT16, Tensors, crossed, either, within
 from ._long_sums import FINE, LONG, MULTIPLIERS, NARROW, TOPS, long_misfit
+from ._nearest import nearest_multiplier
 from ._shifts import requantising
 
 MULTIPLIER_TOP = 2**31 - 1
@@ -112,7 +114,8 @@ def pairs(f: Mapping[str, Format], rounds: int, where: str) -> NDArray[np.int64]
         raise CompileError(where, what, "report this model: an importer is wrong")
     x, w, y = (_scales(f[role]) for role in ("x", "w", "y"))
     factors = x * w / y
-    made, least, most = MULTIPLIERS.get(rounds, (numeric.multiplier, 0, 62))
+    usual = (lambda v: nearest_multiplier(v)[:2]) if rounds == ONCE else numeric.multiplier
+    made, least, most = MULTIPLIERS.get(rounds, (usual, 0, 62))
     found = np.array([made(float(v)) for v in factors], np.int64).T
     requantising((found[-1] - least).tolist(), where, SCALES, most - least)
     return found

@@ -98,7 +98,7 @@ def verify(
     done, learning = before, plan.learning
     if difference is None and learning:
         programs.append(learning)
-        most = min(batch or client.info.batch, client.info.batch)
+        most = max(1, min(batch or client.info.batch, client.info.batch))
         run = Learning(sides, learning, most, slices, before, resume.keeper(kept, sides))
         tick(before)
         difference = run.run(steps, tick)

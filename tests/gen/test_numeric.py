@@ -101,7 +101,7 @@ def test_every_primitive_on_the_virtual_m4(toolchain: str, tmp_path: Path) -> No
 @pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 @pytest.mark.parametrize("cpu, machine", [("cortex-m3", "mps2-an385")])
 def test_every_primitive_in_qemu(cpu: str, machine: str, tmp_path: Path) -> None:
-    cases = draw(PRIMITIVES.values(), CHIP_VECTORS)
+    cases = draw(PRIMITIVES.values(), CHIP_VECTORS * 3 // 4)  # what 16 MB of memory hold
     source = tmp_path / "primitives.c"
     source.write_text(c_text(PRIMITIVES.values()) + QEMU_MAIN % sum(len(rows) for _, rows in cases))
     elf = compile_arm(source, tmp_path / "primitives.elf", "gcc", cpu, HERE / "c" / "qemu.ld")

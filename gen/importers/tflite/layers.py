@@ -16,7 +16,8 @@ from tflite.Padding import Padding
 
 from ...ir.format import Format, Scaled
 from ...ops._long_sums import FINE, NARROW
-from ...ops._requantise import ONCE, TWICE
+from ...ops._nearest import nearest_multiplier
+from ...ops._requantise import ONCE, TWICE, magnitude
 from .._build import Sliding
 from .file import AGAIN, DAMAGED, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, activated, activation, constant, names
@@ -119,7 +120,32 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if op.outputs[0].shape[-1:] != (outputs,):
         raise op.error(f"makes {outputs} values, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), rounding(op, 2, x, ONCE))
+    if held is not None and held_bias is not None and not wide(x):
+        _tell_halves(scope, op, x, (real.reshape(outputs, -1), held), start, y)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
+
+
+def _tell_halves(
+    scope: Scope,
+    op: LiteOp,
+    x: Act,
+    weight: tuple[NDArray[np.float64], Format],
+    bias: NDArray[np.float64],
+    y: Act,
+) -> None:
+    """Notes the outputs whose sums may reach one that no multiplier rounds as LiteRT's float64 does.
+
+    weight: real numbers [outputs, inputs], and how they are held; bias: real, [outputs]
+    """
+    assert x.format is not None and y.format is not None and isinstance(weight[1].meaning, Scaled)
+    step = x.format.meaning.step
+    steps = np.broadcast_to(np.array(weight[1].meaning.scale) * step, bias.shape)
+    sums = (np.abs(weight[0]).sum(axis=1) * magnitude(x.format) * step + np.abs(bias)) / steps
+    factors = steps / y.format.meaning.step
+    found = [nearest_multiplier(float(f)).reach <= s for f, s in zip(factors, sums, strict=True)]
+    if any(found):
+        what = "may reach sums that lie so near a half that LiteRT's float64 rounds them the other way"
+        scope.builder.notes.append(f"{op.source}: {sum(found)} of its {len(found)} outputs {what}")
 
 
 def sliding(op: LiteOp, shape: tuple[int, ...], kernel: tuple[int, int], o: Any) -> Sliding:

@@ -97,7 +97,7 @@ def relu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     held = scope.format(op, op.outputs[0])
     if held is not None and x.format is not None and held.meaning != x.format.meaning:
         moved = between(scope, x.tensor, "identity", [], op.source) if op.between else None
-        y = scope.made(op, moved or scope.builder.table(x.tensor, "identity", [], op.source))
+        y = scope.made(op, moved or scope.builder.table(x.tensor, "identity", [], op.source, 1.0))
     return clipped(scope, op, y, *LIMITS[op.op])
 
 

@@ -20,6 +20,8 @@ from synapcc.gen.ops import kernels
 from synapcc.host.run.emulator import Emulator
 
 NETS, SAMPLES = 160, 16
+REFUSED = {"bilinear.forward", "squared_difference.forward"}
+"""Arithmetic of .tflite files, which no operator of ONNX has exactly."""
 
 
 def infer(file: bytes, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -63,7 +65,7 @@ def test_nothing_differs_on_random_networks_and_states() -> None:
             saturated += np.count_nonzero(np.abs(scores) >= 32767)
         seen |= {s.kernel for program, _, s in plan.ops() if program in ("forward", "infer")}
     assert compared > 10_000 and saturated > 100
-    assert seen == {k for k in ONNX_KERNELS if k in kernels()}
+    assert seen - REFUSED == {k for k in ONNX_KERNELS if k in kernels()} - REFUSED
 
 
 def test_inputs_are_quantised_as_the_chip_wants_them() -> None:

@@ -73,20 +73,28 @@ def test_a_meaning_of_a_plan_is_read_back() -> None:
     assert PowerOfTwo(4).to_json() == {"frac": 4}
 
 
+FIXED = ("softmax.", "softmax16.", "pointwise16.")
+"""Kernels whose output has a scale that LiteRT fixes."""
+
+
 def test_kernels_that_shift_refuse_it_and_others_take_it() -> None:
     """Every kernel is asked to lower such operands: it does, or says that it needs a power of two. Those that
     have two ends are asked for the one that shifts."""
-    took, refused, meaning = set(), set(), Scaled((0.1,), (3,))
+    took, refused, files, meaning = set(), set(), set(), Scaled((0.1,), (3,))
     rng = np.random.default_rng(0)
     for name, k in kernels().items():
-        made = next(c for c in iter(lambda k=k: k.case(rng), None) if "rounds" not in c.attrs)
+        cases = (k.case(rng) for _ in range(60))
+        made = next((c for c in cases if "rounds" not in c.attrs), None)
+        if made is None:
+            files.add(name)
+            continue
         infos = {r: np.iinfo(a.dtype) for r, a in made.arrays.items()}
         formats = {r: Format(str(i.dtype), meaning, int(i.min), int(i.max)) for r, i in infos.items()}
         try:
             k.lower(formats, {key: v for key, v in made.attrs.items() if key != "rounds"}, "node")
             took.add(name)
         except CompileError as e:
-            assert isinstance(e, NoPowerOfTwo) or name.startswith("softmax."), name
+            assert isinstance(e, NoPowerOfTwo) or name.startswith(FIXED), name
             assert "\n" not in str(e) and "scale 0.1, zero point 3" in str(e)
             refused.add(name)
         except KeyError as e:  # an attribute that a case, which is lowered already, has no longer
@@ -94,6 +102,7 @@ def test_kernels_that_shift_refuse_it_and_others_take_it() -> None:
     assert {"dense.forward", "accumulate.add", "add.forward", "conv2d.forward"} <= refused
     assert {"samples.write", "samples.read", "transpose.permute", "maxpool2d.forward"} <= took
     assert {"pad.forward", "gather.forward"} <= took
+    assert files == {"squared_difference.forward"}  # it never shifts
 
 
 RULE = """

@@ -53,6 +53,15 @@ def test_nothing_differs(rule: str, weights: str, tmp_path: Path, capsys: Capsys
         assert "programs learn, rehearse" in lines[-2] and lines[-2].endswith("equal")
 
 
+def test_a_sample_larger_than_what_one_exchange_takes(tmp_path: Path, capsys: Capsys) -> None:
+    """The chip takes no batch then: one step goes after the other."""
+    c = case(tmp_path, sizes=(1200, 3))
+    assert main(c.words(tmp_path / "out")) == 0
+    for batch in ("0", "1", "4"):
+        code, lines = verified(tmp_path / "out", c.data, 3, "process", capsys, "--batch", batch)
+        assert code == 0 and lines[-1] == "verify: 3 steps, 0 differing bytes"
+
+
 @QEMU
 @pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
 def test_nothing_differs_in_qemu(board: str, tmp_path: Path, capsys: Capsys) -> None:

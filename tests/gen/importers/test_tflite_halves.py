@@ -1,0 +1,37 @@
+"""Ratios of small numbers as scales: many products are halves, and each byte is still LiteRT's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lite import Author, answers, compiled, oracle
+
+SIZE = 32
+
+
+def file(times: float, over: int, quantize: bool) -> bytes:
+    """A diagonal FULLY_CONNECTED whose factor is 7 / over, or a QUANTIZE by it behind one of factor 1."""
+    a, scale = Author(), np.float32(times)
+    x = a.tensor("x", (1, SIZE), scale=scale)
+    w = a.tensor(
+        "w", (SIZE, SIZE), scale=1.0, data=np.eye(SIZE, dtype=np.int8) * np.int8(1 if quantize else 7)
+    )
+    seen = a.tensor("seen", (1, SIZE), scale=scale if quantize else scale * np.float32(over))
+    a.op("FULLY_CONNECTED", [x, w], [seen], "FullyConnectedOptions", 4)
+    if not quantize:
+        return a.bytes([x], [seen])
+    y = a.tensor("y", (1, SIZE), scale=scale * np.float32(over) / np.float32(7))
+    a.op("QUANTIZE", [seen], [y], "QuantizeOptions")
+    return a.bytes([x], [y])
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_every_byte_is_litert_s(quantize: bool, tmp_path: Path) -> None:
+    x = np.arange(-128, 128).astype(np.int8).reshape(-1, SIZE)
+    for times in (1.0, 0.1, 0.37):
+        for over in (3, 6, 7, 10, 12, 14, 18, 22, 26, 30, 34, 38, 46, 50, 54):
+            data = file(times, over, quantize)
+            ours = answers(compiled(data, tmp_path), [x])
+            assert np.array_equal(ours, oracle(data, [x])), (times, over)
