@@ -204,7 +204,7 @@ UNEVEN = 2.0**5  # so much smaller than the largest, a feature has two to eight 
 MOVING = 0.05  # a feature counts if it moves in so many of the samples
 TAILS = (0.005, 0.995)
 LOOKED_AT = 1024  # samples
-LEAST = 2.0**-100  # a range that is smaller, beside the largest, is told as this
+MOST = 2.0**100  # a ratio that is larger is told as this
 NAMED = 6  # features that a warning lists
 
 
@@ -257,7 +257,8 @@ def _along(name: str, x: NDArray[Any], axis: int, rank: int) -> Uneven | None:
     moves = np.mean(flat != middle[:, None], axis=1) >= MOVING
     top = float(max(np.max(spread), np.max(np.abs(lo)), np.max(np.abs(hi))))
     moves &= spread > 0
-    ratio = np.where(moves, top / np.maximum(spread, top * LEAST if top > 0 else 1.0), 0.0)
+    with np.errstate(over="ignore"):
+        ratio = np.where(moves, np.minimum(top / np.where(moves, spread, 1.0), MOST), 0.0)
     order = [int(i) for i in np.argsort(-ratio, kind="stable") if ratio[i] > UNEVEN]
     return Uneven(name, axis, tuple(order), float(ratio[order[0]]), rank) if order else None
 

@@ -65,13 +65,18 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
     assert play_all(100_000 + 100 * part, 40, tmp_path, *SETTINGS[setting]) >= 320
 
 
+OF_FILES = ("pointwise16.", "softmax16.", "squared_difference.")
+"""Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
+
+
 def test_the_random_models_reach_every_kernel_and_rule() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     from synapcc.gen.ops import kernels
 
     compiled = [c for c, _ in accepted(0, 250)]
     seen = {step.kernel for c in compiled for _, step in c.abstract.steps()}
-    assert seen == set(kernels()), f"never used: {sorted(set(kernels()) - seen)}"
+    files = {k for k in kernels() if k.startswith(OF_FILES)}
+    assert seen == set(kernels()) - files, f"never used: {sorted(set(kernels()) - files - seen)}"
     assert {c.spec.rule for c in compiled} == {*rules(), INFERENCE_ONLY}
     for key in ("weights", "rounding"):
         assert len({getattr(c.spec, key) for c in compiled}) == {"weights": 2, "rounding": 3}[key]
