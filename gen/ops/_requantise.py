@@ -115,7 +115,7 @@ def pairs(f: Mapping[str, Format], rounds: int, where: str) -> NDArray[np.int64]
     x, w, y = (_scales(f[role]) for role in ("x", "w", "y"))
     factors = x * w / y
     usual = (lambda v: nearest_multiplier(v)[:2]) if rounds == ONCE else numeric.multiplier
-    made, least, most = MULTIPLIERS.get(rounds, (usual, 0, 62))
+    made, least, most = MULTIPLIERS.get(rounds, (usual, 1, 62))
     found = np.array([made(float(v)) for v in factors], np.int64).T
     requantising((found[-1] - least).tolist(), where, SCALES, most - least)
     return found

@@ -120,7 +120,7 @@ def fully_connected(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if op.outputs[0].shape[-1:] != (outputs,):
         raise op.error(f"makes {outputs} values, the file says {op.outputs[0].shape}", DAMAGED)
     y = scope.made(op, name, (held, held_bias), rounding(op, 2, x, ONCE))
-    if held is not None and held_bias is not None and not wide(x):
+    if held is not None and held_bias is not None and y.format is not None and not wide(x):
         _tell_halves(scope, op, x, (real.reshape(outputs, -1), held), start, y)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
 

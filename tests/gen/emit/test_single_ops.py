@@ -30,7 +30,7 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.machine import Unproven
 
 OK, BAD_LABEL, BAD_STATE = 0, 2, 3  # of <model>_status
-MODELS = 40
+MODELS = 24
 DEEDS = 250  # of each model
 SETTINGS = {"ref": ("ref", "-O1", *UNDEFINED), "dsp": ("dsp", "-O1", *UNDEFINED)}
 
@@ -87,9 +87,10 @@ def play(batch: Batch, index: int, seed: int, seen: Counter[int]) -> None:
             alone(batch, index, machine, int(rng.integers(len(plan.ops()))), seen)
 
 
+@pytest.mark.parametrize("count", [MODELS, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_steps_in_any_order(setting: str, tmp_path: Path) -> None:
-    models = list(accepted(60_000 + 500 * list(SETTINGS).index(setting), MODELS))
+def test_steps_in_any_order(setting: str, count: int, tmp_path: Path) -> None:
+    models = list(accepted(60_000 + 500 * list(SETTINGS).index(setting), count))
     kernels, *flags = SETTINGS[setting]
     batch = HostBatch([c.plan for c, _ in models], tmp_path, *flags, kernels=kernels)
     seen: Counter[int] = Counter()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
 
+from synapcc.gen.errors import CompileError
+
 SIZE = 32
 
 
@@ -35,3 +37,27 @@ def test_every_byte_is_litert_s(quantize: bool, tmp_path: Path) -> None:
             data = file(times, over, quantize)
             ours = answers(compiled(data, tmp_path), [x])
             assert np.array_equal(ours, oracle(data, [x])), (times, over)
+
+
+def test_a_layer_of_integers_with_an_output_of_none_is_one_line(tmp_path: Path) -> None:
+    """FULLY_CONNECTED of int8 that makes float32: LiteRT has no such kernel."""
+    a = Author()
+    x = a.tensor("x", (1, 4), scale=0.1)
+    w = a.tensor("w", (3, 4), scale=0.1, data=np.ones((3, 4)))
+    b = a.tensor("b", (3,), "INT32", scale=0.01, data=np.ones(3))
+    y = a.tensor("y", (1, 3), "FLOAT32")
+    z = a.tensor("z", (1, 3), scale=0.1)
+    a.op("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions", 4)
+    a.op("SOFTMAX", [y], [z], "SoftmaxOptions", beta=1.0)
+    with pytest.raises(CompileError, match="makes int8 of float32"):
+        compiled(a.bytes([x], [z]), tmp_path)
+
+
+def test_a_factor_that_no_shift_reaches_is_told_by_the_file_s_scales(tmp_path: Path) -> None:
+    a = Author()
+    x = a.tensor("x", (1, 4), scale=2.0**20)
+    w = a.tensor("w", (3, 4), scale=[2.0**11, 2.0**11 * 1.5, 2.0**10], data=np.ones((3, 4)))
+    y = a.tensor("y", (1, 3), scale=1.0)
+    a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions", 4)
+    with pytest.raises(CompileError, match="check the file's scales"):
+        compiled(a.bytes([x], [y]), tmp_path)

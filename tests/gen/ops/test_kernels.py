@@ -14,7 +14,7 @@ from one_step import CONSTANT, batch_plan, cases, compare, emulator, unfinished
 from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.ops import Known, kernel, kernels, layers
 
-CASES = 24  # of each kernel and compiler setting
+CASES = 16  # of each kernel and compiler setting
 SETTINGS = {
     "O0": ("ref", "-O0"),
     "O2": ("ref", "-O2"),
@@ -82,10 +82,11 @@ def test_cases_are_legal(name: str) -> None:
             )
 
 
+@pytest.mark.parametrize("count", [CASES, pytest.param(80, marks=pytest.mark.long)])
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_every_kernel_on_this_computer(setting: str, tmp_path: Path) -> None:
+def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(list(SETTINGS).index(setting))
-    plan, placed = batch_plan("cases", cases(rng, CASES), rng)
+    plan, placed = batch_plan("cases", cases(rng, count), rng)
     kernels, *flags = SETTINGS[setting]
     batch = HostBatch([plan], tmp_path, *flags, kernels=kernels)
     try:
