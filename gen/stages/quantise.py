@@ -223,7 +223,11 @@ class _Chooser:
         bits = int(np.clip(np.ceil(np.log2(START / (top * 2.0**frac))), 0, LENS))
         if top * 2.0 ** (frac + bits) < 0.5:
             what = f"starts at {top:.2g} at most, and int8 holds nothing so small beside what it will learn"
-            raise CompileError(of, what, "initialise the network with He's or Glorot's uniform weights")
+            raise CompileError(
+                of,
+                what,
+                "let other layers learn, or start an untrained network from He's or Glorot's uniform weights",
+            )
         return bits
 
     def _logits(self, name: str, cap: int) -> Format:

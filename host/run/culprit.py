@@ -17,6 +17,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.program import Step, root
 from synapcc.gen.ops import changed
 from synapcc.gen.stages.answers import Answers, answers
+from synapcc.gen.stages.border import given_integers
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import spread
 from synapcc.gen.stages.simulate import Simulated
@@ -57,6 +58,8 @@ def kind(compiled: Compiled) -> Answers:
 
 
 def _hint(compiled: Compiled, part: Part) -> str:
+    if given_integers(compiled.graph):
+        return "these integers are the file's own, and kept: quantise it again, with samples that are typical"
     if part.values & {*compiled.abstract.inputs}:
         return "normalise its features, so that they are of one size"
     if not compiled.quantised.untrained:

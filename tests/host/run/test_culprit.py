@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_models as om
 import pytest
+from lite import Author
 from onnx_nets import Net
 from random_nets import accepted
 
@@ -182,3 +183,17 @@ def test_compile_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert [s.removeprefix("  warning: ") for s in said] == report["warnings"]
         assert len(said) == (factor > 1) == (report["calibration"]["same_class_as_float"] < LEAST)
         assert not said or said[0].startswith(f"  warning: {report['layers'][0]['layer']}: ")
+
+
+def test_integers_of_a_file_are_not_ours_to_mend(tmp_path: Path) -> None:
+    """What a file's own scales lose is told as that: no weight can be rescaled here, no format chosen."""
+    a, rng = Author(), np.random.default_rng(0)
+    x = a.tensor("x", (1, 8), scale=0.05)
+    w = a.tensor("w", (3, 8), scale=0.01, data=rng.integers(-127, 128, (3, 8)))
+    y = a.tensor("y", (1, 3), scale=2.0)
+    a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions", 4)
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    samples = rng.normal(0, 1, (64, 8)).astype(np.float32)
+    compiled = compile_model(tmp_path / "net.tflite", RuleSpec("none"), {"x": samples})
+    line = warning(compiled, agreement(compiled)[0])
+    assert line.startswith("y: ") and "the file's own" in line and "rescale" not in line
