@@ -183,7 +183,7 @@ def test_scores_of_a_start_fit_labels_at_no_scale() -> None:
 
 
 def test_a_start_that_int8_cannot_see_is_refused() -> None:
-    with pytest.raises(CompileError, match=r"starts at .* initialise"):
+    with pytest.raises(CompileError, match=r"starts at .* let other layers learn"):
         compile_model(start((24, 40, 20, 5), "he", shrink=1e-3), RuleSpec("bp"), blobs(100, 1))
 
 
