@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import compile_model
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.host.run.emulator import Emulator, classify
-from synapcc.host.terminal.files import write_whole
 
+from ..results import Results
 from . import ort
 from .networks import Network, Samples
 from .table import OURS, Count, Row
@@ -32,22 +31,11 @@ class Kept:
     """Counts of one network in a JSON file, each under the digest of all that it follows from."""
 
     def __init__(self, path: Path) -> None:
-        """What is no file, or no count, is counted again."""
-        self.path = path
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        items = found.items() if isinstance(found, dict) else ()
-        self.counts: dict[str, dict[str, int]] = {key: c for key, c in items if _is_count(c)}
+        self.results = Results(path, _is_count)
 
     def get(self, key: str, count: Callable[[], Count]) -> Count:
         """What is kept under `key`; else `count()`, kept from now on."""
-        if key not in self.counts:
-            self.counts[key] = asdict(count())
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(self.counts, indent=1, sort_keys=True).encode())
-        return Count(**self.counts[key])
+        return Count(**self.results.get(key, lambda: asdict(count())))
 
 
 def _is_count(found: Any) -> bool:

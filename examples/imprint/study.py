@@ -16,8 +16,8 @@ from synapcc.gen.spec import Head, RuleSpec
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.evaluation import Evaluation
 from synapcc.host.run.front_cache import FixedPart
-from synapcc.host.terminal.files import write_whole
 
+from ..results import Results, sources
 from . import tasks
 from .tasks import Data, Task, trained
 
@@ -32,16 +32,10 @@ Shares = dict[str, float]
 
 
 class Kept:
-    """What was found, in a JSON file, so that a run that broke off goes on."""
+    """What was found, in a JSON file, under all that it follows from, compiler and emulator too."""
 
     def __init__(self, path: Path) -> None:
-        """What is no file, or none of ours, is measured again."""
-        self.path = path
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        self.found: dict[str, Shares] = found if isinstance(found, dict) else {}
+        self.results = Results(path, _is_shares)
 
     def get(self, task: Task, left: str, measure: Callable[[], Shares]) -> Shares:
         """The shares of a task's class: those kept, or `measure()`, kept from now on."""
@@ -55,12 +49,14 @@ class Kept:
             tasks.TESTED,
             tasks.KEPT,
         ]
-        key = hashlib.sha256(json.dumps(given).encode()).hexdigest()[:16]
-        if key not in self.found:
-            self.found[key] = measure()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(self.found, indent=1, sort_keys=True).encode())
-        return self.found[key]
+        key = hashlib.sha256(json.dumps([*given, sources()]).encode()).hexdigest()[:16]
+        return self.results.get(key, measure)
+
+
+def _is_shares(found: Any) -> bool:
+    when = ["before", *(f"{what}_{k}" for k in COUNTS for what in ("imprinted", "learned"))]
+    names = {f"{w}_{of}" for w in when for of in ("new", "old")}
+    return isinstance(found, dict) and found.keys() == names and all(type(v) is float for v in found.values())
 
 
 def measure(data: Data, left: int) -> Shares:

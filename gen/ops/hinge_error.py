@@ -75,6 +75,10 @@ class Forward(Kernel):
                 "choose loss.margin between these",
             )
         one = 1 << f["e"].frac
+        if 0 < a["mu"] * one < 1:
+            step = f"2^-{f['e'].frac}"
+            what = f"is {a['mu']:g}, and errors of {a['classes']} classes are held in steps of {step}"
+            raise CompileError("loss.mu", what, f"take 0, or {step} and more")
         return {"margin": margin, "target": (int(a["classes"]) - 1) * one, "others": int(a["mu"] * one)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

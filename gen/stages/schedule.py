@@ -102,6 +102,9 @@ def _refuse(tape: RuleTape) -> None:
             what = f'is "input", and of {len(inputs)} inputs the first has {inputs[0].size} values'
             hint = "the one input must have as many values as there are outputs"
             raise CompileError("loss.target", f"{what}, the output {tape.scores}", hint)
+        if (held := inputs[0].format) is not None and held.dtype != "int8":
+            what = f'is "input", and input {inputs[0].name} is {held.dtype}: the error takes int8'
+            raise CompileError("loss.target", what, 'take target = "given", or a network of int8')
     if tape.binary and tape.spec.loss.kind != "softmax":
         what = f'is "{tape.spec.loss.kind}", and the network has one output'
         raise CompileError(

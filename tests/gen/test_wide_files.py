@@ -18,7 +18,7 @@ from synapcc.gen import emit
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.importers import load_model
-from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
+from synapcc.gen.spec import INFERENCE_ONLY, Loss, RuleSpec
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 
@@ -130,3 +130,17 @@ def test_features_of_different_size_keep_their_steps_in_16_bits(file: Path) -> N
     assert not [
         w for w in compile_model(load_model(file), RuleSpec("last", rate=6), data).warnings if "255" in w
     ]
+
+
+def test_an_autoencoder_of_16_bits_is_one_line(tmp_path: Path) -> None:
+    """The error of an input as its own target takes int8."""
+    rng, a = np.random.default_rng(5), Author()
+    x, scale = activation(rng, a, "x", (8,), 3 * UNIT)
+    constants, usual = weights(rng, a, (8, 8), 0, scale, "INT64")
+    y, _ = activation(rng, a, "y", (8,), usual)
+    add(a, "FULLY_CONNECTED", [x, *constants], [y], "FullyConnectedOptions", quantizedBiasType=4)
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    spec = RuleSpec("last", loss=Loss("mse", target="input"))
+    data = {"x": rng.normal(0, 1, (60, 8)).astype(np.float32)}
+    with pytest.raises(CompileError, match=r"loss.target: .* input x is int16: the error takes int8"):
+        compile_model(tmp_path / "net.tflite", spec, data)

@@ -107,7 +107,8 @@ def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:
         if not isinstance(x, Act) or tensor is None:
             continue
         if x.format is not None and tensor.kind == "float32" and op.op not in ("QUANTIZE", *AT_THE_END):
-            raise op.error("computes in float32, in a network that computes in int8 before it", FULLY)
+            what = f"computes in float32, in a network that computes in {x.format.dtype} before it"
+            raise op.error(what, FULLY)
         if x.head != "none" and op.op not in BEHIND_A_HEAD:
             what = f"works on the result of {x.head}, which belongs to the end"
             raise op.error(what, f"behind it may stand {', '.join(BEHIND_A_HEAD)}")

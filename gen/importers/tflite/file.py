@@ -270,8 +270,8 @@ class _Reader:
             raise CompileError(label, "is stored sparsely", "convert without sparsity: the zeros stay zeros")
         dtype = _TYPES.get(tensor.Type())
         kind = _TYPE_NAMES.get(tensor.Type(), f"type {tensor.Type()}").lower()
-        scaled, axis = self._scaled(tensor, shape, dtype, label)
         value = self._value(tensor, shape, dtype, kind, label)
+        scaled, axis = self._scaled(tensor, shape, dtype, value, label)
         variable = bool(tensor.IsVariable())
         return LiteTensor(index, name, shape, kind, dtype, scaled, axis, value, signature, variable)
 
@@ -299,7 +299,12 @@ class _Reader:
         return np.frombuffer(data.tobytes(), dtype).reshape(shape)
 
     def _scaled(
-        self, tensor: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any] | None, label: str
+        self,
+        tensor: Tensor,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | None,
+        value: NDArray[Any] | None,
+        label: str,
     ) -> tuple[Scaled | None, int]:
         q = tensor.Quantization()
         if q is None or not q.ScaleLength():
@@ -313,6 +318,9 @@ class _Reader:
         scale = q.ScaleAsNumpy().astype(np.float64)
         zero = q.ZeroPointAsNumpy() if zeros else np.zeros(1, np.int64)
         zero = np.broadcast_to(zero, scale.shape)
+        if value is not None and not np.any(value) and np.all(scale == 0):
+            hint = "build the model without it, as the start of an unrolled recurrence is"
+            raise CompileError(label, "is a constant of zeros, with scale 0", hint)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             raise CompileError(label, "has a scale that is no positive number", DAMAGED)
         info = np.iinfo(dtype) if dtype is not None and dtype.kind in "iu" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,20 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
         study.Kept(file).get(task, "a", never)
     page = study.text({"patterns": {"b": shares}})
     assert "| b | 25.0 / 25.0 |" in page and page.count("**mean**") == 1
-    file.write_text("{")
-    assert study.Kept(file).found == {}
+    whole = json.loads(file.read_text())
+    for broken in ("{", "[]", json.dumps({key: {} for key in whole}), json.dumps(dict.fromkeys(whole, 3))):
+        file.write_text(broken)
+        with pytest.raises(AssertionError, match="measured before"):
+            study.Kept(file).get(task, "b", never)
+
+
+def test_another_compiler_measures_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, file = Task("patterns", ("a", "b"), ("b",), data), tmp_path / "shares.json"
+    study.Kept(file).get(task, "b", dict)
+    monkeypatch.setattr(study, "sources", lambda: "another")
+    asked = []
+    study.Kept(file).get(task, "b", lambda: asked.append(1) or {})
+    assert asked
 
 
 def test_tasks_by_name() -> None:

@@ -61,3 +61,13 @@ def test_a_factor_that_no_shift_reaches_is_told_by_the_file_s_scales(tmp_path: P
     a.op("FULLY_CONNECTED", [x, w], [y], "FullyConnectedOptions", 4)
     with pytest.raises(CompileError, match="check the file's scales"):
         compiled(a.bytes([x], [y]), tmp_path)
+
+
+def test_zeros_without_a_scale_are_told_as_that(tmp_path: Path) -> None:
+    """As an unrolled recurrence begins: the file is sound, and converting again gives the same."""
+    a = Author()
+    x, y = a.tensor("x", (1, 4), scale=0.1), a.tensor("y", (1, 4), scale=0.1)
+    start = a.tensor("zeros/Const", (1, 4), scale=0.0, data=np.zeros((1, 4)))
+    a.op("ADD", [x, start], [y], "AddOptions", 2)
+    with pytest.raises(CompileError, match='"zeros/Const": is a constant of zeros, with scale 0'):
+        compiled(a.bytes([x], [y]), tmp_path)

@@ -107,6 +107,10 @@ def test_how_many_are_possible() -> None:
         (RuleSpec("last", loss=hinge, head=Head(f"+{most - 3}")), beyond.format(most + 1)),
         (RuleSpec("last", loss=hinge, head=Head(f"+{new}")), beyond.format(new + 4)),
         (RuleSpec("bp", loss=Loss("hinge", mu=mu), head=Head("+295")), beyond.format(mu)),
+        (
+            RuleSpec("bp", rate=14, loss=Loss("hinge", mu=0.04), head=Head("+2995")),
+            "loss.mu: is 0.04, and .* of 3000 classes",
+        ),
         (RuleSpec("last", head=Head("+20000")), 'is "softmax", and .* 20005 classes; up to 16384'),
         (RuleSpec("last", head=Head(f"+{MAX_CLASSES - 1}")), "has 65540 classes; labels have 16 bits"),
     ):
