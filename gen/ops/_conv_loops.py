@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..ir.plan import PlanTensor
+from ._chosen import map_signals
 from ._loops import (
     LANES,
     WINDOWED,
@@ -130,15 +131,16 @@ def forward(
 
 
 def transposed(
-    d: Cells, m: Cells, onto: Cells, acc: Cells, g: Cells, window: Number, filters: int, shift: int, lo: int,
-    hi: int, added: Number,
+    d: Cells, at: Cells, m: Cells, onto: Cells, acc: Cells, g: Cells, window: Number, filters: int,
+    shift: int, lo: int, hi: int, added: Number, pooling: Number,
 ) -> None:  # fmt: skip
+    whole = map_signals(d, at, window, filters, pooling)
     height, width, channels, out_h, out_w, _, _, step_h, step_w, _, _, top, left, groups = window
     each, rows = channels // groups, filters // groups
     runs, run, down, across = runs_of(window)
     taps, more = runs * run, lanes(runs * run)
-    signals = np.zeros(len(d) + 1, np.int16)
-    signals[: len(d)] = d
+    signals = np.zeros(len(whole) + 1, np.int16)
+    signals[: len(whole)] = whole
     factors, start = np.zeros((groups, 1, (rows + 1) // 2, 2 * more), np.int16), np.zeros(more, np.int32)
     for part in range(groups):
         for f in range(rows):
@@ -151,9 +153,9 @@ def transposed(
             given = oy * out_w * filters + part * rows
             windows(sums, 0, more, start, factors[part], signals, given, filters, none, out_w)
             for ox in range(out_w):
-                at = oy * step_h * across + ox * step_w * channels + part * each
+                place = oy * step_h * across + ox * step_w * channels + part * each
                 for r in range(runs):
-                    first = at + offsets[r]
+                    first = place + offsets[r]
                     for k in range(run):
                         total[first + k] += sums[ox * more + r * run + k]
     kept, n = np.empty(len(g), np.int32), width * channels
@@ -219,21 +221,22 @@ def sums_over_places(x: Cells, d: Cells, window: Any, filters: Any, zero: Any, g
 
 
 def update(
-    x: Cells, d: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, acc: Cells,
+    x: Cells, d: Cells, at: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, acc: Cells,
     window: Number, filters: int, rates: Number, limits: Number, rounding: int, seed: int, tensor: int,
-    x_zero: Number, mul: Cells, add: Cells,
+    x_zero: Number, pooling: Number, mul: Cells, add: Cells,
 ) -> None:  # fmt: skip
+    whole = map_signals(d, at, window, filters, pooling)
     _, _, _, out_h, out_w, _, _, _, _, _, _, _, _, groups = window
     positions, rows = out_h * out_w, filters // groups
     words, base = np.empty(len(mul), np.uint32), stream_key(seed, step[0], tensor)
     totals, active = np.zeros(filters, np.int32), np.zeros(filters, np.uint8)
     for p in range(positions):
         for f in range(filters):
-            totals[f] += d[p * filters + f]
-            active[f] |= d[p * filters + f] != 0
+            totals[f] += whole[p * filters + f]
+            active[f] |= whole[p * filters + f] != 0
     top = BIAS_TOP >> (-rates[1] if rates[1] < 0 else 0)
     for g in range(groups):
-        sums = sums_over_places(x, d, window, filters, np.int32(x_zero), g)
+        sums = sums_over_places(x, whole, window, filters, np.int32(x_zero), g)
         for f in range(g * rows, (g + 1) * rows):
             if active[f]:
                 for k in range(len(acc)):

@@ -35,6 +35,7 @@ from . import (
     Variant,
     _conv_loops,
 )
+from . import _chosen as chosen
 from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
@@ -269,44 +270,51 @@ class Transposed(Projection):
     """g = the sum over all windows that an input lies in: the convolution with its matrix transposed.
 
     acc holds the sums of one position, and in the end those of the last. With `onto` g is the sum of both
-    signals.
+    signals; with `at` d is that of _chosen.py.
     """
 
     name = "conv2d.transposed"
-    loop = Loop(_conv_loops.transposed, {**WINDOWED, **onto.ADDED})
-    reads = ("d", "m", "onto")
+    loop = Loop(_conv_loops.transposed, {**WINDOWED, **onto.ADDED, **chosen.POOLED})
+    reads = ("d", "at", "m", "onto")
     writes = ("acc", "g")
-    optional = ("onto",)
+    optional = ("at", "onto")
     inplace = ("onto", "g")
     trails = ("d", "g")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
         d="int16 [outputs]",
+        at="uint8 [chosen]",
         m="int8|int16 [rows, taps]",
         onto="int16 [input]",
         acc="int32 [channels]",
         g="int16 [input]",
     )
-    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES)
-    spare = tuple(onto.ATTRIBUTES)
+    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES, chosen.ATTRIBUTES)
+    spare = (*onto.ATTRIBUTES, *chosen.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, self.tying)
+        return conv_sizes(a, self.tying) | chosen.sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or onto.misfit(t, a) or super().misfit(t, a)
+        untied = "" if self.tying is Tied or "at" not in t else "untied filters hear every place"
+        return conv_misfit(a) or untied or chosen.misfit(t, a) or onto.misfit(t, a) or super().misfit(t, a)
+
+    def sparse(self, step: Step, made: Step) -> Step | None:
+        return chosen.read(step, made) if self.tying is Tied else None
 
     def joined(self, step: Step, second: Step) -> Step | None:
         return onto.added(step, second)
 
     def lead(self, read: int, written: int, a: Attrs) -> int:
+        if "pool_h" in a:
+            return Window.from_attrs(a).input_size * written  # a window is heard from several rows: no place
         return Window.from_attrs(a).back_lead(int(a["filters"]) * read, int(a["channels"]) * written)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
-        g = Window.from_attrs(a)
+        g, d = Window.from_attrs(a), chosen.signals(t, a)
         out = [
-            spread(g, self.tying.transposed(g, copies(t["m"], part), t["d"][part], matmul))
-            for part in parts(len(t["d"]), g)
+            spread(g, self.tying.transposed(g, copies(t["m"], part), d[part], matmul))
+            for part in parts(len(d), g)
         ]
         return np.concatenate(out)
 
@@ -364,6 +372,8 @@ class Transposed(Projection):
             "g": np.zeros(g.height * g.width * g.channels, np.int16),
         }
         attrs = attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}
+        if self.tying is Tied and rng.integers(2):
+            arrays, attrs = chosen.random(rng, arrays, attrs)
         if rng.integers(2):
             added, more = onto.random(rng, arrays["g"].shape)
             return Case({**arrays, **added}, attrs | more, {})
@@ -373,34 +383,42 @@ class Transposed(Projection):
 class Update(WeightedUpdate):
     """The sum of a weight is that of signal times tap over all positions, of a bias that of the signals.
 
-    acc holds the sums of one row, and zeros in the end.
+    acc holds the sums of one row, and zeros in the end. With `at` d is that of _chosen.py.
     """
 
     name = "conv2d.update"
-    loop = Loop(_conv_loops.update, {**WINDOWED, **RATES}, row_tables)
+    loop = Loop(_conv_loops.update, {**WINDOWED, **RATES, **chosen.POOLED}, row_tables)
+    reads = ("x", "d", "at", "step")
     writes = ("acc",)
-    operands = takes(UPDATED, acc="int32 [taps]")
-    attributes = within(GEOMETRY, WeightedUpdate.attributes)
+    optional = ("at", "twin")
+    operands = takes(UPDATED, at="uint8 [chosen]", acc="int32 [taps]")
+    attributes = within(GEOMETRY, WeightedUpdate.attributes, chosen.ATTRIBUTES)
+    spare = (*WeightedUpdate.spare, *chosen.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, Tied)
+        return conv_sizes(a, Tied) | chosen.sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        return conv_misfit(a) or chosen.misfit(t, a) or super().misfit(t, a)
+
+    def sparse(self, step: Step, made: Step) -> Step | None:
+        return chosen.read(step, made)
 
     def terms(self, a: Attrs) -> int:
         return Window.from_attrs(a).positions
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         t["acc"][...] = 0
-        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
-        product = self._products({**t, "x": centred(t["x"], a)}, a, numeric.matmul)
+        whole = chosen.signals(t, a)
+        d = whole.reshape(len(whole), -1, int(a["filters"]))
+        product = self._products({**t, "x": centred(t["x"], a), "d": whole}, a, numeric.matmul)
         total = d.sum(axis=1, dtype=np.int32)
         return np.any(d, axis=1), lambda device, row: (product[device, row], total[device, row])
 
     def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
-        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
-        return self._products(t, a, np.matmul), d.sum(axis=1)
+        whole = chosen.signals(t, a)
+        d = whole.reshape(len(whole), -1, int(a["filters"]))
+        return self._products({**t, "d": whole}, a, np.matmul), d.sum(axis=1)
 
     @staticmethod
     def _products(t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
@@ -419,7 +437,10 @@ class Update(WeightedUpdate):
         g, m, attrs = random_case(rng, Tied)
         size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
         case = update_case(rng, (size, signals, m, g.taps), attrs)
-        return Case({**case.arrays, "acc": np.zeros(g.taps, np.int32)}, case.attrs, case.limits)
+        arrays: Arrays = {**case.arrays, "acc": np.zeros(g.taps, np.int32)}
+        if rng.integers(2):
+            return Case(*chosen.random(rng, arrays, case.attrs), case.limits)
+        return Case(arrays, case.attrs, case.limits)
 
 
 def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, int, dict[str, int]]:
