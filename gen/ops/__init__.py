@@ -289,6 +289,11 @@ class Kernel(ABC):
         are none."""
         return None
 
+    def absorbed(self, step: Step, second: Step, row: str) -> Step | None:
+        """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes; None if there is none. row: the name of a place of that, which it may write to."""
+        return None
+
     def sparse(self, step: Step, made: Step) -> Step | None:
         """The step with the bits of `step`, which is this kernel's, that reads what the signal written by
         `made` is made of in place of it; None if there is none."""

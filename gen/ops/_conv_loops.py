@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..ir.plan import PlanTensor
-from ._chosen import map_signals
+from ._chosen import fold_map, map_signals
 from ._loops import (
     LANES,
     WINDOWED,
@@ -102,8 +102,9 @@ def turned(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArr
 
 
 def forward(
-    x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, window: Number, filters: int, shift: Number,
-    multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int, factors: Cells,
+    x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, row: Cells, at: Cells, window: Number,
+    filters: int, shift: Number, multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int,
+    hi: int, pooling: Number, clipping: Number, factors: Cells,
 ) -> None:  # fmt: skip
     _, _, channels, out_h, out_w, _, _, step_h, step_w, _, _, _, _, groups = window
     each, rows, seen = channels // groups, filters // groups, padded_map(x, window, np.int32(x_zero))
@@ -123,11 +124,16 @@ def forward(
     for oy in range(out_h):
         for ox in range(0, out_w, together):
             for g in range(groups):
-                at = oy * step_h * across + ox * step_w * channels + g * each
+                place = oy * step_h * across + ox * step_w * channels + g * each
                 first, apart = (oy * out_w + ox) * filters + g * rows, step_w * channels
-                windows(acc, first, filters, starts[g], factors[g], seen, at, apart, offsets, together)
+                windows(acc, first, filters, starts[g], factors[g], seen, place, apart, offsets, together)
     ends, scales = tiled(s, out_h * out_w), tiled(m, out_h * out_w)
-    end_row(y, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
+    if len(row) == 0:
+        end_row(y, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
+    else:
+        whole = np.empty(out_h * out_w * filters, np.int32)
+        end_row(whole, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
+        fold_map(whole, y, row, at, window, filters, pooling, clipping)
 
 
 def transposed(

@@ -153,10 +153,10 @@ class WeightedForward(Kernel):
     """
 
     reads = ("x", "w", "b", "m", "r", "s")
-    writes = ("y",)
-    optional = ("m", "r", "s")
+    writes: ClassVar[tuple[str, ...]] = ("y",)
+    optional: ClassVar[tuple[str, ...]] = ("m", "r", "s")
     attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.WEIGHTED)
-    spare = ("shift", *_requantise.OWN)
+    spare: ClassVar[tuple[str, ...]] = ("shift", *_requantise.OWN)
     held = staticmethod(_requantise.held)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:

@@ -37,6 +37,7 @@ from . import (
 )
 from . import _chosen as chosen
 from . import _onto as onto
+from . import _packed as bits
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
@@ -158,7 +159,9 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 
 class Forward(WeightedForward):
     name = "conv2d.forward"
-    loop = Loop(_conv_loops.forward, WINDOWED, _conv_loops.turned, narrow)
+    loop = Loop(_conv_loops.forward, {**WINDOWED, **chosen.FOLDED}, _conv_loops.turned, narrow)
+    writes = ("y", "row", "at")
+    optional = ("m", "r", "s", "row", "at")
     trails = ("x", "y")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
@@ -169,14 +172,21 @@ class Forward(WeightedForward):
         r="uint32 [rows]",
         s="uint8 [rows]",
         y="int8|int16 [outputs]",
+        row="=y [filters]",
+        at="uint8 [chosen]",
     )
-    attributes = within(GEOMETRY, WeightedForward.attributes)
+    attributes = within(GEOMETRY, WeightedForward.attributes, chosen.ATTRIBUTES, chosen.CLIPPED)
+    spare = (*WeightedForward.spare, *chosen.ATTRIBUTES, *chosen.CLIPPED)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, self.tying)
+        return conv_sizes(a, self.tying) | chosen.sizes(a) | {"filters": a["filters"]}
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        untied = "" if self.tying is Tied or "row" not in t else "untied filters pool nothing"
+        return conv_misfit(a) or untied or chosen.fold_misfit(t, a) or super().misfit(t, a)
+
+    def absorbed(self, step: Step, second: Step, row: str) -> Step | None:
+        return chosen.absorbed(step, second, row) if self.tying is Tied else None
 
     def _sums(self, t: Arrays, x: NDArray[Any], a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -186,18 +196,25 @@ class Forward(WeightedForward):
         return np.concatenate(out)
 
     @staticmethod
-    def _every(t: Arrays) -> Every:
-        """A value a row, [copies, rows], as one an output."""
-        return lambda row: np.tile(row, (1, t["y"].shape[1] // row.shape[1]))
+    def _every(sums: int) -> Every:
+        """A value a row, [copies, rows], as one a sum."""
+        return lambda row: np.tile(row, (1, sums // row.shape[1]))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        every = self._every(t)
-        matmul = partial(numeric.matmul, dtype=summed(a))
-        acc = self._sums(t, centred(t["x"], a), a, matmul) + every(t["b"])
-        t["y"][...] = self.ended(acc, t, a, every)
+        acc = self._sums(t, centred(t["x"], a), a, partial(numeric.matmul, dtype=summed(a)))
+        every = self._every(acc.shape[1])
+        self._write(self.ended(acc + every(t["b"]), t, a, every), t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = self.held(self._sums(t, t["x"], a, np.matmul) + self._every(t)(t["b"]), a)
+        sums = self._sums(t, t["x"], a, np.matmul)
+        self._write(self.held(sums + self._every(sums.shape[1])(t["b"]), a), t, a)
+
+    @staticmethod
+    def _write(y: NDArray[Any], t: Arrays, a: Attrs) -> None:
+        if "row" in t:
+            chosen.fold(y, t, a)
+        else:
+            t["y"][...] = y
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
         if self.tying is not Tied:
@@ -209,7 +226,19 @@ class Forward(WeightedForward):
             total += np.matmul(seen.swapaxes(1, 2), seen)
         return total
 
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        sums, written = super().bounds(k, a)
+        if "row" not in k:
+            return sums, written
+        lo, hi, _ = written["y"]
+        clipped = [min(max(end, a["clip_lo"]), a["clip_hi"]) for end in (lo, hi)]
+        written["y"] = (*clipped, k["y"].shape[0] * max(abs(end) for end in clipped))
+        written["row"] = (lo, hi, k["row"].shape[0] * max(-lo, hi))
+        return sums, written | ({"at": bits.anything(k["at"].shape[0])} if "at" in k else {})
+
     def lead(self, read: int, written: int, a: Attrs) -> int:
+        if "pool_h" in a:
+            return chosen.sizes(a)["outputs"] * written  # a window is written to from several rows: no place
         return Window.from_attrs(a).lead(int(a["channels"]) * read, int(a["filters"]) * written)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -219,10 +248,10 @@ class Forward(WeightedForward):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
         g = Window.from_attrs(a)
-        chosen = None
+        quick = None
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
-            chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
-        return chosen or self._plain(super().variant(kernel_set, t, a), g, t, a)
+            quick = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        return quick or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
     def _plain(plain: Variant, g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
@@ -239,6 +268,13 @@ class Forward(WeightedForward):
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
     def case(self, rng: np.random.Generator) -> Case:
+        case = self._plain_case(rng)
+        if self.tying is not Tied or case.attrs["groups"] != 1 or rng.integers(2):
+            return case
+        arrays, attrs = chosen.random_fold(rng, case.arrays, case.attrs)
+        return replace(case, arrays=arrays, attrs=attrs)
+
+    def _plain_case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)
         arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, g.height * g.width * g.channels).astype(np.int8),

@@ -18,6 +18,7 @@ from ..ir.program import Item, Program, Step
 from ..ops import Format, Kept, changed, kernel, replaced
 from .memory import WORTH
 
+LONGEST = 3  # steps that one may do: a convolution, a clip, a pooling
 Programs = Mapping[str, Program]
 Tensors = Mapping[str, PlanTensor]
 
@@ -36,11 +37,19 @@ def sites(programs: Programs, tensors: Tensors) -> list[Step]:
     return [made for made in keeping.steps() if keeping.readers(made)][::-1]
 
 
-def keep(programs: Programs, tensors: Tensors, chosen: Iterable[Step]) -> Keeping:
-    """The programs with these sites, in the order of `sites`."""
+def pools(programs: Programs, tensors: Tensors) -> list[str]:
+    """The results of steps that the one that makes what they read may do, if nobody else reads that."""
+    work = _Work(programs, tensors)
+    return [name for step in work.steps() if (name := work.pooled(step))]
+
+
+def keep(programs: Programs, tensors: Tensors, chosen: Iterable[Step], pooled: Iterable[str] = ()) -> Keeping:
+    """The programs with these sites, in the order of `sites`, and with these pools in what they read."""
     work = _Work(programs, tensors)
     for made in chosen:
         work.keep(made)
+    for name in pooled:
+        work.pool(name)
     return Keeping(
         {n: replace(programs[n], items=tuple(items)) for n, items in work.items.items()}, work.tensors
     )
@@ -97,6 +106,52 @@ class _Work:
             for step in [i for i in items if isinstance(i, Step)]:
                 if less := kernel(step.kernel).kept(step, made, lambda _: one.name):
                     self._read_less(items, step, less)
+
+    def pooled(self, step: Step) -> str:
+        """The result of a step in front of which others may stand that do its work; "" if none do."""
+        chain = self._chain(step)
+        return step.args["y"] if self._absorbed(chain, "") else ""
+
+    def _chain(self, last: Step) -> list[Step]:
+        """Steps of which each makes what the next one reads as x, the last one given."""
+        chain = [last]
+        while len(chain) < LONGEST:
+            x = chain[0].args.get("x")
+            makers = [s for s in self.steps() if x in changed(s).values()]
+            if len(makers) != 1:
+                break
+            chain.insert(0, makers[0])
+        return chain
+
+    @staticmethod
+    def _absorbed(chain: Sequence[Step], row: str) -> tuple[Sequence[Step], Step] | None:
+        """The last steps of a chain that are one, beginning with what absorbs the others, and that one."""
+        for first in range(len(chain) - 1):
+            one: Step | None = chain[first]
+            for second in chain[first + 1 :]:
+                one = one and kernel(one.kernel).absorbed(one, second, row)
+            if one and "row" in one.args:
+                return chain[first:], one
+        return None
+
+    def pool(self, name: str) -> None:
+        """What makes `name` is done by what makes what it reads, if nobody else reads that."""
+        last = next(s for s in self.steps() if name in changed(s).values())
+        row = self.fresh(f"{name}_row")
+        found = self._absorbed(self._chain(last), row)
+        if found is None:
+            return
+        chain, one = found
+        uses = self._uses()
+        items = next(i for i in self.items.values() if any(item is chain[0] for item in i))
+        places = [n for n, item in enumerate(items) if any(item is step for step in chain)]
+        alone = all(uses[n] == 2 for step in chain[:-1] for n in changed(step).values())
+        if not alone or len(places) != len(chain) or places[-1] - places[0] != len(chain) - 1:
+            return
+        y = self.tensors[chain[0].args["y"]]
+        filters = int(one.attrs["filters"])
+        self.tensors[row] = replace(y, name=row, shape=(filters,), row=filters, use="", note="of one place")
+        items[places[0] : places[-1] + 1] = [one]
 
     def _replace(self, old: Step, new: Sequence[Step]) -> None:
         for items in self.items.values():

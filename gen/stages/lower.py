@@ -14,7 +14,7 @@ from ..ir.program import Abstract, Item, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
 from .fuse import fuse
-from .keep import Keeping, fewest, keep, sites
+from .keep import Keeping, fewest, keep, pools, sites
 from .memory import Piece, extent, filled, place
 from .order import ordered
 from .quantise import Quantised
@@ -35,13 +35,15 @@ def lower(
     fused = fuse(_without_idle(written, formats, abstract.logits))
     unplaced = {t.name: t for t in _tensors(replace(abstract, programs=fused), quantised)}
 
-    places = sites(fused, unplaced)
+    places, folds = sites(fused, unplaced), pools(fused, unplaced)
 
     @cache
     def laid(kept: tuple[int, ...]) -> _Laid:
-        return _laid(abstract, keep(fused, unplaced, [places[i] for i in kept]), shared)
+        folded = [folds[i - len(places)] for i in kept if i >= len(places)]
+        kept_at = [places[i] for i in kept if i < len(places)]
+        return _laid(abstract, keep(fused, unplaced, kept_at, folded), shared)
 
-    least = laid(fewest(len(places), lambda kept: laid(kept).nbytes))
+    least = laid(fewest(len(places) + len(folds), lambda kept: laid(kept).nbytes))
     programs, arena = least.keeping.programs, least.arena
     tensors, state_bytes = _placed(least.named, arena)
     plan = Plan(
