@@ -141,6 +141,19 @@ def test_auto_changes_its_engine_and_nothing_else(monkeypatch: pytest.MonkeyPatc
     _same(want, copied)
 
 
+def test_auto_counts_what_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run is not begun in numpy because nothing ran before it."""
+    plan = golden_plan("pair")
+    monkeypatch.setattr(engines, "PAYS", 20)
+    inputs, labels = _samples(plan, np.random.default_rng(5), 6, 4)
+    for count, compiled in ((5, False), (6, True)):
+        want, got = Emulator(plan, 4, engine="numpy"), Emulator(plan, 4)
+        for machine in (want, got):
+            machine.learn_many({k: x[:count] for k, x in inputs.items()}, labels[:count])
+        assert ("_engine" in vars(got._engines)) == compiled
+        _same(want, got)
+
+
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = golden_plan("pair")
     with pytest.raises(SynapccError, match="take auto, numpy, compiled"):
