@@ -44,7 +44,7 @@ from synapcc.host.engine.jit import OPTIONS, pointer
 STEP = """from synapcc.gen.ops import kernel
 
 # {mark}
-body = njit(**OPTIONS)(kernel("{kernel}").loop.body)
+body = njit(**OPTIONS)(kernel("{kernel}").loop{form}.body)
 
 
 @cfunc("void(int64, int64)", cache=True)
@@ -206,9 +206,10 @@ def walker() -> Source:
     return Source("walk", HEAD + WALK)
 
 
-def step(name: str, arguments: Sequence[str], count: int) -> Source:
-    """The function of a kernel. arguments: what its loop is called with; count: of its parameters"""
+def step(name: str, form: str, arguments: Sequence[str], count: int) -> Source:
+    """The function of a kernel. form: which of its loops; arguments: what that is called with; count: of its
+    parameters"""
     own = Path(inspect.getfile(type(kernel(name))))
     mark = hashlib.sha256(own.read_bytes()).hexdigest()
-    text = STEP.format(mark=mark, kernel=name, count=count, arguments=", ".join(arguments))
+    text = STEP.format(mark=mark, kernel=name, form=form, count=count, arguments=", ".join(arguments))
     return Source(name, HEAD + text)

@@ -25,9 +25,6 @@ numba: Any = pytest.importorskip("numba", reason="numba is not installed: pip in
 CASES = 12
 VECTORS = 4000
 LOOPS = sorted(name for name, k in kernels().items() if vars(type(k)).get("loop"))
-ARRAYS = {"spread_high", "spread_low", "even_lead", "shifted_top", "root_reciprocal", "sigmoid_curve"}
-ARRAYS |= {"scale_half_up", "scale_half_up_wide", "scale_fine"}  # of kernels without loop forms
-HELD = [p for name, p in PRIMITIVES.items() if name not in ARRAYS and p.py.__module__.endswith("numeric")]
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -53,7 +50,7 @@ def test_primitives_say_the_same_as_arrays_and_as_compiled_numbers() -> None:
     from synapcc.host.engine import jit
 
     jit._prepare()
-    for p, rows in draw(HELD, VECTORS):
+    for p, rows in draw(PRIMITIVES.values(), VECTORS):
         kinds = [f"np.{'u' * (c[0] == 'u')}int32(rows[k, {i}])" for i, (c, *_) in enumerate(p.args)]
         space: dict[str, Any] = {"np": np, "py": p.py}
         exec(
