@@ -31,7 +31,8 @@ def runs(loops: Sequence[tuple[int, int]]) -> tuple[Table, Table]:
 
 def walk(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """How two tensors are stretched, by side: `runs` of either; none where all three tensors are alike."""
-    depth, found = sum(f"n{i}" in a for i in range(broadcast.AXES)), {}
+    depth = sum(f"n{i}" in a for i in range(broadcast.AXES))
+    found: dict[str, NDArray[Any]] = {}
     for side in (broadcast.LEFT, broadcast.RIGHT):
         starts, inner = np.zeros(0, np.int64), np.zeros(2, np.int64)
         if depth:

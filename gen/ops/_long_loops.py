@@ -38,8 +38,8 @@ def end_long(
     for i in range(len(y)):
         n: Any = np.int64(s[i]) if len(s) else shift
         if rounds == FINE:
-            high, low = np.int32(acc[i] >> 32), np.uint32(acc[i] & 0xFFFFFFFF)
-            v = numeric.scale_fine(high, low, np.int32(m[i]), np.uint32(r[i]), n)
+            high, low = numeric.int32(acc[i] >> 32), numeric.uint32(acc[i] & 0xFFFFFFFF)
+            v = numeric.scale_fine(high, low, numeric.int32(m[i]), numeric.uint32(r[i]), n)
         else:
             factor: Any = np.int64(m[i]) if len(m) else multiplier
             v = numeric.int32(numeric.scale_half_up(acc[i], factor, n) + np.int32(y_zero))
@@ -56,9 +56,9 @@ def dense(
     for i in range(len(b)):
         acc[i] = b[i]
         for first in range(0, len(x), CHUNK):
-            part = np.int32(0)
+            part: Any = np.int32(0)
             for j in range(first, min(first + CHUNK, len(x))):
-                part = np.int32(part + np.int32(w[i, j]) * np.int32(seen[j]))
+                part = numeric.int32(part + np.int32(w[i, j]) * np.int32(seen[j]))
             acc[i] += part
     end_long(y, acc, s, m, r, shift, multiplier, lo, hi, rounds, y_zero)
 

@@ -84,16 +84,17 @@ def opposite(tape: Tape, node: Node, teach: str) -> str:
 
 def _forward(
     left: Cells, right: Cells, y: Cells, left_starts: Cells, left_inner: Cells, right_starts: Cells,
-    right_inner: Cells, left_factor: Number, right_factor: Number, subtract: Number, addend: Number,
-    up: Number, rounds: Number, multiplier: Number, shift: int, y_zero: Number, lo: int, hi: int,
+    right_inner: Cells, left_factor: Number, right_factor: Number, more: Number, rounds: Number,
+    multiplier: Number, shift: int, y_zero: Number, lo: int, hi: int,
 ) -> None:  # fmt: skip
     a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
-    more, bits = np.int32(addend), up if up > 0 else LEAST_UP
+    subtract, addend, up = more
+    bits = up if up > 0 else LEAST_UP
     aligned(a, left_factor, bits, rounds)
     aligned(b, right_factor, bits, rounds)
     for i in range(len(a)):
         total = a[i] - b[i] if subtract else a[i] + b[i]
-        a[i] = np.int32(np.int32(total) + more)
+        a[i] = np.int32(np.int32(total) + np.int32(addend))
     end_row(y, a, a[:0], a[:0], shift, multiplier, lo, hi, rounds, y_zero)
 
 
@@ -113,7 +114,7 @@ class Forward(Kernel):
     """
 
     name = "add.forward"
-    loop = Loop(_forward, FACTORS, walk)
+    loop = Loop(_forward, {**FACTORS, "more": ("subtract", "addend", "up")}, walk)
     reads = ("left", "right")
     writes = ("y",)
     inplace = ("left", "right", "y")

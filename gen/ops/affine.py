@@ -65,13 +65,13 @@ class Affine(Layer):
 
 def _forward(x: Cells, w: Cells, b: Cells, y: Cells, shift: int, lo: int, hi: int) -> None:
     for i in range(len(y)):
-        total = np.int32(np.int32(np.int32(x[i]) * np.int32(w[i])) + np.int32(b[i]))
+        total = numeric.int32(numeric.int32(np.int32(x[i]) * np.int32(w[i])) + np.int32(b[i]))
         y[i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
 
 
 def _feedback(d: Cells, w: Cells, g: Cells, shift: int, lo: int, hi: int) -> None:
     for i in range(len(g)):
-        product = np.int32(np.int32(d[i]) * np.int32(w[i]))
+        product = numeric.int32(np.int32(d[i]) * np.int32(w[i]))
         g[i] = numeric.saturate(numeric.shift_round(product, shift), lo, hi)
 
 

@@ -94,12 +94,12 @@ def _index(tape: Tape, node: Node, axis: str, frac: int) -> str:
 @helper
 def both_sides(place: Any) -> Any:
     """(the row or column before a place, the one behind, the weight in Q10 of either)."""
-    share, before = np.int32(np.int64(place) & (ONE - 1)), np.int64(place) >> FRAC
-    return before, before + (1 if share > 0 else 0), np.int32(ONE - share), share
+    share, before = numeric.int32(np.int64(place) & (ONE - 1)), np.int64(place) >> FRAC
+    return before, before + (1 if share > 0 else 0), numeric.int32(ONE - share), share
 
 
 def _forward(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channels: int) -> None:
-    to, (m, n) = 0, HALF_UP
+    to, factor, end = 0, numeric.int32(HALF_UP[0]), HALF_UP[1]
     for row in rows:
         above, below, first, second = both_sides(row)
         for column in columns:
@@ -109,7 +109,7 @@ def _forward(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channe
                 upper += np.int32(x[(above * width + behind) * channels + c]) * right
                 lower = np.int32(x[(below * width + before) * channels + c]) * left
                 lower += np.int32(x[(below * width + behind) * channels + c]) * right
-                y[to + c] = numeric.scale_once(np.int32(upper * first + lower * second), m, n)
+                y[to + c] = numeric.scale_once(numeric.int32(upper * first + lower * second), factor, end)
             to += channels
 
 

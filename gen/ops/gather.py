@@ -174,7 +174,7 @@ def _feedback(
         for k in range(count):
             at, given = (o * size + place_read(k, index, start, step)) * block, (o * count + k) * block
             for b in range(block):
-                total[at + b] += numeric.shift_round(np.int32(d[given + b]), before)
+                total[at + b] += numeric.shift_round(numeric.int32(d[given + b]), before)
     write_signal(g, total, shift, lo, hi)
 
 

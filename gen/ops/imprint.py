@@ -40,7 +40,7 @@ LIMITS = {"limits": ("lo", "hi", "bias_lo", "bias_hi", "x_lo", "x_hi")}
 
 def _row(
     x: Cells, label: Cells, centre: Cells, w: Cells, b: Cells, twin: Cells, count: Cells, most: int,
-    multiplier: int, shift: int, half_multiplier: int, half_shift: int, level: int, x_zero: int,
+    multiplier: Number, shift: Number, half_multiplier: Number, half_shift: Number, level: int, x_zero: int,
     limits: Number,
 ) -> None:  # fmt: skip
     lo, hi, bias_lo, bias_hi, x_lo, x_hi = limits
@@ -48,19 +48,20 @@ def _row(
     k = np.int64(count[row]) + 1
     if k > most:
         return
-    total, part = np.int32(level), np.int32(SHARES[k])
+    total: Any = np.int32(level)
+    part = np.int32(SHARES[k])
     for j in range(len(x)):
         middle, old = np.int32(centre[j]), np.int32(w[row, j])
-        away = numeric.scale_once(np.int32(np.int32(x[j]) - middle), multiplier, shift)
-        to = np.int32(numeric.saturate(away, lo, hi) - old)
-        change = numeric.shift_round(np.int32(to * part), SHARE_FRAC)
-        made = np.int32(old + change)
-        half = np.int32(middle + numeric.scale_once(made, half_multiplier, half_shift))
-        total -= made * np.int32(numeric.saturate(half, x_lo, x_hi) - np.int32(x_zero))
+        away = numeric.scale_once(numeric.int32(np.int32(x[j]) - middle), multiplier, shift)
+        to = numeric.int32(numeric.saturate(away, lo, hi) - old)
+        change = numeric.shift_round(numeric.int32(to * part), SHARE_FRAC)
+        made = numeric.int32(old + change)
+        half = numeric.int32(middle + numeric.scale_once(made, half_multiplier, half_shift))
+        total -= made * numeric.int32(numeric.saturate(half, x_lo, x_hi) - np.int32(x_zero))
         w[row, j] = made
         if len(twin):
-            twin[row, j] = numeric.saturate(np.int32(np.int32(twin[row, j]) + change), lo, hi)
-    b[row] = numeric.saturate(np.int32(total), bias_lo, bias_hi)
+            twin[row, j] = numeric.saturate(numeric.int32(np.int32(twin[row, j]) + change), lo, hi)
+    b[row] = numeric.saturate(numeric.int32(total), bias_lo, bias_hi)
     count[row] = k
 
 

@@ -137,7 +137,7 @@ BLOCKS = {"sizes": tuple(GEOMETRY)}
 @helper
 def neighbours(place: Any, o: Any, size: Any, block: Any) -> Any:
     """(where the block before a place begins, the one behind, its share in Q15)."""
-    share = np.int32(np.int64(place) & (ONE - 1))
+    share = numeric.int32(np.int64(place) & (ONE - 1))
     at = (o * size + (np.int64(place) >> FRAC)) * block
     return at, at + (block if share > 0 else 0), share
 
@@ -147,9 +147,9 @@ def _forward(x: Cells, index: Cells, y: Cells, sizes: Number) -> None:
     for o in range(outer):
         for k in range(count):
             at, behind, share = neighbours(index[k], o, size, block)
-            rest, to = np.int32(ONE - share), (o * count + k) * block
+            rest, to = numeric.int32(ONE - share), (o * count + k) * block
             for b in range(block):
-                total = np.int32(np.int32(x[at + b]) * rest + np.int32(x[behind + b]) * share)
+                total = numeric.int32(np.int32(x[at + b]) * rest + np.int32(x[behind + b]) * share)
                 y[to + b] = numeric.shift_round(total, FRAC)
 
 
@@ -161,11 +161,11 @@ def _feedback(
     for o in range(outer):
         for k in range(count):
             at, behind, share = neighbours(index[k], o, size, block)
-            rest, given = np.int32(ONE - share), (o * count + k) * block
+            rest, given = numeric.int32(ONE - share), (o * count + k) * block
             for b in range(block):
                 signal = np.int32(d[given + b])
-                total[at + b] += numeric.shift_round(np.int32(signal * rest), before)
-                total[behind + b] += numeric.shift_round(np.int32(signal * share), before)
+                total[at + b] += numeric.shift_round(numeric.int32(signal * rest), before)
+                total[behind + b] += numeric.shift_round(numeric.int32(signal * share), before)
     write_signal(g, total, shift, lo, hi)
 
 

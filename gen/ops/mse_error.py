@@ -15,7 +15,7 @@ from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _requantise
 from ._contract import HELD, INT16, Tensors, takes, within
-from ._loops import Cells, Loop, helper
+from ._loops import Cells, Loop, Number, helper
 from ._shifts import MAX_SHIFT, requantising
 
 HINT = "scale the targets and the last layer by a power of two"
@@ -33,7 +33,7 @@ def error_of(z: Cells, target: Cells, e: Cells, taught: Cells, shift: Any, lo: A
             taught[0] = 1
 
 
-def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: int, lo: int, hi: int) -> None:
+def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: Number, lo: int, hi: int) -> None:
     error_of(z, target, e, taught, shift, lo, hi)
 
 
@@ -86,12 +86,12 @@ class Forward(Kernel):
 
 
 def _input(
-    z: Cells, x: Cells, e: Cells, taught: Cells, shift: int, multiplier: int, x_shift: int, x_zero: int,
-    lo: int, hi: int,
+    z: Cells, x: Cells, e: Cells, taught: Cells, shift: Number, multiplier: Number, x_shift: Number,
+    x_zero: int, lo: int, hi: int,
 ) -> None:  # fmt: skip
     target, (least, most) = np.empty(len(x), np.int16), INT16
     for i in range(len(x)):
-        away = np.int32(np.int32(x[i]) - np.int32(x_zero))
+        away = numeric.int32(np.int32(x[i]) - np.int32(x_zero))
         target[i] = numeric.saturate(numeric.scale_once(away, multiplier, x_shift), least, most)
     error_of(z, target, e, taught, shift, lo, hi)
 

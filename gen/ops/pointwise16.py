@@ -61,11 +61,11 @@ def check_feedback(tape: Tape, node: Node) -> None:
 
 
 def _rescale(
-    x: Cells, y: Cells, multiplier: int, shift: int, x_zero: Number, y_zero: int, below_multiplier: Number,
-    below_shift: Number, turned: Number, lo: int, hi: int,
-) -> None:  # fmt: skip
+    x: Cells, y: Cells, multiplier: Number, shift: Number, y_zero: int, more: Number, lo: int, hi: int
+) -> None:
+    x_zero, below_multiplier, below_shift, turned = more
     for i in range(len(y)):
-        d = np.int32(np.int32(x[i]) - np.int32(x_zero))
+        d = numeric.int32(np.int32(x[i]) - np.int32(x_zero))
         if below_shift > 0 and d < 0:
             v = numeric.scale_twice(d, below_multiplier, below_shift)
             v = numeric.int32(-v if turned else v)
@@ -77,22 +77,22 @@ def _rescale(
 @helper
 def table_steps(x: Any, multiplier: Any, shift: Any) -> Any:
     """x in steps of a curve's table."""
-    half = np.int32((1 << shift) >> 1)
-    return np.int32(np.int32(np.int32(np.int32(x) * np.int32(multiplier)) + half) >> shift)
+    half = numeric.int32((1 << shift) >> 1)
+    return numeric.int32(numeric.int32(numeric.int32(np.int32(x) * np.int32(multiplier)) + half) >> shift)
 
 
-def _sigmoid(x: Cells, y: Cells, multiplier: int, shift: int, lo: int, hi: int) -> None:
+def _sigmoid(x: Cells, y: Cells, multiplier: Number, shift: Number, lo: int, hi: int) -> None:
     for i in range(len(y)):
         at = table_steps(x[i], multiplier, shift)
-        curve = numeric.sigmoid_curve(np.int32(abs(at)), 9)
-        whole = curve + np.int32(512) if at >= 0 else np.int32(2**25 + 511) - curve
+        curve = numeric.sigmoid_curve(numeric.int32(abs(at)), 9)
+        whole = curve + np.int32(512) if at >= 0 else numeric.int32(2**25 + 511) - curve
         y[i] = numeric.saturate(numeric.int32(whole >> 10), lo, hi)
 
 
-def _tanh(x: Cells, y: Cells, multiplier: int, shift: int, lo: int, hi: int) -> None:
+def _tanh(x: Cells, y: Cells, multiplier: Number, shift: Number, lo: int, hi: int) -> None:
     for i in range(len(y)):
         at = table_steps(x[i], multiplier, shift)
-        curve = numeric.sigmoid_curve(np.int32(abs(at)), 8) - np.int32(2**23)
+        curve = numeric.sigmoid_curve(numeric.int32(abs(at)), 8) - np.int32(2**23)
         whole = curve + np.int32(128) if at >= 0 else np.int32(127) - curve
         y[i] = numeric.saturate(numeric.int32(whole >> 8), lo, hi)
 
@@ -105,7 +105,7 @@ class Rescale(Kernel):
     """
 
     name = "pointwise16.rescale"
-    loop = Loop(_rescale)
+    loop = Loop(_rescale, {"more": ("x_zero", "below_multiplier", "below_shift", "turned")})
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")

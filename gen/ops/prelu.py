@@ -93,15 +93,15 @@ def _forward(
     x: Cells, w: Cells, y: Cells, shift: int, frac: Number, x_zero: Number, w_zero: Number, y_zero: Number,
     multiplier: Number, slope_multiplier: Number, slope_shift: Number, lo: int, hi: int,
 ) -> None:  # fmt: skip
-    one = np.int32(1 << frac)
+    one = numeric.int32(1 << frac)
     for first in range(0, len(y), len(w)):
         for c in range(len(w)):
-            d = np.int32(np.int32(x[first + c]) - np.int32(x_zero))
-            slope = np.int32(np.int32(w[c]) - np.int32(w_zero))
+            d = numeric.int32(np.int32(x[first + c]) - np.int32(x_zero))
+            slope = numeric.int32(np.int32(w[c]) - np.int32(w_zero))
             if slope_shift == 0:
-                v = numeric.shift_round(np.int32(d * (slope if d < 0 else one)), shift)
+                v = numeric.shift_round(numeric.int32(d * (slope if d < 0 else one)), shift)
             elif d < 0:
-                v = numeric.scale_twice(np.int32(d * slope), slope_multiplier, slope_shift)
+                v = numeric.scale_twice(numeric.int32(d * slope), slope_multiplier, slope_shift)
             else:
                 v = numeric.scale_twice(d, multiplier, shift)
             y[first + c] = numeric.saturate(numeric.int32(v + np.int32(y_zero)), lo, hi)
@@ -110,11 +110,11 @@ def _forward(
 def _feedback(
     x: Cells, d: Cells, w: Cells, g: Cells, frac: int, zero: int, shift: int, lo: int, hi: int
 ) -> None:
-    one = np.int32(1 << frac)
+    one = numeric.int32(1 << frac)
     for first in range(0, len(g), len(w)):
         for c in range(len(w)):
             factor = np.int32(w[c]) if x[first + c] < zero else one
-            product = np.int32(np.int32(d[first + c]) * factor)
+            product = numeric.int32(np.int32(d[first + c]) * factor)
             g[first + c] = numeric.saturate(numeric.shift_round(product, shift), lo, hi)
 
 
