@@ -10,19 +10,29 @@ import numpy as np
 from .. import numeric
 from ..ir.plan import PlanTensor
 from ._conv_loops import padded_map, run_offsets, runs_of
+from ._local_loops import seen_at, window_places
 from ._long_sums import FINE, NARROW
-from ._loops import LANES, Cells, Number, end_row, helper, tiled, windows
+from ._loops import Cells, Number, end_row, helper, tiled
 
-TERMS = 1 << 16
-"""Products of an int8 and a byte whose sum fits an int32: one less than so many."""
-CHUNK = 128
-"""Of an int8 and an int16, which leaves room for a bias."""
+CHUNK = 256
+"""Products of an int8 and an int16 whose sum fits an int32."""
 
 
 def takes(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> bool:
-    """Whether the sums of a step are exact here: constant int8 weights, of not too many inputs."""
-    w = t["w"]
-    return (w.space, w.dtype) == ("const", "int8") and w.shape[1] < TERMS
+    """Whether the sums of a step are exact here: those of int8 weights."""
+    return t["w"].dtype == "int8"
+
+
+@helper
+def long_dot(w: Cells, x: Cells) -> Any:
+    """The int64 sum of w[j] * x[j], w of int8 and x of int16."""
+    total = np.int64(0)
+    for first in range(0, len(x), CHUNK):
+        part = np.int32(0)
+        for j in range(first, min(first + CHUNK, len(x))):
+            part = np.int32(part + np.int32(w[j]) * np.int32(x[j]))
+        total += part
+    return total
 
 
 @helper
@@ -54,40 +64,23 @@ def dense(
     for j in range(len(x)):
         seen[j] = np.int16(np.int32(x[j]) - zero)
     for i in range(len(b)):
-        acc[i] = b[i]
-        for first in range(0, len(x), CHUNK):
-            part: Any = np.int32(0)
-            for j in range(first, min(first + CHUNK, len(x))):
-                part = numeric.int32(part + np.int32(w[i, j]) * np.int32(seen[j]))
-            acc[i] += part
+        acc[i] = long_dot(w[i], seen) + b[i]
     end_long(y, acc, s, m, r, shift, multiplier, lo, hi, rounds, y_zero)
 
 
 def conv(
     x: Cells, w: Cells, b: Cells, m: Cells, r: Cells, s: Cells, y: Cells, window: Number, filters: int,
     shift: Number, multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
-    factors: Cells,
 ) -> None:  # fmt: skip
-    """The upper and the lower byte of the inputs are summed apart, each in 32 bits."""
-    _, _, channels, out_h, out_w, _, _, step_h, step_w, _, _, _, _, groups = window
-    each, rows, positions = channels // groups, filters // groups, out_h * out_w
-    _, _, _, across = runs_of(window)
-    together, apart = out_w if groups == 1 else 1, step_w * channels
+    _, _, _, out_h, out_w, _, _, _, _, _, _, _, _, groups = window
+    runs, run, _, _ = runs_of(window)
     seen, offsets = padded_map(x, window, np.int32(x_zero)), run_offsets(window)
-    start = np.zeros(factors.shape[3] // 2, np.int32)
-    acc, part = np.zeros(positions * filters, np.int64), np.empty(positions * filters + LANES, np.int32)
-    for byte in range(2):
-        half = (seen >> 8).astype(np.int16) if byte == 0 else (seen & 0xFF).astype(np.int16)
-        for place in range(0, positions, together):  # the lanes of a group reach into the next one
-            corner = place // out_w * step_h * across + place % out_w * step_w * channels
-            for g in range(groups):
-                first, at = place * filters + g * rows, corner + g * each
-                windows(part, first, filters, start, factors[g], half, at, apart, offsets, together)
-        for i in range(len(acc)):
-            acc[i] = (acc[i] << 8) + part[i]
-    for i in range(len(acc)):
-        acc[i] += b[i % filters]
-    rest = tiled(r.view(np.int32), positions)
-    end_long(
-        y, acc, tiled(s, positions), tiled(m, positions), rest, shift, multiplier, lo, hi, rounds, y_zero
-    )
+    taps, places = np.empty(runs * run, np.int16), window_places(window, filters)
+    acc, rows = np.empty(out_h * out_w * filters, np.int64), filters // groups
+    for k in range(len(places)):
+        seen_at(seen, places[k, 0], offsets, taps)
+        for f in range(k % groups * rows, k % groups * rows + rows):
+            acc[places[k, 1] + f % rows] = long_dot(w[f], taps) + b[f]
+    every = out_h * out_w
+    rest = tiled(r.view(np.int32), every)
+    end_long(y, acc, tiled(s, every), tiled(m, every), rest, shift, multiplier, lo, hi, rounds, y_zero)

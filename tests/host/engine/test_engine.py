@@ -25,7 +25,7 @@ from synapcc.host.run.emulator import Emulator
 
 numba: Any = pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
 
-CASES = 12
+CASES = 60
 VECTORS = 4000
 FORMS = 2  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
 
@@ -46,6 +46,10 @@ def _some(name: str, forms: int, each: int, rng: np.random.Generator) -> list[tu
         if text in of_loop or len(of_loop) < forms:
             of_loop.add(text)
             out.append(case)
+    loop, loops = kernels()[name].loop, 0
+    while loop:
+        loop, loops = loop.otherwise, loops + 1
+    assert len(found) == loops, f"{name}: {loops} loops, cases of {len(found)}"
     return out
 
 
@@ -58,7 +62,7 @@ def test_a_loop_says_what_the_array_form_says(name: str) -> None:
 @pytest.mark.parametrize("devices", (1, 7))
 @pytest.mark.parametrize("name", sorted(kernels()))
 def test_every_form_of_a_loop(name: str, devices: int) -> None:
-    _hold(name, 1000, 10 * CASES, devices)
+    _hold(name, 1000, 2 * CASES, devices)
 
 
 def _hold(name: str, forms: int, each: int, devices: int) -> None:
