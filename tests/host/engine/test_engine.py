@@ -27,6 +27,8 @@ numba: Any = pytest.importorskip("numba", reason="numba is not installed: pip in
 
 CASES = 60
 VECTORS = 4000
+LACKING: set[str] = set()  # kernels without a loop form: none
+LOOPS = sorted(set(kernels()) - LACKING)
 FORMS = 2  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
 
 
@@ -53,14 +55,18 @@ def _some(name: str, forms: int, each: int, rng: np.random.Generator) -> list[tu
     return out
 
 
-@pytest.mark.parametrize("name", sorted(kernels()))
+def test_every_kernel_has_a_loop() -> None:
+    assert {name for name, k in kernels().items() if not vars(type(k)).get("loop")} == LACKING
+
+
+@pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_says_what_the_array_form_says(name: str) -> None:
     _hold(name, FORMS, CASES, 3)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("devices", (1, 7))
-@pytest.mark.parametrize("name", sorted(kernels()))
+@pytest.mark.parametrize("name", LOOPS)
 def test_every_form_of_a_loop(name: str, devices: int) -> None:
     _hold(name, 1000, 2 * CASES, devices)
 
