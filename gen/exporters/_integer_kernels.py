@@ -16,10 +16,10 @@ from ..discovery import rows
 from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._broadcast import spread
+from ..ops._normalise_loops import KINDS
 from ..ops._requantise import ZEROS, started
 from ..ops._window import Window, taps
 from ..ops.interpolate import FRAC, ONE
-from ..ops.normalise import KINDS
 from ._integer_normalise import normalised
 from ._integer_softmax import Long, softmax_forward
 from ._integers import Integers
