@@ -52,7 +52,21 @@ def exp_neg(x: Int) -> Int:
 def reciprocal_q0(a: Int) -> Int:
     """1 / (1 + a) in Q0 of 0 <= a < 1 in Q0: three steps of Newton and Raphson."""
     half = ((np.asarray(a, np.int64) + 2**31) >> np.int64(1)).astype(np.int32)
-    x = np.int32(TWO_SEVENTEENTHS[0]) - high_product(half, TWO_SEVENTEENTHS[1])
+    return _refined(half, np.int32(TWO_SEVENTEENTHS[0]) - high_product(half, TWO_SEVENTEENTHS[1]))
+
+
+def reciprocal(d: Int) -> tuple[Int, Int]:
+    """(m, n) with 1 / d = m / 2^(31 + n) of whole numbers d > 0: GetReciprocal. Its first guess has a product
+    with -32/17, whose ties go the other way than those of `reciprocal_q0`."""
+    lead = leading_zeros(d)
+    fraction = _wide(d) << _wide(lead)  # 1 + a in Q0
+    half = (fraction >> np.int64(1)).astype(np.int32)
+    guess = np.int32(TWO_SEVENTEENTHS[0]) + high_product(half, -TWO_SEVENTEENTHS[1])
+    return _refined(half, guess), (np.int32(31) - lead).astype(np.int32)
+
+
+def _refined(half: Int, x: Int) -> Int:
+    """1 / (2 half) in Q0 from a guess x of 1 / half in Q2."""
     for _ in range(3):
         x = x + 4 * high_product(x, np.int32(1 << 29) - high_product(half, x))
     return np.minimum(2 * x.astype(np.int64), TOP).astype(np.int32)

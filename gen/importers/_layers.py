@@ -108,6 +108,19 @@ class LayerBuilder(GraphBuilder):
             attrs["exact"] = 1
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
+    def lookup(
+        self,
+        x: str,
+        values: np.ndarray,
+        first: float,
+        step: float,
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """A function given by its real values [256] at first, first + step, …: all of a file's int8 x."""
+        attrs: dict[str, Attr] = {"first": first, "step": step}
+        return self.add("lookup", [x], self.shape(x), hints, source, attrs, {"values": values})
+
     def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:
         """x, times its slope where it is negative: [size of x] in the order of the tensor."""
         rows = slope.reshape(-1, self.shape(x)[-1])
@@ -131,6 +144,12 @@ class LayerBuilder(GraphBuilder):
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
         self.work(0, math.prod(shape), source)
         return self.add("mul", [a, b], shape, hints, source)
+
+    def quotient(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """a / b in a file's integers, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("div", [a, b], shape, hints, source)
 
     def squared_difference(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
         """(a - b)^2 in a file's integers, stretched as in a sum."""

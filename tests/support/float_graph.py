@@ -91,6 +91,11 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(args[0] - args[1] if a.get("subtract") else args[0] + args[1])
         case "mul" | "mul_constant":
             return np.asarray(args[0] * args[1])
+        case "lookup":
+            grid = a["first"] + a["step"] * np.arange(len(args[1]))
+            return np.interp(args[0], grid, args[1])
+        case "div":
+            return np.asarray(args[0] / args[1])
         case "squared_difference":
             return np.asarray((args[0] - args[1]) ** 2)
         case "add_constant":

@@ -1,9 +1,10 @@
-"""MINIMUM, MAXIMUM of a .tflite file: of an activation and one number, or of two activations."""
+"""MINIMUM, MAXIMUM of a .tflite file, of an activation and one number or of two; REDUCE_MIN, REDUCE_MAX."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .file import AGAIN, LiteOp, LiteTensor
 from .float import spread
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
 from .slices import stretched
+from .spatial import together
 
 
 def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -54,6 +56,17 @@ def _of_two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     y = build.maxpool2d(build.view(pairs, (size, 2, 1)), Sliding((1, 2)), names(op), op.source)
     build.hold(y, held)
     return scope.moved(op, _opposite(scope, op, y) if op.op == "MINIMUM" else y, given)
+
+
+def extreme(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """REDUCE_MAX, REDUCE_MIN over any axes; nothing is rescaled."""
+    smallest, x = op.op == "REDUCE_MIN", activation(op, args)
+    turned = replace(x, tensor=_opposite(scope, op, x.tensor)) if smallest else x
+    seen, window = together(scope, op, [turned, *args[1:]])
+    y = scope.builder.maxpool2d(seen, window, names(op), op.source)
+    if (held := scope.builder.held(seen)) is not None:
+        scope.builder.hold(y, held)
+    return scope.moved(op, _opposite(scope, op, y) if smallest else y, [x])
 
 
 def _opposite(scope: Scope, op: LiteOp, x: str) -> str:

@@ -135,7 +135,8 @@ class Normalised:
 class LiteOp:
     """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
     is None. `table` holds its options, those of `options`; None if it has none. `dilated`, `normalised`: see
-    there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors."""
+    there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors.
+    `composed`: the operators that it stands for, in order; see gen/importers/tflite/composed.py."""
 
     index: int
     op: str
@@ -147,6 +148,7 @@ class LiteOp:
     dilated: Dilated | None = None
     between: bool = False
     normalised: Normalised | None = None
+    composed: tuple[LiteOp, ...] = ()
 
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.source, what, hint)

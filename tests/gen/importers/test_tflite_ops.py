@@ -65,6 +65,10 @@ def mean(rng: Rng) -> Net:
     return _reduced(rng, "MEAN")
 
 
+def smallest(rng: Rng) -> Net:
+    return _reduced(rng, "REDUCE_MIN")
+
+
 def largest(rng: Rng) -> Net:
     return _reduced(rng, "REDUCE_MAX")
 
@@ -116,7 +120,7 @@ def _reduced(rng: Rng, op: str) -> Net:
     x = a.tensor("x", shape, **held)
     over = a.tensor("axes", (len(axes),), "INT32", data=written)
     own = number(rng, held["scale"] * (8 if op == "SUM" else 0.5))
-    y = a.tensor("y", out, **(held if op == "REDUCE_MAX" or not rng.integers(4) else own))
+    y = a.tensor("y", out, **(held if op.startswith("REDUCE") or not rng.integers(4) else own))
     a.op(op, [x, over], [y], "ReducerOptions", 2, keepDims=keep)
     return a.bytes([x], [y]), [shape[1:]]
 
@@ -228,6 +232,22 @@ def squared_difference(rng: Rng) -> Net:
     given = [a.tensor(f"x{i}", s, **h) for i, (s, h) in enumerate(zip(whole, held, strict=True))]
     y = a.tensor("y", out, **number(rng, 150 * max(h["scale"] for h in held) ** 2))
     a.op("SQUARED_DIFFERENCE", given, [y], "SquaredDifferenceOptions", 2)
+    return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
+
+
+def quotient(rng: Rng) -> Net:
+    """Of two activations, one stretched perhaps; a limit keeps divisors from 0, which LiteRT leaves open."""
+    a, shapes = Author(), list(_stretched(rng))
+    out, held = np.broadcast_shapes(*shapes), [number(rng), number(rng)]
+    above = bool(rng.integers(2))
+    held[1]["zero"] = -128 if above else 127
+    whole = [(1,) * (len(out) - len(s)) + s for s in shapes]
+    given = [a.tensor(f"x{i}", s, **h) for i, (s, h) in enumerate(zip(whole, held, strict=True))]
+    limit = a.tensor("limit", (), data=-127 if above else 126, **held[1])
+    by = a.tensor("by", whole[1], **held[1])
+    a.op("MAXIMUM" if above else "MINIMUM", [given[1], limit], [by], "MaximumMinimumOptions", 2)
+    y = a.tensor("y", out, **number(rng, held[0]["scale"] / held[1]["scale"] / 30))
+    a.op("DIV", [given[0], by], [y], "DivOptions", 2, fusedActivationFunction=int(rng.integers(4)))
     return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
 
 
@@ -427,6 +447,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     average,
     mean,
     largest,
+    smallest,
     bounded,
     extremes,
     blocks,
@@ -437,6 +458,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     subtract,
     multiply,
     squared_difference,
+    quotient,
     gather,
     split,
     strided_slice,
@@ -453,7 +475,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
-FEW = (extremes, blocks, squared_difference, bilinear)
+FEW = (extremes, blocks, smallest, squared_difference, bilinear)
 """Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
 
 
