@@ -16,7 +16,7 @@ from tflite.PackOptions import PackOptions
 
 from ...ir.format import Scaled
 from ...ir.quantiser import AffineQuantiser
-from ...ops._litert import entries
+from ...ops._litert import scaled
 from .file import AGAIN, DAMAGED, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, axis
 from .slices import cuts
@@ -120,7 +120,7 @@ def constant(op: LiteOp, args: Sequence[Operand]) -> LiteTensor | None:
     if data is None or len(known) != len(args) or len(op.outputs) != 1 or data.kind in INTEGERS:
         return None
     values = [np.asarray(a.value) for a in known]
-    if op.op == "QUANTIZE" and out.kind == "int8":
+    if op.op == "QUANTIZE" and out.kind in ("int8", "int16"):
         value = _quantised(op, data)
     elif op.op in MOVES and out.kind == data.kind and out.scaled == data.scaled and data.size > 0:
         sizes = values[1 if op.op in ("BROADCAST_TO", "TILE") else 0]
@@ -145,19 +145,20 @@ def _beyond(op: LiteOp, sizes: NDArray[Any], data: LiteTensor) -> bool:
     return made != op.outputs[0].size
 
 
-def _quantised(op: LiteOp, data: LiteTensor) -> NDArray[np.int8]:
-    """QUANTIZE of a constant, in float32 or int8."""
+def _quantised(op: LiteOp, data: LiteTensor) -> NDArray[Any]:
+    """QUANTIZE of a constant."""
     held = Scope.format(op, op.outputs[0])
     assert held is not None and data.value is not None
     meaning = held.meaning
     assert isinstance(meaning, Scaled)
     if data.kind == "float32":
         found = AffineQuantiser(meaning.scale[0], meaning.zero[0]).units(data.value)
-        return np.clip(np.where(np.isnan(found), held.lo, found), held.lo, held.hi).astype(np.int8)
-    if data.kind != "int8" or data.scaled is None or len(data.scaled.scale) != 1:
+        return np.clip(np.where(np.isnan(found), held.lo, found), held.lo, held.hi).astype(held.dtype)
+    if data.kind not in ("int8", "int16") or data.scaled is None or len(data.scaled.scale) != 1:
         raise op.error(f"quantises a constant in {data.kind}", AGAIN)
-    made = entries("identity", 0.0, data.scaled, meaning, op.source)
-    return np.clip(made, held.lo, held.hi)[data.value.astype(np.int64) + 128].astype(np.int8)
+    whole = data.value.astype(np.int64) - data.scaled.zero[0]
+    made = scaled(whole, data.scaled.scale[0] / meaning.scale[0], op.source) + meaning.zero[0]
+    return np.clip(made, held.lo, held.hi).astype(held.dtype)
 
 
 def zeros(op: LiteOp) -> LiteTensor | None:

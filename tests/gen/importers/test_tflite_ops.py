@@ -164,6 +164,22 @@ def concatenation(rng: Rng) -> Net:
     return a.bytes(inputs, [y]), [s[1:] for s in shapes]
 
 
+def beside_constant(rng: Rng) -> Net:
+    """CONCATENATION of an activation and constants, as of a class token."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    at = int(rng.integers(1, 4))
+    x, h = passed(rng, a, shape, held)
+    parts = [h]
+    for i in range(int(rng.integers(1, 3))):
+        own = [int(rng.integers(1, 4)) if k == at else n for k, n in enumerate(shape)]
+        parts.insert(int(rng.integers(2)), a.tensor(f"c{i}", own, data=rng.integers(-128, 128, own), **held))
+    out = list(shape)
+    out[at] = sum(int(a.graph.tensors[p].shape[at]) for p in parts)
+    y = a.tensor("y", out, **held)
+    a.op("CONCATENATION", parts, [y], "ConcatenationOptions", 2, axis=at)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
 def transpose(rng: Rng) -> Net:
     a, shape, held = Author(), (1, *sizes(rng)), number(rng)
     order = [0, *(1 + rng.permutation(3))] if rng.integers(2) else rng.permutation(4)
@@ -453,6 +469,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     blocks,
     pad,
     concatenation,
+    beside_constant,
     transpose,
     add,
     subtract,
@@ -475,7 +492,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
-FEW = (extremes, blocks, smallest, squared_difference, bilinear)
+FEW = (beside_constant, extremes, blocks, smallest, squared_difference, bilinear)
 """Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
 
 
