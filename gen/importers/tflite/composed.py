@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from .file import LiteOp, LiteTensor
-from .values import SINGLE, TWO, VIEWS, operands
+from .values import SELECTS, SINGLE, TWO, VIEWS, operands
 
 MOST = 64  # operators of one function
 ALWAYS = frozenset(("DIV", "SELECT", "SELECT_V2"))
@@ -20,15 +20,16 @@ ALWAYS = frozenset(("DIV", "SELECT", "SELECT_V2"))
 
 def joined(ops: Sequence[LiteOp]) -> tuple[LiteOp, ...]:
     """The operators; where a function of one int8 tensor ends in int8, its last one reads that tensor and
-    has all of it in `composed`."""
-    finder = _Finder(ops)
-    return tuple(finder.joined(op) for op in ops)
+    has all of it in `composed`. So has a SELECT of a network in float32 that is a function of one tensor."""
+    whole, real = _Finder(ops, "int8"), _Finder(ops, "float32")
+    return tuple(real.joined(op) if op.op in SELECTS else op for op in map(whole.joined, ops))
 
 
 class _Finder:
-    """Finds which int8 tensor, and no other, a tensor is a function of, value by value."""
+    """Finds which tensor of one type, and no other, a tensor is a function of, value by value."""
 
-    def __init__(self, ops: Sequence[LiteOp]) -> None:
+    def __init__(self, ops: Sequence[LiteOp], kind: str) -> None:
+        self.kind = kind
         self.makers: Mapping[int, LiteOp] = {out.index: op for op in ops for out in op.outputs}
         self.sources: dict[int, LiteTensor | None] = {}
         for op in ops:
@@ -36,8 +37,8 @@ class _Finder:
                 self.sources[out.index] = self._source(op, out)
 
     def _source(self, op: LiteOp, out: LiteTensor) -> LiteTensor | None:
-        """The int8 tensor that the output is a function of, itself where it is of no other; else None."""
-        own = out if out.kind == "int8" else None
+        """The tensor that the output is a function of, itself where it is of no other; else None."""
+        own = out if out.kind == self.kind else None
         if len(op.outputs) != 1 or op.op not in (*SINGLE, *TWO, *VIEWS) or op.normalised or op.dilated:
             return own
         read = operands(op)
@@ -53,15 +54,17 @@ class _Finder:
     def of(self, t: LiteTensor) -> LiteTensor | None:
         if t.index in self.sources:
             return self.sources[t.index]
-        return t if t.kind == "int8" and t.value is None else None
+        return t if t.kind == self.kind and t.value is None else None
 
     def joined(self, op: LiteOp) -> LiteOp:
         out = op.outputs[0]
         source = self.sources.get(out.index)
-        if out.kind != "int8" or source is None or source.index == out.index or op.between or op.op in VIEWS:
+        if out.kind != self.kind or source is None or source.index == out.index or op.between or op.composed:
+            return op
+        if op.op in VIEWS:
             return op
         path = self._path(op, source)
-        if path is None or not _needed(path, op):
+        if path is None or (op.op not in ALWAYS and not _needed(path, op)):
             return op
         return replace(op, inputs=(source,), composed=tuple(path))
 

@@ -46,7 +46,7 @@ _TYPE_NAMES = {number: name for name, number in vars(TensorType).items() if not 
 OPERATORS = {number: name for name, number in vars(BuiltinOperator).items() if not name.startswith("_")}
 _OPTIONS = {number: name for name, number in vars(BuiltinOptions).items() if not name.startswith("_")}
 OF_ZEROS = 2.0**-30
-"""The scale of constants of zeros that a file gives the scale 0: small beside all others, whose factors stay."""
+"""The scale of constants of zeros that a file gives the scale 0: others keep their factors beside it."""
 _EXTERNAL_BUFFER = 24  # where a table of tensors has the field external_buffer, which `tflite` does not know
 
 

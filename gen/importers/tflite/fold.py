@@ -17,6 +17,7 @@ from tflite.PackOptions import PackOptions
 from ...ir.format import Scaled
 from ...ir.quantiser import AffineQuantiser
 from ...ops._litert import scaled
+from ...ops._litert_pairs import COMPARISONS
 from .file import AGAIN, DAMAGED, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, axis
 from .slices import cuts
@@ -62,7 +63,6 @@ def _same(op: LiteOp, args: Sequence[Operand], values: Sequence[Whole]) -> Whole
     return values[0]
 
 
-FOLDED = ("FILL", "ZEROS_LIKE", "BROADCAST_TO")  # of constants alone
 FOLDS: Mapping[str, Callable[[LiteOp, Sequence[Operand], Sequence[Whole]], Whole]] = {
     "ADD": _of_two(np.add),
     "CAST": _same,
@@ -112,14 +112,39 @@ MOVES: Mapping[str, Callable[[LiteOp, Sequence[Operand], Sequence[NDArray[Any]]]
 """By operator: a constant of any type, moved or repeated."""
 
 
+TRUTHS: Mapping[str, Callable[..., Any]] = {
+    "LOGICAL_AND": np.logical_and,
+    "LOGICAL_NOT": np.logical_not,
+    "LOGICAL_OR": np.logical_or,
+    **COMPARISONS,
+}
+
+FOLDED = (*TRUTHS, "BROADCAST_TO", "FILL", "ZEROS_LIKE")  # of constants alone
+
+
+def _truth(op: LiteOp, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """A truth value of constants, which may be stretched."""
+    try:
+        shape = np.broadcast_shapes(*(v.shape for v in values))
+        if math.prod(shape) != op.outputs[0].size:
+            raise ValueError(f"shape {shape}")
+        return np.asarray(TRUTHS[op.op](*values), np.bool_)
+    except (ValueError, TypeError) as error:
+        raise op.error(f"its constants do not fit ({error})", DAMAGED) from None
+
+
 def constant(op: LiteOp, args: Sequence[Operand]) -> LiteTensor | None:
     """The output of an operator that moves or repeats a constant, or quantises one; None if it is no such."""
     out = op.outputs[0]
     known = [a for a in args if isinstance(a, LiteTensor) and a.value is not None]
     data = known[-1] if op.op == "FILL" and known else known[0] if known else None
-    if data is None or len(known) != len(args) or len(op.outputs) != 1 or data.kind in INTEGERS:
+    if data is None or len(known) != len(args) or len(op.outputs) != 1:
         return None
     values = [np.asarray(a.value) for a in known]
+    if op.op in TRUTHS and out.kind == "bool" and not any(a.scaled for a in known):
+        return replace(out, value=_truth(op, values).reshape(out.shape))
+    if data.kind in INTEGERS:
+        return None
     if op.op == "QUANTIZE" and out.kind in ("int8", "int16"):
         value = _quantised(op, data)
     elif op.op in MOVES and out.kind == data.kind and out.scaled == data.scaled and data.size > 0:

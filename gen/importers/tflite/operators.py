@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .ends import dequantize, quantize
 from .extremes import bounded, extreme
 from .file import LiteOp
-from .float import arithmetic, in_float, negative
+from .float import arithmetic, chosen, in_float, negative
 from .float_maps import reduced
 from .functions import FUNCTIONS, IN_FLOAT, LIMITS
 from .gather import gather, pack, resize_nearest, split
@@ -97,6 +97,8 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
+    "SELECT": Row(chosen),
+    "SELECT_V2": Row(chosen),
     "REDUCE_MIN": Row(reduced),
     "SQUARED_DIFFERENCE": Row(arithmetic),
     "SUB": Row(arithmetic),

@@ -3,6 +3,7 @@ thresholds, softsign, tf.where, functions in float32. They become one table, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,64 @@ def test_it_goes_out_as_a_float_network(tmp_path: Path) -> None:
     feeds = random_feeds(rng, graph)
     (got,) = ReferenceEvaluator(onnx.load_from_string(export(graph))).run(None, dict(feeds))
     assert_close(got, computed(graph, feeds))
+
+
+def chosen(function: Callable[[Author, int, Callable[..., int]], int]) -> bytes:
+    """A SELECT_V2 in float32 of what `function` writes behind an input [1, 64]."""
+    a, count = Author(), iter(range(99))
+    x = a.tensor("x", (1, 64), "FLOAT32")
+
+    def then(op: str, inputs: list[int], kind: str = "FLOAT32") -> int:
+        y = a.tensor(f"t{next(count)}", (1, 64), kind)
+        options = {"SELECT_V2": "SelectV2Options"}.get(op, f"{op.title()}Options")
+        a.op(op, inputs, [y], options, 1)
+        return y
+
+    return a.bytes([x], [function(a, x, then)])
+
+
+def number(a: Author, value: float) -> int:
+    return a.tensor(f"c{len(a.graph.tensors)}", (), "FLOAT32", data=[value])
+
+
+def real_selu(a: Author, x: int, then: Callable[..., int]) -> int:
+    above = then("GREATER", [x, number(a, 0.0)], "BOOL")
+    less = then("SUB", [then("EXP", [x]), number(a, 1.0)])
+    sides = [then("MUL", [x, number(a, 1.0507)]), then("MUL", [less, number(a, 1.758)])]
+    return then("SELECT_V2", [above, *sides])
+
+
+def threshold(a: Author, x: int, then: Callable[..., int]) -> int:
+    return then("SELECT_V2", [then("GREATER", [x, number(a, 0.7)], "BOOL"), x, number(a, 0.0)])
+
+
+def leaky(a: Author, x: int, then: Callable[..., int]) -> int:
+    return then("SELECT_V2", [then("LESS", [x, number(a, 0.0)], "BOOL"), then("MUL", [x, number(a, 0.3)]), x])
+
+
+def by_constant(a: Author, x: int, then: Callable[..., int]) -> int:
+    mask = a.tensor("mask", (1, 64), "BOOL", data=np.arange(64) % 3 == 0)
+    return then("SELECT_V2", [mask, number(a, -2.5), x])
+
+
+@pytest.mark.parametrize("function", [real_selu, threshold, leaky, by_constant])
+def test_a_choice_in_float(function: Callable[..., int], tmp_path: Path) -> None:
+    """The network that is read computes what LiteRT does, to a float32's precision."""
+    (tmp_path / "net.tflite").write_bytes(data := chosen(function))
+    graph = load_model(tmp_path / "net.tflite")
+    x = np.random.default_rng(1).normal(0, 2, (4, 64)).astype(np.float32)
+    got = computed(graph, {graph.inputs[0]: x})
+    assert np.allclose(got, oracle(data, [x]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_choice_of_no_function_is_refused(tmp_path: Path) -> None:
+    def strange(a: Author, x: int, then: Callable[..., int]) -> int:
+        return then("SELECT_V2", [then("GREATER", [x, number(a, 0.5)], "BOOL"), then("EXP", [x]), x])
+
+    with pytest.raises(
+        CompileError, match=r"SELECT_V2.*a function that is none.*are elu, leaky_relu"
+    ):
+        compiled(chosen(strange), tmp_path)
 
 
 def test_a_comparison_of_two_tensors_is_refused(tmp_path: Path) -> None:
