@@ -71,8 +71,7 @@ class Lookup(Layer):
 
 def _grid(node: Node) -> dict[str, float]:
     """The attributes of its steps: which real x the values are of."""
-    found = {key: node.attrs[key] for key in ("first", "step")}
-    return {key: float(v) for key, v in found.items() if isinstance(v, int | float)}
+    return {key: node.number(key) for key in ("first", "step")}
 
 
 def slopes(values: NDArray[np.float64], step: float) -> NDArray[np.float64]:

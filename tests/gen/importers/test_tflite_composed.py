@@ -153,9 +153,7 @@ def test_a_choice_of_no_function_is_refused(tmp_path: Path) -> None:
     def strange(a: Author, x: int, then: Callable[..., int]) -> int:
         return then("SELECT_V2", [then("GREATER", [x, number(a, 0.5)], "BOOL"), then("EXP", [x]), x])
 
-    with pytest.raises(
-        CompileError, match=r"SELECT_V2.*a function that is none.*are elu, leaky_relu"
-    ):
+    with pytest.raises(CompileError, match=r"SELECT_V2.*a function that is none.*are elu, leaky_relu"):
         compiled(chosen(strange), tmp_path)
 
 
