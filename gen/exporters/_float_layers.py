@@ -175,6 +175,10 @@ def div(t: Tensors, node: Node) -> None:
     _pair(t, node, "Div")
 
 
+def unit(t: Tensors, node: Node) -> None:
+    t.put("LpNormalization", [t.get(node.inputs[0])], node, axis=-1, p=2)
+
+
 def squared_difference(t: Tensors, node: Node) -> None:
     less = t.node("Sub", [_whole(t, x, node) for x in node.inputs], f"{node.output}_less", node.name)
     t.put("Mul", [less, less], node)
@@ -493,6 +497,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "squared_difference": squared_difference,
     "table": table,
     "transpose": transpose,
+    "unit": unit,
 }
 """By op: writes a node and puts its output."""
 

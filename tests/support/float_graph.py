@@ -96,6 +96,8 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.interp(args[0], grid, args[1])
         case "div":
             return np.asarray(args[0] / args[1])
+        case "unit":
+            return np.asarray(args[0] / np.sqrt((args[0] ** 2).sum(axis=-1, keepdims=True)))
         case "squared_difference":
             return np.asarray((args[0] - args[1]) ** 2)
         case "add_constant":

@@ -14,7 +14,7 @@ from .functions import FUNCTIONS, IN_FLOAT, LIMITS
 from .gather import gather, pack, resize_nearest, split
 from .layers import conv_2d, depthwise_conv_2d, fully_connected
 from .matmul import batch_matmul
-from .normalise import normalised, unit
+from .normalise import normalised, unit, unit_integers
 from .pairs import pair, quotient, squared_difference
 from .pointwise import composed, function, prelu, relu, softmax
 from .scope import Handler
@@ -53,6 +53,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
     "GATHER": Row(gather),
+    "L2_NORMALIZATION": Row(unit_integers),
     "LOG_SOFTMAX": Row(softmax),
     "MAX_POOL_2D": Row(pool),
     "MAXIMUM": Row(bounded),

@@ -267,6 +267,14 @@ def quotient(rng: Rng) -> Net:
     return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
 
 
+def unit(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng, (5, 5, 40))), number(rng)
+    x, h = passed(rng, a, shape, held)
+    y = a.tensor("y", shape, scale=1 / 128, zero=0)
+    a.op("L2_NORMALIZATION", [h], [y], "L2NormOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
 def gather(rng: Rng) -> Net:
     a, shape, held = Author(), (1, *sizes(rng)), number(rng)
     at, count = int(rng.integers(1, 4)), int(rng.integers(1, 9))
@@ -476,6 +484,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     multiply,
     squared_difference,
     quotient,
+    unit,
     gather,
     split,
     strided_slice,
