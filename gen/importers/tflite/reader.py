@@ -18,7 +18,7 @@ from .._layers import LayerBuilder
 from .._names import chosen_output, input_identifiers, model_identifier
 from .composed import joined
 from .dilated import collected
-from .ends import dequantized, read_as, refuse_mixed
+from .ends import dequantized, read_as, refuse_mixed, scores_of
 from .file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from .fold import FOLDED, INTEGERS, fold
 from .islands import bridged
@@ -73,6 +73,9 @@ class _Import:
 
     def run(self, name: str) -> Graph:
         output = self._output()
+        if (scores := scores_of(self.makers.get(output.index))) is not None:
+            self.builder.notes.append(f"{output.label} is left out: the chip gives the winner and the scores")
+            output = scores
         needed = self._needed(output)
         self._inputs(needed)
         scope = Scope(self.builder)
