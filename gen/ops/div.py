@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import gemmlowp, numeric
+from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
+from ..numeric import gemmlowp
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from . import _broadcast as broadcast
 from . import _requantise as requantise

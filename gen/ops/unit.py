@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import gemmlowp, numeric
+from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.graph import Node
 from ..ir.tape import Tape
+from ..numeric import gemmlowp
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, INT8, Tensors, crossed, takes, within
 from ._requantise import SCALES, ends, random_formats, zero
