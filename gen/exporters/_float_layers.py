@@ -175,7 +175,7 @@ def div(t: Tensors, node: Node) -> None:
     _pair(t, node, "Div")
 
 
-def unit(t: Tensors, node: Node) -> None:
+def unit_length(t: Tensors, node: Node) -> None:
     t.put("LpNormalization", [t.get(node.inputs[0])], node, axis=-1, p=2)
 
 
@@ -497,7 +497,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "squared_difference": squared_difference,
     "table": table,
     "transpose": transpose,
-    "unit": unit,
+    "unit_length": unit_length,
 }
 """By op: writes a node and puts its output."""
 

@@ -388,7 +388,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "squared_difference.forward": file_arithmetic,
     "table.forward": table_forward,
     "transpose.permute": transpose_permute,
-    "unit.forward": file_arithmetic,
+    "unit_length.forward": file_arithmetic,
 }
 """By kernel: writes a step and puts what it computes."""
 

@@ -208,10 +208,10 @@ class LayerBuilder(GraphBuilder):
         self.work(0, 2 * math.prod(self.shape(x)), source)
         return self.add("normalise", [x], self.shape(x), hints, source, attrs)
 
-    def unit(self, x: str, hints: Sequence[str], source: str) -> str:
+    def unit_length(self, x: str, hints: Sequence[str], source: str) -> str:
         """x over its length along the last axis, in a file's integers."""
         self.work(0, 2 * math.prod(self.shape(x)), source)
-        return self.add("unit", [x], self.shape(x), hints, source)
+        return self.add("unit_length", [x], self.shape(x), hints, source)
 
     def matmul(self, left: str, right: str, turned: Sequence[int], hints: Sequence[str], source: str) -> str:
         """left right, as many matrices side by side; turned: whether those of each lie turned."""

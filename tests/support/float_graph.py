@@ -96,7 +96,7 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.interp(args[0], grid, args[1])
         case "div":
             return np.asarray(args[0] / args[1])
-        case "unit":
+        case "unit_length":
             return np.asarray(args[0] / np.sqrt((args[0] ** 2).sum(axis=-1, keepdims=True)))
         case "squared_difference":
             return np.asarray((args[0] - args[1]) ** 2)

@@ -133,7 +133,7 @@ class _Net:
         return made
 
 
-OF_FILES = ("div", "lookup", "unit")
+OF_FILES = ("div", "lookup", "unit_length")
 """Ops of a file's integers alone, which no network of ours can have."""
 
 

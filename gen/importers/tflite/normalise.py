@@ -39,7 +39,7 @@ def unit_integers(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if not x.shape or x.shape != op.outputs[0].shape:
         raise op.error(f"makes shape {op.outputs[0].shape} of {x.shape}", AGAIN)
     seen = scope.builder.view(x.tensor, (x.size // x.shape[-1], x.shape[-1]))
-    y = scope.made(op, scope.builder.unit(seen, names(op), op.source))
+    y = scope.made(op, scope.builder.unit_length(seen, names(op), op.source))
     fused = op.number(op.read(L2NormOptions).FusedActivationFunction) if op.table is not None else 0
     return activated(scope, op, y, fused)
 

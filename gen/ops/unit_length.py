@@ -25,8 +25,8 @@ LONGEST = 2**13  # values of a row: the sum of their squares is below 2^29
 ROUNDS = 5  # of Newton and Raphson
 
 
-class Unit(Layer):
-    op = "unit"
+class UnitLength(Layer):
+    op = "unit_length"
     holds = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ class Unit(Layer):
 
     def forward(self, tape: Tape, node: Node) -> None:
         args = {"x": tape.value(node.inputs[0]), "y": tape.activation(node)}
-        tape.step("unit.forward", node, args, size=tape.shape(node.inputs[0])[-1])
+        tape.step("unit_length.forward", node, args, size=tape.shape(node.inputs[0])[-1])
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
@@ -69,7 +69,7 @@ def inverse_roots(total: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[
 class Forward(Kernel):
     """y = (x - x_zero) * 2^7 / sqrt(sum (x - x_zero)^2), in rows of `size` values."""
 
-    name = "unit.forward"
+    name = "unit_length.forward"
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
