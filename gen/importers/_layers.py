@@ -16,8 +16,10 @@ from ..ir.graph import Attr, Graph, Node
 from ..ops.bilinear import ONE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
+from ..ops.table import FUNCTIONS as FUNCTIONS
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
+from ..ops.table import NAMES as NAMES
 from ..ops.table import ROOT_2_PI as ROOT_2_PI
 from ._build import GraphBuilder, Shape, Sliding
 

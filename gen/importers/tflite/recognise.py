@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ops.table import FUNCTIONS, NAMES
+from .._layers import FUNCTIONS, NAMES
 
 RECOGNISED = ("elu", "leaky_relu", "shrink", "thresholded_relu")
 NEAR = 1e-5  # relative to the largest number: of float32
