@@ -52,7 +52,20 @@ def exp_neg(x: Int) -> Int:
 def reciprocal_q0(a: Int) -> Int:
     """1 / (1 + a) in Q0 of 0 <= a < 1 in Q0: three steps of Newton and Raphson."""
     half = int32((int64(a) + 2**31) >> 1)
-    x = int32(TWO_SEVENTEENTHS[0] - high_product(half, TWO_SEVENTEENTHS[1]))
+    return _refined(half, int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1])))
+
+
+def reciprocal(d: Int) -> tuple[Int, Int]:
+    """(m, n) with 1 / d = m / 2^(31 + n) of whole numbers d > 0: GetReciprocal."""
+    lead = int32(leading_zeros(d))
+    fraction = int64(d) << int64(lead)  # 1 + a in Q0
+    half = int32(fraction >> 1)
+    guess = int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1]))
+    return _refined(half, guess), int32(31 - lead)
+
+
+def _refined(half: Int, x: Int) -> Int:
+    """1 / (2 half) in Q0 from a guess x of 1 / half in Q2."""
     for _ in range(3):
         x = int32(x + 4 * high_product(x, int32((1 << 29) - high_product(half, x))))
     return int32(np.minimum(2 * int64(x), TOP))
@@ -123,8 +136,7 @@ ROWS = (
               (("int32_t", "a", 0, 2**31 - 1),),
               reciprocal_q0,
               "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
-              f"int32_t x = {TWO_SEVENTEENTHS[0]}"
-              f" - high_product(half, {TWO_SEVENTEENTHS[1]});\n"
+              f"int32_t x = {TWO_SEVENTEENTHS[0]} + high_product(half, -{TWO_SEVENTEENTHS[1]});\n"
               "for (uint32_t i = 0u; i < 3u; i++) {\n"
               "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
               "}\n"

@@ -82,7 +82,7 @@ class Bilinear(Layer):
 
 
 def _places(node: Node, axis: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in node.attrs[axis])  # type: ignore[union-attr]
+    return node.wholes(axis)
 
 
 def _index(tape: Tape, node: Node, axis: str, frac: int) -> str:

@@ -58,7 +58,7 @@ class Dilate(Layer):
 
 
 def _strides(node: Node) -> tuple[int, int]:
-    down, across = (int(s) for s in node.attrs["stride"])  # type: ignore[union-attr]
+    down, across = node.wholes("stride")
     return down, across
 
 

@@ -84,7 +84,7 @@ def _axis(node: Node) -> int:
 
 
 def _indices(node: Node) -> tuple[int, ...]:
-    return tuple(int(i) for i in node.attrs["indices"])  # type: ignore[union-attr]
+    return node.wholes("indices")
 
 
 def _even(places: Sequence[int]) -> dict[str, int]:

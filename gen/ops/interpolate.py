@@ -70,7 +70,7 @@ def _axis(node: Node) -> int:
 
 
 def _places(node: Node) -> tuple[int, ...]:
-    return tuple(int(p) for p in node.attrs["places"])  # type: ignore[union-attr]
+    return node.wholes("places")
 
 
 def _index(tape: Tape, node: Node) -> str:

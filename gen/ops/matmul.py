@@ -94,7 +94,7 @@ class MatMul(Layer):
 
 
 def _turned(node: Node) -> tuple[int, int]:
-    left, right = (int(v) for v in node.attrs["turned"])  # type: ignore[union-attr]
+    left, right = node.wholes("turned")
     return left, right
 
 

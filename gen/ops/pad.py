@@ -70,7 +70,7 @@ class Pad(Layer):
 
 def padding(node: Node) -> tuple[int, int, int, int]:
     """(top, left, bottom, right)."""
-    top, left, bottom, right = (int(p) for p in node.attrs["padding"])  # type: ignore[union-attr]
+    top, left, bottom, right = node.wholes("padding")
     return top, left, bottom, right
 
 

@@ -39,7 +39,7 @@ def taken(tape: Tape, node: Node) -> bool:
     """Writes the step of a `table` node, if it is one of these; CompileError if there is none like it."""
     if not wide(tape, node):
         return False
-    fn, alpha = str(node.attrs["fn"]), float(node.attrs["alpha"])  # type: ignore[arg-type]
+    fn, alpha = str(node.attrs["fn"]), node.number("alpha")
     args = {"x": tape.value(node.inputs[0]), "y": tape.activation(node)}
     if fn in CURVES:
         tape.step(CURVES[fn], node, args)

@@ -68,7 +68,7 @@ class Transpose(Layer):
 
 
 def order(node: Node) -> tuple[int, ...]:
-    return tuple(int(axis) for axis in node.attrs["order"])  # type: ignore[union-attr]
+    return node.wholes("order")
 
 
 def _loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[str, int]:
