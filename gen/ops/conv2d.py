@@ -34,6 +34,8 @@ from . import (
     Relaid,
     Variant,
     _conv_loops,
+    _depthwise_loops,
+    _long_loops,
 )
 from . import _chosen as chosen
 from . import _onto as onto
@@ -159,7 +161,19 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 
 class Forward(WeightedForward):
     name = "conv2d.forward"
-    loop = Loop(_conv_loops.forward, {**WINDOWED, **chosen.FOLDED}, _conv_loops.turned, narrow)
+    loop = Loop(
+        _depthwise_loops.forward,
+        WINDOWED,
+        _depthwise_loops.by_tap,
+        _depthwise_loops.takes,
+        Loop(
+            _conv_loops.forward,
+            {**WINDOWED, **chosen.FOLDED},
+            _conv_loops.turned,
+            narrow,
+            Loop(_long_loops.conv, {**WINDOWED, **chosen.FOLDED}, takes=_long_loops.takes),
+        ),
+    )
     writes = ("y", "row", "at")
     optional = ("m", "r", "s", "row", "at")
     trails = ("x", "y")
