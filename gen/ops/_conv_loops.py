@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..ir.plan import PlanTensor
 from ._loops import (
-    LANES,
     WINDOWED,
     Cells,
     Number,
@@ -115,16 +114,19 @@ def forward(
                     for k in range(run):
                         factors[g, r, k // 2, 2 * f + k % 2] = w[g * rows + f, r * run + k]
     offsets, starts = run_offsets(window), np.zeros((groups, lanes(rows)), np.int32)
-    acc = np.empty(out_h * out_w * filters + LANES, np.int32)  # the last lanes reach beyond
+    acc, more = np.empty(out_h * out_w * filters, np.int32), lanes(rows)
     for g in range(groups):
         starts[g, :rows] = b[g * rows : (g + 1) * rows]
-    together = out_w if groups == 1 else 1
+    sums = acc if more == filters else np.empty(out_w * more, np.int32)
     for oy in range(out_h):
-        for ox in range(0, out_w, together):
-            for g in range(groups):
-                at = oy * step_h * across + ox * step_w * channels + g * each
-                first, apart = (oy * out_w + ox) * filters + g * rows, step_w * channels
-                windows(acc, first, filters, starts[g], factors[g], seen, at, apart, offsets, together)
+        row = oy * out_w * filters
+        for g in range(groups):
+            at, first = oy * step_h * across + g * each, row if more == filters else 0
+            windows(sums, first, more, starts[g], factors[g], seen, at, step_w * channels, offsets, out_w)
+            if more != filters:
+                for ox in range(out_w):
+                    for f in range(rows):
+                        acc[row + ox * filters + g * rows + f] = sums[ox * more + f]
     ends, scales = tiled(s, out_h * out_w), tiled(m, out_h * out_w)
     end_row(y, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
 

@@ -79,9 +79,9 @@ def windows(
     count: Any,
 ) -> None:  # fmt: skip
     """out[first + c apart + f] = start[f] + the sum over r, p and i < 2 of
-    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count in order.
+    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count.
 
-    out: int32, flat; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
+    out: int32, flat, apart >= n; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
     offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
     """
     for c in range(count):
