@@ -76,24 +76,67 @@ LANES = 8
 
 def windows(
     out: Cells, first: Any, apart: Any, start: Cells, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
-    count: Any,
+    every: Any, count: Any,
 ) -> None:  # fmt: skip
     """out[first + c apart + f] = start[f] + the sum over r, p and i < 2 of
-    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count.
+    x[at + c step + offsets[r] + p every + i] * w[r, p, 2 f + i], as int32, for c < count.
 
-    out: int32, flat, apart >= n; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
-    offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
+    out: int32, flat, apart >= n; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n or
+    more]; x: int16, flat; offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
     """
     for c in range(count):
         place = first + c * apart
         out[place : place + len(start)] = start
-        for r in range(len(w)):
-            for p in range(w.shape[1]):
-                k = at + c * step + offsets[r] + 2 * p
-                a, b = np.int32(x[k]), np.int32(x[k + 1])
-                for f in range(len(start)):
-                    both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
-                    out[place + f] = np.int32(out[place + f] + both)
+        _add_window(out, place, len(start), w, x, at + c * step, offsets, every)
+
+
+def windows_onto(
+    out: Cells, first: Any, apart: Any, n: Any, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
+    every: Any, count: Any,
+) -> None:  # fmt: skip
+    """As `windows`, but added to what `out` holds, one c after the other: places may overlap."""
+    for c in range(count):
+        _add_window(out, first + c * apart, n, w, x, at + c * step, offsets, every)
+
+
+@helper
+def _add_window(
+    out: Cells, place: Any, n: Any, w: Cells, x: Cells, at: Any, offsets: Cells, every: Any
+) -> None:
+    for r in range(len(w)):
+        for p in range(w.shape[1]):
+            k = at + offsets[r] + p * every
+            a, b = np.int32(x[k]), np.int32(x[k + 1])
+            for f in range(n):
+                both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
+                out[place + f] = np.int32(out[place + f] + both)
+
+
+@helper
+def pair(low: Any, high: Any) -> Any:
+    """Two int16 as the word that they are in memory, the first one in its lower half."""
+    return np.int32((np.int32(low) & np.int32(0xFFFF)) | (np.int32(high) << np.int32(16)))
+
+
+@helper
+def same(a: Cells, b: Cells) -> Any:
+    """Whether two operands begin at one address: a step in place, which then works on one of them alone, so
+    that a compiler sees that nothing else is written."""
+    return a.ctypes.data == b.ctypes.data
+
+
+@helper
+def fill_map(seen: Cells, x: Cells, window: Any, across: Any, zero: Any) -> None:
+    """A map less its zero point behind its padding, rows of `across` elements."""
+    height, width, channels, _, _, _, _, _, _, _, _, top, left, _ = window
+    rows, row = height, width * channels
+    if row == across:
+        rows, row = 1, height * row
+    for iy in range(rows):
+        there = seen[(iy + top) * across + left * channels :]
+        given = x[iy * row :]
+        for i in range(row):
+            there[i] = np.int32(given[i]) - zero
 
 
 @helper

@@ -1,9 +1,9 @@
-"""`windows` of gen/ops/_loops.py in the multiply-add instructions of x86: two int16 products a lane and
-instruction, in tiles of some positions and some registers of filters, whose sums stay in registers.
+"""`windows` and `windows_onto` of gen/ops/_loops.py in the multiply-add instructions of x86: two int16 products
+a lane and instruction, in tiles of some positions and some registers of filters, whose sums stay in registers.
 
-What it computes stands there, in Python; on other processors that text is compiled instead. Registers have 16
-lanes where the processor has AVX-512 for int16, else 8; LLVM makes one instruction of multiply-add and sum where
-there is one (vpdpwssd).
+What they compute stands there, in Python; on other processors that text is compiled instead. Registers have
+16 lanes where the processor has AVX-512 for int16, else 8; LLVM makes one instruction of multiply-add and sum
+where there is one (vpdpwssd).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 BITS, WORD = ir.IntType(64), ir.IntType(32)
 LANES = 8  # what a block of filters has, in memory
-BLOCK_BYTES, PAIR_BYTES, WORD_BYTES, CELL_BYTES = 4 * LANES, 4 * LANES, 4, 2
+BLOCK_BYTES, PAIR_BYTES, CELL_BYTES = 4 * LANES, 4 * LANES, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,73 +62,101 @@ def tiles() -> tuple[Tile, ...]:
     return Tile(1, 4, 2, NARROW), Tile(1, 2, 4, NARROW), Tile(1, 1, 8, NARROW)
 
 
+KIND = types.void(*[types.int64] * 13)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def windows(
-    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, x: Any, step: Any, offsets: Any,
-    runs: Any, pairs: Any, count: Any,
+    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, wide: Any, x: Any, step: Any,
+    offsets: Any, runs: Any, pairs: Any, every: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """As of gen/ops/_loops.py, on addresses, apart and step in bytes; start has 8 * blocks sums."""
+    """As of gen/ops/_loops.py, on addresses, steps in bytes; start has 8 * blocks sums, a pair of w 8 * wide
+    pairs of numbers."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        *arrays, count = args
-        blocks, first = arrays[3], _number(0)
-        for tile in tiles():
-            width = _number(tile.blocks * tile.registers)
-            times = builder.udiv(builder.sub(blocks, first), width)
-            with cgutils.for_range(builder, times) as loop:
-                block = builder.add(first, builder.mul(loop.index, width))
-                _positions(builder, arrays, count, block, tile)
-            first = builder.add(first, builder.mul(times, width))
+        _blocks(builder, args, False)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 11), code
+    return KIND, code
 
 
-def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile) -> None:
-    """All positions, a tile at a time: the last one reaches back to where it fits; one by one where none
-    does."""
+@intrinsic  # type: ignore[untyped-decorator]
+def windows_onto(
+    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, wide: Any, x: Any, step: Any,
+    offsets: Any, runs: Any, pairs: Any, every: Any, count: Any,
+) -> Any:  # fmt: skip
+    """As of gen/ops/_loops.py; `start` is not read."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _blocks(builder, args, True)
+        return context.get_dummy_value()
+
+    return KIND, code
+
+
+def _blocks(builder: Any, args: Any, onto: bool) -> None:
+    """All blocks of filters, in the widest tiles that are left."""
+    *arrays, count = args
+    blocks, first = arrays[3], _number(0)
+    for tile in tiles():
+        width = _number(tile.blocks * tile.registers)
+        times = builder.udiv(builder.sub(blocks, first), width)
+        with cgutils.for_range(builder, times) as loop:
+            block = builder.add(first, builder.mul(loop.index, width))
+            _positions(builder, arrays, count, block, tile, onto)
+        first = builder.add(first, builder.mul(times, width))
+
+
+def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile, onto: bool) -> None:
+    """All positions, a tile at a time: what is left of them is one that reaches back to where it fits, or
+    positions one by one where there are too few, or where a sum would be added twice."""
     many = _number(tile.positions)
     fits = builder.icmp_unsigned(">=", count, many)
-    whole = builder.udiv(builder.add(count, _number(tile.positions - 1)), many)
-    with cgutils.for_range(builder, builder.select(fits, whole, _number(0))) as loop:
+    whole = builder.udiv(count if onto else builder.add(count, _number(tile.positions - 1)), many)
+    whole = builder.select(fits, whole, _number(0))
+    with cgutils.for_range(builder, whole) as loop:
         at, last = builder.mul(loop.index, many), builder.sub(count, many)
         at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
-        _sums(builder, arrays, block, at, tile, tile.positions)
-    with cgutils.for_range(builder, builder.select(fits, _number(0), count)) as loop:
-        _sums(builder, arrays, block, loop.index, tile, 1)
+        _sums(builder, arrays, block, at, tile, tile.positions, onto)
+    done = builder.mul(whole, many)
+    left = builder.select(builder.icmp_unsigned("<", done, count), builder.sub(count, done), _number(0))
+    with cgutils.for_range(builder, left) as loop:
+        _sums(builder, arrays, block, builder.add(done, loop.index), tile, 1, onto)
 
 
-def _sums(builder: Any, arrays: Any, block: Any, at: Any, tile: Tile, positions: int) -> None:
+def _sums(builder: Any, arrays: Any, block: Any, at: Any, tile: Tile, positions: int, onto: bool) -> None:
     """The sums of a tile: registers from `block` on, positions from `at` on."""
-    out, apart, start, blocks, w, x, step, offsets, runs, pairs = arrays
+    out, apart, start, _, w, wide, x, step, offsets, runs, pairs, every = arrays
     index = [builder.add(block, _number(j * tile.blocks)) for j in range(tile.registers)]
-    begins = [_load(builder, _place(builder, start, i, BLOCK_BYTES), tile.sums, 4) for i in index]
-    held = [[cgutils.alloca_once(builder, tile.sums) for _ in index] for _ in range(positions)]
+    places = [builder.add(at, _number(c)) for c in range(positions)]
+    held = [[cgutils.alloca_once(builder, tile.sums) for _ in index] for _ in places]
     for row in held:
-        for value, begin in zip(row, begins, strict=True):
-            builder.store(begin, value)
+        for i, value in zip(index, row, strict=True):
+            begin = _load(builder, _place(builder, start, i, BLOCK_BYTES), tile.sums, 4)
+            builder.store(ir.Constant(tile.sums, None) if onto else begin, value)
     kind = ir.FunctionType(tile.sums, [tile.pairs, tile.pairs])
     madd = cgutils.get_or_insert_function(builder.module, kind, tile.madd)
-    places = [builder.add(at, _number(c)) for c in range(positions)]
-    windows = [_place(builder, x, place, step) for place in places]
+    seen = [_place(builder, x, place, step) for place in places]
     with cgutils.for_range(builder, runs) as run:
         offset = _load(builder, _place(builder, offsets, run.index, 8), BITS, 8)
-        seen = [_place(builder, window, offset, CELL_BYTES) for window in windows]
+        begins = [_place(builder, window, offset, CELL_BYTES) for window in seen]
         with cgutils.for_range(builder, pairs) as pair:
-            row = builder.mul(builder.add(builder.mul(run.index, pairs), pair.index), blocks)
+            row = builder.mul(builder.add(builder.mul(run.index, pairs), pair.index), wide)
             rows = [_place(builder, w, builder.add(row, i), PAIR_BYTES) for i in index]
             factors = [_load(builder, place, tile.pairs, 2) for place in rows]
-            for c, window in enumerate(seen):
-                word = _load(builder, _place(builder, window, pair.index, WORD_BYTES), WORD, 2)
+            for begin, values in zip(begins, held, strict=True):
+                word = _load(builder, _place(builder, begin, pair.index, every), WORD, 2)
                 both = builder.bitcast(_splat(builder, word, tile.sums), tile.pairs)
-                for value, factor in zip(held[c], factors, strict=True):
+                for value, factor in zip(values, factors, strict=True):
                     product = builder.call(madd, [factor, both])
                     builder.store(builder.add(builder.load(value), product), value)
-    for place, row in zip(places, held, strict=True):
+    for place, values in zip(places, held, strict=True):
         there = _place(builder, out, place, apart)
-        for i, value in zip(index, row, strict=True):
-            to = builder.inttoptr(_place(builder, there, i, BLOCK_BYTES), tile.sums.as_pointer())
-            builder.store(builder.load(value), to, align=4)
+        for i, value in zip(index, values, strict=True):
+            to, total = _place(builder, there, i, BLOCK_BYTES), builder.load(value)
+            if onto:
+                total = builder.add(total, _load(builder, to, tile.sums, 4))
+            builder.store(total, builder.inttoptr(to, tile.sums.as_pointer()), align=4)
 
 
 def _number(n: int) -> Any:
