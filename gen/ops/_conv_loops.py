@@ -18,12 +18,13 @@ from ._loops import (
     WINDOWED,
     Cells,
     Number,
-    change_row,
+    change_lanes,
     end_row,
     fill_map,
     helper,
     lanes,
     pair,
+    put,
     row_words,
     stream_key,
     tiled,
@@ -33,8 +34,6 @@ from ._loops import (
 )
 from ._onto import write_onto
 from ._weighted import BIAS_TOP
-
-BLOCK = 256  # sums that are requantised in one loop
 
 
 @helper
@@ -78,41 +77,34 @@ def run_offsets(window: Any) -> Any:
 
 
 @helper
-def padded_map(x: Cells, window: Any, zero: Any, more: Any) -> Any:
-    """The map as int16, less its zero point, with all that windows see beyond it as 0; and `more` values,
-    since pairs reach beyond it."""
+def padded_map(x: Cells, window: Any, zero: Any) -> Any:
+    """The map as int16, less its zero point, with all that windows see beyond it as 0; and as many values as
+    a position is apart from the next one, since pairs reach beyond it."""
+    _, _, channels, _, _, _, _, _, step_w, _, _, _, _, _ = window
     _, _, down, across = runs_of(window)
-    seen = np.zeros(down * across + more, np.int16)
+    seen = np.zeros(down * across + step_w * channels, np.int16)
     fill_map(seen, x, window, across, zero)
     return seen
 
 
-@helper
-def end_map(
-    y: Cells, acc: Cells, filters: Any, s: Cells, m: Cells, shift: Any, multiplier: Any, lo: Any, hi: Any,
-    rounds: Any, y_zero: Any,
-) -> None:  # fmt: skip
-    """As `end_row`, of sums of all positions; s and m are those of the filters. Some positions at a time,
-    which are a loop of many lanes."""
-    times = min(max(BLOCK // filters, 1), len(y) // filters)
-    ends, scales, block = tiled(s, times), tiled(m, times), times * filters
-    for a in range(0, len(y), block):
-        n = min(block, len(y) - a)
-        here, sums = y[a : a + n], acc[a : a + n]
-        end_row(here, sums, ends[:n], scales[:n], shift, multiplier, lo, hi, rounds, y_zero)
-
-
 def turned(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """`factors`, [groups, runs, pairs, 2 n]: a constant weight as `windows` takes it; else empty."""
-    window = tuple(a[name] for name in WINDOWED["window"])
+    """`factors`, [groups, runs, pairs, 2 n]: a constant weight as `windows` takes it; else empty.
+    `ends`, `scales`: shifts and multipliers of the sums of all positions, if they are constants too."""
+    window, positions = tuple(a[name] for name in WINDOWED["window"]), a["out_height"] * a["out_width"]
+    ends = {
+        name: np.tile(t[role].array(), positions).astype(np.int32)
+        if role in t and t[role].space == "const"
+        else np.zeros(0, np.int32)
+        for name, role in (("ends", "s"), ("scales", "m"))
+    }
     if t["w"].space != "const":
-        return {"factors": np.zeros((0, 0, 0, 0), np.int16)}
+        return ends | {"factors": np.zeros((0, 0, 0, 0), np.int16)}
     groups, (runs, run, _, _) = a["groups"], runs_of(window)
     rows = a["filters"] // groups
     w = np.zeros((groups, lanes(rows), runs, run + run % 2), np.int16)
     w[:, :rows, :, :run] = t["w"].array().reshape(groups, rows, runs, run)
     pairs = w.reshape(groups, lanes(rows), runs, -1, 2).transpose(0, 2, 3, 1, 4)
-    return {"factors": pairs.reshape(groups, runs, pairs.shape[2], -1)}
+    return ends | {"factors": pairs.reshape(groups, runs, pairs.shape[2], -1)}
 
 
 @helper
@@ -135,15 +127,16 @@ def packed(w: Cells, groups: Any, runs: Any, run: Any) -> Any:
 def forward(
     x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, window: Number, filters: int, shift: Number,
     multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int, factors: Cells,
+    ends: Cells, scales: Cells,
 ) -> None:  # fmt: skip
     _, _, channels, out_h, out_w, _, _, step_h, step_w, _, _, _, _, groups = window
-    each, rows, seen = channels // groups, filters // groups, padded_map(x, window, np.int32(x_zero), 1)
+    each, rows, seen = channels // groups, filters // groups, padded_map(x, window, np.int32(x_zero))
     runs, run, _, across = runs_of(window)
     if factors.shape[0] == 0:
         factors = packed(w, groups, runs, run)
     offsets, starts, more = run_offsets(window), np.zeros((groups, lanes(rows)), np.int32), lanes(rows)
     for g in range(groups):
-        starts[g, :rows] = b[g * rows : (g + 1) * rows]
+        put(starts[g, :rows], b[g * rows :])
     acc = np.empty(out_h * out_w * filters, np.int32)
     sums = acc if more == filters else np.empty(out_w * more, np.int32)
     for oy in range(out_h):
@@ -155,7 +148,11 @@ def forward(
                 for ox in range(out_w):
                     for f in range(rows):
                         acc[row + ox * filters + g * rows + f] = sums[ox * more + f]
-    end_map(y, acc, filters, s, m, shift, multiplier, lo, hi, rounds, y_zero)
+    if len(ends) < len(s):
+        ends = tiled(s, out_h * out_w)
+    if len(scales) < len(m):
+        scales = tiled(m, out_h * out_w)
+    end_row(y, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
 
 
 def transposed(
@@ -167,7 +164,7 @@ def transposed(
     runs, run, down, across = runs_of(window)
     more, pairs = lanes(run), (rows + 1) // 2
     signals, words = np.zeros(len(d) + 1, np.int16), np.zeros((groups, runs, pairs, more), np.int32)
-    signals[: len(d)] = d
+    put(signals[: len(d)], d)
     for part in range(groups):
         for r in range(runs):
             for f in range(0, rows, 2):
@@ -186,8 +183,8 @@ def transposed(
     kept, n = np.empty(len(g), np.int32), width * channels
     for iy in range(height):
         first = (iy + top) * across + left * channels
-        kept[iy * n : (iy + 1) * n] = total[first : first + n]
-    acc[:] = kept[len(g) - channels :]
+        put(kept[iy * n : (iy + 1) * n], total[first:])
+    put(acc, kept[len(g) - channels :])
     if len(onto):
         write_onto(g, kept, shift, lo, hi, onto, added)
     else:
@@ -200,7 +197,7 @@ def paired_map(x: Cells, window: Any, zero: Any) -> Any:
     _, _, channels, _, _, _, _, _, step_w, _, _, _, _, _ = window
     _, _, down, across = runs_of(window)
     apart = step_w * channels
-    seen, words = padded_map(x, window, zero, apart), np.empty(down * across, np.int32)
+    seen, words = padded_map(x, window, zero), np.empty(down * across, np.int32)
     other = seen[apart:]
     for i in range(len(words)):
         words[i] = pair(seen[i], other[i])
@@ -260,6 +257,7 @@ def update(
     rows, more = filters // groups, lanes(filters // groups)
     words, base = np.empty(len(mul), np.uint32), stream_key(seed, step[0], tensor)
     seen, top = paired_map(x, window, np.int32(x_zero)), BIAS_TOP >> (-rates[1] if rates[1] < 0 else 0)
+    lane = words.view(np.uint16)
     sums, totals = np.empty(len(acc) * more, np.int32), np.empty(more, np.int32)
     for g in range(groups):
         sums_over_places(seen, d, window, filters, g, sums, totals)
@@ -274,5 +272,5 @@ def update(
                 total = numeric.saturate(total, -top, top)
             i = g * rows + f
             row_words(words, base, i, mul, add)
-            change_row(i, acc, total, w, b, twin, saturated, rates, limits, rounding, words)
+            change_lanes(i, acc, total, w, b, twin, saturated, rates, limits, rounding, lane)
     acc[:] = 0

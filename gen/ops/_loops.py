@@ -119,10 +119,10 @@ def pair(low: Any, high: Any) -> Any:
 
 
 @helper
-def same(a: Cells, b: Cells) -> Any:
-    """Whether two operands begin at one address: a step in place, which then works on one of them alone, so
-    that a compiler sees that nothing else is written."""
-    return a.ctypes.data == b.ctypes.data
+def put(to: Cells, given: Cells) -> None:
+    """to = given, as many as `to` has: a loop that a compiler sees through, as it does not through slices."""
+    for i in range(len(to)):
+        to[i] = given[i]
 
 
 @helper
@@ -142,14 +142,10 @@ def fill_map(seen: Cells, x: Cells, window: Any, across: Any, zero: Any) -> None
 @helper
 def tiled(row: Cells, times: Any) -> Any:
     """A row so many times in a row, as int32."""
-    n, total = len(row), len(row) * times
-    out = np.empty(total, np.int32)
-    if total:
-        out[:n] = row
-    while 0 < n < total:
-        more = min(n, total - n)
-        out[n : n + more] = out[:more]
-        n += more
+    n = len(row)
+    out = np.empty(n * times, np.int32)
+    for k in range(times if n else 0):
+        put(out[k * n : (k + 1) * n], row)
     return out
 
 
@@ -201,10 +197,9 @@ def row_words(words: Cells, base: Any, row: Any, mul: Cells, add: Cells) -> None
 
 
 @helper
-def round_row(p: Cells, shift: Any, mode: Any, words: Cells) -> None:
-    """p / 2^shift by the rounding `mode`, in place; `words` are those of the row where that is stochastic."""
+def round_row(p: Cells, shift: Any, mode: Any, lane: Cells) -> None:
+    """p / 2^shift by the rounding `mode`, in place. lane: random lanes of 16 bits where that is stochastic"""
     if mode == numeric.STOCHASTIC:
-        lane = words.view(np.uint16)
         for j in range(len(p)):
             p[j] = numeric.round_stochastic(p[j], shift, lane[j])
     elif mode == numeric.DITHER:
@@ -216,14 +211,14 @@ def round_row(p: Cells, shift: Any, mode: Any, words: Cells) -> None:
 
 
 @helper
-def subtract_row(row: Cells, p: Cells, lo: Any, hi: Any) -> Any:
-    """row -= p within lo .. hi; how many values met a limit."""
+def subtract_row(w: Cells, i: Any, p: Cells, lo: Any, hi: Any) -> Any:
+    """w[i] -= p within lo .. hi; how many values met a limit."""
     met, low, high = np.int32(0), np.int32(lo), np.int32(hi)
     for j in range(len(p)):
-        v = np.int32(np.int32(row[j]) - p[j])
+        v = np.int32(np.int32(w[i, j]) - p[j])
         held = np.int32(min(max(v, low), high))
         met = np.int32(met + np.int32(held != v))
-        row[j] = held
+        w[i, j] = held
     return met
 
 
@@ -236,15 +231,24 @@ def change_row(
 
     rates: the shifts of both; limits: those of weight and bias
     """
+    change_lanes(i, p, total, w, b, twin, saturated, rates, limits, mode, words.view(np.uint16))
+
+
+@helper
+def change_lanes(
+    i: Any, p: Cells, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any, limits: Any,
+    mode: Any, lane: Cells,
+) -> None:  # fmt: skip
+    """As `change_row`, of words as their lanes: a view that a caller makes once for all rows."""
     shift, bias_shift = rates
     lo, hi, bias_lo, bias_hi = limits
     n = len(p)
-    round_row(p, shift, mode, words)
-    met = subtract_row(w[i], p, lo, hi)
+    round_row(p, shift, mode, lane)
+    met = subtract_row(w, i, p, lo, hi)
     if len(twin):
-        met += subtract_row(twin[i], p, lo, hi)
-    lane: Any = words.view(np.uint16)[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
-    q = numeric.rounded(mode, total, bias_shift, lane)
+        met += subtract_row(twin, i, p, lo, hi)
+    last: Any = lane[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
+    q = numeric.rounded(mode, total, bias_shift, last)
     v = numeric.int32(b[i] - q)
     held = numeric.saturate(v, bias_lo, bias_hi)
     b[i] = held

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import numeric
-from ._loops import Cells, Number, fill_map, helper, write_signal
+from ._loops import Cells, Number, fill_map, helper, put, write_signal
 
-OUTSIDE = -(2**16)  # what no int16 is
 BYTES = 8  # of a word, in which groups are moved where they have whole ones
 
 
@@ -64,52 +63,55 @@ def max_forward(x: Cells, y: Cells, window: Number) -> None:
             for kx in range(kernel_w):
                 there = seen[(oy * step_h + ky) * across + kx * channels :]
                 if ky == 0 and kx == 0:
-                    best[:n] = there[:n]
+                    put(best[:n], there)
                 else:
                     for i in range(n):
                         best[i] = max(best[i], there[i])
         move_groups(found, oy * row, channels, best, 0, step_w * channels, channels, out_w)
-    y[:] = found[: len(y)]  # y may trail x: it is written when all is read
+    put(y, found)  # y may trail x: it is written when all is read
 
 
 @helper
-def move_signals(plane: Cells, left: Cells, want: Cells) -> None:
-    """What is left of signals goes where the plane, values of one tap, holds the maximum that is wanted:
-    the plane becomes the signals that it gets."""
-    for i in range(len(left)):
-        moved = left[i] if plane[i] == want[i] else np.int32(0)
-        plane[i] = moved
-        left[i] = np.int32(left[i] - moved)
+def move_signals(moved: Cells, left: Cells, seen: Cells, want: Cells) -> None:
+    """What is left of signals is moved where a tap shows the maximum that is wanted."""
+    for i in range(len(moved)):
+        moved[i] = left[i] if seen[i] == want[i] else np.int16(0)
+        left[i] = np.int16(left[i] - moved[i])
 
 
 def max_feedback(
     x: Cells, y: Cells, d: Cells, g: Cells, window: Number, before: int, shift: int, lo: int, hi: int
 ) -> None:
     height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
-    down, across = padded_sizes(window)
-    n, size, step = out_w * channels, whole_words(down * across), step_w * channels
-    seen, total = np.full(size, OUTSIDE, np.int32), np.zeros(size, np.int32)
-    fill_map(seen, x, window, across, 0)
-    plane, waiting, want = np.empty(whole_words(n), np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-    apart = kernel_h <= step_h and kernel_w <= step_w
+    n, row, step = out_w * channels, width * channels, step_w * channels
+    given, moved = np.empty(whole_words(len(x)), x.dtype), np.empty(whole_words(n), np.int16)
+    seen, waiting = np.empty(whole_words(n), x.dtype), np.empty(n, np.int16)
+    apart = kernel_h <= step_h and kernel_w <= step_w  # no place is in two windows
+    alone = np.zeros(whole_words(len(g)) if apart else 0, np.int16)
+    total = np.zeros(0 if apart else len(g), np.int32)
+    put(given[: len(x)], x)
     for oy in range(out_h):
-        given, wanted = d[oy * n :], y[oy * n :]
+        signals, wanted = d[oy * n :], y[oy * n :]
         for i in range(n):
-            waiting[i] = numeric.shift_round(numeric.int32(given[i]), before)
-            want[i] = wanted[i]
-        for ky in range(kernel_h):
+            waiting[i] = numeric.shift_round(numeric.int32(signals[i]), before)
+        for ky in range(max(top - oy * step_h, 0), min(height + top - oy * step_h, kernel_h)):
             for kx in range(kernel_w):
-                at = (oy * step_h + ky) * across + kx * channels
-                move_groups(plane, 0, channels, seen, at, step, channels, out_w)
-                move_signals(plane, waiting, want)
-                if apart:  # no place is in two windows
-                    move_groups(total, at, step, plane, 0, channels, channels, out_w)
+                first = max(-(-(left - kx) // step_w), 0)  # the windows that this tap is in the map of
+                count = min((width - 1 + left - kx) // step_w + 1, out_w) - first
+                if count < 1:
                     continue
-                for ox in range(out_w):
-                    for c in range(channels):
-                        total[at + ox * step + c] += plane[ox * channels + c]
-    kept, row = np.empty(len(g), np.int32), width * channels
-    for iy in range(height):
-        first = (iy + top) * across + left * channels
-        kept[iy * row : (iy + 1) * row] = total[first : first + row]
-    write_signal(g, kept, shift, lo, hi)
+                at = (oy * step_h + ky - top) * row + (first * step_w + kx - left) * channels
+                many, begin = count * channels, first * channels
+                move_groups(seen, 0, channels, given, at, step, channels, count)
+                move_signals(moved[:many], waiting[begin:], seen, wanted[begin:])
+                if apart:
+                    move_groups(alone, at, step, moved, 0, channels, channels, count)
+                    continue
+                for c in range(count):
+                    place, source = total[at + c * step :], moved[c * channels :]
+                    for i in range(channels):
+                        place[i] += source[i]
+    if apart:
+        write_signal(g, alone, shift, lo, hi)
+    else:
+        write_signal(g, total, shift, lo, hi)

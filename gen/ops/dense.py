@@ -27,7 +27,7 @@ from ._loops import (
     Cells,
     Loop,
     Number,
-    change_row,
+    change_lanes,
     dot,
     end_row,
     narrow,
@@ -94,13 +94,14 @@ def _update(
     base = stream_key(seed, step[0], tensor)
     p = np.empty(len(x), np.int32)
     words = np.empty(len(mul), np.uint32)
+    lane = words.view(np.uint16)
     for i in range(len(d)):
         signal = np.int32(d[i])
         if signal != 0:
             for j in range(len(x)):
                 p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
             row_words(words, base, i, mul, add)
-            change_row(i, p, signal, w, b, twin, saturated, rates, limits, rounding, words)
+            change_lanes(i, p, signal, w, b, twin, saturated, rates, limits, rounding, lane)
 
 
 class Forward(WeightedForward):

@@ -1,5 +1,5 @@
-"""`windows` and `windows_onto` of gen/ops/_loops.py in the multiply-add instructions of x86: two int16 products
-a lane and instruction, in tiles of some positions and some registers of filters, whose sums stay in registers.
+"""`windows` and `windows_onto` of gen/ops/_loops.py in the multiply-add instructions of x86: two products of
+int16 a lane and instruction, in tiles of positions and of registers of filters, whose sums stay in registers.
 
 What they compute stands there, in Python; on other processors that text is compiled instead. Registers have
 16 lanes where the processor has AVX-512 for int16, else 8; LLVM makes one instruction of multiply-add and sum
