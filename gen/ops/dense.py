@@ -30,6 +30,7 @@ from ._loops import (
     change_lanes,
     dot,
     end_row,
+    heard,
     narrow,
     row_tables,
     row_words,
@@ -95,13 +96,12 @@ def _update(
     p = np.empty(len(x), np.int32)
     words = np.empty(len(mul), np.uint32)
     lane = words.view(np.uint16)
-    for i in range(len(d)):
+    for i in heard(d):
         signal = np.int32(d[i])
-        if signal != 0:
-            for j in range(len(x)):
-                p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
-            row_words(words, base, i, mul, add)
-            change_lanes(i, p, signal, w, b, twin, saturated, rates, limits, rounding, lane)
+        for j in range(len(x)):
+            p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
+        row_words(words, base, i, mul, add)
+        change_lanes(i, p, signal, w, b, twin, saturated, rates, limits, rounding, lane)
 
 
 class Forward(WeightedForward):

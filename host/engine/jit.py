@@ -62,6 +62,15 @@ body = njit(**OPTIONS)(walk)
 def entry(tape, devices, strides, bases, feeds, active, slots, times):
     body(tape, devices, strides, bases, feeds, active, slots, times)
 """
+PEAK = """from synapcc.host.engine.peak import work
+
+body = njit(**OPTIONS)(work)
+
+
+@njit("void(int32[::1], int32[::1], int16[:,:,::1], int16[::1], int64[::1], int64)", cache=True, **OPTIONS)
+def entry(out, start, w, x, offsets, times):
+    body(out, start, w, x, offsets, times)
+"""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -205,6 +214,11 @@ _loaded: dict[str, ModuleType] = {}
 def walker() -> Source:
     """The function that walks tapes."""
     return Source("walk", HEAD + WALK)
+
+
+def peak() -> Source:
+    """The function of host/engine/peak.py."""
+    return Source("peak", HEAD + PEAK)
 
 
 def step(name: str, arguments: Sequence[str], count: int) -> Source:
