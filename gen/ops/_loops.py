@@ -259,7 +259,8 @@ def change_lanes(
 def heard(d: Cells) -> Any:
     """The rows whose signal is not 0: found at once, since which ones they are no processor can guess, and
     a wrong guess a row keeps it from working on the next rows meanwhile."""
-    rows, n = np.empty(len(d), np.int64), 0
+    rows = np.empty(len(d), np.int64)
+    n: Any = 0
     for i in range(len(d)):
         rows[n] = i
         n += np.int64(d[i] != 0)
