@@ -62,6 +62,15 @@ body = njit(**OPTIONS)(walk)
 def entry(tape, devices, strides, bases, feeds, active, slots, times):
     body(tape, devices, strides, bases, feeds, active, slots, times)
 """
+PEAK = """from synapcc.host.engine.peak import work
+
+body = njit(**OPTIONS)(work)
+
+
+@njit("void(int32[::1], int32[::1], int16[:,:,::1], int16[::1], int64[::1], int64)", cache=True, **OPTIONS)
+def entry(out, start, w, x, offsets, times):
+    body(out, start, w, x, offsets, times)
+"""
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -93,28 +102,27 @@ def cells(address: int, n: int) -> Any:
 
 
 def _windows(
-    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
-) -> Any:
+    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any,
+    every: Any, count: Any,
+) -> None:  # fmt: skip
     """What `windows` is compiled as."""
+    vector.windows(
+        out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES, w.ctypes.data,
+        w.shape[2] // (2 * vector.LANES), x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w),
+        w.shape[1], 2 * every, count,
+    )  # fmt: skip
 
-    def impl(
-        out: Any,
-        first: Any,
-        apart: Any,
-        start: Any,
-        w: Any,
-        x: Any,
-        at: Any,
-        step: Any,
-        offsets: Any,
-        count: Any,
-    ) -> None:
-        vector.windows(
-            out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES,
-            w.ctypes.data, x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w), w.shape[1], count,
-        )  # fmt: skip
 
-    return impl
+def _windows_onto(
+    out: Any, first: Any, apart: Any, n: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, every: Any,
+    count: Any,
+) -> None:  # fmt: skip
+    """What `windows_onto` is compiled as."""
+    vector.windows_onto(
+        out.ctypes.data + 4 * first, 4 * apart, out.ctypes.data, n // vector.LANES, w.ctypes.data,
+        w.shape[2] // (2 * vector.LANES), x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w),
+        w.shape[1], 2 * every, count,
+    )  # fmt: skip
 
 
 @cache
@@ -127,9 +135,11 @@ def _prepare() -> None:
     for function in numeric.CASTS:
         cast(function, getattr(np, function.__name__))
     if vector.usable():
-        overload(_loops.windows)(_windows)
+        overload(_loops.windows, strict=False)(lambda *types: _windows)
+        overload(_loops.windows_onto, strict=False)(lambda *types: _windows_onto)
     else:
         register_jitable(_loops.windows)
+        register_jitable(_loops.windows_onto)
     for primitive in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND):
         register_jitable(primitive)
 
@@ -212,6 +222,11 @@ _loaded: dict[str, ModuleType] = {}
 def walker() -> Source:
     """The function that walks tapes."""
     return Source("walk", HEAD + WALK)
+
+
+def peak() -> Source:
+    """The function of host/engine/peak.py."""
+    return Source("peak", HEAD + PEAK)
 
 
 def step(name: str, form: str, arguments: Sequence[str], count: int) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import pickle
 from typing import Any
 
@@ -17,8 +19,9 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.numeric import PRIMITIVES
-from synapcc.gen.ops import Case, kernels
+from synapcc.gen.ops import Case, _loops, kernels
 from synapcc.host import engine, examples
+from synapcc.host.bench import roofline
 from synapcc.host.bench.emulator import bench_emulator, text
 from synapcc.host.run import engines
 from synapcc.host.run.emulator import Emulator
@@ -238,6 +241,49 @@ def test_bench_holds_states_together() -> None:
     assert [(r["devices"], r["differing"]) for r in report["rows"]] == [(1, 0), (3, 0)]
     assert all(r[name] > 0 for r in report["rows"] for name in ("numpy", "compiled", "c"))
     assert "a pair" in text(report) and report["versions"]["numba"] == numba.__version__
+
+
+def test_a_roofline_is_what_steps_need_of_measured_peaks() -> None:
+    plan = golden_plan("pair")
+    need, longer = roofline.work(plan, 1), roofline.work(plan, 100)
+    weights = sum(math.prod(plan[s.args["w"]].shape) for _, _, s in plan.ops() if s.kernel == "dense.forward")
+    assert need["macs"] == longer["macs"] > weights > 0
+    given = sum(plan[n].nbytes for n in plan.inputs)
+    assert (
+        need["bytes"] - given == 2 * (plan.state_bytes + plan.arena_bytes) == 100 * (longer["bytes"] - given)
+    )
+    peak = {"macs": 10.0 * need["macs"], "bytes": 4.0 * need["bytes"]}
+    assert roofline.shares({"compiled": 1.0, **need}, peak) == ["10 %", "25 %"]
+    assert roofline.shares({"compiled": 0.0, **need}, peak) == ["-", "-"]
+    found = roofline.peaks()
+    assert min(found["macs"], found["bytes"]) > 1e8 and "multiply-accumulates" in roofline.told(found)
+
+
+def test_windows_are_what_their_text_says() -> None:
+    """Blocks of filters and counts of positions of every tile, and what is left of them."""
+    from synapcc.host.engine import jit
+
+    jit._prepare()
+    space: dict[str, Any] = {"windows": _loops.windows, "windows_onto": _loops.windows_onto}
+    exec("def on(*a):\n    windows(*a)\ndef onto(*a):\n    windows_onto(*a)", space)
+    compiled = [numba.njit(error_model="numpy")(space[name]) for name in ("on", "onto")]
+    rng = np.random.default_rng(8)
+    for blocks, count in itertools.product((1, 2, 3, 7, 11), (1, 3, 4, 8, 13)):
+        n, runs, pairs, every = 8 * blocks, int(rng.integers(1, 4)), int(rng.integers(1, 6)), 6
+        w = rng.integers(-(2**15), 2**15, (runs, pairs, 2 * n + 16 * int(rng.integers(2)))).astype(np.int16)
+        x = rng.integers(-(2**15), 2**15, 300).astype(np.int16)
+        start = rng.integers(-(2**30), 2**30, n).astype(np.int32)
+        offsets, out = rng.integers(0, 90, runs), rng.integers(-(2**30), 2**30, 20 * n + 8).astype(np.int32)
+        with np.errstate(over="ignore"):
+            for text_of, run, apart, begin in (
+                (_loops.windows, compiled[0], n + 1, start),
+                (_loops.windows_onto, compiled[1], 8, n),
+            ):
+                want, got = out.copy(), out.copy()
+                given = (3, apart, begin, w, x, 5, 2, offsets, every, count)
+                text_of(want, *given)
+                run(got, *given)
+                assert np.array_equal(want, got), (text_of.__name__, blocks, count)
 
 
 @pytest.mark.long
