@@ -33,6 +33,7 @@ from numba.extending import intrinsic, overload, register_jitable
 from synapcc.gen import numeric
 from synapcc.gen.ops import _loops, kernel
 
+from ..link import checksum
 from . import vector
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -57,10 +58,10 @@ WALK = """from synapcc.host.engine.walk import walk
 body = njit(**OPTIONS)(walk)
 
 
-@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64)",
-      cache=True, **OPTIONS)
-def entry(tape, devices, strides, bases, feeds, active, slots, times):
-    body(tape, devices, strides, bases, feeds, active, slots, times)
+@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
+      "int64, uint64[:,:,::1])", cache=True, **OPTIONS)
+def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums):
+    body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
 """
 
 
@@ -90,6 +91,12 @@ def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
 def cells(address: int, n: int) -> Any:
     """The n bytes at an address."""
     return numba.carray(pointer(address), (n,), np.uint8)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def words(address: int, n: int) -> Any:
+    """The whole words of the n bytes at an address."""
+    return numba.carray(pointer(address), (n // 4,), np.uint32)
 
 
 def _windows(
@@ -130,7 +137,8 @@ def _prepare() -> None:
         overload(_loops.windows)(_windows)
     else:
         register_jitable(_loops.windows)
-    for function in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND, *_loops.HELPERS):
+    primitives = (p.py for p in numeric.PRIMITIVES.values())
+    for function in (*primitives, *numeric.COMPOUND, *_loops.HELPERS, *checksum.LOOPS):
         register_jitable(function)
 
 
@@ -138,7 +146,7 @@ def _sources() -> list[Path]:
     """What compiled code comes from, beside a kernel's own file."""
     gen = Path(inspect.getfile(numeric)).parent
     found = [gen / "numeric.py", gen / "gemmlowp.py", *(gen / "ops").glob("*.py")]
-    return sorted(found + list(Path(__file__).parent.glob("*.py")))
+    return sorted([*found, Path(checksum.__file__), *Path(__file__).parent.glob("*.py")])
 
 
 @cache

@@ -149,11 +149,19 @@ class Emulator(Machine):
         self.load(inputs, labels, active)
         self.run("learn", active)
 
-    def learn_many(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
+    def learn_many(
+        self,
+        inputs: Inputs,
+        labels: ArrayLike,
+        active: ArrayLike | None = None,
+        checksums: NDArray[np.uint64] | None = None,
+    ) -> None:
         """n labelled samples a device, one after the other: as `learn` with each, but all at once.
 
         inputs: [n, devices, ...]; labels: [n, devices], or [n] where all devices have the same; active:
         [n, devices] bool, which devices take part in which step. Where anything is wrong nothing is learned.
+        checksums: [n, devices, 2] uint64, where what a chip would say of its state after each step goes
+        (host/link/checksum.py)
         """
         self._free()
         self._takes_label()
@@ -163,7 +171,7 @@ class Emulator(Machine):
         taught = many_labels(self.plan, labels, mask)
         self.clipping.warn(self.plan.model)
         if n:
-            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask)
+            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, checksums)
 
     def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """`learn` in slices: see `begin`."""
