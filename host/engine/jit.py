@@ -138,8 +138,8 @@ def _prepare() -> None:
     else:
         register_jitable(_loops.windows)
     primitives = (p.py for p in numeric.PRIMITIVES.values())
-    for function in (*primitives, *numeric.COMPOUND, *_loops.HELPERS, *checksum.LOOPS):
-        register_jitable(function)
+    for text in (*primitives, *numeric.COMPOUND, *_loops.HELPERS, *checksum.LOOPS):
+        register_jitable(text)
 
 
 def _sources() -> list[Path]:

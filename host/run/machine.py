@@ -177,6 +177,10 @@ class Machine:
         """What runs the next whole program: "numpy" or "compiled". Both do the same, byte for byte."""
         return self._engines.name
 
+    def expects(self, runs: int) -> None:
+        """So many runs of a program will come: "auto" then need not wait to see them."""
+        self._engines.expects(runs * self.devices)
+
     @property
     def in_slices(self) -> bool:
         """Whether a run in slices is in progress."""
@@ -243,7 +247,7 @@ class Machine:
     ) -> None:
         """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
         the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many."""
-        compiled = self._engines.take(program, active.size)
+        compiled = self._engines.take(program, 0)  # where numpy runs it, each run counts itself
         if compiled:
             devices = np.arange(self.devices)
             compiled.run(program, self.state, self.arena, devices, given, active, checksums)
