@@ -165,9 +165,11 @@ class Requests:
         """Samples into their region, where LEARN_KEPT looks for them."""
         each = self.size + 2
         count = int(self.rng.integers(1, max(2, min(KEPT, MAX_PAYLOAD // each))))
-        content = self.samples(count)[: messages.WRITE.ask.tail_bytes]
+        content = bytearray(self.samples(count)[: messages.WRITE.ask.tail_bytes])
+        if not self.rng.integers(3):
+            content[1] |= 0x80  # the upper byte of the first label
         at = each * int(self.rng.integers(KEPT - count + 1))
-        return asked(messages.WRITE, region=Region.SAMPLES, offset=at, content=content)
+        return asked(messages.WRITE, region=Region.SAMPLES, offset=at, content=bytes(content))
 
     def learn_kept(self) -> Ask:
         """Those that were written and some behind them, sometimes more than a reply has proofs for."""
@@ -306,10 +308,12 @@ def slices(link: Link, rng: Rng, draw: Requests) -> Iterator[None]:
     link.send(*asked(messages.ABORT))
     link.send(*asked(messages.LOAD, label=int(rng.integers(plan.classes)), inputs=bytes(draw.size)))
     link.send(*asked(messages.BEGIN, program=int(rng.integers(len(plan.entries)))))
+    if link.model.machine.in_slices:
+        for refused in (draw.infer, draw.learn, draw.load, draw.run):
+            link.send(*refused())
     while link.model.machine.in_slices and rng.integers(40):
         if not rng.integers(3):
-            busy = ("infer", "learn", "load", "run", "write")
-            link.send(*getattr(draw, str(rng.choice([*busy, *KINDS[:-2]])))())
+            link.send(*getattr(draw, str(rng.choice(["infer", *KINDS[:-2]])))())
             yield
         link.send(*draw.step())
     yield
