@@ -309,7 +309,7 @@ def slices(link: Link, rng: Rng, draw: Requests) -> Iterator[None]:
     link.send(*asked(messages.LOAD, label=int(rng.integers(plan.classes)), inputs=bytes(draw.size)))
     link.send(*asked(messages.BEGIN, program=int(rng.integers(len(plan.entries)))))
     if link.model.machine.in_slices:
-        for refused in (draw.infer, draw.learn, draw.load, draw.run):
+        for refused in (draw.infer, draw.learn, draw.load, draw.run, draw.begin):
             link.send(*refused())
     while link.model.machine.in_slices and rng.integers(40):
         if not rng.integers(3):
