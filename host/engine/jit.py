@@ -33,6 +33,7 @@ from numba.extending import intrinsic, overload, register_jitable
 from synapcc.gen import numeric
 from synapcc.gen.ops import _loops, kernel
 
+from ..link import checksum
 from . import vector
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -57,10 +58,10 @@ WALK = """from synapcc.host.engine.walk import walk
 body = njit(**OPTIONS)(walk)
 
 
-@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64)",
-      cache=True, **OPTIONS)
-def entry(tape, devices, strides, bases, feeds, active, slots, times):
-    body(tape, devices, strides, bases, feeds, active, slots, times)
+@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
+      "int64, uint64[:,:,::1])", cache=True, **OPTIONS)
+def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums):
+    body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
 """
 PEAK = """from synapcc.host.engine.peak import work
 
@@ -99,6 +100,12 @@ def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
 def cells(address: int, n: int) -> Any:
     """The n bytes at an address."""
     return numba.carray(pointer(address), (n,), np.uint8)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def words(address: int, n: int) -> Any:
+    """The whole words of the n bytes at an address."""
+    return numba.carray(pointer(address), (n // 4,), np.uint32)
 
 
 def _windows(
@@ -140,8 +147,9 @@ def _prepare() -> None:
     else:
         register_jitable(_loops.windows)
         register_jitable(_loops.windows_onto)
-    for primitive in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND):
-        register_jitable(primitive)
+    primitives = (p.py for p in numeric.PRIMITIVES.values())
+    for text in (*primitives, *numeric.COMPOUND, *checksum.LOOPS):
+        register_jitable(text)
 
 
 @cache
@@ -154,7 +162,7 @@ def _sources() -> list[Path]:
     """What compiled code comes from, beside a kernel's own file."""
     gen = Path(inspect.getfile(numeric)).parents[1]
     found = [*(gen / "numeric").glob("*.py"), *(gen / "ops").glob("*.py")]
-    return sorted(found + list(Path(__file__).parent.glob("*.py")))
+    return sorted([*found, Path(checksum.__file__), *Path(__file__).parent.glob("*.py")])
 
 
 @cache

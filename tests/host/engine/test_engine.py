@@ -23,6 +23,7 @@ from synapcc.gen.ops import Case, _loops, kernels
 from synapcc.host import engine, examples
 from synapcc.host.bench import roofline
 from synapcc.host.bench.emulator import bench_emulator, text
+from synapcc.host.link.checksum import SUMS, Checksum, sums
 from synapcc.host.run import engines
 from synapcc.host.run.emulator import Emulator
 
@@ -107,6 +108,20 @@ def test_primitives_say_the_same_as_arrays_and_as_compiled_numbers() -> None:
         assert not len(differ), f"{p.name}{tuple(rows[differ[0]].tolist())}: {out[differ[0]]}"
 
 
+def test_the_checksum_of_compiled_code_is_that_of_numpy() -> None:
+    """States of all lengths: the text that the engine compiles, and the array form."""
+    from synapcc.host.engine import jit
+
+    jit._prepare()
+    compiled, rng = numba.njit(error_model="numpy")(sums), np.random.default_rng(8)
+    for size in (*range(24), 4095, 4096, 17308, 70001):
+        for low, high in ((0, 256), (255, 256), (0, 2)):
+            state = rng.integers(low, high, size).astype(np.uint8)
+            words, out = state[: size // 4 * 4].view(np.uint32), np.zeros(SUMS, np.uint64)
+            compiled(state, words, out)
+            assert out.astype("<u8").tobytes() == Checksum(size)(state), size
+
+
 def _samples(plan: Plan, rng: np.random.Generator, n: int, devices: int) -> tuple[dict[str, Any], Any]:
     sizes = {name: plan[name].shape[0] for name in plan.inputs}
     inputs = {k: rng.integers(-128, 128, (n, devices, s)).astype(np.int8) for k, s in sizes.items()}
@@ -158,13 +173,19 @@ def test_a_life_is_the_same(name: str) -> None:
     for _ in range(12):
         inputs, labels = _samples(plan, rng, 3, 5)
         active = rng.integers(0, 2, (3, 5)).astype(bool)
-        for machine in (want, got):
-            machine.learn_many(inputs, labels, active)
+        said = np.full((2, 3, 5, SUMS), 7, np.uint64)
+        for machine, checksums in zip((want, got), said, strict=True):
+            machine.learn_many(inputs, labels, active, checksums)
+            for device in np.flatnonzero(active[2]):
+                proof = Checksum(plan.state_bytes)(machine.state[device])
+                assert checksums[2, device].astype("<u8").tobytes() == proof
+            assert np.all((checksums == 7).all(axis=2) == ~active)
             machine.learn({k: x[0] for k, x in inputs.items()}, labels[0], active[1])
             machine.infer({k: x[1] for k, x in inputs.items()}, active[2])
             for program in set(plan.entries) - {"infer", "learn"}:
                 machine.load({k: x[2] for k, x in inputs.items()}, labels[2])
                 machine.run(program)
+        assert np.array_equal(*said)
         _same(want, got)
 
 
