@@ -147,7 +147,9 @@ class Runs:
         self._programs = dict(abstract.programs)
         self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
         sizes = {n: abstract.values[n].size for n in abstract.inputs}
-        self.inputs = {n: calibration[n].reshape(self.given, size)[self.chosen] for n, size in sizes.items()}
+        every = len(self.chosen) == self.given  # then these are no copies, of which each candidate has one
+        rows = slice(None) if every else self.chosen
+        self.inputs = {n: calibration[n].reshape(self.given, size)[rows] for n, size in sizes.items()}
         label = calibration.get("label")
         self.label = None if label is None else label[self.chosen].astype(np.int64)
         target = calibration.get(TARGET)
