@@ -46,7 +46,7 @@ def error(machine: Emulator, data: Data) -> float:
 
 
 def test_a_rule_that_projects_labels_refuses_numbers() -> None:
-    with pytest.raises(CompileError, match='drtp projects the label of a class, and loss.kind is "mse"'):
+    with pytest.raises(CompileError, match="drtp projects the label of a class"):
         compile_model(perceptron(3), RuleSpec("drtp", loss=MSE), numbers(40, 1))
 
 
