@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import numeric
 from ..ir.plan import PlanTensor
-from ._chosen import fold_map
 from ._conv_loops import padded_map, run_offsets, runs_of
 from ._local_loops import seen_at, window_places
 from ._long_sums import FINE, NARROW
@@ -70,9 +69,8 @@ def dense(
 
 
 def conv(
-    x: Cells, w: Cells, b: Cells, m: Cells, r: Cells, s: Cells, y: Cells, row: Cells, at: Cells,
-    window: Number, filters: int, shift: Number, multiplier: Number, x_zero: Number, y_zero: Number,
-    rounds: Number, lo: int, hi: int, pooling: Number, clipping: Number,
+    x: Cells, w: Cells, b: Cells, m: Cells, r: Cells, s: Cells, y: Cells, window: Number, filters: int,
+    shift: Number, multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
 ) -> None:  # fmt: skip
     _, _, _, out_h, out_w, _, _, _, _, _, _, _, _, groups = window
     runs, run, _, _ = runs_of(window)
@@ -85,11 +83,4 @@ def conv(
             acc[places[k, 1] + f % rows] = long_dot(w[f], taps) + b[f]
     every = out_h * out_w
     rest = tiled(r.view(np.int32), every)
-    if len(row) == 0:
-        end_long(y, acc, tiled(s, every), tiled(m, every), rest, shift, multiplier, lo, hi, rounds, y_zero)
-    else:
-        whole = np.empty(every * filters, np.int32)
-        end_long(
-            whole, acc, tiled(s, every), tiled(m, every), rest, shift, multiplier, lo, hi, rounds, y_zero
-        )
-        fold_map(whole, y, row, at, window, filters, pooling, clipping)
+    end_long(y, acc, tiled(s, every), tiled(m, every), rest, shift, multiplier, lo, hi, rounds, y_zero)

@@ -15,11 +15,11 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.program import Step
 from ..ir.tape import Tape
-from . import Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer
+from . import Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer, _kept_loops
 from . import _packed as bits
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
-from ._loops import Cells, Loop, Number
+from ._loops import Cells, Loop, put
 from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
@@ -96,25 +96,23 @@ def _within(f: Format, lo: float, hi: float) -> tuple[int, int]:
     )
 
 
-def _forward(x: Cells, y: Cells, mask: Cells, lo: int, hi: int, above: Number, below: Number) -> None:
-    mask[:] = 0
+# What may be in place is made beside it first: loops that write what they read are no lanes to a compiler.
+
+
+def _forward(x: Cells, y: Cells, lo: int, hi: int) -> None:
+    held = np.empty_like(y)
     for i in range(len(y)):
-        v = numeric.saturate(numeric.int32(x[i]), lo, hi)
-        y[i] = v
-        if len(mask) and v > above and v < below:
-            bits.put_packed(mask, i, 1, 1)
+        held[i] = numeric.saturate(numeric.int32(x[i]), lo, hi)
+    put(y, held)
 
 
-def _feedback(y: Cells, mask: Cells, d: Cells, g: Cells, lo: int, hi: int) -> None:
-    low, high = np.int32(lo), np.int32(hi)
-    if len(mask):
-        for i in range(len(g)):
-            g[i] = d[i] * np.int16(bits.get_packed(mask, i, 1))
-        return
+def _feedback(y: Cells, d: Cells, g: Cells, lo: int, hi: int) -> None:
+    low, high, passed = np.int32(lo), np.int32(hi), np.empty_like(g)
     for i in range(len(g)):
         v = np.int32(y[i])
         inside = np.int16(v > low) & np.int16(v < high)
-        g[i] = d[i] * inside
+        passed[i] = d[i] * inside
+    put(g, passed)
 
 
 def _mask_misfit(t: Tensors, count: int) -> str:
@@ -126,7 +124,7 @@ def _mask_misfit(t: Tensors, count: int) -> str:
 
 class Forward(Kernel):
     name = "clip.forward"
-    loop = Loop(_forward)
+    loop = Loop(_forward, otherwise=Loop(_kept_loops.clip_forward))
     reads = ("x",)
     writes = ("y", "mask")
     optional = ("mask",)
@@ -194,7 +192,7 @@ class Feedback(Kernel):
     """
 
     name = "clip.feedback"
-    loop = Loop(_feedback)
+    loop = Loop(_feedback, otherwise=Loop(_kept_loops.clip_feedback))
     reads = ("y", "mask", "d")
     writes = ("g",)
     optional = ("y", "mask")

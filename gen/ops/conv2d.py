@@ -35,6 +35,7 @@ from . import (
     Variant,
     _conv_loops,
     _depthwise_loops,
+    _kept_loops,
     _long_loops,
 )
 from . import _chosen as chosen
@@ -48,7 +49,7 @@ from ._loops import RATES, WINDOWED, Loop, narrow, row_tables
 from ._places import NOTE as PLACES
 from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled, summed
-from ._tying import Matmul, Tied, copies, grouped, parts
+from ._tying import SUMMED, Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
 from ._zeros import with_zeros, zeroed
@@ -159,6 +160,15 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
     return Node("conv2d", "", ("in0", "w", "b"), "out", attrs)
 
 
+_FOLDED = Loop(
+    _kept_loops.forward,
+    {**WINDOWED, **chosen.FOLDED},
+    _conv_loops.turned,
+    narrow,
+    Loop(_kept_loops.long, {**WINDOWED, **chosen.FOLDED}, takes=_long_loops.takes),
+)
+
+
 class Forward(WeightedForward):
     name = "conv2d.forward"
     loop = Loop(
@@ -168,10 +178,10 @@ class Forward(WeightedForward):
         _depthwise_loops.takes,
         Loop(
             _conv_loops.forward,
-            {**WINDOWED, **chosen.FOLDED},
+            WINDOWED,
             _conv_loops.turned,
             narrow,
-            Loop(_long_loops.conv, {**WINDOWED, **chosen.FOLDED}, takes=_long_loops.takes),
+            Loop(_long_loops.conv, WINDOWED, takes=_long_loops.takes, otherwise=_FOLDED),
         ),
     )
     writes = ("y", "row", "at")
@@ -235,7 +245,7 @@ class Forward(WeightedForward):
             return None
         g = Window.from_attrs(a)
         total = np.zeros((g.groups, g.taps, g.taps))
-        for part in parts(len(x), g):
+        for part in parts(len(x), g, SUMMED):
             seen = see(g, x[part]).swapaxes(0, 1).reshape(g.groups, -1, g.taps)
             total += np.matmul(seen.swapaxes(1, 2), seen)
         return total
@@ -324,7 +334,11 @@ class Transposed(Projection):
     """
 
     name = "conv2d.transposed"
-    loop = Loop(_conv_loops.transposed, {**WINDOWED, **onto.ADDED, **chosen.POOLED})
+    loop = Loop(
+        _conv_loops.transposed,
+        {**WINDOWED, **onto.ADDED},
+        otherwise=Loop(_kept_loops.transposed, {**WINDOWED, **onto.ADDED, **chosen.POOLED}),
+    )
     reads = ("d", "at", "m", "onto")
     writes = ("acc", "g")
     optional = ("at", "onto")
@@ -375,8 +389,10 @@ class Transposed(Projection):
         t["g"][...] = onto.finish(signal, t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        sums = self._sums(t, a, np.matmul)
-        t["g"][...] = sums + t["onto"] if "onto" in t else sums
+        g = Window.from_attrs(a)
+        for part in parts(len(t["d"]), g):
+            sums = self.tying.felt(g, copies(t["m"], part), t["d"][part])
+            t["g"][part] = sums + t["onto"][part] if "onto" in t else sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}
@@ -437,7 +453,12 @@ class Update(WeightedUpdate):
     """
 
     name = "conv2d.update"
-    loop = Loop(_conv_loops.update, {**WINDOWED, **RATES, **chosen.POOLED}, row_tables)
+    loop = Loop(
+        _conv_loops.update,
+        {**WINDOWED, **RATES},
+        row_tables,
+        otherwise=Loop(_kept_loops.update, {**WINDOWED, **RATES, **chosen.POOLED}, row_tables),
+    )
     reads = ("x", "d", "at", "step")
     writes = ("acc",)
     optional = ("at", "twin")

@@ -16,12 +16,13 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.program import Step
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer, _kept_loops
 from . import _packed as bits
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
-from ._loops import WINDOWED, Cells, Loop, Number, write_signal
+from ._loops import WINDOWED, Loop
+from ._pool_loops import max_feedback, max_forward
 from ._pooling import pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
 from ._window import WINDOW, Window, wider
@@ -67,62 +68,6 @@ class MaxPool(Layer):
         return Node("maxpool2d", "", ("in0",), "out", random_attrs(rng, shapes[0])), {}
 
 
-def _forward(x: Cells, y: Cells, at: Cells, window: Number) -> None:
-    height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
-    best, place, each = np.empty(channels, np.int16), np.empty(channels, np.int64), 1
-    while 1 << each < kernel_h * kernel_w:
-        each *= 2
-    at[:] = 0
-    for oy in range(out_h):
-        y0, y1 = max(oy * step_h - top, 0), min(oy * step_h - top + kernel_h, height)
-        for ox in range(out_w):
-            x0, x1 = max(ox * step_w - left, 0), min(ox * step_w - left + kernel_w, width)
-            best[:] = x[(y0 * width + x0) * channels : (y0 * width + x0 + 1) * channels]
-            place[:] = 0
-            for iy in range(y0, y1):
-                for ix in range(x0, x1):
-                    seen = x[(iy * width + ix) * channels : (iy * width + ix + 1) * channels]
-                    for c in range(channels):
-                        if seen[c] > best[c]:
-                            best[c], place[c] = seen[c], (iy - y0) * kernel_w + ix - x0
-            first = (oy * out_w + ox) * channels  # y may trail x: it is written when all is read
-            y[first : first + channels] = best
-            for c in range(channels if len(at) else 0):
-                bits.put_packed(at, first + c, each, place[c])
-
-
-def _feedback(
-    x: Cells, y: Cells, at: Cells, d: Cells, g: Cells, window: Number, before: int, shift: int, lo: int,
-    hi: int,
-) -> None:  # fmt: skip
-    height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
-    total, each = np.zeros(len(g), np.int32), 1
-    while 1 << each < kernel_h * kernel_w:
-        each *= 2
-    for oy in range(out_h):
-        y0, y1 = max(oy * step_h - top, 0), min(oy * step_h - top + kernel_h, height)
-        for ox in range(out_w):
-            x0, x1 = max(ox * step_w - left, 0), min(ox * step_w - left + kernel_w, width)
-            for c in range(channels):
-                n = (oy * out_w + ox) * channels + c
-                if d[n] == 0:
-                    continue
-                place = -1
-                if len(at):
-                    chosen = bits.get_packed(at, n, each)
-                    if chosen < kernel_h * kernel_w:
-                        place = ((y0 + chosen // kernel_w) * width + x0 + chosen % kernel_w) * channels + c
-                for iy in range(y0, y1 if len(at) == 0 else y0):
-                    for ix in range(x0, x1):
-                        seen = (iy * width + ix) * channels + c
-                        if place < 0 and x[seen] == y[n]:
-                            place = seen
-                if place >= 0:
-                    signal = numeric.shift_round(numeric.int32(d[n]), before)
-                    total[place] = np.int32(total[place] + signal)
-    write_signal(g, total, shift, lo, hi)
-
-
 def holds_places(window: Window) -> bool:
     """Whether the places of a window can be numbered: it has few, all of them in the map."""
     return window.kernel_h * window.kernel_w <= bits.MOST and not window.beyond
@@ -148,7 +93,7 @@ def _unpacked(t: Tensors, a: Attrs) -> str:
 
 class Forward(Kernel):
     name = "maxpool2d.forward"
-    loop = Loop(_forward, WINDOWED)
+    loop = Loop(max_forward, WINDOWED, otherwise=Loop(_kept_loops.pool_forward, WINDOWED))
     reads = ("x",)
     writes = ("y", "at")
     optional = ("at",)
@@ -217,7 +162,7 @@ class Feedback(Kernel):
     """
 
     name = "maxpool2d.feedback"
-    loop = Loop(_feedback, WINDOWED)
+    loop = Loop(max_feedback, WINDOWED, otherwise=Loop(_kept_loops.pool_feedback, WINDOWED))
     reads = ("x", "y", "at", "d")
     writes = ("g",)
     optional = ("x", "y", "at")
