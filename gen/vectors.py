@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import gemmlowp, numeric
+from . import numeric
 from .ir.format import Format, Scaled
-from .numeric import PRIMITIVES, Primitive
+from .numeric import PRIMITIVES, Primitive, gemmlowp
 from .ops import kernel
 from .ops._litert import FIXED, LOOKED_UP, entries
 from .ops.softmax_error import probabilities
@@ -91,7 +91,7 @@ def text() -> str:
 
 
 def _litert() -> list[str]:
-    """What gen/gemmlowp.py and gen/ops/_litert.py give."""
+    """What gen/numeric/gemmlowp.py and gen/ops/_litert.py give."""
     lines = [f"exp_neg({x}) = {int(gemmlowp.exp_neg(np.array(x, np.int32)))}" for x in EXPONENTS]
     lines += [f"inverse_root({v}) = {', '.join(map(str, gemmlowp.inverse_root(v)))}" for v in (1, 2, 3, 255)]
     x, y = Scaled((0.05,), (3,)), Scaled((0.03,), (-10,))

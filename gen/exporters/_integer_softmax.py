@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..gemmlowp import TOP, TWO_SEVENTEENTHS
 from ..ir.program import Step
+from ..numeric.gemmlowp import TOP, TWO_SEVENTEENTHS
 from ._integers import Integers
 
 LEAD = 12  # leading zeros of the smallest sum, 1.0 in Q12
@@ -40,7 +40,7 @@ class Long:
 
 
 def softmax_forward(q: Integers, step: Step) -> None:
-    """Rows [batch, rows, size]: exponentials times the reciprocal of their sum, as gen/gemmlowp.py has it."""
+    """Rows [batch, rows, size]: exponentials times the reciprocal of their sum, as gemmlowp.py has it."""
     long, size = Long(q, step), q.attr(step, "size")
     e = _exponentials(q, step, long, size)
     total = q.then(

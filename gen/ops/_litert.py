@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import gemmlowp, numeric
+from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
+from ..numeric import gemmlowp
 from ._shifts import requantising
 
 Entries = NDArray[np.int64]

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import gemmlowp, numeric
+from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
+from ..numeric import gemmlowp
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, softmax16
 from ._contract import BETWEEN, INT16, REQUANTISED, Tensors, crossed, takes, within
 from ._requantise import MULTIPLIER_TOP

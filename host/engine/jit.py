@@ -136,8 +136,8 @@ def _prepare() -> None:
 
 def _sources() -> list[Path]:
     """What compiled code comes from, beside a kernel's own file."""
-    gen = Path(inspect.getfile(numeric)).parent
-    found = [gen / "numeric.py", gen / "gemmlowp.py", *(gen / "ops").glob("*.py")]
+    gen = Path(inspect.getfile(numeric)).parents[1]
+    found = [*(gen / "numeric").glob("*.py"), *(gen / "ops").glob("*.py")]
     return sorted(found + list(Path(__file__).parent.glob("*.py")))
 
 

@@ -2,7 +2,7 @@
 
 A number of Qn stands for v / 2^(31 - n) in int32. Polynomials, constants and roundings are those that
 gemmlowp's fixedpoint.h and TensorFlow Lite's internal/common.h and log_softmax document; LiteRT 2.3.0 was the
-measure. What runs on a chip has its C text in gen/numeric.py; `exp_neg` and `inverse_root` only fill tables.
+measure. `exp_neg` and `inverse_root` only fill tables: they have no C text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Int = NDArray[np.int32]
+from .table import I32, Int, Primitive
+
 Wide = NDArray[np.int64]
 
 TOP = 2**31 - 1
@@ -97,3 +98,62 @@ def inverse_root(value: int) -> tuple[int, int]:
 
 def _wide(x: Int) -> Wide:
     return np.asarray(x, np.int64)
+
+
+# fmt: off
+ROWS = (
+    Primitive("high_product", "int32_t",
+              (("int32_t", "a", *I32), ("int32_t", "b", *I32)),
+              high_product,
+              "return (int32_t)(((int64_t)a * b + (INT32_C(1) << 30)) >> 31);",
+              "a * b / 2^31, halves up",
+              lambda a, b: (a > -(2**31)) | (b > -(2**31))),
+    Primitive("shift_away", "int32_t",
+              (("int32_t", "x", 1 - 2**31, 2**31 - 1), ("uint32_t", "s", 0, 31)),
+              shift_away,
+              "return s == 0u ? x : (((x + (x >> 31)) >> (s - 1u)) + 1) >> 1;",
+              "x / 2^s, halves away from zero",
+              lambda x, s: (s != 1) | (x < 2**31 - 1)),
+    Primitive("leading_zeros", "uint32_t",
+              (("int32_t", "x", 1, 2**31 - 1),),
+              leading_zeros,
+              "uint32_t n = 1u;\n"
+              "while (x < (INT32_C(1) << 30)) {\n"
+              "    x <<= 1;\n"
+              "    n++;\n"
+              "}\n"
+              "return n;",
+              "zero bits above the highest one"),
+    Primitive("reciprocal_q0", "int32_t",
+              (("int32_t", "a", 0, 2**31 - 1),),
+              reciprocal_q0,
+              "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
+              f"int32_t x = {TWO_SEVENTEENTHS[0]}"
+              f" - high_product(half, {TWO_SEVENTEENTHS[1]});\n"
+              "for (uint32_t i = 0u; i < 3u; i++) {\n"
+              "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
+              "}\n"
+              "return x < (INT32_C(1) << 30) ? 2 * x : INT32_MAX;",
+              "1 / (1 + a), both with 31 bits behind the point"),
+    Primitive("log_q5", "int32_t",
+              (("int32_t", "x", 2**19, 2**31 - 1),),
+              log_q5,
+              "const uint32_t lead = leading_zeros(x);\n"
+              f"const uint32_t other = leading_zeros(high_product(x, {ROOT_HALF})) - 1u;\n"
+              f"const uint32_t first = (uint32_t)high_product(x << (lead - 1u), {ROOT_HALF}) << 1;\n"
+              "const uint32_t second = (uint32_t)x << other;\n"
+              "const uint32_t r = first < second ? first : second;\n"
+              f"const int32_t up = ((12 - (int32_t)lead) * (INT32_C(1) << 25)) + {QUARTER_Q6};\n"
+              f"const int32_t down = ((12 - (int32_t)other) * (INT32_C(1) << 25)) - {QUARTER_Q6};\n"
+              f"const int32_t p = (int32_t)((r + {ROOT_ROOT_HALF + 1}u) >> 1);\n"
+              f"const int32_t q = 2 * ((int32_t)r - {ROOT_ROOT_HALF});\n"
+              "const int32_t square = high_product(q, q);\n"
+              f"const int32_t cube = high_product(high_product(q, square), {LOG_NUM});\n"
+              "const int32_t above = high_product(q, (int32_t)r) + cube;\n"
+              f"const int32_t last = {LOG_ONE} + q + high_product({LOG_SQUARE}, square);\n"
+              f"const int32_t below = high_product(p, last) + high_product({LOG_LINEAR}, q);\n"
+              f"const int32_t power = high_product(up > down ? up : down, {LOG_2});\n"
+              "return 2 * (power + high_product(shift_away(above, 6u), reciprocal_q0(below)));",
+              "log(x), x of 19 and the result of 26 bits behind the point"),
+)
+# fmt: on
