@@ -26,6 +26,7 @@ from synapcc.gen.stages.simulate import Simulated
 from .agreement import same_answers
 
 LEAST = 0.97  # the share of answers in which integers and float agree at least
+USUAL = f"{100 * LEAST:.0f} % is the least that is usual"
 SAMPLES = 256  # of the calibration data that are run for each layer
 
 WANTED = 1024  # samples that say what is lost of new ones
@@ -69,7 +70,7 @@ def warning(compiled: Compiled, share: float) -> str:
     part, alone = culprit(compiled)
     return (
         f"{part.label}: {100 * share:.1f} % of the calibration samples, and of others near them where they "
-        f"are few, {kind(compiled).kept}, {100 * LEAST:.0f} % is the least that is usual; this loses most, "
+        f"are few, {kind(compiled).kept}, {USUAL}; this loses most, "
         f"{100 * alone:.1f} % with it alone in integers; {_hint(compiled, part)}"
     )
 
