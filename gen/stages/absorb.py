@@ -57,7 +57,8 @@ def _moved(wires: Wires, node: Node, seen: Extremes, learned: Collection[str]) -
     if (relu := wires.only_reader(end)) and _rectifies(wires, relu):
         end = relu.output
     found: list[_Shift] = []
-    if not _readers(wires, end, np.broadcast_to(each, wires.shape(end)), found):
+    shift = np.resize(each, wires.shape(end))  # rows of an untied layer are all its places
+    if not _readers(wires, end, shift, found):
         return None
     tensors = with_values(node, weight, bias - each)
     for one in found:
