@@ -8,7 +8,6 @@ programs of `bp` in float.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -262,9 +261,6 @@ def _point(passes: float, summary: protocol.Summary) -> tuple[float, float, floa
 
 
 def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[float, Confusions]]]:
-    # One BLAS thread a process: the matrices are small, and two pools of threads would fight over the cores.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
     if jobs == 1:
         for task in tasks:
             yield task, _work(task)

@@ -1,4 +1,4 @@
-"""Learns many wearers at once: one emulated (or float) device each, in lockstep, beat by beat.
+"""Learns many wearers at once: one emulated (or float) device each, beat by beat.
 
 One pass is what a streaming device does. Each further pass is the program `rehearse` over the beats that the
 device kept.
@@ -6,7 +6,7 @@ device kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +22,6 @@ from synapcc.host.run.inputs import quantise_inputs
 from .beats import Beats
 from .protocol import LEARN_SECONDS
 from .records import FS
-
-Tick = Callable[[int], None]
-
-
-def _quiet(count: int) -> None:
-    """No progress shown."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +64,17 @@ def _stack(
     return inputs, labels, active
 
 
+def _learned(wearers: Wearers, minutes: Sequence[int]) -> NDArray[np.int64]:
+    """How many beats each wearer has learned when each of the minutes is over, [minutes, wearers]."""
+    counts = [[int((b.sample < m * 60 * FS).sum()) for b in wearers.learn.values()] for m in minutes]
+    return np.array(counts, np.int64).reshape(len(minutes), len(wearers.learn))
+
+
 def _moments(wearers: Wearers, minutes: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
     """Beats learned -> (index of the minute, wearer) whose minute is over with that beat."""
     over: dict[int, list[tuple[int, int]]] = {}
-    for w, beats in enumerate(wearers.learn.values()):
-        for m, minute in enumerate(minutes):
-            over.setdefault(int((beats.sample < minute * 60 * FS).sum()), []).append((m, w))
+    for (m, w), count in np.ndenumerate(_learned(wearers, minutes)):
+        over.setdefault(int(count), []).append((m, w))
     return over
 
 
@@ -84,30 +83,27 @@ def learn_integer(
     wearers: Wearers,
     passes: Sequence[int],
     minutes: Sequence[int] = (),
-    tick: Tick = _quiet,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
 
-    Before them come k = m / 5 for the minutes m of the first pass in `minutes`, each wearer's own clock.
-    tick(samples of the longest wearer) as they are learned.
+    Before them come k = m / 5 for the minutes m of the first pass in `minutes`, ascending, each wearer's own
+    clock. The states are those of the devices: they change when the next ones are asked for.
     """
     inputs, labels, active = _stack(wearers, plan.inputs)
     steps, devices = active.shape
     flat = {n: x.reshape(steps * devices, -1) for n, x in inputs.items()}
     quantised = {n: q.reshape(steps, devices, -1) for n, q in quantise_inputs(plan, flat).items()}
     machine = Emulator(plan, devices, fixed=fixed_part(plan))
-    over, seen = _moments(wearers, minutes), np.repeat(machine.state[None], len(minutes), axis=0)
-    for t in range(steps):
-        machine.learn({n: q[t] for n, q in quantised.items()}, labels[t], active[t])
-        for m, w in over.get(t + 1, ()):
-            seen[m, w] = machine.state[w]
-        tick(1)
-    for minute, states in zip(minutes, seen, strict=True):
-        yield minute * 60 / LEARN_SECONDS, states
+    beat, begin = np.arange(steps)[:, None], np.zeros(devices, np.int64)
+    # Devices know nothing of each other: each goes as far as its own clock says.
+    for minute, end in zip(minutes, _learned(wearers, minutes), strict=True):
+        machine.learn_many(quantised, labels, active & (begin <= beat) & (beat < end))
+        begin = end
+        yield minute * 60 / LEARN_SECONDS, machine.state
+    machine.learn_many(quantised, labels, active & (begin <= beat))
     for k in range(1, max(passes) + 1):
         if k > 1:
             machine.run("rehearse")
-            tick(steps)
         if k in passes:
             yield k, machine.state
 
@@ -128,7 +124,6 @@ def learn_float(
     wearers: Wearers,
     passes: Sequence[int],
     minutes: Sequence[int] = (),
-    tick: Tick = _quiet,
 ) -> Iterator[tuple[float, State]]:
     """The same programs in float32, the baseline of a rule: (k, states by tensor [wearers, ...]) for each k,
     as `learn_integer`."""
@@ -146,13 +141,11 @@ def learn_float(
         for m, w in over.get(t + 1, ()):
             for name, v in machine.state.items():
                 seen[m][name][w] = v[w]
-        tick(1)
     for minute, state in zip(minutes, seen, strict=True):
         yield minute * 60 / LEARN_SECONDS, state
     for k in range(1, max(passes) + 1):
         if k > 1:
             machine.run("rehearse")
-            tick(steps)
         if k in passes:
             yield k, machine.state
 

@@ -15,7 +15,7 @@ where it stopped.
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,6 +34,7 @@ from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.screen import guarded
 from synapcc.host.terminal.text import table
 
+from ..processes import one_blas_thread
 from . import protocol
 from .choices import MODELS
 from .evaluate import HERE, Confusions, base_name, confusions, rule_folder, wearers
@@ -184,8 +185,8 @@ def main(words: list[str] | None = None) -> int:
     if args.show or args.folds is None:
         print(show(results))
         return 0
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    one_blas_thread()
+    fresh = multiprocessing.get_context("spawn")
     name = args.protocol
     todo = [
         (name, m, label, spec)
@@ -193,7 +194,7 @@ def main(words: list[str] | None = None) -> int:
         for label, spec in [*rates(), *([] if args.rates else variants(PROTOCOLS[name]))]
         if _key(base_name(m, name), label, spec.weights, PASSES[-1]) not in results
     ]
-    with ProcessPoolExecutor(args.jobs) as pool, Progress("settings", len(todo)) as bar:
+    with ProcessPoolExecutor(args.jobs, mp_context=fresh) as pool, Progress("settings", len(todo)) as bar:
         for future in as_completed([pool.submit(_one, args.folds, *t) for t in todo]):
             try:
                 results |= future.result()

@@ -81,8 +81,7 @@ def measure(data: Data, left: int) -> Shares:
             fleet.run("imprint", inputs={"x": data.own_x[rows]}, labels=own[rows])
         found |= _shares(f"imprinted_{count}", [fleet.evaluate(test, d) for d in range(DRAWS)])
         stream = np.array([_evenly(own, classes, LEARNED, rng) for _ in range(DRAWS)])
-        for rows in stream.T:
-            fleet.learn({"x": data.own_x[rows]}, own[rows])
+        fleet.learn_many({"x": data.own_x[stream.T]}, own[stream.T])
         found |= _shares(f"learned_{count}", [fleet.evaluate(test, d) for d in range(DRAWS)])
     return found
 

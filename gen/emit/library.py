@@ -11,7 +11,7 @@ from ..ir.format import Scaled
 from ..ir.plan import Plan
 from ..sets import REF
 from ..stages.op_check import held
-from ..stages.state_check import labelled_ops, labelled_programs, rings
+from ..stages.state_check import labelled, labelled_ops, rings
 from ..target import messages
 from ..version import VERSION
 from .flash import stored
@@ -72,7 +72,7 @@ def render_library(
         "entries": entry_views(plan, of_all),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
-        "labelled_entries": [n for n in plan.entries if n in labelled_programs(plan)],
+        "labelled_entries": [n for n in plan.entries if labelled(plan, n)],
         "labelled_ops": " || ".join(f"op == {i}u" for i in labelled_ops(plan)),
         "held": [HeldView(h, plan) for h in conditions],
         "wants": [(op, conditions.index(h)) for op, wanted in enumerate(by_op) for h in wanted],

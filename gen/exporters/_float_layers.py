@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from ..discovery import rows
 from ..ir.graph import Node
@@ -170,6 +171,14 @@ def mul(t: Tensors, node: Node) -> None:
     _pair(t, node, "Mul")
 
 
+def div(t: Tensors, node: Node) -> None:
+    _pair(t, node, "Div")
+
+
+def unit_length(t: Tensors, node: Node) -> None:
+    t.put("LpNormalization", [t.get(node.inputs[0])], node, axis=-1, p=2)
+
+
 def squared_difference(t: Tensors, node: Node) -> None:
     less = t.node("Sub", [_whole(t, x, node) for x in node.inputs], f"{node.output}_less", node.name)
     t.put("Mul", [less, less], node)
@@ -294,6 +303,32 @@ def table(t: Tensors, node: Node) -> None:
         return
     op, given = FUNCTIONS[fn]
     t.put(op, [x], node, first, **{key: _real(node, key) for key in given})
+
+
+def lookup(t: Tensors, node: Node) -> None:
+    """Straight lines between the values at the integers of the file's x; the ends' values beyond them."""
+    values = t.value(node.inputs[1])
+    ends = {
+        "first": _real(node, "first"),
+        "step": _real(node, "step"),
+        "least": 0.0,
+        "most": len(values) - 1.0,
+    }
+    first, step, *held = (t.constant(f"{node.name}.{k}", np.array(v, np.float32)) for k, v in ends.items())
+
+    def then(op: str, inputs: list[str], what: str, **attrs: Any) -> str:
+        return t.node(op, inputs, f"{node.output}/{what}", node.name, **attrs)
+
+    place = then("Div", [then("Sub", [t.get(node.inputs[0]), first], "from"), step], "place")
+    place = then("Clip", [place, *held], "held")
+    low = then("Floor", [place], "low")
+    at = then("Cast", [low], "at", to=TensorProto.INT64)
+    tables = {"values": values, "rises": np.diff(values, append=values[-1:])}
+    value, rise = (
+        then("Gather", [t.constant(f"{node.name}.{k}", v.astype(np.float32)), at], k, axis=0)
+        for k, v in tables.items()
+    )
+    t.put("Add", [value, then("Mul", [rise, then("Sub", [place, low], "share")], "above")], node)
 
 
 def prelu(t: Tensors, node: Node) -> None:
@@ -445,9 +480,11 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "conv2d": conv2d,
     "dense": dense,
     "dilate": dilate,
+    "div": div,
     "gather": gather,
     "interpolate": interpolate,
     "local2d": local2d,
+    "lookup": lookup,
     "matmul": matmul,
     "maxpool2d": maxpool2d,
     "mul": mul,
@@ -460,6 +497,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "squared_difference": squared_difference,
     "table": table,
     "transpose": transpose,
+    "unit_length": unit_length,
 }
 """By op: writes a node and puts its output."""
 

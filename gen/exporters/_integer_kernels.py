@@ -16,10 +16,10 @@ from ..discovery import rows
 from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._broadcast import spread
+from ..ops._normalise_loops import KINDS
 from ..ops._requantise import ZEROS, started
 from ..ops._window import Window, taps
 from ..ops.interpolate import FRAC, ONE
-from ..ops.normalise import KINDS
 from ._integer_normalise import normalised
 from ._integer_softmax import Long, softmax_forward
 from ._integers import Integers
@@ -303,8 +303,8 @@ def bilinear_forward(q: Integers, step: Step) -> None:
     raise CompileError(step.node, "rounds halves away from zero", "take the float network, pull --onnx")
 
 
-def squared_difference_forward(q: Integers, step: Step) -> None:
-    """A file's own scales: there is no exact form."""
+def file_arithmetic(q: Integers, step: Step) -> None:
+    """Of a file's own scales: there is no exact form."""
     raise CompileError(step.node, "multiplies in 64 bits", "take the float network, pull --onnx")
 
 
@@ -373,9 +373,11 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "conv2d.forward": conv2d_forward,
     "dense.forward": dense_forward,
     "dilate.forward": dilate_forward,
+    "div.forward": file_arithmetic,
     "gather.forward": gather_forward,
     "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
+    "lookup.forward": table_forward,
     "matmul.forward": matmul_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,
@@ -383,9 +385,10 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "pad.forward": pad_forward,
     "prelu.forward": prelu_forward,
     "softmax.forward": softmax_forward,
-    "squared_difference.forward": squared_difference_forward,
+    "squared_difference.forward": file_arithmetic,
     "table.forward": table_forward,
     "transpose.permute": transpose_permute,
+    "unit_length.forward": file_arithmetic,
 }
 """By kernel: writes a step and puts what it computes."""
 

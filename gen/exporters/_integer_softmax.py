@@ -51,7 +51,7 @@ def softmax_forward(q: Integers, step: Step) -> None:
     beyond = q.then(step, "ReduceSum", [reached, q.integers(2)], keepdims=1)  # LEAD - leading zeros
     leads = range(LEAD, 0, -1)
     half = long("Div", long("Mul", total, long.chosen("softmax/leads", [1 << k for k in leads], beyond)), 2)
-    x = long("Sub", long.number(TWO_SEVENTEENTHS[0]), long.high(half, TWO_SEVENTEENTHS[1]))
+    x = long("Add", long.number(TWO_SEVENTEENTHS[0]), long.high(half, -TWO_SEVENTEENTHS[1]))
     for _ in range(3):
         rest = long("Sub", long.number(1 << 29), long.high(half, x))
         x = long("Add", x, long("Mul", long.high(x, rest), 4))

@@ -16,8 +16,10 @@ from ..ir.graph import Attr, Graph, Node
 from ..ops.bilinear import ONE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
+from ..ops.table import FUNCTIONS as FUNCTIONS
 from ..ops.table import LEAST as LEAST
 from ..ops.table import MOST as MOST
+from ..ops.table import NAMES as NAMES
 from ..ops.table import ROOT_2_PI as ROOT_2_PI
 from ._build import GraphBuilder, Shape, Sliding
 
@@ -108,6 +110,19 @@ class LayerBuilder(GraphBuilder):
             attrs["exact"] = 1
         return self.add("table", [x], self.shape(x), hints, source, attrs, called=fn)
 
+    def lookup(
+        self,
+        x: str,
+        values: np.ndarray,
+        first: float,
+        step: float,
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """A function given by its real values [256] at first, first + step, …: all of a file's int8 x."""
+        attrs: dict[str, Attr] = {"first": first, "step": step}
+        return self.add("lookup", [x], self.shape(x), hints, source, attrs, {"values": values})
+
     def prelu(self, x: str, slope: np.ndarray, hints: Sequence[str], source: str) -> str:
         """x, times its slope where it is negative: [size of x] in the order of the tensor."""
         rows = slope.reshape(-1, self.shape(x)[-1])
@@ -131,6 +146,12 @@ class LayerBuilder(GraphBuilder):
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
         self.work(0, math.prod(shape), source)
         return self.add("mul", [a, b], shape, hints, source)
+
+    def quotient(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
+        """a / b in a file's integers, stretched as in a sum."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        self.work(0, math.prod(shape), source)
+        return self.add("div", [a, b], shape, hints, source)
 
     def squared_difference(self, a: str, b: str, hints: Sequence[str], source: str) -> str:
         """(a - b)^2 in a file's integers, stretched as in a sum."""
@@ -188,6 +209,11 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {"axis": axis, "kind": kind, "epsilon": epsilon}
         self.work(0, 2 * math.prod(self.shape(x)), source)
         return self.add("normalise", [x], self.shape(x), hints, source, attrs)
+
+    def unit_length(self, x: str, hints: Sequence[str], source: str) -> str:
+        """x over its length along the last axis, in a file's integers."""
+        self.work(0, 2 * math.prod(self.shape(x)), source)
+        return self.add("unit_length", [x], self.shape(x), hints, source)
 
     def matmul(self, left: str, right: str, turned: Sequence[int], hints: Sequence[str], source: str) -> str:
         """left right, as many matrices side by side; turned: whether those of each lie turned."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import CompileError
 from .format import Format
 from .inputs import Input
 from .quantiser import Quantiser
@@ -46,6 +47,31 @@ class Node:
     output: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
     source: str = ""
+
+    def whole(self, name: str) -> int:
+        """Attribute `name`, a whole number; CompileError where it is none."""
+        value = self.attrs.get(name)
+        if not isinstance(value, int):
+            raise self._wrong(name, "a whole number")
+        return value
+
+    def number(self, name: str) -> float:
+        """Attribute `name`, a number; CompileError where it is none."""
+        value = self.attrs.get(name)
+        if not isinstance(value, int | float):
+            raise self._wrong(name, "a number")
+        return float(value)
+
+    def wholes(self, name: str) -> tuple[int, ...]:
+        """Attribute `name`, whole numbers; CompileError where it is something else."""
+        value = self.attrs.get(name)
+        if not isinstance(value, tuple) or not all(isinstance(v, int) for v in value):
+            raise self._wrong(name, "whole numbers")
+        return tuple(int(v) for v in value)
+
+    def _wrong(self, name: str, wanted: str) -> CompileError:
+        what = f"its attribute {name} is {self.attrs.get(name)!r}, not {wanted}"
+        return CompileError(self.name, what, "report this model: an importer is wrong")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ implementation and every Cortex-M compiler gives; the emitted file checks it at 
 
 from __future__ import annotations
 
-from . import exponential, gemmlowp, logistic, rounding, scaling, spread, streams
+from . import exponential, gemmlowp, logistic, rounding, scaling, spread, streams, table
 from .exponential import ERROR_FRAC as ERROR_FRAC
 from .exponential import exp2_neg as exp2_neg
 from .exponential import logit_steps as logit_steps
@@ -81,5 +81,5 @@ PRIMITIVES: dict[str, Primitive] = {
 }
 """Every row by its name, each behind those that its C calls."""
 
-COMPOUND = (streams.product32, rounding.rounded)
+COMPOUND = (streams.product32, rounding.rounded, spread.deviation, table.bit_length)
 """Functions of primitives that compiled loops call as well."""

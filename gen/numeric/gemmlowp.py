@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .table import I32, Int, Primitive
+from .table import I32, Int, Primitive, bit_length, int32, int64
 
 Wide = NDArray[np.int64]
 
@@ -25,15 +25,14 @@ QUARTER_Q6 = 1 << 23
 
 def high_product(a: Int | int, b: Int | int) -> Int:
     """a * b / 2^31, halves up: SaturatingRoundingDoublingHighMul of anything but twice -2^31."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return ((product + (np.int64(1) << np.int64(30))) >> np.int64(31)).astype(np.int32)
+    return int32((int64(a) * int64(b) + (np.int64(1) << np.int64(30))) >> np.int64(31))
 
 
 def shift_away(x: Int, s: int | Int) -> Int:
     """x / 2^s, halves away from zero, 0 <= s <= 31: RoundingDivideByPOT."""
-    wide, shift = np.asarray(x, np.int64), np.asarray(s, np.int64)
+    wide, shift = int64(x), int64(s)
     half = (np.int64(1) << shift) >> np.int64(1)
-    return ((wide + half - ((wide < 0) & (shift > 0))) >> shift).astype(np.int32)
+    return int32((wide + half - ((wide < 0) & (shift > 0))) >> shift)
 
 
 def exp_neg(x: Int) -> Int:
@@ -52,33 +51,46 @@ def exp_neg(x: Int) -> Int:
 
 def reciprocal_q0(a: Int) -> Int:
     """1 / (1 + a) in Q0 of 0 <= a < 1 in Q0: three steps of Newton and Raphson."""
-    half = ((np.asarray(a, np.int64) + 2**31) >> np.int64(1)).astype(np.int32)
-    x = np.int32(TWO_SEVENTEENTHS[0]) - high_product(half, TWO_SEVENTEENTHS[1])
+    half = int32((int64(a) + 2**31) >> 1)
+    return _refined(half, int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1])))
+
+
+def reciprocal(d: Int) -> tuple[Int, Int]:
+    """(m, n) with 1 / d = m / 2^(31 + n) of whole numbers d > 0: GetReciprocal."""
+    lead = int32(leading_zeros(d))
+    fraction = int64(d) << int64(lead)  # 1 + a in Q0
+    half = int32(fraction >> 1)
+    guess = int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1]))
+    return _refined(half, guess), int32(31 - lead)
+
+
+def _refined(half: Int, x: Int) -> Int:
+    """1 / (2 half) in Q0 from a guess x of 1 / half in Q2."""
     for _ in range(3):
-        x = x + 4 * high_product(x, np.int32(1 << 29) - high_product(half, x))
-    return np.minimum(2 * x.astype(np.int64), TOP).astype(np.int32)
+        x = int32(x + 4 * high_product(x, int32((1 << 29) - high_product(half, x))))
+    return int32(np.minimum(2 * int64(x), TOP))
 
 
 def log_q5(x: Int) -> Int:
     """log(x) in Q5 of 1 <= x < 2^12 in Q12: a rational function around the root of sqrt(1/2)."""
-    x = np.asarray(x, np.int32)
-    lead = leading_zeros(x).astype(np.int64)
-    first = _wide(high_product(_wide(x) << (lead - 1), ROOT_HALF)) << 1
-    other = leading_zeros(high_product(x, ROOT_HALF)).astype(np.int64) - 1
-    r = np.minimum(first, _wide(x) << other).astype(np.int32)
+    lead = int64(leading_zeros(x))
+    first = int64(high_product(int64(x) << (lead - 1), ROOT_HALF)) << 1
+    other = int64(leading_zeros(high_product(x, ROOT_HALF))) - 1
+    r = int32(np.minimum(first, int64(x) << other))
     power = np.maximum(((12 - lead) << 25) + QUARTER_Q6, ((12 - other) << 25) - QUARTER_Q6)
-    p = ((_wide(r) + ROOT_ROOT_HALF + 1) >> 1).astype(np.int32)
-    q = 2 * (r - np.int32(ROOT_ROOT_HALF))
+    p = int32((int64(r) + ROOT_ROOT_HALF + 1) >> 1)
+    q = int32(2 * int32(r - ROOT_ROOT_HALF))
     square = high_product(q, q)
-    above = high_product(q, r) + high_product(high_product(q, square), LOG_NUM)
-    below = high_product(p, LOG_ONE + q + high_product(LOG_SQUARE, square)) + high_product(LOG_LINEAR, q)
-    y = high_product(power.astype(np.int32), LOG_2) + high_product(shift_away(above, 6), reciprocal_q0(below))
-    return (2 * y).astype(np.int32)
+    above = int32(high_product(q, r) + high_product(high_product(q, square), LOG_NUM))
+    last = int32(LOG_ONE + q + high_product(LOG_SQUARE, square))
+    below = int32(high_product(p, last) + high_product(LOG_LINEAR, q))
+    y = high_product(power, LOG_2) + high_product(shift_away(above, 6), reciprocal_q0(below))
+    return int32(2 * y)
 
 
 def leading_zeros(x: Int) -> Int:
     """Zero bits above the highest one of x > 0, in 32 bits."""
-    return (32 - np.frexp(np.asarray(x, np.float64))[1]).astype(np.int32)
+    return int32(32 - bit_length(int64(x)))
 
 
 def inverse_root(value: int) -> tuple[int, int]:
@@ -94,10 +106,6 @@ def inverse_root(value: int) -> tuple[int, int]:
         x = np.int32(8) * (high_product((1 << 28) + (1 << 27), x) - high_product(half, cube))
     m, shift = int(high_product(x, ROOT_HALF)), 11 - pairs
     return (m << -shift, 31) if shift < 0 else (m, 31 + shift)
-
-
-def _wide(x: Int) -> Wide:
-    return np.asarray(x, np.int64)
 
 
 # fmt: off
@@ -128,8 +136,7 @@ ROWS = (
               (("int32_t", "a", 0, 2**31 - 1),),
               reciprocal_q0,
               "const int32_t half = (int32_t)(((uint32_t)a + (UINT32_C(1) << 31)) >> 1);\n"
-              f"int32_t x = {TWO_SEVENTEENTHS[0]}"
-              f" - high_product(half, {TWO_SEVENTEENTHS[1]});\n"
+              f"int32_t x = {TWO_SEVENTEENTHS[0]} + high_product(half, -{TWO_SEVENTEENTHS[1]});\n"
               "for (uint32_t i = 0u; i < 3u; i++) {\n"
               "    x += 4 * high_product(x, (INT32_C(1) << 29) - high_product(half, x));\n"
               "}\n"

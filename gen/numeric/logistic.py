@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .table import Int, Primitive, c_table
+from .table import Int, Primitive, c_table, int32
 
 SIGMOID_RAISED = frozenset(  # where LiteRT's table is one above the nearest, so that lines between fit better
     (
@@ -46,17 +46,18 @@ SIGMOID_RAISED = frozenset(  # where LiteRT's table is one above the nearest, so
 SIGMOID_TABLE = tuple(
     min(round(2.0**16 / (1.0 + math.exp(-i / 24))) + (i in SIGMOID_RAISED), 2**16 - 1) for i in range(256)
 )
+SIGMOID_ARRAY = np.array(SIGMOID_TABLE, np.int32)
 SIGMOID_ENDS = (0xFFFF << 8, 0x7FFF << 10)
 
 
 def sigmoid_curve(a: Int, bits: int) -> Int:
     """2^(16 + bits) times the sigmoid of a / (24 * 2^bits), a >= 0, bits 8 or 9: a table of 256 values,
     linear between them, and what lies behind."""
-    t: Int = np.asarray(SIGMOID_TABLE, np.int32)
-    i = np.minimum(a >> np.int32(bits), np.int32(254))
+    t, far = SIGMOID_ARRAY, a >> np.int32(bits)
+    i = np.minimum(far, np.int32(254))
     line = (t[i] << np.int32(bits)) + (a & np.int32((1 << bits) - 1)) * (t[i + 1] - t[i])
-    found: Int = np.where(a >> np.int32(bits) >= 255, np.int32(SIGMOID_ENDS[bits - 8]), line).astype(np.int32)
-    return found
+    beyond = int32(far >= 255)
+    return int32(line * (1 - beyond) + np.int32(SIGMOID_ENDS[bits - 8]) * beyond)
 
 
 # fmt: off

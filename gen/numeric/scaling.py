@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .table import I32, U32, Int, Primitive, Word, int32, int64
+from .table import I32, U32, Int, Primitive, Word, bit_length, int32, int64, uint32, uint64
 
 
 def saturate(x: Int, lo: int, hi: int) -> Int:
@@ -67,45 +67,30 @@ def scale_half_up(x: Int | NDArray[np.int64], m: Int | int, n: int | Int) -> Int
 
     LiteRT's MultiplyByQuantizedMultiplier of an int64: `narrow_multiplier` gives m and n.
     """
-    shift: NDArray[np.int64] = np.asarray(n, np.int64)
-    product = np.asarray(x, np.int64) * np.asarray(m, np.int64)
-    found: Int = ((product + (np.int64(1) << (shift - 1))) >> shift).astype(np.int32)
-    return found
+    shift = int64(n)
+    return int32((int64(x) * int64(m) + (np.int64(1) << (shift - 1))) >> shift)
 
 
 def scale_half_up_wide(high: Int, low: Word, m: Int, n: int | Int) -> Int:
     """scale_half_up of high:low, a number of 48 bits."""
-    wide = (np.asarray(high, np.int64) << np.int64(32)) | np.asarray(low, np.uint32).astype(np.int64)
-    return scale_half_up(wide, m, n)
+    return scale_half_up((int64(high) << np.int64(32)) | int64(uint32(low)), m, n)
 
 
 def scale_fine(high: Int, low: Word, top: Int, bottom: Word, n: int | Int) -> Int:
     """high:low * top:bottom / 2^n: the product rounded to 53 bits, ties to even, and then to an integer,
     halves away from zero, as a product of float64 is; `fine_multiplier` gives top, bottom and n.
     """
-    word = np.uint64(2**32 - 1)
-    x = (np.asarray(high, np.int64) << np.int64(32)) | np.asarray(low, np.uint32).astype(np.int64)
-    a, m = np.abs(x).astype(np.uint64), np.asarray(top, np.uint64)
-    b, more = np.asarray(bottom, np.uint64), np.uint64(32)
+    word, more = np.uint64(2**32 - 1), np.uint64(32)
+    x = (int64(high) << np.int64(32)) | int64(uint32(low))
+    a, m, b = uint64(np.abs(x)), uint64(top), uint64(uint32(bottom))
     last = (a & word) * b
     upper = (a >> more) * b + (a & word) * m + (last >> more) + (((a >> more) * m) << more)
-    dropped = np.maximum(np.frexp(_cut(upper))[1] - 21, 0)  # bits of the product beyond 53
-    half = (np.int64(1) << dropped.astype(np.int64)).astype(np.uint64) >> np.uint64(1)
-    last = (last & word) + np.where(dropped > 32, np.uint64(0), half)
-    upper = upper + (last >> more) + np.where(dropped > 32, half >> more, np.uint64(0))
-    found = (((upper >> (np.asarray(n, np.uint64) - np.uint64(33))) + np.uint64(1)) >> np.uint64(1)).astype(
-        np.int64
-    )
-    y: Int = np.where(x < 0, -found, found).astype(np.int32)
-    return y
-
-
-def _cut(x: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """x with its lower half 0 where the upper one is none: a float64 with as many bits."""
-    found: NDArray[np.float64] = np.where(x >> np.uint64(32), x & np.uint64(0xFFFFFFFF00000000), x).astype(
-        np.float64
-    )
-    return found
+    dropped = np.maximum(bit_length(int64(upper)) - 21, 0)  # bits of the product beyond 53
+    half = uint64(np.int64(1) << int64(dropped)) >> np.uint64(1)
+    last = (last & word) + (half & word)
+    upper = upper + (last >> more) + (half >> more)
+    found = int64(((upper >> (uint64(n) - np.uint64(33))) + np.uint64(1)) >> np.uint64(1))
+    return int32(found * (1 - 2 * int64(x < 0)))
 
 
 def fine_multiplier(factor: float) -> tuple[int, int, int]:

@@ -7,9 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .table import U32, Int, Primitive, Word, c_table
+from .table import U32, Int, Primitive, Word, bit_length, c_table, int32, int64, uint32, uint64
 
 ROOT_TABLE = tuple(round(2.0**15 / math.sqrt((8 + i) / 8)) for i in range(25))  # 1 / sqrt(f), Q15, f = 1 .. 4
+ROOT_ARRAY = np.array(ROOT_TABLE, np.int64)
 DEVIATION_ARGS = (
     ("uint32_t", "s", 0, 2**31 - 1),
     ("uint32_t", "n", 1, 2**24),
@@ -24,12 +25,12 @@ DEVIATION = (
 )
 
 
-def _deviation(
+def deviation(
     squares: Word, count: Word, total: Int, high: Word | int, low: Word | int
 ) -> NDArray[np.uint64]:
-    wide = np.asarray(squares, np.uint64) * np.asarray(count, np.uint64)
-    wide = wide - (np.asarray(total, np.int64) ** 2).astype(np.uint64)
-    wide = wide + ((np.asarray(high, np.uint64) << np.uint64(32)) | np.asarray(low, np.uint64))
+    """squares * count - total^2 + high:low, at least 1."""
+    less, more = uint64(int64(total) * int64(total)), (uint64(high) << np.uint64(32)) | uint64(low)
+    wide = uint64(squares) * uint64(count) - less + more
     return np.maximum(wide, np.uint64(1))
 
 
@@ -38,26 +39,26 @@ def spread_high(squares: Word, count: Word, total: Int, high: Word | int, low: W
 
     With the sum of count values and that of their squares, and nothing added, count^2 times their variance.
     """
-    return (_deviation(squares, count, total, high, low) >> np.uint64(32)).astype(np.uint32)
+    return uint32(deviation(squares, count, total, high, low) >> np.uint64(32))
 
 
 def spread_low(squares: Word, count: Word, total: Int, high: Word | int, low: Word | int) -> Word:
     """The lower word of the same."""
-    return (_deviation(squares, count, total, high, low) & np.uint64(2**32 - 1)).astype(np.uint32)
+    return uint32(deviation(squares, count, total, high, low) & np.uint64(2**32 - 1))
 
 
 def even_lead(high: Word, low: Word) -> Word:
     """Zero bits above the highest one of the 64-bit number high:low, or one less: an even number."""
-    high, low = np.asarray(high, np.uint32), np.asarray(low, np.uint32)
-    top = np.where(high == 0, low, high).astype(np.float64)  # exact: 32 bits
-    lead = 32 - np.frexp(top)[1] + np.where(high == 0, 32, 0)
-    return (lead & ~1).astype(np.uint32)
+    upper = int64(uint32(high))
+    none = int64(upper == 0)
+    lead = 32 - bit_length(upper + none * int64(uint32(low))) + 32 * none
+    return uint32(lead & ~1)
 
 
 def shifted_top(high: Word, low: Word, n: Word) -> Word:
     """The upper word of high:low * 2^n, n <= 62, where no one leaves it."""
-    wide = (np.asarray(high, np.uint64) << np.uint64(32)) | np.asarray(low, np.uint64)
-    return ((wide << np.asarray(n, np.uint64)) >> np.uint64(32)).astype(np.uint32)
+    wide = (uint64(high) << np.uint64(32)) | uint64(low)
+    return uint32((wide << uint64(n)) >> np.uint64(32))
 
 
 def root_reciprocal(m: Word) -> Int:
@@ -65,14 +66,11 @@ def root_reciprocal(m: Word) -> Int:
 
     Never above the exact value by more than 2^-27 of it, nor below by more than 2^-18.
     """
-    t: NDArray[np.int64] = np.asarray(ROOT_TABLE, np.int64)
-    wide = np.asarray(m, np.int64)
+    t, wide = ROOT_ARRAY, int64(m)
     i, rem = (wide >> 27) - 8, (wide >> 11) & 0xFFFF
     u = t[i] - (((t[i] - t[i + 1]) * rem + 0x8000) >> 16)
     product = (wide * (u * u)) >> 32  # 2^28 times f / 2^30 u^2, near 1
-    root = (u * (3 * 2**28 - product)) >> 13
-    found: Int = np.minimum(root, 2**31 - 1).astype(np.int32)
-    return found
+    return int32(np.minimum((u * (3 * 2**28 - product)) >> 13, 2**31 - 1))
 
 
 def _deviates(

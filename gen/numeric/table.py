@@ -67,6 +67,15 @@ def uint64(x: Any) -> NDArray[np.uint64]:
 CASTS = (int32, int64, uint32, uint64)
 
 
+def bit_length(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bits of x >= 0 up to its highest one; 0 of 0."""
+    wide, n = int64(x), int64(0)
+    for step in (32, 16, 8, 4, 2, 1):
+        more = int64(wide >> step > 0) * step
+        wide, n = wide >> more, n + more
+    return n + wide
+
+
 def c_table(values: tuple[int, ...], columns: int) -> str:
     """The C definition of `values` as a table of uint16_t, so many to a line."""
     lines = [", ".join(map(str, values[i : i + columns])) for i in range(0, len(values), columns)]

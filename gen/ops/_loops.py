@@ -10,6 +10,7 @@ vector, is cast (`numeric.int32`) where it is made.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -43,12 +44,25 @@ class Loop:
     groups: several attributes as one tuple
     tables: constants that a step needs, made once
     takes:  whether it knows a step on these operands, with these attributes
+    otherwise: the form of steps that it does not know
     """
 
     body: Callable[..., None]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tables: Tables = lambda t, a: {}
     takes: Takes = lambda t, a: True
+    otherwise: Loop | None = None
+
+    def form(self, t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> tuple[str, Loop] | None:
+        """The form that a step has, and how one gets there from this one; None if there is none.
+
+        An operand that a body does not name is a constant, which `tables` may hold, or the form is another's.
+        """
+        named = inspect.signature(self.body).parameters
+        if all(role in named or t[role].space == "const" for role in t) and self.takes(t, a):
+            return "", self
+        found = self.otherwise.form(t, a) if self.otherwise else None
+        return (f".otherwise{found[0]}", found[1]) if found else None
 
 
 def helper(function: Function) -> Function:

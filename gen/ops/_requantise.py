@@ -139,7 +139,7 @@ def held_within(given: Format, node: Node) -> dict[str, float]:
     """The attributes of a step whose output a model file holds in integers: how it rounds, and the real
     numbers that the output can hold at least and at most."""
     least, most = given.meaning.real([given.lo, given.hi])
-    return {"rounds": int(node.attrs["rounds"]), "least": float(least), "most": float(most)}  # type: ignore[arg-type]
+    return {"rounds": node.whole("rounds"), "least": float(least), "most": float(most)}
 
 
 def held(y: NDArray[Any], a: Attrs) -> NDArray[Any]:

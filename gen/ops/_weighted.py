@@ -133,7 +133,7 @@ class WeightedLayer(Layer):
 def ending(tape: Tape, node: Node) -> dict[str, float]:
     """The attributes of a step whose input a model file holds in integers: how it rounds, and the real
     numbers that its output can hold at least and at most, where that is in the file's integers as well."""
-    given, rounds = tape.given(node.output), int(node.attrs["rounds"])  # type: ignore[arg-type]
+    given, rounds = tape.given(node.output), node.whole("rounds")
     if tape.is_learned(node):  # its sums have 32 bits
         rounds = _long_sums.NARROWED.get(rounds, rounds)
     return (_requantise.held_within(given, node) if given else {}) | {"rounds": rounds}

@@ -23,6 +23,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, L
 from . import _broadcast as broadcast
 from . import _requantise as requantise
 from ._contract import ADDEND, HELD, INT16, Tensors, takes, within
+from ._element_loops import FACTORS, aligned, stretched, walk
+from ._loops import Cells, Loop, Number, end_row
 from ._shifts import MAX_SHIFT, requantising
 
 OWN = (
@@ -33,6 +35,8 @@ OWN = (
 MAX_ALIGN = 22  # at which the sum of two int8 and the rounding half still fit 32 bits
 UP = {"int8": 20, "int16": 15}
 """By type: the bits that LiteRT puts behind the point of both sides."""
+LEAST_UP = UP["int8"]
+"""Where a step does not say."""
 
 
 class Add(Layer):
@@ -78,6 +82,27 @@ def opposite(tape: Tape, node: Node, teach: str) -> str:
     return g
 
 
+def _forward(
+    left: Cells, right: Cells, y: Cells, left_starts: Cells, left_inner: Cells, right_starts: Cells,
+    right_inner: Cells, left_factor: Number, right_factor: Number, more: Number, rounds: Number,
+    multiplier: Number, shift: int, y_zero: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
+    subtract, addend, up = more
+    bits = up if up > 0 else LEAST_UP
+    aligned(a, left_factor, bits, rounds)
+    aligned(b, right_factor, bits, rounds)
+    for i in range(len(a)):
+        total = a[i] - b[i] if subtract else a[i] + b[i]
+        a[i] = np.int32(np.int32(total) + np.int32(addend))
+    end_row(y, a, a[:0], a[:0], shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def _opposite(d: Cells, g: Cells, lo: int, hi: int) -> None:
+    for i in range(len(g)):
+        g[i] = numeric.saturate(numeric.int32(-np.int32(d[i])), lo, hi)
+
+
 class Forward(Kernel):
     """y = (left * 2^left_shift + right * 2^right_shift + addend) / 2^shift: both at the finer one's frac.
 
@@ -89,6 +114,7 @@ class Forward(Kernel):
     """
 
     name = "add.forward"
+    loop = Loop(_forward, {**FACTORS, "more": ("subtract", "addend", "up")}, walk)
     reads = ("left", "right")
     writes = ("y",)
     inplace = ("left", "right", "y")
@@ -247,13 +273,14 @@ def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _up(a: Attrs) -> int:
-    return int(a.get("up", UP["int8"]))
+    return int(a.get("up", LEAST_UP))
 
 
 class Opposite(Kernel):
     """g = -d, held within g's limits."""
 
     name = "add.opposite"
+    loop = Loop(_opposite)
     reads = ("d",)
     writes = ("g",)
     inplace = ("d", "g")

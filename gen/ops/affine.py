@@ -14,6 +14,7 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import REQUANTISED, takes
 from ._folding import Shape
+from ._loops import Cells, Loop
 from ._shifts import requantising
 
 
@@ -62,8 +63,21 @@ class Affine(Layer):
         return Node("affine", "", ("in0", "w", "b"), "out"), consts
 
 
+def _forward(x: Cells, w: Cells, b: Cells, y: Cells, shift: int, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        total = numeric.int32(numeric.int32(np.int32(x[i]) * np.int32(w[i])) + np.int32(b[i]))
+        y[i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
+
+
+def _feedback(d: Cells, w: Cells, g: Cells, shift: int, lo: int, hi: int) -> None:
+    for i in range(len(g)):
+        product = numeric.int32(np.int32(d[i]) * np.int32(w[i]))
+        g[i] = numeric.saturate(numeric.shift_round(product, shift), lo, hi)
+
+
 class Forward(Kernel):
     name = "affine.forward"
+    loop = Loop(_forward)
     reads = ("x", "w", "b")
     writes = ("y",)
     inplace = ("x", "y")
@@ -109,6 +123,7 @@ class Forward(Kernel):
 
 class Feedback(Kernel):
     name = "affine.feedback"
+    loop = Loop(_feedback)
     reads = ("d", "w")
     writes = ("g",)
     inplace = ("d", "g")

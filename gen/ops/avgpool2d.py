@@ -102,7 +102,7 @@ class AvgPool(Layer):
     @staticmethod
     def _step(tape: Tape, node: Node, kernel: str, args: dict[str, str], **ends: float) -> None:
         window = pool_window(node, tape.shape(node.inputs[0]))
-        count_padding = int(node.attrs["count_padding"])  # type: ignore[arg-type]
+        count_padding = node.whole("count_padding")
         ends |= {"total": 1} if "total" in node.attrs else {}
         tape.step(kernel, node, args, count_padding=count_padding, **window.attrs, **ends)
 

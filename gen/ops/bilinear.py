@@ -21,6 +21,7 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import SIZE, Tensors, takes, within
 from ._folding import Shape
+from ._loops import Cells, Loop, helper
 from .interpolate import FRAC as SIGNAL_FRAC
 from .interpolate import MOST, read_by
 
@@ -81,7 +82,7 @@ class Bilinear(Layer):
 
 
 def _places(node: Node, axis: str) -> tuple[int, ...]:
-    return tuple(int(p) for p in node.attrs[axis])  # type: ignore[union-attr]
+    return node.wholes(axis)
 
 
 def _index(tape: Tape, node: Node, axis: str, frac: int) -> str:
@@ -90,10 +91,33 @@ def _index(tape: Tape, node: Node, axis: str, frac: int) -> str:
     return tape.b.once(Value(name, ints.shape, "const", "index", ints=ints, note=f"{axis}, Q{frac}"))
 
 
+@helper
+def both_sides(place: Any) -> Any:
+    """(the row or column before a place, the one behind, the weight in Q10 of either)."""
+    share, before = numeric.int32(np.int64(place) & (ONE - 1)), np.int64(place) >> FRAC
+    return before, before + (1 if share > 0 else 0), numeric.int32(ONE - share), share
+
+
+def _forward(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channels: int) -> None:
+    to, factor, end = 0, numeric.int32(HALF_UP[0]), HALF_UP[1]
+    for row in rows:
+        above, below, first, second = both_sides(row)
+        for column in columns:
+            before, behind, left, right = both_sides(column)
+            for c in range(channels):
+                upper = np.int32(x[(above * width + before) * channels + c]) * left
+                upper += np.int32(x[(above * width + behind) * channels + c]) * right
+                lower = np.int32(x[(below * width + before) * channels + c]) * left
+                lower += np.int32(x[(below * width + behind) * channels + c]) * right
+                y[to + c] = numeric.scale_once(numeric.int32(upper * first + lower * second), factor, end)
+            to += channels
+
+
 class Forward(Kernel):
     """y = the sum of x times both weights over two rows and two columns, / 2^20, halves away from zero."""
 
     name = "bilinear.forward"
+    loop = Loop(_forward)
     reads = ("x", "rows", "columns")
     writes = ("y",)
     operands = takes(x="int8 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")

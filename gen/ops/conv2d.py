@@ -34,6 +34,8 @@ from . import (
     Relaid,
     Variant,
     _conv_loops,
+    _depthwise_loops,
+    _long_loops,
 )
 from . import _onto as onto
 from ._bench import MAP, STEPS, Alone, Line, window
@@ -157,7 +159,19 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
 
 class Forward(WeightedForward):
     name = "conv2d.forward"
-    loop = Loop(_conv_loops.forward, WINDOWED, _conv_loops.turned, narrow)
+    loop = Loop(
+        _depthwise_loops.forward,
+        WINDOWED,
+        _depthwise_loops.by_tap,
+        _depthwise_loops.takes,
+        Loop(
+            _conv_loops.forward,
+            WINDOWED,
+            _conv_loops.turned,
+            narrow,
+            Loop(_long_loops.conv, WINDOWED, takes=_long_loops.takes),
+        ),
+    )
     trails = ("x", "y")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(

@@ -17,7 +17,7 @@ from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
 from ..sets.dsp import power_of_two
-from . import Arrays, Attrs, Case, Cost, Variant
+from . import Arrays, Attrs, Case, Cost, Variant, _long_loops
 from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
@@ -105,7 +105,7 @@ def _update(
 
 class Forward(WeightedForward):
     name = "dense.forward"
-    loop = Loop(_forward, takes=narrow)
+    loop = Loop(_forward, takes=narrow, otherwise=Loop(_long_loops.dense, takes=_long_loops.takes))
     operands = takes(
         x="int8|int16 [columns]",
         w="int8|int16 [rows, columns]",

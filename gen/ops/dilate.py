@@ -14,7 +14,9 @@ from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import SIZE, Tensors, beyond, takes, within
+from ._element_loops import copied
 from ._folding import Shape
+from ._loops import Cells, Loop, Number
 
 GEOMETRY = within(height=SIZE, width=SIZE, channels=SIZE, stride_h=SIZE, stride_w=SIZE)
 
@@ -56,7 +58,7 @@ class Dilate(Layer):
 
 
 def _strides(node: Node) -> tuple[int, int]:
-    down, across = (int(s) for s in node.attrs["stride"])  # type: ignore[union-attr]
+    down, across = node.wholes("stride")
     return down, across
 
 
@@ -80,10 +82,33 @@ def _sizes(a: Attrs) -> dict[str, int]:
     return {"inner": a["height"] * a["width"] * a["channels"], "outer": int(np.prod(_outer(a), dtype=object))}
 
 
+SIZES = {"sizes": tuple(GEOMETRY)}
+
+
+def _forward(x: Cells, y: Cells, sizes: Number, value: int) -> None:
+    height, width, channels, down, across = sizes
+    line = (width - 1) * across + 1
+    y[:] = value
+    for r in range(height):
+        for c in range(width):
+            place = r * down * line + c * across
+            copied(y, place * channels, x, (r * width + c) * channels, channels)
+
+
+def _feedback(d: Cells, g: Cells, sizes: Number) -> None:
+    height, width, channels, down, across = sizes
+    line = (width - 1) * across + 1
+    for r in range(height):
+        for c in range(width):
+            place = r * down * line + c * across
+            copied(g, (r * width + c) * channels, d, place * channels, channels)
+
+
 class Forward(Kernel):
     """y[y stride_h, x stride_w] = x[y, x]; value, which stands for 0, everywhere else."""
 
     name = "dilate.forward"
+    loop = Loop(_forward, SIZES)
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int8|int16 [inner]", y="=x [outer]")
@@ -126,6 +151,7 @@ class Feedback(Kernel):
     """g is d where the map's own values stand."""
 
     name = "dilate.feedback"
+    loop = Loop(_feedback, SIZES)
     reads = ("d",)
     writes = ("g",)
     operands = takes(d="int16 [outer]", g="=d [inner]")

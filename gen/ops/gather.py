@@ -19,7 +19,9 @@ from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
+from ._element_loops import copied
 from ._folding import Shape
+from ._loops import Cells, Loop, Number, helper, write_signal
 from ._shifts import MAX_SHIFT, requantising
 from ._window import fitting_shift
 
@@ -82,7 +84,7 @@ def _axis(node: Node) -> int:
 
 
 def _indices(node: Node) -> tuple[int, ...]:
-    return tuple(int(i) for i in node.attrs["indices"])  # type: ignore[union-attr]
+    return node.wholes("indices")
 
 
 def _even(places: Sequence[int]) -> dict[str, int]:
@@ -145,10 +147,42 @@ def _read_by(t: Tensors, a: Attrs) -> int:
     return a["count"] if a["step"] == 0 else 1
 
 
+BLOCKS = {"sizes": ("outer", "size", "block", "count")}
+
+
+@helper
+def place_read(k: Any, index: Cells, start: Any, step: Any) -> Any:
+    """The place that the k-th value comes from."""
+    return np.int64(index[k]) if len(index) else start + k * step
+
+
+def _forward(x: Cells, index: Cells, y: Cells, sizes: Number, start: Number, step: Number) -> None:
+    outer, size, block, count = sizes
+    for o in range(outer):
+        for k in range(count):
+            at = (o * size + place_read(k, index, start, step)) * block
+            copied(y, (o * count + k) * block, x, at, block)
+
+
+def _feedback(
+    d: Cells, index: Cells, g: Cells, sizes: Number, start: Number, step: Number, before: int, shift: int,
+    lo: int, hi: int,
+) -> None:  # fmt: skip
+    outer, size, block, count = sizes
+    total = np.zeros(len(g), np.int32)
+    for o in range(outer):
+        for k in range(count):
+            at, given = (o * size + place_read(k, index, start, step)) * block, (o * count + k) * block
+            for b in range(block):
+                total[at + b] += numeric.shift_round(numeric.int32(d[given + b]), before)
+    write_signal(g, total, shift, lo, hi)
+
+
 class Forward(Kernel):
     """y[o, k] = x[o, index[k]], blocks of values that stay together; or index[k] = start + k * step."""
 
     name = "gather.forward"
+    loop = Loop(_forward, BLOCKS)
     reads = ("x", "index")
     writes = ("y",)
     optional = ("index",)
@@ -197,6 +231,7 @@ class Feedback(Kernel):
     """
 
     name = "gather.feedback"
+    loop = Loop(_feedback, BLOCKS)
     reads = ("d", "index")
     writes = ("g",)
     optional = ("index",)

@@ -18,6 +18,7 @@ from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, _labels, _requantise
 from ._contract import HELD, INT8, Range, Tensors, beyond, takes, within
+from ._loops import Cells, Loop, Number
 
 SHARE_FRAC = 14
 MOST = 8  # samples of a class that make a row
@@ -34,6 +35,36 @@ def share(k: int) -> int:
 SHARES = np.array([0, *map(share, range(1, MOST + 1)), 0], np.int32)
 
 
+LIMITS = {"limits": ("lo", "hi", "bias_lo", "bias_hi", "x_lo", "x_hi")}
+
+
+def _row(
+    x: Cells, label: Cells, centre: Cells, w: Cells, b: Cells, twin: Cells, count: Cells, most: int,
+    multiplier: Number, shift: Number, half_multiplier: Number, half_shift: Number, level: int, x_zero: int,
+    limits: Number,
+) -> None:  # fmt: skip
+    lo, hi, bias_lo, bias_hi, x_lo, x_hi = limits
+    row = np.int64(label[0])
+    k = np.int64(count[row]) + 1
+    if k > most:
+        return
+    total: Any = np.int32(level)
+    part = np.int32(SHARES[k])
+    for j in range(len(x)):
+        middle, old = np.int32(centre[j]), np.int32(w[row, j])
+        away = numeric.scale_once(numeric.int32(np.int32(x[j]) - middle), multiplier, shift)
+        to = numeric.int32(numeric.saturate(away, lo, hi) - old)
+        change = numeric.shift_round(numeric.int32(to * part), SHARE_FRAC)
+        made = numeric.int32(old + change)
+        half = numeric.int32(middle + numeric.scale_once(made, half_multiplier, half_shift))
+        total -= made * numeric.int32(numeric.saturate(half, x_lo, x_hi) - np.int32(x_zero))
+        w[row, j] = made
+        if len(twin):
+            twin[row, j] = numeric.saturate(numeric.int32(np.int32(twin[row, j]) + change), lo, hi)
+    b[row] = numeric.saturate(numeric.int32(total), bias_lo, bias_hi)
+    count[row] = k
+
+
 class Row(Kernel):
     """While count_c < most, c the label: count_c += 1, and with k = count_c, for every input j
 
@@ -42,6 +73,7 @@ class Row(Kernel):
     """
 
     name = "imprint.row"
+    loop = Loop(_row, LIMITS)
     reads = ("x", "label", "centre")
     updates = ("w", "b", "twin", "count")
     optional = ("twin",)

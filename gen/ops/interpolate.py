@@ -20,6 +20,7 @@ from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Shape
+from ._loops import Cells, Loop, Number, helper, write_signal
 from ._shifts import MAX_SHIFT, requantising
 
 FRAC = 15
@@ -69,7 +70,7 @@ def _axis(node: Node) -> int:
 
 
 def _places(node: Node) -> tuple[int, ...]:
-    return tuple(int(p) for p in node.attrs["places"])  # type: ignore[union-attr]
+    return node.wholes("places")
 
 
 def _index(tape: Tape, node: Node) -> str:
@@ -130,10 +131,49 @@ class _Interpolate(Kernel):
         return {"outer": outer, "size": size, "block": block, "count": len(places)}, places
 
 
+BLOCKS = {"sizes": tuple(GEOMETRY)}
+
+
+@helper
+def neighbours(place: Any, o: Any, size: Any, block: Any) -> Any:
+    """(where the block before a place begins, the one behind, its share in Q15)."""
+    share = numeric.int32(np.int64(place) & (ONE - 1))
+    at = (o * size + (np.int64(place) >> FRAC)) * block
+    return at, at + (block if share > 0 else 0), share
+
+
+def _forward(x: Cells, index: Cells, y: Cells, sizes: Number) -> None:
+    outer, size, block, count = sizes
+    for o in range(outer):
+        for k in range(count):
+            at, behind, share = neighbours(index[k], o, size, block)
+            rest, to = numeric.int32(ONE - share), (o * count + k) * block
+            for b in range(block):
+                total = numeric.int32(np.int32(x[at + b]) * rest + np.int32(x[behind + b]) * share)
+                y[to + b] = numeric.shift_round(total, FRAC)
+
+
+def _feedback(
+    d: Cells, index: Cells, g: Cells, sizes: Number, before: int, shift: int, lo: int, hi: int
+) -> None:
+    outer, size, block, count = sizes
+    total = np.zeros(len(g), np.int32)
+    for o in range(outer):
+        for k in range(count):
+            at, behind, share = neighbours(index[k], o, size, block)
+            rest, given = numeric.int32(ONE - share), (o * count + k) * block
+            for b in range(block):
+                signal = np.int32(d[given + b])
+                total[at + b] += numeric.shift_round(numeric.int32(signal * rest), before)
+                total[behind + b] += numeric.shift_round(numeric.int32(signal * share), before)
+    write_signal(g, total, shift, lo, hi)
+
+
 class Forward(_Interpolate):
     """y = (x[i] (2^15 - w) + x[i + 1] w) / 2^15, i and w being the upper and lower bits of the place."""
 
     name = "interpolate.forward"
+    loop = Loop(_forward, BLOCKS)
     reads = ("x", "index")
     writes = ("y",)
     operands = takes(x="int8|int16 [input]", index="uint32 [count]", y="=x [output]")
@@ -186,6 +226,7 @@ class Feedback(_Interpolate):
     """
 
     name = "interpolate.feedback"
+    loop = Loop(_feedback, BLOCKS)
     reads = ("d", "index")
     writes = ("g",)
     operands = takes(d="int16 [output]", index="uint32 [count]", g="int16 [input]")

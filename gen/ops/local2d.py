@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..ir.graph import Node
 from ..ir.tape import Tape
-from . import Arrays, Attrs, Case
+from . import Arrays, Attrs, Case, _local_loops
+from . import _onto as onto
 from ._contract import Tensors, within
 from ._folding import Pair, Shape
+from ._loops import RATES, WINDOWED, Loop, row_tables
 from ._requantise import centred
 from ._tying import Matmul, Tied
 from ._weighted import Change, Index, WeightedUpdate, update_case
@@ -62,11 +64,13 @@ class Local2d(Conv2d):
 
 class Forward(TiedForward):
     name = "local2d.forward"
+    loop = Loop(_local_loops.forward, WINDOWED, takes=_local_loops.takes)
     tying = Untied
 
 
 class Transposed(TiedTransposed):
     name = "local2d.transposed"
+    loop = Loop(_local_loops.transposed, {**WINDOWED, **onto.ADDED})
     tying = Untied
 
 
@@ -74,6 +78,7 @@ class Update(WeightedUpdate):
     """The sum of a weight is the product of its position's signal and tap, that of a bias the signal."""
 
     name = "local2d.update"
+    loop = Loop(_local_loops.update, {**WINDOWED, **RATES}, row_tables)
     operands = UPDATED
     attributes = within(GEOMETRY, WeightedUpdate.attributes)
 

@@ -24,6 +24,7 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Kn
 from . import _requantise as requantise
 from ._contract import INT16, SIZE, Tensors, takes, within
 from ._folding import Shape
+from ._loops import Cells, Loop, Number, end_row, helper
 from ._shifts import MAX_SHIFT, requantising
 
 SPARE = 5  # bits that a product of a signal and an int8 less its zero point leaves in 31
@@ -93,7 +94,7 @@ class MatMul(Layer):
 
 
 def _turned(node: Node) -> tuple[int, int]:
-    left, right = (int(v) for v in node.attrs["turned"])  # type: ignore[union-attr]
+    left, right = node.wholes("turned")
     return left, right
 
 
@@ -123,6 +124,55 @@ def _ending(factor: float, rounds: int, zeros: Mapping[str, int], where: str) ->
     if factor < 0:
         raise CompileError(where, f"is multiplied by {factor:.3g}", "negate one of the two inputs")
     return requantise.factor(factor, "", where) | dict(zeros) | {"rounds": rounds or requantise.ONCE}
+
+
+SIZES = {"sizes": tuple(GEOMETRY), "zeros": ("left_zero", "right_zero")}
+
+
+@helper
+def lines(x: Cells, at: Any, n: Any, inner: Any, across: Any, zero: Any) -> Any:
+    """int32 [n, inner]: a matrix that begins at x[at], less its zero point. across: whether it lies turned"""
+    out = np.empty((n, inner), np.int32)
+    for i in range(n):
+        for k in range(inner):
+            place = k * n + i if across else i * inner + k
+            out[i, k] = np.int32(np.int32(x[at + place]) - np.int32(zero))
+    return out
+
+
+@helper
+def products(
+    left: Cells, right: Cells, y: Cells, sizes: Any, zeros: Any, rounds: Any, multiplier: Any, shift: Any,
+    y_zero: Any, lo: Any, hi: Any,
+) -> None:  # fmt: skip
+    """What all have in common."""
+    batch, rows, inner, columns, left_turned, right_turned = sizes
+    acc = np.empty(rows * columns, np.int32)
+    for k in range(batch):
+        first = lines(left, k * rows * inner, rows, inner, left_turned, zeros[0])
+        second = lines(right, k * columns * inner, columns, inner, 1 - right_turned, zeros[1])
+        for i in range(rows):
+            for j in range(columns):
+                total = np.int32(0)
+                for n in range(inner):
+                    total = np.int32(total + np.int32(first[i, n] * second[j, n]))
+                acc[i * columns + j] = total
+        made = y[k * rows * columns : (k + 1) * rows * columns]
+        end_row(made, acc, acc[:0], acc[:0], shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def _forward(
+    left: Cells, right: Cells, y: Cells, sizes: Number, zeros: Number, rounds: Number, multiplier: Number,
+    shift: int, y_zero: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    products(left, right, y, sizes, zeros, rounds, multiplier, shift, y_zero, lo, hi)
+
+
+def _feedback(
+    left: Cells, right: Cells, g: Cells, sizes: Number, zeros: Number, rounds: Number, multiplier: Number,
+    shift: int, y_zero: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    products(left, right, g, sizes, zeros, rounds, multiplier, shift, y_zero, lo, hi)
 
 
 class _MatMul(Kernel):
@@ -199,6 +249,7 @@ class Forward(_MatMul):
     """y = acc / 2^shift; where a scale is no power of two, times a multiplier, less and plus zero points."""
 
     name = "matmul.forward"
+    loop = Loop(_forward, SIZES)
     writes = ("y",)
     operands = takes(left="int8 [left]", right="int8 [right]", y="int8|int16 [n]")
 
@@ -242,6 +293,7 @@ class Feedback(_MatMul):
     """g = left right / 2^shift or times a multiplier: left is the signal."""
 
     name = "matmul.feedback"
+    loop = Loop(_feedback, SIZES)
     writes = ("g",)
     operands = takes(left="int16 [left]", right="int8 [right]", g="int16 [n]")
     signal, other = "left", "right"
@@ -304,5 +356,6 @@ class FeedbackRight(Feedback):
     """g = left right / 2^shift or times a multiplier: right is the signal."""
 
     name = "matmul.feedback_right"
+    loop = Loop(_feedback, SIZES)
     operands = takes(left="int8 [left]", right="int16 [right]", g="int16 [n]")
     signal, other = "right", "left"

@@ -15,13 +15,15 @@ from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _requantise
 from ._contract import HELD, INT16, Tensors, takes, within
-from ._loops import Cells, Loop
+from ._loops import Cells, Loop, Number, helper
 from ._shifts import MAX_SHIFT, requantising
 
 HINT = "scale the targets and the last layer by a power of two"
 
 
-def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: int, lo: int, hi: int) -> None:
+@helper
+def error_of(z: Cells, target: Cells, e: Cells, taught: Cells, shift: Any, lo: Any, hi: Any) -> None:
+    """What `mse_error.forward` does."""
     taught[0] = 0
     for i in range(len(z)):
         away = numeric.int32(np.int32(z[i]) - np.int32(target[i]))
@@ -29,6 +31,10 @@ def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: int, lo: i
         e[i] = error
         if error != 0:
             taught[0] = 1
+
+
+def _forward(z: Cells, target: Cells, e: Cells, taught: Cells, shift: Number, lo: int, hi: int) -> None:
+    error_of(z, target, e, taught, shift, lo, hi)
 
 
 class Forward(Kernel):
@@ -79,10 +85,22 @@ class Forward(Kernel):
         return Case(arrays, attrs, {})
 
 
+def _input(
+    z: Cells, x: Cells, e: Cells, taught: Cells, shift: Number, multiplier: Number, x_shift: Number,
+    x_zero: int, lo: int, hi: int,
+) -> None:  # fmt: skip
+    target, (least, most) = np.empty(len(x), np.int16), INT16
+    for i in range(len(x)):
+        away = numeric.int32(np.int32(x[i]) - np.int32(x_zero))
+        target[i] = numeric.saturate(numeric.scale_once(away, multiplier, x_shift), least, most)
+    error_of(z, target, e, taught, shift, lo, hi)
+
+
 class Input(Kernel):
     """As `mse_error.forward`, target = saturate(scale_once(x - x_zero, multiplier, x_shift)), in int16."""
 
     name = "mse_error.input"
+    loop = Loop(_input)
     reads = ("z", "x")
     writes = ("e", "taught")
     operands = takes(z="int16 [n]", x="int8 [n]", e="int16 [n]", taught="uint8 [1]")

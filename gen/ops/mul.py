@@ -19,6 +19,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Kn
 from . import _broadcast as broadcast
 from . import _requantise as requantise
 from ._contract import INT16, Tensors, takes, within
+from ._element_loops import stretched, walk
+from ._loops import Cells, Loop, Number, end_row
 from ._shifts import MAX_SHIFT, requantising
 
 OWN = ("rounds", "left_zero", "right_zero", "y_zero", "multiplier")
@@ -64,6 +66,27 @@ def heard(tape: Tape, node: Node, teach: str, name: str, other: str, shape: tupl
     return broadcast.heard(tape, node, name, g)
 
 
+def _forward(
+    left: Cells, right: Cells, y: Cells, left_starts: Cells, left_inner: Cells, right_starts: Cells,
+    right_inner: Cells, left_zero: Number, right_zero: Number, rounds: Number, multiplier: Number, shift: int,
+    y_zero: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
+    for i in range(len(a)):
+        a[i] = np.int32(np.int32(a[i] - np.int32(left_zero)) * np.int32(b[i] - np.int32(right_zero)))
+    end_row(y, a, a[:0], a[:0], shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def _feedback(
+    left: Cells, right: Cells, g: Cells, left_starts: Cells, left_inner: Cells, right_starts: Cells,
+    right_inner: Cells, right_zero: Number, rounds: Number, multiplier: Number, shift: int, lo: int, hi: int,
+) -> None:  # fmt: skip
+    a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
+    for i in range(len(a)):
+        a[i] = np.int32(a[i] * np.int32(b[i] - np.int32(right_zero)))
+    end_row(g, a, a[:0], a[:0], shift, multiplier, lo, hi, rounds, 0)
+
+
 class Forward(Kernel):
     """y = left * right / 2^shift.
 
@@ -72,6 +95,7 @@ class Forward(Kernel):
     """
 
     name = "mul.forward"
+    loop = Loop(_forward, tables=walk)
     reads = ("left", "right")
     writes = ("y",)
     inplace = ("left", "right", "y")
@@ -153,6 +177,7 @@ class Feedback(Kernel):
     """
 
     name = "mul.feedback"
+    loop = Loop(_feedback, tables=walk)
     reads = ("left", "right")
     writes = ("g",)
     inplace = ("left", "g")

@@ -20,19 +20,29 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, Variant
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Cost,
+    Format,
+    Kernel,
+    Known,
+    Layer,
+    Variant,
+    _normalise_loops,
+)
 from ._contract import HELD, SIZE, WORD, takes, within
 from ._folding import Shape
+from ._loops import Loop
+from ._normalise_loops import KINDS, LARGEST, MAGNITUDES, MEAN_SQUARE, SIGNAL, SQUARES, VARIANCE
 from ._shifts import requantising
 
-KINDS = ("variance", "mean_square", "squares", "magnitudes", "largest")
-"""What a row is divided by: the roots of its variance (its mean taken off), of the mean and of the sum of its
-squares; the sum of its magnitudes; the largest of them."""
-VARIANCE, MEAN_SQUARE, SQUARES, MAGNITUDES, LARGEST = range(len(KINDS))
 MOST = 1 << 16  # values of a row
 POINT = 24  # bits behind the point of an output, at most
 TINY = float(np.finfo(np.float32).tiny)
-SIGNAL = 1 << 17  # what a signal is held within before it is divided
 ROOT_SHIFT = 39  # of a root of 31 bits times a number of 31
 REACH = 62  # of the exponent of a signal
 
@@ -105,6 +115,17 @@ def _geometry(tape: Tape, node: Node) -> dict[str, int]:
 def _factor(a: Attrs) -> int:
     """What x is multiplied by, so that the mean of a row is a whole number."""
     return int(a["size"]) if a["kind"] in (VARIANCE, MEAN_SQUARE) else 1
+
+
+def _tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, NDArray[Any]]:
+    return {"factor": np.array([_factor(a)], np.int32)}
+
+
+def _feedback_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, NDArray[Any]]:
+    found = Feedback.scales(a)
+    scales = [[int(m), n] for m, n in (found[name] for name in ("product", "mean", "root"))]
+    start = np.array([Feedback.start(a)], np.int64)
+    return _tables(t, a) | {"scales": np.array(scales, np.int64), "start": start}
 
 
 class _Normalise(Kernel):
@@ -210,6 +231,7 @@ class Forward(_Normalise):
     """y = (factor x - sum) 2^point / measure, halves away from zero."""
 
     name = "normalise.forward"
+    loop = Loop(_normalise_loops.forward, _normalise_loops.GROUPED, _tables)
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int8 [n]", y="int8|int16 [n]")
@@ -258,6 +280,7 @@ class Feedback(_Normalise):
     """
 
     name = "normalise.feedback"
+    loop = Loop(_normalise_loops.feedback, _normalise_loops.GROUPED, _feedback_tables)
     reads = ("x", "y", "d")
     writes = ("g",)
     inplace = ("d", "g")
@@ -267,21 +290,21 @@ class Feedback(_Normalise):
     def integer(self, t: Arrays, a: Attrs) -> None:
         x, y, d = (self._rows(t[role].astype(np.int32), a) for role in ("x", "y", "d"))
         _, root, lead = self._measured(x, a)
-        scales = self._scales(a)
+        scales = self.scales(a)
         product = numeric.scale_once((y * d).sum(axis=2, keepdims=True, dtype=np.int32), *scales["product"])
         product = numeric.saturate(product, -(2**15), 2**15)
         signal = d - numeric.shift_round(y * product, a["point"])
         if a["kind"] == VARIANCE:
             signal -= numeric.scale_once(d.sum(axis=2, keepdims=True, dtype=np.int32), *scales["mean"])
         root = numeric.scale_once(root, *scales["root"])
-        shift = np.clip(self._start(a) - (lead >> 1), 1, 62)
+        shift = np.clip(self.start(a) - (lead >> 1), 1, 62)
         top = np.where(shift < 10, np.int32(1) << (np.minimum(shift, 10) + 7), SIGNAL).astype(np.int32)
         signal = np.minimum(np.maximum(signal, -top), top)
         g = numeric.saturate(numeric.scale_once(signal, root, shift), a["lo"], a["hi"])
         t["g"][...] = g.reshape(t["g"].shape)
 
     @staticmethod
-    def _scales(a: Attrs) -> dict[str, tuple[NDArray[np.int32], int]]:
+    def scales(a: Attrs) -> dict[str, tuple[NDArray[np.int32], int]]:
         """Multipliers and shifts of the two means, and of the root: times `_factor`, in 23 bits."""
         means = {"product": 2.0 ** -a["point"] / _factor(a), "mean": 1.0 / a["size"]}
         found = {name: numeric.multiplier(value) for name, value in means.items()}
@@ -289,13 +312,13 @@ class Feedback(_Normalise):
         return {name: (np.asarray(m, np.int32), n) for name, (m, n) in found.items()}
 
     @staticmethod
-    def _start(a: Attrs) -> int:
+    def start(a: Attrs) -> int:
         """The shift of a signal times such a root, where lead is 0."""
         return 62 - ROOT_SHIFT + numeric.multiplier(float(_factor(a)))[1] - int(a["exponent"])
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        numbers = {"factor": _factor(a), "start": self._start(a)}
-        for name, (m, n) in self._scales(a).items():
+        numbers = {"factor": _factor(a), "start": self.start(a)}
+        for name, (m, n) in self.scales(a).items():
             numbers |= {f"{name}_multiplier": int(m), f"{name}_shift": n}
         return replace(super().variant(kernel_set, t, a), numbers=numbers)
 

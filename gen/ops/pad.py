@@ -14,7 +14,9 @@ from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import SIZE, Tensors, beyond, takes, within
+from ._element_loops import copied
 from ._folding import Border, Shape
+from ._loops import Cells, Loop, Number
 
 BORDER = within(dict.fromkeys(("above", "before", "after", "below"), (0, SIZE[1])), rows=SIZE, row=SIZE)
 
@@ -68,7 +70,7 @@ class Pad(Layer):
 
 def padding(node: Node) -> tuple[int, int, int, int]:
     """(top, left, bottom, right)."""
-    top, left, bottom, right = (int(p) for p in node.attrs["padding"])  # type: ignore[union-attr]
+    top, left, bottom, right = node.wholes("padding")
     return top, left, bottom, right
 
 
@@ -98,8 +100,25 @@ def _inside(whole: np.ndarray, a: Attrs) -> np.ndarray:
     return outer[:, a["above"] : a["above"] + a["rows"], a["before"] : a["before"] + a["row"]]
 
 
+SIZES = {"border": ("above", "before", "after", "rows", "row")}
+
+
+def _forward(x: Cells, y: Cells, border: Number, value: int) -> None:
+    above, before, after, rows, row = border
+    y[:] = value
+    for r in range(rows):
+        copied(y, (above + r) * (before + row + after) + before, x, r * row, row)
+
+
+def _feedback(d: Cells, g: Cells, border: Number) -> None:
+    above, before, after, rows, row = border
+    for r in range(rows):
+        copied(g, r * row, d, (above + r) * (before + row + after) + before, row)
+
+
 class Forward(Kernel):
     name = "pad.forward"
+    loop = Loop(_forward, SIZES)
     reads = ("x",)
     writes = ("y",)
     moves = True
@@ -146,6 +165,7 @@ class Feedback(Kernel):
     """g is d without the border."""
 
     name = "pad.feedback"
+    loop = Loop(_feedback, SIZES)
     reads = ("d",)
     writes = ("g",)
     operands = takes(d="int16 [outer]", g="=d [inner]")

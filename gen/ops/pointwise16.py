@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..ir.graph import Node
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 from ._contract import BETWEEN, INT8, INT16, Range, Tensors, crossed, takes, within
+from ._loops import Cells, Loop, Number, helper
 from ._requantise import MULTIPLIER_TOP, SCALES, ends, factor, random_formats, reach, scale, zero
 
 RESCALED = ("identity", "leaky_relu")
@@ -38,7 +39,7 @@ def taken(tape: Tape, node: Node) -> bool:
     """Writes the step of a `table` node, if it is one of these; CompileError if there is none like it."""
     if not wide(tape, node):
         return False
-    fn, alpha = str(node.attrs["fn"]), float(node.attrs["alpha"])  # type: ignore[arg-type]
+    fn, alpha = str(node.attrs["fn"]), node.number("alpha")
     args = {"x": tape.value(node.inputs[0]), "y": tape.activation(node)}
     if fn in CURVES:
         tape.step(CURVES[fn], node, args)
@@ -59,6 +60,43 @@ def check_feedback(tape: Tape, node: Node) -> None:
         raise CompileError(node.name, what, 'let only layers behind it learn, or use rule = "last" or "dfa"')
 
 
+def _rescale(
+    x: Cells, y: Cells, multiplier: Number, shift: Number, y_zero: int, more: Number, lo: int, hi: int
+) -> None:
+    x_zero, below_multiplier, below_shift, turned = more
+    for i in range(len(y)):
+        d = numeric.int32(np.int32(x[i]) - np.int32(x_zero))
+        if below_shift > 0 and d < 0:
+            v = numeric.scale_twice(d, below_multiplier, below_shift)
+            v = numeric.int32(-v if turned else v)
+        else:
+            v = numeric.scale_twice(d, multiplier, shift)
+        y[i] = numeric.saturate(numeric.int32(v + np.int32(y_zero)), lo, hi)
+
+
+@helper
+def table_steps(x: Any, multiplier: Any, shift: Any) -> Any:
+    """x in steps of a curve's table."""
+    half = numeric.int32((1 << shift) >> 1)
+    return numeric.int32(numeric.int32(numeric.int32(np.int32(x) * np.int32(multiplier)) + half) >> shift)
+
+
+def _sigmoid(x: Cells, y: Cells, multiplier: Number, shift: Number, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        at = table_steps(x[i], multiplier, shift)
+        curve = numeric.sigmoid_curve(numeric.int32(abs(at)), 9)
+        whole = curve + np.int32(512) if at >= 0 else numeric.int32(2**25 + 511) - curve
+        y[i] = numeric.saturate(numeric.int32(whole >> 10), lo, hi)
+
+
+def _tanh(x: Cells, y: Cells, multiplier: Number, shift: Number, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        at = table_steps(x[i], multiplier, shift)
+        curve = numeric.sigmoid_curve(numeric.int32(abs(at)), 8) - np.int32(2**23)
+        whole = curve + np.int32(128) if at >= 0 else np.int32(127) - curve
+        y[i] = numeric.saturate(numeric.int32(whole >> 8), lo, hi)
+
+
 class Rescale(Kernel):
     """y = (x - x_zero) * multiplier / 2^shift + y_zero, rounded twice; below 0 by below_multiplier and
     below_shift, if there are any, and with the other sign where `turned`.
@@ -67,6 +105,7 @@ class Rescale(Kernel):
     """
 
     name = "pointwise16.rescale"
+    loop = Loop(_rescale, {"more": ("x_zero", "below_multiplier", "below_shift", "turned")})
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
@@ -194,6 +233,7 @@ def _inputs(rng: np.random.Generator) -> np.ndarray:
 
 class Sigmoid(_Curve):
     name = "pointwise16.sigmoid"
+    loop = Loop(_sigmoid)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x = self._steps(t, a)
@@ -208,6 +248,7 @@ class Sigmoid(_Curve):
 
 class Tanh(_Curve):
     name = "pointwise16.tanh"
+    loop = Loop(_tanh)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x = self._steps(t, a)

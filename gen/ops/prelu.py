@@ -16,6 +16,7 @@ from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, INT8, REQUANTISED, Tensors, crossed, takes, within
+from ._loops import Cells, Loop, Number
 from ._requantise import MULTIPLIER_TOP, SCALES, beside_zero, zero
 from ._shifts import MAX_SHIFT, requantising
 
@@ -88,6 +89,35 @@ def _each(w: NDArray[np.generic], size: int) -> NDArray[np.int32]:
     return np.tile(w.astype(np.int32), (1, size // w.shape[1]))
 
 
+def _forward(
+    x: Cells, w: Cells, y: Cells, shift: int, frac: Number, x_zero: Number, w_zero: Number, y_zero: Number,
+    multiplier: Number, slope_multiplier: Number, slope_shift: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    one = numeric.int32(1 << frac)
+    for first in range(0, len(y), len(w)):
+        for c in range(len(w)):
+            d = numeric.int32(np.int32(x[first + c]) - np.int32(x_zero))
+            slope = numeric.int32(np.int32(w[c]) - np.int32(w_zero))
+            if slope_shift == 0:
+                v = numeric.shift_round(numeric.int32(d * (slope if d < 0 else one)), shift)
+            elif d < 0:
+                v = numeric.scale_twice(numeric.int32(d * slope), slope_multiplier, slope_shift)
+            else:
+                v = numeric.scale_twice(d, multiplier, shift)
+            y[first + c] = numeric.saturate(numeric.int32(v + np.int32(y_zero)), lo, hi)
+
+
+def _feedback(
+    x: Cells, d: Cells, w: Cells, g: Cells, frac: int, zero: int, shift: int, lo: int, hi: int
+) -> None:
+    one = numeric.int32(1 << frac)
+    for first in range(0, len(g), len(w)):
+        for c in range(len(w)):
+            factor = np.int32(w[c]) if x[first + c] < zero else one
+            product = numeric.int32(np.int32(d[first + c]) * factor)
+            g[first + c] = numeric.saturate(numeric.shift_round(product, shift), lo, hi)
+
+
 class Forward(Kernel):
     """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w.
 
@@ -96,6 +126,7 @@ class Forward(Kernel):
     """
 
     name = "prelu.forward"
+    loop = Loop(_forward)
     reads = ("x", "w")
     writes = ("y",)
     inplace = ("x", "y")
@@ -195,6 +226,7 @@ class Feedback(Kernel):
     """g = d (x >= 0 ? 1 : w), at w's frac."""
 
     name = "prelu.feedback"
+    loop = Loop(_feedback)
     reads = ("x", "d", "w")
     writes = ("g",)
     inplace = ("d", "g")

@@ -22,7 +22,7 @@ class Reshape(Layer):
     follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        shape = tuple(int(d) for d in node.attrs["shape"])  # type: ignore[union-attr]
+        shape = node.wholes("shape")
         if np.prod(shape, dtype=np.int64) != np.prod(shapes[0], dtype=np.int64):
             raise CompileError(
                 node.name, f"cannot reshape {shapes[0]} to {shape}", "the number of values must stay the same"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ..ir.tape import Tape
 from ..numeric import gemmlowp
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, softmax16
 from ._contract import BETWEEN, INT16, REQUANTISED, Tensors, crossed, takes, within
+from ._loops import Cells, Loop, Number, helper
 from ._requantise import MULTIPLIER_TOP
 from ._rows import ROW, rows_misfit
 from ._shifts import requantising
@@ -95,6 +97,60 @@ def _unit(y: Format, where: str) -> tuple[int, int]:
     return int(frac), zero
 
 
+@helper
+def exponentials(x: Cells, at: Any, size: Any, table: Cells) -> Any:
+    """(the largest value of a row of x, the sum of its exponentials)."""
+    most: Any = np.int32(x[at])
+    total: Any = np.int32(0)
+    for i in range(size):
+        most = numeric.int32(max(most, np.int32(x[at + i])))
+    for i in range(size):
+        e = numeric.int32(table[np.int32(x[at + i]) - most + (ENTRIES - 1)])
+        total = numeric.int32(total + numeric.shift_away(e, SUM))
+    return most, total
+
+
+def _forward(x: Cells, table: Cells, y: Cells, size: int, shift: Number, zero: int, lo: int, hi: int) -> None:
+    for at in range(0, len(y), size):
+        most, total = exponentials(x, at, size, table)
+        lead = np.int64(numeric.leading_zeros(total))
+        share = numeric.reciprocal_q0(numeric.int32((np.int64(total) << lead) - 2**31))
+        right: Any = min(shift - lead, 31)
+        for i in range(size):
+            e = numeric.int32(table[np.int32(x[at + i]) - most + (ENTRIES - 1)])
+            v = numeric.shift_away(numeric.high_product(share, e), right)
+            y[at + i] = numeric.saturate(numeric.int32(v + np.int32(zero)), lo, hi)
+
+
+def _log(
+    x: Cells, table: Cells, y: Cells, size: int, shift: Number, zero: int, multiplier: Number,
+    factor_shift: Number, least: int, lo: int, hi: int,
+) -> None:  # fmt: skip
+    for at in range(0, len(y), size):
+        most, total = exponentials(x, at, size, table)
+        log = numeric.log_q5(total)
+        for i in range(size):
+            d, q5 = numeric.int32(np.int32(x[at + i]) - most), numeric.int32(LOG_LEAST)
+            if d >= least:
+                q5 = numeric.int32(max(numeric.scale_twice(d, multiplier, factor_shift), LOG_LEAST))
+            v = numeric.shift_away(numeric.int32(q5 - log), shift)
+            y[at + i] = numeric.saturate(numeric.int32(v + np.int32(zero)), lo, hi)
+
+
+def _feedback(
+    y: Cells, d: Cells, g: Cells, size: int, frac: int, zero: int, shift: Number, lo: int, hi: int
+) -> None:
+    for at in range(0, len(g), size):
+        total: Any = np.int32(0)
+        for i in range(at, at + size):
+            total = numeric.int32(total + numeric.int32(np.int32(y[i]) - np.int32(zero)) * np.int32(d[i]))
+        mean = numeric.shift_round(total, frac)
+        for i in range(at, at + size):
+            away = numeric.saturate(numeric.int32(np.int32(d[i]) - mean), -(2**16), 2**16)
+            product = numeric.int32(numeric.int32(np.int32(y[i]) - np.int32(zero)) * np.int32(away))
+            g[i] = numeric.saturate(numeric.shift_round(product, shift), lo, hi)
+
+
 class _Softmax(Kernel):
     """What both have in common: rows of `size` values, exponentials in Q0, their sum in Q12."""
 
@@ -163,6 +219,7 @@ class Forward(_Softmax):
     """y = exp(x) / sum exp(x): a share of the row's reciprocal, which has 31 bits behind the point."""
 
     name = "softmax.forward"
+    loop = Loop(_forward)
     attributes = within(BETWEEN, size=ROW, shift=(SUM + 7, SUM + 31), zero=INT16)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -196,6 +253,7 @@ class Log(_Softmax):
     """y = x - log sum exp(x), x counted from the row's largest."""
 
     name = "softmax.log"
+    loop = Loop(_log)
     attributes = within(
         BETWEEN,
         size=ROW,
@@ -241,6 +299,7 @@ class Feedback(Kernel):
     """g = y (d - sum y d) a row, y in units of 2^-frac above its zero; the sum is rounded to units of d."""
 
     name = "softmax.feedback"
+    loop = Loop(_feedback)
     reads = ("y", "d")
     writes = ("g",)
     inplace = ("d", "g")

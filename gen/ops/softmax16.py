@@ -21,6 +21,7 @@ from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 from ._contract import BETWEEN, Tensors, crossed, takes, within
+from ._loops import Cells, Loop, Number, helper
 from ._requantise import MULTIPLIER_TOP, SCALES, factor, scale
 from ._rows import ROW, rows_misfit
 
@@ -69,10 +70,52 @@ def _inverse(v: Real) -> Real:
     return found
 
 
+@helper
+def between(entries: Cells, v: Any) -> Any:
+    """A value of 16 bits looked up in entries [513], linear between them."""
+    at = STEPS // 2 + (v >> 7)
+    base = np.int32(entries[at])
+    line = numeric.int32(numeric.int32(np.int32(entries[at + 1]) - base) * numeric.int32(v & 127))
+    return numeric.int32(base + numeric.shift_round(line, 7))
+
+
+def _forward(
+    x: Cells,
+    exp: Cells,
+    inverse: Cells,
+    y: Cells,
+    size: int,
+    multiplier: Number,
+    shift: Number,
+    lo: int,
+    hi: int,
+) -> None:
+    e = np.empty(size, np.int32)
+    for at in range(0, len(y), size):
+        most: Any = np.int32(x[at])
+        total: Any = np.int32(0)
+        for i in range(size):
+            most = numeric.int32(max(most, np.int32(x[at + i])))
+        for i in range(size):
+            steps = numeric.scale_twice(numeric.int32(np.int32(x[at + i]) - most), multiplier, shift)
+            e[i] = between(
+                exp, np.int64(numeric.saturate(numeric.int32(steps + np.int32(TOP)), -TOP - 1, TOP))
+            )
+            total = numeric.int32(total + e[i])
+        lead = numeric.int32(numeric.leading_zeros(total))
+        whole = numeric.int32(total << (lead - 1))
+        top = numeric.int32((((whole >> 13) + 1) >> 1) - (3 << 15))
+        share = between(inverse, np.int64(numeric.saturate(top, -TOP - 1, TOP)))
+        for i in range(size):
+            v = numeric.shift_round(numeric.int32(e[i] * share), 31 - lead)
+            y[at + i] = numeric.saturate(v, max(lo, 0), hi)
+
+
 class Forward(Kernel):
     """y = e / sum e in units of 2^-15, e an exponential of what x lies below the largest of its row."""
 
     name = "softmax16.forward"
+    loop = Loop(_forward)
     reads = ("x", "exp", "inverse")
     writes = ("y",)
     inplace = ("x", "y")

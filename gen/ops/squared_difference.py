@@ -21,6 +21,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Kn
 from . import _broadcast as broadcast
 from . import _requantise as requantise
 from ._contract import INT8, Tensors, takes, within
+from ._element_loops import FACTORS, aligned, stretched, walk
+from ._loops import Cells, Loop, Number, end_row
 
 UP = 7  # bits that LiteRT puts behind the point of both sides
 SIDES = ("left", "right")
@@ -52,11 +54,26 @@ class SquaredDifference(Layer):
         return None  # it has numbers of a file alone
 
 
+def _forward(
+    left: Cells, right: Cells, y: Cells, left_starts: Cells, left_inner: Cells, right_starts: Cells,
+    right_inner: Cells, left_factor: Number, right_factor: Number, rounds: int, multiplier: int, shift: int,
+    y_zero: int, lo: int, hi: int,
+) -> None:  # fmt: skip
+    a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
+    aligned(a, left_factor, UP, rounds)
+    aligned(b, right_factor, UP, rounds)
+    for i in range(len(a)):
+        less = np.int32(a[i] - b[i])
+        a[i] = np.int32(less * less)
+    end_row(y, a, a[:0], a[:0], shift, multiplier, lo, hi, rounds, y_zero)
+
+
 class Forward(Kernel):
     """y = e^2 * t^2 / (2^(2 UP) * scale of y), e = left * 2^UP * scale of left / t - right alike, t twice the
     larger scale; each side less its zero point, as LiteRT has it."""
 
     name = "squared_difference.forward"
+    loop = Loop(_forward, FACTORS, walk)
     reads = SIDES
     writes = ("y",)
     inplace = ("left", "right", "y")

@@ -20,7 +20,6 @@ from ..ir.graph import Attr, Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import (
-    Accumulator,
     Arrays,
     Attrs,
     Bounds,
@@ -38,10 +37,9 @@ from ._litert import entries
 from ._loops import Loop
 from ._shifts import requantising
 from ._table_loops import FIRST
+from ._tables import ENTRIES, MAX_SLOPE, slope_bounds, table_bounds, taken
 
 Real = NDArray[np.floating[Any]]
-ENTRIES = 256
-MAX_SLOPE = 2**15 - 1
 LEAST = 2.0**-10  # below it, and where there is none, log and 1 / sqrt are what they are there
 MOST = 40.0  # above it exp is what it is there
 CUBE, ROOT_2_PI = 0.044715, math.sqrt(2.0 / math.pi)
@@ -289,12 +287,6 @@ def _inputs(f: Format, where: str) -> Real:
     return f.meaning.real(np.arange(FIRST, FIRST + ENTRIES))
 
 
-def _look_up(t: Arrays) -> NDArray[Any]:
-    table = np.broadcast_to(t["table"], (len(t["x"]), ENTRIES))
-    found: NDArray[Any] = np.take_along_axis(table, t["x"].astype(np.intp) - FIRST, axis=1)
-    return found
-
-
 class Forward(Kernel):
     """y = table[x + 128], table[i] = f((i - 128) / 2^x.frac) at y's frac; where both sides have scales and
     zero points the entries are TensorFlow Lite's, or ONNX's (`even`)."""
@@ -307,7 +299,7 @@ class Forward(Kernel):
     operands = takes(x="int8 [n]", table=f"int8|int16 [{ENTRIES}]", y="=table [n]")
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = _look_up(t)
+        t["y"][...] = taken(t)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = FUNCTIONS[int(a["fn"])].value(t["x"], *_parameters(a))
@@ -332,11 +324,7 @@ class Forward(Kernel):
         return {}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        table = k["table"]
-        lo, hi = table.lo, table.hi
-        if table.data is not None:  # zero need not be among the entries
-            lo, hi = int(table.data.min()), int(table.data.max())
-        return [], {"y": (lo, hi, k["y"].shape[0] * table.mag)}
+        return table_bounds(k)
 
     def case(self, rng: np.random.Generator) -> Case:
         dtype, top = (np.int16, 2**15) if rng.integers(2) else (np.int8, 2**7)
@@ -357,7 +345,7 @@ class Feedback(Kernel):
     attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        product = t["d"].astype(np.int32) * _look_up(t).astype(np.int32)
+        product = t["d"].astype(np.int32) * taken(t).astype(np.int32)
         t["g"][...] = numeric.saturate(numeric.shift_round(product, a["shift"]), a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
@@ -390,9 +378,7 @@ class Feedback(Kernel):
         return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        top = k["d"].mag * k["table"].mag
-        sums = [Accumulator("product", -top, top + ((1 << a["shift"]) >> 1))]
-        return sums, {"g": (a["lo"], a["hi"], k["g"].shape[0] * max(-a["lo"], a["hi"]))}
+        return slope_bounds(k, a)
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 50))

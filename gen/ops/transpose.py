@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Node
+from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import SIZE, Tensors, takes, within
+from ._element_loops import runs
 from ._folding import Shape
+from ._loops import Cells, Loop
 
 AXES = 4
 
@@ -65,7 +68,7 @@ class Transpose(Layer):
 
 
 def order(node: Node) -> tuple[int, ...]:
-    return tuple(int(axis) for axis in node.attrs["order"])  # type: ignore[union-attr]
+    return node.wholes("order")
 
 
 def _loops(shape: tuple[int, ...], axes: tuple[int, ...]) -> dict[str, int]:
@@ -96,10 +99,23 @@ def _places(*loops: int) -> NDArray[np.intp]:
     return places
 
 
+def _tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, NDArray[Any]]:
+    starts, inner = runs([(a[f"n{i}"], a[f"s{i}"]) for i in range(len(a) // 2)])
+    return {"starts": starts, "inner": inner}
+
+
+def _permute(x: Cells, y: Cells, starts: Cells, inner: Cells) -> None:
+    count, stride = inner[0], inner[1]
+    for k in range(len(starts)):
+        for i in range(count):
+            y[k * count + i] = x[starts[k] + i * stride]
+
+
 class Permute(Kernel):
     """y[i0, i1, ...] = x[i0 s0 + i1 s1 + ...], i0 < n0, i1 < n1, ..."""
 
     name = "transpose.permute"
+    loop = Loop(_permute, tables=_tables)
     reads = ("x",)
     writes = ("y",)
     moves = True

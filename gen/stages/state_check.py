@@ -32,11 +32,9 @@ def rings(plan: Plan) -> tuple[tuple[str, str, int], ...]:
     return tuple((*names, rows) for names, rows in found.items())
 
 
-def labelled_programs(plan: Plan) -> tuple[str, ...]:
-    """Programs that read the label which was loaded into the arena: it must be a class before they run."""
-    if "label" not in plan:
-        return ()
-    return tuple(n for n in plan.programs if loaded(plan.programs, n, ["label"]))
+def labelled(plan: Plan, program: str) -> bool:
+    """Whether a program reads the label which was loaded into the arena: it must be a class by then."""
+    return "label" in plan and bool(loaded(plan.programs, program, ["label"]))
 
 
 def labelled_ops(plan: Plan) -> tuple[int, ...]:

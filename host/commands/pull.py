@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,15 +64,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
     else:
         tensors, about = state.load(plan, Path(args.state))
         device, board = str(about.get("device")), str(about.get("board"))
-    contents = {}
-    if args.npz:
-        contents["npz"] = state.save(plan, tensors, device, board)
-    if graph:
-        contents["onnx"] = onnx.export(adapted(graph, plan, tensors), plan.digest.hex())
-    if args.quantised:
-        contents["quantised"] = quantised_onnx.export(plan, tensors)
-    for kind, content in contents.items():
-        write_whole(targets[kind], content)
+    makers: dict[str, Callable[[], bytes]] = {
+        "npz": lambda: state.save(plan, tensors, device, board),
+        "onnx": lambda: onnx.export(adapted(graph, plan, tensors), plan.digest.hex()) if graph else b"",
+        "quantised": lambda: quantised_onnx.export(plan, tensors),
+    }
+    _write({targets[kind]: makers[kind] for kind in targets}, out)
     told = {
         "model": plan.model,
         "digest": plan.digest.hex(),
@@ -88,6 +86,23 @@ def run(args: argparse.Namespace, out: Results) -> int:
     files = ", ".join(map(str, targets.values()))
     out.say(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
     return 0
+
+
+def _write(makers: Mapping[Path, Callable[[], bytes]], out: Results) -> None:
+    """Writes each file; SynapccError, when all others are written, for one that cannot be made: what was read
+    from a chip is not lost over it."""
+    refused: list[SynapccError] = []
+    written: list[str] = []
+    for path, made in makers.items():
+        try:
+            write_whole(path, made())
+            written.append(str(path))
+        except SynapccError as error:
+            refused.append(error)
+    if refused:
+        if written:
+            out.say(f"wrote {', '.join(written)}")
+        raise refused[0]
 
 
 def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) -> tuple[Tensors, str, str]:

@@ -38,7 +38,7 @@ def missing(plan: Plan) -> tuple[str, ...]:
 
 def _known(plan: Plan, step: Step) -> bool:
     loop = vars(type(kernel(step.kernel))).get("loop")
-    return loop is not None and loop.takes({r: plan[n] for r, n in step.args.items()}, step.attrs)
+    return loop is not None and loop.form({r: plan[n] for r, n in step.args.items()}, step.attrs) is not None
 
 
 class Engine:

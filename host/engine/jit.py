@@ -44,7 +44,7 @@ from synapcc.host.engine.jit import OPTIONS, pointer
 STEP = """from synapcc.gen.ops import kernel
 
 # {mark}
-body = njit(**OPTIONS)(kernel("{kernel}").loop.body)
+body = njit(**OPTIONS)(kernel("{kernel}").loop{form}.body)
 
 
 @cfunc("void(int64, int64)", cache=True)
@@ -119,7 +119,7 @@ def _windows(
 
 @cache
 def _prepare() -> None:
-    """Lets compiled code call the primitives and what loops share."""
+    """Lets compiled code call the primitives."""
 
     def cast(function: Callable[..., Any], kind: Any) -> None:
         overload(function, inline="always")(lambda x: lambda x: kind(x))
@@ -130,8 +130,14 @@ def _prepare() -> None:
         overload(_loops.windows)(_windows)
     else:
         register_jitable(_loops.windows)
-    for function in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND, *_loops.HELPERS):
-        register_jitable(function)
+    for primitive in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND):
+        register_jitable(primitive)
+
+
+@cache
+def _helper(function: Callable[..., Any]) -> None:
+    """Lets compiled code call what loops share."""
+    register_jitable(function)
 
 
 def _sources() -> list[Path]:
@@ -185,6 +191,8 @@ class Source:
         if path.stem in _loaded:
             return _loaded[path.stem].entry
         _prepare()
+        for function in _loops.HELPERS:  # an op that was found later may have brought some
+            _helper(function)
         if not path.exists():
             part = path.with_suffix(f".{os.getpid()}")
             part.write_text(self.text, encoding="utf-8")
@@ -206,9 +214,10 @@ def walker() -> Source:
     return Source("walk", HEAD + WALK)
 
 
-def step(name: str, arguments: Sequence[str], count: int) -> Source:
-    """The function of a kernel. arguments: what its loop is called with; count: of its parameters"""
+def step(name: str, form: str, arguments: Sequence[str], count: int) -> Source:
+    """The function of a kernel. form: which of its loops; arguments: what that is called with; count: of its
+    parameters"""
     own = Path(inspect.getfile(type(kernel(name))))
     mark = hashlib.sha256(own.read_bytes()).hexdigest()
-    text = STEP.format(mark=mark, kernel=name, count=count, arguments=", ".join(arguments))
+    text = STEP.format(mark=mark, kernel=name, form=form, count=count, arguments=", ".join(arguments))
     return Source(name, HEAD + text)

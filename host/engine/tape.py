@@ -93,10 +93,10 @@ class Parameters:
 
 def source(plan: Plan, step: Step) -> tuple[jit.Source, Parameters]:
     """The compiled form of a step's kernel, and the step's parameters for it."""
-    found, k = Parameters(plan, step), kernel(step.kernel)
-    loop = vars(type(k))["loop"]
+    found, tensors = Parameters(plan, step), {role: plan[name] for role, name in step.args.items()}
+    form, loop = vars(type(kernel(step.kernel)))["loop"].form(tensors, step.attrs)
     found.add(loop)
-    return jit.step(step.kernel, found.arguments, len(found.numbers)), found
+    return jit.step(step.kernel, form, found.arguments, len(found.numbers)), found
 
 
 def sources(plan: Plan, program: str) -> list[jit.Source]:

@@ -152,8 +152,11 @@ class Emulator(Machine):
     def learn_many(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """n labelled samples a device, one after the other: as `learn` with each, but all at once.
 
-        inputs: [n, devices, ...]; labels: [n, devices], or [n] where all devices have the same; active:
-        [n, devices] bool, which devices take part in which step. Where anything is wrong nothing is learned.
+        inputs: [n, devices, ...], float or integers as the chip takes them, for each input;
+        labels: [n, devices] integers, or [n] where all devices have the same;
+        active: [n, devices] bool, which devices take part in which step: recordings of any length stand side
+                by side; what the others are given is not read, but its shape counts
+        Where anything is wrong nothing is learned.
         """
         self._free()
         self._takes_label()

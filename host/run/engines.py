@@ -25,8 +25,9 @@ PAYS = 4000
 class Engines:
     """The engine of one machine.
 
-    engine: "numpy"; "compiled"; or "auto": numpy at first, and compiled code from PAYS runs of a device on,
-            where numba is installed, every kernel of the Plan has a loop form and the state is no shared one
+    engine: "numpy"; "compiled"; or "auto": numpy at first, and compiled code as soon as more than PAYS runs
+            of a device are done and asked for, where numba is installed, every kernel of the Plan has a loop
+            form and the state is no shared one
 
     Raises SynapccError where "compiled" cannot be.
     """
@@ -45,18 +46,17 @@ class Engines:
             return f"kernel {names[0]} has no loop form for it", 'take engine = "numpy"'
         return ("", "") if engine.installed() else ("numba is not installed", engine.HINT)
 
-    @property
-    def name(self) -> str:
-        """What runs the next whole program."""
+    def name(self, runs: int) -> str:
+        """What runs a whole program next, on a device so many times: each of several devices counts."""
         if self.chosen == AUTO:
-            late = self._runs >= PAYS and not self.read_only and not self.reason[0]
-            return COMPILED if late else NUMPY
+            pays = self._runs + runs > PAYS and not self.read_only and not self.reason[0]
+            return COMPILED if pays else NUMPY
         return self.chosen
 
-    def take(self, program: str, devices: int) -> engine.Engine | None:
-        """The compiled engine for a run of `program` on so many devices; None: numpy runs it."""
-        name = self.name
-        self._runs += devices
+    def take(self, program: str, runs: int) -> engine.Engine | None:
+        """The compiled engine for so many runs of `program`, each on one device; None: numpy runs it."""
+        name = self.name(runs)
+        self._runs += runs
         if name == NUMPY:
             return None
         if self.read_only and self._changes(program):

@@ -17,7 +17,7 @@ from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active, choose, masked, steps
 from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.op_check import Held, held, op_fault
-from synapcc.gen.stages.state_check import fault, labelled_programs
+from synapcc.gen.stages.state_check import fault, labelled
 
 from .engines import Engines
 from .front_cache import FORWARD, FixedPart
@@ -45,7 +45,7 @@ class Machine:
         self.state = np.zeros((1 if read_only else devices, plan.state_bytes), np.uint8)
         self._engines = Engines(plan, engine, read_only)
         self._slices: Slices | None = None
-        self._labelled = labelled_programs(plan)
+        self._labelled: dict[str, bool] = {}
         self._look()
         self.reset()
 
@@ -173,8 +173,8 @@ class Machine:
 
     @property
     def engine(self) -> str:
-        """What runs the next whole program: "numpy" or "compiled". Both do the same, byte for byte."""
-        return self._engines.name
+        """What runs the next whole program, once: "numpy" or "compiled". Both do the same, byte for byte."""
+        return self._engines.name(self.devices)
 
     @property
     def in_slices(self) -> bool:
@@ -224,6 +224,16 @@ class Machine:
             arena = self.infer_arena if own else self.arena
             compiled.run(program, self.state, arena, everyone if chosen is None else chosen)
             return
+        self._interpret(program, active, views, after)
+
+    def _interpret(
+        self,
+        program: str,
+        active: ArrayLike | None,
+        views: Mapping[str, NDArray[Any]],
+        after: Callable[[str, int], None] | None = None,
+    ) -> None:
+        """The same in numpy, step by step, all devices in lockstep."""
         for name, position, item, devices in self._steps(program, active, views):
             if self.fixed and name == FORWARD and position < len(self.fixed):
                 if position == 0:
@@ -246,7 +256,7 @@ class Machine:
         for i, rows in enumerate(active):
             for name, values in given.items():
                 self._views[name][rows] = values[i][rows]
-            self._execute(program, rows, self._views)
+            self._interpret(program, rows, self._views)
 
     def _steps(
         self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
@@ -262,13 +272,18 @@ class Machine:
         """The devices that take part; SynapccError where one of them has a label that is no class."""
         mask = self._mask(active)
         chosen = None if mask is None or mask.all() else np.flatnonzero(mask)
-        if program in self._labelled and (chosen is None or len(chosen)):
+        if self._reads_label(program) and (chosen is None or len(chosen)):
             check_labels(
                 views["label"][slice(None) if chosen is None else chosen, 0],
                 self.plan.classes,
                 self.plan.model,
             )
         return chosen
+
+    def _reads_label(self, program: str) -> bool:
+        if program not in self._labelled:
+            self._labelled[program] = labelled(self.plan, program)
+        return self._labelled[program]
 
     def _known(self, program: str) -> None:
         if program not in self.plan.programs:

@@ -21,7 +21,7 @@ from primitives import (
     stream,
 )
 
-from synapcc.gen.numeric import PRIMITIVES
+from synapcc.gen.numeric import PRIMITIVES, gemmlowp
 
 C_TYPES = {"int32_t", "uint32_t"}
 
@@ -129,3 +129,21 @@ def test_every_primitive_in_qemu(cpu: str, machine: str, tmp_path: Path) -> None
         tmp_path,
     )
     compare(cases, (tmp_path / "out.bin").read_bytes())
+
+
+def doubling_high_product(a: int, b: int) -> int:
+    """gemmlowp's SaturatingRoundingDoublingHighMul as its source has it: a nudge, and a division that cuts."""
+    product = a * b
+    nudged = product + ((1 << 30) if product >= 0 else 1 - (1 << 30))
+    return abs(nudged) // 2**31 * (1 if nudged >= 0 else -1)
+
+
+def test_reciprocals_break_ties_as_gemmlowp_does() -> None:
+    """48/17 - 32/17 x, the first guess, has two x whose product ends on a half."""
+    rng = np.random.default_rng(0)
+    for a in (2**29, 2**30 + 2**29, 0, 2**31 - 1, *map(int, rng.integers(0, 2**31, 200))):
+        half = (a + 2**31) >> 1
+        x = 1515870810 + doubling_high_product(half, -1010580540)
+        for _ in range(3):
+            x += 4 * doubling_high_product(x, (1 << 29) - doubling_high_product(half, x))
+        assert int(gemmlowp.reciprocal_q0(np.array(a, np.int32))) == min(2 * x, 2**31 - 1), a

@@ -91,6 +91,13 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.asarray(args[0] - args[1] if a.get("subtract") else args[0] + args[1])
         case "mul" | "mul_constant":
             return np.asarray(args[0] * args[1])
+        case "lookup":
+            grid = a["first"] + a["step"] * np.arange(len(args[1]))
+            return np.interp(args[0], grid, args[1])
+        case "div":
+            return np.asarray(args[0] / args[1])
+        case "unit_length":
+            return np.asarray(args[0] / np.sqrt((args[0] ** 2).sum(axis=-1, keepdims=True)))
         case "squared_difference":
             return np.asarray((args[0] - args[1]) ** 2)
         case "add_constant":

@@ -207,6 +207,19 @@ def between_types(rng: Rng) -> Made:
     return a.bytes([x], [y]), [shape]
 
 
+def limited(rng: Rng) -> Made:
+    """MINIMUM, MAXIMUM of a constant that QUANTIZE brings to the scale of the other side."""
+    a, shape = Author(), (int(rng.integers(1, 400)),)
+    x, scale = activation(rng, a, "x", shape)
+    own = float(np.float32(scale * 2.0 ** rng.uniform(-3, 3)))
+    c = a.tensor("c", (), "INT16", own, data=int(rng.integers(-(2**15), 2**15)))
+    held = a.tensor("held", (), "INT16", scale)
+    y, _ = activation(rng, a, "y", shape, scale)
+    add(a, "QUANTIZE", [c], [held], "QuantizeOptions")
+    add(a, str(rng.choice(["MAXIMUM", "MINIMUM"])), [x, held], [y], "MaximumMinimumOptions")
+    return a.bytes([x], [y]), [shape]
+
+
 def moved(rng: Rng) -> Made:
     """PAD, and a CONCATENATION of it and an input; and a sum, since what only moves is no network."""
     a = Author()
@@ -226,7 +239,9 @@ def moved(rng: Rng) -> Made:
 
 KINDS: dict[str, Callable[[Rng], Made]] = {
     f.__name__: f
-    for f in (dense, convolution, transposed, pair, pool, reduced, function, between_types, moved)
+    for f in (
+        *(dense, convolution, transposed, pair, pool, reduced, function, between_types, limited, moved),
+    )
 }
 
 

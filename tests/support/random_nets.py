@@ -133,12 +133,16 @@ class _Net:
         return made
 
 
+OF_FILES = ("div", "lookup", "unit_length")
+"""Ops of a file's integers alone, which no network of ours can have."""
+
+
 def random_graph(rng: Rng, name: str) -> Graph:
     """1 to 4 dense layers and whatever other layers there are around them; 2 outputs or more."""
     net = _Net(rng)
     for _ in range(int(rng.integers(1, 4))):
         net.add_input()
-    others = [op for op in layers() if op != "dense"]
+    others = [op for op in layers() if op not in ("dense", *OF_FILES)]
     for _ in range(int(rng.integers(0, 4))):
         made = net.add("dense", [net.any_vector()])
         assert made

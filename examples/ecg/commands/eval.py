@@ -56,6 +56,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    from synapcc.examples.processes import one_blas_thread
+
+    one_blas_thread()
     from synapcc.examples.ecg import evaluate, protocol
     from synapcc.examples.ecg.eval_report import document, overview, per_patient
     from synapcc.host.pages import html

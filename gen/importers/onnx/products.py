@@ -66,7 +66,7 @@ def _piecewise(scope: Scope, node: OnnxNode, acts: Sequence[Act]) -> Act | None:
     condition = builder.producer(acts[0].tensor)
     if condition is None or function_of(condition) != "greater":
         return None
-    limit, factors = float(condition.attrs["alpha"]), dict(_unscaled(builder, condition.inputs[0]))  # type: ignore[arg-type]
+    limit, factors = condition.number("alpha"), dict(_unscaled(builder, condition.inputs[0]))
     if x not in factors or not factors[x] > 0:
         return None
     for soft, scale in _unscaled(builder, acts[2].tensor):

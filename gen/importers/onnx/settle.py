@@ -100,10 +100,10 @@ class Settler(Holder):
 
     def _fits(self, made: Node, held: Format) -> bool:
         """Whether what a pad writes is one of these integers."""
-        value = made.attrs.get("value", 0.0)
-        if made.op != "pad" or value == -math.inf:
+        value = made.number("value") if made.op == "pad" else -math.inf
+        if value == -math.inf:
             return True
-        units = float(held.meaning.real(held.meaning.units(value))) - float(value)  # type: ignore[arg-type]
+        units = float(held.meaning.real(held.meaning.units(value))) - value
         return abs(units) < WHOLE * held.meaning.step
 
     def _moves(self, made: Node, held: Format) -> None:
@@ -198,9 +198,9 @@ class Settler(Holder):
         """A mean; where windows are of several sizes, first in the integers of its input."""
         self._input(made)
         x = self.builder.data(made)[0]
-        padding: tuple[int, int, int, int] = made.attrs["padding"]  # type: ignore[assignment]
+        top, left, bottom, right = padding = made.wholes("padding")
         if any(padding) and made.attrs["count_padding"]:
-            wider = self.builder.pad(x, padding, 0.0, [], made.source)
+            wider = self.builder.pad(x, (top, left, bottom, right), 0.0, [], made.source)
             self.builder.hold(wider, self.builder.held(x))
             self.builder.rewired(made, [wider], {**made.attrs, "padding": (0, 0, 0, 0), "count_padding": 0})
             padding = (0, 0, 0, 0)

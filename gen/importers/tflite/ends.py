@@ -101,6 +101,21 @@ def dequantized(op: LiteOp, tensor: LiteTensor) -> LiteTensor:
     return replace(out, value=tensor.real())
 
 
+def scores_of(op: LiteOp | None) -> LiteTensor | None:
+    """What ARG_MAX at the end is of: one vector of scores, whose winner the chip gives anyway. None for what
+    is no such operator; CompileError where it is of several vectors."""
+    if op is None or op.op != "ARG_MAX" or len(op.inputs) != 2:
+        return None
+    x, over = op.inputs
+    if x is None or over is None or over.value is None or over.size != 1 or not x.shape:
+        return None
+    at = int(over.value.reshape(-1)[0])
+    if at not in (-1, len(x.shape) - 1) or x.size != x.shape[-1]:
+        what = f"takes the largest along axis {at} of shape {x.shape}"
+        raise op.error(what, "at the end it may be over the classes: leave it out, or take it off the file")
+    return x
+
+
 def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:
     """CompileError where `op` computes in float on what was integers, or on a network's probabilities."""
     for tensor, x in zip(op.inputs, args, strict=False):

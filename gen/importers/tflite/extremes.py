@@ -1,9 +1,10 @@
-"""MINIMUM, MAXIMUM of a .tflite file: of an activation and one number, or of two activations."""
+"""MINIMUM, MAXIMUM of a .tflite file, of an activation and one number or of two; REDUCE_MIN, REDUCE_MAX."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .file import AGAIN, LiteOp, LiteTensor
 from .float import spread
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
 from .slices import stretched
+from .spatial import together
 
 
 def bounded(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
@@ -56,6 +58,17 @@ def _of_two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     return scope.moved(op, _opposite(scope, op, y) if op.op == "MINIMUM" else y, given)
 
 
+def extreme(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """REDUCE_MAX, REDUCE_MIN over any axes; nothing is rescaled."""
+    smallest, x = op.op == "REDUCE_MIN", activation(op, args)
+    turned = replace(x, tensor=_opposite(scope, op, x.tensor)) if smallest else x
+    seen, window = together(scope, op, [turned, *args[1:]])
+    y = scope.builder.maxpool2d(seen, window, names(op), op.source)
+    if (held := scope.builder.held(seen)) is not None:
+        scope.builder.hold(y, held)
+    return scope.moved(op, _opposite(scope, op, y) if smallest else y, [x])
+
+
 def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
     """-x. In integers v becomes -1 - v, which is exact: their zero point is the other one's, too."""
     build, held = scope.builder, scope.builder.held(x)
@@ -64,6 +77,8 @@ def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
         return build.affine(x, -np.ones(size), np.zeros(size), [], op.source)
     meaning = held.meaning
     assert isinstance(meaning, Scaled)
+    if held.dtype != "int8":
+        raise op.error(f"takes the smallest of {held.dtype} tensors", "in int16 MINIMUM takes one number")
     y = between(scope, x, "neg", [], op.source)
     other = Scaled(meaning.scale, (-1 - meaning.zero[0],))
     build.hold(y, Format(held.dtype, other, -1 - held.hi, -1 - held.lo))

@@ -45,6 +45,8 @@ _TYPES: Mapping[int, np.dtype[Any]] = {
 _TYPE_NAMES = {number: name for name, number in vars(TensorType).items() if not name.startswith("_")}
 OPERATORS = {number: name for name, number in vars(BuiltinOperator).items() if not name.startswith("_")}
 _OPTIONS = {number: name for name, number in vars(BuiltinOptions).items() if not name.startswith("_")}
+OF_ZEROS = 2.0**-30
+"""The scale of constants of zeros that a file gives the scale 0: others keep their factors beside it."""
 _EXTERNAL_BUFFER = 24  # where a table of tensors has the field external_buffer, which `tflite` does not know
 
 
@@ -135,7 +137,8 @@ class Normalised:
 class LiteOp:
     """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
     is None. `table` holds its options, those of `options`; None if it has none. `dilated`, `normalised`: see
-    there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors."""
+    there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors.
+    `composed`: the operators that it stands for, in order; see gen/importers/tflite/composed.py."""
 
     index: int
     op: str
@@ -147,6 +150,7 @@ class LiteOp:
     dilated: Dilated | None = None
     between: bool = False
     normalised: Normalised | None = None
+    composed: tuple[LiteOp, ...] = ()
 
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.source, what, hint)
@@ -318,9 +322,8 @@ class _Reader:
         scale = q.ScaleAsNumpy().astype(np.float64)
         zero = q.ZeroPointAsNumpy() if zeros else np.zeros(1, np.int64)
         zero = np.broadcast_to(zero, scale.shape)
-        if value is not None and not np.any(value) and np.all(scale == 0):
-            hint = "build the model without it, as the start of an unrolled recurrence is"
-            raise CompileError(label, "is a constant of zeros, with scale 0", hint)
+        if value is not None and not np.any(value) and not np.any(zero) and np.all(scale == 0):
+            scale = np.full(scale.shape, OF_ZEROS)
         if not np.all(np.isfinite(scale) & (scale > 0)):
             raise CompileError(label, "has a scale that is no positive number", DAMAGED)
         info = np.iinfo(dtype) if dtype is not None and dtype.kind in "iu" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,12 +18,14 @@ from .scope import Act, Operand, Scope, activated, activation, constant, inner, 
 from .slices import stretched
 
 Real = NDArray[np.float64]
+HIDDEN, BEYOND = -128.0, -1e4  # of masks
 OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
 
 
 def in_float(op: LiteOp) -> bool:
     """Whether an operator takes and gives float32."""
-    first = op.inputs[0] if op.inputs else None
+    data = op.inputs[1:] if op.op in ("SELECT", "SELECT_V2") else op.inputs  # behind the condition
+    first = data[0] if data else None
     return first is not None and first.kind == op.outputs[0].kind == "float32"
 
 
@@ -100,6 +103,49 @@ def _affine(scope: Scope, op: LiteOp, x: Act, scale: Real, shift: Real) -> Act:
     if x.shape != op.outputs[0].shape:
         raise op.error(f"makes shape {op.outputs[0].shape} of {x.shape}", AGAIN)
     return replace(x, tensor=scope.builder.affine(x.tensor, scale, shift, names(op), op.source))
+
+
+def chosen(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """SELECT, SELECT_V2 by a constant condition: each side where it is taken, and their sum. A mask's large
+    negative number becomes HIDDEN, whose share of a softmax is nothing beside usual scores."""
+    which = constant(op, args, 0, "condition")
+    if len(args) != 3 or which.value is None or which.kind != "bool":
+        raise op.error("has no constant truth values to choose by", AGAIN)
+    out, parts = op.outputs[0].shape, list[str]()
+    taken = np.broadcast_to(which.value, out) if _fits(which.shape, out) else None
+    if taken is None:
+        raise op.error(f"chooses by shape {which.shape}, makes {out}", AGAIN)
+    build, shift = scope.builder, np.zeros(math.prod(out))
+    for x, mask in ((args[1], taken.reshape(-1)), (args[2], ~taken.reshape(-1))):
+        if isinstance(x, Act):
+            seen = stretched(scope, op, x, out)
+            parts.append(build.affine(seen.tensor, mask * 1.0, mask * 0.0, [], op.source))
+        elif isinstance(x, LiteTensor):
+            shift += np.where(mask, _hidden(scope, op, spread(op, x, Act("", out, None))), 0.0)
+    if not parts:
+        raise op.error("chooses between constants", AGAIN)
+    tensor = parts[0]
+    if len(parts) == 2:
+        tensor = build.sum(tensor, build.view(parts[1], build.shape(tensor)), names(op), op.source)
+    elif shift.any():
+        tensor = build.affine(tensor, np.ones(shift.size), shift, names(op), op.source)
+    return Act(tensor, out, None)
+
+
+def _fits(shape: tuple[int, ...], out: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, out) == out
+    except ValueError:
+        return False
+
+
+def _hidden(scope: Scope, op: LiteOp, value: Real) -> Real:
+    if np.all(value >= BEYOND):
+        return value
+    scope.builder.notes.append(
+        f"{op.source}: what it hides is {HIDDEN:g}, whose share of a softmax is nothing"
+    )
+    return np.where(value < BEYOND, HIDDEN, value)
 
 
 def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -23,7 +23,7 @@ def numbers(op: LiteOp, args: Sequence[Operand], at: int, what: str) -> np.ndarr
 
 
 def reduced(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """SUM, REDUCE_MAX over neighbouring axes."""
+    """SUM, REDUCE_MAX, REDUCE_MIN over neighbouring axes."""
     x, rank = activation(op, args), len(activation(op, args).shape)
     given = numbers(op, args, 1, "axes").reshape(-1).tolist()
     if any(not -rank <= a < rank for a in given):
@@ -44,11 +44,19 @@ def reduced(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     window = Sliding((1, count), (1, 1))
     if op.op == "REDUCE_MAX":
         return Act(builder.maxpool2d(seen, window, names(op), op.source), shape, None)
+    if op.op == "REDUCE_MIN":
+        y = builder.maxpool2d(_opposite(scope, op, seen), window, names(op), op.source)
+        return Act(_opposite(scope, op, y), shape, None)
     tensor = builder.avgpool2d(seen, window, False, names(op), op.source)
     if op.op == "SUM":
         size = before * after
         tensor = builder.affine(tensor, np.full(size, float(count)), np.zeros(size), [], op.source)
     return Act(tensor, shape, None)
+
+
+def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
+    size = math.prod(scope.builder.shape(x))
+    return scope.builder.affine(x, -np.ones(size), np.zeros(size), [], op.source)
 
 
 def _parts(shape: tuple[int, ...], first: int, last: int) -> tuple[tuple[int, ...], ...]:

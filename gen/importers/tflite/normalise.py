@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from tflite.L2NormOptions import L2NormOptions
 
 from .file import AGAIN, LiteOp, LiteTensor
 from .float import OPTIONS, spread
@@ -30,6 +31,17 @@ def normalised(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         tensor = scope.builder.affine(seen, scale, shift, [], op.source)
     fused = op.number(op.read(OPTIONS[op.op]).FusedActivationFunction) if op.table is not None else 0
     return activated(scope, op, Act(tensor, x.shape, None), fused)
+
+
+def unit_integers(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """L2_NORMALIZATION in int8: over the last axis."""
+    x = activation(op, args)
+    if not x.shape or x.shape != op.outputs[0].shape:
+        raise op.error(f"makes shape {op.outputs[0].shape} of {x.shape}", AGAIN)
+    seen = scope.builder.view(x.tensor, (x.size // x.shape[-1], x.shape[-1]))
+    y = scope.made(op, scope.builder.unit_length(seen, names(op), op.source))
+    fused = op.number(op.read(L2NormOptions).FusedActivationFunction) if op.table is not None else 0
+    return activated(scope, op, y, fused)
 
 
 def unit(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .ends import dequantize, quantize
-from .extremes import bounded
+from .extremes import bounded, extreme
 from .file import LiteOp
-from .float import arithmetic, in_float, negative
+from .float import arithmetic, chosen, in_float, negative
 from .float_maps import reduced
+from .functions import FUNCTIONS, IN_FLOAT, LIMITS
 from .gather import gather, pack, resize_nearest, split
 from .layers import conv_2d, depthwise_conv_2d, fully_connected
 from .matmul import batch_matmul
-from .normalise import normalised, unit
-from .pairs import pair, squared_difference
-from .pointwise import FUNCTIONS, IN_FLOAT, LIMITS, function, prelu, relu, softmax
+from .normalise import normalised, unit, unit_integers
+from .pairs import pair, quotient, squared_difference
+from .pointwise import composed, function, prelu, relu, softmax
 from .scope import Handler
 from .slices import (
     cut_out,
@@ -26,7 +27,7 @@ from .slices import (
     tile,
     unpack,
 )
-from .spatial import largest, mean, pad, pool, total
+from .spatial import mean, pad, pool, total
 from .upsampling import resize_bilinear, transpose_conv
 from .views import concatenation, depth_to_space, reshape, space_to_depth, transpose
 
@@ -48,9 +49,11 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
     "DEPTH_TO_SPACE": Row(depth_to_space),
     "DEQUANTIZE": Row(dequantize),
+    "DIV": Row(quotient),
     "EXPAND_DIMS": Row(reshape, 1),
     "FULLY_CONNECTED": Row(fully_connected),
     "GATHER": Row(gather),
+    "L2_NORMALIZATION": Row(unit_integers),
     "LOG_SOFTMAX": Row(softmax),
     "MAX_POOL_2D": Row(pool),
     "MAXIMUM": Row(bounded),
@@ -63,7 +66,8 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "PADV2": Row(pad),
     "PRELU": Row(prelu),
     "QUANTIZE": Row(quantize),
-    "REDUCE_MAX": Row(largest),
+    "REDUCE_MAX": Row(extreme),
+    "REDUCE_MIN": Row(extreme),
     "RESHAPE": Row(reshape, 1),
     "RESIZE_BILINEAR": Row(resize_bilinear),
     "RESIZE_NEAREST_NEIGHBOR": Row(resize_nearest),
@@ -94,6 +98,9 @@ FLOAT_ROWS: Mapping[str, Row] = {
     "MUL": Row(arithmetic),
     "NEG": Row(negative),
     "REDUCE_MAX": Row(reduced),
+    "SELECT": Row(chosen),
+    "SELECT_V2": Row(chosen),
+    "REDUCE_MIN": Row(reduced),
     "SQUARED_DIFFERENCE": Row(arithmetic),
     "SUB": Row(arithmetic),
     "SUM": Row(reduced),
@@ -103,6 +110,8 @@ FLOAT_ROWS: Mapping[str, Row] = {
 
 def row(op: LiteOp) -> Row | None:
     """The row of an operator of the file; None where synapcc has none like it."""
+    if op.composed:
+        return Row(composed)
     if op.normalised is not None:
         return Row(normalised)
     own = FLOAT_ROWS.get(op.op) if in_float(op) else None

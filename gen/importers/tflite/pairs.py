@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tflite.AddOptions import AddOptions
+from tflite.DivOptions import DivOptions
 from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
@@ -37,6 +38,20 @@ def pair(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 def squared_difference(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """SQUARED_DIFFERENCE of two activations."""
+    sides = _two(scope, op, args)
+    tensor = scope.builder.squared_difference(*sides, names(op), op.source)
+    return scope.made(op, tensor, rounds=TWICE)
+
+
+def quotient(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """DIV of two activations."""
+    sides = _two(scope, op, args)
+    y = scope.made(op, scope.builder.quotient(*sides, names(op), op.source))
+    return activated(scope, op, y, op.number(op.read(DivOptions).FusedActivationFunction))
+
+
+def _two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[str, str]:
+    """Two activations, on shapes without the batch; CompileError where they do not fit."""
     left, right, out = activation(op, args), activation(op, args, 1), op.outputs[0].shape
     try:
         fits = np.broadcast_shapes(left.shape, right.shape) == out
@@ -45,9 +60,7 @@ def squared_difference(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act
     if not fits:
         raise op.error(f"makes shape {out} of {left.shape} and {right.shape}")
     _held(scope, op, args)
-    sides = [_seen(scope, x, out) for x in (left, right)]
-    tensor = scope.builder.squared_difference(sides[0], sides[1], names(op), op.source)
-    return scope.made(op, tensor, rounds=TWICE)
+    return _seen(scope, left, out), _seen(scope, right, out)
 
 
 def _written(scope: Scope, op: LiteOp, args: Sequence[Operand], out: Shape) -> str:

@@ -11,43 +11,16 @@ from tflite.GeluOptions import GeluOptions
 from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.SoftmaxOptions import SoftmaxOptions
 
+from ...ir.format import Scaled
+from ...ops._litert_pairs import Held
 from .ends import between, head, tabled
-from .file import LiteOp
+from .file import AGAIN, LiteOp, LiteTensor
+from .functions import FUNCTIONS, IN_FLOAT, LIMITS
+from .recognise import RECOGNISED, recognised
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
+from .values import ENTRIES, FIRST, Values, computed, every, operands
+from .values import constant as constant_of
 
-FUNCTIONS: dict[str, str] = {
-    "ABS": "abs",
-    "EXP": "exp",
-    "GELU": "gelu",
-    "HARD_SWISH": "hardswish",
-    "LEAKY_RELU": "leaky_relu",
-    "LOG": "log",
-    "LOGISTIC": "sigmoid",
-    "NEG": "neg",
-    "RSQRT": "rsqrt",
-    "SQRT": "sqrt",
-    "TANH": "tanh",
-}
-"""By operator: the function of gen/ops/table.py."""
-IN_FLOAT: dict[str, str] = {
-    "CEIL": "ceil",
-    "COS": "cos",
-    "ELU": "elu",
-    "FLOOR": "floor",
-    "POW": "power",
-    "ROUND": "round",
-    "SIGN": "sign",
-    "SIN": "sin",
-    "SQUARE": "power",
-}
-"""Those that LiteRT's reference kernels do not have in int8; an int8 file has them between DEQUANTIZE and
-QUANTIZE."""
-LIMITS: Mapping[str, tuple[float, float]] = {
-    "RELU": (0.0, math.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_0_TO_1": (0.0, 1.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
 BETWEEN = frozenset({*FUNCTIONS, *IN_FLOAT, *LIMITS, "PRELU"})
 """What an int8 file may have in float32 between DEQUANTIZE and QUANTIZE."""
 FIXED_OUTPUTS: Mapping[str, tuple[float, int]] = {
@@ -138,6 +111,66 @@ def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"its input is int8, its slope {slope.kind}", "convert to int8 slopes with one scale")
     real = held.meaning.real(each)
     return scope.made(op, scope.builder.prelu(x.tensor, real, names(op), op.source), (held,))
+
+
+def composed(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """Several operators that are a function of each value of one int8 tensor, put together by
+    gen/importers/tflite/composed.py."""
+    x, held = activation(op, args), scope.format(op, op.outputs[0])
+    source = op.inputs[0]
+    assert source is not None and op.composed
+    if held is None and x.format is None:
+        return _recognised(scope, op, x)
+    if (
+        held is None
+        or x.format is None
+        or x.format.dtype != "int8"
+        or not isinstance(x.format.meaning, Scaled)
+    ):
+        raise op.error("its input is not int8", AGAIN)
+    made = _along(op, source, every(x.format))
+    assert isinstance(made, Held)
+    first, second = x.format.meaning.real([FIRST, FIRST + 1]).tolist()
+    tensor = scope.builder.lookup(
+        x.tensor, held.meaning.real(made.v), first, second - first, names(op), op.source
+    )
+    return scope.made(op, tensor, (held,))
+
+
+def _along(op: LiteOp, source: LiteTensor, x: Values) -> Values:
+    """What the operators that `op` stands for make of values of its input."""
+    found: dict[int, Values] = {source.index: x}
+    for part in op.composed:
+        given = [
+            constant_of(part, t) if t.value is not None else found[t.index]
+            for t in operands(part)
+            if t is not None
+        ]
+        found[part.outputs[0].index] = computed(part, given)
+    return found[op.outputs[0].index]
+
+
+def _recognised(scope: Scope, op: LiteOp, x: Act) -> Act:
+    """A function in float32 that several operators make, by what it makes of numbers from -8 to 8."""
+    source = op.inputs[0]
+    assert source is not None
+    grid = np.linspace(-8.0, 8.0, ENTRIES, dtype=np.float32)
+    made = _along(op, source, grid)
+    numbers = [
+        float(t.value.reshape(-1)[0])
+        for part in op.composed
+        for t in operands(part)
+        if t is not None and t.value is not None and t.kind == "float32"
+    ]
+    found = None if isinstance(made, Held) else recognised(grid, made.astype(np.float32), numbers)
+    if found is None:
+        what = "chooses between values by a function that is none of those synapcc knows"
+        raise op.error(what, f"there are {', '.join(RECOGNISED)}, each times a factor")
+    fn, alpha, beta, factor = found
+    tensor = scope.builder.table(x.tensor, fn, names(op), op.source, alpha, beta)
+    if factor != 1.0:
+        tensor = scope.builder.affine(tensor, np.full(x.size, factor), np.zeros(x.size), [], op.source)
+    return Act(tensor, op.outputs[0].shape, None)
 
 
 def _taken(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -16,10 +16,11 @@ from ...stages.passes import simplify
 from .._build import SMALLER
 from .._layers import LayerBuilder
 from .._names import chosen_output, input_identifiers, model_identifier
+from .composed import joined
 from .dilated import collected
-from .ends import dequantized, read_as, refuse_mixed
+from .ends import dequantized, read_as, refuse_mixed, scores_of
 from .file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
-from .fold import INTEGERS, fold
+from .fold import FOLDED, INTEGERS, fold
 from .islands import bridged
 from .norms import fused
 from .operators import known, row
@@ -61,7 +62,7 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         self.makers: dict[int, LiteOp] = {}
-        self.ops = fused(bridged(collected(model.ops, model.outputs), BETWEEN))
+        self.ops = fused(joined(bridged(collected(model.ops, model.outputs), BETWEEN)))
         for op in self.ops:
             for out in op.outputs:
                 if out.index in self.makers or out.value is not None or out in model.inputs:
@@ -72,6 +73,9 @@ class _Import:
 
     def run(self, name: str) -> Graph:
         output = self._output()
+        if (scores := scores_of(self.makers.get(output.index))) is not None:
+            self.builder.notes.append(f"{output.label} is left out: the chip gives the winner and the scores")
+            output = scores
         needed = self._needed(output)
         self._inputs(needed)
         scope = Scope(self.builder)
@@ -88,7 +92,7 @@ class _Import:
 
     def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor | tuple[Act, ...]:
         found = row(op)
-        if found is None and op.outputs[0].kind not in INTEGERS:
+        if found is None and op.outputs[0].kind not in INTEGERS and op.op not in FOLDED:
             raise unsupported(op, known(op))
         args = [self._operand(op, t) for t in _read(op)]
         if (folded := fold(op, args)) is not None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .file import LiteOp, LiteTensor
-from .pointwise import FUNCTIONS, IN_FLOAT, LIMITS
+from .functions import FUNCTIONS, IN_FLOAT, LIMITS
 from .scope import Act, Operand, Shape
 
 POINTWISE = (*FUNCTIONS, *IN_FLOAT, *LIMITS, "DEQUANTIZE", "LOG_SOFTMAX", "QUANTIZE", "SOFTMAX")

@@ -38,25 +38,18 @@ def pool(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
 
 def mean(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """MEAN over any axes."""
-    seen, window = _together(scope, op, args)
+    seen, window = together(scope, op, args)
     return scope.made(op, scope.builder.avgpool2d(seen, window, False, names(op), op.source), rounds=TWICE)
 
 
 def total(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """SUM over any axes."""
-    seen, window = _together(scope, op, args)
+    seen, window = together(scope, op, args)
     tensor = scope.builder.avgpool2d(seen, window, False, names(op), op.source, total=True)
     return scope.made(op, tensor, rounds=ONCE)
 
 
-def largest(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """REDUCE_MAX over any axes; nothing is rescaled."""
-    seen, window = _together(scope, op, args)
-    y = scope.builder.maxpool2d(seen, window, names(op), op.source)
-    return scope.moved(op, y, [activation(op, args)])
-
-
-def _together(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[str, Sliding]:
+def together(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> tuple[str, Sliding]:
     """The axes of a reduction brought side by side: a map, and the one window over them."""
     x = activation(op, args)
     op.read(ReducerOptions)

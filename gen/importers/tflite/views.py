@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from tflite.ConcatenationOptions import ConcatenationOptions
 from tflite.DepthToSpaceOptions import DepthToSpaceOptions
 from tflite.SpaceToDepthOptions import SpaceToDepthOptions
 
+from ...ops._requantise import TWICE
 from .._layout import arrange, natural
-from .file import DAMAGED, LiteOp
+from .file import DAMAGED, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, activated, activation, around, axis, integers, names
 
 
@@ -79,7 +81,13 @@ def _blocks(scope: Scope, op: LiteOp, x: Act, sizes: tuple[int, ...], order: tup
 
 def concatenation(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """CONCATENATION along any axis: of what lies within it, one behind another."""
-    parts = [activation(op, args, i) for i in range(len(args))]
+    seen = next((a for a in args if isinstance(a, Act)), None)
+    parts = [
+        always(scope, op, a, seen)
+        if isinstance(a, LiteTensor) and seen is not None
+        else activation(op, args, i)
+        for i, a in enumerate(args)
+    ]
     o, rank = op.read(ConcatenationOptions), len(op.outputs[0].shape)
     at = axis(op, op.number(o.Axis), rank)
     if (
@@ -89,6 +97,29 @@ def concatenation(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         raise op.error(f"joins shapes {[p.shape for p in parts]} along axis {at}")
     y = scope.moved(op, joined(scope, op, parts, at), parts)
     return activated(scope, op, y, op.number(o.FusedActivationFunction))
+
+
+def always(scope: Scope, op: LiteOp, c: LiteTensor, x: Act) -> Act:
+    """A constant as an activation: as many values of x as it has, times 0, and it. In int8 that is exact."""
+    build, held = scope.builder, scope.format(op, c)
+    if c.value is None or (x.format is None) != (held is None) or held != x.format:
+        raise op.error(f"its constant {c.label} is {c.kind}, held otherwise than what it stands beside")
+    flat = build.view(x.tensor, (x.size,))
+    if c.size != x.size:
+        flat = build.gather(flat, 0, [i % x.size for i in range(c.size)], [], op.source)
+        build.hold(flat, x.format)
+    if held is None:
+        real = c.value.astype(np.float64).reshape(-1)
+        return Act(build.affine(flat, np.zeros(c.size), real, [], op.source), c.shape, None)
+    if held.dtype != "int8":
+        raise op.error("joins a constant in int16", "convert the model to int8")
+    first, second = held.meaning.real([held.lo, held.lo + 1]).tolist()
+    none = build.lookup(flat, np.zeros(held.hi - held.lo + 1), first, second - first, [], op.source)
+    build.hold(none, held, (held,))
+    real = held.meaning.real(c.value.astype(np.float64)).reshape(-1)
+    y = build.plus(none, real, [], op.source, False, False)
+    build.hold(y, held, (held,), TWICE)
+    return Act(y, c.shape, held)
 
 
 def joined(scope: Scope, op: LiteOp, parts: Sequence[Act], at: int) -> str:

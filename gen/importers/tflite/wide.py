@@ -10,32 +10,16 @@ from tflite.SubOptions import SubOptions
 from .file import LiteOp
 from .scope import Act, Operand
 
-WIDE_OPERATORS = frozenset(
-    {
-        *(
-            "ADD",
-            "AVERAGE_POOL_2D",
-            "CONCATENATION",
-            "CONV_2D",
-            "DEPTHWISE_CONV_2D",
-            "DEQUANTIZE",
-            "EXPAND_DIMS",
-        ),
-        *("FULLY_CONNECTED", "GATHER", "LEAKY_RELU", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MIRROR_PAD", "MUL"),
-        *("PACK", "PAD", "PADV2", "QUANTIZE", "REDUCE_MAX", "RELU", "RELU6"),
-        *(
-            "RESHAPE",
-            "RESIZE_NEAREST_NEIGHBOR",
-            "REVERSE_V2",
-            "SLICE",
-            "SOFTMAX",
-            "SPLIT",
-            "SPLIT_V",
-            "SQUEEZE",
-        ),
-        *("STRIDED_SLICE", "SUB", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK"),
-    }
-)
+# fmt: off
+WIDE_OPERATORS = frozenset((
+    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE",
+    "EXPAND_DIMS", "FULLY_CONNECTED", "GATHER", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D",
+    "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "PACK", "PAD", "PADV2", "QUANTIZE", "REDUCE_MAX", "RELU",
+    "RELU6", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "SLICE", "SOFTMAX", "SPLIT",
+    "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "SUB", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
+    "UNPACK",
+))
+# fmt: on
 """Those whose results are LiteRT's there, byte for byte."""
 OPTIONS = {"ADD": AddOptions, "SUB": SubOptions}
 

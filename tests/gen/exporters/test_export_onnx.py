@@ -53,7 +53,7 @@ UNREAD = {"local2d", "interpolate", "add_constant", "mul_constant"}
 """What is written in operators that do not come back as the layer that it was."""
 
 
-UNDRAWN = {"squared_difference"}
+UNDRAWN = {"div", "lookup", "squared_difference", "unit_length"}
 """What has numbers of a file alone: a test of its own draws it."""
 
 

@@ -173,3 +173,23 @@ def test_float_networks_need_some(tmp_path: Path) -> None:
     (tmp_path / "real.tflite").write_bytes(a.bytes([x], [_float_weights(a, x)]))
     with pytest.raises(CompileError, match=r"are missing: the number format of x is .*; give --calibrate"):
         compile_model(tmp_path / "real.tflite", spec)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT32", "INT8"])
+def test_the_largest_of_the_scores_is_left_out(kind: str, tmp_path: Path) -> None:
+    """Over the classes; not over rows."""
+    for shape, axis in (((1, 5), -1), ((1, 5), 1), ((1, 3, 5), 2)):
+        a, held = Author(), () if kind == "FLOAT32" else (0.1, 3)
+        x, h = (a.tensor(name, shape, kind, *held) for name in ("x", "h"))
+        y = a.tensor("winner", shape[:-1], "INT32")
+        a.op("RELU", [x], [h])
+        over = a.tensor("over", (), "INT32", data=axis)
+        a.op("ARG_MAX", [h, over], [y], "ArgMaxOptions", 2, outputType=2)
+        (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+        if len(shape) == 3:
+            with pytest.raises(CompileError, match=r"ARG_MAX.*takes the largest along axis 2"):
+                load_model(tmp_path / "net.tflite")
+            continue
+        graph = load_model(tmp_path / "net.tflite")
+        assert graph.tensors[graph.output].shape == (5,)
+        assert any("is left out: the chip gives the winner" in note for note in graph.notes)

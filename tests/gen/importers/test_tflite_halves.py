@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
+from numpy.typing import NDArray
 
 from synapcc.gen.errors import CompileError
 
@@ -63,11 +65,24 @@ def test_a_factor_that_no_shift_reaches_is_told_by_the_file_s_scales(tmp_path: P
         compiled(a.bytes([x], [y]), tmp_path)
 
 
-def test_zeros_without_a_scale_are_told_as_that(tmp_path: Path) -> None:
-    """As an unrolled recurrence begins: the file is sound, and converting again gives the same."""
+@pytest.mark.parametrize("op", ["ADD", "MUL", "SUB"])
+def test_zeros_without_a_scale_are_zeros(op: str, tmp_path: Path) -> None:
+    """As converters write a 0 that a graph has as a constant of its own. LiteRT stops at such an ADD: it is
+    asked about one whose zeros have a scale."""
+    rng = np.random.default_rng(len(op))
+    for _ in range(10):
+        scale = float(np.float32(2.0 ** rng.uniform(-7, 0)))
+        turned, zeros = int(rng.choice([-1, 1])), rng.integers(-128, 128, 2)
+        given = rng.integers(-128, 128, (8, 40)).astype(np.int8)
+        plain, usual = (added_zeros(op, own, scale, zeros, turned) for own in (0.0, scale))
+        assert np.array_equal(answers(compiled(plain, tmp_path), [given]), oracle(usual, [given]))
+
+
+def added_zeros(op: str, own: float, scale: float, zeros: NDArray[Any], turned: int) -> bytes:
+    """x and a constant of zeros, whose scale is `own`."""
     a = Author()
-    x, y = a.tensor("x", (1, 4), scale=0.1), a.tensor("y", (1, 4), scale=0.1)
-    start = a.tensor("zeros/Const", (1, 4), scale=0.0, data=np.zeros((1, 4)))
-    a.op("ADD", [x, start], [y], "AddOptions", 2)
-    with pytest.raises(CompileError, match='"zeros/Const": is a constant of zeros, with scale 0'):
-        compiled(a.bytes([x], [y]), tmp_path)
+    x = a.tensor("x", (1, 40), scale=scale, zero=int(zeros[0]))
+    y = a.tensor("y", (1, 40), scale=scale * 1.3, zero=int(zeros[1]))
+    start = a.tensor("zeros/Const", (1, 40), scale=own, data=np.zeros((1, 40)))
+    a.op(op, [x, start][::turned], [y], f"{op.title()}Options", 2)
+    return a.bytes([x], [y])

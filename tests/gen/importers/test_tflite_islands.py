@@ -149,9 +149,13 @@ def test_a_signal_passes_it(tmp_path: Path) -> None:
     assert "table.feedback" in {s.kernel for _, _, s in c.plan.ops()}
 
 
-def test_two_functions_in_float_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="computes in float32, in a network that computes in int8"):
-        compiled(network("SIN", both=True)[0], tmp_path)
+def test_two_functions_in_float_are_one_table(tmp_path: Path) -> None:
+    data, shape = network("SIN", both=True)
+    x = np.random.default_rng(2).integers(-128, 128, (50, *shape)).astype(np.int8)
+    c, expected = compiled(data, tmp_path), oracle(data, [x])
+    assert np.array_equal(answers(c, [x]), expected) and len(np.unique(expected)) > 20
+    kernels = [s.kernel for _, _, s in c.plan.ops()]
+    assert kernels.count("lookup.forward") == 1 and "table.forward" not in kernels
 
 
 def test_a_slope_for_each_value_in_float_is_refused(tmp_path: Path) -> None:

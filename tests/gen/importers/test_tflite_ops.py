@@ -65,6 +65,10 @@ def mean(rng: Rng) -> Net:
     return _reduced(rng, "MEAN")
 
 
+def smallest(rng: Rng) -> Net:
+    return _reduced(rng, "REDUCE_MIN")
+
+
 def largest(rng: Rng) -> Net:
     return _reduced(rng, "REDUCE_MAX")
 
@@ -116,7 +120,7 @@ def _reduced(rng: Rng, op: str) -> Net:
     x = a.tensor("x", shape, **held)
     over = a.tensor("axes", (len(axes),), "INT32", data=written)
     own = number(rng, held["scale"] * (8 if op == "SUM" else 0.5))
-    y = a.tensor("y", out, **(held if op == "REDUCE_MAX" or not rng.integers(4) else own))
+    y = a.tensor("y", out, **(held if op.startswith("REDUCE") or not rng.integers(4) else own))
     a.op(op, [x, over], [y], "ReducerOptions", 2, keepDims=keep)
     return a.bytes([x], [y]), [shape[1:]]
 
@@ -158,6 +162,22 @@ def concatenation(rng: Rng) -> Net:
     y = a.tensor("y", out, **held)
     a.op("CONCATENATION", parts, [y], "ConcatenationOptions", 2, axis=at - 4 * int(rng.integers(2)))
     return a.bytes(inputs, [y]), [s[1:] for s in shapes]
+
+
+def beside_constant(rng: Rng) -> Net:
+    """CONCATENATION of an activation and constants, as of a class token."""
+    a, shape, held = Author(), (1, *sizes(rng)), number(rng)
+    at = int(rng.integers(1, 4))
+    x, h = passed(rng, a, shape, held)
+    parts = [h]
+    for i in range(int(rng.integers(1, 3))):
+        own = [int(rng.integers(1, 4)) if k == at else n for k, n in enumerate(shape)]
+        parts.insert(int(rng.integers(2)), a.tensor(f"c{i}", own, data=rng.integers(-128, 128, own), **held))
+    out = list(shape)
+    out[at] = sum(int(a.graph.tensors[p].shape[at]) for p in parts)
+    y = a.tensor("y", out, **held)
+    a.op("CONCATENATION", parts, [y], "ConcatenationOptions", 2, axis=at)
+    return a.bytes([x], [y]), [shape[1:]]
 
 
 def transpose(rng: Rng) -> Net:
@@ -229,6 +249,30 @@ def squared_difference(rng: Rng) -> Net:
     y = a.tensor("y", out, **number(rng, 150 * max(h["scale"] for h in held) ** 2))
     a.op("SQUARED_DIFFERENCE", given, [y], "SquaredDifferenceOptions", 2)
     return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
+
+
+def quotient(rng: Rng) -> Net:
+    """Of two activations, one stretched perhaps; a limit keeps divisors from 0, which LiteRT leaves open."""
+    a, shapes = Author(), list(_stretched(rng))
+    out, held = np.broadcast_shapes(*shapes), [number(rng), number(rng)]
+    above = bool(rng.integers(2))
+    held[1]["zero"] = -128 if above else 127
+    whole = [(1,) * (len(out) - len(s)) + s for s in shapes]
+    given = [a.tensor(f"x{i}", s, **h) for i, (s, h) in enumerate(zip(whole, held, strict=True))]
+    limit = a.tensor("limit", (), data=-127 if above else 126, **held[1])
+    by = a.tensor("by", whole[1], **held[1])
+    a.op("MAXIMUM" if above else "MINIMUM", [given[1], limit], [by], "MaximumMinimumOptions", 2)
+    y = a.tensor("y", out, **number(rng, held[0]["scale"] / held[1]["scale"] / 30))
+    a.op("DIV", [given[0], by], [y], "DivOptions", 2, fusedActivationFunction=int(rng.integers(4)))
+    return a.bytes(given, [y]), [tuple(s[1:]) or (1,) for s in whole]
+
+
+def unit(rng: Rng) -> Net:
+    a, shape, held = Author(), (1, *sizes(rng, (5, 5, 40))), number(rng)
+    x, h = passed(rng, a, shape, held)
+    y = a.tensor("y", shape, scale=1 / 128, zero=0)
+    a.op("L2_NORMALIZATION", [h], [y], "L2NormOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
 
 
 def gather(rng: Rng) -> Net:
@@ -427,16 +471,20 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     average,
     mean,
     largest,
+    smallest,
     bounded,
     extremes,
     blocks,
     pad,
     concatenation,
+    beside_constant,
     transpose,
     add,
     subtract,
     multiply,
     squared_difference,
+    quotient,
+    unit,
     gather,
     split,
     strided_slice,
@@ -453,7 +501,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
-FEW = (extremes, blocks, squared_difference, bilinear)
+FEW = (beside_constant, extremes, blocks, smallest, squared_difference, bilinear)
 """Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
 
 

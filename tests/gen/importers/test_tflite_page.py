@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synapcc.gen.importers.tflite.functions import IN_FLOAT
 from synapcc.gen.importers.tflite.operators import FLOAT_ROWS, TFLITE_OPERATORS
-from synapcc.gen.importers.tflite.pointwise import IN_FLOAT
 from synapcc.gen.importers.tflite.wide import WIDE_OPERATORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_TFLITE.md"

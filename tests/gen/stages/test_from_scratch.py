@@ -63,9 +63,8 @@ def learned(compiled: Compiled, data: Data, steps: int) -> np.ndarray:
     """The state after so many samples, from the first again after the last."""
     machine = Emulator(compiled.plan)
     x = quantise_inputs(compiled.plan, {"x": data["x"]})["x"]
-    for i in range(steps):
-        at = i % len(x)
-        machine.learn({"x": x[at : at + 1]}, data["label"][at : at + 1])
+    order = np.arange(steps) % len(x)
+    machine.learn_many({"x": x[order][:, None]}, data["label"][order])
     return machine.state[0]
 
 

@@ -383,3 +383,22 @@ def test_adapted_takes_only_what_was_learned(tmp_path: Path) -> None:
     new = adapted(graph, plan, tensors)
     changed = [n for n, t in new.tensors.items() if t is not graph.tensors[n]]
     assert changed == ["fc2_weight", "fc2_bias"]
+
+
+def test_a_file_that_cannot_be_made_costs_no_other(
+    project: tuple[Case, Path],
+    pulled: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+) -> None:
+    monkeypatch.setattr("synapcc.gen.exporters.quantised_onnx.integer_kernels", dict)
+    files = {kind: tmp_path / path.name for kind, path in pulled.items()}
+    words = [w for kind, path in reversed(files.items()) for w in (f"--{kind}", str(path))]
+    error = refusal(["pull", str(project[1]), "--state", str(pulled["npz"]), *words], capsys)
+    assert "has no exact form in ONNX" in error
+    assert not files["quantised"].exists()
+    assert files["onnx"].read_bytes() == pulled["onnx"].read_bytes()
+    plan = read_plan(project[1])
+    (again, _), (first, _) = (state.load(plan, f["npz"]) for f in (files, pulled))
+    assert state.joined(plan, again) == state.joined(plan, first)

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from golden_nets import SPECS, golden_plan
 from one_step import batch_plan, cases, emulator, first_difference
+from play import emulate
 from primitives import draw, meaning
+from random_nets import accepted, life
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
 from synapcc.gen.numeric import PRIMITIVES
-from synapcc.gen.ops import kernels
+from synapcc.gen.ops import Case, kernels
 from synapcc.host import engine, examples
 from synapcc.host.bench.emulator import bench_emulator, text
 from synapcc.host.run import engines
@@ -22,22 +25,57 @@ from synapcc.host.run.emulator import Emulator
 
 numba: Any = pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
 
-CASES = 12
+CASES = 60
 VECTORS = 4000
-LOOPS = sorted(name for name, k in kernels().items() if vars(type(k)).get("loop"))
-ARRAYS = {"spread_high", "spread_low", "even_lead", "shifted_top", "root_reciprocal", "sigmoid_curve"}
-ARRAYS |= {"scale_half_up", "scale_half_up_wide", "scale_fine"}  # of kernels without loop forms
-HELD = [p for name, p in PRIMITIVES.items() if name not in ARRAYS and p.py.__module__.endswith("numeric")]
+LACKING: set[str] = set()  # kernels without a loop form: none
+LOOPS = sorted(set(kernels()) - LACKING)
+FORMS = 2  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
+
+
+def _some(name: str, forms: int, each: int, rng: np.random.Generator) -> list[tuple[str, Case]]:
+    """Random cases of a kernel that are so many compiled forms of each of its loops."""
+    from synapcc.host.engine.tape import source
+
+    found: dict[str, set[str]] = {}
+    out = []
+    for case in cases(rng, each, [name]):
+        plan = batch_plan("k", [case], rng)[0]
+        assert not engine.missing(plan), f"{name} has no loop form for {case[1].attrs}"
+        (step,) = plan.programs["infer"].items
+        assert isinstance(step, Step)
+        text = source(plan, step)[0].text
+        of_loop = found.setdefault(text[text.index(".loop") : text.index(".body)")], set())
+        if text in of_loop or len(of_loop) < forms:
+            of_loop.add(text)
+            out.append(case)
+    loop, loops = kernels()[name].loop, 0
+    while loop:
+        loop, loops = loop.otherwise, loops + 1
+    assert len(found) == loops, f"{name}: {loops} loops, cases of {len(found)}"
+    return out
+
+
+def test_every_kernel_has_a_loop() -> None:
+    assert {name for name, k in kernels().items() if not vars(type(k)).get("loop")} == LACKING
 
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_says_what_the_array_form_says(name: str) -> None:
+    _hold(name, FORMS, CASES, 3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("devices", (1, 7))
+@pytest.mark.parametrize("name", LOOPS)
+def test_every_form_of_a_loop(name: str, devices: int) -> None:
+    _hold(name, 1000, 2 * CASES, devices)
+
+
+def _hold(name: str, forms: int, each: int, devices: int) -> None:
     rng = np.random.default_rng(len(name))
-    drawn = cases(rng, CASES, [name])
-    known = [case for case in drawn if not engine.missing(batch_plan("k", [case], rng)[0])]
-    assert len(known) > CASES // 3
-    plan, placed = batch_plan("k", known, rng)
-    want, got = (emulator(plan, 3, engine=chosen) for chosen in ("numpy", "compiled"))
+    chosen = _some(name, forms, each, rng)
+    plan, placed = batch_plan("k", chosen, rng)
+    want, got = (emulator(plan, devices, engine=chosen) for chosen in ("numpy", "compiled"))
     for machine in (want, got):
         machine.run("infer")
     for space in ("state", "arena"):
@@ -53,7 +91,7 @@ def test_primitives_say_the_same_as_arrays_and_as_compiled_numbers() -> None:
     from synapcc.host.engine import jit
 
     jit._prepare()
-    for p, rows in draw(HELD, VECTORS):
+    for p, rows in draw(PRIMITIVES.values(), VECTORS):
         kinds = [f"np.{'u' * (c[0] == 'u')}int32(rows[k, {i}])" for i, (c, *_) in enumerate(p.args)]
         space: dict[str, Any] = {"np": np, "py": p.py}
         exec(
@@ -79,14 +117,38 @@ def _same(want: Emulator, got: Emulator) -> None:
         assert getattr(want, block).tobytes() == getattr(got, block).tobytes(), block
 
 
+@pytest.mark.parametrize("count", (1, pytest.param(60, marks=pytest.mark.long)))
+def test_any_network_lives_the_same_life(count: int) -> None:
+    """Networks of every layer, under any rule: no kernel of theirs sends a Plan back to numpy."""
+    for compiled, seed in accepted(95_000, count):
+        plan = compiled.plan
+        assert not engine.missing(plan), f"seed {seed}"
+        machines = [Emulator(plan, engine=chosen) for chosen in ("numpy", "compiled")]
+        for deed in life(plan, seed):
+            said = [emulate(machine, deed) for machine in machines]
+            if said[0] and said[1]:
+                assert np.array_equal(said[0].scores, said[1].scores), f"seed {seed}, {deed.what}"
+            _same(*machines)
+
+
+@pytest.mark.parametrize("devices", (1, 3, 7))
+def test_threads_share_devices_unevenly(devices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of cores: every device runs once, and those that stand aside do not."""
+    monkeypatch.setattr(engine, "cores", lambda: 4)
+    plan = golden_plan("pair")
+    want, got = (Emulator(plan, devices, engine=chosen) for chosen in ("numpy", "compiled"))
+    inputs, labels = _samples(plan, np.random.default_rng(devices), 5, devices)
+    active = np.random.default_rng(3).integers(0, 2, (5, devices)).astype(bool)
+    for machine in (want, got):
+        machine.learn_many(inputs, labels, active)
+        machine.run("rehearse") if "rehearse" in plan.entries else None
+    _same(want, got)
+
+
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_a_life_is_the_same(name: str) -> None:
     """Every entry program, some devices at a time; loops, flags, decay, replay and stores among them."""
     plan = golden_plan(name)
-    if missing := engine.missing(plan):
-        with pytest.raises(SynapccError, match=f"kernel {missing[0]} has no loop form for it"):
-            Emulator(plan, engine="compiled")
-        return
     rng = np.random.default_rng(7)
     want, got = (Emulator(plan, 5, engine=chosen) for chosen in ("numpy", "compiled"))
     assert (want.engine, got.engine) == ("numpy", "compiled")
@@ -141,6 +203,19 @@ def test_auto_changes_its_engine_and_nothing_else(monkeypatch: pytest.MonkeyPatc
     _same(want, copied)
 
 
+def test_auto_counts_what_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run is not begun in numpy because nothing ran before it."""
+    plan = golden_plan("pair")
+    monkeypatch.setattr(engines, "PAYS", 20)
+    inputs, labels = _samples(plan, np.random.default_rng(5), 6, 4)
+    for count, compiled in ((5, False), (6, True)):
+        want, got = Emulator(plan, 4, engine="numpy"), Emulator(plan, 4)
+        for machine in (want, got):
+            machine.learn_many({k: x[:count] for k, x in inputs.items()}, labels[:count])
+        assert ("_engine" in vars(got._engines)) == compiled
+        _same(want, got)
+
+
 def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = golden_plan("pair")
     with pytest.raises(SynapccError, match="take auto, numpy, compiled"):
@@ -148,6 +223,10 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Emulator(plan, 3, read_only=True, engine="compiled")
     with pytest.raises(SynapccError, match="learn changes the state"):
         shared.run("learn")
+    with monkeypatch.context() as patch:
+        patch.delattr(type(kernels()["dense.forward"]), "loop")
+        with pytest.raises(SynapccError, match=r"kernel dense\.forward has no loop form for it"):
+            Emulator(plan, engine="compiled")
     monkeypatch.setattr(engine, "installed", lambda: False)
     with pytest.raises(SynapccError, match="numba is not installed"):
         Emulator(plan, engine="compiled")

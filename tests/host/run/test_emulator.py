@@ -10,6 +10,7 @@ import shutil
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,9 +274,14 @@ def test_the_snippet_of_the_handbook_runs(
     monkeypatch.chdir(tmp_path)
     section = HOWTO.read_text(encoding="utf-8").split("## Use it from Python")[1].split("\n## ")[0]
     snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(snippets) == 2
-    space: dict[str, object] = {}
+    assert len(snippets) == 3
+    space: dict[str, Any] = {}
     for snippet in snippets:
         exec(compile(snippet.replace('"unicorn"', '"process"'), str(HOWTO), "exec"), space)
     fleet = space["fleet"]
     assert isinstance(fleet, Emulator) and fleet.devices == 100 and fleet["step"].sum() > 0
+    many, alone = space["many"], Emulator(out, engine="numpy")
+    x, y, a = space["x"], space["y"], 930 + np.arange(5 + 930 % 20)
+    for sample in a % len(x):
+        alone.learn({"input": x[[sample]]}, y[[sample]])
+    assert many["step"].shape == (1000, 1) and np.array_equal(many.state[930], alone.state[0])

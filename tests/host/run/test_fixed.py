@@ -56,6 +56,24 @@ def test_a_device_with_another_input_gets_its_own_answer(plan: Plan) -> None:
     assert (classify(plan, state, {"x": pool}) == classify(plan, state, {"x": pool}, 2, part)).all()
 
 
+def test_a_batch_that_comes_again_runs_nothing_of_the_front(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, rng = FixedPart(plan), np.random.default_rng(2)
+    pool = rng.integers(-128, 128, (7, 6)).astype(np.int8)
+    first, second = Emulator(plan), Emulator(plan)
+    second.learn({"x": pool[:1]}, [1])
+    want = [emulator.infer_many({"x": pool}) for emulator in (first, second)]
+    ran: list[str] = []
+    step = Emulator._step
+    monkeypatch.setattr(Emulator, "_step", lambda m, s, *rest: (ran.append(s.node), step(m, s, *rest))[1])
+    for emulator, said in zip((first, second, first), (*want, want[0]), strict=True):
+        emulator.fixed = part
+        for a, b in zip(said, emulator.infer_many({"x": pool}), strict=True):
+            assert np.array_equal(a, b)
+    assert ran.count("fc0") == 1 and ran.count("fc1") == 3
+
+
 def test_every_random_model_lives_the_same_life() -> None:
     fixed = 0
     for compiled, seed in accepted(9000, 25):

@@ -1,0 +1,89 @@
+"""What a fleet of wearers learns at once is what each of them learns beat by beat, to the byte."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synapcc.examples.ecg import beats, evaluate, personalise, synthetic
+from synapcc.examples.ecg.personalise import Wearers
+from synapcc.examples.ecg.records import FS
+from synapcc.examples.processes import THREADS
+from synapcc.gen.compile import compile_model
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import Store
+from synapcc.host.run import engines
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.inputs import quantise_inputs
+
+MINUTES = (1, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def people() -> Wearers:
+    """Three wearers, every tenth beat of each: one stops after two minutes, another after six seconds."""
+    ends = {"a": 5.0, "b": 2.0, "c": 0.1}
+    whole = {n: beats.extract(synthetic.record(seed, 6)) for seed, n in enumerate(ends, 1)}
+    whole = {n: b.take(np.arange(len(b)) % 10 == 0) for n, b in whole.items()}
+    learn = {n: b.take(b.sample < ends[n] * 60 * FS) for n, b in whole.items()}
+    return Wearers(learn, {n: b.take(b.sample >= 5 * 60 * FS) for n, b in whole.items()})
+
+
+@pytest.fixture(scope="module")
+def plan(people: Wearers) -> Plan:
+    pool = beats.join(people.test.values())
+    spec = replace(evaluate.rule_spec("hebbian", "mlp"), store=Store(people.steps))
+    return compile_model(evaluate.model_path("mlp"), spec, {**pool.inputs(), "label": pool.label}).plan
+
+
+def alone(plan: Plan, mine: beats.Beats, passes: int) -> dict[float, np.ndarray]:
+    """The states of one device that learns beat by beat, after each minute and each pass."""
+    machine, found = Emulator(plan, engine="numpy"), {}
+    x = quantise_inputs(plan, {n: v for n, v in mine.inputs().items() if n in plan.inputs})
+    minutes = mine.sample / (60 * FS)
+    for before, minute in itertools.pairwise((0, *MINUTES, 5)):
+        for t in np.flatnonzero((before <= minutes) & (minutes < minute)):
+            machine.learn({n: v[t : t + 1] for n, v in x.items()}, mine.label[t : t + 1])
+        found[minute / 5] = machine.state[0].copy()
+    for k in range(2, passes + 1):
+        machine.run("rehearse")
+        found[k] = machine.state[0].copy()
+    return found
+
+
+@pytest.mark.parametrize("pays", [0, 1 << 40])
+def test_wearers_learn_as_each_alone(
+    plan: Plan, people: Wearers, pays: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "PAYS", pays)
+    want = [alone(plan, mine, 3) for mine in people.learn.values()]
+    got = {k: s.copy() for k, s in personalise.learn_integer(plan, people, (1, 3), MINUTES)}
+    assert sorted(got) == [0.2, 0.4, 0.8, 1, 3]
+    for k, states in got.items():
+        for device, mine in enumerate(want):
+            assert np.array_equal(states[device], mine[k]), (k, device)
+    assert len({s[0].tobytes() for s in got.values()}) == len(got)
+
+
+def test_blas_is_told_of_one_thread_before_numpy_is_there() -> None:
+    """Told later it would have no effect, and as many pools of threads as processes fight over the cores."""
+    code = """
+import os, sys
+from synapcc.examples import processes
+from synapcc.host.cli import main
+told, seen = processes.one_blas_thread, []
+processes.one_blas_thread = lambda: (seen.append("numpy" in sys.modules), told())
+assert main(["eval", "ecg", "--rule", "none_of_these"]) == 2
+print(seen, [os.environ[name] for name in processes.THREADS])
+"""
+    environment = {n: v for n, v in os.environ.items() if n not in THREADS}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[False] ['1', '1', '1']"
