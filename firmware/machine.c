@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checksum.h"
+#include "hal/hal.h"
 #include "server.h"
 #include "sha256.h"
 #include "ticks.h"
@@ -22,14 +23,33 @@ REQUESTS_CHECK(then_scores, offsetof(model_outputs_t, scores) == 8);
 REQUESTS_CHECK(one_score_a_class, sizeof ((model_outputs_t *)0)->scores == 2 * MODEL_CLASSES ||
                                       (sizeof ((model_outputs_t *)0)->scores == 2 && MODEL_CLASSES == 2));
 
-REQUESTS_CHECK(proofs_fit, MACHINE_BATCH * PROTO_CHECKSUM_BYTES + SHA256_BYTES <= PROTO_LEARN_MANY_REPLY_TAIL);
+REQUESTS_CHECK(proofs_fit, PROTO_PROOFS * PROTO_CHECKSUM_BYTES + SHA256_BYTES <= PROTO_LEARN_MANY_REPLY_TAIL);
 REQUESTS_CHECK(state_is_words, offsetof(struct { uint8_t before; machine_t machine; }, machine.model.state) % 4 == 0);
 
 machine_t machine;
 
+/* So many bytes of samples at most: to clear megabytes would delay the start. */
+#define SAMPLES_MAX 0x100000u
+
+static void find_room(void)
+{
+    uintptr_t low, high;
+    uint32_t size;
+
+    hal_spare(&low, &high);
+    low = (low + 3u) & ~(uintptr_t)3;
+    if (high <= low)
+        return;
+    size = high - low < SAMPLES_MAX ? (uint32_t)(high - low) : SAMPLES_MAX;
+    machine.kept = size / MACHINE_SAMPLE_BYTES;
+    machine.samples = (uint8_t *)low;
+    memset(machine.samples, 0, machine.kept * MACHINE_SAMPLE_BYTES);
+}
+
 void machine_start(void)
 {
     memset(&machine, 0, sizeof machine);
+    find_room();
     (void)model_init(&machine.model); /* cannot fail here */
 }
 
@@ -157,35 +177,26 @@ proto_status machine_learn(const request_t *request, reply_t *reply)
     return PROTO_OK;
 }
 
-/* Whole samples, at least one and at most as many as HELLO says, each with a label that is a class. */
-static proto_status samples_fit(const uint8_t *begin, const uint8_t *end)
+/* Whole samples, at least one and at most as many as HELLO says. */
+static bool samples_fit(const uint8_t *begin, const uint8_t *end)
 {
     const uint8_t *at = begin;
 
     while (at < end && (uint32_t)(end - at) >= MACHINE_SAMPLE_BYTES)
         at += MACHINE_SAMPLE_BYTES;
-    if (at != end || begin == end || (uint32_t)(end - begin) > MACHINE_BATCH * MACHINE_SAMPLE_BYTES)
-        return PROTO_BAD_LENGTH;
-    for (at = begin; at < end; at += MACHINE_SAMPLE_BYTES)
-        if (proto_sample_label(at) >= MODEL_CLASSES)
-            return PROTO_BAD_LABEL;
-    return PROTO_OK;
+    return at == end && begin != end && (uint32_t)(end - begin) <= MACHINE_BATCH * MACHINE_SAMPLE_BYTES;
 }
 
-/* All is looked at before the first sample is learned from: a request that is refused has changed nothing. */
-proto_status machine_learn_many(const request_t *request, reply_t *reply)
+/* Learns from the samples that lie there. All is looked at before the first one: a request that is refused has changed nothing. */
+static proto_status learn_all(uint8_t *begin, const uint8_t *end, uint8_t flags, reply_t *reply)
 {
-    const uint8_t flags = proto_learn_many_flags(request->payload);
-    uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
-    const uint8_t *const end = request->payload + request->length;
     const model_inputs_t *inputs = &machine.input;
     proto_status status;
 
-    if (!known_flags(flags))
-        return PROTO_BAD_ARGUMENT;
-    status = samples_fit(begin, end);
-    if (status == PROTO_OK)
-        status = ready();
+    for (const uint8_t *at = begin; at < end; at += MACHINE_SAMPLE_BYTES)
+        if (proto_sample_label(at) >= MODEL_CLASSES)
+            return PROTO_BAD_LABEL;
+    status = ready();
     for (uint8_t *at = begin; at < end && status == PROTO_OK; at += MACHINE_SAMPLE_BYTES) {
         const model_label_t label = (model_label_t)proto_sample_label(at);
 
@@ -201,6 +212,30 @@ proto_status machine_learn_many(const request_t *request, reply_t *reply)
     keep_inputs(inputs);
     append_proof(reply, flags & PROTO_FLAG_DIGEST);
     return PROTO_OK;
+}
+
+proto_status machine_learn_many(const request_t *request, reply_t *reply)
+{
+    const uint8_t flags = proto_learn_many_flags(request->payload);
+    uint8_t *const begin = request->payload + PROTO_LEARN_MANY_BYTES;
+    const uint8_t *const end = request->payload + request->length;
+
+    if (!known_flags(flags))
+        return PROTO_BAD_ARGUMENT;
+    return samples_fit(begin, end) ? learn_all(begin, end, flags, reply) : PROTO_BAD_LENGTH;
+}
+
+proto_status machine_learn_kept(const request_t *request, reply_t *reply)
+{
+    const uint32_t first = proto_learn_kept_first(request->payload);
+    const uint32_t count = proto_learn_kept_count(request->payload);
+    const uint8_t flags = proto_learn_kept_flags(request->payload);
+    uint8_t *begin;
+
+    if (!known_flags(flags) || first >= machine.kept || count == 0 || count > PROTO_PROOFS || count > machine.kept - first)
+        return PROTO_BAD_ARGUMENT;
+    begin = machine.samples + first * MACHINE_SAMPLE_BYTES;
+    return learn_all(begin, begin + count * MACHINE_SAMPLE_BYTES, flags, reply);
 }
 
 proto_status machine_load(const request_t *request, reply_t *reply)

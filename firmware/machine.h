@@ -15,13 +15,14 @@
 /* LEARN_MANY: bytes of a sample, and how many samples fit the request and their proofs the reply. */
 #define MACHINE_SAMPLE_BYTES (PROTO_SAMPLE_BYTES + (uint32_t)sizeof(model_inputs_t))
 #define MACHINE_BATCH_ASKED (PROTO_LEARN_MANY_TAIL / MACHINE_SAMPLE_BYTES)
-#define MACHINE_BATCH_PROVED ((PROTO_LEARN_MANY_REPLY_TAIL - SHA256_BYTES) / PROTO_CHECKSUM_BYTES)
-#define MACHINE_BATCH (MACHINE_BATCH_ASKED < MACHINE_BATCH_PROVED ? MACHINE_BATCH_ASKED : MACHINE_BATCH_PROVED)
+#define MACHINE_BATCH (MACHINE_BATCH_ASKED < PROTO_PROOFS ? MACHINE_BATCH_ASKED : PROTO_PROOFS)
 
 typedef struct {
     model_t model;
     model_inputs_t input;
     model_outputs_t output;
+    uint8_t *samples; /* region samples: in RAM that the firmware leaves over */
+    uint32_t kept;    /* how many it holds */
     bool unchecked; /* the state was written to, and nothing has run on it since */
     bool in_slices; /* BEGIN was executed, and not yet the last STEP */
     uint32_t learns, infers;
@@ -35,6 +36,7 @@ void machine_start(void);
 proto_status machine_infer(const request_t *request, reply_t *reply);
 proto_status machine_learn(const request_t *request, reply_t *reply);
 proto_status machine_learn_many(const request_t *request, reply_t *reply);
+proto_status machine_learn_kept(const request_t *request, reply_t *reply);
 proto_status machine_load(const request_t *request, reply_t *reply);
 proto_status machine_run(const request_t *request, reply_t *reply);
 proto_status machine_run_op(const request_t *request, reply_t *reply);

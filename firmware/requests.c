@@ -60,6 +60,7 @@ static proto_status hello(const request_t *request, reply_t *reply)
     proto_hello_set_ops(to, MODEL_OPS);
     proto_hello_set_classes(to, MODEL_CLASSES);
     proto_hello_set_batch(to, MACHINE_BATCH);
+    proto_hello_set_kept(to, machine.kept);
     reply->length = PROTO_HELLO_REPLY_BYTES;
     append_text(reply, MODEL_NAME);
     append_text(reply, SYNAPCC_BOARD);
@@ -125,6 +126,12 @@ static uint8_t *find(uint8_t region, uint32_t offset, uint32_t count)
         from = (uint8_t *)&machine.output;
         size = MACHINE_OUTPUT_BYTES;
         break;
+    case PROTO_REGION_SAMPLES:
+        if (machine.kept == 0)
+            return NULL;
+        from = machine.samples;
+        size = machine.kept * MACHINE_SAMPLE_BYTES;
+        break;
     default:
         return NULL;
     }
@@ -152,7 +159,7 @@ static proto_status write_memory(const request_t *request, reply_t *reply)
 
     if (to == NULL || region == PROTO_REGION_OUTPUT)
         return PROTO_BAD_ARGUMENT;
-    if (machine.in_slices && region != PROTO_REGION_INPUT)
+    if (machine.in_slices && (region == PROTO_REGION_STATE || region == PROTO_REGION_ARENA))
         return PROTO_BUSY;
     memcpy(reply->payload, to, count); /* what was there, should it have to go back */
     memcpy(to, request->payload + PROTO_WRITE_BYTES, count);
@@ -202,6 +209,7 @@ static const struct {
     ENTRY(STEP, machine_step),
     ENTRY(ABORT, machine_abort),
     ENTRY(LEARN_MANY, machine_learn_many),
+    ENTRY(LEARN_KEPT, machine_learn_kept),
 };
 
 proto_status requests_execute(uint8_t number, const request_t *request, reply_t *reply)

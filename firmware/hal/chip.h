@@ -38,5 +38,6 @@ static inline bool register_becomes(uint32_t address, uint32_t mask, uint32_t va
 
 /* Weak: a framework of PlatformIO's that brings its own linker script has no such symbols. */
 extern uint32_t _sstack[] __attribute__((weak)), _estack[] __attribute__((weak));
+extern uint32_t _sspare[] __attribute__((weak)), _espare[] __attribute__((weak));
 
 #endif

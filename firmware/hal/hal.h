@@ -27,4 +27,8 @@ uint32_t hal_link_errors(void);
  * where that is not known; then nothing is painted and statistics say 0. Called before hal_init. */
 void hal_stack(uintptr_t *low, uintptr_t *high);
 
+/* RAM that nobody uses, from low to below high, for samples to learn from. Both 0 where that is not known; then the host
+ * sends each sample when it is learned from. Called after hal_init. */
+void hal_spare(uintptr_t *low, uintptr_t *high);
+
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static uint8_t received[4096];
+static uint8_t received[4096], spare[0x100000];
 static size_t next, filled;
 
 void hal_init(void)
@@ -51,4 +51,10 @@ void hal_stack(uintptr_t *low, uintptr_t *high)
 {
     *low = 0;
     *high = 0;
+}
+
+void hal_spare(uintptr_t *low, uintptr_t *high)
+{
+    *low = (uintptr_t)spare;
+    *high = *low + sizeof spare;
 }

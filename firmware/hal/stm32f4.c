@@ -113,3 +113,9 @@ void hal_stack(uintptr_t *low, uintptr_t *high)
     *low = (uintptr_t)_sstack;
     *high = (uintptr_t)_estack;
 }
+
+void hal_spare(uintptr_t *low, uintptr_t *high)
+{
+    *low = (uintptr_t)_sspare;
+    *high = (uintptr_t)_espare;
+}

@@ -232,8 +232,10 @@ def _cut(text: str, room: int) -> int:
         if quoted:
             continue
         depth += (c in "([{") - (c in ")]}")
+        if i < room // 4 or c not in " ,":  # as all places to break begin
+            continue
         operator = next((k for k, b in enumerate(_BREAKS) if text.startswith(b, i)), None)
-        if i < room // 4 or (operator is None and text[i : i + 2] != ", "):
+        if operator is None and text[i : i + 2] != ", ":
             continue
         cost = 10 * depth + (operator or 0) // 2
         if cost <= rank and i + 1 <= room:

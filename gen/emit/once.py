@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from .layout import Blank, Block, Body, Comment, Item, Line, printed, trimmed
 
@@ -259,6 +260,7 @@ def folded(text: str) -> str:
         text = new
 
 
+@lru_cache(1 << 12)  # what stands behind a block is asked for one variable after another
 def _text(body: Body) -> str:
     return "\n".join(printed(tuple(x for x in body if not isinstance(x, Comment | Blank))))
 

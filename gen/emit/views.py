@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -71,9 +73,8 @@ class TensorView:
     def lines(self) -> list[str]:
         """The content as rows of C initialisers."""
         assert self._data is not None
-        end = "u" if self.dtype == "uint32" else ""
         values = np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()
-        return _rows(f"{v}{end}" for v in values)
+        return _rows(map("{}u".format if self.dtype == "uint32" else str, values))
 
 
 class InputView(TensorView):
@@ -164,12 +165,11 @@ def _literal(value: float) -> str:
 
 def _rows(values: Iterable[str]) -> list[str]:
     """Values with commas behind them, as many a line as fit."""
-    out: list[str] = []
-    line = ""
-    for v in values:
-        if line and len(line) + len(v) + 2 > 116:
-            out.append(line)
-            line = ""
-        line += f"{v}, "
-    out.append(line)
-    return [text.rstrip() for text in out]
+    texts = list(values)
+    ends = list(itertools.accumulate(len(text) + 2 for text in texts))
+    out, at, before = [], 0, 0
+    while at < len(texts):
+        end = max(at + 1, bisect.bisect_right(ends, before + 116))
+        out.append(", ".join(texts[at:end]) + ",")
+        at, before = end, ends[end - 1]
+    return out or [""]

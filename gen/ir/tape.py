@@ -7,7 +7,7 @@ What a rule may say beside that is gen.rules.RuleTape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,15 @@ from ..spec import RuleSpec
 from .format import Format
 from .graph import Graph, Node
 from .program import Builder, Number, Space, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """The signs of a layer's weights as a feedback matrix: +-2^-frac."""
+
+    weight: str
+    shape: tuple[int, ...]
+    frac: int
 
 
 class Tape:
@@ -27,6 +36,7 @@ class Tape:
         self._bound: dict[str, str] = {}
         self._ids: dict[str, int] = {}
         self._generated: dict[str, dict[str, int]] = {}
+        self._signs: dict[str, Signs] = {}
         self.shared: list[tuple[str, str]] = []
         self._upstream = self._learned_upstream()
 
@@ -108,14 +118,25 @@ class Tape:
         if value is not None:
             self.step("project.matrix", node, {"d": teach, "m": matrix, "g": out})
             return
+        if matrix in self._signs:
+            signs = self._signs[matrix]
+            self.step("signs.project", node, {"d": teach, "w": signs.weight, "g": out}, frac=signs.frac)
+            return
         generated = self._generated[matrix]
         acc = self.b.add(Value(f"{out}_sum", (generated["cols"],), "arena", "scratch"))
         self.step("project.generated", node, {"d": teach, "acc": acc, "g": out}, **generated)
 
     def stored(self, node: Node, matrix: str) -> str:
-        """The value that holds a matrix: a regenerated one is written into the arena first."""
+        """The value that holds a matrix: one that is regenerated, or follows from weights, is written into
+        the arena first."""
         if matrix in self.b.values:
             return matrix
+        if matrix in self._signs:
+            signs = self._signs[matrix]
+            held = Format("int8", signs.frac, -1, 1)
+            out = self.b.add(Value(matrix, signs.shape, "arena", "matrix", format=held))
+            self.step("signs.expand", node, {"w": signs.weight, "m": out}, frac=signs.frac)
+            return out
         made = self._generated[matrix]
         ints = numeric.feedback_matrix(
             made["seed"], made["tensor"], made["rows"], made["cols"], bool(made["ternary"])

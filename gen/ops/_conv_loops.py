@@ -15,18 +15,21 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..ir.plan import PlanTensor
 from ._loops import (
-    LANES,
     WINDOWED,
     Cells,
     Number,
-    change_row,
+    change_lanes,
     end_row,
+    fill_map,
     helper,
     lanes,
+    pair,
+    put,
     row_words,
     stream_key,
     tiled,
     windows,
+    windows_onto,
     write_signal,
 )
 from ._onto import write_onto
@@ -75,57 +78,80 @@ def run_offsets(window: Any) -> Any:
 
 @helper
 def padded_map(x: Cells, window: Any, zero: Any) -> Any:
-    """The map as int16, less its zero point, with all that windows see beyond it as 0; and one value more,
-    since a run of odd length is read in pairs."""
-    height, width, channels, _, _, _, _, _, _, _, _, top, left, _ = window
+    """The map as int16, less its zero point, with all that windows see beyond it as 0; and as many values as
+    a position is apart from the next one, since pairs reach beyond it."""
+    _, _, channels, _, _, _, _, _, step_w, _, _, _, _, _ = window
     _, _, down, across = runs_of(window)
-    seen = np.zeros(down * across + 1, np.int16)
-    for iy in range(height):
-        first, given = (iy + top) * across + left * channels, iy * width * channels
-        for i in range(width * channels):
-            seen[first + i] = np.int16(np.int32(x[given + i]) - zero)
+    seen = np.zeros(down * across + step_w * channels, np.int16)
+    fill_map(seen, x, window, across, zero)
     return seen
 
 
 def turned(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """`factors`, [groups, runs, pairs, 2 n]: a constant weight as `windows` takes it; else empty."""
-    window = tuple(a[name] for name in WINDOWED["window"])
+    """`factors`, [groups, runs, pairs, 2 n]: a constant weight as `windows` takes it; else empty.
+    `ends`, `scales`: shifts and multipliers of the sums of all positions, if they are constants too."""
+    window, positions = tuple(a[name] for name in WINDOWED["window"]), a["out_height"] * a["out_width"]
+    ends = {
+        name: np.tile(t[role].array(), positions).astype(np.int32)
+        if role in t and t[role].space == "const"
+        else np.zeros(0, np.int32)
+        for name, role in (("ends", "s"), ("scales", "m"))
+    }
     if t["w"].space != "const":
-        return {"factors": np.zeros((0, 0, 0, 0), np.int16)}
+        return ends | {"factors": np.zeros((0, 0, 0, 0), np.int16)}
     groups, (runs, run, _, _) = a["groups"], runs_of(window)
     rows = a["filters"] // groups
     w = np.zeros((groups, lanes(rows), runs, run + run % 2), np.int16)
     w[:, :rows, :, :run] = t["w"].array().reshape(groups, rows, runs, run)
     pairs = w.reshape(groups, lanes(rows), runs, -1, 2).transpose(0, 2, 3, 1, 4)
-    return {"factors": pairs.reshape(groups, runs, pairs.shape[2], -1)}
+    return ends | {"factors": pairs.reshape(groups, runs, pairs.shape[2], -1)}
+
+
+@helper
+def packed(w: Cells, groups: Any, runs: Any, run: Any) -> Any:
+    """As `turned`, of weights that a device learns."""
+    rows = len(w) // groups
+    more = lanes(rows)
+    words = np.zeros((groups, runs, (run + 1) // 2, more), np.int32)
+    for g in range(groups):
+        for r in range(runs):
+            for k in range(0, run, 2):
+                to = words[g, r, k // 2]
+                first, second = r * run + k, r * run + min(k + 1, run - 1)
+                odd = np.int32(k + 1 < run)
+                for f in range(rows):
+                    to[f] = pair(w[g * rows + f, first], np.int32(w[g * rows + f, second]) * odd)
+    return words.view(np.int16)
 
 
 def forward(
     x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, window: Number, filters: int, shift: Number,
     multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int, factors: Cells,
+    ends: Cells, scales: Cells,
 ) -> None:  # fmt: skip
     _, _, channels, out_h, out_w, _, _, step_h, step_w, _, _, _, _, groups = window
     each, rows, seen = channels // groups, filters // groups, padded_map(x, window, np.int32(x_zero))
     runs, run, _, across = runs_of(window)
     if factors.shape[0] == 0:
-        factors = np.zeros((groups, runs, (run + 1) // 2, 2 * lanes(rows)), np.int16)
-        for g in range(groups):
-            for f in range(rows):
-                for r in range(runs):
-                    for k in range(run):
-                        factors[g, r, k // 2, 2 * f + k % 2] = w[g * rows + f, r * run + k]
-    offsets, starts = run_offsets(window), np.zeros((groups, lanes(rows)), np.int32)
-    acc = np.empty(out_h * out_w * filters + LANES, np.int32)  # the last lanes reach beyond
+        factors = packed(w, groups, runs, run)
+    offsets, starts, more = run_offsets(window), np.zeros((groups, lanes(rows)), np.int32), lanes(rows)
     for g in range(groups):
-        starts[g, :rows] = b[g * rows : (g + 1) * rows]
-    together = out_w if groups == 1 else 1
+        put(starts[g, :rows], b[g * rows :])
+    acc = np.empty(out_h * out_w * filters, np.int32)
+    sums = acc if more == filters else np.empty(out_w * more, np.int32)
     for oy in range(out_h):
-        for ox in range(0, out_w, together):
-            for g in range(groups):
-                at = oy * step_h * across + ox * step_w * channels + g * each
-                first, apart = (oy * out_w + ox) * filters + g * rows, step_w * channels
-                windows(acc, first, filters, starts[g], factors[g], seen, at, apart, offsets, together)
-    ends, scales = tiled(s, out_h * out_w), tiled(m, out_h * out_w)
+        row = oy * out_w * filters
+        for g in range(groups):
+            at, first = oy * step_h * across + g * each, row if more == filters else 0
+            windows(sums, first, more, starts[g], factors[g], seen, at, step_w * channels, offsets, 2, out_w)
+            if more != filters:
+                for ox in range(out_w):
+                    for f in range(rows):
+                        acc[row + ox * filters + g * rows + f] = sums[ox * more + f]
+    if len(ends) < len(s):
+        ends = tiled(s, out_h * out_w)
+    if len(scales) < len(m):
+        scales = tiled(m, out_h * out_w)
     end_row(y, acc, ends, scales, shift, multiplier, lo, hi, rounds, y_zero)
 
 
@@ -136,31 +162,29 @@ def transposed(
     height, width, channels, out_h, out_w, _, _, step_h, step_w, _, _, top, left, groups = window
     each, rows = channels // groups, filters // groups
     runs, run, down, across = runs_of(window)
-    taps, more = runs * run, lanes(runs * run)
-    signals = np.zeros(len(d) + 1, np.int16)
-    signals[: len(d)] = d
-    factors, start = np.zeros((groups, 1, (rows + 1) // 2, 2 * more), np.int16), np.zeros(more, np.int32)
+    more, pairs = lanes(run), (rows + 1) // 2
+    signals, words = np.zeros(len(d) + 1, np.int16), np.zeros((groups, runs, pairs, more), np.int32)
+    put(signals[: len(d)], d)
     for part in range(groups):
-        for f in range(rows):
-            for k in range(taps):
-                factors[part, 0, f // 2, 2 * k + f % 2] = m[part * rows + f, k]
-    offsets, sums, none = run_offsets(window), np.empty(out_w * more, np.int32), np.zeros(1, np.int64)
-    total = np.zeros(down * across, np.int32)
+        for r in range(runs):
+            for f in range(0, rows, 2):
+                to, at, odd = words[part, r, f // 2], part * rows + f, np.int32(f + 1 < rows)
+                low, high = m[at, r * run :], m[at + odd, r * run :]
+                for k in range(run):
+                    to[k] = pair(low[k], np.int32(high[k]) * odd)
+    factors, offsets, none = words.view(np.int16), run_offsets(window), np.zeros(1, np.int64)
+    total = np.zeros(down * across + more, np.int32)  # the last lanes of a run, which are 0, reach beyond
     for oy in range(out_h):
         for part in range(groups):
-            given = oy * out_w * filters + part * rows
-            windows(sums, 0, more, start, factors[part], signals, given, filters, none, out_w)
-            for ox in range(out_w):
-                at = oy * step_h * across + ox * step_w * channels + part * each
-                for r in range(runs):
-                    first = at + offsets[r]
-                    for k in range(run):
-                        total[first + k] += sums[ox * more + r * run + k]
+            given, first = oy * out_w * filters + part * rows, oy * step_h * across + part * each
+            for r in range(runs):
+                w, to = factors[part, r : r + 1], first + offsets[r]
+                windows_onto(total, to, step_w * channels, more, w, signals, given, filters, none, 2, out_w)
     kept, n = np.empty(len(g), np.int32), width * channels
     for iy in range(height):
         first = (iy + top) * across + left * channels
-        kept[iy * n : (iy + 1) * n] = total[first : first + n]
-    acc[:] = kept[len(g) - channels :]
+        put(kept[iy * n : (iy + 1) * n], total[first:])
+    put(acc, kept[len(g) - channels :])
     if len(onto):
         write_onto(g, kept, shift, lo, hi, onto, added)
     else:
@@ -168,54 +192,60 @@ def transposed(
 
 
 @helper
-def sums_over_places(x: Cells, d: Cells, window: Any, filters: Any, zero: Any, g: Any) -> Any:
-    """int32 [taps, n]: of each tap and filter of group g the sum of signal times input over all positions.
+def paired_map(x: Cells, window: Any, zero: Any) -> Any:
+    """The padded map as int16 pairs: each value, and the one that the next position sees at its place."""
+    _, _, channels, _, _, _, _, _, step_w, _, _, _, _, _ = window
+    _, _, down, across = runs_of(window)
+    apart = step_w * channels
+    seen, words = padded_map(x, window, zero), np.empty(down * across, np.int32)
+    other = seen[apart:]
+    for i in range(len(words)):
+        words[i] = pair(seen[i], other[i])
+    return words.view(np.int16)
 
-    The map lies channel by channel, each row's columns by their place within a stride, so that what a tap
-    sees from one position to the next lies side by side: what `windows` takes as one run a row of positions.
-    """
-    (
-        height,
-        width,
-        channels,
-        out_h,
-        out_w,
-        kernel_h,
-        kernel_w,
-        step_h,
-        step_w,
-        apart_h,
-        apart_w,
-        top,
-        left,
-        groups,
-    ) = window
-    each, rows = channels // groups, filters // groups
-    down = max(height + top, (out_h - 1) * step_h + (kernel_h - 1) * apart_h + 1)
-    across = max(width + left, (out_w - 1) * step_w + (kernel_w - 1) * apart_w + 1)
-    line = across // step_w + 2  # a row of odd length is read with one more
-    row, more = step_w * line, lanes(rows)
-    seen = np.zeros(each * down * row, np.int16)
-    for ix in range(width):
-        column = (ix + left) % step_w * line + (ix + left) // step_w
-        for iy in range(height):
-            place, given = (iy + top) * row + column, (iy * width + ix) * channels + g * each
-            for c in range(each):
-                seen[c * down * row + place] = np.int16(np.int32(x[given + c]) - zero)
-    signals, offsets = np.zeros((out_h, (out_w + 1) // 2, 2 * more), np.int16), np.empty(out_h, np.int64)
+
+@helper
+def paired_signals(d: Cells, window: Any, filters: Any, g: Any) -> Any:
+    """Signals of group g in pairs of positions, as `windows` takes weights: int16 [out_h, pairs, 4 n], whose
+    second half is not read; 0 beside the last position of a row of odd length."""
+    _, _, _, out_h, out_w, _, _, _, _, _, _, _, _, groups = window
+    rows = filters // groups
+    more, pairs = lanes(rows), (out_w + 1) // 2
+    words = np.zeros((out_h, 2 * pairs * more), np.int32)
     for oy in range(out_h):
-        offsets[oy] = oy * step_h * row
-        for ox in range(out_w):
-            first = (oy * out_w + ox) * filters + g * rows
-            for f in range(rows):
-                signals[oy, ox // 2, 2 * f + ox % 2] = d[first + f]
-    sums, start = np.empty(kernel_h * kernel_w * each * more, np.int32), np.zeros(more, np.int32)
-    for ky in range(kernel_h):
-        for kx in range(kernel_w):
-            at = ky * apart_h * row + kx * apart_w % step_w * line + kx * apart_w // step_w
-            tap = (ky * kernel_w + kx) * each
-            windows(sums, tap * more, more, start, signals, seen, at, down * row, offsets, each)
-    return sums.reshape(-1, more)
+        given, to = d[oy * out_w * filters :], words[oy]
+        if more == filters:  # all pairs of neighbours, though every second one is read: one loop
+            last, other = (out_w - 1) * filters, given[filters:]
+            for i in range(last):
+                to[i] = pair(given[i], other[i])
+            for i in range(last, last + filters):
+                to[i] = pair(given[i], np.int16(0))
+        else:
+            for ox in range(0, out_w, 2):
+                at, odd = ox * filters + g * rows, np.int32(ox + 1 < out_w)
+                for f in range(rows):
+                    to[ox * more + f] = pair(given[at + f], np.int32(given[at + odd * filters + f]) * odd)
+    return words.view(np.int16).reshape(out_h, pairs, 4 * more)
+
+
+@helper
+def sums_over_places(
+    seen: Cells, d: Cells, window: Any, filters: Any, g: Any, sums: Cells, totals: Cells
+) -> None:
+    """Of each tap and filter of group g the sum of signal times input over all positions, [taps, n], and of
+    each filter the sum of signals, [n]. seen: `paired_map`"""
+    _, _, channels, out_h, _, _, _, step_h, step_w, _, _, _, _, groups = window
+    runs, run, _, across = runs_of(window)
+    more, each, taps = len(totals), channels // groups, run_offsets(window)
+    signals, start = paired_signals(d, window, filters, g), np.zeros(more, np.int32)
+    rows, every = np.empty(out_h, np.int64), 4 * step_w * channels
+    for oy in range(out_h):
+        rows[oy] = 2 * oy * step_h * across
+    for r in range(runs):
+        at = 2 * (taps[r] + g * each)
+        windows(sums, r * run * more, more, start, signals, seen, at, 2, rows, every, run)
+    rows[:] = 0
+    windows(totals, 0, more, start, signals, np.ones(2, np.int16), 0, 0, rows, 0, 1)
 
 
 def update(
@@ -224,23 +254,23 @@ def update(
     x_zero: Number, mul: Cells, add: Cells,
 ) -> None:  # fmt: skip
     _, _, _, out_h, out_w, _, _, _, _, _, _, _, _, groups = window
-    positions, rows = out_h * out_w, filters // groups
+    rows, more = filters // groups, lanes(filters // groups)
     words, base = np.empty(len(mul), np.uint32), stream_key(seed, step[0], tensor)
-    totals, active = np.zeros(filters, np.int32), np.zeros(filters, np.uint8)
-    for p in range(positions):
-        for f in range(filters):
-            totals[f] += d[p * filters + f]
-            active[f] |= d[p * filters + f] != 0
-    top = BIAS_TOP >> (-rates[1] if rates[1] < 0 else 0)
+    seen, top = paired_map(x, window, np.int32(x_zero)), BIAS_TOP >> (-rates[1] if rates[1] < 0 else 0)
+    lane = words.view(np.uint16)
+    sums, totals = np.empty(len(acc) * more, np.int32), np.empty(more, np.int32)
     for g in range(groups):
-        sums = sums_over_places(x, d, window, filters, np.int32(x_zero), g)
-        for f in range(g * rows, (g + 1) * rows):
-            if active[f]:
-                for k in range(len(acc)):
-                    acc[k] = sums[k, f - g * rows]
-                total = totals[f]
-                if rates[1] < 0 and positions > 1:  # what is held back here would meet the bias's limit
-                    total = numeric.saturate(total, -top, top)
-                row_words(words, base, f, mul, add)
-                change_row(f, acc, total, w, b, twin, saturated, rates, limits, rounding, words)
+        sums_over_places(seen, d, window, filters, g, sums, totals)
+        for f in range(rows):
+            total, any_sum = totals[f], totals[f]
+            for k in range(len(acc)):
+                acc[k] = sums[k * more + f]
+                any_sum |= acc[k]
+            if any_sum == 0:
+                continue
+            if rates[1] < 0 and out_h * out_w > 1:  # what is held back here would meet the bias's limit
+                total = numeric.saturate(total, -top, top)
+            i = g * rows + f
+            row_words(words, base, i, mul, add)
+            change_lanes(i, acc, total, w, b, twin, saturated, rates, limits, rounding, lane)
     acc[:] = 0

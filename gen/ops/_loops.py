@@ -90,37 +90,76 @@ LANES = 8
 
 def windows(
     out: Cells, first: Any, apart: Any, start: Cells, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
-    count: Any,
+    every: Any, count: Any,
 ) -> None:  # fmt: skip
     """out[first + c apart + f] = start[f] + the sum over r, p and i < 2 of
-    x[at + c step + offsets[r] + 2 p + i] * w[r, p, 2 f + i], as int32, for c < count in order.
+    x[at + c step + offsets[r] + p every + i] * w[r, p, 2 f + i], as int32, for c < count.
 
-    out: int32, flat; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n]; x: int16, flat;
-    offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
+    out: int32, flat, apart >= n; start: int32 [n], n a multiple of LANES; w: int16 [runs, pairs, 2 n or
+    more]; x: int16, flat; offsets: int64 [runs]. The engine has instructions for it (host/engine/vector.py).
     """
     for c in range(count):
         place = first + c * apart
         out[place : place + len(start)] = start
-        for r in range(len(w)):
-            for p in range(w.shape[1]):
-                k = at + c * step + offsets[r] + 2 * p
-                a, b = np.int32(x[k]), np.int32(x[k + 1])
-                for f in range(len(start)):
-                    both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
-                    out[place + f] = np.int32(out[place + f] + both)
+        _add_window(out, place, len(start), w, x, at + c * step, offsets, every)
+
+
+def windows_onto(
+    out: Cells, first: Any, apart: Any, n: Any, w: Cells, x: Cells, at: Any, step: Any, offsets: Cells,
+    every: Any, count: Any,
+) -> None:  # fmt: skip
+    """As `windows`, but added to what `out` holds, one c after the other: places may overlap."""
+    for c in range(count):
+        _add_window(out, first + c * apart, n, w, x, at + c * step, offsets, every)
+
+
+@helper
+def _add_window(
+    out: Cells, place: Any, n: Any, w: Cells, x: Cells, at: Any, offsets: Cells, every: Any
+) -> None:
+    for r in range(len(w)):
+        for p in range(w.shape[1]):
+            k = at + offsets[r] + p * every
+            a, b = np.int32(x[k]), np.int32(x[k + 1])
+            for f in range(n):
+                both = a * np.int32(w[r, p, 2 * f]) + b * np.int32(w[r, p, 2 * f + 1])
+                out[place + f] = np.int32(out[place + f] + both)
+
+
+@helper
+def pair(low: Any, high: Any) -> Any:
+    """Two int16 as the word that they are in memory, the first one in its lower half."""
+    return np.int32((np.int32(low) & np.int32(0xFFFF)) | (np.int32(high) << np.int32(16)))
+
+
+@helper
+def put(to: Cells, given: Cells) -> None:
+    """to = given, as many as `to` has: a loop that a compiler sees through, as it does not through slices."""
+    for i in range(len(to)):
+        to[i] = given[i]
+
+
+@helper
+def fill_map(seen: Cells, x: Cells, window: Any, across: Any, zero: Any) -> None:
+    """A map less its zero point behind its padding, rows of `across` elements."""
+    height, width, channels, _, _, _, _, _, _, _, _, top, left, _ = window
+    rows, row = height, width * channels
+    if row == across:
+        rows, row = 1, height * row
+    for iy in range(rows):
+        there = seen[(iy + top) * across + left * channels :]
+        given = x[iy * row :]
+        for i in range(row):
+            there[i] = np.int32(given[i]) - zero
 
 
 @helper
 def tiled(row: Cells, times: Any) -> Any:
     """A row so many times in a row, as int32."""
-    n, total = len(row), len(row) * times
-    out = np.empty(total, np.int32)
-    if total:
-        out[:n] = row
-    while 0 < n < total:
-        more = min(n, total - n)
-        out[n : n + more] = out[:more]
-        n += more
+    n = len(row)
+    out = np.empty(n * times, np.int32)
+    for k in range(times if n else 0):
+        put(out[k * n : (k + 1) * n], row)
     return out
 
 
@@ -172,10 +211,9 @@ def row_words(words: Cells, base: Any, row: Any, mul: Cells, add: Cells) -> None
 
 
 @helper
-def round_row(p: Cells, shift: Any, mode: Any, words: Cells) -> None:
-    """p / 2^shift by the rounding `mode`, in place; `words` are those of the row where that is stochastic."""
+def round_row(p: Cells, shift: Any, mode: Any, lane: Cells) -> None:
+    """p / 2^shift by the rounding `mode`, in place. lane: random lanes of 16 bits where that is stochastic"""
     if mode == numeric.STOCHASTIC:
-        lane = words.view(np.uint16)
         for j in range(len(p)):
             p[j] = numeric.round_stochastic(p[j], shift, lane[j])
     elif mode == numeric.DITHER:
@@ -187,14 +225,14 @@ def round_row(p: Cells, shift: Any, mode: Any, words: Cells) -> None:
 
 
 @helper
-def subtract_row(row: Cells, p: Cells, lo: Any, hi: Any) -> Any:
-    """row -= p within lo .. hi; how many values met a limit."""
+def subtract_row(w: Cells, i: Any, p: Cells, lo: Any, hi: Any) -> Any:
+    """w[i] -= p within lo .. hi; how many values met a limit."""
     met, low, high = np.int32(0), np.int32(lo), np.int32(hi)
     for j in range(len(p)):
-        v = np.int32(np.int32(row[j]) - p[j])
+        v = np.int32(np.int32(w[i, j]) - p[j])
         held = np.int32(min(max(v, low), high))
         met = np.int32(met + np.int32(held != v))
-        row[j] = held
+        w[i, j] = held
     return met
 
 
@@ -207,19 +245,40 @@ def change_row(
 
     rates: the shifts of both; limits: those of weight and bias
     """
+    change_lanes(i, p, total, w, b, twin, saturated, rates, limits, mode, words.view(np.uint16))
+
+
+@helper
+def change_lanes(
+    i: Any, p: Cells, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any, limits: Any,
+    mode: Any, lane: Cells,
+) -> None:  # fmt: skip
+    """As `change_row`, of words as their lanes: a view that a caller makes once for all rows."""
     shift, bias_shift = rates
     lo, hi, bias_lo, bias_hi = limits
     n = len(p)
-    round_row(p, shift, mode, words)
-    met = subtract_row(w[i], p, lo, hi)
+    round_row(p, shift, mode, lane)
+    met = subtract_row(w, i, p, lo, hi)
     if len(twin):
-        met += subtract_row(twin[i], p, lo, hi)
-    lane: Any = words.view(np.uint16)[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
-    q = numeric.rounded(mode, total, bias_shift, lane)
+        met += subtract_row(twin, i, p, lo, hi)
+    last: Any = lane[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
+    q = numeric.rounded(mode, total, bias_shift, last)
     v = numeric.int32(b[i] - q)
     held = numeric.saturate(v, bias_lo, bias_hi)
     b[i] = held
     saturated[0] = np.uint32(saturated[0] + np.uint32(met + np.int32(held != v)))
+
+
+@helper
+def heard(d: Cells) -> Any:
+    """The rows whose signal is not 0: found at once, since which ones they are no processor can guess, and
+    a wrong guess a row keeps it from working on the next rows meanwhile."""
+    rows = np.empty(len(d), np.int64)
+    n: Any = 0
+    for i in range(len(d)):
+        rows[n] = i
+        n += np.int64(d[i] != 0)
+    return rows[:n]
 
 
 @helper

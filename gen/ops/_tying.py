@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ._window import Window
+from ._window import Window, spread
 
 Matmul = Callable[[Any, Any], NDArray[Any]]
-AT_ONCE = 1 << 23  # window values that are looked at in one go
+SUMMED = 1 << 23  # window values whose squares are summed up in one go: an order of summation is a result
+AT_ONCE = 1 << 18  # window values that are looked at in one go: they stay in the cache
 
 
 class Tied:
@@ -32,15 +34,26 @@ class Tied:
         """What each tap hears, [D, groups, positions, taps], of signals [D, positions * filters]."""
         return matmul(grouped(g, d), m.reshape(len(m), g.groups, -1, g.taps))
 
+    @classmethod
+    def felt(cls, g: Window, m: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
+        """What each input hears in real numbers, [D, size], of signals [D, positions * filters]."""
+        if m.shape[1] != g.groups or g.groups != g.channels:
+            return spread(g, cls.transposed(g, m, d, np.matmul))
+        total, signals = np.zeros((len(d), g.input_size), d.dtype), g.outputs(d)
+        heard = g.inputs(total)
+        for (ky, kx), outputs, inputs in reversed(list(g.places())):  # depthwise: no product is summed up
+            heard[inputs] += signals[outputs] * m[:, None, None, :, ky * g.kernel_w + kx]
+        return total
+
 
 def grouped(g: Window, d: NDArray[Any]) -> NDArray[Any]:
     """[D, positions * filters] as [D, groups, positions, filters of a group]."""
     return d.reshape(len(d), g.positions, g.groups, -1).swapaxes(1, 2)
 
 
-def parts(devices: int, g: Window) -> Iterator[slice]:
-    """The devices in parts whose windows fit into memory."""
-    n = max(1, AT_ONCE // (g.groups * g.positions * g.taps))
+def parts(devices: int, g: Window, most: int = AT_ONCE) -> Iterator[slice]:
+    """The devices in parts with at most so many window values, one device if it has more."""
+    n = max(1, most // (g.groups * g.positions * g.taps))
     return (slice(at, at + n) for at in range(0, devices, n))
 
 

@@ -127,6 +127,12 @@ class Window:
         return self.kernel_h * self.kernel_w * self.channels // self.groups
 
     @property
+    def itself(self) -> bool:
+        """Whether the windows, one behind another, are the map as it lies."""
+        alone = self.groups == self.kernel_h == self.kernel_w == 1
+        return alone and self.positions * self.taps == self.input_size
+
+    @property
     def overlap(self) -> int:
         """The largest number of windows that one input lies in."""
         rows, cols = _axes(self)
@@ -186,6 +192,10 @@ class Window:
 
     def regions(self) -> Iterator[tuple[Region, Region]]:
         """For each place in the window, row by row: outputs that see an input there, and these inputs."""
+        return ((outputs, inputs) for _, outputs, inputs in self.places())
+
+    def places(self) -> Iterator[tuple[tuple[int, int], Region, Region]]:
+        """The same behind the place (ky, kx)."""
         rows, cols = _axes(self)
         for ky in range(self.kernel_h):
             down = _reach(rows[:, ky], self.height)
@@ -193,7 +203,8 @@ class Window:
                 across = _reach(cols[:, kx], self.width)
                 if down and across:
                     everyone = slice(None)
-                    yield (everyone, down[0], across[0]), (everyone, down[1], across[1])
+                    outputs, inputs = (everyone, down[0], across[0]), (everyone, down[1], across[1])
+                    yield (ky, kx), outputs, inputs
 
 
 WINDOW = within(
@@ -314,25 +325,10 @@ def _along(out: int, stride: int, pad: int, kernel: int, dilation: int) -> Index
     return np.arange(out)[:, None] * stride - pad + np.arange(kernel)[None, :] * dilation
 
 
-@lru_cache(KEPT)
-def inverse(g: Window) -> Index:
-    """[size of the input, overlap]: where each input stands in the flat `taps`, its size where no more."""
-    size = g.height * g.width * g.channels
-    flat = taps(g).ravel()
-    order = np.argsort(flat, kind="stable")
-    order = order[: np.count_nonzero(flat < size)]
-    owner = flat[order]
-    count = np.bincount(owner, minlength=size)
-    nth = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-    out = np.full((size, max(int(count.max(initial=0)), 1)), flat.size, np.intp)
-    out[owner, nth] = order
-    return out
-
-
 def see(g: Window, x: NDArray[Any]) -> NDArray[Any]:
     """[D, groups, positions, taps] of flat inputs [D, size]; padding is zero. Not to be written to: where a
     window is one place, and all are seen in turn, it is the inputs themselves."""
-    if g.groups == 1 and g.positions * g.taps == g.input_size and g.kernel_h * g.kernel_w == 1:
+    if g.itself:
         return x.reshape(len(x), 1, g.positions, g.taps)
     if g.groups == 1 and g.kernel_w * g.channels * x.itemsize >= RUN:
         return _runs(g, x)
@@ -356,11 +352,14 @@ def _runs(g: Window, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def spread(g: Window, seen: NDArray[Any]) -> NDArray[Any]:
-    """The transpose of `see`: [D, groups, positions, taps] summed into [D, size]."""
-    flat = seen.reshape(len(seen), -1)
-    padded = np.concatenate([flat, np.zeros((len(flat), 1), flat.dtype)], axis=1)
-    places = inverse(g)
-    total = padded.take(places[:, 0], axis=1)
-    for k in range(1, places.shape[1]):
-        total += padded.take(places[:, k], axis=1)
-    return total
+    """The transpose of `see`: [D, groups, positions, taps] summed into [D, size], for each input in the order
+    of the positions that see it."""
+    if g.itself:
+        return seen.reshape(len(seen), -1)
+    each = g.channels // g.groups
+    total = np.zeros((len(seen), g.height, g.width, g.groups, each), seen.dtype)
+    windows = seen.reshape(len(seen), g.groups, g.out_height, g.out_width, g.kernel_h, g.kernel_w, each)
+    windows = windows.transpose(4, 5, 0, 2, 3, 1, 6)
+    for (ky, kx), outputs, inputs in reversed(list(g.places())):  # the last tap is the first to meet an input
+        total[inputs] += windows[ky, kx][outputs]
+    return total.reshape(len(seen), -1)

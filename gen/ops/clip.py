@@ -14,7 +14,7 @@ from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
-from ._loops import Cells, Loop
+from ._loops import Cells, Loop, put
 from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
@@ -89,17 +89,23 @@ def _within(f: Format, lo: float, hi: float) -> tuple[int, int]:
     )
 
 
+# What may be in place is made beside it first: loops that write what they read are no lanes to a compiler.
+
+
 def _forward(x: Cells, y: Cells, lo: int, hi: int) -> None:
+    held = np.empty_like(y)
     for i in range(len(y)):
-        y[i] = numeric.saturate(numeric.int32(x[i]), lo, hi)
+        held[i] = numeric.saturate(numeric.int32(x[i]), lo, hi)
+    put(y, held)
 
 
 def _feedback(y: Cells, d: Cells, g: Cells, lo: int, hi: int) -> None:
-    low, high = np.int32(lo), np.int32(hi)
+    low, high, passed = np.int32(lo), np.int32(hi), np.empty_like(g)
     for i in range(len(g)):
         v = np.int32(y[i])
         inside = np.int16(v > low) & np.int16(v < high)
-        g[i] = d[i] * inside
+        passed[i] = d[i] * inside
+    put(g, passed)
 
 
 class Forward(Kernel):

@@ -46,7 +46,7 @@ from ._loops import RATES, WINDOWED, Loop, narrow, row_tables
 from ._places import NOTE as PLACES
 from ._places import places
 from ._requantise import TWICE, centred, random_ending, scaled, summed
-from ._tying import Matmul, Tied, copies, grouped, parts
+from ._tying import SUMMED, Matmul, Tied, copies, grouped, parts
 from ._weighted import Change, Every, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
 from ._window import WINDOW, Window, padding, see, spread, wider
 from ._zeros import with_zeros, zeroed
@@ -210,14 +210,17 @@ class Forward(WeightedForward):
         t["y"][...] = self.ended(acc, t, a, every)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = self.held(self._sums(t, t["x"], a, np.matmul) + self._every(t)(t["b"]), a)
+        g, bias = Window.from_attrs(a), self._every(t)(t["b"])
+        for part in parts(len(t["x"]), g):
+            sums = self.tying.forward(g, copies(t["w"], part), see(g, t["x"][part]), np.matmul)
+            t["y"][part] = self.held(sums + copies(bias, part), a)
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
         if self.tying is not Tied:
             return None
         g = Window.from_attrs(a)
         total = np.zeros((g.groups, g.taps, g.taps))
-        for part in parts(len(x), g):
+        for part in parts(len(x), g, SUMMED):
             seen = see(g, x[part]).swapaxes(0, 1).reshape(g.groups, -1, g.taps)
             total += np.matmul(seen.swapaxes(1, 2), seen)
         return total
@@ -331,8 +334,10 @@ class Transposed(Projection):
         t["g"][...] = onto.finish(signal, t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        sums = self._sums(t, a, np.matmul)
-        t["g"][...] = sums + t["onto"] if "onto" in t else sums
+        g = Window.from_attrs(a)
+        for part in parts(len(t["d"]), g):
+            sums = self.tying.felt(g, copies(t["m"], part), t["d"][part])
+            t["g"][part] = sums + t["onto"][part] if "onto" in t else sums
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["m"].frac + f["d"].frac}

@@ -27,9 +27,10 @@ from ._loops import (
     Cells,
     Loop,
     Number,
-    change_row,
+    change_lanes,
     dot,
     end_row,
+    heard,
     narrow,
     row_tables,
     row_words,
@@ -94,13 +95,13 @@ def _update(
     base = stream_key(seed, step[0], tensor)
     p = np.empty(len(x), np.int32)
     words = np.empty(len(mul), np.uint32)
-    for i in range(len(d)):
+    lane = words.view(np.uint16)
+    for i in heard(d):
         signal = np.int32(d[i])
-        if signal != 0:
-            for j in range(len(x)):
-                p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
-            row_words(words, base, i, mul, add)
-            change_row(i, p, signal, w, b, twin, saturated, rates, limits, rounding, words)
+        for j in range(len(x)):
+            p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
+        row_words(words, base, i, mul, add)
+        change_lanes(i, p, signal, w, b, twin, saturated, rates, limits, rounding, lane)
 
 
 class Forward(WeightedForward):

@@ -16,7 +16,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, L
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
-from ._loops import WINDOWED, Cells, Loop, Number, write_signal
+from ._loops import WINDOWED, Loop
+from ._pool_loops import max_feedback, max_forward
 from ._pooling import pool_misfit, pool_window, random_attrs, random_window
 from ._shifts import MAX_SHIFT, requantising
 from ._window import WINDOW, Window, wider
@@ -62,51 +63,9 @@ class MaxPool(Layer):
         return Node("maxpool2d", "", ("in0",), "out", random_attrs(rng, shapes[0])), {}
 
 
-def _forward(x: Cells, y: Cells, window: Number) -> None:
-    height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
-    best = np.empty(channels, np.int16)
-    for oy in range(out_h):
-        y0, y1 = max(oy * step_h - top, 0), min(oy * step_h - top + kernel_h, height)
-        for ox in range(out_w):
-            x0, x1 = max(ox * step_w - left, 0), min(ox * step_w - left + kernel_w, width)
-            best[:] = x[(y0 * width + x0) * channels : (y0 * width + x0 + 1) * channels]
-            for iy in range(y0, y1):
-                for ix in range(x0, x1):
-                    seen = x[(iy * width + ix) * channels : (iy * width + ix + 1) * channels]
-                    for c in range(channels):
-                        best[c] = max(best[c], seen[c])
-            first = (oy * out_w + ox) * channels  # y may trail x: it is written when all is read
-            y[first : first + channels] = best
-
-
-def _feedback(
-    x: Cells, y: Cells, d: Cells, g: Cells, window: Number, before: int, shift: int, lo: int, hi: int
-) -> None:
-    height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
-    total = np.zeros(len(g), np.int32)
-    for oy in range(out_h):
-        y0, y1 = max(oy * step_h - top, 0), min(oy * step_h - top + kernel_h, height)
-        for ox in range(out_w):
-            x0, x1 = max(ox * step_w - left, 0), min(ox * step_w - left + kernel_w, width)
-            for c in range(channels):
-                at = (oy * out_w + ox) * channels + c
-                if d[at] == 0:
-                    continue
-                place = -1
-                for iy in range(y0, y1):
-                    for ix in range(x0, x1):
-                        seen = (iy * width + ix) * channels + c
-                        if place < 0 and x[seen] == y[at]:
-                            place = seen
-                if place >= 0:
-                    signal = numeric.shift_round(numeric.int32(d[at]), before)
-                    total[place] = np.int32(total[place] + signal)
-    write_signal(g, total, shift, lo, hi)
-
-
 class Forward(Kernel):
     name = "maxpool2d.forward"
-    loop = Loop(_forward, WINDOWED)
+    loop = Loop(max_forward, WINDOWED)
     reads = ("x",)
     writes = ("y",)
     trails = ("x", "y")
@@ -158,7 +117,7 @@ class Feedback(Kernel):
     """
 
     name = "maxpool2d.feedback"
-    loop = Loop(_feedback, WINDOWED)
+    loop = Loop(max_feedback, WINDOWED)
     reads = ("x", "y", "d")
     writes = ("g",)
     operands = takes(x="int8|int16 [input]", y="=x [pooled]", d="int16 [pooled]", g="int16 [input]")

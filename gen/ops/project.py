@@ -17,7 +17,7 @@ from ..sets import DSP
 from ..sets.dsp import power_of_two
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._contract import REQUANTISED, SIZE, WORD, takes, within
-from ._loops import Cells, Loop, add_row, helper, row_words, stream_key, write_signal
+from ._loops import Cells, Loop, add_row, heard, helper, row_words, stream_key, write_signal
 from ._shifts import requantising
 
 SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), frac=(-(2**10), 2**10))
@@ -26,9 +26,8 @@ SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), fr
 
 def _matrix(d: Cells, m: Cells, g: Cells, shift: int, lo: int, hi: int) -> None:
     acc = np.zeros(len(g), np.int32)
-    for i in range(len(d)):
-        if d[i] != 0:
-            add_row(acc, m[i], d[i])
+    for i in heard(d):
+        add_row(acc, m[i], d[i])
     write_signal(g, acc, shift, lo, hi)
 
 

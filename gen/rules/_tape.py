@@ -1,7 +1,8 @@
-"""What rules write on: a Tape, the learned layers in order, the error at the output, and four verbs.
+"""What rules write on: a Tape, the learned layers in order, the error at the output, and verbs.
 
-`backward` carries signals down through matrices that the rule chooses, `direct` injects the error at a layer,
-`fixed_matrix` and `twin` make feedback matrices. No rule knows an op by name.
+`backward` carries signals down through matrices that the rule chooses, `direct` injects an error at a layer,
+`fixed_matrix`, `twin` and `signs` make feedback matrices, `ternary` and `target_error` other errors. No rule
+knows an op by name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..ir.graph import Graph, Node
 from ..ir.inputs import TARGET
 from ..ir.program import Entry, Value
 from ..ir.roles import Role
-from ..ir.tape import Tape
+from ..ir.tape import Signs, Tape
 from ..ops import layer
 from ..spec import INFERENCE_ONLY, RuleSpec
 
@@ -252,6 +253,31 @@ class RuleTape(Tape):
             }
             return name
         return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
+
+    def signs(self, node: Node) -> str:
+        """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean
+        magnitude of the weights at the start, times feedback.gain."""
+        name, weight = f"{node.name}_signs", self.constant(node.inputs[1])
+        mean = float(np.mean(np.abs(weight))) or 1.0
+        frac = int(np.round(-np.log2(mean * self.spec.feedback.gain)))
+        self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
+        return name
+
+    def ternary(self, signal: str, threshold: float) -> str:
+        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold`."""
+        s = self.b.add(Value(f"{signal}_sign", (self.b.values[signal].size,), "arena", "error"))
+        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold)
+        return s
+
+    def target_error(self) -> str:
+        """-1 for the class of the label, else 0, [C]; of one output, -1 for label 1 and 1 for label 0."""
+        e = self.b.add(Value("target_error", (self.scores,), "arena", "error"))
+        self.step("target_error.forward", "loss", {"label": self.label, "e": e})
+        return e
+
+    def scoring(self, node: Node) -> bool:
+        """Whether a layer makes the scores, so that their error is its own."""
+        return self.injection(node) == self.graph.output
 
     def twin(self, node: Node) -> str:
         """A learned feedback matrix in RAM for a weighted layer, with the number format of its weights."""

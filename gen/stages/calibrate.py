@@ -93,15 +93,23 @@ class Tally:
         for at in range(0, len(x), step):
             part = x[at : at + step]
             for i in range(FINER if self.target.compared else 0):
-                scale = 2.0 ** (self.target.widest + i)
-                error = np.clip(np.rint(part * scale), -self.target.hi, self.target.hi) / scale - part
-                self.errors[rows[at : at + step], i] += np.sum(error * error, axis=1)
+                error = self._error(part, self.target.widest + i)
+                self.errors[rows[at : at + step], i] += np.sum(np.multiply(error, error, out=error), axis=1)
             self._count(part)
+
+    def _error(self, x: Real, frac: int) -> Real:
+        """What `frac` makes of values less these."""
+        held = x * 2.0**frac  # and in place from here on: values and errors stay in the cache
+        np.rint(held, out=held)
+        np.clip(held, -self.target.hi, self.target.hi, out=held)
+        held *= 2.0**-frac
+        held -= x
+        return held
 
     def _count(self, x: Real) -> None:
         """From the finest frac on to coarser ones, until nothing is clipped."""
         frac = self.target.widest + FINER - 1  # another value of the group may have asked for the finest
-        x = x[np.abs(x) * 2.0**frac > self.target.hi]
+        x = x[np.abs(x) > self.target.hi * 2.0**-frac]
         while len(x):
             scaled = np.rint(x * 2.0**frac)
             x = x[(scaled < self.target.lo) | (scaled > self.target.hi)]
@@ -139,7 +147,9 @@ class Runs:
         self._programs = dict(abstract.programs)
         self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
         sizes = {n: abstract.values[n].size for n in abstract.inputs}
-        self.inputs = {n: calibration[n].reshape(self.given, size)[self.chosen] for n, size in sizes.items()}
+        every = len(self.chosen) == self.given  # then these are no copies, of which each candidate has one
+        rows = slice(None) if every else self.chosen
+        self.inputs = {n: calibration[n].reshape(self.given, size)[rows] for n, size in sizes.items()}
         label = calibration.get("label")
         self.label = None if label is None else label[self.chosen].astype(np.int64)
         target = calibration.get(TARGET)
@@ -258,8 +268,9 @@ class Runs:
             for name in names:
                 x = machine.real(name)
                 before = found.get(name, Range(np.inf, -np.inf, np.zeros(len(self))))
-                before.tops[rows] = np.maximum(before.tops[rows], np.max(np.abs(x), axis=1))
-                lo, hi = min(before.lo, float(np.min(x))), max(before.hi, float(np.max(x)))
+                least, most = np.min(x, axis=1), np.max(x, axis=1)
+                before.tops[rows] = np.maximum(before.tops[rows], np.maximum(most, -least))
+                lo, hi = min(before.lo, float(np.min(least))), max(before.hi, float(np.max(most)))
                 found[name] = replace(before, lo=lo, hi=hi)
 
     def tallies(self, targets: Mapping[str, Target], taught: bool) -> dict[str, Tally]:

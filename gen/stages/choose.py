@@ -85,9 +85,14 @@ class _Search:
 
     def trial(self, chosen: Chosen) -> Trial:
         """What candidates that look like `chosen` are held against."""
+        found = None
         for looks, trial in self._trials:
             if looks is chosen.looks:
-                return trial
+                found = trial
+            else:  # one network's values are enough to hold
+                trial.forget()
+        if found:
+            return found
         runs = chosen.runs
         trial = Trial(runs, chosen.looks.kind, max(TRIED[0], TRIED[1] // runs.work))
         self._trials.append((chosen.looks, trial))

@@ -125,6 +125,9 @@ class _Chooser:
             elif value.role == "constant":
                 top = _largest(value.real)
                 self.formats[name] = Format("int8", min(_widest(top), 30) if top else 0, -127, 127)
+        for _, step in abstract.steps():  # now: the first teaching signal that is looked at needs them all
+            for role, fmt in kernel(step.kernel).fixed(step.attrs).items():
+                self._assign(step.args[role], fmt)
 
     def _whole(self, name: str) -> Format:
         """The format of what is no real number: a flag, a label, a counter within what its kernels keep."""
@@ -160,8 +163,6 @@ class _Chooser:
             and not self._given(step.args["b"])
         ):
             self._bias(step)
-        for role, fmt in k.fixed(step.attrs).items():
-            self._assign(step.args[role], fmt)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
         changed = k.changing
         derived = [r for r, n in step.args.items() if ROLES[self.values[n].role].derived]

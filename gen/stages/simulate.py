@@ -205,6 +205,10 @@ class Trial:
     def __len__(self) -> int:
         return len(self._chosen)
 
+    def forget(self) -> None:
+        """Lets go of what stays from one trial for the next."""
+        self._kept = None
+
     def _float(self, rows: NDArray[np.intp]) -> Real:
         machine = self.runs.machine(rows)
         machine.run("infer")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 2
@@ -21,6 +21,9 @@ MAX_PAYLOAD = 1024
 
 CHECKSUM_BYTES = 16
 """Two sums of 64 bits over the persistent state (host/link/checksum.py, firmware/checksum.c)."""
+
+PROOFS = (MAX_PAYLOAD - 32) // CHECKSUM_BYTES
+"""Checksums that a reply holds beside a SHA-256: steps of one exchange, at most."""
 
 CHECKSUM_FACTOR = 0x7FEB352D
 """Odd: the first factor of Wellons' low-bias hash of 32 bits, which `gen.numeric.hash32` takes too."""
@@ -149,6 +152,7 @@ class Region(Numbered):
     ARENA = 1, "what lives within one program run"
     INPUT = 2, "inputs for INFER, LEARN and LOAD that bring none of their own"
     OUTPUT = 3, "winner i32, margin i32, scores i16 each, of the last INFER; read only"
+    SAMPLES = 4, "samples for LEARN_KEPT, each as in LEARN_MANY: in RAM that the firmware leaves over"
 
 
 class Subject(Numbered):
@@ -201,6 +205,7 @@ HELLO = Request(
             Field("ops", "u32", "steps for RUN_OP"),
             Field("classes", "u32", "labels run from 0 to classes - 1"),
             Field("batch", "u32", "samples that LEARN_MANY takes at most, 0 where not one fits"),
+            Field("kept", "u32", "samples that region samples holds, 0 where there is no RAM for one"),
             Field("model", "text", "prefix of the model"),
             Field("board", "text", "board the firmware was built for"),
         )
@@ -351,10 +356,23 @@ LEARN_MANY = Request(
         (Field("proofs", "data", "checksum after each sample, SHA-256 after the last, if asked for"),)
     ),
 )
+LEARN_KEPT = Request(
+    "learn_kept",
+    20,
+    "run the learn program on samples of region samples, one after the other",
+    ask=Layout(
+        (
+            Field("first", "u32", "number of the first one"),
+            Field("count", "u32", "how many, as many as a reply has proofs for at most"),
+            _FLAGS,
+        )
+    ),
+    reply=LEARN_MANY.reply,
+)
 
 REQUESTS = (
     *(HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE),
-    *(COUNT, BEGIN, STEP, ABORT, LEARN_MANY),
+    *(COUNT, BEGIN, STEP, ABORT, LEARN_MANY, LEARN_KEPT),
 )
 
 RESERVED = (SAVE, RESTORE)

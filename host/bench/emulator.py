@@ -29,6 +29,7 @@ from ..devices.process import host_compiler
 from ..run.emulator import Emulator
 from ..run.engines import COMPILED, NUMPY
 from ..terminal.text import table
+from . import roofline
 
 STEPS = 6000
 """Learning steps of one measurement, of all devices together."""
@@ -47,7 +48,7 @@ def bench_emulator(networks: Networks, steps: int = STEPS) -> dict[str, Any]:
         for title, plan, each in networks
         for devices in each
     ]
-    return {"rows": rows, "cores": engine.cores(), "versions": versions()}
+    return {"rows": rows, "cores": engine.cores(), "peaks": roofline.peaks(), "versions": versions()}
 
 
 def versions() -> dict[str, str]:
@@ -65,7 +66,17 @@ def versions() -> dict[str, str]:
 
 def text(report: dict[str, Any]) -> str:
     """As a person reads it."""
-    head = ["network", "devices", "numpy", "compiled", "C", "compiled / C", "differing bytes"]
+    head = [
+        "network",
+        "devices",
+        "numpy",
+        "compiled",
+        "C",
+        "compiled / C",
+        "of macs",
+        "of memory",
+        "differing",
+    ]
     rows = [
         [
             r["network"],
@@ -74,13 +85,14 @@ def text(report: dict[str, Any]) -> str:
             f"{r['compiled']:.0f}" if r["compiled"] else "-",
             f"{r['c']:.0f}",
             f"{r['compiled'] / r['c']:.2f}" if r["compiled"] else r["reason"],
+            *roofline.shares(r, report["peaks"]),
             str(r["differing"]),
         ]
         for r in report["rows"]
     ]
     told = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines = [f"learning steps a second; compiled on {report['cores']} cores, C on one", *table(head, rows)]
-    return "\n".join([*lines, told])
+    return "\n".join([*lines, roofline.told(report["peaks"]), told])
 
 
 def _row(title: str, plan: Plan, devices: int, steps: int) -> dict[str, Any]:
@@ -98,7 +110,8 @@ def _row(title: str, plan: Plan, devices: int, steps: int) -> dict[str, Any]:
     differing += int((got != want).sum())
     if differing:
         raise SynapccError(title, f"{differing} bytes of states differ", "report this: it must be none")
-    return {"network": title, "devices": devices, "reason": reason, "differing": differing, **rates}
+    row = {"network": title, "devices": devices, "reason": reason, "differing": differing}
+    return row | rates | roofline.work(plan, steps)
 
 
 def _samples(plan: Plan, devices: int, steps: int) -> Samples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def arguments(p: argparse.ArgumentParser) -> None:
     )
 
 
+def _pace(took: Sequence[tuple[float, int]]) -> str:
+    """How long a learning step took on both sides and the link, of (seconds of one, steps) an exchange.
+
+    The first step is left out: it is alone, and the emulator's engine is loaded for it, or compiled.
+    """
+    later = took[1:]
+    if not later:
+        return ""
+    mean = sum(each * n for each, n in later) / sum(n for _, n in later)
+    return f"; {1000 * mean:.3g} ms a step, {1000 * min(each for each, _ in later):.3g} at best"
+
+
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.firmware.build import project_board
     from synapcc.host.link import client
@@ -86,15 +99,16 @@ def run(args: argparse.Namespace, out: Results) -> int:
         chip = client.connect(device, plan.digest)
         kept = Path(args.resume) if args.resume else None
         verdict = verify(plan, chip, samples, args.steps, tick, args.slices, args.batch, kept)
-        seconds = [(b - a) / n for (a, _), (b, n) in pairwise(moments) for _ in range(n)]
-        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds if args.timing else None)
+        took = [((b - a) / n, n) for (a, _), (b, n) in pairwise(moments)]
+        seconds = [each for each, n in took for _ in range(n)] if args.timing else None
+        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds)
         result["clipped"] = dict(samples.clipped)
     if args.html:
         html.write(Path(args.html), verify_html(result))
     out.give("verify", result)
     if verdict.resumed:
         out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")
-    out.say(f"emulator: {verdict.engine}")
+    out.say(f"emulator: {verdict.engine}{_pace(took)}")
     out.say(str(verdict.difference or verdict.agreement))
     if result["warning"]:
         out.say(f"warning: {result['warning']}")

@@ -24,6 +24,7 @@ from . import ClosingDevice, DeviceError
 from ._counter import Counter
 from ._signals import held_back
 from ._uarts import UARTS, Line
+from ._watchdog import Watchdog
 
 try:
     import unicorn as _unicorn
@@ -78,6 +79,7 @@ class UnicornDevice(ClosingDevice):
             ]
             self._segments = [(int(s["p_paddr"]), bytes(s.data())) for s in segments]
         self._open = True
+        self._watchdog = Watchdog(lambda: self._uc.emu_stop())
         self.reset()
 
     def reset(self) -> None:
@@ -168,7 +170,8 @@ class UnicornDevice(ClosingDevice):
         """Lets the chip run until it waits for input, or for `seconds`."""
         begin = time.monotonic()
         try:
-            self._uc.emu_start(self._pc | 1, _END, timeout=max(1, int(seconds * 1e6)))
+            with self._watchdog.within(seconds):
+                self._uc.emu_start(self._pc | 1, _END)
         except uc_api.UcError as error:
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)

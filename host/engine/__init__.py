@@ -73,12 +73,14 @@ class Engine:
         devices: NDArray[np.intp],
         feeds: Mapping[str, NDArray[Any]] | None = None,
         active: NDArray[np.bool_] | None = None,
+        checksums: NDArray[np.uint64] | None = None,
     ) -> None:
         """Runs a program on `devices`, whose memory are rows of state and arena; one row of state is that of
         all of them.
 
         feeds:  tensors of the arena by name that are given before each run, [times, all devices, size]
         active: which devices take part in each of these runs, [times, all devices]; None: all
+        checksums: that of each state after each of these runs goes there, [times, all devices, SUMS]
         """
         from .jit import walker
 
@@ -94,10 +96,11 @@ class Engine:
         shared = len(state) == 1 < len(arena)
         strides = np.array([0, 0 if shared else state.shape[1], arena.shape[1]], np.int64)
         bases = np.array([0, state.ctypes.data, arena.ctypes.data], np.int64)
+        out = np.zeros((0, 0, 0), np.uint64) if checksums is None else checksums
         walk = walker().entry()
 
         def part(chosen: NDArray[np.int64]) -> None:
-            walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times)
+            walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times, state.shape[1], out)
 
         _threads(part, np.array_split(devices.astype(np.int64), max(1, min(cores(), len(devices)))))
 

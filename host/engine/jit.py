@@ -33,6 +33,7 @@ from numba.extending import intrinsic, overload, register_jitable
 from synapcc.gen import numeric
 from synapcc.gen.ops import _loops, kernel
 
+from ..link import checksum
 from . import vector
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -57,10 +58,19 @@ WALK = """from synapcc.host.engine.walk import walk
 body = njit(**OPTIONS)(walk)
 
 
-@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64)",
-      cache=True, **OPTIONS)
-def entry(tape, devices, strides, bases, feeds, active, slots, times):
-    body(tape, devices, strides, bases, feeds, active, slots, times)
+@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
+      "int64, uint64[:,:,::1])", cache=True, **OPTIONS)
+def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums):
+    body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
+"""
+PEAK = """from synapcc.host.engine.peak import work
+
+body = njit(**OPTIONS)(work)
+
+
+@njit("void(int32[::1], int32[::1], int16[:,:,::1], int16[::1], int64[::1], int64)", cache=True, **OPTIONS)
+def entry(out, start, w, x, offsets, times):
+    body(out, start, w, x, offsets, times)
 """
 
 
@@ -92,29 +102,34 @@ def cells(address: int, n: int) -> Any:
     return numba.carray(pointer(address), (n,), np.uint8)
 
 
+@register_jitable  # type: ignore[untyped-decorator]
+def words(address: int, n: int) -> Any:
+    """The whole words of the n bytes at an address."""
+    return numba.carray(pointer(address), (n // 4,), np.uint32)
+
+
 def _windows(
-    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, count: Any
-) -> Any:
+    out: Any, first: Any, apart: Any, start: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any,
+    every: Any, count: Any,
+) -> None:  # fmt: skip
     """What `windows` is compiled as."""
+    vector.windows(
+        out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES, w.ctypes.data,
+        w.shape[2] // (2 * vector.LANES), x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w),
+        w.shape[1], 2 * every, count,
+    )  # fmt: skip
 
-    def impl(
-        out: Any,
-        first: Any,
-        apart: Any,
-        start: Any,
-        w: Any,
-        x: Any,
-        at: Any,
-        step: Any,
-        offsets: Any,
-        count: Any,
-    ) -> None:
-        vector.windows(
-            out.ctypes.data + 4 * first, 4 * apart, start.ctypes.data, len(start) // vector.LANES,
-            w.ctypes.data, x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w), w.shape[1], count,
-        )  # fmt: skip
 
-    return impl
+def _windows_onto(
+    out: Any, first: Any, apart: Any, n: Any, w: Any, x: Any, at: Any, step: Any, offsets: Any, every: Any,
+    count: Any,
+) -> None:  # fmt: skip
+    """What `windows_onto` is compiled as."""
+    vector.windows_onto(
+        out.ctypes.data + 4 * first, 4 * apart, out.ctypes.data, n // vector.LANES, w.ctypes.data,
+        w.shape[2] // (2 * vector.LANES), x.ctypes.data + 2 * at, 2 * step, offsets.ctypes.data, len(w),
+        w.shape[1], 2 * every, count,
+    )  # fmt: skip
 
 
 @cache
@@ -127,11 +142,14 @@ def _prepare() -> None:
     for function in numeric.CASTS:
         cast(function, getattr(np, function.__name__))
     if vector.usable():
-        overload(_loops.windows)(_windows)
+        overload(_loops.windows, strict=False)(lambda *types: _windows)
+        overload(_loops.windows_onto, strict=False)(lambda *types: _windows_onto)
     else:
         register_jitable(_loops.windows)
-    for primitive in (*(p.py for p in numeric.PRIMITIVES.values()), *numeric.COMPOUND):
-        register_jitable(primitive)
+        register_jitable(_loops.windows_onto)
+    primitives = (p.py for p in numeric.PRIMITIVES.values())
+    for text in (*primitives, *numeric.COMPOUND, *checksum.LOOPS):
+        register_jitable(text)
 
 
 @cache
@@ -144,7 +162,7 @@ def _sources() -> list[Path]:
     """What compiled code comes from, beside a kernel's own file."""
     gen = Path(inspect.getfile(numeric)).parents[1]
     found = [*(gen / "numeric").glob("*.py"), *(gen / "ops").glob("*.py")]
-    return sorted(found + list(Path(__file__).parent.glob("*.py")))
+    return sorted([*found, Path(checksum.__file__), *Path(__file__).parent.glob("*.py")])
 
 
 @cache
@@ -212,6 +230,11 @@ _loaded: dict[str, ModuleType] = {}
 def walker() -> Source:
     """The function that walks tapes."""
     return Source("walk", HEAD + WALK)
+
+
+def peak() -> Source:
+    """The function of host/engine/peak.py."""
+    return Source("peak", HEAD + PEAK)
 
 
 def step(name: str, form: str, arguments: Sequence[str], count: int) -> Source:

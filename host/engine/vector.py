@@ -1,11 +1,14 @@
-"""`windows` of gen/ops/_loops.py in the multiply-add instructions of x86: two int16 products a lane and
-instruction, eight lanes a register, up to four registers of sums at a time.
+"""`windows` and `windows_onto` of gen/ops/_loops.py in the multiply-add instructions of x86: two products of
+int16 a lane and instruction, in tiles of positions and of registers of filters, whose sums stay in registers.
 
-What it computes stands there, in Python; on other processors that text is compiled instead.
+What they compute stands there, in Python; on other processors that text is compiled instead. Registers have
+16 lanes where the processor has AVX-512 for int16, else 8; LLVM makes one instruction of multiply-add and sum
+where there is one (vpdpwssd).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import binding, ir
@@ -13,78 +16,166 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-BITS, BYTE = ir.IntType(64), ir.IntType(8)
-LANES = 8
-SUMS, PAIRS = ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.IntType(16), 2 * LANES)
-SUM_BYTES, PAIR_BYTES = 4 * LANES, 4 * LANES
-WIDTHS = (4, 2, 1)  # registers of sums that share what is loaded
+BITS, WORD = ir.IntType(64), ir.IntType(32)
+LANES = 8  # what a block of filters has, in memory
+BLOCK_BYTES, PAIR_BYTES, CELL_BYTES = 4 * LANES, 4 * LANES, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Sums that are in registers at once: of so many positions, and of registers of so many blocks.
+
+    Eight sums hide the latency of an instruction; positions share what is loaded of weights, registers what
+    is loaded of inputs.
+    """
+
+    blocks: int
+    registers: int
+    positions: int
+    madd: str
+
+    @property
+    def sums(self) -> ir.VectorType:
+        return ir.VectorType(WORD, LANES * self.blocks)
+
+    @property
+    def pairs(self) -> ir.VectorType:
+        return ir.VectorType(ir.IntType(16), 2 * LANES * self.blocks)
+
+
+NARROW, WIDE = "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"
+
+
+def _features() -> Any:
+    return binding.get_host_cpu_features()
 
 
 def usable() -> bool:
     """Whether this processor has these instructions."""
-    return bool(binding.get_host_cpu_features().get("avx2"))
+    return bool(_features().get("avx2"))
+
+
+def tiles() -> tuple[Tile, ...]:
+    """The widest first; the last one is a block wide."""
+    if _features().get("avx512bw"):
+        return Tile(2, 4, 4, WIDE), Tile(2, 2, 4, WIDE), Tile(2, 1, 8, WIDE), Tile(1, 1, 8, NARROW)
+    return Tile(1, 4, 2, NARROW), Tile(1, 2, 4, NARROW), Tile(1, 1, 8, NARROW)
+
+
+KIND = types.void(*[types.int64] * 13)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def windows(
-    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, x: Any, step: Any, offsets: Any,
-    runs: Any, pairs: Any, count: Any,
+    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, wide: Any, x: Any, step: Any,
+    offsets: Any, runs: Any, pairs: Any, every: Any, count: Any,
 ) -> Any:  # fmt: skip
-    """As of gen/ops/_loops.py, on addresses, apart and step in bytes; start has 8 * blocks sums."""
+    """As of gen/ops/_loops.py, on addresses, steps in bytes; start has 8 * blocks sums, a pair of w 8 * wide
+    pairs of numbers."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        out, apart, start, blocks, w, x, step, offsets, runs, pairs, count = args
-        with cgutils.for_range(builder, count) as each:
-            there = builder.add(out, builder.mul(each.index, apart))
-            seen = builder.add(x, builder.mul(each.index, step))
-            first: Any = ir.Constant(BITS, 0)
-            for width in WIDTHS:
-                more = builder.udiv(builder.sub(blocks, first), ir.Constant(BITS, width))
-                with cgutils.for_range(builder, more) as loop:
-                    block = builder.add(first, builder.mul(loop.index, ir.Constant(BITS, width)))
-                    _sums(builder, (there, start, blocks, w, seen, offsets, runs, pairs), block, width)
-                first = builder.add(first, builder.mul(more, ir.Constant(BITS, width)))
+        _blocks(builder, args, False)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 11), code
+    return KIND, code
 
 
-def _sums(builder: Any, args: Any, block: Any, width: int) -> None:
-    """The sums of `width` registers from `block` on."""
-    out, start, blocks, w, x, offsets, runs, pairs = args
-    index = [builder.add(block, ir.Constant(BITS, j)) for j in range(width)]
-    held = [cgutils.alloca_once(builder, SUMS) for _ in index]
-    for at, value in zip(index, held, strict=True):
-        builder.store(_load(builder, _place(builder, start, at, SUM_BYTES), SUMS, 4), value)
-    kind = ir.FunctionType(SUMS, [PAIRS, PAIRS])
-    madd = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+@intrinsic  # type: ignore[untyped-decorator]
+def windows_onto(
+    context: Any, out: Any, apart: Any, start: Any, blocks: Any, w: Any, wide: Any, x: Any, step: Any,
+    offsets: Any, runs: Any, pairs: Any, every: Any, count: Any,
+) -> Any:  # fmt: skip
+    """As of gen/ops/_loops.py; `start` is not read."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _blocks(builder, args, True)
+        return context.get_dummy_value()
+
+    return KIND, code
+
+
+def _blocks(builder: Any, args: Any, onto: bool) -> None:
+    """All blocks of filters, in the widest tiles that are left."""
+    *arrays, count = args
+    blocks, first = arrays[3], _number(0)
+    for tile in tiles():
+        width = _number(tile.blocks * tile.registers)
+        times = builder.udiv(builder.sub(blocks, first), width)
+        with cgutils.for_range(builder, times) as loop:
+            block = builder.add(first, builder.mul(loop.index, width))
+            _positions(builder, arrays, count, block, tile, onto)
+        first = builder.add(first, builder.mul(times, width))
+
+
+def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile, onto: bool) -> None:
+    """All positions, a tile at a time: what is left of them is one that reaches back to where it fits, or
+    positions one by one where there are too few, or where a sum would be added twice."""
+    many = _number(tile.positions)
+    fits = builder.icmp_unsigned(">=", count, many)
+    whole = builder.udiv(count if onto else builder.add(count, _number(tile.positions - 1)), many)
+    whole = builder.select(fits, whole, _number(0))
+    with cgutils.for_range(builder, whole) as loop:
+        at, last = builder.mul(loop.index, many), builder.sub(count, many)
+        at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
+        _sums(builder, arrays, block, at, tile, tile.positions, onto)
+    done = builder.mul(whole, many)
+    left = builder.select(builder.icmp_unsigned("<", done, count), builder.sub(count, done), _number(0))
+    with cgutils.for_range(builder, left) as loop:
+        _sums(builder, arrays, block, builder.add(done, loop.index), tile, 1, onto)
+
+
+def _sums(builder: Any, arrays: Any, block: Any, at: Any, tile: Tile, positions: int, onto: bool) -> None:
+    """The sums of a tile: registers from `block` on, positions from `at` on."""
+    out, apart, start, _, w, wide, x, step, offsets, runs, pairs, every = arrays
+    index = [builder.add(block, _number(j * tile.blocks)) for j in range(tile.registers)]
+    places = [builder.add(at, _number(c)) for c in range(positions)]
+    held = [[cgutils.alloca_once(builder, tile.sums) for _ in index] for _ in places]
+    for row in held:
+        for i, value in zip(index, row, strict=True):
+            begin = _load(builder, _place(builder, start, i, BLOCK_BYTES), tile.sums, 4)
+            builder.store(ir.Constant(tile.sums, None) if onto else begin, value)
+    kind = ir.FunctionType(tile.sums, [tile.pairs, tile.pairs])
+    madd = cgutils.get_or_insert_function(builder.module, kind, tile.madd)
+    seen = [_place(builder, x, place, step) for place in places]
     with cgutils.for_range(builder, runs) as run:
         offset = _load(builder, _place(builder, offsets, run.index, 8), BITS, 8)
-        seen = builder.add(x, builder.mul(offset, ir.Constant(BITS, 2)))
+        begins = [_place(builder, window, offset, CELL_BYTES) for window in seen]
         with cgutils.for_range(builder, pairs) as pair:
-            word = _load(builder, _place(builder, seen, pair.index, 4), ir.IntType(32), 2)
-            both = builder.bitcast(_splat(builder, word), PAIRS)
-            row = builder.mul(builder.add(builder.mul(run.index, pairs), pair.index), blocks)
-            for at, value in zip(index, held, strict=True):
-                place = _place(builder, w, builder.add(row, at), PAIR_BYTES)
-                product = builder.call(madd, [_load(builder, place, PAIRS, 2), both])
-                builder.store(builder.add(builder.load(value), product), value)
-    for at, value in zip(index, held, strict=True):
-        place = builder.inttoptr(_place(builder, out, at, SUM_BYTES), SUMS.as_pointer())
-        builder.store(builder.load(value), place, align=4)
+            row = builder.mul(builder.add(builder.mul(run.index, pairs), pair.index), wide)
+            rows = [_place(builder, w, builder.add(row, i), PAIR_BYTES) for i in index]
+            factors = [_load(builder, place, tile.pairs, 2) for place in rows]
+            for begin, values in zip(begins, held, strict=True):
+                word = _load(builder, _place(builder, begin, pair.index, every), WORD, 2)
+                both = builder.bitcast(_splat(builder, word, tile.sums), tile.pairs)
+                for value, factor in zip(values, factors, strict=True):
+                    product = builder.call(madd, [factor, both])
+                    builder.store(builder.add(builder.load(value), product), value)
+    for place, values in zip(places, held, strict=True):
+        there = _place(builder, out, place, apart)
+        for i, value in zip(index, values, strict=True):
+            to, total = _place(builder, there, i, BLOCK_BYTES), builder.load(value)
+            if onto:
+                total = builder.add(total, _load(builder, to, tile.sums, 4))
+            builder.store(total, builder.inttoptr(to, tile.sums.as_pointer()), align=4)
 
 
-def _place(builder: Any, address: Any, index: Any, size: int) -> Any:
+def _number(n: int) -> Any:
+    return ir.Constant(BITS, n)
+
+
+def _place(builder: Any, address: Any, index: Any, size: Any) -> Any:
     """The address of an element of so many bytes."""
-    return builder.add(address, builder.mul(index, ir.Constant(BITS, size)))
+    by = _number(size) if isinstance(size, int) else size
+    return builder.add(address, builder.mul(index, by))
 
 
 def _load(builder: Any, address: Any, kind: Any, align: int) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
 
-def _splat(builder: Any, word: Any) -> Any:
+def _splat(builder: Any, word: Any, kind: Any) -> Any:
     """A register with `word` in each lane."""
-    zero = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(SUMS, ir.Undefined), word, zero)
-    return builder.shuffle_vector(one, ir.Constant(SUMS, ir.Undefined), ir.Constant(SUMS, [0] * LANES))
+    none = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(none, word, ir.Constant(WORD, 0))
+    lanes = ir.Constant(ir.VectorType(WORD, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, none, lanes)

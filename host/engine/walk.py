@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .jit import call, cells
+from ..link.checksum import sums
+from .jit import call, cells, words
 
 STEP, LOOP, NEXT, UNLESS, END = range(5)
 CONST, STATE, ARENA = range(3)
@@ -18,14 +19,17 @@ CONST, STATE, ARENA = range(3)
 
 
 def walk(
-    tape: Any, devices: Any, strides: Any, bases: Any, feeds: Any, active: Any, slots: int, times: int
-) -> None:
+    tape: Any, devices: Any, strides: Any, bases: Any, feeds: Any, active: Any, slots: int, times: int,
+    size: int, checksums: Any,
+) -> None:  # fmt: skip
     """Runs a tape `times` times on each of `devices`, one device after the other.
 
     bases, strides: [3], addresses of device 0's memory by place, and bytes from one to the next
     feeds:  [inputs, 5], what is copied before each run: offset in the arena, bytes, address, bytes from
             one run to the next, bytes from one device to the next
     active: [times, all devices] uint8, which take part in a run; empty for all
+    checksums: [times, all devices, SUMS] uint64, the checksum of the state, of `size` bytes, after each run
+               goes there; empty if nobody wants it
     """
     base, left = np.zeros(3, np.int64), np.zeros(max(slots, 1), np.int64)
     for device in devices:
@@ -54,3 +58,5 @@ def walk(
                         at = b
                 elif not cells(base[a] + b, 1)[0]:
                     at = c
+            if len(checksums):
+                sums(cells(base[STATE], size), words(base[STATE], size), checksums[run, device])

@@ -22,12 +22,46 @@ SHA-256.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.gen.numeric import int64, uint32, uint64
 from synapcc.gen.target.messages import CHECKSUM_BYTES, CHECKSUM_FACTOR
 
+SUMS = 2
 _WORD = 4
+
+
+def mixed(word: Any) -> Any:
+    """g of a word, or of an array of words, uint32."""
+    word = uint32(word ^ word >> uint32(15))
+    word = uint32(word * uint32(CHECKSUM_FACTOR))
+    return uint32(word ^ word >> uint32(16))
+
+
+def sums(state: Any, words: Any, out: Any) -> None:
+    """s and t of a state, [size] uint8, into out, [SUMS] uint64: what the emulator's engine compiles.
+
+    words: the whole words of the state, [size // 4] uint32
+    """
+    n = len(words) + (len(state) % _WORD > 0)
+    s, t = uint64(0), uint64(0)
+    for i in range(len(words)):
+        g = uint64(mixed(words[i]))
+        s += g
+        t += g * uint64(uint32(n - i))
+    last = uint32(0)
+    for i in range(int64(_WORD * len(words)), len(state)):
+        last = uint32(last | uint32(state[i]) << uint32(8 * (i % _WORD)))
+    if n > len(words):
+        s += uint64(mixed(last))
+        t += uint64(mixed(last))
+    out[0], out[1] = s, t
+
+
+LOOPS = (mixed, sums)
 
 
 class Checksum:
@@ -41,11 +75,7 @@ class Checksum:
     def __call__(self, state: NDArray[np.uint8]) -> bytes:
         """The CHECKSUM_BYTES of a state, [size] bytes: s and t, little-endian."""
         block = np.concatenate((state, self._padding)) if len(self._padding) else np.ascontiguousarray(state)
-        word = block.view("<u4").astype(np.uint32)
-        word ^= word >> np.uint32(15)
-        word *= np.uint32(CHECKSUM_FACTOR)
-        word ^= word >> np.uint32(16)
-        mixed = word.astype(np.uint64)
-        sums = np.array([mixed.sum(), np.dot(mixed, self._places)], "<u8")  # both wrap modulo 2^64
-        assert sums.nbytes == CHECKSUM_BYTES
-        return sums.tobytes()
+        each = mixed(block.view("<u4").astype(np.uint32, copy=False)).astype(np.uint64)
+        found = np.array([each.sum(), np.dot(each, self._places)], "<u8")  # both wrap modulo 2^64
+        assert found.nbytes == CHECKSUM_BYTES == SUMS * found.itemsize
+        return found.tobytes()

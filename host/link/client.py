@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,6 +37,9 @@ from .session import ATTEMPTS, TIMEOUT, Meanwhile, Session, idle
 LONG_TIMEOUT = 600.0
 """Seconds that a program run by RUN may take unless the caller says otherwise."""
 
+Sample = tuple[bytes, int]
+"""All input bytes, in the Plan's order, and the label."""
+
 WORD = 4
 """Bytes of the widest element of a state."""
 
@@ -59,6 +62,7 @@ class Hello:
     ops: int
     classes: int
     batch: int
+    kept: int
     model: str
     board: str
 
@@ -160,25 +164,49 @@ class Client(Session):
         return bytes(self._ask(messages.LEARN, fields, meanwhile=meanwhile)["proof"])
 
     def learn_many(
-        self, samples: Sequence[tuple[bytes, int]], proof: Flag | None = Flag.CHECKSUM,
-        meanwhile: Meanwhile = idle,
+        self, samples: Sequence[Sample], proof: Flag | None = Flag.CHECKSUM,
+        meanwhile: Meanwhile = idle, seconds: float | None = None,
     ) -> list[bytes]:  # fmt: skip
         """Runs the learn program on each of some samples, exactly once, at most `info.batch` of them.
 
-        The proofs: checksums after each, or the SHA-256 after the last. meanwhile() as in `learn`.
+        The proofs: checksums after each, or the SHA-256 after the last. meanwhile() as in `learn`; seconds:
+        how long the chip takes, as far as one knows.
         """
-        for x, label in samples:
-            self._check_label(label)
-            self._check_size(messages.LEARN_MANY, x)
-        packed = b"".join(encode_fields(messages.SAMPLE, {"label": y, "inputs": x}) for x, y in samples)
-        fields = {"flags": proof or 0, "samples": packed}
-        proofs = self._ask(messages.LEARN_MANY, fields, meanwhile=meanwhile, times=len(samples))["proofs"]
-        wanted = {None: 0, Flag.CHECKSUM: CHECKSUM_BYTES * len(samples), Flag.DIGEST: WIDTHS["sha256"]}
+        fields = {"flags": proof or 0, "samples": self._packed(messages.LEARN_MANY, samples)}
+        return self._learn_all(messages.LEARN_MANY, fields, len(samples), proof, meanwhile, seconds)
+
+    def keep(self, first: int, samples: Sequence[Sample]) -> None:
+        """Puts samples into region samples, from number `first` on, for `learn_kept`."""
+        packed = self._packed(messages.LEARN_KEPT, samples)
+        self.write(Region.SAMPLES, first * (messages.SAMPLE.fixed_bytes + self.info.input_bytes), packed)
+
+    def learn_kept(
+        self, first: int, count: int, proof: Flag | None = Flag.CHECKSUM,
+        meanwhile: Meanwhile = idle, seconds: float | None = None,
+    ) -> list[bytes]:  # fmt: skip
+        """`learn_many` on `count` samples of region samples, at most PROOFS, from number `first` on."""
+        fields = {"first": first, "count": count, "flags": proof or 0}
+        return self._learn_all(messages.LEARN_KEPT, fields, count, proof, meanwhile, seconds)
+
+    def _learn_all(
+        self, request: Request, fields: Mapping[str, Any], count: int, proof: Flag | None,
+        meanwhile: Meanwhile, seconds: float | None,
+    ) -> list[bytes]:  # fmt: skip
+        if seconds is None:
+            seconds = self.timeout * (count - 1)
+        proofs = self._ask(request, fields, meanwhile=meanwhile, seconds=seconds)["proofs"]
+        wanted = {None: 0, Flag.CHECKSUM: CHECKSUM_BYTES * count, Flag.DIGEST: WIDTHS["sha256"]}
         if len(proofs) != wanted[proof]:
-            what = f"answered LEARN_MANY of {len(samples)} samples with {len(proofs)} bytes of proofs"
+            what = f"answered {request.name.upper()} of {count} samples with {len(proofs)} bytes of proofs"
             self._fail(what, "firmware and host do not fit")
         width = CHECKSUM_BYTES if proof == Flag.CHECKSUM else WIDTHS["sha256"]
         return [proofs[at : at + width] for at in range(0, len(proofs), width)]
+
+    def _packed(self, request: Request, samples: Sequence[Sample]) -> bytes:
+        for x, label in samples:
+            self._check_label(label)
+            self._check_size(request, x)
+        return b"".join(encode_fields(messages.SAMPLE, {"label": y, "inputs": b""}) + x for x, y in samples)
 
     def run(self, program: int, proof: Flag | None = Flag.DIGEST, timeout: float = LONG_TIMEOUT) -> bytes:
         """Runs an entry program by number; the chip may take `timeout` seconds for it."""

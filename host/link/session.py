@@ -54,13 +54,13 @@ class Session:
         fields: Mapping[str, Any] | None = None,
         patience: float | None = None,
         meanwhile: Meanwhile = idle,
-        times: int = 1,
+        seconds: float = 0.0,
     ) -> dict[str, Any]:
         try:
             payload = encode_fields(request.ask, fields or {})
         except ValueError as error:
             raise DeviceError(self.device.name, f"cannot ask {request.name.upper()}: {error}") from error
-        answer = self._exchange(request, payload, patience, meanwhile, times)
+        answer = self._exchange(request, payload, patience, meanwhile, seconds)
         try:
             return spoken(decode_fields(request.reply, answer))
         except ValueError as error:
@@ -74,20 +74,20 @@ class Session:
         payload: bytes = b"",
         patience: float | None = None,
         meanwhile: Meanwhile = idle,
-        times: int = 1,
+        seconds: float = 0.0,
     ) -> bytes:
         """The payload of the answer. A frame sent again is the same: the chip never executes it twice.
 
         `patience` is how long a program may run after the chip accepted it. The last attempt waits as long
         even without an acceptance, which may itself have been lost. meanwhile() is called once, after the
-        frame was sent; `times`: as many requests as this one stands for.
+        frame was sent; `seconds`: what the request takes, beside what any does.
         """
         if self._over:
             raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
         self._sequence = (self._sequence + 1) & 0xFFFF
         frame = encode_request(request, self._session, self._sequence, payload)
         started = time.monotonic()
-        timeout = self.timeout * times
+        timeout = self.timeout + seconds
         for attempt in range(1, self.attempts + 1):
             self.device.write(frame)
             if attempt == 1:

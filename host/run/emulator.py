@@ -149,13 +149,21 @@ class Emulator(Machine):
         self.load(inputs, labels, active)
         self.run("learn", active)
 
-    def learn_many(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
+    def learn_many(
+        self,
+        inputs: Inputs,
+        labels: ArrayLike,
+        active: ArrayLike | None = None,
+        checksums: NDArray[np.uint64] | None = None,
+    ) -> None:
         """n labelled samples a device, one after the other: as `learn` with each, but all at once.
 
         inputs: [n, devices, ...], float or integers as the chip takes them, for each input;
         labels: [n, devices] integers, or [n] where all devices have the same;
         active: [n, devices] bool, which devices take part in which step: recordings of any length stand side
                 by side; what the others are given is not read, but its shape counts
+        checksums: [n, devices, 2] uint64, where what a chip would say of its state after each step goes
+                (host/link/checksum.py)
         Where anything is wrong nothing is learned.
         """
         self._free()
@@ -166,7 +174,7 @@ class Emulator(Machine):
         taught = many_labels(self.plan, labels, mask)
         self.clipping.warn(self.plan.model)
         if n:
-            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask)
+            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, checksums)
 
     def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """`learn` in slices: see `begin`."""

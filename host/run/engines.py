@@ -35,7 +35,8 @@ class Engines:
     def __init__(self, plan: Plan, chosen: str, read_only: bool) -> None:
         if chosen not in ENGINES:
             raise SynapccError(plan.model, f"engine {chosen!r}", f"take {', '.join(ENGINES)}")
-        self.plan, self.chosen, self.read_only, self._runs = plan, chosen, read_only, 0
+        self.plan, self.chosen, self.read_only = plan, chosen, read_only
+        self._runs = self._expected = 0
         if chosen == COMPILED and self.reason[0]:
             raise SynapccError(plan.model, f"cannot be compiled: {self.reason[0]}", self.reason[1])
 
@@ -49,9 +50,13 @@ class Engines:
     def name(self, runs: int) -> str:
         """What runs a whole program next, on a device so many times: each of several devices counts."""
         if self.chosen == AUTO:
-            pays = self._runs + runs > PAYS and not self.read_only and not self.reason[0]
-            return COMPILED if pays else NUMPY
+            late = max(self._runs + runs, self._expected) > PAYS
+            return COMPILED if late and not self.read_only and not self.reason[0] else NUMPY
         return self.chosen
+
+    def expects(self, runs: int) -> None:
+        """So many runs of a device will come: compiled code then pays from the first of them on."""
+        self._expected = self._runs + runs
 
     def take(self, program: str, runs: int) -> engine.Engine | None:
         """The compiled engine for so many runs of `program`, each on one device; None: numpy runs it."""

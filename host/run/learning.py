@@ -1,18 +1,20 @@
 """Learning steps on both sides: the checksum of the state is compared after each, its SHA-256 now and then.
 
-A batch goes to the chip in one exchange, and the emulator learns it while the chip does. Where a checksum of
-it differs, its step is repeated alone, from the state before it. Where a SHA-256 differs although no checksum
+A batch goes to the chip in one exchange, and the emulator learns it while the chip does. The chip keeps the
+samples where it has RAM for them, so that each is sent once. Where a checksum of a batch differs, its step is
+repeated alone, from the state before it. Where a SHA-256 differs although no checksum
 did, all steps since the last one that agreed are repeated, each with its SHA-256: so that step is found, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.gen.target.messages import Flag
+from synapcc.gen.target.messages import PROOFS, Flag
 
 from .given import Given
 from .inferences import compare_inferences
@@ -22,13 +24,17 @@ from .sides import Sides
 SHA_STEPS = 1000
 """Steps from one SHA-256 to the next; there is one after the last step, too."""
 
+SLOWER = 8
+"""How much longer than the fastest one a step may take before the link asks again, beside its timeout."""
+
 State = NDArray[np.uint8]
 
 
 class Learning:
     """A run of learning steps: `done` agreed; `state` is that after step `agreed`, where SHA-256 last did.
 
-    batch: steps in one exchange; slices: steps run in slices; keep(step, state) is told where SHA-256 agreed
+    batch: steps in one exchange, at most what the chip takes; 0: as many as that
+    slices: steps run in slices; keep(step, state) is told where SHA-256 agreed
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Learning:
     ) -> None:
         self.sides, self.program, self.slices, self.keep = sides, program, slices, keep
         self.batch = batch if program == "learn" and not slices else 1
+        self.fastest = 0.0  # seconds of a step, as far as is known
         self.done = self.agreed = done
         self.state = sides.machine.state.copy()
 
@@ -49,8 +56,11 @@ class Learning:
         """Steps until `steps` are done, or one differs; tick(count) after each exchange."""
         while self.done < steps:
             end = min(steps, (self.done // SHA_STEPS + 1) * SHA_STEPS)
-            first, last = self.done + 1, min(self.done + self.batch, end)
+            first, last = self.done + 1, min(self.done + self._most(), end)
+            start = time.monotonic()
             difference = self._many(first, last) if last > first else self.one(first, Flag.CHECKSUM)
+            each = (time.monotonic() - start) / (last - self.done)
+            self.fastest = min(self.fastest or each, each)
             if difference is None and last == end:
                 difference = self._settle(last)
             tick(last - self.done)
@@ -69,37 +79,48 @@ class Learning:
         if given:
             return run_given(sides, self.program, i, step, given, kind)
         before = sides.machine.state.copy()
-        got = sides.client.learn(sides.samples.packed(i), sides.label(i), kind, lambda: sides.learn(i))
+        got = sides.client.learn(*sides.sample(i), kind, lambda: sides.learn(i))
         return None if got == sides.proof(kind) else locate(sides, before, "learn", i, step)
 
     def _sample(self, step: int) -> int:
         return (step - 1) % len(self.sides.samples)
 
+    def _most(self) -> int:
+        """Steps of the next exchange: of samples that the chip keeps, or of such as it does not keep.
+
+        The first step of a run is alone: it tells how long one takes.
+        """
+        sides, i = self.sides, self._sample(self.done + 1)
+        if self.batch == 1 or not self.fastest:
+            return 1
+        kept = i < sides.room
+        most, left = (PROOFS, sides.room - i) if kept else (sides.client.info.batch, len(sides.samples) - i)
+        return max(1, min(self.batch or most, most, left))
+
     def _many(self, first: int, last: int) -> Difference | None:
         """A batch of steps, `first` to `last`."""
         sides = self.sides
         chosen = [self._sample(step) for step in range(first, last + 1)]
-        before: list[State] = []
+        before = sides.machine.state.copy()
         wanted: list[bytes] = []
-
-        def learn() -> None:
-            for i in chosen:
-                before.append(sides.machine.state.copy())
-                sides.learn(i)
-                wanted.append(sides.proof(Flag.CHECKSUM))
-
-        given = [(sides.samples.packed(i), sides.label(i)) for i in chosen]
-        said = sides.client.learn_many(given, Flag.CHECKSUM, learn)
+        seconds = SLOWER * self.fastest * len(chosen)
+        said = sides.ask(chosen, lambda: wanted.extend(sides.learn_many(chosen)), seconds)
         for at, (got, want) in enumerate(zip(said, wanted, strict=True)):
             if got != want:
-                return self._again(first + at, last, before[at])
+                return self._again(first + at, last, before, chosen[:at])
         return None
 
-    def _again(self, step: int, last: int, before: State) -> Difference:
-        """A step of a batch whose checksum differed, alone; the chip has learned until `last` by now."""
+    def _again(self, step: int, last: int, before: State, agreed: Sequence[int]) -> Difference:
+        """A step of a batch whose checksum differed, alone; the chip has learned until `last` by now.
+
+        before: the state at the beginning of the batch; agreed: the samples from there to the step
+        """
         sides = self.sides
         found = state_difference(sides.plan, sides.machine.state[0], sides.read_back())
-        sides.begin_from(before)
+        sides.machine.state[...] = before
+        if agreed:
+            sides.learn_many(agreed)
+        sides.begin_from(sides.machine.state.copy())
         if again := self.one(step, Flag.CHECKSUM):
             return again
         if found is None:

@@ -19,6 +19,7 @@ from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.op_check import Held, held, op_fault
 from synapcc.gen.stages.state_check import fault, labelled
 
+from ..link.checksum import Checksum
 from .engines import Engines
 from .front_cache import FORWARD, FixedPart
 from .slices import Busy, Place, Slices
@@ -176,6 +177,10 @@ class Machine:
         """What runs the next whole program, once: "numpy" or "compiled". Both do the same, byte for byte."""
         return self._engines.name(self.devices)
 
+    def expects(self, runs: int) -> None:
+        """So many runs of a program will come: "auto" then need not wait to see them."""
+        self._engines.expects(runs * self.devices)
+
     @property
     def in_slices(self) -> bool:
         """Whether a run in slices is in progress."""
@@ -244,19 +249,27 @@ class Machine:
                 after(name, position)
 
     def _execute_many(
-        self, program: str, given: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+        self,
+        program: str,
+        given: Mapping[str, NDArray[Any]],
+        active: NDArray[np.bool_],
+        checksums: NDArray[np.uint64] | None = None,
     ) -> None:
         """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
-        the devices `active`, [n, devices]. Labels are classes."""
+        the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many."""
         compiled = self._engines.take(program, active.size)
         if compiled:
             devices = np.arange(self.devices)
-            compiled.run(program, self.state, self.arena, devices, given, active)
+            compiled.run(program, self.state, self.arena, devices, given, active, checksums)
             return
+        summed = Checksum(self.plan.state_bytes)
         for i, rows in enumerate(active):
             for name, values in given.items():
                 self._views[name][rows] = values[i][rows]
             self._interpret(program, rows, self._views)
+            if checksums is not None:
+                for device in np.flatnonzero(rows):
+                    checksums[i, device] = np.frombuffer(summed(self.state[device]), "<u8")
 
     def _steps(
         self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]

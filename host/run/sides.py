@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.messages import Flag, Region
 
-from ..link.checksum import Checksum
-from ..link.client import Client
+from ..link.checksum import SUMS, Checksum
+from ..link.client import Client, Sample
 from .emulator import Emulator
 from .given import Given
 from .samples import Samples
@@ -28,10 +29,16 @@ class Sides:
     def __init__(self, plan: Plan, client: Client, machine: Emulator, samples: Samples) -> None:
         self.plan, self.client, self.machine, self.samples = plan, client, machine, samples
         self._checksum = Checksum(plan.state_bytes)
+        self.room = min(client.info.kept, len(samples))
+        self._kept = np.zeros(self.room, bool)
 
     def proof(self, kind: Flag) -> bytes:
         """What the chip has to say of its state."""
         return self._checksum(self.machine.state[0]) if kind == Flag.CHECKSUM else digest(self.machine)
+
+    def sample(self, i: int) -> Sample:
+        """Sample i as the chip takes it."""
+        return self.samples.packed(i), self.label(i)
 
     def label(self, i: int) -> int:
         return int(self.samples.labels[i]) if self.samples.labels is not None else 0
@@ -50,6 +57,28 @@ class Sides:
         """Sample i, in the emulator."""
         assert self.samples.labels is not None
         self.machine.learn(self.samples.one(i), self.samples.labels[i : i + 1])
+
+    def learn_many(self, chosen: Sequence[int]) -> list[bytes]:
+        """Samples one after the other, in the emulator; what a chip has to say of its state after each."""
+        assert self.samples.labels is not None
+        rows = np.asarray(chosen)
+        checksums = np.zeros((len(rows), 1, SUMS), np.uint64)
+        inputs = {name: x[rows, None] for name, x in self.samples.inputs.items()}
+        self.machine.learn_many(inputs, self.samples.labels[rows], checksums=checksums)
+        return [row.astype("<u8").tobytes() for row in checksums]
+
+    def ask(self, chosen: Sequence[int], meanwhile: Callable[[], object], seconds: float) -> list[bytes]:
+        """The same on the chip, which keeps those below `room` from the first time on."""
+        first, count = chosen[0], len(chosen)
+        if chosen[-1] >= self.room:
+            given = [self.sample(i) for i in chosen]
+            return self.client.learn_many(given, Flag.CHECKSUM, meanwhile, seconds)
+        missing = first + np.flatnonzero(~self._kept[first : first + count])
+        for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+            if len(run):
+                self.client.keep(int(run[0]), [self.sample(int(i)) for i in run])
+        self._kept[missing] = True
+        return self.client.learn_kept(first, count, Flag.CHECKSUM, meanwhile, seconds)
 
     def begin_from(self, state: NDArray[np.uint8]) -> None:
         """Both sides hold `state`, [1, state_bytes], and nothing is in progress."""

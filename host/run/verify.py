@@ -98,8 +98,8 @@ def verify(
     done, learning = before, plan.learning
     if difference is None and learning:
         programs.append(learning)
-        most = max(1, min(batch or client.info.batch, client.info.batch))
-        run = Learning(sides, learning, most, slices, before, resume.keeper(kept, sides))
+        sides.machine.expects(steps - before)
+        run = Learning(sides, learning, batch, slices, before, resume.keeper(kept, sides))
         tick(before)
         difference = run.run(steps, tick)
         done = run.done

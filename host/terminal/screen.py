@@ -21,7 +21,7 @@ def neutral(text: str, lines: bool = True) -> str:
 
     lines: line breaks and tabs stay; else they are escaped too, for what must not begin a line of its own.
     """
-    if text.isprintable():
+    if (text.replace("\n", "").replace("\t", "") if lines else text).isprintable():
         return text
     return "".join(c if _harmless(c, lines) else _escape(c) for c in text)
 

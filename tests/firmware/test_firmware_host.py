@@ -16,7 +16,7 @@ from stub_model import CLASSES, DIGEST, stub_project
 
 from synapcc.gen.numeric import NUMERIC_VERSION
 from synapcc.gen.target import messages
-from synapcc.gen.target.messages import MAX_PAYLOAD, Flag, Region, Request, Status
+from synapcc.gen.target.messages import MAX_PAYLOAD, PROOFS, PROTOCOL_VERSION, Flag, Region, Request, Status
 from synapcc.host.devices import ClosingDevice, Device, DeviceError, device_kinds, open_device, process
 from synapcc.host.link import client as client_module
 from synapcc.host.link.checksum import Checksum
@@ -25,6 +25,7 @@ from synapcc.host.link.protocol import (
     Corrupt,
     Receiver,
     Reply,
+    decode_fields,
     encode_fields,
     encode_reply,
     encode_request,
@@ -314,6 +315,15 @@ def test_arguments_are_checked(raw: Raw) -> None:
     for label in (CLASSES, 256):  # behind a sample that is good, and must not be learned from
         second = label.to_bytes(2, "little") + X
         assert status(messages.LEARN_MANY, flags=0, samples=bytes(2) + X + second) == Status.BAD_LABEL
+    hello = raw.ask(messages.HELLO)
+    kept = decode_fields(messages.HELLO.reply, hello.payload)["kept"]
+    assert kept == (1 << 20) // (2 + len(X))
+    for first, count in ((kept, 1), (kept - 1, 2), (0, 0), (0, PROOFS + 1), (top, 1), (1, top), (top, top)):
+        assert status(messages.LEARN_KEPT, first=first, count=count, flags=0) == Status.BAD_ARGUMENT
+    assert status(messages.LEARN_KEPT, first=0, count=1, flags=4) == Status.BAD_ARGUMENT
+    wrong = CLASSES.to_bytes(2, "little")
+    assert status(messages.WRITE, region=Region.SAMPLES, offset=10, content=wrong) == Status.OK
+    assert status(messages.LEARN_KEPT, first=0, count=2, flags=0) == Status.BAD_LABEL
     sizes = {Region.STATE: 52, Region.ARENA: 16, Region.INPUT: 8, Region.OUTPUT: 14}
     for region, size in sizes.items():
         for offset, count in ((0, size + 1), (size, 1), (size + 1, 0), (top, 1), (1, top), (top, top)):
@@ -326,7 +336,7 @@ def test_arguments_are_checked(raw: Raw) -> None:
         assert status(messages.READ, region=region, offset=0, bytes=size) == Status.OK
         expected = Status.BAD_ARGUMENT if region == Region.OUTPUT else Status.OK
         assert status(messages.WRITE, region=region, offset=size - 1, content=b"\0") == expected
-    assert status(messages.READ, region=4, offset=0, bytes=0) == Status.BAD_ARGUMENT
+    assert status(messages.READ, region=5, offset=0, bytes=0) == Status.BAD_ARGUMENT
     assert status(messages.WRITE, region=255, offset=0, content=b"") == Status.BAD_ARGUMENT
 
 
@@ -531,7 +541,9 @@ def test_echo_is_something_else() -> None:
 
 def test_other_protocol_version_is_refused() -> None:
     other = encode_reply(Reply(7, 1, 1, 1, 3, b""))
-    with pytest.raises(DeviceError, match="speaks version 7 of the protocol, this host version 3"):
+    with pytest.raises(
+        DeviceError, match=f"speaks version 7 of the protocol, this host version {PROTOCOL_VERSION}"
+    ):
         connect(Fake(lambda data: other), DIGEST)
 
 

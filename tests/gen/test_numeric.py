@@ -6,6 +6,7 @@ import inspect
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ctools import ARM_TOOLCHAINS, HERE, UNDEFINED, compile_arm, compile_host, run
 from primitives import (
@@ -132,7 +133,7 @@ def test_every_primitive_in_qemu(cpu: str, machine: str, tmp_path: Path) -> None
 
 
 def doubling_high_product(a: int, b: int) -> int:
-    """gemmlowp's SaturatingRoundingDoublingHighMul as its source has it: a nudge, and a division that cuts."""
+    """SaturatingRoundingDoublingHighMul as gemmlowp's source has it: a nudge, and a division that cuts."""
     product = a * b
     nudged = product + ((1 << 30) if product >= 0 else 1 - (1 << 30))
     return abs(nudged) // 2**31 * (1 if nudged >= 0 else -1)

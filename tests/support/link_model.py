@@ -14,8 +14,8 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import fault, outside
 from synapcc.gen.target import messages
 from synapcc.gen.target.messages import (
-    CHECKSUM_BYTES,
     MAX_PAYLOAD,
+    PROOFS,
     REQUESTS,
     RESERVED,
     SAMPLE,
@@ -55,13 +55,18 @@ class LinkModel:
         self.kept: list[Answer] = []
         self.executed = self.answered = 0  # the request whose answer is kept; that of the last answer
         self.accepted = self.unchecked = False
+        self.samples = b""
         self.numbers = {"learns": 0, "infers": 0, "repeats": 0, "refusals": 0}
         self._empty()
+
+    def keeps(self, count: int) -> None:
+        """Region samples holds so many: what HELLO says."""
+        self.samples = self.samples or bytes(count * (SAMPLE.fixed_bytes + len(self.input)))
 
     def _empty(self) -> None:
         self.input = bytes(sum(self.plan[n].nbytes for n in self.plan.inputs))
         sample = SAMPLE.fixed_bytes + len(self.input)
-        self.batch = min(messages.LEARN_MANY.ask.tail_bytes // sample, (MAX_PAYLOAD - 32) // CHECKSUM_BYTES)
+        self.batch = min(messages.LEARN_MANY.ask.tail_bytes // sample, PROOFS)
         self.output = bytes(8 + 2 * self.plan.scores)
 
     # -- sessions and sequence numbers ------------------------------------------------------------------
@@ -138,6 +143,16 @@ class LinkModel:
         size = SAMPLE.fixed_bytes + len(self.input)
         count, rest = divmod(len(samples), size)
         _demand(rest == 0 and 0 < count <= self.batch, Status.BAD_LENGTH)
+        return self._learn_all(flags, samples)
+
+    def _learn_kept(self, first: int, count: int, flags: int) -> bytes:
+        size = SAMPLE.fixed_bytes + len(self.input)
+        inside = (first + count) * size <= len(self.samples)
+        _demand(flags < 4 and inside and 0 < count <= PROOFS, Status.BAD_ARGUMENT)
+        return self._learn_all(flags, self.samples[first * size : (first + count) * size])
+
+    def _learn_all(self, flags: int, samples: bytes) -> bytes:
+        size = SAMPLE.fixed_bytes + len(self.input)
         given = [decode_fields(SAMPLE, samples[at : at + size]) for at in range(0, len(samples), size)]
         _demand(all(x["label"] < self.plan.classes for x in given), Status.BAD_LABEL)
         self._ready()
@@ -179,7 +194,7 @@ class LinkModel:
         old = self._region(region)
         fits = offset + len(content) <= len(old) and region != Region.OUTPUT
         _demand(fits, Status.BAD_ARGUMENT)
-        _demand(not self.machine.in_slices or region == Region.INPUT, Status.BUSY)
+        _demand(not self.machine.in_slices or region in (Region.INPUT, Region.SAMPLES), Status.BUSY)
         new = old[:offset] + content + old[offset + len(content) :]
         if region == Region.STATE:
             _demand(not outside(self.plan, new), Status.BAD_STATE)
@@ -187,6 +202,8 @@ class LinkModel:
             self.unchecked = True
         elif region == Region.ARENA:
             self.machine.arena[0] = np.frombuffer(new, np.uint8)
+        elif region == Region.SAMPLES:
+            self.samples = new
         else:
             self.input = new
         return b""
@@ -283,6 +300,7 @@ class LinkModel:
             Region.ARENA: self.machine.arena[0].tobytes(),
             Region.INPUT: self.input,
             Region.OUTPUT: self.output,
+            **({Region.SAMPLES: self.samples} if self.samples else {}),
         }
         _demand(region in regions, Status.BAD_ARGUMENT)
         return regions[Region(region)]

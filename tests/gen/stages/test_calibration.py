@@ -374,3 +374,14 @@ def test_a_refusal_of_formats_names_the_uneven_input(size: float, at: float) -> 
     with pytest.raises(CompileError, match="input x: its features differ in range") as refused:
         compile_model(net, RuleSpec("bp", rate=1), {"x": x})
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given, copied", [(40, False), (1030, True)])
+def test_runs_of_all_samples_copy_none_of_them(given: int, copied: bool) -> None:
+    """Each candidate of `best` has its runs; images of all samples are the most of what these hold."""
+    rng = np.random.default_rng(1)
+    graph = dense([rng.normal(size=(3, 5))], [np.zeros(3)])
+    c = compile_model(graph, RuleSpec("none"), {"x": rng.normal(size=(given, 5))})
+    runs = Runs(c.abstract, c.calibration)
+    assert np.array_equal(runs.inputs["x"], c.calibration["x"][runs.chosen])
+    assert np.shares_memory(runs.inputs["x"], c.calibration["x"]) != copied

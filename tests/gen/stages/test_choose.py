@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.equalise import Strength, equalised, extremes, tops
 from synapcc.gen.stages.near import ENOUGH, NUDGE, nearby
 from synapcc.gen.stages.passes import simplify
+from synapcc.gen.stages.quantise import Quantised
 from synapcc.gen.stages.rounding import compensated
 from synapcc.gen.stages.schedule import build
-from synapcc.gen.stages.simulate import Trial
+from synapcc.gen.stages.simulate import Loss, Trial
 from synapcc.gen.stages.untie import untie
 from synapcc.host.run.agreement import agreement, same_answers
 from synapcc.host.run.culprit import LEAST, expected, warning
@@ -308,3 +310,28 @@ def test_an_unknown_way_is_refused() -> None:
     graph = perceptron(np.random.default_rng(1), "rows")
     with pytest.raises(CompileError, match="quantise: 'worst' is no way to quantise; take fast or best"):
         compile_model(graph, RuleSpec("none"), {"x": np.zeros((4, 8), np.float32)}, quantise="worst")
+
+
+def test_one_candidate_at_a_time_holds_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that was equalised in three ways needs no more memory for its values than one; the search
+    for formats has a trial of its own."""
+    trials: list[Trial] = []
+    held: list[int] = []
+    begun, of = Trial.__init__, Trial.of
+
+    def begin(self: Trial, *args: Any) -> None:
+        trials.append(self)
+        begun(self, *args)
+
+    def tried(self: Trial, quantised: Quantised) -> Loss:
+        loss = of(self, quantised)
+        held.append(sum(t._kept is not None for t in trials))
+        return loss
+
+    monkeypatch.setattr(Trial, "__init__", begin)
+    monkeypatch.setattr(Trial, "of", tried)
+    rng = np.random.default_rng(5)
+    data = {"x": rng.normal(size=(64, 8))}
+    compile_model(perceptron(rng, "rows"), RuleSpec(rule="none"), data, quantise="best")
+    assert len(trials) > 4
+    assert max(held) <= 2

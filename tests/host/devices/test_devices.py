@@ -19,7 +19,7 @@ from echo_firmware import add_platform, echo_project
 from stub_model import stub_project
 
 from synapcc.gen.target.boards import Emulator, load_board
-from synapcc.host.devices import Device, DeviceError, open_device, qemu, serial, unicorn
+from synapcc.host.devices import Device, DeviceError, _watchdog, open_device, qemu, serial, unicorn
 from synapcc.host.devices.serial import SerialDevice
 from synapcc.host.firmware.build import build
 from synapcc.host.link.client import connect
@@ -148,6 +148,28 @@ def test_unicorn_stops_waiting_for_a_firmware_that_loops(project: Path) -> None:
         assert device.read(0.1) == b""
         with pytest.raises(DeviceError, match=r"did not ask for input within 0\.3 s \(PC .* in hang"):
             device.read(10)
+
+
+def test_a_watchdog_stops_what_runs_too_long_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watchdog, "IDLE_SECONDS", 0.1)
+    stops: list[float] = []
+    dog = _watchdog.Watchdog(lambda: stops.append(time.monotonic()))
+    before = threading.active_count()
+    for _ in range(200):
+        with dog.within(30.0):
+            pass
+    assert not stops and threading.active_count() <= before + 1
+    began = time.monotonic()
+    with dog.within(0.05):
+        while len(stops) < 3:  # until it has ended: the first one may come before it begins
+            assert time.monotonic() < began + 20
+            time.sleep(0.01)
+    known = len(stops)
+    assert stops[0] >= began + 0.05
+    while dog._thread is not None:
+        assert time.monotonic() < began + 40
+        time.sleep(0.02)
+    assert len(stops) == known, "behind the block nothing is stopped"
 
 
 INTERRUPTED = """

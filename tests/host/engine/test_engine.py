@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import pickle
 from typing import Any
 
@@ -17,9 +19,11 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.numeric import PRIMITIVES
-from synapcc.gen.ops import Case, kernels
+from synapcc.gen.ops import Case, _loops, kernels
 from synapcc.host import engine, examples
+from synapcc.host.bench import roofline
 from synapcc.host.bench.emulator import bench_emulator, text
+from synapcc.host.link.checksum import SUMS, Checksum, sums
 from synapcc.host.run import engines
 from synapcc.host.run.emulator import Emulator
 
@@ -104,6 +108,20 @@ def test_primitives_say_the_same_as_arrays_and_as_compiled_numbers() -> None:
         assert not len(differ), f"{p.name}{tuple(rows[differ[0]].tolist())}: {out[differ[0]]}"
 
 
+def test_the_checksum_of_compiled_code_is_that_of_numpy() -> None:
+    """States of all lengths: the text that the engine compiles, and the array form."""
+    from synapcc.host.engine import jit
+
+    jit._prepare()
+    compiled, rng = numba.njit(error_model="numpy")(sums), np.random.default_rng(8)
+    for size in (*range(24), 4095, 4096, 17308, 70001):
+        for low, high in ((0, 256), (255, 256), (0, 2)):
+            state = rng.integers(low, high, size).astype(np.uint8)
+            words, out = state[: size // 4 * 4].view(np.uint32), np.zeros(SUMS, np.uint64)
+            compiled(state, words, out)
+            assert out.astype("<u8").tobytes() == Checksum(size)(state), size
+
+
 def _samples(plan: Plan, rng: np.random.Generator, n: int, devices: int) -> tuple[dict[str, Any], Any]:
     sizes = {name: plan[name].shape[0] for name in plan.inputs}
     inputs = {k: rng.integers(-128, 128, (n, devices, s)).astype(np.int8) for k, s in sizes.items()}
@@ -155,13 +173,19 @@ def test_a_life_is_the_same(name: str) -> None:
     for _ in range(12):
         inputs, labels = _samples(plan, rng, 3, 5)
         active = rng.integers(0, 2, (3, 5)).astype(bool)
-        for machine in (want, got):
-            machine.learn_many(inputs, labels, active)
+        said = np.full((2, 3, 5, SUMS), 7, np.uint64)
+        for machine, checksums in zip((want, got), said, strict=True):
+            machine.learn_many(inputs, labels, active, checksums)
+            for device in np.flatnonzero(active[2]):
+                proof = Checksum(plan.state_bytes)(machine.state[device])
+                assert checksums[2, device].astype("<u8").tobytes() == proof
+            assert np.all((checksums == 7).all(axis=2) == ~active)
             machine.learn({k: x[0] for k, x in inputs.items()}, labels[0], active[1])
             machine.infer({k: x[1] for k, x in inputs.items()}, active[2])
             for program in set(plan.entries) - {"infer", "learn"}:
                 machine.load({k: x[2] for k, x in inputs.items()}, labels[2])
                 machine.run(program)
+        assert np.array_equal(*said)
         _same(want, got)
 
 
@@ -238,6 +262,49 @@ def test_bench_holds_states_together() -> None:
     assert [(r["devices"], r["differing"]) for r in report["rows"]] == [(1, 0), (3, 0)]
     assert all(r[name] > 0 for r in report["rows"] for name in ("numpy", "compiled", "c"))
     assert "a pair" in text(report) and report["versions"]["numba"] == numba.__version__
+
+
+def test_a_roofline_is_what_steps_need_of_measured_peaks() -> None:
+    plan = golden_plan("pair")
+    need, longer = roofline.work(plan, 1), roofline.work(plan, 100)
+    weights = sum(math.prod(plan[s.args["w"]].shape) for _, _, s in plan.ops() if s.kernel == "dense.forward")
+    assert need["macs"] == longer["macs"] > weights > 0
+    given = sum(plan[n].nbytes for n in plan.inputs)
+    assert (
+        need["bytes"] - given == 2 * (plan.state_bytes + plan.arena_bytes) == 100 * (longer["bytes"] - given)
+    )
+    peak = {"macs": 10.0 * need["macs"], "bytes": 4.0 * need["bytes"]}
+    assert roofline.shares({"compiled": 1.0, **need}, peak) == ["10 %", "25 %"]
+    assert roofline.shares({"compiled": 0.0, **need}, peak) == ["-", "-"]
+    found = roofline.peaks()
+    assert min(found["macs"], found["bytes"]) > 1e8 and "multiply-accumulates" in roofline.told(found)
+
+
+def test_windows_are_what_their_text_says() -> None:
+    """Blocks of filters and counts of positions of every tile, and what is left of them."""
+    from synapcc.host.engine import jit
+
+    jit._prepare()
+    space: dict[str, Any] = {"windows": _loops.windows, "windows_onto": _loops.windows_onto}
+    exec("def on(*a):\n    windows(*a)\ndef onto(*a):\n    windows_onto(*a)", space)
+    compiled = [numba.njit(error_model="numpy")(space[name]) for name in ("on", "onto")]
+    rng = np.random.default_rng(8)
+    for blocks, count in itertools.product((1, 2, 3, 7, 11), (1, 3, 4, 8, 13)):
+        n, runs, pairs, every = 8 * blocks, int(rng.integers(1, 4)), int(rng.integers(1, 6)), 6
+        w = rng.integers(-(2**15), 2**15, (runs, pairs, 2 * n + 16 * int(rng.integers(2)))).astype(np.int16)
+        x = rng.integers(-(2**15), 2**15, 300).astype(np.int16)
+        start = rng.integers(-(2**30), 2**30, n).astype(np.int32)
+        offsets, out = rng.integers(0, 90, runs), rng.integers(-(2**30), 2**30, 20 * n + 8).astype(np.int32)
+        with np.errstate(over="ignore"):
+            for text_of, run, apart, begin in (
+                (_loops.windows, compiled[0], n + 1, start),
+                (_loops.windows_onto, compiled[1], 8, n),
+            ):
+                want, got = out.copy(), out.copy()
+                given = (3, apart, begin, w, x, 5, 2, offsets, every, count)
+                text_of(want, *given)
+                run(got, *given)
+                assert np.array_equal(want, got), (text_of.__name__, blocks, count)
 
 
 @pytest.mark.long

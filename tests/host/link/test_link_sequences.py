@@ -24,16 +24,26 @@ from synapcc.gen.stages.op_check import held
 from synapcc.gen.stages.state_check import fault
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
-from synapcc.gen.target.messages import MAX_PAYLOAD, REQUESTS, RESERVED, Region, Request, Status, Subject
+from synapcc.gen.target.messages import (
+    MAX_PAYLOAD,
+    PROOFS,
+    REQUESTS,
+    RESERVED,
+    Region,
+    Request,
+    Status,
+    Subject,
+)
 from synapcc.host.devices import Device, open_device
-from synapcc.host.link.protocol import Corrupt, Receiver, Reply, encode_fields, encode_request
+from synapcc.host.link.protocol import Corrupt, Receiver, Reply, decode_fields, encode_fields, encode_request
 
 Rng = np.random.Generator
 Ask = tuple[int, bytes]
 BOARD = "mps2_an386"
+KEPT = 5  # samples that tests write into their region
 KINDS = (
     *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
-    *("begin", "step", "abort", "op", "signals", "learn_many"),
+    *("begin", "step", "abort", "keep", "learn_kept", "op", "signals", "learn_many"),
 )
 
 
@@ -54,7 +64,10 @@ class Link:
         sequence = (self.sequence + step) & 0xFFFF
         want = self.model.ask(number, payload, session, sequence)
         self.device.write(encode_request(Request("", number, ""), session, sequence, payload))
-        got = [self._comparable(self.model.answered, self._reply()) for _ in want]
+        answers = [self._reply() for _ in want]
+        if number == messages.HELLO.number and answers[-1][0] == Status.OK:
+            self.model.keeps(decode_fields(messages.HELLO.reply, answers[-1][1])["kept"])
+        got = [self._comparable(self.model.answered, answer) for answer in answers]
         want = [self._comparable(self.model.answered, answer) for answer in want]
         self.sequence, self.session = self.model.sequence, self.model.session
         status = Status(want[-1][0]).name.lower()
@@ -82,10 +95,11 @@ class Link:
         return status, payload[:16] if number == messages.STATS.number else payload
 
     def look(self) -> None:
-        """Every byte of every region, read back."""
+        """Every byte of every region, read back; of region samples those that tests write to."""
         plan = self.model.plan
         sizes = {Region.STATE: plan.state_bytes, Region.ARENA: plan.arena_bytes}
         sizes |= {Region.INPUT: len(self.model.input), Region.OUTPUT: len(self.model.output)}
+        sizes |= {Region.SAMPLES: min(len(self.model.samples), MAX_PAYLOAD)}
         for region, size in sizes.items():
             for at in range(0, size, MAX_PAYLOAD):
                 count = min(MAX_PAYLOAD, size - at)
@@ -135,14 +149,33 @@ class Requests:
         """Some samples, sometimes more than a request takes, with a label that is none, or a part of one."""
         most = MAX_PAYLOAD // (self.size + 2)
         count = int(self.rng.choice([0, 1, 2, 3, most - 1, most])) if most > 3 else 1
+        packed = self.samples(count)
+        packed = packed[: len(packed) - int(self.rng.choice([0, 0, 0, 0, 1]))]
+        return asked(messages.LEARN_MANY, flags=self.flags(), samples=packed[: MAX_PAYLOAD - 1])
+
+    def samples(self, count: int) -> bytes:
+        """As many, a few of them with a label that is none."""
         x = self.rng.integers(0, 256, (count, self.size)).astype(np.uint8)
         labels = self.rng.integers(0, min(self.plan.classes, 256), count)
         labels[self.rng.integers(0, 40, count) == 0] += 256
-        packed = b"".join(
-            int(y).to_bytes(2, "little") + row.tobytes() for y, row in zip(labels, x, strict=True)
-        )
-        packed = packed[: len(packed) - int(self.rng.choice([0, 0, 0, 0, 1]))]
-        return asked(messages.LEARN_MANY, flags=self.flags(), samples=packed[: MAX_PAYLOAD - 1])
+        rows = (int(y).to_bytes(2, "little") + row.tobytes() for y, row in zip(labels, x, strict=True))
+        return b"".join(rows)
+
+    def keep(self) -> Ask:
+        """Samples into their region, where LEARN_KEPT looks for them."""
+        each = self.size + 2
+        count = int(self.rng.integers(1, max(2, min(KEPT, MAX_PAYLOAD // each))))
+        content = bytearray(self.samples(count)[: messages.WRITE.ask.tail_bytes])
+        if not self.rng.integers(3):
+            content[1] |= 0x80  # the upper byte of the first label
+        at = each * int(self.rng.integers(KEPT - count + 1))
+        return asked(messages.WRITE, region=Region.SAMPLES, offset=at, content=bytes(content))
+
+    def learn_kept(self) -> Ask:
+        """Those that were written and some behind them, sometimes more than a reply has proofs for."""
+        first = int(self.rng.choice([*range(KEPT), *range(KEPT), 2**32 - 1]))
+        count = int(self.rng.choice([0, 1, 2, 3, 4, 5, PROOFS, PROOFS + 1, 2**32 - 1]))
+        return asked(messages.LEARN_KEPT, first=first, count=count, flags=self.flags())
 
     def load(self) -> Ask:
         return asked(messages.LOAD, label=self.label(), inputs=self.inputs())
@@ -196,7 +229,7 @@ class Requests:
         return asked(messages.READ, region=region, offset=offset, bytes=number(self.rng, min(size, 40)))
 
     def region(self) -> tuple[int, int]:
-        sizes = (self.plan.state_bytes, self.plan.arena_bytes, self.size, 8 + 2 * self.plan.classes, 9)
+        sizes = (self.plan.state_bytes, self.plan.arena_bytes, self.size, 8 + 2 * self.plan.classes, 1000, 9)
         region = int(self.rng.integers(len(sizes)))
         return region, sizes[region]
 
@@ -275,6 +308,9 @@ def slices(link: Link, rng: Rng, draw: Requests) -> Iterator[None]:
     link.send(*asked(messages.ABORT))
     link.send(*asked(messages.LOAD, label=int(rng.integers(plan.classes)), inputs=bytes(draw.size)))
     link.send(*asked(messages.BEGIN, program=int(rng.integers(len(plan.entries)))))
+    if link.model.machine.in_slices:
+        for refused in (draw.infer, draw.learn, draw.load, draw.run, draw.begin):
+            link.send(*refused())
     while link.model.machine.in_slices and rng.integers(40):
         if not rng.integers(3):
             link.send(*getattr(draw, str(rng.choice(["infer", *KINDS[:-2]])))())
@@ -293,7 +329,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 12, 5, 4), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 3, 3, 12, 5, 4), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -391,9 +427,10 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
             link = Link(device, c.plan, counts=False)
             play(link, seed, 120)
         seen += link.seen
-    for key in (
+    wanted = (
         *(("learn", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
         *(("learn_many", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
+        *(("learn_kept", s) for s in ("ok", "bad_label", "bad_argument")),
         *(("run", s) for s in ("ok", "bad_label", "bad_argument")),
         *(("write", s) for s in ("ok", "bad_state", "bad_argument")),
         *(("infer", s) for s in ("ok", "bad_length", "bad_state")),
@@ -411,8 +448,8 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
                 ("stats", "no_session"),
             )
         ),
-    ):
-        assert seen[key], f"{key} was never seen"
+    )
+    assert not [key for key in wanted if not seen[key]], "never seen"
 
 
 def wide(folder: Path) -> Plan:
