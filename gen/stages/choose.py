@@ -12,6 +12,7 @@ Both leave what learns as it is, networks that have not learned yet, and those w
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -22,16 +23,18 @@ from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.program import Abstract, root
 from ..spec import BEST, RuleSpec
+from .absorb import absorbed
 from .calibrate import Runs
-from .equalise import Strength, equalised, tops
+from .equalise import Strength, equalised, extremes, tops
 from .looks import Choice, Looks
+from .near import denser
 from .quantise import Quantised, quantise
 from .rounding import rounded
 from .simulate import Loss, Trial
 
 BROKEN = 0.975  # share of the calibration answers below which `fast` looks for remedies,
 ENOUGH = 0.985  # at which it stops
-LEAST = 64  # samples that can say so
+LEAST = 8  # samples that can say so, with others near them
 SHARES = 0.5, 0.75, 1.0  # of a channel's range that equalising gives it
 SCORES = 8  # bits by which scores are made finer than their range allows
 CHANCE = 0.01  # share of the answers below the best at which no finer scores are tried
@@ -64,6 +67,11 @@ class Chosen:
     choice: Choice
     quantised: Quantised
 
+    @property
+    def runs(self) -> Runs:
+        """The samples that it is held against the float network with."""
+        return denser(self.looks.observed.runs, self.data, self.looks.usual)
+
 
 class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
@@ -85,7 +93,7 @@ class _Search:
                 trial.forget()
         if found:
             return found
-        runs = chosen.looks.observed.runs
+        runs = chosen.runs
         trial = Trial(runs, chosen.looks.kind, max(TRIED[0], TRIED[1] // runs.work))
         self._trials.append((chosen.looks, trial))
         return trial
@@ -122,22 +130,40 @@ class _Search:
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
-        """Every tensor by itself; with channels equalised where that is refused."""
+        """Every tensor by itself; with biases moved on, or channels equalised, where that is refused."""
         abstract, data = made
         looks = self.looks(graph, made)
         try:
             return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
         except CompileError:
-            other = self.level(graph, looks, Strength(1.0)) if _open(abstract, looks) else None
-            if other is None:
+            others = self._mended(graph, looks) if _open(abstract, looks) else []
+            if not others:
                 raise
-        return self.candidate(other, choice)
+        for other in others[:-1]:
+            with suppress(CompileError):
+                return self.candidate(other, choice)
+        return self.candidate(others[-1], choice)
+
+    def _mended(self, graph: Graph, looks: Looks) -> list[Graph]:
+        """The same network in other numbers."""
+        seen = extremes(graph, looks.observed.runs, looks.usual)
+        others = absorbed(graph, seen, self.learned), self.level(graph, looks, Strength(1.0))
+        return [other for other in others if other]
 
     def level(self, graph: Graph, looks: Looks, strength: Strength) -> Graph | None:
         """`graph` with its channels equalised; None where there is nothing to equalise."""
         if self._seen is None or self._seen[0] is not looks:
             self._seen = looks, tops(graph, looks.observed.runs, looks.usual)
         return equalised(graph, self._seen[1], self.learned, strength)
+
+    def absorbed(self, base: Chosen) -> Chosen | None:
+        """`base` with large biases moved on; None where there are none, or it is refused."""
+        seen = extremes(base.graph, base.looks.observed.runs, base.looks.usual)
+        graph = absorbed(base.graph, seen, self.learned)
+        try:
+            return None if graph is None else self.candidate(graph, base.choice)
+        except CompileError:
+            return None
 
     def other(self, chosen: Chosen, choice: Choice) -> Chosen | None:
         """The same network in other formats; None where these are refused."""
@@ -259,11 +285,15 @@ def _fast(search: _Search, start: Tried) -> Tried:
         return start
     search.begin()
     tried = [search.finer(*start)]
+    base = start[0]
+    if moved := search.absorbed(base):
+        tried.append(search.finer(*search.tried(moved)))
+        base = moved if _most(tried) is tried[1] else base
     for exact in (True, False):
         for share in SHARES:
             if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3):
                 break
-            other = search.equalised(start[0], Strength(share, exact))
+            other = search.equalised(base, Strength(share, exact))
             tried += [search.finer(*search.tried(other))] if other else []
     for remedy, most, share in ((search.widened, WIDENED, 2 / 3), (search.refined, REFINED, 1.0)):
         for candidate in _ranked(tried)[:most]:
@@ -286,6 +316,8 @@ def _most(tried: Sequence[Tried]) -> Tried:
 
 def _best(search: _Search, start: Tried, say: Say) -> Tried:
     base = start[0]
+    if moved := search.absorbed(base):
+        base = min((base, moved), key=lambda c: search.tried(_finished(c))[1].rank)
     tried = [base]
     for share in SHARES:
         say(0.2 * share, "equalising channels")
@@ -310,7 +342,7 @@ def _finished(chosen: Chosen) -> Chosen:
 
 def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
-    names, runs, kind = _activations(found), found.looks.observed.runs, found.looks.kind
+    names, runs, kind = _activations(found), found.runs, found.looks.kind
     room = 2 * SEARCH // (runs.work * len(FINER))  # samples of all activations: half of a run is shared
     samples = min(SEARCHED[1], max(SEARCHED[0], room // (ROUNDS * max(1, len(names)))))
     if (most := room // samples) < len(names):

@@ -100,25 +100,36 @@ class _Sets:
         return of, len(names)
 
 
-def tops(graph: Graph, runs: Runs, usual: NDArray[np.intp]) -> dict[str, Real]:
-    """The largest magnitude of every element of every activation that a step writes or that only moves such,
-    [*shape], over the samples `usual`."""
+def extremes(graph: Graph, runs: Runs, usual: NDArray[np.intp]) -> dict[str, tuple[Real, Real]]:
+    """The least and the largest value of every element of every activation that a step writes or that only
+    moves such, [*shape] each, over the samples `usual`."""
     values = {n: n for n in graph.inputs} | {n.output: n.name for n in graph.nodes}
     held = {t: v for t, v in values.items() if v in runs.abstract.values}
-    found = {t: np.zeros(graph.tensors[t].size) for t in held}
+    found = {t: (np.full(s := graph.tensors[t].size, np.inf), np.full(s, -np.inf)) for t in held}
     keep = np.zeros(len(runs), bool)
     keep[usual] = True
     for rows, machine in runs.forward():
         for tensor, value in held.items():
-            x = np.abs(machine.real(value)[keep[rows]])
-            found[tensor] = np.maximum(found[tensor], np.max(x, axis=0, initial=0.0))
-    shaped = {t: x.reshape(graph.tensors[t].shape) for t, x in found.items()}
+            x, (lo, hi) = machine.real(value)[keep[rows]], found[tensor]
+            if len(x):
+                found[tensor] = np.minimum(lo, np.min(x, axis=0)), np.maximum(hi, np.max(x, axis=0))
+    shaped = {
+        t: (lo.reshape(graph.tensors[t].shape), hi.reshape(graph.tensors[t].shape))
+        for t, (lo, hi) in found.items()
+    }
     for node in graph.nodes:
         if node.output not in shaped and all(i in shaped for i in node.inputs):  # a view
             to = graph.tensors[node.output].shape
-            moved = layer(node.op).moved(node, [shaped[i] for i in node.inputs], to, 0)
-            shaped |= {} if moved is None else {node.output: moved}
+            ends = [layer(node.op).moved(node, [shaped[i][k] for i in node.inputs], to, 0) for k in (0, 1)]
+            if ends[0] is not None and ends[1] is not None:
+                shaped[node.output] = ends[0], ends[1]
     return shaped
+
+
+def tops(graph: Graph, runs: Runs, usual: NDArray[np.intp]) -> dict[str, Real]:
+    """The largest magnitude of each of these elements, [*shape]."""
+    seen = extremes(graph, runs, usual)
+    return {t: np.maximum(np.abs(lo), np.abs(hi)) for t, (lo, hi) in seen.items()}
 
 
 def equalised(

@@ -12,7 +12,7 @@ from synapcc.host.pages import charts, html
 from synapcc.host.pages.charts import Mark, Row, percent
 from synapcc.host.pages.html import Part
 
-from ..run.culprit import LEAST
+from ..run.culprit import USUAL
 from . import arena, numbers
 from .facts import under
 from .tones import MEANS, TONES
@@ -62,7 +62,8 @@ def warnings(report: Report) -> list[str]:
     """What of the calibration deserves a look, a sentence each."""
     out = [f"{w}." for w in report["warnings"]]
     agree = report["calibration"]["same_class_as_float"]
-    if agree is not None and LEAST <= agree < _LOW_AGREEMENT:  # below it a warning names the layer
+    named = any(USUAL in w for w in report["warnings"])  # a warning names the layer
+    if agree is not None and agree < _LOW_AGREEMENT and not named:
         out.append(
             f"Only {percent(agree)} of the calibration samples get the class of the float network. "
             "Look at the layer with the largest error below, and at the range of the inputs."

@@ -36,7 +36,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     file = as_the_file(compiled) if seen else None
     strayed = strays(file, compiled.spec.weights) if file else ""
     plan = compiled.plan
-    lost = culprit.warning(compiled, agree) if agree is not None else ""
+    lost = culprit.warning(compiled, culprit.expected(compiled, agree)) if agree is not None else ""
     clipping = _clipping(compiled, seen)
     found = [*(line for line in (lost, strayed) if line), *_beyond_the_file(compiled, clipping)]
     agree = None if culprit.kind(compiled) is Answers.NUMBERS else agree

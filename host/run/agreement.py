@@ -16,6 +16,7 @@ from synapcc.gen.ir.program import Step, root
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.answers import answers
 from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.float_run import spread
 
 from .emulator import Emulator
 from .inputs import quantise_inputs
@@ -56,6 +57,24 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
         np.concatenate(want), np.concatenate(got)
     )
     return float(np.mean(same)), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
+
+
+def same_answers(compiled: Compiled, inputs: Mapping[str, NDArray[np.float32]], most: int) -> float:
+    """The share of samples [n, *shape], at most so many of them, that get the answer of the float network."""
+    runs = Runs(compiled.abstract, compiled.real({n: x.astype(np.float64) for n, x in inputs.items()}))
+    want, got = list[Real](), list[Real]()
+    logits = compiled.abstract.logits
+    for rows in runs.parts(spread(len(runs), most)):
+        real, machine = runs.machine(rows), Emulator(compiled.plan, len(rows), read_only=True)
+        chosen = {n: x[runs.chosen[rows]] for n, x in inputs.items()}
+        machine.load(quantise_inputs(compiled.plan, chosen))
+        with np.errstate(all="ignore"):
+            real.run("infer")
+        machine.run("infer")
+        want.append(real.real(logits).copy())
+        got.append(compiled.plan[logits].meaning.real(machine[logits]))
+    kind = answers(compiled.graph, compiled.abstract, compiled.spec)
+    return float(np.mean(kind.same(np.concatenate(want), np.concatenate(got))))
 
 
 FAITHFUL = 0.99  # the least share of samples that should get the file's answer before anything is learned

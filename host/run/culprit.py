@@ -20,10 +20,18 @@ from synapcc.gen.stages.answers import Answers, answers
 from synapcc.gen.stages.border import given_integers
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import spread
+from synapcc.gen.stages.near import denser, few, nearby
 from synapcc.gen.stages.simulate import Simulated
 
+from .agreement import same_answers
+
 LEAST = 0.97  # the share of answers in which integers and float agree at least
+USUAL = f"{100 * LEAST:.0f} % is the least that is usual"
 SAMPLES = 256  # of the calibration data that are run for each layer
+
+WANTED = 1024  # samples that say what is lost of new ones
+HELD_BACK = 1  # turn of those near them by which nothing was chosen
+LEAST_ASKED, ASKED = 256, 1 << 31  # samples that are asked of a large network, and the work that allows more
 
 Real = NDArray[np.float64]
 
@@ -39,16 +47,31 @@ class Part:
     values: set[str] = field(default_factory=set)
 
 
-def warning(compiled: Compiled, agree: float) -> str:
+def expected(compiled: Compiled, agree: float) -> float:
+    """The share of new samples that will get the answer of the float network, as calibration tells it.
+
+    Few samples are those that everything was chosen by: others near them, by which nothing was, are asked
+    as well.
+    agree: the share of the calibration samples
+    """
+    runs, usual = Runs(compiled.abstract, compiled.real(compiled.calibration)), _usual(compiled)
+    if given_integers(compiled.graph) or not few(runs, usual, WANTED):
+        return agree
+    arrays = {n: compiled.calibration[n] for n in compiled.plan.inputs}
+    inputs = {n: x.astype(np.float32) for n, x in nearby(arrays, usual, WANTED, HELD_BACK).items()}
+    return same_answers(compiled, inputs, max(LEAST_ASKED, ASKED // runs.work))
+
+
+def warning(compiled: Compiled, share: float) -> str:
     """One line that names what loses most, where integers and float agree on less than LEAST of the samples;
-    else empty. agree: on which share they do."""
-    if agree >= LEAST:
+    else empty. share: on which share they will, see `expected`."""
+    if share >= LEAST:
         return ""
     part, alone = culprit(compiled)
     return (
-        f"{part.label}: {100 * agree:.1f} % of the calibration samples {kind(compiled).kept}, "
-        f"{100 * LEAST:.0f} % is the least that is usual; this loses most, {100 * alone:.1f} % with it alone "
-        f"in integers; {_hint(compiled, part)}"
+        f"{part.label}: {100 * share:.1f} % of the calibration samples, and of others near them where they "
+        f"are few, {kind(compiled).kept}, {USUAL}; this loses most, "
+        f"{100 * alone:.1f} % with it alone in integers; {_hint(compiled, part)}"
     )
 
 
@@ -74,8 +97,11 @@ def culprit(compiled: Compiled) -> tuple[Part, float]:
 
     Of parts that lose equally many, that one which changes the scores more.
     """
-    runs = Runs(compiled.abstract, compiled.real(compiled.calibration))
-    usual = np.flatnonzero(~compiled.quantised.sampled.aside)
+    data, usual = compiled.real(compiled.calibration), _usual(compiled)
+    runs = Runs(compiled.abstract, data)
+    if len(runs) < SAMPLES and not given_integers(compiled.graph):
+        runs = denser(runs, data, usual)
+        usual = np.concatenate([usual, np.arange(runs.given)[len(compiled.quantised.sampled.aside) :]])
     chosen = usual[spread(len(usual), SAMPLES)]
     want = _scores(compiled, runs, chosen, Part(""))
     losses = []
@@ -101,6 +127,10 @@ def parts(compiled: Compiled) -> list[Part]:
             if of not in compiled.abstract.inputs:
                 part.label = " + ".join(nodes[of])
     return list(found.values())
+
+
+def _usual(compiled: Compiled) -> NDArray[np.intp]:
+    return np.flatnonzero(~compiled.quantised.sampled.aside)
 
 
 def _forward(compiled: Compiled) -> Iterator[Step]:

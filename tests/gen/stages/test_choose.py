@@ -8,22 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn import Drawn
+from spoilt_nets import KINDS as SPOILT
+from spoilt_nets import SHAPES, spoilt
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.spec import MODES, RuleSpec
+from synapcc.gen.stages.absorb import absorbed
 from synapcc.gen.stages.answers import Answers
 from synapcc.gen.stages.calibrate import Runs
-from synapcc.gen.stages.equalise import Strength, equalised, tops
+from synapcc.gen.stages.equalise import Strength, equalised, extremes, tops
+from synapcc.gen.stages.near import ENOUGH, NUDGE, nearby
 from synapcc.gen.stages.passes import simplify
 from synapcc.gen.stages.quantise import Quantised
 from synapcc.gen.stages.rounding import compensated
 from synapcc.gen.stages.schedule import build
 from synapcc.gen.stages.simulate import Loss, Trial
-from synapcc.host.run.agreement import agreement
-from synapcc.host.run.culprit import LEAST, warning
+from synapcc.gen.stages.untie import untie
+from synapcc.host.run.agreement import agreement, same_answers
+from synapcc.host.run.culprit import LEAST, expected, warning
 from synapcc.host.run.emulator import Emulator
 
 KINDS = ("rows", "variance", "weight", "last", "input variance")
@@ -134,20 +139,20 @@ def test_no_kind_breaks(kind: str, mode: str) -> None:
         graph = convolutional(rng) if kind == "convolutional" else perceptron(rng, kind)
         compiled, share = measured(graph, rng, mode)
         shares.append(share)
-        agree, _ = agreement(compiled)
+        agree = expected(compiled, agreement(compiled)[0])
         assert share >= 0.955 or (agree < LEAST and warning(compiled, agree)), (seed, share, agree)
     assert np.mean(shares) >= 0.975, shares
 
 
 @pytest.mark.parametrize("kind", ["rows", "variance", "weight", "last"])
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 15), marks=pytest.mark.long)])
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 15), marks=pytest.mark.long)])
 def test_no_kind_breaks_wherever_it_stands(kind: str, seeds: range) -> None:
     """What is seen of 1,000 new samples is what of 300 was chosen by, within chance; else a line says it."""
     shares = []
     for seed in seeds:
         rng = np.random.default_rng([12, seed])
         compiled, share = measured(stacked(rng, kind), rng, "fast")
-        agree, _ = agreement(compiled)
+        agree = expected(compiled, agreement(compiled)[0])
         said = warning(compiled, agree)
         assert bool(said) == (agree < LEAST) and (said or share >= 0.945), (seed, share, agree)
         shares += [] if said else [share]
@@ -201,13 +206,90 @@ def scores(graph: Graph, x: np.ndarray) -> np.ndarray:
     return np.concatenate([m.real(runs.abstract.logits).copy() for _, m in runs.forward()])
 
 
+def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[float, str]:
+    """(share of 2,000 new samples that get the class of the float network, the line on what is lost)."""
+    rng = np.random.default_rng([13, SHAPES.index(form), SPOILT.index(kind), seed])
+    graph, draw = spoilt(rng, form, kind)
+    compiled = compile_model(graph, RuleSpec("none"), {"x": draw(samples)}, quantise=mode)
+    share = np.mean([same_answers(compiled, {"x": draw(1000)}, 1000) for _ in range(2)])
+    return float(share), warning(compiled, expected(compiled, agreement(compiled)[0]))
+
+
+@pytest.mark.parametrize(
+    ("samples", "seeds"),
+    [(32, range(1)), *(pytest.param(n, range(1, 9), marks=pytest.mark.long) for n in (32, 100))],
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_few_samples_mend_what_is_bad_or_a_line_says_it(mode: str, samples: int, seeds: range) -> None:
+    """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near."""
+    silent = false = count = 0
+    for seed in seeds:
+        for kind in SPOILT:
+            for form in SHAPES if len(seeds) > 1 else ["small"]:
+                share, line = held(form, kind, seed, samples, mode)
+                assert share >= 0.95 or line, (form, kind, seed, share)
+                assert share < 0.985 or not line, (form, kind, seed, share, line)
+                silent, false, count = (
+                    silent + (share < 0.97 and not line),
+                    false + (share >= 0.97 and bool(line)),
+                    count + 1,
+                )
+    assert silent <= 0.08 * count and false <= 0.08 * count, (silent, false, count)
+
+
+def test_samples_near_others_move_as_these_differ() -> None:
+    """What never moves stays; and each input of a sample moves as the same others do."""
+    for seed in range(10):
+        rng = np.random.default_rng([14, seed])
+        count, size = int(rng.integers(3, 200)), int(rng.integers(1, 5))
+        x = rng.normal(0, 1, (count, size)) * 10.0 ** rng.integers(-3, 4)
+        data = {"x": x, "same": np.full((count, 2), 7.0), "twice": 2 * x}
+        usual = np.flatnonzero(rng.uniform(0, 1, count) < 0.8)
+        usual = usual if len(usual) >= 3 else np.arange(3)
+        found, other = nearby(data, usual), nearby(data, usual, 1)
+        assert all(len(v) == ENOUGH and np.array_equal(v[:count], data[n]) for n, v in found.items())
+        assert np.all(found["same"] == 7.0) and np.allclose(found["twice"], 2 * found["x"])
+        moved = found["x"][count:] - x[usual[np.arange(ENOUGH - count) % len(usual)]]
+        pairs = NUDGE * (x[usual][:, None] - x[usual]).reshape(-1, size)
+        assert all(np.min(np.abs(pairs - m).max(axis=1)) <= 1e-9 * np.abs(x).max() for m in moved[:20])
+        assert count > 190 or not np.array_equal(found["x"], other["x"])
+
+
+def test_a_bias_that_moves_on_changes_no_score() -> None:
+    """Through ReLUs, views and pools; not out of a layer that learns, nor into one."""
+    moved = 0
+    for seed in range(30):
+        rng = np.random.default_rng([15, seed])
+        graph, draw = spoilt(rng, SHAPES[seed % 4], "bias")
+        if seed % 8 == 7:  # weights of their own at every place
+            graph = untie(graph, [n.name for n in graph.nodes if n.op == "conv2d"])
+        x = draw(60)
+        seen = extremes(graph, run(graph, x), np.arange(len(x)))
+        other = absorbed(graph, seen, ())
+        if other is None:
+            continue
+        moved += 1
+        want = scores(graph, x)
+        assert np.allclose(want, scores(other, x), rtol=0, atol=1e-9 * max(1.0, np.abs(want).max()) * 1e3)
+        value = [{t.name: t.value for t in g.tensors.values() if t.value is not None} for g in (graph, other)]
+        changed = [n for n in value[0] if not np.array_equal(value[0][n], value[1][n])]
+        nodes = [n.name for n in graph.nodes if {*changed} & {*n.inputs}]
+        assert len(changed) == len(nodes) >= 2
+        assert all(absorbed(graph, seen, [n]) is None for n in nodes)
+    assert moved >= 8, moved
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_simulated_is_what_the_emulator_does(mode: str) -> None:
     for seed in range(2):
         rng = np.random.default_rng([9, seed])
         compiled, _ = measured(convolutional(rng), rng, mode)
-        trial = Trial(Runs(compiled.abstract, compiled.real(compiled.calibration)), Answers.CLASS)
+        data = compiled.real(compiled.calibration)
+        trial = Trial(Runs(compiled.abstract, data), Answers.CLASS)
         assert trial.of(compiled.quantised).agree == agreement(compiled)[0]
+        inputs = {n: x.astype(np.float32) for n, x in nearby(compiled.calibration, np.arange(300)).items()}
+        trial = Trial(Runs(compiled.abstract, compiled.real(inputs)), Answers.CLASS)
+        assert trial.of(compiled.quantised).agree == same_answers(compiled, inputs, ENOUGH)
 
 
 def test_rounding_makes_up_for_its_errors() -> None:

@@ -33,6 +33,7 @@ from synapcc.host.pages import numbers as numbers_of
 from synapcc.host.pages import verify as verify_page
 from synapcc.host.pages import ways as ways_of
 from synapcc.host.pages.facts import measure
+from synapcc.host.run.culprit import USUAL
 from synapcc.host.run.locate import Difference
 from synapcc.host.run.verify import Verdict
 
@@ -211,8 +212,8 @@ def test_what_deserves_a_look_is_pointed_at(report: Report) -> None:
     bad["ranges"][0]["shares"] = "another"  # a clip cuts it anyway
     assert len(compile_page.warnings(bad)) == 1
     bad["calibration"]["same_class_as_float"] = 0.9  # then the report itself says so, and names a layer
-    bad["warnings"] = ["fc1: loses"]
-    assert compile_page.warnings(bad) == ["fc1: loses."]
+    bad["warnings"] = [f"fc1: loses, {USUAL}"]
+    assert compile_page.warnings(bad) == [f"fc1: loses, {USUAL}."]
 
 
 def test_bits_are_those_of_the_register() -> None:
