@@ -7,6 +7,7 @@ knows an op by name.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -256,9 +257,10 @@ class RuleTape(Tape):
 
     def signs(self, node: Node) -> str:
         """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean
-        magnitude of the weights at the start, times feedback.gain."""
+        magnitude of the weights at the start, times feedback.gain. Where these are all zero, as of a new
+        classifier, of the mean magnitude of Glorot's uniform weights of that shape."""
         name, weight = f"{node.name}_signs", self.constant(node.inputs[1])
-        mean = float(np.mean(np.abs(weight))) or 1.0
+        mean = float(np.mean(np.abs(weight))) or math.sqrt(6 / sum(weight.shape)) / 2
         frac = int(np.round(-np.log2(mean * self.spec.feedback.gain)))
         self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
         return name
