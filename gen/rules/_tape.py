@@ -37,6 +37,7 @@ class RuleTape(Tape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+        self._large: Callable[[], float] = lambda: 1.0
         self.entries: list[Entry] = []
 
     @property
@@ -266,9 +267,10 @@ class RuleTape(Tape):
         return name
 
     def ternary(self, signal: str, threshold: float) -> str:
-        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold`."""
+        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold` times a large error's: 1
+        of classes, of numbers what targets usually differ by, to a power of two."""
         s = self.b.add(Value(f"{signal}_sign", (self.b.values[signal].size,), "arena", "error"))
-        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold)
+        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold * self._large())
         return s
 
     def target_error(self) -> str:
@@ -313,6 +315,10 @@ class RuleTape(Tape):
             tail.append(after[0])
             at = after[0].output
         return tail
+
+    def set_large(self, large: Callable[[], float]) -> None:
+        """Takes what says how large an error of numbers is, called when a rule asks for it."""
+        self._large = large
 
     def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that
