@@ -16,6 +16,7 @@ from ..discovery import rows
 from ..errors import CompileError
 from ..ir.program import Step
 from ..ops._broadcast import spread
+from ..ops._chosen import windows_of
 from ..ops._normalise_loops import KINDS
 from ..ops._requantise import ZEROS, started
 from ..ops._window import Window, taps
@@ -122,7 +123,18 @@ def _filtered(q: Integers, step: Step, product: str, times: int, rows: int) -> N
     """Bias and requantisation of sums that are [batch, times, rows], whatever their shape."""
     sums = q.then(step, "Reshape", [product, q.integers(-1, times, rows)])
     total = q.then(step, "Add", [sums, _bias(q, step)])
-    _put_flat(q, step, requantise(q, step, total, _shift(q, step)))
+    y = requantise(q, step, total, _shift(q, step))
+    _put_flat(q, step, _folded(q, step, y) if "pool_h" in step.attrs else y)
+
+
+def _folded(q: Integers, step: Step, y: str) -> str:
+    """[batch, windows, filters] of outputs that the step clips and pools itself."""
+    g, filters = Window.from_attrs(step.attrs), q.attr(step, "filters")
+    where = windows_of(np.arange(g.positions * filters)[None], step.attrs)[0]
+    flat = q.then(step, "Reshape", [y, q.integers(-1, g.positions * filters)])
+    held = saturate(q, step, flat, q.attr(step, "clip_lo"), q.attr(step, "clip_hi"))
+    table = q.constant(q.fresh(step, "places"), where.astype(np.int64))
+    return q.then(step, "ReduceMax", [q.then(step, "Gather", [held, table], axis=1)], axes=[2], keepdims=0)
 
 
 def _put_flat(q: Integers, step: Step, y: str) -> None:
@@ -377,7 +389,6 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "gather.forward": gather_forward,
     "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
-    "lookup.forward": table_forward,
     "matmul.forward": matmul_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,

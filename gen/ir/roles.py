@@ -30,6 +30,7 @@ Role = Literal[
     "label",  # uint8, or uint16 where bytes cannot number the classes
     "verdict",  # int32 [2]: winner and margin
     "scratch",  # int32, partial sums of one step
+    "kept",  # uint8, small numbers side by side: what learning keeps of a map
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
@@ -90,6 +91,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "label": RoleFacts(real=np.uint16, scaled=False),
     "verdict": RoleFacts("int32", scaled=False),
     "scratch": RoleFacts("int32", scaled=False),
+    "kept": RoleFacts("uint8", np.uint8, scaled=False),
     "relaid": RoleFacts(scaled=False),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -91,6 +91,27 @@ class Case:
     attrs: Mapping[str, int]
     limits: Mapping[str, tuple[int, int]]
     flash: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Less than a map, from which a step of learning makes the same bits (`Kernel.kept`).
+
+    writer, reader: the step that makes the map, writing that too, and the step of learning, which reads it
+    name:    what it is called; uint8
+    of:      the tensor that it has a number for each value of
+    bits:    of such a number
+    """
+
+    writer: Step
+    reader: Step
+    name: str
+    of: str
+    bits: int
+
+    def nbytes(self, count: int) -> int:
+        """Bytes of so many numbers."""
+        return -(-count * self.bits // 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +276,27 @@ class Kernel(ABC):
     def joined(self, step: Step, second: Step) -> Step | None:
         """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
         it writes; None if there is none."""
+        return None
+
+    def kept(self, step: Step, made: Step, fresh: Callable[[str], str]) -> Kept | None:
+        """What `step`, which is this kernel's, may read in place of a map that `made` wrote or read; None if
+        nothing. fresh: makes a name one that no tensor has."""
+        return None
+
+    def behind(self, step: Step, second: Step, signal: str) -> tuple[Step, Step] | None:
+        """Two steps with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes: what `second` does comes first, and writes `signal`, which is as `step`'s is; None if there
+        are none."""
+        return None
+
+    def absorbed(self, step: Step, second: Step, row: str) -> Step | None:
+        """One step with the bits of `step`, which is this kernel's, and of `second`, which alone reads what
+        it writes; None if there is none. row: the name of a place of that, which it may write to."""
+        return None
+
+    def sparse(self, step: Step, made: Step) -> Step | None:
+        """The step with the bits of `step`, which is this kernel's, that reads what the signal written by
+        `made` is made of in place of it; None if there is none."""
         return None
 
     def lead(self, read: int, written: int, a: Attrs) -> int:

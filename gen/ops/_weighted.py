@@ -153,10 +153,10 @@ class WeightedForward(Kernel):
     """
 
     reads = ("x", "w", "b", "m", "r", "s")
-    writes = ("y",)
-    optional = ("m", "r", "s")
+    writes: ClassVar[tuple[str, ...]] = ("y",)
+    optional: ClassVar[tuple[str, ...]] = ("m", "r", "s")
     attributes: ClassVar[Mapping[str, Range]] = within(REQUANTISED, _requantise.WEIGHTED)
-    spare = ("shift", *_requantise.OWN)
+    spare: ClassVar[tuple[str, ...]] = ("shift", *_requantise.OWN)
     held = staticmethod(_requantise.held)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
@@ -267,9 +267,9 @@ class WeightedUpdate(Kernel):
     scale that is no power of two makes of the rate: share * 2^-rate for W, 2^-rate / share for b.
     """
 
-    reads = ("x", "d", "step")
+    reads: ClassVar[tuple[str, ...]] = ("x", "d", "step")
     updates = ("w", "b", "twin", "saturated")
-    optional = ("twin",)
+    optional: ClassVar[tuple[str, ...]] = ("twin",)
     attributes: ClassVar[Mapping[str, Range]] = within(
         HELD,
         ROUNDED,
@@ -280,7 +280,7 @@ class WeightedUpdate(Kernel):
         bias_hi=HELD["hi"],
         x_zero=INT8,
     )
-    spare = ("x_zero",)
+    spare: ClassVar[tuple[str, ...]] = ("x_zero",)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         return (

@@ -1,23 +1,30 @@
-"""y = min(max(x, lo), hi): ReLU (lo 0, no hi), ReLU6, hard tanh. Its derivative: 1 inside, else 0."""
+"""y = min(max(x, lo), hi): ReLU (lo 0, no hi), ReLU6, hard tanh. Its derivative: 1 inside, else 0.
+
+Where y is needed for nothing else, a bit for each value says what the derivative is: `mask`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
+from ..ir.program import Step
 from ..ir.tape import Tape
-from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from . import Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer, _kept_loops
+from . import _packed as bits
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
 from ._loops import Cells, Loop, put
 from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
+INSIDE = within(above=(-OUTSIDE, OUTSIDE), below=(-OUTSIDE, OUTSIDE))
+"""Of a step that writes a mask: between which values a bit is 1."""
 
 
 class Clip(Layer):
@@ -108,27 +115,46 @@ def _feedback(y: Cells, d: Cells, g: Cells, lo: int, hi: int) -> None:
     put(g, passed)
 
 
+def _mask_misfit(t: Tensors, count: int) -> str:
+    """Whether a mask has other bytes than `count` values need; "" if not, or if there is none."""
+    wanted = bits.size(count, 1)
+    fits = "mask" not in t or t["mask"].shape[0] == wanted
+    return "" if fits else f"a mask of {count} values has {wanted} bytes"
+
+
 class Forward(Kernel):
     name = "clip.forward"
-    loop = Loop(_forward)
+    loop = Loop(_forward, otherwise=Loop(_kept_loops.clip_forward))
     reads = ("x",)
-    writes = ("y",)
+    writes = ("y", "mask")
+    optional = ("mask",)
     inplace = ("x", "y")
     moves = True
-    operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
-    attributes = BETWEEN
+    operands = takes(x="int8|int16 [n]", y="int8|int16 [n]", mask="uint8 [bytes]")
+    attributes = within(BETWEEN, INSIDE)
+    spare = tuple(INSIDE)
 
     def least(self, least: Mapping[str, float], a: Attrs) -> float:
         return min(max(least["x"], float(a["lo"])), float(a["hi"]))
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return crossed(a)
+        if any((name in a) != ("mask" in t) for name in INSIDE):
+            return "it takes operand mask and the attributes above and below together"
+        return crossed(a) or _mask_misfit(t, t["y"].shape[0])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = numeric.saturate(t["x"].astype(np.int32), a["lo"], a["hi"])
+        self._mask(t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = np.clip(t["x"], a["lo"], a["hi"])
+        self._mask(t, a)
+
+    @staticmethod
+    def _mask(t: Arrays, a: Attrs) -> None:
+        if "mask" in t:
+            y = t["y"] if t["y"].dtype.kind == "f" else t["y"].astype(np.int32)
+            t["mask"][...] = bits.packed((y > a["above"]) & (y < a["below"]), 1)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["y"]
@@ -145,35 +171,65 @@ class Forward(Kernel):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         lo, hi = max(k["x"].lo, a["lo"]), min(k["x"].hi, a["hi"])
         n = int(np.prod(k["x"].shape))
-        return [], {"y": (min(lo, hi), max(lo, hi), n * max(-lo, hi, 0))}
+        written = {"y": (min(lo, hi), max(lo, hi), n * max(-lo, hi, 0))}
+        return [], written | ({"mask": bits.anything(k["mask"].shape[0])} if "mask" in k else {})
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 50))
         x = rng.integers(-128, 128, n).astype(np.int8)
-        return Case(
-            {"x": x, "y": np.zeros_like(x)},
-            {"lo": -int(rng.integers(0, 128)), "hi": int(rng.integers(0, 128))},
-            {},
-        )
+        attrs = {"lo": -int(rng.integers(0, 128)), "hi": int(rng.integers(0, 128))}
+        if not rng.integers(2):
+            return Case({"x": x, "y": np.zeros_like(x)}, attrs, {})
+        ends = {"above": [attrs["lo"], -OUTSIDE, 5], "below": [attrs["hi"], OUTSIDE, 5]}
+        attrs |= {name: int(rng.choice(some)) for name, some in ends.items()}
+        return Case({"x": x, "y": np.zeros_like(x), "mask": np.zeros(bits.size(n, 1), np.uint8)}, attrs, {})
 
 
 class Feedback(Kernel):
-    """g = d where lo < y < hi, else 0. Limits that do not exist lie outside of y's type."""
+    """g = d where lo < y < hi, else 0. Limits that do not exist lie outside of y's type.
+
+    With `mask`, d where its bit is 1; then it has no limits.
+    """
 
     name = "clip.feedback"
-    loop = Loop(_feedback)
-    reads = ("y", "d")
+    loop = Loop(_feedback, otherwise=Loop(_kept_loops.clip_feedback))
+    reads = ("y", "mask", "d")
     writes = ("g",)
+    optional = ("y", "mask")
     inplace = ("d", "g")
-    operands = takes(y="int8|int16 [n]", d="int16 [n]", g="int16 [n]")
+    operands = takes(y="int8|int16 [n]", mask="uint8 [bytes]", d="int16 [n]", g="int16 [n]")
     attributes = within(lo=(-OUTSIDE, OUTSIDE), hi=(-OUTSIDE, OUTSIDE))
+    spare = ("lo", "hi")
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        if len({"y", "mask"} & t.keys()) != 1 or any((name in a) != ("y" in t) for name in self.spare):
+            return "it takes operand y with its limits, or a mask"
+        return _mask_misfit(t, t["g"].shape[0])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        y = t["y"].astype(np.int32)
-        t["g"][...] = np.where((y > a["lo"]) & (y < a["hi"]), t["d"], 0)
+        if "mask" in t:
+            inside = bits.unpacked(t["mask"], t["g"].shape[1], 1) != 0
+        else:
+            y = t["y"].astype(np.int32)
+            inside = (y > a["lo"]) & (y < a["hi"])
+        t["g"][...] = np.where(inside, t["d"], t["d"].dtype.type(0))
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["g"][...] = np.where((t["y"] > a["lo"]) & (t["y"] < a["hi"]), t["d"], 0.0)
+        if "mask" in t:
+            self.integer(t, a)
+        else:
+            t["g"][...] = np.where((t["y"] > a["lo"]) & (t["y"] < a["hi"]), t["d"], 0.0)
+
+    def kept(self, step: Step, made: Step, fresh: Callable[[str], str]) -> Kept | None:
+        if made.kernel != Forward.name or "y" not in step.args or made.args["y"] != step.args["y"]:
+            return None
+        ends = {"above": step.attrs["lo"], "below": step.attrs["hi"]}
+        name = fresh(f"{made.args['y']}_mask")
+        writer = Step(
+            made.kernel, made.node, {**made.args, "mask": name}, dict(sorted({**made.attrs, **ends}.items()))
+        )
+        reader = Step(step.kernel, step.node, {"mask": name, **bits.without(step, "y")}, {})
+        return Kept(writer, reader, name, made.args["y"], 1)
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         return {"lo": _integer(a["lo"], f["y"], -OUTSIDE), "hi": _integer(a["hi"], f["y"], OUTSIDE)}
@@ -185,6 +241,9 @@ class Feedback(Kernel):
         n = int(rng.integers(1, 50))
         d = rng.integers(-(2**15), 2**15, n).astype(np.int16)
         lo = int(rng.choice([-32769, -20, 0]))
+        if rng.integers(2):
+            mask = rng.integers(0, 256, bits.size(n, 1)).astype(np.uint8)
+            return Case({"mask": mask, "d": d, "g": np.zeros_like(d)}, {}, {})
         return Case(
             {"y": rng.integers(-128, 128, n).astype(np.int8), "d": d, "g": np.zeros_like(d)},
             {"lo": lo, "hi": int(rng.choice([32769, 50, 3]))},

@@ -35,9 +35,12 @@ from . import (
     Variant,
     _conv_loops,
     _depthwise_loops,
+    _kept_loops,
     _long_loops,
 )
+from . import _chosen as chosen
 from . import _onto as onto
+from . import _packed as bits
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
@@ -157,6 +160,15 @@ def sample_window(rng: np.random.Generator, shape: tuple[int, ...]) -> Node:
     return Node("conv2d", "", ("in0", "w", "b"), "out", attrs)
 
 
+_FOLDED = Loop(
+    _kept_loops.forward,
+    {**WINDOWED, **chosen.FOLDED},
+    _conv_loops.turned,
+    narrow,
+    Loop(_kept_loops.long, {**WINDOWED, **chosen.FOLDED}, takes=_long_loops.takes),
+)
+
+
 class Forward(WeightedForward):
     name = "conv2d.forward"
     loop = Loop(
@@ -169,9 +181,11 @@ class Forward(WeightedForward):
             WINDOWED,
             _conv_loops.turned,
             narrow,
-            Loop(_long_loops.conv, WINDOWED, takes=_long_loops.takes),
+            Loop(_long_loops.conv, WINDOWED, takes=_long_loops.takes, otherwise=_FOLDED),
         ),
     )
+    writes = ("y", "row", "at")
+    optional = ("m", "r", "s", "row", "at")
     trails = ("x", "y")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
@@ -182,14 +196,21 @@ class Forward(WeightedForward):
         r="uint32 [rows]",
         s="uint8 [rows]",
         y="int8|int16 [outputs]",
+        row="=y [filters]",
+        at="uint8 [chosen]",
     )
-    attributes = within(GEOMETRY, WeightedForward.attributes)
+    attributes = within(GEOMETRY, WeightedForward.attributes, chosen.ATTRIBUTES, chosen.CLIPPED)
+    spare = (*WeightedForward.spare, *chosen.ATTRIBUTES, *chosen.CLIPPED)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, self.tying)
+        return conv_sizes(a, self.tying) | chosen.sizes(a) | {"filters": a["filters"]}
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        untied = "" if self.tying is Tied or "row" not in t else "untied filters pool nothing"
+        return conv_misfit(a) or untied or chosen.fold_misfit(t, a) or super().misfit(t, a)
+
+    def absorbed(self, step: Step, second: Step, row: str) -> Step | None:
+        return chosen.absorbed(step, second, row) if self.tying is Tied else None
 
     def _sums(self, t: Arrays, x: NDArray[Any], a: Attrs, matmul: Matmul) -> NDArray[Any]:
         g = Window.from_attrs(a)
@@ -199,21 +220,25 @@ class Forward(WeightedForward):
         return np.concatenate(out)
 
     @staticmethod
-    def _every(t: Arrays) -> Every:
-        """A value a row, [copies, rows], as one an output."""
-        return lambda row: np.tile(row, (1, t["y"].shape[1] // row.shape[1]))
+    def _every(sums: int) -> Every:
+        """A value a row, [copies, rows], as one a sum."""
+        return lambda row: np.tile(row, (1, sums // row.shape[1]))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        every = self._every(t)
-        matmul = partial(numeric.matmul, dtype=summed(a))
-        acc = self._sums(t, centred(t["x"], a), a, matmul) + every(t["b"])
-        t["y"][...] = self.ended(acc, t, a, every)
+        acc = self._sums(t, centred(t["x"], a), a, partial(numeric.matmul, dtype=summed(a)))
+        every = self._every(acc.shape[1])
+        self._write(self.ended(acc + every(t["b"]), t, a, every), t, a)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        g, bias = Window.from_attrs(a), self._every(t)(t["b"])
-        for part in parts(len(t["x"]), g):
-            sums = self.tying.forward(g, copies(t["w"], part), see(g, t["x"][part]), np.matmul)
-            t["y"][part] = self.held(sums + copies(bias, part), a)
+        sums = self._sums(t, t["x"], a, np.matmul)
+        self._write(self.held(sums + self._every(sums.shape[1])(t["b"]), a), t, a)
+
+    @staticmethod
+    def _write(y: NDArray[Any], t: Arrays, a: Attrs) -> None:
+        if "row" in t:
+            chosen.fold(y, t, a)
+        else:
+            t["y"][...] = y
 
     def gram(self, x: NDArray[Any], a: Attrs) -> NDArray[Any] | None:
         if self.tying is not Tied:
@@ -225,7 +250,19 @@ class Forward(WeightedForward):
             total += np.matmul(seen.swapaxes(1, 2), seen)
         return total
 
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        sums, written = super().bounds(k, a)
+        if "row" not in k:
+            return sums, written
+        lo, hi, _ = written["y"]
+        clipped = [min(max(end, a["clip_lo"]), a["clip_hi"]) for end in (lo, hi)]
+        written["y"] = (*clipped, k["y"].shape[0] * max(abs(end) for end in clipped))
+        written["row"] = (lo, hi, k["row"].shape[0] * max(-lo, hi))
+        return sums, written | ({"at": bits.anything(k["at"].shape[0])} if "at" in k else {})
+
     def lead(self, read: int, written: int, a: Attrs) -> int:
+        if "pool_h" in a:
+            return chosen.sizes(a)["outputs"] * written  # a window is written to from several rows: no place
         return Window.from_attrs(a).lead(int(a["channels"]) * read, int(a["filters"]) * written)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
@@ -235,10 +272,10 @@ class Forward(WeightedForward):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
         g = Window.from_attrs(a)
-        chosen = None
+        quick = None
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
-            chosen = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
-        return chosen or self._plain(super().variant(kernel_set, t, a), g, t, a)
+            quick = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        return quick or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
     def _plain(plain: Variant, g: Window, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
@@ -255,6 +292,13 @@ class Forward(WeightedForward):
         return replace(plain, relaid=relaid, numbers={**plain.numbers, "zero": a["x_zero"]})
 
     def case(self, rng: np.random.Generator) -> Case:
+        case = self._plain_case(rng)
+        if self.tying is not Tied or case.attrs["groups"] != 1 or rng.integers(2):
+            return case
+        arrays, attrs = chosen.random_fold(rng, case.arrays, case.attrs)
+        return replace(case, arrays=arrays, attrs=attrs)
+
+    def _plain_case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, self.tying)
         arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, g.height * g.width * g.channels).astype(np.int8),
@@ -286,44 +330,55 @@ class Transposed(Projection):
     """g = the sum over all windows that an input lies in: the convolution with its matrix transposed.
 
     acc holds the sums of one position, and in the end those of the last. With `onto` g is the sum of both
-    signals.
+    signals; with `at` d is that of _chosen.py.
     """
 
     name = "conv2d.transposed"
-    loop = Loop(_conv_loops.transposed, {**WINDOWED, **onto.ADDED})
-    reads = ("d", "m", "onto")
+    loop = Loop(
+        _conv_loops.transposed,
+        {**WINDOWED, **onto.ADDED},
+        otherwise=Loop(_kept_loops.transposed, {**WINDOWED, **onto.ADDED, **chosen.POOLED}),
+    )
+    reads = ("d", "at", "m", "onto")
     writes = ("acc", "g")
-    optional = ("onto",)
+    optional = ("at", "onto")
     inplace = ("onto", "g")
     trails = ("d", "g")
     tying: ClassVar[type[Tied]] = Tied
     operands = takes(
         d="int16 [outputs]",
+        at="uint8 [chosen]",
         m="int8|int16 [rows, taps]",
         onto="int16 [input]",
         acc="int32 [channels]",
         g="int16 [input]",
     )
-    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES)
-    spare = tuple(onto.ATTRIBUTES)
+    attributes = within(GEOMETRY, REQUANTISED, onto.ATTRIBUTES, chosen.ATTRIBUTES)
+    spare = (*onto.ATTRIBUTES, *chosen.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, self.tying)
+        return conv_sizes(a, self.tying) | chosen.sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or onto.misfit(t, a) or super().misfit(t, a)
+        untied = "" if self.tying is Tied or "at" not in t else "untied filters hear every place"
+        return conv_misfit(a) or untied or chosen.misfit(t, a) or onto.misfit(t, a) or super().misfit(t, a)
+
+    def sparse(self, step: Step, made: Step) -> Step | None:
+        return chosen.read(step, made) if self.tying is Tied else None
 
     def joined(self, step: Step, second: Step) -> Step | None:
         return onto.added(step, second)
 
     def lead(self, read: int, written: int, a: Attrs) -> int:
+        if "pool_h" in a:
+            return Window.from_attrs(a).input_size * written  # a window is heard from several rows: no place
         return Window.from_attrs(a).back_lead(int(a["filters"]) * read, int(a["channels"]) * written)
 
     def _sums(self, t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
-        g = Window.from_attrs(a)
+        g, d = Window.from_attrs(a), chosen.signals(t, a)
         out = [
-            spread(g, self.tying.transposed(g, copies(t["m"], part), t["d"][part], matmul))
-            for part in parts(len(t["d"]), g)
+            spread(g, self.tying.transposed(g, copies(t["m"], part), d[part], matmul))
+            for part in parts(len(d), g)
         ]
         return np.concatenate(out)
 
@@ -383,6 +438,8 @@ class Transposed(Projection):
             "g": np.zeros(g.height * g.width * g.channels, np.int16),
         }
         attrs = attrs | {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1}
+        if self.tying is Tied and rng.integers(2):
+            arrays, attrs = chosen.random(rng, arrays, attrs)
         if rng.integers(2):
             added, more = onto.random(rng, arrays["g"].shape)
             return Case({**arrays, **added}, attrs | more, {})
@@ -392,34 +449,47 @@ class Transposed(Projection):
 class Update(WeightedUpdate):
     """The sum of a weight is that of signal times tap over all positions, of a bias that of the signals.
 
-    acc holds the sums of one row, and zeros in the end.
+    acc holds the sums of one row, and zeros in the end. With `at` d is that of _chosen.py.
     """
 
     name = "conv2d.update"
-    loop = Loop(_conv_loops.update, {**WINDOWED, **RATES}, row_tables)
+    loop = Loop(
+        _conv_loops.update,
+        {**WINDOWED, **RATES},
+        row_tables,
+        otherwise=Loop(_kept_loops.update, {**WINDOWED, **RATES, **chosen.POOLED}, row_tables),
+    )
+    reads = ("x", "d", "at", "step")
     writes = ("acc",)
-    operands = takes(UPDATED, acc="int32 [taps]")
-    attributes = within(GEOMETRY, WeightedUpdate.attributes)
+    optional = ("at", "twin")
+    operands = takes(UPDATED, at="uint8 [chosen]", acc="int32 [taps]")
+    attributes = within(GEOMETRY, WeightedUpdate.attributes, chosen.ATTRIBUTES)
+    spare = (*WeightedUpdate.spare, *chosen.ATTRIBUTES)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return conv_sizes(a, Tied)
+        return conv_sizes(a, Tied) | chosen.sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return conv_misfit(a) or super().misfit(t, a)
+        return conv_misfit(a) or chosen.misfit(t, a) or super().misfit(t, a)
+
+    def sparse(self, step: Step, made: Step) -> Step | None:
+        return chosen.read(step, made)
 
     def terms(self, a: Attrs) -> int:
         return Window.from_attrs(a).positions
 
     def changes(self, t: Arrays, a: Attrs) -> tuple[NDArray[np.bool_], Change]:
         t["acc"][...] = 0
-        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
-        product = self._products({**t, "x": centred(t["x"], a)}, a, numeric.matmul)
+        whole = chosen.signals(t, a)
+        d = whole.reshape(len(whole), -1, int(a["filters"]))
+        product = self._products({**t, "x": centred(t["x"], a), "d": whole}, a, numeric.matmul)
         total = d.sum(axis=1, dtype=np.int32)
         return np.any(d, axis=1), lambda device, row: (product[device, row], total[device, row])
 
     def gradient(self, t: Arrays, a: Attrs) -> tuple[np.ndarray, np.ndarray]:
-        d = t["d"].reshape(len(t["d"]), -1, int(a["filters"]))
-        return self._products(t, a, np.matmul), d.sum(axis=1)
+        whole = chosen.signals(t, a)
+        d = whole.reshape(len(whole), -1, int(a["filters"]))
+        return self._products({**t, "d": whole}, a, np.matmul), d.sum(axis=1)
 
     @staticmethod
     def _products(t: Arrays, a: Attrs, matmul: Matmul) -> NDArray[Any]:
@@ -438,7 +508,10 @@ class Update(WeightedUpdate):
         g, m, attrs = random_case(rng, Tied)
         size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
         case = update_case(rng, (size, signals, m, g.taps), attrs)
-        return Case({**case.arrays, "acc": np.zeros(g.taps, np.int32)}, case.attrs, case.limits)
+        arrays: Arrays = {**case.arrays, "acc": np.zeros(g.taps, np.int32)}
+        if rng.integers(2):
+            return Case(*chosen.random(rng, arrays, case.attrs), case.limits)
+        return Case(arrays, case.attrs, case.limits)
 
 
 def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, int, dict[str, int]]:

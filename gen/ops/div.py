@@ -22,6 +22,8 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Kn
 from . import _broadcast as broadcast
 from . import _requantise as requantise
 from ._contract import BETWEEN, INT8, Tensors, crossed, takes, within
+from ._element_loops import stretched, walk
+from ._loops import Cells, Loop
 
 DIVISORS = 256  # magnitudes of an int8 less its zero point
 WORD = 31  # bits of a number beside its sign
@@ -79,11 +81,35 @@ def divided(
     return np.where(shift > WORD, far, near).astype(np.int32)
 
 
+def _forward(
+    left: Cells, right: Cells, table: Cells, y: Cells, left_starts: Cells, left_inner: Cells,
+    right_starts: Cells, right_inner: Cells, left_zero: int, right_zero: int, y_zero: int, multiplier: int,
+    shift: int, lo: int, hi: int,
+) -> None:  # fmt: skip
+    a, b = stretched(left, left_starts, left_inner), stretched(right, right_starts, right_inner)
+    for i in range(len(a)):
+        x: Any = numeric.int32(a[i] - numeric.int32(left_zero))
+        d: Any = numeric.int32(b[i] - numeric.int32(right_zero))
+        if d < 0:
+            x, d = numeric.int32(-x), numeric.int32(-d)
+        d = max(d, numeric.int32(1))
+        low: Any = ~x if x < 0 else x
+        spare: Any = numeric.leading_zeros(low) - numeric.int32(1) if low > 0 else numeric.int32(WORD)
+        inverse: Any = numeric.high_product(numeric.int32(x << spare), table[d])
+        v: Any = numeric.high_product(inverse, numeric.int32(multiplier))
+        by: Any = numeric.int32(shift + spare - numeric.leading_zeros(d))
+        far = numeric.int32((v >> (by & WORD)) + (v >= 0))  # as x86 has it
+        v = far if by > WORD else numeric.shift_away(v, by)
+        v = numeric.int32(numeric.saturate(v, -FAR, FAR) + numeric.int32(y_zero))
+        y[i] = numeric.saturate(v, lo, hi)
+
+
 class Forward(Kernel):
     """y = (left - left_zero) / (right - right_zero) * multiplier / 2^shift + y_zero, by a table of
     reciprocals: the quotient has 31 bits, whose rest is rounded once."""
 
     name = "div.forward"
+    loop = Loop(_forward, tables=walk)
     reads = (*SIDES, "table")
     writes = ("y",)
     inplace = ("left", "right", "y")

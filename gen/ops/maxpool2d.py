@@ -1,8 +1,11 @@
-"""The largest value of each window, channel by channel. Padding never wins."""
+"""The largest value of each window, channel by channel. Padding never wins.
+
+What learning needs of the map is where in each window its maximum lies: `at`, in the few bits of _packed.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,10 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
+from ..ir.program import Step
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer, _kept_loops
+from . import _packed as bits
 from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
@@ -63,21 +68,45 @@ class MaxPool(Layer):
         return Node("maxpool2d", "", ("in0",), "out", random_attrs(rng, shapes[0])), {}
 
 
+def holds_places(window: Window) -> bool:
+    """Whether the places of a window can be numbered: it has few, all of them in the map."""
+    return window.kernel_h * window.kernel_w <= bits.MOST and not window.beyond
+
+
+def places_width(a: Attrs) -> int:
+    """Bits of the number of a place in a window."""
+    return bits.width(int(a["kernel_h"]) * int(a["kernel_w"]))
+
+
+def _sizes(a: Attrs) -> dict[str, int]:
+    sizes = Window.from_attrs(a).sizes
+    if a["kernel_h"] * a["kernel_w"] > bits.MOST:
+        return sizes
+    return sizes | {"chosen": bits.size(sizes["pooled"], places_width(a))}
+
+
+def _unpacked(t: Tensors, a: Attrs) -> str:
+    """Whether places are told of windows that have too many, or some beyond the map."""
+    fits = "at" not in t or holds_places(Window.from_attrs(a))
+    return "" if fits else "the places of its windows have no numbers"
+
+
 class Forward(Kernel):
     name = "maxpool2d.forward"
-    loop = Loop(max_forward, WINDOWED)
+    loop = Loop(max_forward, WINDOWED, otherwise=Loop(_kept_loops.pool_forward, WINDOWED))
     reads = ("x",)
-    writes = ("y",)
+    writes = ("y", "at")
+    optional = ("at",)
     trails = ("x", "y")
     moves = True
-    operands = takes(x="int8|int16 [input]", y="=x [pooled]")
+    operands = takes(x="int8|int16 [input]", y="=x [pooled]", at="uint8 [chosen]")
     attributes = WINDOW
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return Window.from_attrs(a).sizes
+        return _sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        return Window.from_attrs(a).misfit or pool_misfit(a)
+        return Window.from_attrs(a).misfit or pool_misfit(a) or _unpacked(t, a)
 
     def lead(self, read: int, written: int, a: Attrs) -> int:
         channels = int(a["channels"])
@@ -90,7 +119,19 @@ class Forward(Kernel):
         y = np.full((len(x), *window.pooled), least, kind)
         for seen, there in window.regions():
             np.maximum(y[seen], x[there], out=y[seen])
+        if "at" in t:
+            t["at"][...] = bits.packed(self._first(window, x, y).reshape(t["y"].shape), places_width(a))
         t["y"][...] = y.reshape(t["y"].shape)
+
+    @staticmethod
+    def _first(window: Window, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.uint8]:
+        """Which place of its window, counted row by row, each maximum has first."""
+        at, waiting = np.zeros(y.shape, np.uint8), np.ones(y.shape, bool)
+        for place, (seen, there) in enumerate(window.regions()):
+            here = waiting[seen] & (x[there] == y[seen])
+            at[seen][here] = place
+            waiting[seen] &= ~here
+        return at
 
     real = integer
 
@@ -101,36 +142,80 @@ class Forward(Kernel):
         return super().lower(f, a, where)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return [], {"y": (k["x"].lo, k["x"].hi, k["y"].shape[0] * k["x"].mag)}
+        written = {"y": (k["x"].lo, k["x"].hi, k["y"].shape[0] * k["x"].mag)}
+        return [], written | ({"at": bits.anything(k["at"].shape[0])} if "at" in k else {})
 
     def case(self, rng: np.random.Generator) -> Case:
         window = random_window(rng)
         x = _random(rng, window)
-        return Case({"x": x, "y": _largest(window, x)}, window.attrs, {})
+        arrays = {"x": x, "y": _largest(window, x)}
+        if holds_places(window) and rng.integers(2):
+            arrays["at"] = np.zeros(_sizes(window.attrs)["chosen"], np.uint8)
+        return Case(arrays, window.attrs, {})
 
 
 class Feedback(Kernel):
     """The signal of a window goes to the first place, row by row, that holds its maximum; g is their sum.
 
     Where windows overlap the signals are halved `before` times first, so that the sums of all windows fit g's
-    16 bits.
+    16 bits. With `at` it goes to the place told there; nowhere if the window has no such place.
     """
 
     name = "maxpool2d.feedback"
-    loop = Loop(max_feedback, WINDOWED)
-    reads = ("x", "y", "d")
+    loop = Loop(max_feedback, WINDOWED, otherwise=Loop(_kept_loops.pool_feedback, WINDOWED))
+    reads = ("x", "y", "at", "d")
     writes = ("g",)
-    operands = takes(x="int8|int16 [input]", y="=x [pooled]", d="int16 [pooled]", g="int16 [input]")
+    optional = ("x", "y", "at")
+    operands = takes(
+        x="int8|int16 [input]",
+        y="int8|int16 [pooled]",
+        at="uint8 [chosen]",
+        d="int16 [pooled]",
+        g="int16 [input]",
+    )
     attributes = within(WINDOW, REQUANTISED, before=(0, MAX_SHIFT), overlap=SIZE)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
-        return Window.from_attrs(a).sizes
+        return _sizes(a)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         """Where no windows overlap, signals are moved as they are."""
         moved = a["shift"] == 0 and a["lo"] <= t["d"].lo and t["d"].hi <= a["hi"]
-        wrong = Window.from_attrs(a).misfit or pool_misfit(a)
+        wrong = Window.from_attrs(a).misfit or pool_misfit(a) or _unpacked(t, a)
+        if {"x", "y", "at"} & t.keys() not in ({"x", "y"}, {"at"}):
+            wrong = wrong or "it takes operands x and y, or at"
+        if "at" not in t and t["x"].dtype != t["y"].dtype:
+            wrong = wrong or f"operand y, {t['y'].name}, is {t['y'].dtype}, not {t['x'].dtype}"
         return wrong or ("" if a["overlap"] > 1 or moved else "signals that only move are shifted or held")
+
+    def kept(self, step: Step, made: Step, fresh: Callable[[str], str]) -> Kept | None:
+        window = Window.from_attrs(step.attrs)
+        read = {role: step.args.get(role) for role in ("x", "y")}
+        if made.kernel != Forward.name or read != {role: made.args[role] for role in read}:
+            return None
+        if not holds_places(window):
+            return None
+        name = fresh(f"{made.args['y']}_at")
+        writer = Step(made.kernel, made.node, {**made.args, "at": name}, made.attrs)
+        reader = Step(step.kernel, step.node, {"at": name, **bits.without(step, "x", "y")}, step.attrs)
+        return Kept(writer, reader, name, made.args["y"], places_width(step.attrs))
+
+    def behind(self, step: Step, second: Step, signal: str) -> tuple[Step, Step] | None:
+        """A clip's derivative where the maximum lies is that of the maximum: clipped signals are spread."""
+        args = second.args
+        if (
+            second.kernel != "clip.feedback"
+            or args.get("y") != step.args.get("x")
+            or args["d"] != step.args["g"]
+        ):
+            return None
+        first = Step(
+            second.kernel,
+            second.node,
+            {**args, "y": step.args["y"], "d": step.args["d"], "g": signal},
+            second.attrs,
+        )
+        return first, Step(step.kernel, step.node, {**step.args, "d": signal, "g": args["g"]}, step.attrs)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         d = numeric.shift_round(t["d"].astype(np.int32), a["before"])
@@ -144,8 +229,15 @@ class Feedback(Kernel):
     def _spread(t: Arrays, d: NDArray[Any], a: Attrs) -> NDArray[Any]:
         """The sums [D, height, width, channels] of d over the windows whose maximum lies there."""
         window = Window.from_attrs(a)
-        x, y, d = window.inputs(t["x"]), window.outputs(t["y"]), window.outputs(d)
-        total, waiting = np.zeros(x.shape, d.dtype), np.ones(y.shape, bool)
+        d = window.outputs(d)
+        total = np.zeros((len(d), window.height, window.width, window.channels), d.dtype)
+        if "at" in t:
+            at = window.outputs(bits.unpacked(t["at"], d[0].size, places_width(a)))
+            for place, (seen, there) in enumerate(window.regions()):
+                total[there] += np.where(at[seen] == place, d[seen], d.dtype.type(0))
+            return total
+        x, y = window.inputs(t["x"]), window.outputs(t["y"])
+        waiting = np.ones(y.shape, bool)
         for seen, there in window.regions():
             here = waiting[seen] & (x[there] == y[seen])
             total[there] += np.where(here, d[seen], d.dtype.type(0))
@@ -192,7 +284,12 @@ class Feedback(Kernel):
             attrs |= {"shift": 0, "lo": -(2**15), "hi": 2**15 - 1}
         else:
             attrs |= {"shift": int(rng.integers(0, 4)), "lo": -(2**13), "hi": 2**13 - 1}
-        return Case({"x": x, "y": _largest(window, x), "d": d, "g": np.zeros(x.shape, np.int16)}, attrs, {})
+        arrays: dict[str, NDArray[Any]] = {"d": d, "g": np.zeros(x.shape, np.int16)}
+        if holds_places(window) and rng.integers(2):
+            arrays["at"] = rng.integers(0, 256, _sizes(attrs)["chosen"]).astype(np.uint8)
+        else:
+            arrays |= {"x": x, "y": _largest(window, x)}
+        return Case(arrays, attrs, {})
 
 
 class MaxPoolAlone(Alone):

@@ -18,6 +18,7 @@ from ..ir.tape import Tape
 from ..numeric import gemmlowp
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
 from ._contract import BETWEEN, INT8, Tensors, crossed, takes, within
+from ._loops import Cells, Loop
 from ._requantise import SCALES, ends, random_formats, zero
 
 OUTPUT = Scaled((2.0**-7,))
@@ -66,10 +67,35 @@ def inverse_roots(total: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[
     return np.where(small, np.int32(gemmlowp.TOP), m), np.where(small, np.int32(31), n)
 
 
+def _forward(x: Cells, y: Cells, size: int, x_zero: int, lo: int, hi: int) -> None:
+    zero = numeric.int32(x_zero)
+    for first in range(0, len(x), size):
+        total: Any = numeric.int32(0)
+        for i in range(first, first + size):
+            v: Any = numeric.int32(numeric.int32(x[i]) - zero)
+            total = numeric.int32(total + v * v)
+        m: Any = numeric.int32(gemmlowp.TOP)
+        n: Any = numeric.int32(31)
+        if total > 1:
+            pairs: Any = numeric.int32((numeric.leading_zeros(total) - 1) // 2 - 1)
+            half: Any = numeric.shift_away(numeric.int32(numeric.int32(total << (2 * pairs)) >> 1), 1)
+            root: Any = numeric.int32(1 << 28)
+            for _ in range(ROUNDS):
+                cube = numeric.int32(64 * numeric.high_product(numeric.high_product(root, root), root))
+                three = numeric.high_product(numeric.int32(3 << 27), root)
+                root = numeric.int32(8 * (three - numeric.high_product(half, cube)))
+            m = numeric.int32(numeric.high_product(root, gemmlowp.ROOT_HALF) << max(pairs - 11, 0))
+            n = numeric.int32(31 + max(11 - pairs, 0))
+        for i in range(first, first + size):
+            v = numeric.int32(numeric.int32(x[i]) - zero)
+            y[i] = numeric.saturate(numeric.scale_twice(v, m, n - 7), lo, hi)
+
+
 class Forward(Kernel):
     """y = (x - x_zero) * 2^7 / sqrt(sum (x - x_zero)^2), in rows of `size` values."""
 
     name = "unit_length.forward"
+    loop = Loop(_forward)
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")

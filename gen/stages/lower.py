@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..errors import CompileError
 from ..ir.format import shifts
@@ -13,6 +14,7 @@ from ..ir.program import Abstract, Item, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
 from .bounds import Proof, prove
 from .fuse import fuse
+from .keep import Keeping, fewest, keep, pools, sites
 from .memory import Piece, extent, filled, place
 from .order import ordered
 from .quantise import Quantised
@@ -30,17 +32,20 @@ def lower(
         _refuse_change(abstract)
     formats = quantised.formats
     written = {p.name: _program(p, formats) for p in abstract.programs.values()}
-    programs = fuse(_without_idle(written, formats, abstract.logits))
-    unplaced = _tensors(replace(abstract, programs=programs), quantised)
-    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in unplaced if t.space == "arena"}
-    entries = [e.name for e in abstract.entry_points]
-    other = ordered(programs, entries, pieces, (abstract.logits, "verdict"))
-    arena = _arena(replace(abstract, programs=programs), pieces, shared)
-    if other != programs:
-        smaller = _arena(replace(abstract, programs=other), pieces, shared)
-        if smaller.nbytes < arena.nbytes:
-            programs, arena = other, smaller
-    tensors, state_bytes = _placed(unplaced, arena)
+    fused = fuse(_without_idle(written, formats, abstract.logits))
+    unplaced = {t.name: t for t in _tensors(replace(abstract, programs=fused), quantised)}
+
+    places, folds = sites(fused, unplaced), pools(fused, unplaced)
+
+    @cache
+    def laid(kept: tuple[int, ...]) -> _Laid:
+        folded = [folds[i - len(places)] for i in kept if i >= len(places)]
+        kept_at = [places[i] for i in kept if i < len(places)]
+        return _laid(abstract, keep(fused, unplaced, kept_at, folded), shared)
+
+    least = laid(fewest(len(places) + len(folds), lambda kept: laid(kept).nbytes))
+    programs, arena = least.keeping.programs, least.arena
+    tensors, state_bytes = _placed(least.named, arena)
     plan = Plan(
         abstract.name,
         tensors,
@@ -167,6 +172,41 @@ def _arena(abstract: Abstract, pieces: Mapping[str, Piece], shared: bool) -> _Ar
     infers = () if shared else of_program(abstract.programs, "infer", abstract.inputs) & pieces.keys()
     offsets, nbytes = place(abstract.programs, loaded, pieces, (abstract.logits, "verdict"), infers)
     return _Arena(offsets, nbytes, extent(pieces, offsets, infers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """Programs whose steps are in order, and the arena that they need."""
+
+    keeping: Keeping
+    arena: _Arena
+
+    @property
+    def nbytes(self) -> int:
+        return self.arena.nbytes + self.arena.of_infer
+
+    @property
+    def named(self) -> list[PlanTensor]:
+        """The tensors that its steps name."""
+        programs = self.keeping.programs.values()
+        steps = [item for p in programs for item in p.items if isinstance(item, Step)]
+        used = {name for step in steps for name in step.args.values()}
+        return [t for t in self.keeping.tensors.values() if t.name in used]
+
+
+def _laid(abstract: Abstract, keeping: Keeping, shared: bool) -> _Laid:
+    programs = keeping.programs
+    abstract = replace(abstract, programs=programs)
+    named = _Laid(keeping, _Arena({}, 0, 0)).named
+    pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in named if t.space == "arena"}
+    entries = [e.name for e in abstract.entry_points]
+    other = ordered(programs, entries, pieces, (abstract.logits, "verdict"))
+    arena = _arena(abstract, pieces, shared)
+    if other != programs:
+        smaller = _arena(replace(abstract, programs=other), pieces, shared)
+        if smaller.nbytes < arena.nbytes:
+            return _Laid(replace(keeping, programs=other), smaller)
+    return _Laid(keeping, arena)
 
 
 def _placed(tensors: Sequence[PlanTensor], arena: _Arena) -> tuple[tuple[PlanTensor, ...], int]:

@@ -19,7 +19,7 @@ from ..ops import inplace, kernel, replaced, trailing
 from .pack import Near, aligned, ends, lowest, searched
 
 BYTEWIDE = ("int8", "uint8")
-WORTH = 32  # results trail where that saves one byte in so many: for less, no layout is turned over
+WORTH = 32  # one byte in so many is worth it: for less, no layout is turned over, and no instruction spent
 
 
 @dataclass(frozen=True, slots=True)

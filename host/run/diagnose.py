@@ -155,7 +155,7 @@ class Diagnosis:
     def _product(self, step: Step) -> Real:
         """What the step is to subtract from its weights, unrounded: its real meaning, on integers."""
         k = kernel(step.kernel)
-        t = {role: self.emulator[step.args[role]].astype(np.float64) for role in k.reads}
+        t = {role: self._number(step.args[role]) for role in k.reads if role in step.args}
         t["x"] -= step.attrs.get("x_zero", 0)
         for role in step.args:
             if role not in (*k.reads, "twin"):
@@ -163,6 +163,11 @@ class Diagnosis:
         k.real(t, step.attrs)
         product: Real = -t["w"][0]
         return product
+
+    def _number(self, name: str) -> NDArray[Any]:
+        """A tensor as real numbers; as it is where it holds none."""
+        held = self.emulator[name]
+        return held.copy() if self.plan[name].role == "kept" else held.astype(np.float64)
 
     def _count(self, step: Step, product: Real, before: NDArray[np.int32]) -> None:
         """Before and after one update of one layer."""

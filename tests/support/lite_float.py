@@ -178,7 +178,7 @@ def reduction(n: Net) -> None:
     axes = list(range(first, int(n.rng.integers(first + 1, rank + 1))))
     keep = bool(n.rng.integers(2)) or len(axes) == rank - 1
     shape = tuple(1 if i in axes else s for i, s in enumerate(n.shape) if keep or i not in axes)
-    name = str(n.rng.choice(["MEAN", "SUM", "REDUCE_MAX"]))
+    name = str(n.rng.choice(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"]))
     given = n.constant(np.array(axes), "INT32")
     n.put(name, [n.at, given], shape, "ReducerOptions", 1, keepDims=keep)
 

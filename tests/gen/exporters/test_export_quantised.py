@@ -9,18 +9,27 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
+from pooled_nets import pooled, samples
 from random_nets import accepted, extreme_state
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters._integer_kernels import ONNX_KERNELS
 from synapcc.gen.exporters.quantised_onnx import export
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Program, Repeat, Step
 from synapcc.gen.ops import kernels
+from synapcc.gen.spec import RuleSpec
 from synapcc.host.run.emulator import Emulator
 
 NETS, SAMPLES = 160, 16
-REFUSED = {"bilinear.forward", "div.forward", "squared_difference.forward", "unit_length.forward"}
+REFUSED = {
+    "bilinear.forward",
+    "div.forward",
+    "lookup.forward",
+    "squared_difference.forward",
+    "unit_length.forward",
+}
 """Arithmetic of .tflite files, which no operator of ONNX has exactly."""
 
 
@@ -66,6 +75,18 @@ def test_nothing_differs_on_random_networks_and_states() -> None:
         seen |= {s.kernel for program, _, s in plan.ops() if program in ("forward", "infer")}
     assert compared > 10_000 and saturated > 100
     assert seen - REFUSED == {k for k in ONNX_KERNELS if k in kernels()} - REFUSED
+
+
+def test_convolutions_that_pool_their_outputs_go_out() -> None:
+    for seed, form in enumerate(("clip-pool", "of three", "one-dimensional")):
+        rng = np.random.default_rng(seed)
+        graph = pooled(rng, form)
+        plan = compile_model(graph, RuleSpec("last"), samples(rng, graph)).plan
+        assert any("row" in s.args for _, _, s in plan.ops()), form
+        feeds, machine = random_inputs(plan, rng), Emulator(plan, SAMPLES, read_only=True)
+        winner, margin, scores = machine.infer(feeds)
+        for have, want in zip(infer(export(plan), feeds), (scores, winner, margin), strict=True):
+            assert have.dtype == want.dtype and np.array_equal(have, want), form
 
 
 def test_inputs_are_quantised_as_the_chip_wants_them() -> None:

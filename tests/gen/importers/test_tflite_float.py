@@ -38,6 +38,7 @@ ALONE = {
     "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
 }
 """By operator: its options."""
+CHOICES = ("SELECT", "SELECT_V2")  # tests/gen/importers/test_tflite_composed.py
 
 
 def _log_softmax(z: Real) -> Real:
@@ -60,7 +61,7 @@ def test_random_networks(tmp_path: Path) -> None:
                 got, want = _log_softmax(got), np.log(want) if ops[-1] == "SOFTMAX" else want
             assert np.allclose(got, want, rtol=1e-4, atol=1e-4 * max(1.0, np.abs(want).max())), ops
         used |= {*ops}
-    assert {*FLOAT_ROWS} - {*ALONE} <= used <= {*FLOAT_ROWS, *TFLITE_OPERATORS}
+    assert {*FLOAT_ROWS} - {*ALONE, *CHOICES} <= used <= {*FLOAT_ROWS, *TFLITE_OPERATORS}
 
 
 @pytest.mark.parametrize("op", ALONE)

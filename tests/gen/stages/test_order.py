@@ -19,6 +19,12 @@ from synapcc.host.run.emulator import Emulator
 SIDE = 8
 
 
+@pytest.fixture(autouse=True)
+def _whole_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which maps are kept follows from what all else needs: here none is left out, so that Plans compare."""
+    monkeypatch.setattr(lower, "fewest", lambda count, needed: ())
+
+
 def net(seed: int) -> Compiled:
     """A network with branches: the rules differ in what they keep for how long."""
     rng = np.random.default_rng(seed)
