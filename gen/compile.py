@@ -119,6 +119,7 @@ def compile_model(
     quiet = drowned(still, Runs(abstract, data)) if still else []
     try:
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
+        found.quantised.refuse_unmet(found.abstract)
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []

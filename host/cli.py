@@ -19,7 +19,7 @@ from synapcc.gen.version import VERSION
 from . import commands
 from .terminal.arguments import Parser, check_results, check_words, common_options
 from .terminal.results import Results
-from .terminal.screen import guarded
+from .terminal.screen import REFUSED, complain, guarded
 
 ORDER = (
     "compile",
@@ -88,18 +88,15 @@ def _run(name: str, words: list[str]) -> int:
         sys.stdout.flush()
         return int(code)
     except SynapccError as error:
-        print(f"synapcc {name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        complain(name, error)
+        return REFUSED
     except BrokenPipeError:  # the reader of our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # whatever the system refuses that nobody expected it to
         where = error.filename if isinstance(error.filename, str) else "the system"
-        print(
-            f"synapcc {name}: {' '.join(f'{where}: {error.strerror or error}'.split())}",
-            file=sys.stderr,
-        )
-        return 2
+        complain(name, f"{where}: {error.strerror or error}")
+        return REFUSED
     except KeyboardInterrupt:
         print(f"\nsynapcc {name}: interrupted", file=sys.stderr)
         return 130
@@ -123,7 +120,7 @@ def _warnings_in_a_line(command: str) -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
         if issubclass(category, DataWarning):
-            print(f"synapcc {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+            complain(command, f"warning: {message}")
         else:
             former(message, category, *place, **rest)
 

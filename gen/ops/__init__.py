@@ -224,6 +224,11 @@ class Kernel(ABC):
         """
         return {k: int(v) for k, v in a.items()}
 
+    def unmet(self, tops: Mapping[str, float], a: Attrs) -> str:
+        """Why a step could only look as if it did something; else empty. tops: the largest magnitude that
+        calibration saw of each operand, by role."""
+        return ""
+
     def idle(self, f: Mapping[str, Format], a: Attrs) -> bool:
         """Whether a step (lowered) gives x as it is: what reads y may read x, and nobody writes y."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ class Forward(Kernel):
 
     def fixed(self, a: Attrs) -> dict[str, Format]:
         return {"s": Format("int16", 0, -1, 1)}
+
+    def unmet(self, tops: Mapping[str, float], a: Attrs) -> str:
+        least, top = a["threshold"], tops.get("e", math.inf)
+        said = f"no error reaches the threshold of {least:.3g}: the largest is {top:.6g}"
+        return said if top < least else ""
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         """A threshold below the signal's step is one step, above all that it can be never met."""

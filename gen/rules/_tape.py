@@ -7,6 +7,7 @@ knows an op by name.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class RuleTape(Tape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+        self._large: Callable[[], float] = lambda: 1.0
         self.entries: list[Entry] = []
 
     @property
@@ -256,17 +258,19 @@ class RuleTape(Tape):
 
     def signs(self, node: Node) -> str:
         """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean
-        magnitude of the weights at the start, times feedback.gain."""
+        magnitude of the weights at the start, times feedback.gain. Where these are all zero, as of a new
+        classifier, of the mean magnitude of Glorot's uniform weights of that shape."""
         name, weight = f"{node.name}_signs", self.constant(node.inputs[1])
-        mean = float(np.mean(np.abs(weight))) or 1.0
+        mean = float(np.mean(np.abs(weight))) or math.sqrt(6 / sum(weight.shape)) / 2
         frac = int(np.round(-np.log2(mean * self.spec.feedback.gain)))
         self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
         return name
 
     def ternary(self, signal: str, threshold: float) -> str:
-        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold`."""
+        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold` times a large error's: 1
+        of classes, of numbers what targets usually differ by, to a power of two."""
         s = self.b.add(Value(f"{signal}_sign", (self.b.values[signal].size,), "arena", "error"))
-        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold)
+        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold * self._large())
         return s
 
     def target_error(self) -> str:
@@ -311,6 +315,10 @@ class RuleTape(Tape):
             tail.append(after[0])
             at = after[0].output
         return tail
+
+    def set_large(self, large: Callable[[], float]) -> None:
+        """Takes what says how large an error of numbers is, called when a rule asks for it."""
+        self._large = large
 
     def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that

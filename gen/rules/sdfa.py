@@ -7,7 +7,8 @@ from . import Rule, RuleTape
 class SignDirectFeedbackAlignment(Rule):
     """As `dfa`, with the sign of the error: what goes through a matrix is -1, 0 or 1.
 
-    The layer that makes the scores hears the error itself.
+    The layer that makes the scores hears the error itself. Under the squared error the threshold counts in
+    what targets usually differ by.
     """
 
     name = "sdfa"

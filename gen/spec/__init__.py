@@ -18,7 +18,7 @@ from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
 from .options import Option, Setting, read_options
-from .table import Table
+from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
 MSE = "mse"  # the loss whose targets are numbers
@@ -351,18 +351,12 @@ def _rates(table: Table) -> tuple[int, tuple[tuple[str, int], ...]]:
 
 def _rate(table: Table, key: str, value: object) -> int:
     """k, from "2^-k" or from a number that is exactly 2^-k."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"2\^-(\d{1,3})|2\^0", value.strip(), re.ASCII)
-        shift = int(match[1] or 0) if match else -1
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        shift = next((k for k in range(MAX_RATE_SHIFT + 1) if value == 2.0**-k), -1)
-    else:
-        shift = -1
-    if not 0 <= shift <= MAX_RATE_SHIFT:
+    k = exponent(value)
+    if k is None or not 0 <= -k <= MAX_RATE_SHIFT:
         raise table.error(
             key, f"is {what_is(value)}", f'give a power of two, "2^-0" to "2^-{MAX_RATE_SHIFT}"'
         )
-    return shift
+    return -k
 
 
 def _rate_text(shift: int) -> str:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from ..errors import CompileError
 from ..words import nearest, short, what_is
+
+
+def exponent(value: object) -> int | None:
+    """k of a number that is exactly 2^k, or of the text "2^k"; None of all else."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"2\^(-?\d{1,3})", value.strip(), re.ASCII)
+        return int(found[1]) if found else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**64:
+        return None
+    half, k = math.frexp(value)
+    return k - 1 if half == 0.5 else None
 
 
 class Table:
@@ -86,8 +98,11 @@ class Table:
         return float(value)
 
     def power_of_two(self, key: str, low: int, high: int, default: float) -> float:
-        """A number that is exactly 2^k, k from `low` to `high`."""
-        value = self.number(key, 2.0**low, 2.0**high, default)
-        if math.frexp(value)[0] != 0.5:
-            raise self.error(key, f"is {value:g}", f"give a power of two from {2.0**low:g} to {2.0**high:g}")
-        return value
+        """A number that is exactly 2^k, k from `low` to `high`, or the text "2^k"."""
+        value = self.get(key)
+        if value is None:
+            return default
+        k = exponent(value)
+        if k is None or not low <= k <= high:
+            raise self.error(key, f"is {what_is(value)}", f'give a power of two, "2^{low}" to "2^{high}"')
+        return 2.0**k

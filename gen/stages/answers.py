@@ -41,6 +41,12 @@ class Answers(Enum):
         return "get the class of the float network"
 
 
+def large(targets: Real) -> float:
+    """What targets [n, ...] usually differ by, to a power of two; 1 where they are all alike."""
+    apart = usual(targets.reshape(len(targets), -1))
+    return float(2.0 ** np.rint(np.log2(apart))) if apart > 0 else 1.0
+
+
 def answers(graph: Graph, abstract: Abstract, spec: RuleSpec) -> Answers:
     """Of a network under a rule.
 

@@ -57,6 +57,14 @@ class Quantised:
     stride: Stride | None
     untrained: bool
 
+    def refuse_unmet(self, abstract: Abstract) -> None:
+        """Raises CompileError for a step that nothing which calibration saw has an effect in."""
+        tops = {name: max(-s.lo, s.hi) for name, s in self.seen.items()}
+        for _, step in abstract.steps():
+            near = {role: tops[name] for role, name in step.args.items() if name in tops}
+            if why := kernel(step.kernel).unmet(near, step.attrs):
+                raise CompileError(step.node, why, "take a smaller one")
+
     def warnings(self, inputs: Sequence[str]) -> list[str]:
         """What was set aside, a line for each input; without any, for the value that it was largest in. And
         the rate that is too large, if it is."""

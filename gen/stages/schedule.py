@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph
-from ..ir.inputs import listed
+from ..ir.inputs import TARGET, listed
 from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value, ties
 from ..ir.roles import MAX_CLASSES
@@ -28,6 +28,7 @@ from ..ir.tape import Tape
 from ..ops import hinge_error, kernel, layer, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
+from .answers import large
 from .float_run import SAMPLES, RealMachine, chunks, spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -55,6 +56,11 @@ def build(
         _refuse(tape)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
+        if spec.numbers:  # without targets the scores of others are taught
+            wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
+            tape.set_large(
+                lambda: large(seen(graph, spec, calibration, graph.output)[1] if wanted is None else wanted)
+            )
         rule.programs(tape)
     if "infer" not in tape.b.programs:
         with tape.b.program("infer", "class, margin and scores of the inputs"):

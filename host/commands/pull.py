@@ -13,6 +13,7 @@ from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.files import write_whole
 from synapcc.host.terminal.progress import track
 from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.screen import REFUSED, complain, one_line
 
 if TYPE_CHECKING:
     from synapcc.gen.ir.plan import Plan
@@ -56,7 +57,6 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError("--learn", "only a device can learn", "give --device")
     if args.learn and not plan.learning:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
-    graph = read_network(project, plan) if args.onnx else None
     samples = None
     if args.device:
         samples = load_samples(plan, Path(args.learn), labels=True) if args.learn else None
@@ -66,10 +66,11 @@ def run(args: argparse.Namespace, out: Results) -> int:
         device, board = str(about.get("device")), str(about.get("board"))
     makers: dict[str, Callable[[], bytes]] = {
         "npz": lambda: state.save(plan, tensors, device, board),
-        "onnx": lambda: onnx.export(adapted(graph, plan, tensors), plan.digest.hex()) if graph else b"",
+        "onnx": lambda: onnx.export(adapted(read_network(project, plan), plan, tensors), plan.digest.hex()),
         "quantised": lambda: quantised_onnx.export(plan, tensors),
     }
-    _write({targets[kind]: makers[kind] for kind in targets}, out)
+    refused = _write(targets, makers)
+    written = {kind: path for kind, path in targets.items() if kind not in refused}
     told = {
         "model": plan.model,
         "digest": plan.digest.hex(),
@@ -77,32 +78,35 @@ def run(args: argparse.Namespace, out: Results) -> int:
         "board": board,
         "tensors": len(tensors),
         "bytes": plan.state_bytes,
-        "written": {kind: path.name for kind, path in targets.items()},
+        "written": {kind: path.name for kind, path in written.items()},
+        "refused": {kind: _reason(error) for kind, error in refused.items()},
     }
     if samples is not None:
         told["clipped"] = dict(samples.clipped)
         out.say(f"learned {samples}")
     out.give("pull", told)
-    files = ", ".join(map(str, targets.values()))
+    files = ", ".join(map(str, written.values())) or "nothing"
     out.say(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
-    return 0
+    for error in refused.values():
+        complain("pull", error)
+    return REFUSED if refused else 0
 
 
-def _write(makers: Mapping[Path, Callable[[], bytes]], out: Results) -> None:
-    """Writes each file; SynapccError, when all others are written, for one that cannot be made: what was read
-    from a chip is not lost over it."""
-    refused: list[SynapccError] = []
-    written: list[str] = []
-    for path, made in makers.items():
+def _reason(error: SynapccError) -> str:
+    """What the document says of a refusal: names of files, without their folders."""
+    return one_line(SynapccError(Path(error.where).name, error.what, error.hint))
+
+
+def _write(targets: Mapping[str, Path], makers: Mapping[str, Callable[[], bytes]]) -> dict[str, SynapccError]:
+    """Writes each file that can be made, and says why of each that cannot: what was read from a chip is not
+    lost over it."""
+    refused: dict[str, SynapccError] = {}
+    for kind, path in targets.items():
         try:
-            write_whole(path, made())
-            written.append(str(path))
+            write_whole(path, makers[kind]())
         except SynapccError as error:
-            refused.append(error)
-    if refused:
-        if written:
-            out.say(f"wrote {', '.join(written)}")
-        raise refused[0]
+            refused[kind] = error
+    return refused
 
 
 def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) -> tuple[Tensors, str, str]:

@@ -7,6 +7,7 @@ blamed for what came before it. Layers that share one number format count as one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -47,8 +48,30 @@ class Part:
     values: set[str] = field(default_factory=set)
 
 
-def expected(compiled: Compiled, agree: float) -> float:
-    """The share of new samples that will get the answer of the float network, as calibration tells it.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many of the samples that were asked keep their answer.
+
+    share:  of them
+    near:   whether others near those of calibration are among them
+    """
+
+    share: float
+    samples: int
+    near: bool = False
+
+    @property
+    def few(self) -> bool:
+        """Whether they are fewer than LEAST, by more than one standard deviation of so many samples'
+        answers where LEAST of them are kept: of 64 two are lost by chance."""
+        return self.share < LEAST - math.sqrt(LEAST * (1 - LEAST) / self.samples)
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.1f} % of the calibration samples{' and others near them' * self.near}"
+
+
+def expected(compiled: Compiled, agree: float) -> Kept:
+    """How many new samples will get the answer of the float network, as calibration tells it.
 
     Few samples are those that everything was chosen by: others near them, by which nothing was, are asked
     as well.
@@ -56,23 +79,24 @@ def expected(compiled: Compiled, agree: float) -> float:
     """
     runs, usual = Runs(compiled.abstract, compiled.real(compiled.calibration)), _usual(compiled)
     if given_integers(compiled.graph) or not few(runs, usual, WANTED):
-        return agree
+        return Kept(agree, len(runs))
     arrays = {n: compiled.calibration[n] for n in compiled.plan.inputs}
     inputs = {n: x.astype(np.float32) for n, x in nearby(arrays, usual, WANTED, HELD_BACK).items()}
-    return same_answers(compiled, inputs, max(LEAST_ASKED, ASKED // runs.work))
+    most = max(LEAST_ASKED, ASKED // runs.work)
+    return Kept(same_answers(compiled, inputs, most), min(WANTED, most), near=True)
 
 
-def warning(compiled: Compiled, share: float) -> str:
-    """One line that names what loses most, where integers and float agree on less than LEAST of the samples;
-    else empty. share: on which share they will, see `expected`."""
-    if share >= LEAST:
+def warning(compiled: Compiled, kept: Kept) -> str:
+    """One line where integers and float agree on clearly less than LEAST of the samples, which names what
+    loses most if anything does by itself; else empty. kept: on how many they will, see `expected`."""
+    if not kept.few:
         return ""
     part, alone = culprit(compiled)
-    return (
-        f"{part.label}: {100 * share:.1f} % of the calibration samples, and of others near them where they "
-        f"are few, {kind(compiled).kept}, {USUAL}; this loses most, "
-        f"{100 * alone:.1f} % with it alone in integers; {_hint(compiled, part)}"
-    )
+    said = f"{kept} {kind(compiled).kept}, {USUAL}"
+    if alone == 1.0:
+        return f"{compiled.plan.model}: {said}; no layer loses any by itself, all together do"
+    lost = f"this loses most, {100 * alone:.1f} % with it alone in integers"
+    return f"{part.label}: {said}; {lost}; {_hint(compiled, part)}"
 
 
 def kind(compiled: Compiled) -> Answers:

@@ -13,7 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+REFUSED = 2  # exit code of bad input
+
 _LINES = "\n\t"
+
+
+def one_line(text: object) -> str:
+    """What it says, without line breaks."""
+    return " ".join(str(text).split())
+
+
+def complain(command: str, error: object) -> None:
+    """Says in one line on standard error what a command refuses."""
+    print(f"synapcc {command}: {one_line(error)}", file=sys.stderr)
 
 
 def neutral(text: str, lines: bool = True) -> str:

@@ -63,7 +63,7 @@ def test_options_change_the_plan(tmp_path: Path) -> None:
         ("passes", "[options]\npases = 2\n", 'did you mean "passes"? allowed in [options] are passes'),
         ("passes", "[options]\npasses = 9\n", "options.passes is 9; give a whole number from 1 to 8"),
         ("hebbian", "[options]\ndepth = 2\n", "rule hebbian has none; drop [options]"),
-        ("sign_error", "[options]\nthreshold = 0.3\n", "give a power of two from 0.0078125 to 1"),
+        ("sign_error", "[options]\nthreshold = 0.3\n", 'give a power of two, "2^-7" to "2^0"'),
     ],
 )
 def test_wrong_options_are_one_line(rule: str, more: str, said: str, tmp_path: Path) -> None:

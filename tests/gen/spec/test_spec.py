@@ -27,7 +27,7 @@ from synapcc.gen.spec import (
     rule_text,
     select_layers,
 )
-from synapcc.gen.spec.options import Integer, Option
+from synapcc.gen.spec.options import Integer, Option, PowerOfTwo
 
 RULES: dict[str, tuple[Option, ...]] = {
     **dict.fromkeys(("hebbian", "dfa", "fa", "bp"), ()),
@@ -121,6 +121,25 @@ def test_rates(rate: str, shift: int) -> None:
     assert parse(f'rule = "fa"\nrate = {rate}').rate == shift
 
 
+@pytest.mark.parametrize("k", range(-6, 7))
+def test_every_power_of_two_is_a_number_or_a_text(k: int) -> None:
+    """Those of a section, and those that a rule asks for in its options."""
+    option = PowerOfTwo("threshold", "the least error", -6, 6, 0.25)
+    for value in (f'"2^{k}"', repr(2.0**k)):
+        assert parse(f'rule = "fa"\n[feedback]\ngain = {value}').feedback.gain == 2.0**k
+        text = f'rule = "sdfa"\n[options]\nthreshold = {value}'
+        spec = parse_spec(text, "rule.toml", {"sdfa": (option,)})
+        assert dict(spec.options).get("threshold", option.start) == 2.0**k
+
+
+@pytest.mark.parametrize(
+    "value", ['"2^-7"', '"2^7"', "0.3", '"0.5"', '"2^x"', "-1", "0", "nan", "true", "1e999"]
+)
+def test_what_is_no_power_of_two_in_reach_is_told_in_powers_of_two(value: str) -> None:
+    with pytest.raises(CompileError, match=r'give a power of two, "2\^-6" to "2\^6"$'):
+        parse(f'rule = "fa"\n[feedback]\ngain = {value}')
+
+
 def test_rate_table_without_default() -> None:
     spec = parse('rule = "fa"\nrate = { fc1 = "2^-3" }')
     assert (spec.rate_of("fc1"), spec.rate_of("fc9")) == (3, 6)
@@ -176,7 +195,7 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmargin = -1', "loss.margin is -1"),
         (
             'rule = "fa"\n[loss]\nkind = "hinge"\nmu = 3',
-            "loss.mu is 3; give a power of two from 0.0625 to 16",
+            'loss.mu is 3; give a power of two, "2^-4" to "2^4"',
         ),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmu = 32', "loss.mu is 32"),
         ('rule = "fa"\n[loss]\nkind = "hinge"\nmy = 1', 'no key "my" in [loss]; did you mean "mu"?'),
@@ -185,7 +204,7 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[feedback]\ngain = 0', "feedback.gain is 0"),
         (
             'rule = "fa"\n[feedback]\ngain = 1.5',
-            "feedback.gain is 1.5; give a power of two from 0.015625 to 64",
+            'feedback.gain is 1.5; give a power of two, "2^-6" to "2^6"',
         ),
         ('rule = "fa"\n[feedback]\ninit = "aligned"\nstorage = "generated"', "feedback.storage is"),
         ('rule = "fa"\n[decay]\nshift = 0', "decay.shift is 0; give a whole number from 1 to 15"),

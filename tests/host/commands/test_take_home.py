@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from projects import Case, arrays, compiled, refusal, save
 
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.plan import Plan
 from synapcc.host.cli import main
@@ -138,6 +140,33 @@ def test_files_can_be_made_from_a_file(
     assert main(words) == 0
     assert (tmp_path / "w.onnx").read_bytes() == pulled["onnx"].read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["w.onnx"]
+
+
+def test_what_can_be_written_is_and_every_refusal_is_told(
+    project: tuple[Case, Path], pulled: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    shutil.copytree(project[1], out)
+    (out / "network.onnx").unlink()
+
+    def refuses(*_: object) -> bytes:
+        raise SynapccError("fc1", "has no form\nin ONNX", "take --onnx")
+
+    monkeypatch.setattr("synapcc.gen.exporters.quantised_onnx.export", refuses)
+    files = {kind: tmp_path / kind for kind in ("onnx", "quantised", "npz", "json")}
+    words = [w for kind, path in files.items() for w in (f"--{kind}", str(path))]
+    capsys.readouterr()
+    assert main(["pull", str(out), "--state", str(pulled["npz"]), *words]) == 2
+    said = capsys.readouterr()
+    assert said.out.endswith(f"wrote {files['npz']}\n")
+    first, second = said.err.splitlines()
+    assert first.startswith("synapcc pull: ") and "network.onnx" in first
+    assert second == "synapcc pull: fc1: has no form in ONNX; take --onnx"
+    assert np.load(files["npz"]).files == np.load(pulled["npz"]).files
+    told = json.loads(files["json"].read_text())
+    assert told["written"] == {"npz": "npz"}
+    assert told["refused"].keys() == {"onnx", "quantised"} and str(tmp_path) not in str(told)
 
 
 # ---- convolutions -------------------------------------------------------------------------------------

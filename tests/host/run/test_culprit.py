@@ -21,7 +21,7 @@ from synapcc.gen.spec import RuleSpec
 from synapcc.host.cli import main
 from synapcc.host.pages.facts import measure
 from synapcc.host.run.agreement import agreement
-from synapcc.host.run.culprit import LEAST, culprit, expected, parts, warning
+from synapcc.host.run.culprit import LEAST, Kept, culprit, expected, parts, warning
 
 KINDS = ("usual", "row", "variance", "weight", "last", "input")
 MENDED = ("row", "variance", "weight", "last")  # where nothing learns: tests/gen/stages/test_choose.py
@@ -84,9 +84,10 @@ def test_what_is_lost_is_told_and_the_layer_is_the_one(kind: str, rule: str) -> 
             compiled = compile_model(graph, RuleSpec(rule, rate=6), {"x": x})
         except CompileError:
             continue
-        share = expected(compiled, agreement(compiled)[0])
+        asked = expected(compiled, agreement(compiled)[0])
+        share = asked.share
         lines = told(compiled)
-        assert bool(lines) == (share < LEAST), (share, lines)
+        assert bool(lines) == asked.few, (asked, lines)
         compared += 1
         if lines:
             label = lines[0].split(": ")[0]
@@ -156,8 +157,8 @@ def test_a_network_that_has_not_learned_is_told_so() -> None:
     ):
         quantised = replace(compiled.quantised, untrained=untrained)
         other = replace(compiled, quantised=quantised, calibration={"x": compiled.calibration["x"], **data})
-        assert hint in warning(other, 0.5)
-    assert warning(compiled, LEAST) == "" and warning(compiled, 0.9499) != ""
+        assert hint in warning(other, Kept(0.5, 256))
+    assert warning(compiled, Kept(LEAST, 10**9)) == "" and warning(compiled, Kept(0.9499, 256)) != ""
 
 
 def test_compile_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,5 +196,25 @@ def test_integers_of_a_file_are_not_ours_to_mend(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
     samples = rng.normal(0, 1, (64, 8)).astype(np.float32)
     compiled = compile_model(tmp_path / "net.tflite", RuleSpec("none"), {"x": samples})
-    line = warning(compiled, agreement(compiled)[0])
+    asked = expected(compiled, agreement(compiled)[0])
+    line = warning(compiled, asked)
+    assert asked == Kept(agreement(compiled)[0], 64) and "near" not in line
     assert line.startswith("y: ") and "the file's own" in line and "rescale" not in line
+
+
+def test_what_chance_may_lose_is_not_told() -> None:
+    """Of 64 answers two are less than 97 %, and so are three; a thousand answers say more."""
+    assert [lost for lost in range(7) if Kept(1 - lost / 64, 64).few] == [4, 5, 6]
+    assert Kept(0.96, 1024).few and not Kept(0.967, 1024).few and Kept(6 / 7, 7).few
+    for n in range(1, 2000):
+        assert not Kept(LEAST, n).few and Kept(0.5, n).few == (n > 0)
+
+
+def test_no_layer_is_accused_that_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, x, _ = spoilt(np.random.default_rng([41, 1]), "usual")
+    compiled = compile_model(graph, RuleSpec("none"), {"x": x})
+    label = parts(compiled)[0].label
+    monkeypatch.setattr("synapcc.host.run.culprit.culprit", lambda c: (parts(c)[0], 1.0))
+    line = warning(compiled, Kept(0.9, 256))
+    assert line.startswith("net: 90.0 % of the calibration samples get") and label not in line
+    assert line.endswith("; no layer loses any by itself, all together do")
