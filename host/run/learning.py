@@ -35,7 +35,7 @@ State = NDArray[np.uint8]
 class Learning:
     """A run of learning steps: `done` agreed; `state` is that after step `agreed`, where SHA-256 last did.
 
-    batch: steps in one exchange, at most what the chip takes; 0: as many as that
+    batch: steps in one exchange, at most what the chip takes, and answers soon; 0: as many as that
     slices: steps run in slices; keep(step, state) is told where SHA-256 agreed
     """
 
