@@ -38,7 +38,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="K",
-        help="learning steps in one exchange, where the device takes as many (default: all that it takes)",
+        help="learning steps in one exchange, where the device takes as many and answers soon (default: all)",
     )
     p.add_argument(
         "--resume",

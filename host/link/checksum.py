@@ -64,6 +64,19 @@ def sums(state: Any, words: Any, out: Any) -> None:
 LOOPS = (mixed, sums)
 
 
+def unmixed(g: int) -> int:
+    """The word w with g(w) = g."""
+    g ^= g >> 16
+    g = g * pow(CHECKSUM_FACTOR, -1, 1 << 32) % (1 << 32)
+    return g ^ g >> 15 ^ g >> 30
+
+
+def _gap(got: bytes, want: bytes) -> int:
+    """The difference of two sums, between -2^63 and 2^63."""
+    gap = (int.from_bytes(got, "little") - int.from_bytes(want, "little")) % (1 << 64)
+    return gap - (gap >> 63 << 64)
+
+
 class Checksum:
     """Of states of `size` bytes: what is multiplied with each word, kept from one to the next."""
 
@@ -79,3 +92,23 @@ class Checksum:
         found = np.array([each.sum(), np.dot(each, self._places)], "<u8")  # both wrap modulo 2^64
         assert found.nbytes == CHECKSUM_BYTES == SUMS * found.itemsize
         return found.tobytes()
+
+    def one_word(self, state: NDArray[np.uint8], got: bytes) -> NDArray[np.uint8] | None:
+        """The state, [size], with the checksum `got` and all but one word of `state`; None: there is none.
+
+        Of one word, i, s changes by D and t by (n - i) D: their quotient is its place, and g(w) + D gives it.
+        """
+        want, half = self(state), CHECKSUM_BYTES // SUMS
+        d, placed = _gap(got[:half], want[:half]), _gap(got[half:], want[half:])
+        if d == 0 or placed % d:
+            return None
+        i = self._words - placed // d
+        if not 0 <= i < self._words:
+            return None
+        block = np.concatenate((state, self._padding)).view("<u4")
+        g = int(mixed(block[i : i + 1].astype(np.uint32))[0]) + d
+        if not 0 <= g < 1 << 32:
+            return None
+        block[i] = unmixed(g)
+        found: NDArray[np.uint8] = block.view(np.uint8)[: len(state)]
+        return found if self(found) == got else None

@@ -44,6 +44,11 @@ WORD = 4
 """Bytes of the widest element of a state."""
 
 
+def packed(x: bytes, label: int) -> bytes:
+    """A sample as LEARN_MANY and region samples have it."""
+    return encode_fields(messages.SAMPLE, {"label": label, "inputs": b""}) + x
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """What the firmware says of itself; sizes in bytes."""
@@ -178,7 +183,15 @@ class Client(Session):
     def keep(self, first: int, samples: Sequence[Sample]) -> None:
         """Puts samples into region samples, from number `first` on, for `learn_kept`."""
         packed = self._packed(messages.LEARN_KEPT, samples)
-        self.write(Region.SAMPLES, first * (messages.SAMPLE.fixed_bytes + self.info.input_bytes), packed)
+        self.write(Region.SAMPLES, first * self._sample_bytes, packed)
+
+    def kept_sample(self, number: int) -> bytes:
+        """What region samples holds of one sample, as `packed` gives it."""
+        return self.read(Region.SAMPLES, number * self._sample_bytes, self._sample_bytes)
+
+    @property
+    def _sample_bytes(self) -> int:
+        return messages.SAMPLE.fixed_bytes + self.info.input_bytes
 
     def learn_kept(
         self, first: int, count: int, proof: Flag | None = Flag.CHECKSUM,
@@ -206,7 +219,7 @@ class Client(Session):
         for x, label in samples:
             self._check_label(label)
             self._check_size(request, x)
-        return b"".join(encode_fields(messages.SAMPLE, {"label": y, "inputs": b""}) + x for x, y in samples)
+        return b"".join(packed(x, y) for x, y in samples)
 
     def run(self, program: int, proof: Flag | None = Flag.DIGEST, timeout: float = LONG_TIMEOUT) -> bytes:
         """Runs an entry program by number; the chip may take `timeout` seconds for it."""

@@ -24,6 +24,14 @@ _SHOWN = 16  # first bytes of what is not the protocol, in the error message
 Meanwhile = Callable[[], object]
 
 
+class Refused(DeviceError):
+    """The firmware understood a request and refused it; `status` says why. Nothing was changed."""
+
+    def __init__(self, where: str, what: str, status: int) -> None:
+        super().__init__(where, what)
+        self.status = status
+
+
 def idle() -> None:
     """What a host does while a chip runs, unless it is told."""
 
@@ -34,7 +42,10 @@ def spoken(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Session:
-    """A session with running firmware, which the first request, HELLO, opens."""
+    """A session with running firmware, which the first request, HELLO, opens.
+
+    took: seconds from the last request that was answered to its answer
+    """
 
     def __init__(self, device: Device, timeout: float, attempts: int) -> None:
         self.device = device
@@ -47,6 +58,7 @@ class Session:
         self._heard_bytes = 0
         self._understood = False
         self._over = ""
+        self.took = 0.0
 
     def _ask(
         self,
@@ -95,6 +107,7 @@ class Session:
             wait = timeout if patience is None or attempt < self.attempts else max(patience, timeout)
             reply = self._await(request, wait, patience)
             if reply is not None:
+                self.took = time.monotonic() - started
                 return self._accept(request, reply)
         return self._give_up(request, time.monotonic() - started)
 
@@ -147,7 +160,7 @@ class Session:
             self._fail("the device saw other requests than were sent", "does another program use the port?")
         status = Status.find(reply.status)
         why = f"{status.name.lower()}: {status.meaning}" if status is not None else f"status {reply.status}"
-        raise DeviceError(self.device.name, f"{request.name.upper()} was refused ({why})")
+        raise Refused(self.device.name, f"{request.name.upper()} was refused ({why})", reply.status)
 
     def _give_up(self, request: Request, seconds: float) -> NoReturn:
         asked = f"no answer to {request.name.upper()} in {seconds:.1f} s"

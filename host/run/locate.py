@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Step
-from synapcc.gen.target.messages import Region
+from synapcc.gen.target.messages import SAMPLE, Region
 
 from .emulator import Emulator
 from .given import Given
@@ -22,7 +22,10 @@ Place = tuple[str, tuple[int, ...], int, int, int]
 
 @dataclass(frozen=True)
 class Difference:
-    """The first byte that differs: where, what was expected, what came, and which op made it."""
+    """The first byte that differs: where, what was expected, what came, and which op made it.
+
+    tensor, index: a persistent tensor and its element; `samples`, [number, byte], in one that the chip keeps
+    """
 
     step: int
     program: str
@@ -85,6 +88,28 @@ def unreliable(sides: Sides, step: int) -> SynapccError:
         sides.client.device.name,
         f"step {step}: the digest differs and the state read back does not",
         "the link or the device's memory is unreliable",
+    )
+
+
+def damaged(sides: Sides, step: int, i: int) -> Difference | None:
+    """What a step learned from where the chip does not keep sample i as it was sent; None: it does."""
+    want, got = sides.kept_bytes(i)
+    differing = np.flatnonzero(want != got)
+    if not len(differing):
+        return None
+    at, label = int(differing[0]), SAMPLE.fixed_bytes
+    part = f"byte {at} of its label" if at < label else f"byte {at - label} of its inputs"
+    why = f"{part}: kept sample {i} changed in the device's memory, and no op is at fault"
+    return Difference(step, "learn", "samples", (i, at), int(want[at]), int(got[at]), len(differing), why)
+
+
+def passing(sides: Sides, step: int, last: int) -> SynapccError:
+    """A fault in an exchange until step `last` that left nothing behind, nor came again."""
+    return SynapccError(
+        sides.client.device.name,
+        f"step {step}: the checksum after it differs; the state read back after step {last} does not, "
+        "nor does the step when repeated: a passing fault, over which later steps wrote",
+        "the link or the device's memory is unreliable; --batch 1 looks at the state right after each step",
     )
 
 

@@ -12,7 +12,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.messages import Flag, Region
 
 from ..link.checksum import SUMS, Checksum
-from ..link.client import Client, Sample
+from ..link.client import Client, Sample, packed
 from .emulator import Emulator
 from .given import Given
 from .samples import Samples
@@ -67,18 +67,34 @@ class Sides:
         self.machine.learn_many(inputs, self.samples.labels[rows], checksums=checksums)
         return [row.astype("<u8").tobytes() for row in checksums]
 
-    def ask(self, chosen: Sequence[int], meanwhile: Callable[[], object], seconds: float) -> list[bytes]:
-        """The same on the chip, which keeps those below `room` from the first time on."""
+    def ask(self, chosen: Sequence[int], meanwhile: Callable[[], object]) -> list[bytes]:
+        """The same on the chip, which keeps those below `room` from the first time on.
+
+        Raises Refused where one that it keeps has a label no more that is a class.
+        """
         first, count = chosen[0], len(chosen)
         if chosen[-1] >= self.room:
             given = [self.sample(i) for i in chosen]
-            return self.client.learn_many(given, Flag.CHECKSUM, meanwhile, seconds)
+            return self.client.learn_many(given, Flag.CHECKSUM, meanwhile, seconds=0.0)
         missing = first + np.flatnonzero(~self._kept[first : first + count])
         for run in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
             if len(run):
                 self.client.keep(int(run[0]), [self.sample(int(i)) for i in run])
         self._kept[missing] = True
-        return self.client.learn_kept(first, count, Flag.CHECKSUM, meanwhile, seconds)
+        return self.client.learn_kept(first, count, Flag.CHECKSUM, meanwhile, seconds=0.0)
+
+    def keeps(self, i: int) -> bool:
+        """Whether `ask` has the chip keep sample i."""
+        return i < self.room
+
+    def kept_bytes(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Sample i, which the chip keeps, as it was sent, and as the chip's RAM has it."""
+        want, got = packed(*self.sample(i)), self.client.kept_sample(i)
+        return np.frombuffer(want, np.uint8), np.frombuffer(got, np.uint8)
+
+    def one_word(self, got: bytes) -> NDArray[np.uint8] | None:
+        """The state, [state_bytes], that differs from the emulator's in one word and has this checksum."""
+        return self._checksum.one_word(self.machine.state[0], got)
 
     def begin_from(self, state: NDArray[np.uint8]) -> None:
         """Both sides hold `state`, [1, state_bytes], and nothing is in progress."""

@@ -51,6 +51,23 @@ def drawn(count: int) -> list[bytes]:
     return out + [bytes([value]) * n for value in (0, 255) for n in (1, 7, 4096)]
 
 
+@pytest.mark.parametrize("size", [1, 4, 5, 64, 131, 4096])
+def test_a_checksum_gives_one_changed_word_away(size: int) -> None:
+    """Its place and its value, whatever they are; two changed words give none away."""
+    rng = np.random.default_rng(size)
+    for _ in range(50):
+        state = rng.choice([0, 1, 255, 77], size).astype(np.uint8)
+        changed, word = state.copy(), 4 * int(rng.integers(-(-size // 4)))
+        for at in range(word, min(word + 4, size)):
+            changed[at] ^= rng.integers(1, 256)
+        found = Checksum(size).one_word(state, of(changed.tobytes()))
+        assert found is not None and np.array_equal(found, changed)
+        if size > 4:
+            changed[word - 4 if word else 4] ^= 1
+            assert Checksum(size).one_word(state, of(changed.tobytes())) is None
+        assert Checksum(size).one_word(state, of(state.tobytes())) is None
+
+
 def test_documented_vectors() -> None:
     found = VECTOR.findall((ROOT / "docs" / "PROTOCOL.md").read_text())
     assert len(found) == 6

@@ -247,6 +247,15 @@ def test_documented_fields_are_the_table() -> None:
                 assert re.search(rf"`{field.name}` {field.kind}\b", DOC), (request.name, field.name)
 
 
+def test_documented_size_of_an_exchange_of_kept_samples_is_what_goes_over_the_wire() -> None:
+    told = re.search(r"a frame of (\d+) bytes for (\d+) steps", DOC)
+    assert told and int(told[2]) == messages.PROOFS
+    ask = messages.LEARN_KEPT.ask
+    fields = {"first": 1, "count": messages.PROOFS, "flags": 2}
+    frame = protocol.encode_request(messages.LEARN_KEPT, 0x1234ABCD, 7, protocol.encode_fields(ask, fields))
+    assert len(frame) == int(told[1])
+
+
 def test_documented_example_is_what_goes_over_the_wire() -> None:
     fields = {"label": 2, "flags": messages.Flag.DIGEST, "inputs": bytes.fromhex("05fa0003")}
     payload = protocol.encode_fields(messages.LEARN.ask, fields)

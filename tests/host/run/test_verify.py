@@ -207,7 +207,20 @@ def test_a_bit_that_flips_between_steps_is_told_as_such(
     assert code == 1 and place[3] == tensor and place[4] == place_of
     assert int(place[1]) == 7  # the first step goes alone, and then five together: 2 to 6, 7 to 11
     assert "the state changed between steps" in place[7]
-    assert ("values are those after step 11" in place[7]) == (batch == "5")
+    assert ("its checksum tells the value" in place[7]) == (batch == "5")
+
+
+def test_a_fault_that_changed_more_than_a_word_in_a_batch_is_told_with_later_values(
+    storing: tuple[Case, Path], capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores move by it, and with them updates of step 7."""
+    c, out = storing
+    fault = Faulty(read_plan(out), "fc2_bias", (0, 0), 7, once=True)
+    fault.at += 1  # the second byte
+    install(fault, monkeypatch)
+    code, lines = verified(out, c.data, 30, "process", capsys, "--batch", "5")
+    place = reported(lines)
+    assert code == 1 and int(place[1]) == 7 and "values are those after step 11" in place[7]
 
 
 def test_a_step_that_writes_where_it_should_not_is_named_exactly(tmp_path: Path, capsys: Capsys) -> None:
@@ -242,7 +255,14 @@ def test_a_checksum_that_lies_is_told(
     words = ["verify", str(out), "--data", str(c.data), "--steps", "5", "--device", "process"]
     assert main([*words, "--batch", "1" if method == "learn" else "5"]) == 2
     step = 1 if method == "learn" else 2
-    assert f"step {step}: the digest differs and the state read back does not" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    if method == "learn":
+        assert f"step {step}: the digest differs and the state read back does not" in told
+    else:
+        assert (
+            f"step {step}: the checksum after it differs; the state read back after step 5 does not" in told
+        )
+        assert "--batch 1" in told
 
 
 @pytest.mark.parametrize("once", [True, False])
