@@ -38,6 +38,10 @@ class RuleTape(Tape):
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
         self.entries: list[Entry] = []
 
+    def is_deaf(self, node: Node) -> bool:
+        values = (self.graph.tensors[i].value for i in node.inputs)
+        return layer(node.op).deaf([v for v in values if v is not None])
+
     @property
     def logits(self) -> str:
         """The scores, int16 [C]."""
