@@ -23,6 +23,7 @@ from .values import OPTIONS, SELECTS, VIEWS, operands
 Form = tuple[float, float, float]
 """(a, b, c) of a + b x + c exp(x)."""
 Cell = Form | bool | None
+LARGEST = float(np.finfo(np.float32).max)
 MOST_POINTS = 32  # a few operators can fold a line into any number of pieces
 NOTHING, ITSELF = (0.0, 0.0, 0.0), (0.0, 1.0, 0.0)
 ORDER: dict[str, Callable[[int], bool]] = {
@@ -64,9 +65,14 @@ def _always(form: Cell) -> Pieces:
 
 
 def _each(found: Callable[..., Cell], *given: Pieces) -> Pieces:
-    """`found` of what each has, cell by cell."""
+    """`found` of what each has, cell by cell; None where a float32 cannot hold it."""
     points = tuple(sorted({p for g in given for p in g.points}))
-    return Pieces(points, tuple(map(found, *(g.on(points).cells for g in given))))
+    return Pieces(points, tuple(map(_held, map(found, *(g.on(points).cells for g in given)))))
+
+
+def _held(cell: Cell) -> Cell:
+    fits = not isinstance(cell, tuple) or all(abs(v) <= LARGEST for v in cell)
+    return cell if fits else None
 
 
 def _plus(x: Cell, y: Cell, factor: float = 1.0) -> Cell:

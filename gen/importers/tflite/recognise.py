@@ -19,7 +19,7 @@ def recognised(y: Pieces) -> Found | None:
     LIMITED and the ends of x; None where it is none of them for every x."""
     forms: list[Form] = []
     for cell in y.cells:
-        if not isinstance(cell, tuple) or not all(map(math.isfinite, cell)):
+        if not isinstance(cell, tuple):
             return None
         forms.append(cell)
     points, forms = _merged(list(y.points), forms)

@@ -225,6 +225,20 @@ def test_a_choice_at_any_threshold(tmp_path: Path) -> None:
     assert read == {"clip", "step", "least", "doubled"}
 
 
+def test_a_choice_beyond_float32_is_refused(tmp_path: Path) -> None:
+    """Whose numbers would be infinite, and their difference none."""
+
+    def vast(a: Author, x: int, then: Callable[..., int]) -> int:
+        y = x
+        for _ in range(12):
+            y = then("MUL", [y, number(a, 3e38)])
+        y = then("SUB", [y, y])
+        return then("SELECT_V2", [then("GREATER", [y, number(a, 0.0)], "BOOL"), y, x])
+
+    with pytest.raises(CompileError, match="a function that is none of those"):
+        compiled(chosen(vast), tmp_path)
+
+
 def test_a_line_that_is_folded_often_is_refused_soon(tmp_path: Path) -> None:
     def folded(a: Author, x: int, then: Callable[..., int]) -> int:
         y = x

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from ctools import UNDEFINED, HostBatch
 from lite import Author, compiled
@@ -15,6 +16,7 @@ from play import play
 
 from synapcc.gen.compile import Compiled
 from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters.onnx import export
 from synapcc.gen.spec import RuleSpec
 from synapcc.host.run.emulator import Emulator
 
@@ -205,6 +207,14 @@ def learners(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
     return {
         make: compiled(learning(rng, between), folder, rule, samples=64) for make, between in BETWEEN.items()
     }
+
+
+def test_the_float_network_goes_out_valid(learners: dict[str, Compiled]) -> None:
+    for make, c in learners.items():
+        model = onnx.load_from_string(export(c.graph))
+        onnx.checker.check_model(model, full_check=True)
+        made = [name for node in model.graph.node for name in node.output]
+        assert len(made) == len(set(made)), make
 
 
 def test_a_layer_learns_beside_a_constant_in_float(tmp_path: Path) -> None:
