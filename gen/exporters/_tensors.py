@@ -63,7 +63,7 @@ class Tensors(Writer):
         first = self.is_first(node.output)
         limits = zip(("min", "max"), held.meaning.real([held.lo, held.hi]), strict=True)
         ends = [self.constant(f"{node.name}.{what}", np.array(v, np.float32)) for what, v in limits]
-        target = f"{self.name(node.output, first)}/held"
+        target = f"{self.name(node.output, first)}/within"
         name = self.node("Clip", [self._names[node.output, first], *ends], target, f"{node.name}_held")
         self._names[node.output, first] = name
 

@@ -24,9 +24,11 @@ class Writer:
         self.nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
         self._uses: dict[str, int] = {}
+        self._made: set[str] = set()
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """An initialiser; the same name is the same constant."""
+        assert name not in self._made, name
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
@@ -37,6 +39,8 @@ class Writer:
 
     def node(self, op: str, inputs: Sequence[str], output: str, name: str, **attrs: Any) -> str:
         """A node of one output, called /name/op where that is free; "" stands for an omitted input."""
+        assert output not in self._made and output not in self._constants, output
+        self._made.add(output)
         full = f"/{name}/{op}" if name else f"/{op}"
         use = self._uses[full] = self._uses.get(full, 0) + 1
         self.nodes.append(
@@ -55,6 +59,7 @@ class Writer:
 
         about: what stands in the file's metadata.
         """
+        assert not inputs.keys() & (self._made | self._constants.keys()), inputs
         graph = helper.make_graph(
             self.nodes,
             name,

@@ -160,5 +160,10 @@ class Tape:
         constants = [t.name for t in self.graph.tensors.values() if t.value is not None]
         up = dict.fromkeys((*self.graph.inputs, *constants), False)
         for node in self.graph.nodes:
-            up[node.output] = node.name in self.learned or any(up[i] for i in node.inputs)
+            heard = any(up[i] for i in node.inputs) and not self.is_deaf(node)
+            up[node.output] = node.name in self.learned or heard
         return up
+
+    def is_deaf(self, node: Node) -> bool:
+        """Whether its output never changes, so that no teaching signal passes it."""
+        return False

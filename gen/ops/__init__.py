@@ -347,6 +347,10 @@ class Layer(Folding, ABC):
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Output shape from the input shapes; CompileError where they do not fit."""
 
+    def deaf(self, constants: Sequence[np.ndarray]) -> bool:
+        """Whether its output is the same whatever its input is."""
+        return False
+
     def limits(self, node: Node, held: Format | None) -> Format | None:
         """`held`, that of its input and output, with the limits that it holds values within, if that is all
         that it does; else None."""

@@ -48,7 +48,7 @@ class Div(Layer):
         tape.step("div.forward", node, args, **walk)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
+        hint = "let only layers behind it learn"
         raise CompileError(node.name, "no teaching signal passes a quotient in a file's integers", hint)
 
     def sample(

@@ -68,7 +68,7 @@ class Normalise(Layer):
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         x = node.inputs[0]
         if KINDS.index(_kind(node)) > SQUARES:
-            hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
+            hint = "let only layers behind it learn"
             raise CompileError(node.name, f"no teaching signal passes a row over its {_kind(node)}", hint)
         g = tape.teach(f"{node.name}_input", tape.shape(x))
         args = {"x": tape.value(x), "y": tape.value(node.output), "d": teach, "g": g}

@@ -57,7 +57,7 @@ def check_feedback(tape: Tape, node: Node) -> None:
     """CompileError where a teaching signal would have to pass a function of int16."""
     if wide(tape, node):
         what = f"no teaching signal passes through {node.attrs['fn']} of int16"
-        raise CompileError(node.name, what, 'let only layers behind it learn, or use rule = "last" or "dfa"')
+        raise CompileError(node.name, what, "let only layers behind it learn")
 
 
 def _rescale(

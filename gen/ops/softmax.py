@@ -60,7 +60,7 @@ class Softmax(Layer):
         if node.attrs["log"] or beta != 1.0 or in_16:
             what = "a log-softmax" if node.attrs["log"] else f"a softmax with beta {beta:.3g}"
             what = "a softmax of int16" if in_16 else what
-            hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
+            hint = "let only layers behind it learn"
             raise CompileError(node.name, f"no teaching signal passes through {what}", hint)
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         args = {"y": tape.value(node.output), "d": teach, "g": g}

@@ -43,7 +43,7 @@ class SquaredDifference(Layer):
         broadcast.forward(tape, node, "squared_difference.forward", args, shapes)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
+        hint = "let only layers behind it learn"
         raise CompileError(
             node.name, "no teaching signal passes a squared difference in a file's integers", hint
         )

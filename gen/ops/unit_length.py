@@ -41,7 +41,7 @@ class UnitLength(Layer):
         tape.step("unit_length.forward", node, args, size=tape.shape(node.inputs[0])[-1])
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
-        hint = 'let only layers behind it learn, or use rule = "last" or "dfa"'
+        hint = "let only layers behind it learn"
         raise CompileError(node.name, "no teaching signal passes a norm in a file's integers", hint)
 
     def sample(

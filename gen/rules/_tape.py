@@ -40,6 +40,10 @@ class RuleTape(Tape):
         self._large: Callable[[], float] = lambda: 1.0
         self.entries: list[Entry] = []
 
+    def is_deaf(self, node: Node) -> bool:
+        values = (self.graph.tensors[i].value for i in node.inputs)
+        return layer(node.op).deaf([v for v in values if v is not None])
+
     @property
     def logits(self) -> str:
         """The scores, int16 [C]."""

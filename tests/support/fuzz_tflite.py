@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import flatbuffers
+import lite_composed
 import lite_dilated
 import lite_float
 import numpy as np
@@ -16,10 +17,11 @@ from ai_edge_litert import schema_py_generated as schema
 from fuzzing import INTEGERS, REALS, WORDS, Rng, change_bytes, command, integer, pick
 from lite import Author
 
-FLOAT_NETWORKS, INT8_NETWORKS, DILATED = 12, 12, 4
+FLOAT_NETWORKS, INT8_NETWORKS, DILATED, COMPOSED = 12, 12, 4, 4
 OPERATORS = sorted(v for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_"))
 TYPES = sorted(v for k, v in vars(schema.TensorType).items() if not k.startswith("_"))
 OPTIONS = sorted(v for k, v in vars(schema.BuiltinOptions).items() if not k.startswith("_"))
+OPTIONS_FIELD = 12  # where the table of an operator has the place of its options
 CANNOT = (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, struct.error)
 """What changing or packing raises where there is nothing to change, or the schema holds no such value."""
 
@@ -68,9 +70,15 @@ def int8_network(rng: Rng) -> bytes:
 @cache
 def corpus() -> tuple[bytes, ...]:
     """The valid files."""
+    choices = [lite_composed.composition(np.random.default_rng([10, i])) for i in range(COMPOSED)]
     reals = [lite_float.network(np.random.default_rng([7, i]))[0] for i in range(FLOAT_NETWORKS)]
     dealt = [lite_dilated.dilated(np.random.default_rng([9, i]), bool(i % 2))[0] for i in range(DILATED)]
-    return (*reals, *(int8_network(np.random.default_rng([8, i])) for i in range(INT8_NETWORKS)), *dealt)
+    return (
+        *reals,
+        *(int8_network(np.random.default_rng([8, i])) for i in range(INT8_NETWORKS)),
+        *dealt,
+        *choices,
+    )
 
 
 def damaged(number: int) -> bytes:
@@ -79,6 +87,9 @@ def damaged(number: int) -> bytes:
     data = corpus()[int(g.integers(len(corpus())))]
     if number % 5 == 0:
         return change_bytes(g, bytearray(data))
+    if number % 10 == 1:
+        to = int(g.integers(len(data))) if g.random() < 0.8 else integer(g) % 2**32
+        return options_at(data, int(g.integers(99)), to)
     for _ in range(int(g.integers(1, 4))):
         try:
             model = schema.ModelT.InitFromPackedBuf(data, 0)  # fails where the last change broke it
@@ -90,6 +101,15 @@ def damaged(number: int) -> bytes:
         except CANNOT:
             continue
     return data
+
+
+def options_at(data: bytes, number: int, to: int) -> bytes:
+    """The file where operator `number`, of those that there are, has its options `to` bytes further on."""
+    graph, out = schema.Model.GetRootAs(data, 0).Subgraphs(0), bytearray(data)
+    table = graph.Operators(number % graph.OperatorsLength())._tab
+    if place := table.Offset(OPTIONS_FIELD):
+        struct.pack_into("<I", out, table.Pos + place, to)
+    return bytes(out)
 
 
 def _list(g: Rng, values: Any, integers: Callable[[Rng], int] = integer) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._layout import natural
+from .._masks import masked
 from .file import AGAIN, OnnxNode
 from .layers import (
     Act,
@@ -19,7 +20,6 @@ from .layers import (
     affine,
     at_each,
     constant,
-    masked,
     scaled,
     taken,
     weights,
@@ -71,7 +71,7 @@ def _mask(scope: Scope, node: OnnxNode, args: Sequence[Operand], keys: int) -> n
         raise node.error(f"its mask has shape {mask.shape}, where there are {keys} keys", AGAIN)
     if mask.dtype.kind == "b":
         mask = np.where(mask, np.float32(0), np.float32(-np.inf))
-    return weights(scope, node, (Const(masked(scope, node, mask), "mask"),), 0, "mask")
+    return weights(scope, node, (Const(masked(scope.builder, node.source, mask), "mask"),), 0, "mask")
 
 
 def _apart(node: OnnxNode, x: Act, heads: int) -> Act:

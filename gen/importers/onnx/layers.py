@@ -58,7 +58,6 @@ class Const(NamedTuple):
 
 
 Operand = Act | Const | None
-HIDDEN = -128.0  # far enough below the largest score for a share of nothing, near enough for 16 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +127,6 @@ def constant(node: OnnxNode, args: Sequence[Operand], i: int, role: str) -> np.n
             f"its {role} is computed from the model's input", "only constant ones can be compiled"
         )
     return None if arg is None else arg.value
-
-
-def hidden(scope: Scope, node: OnnxNode, value: np.ndarray, least: np.ndarray | float) -> np.ndarray:
-    """What goes into a softmax, not below `least`, where its share is nothing."""
-    if value.dtype.kind != "f" or not np.any(value < least):
-        return value
-    what = f"what it hides lies {-HIDDEN:g} below, not more: in the softmax behind it is nothing"
-    scope.builder.notes.append(f"{node.source}: {what} while scores differ by less than {-HIDDEN - 28:g}")
-    return np.asarray(np.maximum(value, least).astype(value.dtype))
-
-
-def masked(scope: Scope, node: OnnxNode, mask: np.ndarray) -> np.ndarray:
-    """A summand of what goes into a softmax over the last axis, without numbers as large as a float's."""
-    if mask.dtype.kind != "f" or not mask.ndim or not mask.shape[-1]:
-        return mask
-    return hidden(scope, node, mask, mask.max(axis=-1, keepdims=True) + HIDDEN)
 
 
 def dense(

@@ -11,6 +11,7 @@ from ...discovery import rows
 from ...errors import shown
 from .._layers import function_of
 from .._layout import arrange, natural
+from .._masks import hidden, masked
 from .._names import from_node
 from .attention import attention, einsum
 from .batch import BY_VALUE, refuse_mixing
@@ -19,7 +20,6 @@ from .file import AGAIN, OnnxNode
 from .fold import axis
 from .indexed import blocks, gather, gather_each, repeated, slices, split
 from .layers import (
-    HIDDEN,
     Act,
     Const,
     Handler,
@@ -28,8 +28,6 @@ from .layers import (
     activation,
     batch_norm,
     gemm,
-    hidden,
-    masked,
 )
 from .matmul import fused_product, product
 from .norms import any_axes, group, instance, last_axes, local, unit
@@ -258,8 +256,8 @@ def _before_softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> li
 
     def kept(value: np.ndarray) -> np.ndarray:
         if node.op == "Where":
-            return hidden(scope, node, value, HIDDEN)
-        return masked(scope, node, value) if last else value
+            return hidden(scope.builder, node.source, value)
+        return masked(scope.builder, node.source, value) if last else value
 
     return [a._replace(value=kept(a.value)) if isinstance(a, Const) and a.steps is None else a for a in args]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from tflite.SoftmaxOptions import SoftmaxOptions
 
-from ...ir.format import Format
+from ...ir.format import Format, Scaled
 from .file import AGAIN, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, activation, names
 
@@ -71,6 +72,22 @@ def between(scope: Scope, x: str, fn: str, hints: Sequence[str], source: str, al
     return y
 
 
+def opposite(scope: Scope, op: LiteOp, x: str) -> str:
+    """-x. In integers v becomes -1 - v, which is exact: their zero point is the other one's, too."""
+    build, held = scope.builder, scope.builder.held(x)
+    if held is None:
+        size = math.prod(build.shape(x))
+        return build.affine(x, -np.ones(size), np.zeros(size), [], op.source)
+    meaning = held.meaning
+    assert isinstance(meaning, Scaled)
+    if held.dtype != "int8":
+        raise op.error(f"takes the smallest of {held.dtype} tensors", "in int16 MINIMUM takes one number")
+    y = between(scope, x, "neg", [], op.source)
+    other = Scaled(meaning.scale, (-1 - meaning.zero[0],))
+    build.hold(y, Format(held.dtype, other, -1 - held.hi, -1 - held.lo))
+    return y
+
+
 def dequantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """DEQUANTIZE at the end: the scores stay the integers they are, which stand for the same numbers."""
     x = activation(op, args)
@@ -109,6 +126,8 @@ def scores_of(op: LiteOp | None) -> LiteTensor | None:
     x, over = op.inputs
     if x is None or over is None or over.value is None or over.size != 1 or not x.shape:
         return None
+    if over.kind not in ("int32", "int64"):
+        raise op.error(f"its axis is {over.kind}", AGAIN)
     at = int(over.value.reshape(-1)[0])
     if at not in (-1, len(x.shape) - 1) or x.size != x.shape[-1]:
         what = f"takes the largest along axis {at} of shape {x.shape}"
@@ -127,3 +146,25 @@ def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:
         if x.head != "none" and op.op not in BEHIND_A_HEAD:
             what = f"works on the result of {x.head}, which belongs to the end"
             raise op.error(what, f"behind it may stand {', '.join(BEHIND_A_HEAD)}")
+
+
+def softened(ops: Sequence[LiteOp], kept: Sequence[LiteTensor]) -> frozenset[int]:
+    """The tensors that nothing but SOFTMAX reads, through views that keep its rows. kept: outputs."""
+    readers: dict[int, list[LiteOp]] = {}
+    for op in ops:
+        for t in op.inputs:
+            readers.setdefault(-1 if t is None else t.index, []).append(op)
+    found, outside = set[int](), {t.index for t in kept}
+
+    def softens(op: LiteOp, x: LiteTensor) -> bool:
+        y = op.outputs[0]
+        if op.op in VIEWS:
+            return y.index in found and x.shape[-1:] == y.shape[-1:]
+        return op.op == "SOFTMAX" and op.real(op.read(SoftmaxOptions).Beta) >= 1.0
+
+    for op in reversed(ops):
+        for x in op.outputs:
+            read = readers.get(x.index, ())
+            if read and x.index not in outside and all(softens(r, x) for r in read):
+                found.add(x.index)
+    return frozenset(found)

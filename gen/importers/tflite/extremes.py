@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...ir.format import Format, Scaled
 from .._build import Sliding
-from .ends import between
+from .ends import opposite
 from .file import AGAIN, LiteOp, LiteTensor
 from .float import spread
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
@@ -46,7 +45,7 @@ def _of_two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     given = [activation(op, args, i) for i in range(2)]
     sides = [stretched(scope, op, x, shape).tensor for x in given]
     if op.op == "MINIMUM":
-        sides = [_opposite(scope, op, x) for x in sides]
+        sides = [opposite(scope, op, x) for x in sides]
     held = build.held(sides[0])
     if build.held(sides[1]) != held:
         raise op.error("compares integers of several scales", AGAIN)
@@ -55,31 +54,15 @@ def _of_two(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     build.hold(pairs, held)
     y = build.maxpool2d(build.view(pairs, (size, 2, 1)), Sliding((1, 2)), names(op), op.source)
     build.hold(y, held)
-    return scope.moved(op, _opposite(scope, op, y) if op.op == "MINIMUM" else y, given)
+    return scope.moved(op, opposite(scope, op, y) if op.op == "MINIMUM" else y, given)
 
 
 def extreme(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """REDUCE_MAX, REDUCE_MIN over any axes; nothing is rescaled."""
     smallest, x = op.op == "REDUCE_MIN", activation(op, args)
-    turned = replace(x, tensor=_opposite(scope, op, x.tensor)) if smallest else x
+    turned = replace(x, tensor=opposite(scope, op, x.tensor)) if smallest else x
     seen, window = together(scope, op, [turned, *args[1:]])
     y = scope.builder.maxpool2d(seen, window, names(op), op.source)
     if (held := scope.builder.held(seen)) is not None:
         scope.builder.hold(y, held)
-    return scope.moved(op, _opposite(scope, op, y) if smallest else y, [x])
-
-
-def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
-    """-x. In integers v becomes -1 - v, which is exact: their zero point is the other one's, too."""
-    build, held = scope.builder, scope.builder.held(x)
-    if held is None:
-        size = math.prod(build.shape(x))
-        return build.affine(x, -np.ones(size), np.zeros(size), [], op.source)
-    meaning = held.meaning
-    assert isinstance(meaning, Scaled)
-    if held.dtype != "int8":
-        raise op.error(f"takes the smallest of {held.dtype} tensors", "in int16 MINIMUM takes one number")
-    y = between(scope, x, "neg", [], op.source)
-    other = Scaled(meaning.scale, (-1 - meaning.zero[0],))
-    build.hold(y, Format(held.dtype, other, -1 - held.hi, -1 - held.lo))
-    return y
+    return scope.moved(op, opposite(scope, op, y) if smallest else y, [x])

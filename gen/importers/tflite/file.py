@@ -160,7 +160,8 @@ class LiteOp:
         if self.table is None or self.options != kind.__name__:
             raise self.error(f"has {self.options or 'no options'} instead of {kind.__name__}", DAMAGED)
         found = kind()
-        found.Init(self.table.Bytes, self.table.Pos)
+        with trusted(self.source):
+            found.Init(self.table.Bytes, self.table.Pos)
         return found
 
     def number(self, value: Callable[[], Any]) -> int:

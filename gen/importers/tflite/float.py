@@ -13,12 +13,12 @@ from tflite.DivOptions import DivOptions
 from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
+from .._masks import hidden, masked
 from .file import AGAIN, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, activated, activation, constant, inner, names
 from .slices import stretched
 
 Real = NDArray[np.float64]
-HIDDEN, BEYOND = -128.0, -1e4  # of masks
 OPTIONS = {"ADD": AddOptions, "DIV": DivOptions, "MUL": MulOptions, "SUB": SubOptions}
 
 
@@ -96,6 +96,8 @@ def _by_constant(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         "MUL": (value, none),
         "DIV": (1 / np.where(value == 0, 1, value) if first else value, none),
     }[op.op]
+    if op.outputs[0].index in scope.scores and scale is one:
+        shift = masked(scope.builder, op.source, shift.reshape(x.shape)).reshape(-1)
     return _affine(scope, op, x, scale, shift)
 
 
@@ -106,8 +108,8 @@ def _affine(scope: Scope, op: LiteOp, x: Act, scale: Real, shift: Real) -> Act:
 
 
 def chosen(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """SELECT, SELECT_V2 by a constant condition: each side where it is taken, and their sum. A mask's large
-    negative number becomes HIDDEN, whose share of a softmax is nothing beside usual scores."""
+    """SELECT, SELECT_V2 by a constant condition: each side where it is taken, and their sum. In front of a
+    softmax a mask's large negative number becomes one whose share there is nothing (`_masks.py`)."""
     which = constant(op, args, 0, "condition")
     if len(args) != 3 or which.value is None or which.kind != "bool":
         raise op.error("has no constant truth values to choose by", AGAIN)
@@ -121,7 +123,8 @@ def chosen(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
             seen = stretched(scope, op, x, out)
             parts.append(build.affine(seen.tensor, mask * 1.0, mask * 0.0, [], op.source))
         elif isinstance(x, LiteTensor):
-            shift += np.where(mask, _hidden(scope, op, spread(op, x, Act("", out, None))), 0.0)
+            value = np.where(mask, spread(op, x, Act("", out, None)), 0.0)
+            shift += hidden(build, op.source, value) if op.outputs[0].index in scope.scores else value
     if not parts:
         raise op.error("chooses between constants", AGAIN)
     tensor = parts[0]
@@ -137,15 +140,6 @@ def _fits(shape: tuple[int, ...], out: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(shape, out) == out
     except ValueError:
         return False
-
-
-def _hidden(scope: Scope, op: LiteOp, value: Real) -> Real:
-    if np.all(value >= BEYOND):
-        return value
-    scope.builder.notes.append(
-        f"{op.source}: what it hides is {HIDDEN:g}, whose share of a softmax is nothing"
-    )
-    return np.where(value < BEYOND, HIDDEN, value)
 
 
 def negative(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:

@@ -9,6 +9,7 @@ import numpy as np
 from tflite.ReducerOptions import ReducerOptions
 
 from .._build import Sliding
+from .ends import opposite
 from .file import AGAIN, DAMAGED, LiteOp
 from .scope import Act, Operand, Scope, activation, constant, names
 
@@ -45,18 +46,13 @@ def reduced(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     if op.op == "REDUCE_MAX":
         return Act(builder.maxpool2d(seen, window, names(op), op.source), shape, None)
     if op.op == "REDUCE_MIN":
-        y = builder.maxpool2d(_opposite(scope, op, seen), window, names(op), op.source)
-        return Act(_opposite(scope, op, y), shape, None)
+        y = builder.maxpool2d(opposite(scope, op, seen), window, names(op), op.source)
+        return Act(opposite(scope, op, y), shape, None)
     tensor = builder.avgpool2d(seen, window, False, names(op), op.source)
     if op.op == "SUM":
         size = before * after
         tensor = builder.affine(tensor, np.full(size, float(count)), np.zeros(size), [], op.source)
     return Act(tensor, shape, None)
-
-
-def _opposite(scope: Scope, op: LiteOp, x: str) -> str:
-    size = math.prod(scope.builder.shape(x))
-    return scope.builder.affine(x, -np.ones(size), np.zeros(size), [], op.source)
 
 
 def _parts(shape: tuple[int, ...], first: int, last: int) -> tuple[tuple[int, ...], ...]:

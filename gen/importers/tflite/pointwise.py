@@ -16,9 +16,10 @@ from ...ops._litert_pairs import Held
 from .ends import between, head, tabled
 from .file import AGAIN, LiteOp, LiteTensor
 from .functions import FUNCTIONS, IN_FLOAT, LIMITS
-from .recognise import RECOGNISED, recognised
+from .pieces import pieces
+from .recognise import LIMITED, RECOGNISED, recognised
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
-from .values import ENTRIES, FIRST, Values, computed, every, operands
+from .values import FIRST, Values, computed, every, operands
 from .values import constant as constant_of
 
 BETWEEN = frozenset({*FUNCTIONS, *IN_FLOAT, *LIMITS, "PRELU"})
@@ -151,25 +152,20 @@ def _along(op: LiteOp, source: LiteTensor, x: Values) -> Values:
 
 
 def _recognised(scope: Scope, op: LiteOp, x: Act) -> Act:
-    """A function in float32 that several operators make, by what it makes of numbers from -8 to 8."""
-    source = op.inputs[0]
+    """A function in float32 that several operators make."""
+    source, build = op.inputs[0], scope.builder
     assert source is not None
-    grid = np.linspace(-8.0, 8.0, ENTRIES, dtype=np.float32)
-    made = _along(op, source, grid)
-    numbers = [
-        float(t.value.reshape(-1)[0])
-        for part in op.composed
-        for t in operands(part)
-        if t is not None and t.value is not None and t.kind == "float32"
-    ]
-    found = None if isinstance(made, Held) else recognised(grid, made.astype(np.float32), numbers)
+    found = recognised(pieces(op.composed, source))
     if found is None:
         what = "chooses between values by a function that is none of those synapcc knows"
         raise op.error(what, f"there are {', '.join(RECOGNISED)}, each times a factor")
     fn, alpha, beta, factor = found
-    tensor = scope.builder.table(x.tensor, fn, names(op), op.source, alpha, beta)
+    if fn == LIMITED:
+        tensor = build.clip(x.tensor, alpha, beta, names(op), op.source)
+    else:
+        tensor = build.table(x.tensor, fn, names(op), op.source, alpha, beta)
     if factor != 1.0:
-        tensor = scope.builder.affine(tensor, np.full(x.size, factor), np.zeros(x.size), [], op.source)
+        tensor = build.affine(tensor, np.full(x.size, factor), np.zeros(x.size), [], op.source)
     return Act(tensor, op.outputs[0].shape, None)
 
 

@@ -18,7 +18,7 @@ from .._layers import LayerBuilder
 from .._names import chosen_output, input_identifiers, model_identifier
 from .composed import joined
 from .dilated import collected
-from .ends import dequantized, read_as, refuse_mixed, scores_of
+from .ends import dequantized, read_as, refuse_mixed, scores_of, softened
 from .file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from .fold import FOLDED, INTEGERS, fold
 from .islands import bridged
@@ -54,6 +54,20 @@ def _read(op: LiteOp) -> tuple[LiteTensor | None, ...]:
     return op.inputs[: (found.data if found and not asked(op) else 0) or None]
 
 
+def check_order(model: LiteModel) -> None:
+    """CompileError unless each tensor is made once, before what reads it: then none stands in a circle."""
+    made = {t.index for t in model.inputs}
+    later = {out.index for op in model.ops for out in op.outputs}
+    for op in model.ops:
+        for t in op.inputs:
+            if t is not None and t.index in later and t.index not in made:
+                raise op.error(f"reads {t.label}, which nothing before it gives", DAMAGED)
+        for out in op.outputs:
+            if out.index in made or out.value is not None:
+                raise op.error(f"gives {out.label}, which exists already", DAMAGED)
+            made.add(out.index)
+
+
 class _Import:
     """One pass over one file, in its order: a TensorFlow Lite file lists operators as they run."""
 
@@ -61,13 +75,9 @@ class _Import:
         self.model, self.where, self.output = model, where, output
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
-        self.makers: dict[int, LiteOp] = {}
+        check_order(model)
         self.ops = fused(joined(bridged(collected(model.ops, model.outputs), BETWEEN)))
-        for op in self.ops:
-            for out in op.outputs:
-                if out.index in self.makers or out.value is not None or out in model.inputs:
-                    raise op.error(f"gives {out.label}, which exists already", DAMAGED)
-                self.makers[out.index] = op
+        self.makers = {out.index: op for op in self.ops for out in op.outputs}
         self.builder = LayerBuilder()
         self.values: dict[int, Act | LiteTensor] = {}
 
@@ -78,7 +88,7 @@ class _Import:
             output = scores
         needed = self._needed(output)
         self._inputs(needed)
-        scope = Scope(self.builder)
+        scope = Scope(self.builder, softened(self.ops, [output, *self.model.outputs]))
         for op in self.ops:
             if any(out.index in needed for out in op.outputs):
                 made = self._value(scope, op)

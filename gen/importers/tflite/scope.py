@@ -48,9 +48,10 @@ Handler = Callable[["Scope", LiteOp, Sequence[Operand]], Act | tuple[Act, ...]]
 
 @dataclass(slots=True)
 class Scope:
-    """Where handlers write."""
+    """Where handlers write. scores: the tensors that softmaxes alone read."""
 
     builder: LayerBuilder
+    scores: frozenset[int] = frozenset()
 
     def map(self, op: LiteOp, x: Act) -> str:
         """x as a map [height, width, channels]; CompileError unless it is one of a single sample."""

@@ -229,7 +229,7 @@ def test_what_a_mask_hides_stays_within_16_bits(way: str, least: float, tmp_path
     """It is as good as hidden 128 below the rest, which integers can hold beside the scores."""
     path = om.save(hiding(way, least), tmp_path)
     graph = load_model(path)
-    assert sum("what it hides lies 128 below" in n for n in graph.notes) == 1
+    assert sum("what it hides" in n and "128" in n for n in graph.notes) == 1
     session = onnxruntime.InferenceSession(path)
     x = om.rng(3).standard_normal((8, *SHAPE[1:])).astype(np.float32)
     for one in x:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from fuzz_tflite import options_at
 from lite import Author, oracle
 
 from synapcc.gen.compile import compile_model
@@ -94,6 +95,23 @@ def turned() -> Author:
     return a
 
 
+def circle(twice: bool) -> Author:
+    """A choice by what stands in a circle: one tensor is made a second time, or is read before."""
+    a = dense("FLOAT32")
+    y, count, shape = a.graph.outputs[0], len(a.graph.operators), (1, OUT)
+    t, u, z = (a.tensor(name, shape, "FLOAT32") for name in "tuz")
+    which, none = a.tensor("which", shape, "BOOL"), a.tensor("none", (), "FLOAT32", data=[0.0])
+    a.op("RELU", [y], [t])
+    a.op("RELU", [t], [u])
+    a.op("GREATER", [u, none], [which], "GreaterOptions")
+    a.op("SELECT_V2", [which, u, none], [z], "SelectV2Options")
+    a.op("RELU", [u], [t])
+    a.graph.outputs = [z]
+    if not twice:
+        del a.graph.operators[count]
+    return a
+
+
 CASES: dict[str, tuple[Callable[[], Author], str]] = {
     "uint8": (
         lambda: dense("UINT8"),
@@ -114,6 +132,8 @@ CASES: dict[str, tuple[Callable[[], Author], str]] = {
         lambda: edited(lambda a: setattr(a.graph.tensors[0], "shape", [1, -1])),
         "has the dynamic shape (1, -1)",
     ),
+    "made twice": (lambda: circle(True), 'RELU "t" (operator 5): gives tensor "t", which exists already'),
+    "a circle": (lambda: circle(False), 'RELU "u" (operator 1): reads tensor "t", which nothing before it'),
     "variable": (lambda: edited(_variable), '(operator 0): keeps a state: tensor "x" is a variable'),
     "sparse": (lambda: edited(_sparse), 'tensor "w": is stored sparsely; convert without sparsity'),
     "external": (
@@ -168,6 +188,20 @@ def test_a_refusal_is_one_line_that_helps(case: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert says in message and "\n" not in message and caught.value.hint
     assert len(message) < 1000
+
+
+def test_options_that_lie_elsewhere(tmp_path: Path) -> None:
+    """Wherever an operator says that its options are, beyond the file too."""
+    a = dense("FLOAT32")
+    whole, refused = a.bytes(a.graph.inputs, a.graph.outputs), 0
+    for to in (*range(0, len(whole), 9), 2**16, 2**31 - 1, 2**32 - 1):
+        (tmp_path / "net.tflite").write_bytes(options_at(whole, 0, to))
+        try:
+            load_model(tmp_path / "net.tflite")
+        except CompileError as error:
+            assert str(error).count("\n") == 0
+            refused += 1
+    assert refused > 9
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from exported import assert_close, computed, random_feeds
+from float_graph import run_graph
 from lite import Author, answers, compiled, oracle
 from lite_composed import composition
 from onnx.reference import ReferenceEvaluator
@@ -97,7 +98,9 @@ def test_it_goes_out_as_a_float_network(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(selu())
     graph, rng = load_model(tmp_path / "net.tflite"), np.random.default_rng(5)
     feeds = random_feeds(rng, graph)
-    (got,) = ReferenceEvaluator(onnx.load_from_string(export(graph))).run(None, dict(feeds))
+    model = onnx.load_from_string(export(graph))
+    onnx.checker.check_model(model, full_check=True)
+    (got,) = ReferenceEvaluator(model).run(None, dict(feeds))
     assert_close(got, computed(graph, feeds))
 
 
@@ -108,7 +111,7 @@ def chosen(function: Callable[[Author, int, Callable[..., int]], int]) -> bytes:
 
     def then(op: str, inputs: list[int], kind: str = "FLOAT32") -> int:
         y = a.tensor(f"t{next(count)}", (1, 64), kind)
-        options = {"SELECT_V2": "SelectV2Options"}.get(op, f"{op.title()}Options")
+        options = f"{op.title().replace('_', '')}Options"
         a.op(op, inputs, [y], options, 1)
         return y
 
@@ -153,7 +156,9 @@ def test_a_choice_of_no_function_is_refused(tmp_path: Path) -> None:
     def strange(a: Author, x: int, then: Callable[..., int]) -> int:
         return then("SELECT_V2", [then("GREATER", [x, number(a, 0.5)], "BOOL"), then("EXP", [x]), x])
 
-    with pytest.raises(CompileError, match=r"SELECT_V2.*a function that is none.*are elu, leaky_relu"):
+    with pytest.raises(
+        CompileError, match=r"SELECT_V2.*a function that is none.*are elu, leaky_relu, limits"
+    ):
         compiled(chosen(strange), tmp_path)
 
 
@@ -175,3 +180,106 @@ def test_scales_that_litert_refuses_are_told(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_every_entry_of_many(tmp_path: Path) -> None:
     assert_all(600, 1000, tmp_path)
+
+
+def of_a_choice(rng: np.random.Generator) -> tuple[str, bytes, float]:
+    """A kind of tf.where, a file with it, and its threshold."""
+    at = float(np.float32(10.0 ** rng.uniform(-4, 5)))
+    kind = str(rng.choice(["clip", "band", "step", "least", "bent", "doubled"]))
+    compared = str(rng.choice(["GREATER", "GREATER_EQUAL"]))
+
+    def write(a: Author, x: int, then: Callable[..., int]) -> int:
+        seen, sides = x, [x, number(a, 0.0)]
+        if kind in ("band", "least"):
+            seen = then("ABS", [x])
+        if kind == "clip":
+            sides = [number(a, at), x]
+        if kind == "band":
+            sides = sides[::-1]
+        if kind == "bent":
+            sides = [then("MUL", [x, number(a, 0.1)]), x]
+        if kind == "doubled":
+            seen = then("MUL", [x, number(a, 2.0)])
+        return then("SELECT_V2", [then(compared, [seen, number(a, at)], "BOOL"), *sides])
+
+    return kind, chosen(write), at / 2 if kind == "doubled" else at
+
+
+def test_a_choice_at_any_threshold(tmp_path: Path) -> None:
+    """What is read is right near the threshold and beyond it, however small or large; all else is refused."""
+    rng, read = np.random.default_rng(8), set[str]()
+    for _ in range(60):
+        kind, data, at = of_a_choice(rng)
+        (tmp_path / "net.tflite").write_bytes(data)
+        if kind in ("band", "bent"):
+            with pytest.raises(CompileError, match="a function that is none of those"):
+                load_model(tmp_path / "net.tflite")
+            continue
+        graph = load_model(tmp_path / "net.tflite")
+        near = np.float32([np.nextafter(np.float32(at), np.float32(to)) for to in (-np.inf, np.inf)])
+        x = rng.normal(0, at, (4, 64)).astype(np.float32)
+        x[:, :8] = [*near, *-near, at, -at, 0.0, 9 * at]
+        got = [run_graph(graph, {graph.inputs[0]: v}).ravel() for v in x]
+        assert np.allclose(got, oracle(data, [x]), rtol=1e-5, atol=1e-6 * at), (kind, at)
+        read.add(kind)
+    assert read == {"clip", "step", "least", "doubled"}
+
+
+def test_a_choice_beyond_float32_is_refused(tmp_path: Path) -> None:
+    """Whose numbers would be infinite, and their difference none."""
+
+    def vast(a: Author, x: int, then: Callable[..., int]) -> int:
+        y = x
+        for _ in range(12):
+            y = then("MUL", [y, number(a, 3e38)])
+        y = then("SUB", [y, y])
+        return then("SELECT_V2", [then("GREATER", [y, number(a, 0.0)], "BOOL"), y, x])
+
+    with pytest.raises(CompileError, match="a function that is none of those"):
+        compiled(chosen(vast), tmp_path)
+
+
+def test_a_line_that_is_folded_often_is_refused_soon(tmp_path: Path) -> None:
+    def folded(a: Author, x: int, then: Callable[..., int]) -> int:
+        y = x
+        for i in range(20):
+            y = then("SUB", [then("ABS", [y]), number(a, 2.0**-i)])
+        return then("SELECT_V2", [then("GREATER", [y, number(a, 0.0)], "BOOL"), y, number(a, 0.0)])
+
+    with pytest.raises(CompileError, match="a function that is none of those"):
+        compiled(chosen(folded), tmp_path)
+
+
+def scores(value: float, softens: bool, added: bool) -> bytes:
+    """Scores in a map, of which a mask hides some; behind a softmax, or not, their product with others."""
+    a, shape = Author(), (1, 4, 4)
+    x, y = a.tensor("x", shape, "FLOAT32"), a.tensor("y", shape, "FLOAT32")
+    seen, hidden = a.tensor("seen", shape, "FLOAT32"), np.tri(4, dtype=bool)[None] ^ True
+    if added:
+        mask = a.tensor("mask", shape, "FLOAT32", data=np.where(hidden, value, 0.0))
+        a.op("ADD", [x, mask], [seen], "AddOptions")
+    else:
+        mask = a.tensor("mask", shape, "BOOL", data=~hidden)
+        a.op("SELECT_V2", [mask, x, number(a, value)], [seen], "SelectV2Options")
+    if softens:
+        seen, held = a.tensor("shares", shape, "FLOAT32"), seen
+        a.op("SOFTMAX", [held], [seen], "SoftmaxOptions", beta=1.0)
+    a.op("BATCH_MATMUL", [seen, x], [y], "BatchMatMulOptions", 1, adjX=False, adjY=False)
+    return a.bytes([x], [y])
+
+
+@pytest.mark.parametrize("value", [-1e9, -20_000.0, -1e4, -9999.0, -1000.0, -200.0])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("softens", [False, True])
+def test_a_mask_is_moved_only_before_a_softmax(
+    value: float, added: bool, softens: bool, tmp_path: Path
+) -> None:
+    data = scores(value, softens, added)
+    (tmp_path / "net.tflite").write_bytes(data)
+    graph = load_model(tmp_path / "net.tflite")
+    x = np.random.default_rng(2).normal(0, 3, (4, 4, 4)).astype(np.float32)
+    got, want = computed(graph, {graph.inputs[0]: x}), oracle(data, [x]).reshape(4, -1)
+    assert np.allclose(got, want, rtol=1e-5, atol=1e-6 * np.abs(want).max())
+    smallest = min(float(t.value.min()) for t in graph.tensors.values() if t.value is not None)
+    assert smallest == (-128.0 if softens else value)
+    assert sum("what it hides" in n for n in graph.notes) == softens

@@ -193,3 +193,15 @@ def test_the_largest_of_the_scores_is_left_out(kind: str, tmp_path: Path) -> Non
         graph = load_model(tmp_path / "net.tflite")
         assert graph.tensors[graph.output].shape == (5,)
         assert any("is left out: the chip gives the winner" in note for note in graph.notes)
+
+
+@pytest.mark.parametrize("axis", [float("nan"), float("inf"), 1.0])
+def test_the_axis_of_scores_is_a_whole_number(axis: float, tmp_path: Path) -> None:
+    a = Author()
+    x, h = (a.tensor(name, (1, 5), "FLOAT32") for name in ("x", "h"))
+    y, over = a.tensor("winner", (1,), "INT32"), a.tensor("over", (), "FLOAT32", data=axis)
+    a.op("RELU", [x], [h])
+    a.op("ARG_MAX", [h, over], [y], "ArgMaxOptions", 2, outputType=2)
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    with pytest.raises(CompileError, match=r"ARG_MAX.*its axis is float32"):
+        load_model(tmp_path / "net.tflite")
