@@ -389,6 +389,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "gather.forward": gather_forward,
     "interpolate.forward": interpolate_forward,
     "local2d.forward": local2d_forward,
+    "lookup.forward": file_arithmetic,
     "matmul.forward": matmul_forward,
     "maxpool2d.forward": maxpool2d_forward,
     "mul.forward": mul_forward,

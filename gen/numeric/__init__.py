@@ -81,5 +81,11 @@ PRIMITIVES: dict[str, Primitive] = {
 }
 """Every row by its name, each behind those that its C calls."""
 
-COMPOUND = (streams.product32, rounding.rounded, spread.deviation, table.bit_length)
+COMPOUND = (
+    streams.product32,
+    rounding.rounded,
+    spread.deviation,
+    table.bit_length,
+    gemmlowp.refined,
+)
 """Functions of primitives that compiled loops call as well."""

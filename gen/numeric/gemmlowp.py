@@ -52,7 +52,7 @@ def exp_neg(x: Int) -> Int:
 def reciprocal_q0(a: Int) -> Int:
     """1 / (1 + a) in Q0 of 0 <= a < 1 in Q0: three steps of Newton and Raphson."""
     half = int32((int64(a) + 2**31) >> 1)
-    return _refined(half, int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1])))
+    return refined(half, int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1])))
 
 
 def reciprocal(d: Int) -> tuple[Int, Int]:
@@ -61,10 +61,10 @@ def reciprocal(d: Int) -> tuple[Int, Int]:
     fraction = int64(d) << int64(lead)  # 1 + a in Q0
     half = int32(fraction >> 1)
     guess = int32(TWO_SEVENTEENTHS[0] + high_product(half, -TWO_SEVENTEENTHS[1]))
-    return _refined(half, guess), int32(31 - lead)
+    return refined(half, guess), int32(31 - lead)
 
 
-def _refined(half: Int, x: Int) -> Int:
+def refined(half: Int, x: Int) -> Int:
     """1 / (2 half) in Q0 from a guess x of 1 / half in Q2."""
     for _ in range(3):
         x = int32(x + 4 * high_product(x, int32((1 << 29) - high_product(half, x))))

@@ -1,4 +1,4 @@
-"""Zero points at steps that shift: those of activations that are never negative (gen/stages/halves.py).
+"""Zero points at steps that shift, of activations that are never or barely negative (gen/stages/halves.py).
 
 They cost nothing where the C is printed: that of the input goes into the bias (`started`), and so does that
 of the output, shifted to the left as far as the sum is to the right. A step without a bias has `addend`.

@@ -295,7 +295,8 @@ class Forward(_Mean):
         arrays["x"] = rng.integers(-128, 128, size).astype(np.int8)
         arrays["y"] = np.zeros(int(np.prod(window.pooled)), np.int8)
         shift = max(_factors(attrs)[0] + int(rng.integers(-3, 3)), 0)
-        zeros = {name: -128 for name in _requantise.ZEROS if not rng.integers(3)}
+        drawn = {name: int(rng.choice([-128, int(rng.integers(-128, 128))])) for name in _requantise.ZEROS}
+        zeros = {name: z for name, z in drawn.items() if z and not rng.integers(3)}
         return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127} | zeros, {})
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:

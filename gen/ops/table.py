@@ -96,11 +96,15 @@ def _base(x: Real, power: float) -> Real:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`value` and `slope`, its derivative, of x, alpha and beta. At a kink the slope is that of one side."""
+    """`value` and `slope`, its derivative, of x, alpha and beta. At a kink the slope is that of one side.
+
+    floor: of alpha, a number barely below 0 that the function is never below; None if it is no such function
+    """
 
     name: str
     value: Callable[[Real, float, float], Real]
     slope: Callable[[Real, float, float], Real]
+    floor: Callable[[float], float] | None = None
 
 
 # fmt: off
@@ -116,19 +120,23 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
              lambda x, alpha, beta: np.where(np.abs(alpha * x + beta - 0.5) < 0.5, alpha, 0.0)),
     Function("hardswish",
              lambda x, alpha, beta: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
-             lambda x, alpha, beta: np.where(x < -3.0, 0.0, np.where(x < 3.0, x / 3.0 + 0.5, 1.0))),
+             lambda x, alpha, beta: np.where(x < -3.0, 0.0, np.where(x < 3.0, x / 3.0 + 0.5, 1.0)),
+             lambda alpha: -0.375),
     Function("leaky_relu",
              lambda x, alpha, beta: np.where(x < 0.0, alpha * x, x),
              lambda x, alpha, beta: np.where(x < 0.0, alpha, 1.0)),
     Function("elu",
              lambda x, alpha, beta: np.where(x < 0.0, alpha * np.expm1(np.minimum(x, 0.0)), x),
-             lambda x, alpha, beta: np.where(x < 0.0, alpha * np.exp(np.minimum(x, 0.0)), 1.0)),
+             lambda x, alpha, beta: np.where(x < 0.0, alpha * np.exp(np.minimum(x, 0.0)), 1.0),
+             lambda alpha: -max(alpha, 0.0)),
     Function("silu",
              lambda x, alpha, beta: x * _sigmoid(x),
-             lambda x, alpha, beta: _sigmoid(x) * (1.0 + x * _sigmoid(-x))),
+             lambda x, alpha, beta: _sigmoid(x) * (1.0 + x * _sigmoid(-x)),
+             lambda alpha: -0.2785),
     Function("gelu",
              lambda x, alpha, beta: x * _normal(x),
-             lambda x, alpha, beta: _normal(x) + x * _density(x)),
+             lambda x, alpha, beta: _normal(x) + x * _density(x),
+             lambda alpha: -0.17),
     Function("softplus",
              lambda x, alpha, beta: _softplus(x),
              lambda x, alpha, beta: _sigmoid(x)),
@@ -156,7 +164,8 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
     Function("gelu_tanh",  # GELU by its approximation with tanh
              lambda x, alpha, beta: 0.5 * x * (1.0 + np.tanh(_cubic(x))),
              lambda x, alpha, beta: 0.5 * (1.0 + np.tanh(_cubic(x)))
-             + 0.5 * x * (1.0 - np.tanh(_cubic(x)) ** 2) * ROOT_2_PI * (1.0 + 3 * CUBE * x * x)),
+             + 0.5 * x * (1.0 - np.tanh(_cubic(x)) ** 2) * ROOT_2_PI * (1.0 + 3 * CUBE * x * x),
+             lambda alpha: -0.1701),
     Function("erf",
              lambda x, alpha, beta: _erf(x).astype(x.dtype),
              lambda x, alpha, beta: 2.0 / math.sqrt(math.pi) * np.exp(-x * x)),
@@ -165,11 +174,13 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
              lambda x, alpha, beta: (1.0 + np.abs(x)) ** -2.0),
     Function("celu",
              lambda x, alpha, beta: np.where(x < 0.0, alpha * np.expm1(_below(x, alpha)), x),
-             lambda x, alpha, beta: np.where(x < 0.0, np.exp(_below(x, alpha)), 1.0)),
+             lambda x, alpha, beta: np.where(x < 0.0, np.exp(_below(x, alpha)), 1.0),
+             lambda alpha: -alpha if alpha > 0.0 else -math.inf),
     Function("mish",
              lambda x, alpha, beta: x * np.tanh(_softplus(x)),
              lambda x, alpha, beta: np.tanh(_softplus(x))
-             + x * (1.0 - np.tanh(_softplus(x)) ** 2) * _sigmoid(x)),
+             + x * (1.0 - np.tanh(_softplus(x)) ** 2) * _sigmoid(x),
+             lambda alpha: -0.3089),
     Function("thresholded_relu",
              lambda x, alpha, beta: np.where(x > alpha, x, 0.0),
              lambda x, alpha, beta: np.where(x > alpha, 1.0, 0.0)),
@@ -319,6 +330,13 @@ class Forward(Kernel):
         exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
         zero, one = y.meaning.real([0.0, 1.0]).tolist()
         return y, np.clip(np.floor((exact - zero) / (one - zero) + 0.5), y.lo, y.hi).astype(np.int64)
+
+    def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
+        return ("y",) if FUNCTIONS[int(a["fn"])].floor else ()
+
+    def least(self, least: Mapping[str, float], a: Attrs) -> float:
+        floor = FUNCTIONS[int(a["fn"])].floor
+        return floor(float(a["alpha"])) if floor else -math.inf
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         return {}

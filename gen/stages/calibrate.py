@@ -57,12 +57,26 @@ class Target:
     """An integer range lo .. hi, and the largest frac at which what was not set aside stays within.
 
     compared: whether the fracs above it are of interest
+    floor:    a real number below 0 that takes as many of the hi + 1 integers as it needs; 0 if it is none
     """
 
     lo: int
     hi: int
     widest: int
     compared: bool = True
+    floor: float = 0.0
+
+    def ends(self, frac: int) -> tuple[int, int]:
+        """The first and the last integer at this frac."""
+        if not self.floor:
+            return self.lo, self.hi
+        first = min(below(self.floor, frac), (self.hi + 1) // 2)
+        return -first, self.hi - first
+
+
+def below(floor: float, frac: int) -> int:
+    """How many integers of 2^-frac `floor` needs below zero."""
+    return math.ceil(-floor * 2.0**frac)
 
 
 def widest(hi: int, top: float) -> int:
@@ -101,7 +115,8 @@ class Tally:
         """What `frac` makes of values less these."""
         held = x * 2.0**frac  # and in place from here on: values and errors stay in the cache
         np.rint(held, out=held)
-        np.clip(held, -self.target.hi, self.target.hi, out=held)
+        lo, hi = self.target.ends(frac)
+        np.clip(held, max(lo, -hi), hi, out=held)
         held *= 2.0**-frac
         held -= x
         return held
@@ -109,10 +124,10 @@ class Tally:
     def _count(self, x: Real) -> None:
         """From the finest frac on to coarser ones, until nothing is clipped."""
         frac = self.target.widest + FINER - 1  # another value of the group may have asked for the finest
-        x = x[np.abs(x) > self.target.hi * 2.0**-frac]
+        x = x[np.abs(x) > min(*map(abs, self.target.ends(frac))) * 2.0**-frac]
         while len(x):
-            scaled = np.rint(x * 2.0**frac)
-            x = x[(scaled < self.target.lo) | (scaled > self.target.hi)]
+            scaled, (lo, hi) = np.rint(x * 2.0**frac), self.target.ends(frac)
+            x = x[(scaled < lo) | (scaled > hi)]
             if len(x):
                 self.beyond[frac] = self.beyond.get(frac, 0) + len(x)
             frac -= 1

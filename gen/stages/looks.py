@@ -12,7 +12,7 @@ from ..ir.graph import Graph
 from ..ir.program import Abstract
 from ..spec import RuleSpec
 from .answers import Answers, answers
-from .halves import halved
+from .halves import floors
 from .observe import Observed
 from .room import grown
 from .stride import Stride, largest
@@ -52,12 +52,12 @@ class Looks:
 
         calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
 
-        best: whether activations that are never negative get all integers of int8
+        best: whether activations that are never, or barely, negative get all integers of int8
         """
-        halves = halved(abstract) if best else frozenset[str]()
-        observed = Observed(abstract, calibration, halves)
+        found = floors(abstract) if best else {}
+        observed = Observed(abstract, calibration, found)
         later = grown(abstract, spec, observed.runs, observed.aside)
-        expected = Observed(later, calibration, halves) if later else None
+        expected = Observed(later, calibration, found) if later else None
         stride = largest(observed.runs, observed.aside)
         return cls(observed, later, expected, stride, answers(graph, abstract, spec))
 

@@ -73,11 +73,13 @@ class Sampled:
 class Observed:
     """Chooses fracs from calibration. aside: which of the samples in `runs` are outliers.
 
-    halves: activations that are held as 0 to UINT8, whatever of them is negative
+    floors: activations that are held in UINT8 integers from a floor on, whatever of them is below it
     """
 
-    def __init__(self, abstract: Abstract, calibration: Reals, halves: frozenset[str] = frozenset()) -> None:
-        self.abstract, self.halves = abstract, halves
+    def __init__(
+        self, abstract: Abstract, calibration: Reals, floors: Mapping[str, float] | None = None
+    ) -> None:
+        self.abstract, self.floors = abstract, floors or {}
         self.runs = Runs(abstract, calibration)
         self.ranges = self.runs.ranges()
         self.aside = outliers(self.runs, self.ranges)
@@ -96,8 +98,9 @@ class Observed:
             wanted = 0.0 if self.runs.target is None else float(np.max(np.abs(self.runs.target)))
             frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT, wanted))
             return Target(-INT16 - 1, INT16, frac, compared=False)
-        if name in self.halves:
-            return Target(-BELOW, UINT8, widest(UINT8, top), name == of)
+        if name in self.floors:
+            floor = max(self.floors[of], -top)
+            return Target(-BELOW, UINT8, widest(UINT8, top - floor), name == of, floor)
         return Target(-INT8 - 1, INT8, widest(INT8, top), name == of)
 
     def top(self, name: str) -> float:
@@ -125,7 +128,7 @@ class Observed:
     def _fits(self, name: str, fmt: Format) -> bool:
         """Whether the format holds all that was seen."""
         span = self.ranges[name]
-        lo, hi = fmt.meaning.units([max(span.lo, 0.0) if name in self.halves else span.lo, span.hi])
+        lo, hi = fmt.meaning.units([max(span.lo, self.floors.get(name, span.lo)), span.hi])
         return bool(fmt.lo <= lo and hi <= fmt.hi)
 
     def activation(self, name: str) -> int:

@@ -1,8 +1,9 @@
 """Chooses the number format of every value: Q formats from calibration, limits from what no sum may exceed.
 
-Power-of-two scales throughout; symmetric, but for activations that are never negative (gen/stages/halves.py),
-where the best formats are asked for. For activations and teaching signals the frac is the one with the
-least squared error over the calibration data among the one that clips nothing and the two above it.
+Power-of-two scales throughout; symmetric, but for activations that are never or barely negative
+(gen/stages/halves.py), where the best formats are asked for. For activations and teaching signals the frac
+is the one with the least squared error over the calibration data among the one that clips nothing and the
+two above it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..ops import Format, Kernel, kernel
 from ..ops._requantise import zero
 from ..spec import RuleSpec
 from .calibrate import widest
-from .halves import ZERO
+from .halves import zero_point
 from .looks import Choice, Looks
 from .observe import INT16, LOGIT_ROOM, SILENT_FRAC, Observed, Sampled, Seen
 from .stride import Stride
@@ -194,7 +195,7 @@ class _Chooser:
         if name in self.formats:
             fmt = self.formats[name]
             if fmt.power > cap:
-                meaning = PowerOfTwo(cap, zero=zero(fmt))
+                meaning = PowerOfTwo(cap, zero=self._zero(name, cap))
                 self._assign(name, Format(fmt.dtype, meaning, fmt.lo, fmt.hi))
             return
         makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
@@ -214,7 +215,15 @@ class _Chooser:
         of = self.root(name)
         frac = min((look.activation(of) for look in self._looks(of)), default=SILENT)
         frac = min(self.choice.fracs.get(of, frac + self._lens(of, frac)), cap, FINEST)
-        return Format("int8", PowerOfTwo(frac, zero=ZERO if name in self.observed.halves else 0), -128, 127)
+        return Format("int8", PowerOfTwo(frac, zero=self._zero(name, frac)), -128, 127)
+
+    def _zero(self, name: str, frac: int) -> int:
+        """The zero point of an activation at this frac."""
+        of = self.root(name)
+        if of not in self.observed.floors:
+            return 0
+        top = max((look.top(of) for look in self._looks(of)), default=0.0)
+        return zero_point(self.observed.floors[of], top, frac)
 
     def _lens(self, of: str, frac: int) -> int:
         """Bits by which a frac is finer than learning will need it: int8 must see where it starts from."""

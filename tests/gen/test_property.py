@@ -18,6 +18,7 @@ from random_nets import accepted, random_calibration, random_graph, random_spec
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.format import PowerOfTwo
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.rules import rules
@@ -78,6 +79,8 @@ def test_the_random_models_reach_every_kernel_and_rule() -> None:
     files = {k for k in kernels() if k.startswith(OF_FILES)}
     assert seen == set(kernels()) - files, f"never used: {sorted(set(kernels()) - files - seen)}"
     assert {c.spec.rule for c in compiled} == {*rules(), INFERENCE_ONLY}
+    zeros = {t.meaning.zero for c in compiled for t in c.plan.tensors if isinstance(t.meaning, PowerOfTwo)}
+    assert {-128, 0} < zeros, "no activation that is barely negative"
     for key in ("weights", "rounding"):
         assert len({getattr(c.spec, key) for c in compiled}) == {"weights": 2, "rounding": 3}[key]
 

@@ -14,6 +14,7 @@ from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
+from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
     BEST,
@@ -188,6 +189,20 @@ def rectified_graph(rng: Rng, name: str) -> Graph:
     return pruned(Graph(name, ("in_0",), output, net.tensors, tuple(net.nodes)))
 
 
+def barely_negative(rng: Rng, graph: Graph) -> Graph:
+    """The graph with functions that dip below zero, as SiLU does, in the place of some of its ReLUs."""
+    names = [f.name for f in FUNCTIONS if f.floor]
+
+    def drawn(node: Node) -> Node:
+        if node.op != "clip" or not rng.integers(3):
+            return node
+        fn = str(rng.choice(names))
+        alpha, beta = SAMPLED.get(fn, (0.0, 0.0))
+        return replace(node, op="table", attrs={"fn": fn, "alpha": alpha, "beta": beta})
+
+    return replace(graph, nodes=tuple(map(drawn, graph.nodes)))
+
+
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     """A rule file that a user could have written for this network."""
     rule = rules()[str(rng.choice(sorted(rules())))]
@@ -287,6 +302,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     if best and drawn.integers(2):  # most of its zero points are where nothing learns
         graph, spec = rectified_graph(drawn, f"m{seed}"), RuleSpec(INFERENCE_ONLY)
         calibration = random_calibration(drawn, graph)
+        if (own := np.random.default_rng([10, seed])).integers(2):
+            graph = barely_negative(own, graph)
     more = np.random.default_rng([9, seed])
     if not more.integers(4) and spec.rule != INFERENCE_ONLY:
         spec = with_head(spec, graph, random_head(more, graph))

@@ -31,7 +31,7 @@ def changed(**change: object) -> Graph:
         ({"attrs": {}}, "conv1: "),
         (
             {"op": "pad", "inputs": ("x",), "attrs": {}},
-            "conv1: its inputs or attributes are not those of pad",
+            "conv1: its attribute padding is None, not whole numbers",
         ),
         ({"op": "table", "inputs": ("x",), "attrs": {}}, "conv1: its inputs or attributes are not those"),
     ],
