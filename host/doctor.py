@@ -14,13 +14,14 @@ from typing import Any
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.boards import list_boards
 
-from . import examples
+from . import engine, examples
 from .firmware import platformio
 
 _SECONDS = 20.0
 _Found = tuple[str, str]
 """What was found, and where; both empty where nothing was."""
 
+NUMBA = "numba"
 _PACKAGES = (
     # distribution, what for, needed by the base install, how to get it
     ("numpy", "compiler and emulator", True, "pip install numpy"),
@@ -36,7 +37,7 @@ _PACKAGES = (
     ("pyserial", "device serial", True, "pip install pyserial"),
     ("pyocd", "flashing boards", False, "pip install 'synapcc[flash]'"),
     ("ai-edge-litert", "comparing with LiteRT in tests", False, "pip install 'synapcc[tflite]'"),
-    ("numba", "the emulator's compiled engine", False, "pip install 'synapcc[fast]'"),
+    (NUMBA, "the emulator's compiled engine", False, engine.HINT),
     ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
 )
 
@@ -119,6 +120,10 @@ def _look(name: str, find: Callable[[], _Found], hint: str, needed: bool) -> Che
 
 
 def _package(name: str, purpose: str, needed: bool, hint: str) -> Check:
+    """A distribution; numba, which depends on numpy's version and brings LLVM, must also be importable."""
+    reason, how = engine.unusable() if name == NUMBA else ("", "")
+    if reason:
+        return Check(name, False, f"{purpose}; {reason}", needed, how)
     try:
         return Check(name, True, f"{metadata.version(name)}, {purpose}", needed, hint)
     except metadata.PackageNotFoundError:

@@ -122,19 +122,28 @@ def check_counts(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
         raise SynapccError(where, what, "one row a sample in each")
 
 
-def check_labels(labels: ArrayLike, classes: int, where: str) -> NDArray[np.unsignedinteger]:
-    """Labels [n] in the type of these classes; SynapccError where one is no class."""
+def check_labels(
+    labels: ArrayLike, classes: int, where: str, places: NDArray[np.intp] | None = None
+) -> NDArray[np.unsignedinteger]:
+    """Labels [n] in the type of these classes; SynapccError where one is no class.
+
+    places: [n, axes], where each lies in the array that the user knows; None: in this one
+    """
     y = np.asarray(labels)
+
+    def place(at: np.intp) -> str:
+        return f"label{_place([at] if places is None else places[at])}"
+
     broken = np.flatnonzero(y != np.rint(y)) if y.dtype.kind == "f" else np.empty(0, np.intp)
     if y.ndim != 1 or y.dtype.kind not in "iubf" or len(broken):
         what = f"label is {y.dtype} of shape {y.shape}"
-        what += f", label[{broken[0]}] is {y[broken[0]]}" if y.ndim == 1 and len(broken) else ""
+        what += f", {place(broken[0])} is {y[broken[0]]}" if y.ndim == 1 and len(broken) else ""
         how = ": numpy.argmax(label, axis=1)" if y.shape[1:] == (classes,) else ""
         how = ": numpy.ravel(label)" if y.shape[1:] == (1,) else how
         raise SynapccError(where, what, f"give class numbers, one a sample{how}")
     wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
-        what = f"label[{wrong[0]}] is {y[wrong[0]]}"
+        what = f"{place(wrong[0])} is {y[wrong[0]]}"
         one = "the network has one output, which is no class where nothing learns: leave `label` out"
         raise SynapccError(
             where, what, one if classes == 1 else f"the network has classes 0 to {classes - 1}"
@@ -156,7 +165,7 @@ def check_targets(targets: ArrayLike, scores: int, where: str) -> NDArray[np.flo
     return t.astype(np.float64)
 
 
-def _place(at: NDArray[np.intp]) -> str:
+def _place(at: Iterable[np.intp]) -> str:
     return "".join(f"[{n}]" for n in at)
 
 

@@ -48,14 +48,17 @@ def bench_emulator(networks: Networks, steps: int = STEPS) -> dict[str, Any]:
         for title, plan, each in networks
         for devices in each
     ]
-    return {"rows": rows, "cores": engine.cores(), "peaks": roofline.peaks(), "versions": versions()}
+    cores = engine.cores()  # a device runs on one
+    peaks = {n: roofline.peaks(n) for n in sorted({cores, *(min(cores, r["devices"]) for r in rows)})}
+    rows = [r | {"peaks": peaks[min(cores, r["devices"])]} for r in rows]
+    return {"rows": rows, "cores": cores, "peaks": peaks[cores], "versions": versions()}
 
 
 def versions() -> dict[str, str]:
     """What was measured with."""
     said = subprocess.run([*host_compiler(), "--version"], capture_output=True, text=True, check=False)
     lines = said.stdout.splitlines() or ["unknown"]
-    numba = metadata.version("numba") if engine.installed() else "not installed"
+    numba = engine.unusable()[0] or metadata.version("numba")
     return {
         "C": f"{lines[0]}, {' '.join(FLAGS)}",
         "numba": numba,
@@ -85,7 +88,7 @@ def text(report: dict[str, Any]) -> str:
             f"{r['compiled']:.0f}" if r["compiled"] else "-",
             f"{r['c']:.0f}",
             f"{r['compiled'] / r['c']:.2f}" if r["compiled"] else r["reason"],
-            *roofline.shares(r, report["peaks"]),
+            *roofline.shares(r, r["peaks"]),
             str(r["differing"]),
         ]
         for r in report["rows"]
@@ -100,7 +103,7 @@ def _row(title: str, plan: Plan, devices: int, steps: int) -> dict[str, Any]:
         raise SynapccError(plan.model, "learns from no labelled sample", "compile it with a learning rule")
     samples = _samples(plan, devices, steps)
     known, want = _emulated(plan, samples, NUMPY, 1)
-    reason = "; ".join(engine.missing(plan)) or ("" if engine.installed() else "numba is not installed")
+    reason = "; ".join(engine.missing(plan)) or engine.unusable()[0]
     rates = {NUMPY: known, COMPILED: 0.0}
     differing = 0
     if not reason:

@@ -16,24 +16,30 @@ from synapcc.gen.ops import kernel
 
 from .. import engine
 
-COPIED = 1 << 26
-"""Bytes of a copy on each core: more than caches hold."""
+COPIED, TOGETHER = 1 << 26, 1 << 29
+"""Bytes of a copy on each core, and on all of them: more than caches hold, and what a computer has left."""
 REPEATS = 5
 
 
-def peaks() -> dict[str, float]:
-    """`macs` and `bytes` a second, of all cores; no `macs` where no engine can be compiled."""
-    found = {"bytes": copying(engine.cores())}
-    if engine.installed():
+def peaks(cores: int) -> dict[str, float]:
+    """`macs` and `bytes` a second, of so many cores; no `macs` where no engine can be compiled."""
+    found = {"bytes": copying(cores)}
+    if not engine.unusable()[0]:
         from ..engine.peak import rate
 
-        found["macs"] = rate(engine.cores())
+        found["macs"] = rate(cores)
     return found
 
 
+def size(cores: int) -> int:
+    """Bytes that each of so many cores copies."""
+    return min(COPIED, TOGETHER // cores)
+
+
 def copying(cores: int) -> float:
-    """Bytes a second that all cores read and write together."""
-    arrays = [(np.zeros(COPIED, np.uint8), np.ones(COPIED, np.uint8)) for _ in range(cores)]
+    """Bytes a second that so many cores read and write together."""
+    each = size(cores)
+    arrays = [(np.zeros(each, np.uint8), np.ones(each, np.uint8)) for _ in range(cores)]
 
     def run() -> float:
         threads = [threading.Thread(target=np.copyto, args=pair) for pair in arrays]
@@ -44,7 +50,7 @@ def copying(cores: int) -> float:
             thread.join()
         return time.perf_counter() - start
 
-    return 2 * COPIED * cores / min(run() for _ in range(REPEATS))
+    return 2 * each * cores / min(run() for _ in range(REPEATS))
 
 
 def work(plan: Plan, steps: int) -> dict[str, float]:
@@ -67,7 +73,7 @@ def macs(plan: Plan, program: str) -> int:
 
 
 def shares(row: dict[str, Any], peak: dict[str, float]) -> list[str]:
-    """How much of each peak a row of the report uses, in percent, as texts."""
+    """How much of each peak, of the cores that it runs on, a row of the report uses, in percent, as texts."""
     rate = row["compiled"]
     return [
         f"{100 * rate * row[k] / peak[k]:.0f} %" if rate and k in peak else "-" for k in ("macs", "bytes")

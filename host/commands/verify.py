@@ -108,7 +108,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.give("verify", result)
     if verdict.resumed:
         out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")
-    out.say(f"emulator: {verdict.engine}{_pace(took)}")
+    told = f" ({verdict.instead})" if verdict.instead else ""
+    out.say(f"emulator: {verdict.engine}{told}{_pace(took)}")
     out.say(str(verdict.difference or verdict.agreement))
     if result["warning"]:
         out.say(f"warning: {result['warning']}")

@@ -10,11 +10,13 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernel
@@ -26,9 +28,25 @@ HINT = "pip install 'synapcc[fast]'"
 Memory = NDArray[np.uint8]
 
 
-def installed() -> bool:
-    """Whether there is a numba to compile with."""
-    return importlib.util.find_spec("numba") is not None
+class Unusable(SynapccError):
+    """Nothing ran: compiled code cannot be made, or not be loaded."""
+
+
+@cache
+def unusable() -> tuple[str, str]:
+    """Why nothing can be compiled here, and what to do; two empty texts if it can. Imports numba."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed", HINT
+    try:
+        from . import tape  # noqa: F401
+    except Exception as error:  # an installation may be broken in any way
+        return f"numba cannot be imported: {_told(error)}", 'install it again, or take engine = "numpy"'
+    return "", ""
+
+
+def _told(error: Exception) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__} {' '.join(str(error).split())[:200]}".strip()
 
 
 def missing(plan: Plan) -> tuple[str, ...]:
@@ -54,6 +72,17 @@ class Engine:
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: tapes hold addresses."""
         return vars(self) | {"_tapes": {}}
+
+    def load(self, program: str) -> None:
+        """Compiles what a program needs, or finds it. Raises Unusable."""
+        from .jit import walker
+
+        try:
+            self.tape(program)
+            walker().entry()
+        except Exception as error:  # of numba, LLVM or the disk
+            what = f"compiled code cannot be loaded: {_told(error)}"
+            raise Unusable(self.plan.model, what, 'take engine = "numpy"') from error
 
     def tape(self, program: str) -> Tape:
         from .tape import sources, tape
@@ -81,9 +110,11 @@ class Engine:
         feeds:  tensors of the arena by name that are given before each run, [times, all devices, size]
         active: which devices take part in each of these runs, [times, all devices]; None: all
         checksums: that of each state after each of these runs goes there, [times, all devices, SUMS]
+        Raises Unusable; SynapccError where a step fails, and then states are half-way.
         """
         from .jit import walker
 
+        self.load(program)
         tape = self.tape(program)
         given = {n: np.ascontiguousarray(v) for n, v in (feeds or {}).items()}
         times = len(next(iter(given.values()))) if given else 1
@@ -100,7 +131,12 @@ class Engine:
         walk = walker().entry()
 
         def part(chosen: NDArray[np.int64]) -> None:
-            walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times, state.shape[1], out)
+            if (
+                walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times, state.shape[1], out)
+                >= 0
+            ):
+                hint = "states are half-way: reset, and run fewer devices at once"
+                raise SynapccError(self.plan.model, f"{program} stopped, out of memory", hint)
 
         _threads(part, np.array_split(devices.astype(np.int64), max(1, min(cores(), len(devices)))))
 
@@ -111,10 +147,22 @@ def cores() -> int:
 
 
 def _threads(part: Callable[[NDArray[np.int64]], None], parts: Sequence[NDArray[np.int64]]) -> None:
-    """part(parts[i]) for all i at once."""
-    others = [threading.Thread(target=part, args=(chosen,)) for chosen in parts[1:]]
+    """part(parts[i]) for all i at once. Raises what one of them raised, or all of several as a group."""
+    errors: list[Exception] = []
+
+    def run(chosen: NDArray[np.int64]) -> None:
+        try:
+            part(chosen)
+        except Exception as error:
+            errors.append(error)
+
+    others = [threading.Thread(target=run, args=(chosen,)) for chosen in parts[1:]]
     for thread in others:
         thread.start()
-    part(parts[0])
+    run(parts[0])
     for thread in others:
         thread.join()
+    if len({str(e) for e in errors}) > 1:
+        raise ExceptionGroup("threads of the compiled engine failed", errors)
+    if errors:
+        raise errors[0]

@@ -1,10 +1,10 @@
 """Compiles kernels' loop forms and the walker with numba, and keeps what is compiled between runs.
 
-A kernel is compiled once for each combination of types, and of operands and attributes that it has or lacks,
-as a C function of its own: (address of its parameters, address of the bases) -> nothing. Its parameters are
-int64s: of each operand where it lies, its offset there and its stored shape; then its attributes. All that is
-compiled lies in a folder that is named by a hash of the sources which it came from, so that nothing old is
-ever run.
+A kernel is compiled once for each combination of types, and of operands and attributes that it has or
+lacks, as a C function of its own: (address of its parameters, address of the bases) -> 0, or 1 where it
+failed (memory for its scratch was refused; no exception leaves a C function). Its parameters are int64s: of
+each operand where it lies, its offset there and its stored shape; then its attributes. All that is compiled
+lies in a folder that is named by a hash of the sources which it came from, so that nothing old is ever run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload, register_jitable
 
 from synapcc.gen import numeric
-from synapcc.gen.ops import _loops, kernel
+from synapcc.gen.ops import Kernel, _loops, kernel
+from synapcc.gen.target import messages
 
 from ..link import checksum
 from . import vector
@@ -48,20 +49,24 @@ STEP = """from synapcc.gen.ops import kernel
 body = njit(**OPTIONS)(kernel("{kernel}").loop{form}.body)
 
 
-@cfunc("void(int64, int64)", cache=True)
+@cfunc("int32(int64, int64)", cache=True)
 def entry(parameters, bases):
     p, base = carray(pointer(parameters), ({count},), np.int64), carray(pointer(bases), (3,), np.int64)
-    body({arguments})
+    try:
+        body({arguments})
+    except Exception:
+        return 1
+    return 0
 """
 WALK = """from synapcc.host.engine.walk import walk
 
 body = njit(**OPTIONS)(walk)
 
 
-@njit("void(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
+@njit("int64(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
       "int64, uint64[:,:,::1])", cache=True, **OPTIONS)
 def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums):
-    body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
+    return body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
 """
 PEAK = """from synapcc.host.engine.peak import work
 
@@ -86,14 +91,13 @@ def pointer(context: Any, address: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
-    """Calls the C function at an address."""
+    """Calls the C function at an address; what it answers, int32."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 2)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
-        return context.get_dummy_value()
+        kind = ir.FunctionType(ir.IntType(32), [ir.IntType(64)] * 2)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.void(types.int64, types.int64, types.int64), code
+    return types.int32(types.int64, types.int64, types.int64), code
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -162,7 +166,8 @@ def _sources() -> list[Path]:
     """What compiled code comes from, beside a kernel's own file."""
     gen = Path(inspect.getfile(numeric)).parents[1]
     found = [*(gen / "numeric").glob("*.py"), *(gen / "ops").glob("*.py")]
-    return sorted([*found, Path(checksum.__file__), *Path(__file__).parent.glob("*.py")])
+    own = [Path(checksum.__file__), Path(messages.__file__), *Path(__file__).parent.glob("*.py")]
+    return sorted([*found, *own])
 
 
 @cache
@@ -172,15 +177,15 @@ def folder() -> Path:
     mark = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
     for path in _sources():
         mark.update(path.read_bytes())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synapcc" / "engine"
-    own = base / mark.hexdigest()[:16]
     try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synapcc" / "engine"
+        own = base / mark.hexdigest()[:16]
         own.mkdir(parents=True, exist_ok=True)
         os.utime(own)
         others = sorted((p for p in base.iterdir() if p != own), key=lambda p: p.stat().st_mtime)
         for old in others[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
-    except OSError:
+    except (OSError, RuntimeError):  # no home at all is a RuntimeError
         return Path(tempfile.mkdtemp(prefix="synapcc-engine-"))
     return own
 
@@ -201,7 +206,7 @@ class Source:
     def compiled(self) -> bool:
         """Whether it was compiled before, in this run or another one."""
         path = self.path
-        return path.stem in _loaded or any((path.parent / "__pycache__").glob(f"{path.stem}.entry*.nbc"))
+        return path.stem in _loaded or any(p.suffix == ".nbc" for p in _kept(path))
 
     def entry(self) -> Any:
         """The compiled function."""
@@ -211,20 +216,37 @@ class Source:
         _prepare()
         for function in _loops.HELPERS:  # an op that was found later may have brought some
             _helper(function)
-        if not path.exists():
+        try:
+            module = self._load(path)
+        except Exception:  # what was kept may be broken in any way: only what was compiled anew is blamed
+            for kept in _kept(path):
+                kept.unlink(missing_ok=True)
+            module = self._load(path)
+        _loaded[path.stem] = module
+        return module.entry
+
+    def _load(self, path: Path) -> ModuleType:
+        """The module, from what is kept or compiled."""
+        text = self.text.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)  # someone may have emptied the cache meanwhile
+        if not path.exists() or path.read_bytes() != text:
             part = path.with_suffix(f".{os.getpid()}")
-            part.write_text(self.text, encoding="utf-8")
+            part.write_bytes(text)
             part.replace(path)
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module  # where numba looks for what belongs to a function
         spec.loader.exec_module(module)
-        _loaded[path.stem] = module
-        return module.entry
+        return module
 
 
 _loaded: dict[str, ModuleType] = {}
+
+
+def _kept(path: Path) -> list[Path]:
+    """What lies on disk of the module at a path beside its text."""
+    return list((path.parent / "__pycache__").glob(f"{path.stem}.*"))
 
 
 def walker() -> Source:
@@ -240,7 +262,37 @@ def peak() -> Source:
 def step(name: str, form: str, arguments: Sequence[str], count: int) -> Source:
     """The function of a kernel. form: which of its loops; arguments: what that is called with; count: of its
     parameters"""
-    own = Path(inspect.getfile(type(kernel(name))))
-    mark = hashlib.sha256(own.read_bytes()).hexdigest()
-    text = STEP.format(mark=mark, kernel=name, form=form, count=count, arguments=", ".join(arguments))
+    text = STEP.format(
+        mark=_mark(kernel(name)), kernel=name, form=form, count=count, arguments=", ".join(arguments)
+    )
     return Source(name, HEAD + text)
+
+
+def _mark(k: Kernel) -> str:
+    """A hash of all that the compiled code of a kernel of whatever package comes from."""
+    functions, loop = list(_loops.HELPERS), vars(type(k)).get("loop")
+    while loop:
+        functions.append(loop.body)
+        loop = loop.otherwise
+    origins = {_file(inspect.getfile(type(k))), *map(_origin, functions)}
+    return hashlib.sha256("".join(sorted(origins)).encode()).hexdigest()
+
+
+@cache
+def _file(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@cache
+def _origin(function: Callable[..., Any]) -> str:
+    """The file of a function, and the numbers outside that it reads, in whatever file they were written."""
+    found = inspect.getclosurevars(function)
+    read = sorted({**found.globals, **found.nonlocals}.items())
+    return _file(inspect.getfile(function)) + "".join(f" {n}={value!r}" for n, value in read if _plain(value))
+
+
+def _plain(value: object) -> bool:
+    """Whether a value is numbers all through."""
+    if isinstance(value, tuple):
+        return all(map(_plain, value))
+    return isinstance(value, bool | int | float | np.generic)

@@ -21,8 +21,9 @@ CONST, STATE, ARENA = range(3)
 def walk(
     tape: Any, devices: Any, strides: Any, bases: Any, feeds: Any, active: Any, slots: int, times: int,
     size: int, checksums: Any,
-) -> None:  # fmt: skip
-    """Runs a tape `times` times on each of `devices`, one device after the other.
+) -> int:  # fmt: skip
+    """Runs a tape `times` times on each of `devices`, one device after the other. Returns -1, or the row of a
+    step that failed, after which nothing more ran.
 
     bases, strides: [3], addresses of device 0's memory by place, and bytes from one to the next
     feeds:  [inputs, 5], what is copied before each run: offset in the arena, bytes, address, bytes from
@@ -49,7 +50,8 @@ def walk(
                 op, a, b, c = tape[at, 0], tape[at, 1], tape[at, 2], tape[at, 3]
                 at += 1
                 if op == STEP:
-                    call(a, b, base.ctypes.data)
+                    if call(a, b, base.ctypes.data) != 0:
+                        return at - 1
                 elif op == LOOP:
                     left[a] = b
                 elif op == NEXT:
@@ -60,3 +62,4 @@ def walk(
                     at = c
             if len(checksums):
                 sums(cells(base[STATE], size), words(base[STATE], size), checksums[run, device])
+    return -1

@@ -17,13 +17,13 @@ from synapcc.gen.ops import kernel
 
 from ..link import state as states
 from ..terminal.files import write_whole
-from .engines import AUTO
+from .engines import AUTO, Engines
 from .evaluation import Evaluation, Regression, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
 from .machine import Machine
-from .many import many_active, many_inputs, many_labels
+from .many import check_checksums, many_active, many_count, many_inputs, many_labels
 from .plans import read_plan
 from .samples import Data, read_samples
 
@@ -53,7 +53,7 @@ class Emulator(Machine):
     read_only: all devices share one state, which must not change: many samples through one network at once.
     fixed: remembers what the frozen front of the network said; give the same one to several emulators.
     engine: "numpy", "compiled", or "auto", which is numpy until compiled code pays (host/run/engines.py);
-            `emulator.engine` says which one runs.
+            `emulator.engine` says which one runs. Or those of another emulator of the Plan.
 
     There are two axes that a batch may mean, and never both at once:
 
@@ -73,7 +73,7 @@ class Emulator(Machine):
         devices: int = 1,
         read_only: bool = False,
         fixed: FixedPart | None = None,
-        engine: str = AUTO,
+        engine: str | Engines = AUTO,
     ) -> None:
         read = plan if isinstance(plan, Plan) else read_plan(Path(plan))
         super().__init__(read, devices, read_only, fixed, engine)
@@ -117,7 +117,14 @@ class Emulator(Machine):
         """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""
         arrays = quantise_inputs(self.plan, inputs, clipping=self.clipping)
         self.clipping.warn(self.plan.model)
-        return _through(self.plan, self._state_of(device), arrays, ROOM // self.plan.arena_bytes, self.fixed)
+        return _through(
+            self.plan,
+            self._state_of(device),
+            arrays,
+            ROOM // self.plan.arena_bytes,
+            self.fixed,
+            self._engines,
+        )
 
     def evaluate(self, data: Data, device: int = 0) -> Evaluation:
         """How well one device classifies labelled samples. Changes nothing.
@@ -146,6 +153,8 @@ class Emulator(Machine):
 
     def learn(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """One labelled sample a device: inputs [devices, ...], labels [devices] or one for all."""
+        self._takes_label()
+        self._may("learn")
         self.load(inputs, labels, active)
         self.run("learn", active)
 
@@ -162,22 +171,25 @@ class Emulator(Machine):
         labels: [n, devices] integers, or [n] where all devices have the same;
         active: [n, devices] bool, which devices take part in which step: recordings of any length stand side
                 by side; what the others are given is not read, but its shape counts
-        checksums: [n, devices, 2] uint64, where what a chip would say of its state after each step goes
-                (host/link/checksum.py)
+        checksums: [n, devices, 2] uint64, contiguous, where what a chip would say of its state after each
+                step goes (host/link/checksum.py)
         Where anything is wrong nothing is learned.
         """
         self._free()
         self._takes_label()
-        arrays = many_inputs(self.plan, inputs, self.devices, self.clipping)
-        n = len(next(iter(arrays.values())))
+        self._may("learn")
+        n = many_count(self.plan, inputs, self.devices)
         mask = many_active(self.plan, active, n, self.devices)
         taught = many_labels(self.plan, labels, mask)
+        check_checksums(self.plan, checksums, mask)
+        arrays = many_inputs(self.plan, inputs, mask, self.clipping)
         self.clipping.warn(self.plan.model)
-        if n:
-            self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, checksums)
+        self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, checksums)
 
     def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """`learn` in slices: see `begin`."""
+        self._takes_label()
+        self._may("learn")
         self.load(inputs, labels, active)
         self.begin("learn", active)
 
@@ -312,7 +324,7 @@ def classify(
     block: samples at once; fixed: as Emulator's. `Emulator.infer_many` gives margins and scores, too.
     """
     arrays = quantise_inputs(plan, inputs)
-    return _through(plan, state, arrays, block, fixed).winner
+    return _through(plan, state, arrays, block, fixed, Engines(plan, AUTO)).winner
 
 
 def _through(
@@ -321,6 +333,7 @@ def _through(
     arrays: dict[str, NDArray[Any]],
     block: int,
     fixed: FixedPart | None,
+    engines: Engines,
 ) -> Inference:
     """Samples [n, size] through one state, `block` at a time."""
     if np.shape(state) != (plan.state_bytes,):
@@ -329,9 +342,10 @@ def _through(
     n = len(next(iter(arrays.values())))
     parts = []
     block = max(1, block)
+    engines.expects(n)
     for at in range(0, n, block):
         part = {k: v[at : at + block] for k, v in arrays.items()}
-        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed)
+        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed, engine=engines)
         machine.state[0] = state
         parts.append(machine.infer(part))
     return Inference(*(np.concatenate(found) for found in zip(*parts, strict=True)))

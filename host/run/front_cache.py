@@ -21,6 +21,30 @@ from synapcc.gen.ir.walk import Active
 from synapcc.gen.ops import changed
 
 FORWARD = "forward"
+ROOM = 1 << 28  # bytes of answers to samples that are kept, and of answers to batches
+
+
+class Kept:
+    """Answers by what they answer: at most `room` bytes of both, the oldest go first."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.size = room, 0
+        self._held: dict[bytes, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._held.get(key)
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        if key in self._held:
+            return
+        self._held[key] = answer
+        self.size += len(key) + len(answer)
+        while self.size > self.room:
+            oldest = next(iter(self._held))
+            self.size -= len(oldest) + len(self._held.pop(oldest))
 
 
 class FixedPart:
@@ -47,8 +71,8 @@ class FixedPart:
         wanted = {name for s in rest for name in s.args.values()}
         self.outputs = tuple(t.name for t in plan.tensors if t.name in made & wanted)
         self.key = _digest(plan, self.steps, sorted(read), self.outputs)
-        self._known: dict[bytes, bytes] = {}
-        self._blocks: dict[bytes, NDArray[np.uint8]] = {}  # whole batches come again: one look-up for all
+        self._known = Kept(ROOM)
+        self._blocks = Kept(ROOM)  # whole batches come again: one look-up for all
 
     def __len__(self) -> int:
         """How many steps of `forward` it stands for."""
@@ -73,9 +97,11 @@ class FixedPart:
         rows = np.arange(devices) if active is None else active
         given = np.concatenate([views[n][rows] for n in self.inputs], axis=1)
         block = hashlib.sha256(given.tobytes()).digest()
-        if block not in self._blocks:
-            self._blocks[block] = self._answers(given, views, rows, step)
-        answers = self._blocks[block]
+        whole = self._blocks.get(block)
+        if whole is None:
+            whole = self._answers(given, views, rows, step)
+            self._blocks.put(block, whole)
+        answers = np.frombuffer(whole, np.uint8).reshape(len(rows), -1)
         at = 0
         for name in self.outputs:
             view = views[name]
@@ -90,16 +116,18 @@ class FixedPart:
         views: Mapping[str, NDArray[Any]],
         rows: NDArray[np.intp],
         step: Callable[[Step, Active], None],
-    ) -> NDArray[np.uint8]:
+    ) -> bytes:
         """`outputs` of the devices `rows`, whose inputs are `given`, a row each."""
         keys = [row.tobytes() for row in given]
-        if new := [i for i, key in enumerate(keys) if key not in self._known]:
+        known = [self._known.get(key) for key in keys]
+        if new := [i for i, answer in enumerate(known) if answer is None]:
             for item in self.steps:
                 step(item, rows[new])
             found = [_bytes(views[n][rows[new]]) for n in self.outputs]
             for i, answer in zip(new, np.concatenate(found, axis=1), strict=True):
-                self._known[keys[i]] = answer.tobytes()
-        return np.frombuffer(b"".join(self._known[k] for k in keys), np.uint8).reshape(len(keys), -1)
+                known[i] = answer.tobytes()
+                self._known.put(keys[i], answer.tobytes())
+        return b"".join(answer for answer in known if answer is not None)
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

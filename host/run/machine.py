@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
 from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.program import Step, reached
 from synapcc.gen.ir.walk import Active, choose, masked, steps
 from synapcc.gen.ops import changed, kernel
 from synapcc.gen.stages.op_check import Held, held, op_fault
@@ -36,19 +36,37 @@ class Machine:
     """
 
     def __init__(
-        self, plan: Plan, devices: int, read_only: bool, fixed: FixedPart | None, engine: str
+        self, plan: Plan, devices: int, read_only: bool, fixed: FixedPart | None, engine: str | Engines
     ) -> None:
         if devices < 1:
             raise SynapccError(plan.model, f"{devices} devices", "give 1 or more")
         self.plan, self.devices, self.read_only, self.fixed = plan, devices, read_only, fixed
-        self.arena = np.zeros((devices, plan.arena_bytes), np.uint8)
-        self.infer_arena = np.zeros((devices, plan.infer_arena_bytes), np.uint8)
-        self.state = np.zeros((1 if read_only else devices, plan.state_bytes), np.uint8)
-        self._engines = Engines(plan, engine, read_only)
+        self._arena = np.zeros((devices, plan.arena_bytes), np.uint8)
+        self._infer_arena = np.zeros((devices, plan.infer_arena_bytes), np.uint8)
+        self._state = np.zeros((1 if read_only else devices, plan.state_bytes), np.uint8)
+        self._engines = engine if isinstance(engine, Engines) else Engines(plan, engine)
         self._slices: Slices | None = None
         self._labelled: dict[str, bool] = {}
+        self._changing: dict[str, bool] = {}
         self._look()
         self.reset()
+
+    # Views and both engines know these arrays: whoever has new bytes writes into them.
+
+    @property
+    def arena(self) -> NDArray[np.uint8]:
+        """[devices, arena_bytes]; to change it, write into it."""
+        return self._arena
+
+    @property
+    def infer_arena(self) -> NDArray[np.uint8]:
+        """[devices, infer_arena_bytes], empty rows where `infer` has none of its own."""
+        return self._infer_arena
+
+    @property
+    def state(self) -> NDArray[np.uint8]:
+        """[devices, state_bytes], of a read-only machine [1, state_bytes]; to change it, write into it."""
+        return self._state
 
     def _look(self) -> None:
         """Every tensor's view of the memory."""
@@ -163,6 +181,7 @@ class Machine:
         """Runs the next slice; True if there are more. Afterwards all is as `run` would have left it."""
         if self._slices is None:
             raise SynapccError(self.plan.model, "no run in slices is in progress", "begin one first")
+        self._engines.stepped()
         if more := self._slices.run(lambda item, devices: self._step(item, devices, self._views)):
             return more
         self._slices = None
@@ -180,6 +199,16 @@ class Machine:
     def expects(self, runs: int) -> None:
         """So many runs of a program will come: "auto" then need not wait to see them."""
         self._engines.expects(runs * self.devices)
+
+    @property
+    def ran(self) -> str:
+        """What ran last: "numpy" or "compiled"; "" where nothing did."""
+        return self._engines.ran
+
+    @property
+    def instead(self) -> str:
+        """Why numpy runs what "auto" would have given to compiled code; "" where that is not so."""
+        return self._engines.instead
 
     @property
     def in_slices(self) -> bool:
@@ -200,6 +229,8 @@ class Machine:
         self._free()
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
+        if self.read_only and self._writes(item):
+            self._may(program)
         if wrong := op_fault(self._held[program, position], self._views):
             raise Unproven(self.plan.model, wrong, f"run program {program} up to this step")
         if any(item.args.get(role) == "label" for role in kernel(item.kernel).reads):
@@ -220,7 +251,7 @@ class Machine:
         after: Callable[[str, int], None] | None = None,
     ) -> None:
         """Runs a program in the arena that `views` show."""
-        self._known(program)
+        self._may(program)
         compiled = None if after else self._engines.take(program, self.devices)
         if compiled:
             chosen = self._chosen(program, active, views)
@@ -257,6 +288,7 @@ class Machine:
     ) -> None:
         """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
         the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many."""
+        self._may(program)
         compiled = self._engines.take(program, active.size)
         if compiled:
             devices = np.arange(self.devices)
@@ -275,7 +307,7 @@ class Machine:
         self, program: str, active: ArrayLike | None, views: Mapping[str, NDArray[Any]]
     ) -> Iterator[Place]:
         """The steps of a program, to be run as they come; what `run` raises, before the first of them."""
-        self._known(program)
+        self._may(program)
         chosen = self._chosen(program, active, views)
         if chosen is not None and not len(chosen):
             return iter(())
@@ -297,6 +329,23 @@ class Machine:
         if program not in self._labelled:
             self._labelled[program] = labelled(self.plan, program)
         return self._labelled[program]
+
+    def _may(self, program: str) -> None:
+        """Raises SynapccError where there is no such program, or it writes a state that all devices share."""
+        self._known(program)
+        if self.read_only and self._changes(program):
+            what = f"{program} changes the state, which all devices share"
+            raise SynapccError(self.plan.model, what, "make the emulator without read_only")
+
+    def _changes(self, program: str) -> bool:
+        """Whether a program writes what persists."""
+        if program not in self._changing:
+            items = [i for p in reached(self.plan.programs, program) for i in self.plan.programs[p].items]
+            self._changing[program] = any(isinstance(i, Step) and self._writes(i) for i in items)
+        return self._changing[program]
+
+    def _writes(self, step: Step) -> bool:
+        return any(self.plan[name].space == "state" for name in changed(step).values())
 
     def _known(self, program: str) -> None:
         if program not in self.plan.programs:

@@ -251,7 +251,7 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.delattr(type(kernels()["dense.forward"]), "loop")
         with pytest.raises(SynapccError, match=r"kernel dense\.forward has no loop form for it"):
             Emulator(plan, engine="compiled")
-    monkeypatch.setattr(engine, "installed", lambda: False)
+    monkeypatch.setattr(engine, "unusable", lambda: ("numba is not installed", engine.HINT))
     with pytest.raises(SynapccError, match="numba is not installed"):
         Emulator(plan, engine="compiled")
     assert Emulator(plan).engine == "numpy"
@@ -276,7 +276,7 @@ def test_a_roofline_is_what_steps_need_of_measured_peaks() -> None:
     peak = {"macs": 10.0 * need["macs"], "bytes": 4.0 * need["bytes"]}
     assert roofline.shares({"compiled": 1.0, **need}, peak) == ["10 %", "25 %"]
     assert roofline.shares({"compiled": 0.0, **need}, peak) == ["-", "-"]
-    found = roofline.peaks()
+    found = roofline.peaks(engine.cores())
     assert min(found["macs"], found["bytes"]) > 1e8 and "multiply-accumulates" in roofline.told(found)
 
 

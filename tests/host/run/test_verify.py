@@ -19,9 +19,10 @@ from synapcc.examples.ecg import protocol
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.messages import PROTOCOL_VERSION, Flag, Region
+from synapcc.host import engine
 from synapcc.host.cli import main
 from synapcc.host.link.client import Client
-from synapcc.host.run import learning
+from synapcc.host.run import engines, learning
 from synapcc.host.run.plans import read_plan
 from synapcc.host.run.sides import Sides
 
@@ -38,6 +39,30 @@ def test_nothing_differs(rule: str, weights: str, tmp_path: Path, capsys: Capsys
         code, lines = verified(out, c.data, steps, device, capsys)
         assert code == 0 and lines[-1] == f"verify: {steps} steps, 0 differing bytes"
         assert "programs learn, rehearse" in lines[-2] and lines[-2].endswith("equal")
+
+
+@pytest.mark.parametrize(
+    ("more", "broken", "said"),
+    (
+        (["--slices"], False, "emulator: numpy;"),
+        ([], False, "emulator: compiled;"),
+        ([], True, "emulator: numpy (compiled code cannot be loaded: OSError full);"),
+    ),
+)
+def test_what_ran_the_steps_is_said(
+    more: list[str], broken: bool, said: str, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
+
+    def full(self: engine.Engine, program: str) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr(engines, "PAYS", 20)
+    if broken:
+        monkeypatch.setattr(engine.Engine, "tape", full)
+    c, out = compiled(tmp_path, "dfa", "int8")
+    _, lines = verified(out, c.data, 40, "process", capsys, *more)
+    assert next(line for line in lines if line.startswith("emulator: ")).startswith(said), lines
 
 
 def test_a_sample_larger_than_what_one_exchange_takes(
