@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -18,6 +18,20 @@ from .keep import Keeping, fewest, keep, pools, sites
 from .memory import Piece, extent, filled, place
 from .order import ordered
 from .quantise import Quantised
+
+
+def _worthwhile(
+    places: int, folds: int, tensors: Mapping[str, PlanTensor], arena: Callable[[tuple[int, ...]], int]
+) -> tuple[int, ...]:
+    """Which places keep less and, numbered behind them, which pools fold.
+
+    What is kept costs instructions, so all RAM decides whether it is worth them; a fold costs none, and the
+    arena alone decides.
+    """
+    state = sum(t.nbytes for t in tensors.values() if t.space == "state")
+    found = fewest(places + folds, lambda kept: state + arena(kept))
+    alone = fewest(folds, lambda kept: arena(tuple(places + i for i in kept)))
+    return found or tuple(places + i for i in alone)
 
 
 def lower(
@@ -43,7 +57,7 @@ def lower(
         kept_at = [places[i] for i in kept if i < len(places)]
         return _laid(abstract, keep(fused, unplaced, kept_at, folded), shared)
 
-    least = laid(fewest(len(places) + len(folds), lambda kept: laid(kept).nbytes))
+    least = laid(_worthwhile(len(places), len(folds), unplaced, lambda kept: laid(kept).nbytes))
     programs, arena = least.keeping.programs, least.arena
     tensors, state_bytes = _placed(least.named, arena)
     plan = Plan(

@@ -60,7 +60,7 @@ def test_starts_are_the_sums_of_what_lies_inside(monkeypatch: pytest.MonkeyPatch
     for p in placed:
         machine[p.tensors["x"]][0] = p.case.attrs["x_zero"]
     machine.run("infer")
-    for p in placed:
+    for p in [p for p in placed if "row" not in p.tensors]:
         t, a = {role: plan[name] for role, name in p.tensors.items()}, p.case.attrs
         g = Window.from_attrs(a)
         found = _places.places(g, t, a)
