@@ -14,7 +14,7 @@ from typing import Any
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.boards import list_boards
 
-from . import engine, examples
+from . import examples
 from .firmware import platformio
 
 _SECONDS = 20.0
@@ -37,7 +37,7 @@ _PACKAGES = (
     ("pyserial", "device serial", True, "pip install pyserial"),
     ("pyocd", "flashing boards", False, "pip install 'synapcc[flash]'"),
     ("ai-edge-litert", "comparing with LiteRT in tests", False, "pip install 'synapcc[tflite]'"),
-    (NUMBA, "the emulator's compiled engine", False, engine.HINT),
+    (NUMBA, "the emulator's compiled engine", False, "pip install 'synapcc[fast]'"),
     ("wfdb", "ECG records", False, "pip install 'synapcc[ecg]'"),
 )
 
@@ -121,9 +121,12 @@ def _look(name: str, find: Callable[[], _Found], hint: str, needed: bool) -> Che
 
 def _package(name: str, purpose: str, needed: bool, hint: str) -> Check:
     """A distribution; numba, which depends on numpy's version and brings LLVM, must also be importable."""
-    reason, how = engine.unusable() if name == NUMBA else ("", "")
-    if reason:
-        return Check(name, False, f"{purpose}; {reason}", needed, how)
+    if name == NUMBA:
+        from . import engine  # brings numpy, which commands that start processes must not have yet
+
+        reason, how = engine.unusable()
+        if reason:
+            return Check(name, False, f"{purpose}; {reason}", needed, how)
     try:
         return Check(name, True, f"{metadata.version(name)}, {purpose}", needed, hint)
     except metadata.PackageNotFoundError:
