@@ -169,7 +169,7 @@ def test_inputs_have_the_networks_shape(plans: list[Plan]) -> None:
 
 
 def test_q_is_said_of_scaled_numbers_alone(plans: list[Plan]) -> None:
-    plain = ("index", "counter", "flag", "label", "shift", "verdict", "scratch", "factor")
+    plain = ("index", "counter", "flag", "label", "shift", "verdict", "scratch", "factor", "kept")
     for plan in plans[:-2]:
         roles = {t.name: t.role for t in plan.tensors}
         for kernel_set in (REF, DSP):

@@ -19,12 +19,19 @@ from synapcc.gen.ir.program import Program, Step
 from synapcc.gen.ops import trailing
 from synapcc.gen.ops._window import Window
 from synapcc.gen.spec import RuleSpec
-from synapcc.gen.stages import memory
+from synapcc.gen.stages import lower, memory
 from synapcc.gen.stages.memory import Piece, clash, place
 from synapcc.gen.stages.pack import Near, ends, lowest, searched
 from synapcc.host.pages.peak import peaks
 
+pytestmark = pytest.mark.usefixtures("whole_maps")
 SETTINGS = {"ref": ("ref", "-O2"), "dsp": ("dsp", "-O1", *UNDEFINED)}
+
+
+@pytest.fixture
+def whole_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools fold into no convolution here, and nothing less than a map is kept."""
+    monkeypatch.setattr(lower, "fewest", lambda count, needed: ())
 
 
 def compiled(net: Net, size: tuple[int, int], rule: RuleSpec) -> Plan:
