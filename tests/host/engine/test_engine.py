@@ -29,11 +29,11 @@ from synapcc.host.run.emulator import Emulator
 
 numba: Any = pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
 
-CASES = 60
+CASES = 200
 VECTORS = 4000
 LACKING: set[str] = set()  # kernels without a loop form: none
 LOOPS = sorted(set(kernels()) - LACKING)
-FORMS = 2  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
+FORMS = 1  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
 
 
 def _some(name: str, forms: int, each: int, rng: np.random.Generator) -> list[tuple[str, Case]]:
@@ -72,7 +72,7 @@ def test_a_loop_says_what_the_array_form_says(name: str) -> None:
 @pytest.mark.parametrize("devices", (1, 7))
 @pytest.mark.parametrize("name", LOOPS)
 def test_every_form_of_a_loop(name: str, devices: int) -> None:
-    _hold(name, 1000, 2 * CASES, devices)
+    _hold(name, 1000, CASES, devices)
 
 
 def _hold(name: str, forms: int, each: int, devices: int) -> None:
