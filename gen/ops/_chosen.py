@@ -101,26 +101,39 @@ def fold_map(
     whole: Cells, y: Cells, row: Cells, at: Cells, window: Number, filters: Number, pooling: Number,
     clipping: Number,
 ) -> None:  # fmt: skip
-    """As `fold`, of one device."""
-    out_h, out_w, (down, across), (lo, hi), each = window[3], window[4], pooling, clipping, 1
+    """As `fold`, of one device: a place of all windows of a row at once, in lanes that lie side by side."""
+    out_w, (down, across), low, high = window[4], pooling, np.int16(clipping[0]), np.int16(clipping[1])
+    columns, each = out_w // across, 1
     while 1 << each < down * across:
         each *= 2
-    columns = out_w // across
+    n, rows = ((columns - 1) * across + 1) * filters, len(y) // (columns * filters)
+    best, chosen = np.empty(n, np.int16), np.zeros(n, np.int16)
     at[:] = 0
-    for n in range(len(y)):
-        oy, ox, f = n // filters // columns * down, n // filters % columns * across, n % filters
-        best, chosen = 0, 0
+    for r in range(rows):
         for place in range(down * across):
-            i = ((oy + place // across) * out_w + ox + place % across) * filters + f
-            v = min(max(int(whole[i]), lo), hi)
-            if place == 0 or v > best:
-                best, chosen = v, place
-        y[n] = best
-        if len(at):
-            bits.put_packed(at, n, each, chosen)
-    last = (out_h // down * down - 1) * out_w + columns * across - 1
+            there = whole[((r * down + place // across) * out_w + place % across) * filters :]
+            if place == 0:
+                for i in range(n):
+                    best[i] = min(max(there[i], low), high)
+                    chosen[i] = 0
+            elif len(at):
+                for i in range(n):
+                    v = min(max(there[i], low), high)
+                    chosen[i] = np.int16(place) if v > best[i] else chosen[i]
+                    best[i] = max(best[i], v)
+            else:
+                for i in range(n):
+                    best[i] = max(best[i], min(max(there[i], low), high))
+        for c in range(columns):
+            first, seen = (r * columns + c) * filters, c * across * filters
+            for f in range(filters):
+                y[first + f] = best[seen + f]
+            if len(at):
+                for f in range(filters):
+                    bits.put_packed(at, first + f, each, np.int64(chosen[seen + f]))
+    last = ((rows * down - 1) * out_w + columns * across - 1) * filters
     for f in range(filters):
-        row[f] = whole[last * filters + f]
+        row[f] = whole[last + f]
 
 
 def read(step: Step, made: Step) -> Step | None:
@@ -165,12 +178,13 @@ def map_signals(d: Cells, at: Cells, window: Number, filters: Number, pooling: N
     while 1 << each < down * across:
         each *= 2
     columns, out = out_w // across, np.zeros(out_h * out_w * filters, np.int16)
-    for n in range(len(d)):
-        place = bits.get_packed(at, n, each)
-        if place < down * across:
-            oy = n // filters // columns * down + place // across
-            ox = n // filters % columns * across + place % across
-            out[(oy * out_w + ox) * filters + n % filters] = d[n]
+    for window_at in range(len(d) // filters):
+        first = window_at * filters
+        corner = (window_at // columns * down * out_w + window_at % columns * across) * filters
+        for f in range(filters):
+            place = bits.get_packed(at, first + f, each)
+            if place < down * across:
+                out[corner + (place // across * out_w + place % across) * filters + f] = d[first + f]
     return out
 
 
