@@ -11,16 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known, Layer, _table_loops
-from ._contract import REQUANTISED, takes
+from ._contract import takes
 from ._loops import Loop
-from ._shifts import requantising
-from ._tables import ENTRIES, MAX_SLOPE, slope_bounds, table_bounds, taken
+from ._tables import ENTRIES, MAX_SLOPE, Slopes, table_bounds, taken
 
 APART = 8  # inputs on either side between which a slope is measured: nearer, roundings would drown it
 FINEST = 24  # frac of the slopes
@@ -123,41 +121,14 @@ class Forward(Kernel):
         return Case({"x": x, "table": table, "y": np.zeros_like(x)}, {}, {})
 
 
-class Feedback(Kernel):
+class Feedback(Slopes):
     """g = d * table[x + 128] / 2^shift, the table one of slopes."""
 
     name = "lookup.feedback"
     loop = Loop(_table_loops.feedback)
-    reads = ("x", "d", "table")
-    writes = ("g",)
-    inplace = ("d", "g")
-    operands = takes(x="int8 [n]", d="int16 [n]", table=f"int16 [{ENTRIES}]", g="int16 [n]")
-    attributes = REQUANTISED
-
-    def integer(self, t: Arrays, a: Attrs) -> None:
-        product = t["d"].astype(np.int32) * taken(t).astype(np.int32)
-        t["g"][...] = numeric.saturate(numeric.shift_round(product, a["shift"]), a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["g"][...] = t["d"] * _between(t["x"], t["table"], a)
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["d"].frac + f["table"].frac}
-
-    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        shift = f["d"].frac + f["table"].frac - f["g"].frac
-        requantising(shift, where, "calibrate with data at which the function is not flat")
-        return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
-
-    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return slope_bounds(k, a)
-
-    def case(self, rng: np.random.Generator) -> Case:
-        n = int(rng.integers(1, 50))
-        arrays: dict[str, NDArray[np.generic]] = {
-            "x": rng.integers(-128, 128, n).astype(np.int8),
-            "d": rng.integers(-(2**15), 2**15, n).astype(np.int16),
-            "table": rng.integers(-MAX_SLOPE, MAX_SLOPE + 1, ENTRIES).astype(np.int16),
-            "g": np.zeros(n, np.int16),
-        }
-        return Case(arrays, {"shift": int(rng.integers(0, 20)), "lo": -(2**12), "hi": 2**12 - 1}, {})

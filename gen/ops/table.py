@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.graph import Attr, Node
@@ -32,12 +31,11 @@ from . import (
     _table_loops,
     pointwise16,
 )
-from ._contract import REQUANTISED, takes
+from ._contract import takes
 from ._litert import entries
 from ._loops import Loop
-from ._shifts import requantising
 from ._table_loops import FIRST
-from ._tables import ENTRIES, MAX_SLOPE, slope_bounds, table_bounds, taken
+from ._tables import ENTRIES, MAX_SLOPE, Slopes, table_bounds, taken
 
 Real = NDArray[np.floating[Any]]
 LEAST = 2.0**-10  # below it, and where there is none, log and 1 / sqrt are what they are there
@@ -351,20 +349,11 @@ class Forward(Kernel):
         return Case({"x": x, "table": table, "y": np.zeros(x.shape, dtype)}, {}, {})
 
 
-class Feedback(Kernel):
+class Feedback(Slopes):
     """g = d * table[x + 128] / 2^shift, table[i] = f'((i - 128) / 2^x.frac) in 16 bits."""
 
     name = "table.feedback"
     loop = Loop(_table_loops.feedback)
-    reads = ("x", "d", "table")
-    writes = ("g",)
-    inplace = ("d", "g")
-    operands = takes(x="int8 [n]", d="int16 [n]", table=f"int16 [{ENTRIES}]", g="int16 [n]")
-    attributes = REQUANTISED
-
-    def integer(self, t: Arrays, a: Attrs) -> None:
-        product = t["d"].astype(np.int32) * taken(t).astype(np.int32)
-        t["g"][...] = numeric.saturate(numeric.shift_round(product, a["shift"]), a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["g"][...] = t["d"] * FUNCTIONS[int(a["fn"])].slope(t["x"], *_parameters(a))
@@ -389,22 +378,3 @@ class Feedback(Kernel):
 
     def cap(self, f: Mapping[str, Format], a: Attrs) -> dict[str, int]:
         return {"g": f["d"].frac + self._slopes(f["x"], a, "table")[0]}
-
-    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        shift = f["d"].frac + f["table"].frac - f["g"].frac
-        requantising(shift, where, "calibrate with data at which the function is not flat")
-        return {"shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
-
-    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        return slope_bounds(k, a)
-
-    def case(self, rng: np.random.Generator) -> Case:
-        n = int(rng.integers(1, 50))
-        d = rng.integers(-(2**15), 2**15, n).astype(np.int16)
-        arrays: dict[str, NDArray[Any]] = {
-            "x": rng.integers(-128, 128, n).astype(np.int8),
-            "d": d,
-            "table": rng.integers(-MAX_SLOPE, MAX_SLOPE + 1, ENTRIES).astype(np.int16),
-            "g": np.zeros_like(d),
-        }
-        return Case(arrays, {"shift": int(rng.integers(0, 20)), "lo": -(2**12), "hi": 2**12 - 1}, {})
