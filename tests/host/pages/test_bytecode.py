@@ -1,4 +1,4 @@
-"""Byte code of templates that is kept between runs: it saves time, and whatever lies there changes nothing."""
+"""Byte code of templates that is kept between runs: it saves time, and nothing that lies there matters."""
 
 from __future__ import annotations
 
