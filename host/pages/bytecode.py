@@ -45,7 +45,8 @@ class Kept(jinja2.BytecodeCache):
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}")
             try:
-                part.write_bytes(self.made + hashlib.sha256(code).digest() + code)
+                with part.open("wb") as out:
+                    out.write(self.made + hashlib.sha256(code).digest() + code)
                 part.replace(file)
             finally:
                 part.unlink(missing_ok=True)
