@@ -25,11 +25,8 @@ from .softmax_error import Forward as SoftmaxError
 LOSS_FRAC = 16
 TOP = 2**29  # the largest loss, 8192: a larger one is held here, so that differences fit 32 bits
 SUM = 2**30  # what sums are kept within before they are rounded
-LOG_FRAC = 26  # of numeric.log_q5
-LOG_2 = round(math.log(2.0) * 2**LOG_FRAC)
-SUMMED = 27  # bits of a sum of exponentials that the logarithm takes
 SHIFT = within(shift=(-30, 30))
-NUMBERS = {"top": TOP, "summed": SUMMED, "log_2": LOG_2, "rest": LOG_FRAC - LOSS_FRAC}
+NUMBERS = {"top": TOP, "log_2": numeric.LOG_2_Q16}
 
 
 @helper
@@ -38,13 +35,6 @@ def brought(acc: Any, shift: Any) -> Any:
     if shift >= 0:
         return numeric.saturate(numeric.shift_round(acc, shift), 0, TOP)
     return numeric.int32(numeric.saturate(acc, 0, TOP >> -shift) << np.int32(-shift))
-
-
-@helper
-def logarithm(total: Any, k: Any) -> Any:
-    """log(total) in Q26, of total in Q15 of which total / 2^k has SUMMED bits."""
-    scaled = numeric.int32((total >> k) << np.int32(4))
-    return numeric.int32(numeric.log_q5(scaled) + numeric.int32(k) * np.int32(LOG_2))
 
 
 class _Loss(Kernel):
@@ -79,9 +69,9 @@ def _softmax(z: Cells, label: Cells, loss: Cells, frac: int) -> None:
         if i == label[0]:
             mine = np.int32(scores[i])
     k = np.int32(0)
-    while (total >> k) >> SUMMED:
+    while (total >> k) > 65535:
         k = np.int32(k + 1)
-    log = numeric.shift_round(logarithm(total, k), LOG_FRAC - LOSS_FRAC)
+    log = numeric.int32(numeric.logarithm(numeric.int32(total >> k)) + k * np.int32(numeric.LOG_2_Q16))
     far = brought(numeric.int32(top - mine), frac - LOSS_FRAC)
     loss[0] = numeric.saturate(numeric.int32(far + log), 0, TOP)
 
@@ -112,9 +102,9 @@ class Softmax(_Loss):
             axis=1, keepdims=True, dtype=np.int32
         )
         k = np.zeros_like(total)
-        while np.any(over := (total >> k) >= 1 << SUMMED):
+        while np.any(over := (total >> k) > 65535):
             k += over
-        log = numeric.shift_round(logarithm(total, k), LOG_FRAC - LOSS_FRAC)
+        log = numeric.int32(numeric.logarithm(total >> k) + k * np.int32(numeric.LOG_2_Q16))
         mine = np.arange(z.shape[1]) == t["label"]  # a label that is no class meets none
         far = brought(np.where(mine, away, 0).max(axis=1, keepdims=True), a["frac"] - LOSS_FRAC)
         t["loss"][...] = numeric.saturate(numeric.int32(far + log), 0, TOP)
@@ -130,11 +120,10 @@ class Softmax(_Loss):
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = max(k["z"].shape[0], 2)
-        log = 12 * 2**LOG_FRAC  # more than log(MOST)
+        log = 12 * 2**LOSS_FRAC  # more than log(MOST)
         sums = [
             Accumulator("sum of exponentials", 0, n << 15),
-            Accumulator("logarithm", 0, log + (1 << LOG_FRAC - LOSS_FRAC)),
-            Accumulator("loss", 0, TOP + (log >> LOG_FRAC - LOSS_FRAC)),
+            Accumulator("loss", 0, TOP + log),
         ]
         return sums, {"loss": (0, TOP, TOP)}
 

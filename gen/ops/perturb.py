@@ -276,8 +276,12 @@ class Settle(_Move):
         shift = f["d"].frac - round(math.log2(step / f["w"].meaning.step))
         bias_shift = shift - round(math.log2(bias_by / by))
         self._refuse(shift, max(-f["d"].lo, f["d"].hi), int(a["rounding"]), where)
+        if not LEAST_BIAS_SHIFT <= bias_shift <= MAX_SHIFT:
+            possible = f"{LEAST_BIAS_SHIFT} to {MAX_SHIFT} are possible"
+            what = f"the bias's change needs a shift of {bias_shift}, {possible}"
+            raise CompileError(where, what, f"scale the inputs {'down' if bias_shift > 0 else 'up'}")
         own = {key: int(a[key]) for key in ("seed", "tensor", "rounding", "turn")}
-        own |= {"shift": shift, "bias_shift": min(max(bias_shift, LEAST_BIAS_SHIFT), MAX_SHIFT)}
+        own |= {"shift": shift, "bias_shift": bias_shift}
         times = int(a["times"])
         return own | {"by": times * by, "bias_by": times * bias_by} | self._limits(f)
 
