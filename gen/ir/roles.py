@@ -15,6 +15,7 @@ Role = Literal[
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
     "teach",  # int16, range from calibration, limit from its consumers
+    "trace",  # int16, what a rule keeps of a signal from step to step; its format follows from the signal's
     "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
     "bias",  # int32 at the frac of its accumulator
     "shift",  # uint8, the requantising shift of each row of a frozen layer
@@ -76,6 +77,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),
+    "trace": RoleFacts(kind="teaching"),
     "weight": RoleFacts(kind="weights"),
     "bias": RoleFacts(kind="weights"),
     "matrix": RoleFacts(kind="weights"),

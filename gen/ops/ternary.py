@@ -27,7 +27,7 @@ class Forward(Kernel):
     loop = Loop(_forward)
     reads = ("e",)
     writes = ("s",)
-    operands = takes(e="int16 [n]", s="int16 [n]")
+    operands = takes(e="int8|int16 [n]", s="int16 [n]")
     attributes = within(least=(1, 2**15))
 
     def integer(self, t: Arrays, a: Attrs) -> None:

@@ -173,6 +173,10 @@ class _Chooser:
         ):
             self._bias(step)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        for role, fmt in k.implied(known, step.attrs).items():
+            if step.args[role] not in self.formats:
+                self._assign(step.args[role], fmt)
+                known[role] = fmt
         changed = k.changing
         derived = [r for r, n in step.args.items() if ROLES[self.values[n].role].derived]
         complete = all(r in known or r in changed or r in derived for r in step.args)
