@@ -53,6 +53,7 @@ class Changes:
         if plain and bias == default_bias(said.weight.terms):
             value = maker.operand(plain.signal)[1]
             layer(node.op).update(self.tape, node, value, plain.k, twin if joined else None)
+            self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
         else:
             joined = False
             self._matrix(node, said.weight, f"{node.name}_weight", "W", maker)
@@ -105,6 +106,7 @@ class Changes:
         if k is not None:
             args = {"w": matrix, "step": tape.samples_learned}
             tape.step("decay.apply", matrix, args, shift=k, **tape.rounding(f"{node.name}_weight"))
+            tape.b.mark((said.equation.number, said.terms[0].at))
             return
         self._dense(node, said)
         down: list[str] = []

@@ -25,7 +25,6 @@ TERMS = 6
 BASE = 4  # powers up to 3
 ALIGN, SUM, MAX_SHIFT, ROUNDED_BITS = 48, 62, 24, 30
 ROOM = 56  # bits of a random term, of which there are a few
-TOO_LARGE = "may change what it changes by 2^30 units or more"
 
 Reach = Mapping[str, int]
 
@@ -106,14 +105,17 @@ def aligned(
     roles: Sequence[str],
     fracs: Reach,
     mags: Reach,
-    frac: int,
+    changed: tuple[int, int],
     rounding: int,
     where: str,
 ) -> dict[str, int]:
-    """The integers of a step whose terms have real coefficients, given operands' formats and the `frac` of
-    what they change, which `rounding` rounds. TermError, naming the term, where a sum could overflow or a
-    term change nothing."""
-    found = parts(a, roles)
+    """The integers of a step whose terms have real coefficients, given operands' formats.
+
+    changed: the frac of what they change or write, and the largest change of it that makes sense, in units
+    rounding: how that is rounded
+    TermError, naming the term, where a sum could overflow, or a term change nothing, or more than there is.
+    """
+    found, (frac, most) = parts(a, roles), changed
     split = [_split(part.coefficient) for part in found]
     own = [
         sum(fracs[role] * p for role, p in part.powers.items()) - e
@@ -121,30 +123,39 @@ def aligned(
     ]
     finest = max(frac, *own)
     exact = [Part(m, finest - n, part.powers) for part, (m, _), n in zip(found, split, own, strict=True)]
-    tops = [reach(part, mags) for part in exact]
-    worst = int(np.argmax([math.log2(top) for top in tops]))
     shift = finest - frac
-    drop = max(sum(tops).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
-
-    def refused(k: int, what: str, hint: str) -> TermError:
-        return TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
-
-    if sum(tops) >= 2**SUM or max(part.align for part in exact) > ALIGN:
-        bits = sum(tops).bit_length() + 1
-        what = f"this term could overflow: beside the others the sum has {bits} bits, 63 are possible"
-        raise refused(worst, what, "give its factors fewer bits, or write terms that are nearer in size")
-    if drop > shift:
-        raise refused(worst, f"this term {TOO_LARGE}", "take a smaller factor")
-    for k, top in enumerate(tops):
-        if top >> drop < numeric.Rounding.least(rounding, shift - drop):
-            what = f"this term can change nothing: at most {top} units, shifted right by {shift}"
-            free = rounding != numeric.Rounding.STOCHASTIC
-            hint = "take a larger factor" + (', or rounding = "stochastic"' if free else "")
-            raise refused(k, what, hint)
+    drop = max(sum(reach(part, mags) for part in exact).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
+    wrong = _wrong(exact, mags, most, (drop, shift), rounding)
+    if wrong:
+        k, what, hint = wrong
+        raise TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
     lowered = {"drop": drop, "shift": shift - drop}
     for k, part in enumerate(exact):
         lowered |= {f"c{k}": int(part.coefficient), f"f{k}": int(a[f"f{k}"]), f"s{k}": part.align}
     return lowered
+
+
+def _wrong(
+    exact: Sequence[Part], mags: Reach, most: int, shifts: tuple[int, int], rounding: int
+) -> tuple[int, str, str] | None:
+    """Which term cannot be, why, and what helps; None if all can. shifts: what is dropped, and all."""
+    tops, (drop, shift) = [reach(part, mags) for part in exact], shifts
+    worst = max(range(len(tops)), key=tops.__getitem__)
+    if sum(tops) >= 2**SUM or max(part.align for part in exact) > ALIGN:
+        bits = sum(tops).bit_length() + 1
+        what = f"this term could overflow: beside the others the sum has {bits} bits, {SUM + 1} are possible"
+        return worst, what, "give its factors fewer bits, or write terms that are nearer in size"
+    if tops[worst] >> shift > most or drop > shift:
+        what = (
+            f"this term is too large: it may change a value by {tops[worst] >> shift} units, {most} are all"
+        )
+        return worst, what, "take a smaller factor, or a smaller rate"
+    for k, top in enumerate(tops):
+        if top >> drop < numeric.Rounding.least(rounding, shift - drop):
+            what = f"this term can change nothing: at most {top} units, shifted right by {shift}"
+            free = rounding != numeric.Rounding.STOCHASTIC
+            return k, what, "take a larger factor" + (', or rounding = "stochastic"' if free else "")
+    return None
 
 
 def _split(number: float) -> tuple[int, int]:
