@@ -105,17 +105,16 @@ def aligned(
     roles: Sequence[str],
     fracs: Reach,
     mags: Reach,
-    changed: tuple[int, int],
+    frac: int,
     rounding: int,
     where: str,
 ) -> dict[str, int]:
     """The integers of a step whose terms have real coefficients, given operands' formats.
 
-    changed: the frac of what they change or write, and the largest change of it that makes sense, in units
-    rounding: how that is rounded
-    TermError, naming the term, where a sum could overflow, or a term change nothing, or more than there is.
+    frac: that of what they change or write; rounding: how it is rounded
+    TermError, naming the term, where a sum could overflow or a term change nothing.
     """
-    found, (frac, most) = parts(a, roles), changed
+    found = parts(a, roles)
     split = [_split(part.coefficient) for part in found]
     own = [
         sum(fracs[role] * p for role, p in part.powers.items()) - e
@@ -125,7 +124,7 @@ def aligned(
     exact = [Part(m, finest - n, part.powers) for part, (m, _), n in zip(found, split, own, strict=True)]
     shift = finest - frac
     drop = max(sum(reach(part, mags) for part in exact).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
-    wrong = _wrong(exact, mags, most, (drop, shift), rounding)
+    wrong = _wrong(exact, mags, (drop, shift), rounding)
     if wrong:
         k, what, hint = wrong
         raise TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
@@ -136,7 +135,7 @@ def aligned(
 
 
 def _wrong(
-    exact: Sequence[Part], mags: Reach, most: int, shifts: tuple[int, int], rounding: int
+    exact: Sequence[Part], mags: Reach, shifts: tuple[int, int], rounding: int
 ) -> tuple[int, str, str] | None:
     """Which term cannot be, why, and what helps; None if all can. shifts: what is dropped, and all."""
     tops, (drop, shift) = [reach(part, mags) for part in exact], shifts
@@ -145,10 +144,9 @@ def _wrong(
         bits = sum(tops).bit_length() + 1
         what = f"this term could overflow: beside the others the sum has {bits} bits, {SUM + 1} are possible"
         return worst, what, "give its factors fewer bits, or write terms that are nearer in size"
-    if tops[worst] >> shift > most or drop > shift:
-        what = (
-            f"this term is too large: it may change a value by {tops[worst] >> shift} units, {most} are all"
-        )
+    if drop > shift:
+        top = tops[worst] >> shift
+        what = f"this term is too large: it may reach {top} units, 2^{ROUNDED_BITS} are possible"
         return worst, what, "take a smaller factor, or a smaller rate"
     for k, top in enumerate(tops):
         if top >> drop < numeric.Rounding.least(rounding, shift - drop):

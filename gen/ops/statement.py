@@ -166,8 +166,7 @@ class Statement(Kernel):
         mags = {role: max(-fmt.lo, fmt.hi) for role, fmt in near.items()}
         y = f[self.target]
         mode = int(a["rounding"]) if self.rounds else numeric.Rounding.NEAREST
-        changed = y.frac, y.hi - y.lo if self.rounds else 2**terms.ROUNDED_BITS
-        made = terms.aligned(a, self.factors, fracs, mags, changed, mode, where)
+        made = terms.aligned(a, self.factors, fracs, mags, y.frac, mode, where)
         lo, hi = y.lo, y.hi
         if "least" in a:
             lo, hi = max(lo, min(y.meaning.unit(a["least"]), 0)), min(hi, max(y.meaning.unit(a["most"]), 0))

@@ -1,4 +1,4 @@
-"""Equations drawn from the grammar of rule files, and what they say in real numbers, read by Python itself."""
+"""Equations drawn from the grammar of rule files, and what they say in real numbers, as Python reads them."""
 
 from __future__ import annotations
 
