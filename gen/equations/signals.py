@@ -94,7 +94,7 @@ class Maker:
         sign, value = self.sum(factor.inner)
         at = factor.inner[0].at
         threshold = float(factor.numbers[0]) if factor.numbers else 0.0
-        signs = self._signs(value, threshold)
+        signs = self._signs(value, threshold, at)
         if factor.function == SIGN:
             return sign, signs
         if factor.function == ABS:  # x * sign(x)
@@ -111,11 +111,12 @@ class Maker:
             parts = [(t, self.powers(t)) for t in map(self.signed, terms)]
         return self._emit(parts, least=lo, most=hi)
 
-    def _signs(self, value: str, threshold: float) -> str:
+    def _signs(self, value: str, threshold: float, at: int) -> str:
         key = value, threshold
         if key not in self.signs:
             node = "loss" if value == self.tape.error else self.node
             self.signs[key] = self.tape.ternary(value, threshold, node)
+            self.tape.b.mark((self.equation.number, at))
         return self.signs[key]
 
     def _emit(self, parts: list[tuple[Term, dict[str, int]]], **limits: float) -> str:
@@ -128,6 +129,7 @@ class Maker:
         attrs = encoded(self.equation, parts, roles, OF_VECTOR, 0) | limits
         args = {role: value for value, role in roles.items()} | {"y": out}
         self.tape.step("statement.signal", self.node, args, **attrs)
+        self.tape.b.mark((self.equation.number, parts[0][0].at))
         return out
 
 

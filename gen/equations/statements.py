@@ -130,6 +130,7 @@ class Changes:
         args |= {"step": tape.samples_learned, "saturated": self._saturated(node)}
         attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1)
         tape.step("statement.matrix", node, args, **attrs, **tape.rounding(f"{node.name}_weight"))
+        tape.b.mark((said.equation.number, said.terms[0].at))
 
     def _saturated(self, node: Node) -> str:
         note = f"how often a learned value of {node.name} met its limit"
@@ -167,6 +168,7 @@ class Changes:
         args = {role: value for value, role in roles.items()} | {"step": tape.samples_learned} | more
         attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign)
         tape.step("statement.change", node, args, **attrs, **tape.rounding(target))
+        tape.b.mark((said.equation.number, terms[0].at))
 
     def _traces(self, node: Node, teach: str) -> None:
         tape = self.tape

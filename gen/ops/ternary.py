@@ -47,6 +47,7 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         """A threshold below the signal's step is one step, above all that it can be never met."""
+        _ = f["e"].frac  # 0 stands for 0
         return {"least": min(max(f["e"].meaning.unit(a["threshold"]), 1), 2**15)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

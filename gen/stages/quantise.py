@@ -81,7 +81,7 @@ def quantise(abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -
     """
     chooser = _Chooser(abstract, spec, looks, choice)
     for _, step in abstract.in_order():
-        with shifts(step.node, step.kernel):
+        with shifts(step.node, step.kernel, step.said):
             chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
