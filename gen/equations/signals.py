@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from ..ir.graph import Node
+from ..ir.program import root
 from ..ops import _terms
 from ..ops.statement import OF_VECTOR, SIGNALS
 from ..rules import RuleTape
@@ -49,6 +50,17 @@ class Maker:
     def passes(self, value: str) -> bool:
         """Whether a value is a signal of 16 bits."""
         return self.tape.b.values[value].role in ("teach", "error")
+
+    def coarse(self, value: str) -> bool:
+        """Whether a signal is whole numbers, as signs are, which a small rate leaves nothing of: products of
+        weights' updates are shifted to the right alone."""
+        values = self.tape.b.values
+        of = root(values, value)
+        return values[of].role == "error" and of != self.tape.error
+
+    def finer(self, value: str, at: int) -> str:
+        """The same signal in a format of its own."""
+        return self._emit([(Term(ONE, at=at), {value: 1})])
 
     def operand(self, factor: Factor) -> Signed:
         if isinstance(factor, Leaf):

@@ -23,9 +23,9 @@ MOST_RATE = 2**8
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """-2^-k signal[o] pre[i]: what a layer's own update does."""
+    """-2^-k signal[o] pre[i]: what a layer's own update does. signal: the value"""
 
-    signal: Factor
+    signal: str
     k: int
 
 
@@ -51,8 +51,7 @@ class Changes:
             twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
         )
         if plain and bias == default_bias(said.weight.terms):
-            value = maker.operand(plain.signal)[1]
-            layer(node.op).update(self.tape, node, value, plain.k, twin if joined else None)
+            layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
             self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
         else:
             joined = False
@@ -91,7 +90,9 @@ class Changes:
         sign, value = maker.operand(signal)
         if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value):
             return None
-        return Plain(signal, k)
+        if not maker.coarse(value):
+            return Plain(value, k)
+        return None if layer(node.op).fully else Plain(maker.finer(value, term.at), k)
 
     def _along_inputs(self, factor: Factor) -> bool:
         """Whether a signal has the axis i."""
