@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from ..errors import CompileError
 from ..ir.graph import Node
 from ..ops import layer
 from ..rules import Rule, RuleTape
@@ -14,7 +13,7 @@ from ..spec.own import OWN
 from .read import DF, Equations, Said, read_all
 from .signals import Maker, Signed
 from .statements import Changes
-from .terms import ERROR, NEXT, TARGET, Leaf, Projected, Term, leaves, projections
+from .terms import ERROR, NEXT, TARGET, Leaf, Projected, Term, Terms, leaves, projections
 
 NEXT_ONE = (Term(Fraction(1), 0, (Leaf(NEXT),)),)
 
@@ -62,7 +61,8 @@ class _Teaching:
     def __init__(self, tape: RuleTape, said: Equations, changes: Changes) -> None:
         self.tape, self.said, self.changes = tape, said, changes
         self.below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
-        self._errors: dict[tuple[Term, ...], str] = {}
+        self._errors: dict[Terms, str] = {}
+        self._opposite = ""
 
     def teach(self) -> None:
         tape, output = self.tape, self._output()
@@ -117,23 +117,23 @@ class _Teaching:
         """came: the signal that has come through a matrix from the layer above"""
         errors = {ERROR: (1, self.tape.error)}
         if TARGET in {n for t in said.terms for n in leaves(t)}:
-            errors[TARGET] = self._target()
+            errors[TARGET] = self._target(said)
         projected = self._through(node, said, came)
         return Maker(self.tape, node, said.equation, {**errors, **near}, self.changes.signs, projected)
 
-    def _target(self) -> Signed:
+    def _target(self, said: Said) -> Signed:
+        """What scores should be: a target of numbers, or the opposite of -1 for the class of the label."""
         if self.tape.spec.itself:
-            equation = (self.said.hidden or self.said.output or self.said.weight).equation
-            raise CompileError(equation.key, 'names target, and loss.target is "input"', "take the error")
-        return (1, self.tape.target) if self.tape.spec.numbers else (-1, self._once_target())
-
-    def _once_target(self) -> str:
-        key = (Term(Fraction(-1), 0, (Leaf(TARGET),)),)
-        if key not in self._errors:
-            self._errors[key] = self.tape.target_error()
-        return self._errors[key]
+            at = next(t.at for t in said.terms if TARGET in leaves(t))
+            raise said.equation.error(at, 'names target, and loss.target is "input"', "take the error")
+        if self.tape.spec.numbers:
+            return 1, self.tape.target
+        self._opposite = self._opposite or self.tape.target_error()
+        return -1, self._opposite
 
     def _through(self, node: Node, said: Said, came: str) -> Callable[[Projected], str]:
+        """What makes a layer's signal of what passes a matrix."""
+
         def projected(way: Projected) -> str:
             if NEXT in names_in(way):
                 return came
@@ -152,8 +152,8 @@ class _Teaching:
         """A hidden layer's signal, from what came down to behind its activation."""
         tape = self.tape
         behind = tape.value(tape.injection(node))
-        leaves = {"z": (1, tape.value(node.output)), "post": (1, behind)}
-        return self._maker(node, hidden, leaves, came).signal(hidden.terms)
+        near = {"z": (1, tape.value(node.output)), "post": (1, behind)}
+        return self._maker(node, hidden, near, came).signal(hidden.terms)
 
     def _down(self, hidden: Said, way: Projected, output: str) -> None:
         """As RuleTape.backward, each hidden layer's signal made where it arrives behind the activation."""

@@ -324,14 +324,13 @@ class Change(Statement):
         found = terms.parts(a, self.factors)
         if "y" in f or any(role not in f for part in found for role in part.powers if role != "y"):
             return {}
-        forgets, taken = 0.0, 0.0
-        for part in found:
-            tops = [max(-f[r].lo, f[r].hi) * f[r].meaning.step for r in part.powers if r != "y"]
-            raised = math.prod(top ** part.powers[r] for top, r in zip(tops, [*part.powers], strict=False))
-            if "y" in part.powers:
-                forgets += part.coefficient
-            else:
-                taken += abs(part.coefficient) * raised
+        forgets = sum(part.coefficient for part in found if "y" in part.powers)
+        tops = {role: max(-fmt.lo, fmt.hi) * fmt.meaning.step for role, fmt in f.items() if role in SIGNALS}
+        taken = sum(
+            abs(part.coefficient) * math.prod(tops[role] ** p for role, p in part.powers.items())
+            for part in found
+            if "y" not in part.powers
+        )
         top = taken / min(forgets, 2 - forgets)
         frac = math.floor(math.log2(TRACED / top)) if top > 0 else SILENT
         return {"y": Format("int16", frac, -TRACED - 1, TRACED)}
