@@ -64,7 +64,8 @@ class Changes:
         """Refuses an equation that only a dense layer can have."""
         if not layer(node.op).fully:
             what = f"layer {node.name} is no dense layer"
-            hint = 'others learn by "-rate * SIGNAL[o] * pre[i]" alone, or by "-2^-k * W[o,i]"; decay beside it is [decay]'
+            alone = 'others learn by "-rate * SIGNAL[o] * pre[i]" or "-2^-k * W[o,i]" alone'
+            hint = f"{alone}; decay beside it is [decay]"
             raise said.equation.error(said.terms[0].at, what, hint)
 
     def _maker(self, node: Node, said: Said, teach: str) -> Maker:
