@@ -82,7 +82,7 @@ def test_emitted_c_on_the_virtual_m4(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("count", [40])
+@pytest.mark.parametrize("count", [6])
 def test_the_compiled_engine_is_numpy(count: int) -> None:
     pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
     for c, seed in models(9000, count):
