@@ -64,7 +64,7 @@ def compiled(spec: RuleSpec, seed: int) -> str:
     try:
         return but_for_the_name(compile_model(graph, spec, random_calibration(rng, graph)).plan).digest.hex()
     except CompileError as error:
-        return f"refused: {error.line}"
+        return "refused: " + error.line.removeprefix("update.weight: ")  # where the equation is named
 
 
 @pytest.mark.parametrize("count", [NETWORKS, pytest.param(LONG, marks=pytest.mark.long)])
