@@ -176,7 +176,11 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
-        tape.b.when(tape.emit_loss(), "correct")
+        taught = tape.emit_loss()
+        if rule.waits:
+            tape.b.when(taught, "correct")
+        else:
+            tape.b.call("correct")
         tape.emit_tick()
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")

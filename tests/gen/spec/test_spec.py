@@ -28,6 +28,7 @@ from synapcc.gen.spec import (
     select_layers,
 )
 from synapcc.gen.spec.options import Integer, Option, PowerOfTwo
+from synapcc.gen.spec.own import Teach, Update
 
 RULES: dict[str, tuple[Option, ...]] = {
     **dict.fromkeys(("hebbian", "dfa", "fa", "bp"), ()),
@@ -230,6 +231,15 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[head]\nimprint = 5\nappend = true', "head.classes is missing"),
         ('rule = "fa"\n[head]\nclasses = 3\ninit = "prototype"', 'did you mean "prototypes"?'),
         ('rule = "fa"\n[head]\nclasses = 3\nimprint = 9', "head.imprint is 9; give a whole number from 0"),
+        ('rule = "own"', "update is missing"),
+        ('rule = "fa"\n[update]\nweight = "W"', 'rule is "fa", and [update] belongs to a rule of your own'),
+        ('[teach]\nhidden = "next"', "update is missing; [teach] makes what [update] weight reads"),
+        ('[update]\nbias = "b"', "update.weight is missing"),
+        ('[update]\nweight = ""', 'update.weight is ""; give an equation in quotes'),
+        ("[update]\nweight = 3", "update.weight is 3; give an equation in quotes"),
+        ('[update]\nwieght = "W"', 'did you mean "weight"?'),
+        ('[update]\nweight = "W"\n[trace]\n"A b" = "pre"', "trace.A b is no name for a trace"),
+        ('trace = 3\n[update]\nweight = "W"', "trace is 3, not a table"),
         ('rule = "fa"\nseed = 1' + "0" * 200, "seed is a number of more than 20 digits"),
     ],
 )
@@ -250,6 +260,8 @@ HEADS = (
     | st.builds(Head, st.integers(1, 999).map("+{}".format), st.just(False), INITS, st.integers(0, 8))
     | st.builds(Head, st.just(""), st.just(False), INITS, st.integers(1, 8))
 )
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
+MAYBE = st.just("") | TEXTS
 DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
@@ -280,8 +292,23 @@ DRAWN = st.builds(
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
     head=st.none() | HEADS,
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
+    update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
+    teach=st.builds(Teach, MAYBE, MAYBE),
+    trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
+        lambda traces: tuple(sorted(traces.items()))
+    ),
 )
-SPECS = DRAWN.map(lambda spec: spec if RULES.get(spec.rule) else replace(spec, options=()))
+
+
+def _of_one_kind(spec: RuleSpec) -> RuleSpec:
+    """Options belong to some rules, equations to the rule of one's own."""
+    if spec.update:
+        return replace(spec, rule="own", options=())
+    spec = replace(spec, teach=Teach(), trace=())
+    return spec if RULES.get(spec.rule) else replace(spec, options=())
+
+
+SPECS = DRAWN.map(_of_one_kind)
 """Whatever a rule file can say."""
 
 
