@@ -22,6 +22,7 @@ VERSIONS = {
     "CONV_2D": 8,
     "FULLY_CONNECTED": 11,
     "TRANSPOSE_CONV": 3,
+    "PRELU": 1,
 }
 """Of each operator, those from which on it takes int16; 3 where none is said."""
 
@@ -165,7 +166,7 @@ def pool(rng: Rng) -> Made:
 
 
 def reduced(rng: Rng) -> Made:
-    a, op = Author(), str(rng.choice(["MEAN", "REDUCE_MAX"]))
+    a, op = Author(), str(rng.choice(["MEAN", "REDUCE_MAX", "REDUCE_MIN"]))
     shape = tuple(int(v) for v in rng.integers(1, 9, 3))
     axes = [[1, 2], [1], [2], [3]][int(rng.integers(4))]
     x, scale = activation(rng, a, "x", shape)
@@ -220,6 +221,28 @@ def limited(rng: Rng) -> Made:
     return a.bytes([x], [y]), [shape]
 
 
+def extreme(rng: Rng) -> Made:
+    """MINIMUM, MAXIMUM of two activations, of which one may be stretched."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 6, 3))
+    other = tuple(n if rng.integers(2) else 1 for n in shape)
+    x, scale = activation(rng, a, "x", shape)
+    (z, _), (y, _) = activation(rng, a, "z", other, scale), activation(rng, a, "y", shape, scale)
+    add(a, str(rng.choice(["MAXIMUM", "MINIMUM"])), [x, z], [y], "MaximumMinimumOptions")
+    return a.bytes([x, z], [y]), [shape, other]
+
+
+def sloped(rng: Rng) -> Made:
+    """PRELU, whose slopes have 8 bits: one, one a channel or one a value."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 7, 3))
+    slopes = [(1, 1, 1), (1, 1, shape[2]), shape][int(rng.integers(3))]
+    x, scale = activation(rng, a, "x", shape)
+    data, zero = rng.integers(-128, 128, slopes), int(rng.integers(-128, 128))
+    w = a.tensor("w", slopes, scale=2.0 ** rng.uniform(-9, -4), zero=zero, data=data)
+    y, _ = activation(rng, a, "y", shape, scale * 2.0 ** rng.uniform(-2, 3))
+    add(a, "PRELU", [x, w], [y])
+    return a.bytes([x], [y]), [shape]
+
+
 def moved(rng: Rng) -> Made:
     """PAD, and a CONCATENATION of it and an input; and a sum, since what only moves is no network."""
     a = Author()
@@ -240,7 +263,20 @@ def moved(rng: Rng) -> Made:
 KINDS: dict[str, Callable[[Rng], Made]] = {
     f.__name__: f
     for f in (
-        *(dense, convolution, transposed, pair, pool, reduced, function, between_types, limited, moved),
+        *(
+            dense,
+            convolution,
+            transposed,
+            pair,
+            pool,
+            reduced,
+            function,
+            between_types,
+            limited,
+            extreme,
+            sloped,
+            moved,
+        ),
     )
 }
 
