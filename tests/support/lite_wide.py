@@ -23,6 +23,7 @@ VERSIONS = {
     "FULLY_CONNECTED": 11,
     "TRANSPOSE_CONV": 3,
     "PRELU": 1,
+    "RESIZE_BILINEAR": 4,
 }
 """Of each operator, those from which on it takes int16; 3 where none is said."""
 
@@ -231,6 +232,18 @@ def extreme(rng: Rng) -> Made:
     return a.bytes([x, z], [y]), [shape, other]
 
 
+def resized(rng: Rng) -> Made:
+    """RESIZE_BILINEAR, by corners that are aligned, by middles of pixels, or by neither."""
+    a, way = Author(), int(rng.integers(3))
+    height, width, channels, lines, columns = (int(n) for n in rng.integers(1, (8, 8, 4, 14, 14)))
+    x, scale = activation(rng, a, "x", (height, width, channels))
+    size = a.tensor("size", (2,), "INT32", data=[lines, columns])
+    y, _ = activation(rng, a, "y", (lines, columns, channels), scale)
+    says = {"alignCorners": way == 1, "halfPixelCenters": way == 2}
+    add(a, "RESIZE_BILINEAR", [x, size], [y], "ResizeBilinearOptions", **says)
+    return a.bytes([x], [y]), [(height, width, channels)]
+
+
 def sloped(rng: Rng) -> Made:
     """PRELU, whose slopes have 8 bits: one, one a channel or one a value."""
     a, shape = Author(), tuple(int(v) for v in rng.integers(1, 7, 3))
@@ -274,6 +287,7 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
             between_types,
             limited,
             extreme,
+            resized,
             sloped,
             moved,
         ),
