@@ -24,6 +24,7 @@ VERSIONS = {
     "TRANSPOSE_CONV": 3,
     "PRELU": 1,
     "RESIZE_BILINEAR": 4,
+    "BATCH_MATMUL": 4,
 }
 """Of each operator, those from which on it takes int16; 3 where none is said."""
 
@@ -244,6 +245,19 @@ def resized(rng: Rng) -> Made:
     return a.bytes([x], [y]), [(height, width, channels)]
 
 
+def matrices(rng: Rng) -> Made:
+    """BATCH_MATMUL of two activations, either turned."""
+    a, (turned, other) = Author(), (bool(v) for v in rng.integers(0, 2, 2))
+    batch, rows, inner, columns = (int(n) for n in rng.integers(1, (4, 8, 40, 8)))
+    shapes = [(batch, inner, rows) if turned else (batch, rows, inner)]
+    shapes.append((batch, columns, inner) if other else (batch, inner, columns))
+    (x, first), (z, second) = (activation(rng, a, n, s) for n, s in zip("xz", shapes, strict=True))
+    usual = first * second * 2.0**15 * np.sqrt(inner)
+    y, _ = activation(rng, a, "y", (batch, rows, columns), usual * 2.0 ** rng.uniform(-2, 2))
+    add(a, "BATCH_MATMUL", [x, z], [y], "BatchMatMulOptions", adjX=turned, adjY=other)
+    return a.bytes([x, z], [y]), shapes
+
+
 def sloped(rng: Rng) -> Made:
     """PRELU, whose slopes have 8 bits: one, one a channel or one a value."""
     a, shape = Author(), tuple(int(v) for v in rng.integers(1, 7, 3))
@@ -287,6 +301,7 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
             between_types,
             limited,
             extreme,
+            matrices,
             resized,
             sloped,
             moved,
