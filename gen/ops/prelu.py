@@ -48,6 +48,10 @@ class PRelu(Layer):
         tape.step("prelu.forward", node, args)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        given = tape.given(node.inputs[0])
+        if given is not None and given.dtype == "int16":
+            what = "no teaching signal passes through a PReLU of int16"
+            raise CompileError(node.name, what, "let only layers behind it learn")
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         args = {"x": tape.value(node.inputs[0]), "d": teach, "w": _slopes(tape, node, None), "g": g}
         tape.step("prelu.feedback", node, args)
