@@ -54,7 +54,9 @@ class Bilinear(Layer):
         height, width, channels = tape.shape(node.inputs[0])
         args = {"x": x} | {axis: _index(tape, node, axis, FRAC) for axis in AXES} | {"y": y}
         given = tape.given(node.inputs[0])
-        kernel = "bilinear.forward16" if given is not None and given.dtype == "int16" else "bilinear.forward"
+        kernel = (
+            "bilinear.forward_wide" if given is not None and given.dtype == "int16" else "bilinear.forward"
+        )
         tape.step(kernel, node, args, height=height, width=width, channels=channels)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
@@ -126,7 +128,7 @@ def half_away(upper: Any, lower: Any, share: Any) -> Any:
     return numeric.int32(numeric.int32(high + np.int32(ONE // 2 - 1) + up) >> FRAC)
 
 
-def _forward16(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channels: int) -> None:
+def _forward_wide(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channels: int) -> None:
     to = 0
     for row in rows:
         above, below, _, share = both_sides(row)
@@ -220,11 +222,11 @@ class Forward(Kernel):
         return Case(arrays, a, self.ranges(a), AXES)
 
 
-class Forward16(Forward):
+class ForwardWide(Forward):
     """The same of 16 bits: columns first, then rows by `half_away`."""
 
-    name = "bilinear.forward16"
-    loop = Loop(_forward16)
+    name = "bilinear.forward_wide"
+    loop = Loop(_forward_wide)
     operands = takes(x="int16 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
     kind = np.int16
     most = 2**15
