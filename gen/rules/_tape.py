@@ -1,8 +1,8 @@
 """What rules write on: a Tape, the learned layers in order, the error at the output, and verbs.
 
 `backward` carries signals down through matrices that the rule chooses, `direct` injects an error at a layer,
-`fixed_matrix`, `twin` and `signs` make feedback matrices, `ternary` and `target_error` other errors. No rule
-knows an op by name.
+`fixed_matrix`, `learned_matrix`, `twin` and `signs` make feedback matrices, `ternary` and `target_error`
+other errors. No rule knows an op by name.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..ir.program import Entry, Value
 from ..ir.roles import Role
 from ..ir.tape import Signs, Tape
 from ..ops import layer
+from ..ops._requantise import shares
 from ..spec import INFERENCE_ONLY, RuleSpec
 
 MatrixOf = Callable[[Node], str | None]
@@ -208,17 +209,18 @@ class RuleTape(Tape):
                 if self._upstream[name]:
                     signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
 
-    def direct(self, node: Node, error: str | None = None) -> None:
+    def direct(self, node: Node, error: str | None = None, matrix: str | None = None) -> None:
         """Teaches one layer with the error itself, through its own matrix, injected behind its activation.
 
-        `error` takes the place of tape.error: a signal of the same shape that the rule has made of it.
+        `error` takes the place of tape.error: a signal of the same shape that the rule has made of it;
+        `matrix` that of a fixed one.
         """
         error = error or self.error
         tail, at = self._tail(node), self.injection(node)
         if at == self.graph.output:
             teach = error
         else:
-            matrix = self.fixed_matrix(f"{node.name}_direct", at)
+            matrix = matrix or self.fixed_matrix(f"{node.name}_direct", at)
             teach = self.teach(f"{node.name}_direct", self.shape(at))
             self.project(node, error, matrix, teach)
         for n in reversed(tail):
@@ -242,11 +244,8 @@ class RuleTape(Tape):
             return name
         ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
         fb = self.spec.feedback
-        if fb.init == "aligned":
-            if self.spec.head and not np.any(ideal):
-                what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
-                raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
-            return self.b.add(Value(name, ideal.shape, "const", "matrix", ideal * fb.gain))
+        if (start := self._aligned(ideal)) is not None:
+            return self.b.add(Value(name, ideal.shape, "const", "matrix", start))
         frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
         if fb.storage == "generated":
             self._generated[name] = {
@@ -259,6 +258,46 @@ class RuleTape(Tape):
             }
             return name
         return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
+
+    def learned_matrix(self, node: Node) -> str:
+        """A matrix in RAM from the error to what lies behind a layer's activation, [C, n], which `follow`
+        changes. It starts as a fixed one would."""
+        name, ideal = f"{node.name}_direct_feedback", self._jacobians()[self.injection(node)]
+        if self.b.has(name, "matrix"):
+            return name
+        start = self._aligned(ideal)
+        if start is None:
+            frac, m = self._random(name, ideal, self.spec.feedback.init == "ternary", self.spec.feedback.gain)
+            start = m * 2.0**-frac
+        return self.b.add(Value(name, ideal.shape, "state", "matrix", start, learned=True))
+
+    def follow(self, node: Node, matrix: str) -> None:
+        """matrix -= 2^-rate error h^T, h what lies behind the layer's activation and rate the layer's."""
+        at = self.injection(node)
+        given, attrs = self.given(at), self.rounding(matrix)
+        if given is not None and given.dtype != "int8":
+            what = f"has {given.dtype} behind its activation, and a matrix that learns reads int8"
+            raise CompileError(node.name, what, "take a rule with fixed matrices, as dfa")
+        share = {} if given is None else {"share": shares(given.meaning.step)}
+        args = {
+            "x": self.value(at),
+            "d": self.error,
+            "step": self.samples_learned,
+            "w": matrix,
+            "saturated": self.saturations(node),
+        }
+        self.step("project.learn", node, args, rate=self.rate(node), **attrs, **share)
+
+    def _aligned(self, ideal: np.ndarray) -> np.ndarray | None:
+        """What feedback that is to be aligned starts as, to be `ideal`; None where it is not to be."""
+        fb = self.spec.feedback
+        if fb.init != "aligned":
+            return None
+        if self.spec.head and not np.any(ideal):
+            what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
+            raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
+        aligned: np.ndarray = ideal * fb.gain
+        return aligned
 
     def signs(self, node: Node) -> str:
         """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean

@@ -300,10 +300,14 @@ class _Chooser:
         elif self.root(value.name) == value.name:  # else a twin: assigned with its weight
             self._assign(value.name, self._learned(k, step, role, value))
 
-    @staticmethod
-    def _matrix(value: Value) -> Format:
-        """A fixed feedback matrix: a random one brings its frac."""
+    def _matrix(self, value: Value) -> Format:
+        """A fixed feedback matrix: a random one brings its frac. One that learns has headroom, as weights."""
         assert value.real is not None
+        if value.learned:
+            bits = 8 if self.spec.weights == "int8" else 16
+            hi = (1 << (bits - 1)) - 1
+            top = max(_largest(value.real), _largest(self.later[value.name].real) if self.later else 0.0)
+            return Format(f"int{bits}", min(fitting(hi, self.spec.headroom * top), 30), -hi - 1, hi)
         frac = min(_widest(_largest(value.real)), 30)
         if value.ints is not None and np.any(value.ints):
             at = np.argmax(np.abs(value.ints))

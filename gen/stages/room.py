@@ -63,9 +63,10 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     given = any(v.format for v in values if v.role == "activation")
     if not learned or (given and spec.head is None):
         return None
+    beside = [v for v in values if v.learned and v.role == "matrix"]  # which follows the weights
     numbers = loss.kind == MSE
     inputs, labels, targets = _samples(runs, aside)
-    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, learned)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, [*learned, *beside])
     machine.load(inputs)
     machine.run("infer")
     scores = machine.arena[abstract.logits]
@@ -85,7 +86,7 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
             break
         machine.scale(min((span / top) ** (1.0 / depth), MOST))
         machine.run("infer")
-    larger = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in learned}
+    larger = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in (*learned, *beside)}
     return replace(abstract, values={**abstract.values, **larger})
 
 

@@ -171,7 +171,7 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
     if tape.spec.decay:
         with tape.b.program("decay", "every learned weight a little smaller"):
             shift = tape.spec.decay.shift
-            for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
+            for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
     with tape.b.program("adapt", _adapts(tape)):
