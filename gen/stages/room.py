@@ -54,7 +54,7 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     aside: which of the samples in `runs` are outliers, and not looked at here
     """
     loss, values = spec.loss, abstract.values.values()
-    learned = [v for v in values if v.learned and v.role == "weight"]
+    learned = [v for v in values if v.learned and v.role == "weight" and not v.reach]
     if spec.head:  # what lies below it had learned before
         last = {
             s.args["w"] for _, s in abstract.steps() if s.args.get("y") == abstract.logits and "w" in s.args

@@ -30,7 +30,7 @@ from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .answers import large
 from .float_run import SAMPLES, RealMachine, chunks, spread
-from .head import classifier, fitted
+from .head import Prototypes, classifier, fitted, prototypes
 from .memory import loaded
 
 PROBED = (
@@ -56,6 +56,7 @@ def build(
         _refuse(tape)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
+        tape.set_prototypes(lambda: _prototypes(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
             tape.set_large(
@@ -340,6 +341,14 @@ def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -
         tape.emit_forward()
         tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
     return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
+
+
+def _prototypes(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> Prototypes:
+    node = classifier(tape.graph)
+    assert node is not None
+    chosen, features = seen(tape.graph, tape.spec, calibration, node.inputs[0])
+    labels = calibration["label"][chosen].astype(np.intp)
+    return prototypes(features, labels, len(tape.constant(node.inputs[1])))
 
 
 def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
