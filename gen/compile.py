@@ -34,8 +34,9 @@ from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
 from .stages.head import from_samples, prototyped, refuse_frozen, replaced
 from .stages.lower import lower
+from .stages.probe import seen
 from .stages.quantise import Quantised
-from .stages.schedule import build, seen
+from .stages.schedule import build
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board

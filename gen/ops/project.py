@@ -1,4 +1,5 @@
-"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of layers with weights, and of DFA.
+"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of layers with weights, and of DFA;
+activations that predict a signal likewise.
 And how a matrix of its own learns, as weights without a bias do: M -= d x^T.
 
 The matrix [m, n] is a layer's own weights, a learned twin, a fixed matrix in flash, or regenerated from its
@@ -134,7 +135,7 @@ class Matrix(Projection):
     loop = Loop(_matrix)
     function = "project"
     reads = ("d", "m")
-    operands = takes(d="int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
+    operands = takes(d="int8|int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
     attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -172,7 +173,8 @@ class Matrix(Projection):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: eight columns and two rows at a time, from the words of the matrix as it lies."""
         bits = power_of_two(a["lo"], a["hi"])
-        if kernel_set != DSP or not (bits and t["m"].aligned and t["d"].aligned):
+        ready = t["m"].aligned and t["d"].aligned and t["d"].dtype == "int16"
+        if kernel_set != DSP or not (bits and ready):
             return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(t["m"].dtype == "int16"), "half": (1 << a["shift"]) >> 1}
         return Variant("matrix", DSP, {}, numbers)
@@ -185,6 +187,8 @@ class Matrix(Projection):
             else rng.integers(-(2**14), 2**14, (m, n)).astype(np.int16)
         )
         d = rng.integers(-(2**11), 2**11, m).astype(np.int16)
+        if not rng.integers(4):
+            d = (d >> 4).astype(np.int8)
         return Case(
             {"d": d, "m": matrix, "g": np.zeros(n, np.int16)},
             {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1},

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -60,6 +61,7 @@ class RuleTape(FeedbackTape):
         super().__init__(graph, spec, learned)
         self._large: Callable[[], float] = lambda: 1.0
         self._prototypes: Callable[[], Known]
+        self._predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]] = dict
         self.entries: list[Entry] = []
 
     def is_deaf(self, node: Node) -> bool:
@@ -237,16 +239,34 @@ class RuleTape(FeedbackTape):
         `matrix` that of a fixed one.
         """
         error = error or self.error
-        tail, at = self._tail(node), self.injection(node)
+        at = self.injection(node)
         if at == self.graph.output:
             teach = error
         else:
             matrix = matrix or self.fixed_matrix(f"{node.name}_direct", at)
             teach = self.teach(f"{node.name}_direct", self.shape(at))
             self.project(node, error, matrix, teach)
-        for n in reversed(tail):
+        self.inject(node, teach)
+
+    def inject(self, node: Node, teach: str) -> None:
+        """Teaches one layer with a signal of what lies behind its activation."""
+        for n in reversed(self._tail(node)):
             teach = layer(n.op).feedback(self, n, teach, None)[n.inputs[0]]
         self.update(node, teach)
+
+    def predict(self, node: Node, target: str) -> str:
+        """What the error would be behind a layer's activation h, as frozen matrices predict it from h and the
+        target alone: M^T h + T^T target, by least squares over the calibration data."""
+        at = self.injection(node)
+        parts = []
+        for what, source, real in zip(
+            ("own", "target"), (self.value(at), target), self._predictors()[at], strict=True
+        ):
+            start = real * self.spec.feedback.gain
+            matrix = self.b.add(Value(f"{node.name}_{what}_matrix", real.shape, "const", "matrix", start))
+            parts.append(self.teach(f"{node.name}_{what}", self.shape(at)))
+            self.project(node, source, matrix, parts[-1])
+        return self.sum(at, *parts)
 
     def follow(self, node: Node, matrix: str) -> None:
         """matrix -= 2^-rate error h^T, h what lies behind the layer's activation and rate the layer's."""
@@ -304,6 +324,11 @@ class RuleTape(FeedbackTape):
     def scoring(self, node: Node) -> bool:
         """Whether a layer makes the scores, so that their error is its own."""
         return self.injection(node) == self.graph.output
+
+    def set_predictors(self, predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+        """Takes what computes how a tensor [n] and the target [C] predict d loss / d tensor, [n, n] and
+        [C, n], of tensors that rules inject at; called when a rule asks for one."""
+        self._predictors = cache(predictors)
 
     def set_large(self, large: Callable[[], float]) -> None:
         """Takes what says how large an error of numbers is, called when a rule asks for it."""

@@ -11,6 +11,7 @@ from lite_nets import accepted_lite
 from onnx.reference import ReferenceEvaluator
 
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.format import PowerOfTwo, Scaled
@@ -106,7 +107,7 @@ def test_masks_stand_where_signals_pass_and_only_there(tmp_path: Path) -> None:
         assert sum(n.op == "clip" for n in c.graph.nodes) == kept
 
 
-@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype"}))
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype", "ssg"}))
 def test_every_rule_teaches_every_choice_of_layers(rule: str, tmp_path: Path) -> None:
     """Each layer that a rule changes has changed, within its limits; others are constants."""
     for learned in (("last",), ("hidden",), ("filters",), ("filters", "hidden"), LAYERS):
@@ -120,6 +121,12 @@ def test_every_rule_teaches_every_choice_of_layers(rule: str, tmp_path: Path) ->
                 t = c.plan[f"{name}_weight"]
                 assert not np.array_equal(machine[t.name][0], t.array()), (learned, untied, name)
             assert c.plan["filters_weight"].shape[0] == (48 if untied else 3)
+
+
+def test_signals_are_not_predicted_from_a_files_integers(tmp_path: Path) -> None:
+    compiled(tmp_path, RuleSpec("ssg", layers=("last",)))
+    with pytest.raises(CompileError, match="hidden: has a file's own integers behind its activation"):
+        compiled(tmp_path, RuleSpec("ssg", layers=("hidden", "last")))
 
 
 def test_prototypes_of_a_files_features(tmp_path: Path) -> None:
