@@ -308,7 +308,8 @@ class _Chooser:
             bits = 8 if self.spec.weights == "int8" else 16
             hi = (1 << (bits - 1)) - 1
             top = max(_largest(value.real), _largest(self.later[value.name].real) if self.later else 0.0)
-            return Format(f"int{bits}", min(fitting(hi, self.spec.headroom * top), 30), -hi - 1, hi)
+            top = self.spec.headroom * (top or 1.0 / np.sqrt(value.shape[1]))
+            return Format(f"int{bits}", min(fitting(hi, top), 30), -hi - 1, hi)
         frac = min(_widest(_largest(value.real)), 30)
         if value.ints is not None and np.any(value.ints):
             at = np.argmax(np.abs(value.ints))

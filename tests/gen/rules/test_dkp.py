@@ -82,6 +82,18 @@ def test_what_a_matrix_meets_of_its_limits_is_counted() -> None:
     assert found["fc1"].updates == 200 * values and found["fc1"].saturated > 0
 
 
+def test_an_aligned_matrix_may_start_at_zero() -> None:
+    """Behind scores of zeros there is nothing to be aligned with yet: it grows as they do."""
+    data, graph = samples(200, NEW, 1), perceptron(NEW)
+    value = graph.tensors["fc2_w"].value
+    assert value is not None
+    value[...] = 0
+    c = compile_model(graph, RuleSpec("dkp", rate=6, feedback=Feedback("aligned")), data)
+    machine = learned(c, data)
+    assert not np.any(c.plan["fc1_direct_feedback"].array())
+    assert cosine(*(real(c.plan, machine, n) for n in ("fc1_direct_feedback", "fc2_weight"))) > 0.95
+
+
 def test_a_matrix_that_learns_lies_in_ram() -> None:
     with pytest.raises(CompileError, match=r'feedback\.storage: rule dkp cannot use "flash"; possible: ram'):
         compiled(samples(40, NEW, 1), feedback=Feedback(storage="flash"))
