@@ -211,7 +211,7 @@ def test_where_nothing_of_a_file_learns_nothing_is_said(tmp_path: Path) -> None:
 
 def test_the_random_files_reach_every_update(tmp_path: Path) -> None:
     """Otherwise a green run of tests/gen/test_lite_learning.py would say nothing about what was left out."""
-    models = [c for c, _ in accepted_lite(0, 60, tmp_path)]
+    models = [c for c, _ in accepted_lite(0, 90, tmp_path)]
     steps = [s for c in models for _, _, s in c.plan.ops()]
     kernels = {s.kernel for s in steps if s.attrs.get("x_zero")}
     layers = ("dense", "conv2d", "local2d")
