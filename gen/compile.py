@@ -33,10 +33,11 @@ from .stages.calibrate import Runs, far_targets
 from .stages.choose import choose
 from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
-from .stages.head import from_samples, refuse_frozen, replaced
+from .stages.head import from_samples, prototyped, refuse_frozen, replaced
 from .stages.lower import lower
+from .stages.probe import seen
 from .stages.quantise import Quantised
-from .stages.schedule import build, seen
+from .stages.schedule import build
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
@@ -186,7 +187,14 @@ def _for_learning(
 
     data: calibration data, normalised.
     """
-    graph = from_samples(graph, spec, data.get(LABEL), lambda g, tensor: seen(g, spec, data, tensor))
+
+    def looks(graph: Graph, tensor: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        return seen(graph, spec, data, tensor)
+
+    graph = from_samples(graph, spec, data.get(LABEL), looks)
+    made_anew = spec.head is not None or (rule is not None and rule.prototypes)
+    if rule and rule.prototypes:
+        graph = prototyped(graph, spec, data.get(LABEL), looks)
     untouched = graph if spec.numbers else without_head(graph, rule is not None)
     graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
@@ -198,7 +206,7 @@ def _for_learning(
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
-    kept = untouched if learned and given_integers(untouched) and not spec.head else None
+    kept = untouched if learned and given_integers(untouched) and not made_anew else None
     return graph, kept, learned
 
 

@@ -24,7 +24,9 @@ class Value:
     `real` is the initial content in real numbers, `ints` in integers (counters; matrices made by the
     generator). `learned` marks weights and biases that a rule changes, `use` what a caller fills and samples
     that are kept. `rows_alike` asks for one frac for all rows of a frozen weight, `format` is declared where
-    calibration sees nothing of it. `note` is a comment in what is emitted; nothing is decided by it.
+    calibration sees nothing of it. `reach` is the largest magnitude that a learned weight will take, where a
+    rule knows it; the places `lowest` of a bias start at its lower limit. `note` is a comment in what is
+    emitted; nothing is decided by it.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Value:
     use: Use = ""
     rows_alike: bool = False
     format: Format | None = None
+    reach: float = 0.0
+    lowest: tuple[int, ...] = ()
     note: str = ""
 
     @property

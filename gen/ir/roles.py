@@ -23,7 +23,7 @@ Role = Literal[
     "multiplier",  # int32, what the sums of each row are multiplied with before that shift
     "table",  # int8 or int16, a function's value for every int8
     "factor",  # int16, what a sum at each place is multiplied with
-    "matrix",  # int8, a fixed feedback matrix
+    "matrix",  # a feedback matrix: fixed: int8; learned: int8 or int16
     "gain",  # int8, the factors of an affine layer
     "constant",  # int8, what is added to an activation or multiplied with it, in a format of its own
     "index",  # uint32, which places of an axis are taken
@@ -99,6 +99,9 @@ ROLES: Mapping[str, RoleFacts] = {
     "relaid": RoleFacts(scaled=False),
 }
 
+
+LEARNED: tuple[Role, ...] = ("weight", "bias", "matrix")
+"""What learning changes, where it lies in the state."""
 
 MAX_CLASSES = 2**16
 """That labels can number."""

@@ -88,6 +88,12 @@ class Tape:
     def counter(self, name: str, note: str, start: int = 0, space: Space = "state") -> str:
         return self.b.once(Value(name, (1,), space, "counter", ints=np.array([start], np.uint32), note=note))
 
+    def saturations(self, node: Node) -> str:
+        """The counter of what was held at a limit while a layer learned."""
+        return self.counter(
+            f"{node.name}_saturated", f"how often a learned value of {node.name} met its limit"
+        )
+
     def flag(self, name: str) -> str:
         return self.b.once(Value(name, (1,), "arena", "flag"))
 

@@ -96,14 +96,13 @@ class WeightedLayer(Layer):
         tape.step(f"{self.op}.forward", node, args, **self.geometry(tape, node), **ends)
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
-        note = f"how often a learned value of {node.name} met its limit"
         args = {
             "x": tape.value(node.inputs[0]),
             "d": teach,
             "step": tape.counter("step", "samples learned from"),
             "w": f"{node.name}_weight",
             "b": f"{node.name}_bias",
-            "saturated": tape.counter(f"{node.name}_saturated", note),
+            "saturated": tape.saturations(node),
         }
         if twin:
             args["twin"] = twin
@@ -262,13 +261,14 @@ class WeightedForward(Kernel):
 class WeightedUpdate(Kernel):
     """W -= round(sum / 2^shift), b -= round(sum / 2^bias_shift), the twin as W, each held within its limits.
 
-    In real numbers W -= 2^-rate sum. A row without any signal is not touched and uses no random words.
+    In real numbers W -= 2^-rate sum. A row without any signal is not touched and uses no random words. A
+    matrix without a bias has no operand b, and no attributes of one.
     Where a model file holds x in integers, products are of x less its zero point, and `share` says what the
     scale that is no power of two makes of the rate: share * 2^-rate for W, 2^-rate / share for b.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x", "d", "step")
-    updates = ("w", "b", "twin", "saturated")
+    updates: ClassVar[tuple[str, ...]] = ("w", "b", "twin", "saturated")
     optional: ClassVar[tuple[str, ...]] = ("twin",)
     attributes: ClassVar[Mapping[str, Range]] = within(
         HELD,
@@ -286,7 +286,7 @@ class WeightedUpdate(Kernel):
         return (
             beyond(t["w"], a["lo"], a["hi"])
             or ("twin" in t and beyond(t["twin"], a["lo"], a["hi"]))
-            or beyond(t["b"], a["bias_lo"], a["bias_hi"])
+            or ("b" in t and beyond(t["b"], a["bias_lo"], a["bias_hi"]))
             or beyond(t["saturated"], *WORD)
         )
 
@@ -325,13 +325,15 @@ class WeightedUpdate(Kernel):
         n = t["w"].shape[2]
         product, total = change(device, row)
         p = rounding(product, a["shift"], row, slice(0, n))
+        self._subtract(t, "w", device, row, p, a["lo"], a["hi"])
+        if "twin" in t:
+            self._subtract(t, "twin", device, row, p, a["lo"], a["hi"])
+        if "b" not in t:
+            return
         if a["bias_shift"] < 0 and self.terms(a) > 1:  # what is held back here would meet the bias's limit
             top = BIAS_TOP >> -a["bias_shift"]
             total = numeric.saturate(total, -top, top)
         q = rounding(total, a["bias_shift"], row, n + n % 2)
-        self._subtract(t, "w", device, row, p, a["lo"], a["hi"])
-        if "twin" in t:
-            self._subtract(t, "twin", device, row, p, a["lo"], a["hi"])
         self._subtract(t, "b", device, row, q, a["bias_lo"], a["bias_hi"])
 
     @staticmethod
@@ -356,7 +358,8 @@ class WeightedUpdate(Kernel):
         t["w"][...] -= rate * p
         if "twin" in t:
             t["twin"][...] -= rate * p
-        t["b"][...] -= bias_rate * q
+        if "b" in t:
+            t["b"][...] -= bias_rate * q
 
     def limit(
         self, role: str, f: Mapping[str, Format], shapes: Mapping[str, tuple[int, ...]], a: Attrs
@@ -369,23 +372,17 @@ class WeightedUpdate(Kernel):
         shift, bias_shift = self._shifts(f, a, where)
         own = {key: int(v) for key, v in a.items() if key != "share"}
         own |= {"x_zero": zero} if zero else {}
-        return own | {
-            "shift": shift,
-            "bias_shift": bias_shift,
-            "lo": f["w"].lo,
-            "hi": f["w"].hi,
-            "bias_lo": f["b"].lo,
-            "bias_hi": f["b"].hi,
-        }
+        own |= {"shift": shift, "lo": f["w"].lo, "hi": f["w"].hi}
+        if "b" not in f:
+            return own
+        return own | {"bias_shift": bias_shift, "bias_lo": f["b"].lo, "bias_hi": f["b"].hi}
 
     def _shifts(self, f: Mapping[str, Format], a: Attrs, where: str) -> tuple[int, int]:
         """How far products are shifted for weights and for biases. CompileError where the rate allows none:
         it names one that a rule file takes, if there is any."""
         k, x = int(a["rate"]), f["x"]
-        of_weight, of_bias = (
-            f["d"].frac + x.meaning.nearest - f["w"].frac,
-            f["d"].frac - f["b"].meaning.nearest,
-        )
+        of_weight = f["d"].frac + x.meaning.nearest - f["w"].frac
+        of_bias = f["d"].frac - f["b"].meaning.nearest if "b" in f else 0
         seen = max(1, _requantise.reach(x.lo, x.hi, _requantise.zero(x)))
         top = max(-f["d"].lo, f["d"].hi) * seen * self.terms(a)
         rounding = int(a["rounding"])
@@ -427,12 +424,16 @@ class WeightedUpdate(Kernel):
         total = min(n * k["d"].mag, k["d"].l1)
         product = total * max(reach, 1)
         change = (product >> a["shift"]) + 1 + max(k[role].mag for role in ("w", "twin") if role in k)
-        bias = total << max(-a["bias_shift"], 0)
-        if n > 1 and a["bias_shift"] < 0:
-            bias = min(bias, BIAS_TOP)
         sums = [
             Accumulator("product and dither", -product, product + (1 << a["shift"])),
             Accumulator("weight and its change", -change, change),
+        ]
+        if "b" not in k:
+            return sums, {}
+        bias = total << max(-a["bias_shift"], 0)
+        if n > 1 and a["bias_shift"] < 0:
+            bias = min(bias, BIAS_TOP)
+        sums += [
             Accumulator("bias product", -bias, bias + (1 << max(a["bias_shift"], 0))),
             Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
         ]

@@ -190,7 +190,8 @@ class Update(WeightedUpdate):
         t["w"][device, row] -= p
         if "twin" in t:
             t["twin"][device, row] -= p
-        t["b"][...] -= t["d"] * bias_rate
+        if "b" in t:
+            t["b"][...] -= t["d"] * bias_rate
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: two lanes at a time; two rows where they share nothing but inputs without a zero point."""

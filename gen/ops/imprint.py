@@ -9,7 +9,7 @@ numbers that the compiler chose (gen/stages/head.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, _labels, _requantise
-from ._contract import HELD, INT8, Range, Tensors, beyond, takes, within
-from ._loops import Cells, Loop, Number
+from ._contract import HELD, INT8, Operand, Range, Tensors, beyond, takes, within
+from ._loops import Cells, Loop, Number, helper
 
 SHARE_FRAC = 14
 MOST = 8  # samples of a class that make a row
@@ -32,7 +32,8 @@ def share(k: int) -> int:
     return ((1 << SHARE_FRAC) + k // 2) // k
 
 
-SHARES = np.array([0, *map(share, range(1, MOST + 1)), 0], np.int32)
+LONGEST = 2**8  # samples of the longest mean that any kernel of this kind takes
+SHARES = np.array([0, *map(share, range(1, LONGEST + 1)), 0], np.int32)
 
 
 LIMITS = {"limits": ("lo", "hi", "bias_lo", "bias_hi", "x_lo", "x_hi")}
@@ -43,11 +44,35 @@ def _row(
     multiplier: Number, shift: Number, half_multiplier: Number, half_shift: Number, level: int, x_zero: int,
     limits: Number,
 ) -> None:  # fmt: skip
-    lo, hi, bias_lo, bias_hi, x_lo, x_hi = limits
     row = np.int64(label[0])
     k = np.int64(count[row]) + 1
-    if k > most:
-        return
+    if k <= most:
+        draw_in(
+            row,
+            k,
+            x,
+            centre,
+            w,
+            b,
+            twin,
+            multiplier,
+            shift,
+            half_multiplier,
+            half_shift,
+            level,
+            x_zero,
+            limits,
+        )
+        count[row] = k
+
+
+@helper
+def draw_in(
+    row: Any, k: Any, x: Cells, centre: Cells, w: Cells, b: Cells, twin: Cells, multiplier: Number,
+    shift: Number, half_multiplier: Number, half_shift: Number, level: Any, x_zero: Number, limits: Number,
+) -> None:  # fmt: skip
+    """Draws x into the mean of a row as its k-th sample: what `Row` says."""
+    lo, hi, bias_lo, bias_hi, x_lo, x_hi = limits
     total: Any = np.int32(level)
     part = np.int32(SHARES[k])
     for j in range(len(x)):
@@ -62,7 +87,6 @@ def _row(
         if len(twin):
             twin[row, j] = numeric.saturate(numeric.int32(np.int32(twin[row, j]) + change), lo, hi)
     b[row] = numeric.saturate(numeric.int32(total), bias_lo, bias_hi)
-    count[row] = k
 
 
 class Row(Kernel):
@@ -75,9 +99,9 @@ class Row(Kernel):
     name = "imprint.row"
     loop = Loop(_row, LIMITS)
     reads = ("x", "label", "centre")
-    updates = ("w", "b", "twin", "count")
-    optional = ("twin",)
-    operands = takes(
+    updates: ClassVar[tuple[str, ...]] = ("w", "b", "twin", "count")
+    optional: ClassVar[tuple[str, ...]] = ("twin",)
+    operands: ClassVar[Mapping[str, Operand]] = takes(
         x="int8 [columns]",
         label=_labels.LABEL,
         centre="int8 [columns]",
@@ -86,7 +110,7 @@ class Row(Kernel):
         twin="=w [rows, columns]",
         count="uint32 [rows]",
     )
-    attributes = within(
+    attributes: ClassVar[Mapping[str, Range]] = within(
         HELD,
         most=(1, MOST),
         multiplier=MULTIPLIER,
@@ -114,9 +138,14 @@ class Row(Kernel):
             or ("its x_lo is above its x_hi" if a["x_lo"] > a["x_hi"] else "")
         )
 
+    def numbered(self, count: NDArray[Any], most: int) -> NDArray[Any]:
+        """Which sample of its row comes, by how many have been; beyond `most` it changes nothing."""
+        following: NDArray[Any] = count + count.dtype.type(1)
+        return following
+
     def integer(self, t: Arrays, a: Attrs) -> None:
         device, row = np.arange(len(t["x"])), t["label"][:, 0].astype(np.intp)
-        k = t["count"][device, row] + np.uint32(1)
+        k = self.numbered(t["count"][device, row], a["most"])
         chosen = np.flatnonzero(k <= a["most"])
         device, row = device[chosen], row[chosen]
         centre = np.broadcast_to(t["centre"], t["x"].shape).astype(np.int32)[chosen]
@@ -136,7 +165,7 @@ class Row(Kernel):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         device, row = np.arange(len(t["x"])), t["label"][:, 0].astype(np.intp)
-        k = t["count"][device, row] + 1
+        k = self.numbered(t["count"][device, row], a["most"])
         chosen = np.flatnonzero(k <= a["most"])
         device, row = device[chosen], row[chosen]
         centre = np.broadcast_to(t["centre"], t["x"].shape)[chosen]
@@ -197,7 +226,7 @@ class Row(Kernel):
         bits = int(rng.integers(10, 17)) if wide else 8
         lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         dtype = np.int16 if wide else np.int8
-        most = int(rng.integers(1, MOST + 1))
+        most = int(rng.integers(*self.attributes["most"], endpoint=True))
         arrays: dict[str, NDArray[Any]] = {
             "x": rng.integers(-128, 128, n).astype(np.int8),
             "label": _labels.draw(rng, rows - 1),
@@ -206,7 +235,7 @@ class Row(Kernel):
             "b": rng.integers(-(2**24), 2**24, rows).astype(np.int32),
             "count": rng.integers(0, most + 1, rows).astype(np.uint32),
         }
-        if rng.integers(2):
+        if "twin" in self.roles and rng.integers(2):
             arrays["twin"] = rng.integers(lo, hi + 1, (rows, n)).astype(dtype)
         factor = float(2.0 ** rng.uniform(-8, 12))
         whole, half = numeric.multiplier(factor), numeric.multiplier(0.5 / factor)

@@ -1,4 +1,6 @@
-"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of layers with weights, and of DFA.
+"""Takes a teaching signal through a matrix: g = M^T d. The feedback path of layers with weights, and of DFA;
+activations that predict a signal likewise.
+And how a matrix of its own learns, as weights without a bias do: M -= d x^T.
 
 The matrix [m, n] is a layer's own weights, a learned twin, a fixed matrix in flash, or regenerated from its
 seed row by row (the same numbers as the stored one, gen.numeric.feedback_matrix).
@@ -15,10 +17,23 @@ from .. import numeric
 from ..ir.plan import PlanTensor
 from ..sets import DSP
 from ..sets.dsp import power_of_two
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant, dense
 from ._contract import REQUANTISED, SIZE, WORD, takes, within
-from ._loops import Cells, Loop, add_row, heard, helper, row_words, stream_key, write_signal
+from ._loops import (
+    Cells,
+    Loop,
+    Number,
+    add_row,
+    heard,
+    helper,
+    round_row,
+    row_words,
+    stream_key,
+    subtract_row,
+    write_signal,
+)
 from ._shifts import requantising
+from ._weighted import update_case
 
 SEEDED = within(rows=SIZE, cols=SIZE, seed=WORD, tensor=WORD, ternary=(0, 1), frac=(-(2**10), 2**10))
 """Attributes of a matrix that is regenerated; `frac` matters in real numbers alone."""
@@ -72,6 +87,28 @@ def _tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
     return {"mul": mul, "add": add}
 
 
+def _learn(
+    x: Cells, d: Cells, step: Cells, w: Cells, saturated: Cells, shift: int, lo: int, hi: int, rounding: int,
+    seed: int, tensor: int, x_zero: Number, mul: Cells, add: Cells,
+) -> None:  # fmt: skip
+    zero, base = np.int32(x_zero), stream_key(seed, step[0], tensor)
+    p, words = np.empty(len(x), np.int32), np.empty(len(mul), np.uint32)
+    for i in heard(d):
+        signal = np.int32(d[i])
+        for j in range(len(x)):
+            p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
+        row_words(words, base, i, mul, add)
+        round_row(p, shift, rounding, words.view(np.uint16))
+        saturated[0] = np.uint32(saturated[0] + np.uint32(subtract_row(w, i, p, lo, hi)))
+
+
+def _learn_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
+    """`mul` and `add`: the words of a row where a step rounds stochastically, else none."""
+    stochastic = a["rounding"] == numeric.STOCHASTIC
+    mul, add = numeric.lcg_coefficients((t["w"].shape[1] + 1) // 2 if stochastic else 0)
+    return {"mul": mul, "add": add}
+
+
 class Projection(Kernel):
     """What all ways through a matrix share: g is the sum, shifted and held within its limits."""
 
@@ -98,7 +135,7 @@ class Matrix(Projection):
     loop = Loop(_matrix)
     function = "project"
     reads = ("d", "m")
-    operands = takes(d="int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
+    operands = takes(d="int8|int16 [rows]", m="int8|int16 [rows, columns]", g="int16 [columns]")
     attributes = REQUANTISED
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -136,7 +173,8 @@ class Matrix(Projection):
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
         """dsp: eight columns and two rows at a time, from the words of the matrix as it lies."""
         bits = power_of_two(a["lo"], a["hi"])
-        if kernel_set != DSP or not (bits and t["m"].aligned and t["d"].aligned):
+        ready = t["m"].aligned and t["d"].aligned and t["d"].dtype == "int16"
+        if kernel_set != DSP or not (bits and ready):
             return super().variant(kernel_set, t, a)
         numbers = {"bits": bits, "wide": int(t["m"].dtype == "int16"), "half": (1 << a["shift"]) >> 1}
         return Variant("matrix", DSP, {}, numbers)
@@ -149,6 +187,8 @@ class Matrix(Projection):
             else rng.integers(-(2**14), 2**14, (m, n)).astype(np.int16)
         )
         d = rng.integers(-(2**11), 2**11, m).astype(np.int16)
+        if not rng.integers(4):
+            d = (d >> 4).astype(np.int8)
         return Case(
             {"d": d, "m": matrix, "g": np.zeros(n, np.int16)},
             {"shift": int(rng.integers(0, 20)), "lo": -(2**15), "hi": 2**15 - 1},
@@ -254,3 +294,30 @@ class Expand(Kernel):
             "frac": 7,
         }
         return Case({"m": np.zeros((m, n), np.int8)}, attrs, {})
+
+
+BIAS = ("bias_shift", "bias_lo", "bias_hi")
+
+
+class Learn(dense.Update):
+    """M -= round(d x^T / 2^shift), held within its limits: `dense.update` of a matrix w that has no bias.
+
+    A row without any signal is not touched and uses no random words.
+    """
+
+    name = "project.learn"
+    loop = Loop(_learn, tables=_learn_tables)
+    function = "learn"
+    updates = ("w", "saturated")
+    optional: ClassVar[tuple[str, ...]] = ()
+    operands = takes({r: o for r, o in dense.Update.operands.items() if r not in ("b", "twin")})
+    attributes = within({name: r for name, r in dense.Update.attributes.items() if name not in BIAS})
+
+    def case(self, rng: np.random.Generator) -> Case:
+        m, n = int(rng.integers(1, 12)), int(rng.integers(1, 40))
+        case = update_case(rng, (n, m, m, n), {})
+        return Case(
+            {role: v for role, v in case.arrays.items() if role in self.roles},
+            {name: v for name, v in case.attrs.items() if name not in BIAS},
+            {role: v for role, v in case.limits.items() if role in self.roles},
+        )

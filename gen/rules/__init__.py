@@ -25,6 +25,7 @@ class Rule(ABC):
     storages, inits: what `[feedback]` may ask of this rule, the default first; empty if it has no feedback
     matrices.
     options: what `[options]` of a rule file may set; `option` gives the value.
+    prototypes: whether the classifier's rows are means of the classes' features, and start as these.
     """
 
     name: ClassVar[str]
@@ -33,6 +34,7 @@ class Rule(ABC):
     storages: ClassVar[tuple[str, ...]] = ()
     inits: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[Option, ...]] = ()
+    prototypes: ClassVar[bool] = False
 
     def option(self, spec: RuleSpec, name: str) -> Setting:
         """The value of one of this rule's options: the rule file's, else its default."""

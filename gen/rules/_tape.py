@@ -1,43 +1,67 @@
 """What rules write on: a Tape, the learned layers in order, the error at the output, and verbs.
 
-`backward` carries signals down through matrices that the rule chooses, `direct` injects an error at a layer,
-`fixed_matrix`, `twin` and `signs` make feedback matrices, `ternary` and `target_error` other errors. No rule
-knows an op by name.
+`backward` carries signals down through matrices that the rule chooses (_matrices.py makes them), `direct`
+injects an error at a layer, `ternary` and `target_error` make other errors. No rule knows an op by name.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 
-from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
 from ..ir.inputs import TARGET
 from ..ir.program import Entry, Value
 from ..ir.roles import Role
-from ..ir.tape import Signs, Tape
 from ..ops import layer
+from ..ops._requantise import shares
 from ..spec import INFERENCE_ONLY, RuleSpec
+from ._matrices import FeedbackTape
 
 MatrixOf = Callable[[Node], str | None]
+
+
+class Means(Protocol):
+    """How rows are made of mean features: gain * (mean - centre), and a score of `level` half way to it."""
+
+    @property
+    def centre(self) -> np.ndarray: ...
+    @property
+    def gain(self) -> float: ...
+    @property
+    def level(self) -> float: ...
+
+
+class Known(Protocol):
+    """What calibration says of prototypes (gen.stages.head)."""
+
+    @property
+    def means(self) -> Means: ...
+    @property
+    def counts(self) -> np.ndarray: ...
+    @property
+    def reach(self) -> float: ...
+
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class RuleTape(Tape):
+class RuleTape(FeedbackTape):
     """A Tape as rules see it."""
 
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
-        self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
         self._large: Callable[[], float] = lambda: 1.0
+        self._prototypes: Callable[[], Known]
+        self._predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]] = dict
         self.entries: list[Entry] = []
 
     def is_deaf(self, node: Node) -> bool:
@@ -234,22 +258,27 @@ class RuleTape(Tape):
                 if self._upstream[name]:
                     signals[name] = self.sum(name, signals[name], signal) if name in signals else signal
 
-    def direct(self, node: Node, error: str | None = None) -> None:
+    def direct(self, node: Node, error: str | None = None, matrix: str | None = None) -> None:
         """Teaches one layer with the error itself, through its own matrix, injected behind its activation.
 
-        `error` takes the place of tape.error: a signal of the same shape that the rule has made of it.
+        `error` takes the place of tape.error: a signal of the same shape that the rule has made of it;
+        `matrix` that of a fixed one.
         """
         error = error or self.error
-        teach = error if self.scoring(node) else self.injected(node, error)
-        self.update(node, self.derived(node, teach))
+        teach = error if self.scoring(node) else self.injected(node, error, matrix)
+        self.inject(node, teach)
 
-    def injected(self, node: Node, error: str) -> str:
-        """The error behind a layer's activation, through the layer's own fixed matrix."""
+    def injected(self, node: Node, error: str, matrix: str | None = None) -> str:
+        """The error behind a layer's activation, through `matrix`, or the layer's own fixed one."""
         at = self.injection(node)
-        matrix = self.fixed_matrix(f"{node.name}_direct", at)
+        matrix = matrix or self.fixed_matrix(f"{node.name}_direct", at)
         teach = self.teach(f"{node.name}_direct", self.shape(at))
         self.project(node, error, matrix, teach)
         return teach
+
+    def inject(self, node: Node, teach: str) -> None:
+        """Teaches one layer with a signal of what lies behind its activation."""
+        self.update(node, self.derived(node, teach))
 
     def derived(self, node: Node, teach: str) -> str:
         """A signal behind a layer's activation, taken through its derivative."""
@@ -257,50 +286,59 @@ class RuleTape(Tape):
             teach = layer(n.op).feedback(self, n, teach, None)[n.inputs[0]]
         return teach
 
-    def injection(self, node: Node) -> str:
-        """The tensor behind a layer's activation, where a direct signal enters."""
-        tail = self.tail(node)
-        return tail[-1].output if tail else node.output
+    def predict(self, node: Node, target: str) -> str:
+        """What the error would be behind a layer's activation h, as frozen matrices predict it from h and the
+        target alone: M^T h + T^T target, by least squares over the calibration data."""
+        at = self.injection(node)
+        parts = []
+        for what, source, real in zip(
+            ("own", "target"), (self.value(at), target), self._predictors()[at], strict=True
+        ):
+            start = real * self.spec.feedback.gain
+            matrix = self.b.add(Value(f"{node.name}_{what}_matrix", real.shape, "const", "matrix", start))
+            parts.append(self.teach(f"{node.name}_{what}", self.shape(at)))
+            self.project(node, source, matrix, parts[-1])
+        return self.sum(at, *parts)
 
-    def fixed_matrix(self, name: str, target: str, like: Node | None = None) -> str:
-        """A feedback matrix that never changes, as the rule file asks, times feedback.gain.
+    def follow(self, node: Node, matrix: str) -> None:
+        """matrix -= 2^-rate error h^T, h what lies behind the layer's activation and rate the layer's."""
+        at = self.injection(node)
+        given, attrs = self.given(at), self.rounding(matrix)
+        if given is not None and given.dtype != "int8":
+            what = f"has {given.dtype} behind its activation, and a matrix that learns reads int8"
+            raise CompileError(node.name, what, "take a rule with fixed matrices, as dfa")
+        share = {} if given is None else {"share": shares(given.meaning.step)}
+        args = {
+            "x": self.value(at),
+            "d": self.error,
+            "step": self.samples_learned,
+            "w": matrix,
+            "saturated": self.saturations(node),
+        }
+        self.step("project.learn", node, args, rate=self.rate(node), **attrs, **share)
 
-        [C, n] from the error to tensor `target`, or in the shape of the weights of `like`. Aligned: the
-        weights, or the mean of d logits / d target over the calibration data; random: of the same mean
-        square.
-        """
-        name = f"{name}_feedback"
-        if self.b.has(name, "matrix") or name in self._generated:
-            return name
-        ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
-        fb = self.spec.feedback
-        if fb.init == "aligned":
-            if self.spec.head and not np.any(ideal):
-                what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
-                raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
-            return self.b.add(Value(name, ideal.shape, "const", "matrix", ideal * fb.gain))
-        frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
-        if fb.storage == "generated":
-            self._generated[name] = {
-                "rows": ideal.shape[0],
-                "cols": ideal.shape[1],
-                "seed": self.spec.seed,
-                "tensor": self.tensor_id(name),
-                "ternary": int(fb.init == "ternary"),
-                "frac": frac,
-            }
-            return name
-        return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
-
-    def signs(self, node: Node) -> str:
-        """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean
-        magnitude of the weights at the start, times feedback.gain. Where these are all zero, as of a new
-        classifier, of the mean magnitude of Glorot's uniform weights of that shape."""
-        name, weight = f"{node.name}_signs", self.constant(node.inputs[1])
-        mean = float(np.mean(np.abs(weight))) or math.sqrt(6 / sum(weight.shape)) / 2
-        frac = int(np.round(-np.log2(mean * self.spec.feedback.gain)))
-        self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
-        return name
+    def move(self, node: Node, most: int) -> None:
+        """The row of the label's class, a mean of its features, moves to the sample's by 1 / k, k how many
+        samples it has seen, `most` at most. Those of the calibration data count; a class without any has the
+        lowest score until its first."""
+        known = self._prototypes()
+        weight, bias = f"{node.name}_weight", f"{node.name}_bias"
+        unseen = tuple(int(c) for c in np.flatnonzero(known.counts == 0))
+        self.b.values[weight] = replace(self.b.values[weight], reach=known.reach)
+        self.b.values[bias] = replace(self.b.values[bias], lowest=unseen)
+        x, centre, note = self.value(node.inputs[0]), known.means.centre, "samples in each mean"
+        name, counts = f"{node.name}_centre", np.minimum(known.counts, most)
+        args = {
+            "x": x,
+            "label": self.label,
+            "centre": self.b.add(Value(name, centre.shape, "const", "activation", centre, tie=x)),
+            "w": weight,
+            "b": bias,
+            "count": self.b.add(
+                Value(f"{node.name}_seen", counts.shape, "state", "counter", ints=counts, note=note)
+            ),
+        }
+        self.step("prototype.move", node, args, most=most, gain=known.means.gain, level=known.means.level)
 
     def ternary(self, signal: str, threshold: float, node: Node | str = "loss") -> str:
         """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold`; of the error, times what
@@ -323,48 +361,15 @@ class RuleTape(Tape):
         """Whether a layer makes the scores, so that their error is its own."""
         return self.injection(node) == self.graph.output
 
-    def twin(self, node: Node) -> str:
-        """A learned feedback matrix in RAM for a weighted layer, with the number format of its weights."""
-        name, weight = f"{node.name}_feedback", f"{node.name}_weight"
-        if not self.b.has(name, "weight"):
-            ideal, fb = self.constant(node.inputs[1]), self.spec.feedback
-            if fb.init == "aligned":
-                start = ideal * fb.gain
-            else:
-                _, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
-                rms = float(np.sqrt(np.mean(m.astype(float) ** 2))) or 1.0
-                start = m / rms * _rms(ideal) * fb.gain
-            self.b.add(Value(name, ideal.shape, "state", "weight", start, tie=weight, learned=True))
-        return name
-
-    def _random(self, name: str, ideal: np.ndarray, ternary: bool, gain: float) -> tuple[int, np.ndarray]:
-        """(frac, int8 matrix) whose mean square is, to a power of two, that of `ideal`."""
-        rows, cols = ideal.shape
-        m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), rows, cols, ternary)
-        unit = np.sqrt(0.5) if ternary else 127 / np.sqrt(3)
-        return int(np.round(np.log2(unit / (_rms(ideal) * gain)))), m
-
-    def tail(self, node: Node) -> list[Node]:
-        """The pointwise layers behind a node that only it feeds, in order."""
-        tail: list[Node] = []
-        at = node.output
-        while at != self.graph.output:
-            after = self.graph.consumers(at)
-            if len(after) != 1 or not layer(after[0].op).pointwise:
-                break
-            tail.append(after[0])
-            at = after[0].output
-        return tail
+    def set_predictors(self, predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
+        """Takes what computes how a tensor [n] and the target [C] predict d loss / d tensor, [n, n] and
+        [C, n], of tensors that rules inject at; called when a rule asks for one."""
+        self._predictors = cache(predictors)
 
     def set_large(self, large: Callable[[], float]) -> None:
         """Takes what says how large an error of numbers is, called when a rule asks for it."""
         self._large = large
 
-    def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that
-        rules inject at; called when a rule asks for one."""
-        self._jacobians = cache(jacobians)
-
-
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x)))) or 1.0
+    def set_prototypes(self, prototypes: Callable[[], Known]) -> None:
+        """Takes what makes the classes' prototypes, called when a rule moves them."""
+        self._prototypes = prototypes

@@ -123,6 +123,60 @@ def from_samples(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) 
     )
 
 
+def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) -> Graph:
+    """`graph` with the mean features of its classes as the rows of its classifier, for a rule that moves
+    these. A class without a sample has a row of zeros, and less than the lowest score."""
+    graph = without_head(graph, learns=True)
+    node, head = classifier(graph), spec.head
+    where, hint = f"rule {spec.rule}", ""
+    if node is None:
+        what, hint = "the network does not end with a dense layer", "head.append = true puts one behind it"
+    elif spec.numbers:
+        what, hint = 'keeps means of classes, and loss.kind is "mse"', "take dfa or hebbian"
+    elif graph.tensors[graph.output].size < 2:
+        what, hint = "the classifier has one output", "[head] classes = 2 gives each class its own"
+    elif spec.weights != "int16":
+        what, hint = f"a mean moves by less than {spec.weights} holds", 'take weights = "int16"'
+    elif spec.decay:
+        what, hint = "means forget by their share, and decay would move them", "leave [decay] out"
+    elif head and head.imprint:
+        what, hint = "a class appears by its first sample anyway", "leave head.imprint out"
+    elif labels is None:
+        what, hint = "the calibration data have no labels, of which it takes means", "add an array `label`"
+    if hint:
+        raise CompileError(where, what, hint)
+    assert node is not None and labels is not None
+    rows = len(_constants(graph, node)[0])
+    chosen, features = seen(graph, node.inputs[0])
+    return _with_rows(graph, node, *prototypes(features, labels[chosen].astype(np.intp), rows).start)
+
+
+@dataclass(frozen=True, slots=True)
+class Prototypes:
+    """means: how a row is made; start: weights [rows, columns] and biases; counts: samples of each class;
+    reach: the largest weight that features up to the largest here make."""
+
+    means: Means
+    start: tuple[Real, Real]
+    counts: NDArray[np.intp]
+    reach: float
+
+
+def prototypes(features: Real, labels: NDArray[np.intp], rows: int) -> Prototypes:
+    """The prototypes of `rows` classes from these features [n, columns]; at least one has samples."""
+    columns = features.shape[1]
+    counts = np.bincount(labels, minlength=rows)
+    known = np.flatnonzero(counts)
+    some = labels if len(known) > 1 else None
+    means = fitted(features, some, np.zeros((rows, columns)), np.zeros(rows))
+    weight, bias = np.zeros((rows, columns)), np.zeros(rows)
+    weight[known], bias[known] = means.rows(np.array([features[labels == c].mean(axis=0) for c in known]))
+    scores = features @ weight[known].T + bias[known]
+    bias[counts == 0] = scores.min() - np.ptp(scores) / 8
+    reach = means.gain * (np.max(np.abs(features)) + np.max(np.abs(means.centre)))
+    return Prototypes(means, (weight, bias), counts, float(reach))
+
+
 def refuse_frozen(graph: Graph, spec: RuleSpec, learned: Collection[str]) -> None:
     """CompileError for a new classifier that does not learn and would never know anything."""
     head, node = spec.head, classifier(graph)

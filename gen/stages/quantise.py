@@ -30,6 +30,7 @@ from .stride import Stride
 
 BIAS_ROOM = {True: 2**28, False: 2**30}  # learned biases leave room for their products, see dense.forward
 MAX_SHIFT = 24
+LOWEST_SHIFT = 13  # at which the lower limit of a learned bias, alone in a sum, is the lowest score, -2^15
 START = 4  # units that the largest activation of a network that has not learned should have,
 LENS = 2  # for which so many bits of room are given: a quarter of the range still learns, an eighth does not
 SILENT = 7  # frac of an activation that is zero throughout: what it is joined with keeps its bits
@@ -304,10 +305,15 @@ class _Chooser:
         elif self.root(value.name) == value.name:  # else a twin: assigned with its weight
             self._assign(value.name, self._learned(k, step, role, value))
 
-    @staticmethod
-    def _matrix(value: Value) -> Format:
-        """A fixed feedback matrix: a random one brings its frac."""
+    def _matrix(self, value: Value) -> Format:
+        """A fixed feedback matrix: a random one brings its frac. One that learns has headroom, as weights."""
         assert value.real is not None
+        if value.learned:
+            bits = 8 if self.spec.weights == "int8" else 16
+            hi = (1 << (bits - 1)) - 1
+            top = max(_largest(value.real), _largest(self.later[value.name].real) if self.later else 0.0)
+            top = self.spec.headroom * (top or 1.0 / np.sqrt(value.shape[1]))
+            return Format(f"int{bits}", min(fitting(hi, top), 30), -hi - 1, hi)
         frac = min(_widest(_largest(value.real)), 30)
         if value.ints is not None and np.any(value.ints):
             at = np.argmax(np.abs(value.ints))
@@ -351,10 +357,12 @@ class _Chooser:
             )
         hi = (1 << (bits - 1)) - 1
         group = self.groups[value.name]
+        reach = max(self.values[m].reach for m in group)
         start = max(_largest(self.values[m].real) for m in group) or 1.0 / np.sqrt(value.shape[1])
         end = max((_largest(self.later[m].real) for m in group if self.later), default=0.0)
         cap = min(self._bias_cap(step, learned=True), self._shift_cap(step))
-        fracs = [min(fitting(hi, self.spec.headroom * top), cap) for top in (start, max(start, end))]
+        tops = (max(self.spec.headroom * top, reach) for top in (start, max(start, end)))
+        fracs = [min(fitting(hi, top), cap) for top in tops]
         self._check_resolution(step, value, fracs[0])
         return Format(f"int{full}", fracs[1], -hi - 1, hi)
 
@@ -390,6 +398,9 @@ class _Chooser:
         y = step.args["y"]
         if y not in self.formats:
             self._written(y, UNBOUNDED)
+        if self.values[step.args["b"]].lowest:
+            scale = self.formats[step.args["x"]].meaning.step
+            return LOWEST_SHIFT + self.formats[y].power + math.floor(math.log2(scale))
         if "rounds" in step.attrs:  # a multiplier stands beside the shift
             return UNBOUNDED
         most = MAX_SHIFT - 2 if zero(self.formats[y]) else MAX_SHIFT  # which moves the zero point to the left
@@ -426,7 +437,9 @@ class _Chooser:
             return np.asarray(value.ints, dtype)
         if value.real is None:
             return np.zeros(value.shape, dtype)
-        return np.clip(fmt.meaning.units(value.real), fmt.lo, fmt.hi).astype(dtype)
+        held = np.clip(fmt.meaning.units(value.real), fmt.lo, fmt.hi).astype(dtype)
+        held[list(value.lowest)] = fmt.lo
+        return held
 
     def _derived(self, step: Step, role: str) -> tuple[Format, NDArray[np.int64]]:
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}

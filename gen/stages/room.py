@@ -54,7 +54,7 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     aside: which of the samples in `runs` are outliers, and not looked at here
     """
     loss, values = spec.loss, abstract.values.values()
-    learned = [v for v in values if v.learned and v.role == "weight"]
+    learned = [v for v in values if v.learned and v.role == "weight" and not v.reach]
     if spec.head:  # what lies below it had learned before
         last = {
             s.args["w"] for _, s in abstract.steps() if s.args.get("y") == abstract.logits and "w" in s.args
@@ -63,9 +63,10 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
     given = any(v.format for v in values if v.role == "activation")
     if not learned or (given and spec.head is None):
         return None
+    beside = [v for v in values if v.learned and v.role == "matrix"]  # which follows the weights
     numbers = loss.kind == MSE
     inputs, labels, targets = _samples(runs, aside)
-    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, learned)
+    machine = _Lift(abstract, len(next(iter(inputs.values()))), spec.seed, [*learned, *beside])
     machine.load(inputs)
     machine.run("infer")
     scores = machine.arena[abstract.logits]
@@ -85,7 +86,7 @@ def grown(abstract: Abstract, spec: RuleSpec, runs: Runs, aside: NDArray[np.bool
             break
         machine.scale(min((span / top) ** (1.0 / depth), MOST))
         machine.run("infer")
-    larger = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in learned}
+    larger = {v.name: replace(v, real=machine.state[v.name][0].copy()) for v in (*learned, *beside)}
     return replace(abstract, values={**abstract.values, **larger})
 
 

@@ -22,21 +22,16 @@ from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.inputs import TARGET, listed
 from ..ir.plan import LEARNING
-from ..ir.program import Abstract, Builder, Entry, Value, ties
+from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
-from ..ir.tape import Tape
-from ..ops import hinge_error, kernel, layer, softmax_error
+from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from .answers import large
-from .float_run import SAMPLES, RealMachine, chunks, spread
+from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
-
-PROBED = (
-    2**28
-)  # classes squared times samples, beyond which Jacobians are those of fewer samples: from 513 classes
-LEAST = 16  # samples of them
+from .probe import balanced, forward, jacobians, known_means, predictors, seen
 
 
 def build(
@@ -51,11 +46,13 @@ def build(
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     """
     tape = RuleTape(graph, spec, learned)
-    _forward(tape)
+    forward(tape)
     if rule:
         _refuse(tape)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
+        tape.set_prototypes(lambda: known_means(tape, calibration))
+        tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
             tape.set_large(
@@ -126,44 +123,6 @@ def _refuse(tape: RuleTape) -> None:
         raise CompileError("loss.kind", what, hint)
 
 
-def _forward(tape: Tape) -> None:
-    graph = tape.graph
-    for name in graph.inputs:
-        size = int(np.prod(graph.tensors[name].shape))
-        given = tape.given(name)
-        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input", format=given)))
-    with tape.b.program("forward", "activations and logits of the inputs in the arena"):
-        for node in graph.nodes:
-            layer(node.op).forward(tape, node)
-    _settle_formats(tape)
-    _mark_logits(tape)
-
-
-def _settle_formats(tape: Tape) -> None:
-    """Whose range decides where y is x held within limits: y's, because what it cuts off need not fit x; but
-    x's where that has other readers, or shares its format already."""
-    steps = tape.b.written()
-    reads = [s.args[role] for s in steps for role in kernel(s.kernel).reads if role in s.args]
-    for x, y in tape.shared:
-        if reads.count(x) == 1 and not tape.b.values[x].tie:
-            tape.b.retie(x, y)
-        else:
-            tape.b.retie(y, x)
-
-
-def _mark_logits(tape: Tape) -> None:
-    """The output, and what shares its format with it, carries 16 bits."""
-    values = tape.b.values
-    out = tape.value(tape.graph.output)
-    if values[out].use == "input":
-        raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
-    for name in [n for n in values if out in ties(values, n)]:
-        if values[name].use == "input":
-            what = "the network only moves its input, or holds it within limits"
-            raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
-        values[name] = replace(values[name], role="logits")
-
-
 def _adapt(tape: RuleTape, rule: Rule) -> None:
     step = (tape.wanted, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
@@ -171,7 +130,7 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
     if tape.spec.decay:
         with tape.b.program("decay", "every learned weight a little smaller"):
             shift = tape.spec.decay.shift
-            for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
+            for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
     with tape.b.program("adapt", _adapts(tape)):
@@ -235,19 +194,6 @@ def _replay(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> None:
         due = {"phase": phase, "flag": tape.flag("replay_due")}
         tape.step("counter.every", "replay", due, period=replay.every)
         tape.b.when("replay_due", "replay_one")
-
-
-def balanced(labels: np.ndarray, n: int) -> np.ndarray:
-    """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data.
-
-    Where a class has too few, the others take its turns.
-    """
-    classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    share = next(s for s in range(1, n + 1) if sum(min(s, len(c)) for c in classes) >= min(n, len(labels)))
-    places = [np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int) for c in classes]
-    spread = [c[np.unique(p)] for c, p in zip(classes, places, strict=True)]
-    turns = [c[i] for i in range(share) for c in spread if i < len(c)]
-    return np.array(turns[:n], dtype=int)
 
 
 def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
@@ -344,57 +290,3 @@ def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -
         tape.emit_forward()
         tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
     return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
-
-
-def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
-    probe = RuleTape(tape.graph, tape.spec, tape.learned)
-    _forward(probe)
-    classes = tape.scores
-    signals: dict[str, str] = {}
-    with probe.b.program("probe", "carries a unit error down"):
-        probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
-    flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
-    most = min(SAMPLES, max(LEAST, PROBED // classes**2))
-    chosen = spread(len(next(iter(flat.values()))), most)
-    inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
-    targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
-    sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
-    for part in chunks(probe.b.values, len(chosen)):
-        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
-        machine.load({name: x[part] for name, x in inputs.items()})
-        machine.run("forward")
-        for c in range(classes):
-            unit = np.zeros((machine.devices, classes))
-            unit[:, c] = 1.0
-            machine.load({probe.error: unit})
-            machine.run("probe")
-            for t in targets:
-                sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
-    return {t: total / len(chosen) for t, total in sums.items()}
-
-
-def seen(
-    graph: Graph, spec: RuleSpec, calibration: Mapping[str, np.ndarray], tensor: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which samples are looked at, the classes alike where there are labels, and what `tensor` holds in them,
-    [n, size]."""
-    probe = RuleTape(graph, spec, ())
-    _forward(probe)
-    n = len(calibration[graph.inputs[0]])
-    labels = calibration.get("label")
-    chosen = spread(n) if labels is None else np.sort(balanced(labels, min(n, SAMPLES)))
-    parts = []
-    for part in chunks(probe.b.values, len(chosen)):
-        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
-        rows = chosen[part]
-        machine.load({probe.value(i): calibration[i][rows].reshape(len(rows), -1) for i in graph.inputs})
-        machine.run("forward")
-        parts.append(machine.real(probe.value(tensor)).copy())
-    return chosen, np.concatenate(parts)
-
-
-def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """total [n] and rows [k, n], one after the other: the same bits however the rows are cut into chunks."""
-    every: np.ndarray = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
-    return every

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ops import changed
 from synapcc.gen.spec import MAX_RATE_SHIFT
 
 MOST = 0.01  # the share above which learning is told to be hampered
@@ -50,8 +51,11 @@ def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
         if not step.kernel.endswith(".update"):
             continue
         steps = int(_content(plan, state, "step")[0])
-        learned = [step.args[role] for role in ("w", "twin", "b") if role in step.args]
-        values = sum(int(np.prod(plan[name].shape)) for name in learned)
+        counted = step.args["saturated"]  # by this step, and by one of a matrix that learns beside the layer
+        learned = [
+            n for _, _, s in plan.ops() if s.args.get("saturated") == counted for n in changed(s).values()
+        ]
+        values = sum(int(np.prod(plan[name].shape)) for name in learned if name != counted)
         weight = plan[step.args["w"]]
         w = _content(plan, state, weight.name)
         met = float(np.mean((w == weight.lo) | (w == weight.hi)))

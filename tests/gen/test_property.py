@@ -195,7 +195,7 @@ def errors_of(machine: Emulator, samples: list[dict[str, np.ndarray]], label: in
     return count
 
 
-@pytest.mark.parametrize("rule", sorted(rules()))
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype"}))  # which asks no loss
 def test_no_error_changes_nothing_but_counters(rule: str) -> None:
     """A hinge loss whose margins are kept: the last layer is set so that every sample is right by far."""
     checked = 0

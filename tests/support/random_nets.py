@@ -217,7 +217,7 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     return RuleSpec(
         rule=rule.name,
         layers="all" if everywhere else chosen,
-        weights=str(rng.choice(["int8", "int16"])),
+        weights="int16" if rule.prototypes else str(rng.choice(["int8", "int16"])),
         rate=int(rng.integers(2, 10)),
         rates=tuple(sorted((n, int(rng.integers(2, 10))) for n in learned if not rng.integers(3))),
         rounding=str(rng.choice(["stochastic", "nearest", "dither"])),
@@ -225,7 +225,9 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
         seed=int(rng.integers(0, 2**32)),
         loss=hinge if rng.integers(2) else Loss(),
         feedback=Feedback(init, storage, float(2.0 ** rng.integers(-2, 3))),
-        decay=Decay(int(rng.integers(1, 12)), 1 << int(rng.integers(0, 3))) if rng.integers(2) else None,
+        decay=Decay(int(rng.integers(1, 12)), 1 << int(rng.integers(0, 3)))
+        if rng.integers(2) and not rule.prototypes
+        else None,
         replay=Replay(int(rng.integers(1, 9)), int(rng.integers(1, 3))) if rng.integers(2) else None,
         store=Store(int(rng.integers(1, 6)), str(rng.choice(["sequential", "shuffled"])))
         if rng.integers(2)

@@ -5,7 +5,7 @@ import pytest
 
 from synapcc.examples.ecg import protocol, records
 from synapcc.examples.ecg.beats import Beats
-from synapcc.gen.stages import schedule
+from synapcc.gen.stages import probe
 
 
 def make(label: list[int], sample: list[int] | None = None, record: list[str] | None = None) -> Beats:
@@ -53,7 +53,7 @@ def test_common_beats_take_all_that_are_rare_and_turns_between_patients() -> Non
 
 def test_replay_keeps_every_common_beat() -> None:
     labels = np.repeat(np.arange(5), [75, 75, 75, 13, 7])
-    assert sorted(schedule.balanced(labels, protocol.B.replay)) == list(range(245))
+    assert sorted(probe.balanced(labels, protocol.B.replay)) == list(range(245))
 
 
 def test_score_of_b_leaves_out_what_nobody_has() -> None:

@@ -1,0 +1,136 @@
+"""Feedback matrices that rules ask for: `fixed_matrix`, `learned_matrix`, `twin`, `signs`.
+
+They have the size of what they stand for: the weights of a layer, or the mean Jacobian of the logits over the
+calibration data where an error is injected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+
+import numpy as np
+
+from .. import numeric
+from ..errors import CompileError
+from ..ir.graph import Graph, Node
+from ..ir.program import Value
+from ..ir.tape import Signs, Tape
+from ..ops import layer
+from ..spec import RuleSpec
+
+
+class FeedbackTape(Tape):
+    """A Tape that makes feedback matrices, each once."""
+
+    def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
+        super().__init__(graph, spec, learned)
+        self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+
+    def injection(self, node: Node) -> str:
+        """The tensor behind a layer's activation, where a direct signal enters."""
+        tail = self.tail(node)
+        return tail[-1].output if tail else node.output
+
+    def fixed_matrix(self, name: str, target: str, like: Node | None = None) -> str:
+        """A feedback matrix that never changes, as the rule file asks, times feedback.gain.
+
+        [C, n] from the error to tensor `target`, or in the shape of the weights of `like`. Aligned: the
+        weights, or the mean of d logits / d target over the calibration data; random: of the same mean
+        square.
+        """
+        name = f"{name}_feedback"
+        if self.b.has(name, "matrix") or name in self._generated:
+            return name
+        ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
+        fb = self.spec.feedback
+        if (start := self._aligned(ideal)) is not None:
+            return self.b.add(Value(name, ideal.shape, "const", "matrix", start))
+        frac, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
+        if fb.storage == "generated":
+            self._generated[name] = {
+                "rows": ideal.shape[0],
+                "cols": ideal.shape[1],
+                "seed": self.spec.seed,
+                "tensor": self.tensor_id(name),
+                "ternary": int(fb.init == "ternary"),
+                "frac": frac,
+            }
+            return name
+        return self.b.add(Value(name, ideal.shape, "const", "matrix", m * 2.0**-frac, ints=m))
+
+    def learned_matrix(self, node: Node) -> str:
+        """A matrix in RAM from the error to what lies behind a layer's activation, [C, n], which `follow`
+        changes. It starts as a fixed one would."""
+        name, ideal = f"{node.name}_direct_feedback", self._jacobians()[self.injection(node)]
+        if self.b.has(name, "matrix"):
+            return name
+        start = self._aligned(ideal)
+        if start is None:
+            frac, m = self._random(name, ideal, self.spec.feedback.init == "ternary", self.spec.feedback.gain)
+            start = m * 2.0**-frac
+        return self.b.add(Value(name, ideal.shape, "state", "matrix", start, learned=True))
+
+    def _aligned(self, ideal: np.ndarray) -> np.ndarray | None:
+        """What feedback that is to be aligned starts as, to be `ideal`; None where it is not to be."""
+        fb = self.spec.feedback
+        if fb.init != "aligned":
+            return None
+        if self.spec.head and not np.any(ideal):
+            what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
+            raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
+        aligned: np.ndarray = ideal * fb.gain
+        return aligned
+
+    def signs(self, node: Node) -> str:
+        """The signs that a layer's weights have when a signal passes, as a matrix: +-2^-n, of the mean
+        magnitude of the weights at the start, times feedback.gain. Where these are all zero, as of a new
+        classifier, of the mean magnitude of Glorot's uniform weights of that shape."""
+        name, weight = f"{node.name}_signs", self.constant(node.inputs[1])
+        mean = float(np.mean(np.abs(weight))) or math.sqrt(6 / sum(weight.shape)) / 2
+        frac = int(np.round(-np.log2(mean * self.spec.feedback.gain)))
+        self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
+        return name
+
+    def twin(self, node: Node) -> str:
+        """A learned feedback matrix in RAM for a weighted layer, with the number format of its weights."""
+        name, weight = f"{node.name}_feedback", f"{node.name}_weight"
+        if not self.b.has(name, "weight"):
+            ideal, fb = self.constant(node.inputs[1]), self.spec.feedback
+            if fb.init == "aligned":
+                start = ideal * fb.gain
+            else:
+                _, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
+                rms = float(np.sqrt(np.mean(m.astype(float) ** 2))) or 1.0
+                start = m / rms * _rms(ideal) * fb.gain
+            self.b.add(Value(name, ideal.shape, "state", "weight", start, tie=weight, learned=True))
+        return name
+
+    def _random(self, name: str, ideal: np.ndarray, ternary: bool, gain: float) -> tuple[int, np.ndarray]:
+        """(frac, int8 matrix) whose mean square is, to a power of two, that of `ideal`."""
+        rows, cols = ideal.shape
+        m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), rows, cols, ternary)
+        unit = np.sqrt(0.5) if ternary else 127 / np.sqrt(3)
+        return int(np.round(np.log2(unit / (_rms(ideal) * gain)))), m
+
+    def tail(self, node: Node) -> list[Node]:
+        """The pointwise layers behind a node that only it feeds, in order."""
+        tail: list[Node] = []
+        at = node.output
+        while at != self.graph.output:
+            after = self.graph.consumers(at)
+            if len(after) != 1 or not layer(after[0].op).pointwise:
+                break
+            tail.append(after[0])
+            at = after[0].output
+        return tail
+
+    def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that
+        rules inject at; called when a rule asks for one."""
+        self._jacobians = cache(jacobians)
+
+
+def _rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x)))) or 1.0

@@ -1,0 +1,198 @@
+"""The forward program, and what rules ask of it over the calibration data before anything is quantised.
+
+Jacobians where errors are injected, matrices that predict signals, means of classes: float runs of the
+forward program and of backpropagation through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import CompileError
+from ..ir.graph import Graph
+from ..ir.program import Value, ties
+from ..ir.tape import Tape
+from ..ops import kernel, layer
+from ..rules import RuleTape
+from ..spec import RuleSpec
+from .float_run import SAMPLES, RealMachine, chunks, spread
+from .head import Prototypes, classifier, prototypes
+
+PROBED = (
+    2**28
+)  # classes squared times samples, beyond which Jacobians are those of fewer samples: from 513 classes
+LEAST = 16  # samples of them
+LABELS = 8  # that a sample is tried under where signals are predicted
+RIDGE = 1e-3  # of the mean square of what predicts
+
+
+def forward(tape: Tape) -> None:
+    graph = tape.graph
+    for name in graph.inputs:
+        size = int(np.prod(graph.tensors[name].shape))
+        given = tape.given(name)
+        tape.bind(name, tape.add(Value(name, (size,), "arena", "activation", use="input", format=given)))
+    with tape.b.program("forward", "activations and logits of the inputs in the arena"):
+        for node in graph.nodes:
+            layer(node.op).forward(tape, node)
+    _settle_formats(tape)
+    _mark_logits(tape)
+
+
+def _settle_formats(tape: Tape) -> None:
+    """Whose range decides where y is x held within limits: y's, because what it cuts off need not fit x; but
+    x's where that has other readers, or shares its format already."""
+    steps = tape.b.written()
+    reads = [s.args[role] for s in steps for role in kernel(s.kernel).reads if role in s.args]
+    for x, y in tape.shared:
+        if reads.count(x) == 1 and not tape.b.values[x].tie:
+            tape.b.retie(x, y)
+        else:
+            tape.b.retie(y, x)
+
+
+def _mark_logits(tape: Tape) -> None:
+    """The output, and what shares its format with it, carries 16 bits."""
+    values = tape.b.values
+    out = tape.value(tape.graph.output)
+    if values[out].use == "input":
+        raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
+    for name in [n for n in values if out in ties(values, n)]:
+        if values[name].use == "input":
+            what = "the network only moves its input, or holds it within limits"
+            raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")
+        values[name] = replace(values[name], role="logits")
+
+
+def balanced(labels: np.ndarray, n: int) -> np.ndarray:
+    """Indices of up to n examples, the classes in turn, each class's examples spread evenly over the data.
+
+    Where a class has too few, the others take its turns.
+    """
+    classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    share = next(s for s in range(1, n + 1) if sum(min(s, len(c)) for c in classes) >= min(n, len(labels)))
+    places = [np.linspace(0, len(c) - 1, min(share, len(c))).round().astype(int) for c in classes]
+    spread = [c[np.unique(p)] for c, p in zip(classes, places, strict=True)]
+    turns = [c[i] for i in range(share) for c in spread if i < len(c)]
+    return np.array(turns[:n], dtype=int)
+
+
+def known_means(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> Prototypes:
+    node = classifier(tape.graph)
+    assert node is not None
+    chosen, features = seen(tape.graph, tape.spec, calibration, node.inputs[0])
+    labels = calibration["label"][chosen].astype(np.intp)
+    return prototypes(features, labels, len(tape.constant(node.inputs[1])))
+
+
+def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
+    probe = RuleTape(tape.graph, tape.spec, tape.learned)
+    forward(probe)
+    classes = tape.scores
+    signals: dict[str, str] = {}
+    with probe.b.program("probe", "carries a unit error down"):
+        probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
+    flat = {n: calibration[n].reshape(len(calibration[n]), -1) for n in tape.graph.inputs}
+    most = min(SAMPLES, max(LEAST, PROBED // classes**2))
+    chosen = spread(len(next(iter(flat.values()))), most)
+    inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
+    targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
+    sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        machine.load({name: x[part] for name, x in inputs.items()})
+        machine.run("forward")
+        for c in range(classes):
+            unit = np.zeros((machine.devices, classes))
+            unit[:, c] = 1.0
+            machine.load({probe.error: unit})
+            machine.run("probe")
+            for t in targets:
+                sums[t][c] = _added(sums[t][c], machine.arena[signals[t]])
+    return {t: total / len(chosen) for t, total in sums.items()}
+
+
+def predictors(
+    tape: RuleTape, calibration: Mapping[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """How a tensor and the target predict d loss / d tensor, [n, n] and [C, n], wherever a rule may inject:
+    ridge regression over samples under their own label, or verdict, and under others, both counting alike."""
+    probe = RuleTape(tape.graph, tape.spec, tape.learned)
+    forward(probe)
+    signals: dict[str, str] = {}
+    with probe.b.program("probe", "the error and its signals"):
+        probe.emit_loss()
+        probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
+        target = probe.target_error()
+    at = {t: probe.value(t) for n in probe.learned_nodes if (t := probe.injection(n)) in signals}
+    sizes = {t: probe.b.values[name].size + tape.scores for t, name in at.items()}
+    sums = {t: (np.zeros((n, n)), np.zeros((n, n - tape.scores))) for t, n in sizes.items()}
+    turns = min(LABELS, tape.classes)
+    for machine, label in _labelled(probe, calibration):
+        for turn in range(turns):
+            machine.load({probe.label: ((label + turn) % tape.classes)[:, None]})
+            machine.run("probe")
+            weight = 1.0 if turn else turns - 1.0
+            for t, name in at.items():
+                x = np.concatenate([machine.real(name), machine.real(target)], axis=1)
+                sums[t][0][...] += weight * (x.T @ x)
+                sums[t][1][...] += weight * (x.T @ machine.real(signals[t]))
+    return {t: _ridge(*both, sizes[t] - tape.scores) for t, both in sums.items()}
+
+
+def _labelled(
+    probe: RuleTape, calibration: Mapping[str, np.ndarray]
+) -> Iterator[tuple[RealMachine, np.ndarray]]:
+    """Machines behind `forward` with some samples each, and their labels, verdicts where there are none."""
+    chosen = spread(len(calibration[probe.graph.inputs[0]]), SAMPLES)
+    labels = calibration.get("label")
+    for part in chunks(probe.b.values, len(chosen)):
+        rows = chosen[part]
+        machine = RealMachine(probe.b.values, probe.b.programs, len(rows), shared=True)
+        machine.load(
+            {probe.value(n): calibration[n][rows].reshape(len(rows), -1) for n in probe.graph.inputs}
+        )
+        machine.run("forward")
+        scores = machine.real(probe.logits)
+        said = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
+        yield machine, (said if labels is None else labels[rows].astype(np.intp))
+
+
+def _ridge(gram: np.ndarray, moments: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices of the first n values and of the others that predict best."""
+    little = RIDGE * float(np.trace(gram)) / len(gram)
+    if not little > 0 or not np.any(moments):
+        what = "no error reaches the layers below the scores, so that none could be predicted there"
+        raise CompileError("rule", what, 'start from a trained network, or head.init = "prototypes"')
+    found = np.linalg.solve(gram + little * np.eye(len(gram)), moments)
+    return found[:n], found[n:]
+
+
+def seen(
+    graph: Graph, spec: RuleSpec, calibration: Mapping[str, np.ndarray], tensor: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are looked at, the classes alike where there are labels, and what `tensor` holds in them,
+    [n, size]."""
+    probe = RuleTape(graph, spec, ())
+    forward(probe)
+    n = len(calibration[graph.inputs[0]])
+    labels = calibration.get("label")
+    chosen = spread(n) if labels is None else np.sort(balanced(labels, min(n, SAMPLES)))
+    parts = []
+    for part in chunks(probe.b.values, len(chosen)):
+        machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)
+        rows = chosen[part]
+        machine.load({probe.value(i): calibration[i][rows].reshape(len(rows), -1) for i in graph.inputs})
+        machine.run("forward")
+        parts.append(machine.real(probe.value(tensor)).copy())
+    return chosen, np.concatenate(parts)
+
+
+def _added(total: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """total [n] and rows [k, n], one after the other: the same bits however the rows are cut into chunks."""
+    every: np.ndarray = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
+    return every

@@ -1,0 +1,99 @@
+"""Direct Kolen-Pollack: matrices that learn as weights from a layer's outputs to the scores would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from head_nets import NEW, Data, perceptron, samples
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import Decay, Feedback, RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
+from synapcc.host.link.saturation import saturation
+from synapcc.host.run.emulator import Emulator
+
+
+def compiled(data: Data, layers: int = 3, **more: object) -> Compiled:
+    return compile_model(perceptron(NEW, layers), RuleSpec("dkp", rate=6, **more), data)  # type: ignore[arg-type]
+
+
+def learned(c: Compiled, data: Data, passes: int = 1) -> Emulator:
+    machine = Emulator(c.plan)
+    for _ in range(passes):
+        for i in range(len(data["x"])):
+            machine.learn({"x": data["x"][i : i + 1]}, data["label"][i : i + 1])
+    return machine
+
+
+def accuracy(machine: Emulator, data: Data) -> float:
+    hits = [
+        machine.infer({"x": data["x"][i : i + 1]}).winner[0] == data["label"][i]
+        for i in range(len(data["x"]))
+    ]
+    return float(np.mean(hits))
+
+
+def real(plan: Plan, machine: Emulator, name: str) -> np.ndarray:
+    return np.asarray(plan[name].meaning.real(machine[name][0]))
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+
+def test_below_the_scores_the_matrix_changes_as_the_scores_weights_do() -> None:
+    """In real numbers, where nothing rounds: B - W stays what it was."""
+    data = samples(40, NEW, 1)
+    c = compiled(data)
+    machine = RealMachine(c.abstract.values, c.abstract.programs, 1)
+    first = machine.state["fc2_direct_feedback"] - machine.state["fc3_weight"]
+    start = machine.state["fc3_weight"].copy()
+    for x, label in zip(data["x"], data["label"], strict=True):
+        machine.load({"x": x[None].astype(np.float64), "label": np.array([[label]])})
+        machine.run("learn")
+    assert np.max(np.abs(machine.state["fc3_weight"] - start)) > 0.01
+    apart = machine.state["fc2_direct_feedback"] - machine.state["fc3_weight"]
+    assert np.max(np.abs(apart - first)) < 1e-12
+
+
+@pytest.mark.parametrize("weights", ["int16", "int8"])
+def test_it_learns_and_decay_aligns_its_matrices(weights: str) -> None:
+    data = samples(400, NEW, 1)
+    c = compiled(data, decay=Decay(5, 16), weights=weights)
+    machine, fresh = learned(c, data, 2), Emulator(c.plan)
+    assert accuracy(machine, samples(200, NEW, 2)) > 0.9 > 4 / NEW > accuracy(fresh, data)
+    before, after = (
+        cosine(real(c.plan, m, "fc2_direct_feedback"), real(c.plan, m, "fc3_weight"))
+        for m in (fresh, machine)
+    )
+    assert abs(before) < 0.3 and after > 0.7
+
+
+def test_what_a_matrix_meets_of_its_limits_is_counted() -> None:
+    data = samples(200, NEW, 1)
+    c = compiled(data, headroom=1.0, layers=2, rates=(("fc1", 0),))
+    machine = learned(c, data)
+    t = c.plan["fc1_direct_feedback"]
+    assert np.any((machine[t.name] == t.lo) | (machine[t.name] == t.hi))
+    found = {s.layer: s for s in saturation(c.plan, machine.state[0])}
+    values = sum(c.plan[f"fc1_{n}"].count for n in ("weight", "bias", "direct_feedback"))
+    assert found["fc1"].updates == 200 * values and found["fc1"].saturated > 0
+
+
+def test_an_aligned_matrix_may_start_at_zero() -> None:
+    """Behind scores of zeros there is nothing to be aligned with yet: it grows as they do."""
+    data, graph = samples(200, NEW, 1), perceptron(NEW)
+    value = graph.tensors["fc2_w"].value
+    assert value is not None
+    value[...] = 0
+    c = compile_model(graph, RuleSpec("dkp", rate=6, feedback=Feedback("aligned")), data)
+    machine = learned(c, data)
+    assert not np.any(c.plan["fc1_direct_feedback"].array())
+    assert cosine(*(real(c.plan, machine, n) for n in ("fc1_direct_feedback", "fc2_weight"))) > 0.95
+
+
+def test_a_matrix_that_learns_lies_in_ram() -> None:
+    with pytest.raises(CompileError, match=r'feedback\.storage: rule dkp cannot use "flash"; possible: ram'):
+        compiled(samples(40, NEW, 1), feedback=Feedback(storage="flash"))
