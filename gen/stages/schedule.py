@@ -32,6 +32,7 @@ from .answers import large
 from .float_run import SAMPLES, RealMachine, chunks, spread
 from .head import classifier, fitted
 from .memory import loaded
+from .slower import paced
 
 PROBED = (
     2**28
@@ -71,6 +72,9 @@ def build(
     if rule:
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
+        elif spec.schedule:
+            what = f"rule {rule.name} decides itself what a learning step does"
+            raise CompileError("schedule", what, "leave [schedule] out")
         _replay(tape, calibration)
         entries += _learn(tape, names)
         if spec.head and spec.head.imprint:
@@ -78,7 +82,9 @@ def build(
         entries += tape.entries
     b = tape.b
     _check_entries(b, entries)
-    return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
+    return Abstract(
+        graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes, b.slower
+    )
 
 
 def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
@@ -174,9 +180,10 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role == "weight"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
+    corrects = paced(tape, tape.spec.schedule) if tape.spec.schedule else "correct"
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
-        tape.b.when(tape.emit_loss(), "correct")
+        tape.b.when(tape.emit_loss(), corrects)
         tape.emit_tick()
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")
