@@ -14,6 +14,7 @@ Role = Literal[
     "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
+    "loss",  # int32, of one sample, fixed by its kernel
     "teach",  # int16, range from calibration, limit from its consumers
     "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
     "bias",  # int32 at the frac of its accumulator
@@ -75,6 +76,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "sample": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
+    "loss": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),
     "weight": RoleFacts(kind="weights"),
     "bias": RoleFacts(kind="weights"),

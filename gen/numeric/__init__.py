@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from . import exponential, gemmlowp, logistic, rounding, scaling, spread, streams, table
 from .exponential import ERROR_FRAC as ERROR_FRAC
+from .exponential import LOG_2_Q16 as LOG_2_Q16
 from .exponential import exp2_neg as exp2_neg
+from .exponential import logarithm as logarithm
 from .exponential import logit_steps as logit_steps
 from .exponential import probability as probability
 from .exponential import reciprocal as reciprocal

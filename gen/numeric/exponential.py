@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .streams import product32
@@ -11,7 +13,11 @@ ERROR_FRAC = 14  # softmax probabilities and errors are Q14: +1.0 and -1.0 both 
 LOG2_E_Q15 = 47274  # round(log2(e) * 2^15)
 EXP2_TABLE = tuple(round(2.0 ** (15 - i / 32)) for i in range(33))  # 2^-(i/32), Q15
 RECIP_TABLE = tuple(round(2.0**30 / (32768 + 512 * i)) for i in range(65))  # 2^30 / m at m = 2^15 + 512 i
-EXP2_ARRAY, RECIP_ARRAY = (np.array(table, np.int32) for table in (EXP2_TABLE, RECIP_TABLE))
+LOG_TABLE = tuple(round(2.0**16 * math.log(1 + i / 64)) for i in range(65))  # Q16, at m = 2^15 + 512 i
+EXP2_ARRAY, RECIP_ARRAY, LOG_ARRAY = (
+    np.array(table, np.int32) for table in (EXP2_TABLE, RECIP_TABLE, LOG_TABLE)
+)
+LOG_2_Q16 = round(2.0**16 * math.log(2.0))
 
 
 def logit_steps(d: Int, frac: int) -> Int:
@@ -38,6 +44,16 @@ def reciprocal(m: Int) -> Int:
     t = RECIP_ARRAY
     i, rem = (m - np.int32(32768)) >> np.int32(9), m & np.int32(511)
     return int32(t[i] - (((t[i] - t[i + 1]) * rem + np.int32(256)) >> np.int32(9)))
+
+
+def logarithm(m: Int) -> Int:
+    """log(m / 2^15) as Q16 for 2^15 <= m < 2^16: table of 65 values, linear between them.
+
+    From 2.5 below to 1.0 above the exact value, in units of 2^-16.
+    """
+    t = LOG_ARRAY
+    i, rem = (m - np.int32(32768)) >> np.int32(9), m & np.int32(511)
+    return int32(t[i] + (((t[i + 1] - t[i]) * rem + np.int32(256)) >> np.int32(9)))
 
 
 def probability(e: Int, r: Int, k: Int) -> Int:
@@ -75,6 +91,14 @@ ROWS = (
               "int32_t rem = m & 511;\n"
               "return table[i] - (((table[i] - table[i + 1]) * rem + 256) >> 9);",
               "2^30 / m for 2^15 <= m < 2^16"),
+    Primitive("logarithm", "int32_t",
+              (("int32_t", "m", 32768, 65535),),
+              logarithm,
+              c_table(LOG_TABLE, 13)
+              + "int32_t i = (m - 32768) >> 9;\n"
+              "int32_t rem = m & 511;\n"
+              "return table[i] + (((table[i + 1] - table[i]) * rem + 256) >> 9);",
+              "log(m / 2^15) as Q16 for 2^15 <= m < 2^16"),
     Primitive("probability", "int32_t",
               (("int32_t", "e", 0, 32768), ("int32_t", "r", 16384, 32768), ("uint32_t", "k", 0, 14)),
               probability,

@@ -127,6 +127,23 @@ class RuleTape(Tape):
             self.step(kernel, "loss", args)
         return flag
 
+    def measure(self, name: str) -> str:
+        """Emits the loss of the scores in the arena, under the rule file's loss; the value that holds it. Of
+        numbers, in units of what targets usually differ by; this writes their error anew."""
+        loss = self.b.once(Value(name, (1,), "arena", "loss"))
+        if self.spec.numbers:
+            self.emit_loss()
+            of = {"e": self.error, "loss": loss}
+            self.step("loss.squares", "loss", of, large=self._large(), scores=self.scores)
+            return loss
+        of = {"z": self.logits, "label": self.label, "loss": loss}
+        if self.spec.loss.kind == "hinge":
+            numbers = {"margin": self.spec.loss.margin, "mu": self.spec.loss.mu, "classes": self.classes}
+            self.step("loss.hinge", "loss", of, **numbers)
+        else:
+            self.step("loss.softmax", "loss", of)
+        return loss
+
     def emit_tick(self) -> None:
         """Counts a learning step; `adapt` does so once for each sample."""
         self.step("counter.tick", "step", {"count": self.samples_learned})
@@ -170,6 +187,15 @@ class RuleTape(Tape):
     def learned_nodes(self) -> tuple[Node, ...]:
         """The layers that learn, from the input to the output."""
         return tuple(n for n in self.graph.nodes if n.name in self.learned)
+
+    @contextmanager
+    def only(self, nodes: Sequence[Node]) -> Iterator[None]:
+        """Verbs inside teach these layers, as if no other one learned."""
+        learned, upstream = self.learned, self._upstream
+        self.learned = tuple(n.name for n in nodes)
+        self._upstream = self._learned_upstream()
+        yield
+        self.learned, self._upstream = learned, upstream
 
     def rate(self, node: Node) -> int:
         return self.spec.rate_of(node.name)

@@ -172,7 +172,7 @@ class _Chooser:
             if name not in self.formats and value.role in ("gain", "weight"):
                 self._weight(k, step, role, value)
         if (
-            "b" in step.args
+            {"x", "b"} <= step.args.keys()
             and self.values[step.args["b"]].role == "bias"
             and not self._given(step.args["b"])
         ):

@@ -23,8 +23,8 @@ from synapcc.host.run.emulator import Emulator
 
 SETTINGS = {
     "O2": ("ref", "-O2"),
-    "sanitized": ("ref", "-O1", *UNDEFINED),
-    "dsp": ("dsp", "-O1", *UNDEFINED),
+    "sanitized": ("ref", "-O0", *UNDEFINED),
+    "dsp": ("dsp", "-O0", *UNDEFINED),
 }
 SAMPLES = 6
 

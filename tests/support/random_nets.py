@@ -31,6 +31,7 @@ from synapcc.gen.spec import (
     Schedule,
     Store,
 )
+from synapcc.gen.spec.options import Choice, Integer, PowerOfTwo, Setting, Settings
 from synapcc.gen.stages.border import without_head
 from synapcc.gen.stages.head import classifier, replaced
 from synapcc.gen.stages.state_check import rings
@@ -211,10 +212,8 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     dense = [n.name for n in graph.nodes if layer(n.op).weighted]
     chosen = tuple(n for n in dense if rng.integers(3)) or tuple(dense[-1:])
     init = str(rng.choice(rule.inits or ("random",)))
-    storage = str(
-        rng.choice([s for s in rule.storages or ("flash",) if (init, s) != ("aligned", "generated")])
-    )
-    everywhere = rng.integers(2) == 1
+    storage = str(rng.choice([s for s in rule.storages or ("",) if (init, s) != ("aligned", "generated")]))
+    everywhere = rng.integers(2) == 1 or rule.name == "hybrid"  # which needs two layers
     learned = tuple(dense) if everywhere else chosen
     hinge = Loss("hinge", float(rng.uniform(0.3, 2.0)), float(2.0 ** rng.integers(-4, 4)))
     return RuleSpec(
@@ -234,6 +233,19 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
         if rng.integers(2)
         else None,
     )
+
+
+def random_options(rng: Rng, rule: str) -> Settings:
+    """What `[options]` might say of a rule that has any: few trials and layers, all words."""
+    out: list[tuple[str, Setting]] = []
+    for option in rules()[rule].options if rng.integers(2) else ():
+        if isinstance(option, Integer):
+            out.append((option.name, option.low + int(rng.choice([0, 0, 1, 2]))))
+        elif isinstance(option, PowerOfTwo):
+            out.append((option.name, float(2.0 ** rng.integers(option.low, option.high + 1))))
+        elif isinstance(option, Choice):
+            out.append((option.name, str(rng.choice(option.words))))
+    return tuple(out)
 
 
 def random_head(rng: Rng, graph: Graph) -> Head:
@@ -293,6 +305,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     rng = np.random.default_rng([20240611, seed])
     graph = random_graph(rng, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
+    spec = replace(spec, options=random_options(np.random.default_rng([11, seed]), spec.rule))
     if not rng.integers(12):
         spec = RuleSpec(INFERENCE_ONLY)
     if not spec.replay and not rng.integers(6):

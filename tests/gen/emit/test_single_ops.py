@@ -32,7 +32,7 @@ from synapcc.host.run.machine import Unproven
 OK, BAD_LABEL, BAD_STATE = 0, 2, 3  # of <model>_status
 MODELS = 24
 DEEDS = 250  # of each model
-SETTINGS = {"ref": ("ref", "-O1", *UNDEFINED), "dsp": ("dsp", "-O1", *UNDEFINED)}
+SETTINGS = {"ref": ("ref", "-O1", *UNDEFINED), "dsp": ("dsp", "-O0", *UNDEFINED)}
 
 
 def an_arena(plan: Plan, rng: np.random.Generator) -> bytes:

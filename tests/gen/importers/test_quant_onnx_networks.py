@@ -178,7 +178,7 @@ def learners(tmp_path_factory: pytest.TempPathFactory) -> list[Compiled]:
 
 def test_emitted_c_infers_and_learns_as_the_emulator_does(learners: list[Compiled], tmp_path: Path) -> None:
     plans = [replace(c.plan, model=f"net{i}") for i, c in enumerate(learners)]
-    batch = HostBatch(plans, tmp_path, "-O1", *UNDEFINED)
+    batch = HostBatch(plans, tmp_path, "-O0", *UNDEFINED)
     try:
         for i in range(len(plans)):
             assert play(batch, i, i) >= 5

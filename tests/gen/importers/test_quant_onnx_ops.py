@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counts import counted
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from quant_onnx import Held, QuantNet, Rng, beside_ties, compiled, drawn, scores, wanted
@@ -213,11 +214,14 @@ EXACT: Mapping[str, tuple[Make, Shape]] = {
 """What reads 256 integers, or moves them: as the evaluator, ties to even, but for the last bit of exp."""
 
 
+@counted(40, 200)
 @pytest.mark.parametrize("kind", LAYERS)
-def test_sums_are_within_one_unit_and_the_same_where_nothing_ties(kind: str, tmp_path: Path) -> None:
+def test_sums_are_within_one_unit_and_the_same_where_nothing_ties(
+    kind: str, count: int, tmp_path: Path
+) -> None:
     make, shape = LAYERS[kind]
     ties = 0
-    for seed in range(200):
+    for seed in range(count):
         rng = np.random.default_rng(seed)
         net = drawn(rng, shape(rng))
         y = make(net)
@@ -230,10 +234,11 @@ def test_sums_are_within_one_unit_and_the_same_where_nothing_ties(kind: str, tmp
     assert ties
 
 
+@counted(60, 200)
 @pytest.mark.parametrize("kind", EXACT)
-def test_what_is_looked_up_or_moved_is_the_same(kind: str, tmp_path: Path) -> None:
+def test_what_is_looked_up_or_moved_is_the_same(kind: str, count: int, tmp_path: Path) -> None:
     make, shape = EXACT[kind]
-    for seed in range(200):
+    for seed in range(count):
         rng = np.random.default_rng(seed)
         net = drawn(rng, shape(rng))
         y = make(net)

@@ -249,7 +249,7 @@ def test_no_signal_passes_a_squared_difference(rule: str, tmp_path: Path) -> Non
 def test_signals_pass_through_what_is_frozen(learners: dict[str, Compiled], tmp_path: Path) -> None:
     """In emitted C as in the emulator; and the layer below learns what lowers the loss."""
     plans = [replace(c.plan, model=f"net{i}") for i, c in enumerate(learners.values())]
-    batch = HostBatch(plans, tmp_path, "-O1", *UNDEFINED)
+    batch = HostBatch(plans, tmp_path, "-O0", *UNDEFINED)
     try:
         for i in range(len(plans)):
             assert play(batch, i, i) > 5

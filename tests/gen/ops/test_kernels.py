@@ -21,8 +21,8 @@ SETTINGS = {
     "O0": ("ref", "-O0"),
     "O2": ("ref", "-O2"),
     "Os": ("ref", "-Os"),
-    "sanitized": ("ref", "-O1", *UNDEFINED),
-    "dsp": ("dsp", "-O1", *UNDEFINED),
+    "sanitized": ("ref", "-O0", *UNDEFINED),
+    "dsp": ("dsp", "-O0", *UNDEFINED),
 }
 
 

@@ -17,7 +17,7 @@ from synapcc.gen.ops._window import Window
 from synapcc.gen.ops.conv2d import sample_window
 
 TRAILING = sorted(name for name, k in kernels().items() if k.trails)
-SETTINGS = {"ref": ("ref", "-O2"), "dsp": ("dsp", "-O1", *UNDEFINED)}
+SETTINGS = {"ref": ("ref", "-O2"), "dsp": ("dsp", "-O0", *UNDEFINED)}
 
 
 def windows(count: int) -> Iterator[Window]:

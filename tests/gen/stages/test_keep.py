@@ -84,7 +84,7 @@ def test_random_networks_learn_the_same_bits(monkeypatch: pytest.MonkeyPatch, co
     assert kept > count / 8
 
 
-@pytest.mark.parametrize("setting", [("ref", "-O1", *UNDEFINED), ("dsp", "-O2")])
+@pytest.mark.parametrize("setting", [("ref", "-O0", *UNDEFINED), ("dsp", "-O2")])
 def test_c_and_emulator_live_the_same_life(
     setting: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

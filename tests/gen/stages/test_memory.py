@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from counts import counted
 from random_nets import Deed, accepted, life
 
 from synapcc.gen.ir.plan import Plan, PlanTensor
@@ -18,6 +19,7 @@ from synapcc.gen.stages.memory import Piece, place
 from synapcc.host.run.emulator import Emulator
 
 MODELS = 60
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,10 @@ def over(plan: Plan, moment: Moment) -> list[set[str]]:
     return [{*pair} for pair in pairs if pair[0] not in moment.after]
 
 
-def test_no_two_live_tensors_overlap() -> None:
+@counted(FEW, MODELS)
+def test_no_two_live_tensors_overlap(count: int) -> None:
     shared = 0
-    for compiled, seed in accepted(6000, MODELS):
+    for compiled, seed in accepted(6000, count):
         plan = compiled.plan
         machine = Emulator(plan)
         for deed in life(plan, seed):
@@ -117,7 +120,7 @@ def test_no_two_live_tensors_overlap() -> None:
                 check_apart(plan, moment.before | written | moment.after, over(plan, moment))
         arena = plan.space("arena")
         shared += any(overlap(a, b) for a in arena for b in arena if a is not b)
-    assert shared > MODELS // 2, "the planner shares almost nothing: the test would not notice a mistake"
+    assert shared > count // 2, "the planner shares almost nothing: the test would not notice a mistake"
 
 
 def run_scrambled(machine: Emulator, program: str, moments: list[Moment], rng: np.random.Generator) -> int:
@@ -142,7 +145,7 @@ def run_scrambled(machine: Emulator, program: str, moments: list[Moment], rng: n
 def test_rubbish_in_every_dead_byte_changes_nothing(first: int) -> None:
     """The same life twice: once with bytes of its own for every tensor, once with dead bytes scrambled."""
     scrambled = 0
-    for compiled, seed in accepted(first, MODELS // 2):
+    for compiled, seed in accepted(first, FEW):
         plan = compiled.plan
         reference, machine, rng = Emulator(spread(plan)), Emulator(plan), np.random.default_rng(seed)
         for deed in life(plan, seed):
@@ -171,7 +174,7 @@ def spread(plan: Plan) -> Plan:
 
 
 def test_tensors_lie_within_their_space_and_are_aligned() -> None:
-    for compiled, _ in accepted(8000, MODELS):
+    for compiled, _ in accepted(8000, FEW):
         plan = compiled.plan
         for t in plan.tensors:
             if t.space != "const":

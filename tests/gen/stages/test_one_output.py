@@ -52,7 +52,8 @@ def test_the_error_is_that_of_the_sigmoid(frac: int) -> None:
 @pytest.mark.parametrize("rule", sorted(rules()))
 def test_every_rule_teaches_it(rule: str) -> None:
     data, unseen = two(800, 2), two(500, 5)
-    c = compile_model(perceptron(1), RuleSpec(rule, rate=6 if rule != "last" else 5), data)
+    rate = {"last": 5, "spsa": 9}.get(rule, 6)
+    c = compile_model(perceptron(1), RuleSpec(rule, rate=rate), data)
     plan, machine = c.plan, Emulator(c.plan)
     assert (plan.classes, plan.scores, plan["label"].hi) == (2, 1, 1)
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from counts import counted
 from random_nets import accepted, life, random_model
 from residual_nets import data, residual
 
@@ -33,10 +34,13 @@ def net(seed: int) -> Compiled:
     return compile_model(residual(rng, SIDE, 3, (2, 1, 2)[: 1 + seed % 3]), spec, data(rng, SIDE))
 
 
-def test_another_order_learns_the_same_bits_in_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@counted(20, 60)
+def test_another_order_learns_the_same_bits_in_no_more_memory(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = 0
     made = [(net(seed), net, seed) for seed in range(8)]
-    made += [(c, random_model, seed) for c, seed in accepted(9000, 60)]
+    made += [(c, random_model, seed) for c, seed in accepted(9000, count)]
     for one, make, seed in made:
         with monkeypatch.context() as m:
             m.setattr(lower, "ordered", lambda programs, *_: programs)

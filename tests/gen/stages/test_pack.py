@@ -25,7 +25,7 @@ from synapcc.gen.stages.pack import Near, ends, lowest, searched
 from synapcc.host.pages.peak import peaks
 
 pytestmark = pytest.mark.usefixtures("whole_maps")
-SETTINGS = {"ref": ("ref", "-O2"), "dsp": ("dsp", "-O1", *UNDEFINED)}
+SETTINGS = {"ref": ("ref", "-O2"), "dsp": ("dsp", "-O0", *UNDEFINED)}
 
 
 @pytest.fixture
