@@ -41,9 +41,9 @@ class Learned:
 
 
 def names() -> tuple[str, ...]:
-    """The base as it is, the two that all others are held against, and the others."""
+    """The base as it is, the two that all others are held against, and the others that have a rule file."""
     first = (INFERENCE_ONLY, "last", "bp")
-    return (*first, *(name for name in sorted(rules()) if name not in first))
+    return (*first, *(name for name in sorted(rules()) if name not in first and _file(name).is_file()))
 
 
 def is_result(found: Any) -> bool:
@@ -55,9 +55,12 @@ def spec_of(rule: str) -> RuleSpec:
     """The rule file of the ECG example, or the one here for rules that it has none for."""
     if rule == INFERENCE_ONLY:
         return RuleSpec(rule)
+    return replace(load_spec(_file(rule), options()), seed=SEED)
+
+
+def _file(rule: str) -> Path:
     own = HERE / "rules" / f"ecg_{rule}.toml"
-    path = own if own.is_file() else evaluate.rule_folder(MODEL) / f"{rule}.toml"
-    return replace(load_spec(path, options()), seed=SEED)
+    return own if own.is_file() else evaluate.rule_folder(MODEL) / f"{rule}.toml"
 
 
 def measured(results: Results, say: Say, only_known: bool = False) -> Iterator[Learned]:
