@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .emit.fits import check_memory
+from .equations import placed, rule_of
 from .errors import CompileError
 from .files.npz import load_arrays
 from .importers import load_model
@@ -23,7 +24,7 @@ from .ir.plan import Plan
 from .ir.program import Abstract
 from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
-from .rules import Rule, options, rules
+from .rules import Rule, options
 from .sets import AUTO, select
 from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
@@ -107,7 +108,7 @@ def compile_model(
     graph, given = _given(graph, spec, calibration, where)
     graph, still = settle(graph, given)
     target = load_board(board) if isinstance(board, str) else board
-    chosen = None if spec.rule == INFERENCE_ONLY else rules()[spec.rule]
+    chosen = None if spec.rule == INFERENCE_ONLY else rule_of(spec)
     graph, untouched, learned = _for_learning(
         graph, spec, chosen, checked(normalised(graph.quantisers, given), where)
     )
@@ -126,7 +127,7 @@ def compile_model(
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []
-        raise _because(error, [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None
+        raise _because(placed(error, spec), [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None
     usual = found.quantised.sampled.usual
     uneven = warnings(_of_a_byte(found.graph), {n: found.data[n][usual] for n in found.graph.inputs})
     compiled = Compiled(
@@ -209,4 +210,4 @@ def _because(error: CompileError, causes: Sequence[str]) -> CompileError:
     """The refusal of number formats, with what is wrong with the data: most often that is why."""
     if not causes:
         return error
-    return CompileError(error.where, error.what, "; ".join([error.hint, *causes]))
+    return CompileError(error.where, error.what, "; ".join([error.hint, *causes]), error.excerpt)

@@ -11,15 +11,28 @@ def shown(text: str, longest: int = 80) -> str:
 
 
 class SynapccError(Exception):
-    """Base of every error that is the user's to mend: one line, no traceback, exit code 2."""
+    """Base of every error that is the user's to mend: one line, no traceback, exit code 2.
 
-    def __init__(self, where: str, what: str, hint: str = "") -> None:
-        self.where, self.what, self.hint = where, what, hint
-        super().__init__(f"{where}: {what}; {hint}" if hint else f"{where}: {what}")
+    excerpt: what stands below that line: a text of the user's, and a caret under the place
+    """
+
+    def __init__(self, where: str, what: str, hint: str = "", excerpt: str = "") -> None:
+        self.where, self.what, self.hint, self.excerpt = where, what, hint, excerpt
+        self.line = f"{where}: {what}; {hint}" if hint else f"{where}: {what}"
+        super().__init__(f"{self.line}\n{excerpt}" if excerpt else self.line)
 
 
 class CompileError(SynapccError):
     """The model, the rule file, the calibration data or the board does not allow a compilation."""
+
+
+class TermError(CompileError):
+    """As CompileError, of a term of an equation of the rule file: `at` in text number `said` of
+    RuleSpec.equations. Who knows these shows the place."""
+
+    def __init__(self, where: str, what: str, hint: str, said: int, at: int) -> None:
+        super().__init__(where, what, hint)
+        self.said, self.at = said, at
 
 
 class DataWarning(UserWarning):

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.equations import rule_of
 from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.rules import rules
 from synapcc.gen.spec import rule_text
 from synapcc.host.firmware.build import BuildResult
 from synapcc.host.pages import charts, facts
@@ -141,7 +141,7 @@ def text(lesson: Lesson, state_bytes: int) -> str:
 def html(run: Run) -> str:
     """The whole page."""
     plan, measured = run.compiled.plan, facts.measure(run.compiled)
-    rule = rules()[run.compiled.spec.rule]
+    rule = rule_of(run.compiled.spec)
     flash, ram = memory_parts(plan, run.built)
     board = run.compiled.board
     return page.render(

@@ -6,5 +6,6 @@
 from .library import render_library
 from .memory_text import memory_map
 from .project import render, write
+from .templates import keep_bytecode
 
-__all__ = ["memory_map", "render", "render_library", "write"]
+__all__ = ["keep_bytecode", "memory_map", "render", "render_library", "write"]

@@ -26,6 +26,11 @@ def environment() -> jinja2.Environment:
     )
 
 
+def keep_bytecode(cache: jinja2.BytecodeCache) -> None:
+    """Where templates' byte code comes from and goes to: nothing here keeps any."""
+    environment().bytecode_cache = cache
+
+
 def _outside_template(name: str) -> str | None:
     """The C of an op that was found outside lies beside its file."""
     room, _, file = name.partition("/")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CompileError
+from ..errors import CompileError, TermError
 
 Real = NDArray[np.float64]
 
@@ -198,12 +198,16 @@ def misfit(meaning: Meaning, rows: int, lo: int, hi: int) -> str:
 
 
 @contextmanager
-def shifts(node: str, kernel: str) -> Iterator[None]:
-    """What a kernel is asked inside may need powers of two: CompileError, naming it, where there is none."""
+def shifts(node: str, kernel: str, said: tuple[int, int] | None = None) -> Iterator[None]:
+    """What a kernel is asked inside may need powers of two: CompileError, naming it, where there is none.
+
+    said: as in Step
+    """
     try:
         yield
     except NoPowerOfTwo as e:
-        raise CompileError(node, f"{kernel} shifts, and {e.what}", e.hint) from None
+        what = f"{kernel} shifts, and {e.what}"
+        raise (TermError(node, what, e.hint, *said) if said else CompileError(node, what, e.hint)) from None
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -61,12 +61,17 @@ def root(values: Mapping[str, Value], name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One kernel on named tensors (role -> name). Abstract attributes may be real, a Plan's are integers."""
+    """One kernel on named tensors (role -> name). Abstract attributes may be real, a Plan's are integers.
+
+    said: before formats are chosen, the equation of the rule file that asked for it, as its number among
+          RuleSpec.equations and a place in it
+    """
 
     kernel: str
     node: str
     args: Mapping[str, str]
     attrs: Mapping[str, Number] = field(default_factory=dict)
+    said: tuple[int, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +244,12 @@ class Builder:
 
     def step(self, kernel: str, node: str, args: Mapping[str, str], **attrs: Number) -> None:
         self._open[-1].append(Step(kernel, node, dict(args), dict(attrs)))
+
+    def mark(self, said: tuple[int, int]) -> None:
+        """Says which equation asked for the step that was emitted last."""
+        last = self._open[-1][-1]
+        assert isinstance(last, Step)
+        self._open[-1][-1] = replace(last, said=said)
 
     def call(self, program: str) -> None:
         self._open[-1].append(Call(program))

@@ -237,6 +237,11 @@ class Kernel(ABC):
         """Formats that the kernel itself sets for what it writes."""
         return {}
 
+    def implied(self, f: Mapping[str, Format], a: Attrs) -> dict[str, Format]:
+        """Formats of what it changes that follow from those of what it reads, `f`, where these are known:
+        of traces, of which calibration sees nothing."""
+        return {}
+
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
         """(lo, hi) of the counters that it keeps within limits, by role: cursors, phases, indices.
 

@@ -17,7 +17,9 @@ from ..ir.program import Step
 from . import Arrays, Attrs
 from . import _packed as bits
 from ._contract import INT16, Tensors, within
-from ._loops import Cells, Number, helper
+from ._loops import Cells, Number, helper, put
+from ._packed import whole_words
+from ._pool_loops import first_maxima, put_signals
 
 ATTRIBUTES = within(pool_h=(1, bits.MOST), pool_w=(1, bits.MOST))
 """Of a step that has `at`: the windows, which lie side by side in the map of its outputs."""
@@ -101,39 +103,14 @@ def fold_map(
     whole: Cells, y: Cells, row: Cells, at: Cells, window: Number, filters: Number, pooling: Number,
     clipping: Number,
 ) -> None:  # fmt: skip
-    """As `fold`, of one device: a place of all windows of a row at once, in lanes that lie side by side."""
-    out_w, (down, across), low, high = window[4], pooling, np.int16(clipping[0]), np.int16(clipping[1])
-    columns, each = out_w // across, 1
-    while 1 << each < down * across:
-        each *= 2
-    n, rows = ((columns - 1) * across + 1) * filters, len(y) // (columns * filters)
-    best, chosen = np.empty(n, np.int16), np.zeros(n, np.int16)
-    at[:] = 0
-    for r in range(rows):
-        for place in range(down * across):
-            there = whole[((r * down + place // across) * out_w + place % across) * filters :]
-            if place == 0:
-                for i in range(n):
-                    best[i] = min(max(there[i], low), high)
-                    chosen[i] = 0
-            elif len(at):
-                for i in range(n):
-                    v = min(max(there[i], low), high)
-                    chosen[i] = np.int16(place) if v > best[i] else chosen[i]
-                    best[i] = max(best[i], v)
-            else:
-                for i in range(n):
-                    best[i] = max(best[i], min(max(there[i], low), high))
-        for c in range(columns):
-            first, seen = (r * columns + c) * filters, c * across * filters
-            for f in range(filters):
-                y[first + f] = best[seen + f]
-            if len(at):
-                for f in range(filters):
-                    bits.put_packed(at, first + f, each, np.int64(chosen[seen + f]))
-    last = ((rows * down - 1) * out_w + columns * across - 1) * filters
-    for f in range(filters):
-        row[f] = whole[last + f]
+    """As `fold`, of one device; holds `whole` within the clip."""
+    pool_w, low, high = pooling[1], np.int32(clipping[0]), np.int32(clipping[1])
+    columns, rows = window[4] // pool_w, window[3] // pooling[0]
+    last = ((rows * pooling[0] - 1) * window[4] + columns * pool_w - 1) * filters
+    put(row, whole[last:])
+    for i in range(len(whole)):
+        whole[i] = min(max(np.int32(whole[i]), low), high)
+    first_maxima(whole, y, at, window[4], filters, columns, pooling, pooling)
 
 
 def read(step: Step, made: Step) -> Step | None:
@@ -174,18 +151,10 @@ def map_signals(d: Cells, at: Cells, window: Number, filters: Number, pooling: N
     """As `signals`, of one device."""
     if len(at) == 0:
         return d
-    out_h, out_w, (down, across), each = window[3], window[4], pooling, 1
-    while 1 << each < down * across:
-        each *= 2
-    columns, out = out_w // across, np.zeros(out_h * out_w * filters, np.int16)
-    for window_at in range(len(d) // filters):
-        first = window_at * filters
-        corner = (window_at // columns * down * out_w + window_at % columns * across) * filters
-        for f in range(filters):
-            place = bits.get_packed(at, first + f, each)
-            if place < down * across:
-                out[corner + (place // across * out_w + place % across) * filters + f] = d[first + f]
-    return out
+    out_w, n = window[4], window[3] * window[4] * filters
+    out = np.zeros(whole_words(n), np.int16)
+    put_signals(out, d, at, out_w, filters, out_w // pooling[1], pooling, pooling)
+    return out[:n]
 
 
 def random_fold(

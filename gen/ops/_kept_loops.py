@@ -8,62 +8,52 @@ from .. import numeric
 from . import _conv_loops, _long_loops
 from ._chosen import fold_map, map_signals
 from ._loops import Cells, Number, helper, write_signal
-from ._packed import get_packed, put_packed
+from ._packed import pack_bytes, places_bits, unpacked_bytes, whole_words
+from ._pool_loops import first_maxima, put_signals
 
 conv_forward, conv_transposed = helper(_conv_loops.forward), helper(_conv_loops.transposed)
 conv_update, long_forward = helper(_conv_loops.update), helper(_long_loops.conv)
 
 
 def clip_forward(x: Cells, y: Cells, mask: Cells, lo: int, hi: int, above: Number, below: Number) -> None:
-    mask[:] = 0
+    inside = np.zeros(whole_words(len(y)), np.uint8)
     for i in range(len(y)):
         v = numeric.saturate(numeric.int32(x[i]), lo, hi)
         y[i] = v
-        if v > above and v < below:
-            put_packed(mask, i, 1, 1)
+        inside[i] = np.uint8(v > above) & np.uint8(v < below)
+    pack_bytes(mask, inside, 1)
 
 
 def clip_feedback(mask: Cells, d: Cells, g: Cells) -> None:
+    inside = unpacked_bytes(mask, len(g), 1)
     for i in range(len(g)):
-        g[i] = d[i] * np.int16(get_packed(mask, i, 1))
+        g[i] = d[i] * np.int16(inside[i])
 
 
 def pool_forward(x: Cells, y: Cells, at: Cells, window: Number) -> None:
-    _, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, _, _, _ = window
-    best, place, each = np.empty(channels, np.int16), np.empty(channels, np.int64), 1
-    while 1 << each < kernel_h * kernel_w:
-        each *= 2
-    at[:] = 0
-    for oy in range(out_h):
-        for ox in range(out_w):
-            start = (oy * step_h * width + ox * step_w) * channels
-            best[:] = x[start : start + channels]
-            place[:] = 0
-            for k in range(kernel_h * kernel_w):
-                seen = x[start + (k // kernel_w * width + k % kernel_w) * channels :]
-                for c in range(channels):
-                    if seen[c] > best[c]:
-                        best[c], place[c] = seen[c], k
-            first = (oy * out_w + ox) * channels  # y may trail x: it is written when all is read
-            y[first : first + channels] = best
-            for c in range(channels):
-                put_packed(at, first + c, each, place[c])
+    _, width, channels, _, out_w, kernel_h, kernel_w, step_h, step_w, _, _, _, _, _ = window
+    first_maxima(x, y, at, width, channels, out_w, (kernel_h, kernel_w), (step_h, step_w))
 
 
 def pool_feedback(
     at: Cells, d: Cells, g: Cells, window: Number, before: int, shift: int, lo: int, hi: int
 ) -> None:
     _, width, channels, _, out_w, kernel_h, kernel_w, step_h, step_w, _, _, _, _, _ = window
-    total, each = np.zeros(len(g), np.int32), 1
-    while 1 << each < kernel_h * kernel_w:
-        each *= 2
+    waiting = np.empty(len(d), np.int16)
+    for i in range(len(d)):
+        waiting[i] = numeric.shift_round(numeric.int32(d[i]), before)
+    if kernel_h <= step_h and kernel_w <= step_w:  # no place is in two windows
+        alone = np.zeros(whole_words(len(g)), np.int16)
+        put_signals(alone, waiting, at, width, channels, out_w, (kernel_h, kernel_w), (step_h, step_w))
+        write_signal(g, alone, shift, lo, hi)
+        return
+    total, places = np.zeros(len(g), np.int32), unpacked_bytes(at, len(d), places_bits(kernel_h * kernel_w))
     for n in range(len(d)):
-        k, position = get_packed(at, n, each), n // channels
+        k, position = np.int64(places[n]), n // channels
         if d[n] != 0 and k < kernel_h * kernel_w:
             row = position // out_w * step_h + k // kernel_w
             place = (row * width + position % out_w * step_w + k % kernel_w) * channels + n % channels
-            signal = numeric.shift_round(numeric.int32(d[n]), before)
-            total[place] = np.int32(total[place] + signal)
+            total[place] += waiting[n]
     write_signal(g, total, shift, lo, hi)
 
 
@@ -72,7 +62,7 @@ def forward(
     filters: int, shift: Number, multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int,
     hi: int, pooling: Number, clipping: Number, factors: Cells, ends: Cells, scales: Cells,
 ) -> None:  # fmt: skip
-    whole = np.empty(window[3] * window[4] * filters, np.int16)
+    whole = np.empty(window[3] * window[4] * filters, y.dtype)
     conv_forward(
         x, w, b, m, s, whole, window, filters, shift, multiplier, x_zero, y_zero, rounds, lo, hi, factors,
         ends, scales,
@@ -85,7 +75,7 @@ def long(
     window: Number, filters: int, shift: Number, multiplier: Number, x_zero: Number, y_zero: Number,
     rounds: Number, lo: int, hi: int, pooling: Number, clipping: Number,
 ) -> None:  # fmt: skip
-    whole = np.empty(window[3] * window[4] * filters, np.int16)
+    whole = np.empty(window[3] * window[4] * filters, y.dtype)
     long_forward(
         x, w, b, m, r, s, whole, window, filters, shift, multiplier, x_zero, y_zero, rounds, lo, hi
     )  # fmt: skip

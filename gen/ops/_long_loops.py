@@ -84,3 +84,18 @@ def conv(
     every = out_h * out_w
     rest = tiled(r.view(np.int32), every)
     end_long(y, acc, tiled(s, every), tiled(m, every), rest, shift, multiplier, lo, hi, rounds, y_zero)
+
+
+def local(
+    x: Cells, w: Cells, b: Cells, m: Cells, r: Cells, s: Cells, y: Cells, window: Number, filters: int,
+    shift: Number, multiplier: Number, x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
+) -> None:  # fmt: skip
+    runs, run, _, _ = runs_of(window)
+    seen, offsets = padded_map(x, window, np.int32(x_zero)), run_offsets(window)
+    taps, places = np.empty(runs * run, np.int16), window_places(window, filters)
+    acc = np.empty(len(b), np.int64)
+    for k in range(len(places)):
+        seen_at(seen, places[k, 0], offsets, taps)
+        for row in range(places[k, 1], places[k, 1] + len(b) // len(places)):
+            acc[row] = long_dot(w[row], taps) + b[row]
+    end_long(y, acc, s, m, r, shift, multiplier, lo, hi, rounds, y_zero)

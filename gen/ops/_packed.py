@@ -17,6 +17,8 @@ from ._loops import Cells, Number, helper
 WIDTHS = (1, 2, 4, 8)
 MOST = 1 << WIDTHS[-1]
 """How many numbers there may be at most."""
+BYTES = 8
+"""Of a word, in which loops move numbers."""
 
 
 def anything(count: int) -> tuple[int, int, int]:
@@ -49,17 +51,57 @@ def unpacked(held: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint8
 
 
 @helper
-def put_packed(held: Cells, i: Number, bits: Number, value: Number) -> None:
-    """Writes number i into bytes that are 0 there."""
-    at = i * bits
-    held[at >> 3] = np.uint8(held[at >> 3] | (value << (at & 7)))
+def places_bits(numbers: Number) -> Number:
+    """As `width`, in compiled code."""
+    each = 1
+    while 1 << each < numbers:
+        each *= 2
+    return each
 
 
 @helper
-def get_packed(held: Cells, i: Number, bits: Number) -> Number:
-    """Number i."""
-    at = i * bits
-    return (np.int64(held[at >> 3]) >> (at & 7)) & ((1 << bits) - 1)
+def _fields(each: Number) -> Number:
+    """Of words in whose fields of 4, of 2 and of 1 bytes as many numbers lie lowest: the bits of these."""
+    four, two, one = (1 << 4 * each) - 1, (1 << 2 * each) - 1, (1 << each) - 1
+    return four * 0x0000000100000001, two * 0x0001000100010001, one * 0x0101010101010101
+
+
+@helper
+def whole_words(n: Number) -> Number:
+    """n, or the next multiple of the bytes of a word."""
+    return -(-n // BYTES) * BYTES
+
+
+@helper
+def unpacked_bytes(held: Cells, count: Number, each: Number) -> Cells:
+    """Numbers of `each` bits as bytes, in whole words: what is behind the last one is anything. Those of a
+    word are moved apart together, first the upper half of them, then of each half."""
+    words, apart = np.zeros(whole_words(count) // BYTES, np.int64), 8 - each
+    four, two, one = _fields(each)
+    for k in range(each):
+        for j in range((len(held) - k + each - 1) // each):
+            words[j] |= np.int64(held[np.uint64(j * each + k)]) << 8 * k
+    for j in range(len(words)):
+        v = words[j]
+        v = (v | v << 4 * apart) & four
+        v = (v | v << 2 * apart) & two
+        words[j] = (v | v << apart) & one
+    return words.view(np.uint8)
+
+
+@helper
+def pack_bytes(held: Cells, numbers: Cells, each: Number) -> None:
+    """Writes numbers as `each` bits; they are bytes in whole words, 0 behind the last one, and are lost."""
+    words, apart = numbers.view(np.int64), 8 - each
+    four, two, _ = _fields(each)
+    for j in range(len(words)):
+        v = words[j]
+        v = (v | v >> apart) & two
+        v = (v | v >> 2 * apart) & four
+        words[j] = v | v >> 4 * apart
+    for k in range(each):
+        for j in range((len(held) - k + each - 1) // each):
+            held[np.uint64(j * each + k)] = np.uint8(words[j] >> 8 * k)
 
 
 def without(step: Step, *names: str, **more: str) -> dict[str, str]:

@@ -12,8 +12,7 @@ import numpy as np
 
 from .. import numeric
 from ._loops import Cells, Number, fill_map, helper, put, write_signal
-
-BYTES = 8  # of a word, in which groups are moved where they have whole ones
+from ._packed import BYTES, pack_bytes, places_bits, unpacked_bytes, whole_words
 
 
 @helper
@@ -22,12 +21,6 @@ def padded_sizes(window: Any) -> Any:
     height, width, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, top, left, _ = window
     down = max(height + top, (out_h - 1) * step_h + kernel_h)
     return down, max(width + left, (out_w - 1) * step_w + kernel_w) * channels
-
-
-@helper
-def whole_words(n: Any) -> Any:
-    """n, or the next multiple of BYTES."""
-    return -(-n // BYTES) * BYTES
 
 
 @helper
@@ -42,13 +35,13 @@ def move_groups(
     if each * BYTES != n * out.itemsize:
         for c in range(count):
             for i in range(n):
-                out[first + c * apart + i] = seen[at + c * step + i]
+                out[np.uint64(first + c * apart + i)] = seen[np.uint64(at + c * step + i)]
         return
     to, given = out.view(np.int64), seen.view(np.int64)
     first, apart, at, step = first // n * each, apart // n * each, at // n * each, step // n * each
     for i in range(each):
         for c in range(count):
-            to[first + c * apart + i] = given[at + c * step + i]
+            to[np.uint64(first + c * apart + i)] = given[np.uint64(at + c * step + i)]
 
 
 def max_forward(x: Cells, y: Cells, window: Number) -> None:
@@ -115,3 +108,61 @@ def max_feedback(
         write_signal(g, alone, shift, lo, hi)
     else:
         write_signal(g, total, shift, lo, hi)
+
+
+@helper
+def first_maxima(
+    x: Cells, y: Cells, at: Cells, width: Any, channels: Any, columns: Any, kernel: Any, step: Any
+) -> None:  # fmt: skip
+    """The maxima of windows that lie in the map, and `at`, which place of its window each has first; nothing
+    where `at` is empty. y may trail x: it is written when all is read.
+
+    width: of the map; columns: windows of a row; kernel, step: (down, across)
+    """
+    (kernel_h, kernel_w), (step_h, step_w) = kernel, step
+    n, row = ((columns - 1) * step_w + 1) * channels, columns * channels
+    best, found = np.empty(whole_words(n), x.dtype), np.empty(whole_words(len(y)), x.dtype)
+    told = len(at) > 0
+    place = np.empty(whole_words(n) if told else 0, np.uint8)
+    places = np.zeros(whole_words(len(y)) if told else 0, np.uint8)
+    for oy in range(len(y) // row):
+        for k in range(kernel_h * kernel_w):
+            there = x[((oy * step_h + k // kernel_w) * width + k % kernel_w) * channels :]
+            if k == 0:
+                put(best[:n], there)
+                place[:] = 0
+            elif told:
+                here = np.uint8(k)
+                for i in range(n):
+                    place[i] = here if there[i] > best[i] else place[i]
+                    best[i] = max(best[i], there[i])
+            else:
+                for i in range(n):
+                    best[i] = max(best[i], there[i])
+        move_groups(found, oy * row, channels, best, 0, step_w * channels, channels, columns)
+        if told:
+            move_groups(places, oy * row, channels, place, 0, step_w * channels, channels, columns)
+    put(y, found)
+    if told:
+        pack_bytes(at, places, places_bits(kernel_h * kernel_w))
+
+
+@helper
+def put_signals(
+    out: Cells, d: Cells, at: Cells, width: Any, channels: Any, columns: Any, kernel: Any, step: Any
+) -> None:  # fmt: skip
+    """Each signal of d where `at` says, in a map whose windows are apart; 0 at the other places of windows.
+
+    out: `whole_words` elements; the rest as of `first_maxima`
+    """
+    (kernel_h, kernel_w), (step_h, step_w), n = kernel, step, columns * channels
+    places = unpacked_bytes(at, len(d), places_bits(kernel_h * kernel_w))
+    moved = np.empty(whole_words(n), np.int16)
+    for oy in range(len(d) // n):
+        given, place = d[oy * n :], places[oy * n :]
+        for k in range(kernel_h * kernel_w):
+            here = np.uint8(k)
+            for i in range(n):
+                moved[i] = given[i] if place[i] == here else np.int16(0)
+            first = ((oy * step_h + k // kernel_w) * width + k % kernel_w) * channels
+            move_groups(out, first, step_w * channels, moved, 0, channels, channels, columns)

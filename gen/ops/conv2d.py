@@ -315,9 +315,7 @@ class Forward(WeightedForward):
                 "s": rng.integers(0, 20, m).astype(np.uint8),
                 "y": np.zeros(outputs, np.int8),
             }
-            if self.tying is Tied and rng.integers(
-                2
-            ):  # untied ones are learned: none has a model file's scales
+            if rng.integers(2):
                 return self.scaled_case(rng, arrays, attrs)
             return with_zeros(
                 rng, wide_case(Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)}))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..ir.graph import Node
 from ..ir.tape import Tape
-from . import Arrays, Attrs, Case, _local_loops
+from . import Arrays, Attrs, Case, _local_loops, _long_loops
 from . import _onto as onto
 from ._contract import Tensors, within
 from ._folding import Pair, Shape
@@ -64,7 +64,12 @@ class Local2d(Conv2d):
 
 class Forward(TiedForward):
     name = "local2d.forward"
-    loop = Loop(_local_loops.forward, WINDOWED, takes=_local_loops.takes)
+    loop = Loop(
+        _local_loops.forward,
+        WINDOWED,
+        takes=_local_loops.takes,
+        otherwise=Loop(_long_loops.local, WINDOWED, takes=_long_loops.takes),
+    )
     tying = Untied
 
 

@@ -27,7 +27,7 @@ class Forward(Kernel):
     loop = Loop(_forward)
     reads = ("e",)
     writes = ("s",)
-    operands = takes(e="int16 [n]", s="int16 [n]")
+    operands = takes(e="int8|int16 [n]", s="int16 [n]")
     attributes = within(least=(1, 2**15))
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -47,6 +47,7 @@ class Forward(Kernel):
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         """A threshold below the signal's step is one step, above all that it can be never met."""
+        _ = f["e"].frac  # 0 stands for 0
         return {"least": min(max(f["e"].meaning.unit(a["threshold"]), 1), 2**15)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:

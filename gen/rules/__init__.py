@@ -50,14 +50,23 @@ class Rule(ABC):
         """
         return
 
+    @property
+    def waits(self) -> bool:
+        """Whether a sample without any error changes nothing."""
+        return True
+
     @abstractmethod
     def correct(self, tape: RuleTape) -> None:
         """Emits the steps that lead from tape.error to the updates of tape.learned_nodes."""
 
     def check(self, tape: RuleTape) -> None:
         """Refuses feedback options that this rule cannot honour."""
+        self.refuse_feedback(tape, self.storages, self.inits)
+
+    def refuse_feedback(self, tape: RuleTape, storages: tuple[str, ...], inits: tuple[str, ...]) -> None:
+        """Refuses what `[feedback]` asks for and is not among these, if there are any."""
         fb = tape.spec.feedback
-        for key, allowed in (("storage", self.storages), ("init", self.inits)):
+        for key, allowed in (("storage", storages), ("init", inits)):
             asked = getattr(fb, key)
             if asked and allowed and asked not in allowed:
                 raise CompileError(

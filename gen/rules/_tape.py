@@ -240,20 +240,26 @@ class RuleTape(Tape):
         `error` takes the place of tape.error: a signal of the same shape that the rule has made of it.
         """
         error = error or self.error
-        tail, at = self._tail(node), self.injection(node)
-        if at == self.graph.output:
-            teach = error
-        else:
-            matrix = self.fixed_matrix(f"{node.name}_direct", at)
-            teach = self.teach(f"{node.name}_direct", self.shape(at))
-            self.project(node, error, matrix, teach)
-        for n in reversed(tail):
+        teach = error if self.scoring(node) else self.injected(node, error)
+        self.update(node, self.derived(node, teach))
+
+    def injected(self, node: Node, error: str) -> str:
+        """The error behind a layer's activation, through the layer's own fixed matrix."""
+        at = self.injection(node)
+        matrix = self.fixed_matrix(f"{node.name}_direct", at)
+        teach = self.teach(f"{node.name}_direct", self.shape(at))
+        self.project(node, error, matrix, teach)
+        return teach
+
+    def derived(self, node: Node, teach: str) -> str:
+        """A signal behind a layer's activation, taken through its derivative."""
+        for n in reversed(self.tail(node)):
             teach = layer(n.op).feedback(self, n, teach, None)[n.inputs[0]]
-        self.update(node, teach)
+        return teach
 
     def injection(self, node: Node) -> str:
         """The tensor behind a layer's activation, where a direct signal enters."""
-        tail = self._tail(node)
+        tail = self.tail(node)
         return tail[-1].output if tail else node.output
 
     def fixed_matrix(self, name: str, target: str, like: Node | None = None) -> str:
@@ -298,11 +304,15 @@ class RuleTape(Tape):
         self._signs[name] = Signs(f"{node.name}_weight", weight.shape, frac)
         return name
 
-    def ternary(self, signal: str, threshold: float) -> str:
-        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold` times a large error's: 1
-        of classes, of numbers what targets usually differ by, to a power of two."""
-        s = self.b.add(Value(f"{signal}_sign", (self.b.values[signal].size,), "arena", "error"))
-        self.step("ternary.forward", "loss", {"e": signal, "s": s}, threshold=threshold * self._large())
+    def ternary(self, signal: str, threshold: float, node: Node | str = "loss") -> str:
+        """-1, 0 or 1: the signs of a signal where its magnitude reaches `threshold`; of the error, times what
+        a large one has: 1 of classes, of numbers what targets usually differ by, to a power of two."""
+        name, number = f"{signal}_sign", 1
+        while name in self.b.values:
+            name, number = f"{signal}_sign{number + 1}", number + 1
+        s = self.b.add(Value(name, (self.b.values[signal].size,), "arena", "error"))
+        large = self._large() if signal == self.error else 1.0
+        self.step("ternary.forward", node, {"e": signal, "s": s}, threshold=threshold * large)
         return s
 
     def target_error(self) -> str:
@@ -342,7 +352,7 @@ class RuleTape(Tape):
             return math.sqrt(2 / sum(ideal.shape))
         return _rms(ideal)
 
-    def _tail(self, node: Node) -> list[Node]:
+    def tail(self, node: Node) -> list[Node]:
         """The pointwise layers behind a node that only it feeds, in order."""
         tail: list[Node] = []
         at = node.output

@@ -18,6 +18,8 @@ from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
 from .options import Option, Setting, read_options
+from .own import OWN as OWN
+from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
 from .schedule import Schedule as Schedule
 from .schedule import read_schedule
@@ -122,6 +124,7 @@ class RuleSpec:
     layers: names, or "dense" for all dense layers, or "all" for every layer with weights
     untied: convolutions that get weights of their own at every position
     init: what the weights of the layers that learn start from, in place of the file's; "": the file's
+    update, teach, trace: the equations of a rule of one's own
     """
 
     rule: str
@@ -143,6 +146,14 @@ class RuleSpec:
     head: Head | None = None
     init: str = ""
     schedule: Schedule | None = None
+    update: Update | None = None
+    teach: Teach = UNTAUGHT
+    trace: Traces = ()
+
+    @property
+    def equations(self) -> tuple[tuple[str, str], ...]:
+        """Those of a rule of one's own: what each is called in the rule file, and its text."""
+        return own_equations(self.update, self.teach, self.trace)
 
     @property
     def numbers(self) -> bool:
@@ -162,6 +173,8 @@ class RuleSpec:
         """The spec as the rule file would say it with every default written out. parse_spec reads it back."""
         raw = {key: value for key, value in asdict(self).items() if value is not None}
         del raw["rates"]
+        own = own_tables(raw, self.trace)
+        raw = {k: v for k, v in raw.items() if k not in ("update", "teach", "trace")} | own
         if self.untied:
             raw["untied"] = list(self.untied)
         else:
@@ -221,7 +234,8 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         raise CompileError(where, f"is no TOML: {reason}", "see synapcc docs RULES for examples") from None
     keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")
     table = Table(where, "", raw, keys)
-    rule = table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
+    update, teach, trace = read_own(table)
+    rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
     rate, rates = _rates(table)
     return RuleSpec(
         rule=rule,
@@ -243,6 +257,9 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
         schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
+        update=update,
+        teach=teach,
+        trace=trace,
     )
 
 

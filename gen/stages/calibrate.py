@@ -8,7 +8,7 @@ summed up exactly in the end (math.fsum), so that the size of the chunks decides
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ LARGEST = float(np.finfo(np.float32).max)  # the program around a model hands it
 Reals = Mapping[str, NDArray[np.float64]]
 Real = NDArray[np.float64]
 Index = NDArray[np.intp]
+Tick = Callable[[float], None]
 ITSELF = "mse_error.input"  # the step that teaches a network its own input
 FORWARD, TEACHING = ("activation", "logits"), ("teach", "error")
 
@@ -154,10 +155,11 @@ class Runs:
     chosen:  the samples that are run, as indices of those given
     taught:  those of them that are also taught from, as indices of `chosen`
     turns:   the labels that each of these is taught with
+    tick:    is told, a chunk of samples at a time, which share of the passes is done that formats need
     """
 
-    def __init__(self, abstract: Abstract, calibration: Reals) -> None:
-        self.abstract = abstract
+    def __init__(self, abstract: Abstract, calibration: Reals, tick: Tick = lambda share: None) -> None:
+        self.abstract, self.tick, self._ran = abstract, tick, 0
         self.given = len(calibration[abstract.inputs[0]])
         self._programs = dict(abstract.programs)
         self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
@@ -178,6 +180,12 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def _told(self, rows: Index) -> None:
+        """A program ran on these samples. Ranges and tallies need them all once forward, and once taught."""
+        self._ran += len(rows)
+        passes = 2 * (len(self) + (1 + self.turns) * len(self.taught))
+        self.tick(min(1.0, self._ran / passes))
 
     def _plan_teaching(self) -> None:
         """As many labels and then samples as WORK allows; the forward program runs once for all labels."""
@@ -215,6 +223,7 @@ class Runs:
             if len(rows) == len(self):
                 self._whole = machine
             yield rows, machine
+            self._told(rows)
 
     def parts(self, samples: Index | None = None) -> Iterator[Index]:
         """The samples (all if None), as many at a time as memory is meant to hold."""
@@ -245,6 +254,7 @@ class Runs:
                 machine.load(self._wanted(rows, machine, turn))
                 machine.run("teach")
                 yield rows, machine
+                self._told(rows)
 
     def _wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
         """What the samples are taught: their labels, or targets, in turn 0, later those of others."""

@@ -28,6 +28,7 @@ from .calibrate import Runs
 from .equalise import Strength, equalised, extremes, tops
 from .looks import Choice, Looks
 from .near import denser
+from .progress import Progress, Say
 from .quantise import Quantised, quantise
 from .rounding import rounded
 from .simulate import Loss, Trial
@@ -52,7 +53,6 @@ PASSES = 4  # over the samples that a network with other channels needs
 Data = Mapping[str, NDArray[np.float64]]
 Made = tuple[Abstract, Data]
 Make = Callable[[Graph], Made]
-Say = Callable[[float, str], None]
 Tried = tuple["Chosen", Loss]
 
 
@@ -77,8 +77,11 @@ class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
     them."""
 
-    def __init__(self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool) -> None:
+    def __init__(
+        self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool, progress: Progress
+    ) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
+        self.progress = progress
         self.spent = self._before = 0
         self._trials: list[tuple[Looks, Trial]] = []
         self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
@@ -100,7 +103,9 @@ class _Search:
 
     def may(self, share: float) -> bool:
         """Whether less than this share of the work is done that remedies may be."""
-        return self._done() - self._before < share * REMEDIES
+        done = (self._done() - self._before) / REMEDIES
+        self.progress.chosen(min(done, 1.0), "keeping more answers")
+        return done < share
 
     def begin(self) -> None:
         """Remedies begin: what was done so far is none of their work."""
@@ -121,7 +126,7 @@ class _Search:
         return list(zip(others, losses, strict=True))
 
     def looks(self, graph: Graph, made: Made) -> Looks:
-        return Looks.of(graph, made[0], self.spec, made[1], self.best)
+        return Looks.of(graph, made[0], self.spec, made[1], self.best, self.progress.calibrated)
 
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
@@ -264,12 +269,13 @@ def choose(
 
     Raises CompileError where there are none.
     """
-    search = _Search(make, spec, learned, mode == BEST)
+    progress = Progress(say, mode)
+    search = _Search(make, spec, learned, mode == BEST, progress)
     base = search.first(graph, made, Choice(fine=mode == BEST))
     if not _open(base.abstract, base.looks):
         return base
     start = search.tried(base)
-    found = _best(search, start, say) if mode == BEST else _fast(search, start)
+    found = _best(search, start, progress.chosen) if mode == BEST else _fast(search, start)
     return replace(found[0], graph=_noted(graph, start[1], *found))
 
 

@@ -12,6 +12,7 @@ from ..ir.graph import Graph
 from ..ir.program import Abstract
 from ..spec import RuleSpec
 from .answers import Answers, answers
+from .calibrate import Tick
 from .halves import floors
 from .observe import Observed
 from .room import grown
@@ -47,15 +48,24 @@ class Looks:
     kind: Answers
 
     @classmethod
-    def of(cls, graph: Graph, abstract: Abstract, spec: RuleSpec, calibration: Reals, best: bool) -> Looks:
+    def of(
+        cls,
+        graph: Graph,
+        abstract: Abstract,
+        spec: RuleSpec,
+        calibration: Reals,
+        best: bool,
+        tick: Tick = lambda share: None,
+    ) -> Looks:
         """abstract: the programs of `graph`
 
         calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
 
         best: whether activations that are never, or barely, negative get all integers of int8
+        tick: is told which share of the calibration is done
         """
         found = floors(abstract) if best else {}
-        observed = Observed(abstract, calibration, found)
+        observed = Observed(abstract, calibration, found, tick)
         later = grown(abstract, spec, observed.runs, observed.aside)
         expected = Observed(later, calibration, found) if later else None
         stride = largest(observed.runs, observed.aside)

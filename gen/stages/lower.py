@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..errors import CompileError
+from ..errors import CompileError, TermError
 from ..ir.format import shifts
 from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_length
@@ -138,8 +138,13 @@ def _without_idle(
 def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
-    with shifts(step.node, step.kernel):
-        attrs = k.lower(fmt, step.attrs, step.node)
+    try:
+        with shifts(step.node, step.kernel):
+            attrs = k.lower(fmt, step.attrs, step.node)
+    except CompileError as error:
+        if step.said is None or isinstance(error, TermError):
+            raise
+        raise TermError(error.where, error.what, error.hint, *step.said) from None
     order = {role: i for i, role in enumerate(k.roles)}
     args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})

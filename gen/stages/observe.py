@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..ir.program import Abstract, root
 from ..ops import Format
-from .calibrate import FORWARD, TEACHING, Reals, Runs, Tally, Target, widest
+from .calibrate import FORWARD, TEACHING, Reals, Runs, Tally, Target, Tick, widest
 from .outliers import FAR, outliers
 
 INT8, UINT8, INT16 = 127, 255, 32767
@@ -77,10 +77,14 @@ class Observed:
     """
 
     def __init__(
-        self, abstract: Abstract, calibration: Reals, floors: Mapping[str, float] | None = None
+        self,
+        abstract: Abstract,
+        calibration: Reals,
+        floors: Mapping[str, float] | None = None,
+        tick: Tick = lambda share: None,
     ) -> None:
         self.abstract, self.floors = abstract, floors or {}
-        self.runs = Runs(abstract, calibration)
+        self.runs = Runs(abstract, calibration, tick)
         self.ranges = self.runs.ranges()
         self.aside = outliers(self.runs, self.ranges)
         self.taught = False

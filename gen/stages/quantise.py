@@ -86,7 +86,7 @@ def quantise(abstract: Abstract, spec: RuleSpec, looks: Looks, choice: Choice) -
     """
     chooser = _Chooser(abstract, spec, looks, choice)
     for _, step in abstract.in_order():
-        with shifts(step.node, step.kernel):
+        with shifts(step.node, step.kernel, step.said):
             chooser.visit(step)
     chooser.rest()
     data = {n: chooser.integers(v) for n, v in abstract.values.items() if v.space != "arena"}
@@ -178,6 +178,10 @@ class _Chooser:
         ):
             self._bias(step)
         known = {r: self.formats[n] for r, n in step.args.items() if n in self.formats}
+        for role, fmt in k.implied(known, step.attrs).items():
+            if step.args[role] not in self.formats:
+                self._assign(step.args[role], fmt)
+                known[role] = fmt
         changed = k.changing
         derived = [r for r, n in step.args.items() if ROLES[self.values[n].role].derived]
         complete = all(r in known or r in changed or r in derived for r in step.args)

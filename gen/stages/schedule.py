@@ -183,7 +183,11 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
     corrects = paced(tape, tape.spec.schedule) if tape.spec.schedule else "correct"
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
-        tape.b.when(tape.emit_loss(), corrects)
+        taught = tape.emit_loss()
+        if rule.waits:
+            tape.b.when(taught, corrects)
+        else:
+            tape.b.call(corrects)
         tape.emit_tick()
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")

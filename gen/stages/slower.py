@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..errors import CompileError
 from ..ir.program import Item, Number, Program, Step, When
 from ..rules import RuleTape
 from ..spec.schedule import LAST_STEP, Schedule
@@ -18,6 +19,10 @@ Programs = Mapping[str, Program]
 
 def paced(tape: RuleTape, schedule: Schedule) -> str:
     """The program that runs `correct` at the rates of the step: of its copies the one whose turn it is."""
+    rates = [i for i in tape.b.programs["correct"].items if isinstance(i, Step) and "rate" in i.attrs]
+    if tape.spec.update or not rates:  # equations may hold their rate in other numbers
+        what = f"is not known to what rule {tape.spec.rule} does with a rate"
+        raise CompileError("schedule", what, "leave [schedule] out")
     names = ["correct", *(f"correct_{i + 1}" for i in range(len(schedule.at)))]
     for fall, name in enumerate(names[1:], 1):
         tape.b.again("correct", name, fall * schedule.shift)

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
     from synapcc.gen.exporters.onnx import export
+    from synapcc.host.pages.bytecode import Kept
     from synapcc.host.pages.compile import compile_html
     from synapcc.host.pages.facts import measure, summary
 
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
     board, sizes = _board(args)
+    emit.keep_bytecode(Kept(emit.templates.__file__))
     with Progress("quantising", STAGES) as bar:
         compiled = compile_model(
             args.model,

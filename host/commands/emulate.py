@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.files import packed, write_whole
-from synapcc.host.terminal.progress import track
+from synapcc.host.terminal.progress import Progress, track
 from synapcc.host.terminal.results import Results
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from synapcc.host.run.emulator import Emulator
+    from synapcc.host.run.emulator import Emulator, Inference
     from synapcc.host.run.samples import Samples
 
+BLOCK = 256  # samples that are learned from before the bar moves
 HELP = "run the Plan on the host, bit for bit as the chip: classes, scores and, with --learn, learned tensors"
 
 
@@ -111,17 +113,31 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
 def _run(machine: Emulator, samples: Samples, learn: bool) -> dict[str, np.ndarray]:
     """What the network says of each sample, before it learns it if it does."""
-    import numpy as np
-
     from synapcc.host.run.emulator import Inference
 
     if not learn:
         return machine.infer_many(samples.inputs)._asdict()
     said = []
+    machine.expects(2 * len(samples))
+    if samples.labels is not None and machine.plan.shared:
+        with Progress("emulating", len(samples)) as bar:
+            for at in range(0, len(samples), BLOCK):
+                part = slice(at, at + BLOCK)
+                given = {name: x[part, None] for name, x in samples.inputs.items()}
+                winner, margin, scores = machine.judge_many(given, samples.labels[part])
+                said.append(Inference(winner[:, 0], margin[:, 0], scores[:, 0]))
+                bar.step(len(winner))
+        return _joined(said)
     for i in track(range(len(samples)), "emulating"):
         said.append(machine.infer(samples.one(i)))
         if samples.labels is None:
             machine.run(machine.plan.learning, inputs=samples.taught(i))
         else:
             machine.learn(samples.one(i), samples.labels[i : i + 1])
-    return {name: np.concatenate([getattr(s, name) for s in said]) for name in Inference._fields}
+    return _joined(said)
+
+
+def _joined(said: Sequence[Inference]) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    return {name: np.concatenate(found) for name, *found in zip(said[0]._fields, *said, strict=True)}

@@ -22,4 +22,5 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.give("rules", {"rules": [{key: getattr(r, key) for key in keys} for r in found]})
     rows = [[r.name, r.doc, ", ".join(r.storages) or "none needed", r.source] for r in found]
     out.say("\n".join(table(["rule", "what it does", "feedback in", "source"], rows)))
+    out.say("\nor equations of your own, in the rule file: synapcc docs RULES")
     return 0

@@ -67,32 +67,33 @@ class Engine:
 
     def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
         self.plan, self.say = plan, say
-        self._tapes: dict[str, Tape] = {}
+        self._tapes: dict[tuple[str, str], Tape] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """For copy and pickle: tapes hold addresses."""
         return vars(self) | {"_tapes": {}}
 
-    def load(self, program: str) -> None:
+    def load(self, program: str, first: str = "") -> None:
         """Compiles what a program needs, or finds it. Raises Unusable."""
         from .jit import walker
 
         try:
-            self.tape(program)
+            self.tape(program, first)
             walker().entry()
         except Exception as error:  # of numba, LLVM or the disk
             what = f"compiled code cannot be loaded: {_told(error)}"
             raise Unusable(self.plan.model, what, 'take engine = "numpy"') from error
 
-    def tape(self, program: str) -> Tape:
+    def tape(self, program: str, first: str = "") -> Tape:
         from .tape import sources, tape
 
-        if program not in self._tapes:
-            new = [s for s in sources(self.plan, program) if not s.compiled]
+        if (program, first) not in self._tapes:
+            needed = [s for p in (first, program) if p for s in sources(self.plan, p)]
+            new = {s.path for s in needed if not s.compiled}
             if new:
                 self.say(f"compiling {len(new)} kernels of the emulator; the next run finds them")
-            self._tapes[program] = tape(self.plan, program)
-        return self._tapes[program]
+            self._tapes[program, first] = tape(self.plan, program, first)
+        return self._tapes[program, first]
 
     def run(
         self,
@@ -103,6 +104,8 @@ class Engine:
         feeds: Mapping[str, NDArray[Any]] | None = None,
         active: NDArray[np.bool_] | None = None,
         checksums: NDArray[np.uint64] | None = None,
+        first: str = "",
+        said: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Runs a program on `devices`, whose memory are rows of state and arena; one row of state is that of
         all of them.
@@ -110,19 +113,17 @@ class Engine:
         feeds:  tensors of the arena by name that are given before each run, [times, all devices, size]
         active: which devices take part in each of these runs, [times, all devices]; None: all
         checksums: that of each state after each of these runs goes there, [times, all devices, SUMS]
+        first: a program that runs on the same feeds before each of these runs, `program` on them anew
+        said: where tensors of the arena by name go as `first` left them, [times, all devices, size]
         Raises Unusable; SynapccError where a step fails, and then states are half-way.
         """
         from .jit import walker
 
-        self.load(program)
-        tape = self.tape(program)
+        self.load(program, first)
+        tape = self.tape(program, first)
         given = {n: np.ascontiguousarray(v) for n, v in (feeds or {}).items()}
         times = len(next(iter(given.values()))) if given else 1
-        rows = [
-            [self.plan[n].offset, v[0, 0].nbytes, v.ctypes.data, v.strides[0], v.strides[1]]
-            for n, v in given.items()
-        ]
-        fed = np.array(rows, np.int64).reshape(-1, 5)
+        fed, takes = self._copies(given), self._copies(said or {})
         mask = np.zeros((0, 0), np.uint8) if active is None else np.ascontiguousarray(active, np.uint8)
         shared = len(state) == 1 < len(arena)
         strides = np.array([0, 0 if shared else state.shape[1], arena.shape[1]], np.int64)
@@ -132,13 +133,33 @@ class Engine:
 
         def part(chosen: NDArray[np.int64]) -> None:
             if (
-                walk(tape.rows, chosen, strides, bases, fed, mask, tape.slots, times, state.shape[1], out)
+                walk(
+                    tape.rows,
+                    chosen,
+                    strides,
+                    bases,
+                    fed,
+                    mask,
+                    tape.slots,
+                    times,
+                    state.shape[1],
+                    out,
+                    takes,
+                )
                 >= 0
             ):
                 hint = "states are half-way: reset, and run fewer devices at once"
                 raise SynapccError(self.plan.model, f"{program} stopped, out of memory", hint)
 
         _threads(part, np.array_split(devices.astype(np.int64), max(1, min(cores(), len(devices)))))
+
+    def _copies(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Tensors of the arena and [times, all devices, size], as host/engine/walk.py copies them."""
+        rows = [
+            [self.plan[n].offset, v[0, 0].nbytes, v.ctypes.data, v.strides[0], v.strides[1]]
+            for n, v in arrays.items()
+        ]
+        return np.array(rows, np.int64).reshape(-1, 5)
 
 
 def cores() -> int:

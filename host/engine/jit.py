@@ -64,9 +64,9 @@ body = njit(**OPTIONS)(walk)
 
 
 @njit("int64(int64[:,::1], int64[::1], int64[::1], int64[::1], int64[:,::1], uint8[:,::1], int64, int64, "
-      "int64, uint64[:,:,::1])", cache=True, **OPTIONS)
-def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums):
-    return body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums)
+      "int64, uint64[:,:,::1], int64[:,::1])", cache=True, **OPTIONS)
+def entry(tape, devices, strides, bases, feeds, active, slots, times, size, checksums, takes):
+    return body(tape, devices, strides, bases, feeds, active, slots, times, size, checksums, takes)
 """
 PEAK = """from synapcc.host.engine.peak import work
 
@@ -104,6 +104,14 @@ def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
 def cells(address: int, n: int) -> Any:
     """The n bytes at an address."""
     return numba.carray(pointer(address), (n,), np.uint8)
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def copied(to: int, given: int, n: int) -> None:
+    """n bytes from one address to another."""
+    place, seen = cells(to, n), cells(given, n)
+    for i in range(n):
+        place[i] = seen[i]
 
 
 @register_jitable  # type: ignore[untyped-decorator]

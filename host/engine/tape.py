@@ -15,7 +15,7 @@ from synapcc.gen.ops import Kernel, kernel
 from synapcc.gen.ops._loops import Loop
 
 from . import jit
-from .walk import ARENA, CONST, END, LOOP, NEXT, STATE, STEP, UNLESS
+from .walk import ARENA, CONST, END, LOOP, NEXT, STATE, STEP, TAKE, UNLESS
 
 PLACES = {"const": CONST, "state": STATE, "arena": ARENA}
 FLAG = "uint8"
@@ -106,11 +106,15 @@ def sources(plan: Plan, program: str) -> list[jit.Source]:
     return list({s.path: s for s in [jit.walker(), *found]}.values())
 
 
-def tape(plan: Plan, program: str) -> Tape:
-    """`program` with all that it calls."""
+def tape(plan: Plan, program: str, first: str = "") -> Tape:
+    """`program` with all that it calls, behind `first` and the taking of what that said, if there is one."""
     rows: list[list[int]] = []
     kept: list[Cells] = []
-    slots = _flatten(plan, program, rows, kept, 0)
+    slots = 0
+    if first:
+        slots = _flatten(plan, first, rows, kept, 0)
+        rows.append([TAKE, 0, 0, 0])
+    slots = max(slots, _flatten(plan, program, rows, kept, 0))
     rows.append([END, 0, 0, 0])
     return Tape(np.array(rows, np.int64), slots, tuple(kept))
 

@@ -108,20 +108,22 @@ def _blocks(builder: Any, args: Any, onto: bool) -> None:
 
 
 def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile, onto: bool) -> None:
-    """All positions, a tile at a time: what is left of them is one that reaches back to where it fits, or
-    positions one by one where there are too few, or where a sum would be added twice."""
-    many = _number(tile.positions)
-    fits = builder.icmp_unsigned(">=", count, many)
-    whole = builder.udiv(count if onto else builder.add(count, _number(tile.positions - 1)), many)
-    whole = builder.select(fits, whole, _number(0))
-    with cgutils.for_range(builder, whole) as loop:
-        at, last = builder.mul(loop.index, many), builder.sub(count, many)
-        at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
-        _sums(builder, arrays, block, at, tile, tile.positions, onto)
-    done = builder.mul(whole, many)
-    left = builder.select(builder.icmp_unsigned("<", done, count), builder.sub(count, done), _number(0))
-    with cgutils.for_range(builder, left) as loop:
-        _sums(builder, arrays, block, builder.add(done, loop.index), tile, 1, onto)
+    """All positions, as many at a time as a tile has, then half as many, down to one: the last ones may reach
+    back to where they fit, but for sums that would be added twice."""
+    done, many = _number(0), tile.positions
+    while many:
+        size = _number(many)
+        left = builder.sub(count, done)
+        fits = builder.icmp_unsigned(">=", count, size)
+        whole = builder.udiv(left if onto else builder.add(left, _number(many - 1)), size)
+        whole = builder.select(fits, whole, _number(0))
+        with cgutils.for_range(builder, whole) as loop:
+            at, last = builder.add(done, builder.mul(loop.index, size)), builder.sub(count, size)
+            at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
+            _sums(builder, arrays, block, at, tile, many, onto)
+        done = builder.add(done, builder.mul(whole, size))
+        done = builder.select(builder.icmp_unsigned("<", done, count), done, count)
+        many //= 2
 
 
 def _sums(builder: Any, arrays: Any, block: Any, at: Any, tile: Tile, positions: int, onto: bool) -> None:

@@ -22,6 +22,7 @@ from synapcc.gen.version import VERSION
 
 from ..terminal import files
 from ..terminal.screen import neutral
+from .bytecode import Kept
 
 _NAMED, _DRAWN = 0.06, 0.006
 """Shares of a strip from which on a piece has its name in it, and is drawn by itself."""
@@ -172,6 +173,7 @@ def _environment(folder: Path | None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=True,
+        bytecode_cache=Kept(__file__),
     )
     environment.filters["breakable"] = breakable
     return environment

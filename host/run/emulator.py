@@ -186,6 +186,30 @@ class Emulator(Machine):
         self.clipping.warn(self.plan.model)
         self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, checksums)
 
+    def judge_many(self, inputs: Inputs, labels: ArrayLike) -> Inference:
+        """n labelled samples a device, each classified, then learned: what `infer` says of it, [n, devices].
+
+        inputs, labels: as of `learn_many`. Where `infer` has an arena of its own it learns in no such run:
+        that raises SynapccError.
+        """
+        self._free()
+        self._takes_label()
+        self._may("learn")
+        if not self.plan.shared:
+            what, hint = "infer has an arena of its own", "call infer and learn with each sample"
+            raise SynapccError(self.plan.model, what, hint)
+        mask = many_active(self.plan, None, many_count(self.plan, inputs, self.devices), self.devices)
+        taught = many_labels(self.plan, labels, mask)
+        arrays = many_inputs(self.plan, inputs, mask, self.clipping)
+        self.clipping.warn(self.plan.model)
+        said = {
+            name: np.zeros((*mask.shape, self.plan[name].shape[0]), self.plan[name].dtype)
+            for name in ("verdict", self.plan.logits)
+        }
+        self._execute_many("learn", arrays | {"label": taught[..., None]}, mask, None, "infer", said)
+        verdict = said["verdict"]
+        return Inference(verdict[..., 0], verdict[..., 1], said[self.plan.logits].astype(np.int16))
+
     def learn_begin(self, inputs: Inputs, labels: ArrayLike, active: ArrayLike | None = None) -> None:
         """`learn` in slices: see `begin`."""
         self._takes_label()

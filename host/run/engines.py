@@ -69,14 +69,15 @@ class Engines:
         """So many runs of a device will come: compiled code then pays from the first of them on."""
         self._expected = max(self._expected, self._runs + runs)
 
-    def take(self, program: str, runs: int) -> engine.Engine | None:
-        """The compiled engine for so many runs of `program`, each on one device; None: numpy runs it."""
+    def take(self, program: str, runs: int, first: str = "") -> engine.Engine | None:
+        """The compiled engine for so many runs of `program`, each on one device and behind `first` if
+        there is one; None: numpy runs it."""
         self.ran = self.name(runs)
         self._runs += runs
         if self.ran == NUMPY:
             return None
         try:
-            self._engine.load(program)
+            self._engine.load(program, first)
         except engine.Unusable as error:
             if self.chosen == COMPILED:
                 raise

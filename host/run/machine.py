@@ -285,20 +285,30 @@ class Machine:
         given: Mapping[str, NDArray[Any]],
         active: NDArray[np.bool_],
         checksums: NDArray[np.uint64] | None = None,
+        first: str = "",
+        said: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
-        the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many."""
+        the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many.
+
+        first: a program that each of these rows is given to before; said: what it leaves in tensors of the
+               arena by name goes there, [n, devices, size]
+        """
         self._may(program)
-        compiled = self._engines.take(program, active.size)
+        compiled = self._engines.take(program, active.size * (2 if first else 1), first)
         if compiled:
             devices = np.arange(self.devices)
-            compiled.run(program, self.state, self.arena, devices, given, active, checksums)
+            compiled.run(program, self.state, self.arena, devices, given, active, checksums, first, said)
             return
         summed = Checksum(self.plan.state_bytes)
         for i, rows in enumerate(active):
-            for name, values in given.items():
-                self._views[name][rows] = values[i][rows]
-            self._interpret(program, rows, self._views)
+            for before in (first, program) if first else (program,):
+                for name, values in given.items():
+                    self._views[name][rows] = values[i][rows]
+                self._interpret(before, rows, self._views)
+                if before == first:
+                    for name, values in (said or {}).items():
+                        values[i][rows] = self._views[name][rows]
             if checksums is not None:
                 for device in np.flatnonzero(rows):
                     checksums[i, device] = np.frombuffer(summed(self.state[device]), "<u8")

@@ -13,6 +13,7 @@ from .screen import neutral, steer
 T = TypeVar("T")
 
 QUIET_SECONDS = 1.0  # what takes less shows no bar
+LOG_SECONDS = 5.0  # nor, where nobody sits at a terminal, what takes less than this
 WIDTH = 28
 COLUMNS = 118
 
@@ -32,7 +33,7 @@ class Progress:
         self.done += count
         self._note = note or self._note
         now = time.monotonic()
-        if now - self.started < QUIET_SECONDS:
+        if now - self.started < (QUIET_SECONDS if self._terminal else LOG_SECONDS):
             return
         if self._terminal:
             if now - self._drawn >= 0.1 or self.done >= self.total:

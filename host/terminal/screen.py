@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from synapcc.gen.errors import SynapccError
+
 REFUSED = 2  # exit code of bad input
 
 _LINES = "\n\t"
@@ -24,8 +26,9 @@ def one_line(text: object) -> str:
 
 
 def complain(command: str, error: object) -> None:
-    """Says in one line on standard error what a command refuses."""
-    print(f"synapcc {command}: {one_line(error)}", file=sys.stderr)
+    """Says in one line on standard error what a command refuses; below it, an excerpt if there is one."""
+    said, excerpt = (error.line, error.excerpt) if isinstance(error, SynapccError) else (error, "")
+    print(f"synapcc {command}: {one_line(said)}", *excerpt.splitlines(), sep="\n", file=sys.stderr)
 
 
 def neutral(text: str, lines: bool = True) -> str:

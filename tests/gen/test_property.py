@@ -68,6 +68,8 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
 
 OF_FILES = ("div.", "lookup.", "pointwise16.", "softmax16.", "squared_difference.", "unit_length.")
 """Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
+OF_EQUATIONS = ("statement.",)
+"""Those of rules in a rule file: tests/gen/equations."""
 
 
 def test_the_random_models_reach_every_kernel_and_rule() -> None:
@@ -76,7 +78,7 @@ def test_the_random_models_reach_every_kernel_and_rule() -> None:
 
     compiled = [c for c, _ in accepted(0, 250)]
     seen = {step.kernel for c in compiled for _, step in c.abstract.steps()}
-    files = {k for k in kernels() if k.startswith(OF_FILES)}
+    files = {k for k in kernels() if k.startswith((*OF_FILES, *OF_EQUATIONS))}
     assert seen == set(kernels()) - files, f"never used: {sorted(set(kernels()) - files - seen)}"
     assert {c.spec.rule for c in compiled} == {*rules(), INFERENCE_ONLY}
     zeros = {t.meaning.zero for c in compiled for t in c.plan.tensors if isinstance(t.meaning, PowerOfTwo)}

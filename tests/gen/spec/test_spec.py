@@ -30,6 +30,7 @@ from synapcc.gen.spec import (
     select_layers,
 )
 from synapcc.gen.spec.options import Integer, Option, PowerOfTwo
+from synapcc.gen.spec.own import Teach, Update
 
 RULES: dict[str, tuple[Option, ...]] = {
     **dict.fromkeys(("hebbian", "dfa", "fa", "bp"), ()),
@@ -245,6 +246,15 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[schedule]\nat = 5', "schedule.at is"),
         ('rule = "fa"\n[schedule]\nat = [1, 2, 3, 4, 5, 6, 7, 8, 9]', "give 1 to 8 whole numbers"),
         ('rule = "fa"\nrate = "2^-9"\n[schedule]\nat = [5, 9]\nshift = 6', "fall to 2^-21; 2^-20 is"),
+        ('rule = "own"', "update is missing"),
+        ('rule = "fa"\n[update]\nweight = "W"', 'rule is "fa", and [update] belongs to a rule of your own'),
+        ('[teach]\nhidden = "next"', "update is missing; [teach] makes what [update] weight reads"),
+        ('[update]\nbias = "b"', "update.weight is missing"),
+        ('[update]\nweight = ""', 'update.weight is ""; give an equation in quotes'),
+        ("[update]\nweight = 3", "update.weight is 3; give an equation in quotes"),
+        ('[update]\nwieght = "W"', 'did you mean "weight"?'),
+        ('[update]\nweight = "W"\n[trace]\n"A b" = "pre"', "trace.A b is no name for a trace"),
+        ('trace = 3\n[update]\nweight = "W"', "trace is 3, not a table"),
         ('rule = "fa"\nseed = 1' + "0" * 200, "seed is a number of more than 20 digits"),
     ],
 )
@@ -270,6 +280,8 @@ SCHEDULES = st.builds(
     st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=8, unique=True).map(sorted).map(tuple),
     st.integers(1, 8),
 )
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
+MAYBE = st.just("") | TEXTS
 DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
@@ -302,22 +314,34 @@ DRAWN = st.builds(
     init=st.sampled_from(["", *STARTS]),
     schedule=st.none() | SCHEDULES,
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
+    update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
+    teach=st.builds(Teach, MAYBE, MAYBE),
+    trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
+        lambda traces: tuple(sorted(traces.items()))
+    ),
 )
 
 
 def possible(spec: RuleSpec) -> RuleSpec:
-    """Without what this rule has no options for, or this rate no room."""
+    """Without a start of what does not learn, or falls that this rate has no room for."""
     lowest = max(spec.rate, *(k for _, k in spec.rates), 0)
     fall = spec.schedule.shift * len(spec.schedule.at) if spec.schedule else 0
     return replace(
         spec,
-        options=spec.options if RULES.get(spec.rule) else (),
         init=spec.init if spec.rule != "none" else "",
         schedule=spec.schedule if lowest + fall <= 20 else None,
     )
 
 
-SPECS = DRAWN.map(possible)
+def _of_one_kind(spec: RuleSpec) -> RuleSpec:
+    """Options belong to some rules, equations to the rule of one's own."""
+    if spec.update:
+        return replace(spec, rule="own", options=())
+    spec = replace(spec, teach=Teach(), trace=())
+    return spec if RULES.get(spec.rule) else replace(spec, options=())
+
+
+SPECS = DRAWN.map(_of_one_kind).map(possible)
 """Whatever a rule file can say."""
 
 

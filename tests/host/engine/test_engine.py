@@ -209,6 +209,26 @@ def test_many_steps_are_steps_one_by_one() -> None:
         assert np.array_equal(before, many.state)
 
 
+@pytest.mark.parametrize("name", sorted(SPECS))
+@pytest.mark.parametrize("chosen", ("numpy", "compiled"))
+def test_samples_are_judged_before_they_are_learned(name: str, chosen: str) -> None:
+    plan = golden_plan(name)
+    single, many = (Emulator(plan, 3, engine=e) for e in ("numpy", chosen))
+    if plan.learning != "learn" or not plan.shared:
+        with pytest.raises(SynapccError, match=r"arena of its own|no label"):
+            many.judge_many({k: np.zeros((2, 3, plan[k].shape[0]), np.int8) for k in plan.inputs}, [0, 0])
+        return
+    inputs, labels = _samples(plan, np.random.default_rng(6), 7, 3)
+    for part in (slice(0, 4), slice(4, 7)):
+        said = many.judge_many({k: x[part] for k, x in inputs.items()}, labels[part])
+        for i in range(part.start, part.stop):
+            want = single.infer({k: x[i] for k, x in inputs.items()})
+            single.learn({k: x[i] for k, x in inputs.items()}, labels[i])
+            for got, wanted in zip(said, want, strict=True):
+                assert got.dtype == wanted.dtype and np.array_equal(got[i - part.start], wanted), name
+    _same(single, many)
+
+
 def test_auto_changes_its_engine_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = golden_plan("pair")
     monkeypatch.setattr(engines, "PAYS", 20)

@@ -1,0 +1,221 @@
+"""The changes that equations say: by the layer's own update where that is one, else by statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from ..ir.graph import Node
+from ..ir.program import Value
+from ..ops import layer
+from ..ops.decay import MAX_SHIFT
+from ..ops.statement import COLUMNS, OF_MATRIX, OF_VECTOR, ROWS, SIGNALS
+from ..rules import RuleTape
+from .read import POST, PRE, TEACH, Equations, Said, Z
+from .signals import Maker, Signs, encoded
+from .terms import Factor, Leaf, Term, Terms, split
+
+Part = tuple[Term, dict[str, int]]
+MOST_RATE = 2**8
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """-2^-k signal[o] pre[i]: what a layer's own update does. signal: the value"""
+
+    signal: str
+    k: int
+
+
+class Changes:
+    """Changes layers on one tape."""
+
+    def __init__(self, tape: RuleTape, said: Equations) -> None:
+        self.tape, self.said = tape, said
+        self.signs: Signs = {}
+        self.below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
+
+    def change(self, node: Node, teach: str) -> None:
+        """A layer's traces, weights, biases and feedback matrix; `teach` is its signal."""
+        said = self.said
+        twin = self.tape.twin(node) if said.feedback and node.name in self.below else None
+        if said.traces:
+            self._dense(node, next(iter(said.traces.values())))
+        self._traces(node, teach)
+        maker = self._maker(node, said.weight, teach)
+        bias = default_bias(said.weight.terms) if said.bias is None else said.bias.terms
+        plain = self._plain(node, said.weight.terms, maker)
+        joined = (
+            twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
+        )
+        if plain and bias == default_bias(said.weight.terms):
+            layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
+            self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
+        else:
+            joined = False
+            self._matrix(node, said.weight, f"{node.name}_weight", "W", maker)
+            self._bias(node, said.bias or said.weight, bias, maker)
+        if twin is not None and said.feedback is not None and not joined:
+            self._matrix(node, said.feedback, twin, "R", self._maker(node, said.feedback, teach))
+
+    def _dense(self, node: Node, said: Said) -> None:
+        """Refuses an equation that only a dense layer can have."""
+        if not layer(node.op).fully:
+            what = f"layer {node.name} is no dense layer"
+            alone = 'others learn by "-rate * SIGNAL[o] * pre[i]" or "-2^-k * W[o,i]" alone'
+            hint = f"{alone}; decay beside it is [decay]"
+            raise said.equation.error(said.terms[0].at, what, hint)
+
+    def _maker(self, node: Node, said: Said, teach: str) -> Maker:
+        tape = self.tape
+        leaves = {
+            PRE: (1, tape.value(node.inputs[0])),
+            POST: (1, tape.value(tape.injection(node))),
+            Z: (1, tape.value(node.output)),
+        }
+        leaves |= {TEACH: (1, teach)} if teach else {}
+        leaves |= {name: (1, f"{node.name}_{name}") for name in self.said.traces}
+        return Maker(tape, node, said.equation, leaves, self.signs)
+
+    def _plain(self, node: Node, terms: Terms, maker: Maker) -> Plain | None:
+        term = terms[0]
+        if len(terms) > 1 or len(term.factors) != 2 or Leaf(PRE) not in term.factors:
+            return None
+        (signal,) = term.without(Leaf(PRE)).factors
+        exact = power(-term.coefficient)
+        if exact is None or signal in (Leaf(PRE), Leaf("W")) or self._along_inputs(signal):
+            return None
+        k = self.tape.rate(node) * term.rates - exact
+        sign, value = maker.operand(signal)
+        if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value):
+            return None
+        if not maker.coarse(value):
+            return Plain(value, k)
+        return None if layer(node.op).fully else Plain(maker.finer(value, term.at), k)
+
+    def _along_inputs(self, factor: Factor) -> bool:
+        """Whether a signal has the axis i."""
+        if isinstance(factor, Leaf):
+            said = self.said.traces.get(factor.name)
+            return factor.name == PRE or bool(said and said.axis == "i")
+        return any(self._along_inputs(f) for t in factor.inner for f in t.factors)
+
+    def _matrix(self, node: Node, said: Said, matrix: str, own: str, maker: Maker) -> None:
+        tape, rate = self.tape, self.tape.rate(node)
+        k = decays(said.terms, own, rate)
+        if k is not None:
+            args = {"w": matrix, "step": tape.samples_learned}
+            tape.step("decay.apply", matrix, args, shift=k, **tape.rounding(f"{node.name}_weight"))
+            tape.b.mark((said.equation.number, said.terms[0].at))
+            return
+        self._dense(node, said)
+        down: list[str] = []
+        across: list[str] = []
+        parts: list[Part] = []
+        for term in said.terms:
+            signals = term.without(Leaf(own)) if Leaf(own) in term.factors else term
+            signed, powers = maker.signed(signals), maker.powers(signals)
+            for factor in signals.factors:
+                value = maker.operand(factor)[1]
+                side = across if self._along_inputs(factor) else down
+                side += [value] * (value not in side)
+            powers |= {matrix: 1} if signals is not term else {}
+            parts.append((signed, powers))
+        for side, most in ((down, ROWS), (across, COLUMNS)):
+            if len(side) > len(most):
+                what = f"names {len(side)} signals along one axis"
+                raise said.equation.error(said.terms[0].at, what, f"up to {len(most)} are possible")
+        roles = dict(zip(down, ROWS, strict=False)) | dict(zip(across, COLUMNS, strict=False)) | {matrix: "w"}
+        args = {role: value for value, role in roles.items()}
+        args |= {"step": tape.samples_learned, "saturated": self._saturated(node)}
+        attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1)
+        tape.step("statement.matrix", node, args, **attrs, **tape.rounding(f"{node.name}_weight"))
+        tape.b.mark((said.equation.number, said.terms[0].at))
+
+    def _saturated(self, node: Node) -> str:
+        note = f"how often a learned value of {node.name} met its limit"
+        return self.tape.counter(f"{node.name}_saturated", note)
+
+    def _bias(self, node: Node, said: Said, terms: Terms, maker: Maker) -> None:
+        if terms:
+            counted = {"saturated": self._saturated(node)}
+            self._vector(node, said, terms, f"{node.name}_bias", "b", maker, counted, -1)
+
+    def _vector(
+        self,
+        node: Node,
+        said: Said,
+        terms: Terms,
+        target: str,
+        own: str,
+        maker: Maker,
+        more: dict[str, str],
+        sign: int,
+    ) -> None:
+        """target -= the sum, or += where sign is -1."""
+        tape = self.tape
+        self._dense(node, said)
+        parts: list[Part] = []
+        for term in terms:
+            mine = Leaf(own) in term.factors
+            signals = term.without(Leaf(own)) if mine else term
+            parts.append((maker.signed(signals), maker.powers(signals) | ({target: 1} if mine else {})))
+        values = list(dict.fromkeys(v for _, powers in parts for v in powers if v != target))
+        if len(values) > len(SIGNALS):
+            what = f"names {len(values)} signals"
+            raise said.equation.error(terms[0].at, what, f"up to {len(SIGNALS)} are possible")
+        roles = dict(zip(values, SIGNALS, strict=False)) | {target: "y"}
+        args = {role: value for value, role in roles.items()} | {"step": tape.samples_learned} | more
+        attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign)
+        tape.step("statement.change", node, args, **attrs, **tape.rounding(target))
+        tape.b.mark((said.equation.number, terms[0].at))
+
+    def _traces(self, node: Node, teach: str) -> None:
+        tape = self.tape
+        for name, said in self.said.traces.items():
+            of = node.inputs[0] if said.axis == "i" else node.output
+            size, target = int(np.prod(tape.shape(of))), f"{node.name}_{name}"
+            note = f"trace {name} of layer {node.name}"
+            tape.add(Value(target, (size,), "state", "trace", note=note))
+            maker = self._maker(node, said, teach)
+            self._vector(node, said, said.terms, target, name, maker, {}, 1)
+
+
+def default_bias(terms: Terms) -> Terms:
+    """What a bias does where the file does not say: the terms of the weights with pre = 1.
+
+    Nothing where that has no meaning: where signals along i are others, or W stands beside a signal.
+    """
+    found: list[Term] = []
+    for term in terms:
+        if term.factors == (Leaf("W"),):
+            continue
+        rest = term.factors
+        if rest.count(Leaf(PRE)) != 1 or Leaf("W") in rest:
+            return ()
+        found.append(term.without(Leaf(PRE)))
+    return tuple(found)
+
+
+def alike(weight: Terms, feedback: Terms) -> bool:
+    """Whether a feedback matrix changes by exactly what the weights change by."""
+    return set(weight) == set(feedback) and not any(Leaf("W") in t.factors for t in weight)
+
+
+def power(number: Fraction) -> int | None:
+    """e of 2^e; None of another number."""
+    if number <= 0:
+        return None
+    m, e = split(number)
+    return e if m == 1 else None
+
+
+def decays(terms: Terms, own: str, rate: int) -> int | None:
+    """k where all that is said is that a matrix loses 2^-k of itself."""
+    if len(terms) != 1 or terms[0].factors != (Leaf(own),):
+        return None
+    exact = power(-terms[0].coefficient)
+    k = None if exact is None else rate * terms[0].rates - exact
+    return k if k is not None and 0 < k <= MAX_SHIFT else None

@@ -1,0 +1,153 @@
+"""Own rules on networks of several kinds: which kernels they become, and verify from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from head_nets import perceptron, samples
+from projects import case
+
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.spec import Loss, RuleSpec
+from synapcc.gen.spec.own import Teach, Update
+from synapcc.host.cli import main
+from synapcc.host.run.emulator import Emulator
+
+PLAIN = "-rate * teach[o] * pre[i]"
+DATA = samples(60, 5, 1)
+THREE = {
+    "sign_error": (
+        'update.weight   = "-rate * sign(teach[o]) * pre[i] - 2^-10 * W[o,i]"\n'
+        'update.feedback = "-rate * sign(teach[o]) * pre[i] - 2^-10 * R[o,i]"\n'
+        'teach.hidden    = "(R.T @ next) * df(z)"\n'
+    ),
+    "oja": 'rounding = "dither"\n[update]\nweight = "rate * post[o] * (pre[i] - post[o] * W[o,i])"\n',
+    "traced": (
+        'rate = "2^-7"\n[trace]\nseen = "seen - 2^-3 * seen + pre"\n'
+        '[teach]\nhidden = "clip((B.T @ sign(error, 2^-4)) * df(z), -1, 1)"\n'
+        '[update]\nweight = "-rate * teach[o] * seen[i] - 2^-9 * rate * W[o,i]"\n'
+        'bias = "-rate * teach[o] - 2^-12 * b[o]"\n'
+    ),
+}
+DEVICES = ["process", *(pytest.param(d, marks=pytest.mark.long) for d in ("unicorn", "qemu"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rule", THREE)
+def test_verify(rule: str, device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    c, out = case(tmp_path, sizes=(12, 9, 7, 3)), tmp_path / "out"
+    c.rule.write_text(THREE[rule])
+    assert main(c.words(out, "--board", "mps2_an386")) == 0
+    capsys.readouterr()
+    assert main(["verify", str(out), "--data", str(c.data), "--steps", "200", "--device", device]) == 0
+    assert capsys.readouterr().out.endswith("verify: 200 steps, 0 differing bytes\n")
+
+
+def compiled(update: Update, teach: Teach, graph: Graph | None = None, **more: object) -> Compiled:
+    spec = RuleSpec("own", update=update, teach=teach, **more)  # type: ignore[arg-type]
+    return compile_model(graph or perceptron(5), spec, DATA)
+
+
+def steps(c: Compiled) -> list[str]:
+    return [s.kernel for p, s in c.abstract.steps() if p == "correct"]
+
+
+def convolution() -> Graph:
+    """One convolution over the samples as a row of 16 places, and a classifier."""
+    rng = np.random.default_rng(4)
+    constants = {"cw": (4, 3), "cb": (4,), "fw": (5, 56), "fb": (5,)}
+    tensors = {n: Tensor(n, s, rng.normal(0, 0.3, s)) for n, s in constants.items()}
+    shapes = {"x": (16,), "m": (1, 16, 1), "c": (1, 14, 4), "r": (1, 14, 4), "f": (56,), "y": (5,)}
+    tensors |= {n: Tensor(n, s) for n, s in shapes.items()}
+    window = {"kernel": (1, 3), "stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1}
+    nodes = (
+        Node("reshape", "rows", ("x",), "m", {"shape": (1, 16, 1)}),
+        Node("conv2d", "conv", ("m", "cw", "cb"), "c", window),
+        Node("clip", "relu", ("c",), "r", {"lo": 0.0, "hi": np.inf}),
+        Node("reshape", "flat", ("r",), "f", {"shape": (56,)}),
+        Node("dense", "fc", ("f", "fw", "fb"), "y"),
+    )
+    return Graph("net", ("x",), "y", tensors, nodes)
+
+
+def test_convolutions_learn_by_their_own_update() -> None:
+    teach = Teach(hidden="sign((W.T @ next) * df(z))")
+    made = steps(
+        compiled(Update("-rate * clip(teach[o], -0.5, 0.5) * pre[i]"), teach, convolution(), layers="all")
+    )
+    assert "conv2d.update" in made and not {"statement.matrix", "statement.change"} & {*made}
+
+
+def test_signs_teach_at_any_rate() -> None:
+    """Whole numbers times inputs are coarser than weights: they are shifted to the left, or made finer."""
+    for graph, layers in ((perceptron(5), "dense"), (convolution(), "all")):
+        teach = Teach("sign(error)", "sign(W.T @ next) * df(z)")
+        for rate in (1, 4, 9):
+            c = compiled(Update("-rate * sign(teach[o]) * pre[i]"), teach, graph, layers=layers, rate=rate)
+            machine = Emulator(c.plan)
+            machine.learn({"x": DATA["x"][:1]}, [int(DATA["label"][0])])
+            for name in c.learned:
+                assert np.any(machine[f"{name}_weight"][0] != c.plan[f"{name}_weight"].array()), name
+
+
+def test_a_sum_wants_a_dense_layer() -> None:
+    weight = f"{PLAIN} - 2^-9 * W[o,i]"
+    with pytest.raises(CompileError, match="layer conv is no dense layer; others learn by"):
+        compiled(Update(weight), Teach(hidden="(W.T @ next) * df(z)"), convolution(), layers="all")
+    assert "statement.matrix" in steps(compiled(Update(weight), Teach(), convolution(), layers="dense"))
+
+
+def test_decay_alone_is_the_kernel_of_decay() -> None:
+    made = steps(compiled(Update("-2^-6 * W[o,i]", "0"), Teach()))
+    assert made == ["decay.apply", "decay.apply"]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "output"),
+    [
+        ("-2^-2 * post", ""),
+        ("B.T @ (error - 2^-3 * target)", "z - target"),
+        ("(R.T @ (next * abs(next))) * df(z)", "3 * error"),
+        ("step((W.T @ next) * df(z)) - 2^-1 * step(z)", "sign(error, 2^-3)"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [False, True])
+def test_signals_of_all_kinds_teach(hidden: str, output: str, numbers: bool) -> None:
+    graph, data = perceptron(5, 3), dict(DATA)
+    loss = Loss("mse") if numbers else Loss()
+    if numbers:
+        data["target"] = np.random.default_rng(2).normal(0, 1, (60, 5)).astype(np.float32)
+        del data["label"]
+    c = compile_model(
+        graph,
+        RuleSpec(
+            "own", rate=10 if numbers else 6, loss=loss, update=Update(PLAIN), teach=Teach(output, hidden)
+        ),
+        data,
+    )
+    machine = Emulator(c.plan)
+    for i in range(10):
+        one = {n: data[n][i : i + 1] for n in (*c.plan.inputs, *(["target"] if numbers else []))}
+        if numbers:
+            machine.run("learn_target", inputs=one)
+        else:
+            machine.learn(one, [int(data["label"][i])])
+    for n in ("fc1", "fc2", "fc3"):
+        assert np.any(machine[f"{n}_weight"][0] != c.plan[f"{n}_weight"].array()), n
+
+
+def test_what_reads_no_error_learns_at_every_step() -> None:
+    """Under the hinge loss a sample that is right has no error."""
+    graph = perceptron(5)
+    for name, value in graph.tensors.items():
+        if name == "fc2_b" and value.value is not None:
+            value.value[...] = [8.0, -8.0, -8.0, -8.0, -8.0]
+    for weight, changes in (("rate * post * pre - rate * post * post * W", True), (PLAIN, False)):
+        c = compiled(Update(weight), Teach(), graph, loss=Loss("hinge"), rate=8)
+        machine = Emulator(c.plan)
+        machine.learn({"x": DATA["x"][:1]}, [0])
+        assert np.any(machine["fc2_weight"][0] != c.plan["fc2_weight"].array()) == changes

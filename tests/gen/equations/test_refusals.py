@@ -1,0 +1,244 @@
+"""Texts that are no equations, or say nothing that can be done: one clear line, and a caret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from equations import DIRECT, DOWN, INPUTS, OUTPUTS, SCORES, SHAPES, TRACES, drawn
+from head_nets import perceptron, samples
+from projects import case
+
+from synapcc.gen.compile import compile_model
+from synapcc.gen.equations import rule_of
+from synapcc.gen.errors import CompileError
+from synapcc.gen.rules import options
+from synapcc.gen.spec import RuleSpec, parse_spec
+from synapcc.gen.spec.own import Teach, Update
+from synapcc.host.cli import main
+
+PLAIN = "-rate * teach[o] * pre[i]"
+HIDDEN = "(R.T @ next) * df(z)"
+FUZZED, LONG = 1500, 40000
+DATA = samples(40, 5, 1)
+
+
+def refusal(spec: RuleSpec) -> CompileError:
+    with pytest.raises(CompileError) as caught:
+        compile_model(perceptron(5), spec, DATA)
+    return caught.value
+
+
+def hold(error: CompileError, texts: list[str]) -> None:
+    """One line; below it, a piece of the text and a caret under a character of it, or just behind it."""
+    assert "\n" not in error.line and len(error.line) < 500 and error.line.isprintable()
+    if error.excerpt:
+        shown, caret = error.excerpt.split("\n")
+        plain = [f"  {''.join(c if ' ' <= c <= '~' else '_' for c in t)}" for t in texts]
+        assert any(shown.strip(" ") in t for t in plain) and caret.strip() == "^"
+        assert 2 <= caret.index("^") <= len(shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "under", "says"),
+    [
+        ("-rate * teach[o] * pe[i]", "pe[i]", 'did you mean "pre"? known are teach, post, z, pre, W, rate'),
+        ("-rate * teach[o]", "teach", "this product has no axis i; it needs a factor as pre[i]"),
+        ("-rate * pre[i]", "pre", "this product has no axis o"),
+        ("-rate * teach[i] * pre[i]", "teach", "teach has no axes [i]; write teach[o]"),
+        ("W[o,i] * W[o,i] * pre[i]", "W[o,i] *", "is a product of two matrices"),
+        ("-2^-9 * R * pre", "R", "the matrix R has no place in update.weight"),
+        ("-rate * next * pre", "next", 'it reaches this one through a matrix, "R.T @ next"'),
+        ("-rate * df(z) * teach * pre", "df", "is taken in [teach]"),
+        ("-rate * W.T * pre", "W", "is a matrix without a signal"),
+        ("-0.1 * teach * pre", "teach", "has the factor -0.1, which no shift is; take a power of two"),
+        ("-rate * teach * pre +", "", "ends too early"),
+        ("-rate * (teach * pre", "", 'ends too early; here comes ")"'),
+        ("-rate * teach pre", "pre", '"pre" cannot stand here; here comes +, -, * or the end'),
+        ("-rate * teach * 2pre", "2", '"2" cannot stand here'),
+        ("teach * pre / post", "post", "is no number to divide by"),
+        ("rate * sigmoid(post) * pre", "sigmoid", 'there is no function "sigmoid"'),
+        ("rate * sing(post) * pre", "sing", 'did you mean "sign"?'),
+        ("rate * clip(post, 1) * pre", "clip", "clip has 2 arguments; it takes 3"),
+        ("rate * clip(post, 1, -1) * pre", "1, -1", "its limits are 1 and -1"),
+        ("rate * sign(post * pre) * pre", "post", "sign takes a signal along one axis, this has [o,i]"),
+        ("rate * sign(W) * pre", "W", "sign takes no W"),
+        ("teach * pre - teach * pre", "teach", "is always 0"),
+        ("rate^3 * post * pre", "post", "has the rate more than twice"),
+        ("post^4 * pre", "4", "4 is no power of a signal"),
+        ("rate * (post * pre", "", "ends too early"),
+        ("2^99 * post * pre", "99", "is too far"),
+        ("(" * 60 + "post" + ")" * 60, None, "is nested too deeply"),
+        ("post * pre * (post + z)^3 * (pre + 2^-1)^3 * (post - 2^-2 * z)^3", None, "makes too many products"),
+        ("x" * 2000, None, "has 2000 characters"),
+        ("-rate * teach * pre - 2^-30 * W", "W", "can change nothing"),
+        ("2^18 * teach * pre", "teach", "this term is too large: it may reach"),
+        ("-2^-25 * rate * teach * pre", "teach", "a rate of 2^-31 can change nothing"),
+        ("2^20 * post * pre", "post", "this term is too large"),
+        ("-2^10 * post * pre * post * W * post - 2^-20 * pre * post", "post", "could overflow"),
+    ],
+)
+def test_a_weight_that_says_nothing(text: str, under: str | None, says: str) -> None:
+    spec = RuleSpec("own", rounding="nearest", update=Update(text))
+    error = refusal(spec)
+    assert says in error.line and error.where.startswith("update.weight"), error.line
+    hold(error, [text])
+    if under is not None:
+        assert error.excerpt.split("\n")[1].index("^") - 2 == (text.index(under) if under else len(text))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "says"),
+    [
+        ("hidden", "next", 'it reaches this one through a matrix, "R.T @ next"'),
+        ("hidden", "(R @ next) * df(z)", "R @ takes a signal up; signals pass down: write R.T"),
+        ("hidden", "(B.T @ next) * df(z)", "B does not take next here; R.T or W.T does"),
+        ("hidden", "(R.T @ error) * df(z)", "R does not take error here; B.T does"),
+        ("hidden", "(R.T @ next) * df(post)", "is no derivative; there is df(z) alone"),
+        ("hidden", "(R.T @ next) * df(z) + post", "has no df(z), and another product has"),
+        ("hidden", "df(z)", "is a derivative and no signal"),
+        ("hidden", "(R.T @ next) * df(z) * df(z)", "takes df(z) twice"),
+        ("hidden", "((R.T @ next) + (W.T @ next)) * df(z)", "takes two signals down from the layer above"),
+        ("hidden", "(sign(R).T @ next) * df(z)", "matrices are W.T, R.T, B.T and sign(W).T"),
+        ("hidden", "rate * (W.T @ next) * df(z)", "rate belongs to [update]"),
+        ("hidden", "2^-3", "this product has no axis o"),
+        ("output", "err", 'did you mean "error"?'),
+        ("output", "B.T @ error", "no matrix takes signals in teach.output"),
+        ("bias", "-rate * pre", "pre is what a layer reads"),
+        ("bias", "-rate * teach * W", "the matrix W has no place in update.bias"),
+        ("feedback", "-rate * teach * pre - 2^-9 * W", "the matrix W has no place in update.feedback"),
+        ("feedback", PLAIN, "changes R, and no signal passes through it"),
+        ("trace", "seen + pre", "seen keeps 1 of itself, and grows without end"),
+        ("trace", "seen - 3 * seen + pre", "seen keeps -2 of itself"),
+        ("trace", "0.5 * seen", "is a trace of nothing"),
+        ("trace", "0.5 * seen + pre + teach", "this product has no axis i"),
+        ("trace", "seen - 2^-3 * pre * seen + pre", "seen forgets by a signal"),
+        ("trace", "0.5 * seen + pre", "nothing reads the trace seen"),
+    ],
+)
+def test_other_equations_that_say_nothing(key: str, text: str, says: str) -> None:
+    update, teach = {"weight": PLAIN}, {}
+    if key in ("bias", "feedback"):
+        update[key] = text
+    elif key != "trace":
+        teach[key] = text
+    trace = (("seen", text),) if key == "trace" else ()
+    error = refusal(RuleSpec("own", update=Update(**update), teach=Teach(**teach), trace=trace))
+    assert says in error.line, error.line
+    hold(error, [text])
+    assert error.excerpt
+
+
+def test_a_trace_stands_alone_in_functions() -> None:
+    trace, clipped = (("seen", "0.5 * seen + pre"),), "rate * post * clip(seen, -1, 1)"
+    error = refusal(RuleSpec("own", update=Update(clipped), trace=trace))
+    assert "clip takes no trace: calibration does not see how large it becomes" in error.line
+
+
+def test_what_nothing_reads_is_refused() -> None:
+    error = refusal(RuleSpec("own", update=Update("rate * post * pre"), teach=Teach(hidden=HIDDEN)))
+    assert "says what `teach` is, and nothing reads it" in error.line
+
+
+def test_a_command_shows_the_place_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    c = case(tmp_path)
+    c.rule.write_text('[update]\nweight = "-rate * teach[o] * pe[i]"\n')
+    assert main(c.words(tmp_path / "out")) == 2
+    line, shown, caret = capsys.readouterr().err.splitlines()
+    assert line.startswith('synapcc compile: update.weight: "pe" is not known here')
+    assert shown == "  -rate * teach[o] * pe[i]" and caret.index("^") == shown.index("pe[i]")
+    assert not (tmp_path / "out").exists()
+
+
+# ---- fuzz ------------------------------------------------------------------------------------------------
+
+WORDS = [
+    *" +-*@/^()[],.",
+    "2^-3",
+    "0.5",
+    "1e9",
+    "127",
+    "3 *",
+    "rate",
+    "W",
+    "R",
+    "B",
+    "b",
+    "teach",
+    "pre",
+    "post",
+]
+WORDS += [
+    "z",
+    "next",
+    "error",
+    "target",
+    "df(z)",
+    "sign(",
+    "clip(",
+    "step(",
+    "abs(",
+    "[o]",
+    "[i]",
+    "[o,i]",
+    ".T",
+]
+WORDS += [*OUTPUTS, *INPUTS, *DOWN, *DIRECT, *SCORES, *SHAPES, "é", "\x00", "seen", "{}"]
+
+
+def spoilt(rng: np.random.Generator, text: str) -> str:
+    """A text with words put in, left out or in the place of others; or one of words alone."""
+    if not rng.integers(6):
+        text = ""
+    for _ in range(int(rng.integers(1, 5))):
+        at, to = sorted(int(i) for i in rng.integers(0, len(text) + 1, 2))
+        word = str(rng.choice(WORDS)) if rng.integers(4) else ""
+        text = text[:at] + word + text[to if rng.integers(2) else at :]
+    return text or "*"
+
+
+@pytest.mark.parametrize("count", [FUZZED, pytest.param(LONG, marks=pytest.mark.long)])
+def test_any_text_is_a_rule_or_one_clear_line(count: int) -> None:
+    kept = 0
+    for seed in range(count):
+        rng = np.random.default_rng([4, seed])
+        update, teach, trace = drawn(rng)
+        texts = {
+            "weight": update.weight,
+            "bias": update.bias,
+            "feedback": update.feedback,
+            "hidden": teach.hidden,
+        }
+        texts |= {"output": teach.output, "seen": dict(trace).get("seen", "") or TRACES["seen"][0]}
+        key = str(rng.choice(list(texts)))
+        texts[key] = spoilt(rng, texts[key])
+        trace = (("seen", texts["seen"]),) if trace or key == "seen" else ()
+        spec = RuleSpec(
+            "own",
+            update=Update(texts["weight"], texts["bias"], texts["feedback"]),
+            teach=Teach(texts["output"], texts["hidden"]),
+            trace=trace,
+        )
+        try:
+            rule_of(spec)
+            if seed % 8 == 0:
+                compile_model(perceptron(5), spec, DATA)
+            kept += 1
+        except CompileError as error:
+            hold(error, list(texts.values()))
+    assert count / 50 < kept < count / 2
+
+
+def test_three_lines_are_a_rule() -> None:
+    """A Hebbian rule of the error's sign, with decay."""
+    text = (
+        'update.weight   = "-rate * sign(teach[o]) * pre[i] - 2^-10 * W[o,i]"\n'
+        'update.feedback = "-rate * sign(teach[o]) * pre[i] - 2^-10 * R[o,i]"\n'
+        'teach.hidden    = "(R.T @ next) * df(z)"\n'
+    )
+    c = compile_model(perceptron(5), parse_spec(text, "rule.toml", options()), DATA)
+    kinds = [s.kernel for p, s in c.abstract.steps() if p == "correct"]
+    assert kinds.count("statement.matrix") == 3 and kinds.count("statement.change") == 2
