@@ -113,8 +113,13 @@ def compile_model(
         graph, spec, chosen, checked(normalised(graph.quantisers, given), where)
     )
 
+    usual_data = checked(normalised(graph.quantisers, given), where)
+    usual_quantisers = graph.quantisers
+
     def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
-        data = checked(normalised(graph.quantisers, given), where)
+        data = usual_data  # one copy of them for all candidates that take them alike
+        if graph.quantisers != usual_quantisers:
+            data = checked(normalised(graph.quantisers, given), where)
         return build(graph, spec, chosen, learned, data), data
 
     abstract, data = made(graph)

@@ -203,7 +203,7 @@ def checked(data: Mapping[str, NDArray[Any]], where: str) -> Mapping[str, NDArra
 UNEVEN = 2.0**5  # so much smaller than the largest, a feature has two to eight of the 255 steps
 MOVING = 0.05  # a feature counts if it moves in so many of the samples
 TAILS = (0.005, 0.995)
-LOOKED_AT = 1024  # samples
+LOOKED_AT = 64, 1024, 1 << 23  # samples at least, at most, and the numbers that allow more
 MOST = 2.0**100  # a ratio that is larger is told as this
 NAMED = 6  # features that a warning lists
 
@@ -242,7 +242,9 @@ def uneven(name: str, x: NDArray[Any]) -> Uneven | None:
     Features are the places along one axis: of a vector its elements, of maps the axis along which ranges
     differ most. Those that hardly ever move (border pixels) do not count, nor do a few outliers.
     """
-    chosen = x[np.linspace(0, len(x) - 1, min(len(x), LOOKED_AT)).round().astype(np.intp)]
+    least, most, numbers = LOOKED_AT
+    looked = min(len(x), max(least, min(most, numbers // math.prod(x.shape[1:]))))
+    chosen = x[np.linspace(0, len(x) - 1, looked).round().astype(np.intp)]
     shape = chosen.shape[1:] if chosen.ndim > 1 else (1,)
     chosen = chosen.reshape(len(chosen), *shape)
     found = [_along(name, np.moveaxis(chosen, 1 + a, 0), a, len(shape)) for a in range(len(shape))]

@@ -1,4 +1,4 @@
-"""A map resized along both axes at once, in the integers of an int8 .tflite file, as LiteRT has it.
+"""A map resized along both axes at once, in the integers of a .tflite file, as LiteRT has it.
 
 A place is a number in Q10: the neighbour before it in the upper bits, how far it lies behind that in the
 lower ten. Networks in float are resized along one axis after the other (gen/ops/interpolate.py), and so are
@@ -8,7 +8,7 @@ signals.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,11 @@ class Bilinear(Layer):
         tape.share_format(x, y)
         height, width, channels = tape.shape(node.inputs[0])
         args = {"x": x} | {axis: _index(tape, node, axis, FRAC) for axis in AXES} | {"y": y}
-        tape.step("bilinear.forward", node, args, height=height, width=width, channels=channels)
+        given = tape.given(node.inputs[0])
+        kernel = (
+            "bilinear.forward_wide" if given is not None and given.dtype == "int16" else "bilinear.forward"
+        )
+        tape.step(kernel, node, args, height=height, width=width, channels=channels)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         height, width, channels = tape.shape(node.inputs[0])
@@ -113,11 +117,39 @@ def _forward(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channe
             to += channels
 
 
+@helper
+def half_away(upper: Any, lower: Any, share: Any) -> Any:
+    """upper (1024 - share) + lower share over 2^20, halves away from zero, without more than 32 bits."""
+    step = numeric.int32(lower - upper)
+    low = numeric.int32(numeric.int32(step & (ONE - 1)) * share)
+    high = numeric.int32(upper + numeric.int32(step >> FRAC) * share)
+    high = numeric.int32(high + numeric.int32(low >> FRAC))
+    up = (high >= 0) | ((low & (ONE - 1)) > 0)
+    return numeric.int32(numeric.int32(high + np.int32(ONE // 2 - 1) + up) >> FRAC)
+
+
+def _forward_wide(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, channels: int) -> None:
+    to = 0
+    for row in rows:
+        above, below, _, share = both_sides(row)
+        for column in columns:
+            before, behind, left, right = both_sides(column)
+            for c in range(channels):
+                upper = np.int32(x[(above * width + before) * channels + c]) * left
+                upper += np.int32(x[(above * width + behind) * channels + c]) * right
+                lower = np.int32(x[(below * width + before) * channels + c]) * left
+                lower += np.int32(x[(below * width + behind) * channels + c]) * right
+                y[to + c] = half_away(numeric.int32(upper), numeric.int32(lower), share)
+            to += channels
+
+
 class Forward(Kernel):
     """y = the sum of x times both weights over two rows and two columns, / 2^20, halves away from zero."""
 
     name = "bilinear.forward"
     loop = Loop(_forward)
+    kind: ClassVar[Any] = np.int8
+    most = 128
     reads = ("x", "rows", "columns")
     writes = ("y",)
     operands = takes(x="int8 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
@@ -182,12 +214,36 @@ class Forward(Kernel):
             for axis, n in zip(AXES, (height, width), strict=True)
         }
         arrays: dict[str, NDArray[Any]] = {
-            "x": rng.integers(-128, 128, height * width * channels).astype(np.int8),
+            "x": rng.integers(-self.most, self.most, height * width * channels).astype(self.kind),
             **index,
-            "y": np.zeros(len(index["rows"]) * len(index["columns"]) * channels, np.int8),
+            "y": np.zeros(len(index["rows"]) * len(index["columns"]) * channels, self.kind),
         }
         a = {"height": height, "width": width, "channels": channels}
         return Case(arrays, a, self.ranges(a), AXES)
+
+
+class ForwardWide(Forward):
+    """The same of 16 bits: columns first, then rows by `half_away`."""
+
+    name = "bilinear.forward_wide"
+    loop = Loop(_forward_wide)
+    operands = takes(x="int16 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
+    kind = np.int16
+    most = 2**15
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        x = t["x"].reshape(len(t["x"]), a["height"], a["width"], a["channels"]).astype(np.int32)
+        wide: Any = np.int32(0)
+        for columns, across in self._sides(t, "columns"):
+            wide = wide + x[:, :, columns] * across[:, None]
+        (above, _), (below, share) = self._sides(t, "rows")
+        y = half_away(wide[:, above], wide[:, below], share[:, None, None])
+        t["y"][...] = y.reshape(t["y"].shape)
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top, (_, written) = k["x"].mag << FRAC, super().bounds(k, a)
+        sums = [Accumulator("weighted sum", -top, top), Accumulator("difference of two", -2 * top, 2 * top)]
+        return [*sums, Accumulator("sum of both", -top - 2 * ONE, top + 2 * ONE)], written
 
 
 def _random_places(rng: np.random.Generator, size: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,14 @@ class MatMul(Layer):
         args = {"left": left, "right": right, "y": tape.activation(node)}
         shapes = [tape.shape(name) for name in node.inputs]
         sizes = _geometry(shapes[0], shapes[1], *_turned(node))
-        tape.step("matmul.forward", node, args, scale=_scale(node), **sizes, **ends)
+        kernel = "matmul16.forward" if _wide(tape, node) else "matmul.forward"
+        tape.step(kernel, node, args, scale=_scale(node), **sizes, **ends)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         out: dict[str, str] = {}
+        if _wide(tape, node):
+            what = "no teaching signal passes through a product of int16"
+            raise CompileError(node.name, what, "let only layers behind it learn")
         for side in (0, 1):
             name = node.inputs[side]
             if tape.wants_teach(name):
@@ -91,6 +95,11 @@ class MatMul(Layer):
         attrs: dict[str, Attr] = {"turned": (first, 1 - first)}
         attrs |= {"scale": float(rng.choice([1.0, 0.25, 0.3]))}
         return Node("matmul", "", ("in0", f"in{len(shapes) - 1}"), "out", attrs), {}
+
+
+def _wide(tape: Tape, node: Node) -> bool:
+    """Whether a node multiplies a model file's int16 (gen/ops/matmul16.py)."""
+    return any((f := tape.given(name)) is not None and f.dtype == "int16" for name in node.inputs)
 
 
 def _turned(node: Node) -> tuple[int, int]:
@@ -175,13 +184,13 @@ def _feedback(
     products(left, right, g, sizes, zeros, rounds, multiplier, shift, y_zero, lo, hi)
 
 
-class _MatMul(Kernel):
+class MatMulStep(Kernel):
     """What all have in common: acc = left right, either less its zero point."""
 
     reads = ("left", "right")
     own = ("rounds", "left_zero", "right_zero", "y_zero", "multiplier")
     attributes = within(requantise.ATTRIBUTES, GEOMETRY, left_zero=INT16, right_zero=INT16, y_zero=INT16)
-    spare = ("x_zero", *own)
+    spare: ClassVar[tuple[str, ...]] = ("x_zero", *own)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
         counts = {"left": (a["rows"], a["inner"]), "right": (a["inner"], a["columns"])}
@@ -245,7 +254,7 @@ class _MatMul(Kernel):
         return a, self.sizes(a)
 
 
-class Forward(_MatMul):
+class Forward(MatMulStep):
     """y = acc / 2^shift; where a scale is no power of two, times a multiplier, less and plus zero points."""
 
     name = "matmul.forward"
@@ -289,7 +298,7 @@ class Forward(_MatMul):
         return Case(arrays, a | {"shift": int(rng.integers(0, 17)), "lo": -128, "hi": 127}, {})
 
 
-class Feedback(_MatMul):
+class Feedback(MatMulStep):
     """g = left right / 2^shift or times a multiplier: left is the signal."""
 
     name = "matmul.feedback"

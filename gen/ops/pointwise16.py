@@ -43,6 +43,8 @@ def taken(tape: Tape, node: Node) -> bool:
     args = {"x": tape.value(node.inputs[0]), "y": tape.activation(node)}
     if fn in CURVES:
         tape.step(CURVES[fn], node, args)
+    elif fn == "neg" and "between" in node.attrs:
+        tape.step("pointwise16.opposite", node, args)
     elif fn in RESCALED:
         own = {"alpha": alpha} if fn == "leaky_relu" else {}
         exact = {"exact": 1} if node.attrs.get("exact") else {}
@@ -72,6 +74,11 @@ def _rescale(
         else:
             v = numeric.scale_twice(d, multiplier, shift)
         y[i] = numeric.saturate(numeric.int32(v + np.int32(y_zero)), lo, hi)
+
+
+def _opposite(x: Cells, y: Cells) -> None:
+    for i in range(len(y)):
+        y[i] = numeric.int32(np.int32(-1) - np.int32(x[i]))
 
 
 @helper
@@ -168,6 +175,37 @@ class Rescale(Kernel):
         attrs = {"alpha": float(rng.uniform(-1, 1))} if rng.integers(2) else {}
         lowered = self.lower({"x": x_format, "y": y_format}, attrs, "")
         return Case({"x": x, "y": np.zeros(x.shape, y_format.dtype)}, lowered, {})
+
+
+class Opposite(Kernel):
+    """y = -1 - x: of numbers about zero point z those of the opposite about -1 - z, which always fit."""
+
+    name = "pointwise16.opposite"
+    loop = Loop(_opposite)
+    reads = ("x",)
+    writes = ("y",)
+    inplace = ("x", "y")
+    operands = takes(x="int16 [n]", y="=x [n]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = np.int16(-1) - t["x"]
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = -t["x"]
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        if f["y"].meaning != Scaled((scale(f["x"], where),), (-1 - zero(f["x"]),)):
+            what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: they are no opposites"
+            raise CompileError(where, what, "report this model: an importer is wrong")
+        return {}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        lo, hi = -1 - k["x"].hi, -1 - k["x"].lo
+        return [], {"y": (lo, hi, k["y"].shape[0] * max(-lo, hi))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        x = _inputs(rng)
+        return Case({"x": x, "y": np.zeros_like(x)}, {}, {})
 
 
 class _Curve(Kernel):

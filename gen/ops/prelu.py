@@ -48,6 +48,10 @@ class PRelu(Layer):
         tape.step("prelu.forward", node, args)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        given = tape.given(node.inputs[0])
+        if given is not None and given.dtype == "int16":
+            what = "no teaching signal passes through a PReLU of int16"
+            raise CompileError(node.name, what, "let only layers behind it learn")
         g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
         args = {"x": tape.value(node.inputs[0]), "d": teach, "w": _slopes(tape, node, None), "g": g}
         tape.step("prelu.feedback", node, args)
@@ -122,7 +126,8 @@ class Forward(Kernel):
     """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w.
 
     Where a model file brought the formats, one of two factors, rounded twice: x - zero times
-    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y.
+    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y. Input and output
+    have 8 bits or, without zero points, 16.
     """
 
     name = "prelu.forward"
@@ -130,7 +135,7 @@ class Forward(Kernel):
     reads = ("x", "w")
     writes = ("y",)
     inplace = ("x", "y")
-    operands = takes(x="int8 [n]", w="int8 [channels]", y="int8 [n]")
+    operands = takes(x="int8|int16 [n]", w="int8 [channels]", y="=x [n]")
     attributes = within(
         BETWEEN,
         shift=(0, 62),
@@ -148,11 +153,13 @@ class Forward(Kernel):
         own = [name for name in OWN if name in a]
         if own:
             whole = len(own) == len(OWN) and "frac" not in a and a["shift"] > 0
+            if t["x"].dtype == "int16" and any(a.get(f"{role}_zero") for role in "xy"):
+                return "a tensor of 16 bits has a zero point"
             return (
                 crossed(a) or channels_misfit(t) or ("" if whole else "some of its multipliers are missing")
             )
-        if "frac" not in a or a["shift"] > MAX_SHIFT:
-            return "it has neither a frac nor multipliers, or too large a shift"
+        if "frac" not in a or a["shift"] > MAX_SHIFT or t["x"].dtype != "int8":
+            return "it has neither a frac nor multipliers, too large a shift, or no tensors of 8 bits"
         return beside_zero(a) or channels_misfit(t)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -218,6 +225,10 @@ class Forward(Kernel):
             for of, shifts in (("", (26, 40)), ("slope_", (30, 48))):
                 attrs |= {f"{of}multiplier": int(rng.integers(2**30, 2**31))}
                 attrs |= {f"{of}shift": int(rng.integers(*shifts))}
+            if rng.integers(2):
+                attrs |= {"x_zero": 0, "y_zero": 0, "lo": -(2**15), "hi": 2**15 - 1}
+                x = rng.integers(-(2**15), 2**15, x.shape).astype(np.int16)
+                return Case({"x": x, "w": w, "y": np.zeros_like(x)}, attrs, {"w": (-127, 127)})
         attrs |= {"lo": int(rng.choice([-128, 0])), "hi": 127}
         return Case({"x": x, "w": w, "y": np.zeros_like(x)}, attrs, {"w": (-127, 127)})
 

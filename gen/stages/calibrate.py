@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,15 +165,15 @@ class Runs:
         self._programs = dict(abstract.programs)
         self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
         sizes = {n: abstract.values[n].size for n in abstract.inputs}
+        given = {n: calibration[n].reshape(self.given, size) for n, size in sizes.items()}
         every = len(self.chosen) == self.given  # then these are no copies, of which each candidate has one
-        rows = slice(None) if every else self.chosen
-        self.inputs = {n: calibration[n].reshape(self.given, size)[rows] for n, size in sizes.items()}
+        self.inputs = given if every else {n: _held(x[self.chosen]) for n, x in given.items()}
         label = calibration.get("label")
         self.label = None if label is None else label[self.chosen].astype(np.int64)
         target = calibration.get(TARGET)
         self.target = None if target is None else target[self.chosen]
         if any(step.kernel == ITSELF for _, step in abstract.steps()):
-            self.target = self.inputs[abstract.inputs[0]]
+            self.target = self.inputs[abstract.inputs[0]].astype(np.float64, copy=False)
         self.taught, self.turns = np.arange(0), 0
         if "adapt" in abstract.programs:
             self._plan_teaching()
@@ -306,6 +307,14 @@ class Runs:
                 for name, tally in found.items():
                     tally.see(rows, machine.real(name))
         return found
+
+
+def _held(x: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in half the memory where float32 holds all of them, as it does what a
+    caller hands over: each candidate has its own."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrow = x.astype(np.float32)
+    return narrow if np.array_equal(narrow, x) else x
 
 
 def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int:

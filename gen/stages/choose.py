@@ -11,7 +11,7 @@ Both leave what learns as it is, networks that have not learned yet, and those w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -48,6 +48,7 @@ SEARCHED = 64, 256  # samples that formats are searched with, each some times fo
 SEARCH = 1 << 37  # and the work that this may be
 SKETCH = 16  # samples that say which activations cost most, where not all can be tried
 REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
+LEVEL, WIDE, OTHER = "equalised channels", "int16 weights", "other formats of activations"
 PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
@@ -75,7 +76,7 @@ class Chosen:
 
 class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
-    them."""
+    them. left: what was left out because it is too much work, for the report."""
 
     def __init__(
         self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool, progress: Progress
@@ -83,6 +84,7 @@ class _Search:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
         self.progress = progress
         self.spent = self._before = 0
+        self.left: dict[str, None] = {}
         self._trials: list[tuple[Looks, Trial]] = []
         self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
 
@@ -101,11 +103,12 @@ class _Search:
         self._trials.append((chosen.looks, trial))
         return trial
 
-    def may(self, share: float) -> bool:
-        """Whether less than this share of the work is done that remedies may be."""
-        done = (self._done() - self._before) / REMEDIES
-        self.progress.chosen(min(done, 1.0), "keeping more answers")
-        return done < share
+    def may(self, share: float, what: str) -> bool:
+        """Whether less than this share of the work is done that remedies may be; else `what` is left out."""
+        if self._done() - self._before < share * REMEDIES:
+            return True
+        self.left[f"some {what} were not tried: remedies end after {_told(REMEDIES)}"] = None
+        return False
 
     def begin(self) -> None:
         """Remedies begin: what was done so far is none of their work."""
@@ -205,7 +208,7 @@ class _Search:
     def widened(self, chosen: Chosen, loss: Loss) -> Tried:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
         for name in _by_loss(self.trial(chosen), chosen, _frozen(chosen.abstract))[:LAYERS]:
-            if loss.agree >= ENOUGH or not self.may(2 / 3):
+            if loss.agree >= ENOUGH or not self.may(2 / 3, WIDE):
                 break
             other = self.other(chosen, replace(chosen.choice, wide=chosen.choice.wide | {name}))
             if other is None:
@@ -223,7 +226,7 @@ class _Search:
         """
         names = [n for n in _activations(chosen) if n not in chosen.abstract.inputs]
         for name in _by_loss(self.trial(chosen), chosen, names)[:LAYERS]:
-            if loss.agree >= ENOUGH or not self.may(1.0):
+            if loss.agree >= ENOUGH or not self.may(1.0, OTHER):
                 break
             for tried in self.beside(chosen, self.steps(chosen, name)):
                 tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
@@ -237,6 +240,10 @@ class _Search:
         fracs = ({**chosen.choice.fracs, name: now + step} for step in FINER)
         others = [self.other(chosen, replace(chosen.choice, fracs=f)) for f in fracs]
         return [c for c in others if c]
+
+
+def _told(work: int) -> str:
+    return f"2^{max(1, work).bit_length() - 1} multiply-accumulates"
 
 
 def _by_loss(trial: Trial, chosen: Chosen, names: Sequence[str]) -> list[str]:
@@ -275,8 +282,8 @@ def choose(
     if not _open(base.abstract, base.looks):
         return base
     start = search.tried(base)
-    found = _best(search, start, progress.chosen) if mode == BEST else _fast(search, start)
-    return replace(found[0], graph=_noted(graph, start[1], *found))
+    found = (_best if mode == BEST else _fast)(search, start, progress.chosen)
+    return replace(found[0], graph=_noted(graph, start[1], *found, search.left))
 
 
 def _open(abstract: Abstract, looks: Looks) -> bool:
@@ -285,7 +292,7 @@ def _open(abstract: Abstract, looks: Looks) -> bool:
     return not given and looks.later is None and len(looks.usual) >= LEAST
 
 
-def _fast(search: _Search, start: Tried) -> Tried:
+def _fast(search: _Search, start: Tried, say: Say) -> Tried:
     """`start`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
     if start[1].agree >= BROKEN:
         return start
@@ -297,15 +304,21 @@ def _fast(search: _Search, start: Tried) -> Tried:
         base = moved if _most(tried) is tried[1] else base
     for exact in (True, False):
         for share in SHARES:
-            if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3):
+            if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3, LEVEL):
                 break
+            say(0.1 + 0.1 * len(tried), "equalising channels")
             other = search.equalised(base, Strength(share, exact))
             tried += [search.finer(*search.tried(other))] if other else []
-    for remedy, most, share in ((search.widened, WIDENED, 2 / 3), (search.refined, REFINED, 1.0)):
+    for remedy, most, share, what, done in (
+        (search.widened, WIDENED, 2 / 3, WIDE, 0.75),
+        (search.refined, REFINED, 1.0, OTHER, 0.85),
+    ):
         for candidate in _ranked(tried)[:most]:
-            if _most(tried)[1].agree < ENOUGH and search.may(share):
+            if _most(tried)[1].agree < ENOUGH and search.may(share, what):
+                say(done, what)
                 tried.append(remedy(*candidate))
     if _most(tried)[1].agree < ENOUGH:
+        say(0.95, "rounding weights")
         tried += [search.tried(_finished(c)) for c, _ in _ranked(tried)[:ROUNDED]]
     found = _most(tried)
     return found if found[1].agree > start[1].agree else start
@@ -334,7 +347,7 @@ def _best(search: _Search, start: Tried, say: Say) -> Tried:
     ends = [search.tried(_finished(c)) for c in (found, base)]
     best = min(ends, key=lambda t: t[1].rank)
     if best[1].agree < BROKEN:
-        other = _fast(search, start)
+        other = _fast(search, start, lambda done, what: say(0.9 + 0.1 * done, what))
         best = _most([best, other, search.tried(_finished(other[0]))])
     return best
 
@@ -354,9 +367,13 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     if (most := room // samples) < len(names):
         worst = _by_loss(Trial(runs, kind, SKETCH), found, names)[:most]
         names = [n for n in names if n in worst]
-    trial = Trial(runs, kind, samples)
-    least = trial.of(found.quantised)
-    for turn in range(ROUNDS if most >= ROUNDS * len(names) else 1):
+    trial, every = Trial(runs, kind, samples), len(_activations(found))
+    least, turns = trial.of(found.quantised), ROUNDS if most >= ROUNDS * len(names) else 1
+    if (len(names), turns) < (every, ROUNDS):
+        how = f"formats of {len(names)} of {every} activations were searched "
+        how += f"{'once' if turns == 1 else 'twice'}, with {len(trial)} samples"
+        search.left[f"{how}: the search ends after {_told(SEARCH)}"] = None
+    for turn in range(turns):
         before = found
         for number, name in enumerate(names, 1):
             say(0.3 + 0.6 * (turn + number / len(names)) / ROUNDS, f"format of {name}")
@@ -370,10 +387,10 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     return found
 
 
-def _noted(graph: Graph, before: Loss, found: Chosen, after: Loss) -> Graph:
-    """The graph, with notes on what was done."""
+def _noted(graph: Graph, before: Loss, found: Chosen, after: Loss, left: Iterable[str]) -> Graph:
+    """The graph, with notes on what was done, and what was left out."""
     told = [f"{name} is held in int16: in int8 it costs most answers" for name in sorted(found.choice.wide)]
     if told or found.graph is not graph:
         gain = f"{100 * before.agree:.1f} % before, now {100 * after.agree:.1f} %"
         told.append(f"calibration samples that {found.looks.kind.kept}: {gain}")
-    return replace(found.graph, notes=(*found.graph.notes, *told))
+    return replace(found.graph, notes=(*found.graph.notes, *told, *left))

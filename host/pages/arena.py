@@ -11,7 +11,7 @@ from markupsafe import Markup
 from synapcc.host.pages import charts, html
 from synapcc.host.pages.html import div, element, legend
 
-from .peak import why
+from .peak import maker, why
 from .tones import MEANS, TONES
 
 MAP_PIXELS = 340  # height of a memory map, as the style sheet has it
@@ -135,8 +135,8 @@ def _halves(spans: Sequence[tuple[int, int, int, int]]) -> tuple[set[int], set[i
 
 
 def _why(tensors: Sequence[Mapping[str, Any]]) -> Markup:
-    rows = [[t["tensor"], t["dtype"], f"{t['bytes']:,}", why(t)] for t in tensors]
-    return html.table(["tensor", "type", "size", "why it lies there"], rows, left=2)
+    rows = [[t["tensor"], t["dtype"], f"{t['bytes']:,}", maker(t), why(t)] for t in tensors]
+    return html.table(["tensor", "type", "size", "made by", "why it lies there"], rows, left=2)
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> Markup:

@@ -7,7 +7,7 @@ from typing import Any
 
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
-from synapcc.gen.ops import kernel, operands, replaced
+from synapcc.gen.ops import changed, kernel, operands, replaced
 
 from ..terminal.text import table
 from .timeline import Moment, covered, moments
@@ -20,8 +20,9 @@ def peaks(plan: Plan) -> list[dict[str, Any]]:
     bytes:    bytes of the arena that hold content while it runs, those that two tensors share once
     of_infer: the same as a multiple of what `infer` holds at its own fullest step
     tensors:  what holds content, the largest first. `use`: what the step does with it ("reads", "writes",
-              "changes", or "" where it only waits); `next`: the step that needs it next, null where the
-              program's caller does, a condition or a later round; `answer`: whether a caller reads it
+              "changes", or "" where it only waits); `since`: the step that made it, null where the program's
+              caller did, or an earlier round; `next`: the step that needs it next, null where the caller
+              does, a condition or a later round; `answer`: whether a caller reads it
     """
     out: list[dict[str, Any]] = []
     for entry in plan.entries:
@@ -55,6 +56,7 @@ def _tensors(plan: Plan, trace: Sequence[Moment], at: int) -> list[dict[str, Any
             "dtype": plan[name].dtype,
             "bytes": plan[name].nbytes,
             "use": _use(trace[at].step, name),
+            "since": _since(trace, at, name),
             "next": _next(trace, at, name),
             "answer": name in (plan.logits, "verdict"),
         }
@@ -68,6 +70,14 @@ def _use(step: Step, name: str) -> str:
     if name in operands(step, kernel(step.kernel).reads).values():
         return "reads"
     return "changes" if name in step.args.values() else ""
+
+
+def _since(trace: Sequence[Moment], at: int, name: str) -> dict[str, Any] | None:
+    """The step with which the content that lives at `at` begins; None if no step of this order does."""
+    first = at
+    while name not in replaced(trace[first].step).values() and first and name in trace[first - 1].alive:
+        first -= 1
+    return _named(trace, first) if name in changed(trace[first].step).values() else None
 
 
 def _next(trace: Sequence[Moment], at: int, name: str) -> dict[str, Any] | None:
@@ -91,9 +101,14 @@ def peak_text(peaks: Sequence[Mapping[str, Any]]) -> list[str]:
         names = " and ".join(q["program"] for q in same)
         more = "" if p["program"] == "infer" else f", {p['of_infer']:.2f} times those of infer,"
         lines += [f"arena of {names}: {p['bytes']} B at most{more} at {p['kernel']} of {p['node']}"]
-        rows = [[t["tensor"], t["dtype"], str(t["bytes"]), why(t)] for t in p["tensors"]]
-        lines += [*table(["tensor", "type", "bytes", "why it lies there"], rows), ""]
+        rows = [[t["tensor"], t["dtype"], str(t["bytes"]), maker(t), why(t)] for t in p["tensors"]]
+        lines += [*table(["tensor", "type", "bytes", "made by", "why it lies there"], rows), ""]
     return lines[:-1]
+
+
+def maker(t: Mapping[str, Any]) -> str:
+    """Since which step a tensor holds what it holds."""
+    return f"{t['since']['kernel']} of {t['since']['node']}" if t["since"] else "who called"
 
 
 _HERE = {"reads": "read here", "writes": "written here", "changes": "changed here"}

@@ -66,7 +66,16 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
     assert play_all(100_000 + 100 * part, 40, tmp_path, *SETTINGS[setting]) >= 320
 
 
-OF_FILES = ("div.", "lookup.", "pointwise16.", "softmax16.", "squared_difference.", "unit_length.")
+OF_FILES = (
+    "bilinear.forward_wide",
+    "div.",
+    "lookup.",
+    "matmul16.",
+    "pointwise16.",
+    "softmax16.",
+    "squared_difference.",
+    "unit_length.",
+)
 """Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
 OF_EQUATIONS = ("statement.",)
 """Those of rules in a rule file: tests/gen/equations."""

@@ -122,6 +122,30 @@ def test_no_signal_passes_a_function_of_16_bits(file: Path) -> None:
         compile_model(load_model(file), RuleSpec("bp", layers="all", rate=8), data)
 
 
+@pytest.mark.parametrize("op, told", [("PRELU", "a PReLU"), ("BATCH_MATMUL", "a product")])
+def test_no_signal_passes_two_operands_of_16_bits(op: str, told: str, tmp_path: Path) -> None:
+    rng, a = np.random.default_rng(7), Author()
+    x, scale = activation(rng, a, "x", (4, 4), 2.0**-12)
+    made, usual = weights(rng, a, (4, 4), 0, scale, "INT64")
+    h, _ = activation(rng, a, "h", (4, 4), usual)
+    says = {"keepNumDims": True, "quantizedBiasType": 4}
+    add(a, "FULLY_CONNECTED", [x, *made], [h], "FullyConnectedOptions", **says)
+    m, scale = activation(rng, a, "m", (4, 4), usual)
+    if op == "PRELU":
+        add(a, op, [h, a.tensor("slope", (1, 1, 4), scale=0.01, data=np.arange(4))], [m])
+    else:
+        add(a, op, [h, x], [m], "BatchMatMulOptions")
+    constants, usual = weights(rng, a, (CLASSES, 16), 0, scale, "INT64")
+    y, _ = activation(rng, a, "y", (CLASSES,), usual)
+    add(a, "FULLY_CONNECTED", [m, *constants], [y], "FullyConnectedOptions", quantizedBiasType=4)
+    path = tmp_path / "two.tflite"
+    path.write_bytes(a.bytes([x], [y]))
+    data = {"x": rng.normal(0, 1, (40, 4, 4)).astype(np.float32), "label": np.arange(40) % CLASSES}
+    compile_model(load_model(path), RuleSpec("last", layers="all", rate=8), data)
+    with pytest.raises(CompileError, match=f"no teaching signal passes through {told} of int16"):
+        compile_model(load_model(path), RuleSpec("bp", layers="all", rate=8), data)
+
+
 def test_features_of_different_size_keep_their_steps_in_16_bits(file: Path) -> None:
     """A fiftieth of the range has 655 of the steps of int16: nothing to warn of."""
     x = samples(60)

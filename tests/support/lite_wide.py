@@ -22,6 +22,9 @@ VERSIONS = {
     "CONV_2D": 8,
     "FULLY_CONNECTED": 11,
     "TRANSPOSE_CONV": 3,
+    "PRELU": 1,
+    "RESIZE_BILINEAR": 4,
+    "BATCH_MATMUL": 4,
 }
 """Of each operator, those from which on it takes int16; 3 where none is said."""
 
@@ -165,7 +168,7 @@ def pool(rng: Rng) -> Made:
 
 
 def reduced(rng: Rng) -> Made:
-    a, op = Author(), str(rng.choice(["MEAN", "REDUCE_MAX"]))
+    a, op = Author(), str(rng.choice(["MEAN", "REDUCE_MAX", "REDUCE_MIN"]))
     shape = tuple(int(v) for v in rng.integers(1, 9, 3))
     axes = [[1, 2], [1], [2], [3]][int(rng.integers(4))]
     x, scale = activation(rng, a, "x", shape)
@@ -220,6 +223,53 @@ def limited(rng: Rng) -> Made:
     return a.bytes([x], [y]), [shape]
 
 
+def extreme(rng: Rng) -> Made:
+    """MINIMUM, MAXIMUM of two activations, of which one may be stretched."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 6, 3))
+    other = tuple(n if rng.integers(2) else 1 for n in shape)
+    x, scale = activation(rng, a, "x", shape)
+    (z, _), (y, _) = activation(rng, a, "z", other, scale), activation(rng, a, "y", shape, scale)
+    add(a, str(rng.choice(["MAXIMUM", "MINIMUM"])), [x, z], [y], "MaximumMinimumOptions")
+    return a.bytes([x, z], [y]), [shape, other]
+
+
+def resized(rng: Rng) -> Made:
+    """RESIZE_BILINEAR, by corners that are aligned, by middles of pixels, or by neither."""
+    a, way = Author(), int(rng.integers(3))
+    height, width, channels, lines, columns = (int(n) for n in rng.integers(1, (8, 8, 4, 14, 14)))
+    x, scale = activation(rng, a, "x", (height, width, channels))
+    size = a.tensor("size", (2,), "INT32", data=[lines, columns])
+    y, _ = activation(rng, a, "y", (lines, columns, channels), scale)
+    says = {"alignCorners": way == 1, "halfPixelCenters": way == 2}
+    add(a, "RESIZE_BILINEAR", [x, size], [y], "ResizeBilinearOptions", **says)
+    return a.bytes([x], [y]), [(height, width, channels)]
+
+
+def matrices(rng: Rng) -> Made:
+    """BATCH_MATMUL of two activations, either turned."""
+    a, (turned, other) = Author(), (bool(v) for v in rng.integers(0, 2, 2))
+    batch, rows, inner, columns = (int(n) for n in rng.integers(1, (4, 8, 40, 8)))
+    shapes = [(batch, inner, rows) if turned else (batch, rows, inner)]
+    shapes.append((batch, columns, inner) if other else (batch, inner, columns))
+    (x, first), (z, second) = (activation(rng, a, n, s) for n, s in zip("xz", shapes, strict=True))
+    usual = first * second * 2.0**15 * np.sqrt(inner)
+    y, _ = activation(rng, a, "y", (batch, rows, columns), usual * 2.0 ** rng.uniform(-2, 2))
+    add(a, "BATCH_MATMUL", [x, z], [y], "BatchMatMulOptions", adjX=turned, adjY=other)
+    return a.bytes([x, z], [y]), shapes
+
+
+def sloped(rng: Rng) -> Made:
+    """PRELU, whose slopes have 8 bits: one, one a channel or one a value."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 7, 3))
+    slopes = [(1, 1, 1), (1, 1, shape[2]), shape][int(rng.integers(3))]
+    x, scale = activation(rng, a, "x", shape)
+    data, zero = rng.integers(-128, 128, slopes), int(rng.integers(-128, 128))
+    w = a.tensor("w", slopes, scale=2.0 ** rng.uniform(-9, -4), zero=zero, data=data)
+    y, _ = activation(rng, a, "y", shape, scale * 2.0 ** rng.uniform(-2, 3))
+    add(a, "PRELU", [x, w], [y])
+    return a.bytes([x], [y]), [shape]
+
+
 def moved(rng: Rng) -> Made:
     """PAD, and a CONCATENATION of it and an input; and a sum, since what only moves is no network."""
     a = Author()
@@ -240,7 +290,22 @@ def moved(rng: Rng) -> Made:
 KINDS: dict[str, Callable[[Rng], Made]] = {
     f.__name__: f
     for f in (
-        *(dense, convolution, transposed, pair, pool, reduced, function, between_types, limited, moved),
+        *(
+            dense,
+            convolution,
+            transposed,
+            pair,
+            pool,
+            reduced,
+            function,
+            between_types,
+            limited,
+            extreme,
+            matrices,
+            resized,
+            sloped,
+            moved,
+        ),
     )
 }
 

@@ -30,6 +30,23 @@ def _end(net: Net, size: int) -> ModelProto:
     return net.proto()
 
 
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+
+
+def _compared(net: Net, op: str, way: str) -> None:
+    """A Where by a comparison: with 0, which many values behind a ReLU are, with a number a channel, or of
+    two activations; of two activations, of one and numbers, or a Cast in its place."""
+    here, other = net.put("Relu"), net.put("Sigmoid")
+    side = {"zero": net.value(np.float32(0)), "channels": net.weight(4, 1, 1), "two": other}[way]
+    net.join(op, *((here, side) if net.g.integers(2) or way == "zero" else (side, here)))
+    if way == "two":
+        net.join("Mul", net.put("Cast", to=1), here)
+        return
+    condition = net.put("Not") if way == "channels" else net.last
+    branches = {"zero": (other, here), "channels": (net.weight(6, 5), other)}[way]
+    net.join("Where", condition, *branches)
+
+
 def _ints(net: Net, *values: int) -> str:
     return net.value(np.array(values, np.int64))
 
@@ -195,3 +212,18 @@ _of_map("Conv, dilated", 2 * 2 * 1, lambda n: n.conv(4, 2, 3, 3, dilations=[2, 2
 _of_map("Concat with constants", 6 * 6 * 5, lambda n: n.join("Concat", n.weight(1, 2, 6, 5), n.last, axis=1))
 _of_map("Pad of channels", 7 * 6 * 5, lambda n: n.put("Pad", _ints(n, 0, 1, 0, 0, 0, 2, 0, 0)))
 _of_map("Pad reflected", 4 * 8 * 6, lambda n: n.put("Pad", _ints(n, 0, 0, 2, 0, 0, 0, 0, 1), mode="reflect"))
+
+for _op in COMPARISONS:
+    for _way in ("zero", "channels", "two"):
+        _of_map(f"Where by {_op}, {_way}", 120, lambda n, o=_op, w=_way: _compared(n, o, w))  # type: ignore[misc]
+for _along, _said in (
+    (1, {}),
+    (2, {"exclusive": 1}),
+    (3, {"reverse": 1}),
+    (-1, {"exclusive": 1, "reverse": 1}),
+):
+    _of_map(
+        f"CumSum {_along}",
+        120,
+        lambda n, a=_along, s=_said: n.put("CumSum", n.value(np.int64(a)), **s),  # type: ignore[misc]
+    )

@@ -18,7 +18,8 @@ _ALONG = {
     **dict.fromkeys(("RMSNormalization", "SimplifiedLayerNormalization"), -1),
 }
 """Operators whose axis is this one where the file names none."""
-BY_VALUE = ("Add", "Div", "Greater", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
+COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+BY_VALUE = (*COMPARISONS, "Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum", "Where")
 """Operators that align their operands at the last axis."""
 _PRODUCTS = ("FusedMatMul", "MatMul")
 _OVER_AXES = ("MeanVarianceNormalization", "RMSNormalization")

@@ -15,6 +15,7 @@ from .._masks import hidden, masked
 from .._names import from_node
 from .attention import attention, einsum
 from .batch import BY_VALUE, refuse_mixing
+from .choices import compare
 from .concat import concat
 from .file import AGAIN, OnnxNode
 from .fold import axis
@@ -33,10 +34,10 @@ from .matmul import fused_product, product
 from .norms import any_axes, group, instance, last_axes, local, unit
 from .pad import pad
 from .pairs import arithmetic, extreme, several
-from .products import choose, multiply, part
+from .products import choose, multiply, of_mask, part
 from .resize import resize
 from .sklearn import linear_classifier, linear_regressor, scaler
-from .spatial import REDUCTIONS, conv, global_pool, pool, reduce
+from .spatial import REDUCTIONS, conv, global_pool, pool, reduce, running
 from .unary import inverse, power, unary
 from .upsampling import conv_transpose
 from .views import clip, reshape, same
@@ -132,7 +133,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Attention": attention,
     "AveragePool": pool,
     "BatchNormalization": batch_norm,
-    "Cast": same,
+    "Cast": of_mask,
     "CastLike": same,
     "Ceil": unary,
     "Celu": unary,
@@ -141,6 +142,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "Cos": unary,
+    "CumSum": running,
     "DepthToSpace": blocks,
     "Div": arithmetic,
     "Dropout": same,
@@ -161,6 +163,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "GlobalAveragePool": global_pool,
     "GlobalMaxPool": global_pool,
     "Greater": part,
+    "GreaterOrEqual": compare,
     "GroupNormalization": group,
     "HardSigmoid": unary,
     "HardSwish": unary,
@@ -169,6 +172,8 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "LayerNormalization": last_axes,
     "LRN": local,
     "LeakyRelu": unary,
+    "Less": compare,
+    "LessOrEqual": compare,
     "LinearClassifier": linear_classifier,
     "LinearRegressor": linear_regressor,
     "Log": unary,
@@ -183,6 +188,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Mul": multiply,
     "Neg": arithmetic,
     "Normalizer": unit,
+    "Not": of_mask,
     "PRelu": unary,
     "Pad": pad,
     "Pow": power,

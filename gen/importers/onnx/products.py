@@ -18,26 +18,29 @@ from ...ir.graph import Graph, Node
 from ...ops import layer
 from .._layers import CUBE, ROOT_2_PI, LayerBuilder, factors_of, function_of, limits_of, terms_of
 from .._names import from_node
+from .choices import chosen, compare, mask, opposite
 from .file import AGAIN, OnnxNode, checked_size
 from .layers import Act, Const, Operand, Scope, activation, affine, constant, scaled, weights
 from .pairs import arithmetic, common_shape, product, total
+from .views import same
 
 # Stand in a Graph only until a product or a choice takes them in.
 PARTS = {
-    "greater": "Greater is supported only in a softplus or a leaky ReLU",
+    "greater": "Greater is supported only where a Where chooses by it",
 }
 CLOSE = 1e-5  # of constants that exporters round to float32
 NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
 
 
 def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """1 - Erf; Greater than a number, kept until the whole is known."""
+    """1 - Erf; Greater than a number, kept until the whole is known; of other numbers, a mask."""
+    if node.op == "Greater" and not (
+        len(args) == 2 and isinstance(args[1], Const) and args[1].value.size == 1
+    ):
+        return compare(scope, node, args)
     x, alpha = activation(node, args), 0.0
     if node.op == "Greater":
-        limit = constant(node, args, 1, "limit")
-        if limit is None or limit.size != 1 or limit.dtype.kind not in "fiu":
-            raise node.error("compares with more than one number", "use another activation function")
-        alpha = float(limit.reshape(-1)[0])
+        alpha = float(weights(scope, node, args, 1, "limit").reshape(-1)[0])
     fn = "greater" if node.op == "Greater" else "erf"
     y = replace(x, tensor=scope.builder.table(x.tensor, fn, [from_node(node.name)], node.source, alpha))
     return (
@@ -46,7 +49,7 @@ def part(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
 
 
 def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
-    """A softplus or a leaky ReLU as PyTorch writes them; or a choice by a constant condition."""
+    """A softplus or a leaky ReLU as PyTorch writes them; a choice by a constant condition, or by a mask."""
     if len(args) == 3 and isinstance(args[0], Const):
         return _masked(scope, node, args)
     acts = [a for a in args if isinstance(a, Act)]
@@ -54,10 +57,26 @@ def choose(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
         found = _piecewise(scope, node, acts)
         if found is not None:
             return found
-    raise node.error(
-        "chooses between activations",
-        "supported are a constant choice, softplus and a leaky ReLU as PyTorch writes them",
-    )
+    if len(args) != 3 or not isinstance(args[0], Act) or None in args[1:]:
+        raise node.error(f"has {len(acts)} operands that are computed, of {len(args)}", AGAIN)
+    return chosen(scope, node, known(scope, node, args[0]), args)
+
+
+def known(scope: Scope, node: OnnxNode, x: Act) -> Act:
+    """A condition as a mask of zeros and ones, also one that was kept until the whole is known."""
+    condition = scope.builder.producer(x.tensor)
+    if condition is None or function_of(condition) != "greater":
+        return x
+    limit, seen = condition.number("alpha"), replace(x, tensor=condition.inputs[0])
+    inner = replace(node, name="")
+    return mask(scope, inner, affine(scope, inner, seen, np.ones(()), np.full((), -limit)))
+
+
+def of_mask(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """Not of a condition; Cast of one, or of an activation from float to float."""
+    if node.op == "Not":
+        return opposite(scope, node, known(scope, node, activation(node, args)))
+    return same(scope, node, [known(scope, node, a) if isinstance(a, Act) else a for a in args])
 
 
 def _piecewise(scope: Scope, node: OnnxNode, acts: Sequence[Act]) -> Act | None:
@@ -85,12 +104,12 @@ def _masked(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     assert condition is not None
     y: Act | None = None
     shift = np.zeros(())
-    for i, mask in ((1, condition != 0), (2, condition == 0)):
+    for i, shown in ((1, condition != 0), (2, condition == 0)):
         if isinstance(args[i], Act):
-            part = affine(scope, replace(node, name=""), activation(node, args, i), mask * 1.0, np.zeros(()))
+            part = affine(scope, replace(node, name=""), activation(node, args, i), shown * 1.0, np.zeros(()))
             y = part if y is None else total(scope, node, y, part)
         else:
-            shift = _kept(node, mask, weights(scope, node, args, i, "value"))
+            shift = _kept(node, shown, weights(scope, node, args, i, "value"))
     if y is None:
         raise node.error("chooses between constants by a constant", "export the model with constant folding")
     return affine(scope, node, y, np.ones(()), shift) if shift.any() else y

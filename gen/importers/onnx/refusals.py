@@ -24,7 +24,7 @@ NEAREST: Mapping[str, str] = {
         ("SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap"),
         "Concat of all that the sequence holds",
     ),
-    "CumSum": "MatMul by a triangle of ones",
+    "Equal": "LessOrEqual and GreaterOrEqual",
     "DeformConv": "Conv",
     "FeatureVectorizer": "Concat",
     "Hardmax": "ArgMax at the end",

@@ -28,6 +28,7 @@ from .layers import (
     scaled,
     weights,
 )
+from .pairs import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,25 @@ def reduce(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     if node.op == "ReduceL2":
         return replace(y, tensor=scope.builder.table(y.tensor, "sqrt", [], node.source))
     return scaled(scope, inner, y, -1.0) if node.op == "ReduceMin" else y
+
+
+def running(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
+    """CumSum along one axis: the sum of a window over all that comes before, which is as many zeros."""
+    x, along = activation(node, args), constant(node, args, 1, "axis")
+    if along is None or along.size != 1:
+        raise node.error("sums along no axis, or several", AGAIN)
+    try:
+        at = axis(int(along.reshape(-1)[0]), len(x.shape))
+    except ValueError as error:
+        raise node.error(str(error), AGAIN) from None
+    count, inner = x.shape[at], replace(node, name="")
+    wanted = np.moveaxis(x.places, at, 0)
+    tensor = _arranged(scope, node, x, wanted.reshape(1, count, -1))
+    before = (0, 0, 0, count - 1) if node.integer("reverse", 0) else (0, count - 1, 0, 0)
+    window = Sliding((1, count), padding=before)
+    mean = scope.builder.avgpool2d(tensor, window, True, [from_node(node.name)], node.source)
+    y = scaled(scope, inner, Act(mean, np.moveaxis(natural(wanted.shape), 0, at)), float(count))
+    return total(scope, inner, y, x, minus=True) if node.integer("exclusive", 0) else y
 
 
 def _before(scope: Scope, node: OnnxNode, x: Act) -> Act:

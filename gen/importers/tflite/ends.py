@@ -80,8 +80,6 @@ def opposite(scope: Scope, op: LiteOp, x: str) -> str:
         return build.affine(x, -np.ones(size), np.zeros(size), [], op.source)
     meaning = held.meaning
     assert isinstance(meaning, Scaled)
-    if held.dtype != "int8":
-        raise op.error(f"takes the smallest of {held.dtype} tensors", "in int16 MINIMUM takes one number")
     y = between(scope, x, "neg", [], op.source)
     other = Scaled(meaning.scale, (-1 - meaning.zero[0],))
     build.hold(y, Format(held.dtype, other, -1 - held.hi, -1 - held.lo))

@@ -109,7 +109,8 @@ def prelu(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         return scope.made(op, scope.builder.prelu(x.tensor, each, names(op), op.source))
     held = slope.format()
     if slope.kind != "int8" or slope.scaled is None or len(slope.scaled.scale) != 1 or held is None:
-        raise op.error(f"its input is int8, its slope {slope.kind}", "convert to int8 slopes with one scale")
+        what = f"its input is {x.format.dtype}, its slope {slope.kind}"
+        raise op.error(what, "convert to int8 slopes with one scale")
     real = held.meaning.real(each)
     return scope.made(op, scope.builder.prelu(x.tensor, real, names(op), op.source), (held,))
 

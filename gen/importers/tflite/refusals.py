@@ -14,8 +14,16 @@ RECURRENT = (
     *("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
     *("ASSIGN_VARIABLE", "READ_VARIABLE", "VAR_HANDLE"),
 )
+CHOICES = (
+    *("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"),
+    *("LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "SELECT", "SELECT_V2", "WHERE"),
+)
 KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "control flow": (CONTROL, "convert one straight path"),
+    "it compares two tensors, or chooses between them": (
+        CHOICES,
+        "MAXIMUM and MINIMUM compare two; a choice that is a function of one int8 tensor is a table",
+    ),
     "it keeps a state between calls": (RECURRENT, "use convolutions over a window of time"),
 }
 
@@ -24,7 +32,8 @@ def unsupported(op: LiteOp, known: Iterable[str]) -> CompileError:
     """The refusal of an operator that is none of `known`."""
     for what, (operators, hint) in KINDS.items():
         if op.op in operators:
-            return op.error(f"is not supported: {what}", f"{hint}; {_nearest(op.op, known)}")
+            like = "MAXIMUM" if operators is CHOICES else op.op
+            return op.error(f"is not supported: {what}", f"{hint}; {_nearest(like, known)}")
     if op.op.startswith("CUSTOM"):
         what = "is not supported: an operator that is none of TensorFlow Lite's own"
         return op.error(what, f"convert with TFLITE_BUILTINS alone; {_nearest('', known)}")

@@ -604,9 +604,13 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         ),
         "values, the most is 4194304",
     ),
-    "greater": (
-        lambda: _dense([node("Greater", "x t", "c"), node("Where", "c x t", "a")], t=np.float32(0)),
-        "chooses between activations",
+    "whole numbers": (
+        lambda: _dense([node("Less", "x t", "c"), node("Where", "c x t", "a")], t=np.int32(0)),
+        "is int32",
+    ),
+    "sums along no axis": (
+        lambda: _dense([node("CumSum", "x t", "a")], t=np.array([0, 1])),
+        "sums along no axis, or several",
     ),
     "slopes": (
         lambda: _dense([node("PRelu", "x s", "a")], s=real(3)),

@@ -25,7 +25,7 @@ from synapcc.gen.importers.onnx.operators import supported
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.spec import RuleSpec
 
-FROZEN = ("Ceil", "Floor", "Round", "Sign", "Pow -2.0")
+FROZEN = ("Ceil", "Floor", "Round", "Sign", "Pow -2.0", *(n for n in OPERATORS if n.startswith("Where by")))
 """Steps, below which nothing can learn, and what is too steep."""
 PER_BATCH = 16
 

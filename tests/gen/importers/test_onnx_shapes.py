@@ -15,7 +15,7 @@ from onnx_nets import Net, Rng, graph_of, pick
 from onnx_operators import OPERATORS
 
 from synapcc.gen.importers.onnx import reader
-from synapcc.gen.importers.onnx.batch import BY_VALUE
+from synapcc.gen.importers.onnx.batch import BY_VALUE, COMPARISONS
 
 
 def inferred(proto: ModelProto) -> dict[str, tuple[int, ...]]:
@@ -80,8 +80,8 @@ def one_number(g: Rng, op: str) -> ModelProto:
     number = np.full((1,) * int(g.integers(0, len(net.shape) + 3)), 0.5, np.float32)
     operands = ["x", net.value(number)]
     match op:
-        case "Greater":
-            condition = net.join("Greater", "x", net.value(number * 0))
+        case _ if op in COMPARISONS:
+            condition = net.join(op, "x", net.value(number * 0))
             net.join("Where", condition, "x", net.join("Mul", "x", net.value(np.float32(0.25))))
         case "Where":
             net.join("Where", net.value(number > g.random()), *operands[:: pick(g, 1, -1)])

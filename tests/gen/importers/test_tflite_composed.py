@@ -162,16 +162,6 @@ def test_a_choice_of_no_function_is_refused(tmp_path: Path) -> None:
         compiled(chosen(strange), tmp_path)
 
 
-def test_a_comparison_of_two_tensors_is_refused(tmp_path: Path) -> None:
-    a = Author()
-    given = [a.tensor(name, (1, 6), scale=0.1, zero=0) for name in ("x0", "x1")]
-    which, y = a.tensor("which", (1, 6), "BOOL"), a.tensor("y", (1, 6), scale=0.1, zero=0)
-    a.op("GREATER", given, [which], "GreaterOptions", 2)
-    a.op("SELECT_V2", [which, *given], [y], "SelectV2Options")
-    with pytest.raises(CompileError, match=r"GREATER.*operator 0.*is not supported in bool"):
-        compiled(a.bytes(given, [y]), tmp_path)
-
-
 def test_scales_that_litert_refuses_are_told(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match=r"GREATER.*compares int8 of scale 2, LiteRT demands less than 1"):
         compiled(selu((2.0, 2.0)), tmp_path)

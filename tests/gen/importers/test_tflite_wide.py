@@ -111,6 +111,25 @@ def _mixed() -> bytes:
     return a.bytes([x, z], [y])
 
 
+def _chosen(op: str, kind: str) -> bytes:
+    """SELECT_V2 of two activations by a comparison of them."""
+    a = Author()
+    x, z, y = (a.tensor(name, (1, 8), kind, scale=1e-3) for name in "xzy")
+    c = a.tensor("c", (1, 8), "BOOL")
+    add(a, op, [x, z], [c])
+    add(a, "SELECT_V2", [c, x, z], [y])
+    return a.bytes([x, z], [y])
+
+
+@pytest.mark.parametrize("kind", ["INT8", "INT16"])
+@pytest.mark.parametrize("op", ["EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"])
+def test_a_choice_between_tensors_is_refused_with_what_is_nearest(op: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(_chosen(op, kind))
+    with pytest.raises(CompileError, match=f'{op} "c".*it compares two tensors.*nearest is MAXIMUM;'):
+        load_model(path)
+
+
 REFUSED = {
     "operator": (lambda: _one("HARD_SWISH"), "is not supported in int16; convert the model to int8"),
     "zero": (lambda: _one("RELU", zero=5), "is int16 with the zero point 5, LiteRT demands 0"),

@@ -50,6 +50,28 @@ def test_whatever_waits_is_needed_by_the_step_that_is_named() -> None:
     assert named > MODELS
 
 
+def test_whatever_lies_there_was_made_by_the_step_that_is_named() -> None:
+    """Between it and the fullest step nothing makes it anew; what no step makes, no step before writes."""
+    named = 0
+    for compiled, _ in accepted(500, MODELS):
+        plan = compiled.plan
+        for p in peaks(plan):
+            trace = moments(plan, p["program"])
+            for t in p["tensors"]:
+                name, made = t["tensor"], t["since"]
+                before = trace[(made["step"] + 1 if made else 0) : p["step"] + 1]
+                assert all(name in m.alive for m in before if made)
+                assert not [
+                    m for m in before if name in operands(m.step, kernel(m.step.kernel).writes).values()
+                ]
+                if made:
+                    named += made["step"] < p["step"]
+                    maker = trace[made["step"]].step
+                    assert (maker.kernel, maker.node) == (made["kernel"], made["node"])
+                    assert name in changed(maker).values()
+    assert named > MODELS
+
+
 def test_the_text_names_every_tensor_once_and_its_reason() -> None:
     for compiled, _ in accepted(500, 10):
         found = peaks(compiled.plan)
