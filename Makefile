@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= 2
 
-.PHONY: help setup demo bench accuracy test test-long lint golden clean
+.PHONY: help setup demo bench results accuracy test test-long lint golden clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning,
 
 bench: $(VENV)/.setup ## count the rows of docs/BENCHMARKS.md again, some minutes; needs arm-none-eabi-gcc
 	@$(BIN)/python -m synapcc.host.bench.table docs/BENCHMARKS.md
+
+results: $(VENV)/.dev ## train again what docs/RESULTS.md tells, some hours, resumable; needs the data
+	@$(BIN)/python -m synapcc.examples.learning docs/RESULTS.md
 
 accuracy: $(VENV)/.dev ## measure the tables of docs/ACCURACY.md again, a minute or two; needs the data
 	@$(BIN)/python -m synapcc.examples.accuracy docs/ACCURACY.md

@@ -38,6 +38,7 @@ from .stages.lower import lower
 from .stages.probe import seen
 from .stages.quantise import Quantised
 from .stages.schedule import build
+from .stages.start import refuse_deaf, started
 from .stages.still import drowned, settle
 from .stages.untie import untie
 from .target.boards import Board, load_board
@@ -127,6 +128,8 @@ def compile_model(
     try:
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
         found.quantised.refuse_unmet(found.abstract)
+        if spec.init == "zero":
+            refuse_deaf(found.abstract, found.quantised.tops)
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []
@@ -206,6 +209,7 @@ def _for_learning(
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
+    graph = started(graph, spec, learned)
     kept = untouched if learned and given_integers(untouched) and not made_anew else None
     return graph, kept, learned
 

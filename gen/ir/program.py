@@ -122,7 +122,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Abstract:
-    """What a compilation decided before numbers: values, programs, and which of these a user may start."""
+    """What a compilation decided before numbers: values, programs, and which of these a user may start.
+
+    slower: programs that are another one at smaller rates, and which one
+    """
 
     name: str
     values: Mapping[str, Value]
@@ -131,6 +134,7 @@ class Abstract:
     inputs: tuple[str, ...]
     logits: str
     classes: int
+    slower: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -188,6 +192,7 @@ class Builder:
     def __init__(self) -> None:
         self.values: dict[str, Value] = {}
         self.programs: dict[str, Program] = {}
+        self.slower: dict[str, str] = {}
         self._open: list[list[Item]] = []
 
     def add(self, value: Value) -> str:
@@ -223,6 +228,19 @@ class Builder:
         self._open.append([])
         yield
         self.programs[name] = Program(name, doc, tuple(self._open.pop()))
+
+    def again(self, program: str, name: str, by: int) -> None:
+        """Program `name` is another one with its rates times 2^-by."""
+
+        def slower(item: Item) -> Item:
+            rate = item.attrs.get("rate") if isinstance(item, Step) else None
+            if not isinstance(item, Step) or rate is None:
+                return item
+            return replace(item, attrs={**item.attrs, "rate": rate + by})
+
+        items = tuple(slower(item) for item in self.programs[program].items)
+        self.programs[name] = Program(name, f"as {program}, rates times 2^-{by}", items)
+        self.slower[name] = program
 
     def written(self) -> list[Step]:
         """The steps of the finished programs."""

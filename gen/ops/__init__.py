@@ -352,6 +352,10 @@ class Layer(Folding, ABC):
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         """Output shape from the input shapes; CompileError where they do not fit."""
 
+    def fan_out(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> int:
+        """Of a layer with weights, into how many sums a value of its input goes. shapes: of its inputs."""
+        return shapes[1][0]
+
     def deaf(self, constants: Sequence[np.ndarray]) -> bool:
         """Whether its output is the same whatever its input is."""
         return False

@@ -112,6 +112,10 @@ class Conv2d(WeightedLayer):
         around = wider(node, border[0])
         return {"padding": around} if around and border[1] == 0 else None
 
+    def fan_out(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> int:
+        g = Window.of(node, shapes[0])
+        return shapes[1][0] // self.tying.each(g) * g.kernel_h * g.kernel_w
+
     def geometry(self, tape: Tape, node: Node) -> dict[str, int]:
         g = Window.of(node, tape.shape(node.inputs[0]))
         return g.attrs | {"filters": tape.shape(node.output)[-1]}

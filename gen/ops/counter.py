@@ -22,6 +22,10 @@ def _every(phase: Cells, flag: Cells, period: int) -> None:
     flag[0] = due
 
 
+def _between(count: Cells, flag: Cells, first: int, last: int) -> None:
+    flag[0] = first <= count[0] <= last
+
+
 class Tick(Kernel):
     """count += 1 (mod 2^32)."""
 
@@ -77,3 +81,31 @@ class Every(Kernel):
             {"period": period},
             {},
         )
+
+
+class Between(Kernel):
+    """flag = 1 while first <= count <= last, else 0."""
+
+    name = "counter.between"
+    loop = Loop(_between)
+    reads = ("count",)
+    writes = ("flag",)
+    operands = takes(count="uint32 [1]", flag="uint8 [1]")
+    attributes = within(first=WORD, last=WORD)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return f"it counts from {a['first']} to {a['last']}" if a["first"] > a["last"] else ""
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["flag"][...] = (t["count"] >= a["first"]) & (t["count"] <= a["last"])
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"flag": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        first, last = np.sort(rng.choice([0, 1, 5, 6, 100, WORD[1] - 1, WORD[1]], 2))
+        count = rng.choice([0, int(first), int(last), max(0, int(first) - 1), min(WORD[1], int(last) + 1)])
+        numbers = {"first": int(first), "last": int(last)}
+        return Case({"count": np.array([count], np.uint32), "flag": np.zeros(1, np.uint8)}, numbers, {})

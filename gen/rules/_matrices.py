@@ -77,9 +77,11 @@ class FeedbackTape(Tape):
         fb = self.spec.feedback
         if fb.init != "aligned":
             return None
-        if self.spec.head and not np.any(ideal):
-            what = 'is "aligned", and the new classifier, which it would follow, starts at zero'
-            raise CompileError("feedback.init", what, 'take "random", or head.init = "prototypes"')
+        if (self.spec.head or self.spec.init) and not np.any(ideal):
+            which = "the new classifier, which" if self.spec.head else "what"
+            other = 'head.init = "prototypes"' if self.spec.head else "another start"
+            what = f'is "aligned", and {which} it would follow, starts at zero'
+            raise CompileError("feedback.init", what, f'take "random", or {other}')
         aligned: np.ndarray = ideal * fb.gain
         return aligned
 
@@ -103,7 +105,7 @@ class FeedbackTape(Tape):
             else:
                 _, m = self._random(name, ideal, fb.init == "ternary", fb.gain)
                 rms = float(np.sqrt(np.mean(m.astype(float) ** 2))) or 1.0
-                start = m / rms * _rms(ideal) * fb.gain
+                start = m / rms * self._size(ideal) * fb.gain
             self.b.add(Value(name, ideal.shape, "state", "weight", start, tie=weight, learned=True))
         return name
 
@@ -112,7 +114,13 @@ class FeedbackTape(Tape):
         rows, cols = ideal.shape
         m = numeric.feedback_matrix(self.spec.seed, self.tensor_id(name), rows, cols, ternary)
         unit = np.sqrt(0.5) if ternary else 127 / np.sqrt(3)
-        return int(np.round(np.log2(unit / (_rms(ideal) * gain)))), m
+        return int(np.round(np.log2(unit / (self._size(ideal) * gain)))), m
+
+    def _size(self, ideal: np.ndarray) -> float:
+        """The root mean square of `ideal`; where `init` made it zero, of Glorot's weights of its shape."""
+        if self.spec.init and not np.any(ideal):
+            return math.sqrt(2 / sum(ideal.shape))
+        return _rms(ideal)
 
     def tail(self, node: Node) -> list[Node]:
         """The pointwise layers behind a node that only it feeds, in order."""

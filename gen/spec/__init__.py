@@ -20,6 +20,9 @@ from ..words import nearest, short, what_is
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
+from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
+from .schedule import Schedule as Schedule
+from .schedule import read_schedule
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
@@ -27,11 +30,11 @@ MSE = "mse"  # the loss whose targets are numbers
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
-MAX_RATE_SHIFT = 20
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20
 MAX_CLASSES = 2**16  # of a new classifier: what labels can number
 MOST_IMPRINTED = 8  # samples of a class that make a row
+STARTS = "he", "glorot", "uniform", "zero"  # what `init` may say
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ class RuleSpec:
 
     layers: names, or "dense" for all dense layers, or "all" for every layer with weights
     untied: convolutions that get weights of their own at every position
+    init: what the weights of the layers that learn start from, in place of the file's; "": the file's
     update, teach, trace: the equations of a rule of one's own
     """
 
@@ -140,6 +144,8 @@ class RuleSpec:
     options: tuple[tuple[str, Setting], ...] = ()
     arena: Arena = Arena()
     head: Head | None = None
+    init: str = ""
+    schedule: Schedule | None = None
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -179,6 +185,10 @@ class RuleSpec:
         raw["layers"] = self.layers if isinstance(self.layers, str) else list(self.layers)
         rates = {"default": _rate_text(self.rate), **{name: _rate_text(k) for name, k in self.rates}}
         raw["rate"] = rates if self.rates else rates["default"]
+        if not self.init:
+            del raw["init"]
+        if self.schedule:
+            raw["schedule"]["at"] = list(self.schedule.at)
         if not self.feedback.storage:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
@@ -245,6 +255,8 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         store=_store(table.table("store", Store)) if "store" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
+        init=_init(table, rule),
+        schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
         update=update,
         teach=teach,
         trace=trace,
@@ -306,6 +318,13 @@ def _decay(table: Table) -> Decay:
     if every & (every - 1):
         raise table.error("every", f"is {every}", f"give a power of two from 1 to {2**20}")
     return Decay(shift, every)
+
+
+def _init(table: Table, rule: str) -> str:
+    init = table.choice("init", STARTS, "")
+    if init and rule == INFERENCE_ONLY:
+        raise table.error("init", f'is "{init}", and under rule "{rule}" nothing learns', "choose a rule")
+    return init
 
 
 def _replay(table: Table) -> Replay:

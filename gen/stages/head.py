@@ -139,6 +139,8 @@ def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) ->
         what, hint = f"a mean moves by less than {spec.weights} holds", 'take weights = "int16"'
     elif spec.decay:
         what, hint = "means forget by their share, and decay would move them", "leave [decay] out"
+    elif spec.init:
+        what, hint = "its rows are means of features, and nothing of it starts anew", "leave init out"
     elif head and head.imprint:
         what, hint = "a class appears by its first sample anyway", "leave head.imprint out"
     elif labels is None:

@@ -18,6 +18,7 @@ from .keep import Keeping, fewest, keep, pools, sites
 from .memory import Piece, extent, filled, place
 from .order import ordered
 from .quantise import Quantised
+from .slower import with_slower, without_slower
 
 
 def _worthwhile(
@@ -45,7 +46,8 @@ def lower(
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    written = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    every = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    written = without_slower(every, abstract.slower)
     fused = fuse(_without_idle(written, formats, abstract.logits))
     unplaced = {t.name: t for t in _tensors(replace(abstract, programs=fused), quantised)}
 
@@ -58,7 +60,7 @@ def lower(
         return _laid(abstract, keep(fused, unplaced, kept_at, folded), shared)
 
     least = laid(_worthwhile(len(places), len(folds), unplaced, lambda kept: laid(kept).nbytes))
-    programs, arena = least.keeping.programs, least.arena
+    programs, arena = with_slower(least.keeping.programs, every, abstract.slower), least.arena
     tensors, state_bytes = _placed(least.named, arena)
     plan = Plan(
         abstract.name,

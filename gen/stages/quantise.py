@@ -58,9 +58,14 @@ class Quantised:
     stride: Stride | None
     untrained: bool
 
+    @property
+    def tops(self) -> dict[str, float]:
+        """The largest magnitude that calibration saw of each value."""
+        return {name: max(-s.lo, s.hi) for name, s in self.seen.items()}
+
     def refuse_unmet(self, abstract: Abstract) -> None:
         """Raises CompileError for a step that nothing which calibration saw has an effect in."""
-        tops = {name: max(-s.lo, s.hi) for name, s in self.seen.items()}
+        tops = self.tops
         for _, step in abstract.steps():
             near = {role: tops[name] for role, name in step.args.items() if name in tops}
             if why := kernel(step.kernel).unmet(near, step.attrs):

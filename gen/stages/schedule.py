@@ -32,6 +32,7 @@ from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
 from .probe import balanced, forward, jacobians, known_means, predictors, seen
+from .slower import paced
 
 
 def build(
@@ -68,6 +69,9 @@ def build(
     if rule:
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
+        elif spec.schedule:
+            what = f"rule {rule.name} decides itself what a learning step does"
+            raise CompileError("schedule", what, "leave [schedule] out")
         _replay(tape, calibration)
         entries += _learn(tape, names)
         if spec.head and spec.head.imprint:
@@ -75,7 +79,9 @@ def build(
         entries += tape.entries
     b = tape.b
     _check_entries(b, entries)
-    return Abstract(graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes)
+    return Abstract(
+        graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes, b.slower
+    )
 
 
 def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
@@ -133,13 +139,14 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
+    corrects = paced(tape, tape.spec.schedule) if tape.spec.schedule else "correct"
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
         taught = tape.emit_loss()
         if rule.waits:
-            tape.b.when(taught, "correct")
+            tape.b.when(taught, corrects)
         else:
-            tape.b.call("correct")
+            tape.b.call(corrects)
         tape.emit_tick()
         if tape.spec.decay:
             phase = tape.counter("decay_phase", "samples since the last decay")

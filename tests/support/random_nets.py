@@ -20,6 +20,7 @@ from synapcc.gen.spec import (
     BEST,
     FAST,
     INFERENCE_ONLY,
+    STARTS,
     Arena,
     Decay,
     Feedback,
@@ -27,6 +28,7 @@ from synapcc.gen.spec import (
     Loss,
     Replay,
     RuleSpec,
+    Schedule,
     Store,
 )
 from synapcc.gen.spec.options import Choice, Integer, PowerOfTwo, Setting, Settings
@@ -331,6 +333,12 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
             calibration["label"] = more.permutation(np.arange(n) % classes)
         if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
             spec = replace(spec, loss=Loss())
+    late = np.random.default_rng([12, seed])
+    if spec.rule != INFERENCE_ONLY and not late.integers(5):
+        falls = sorted({int(n) for n in late.integers(1, 6, int(late.integers(1, 4)))})
+        spec = replace(spec, schedule=Schedule(tuple(falls), int(late.integers(1, 3))))
+    if spec.rule != INFERENCE_ONLY and not late.integers(8):
+        spec = replace(spec, init=str(late.choice(STARTS)))
     numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
     return graph, *numbers, BEST if best else FAST
 

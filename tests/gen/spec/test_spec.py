@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import (
+    STARTS,
     Arena,
     Decay,
     Feedback,
@@ -21,6 +22,7 @@ from synapcc.gen.spec import (
     Loss,
     Replay,
     RuleSpec,
+    Schedule,
     Store,
     load_spec,
     parse_spec,
@@ -231,6 +233,19 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[head]\nimprint = 5\nappend = true', "head.classes is missing"),
         ('rule = "fa"\n[head]\nclasses = 3\ninit = "prototype"', 'did you mean "prototypes"?'),
         ('rule = "fa"\n[head]\nclasses = 3\nimprint = 9', "head.imprint is 9; give a whole number from 0"),
+        ('rule = "fa"\ninit = "glorott"', 'did you mean "glorot"?'),
+        ('rule = "none"\ninit = "he"', 'under rule "none" nothing learns'),
+        ('rule = "fa"\n[schedule]', "schedule.at and every: one of them must be there"),
+        ('rule = "fa"\n[schedule]\nat = [5]\nevery = 5', "schedule.at and every: one of them"),
+        ('rule = "fa"\n[schedule]\nevery = 5', "schedule.times is missing"),
+        ('rule = "fa"\n[schedule]\nevery = 2147483648\ntimes = 2', "whole numbers that rise, from 1 to"),
+        ('rule = "fa"\n[schedule]\nat = [5]\ntimes = 2', "schedule.times belongs to every"),
+        ('rule = "fa"\n[schedule]\nat = [5, 5]', "schedule.at is"),
+        ('rule = "fa"\n[schedule]\nat = [0]', "schedule.at is"),
+        ('rule = "fa"\n[schedule]\nat = [true]', "schedule.at is"),
+        ('rule = "fa"\n[schedule]\nat = 5', "schedule.at is"),
+        ('rule = "fa"\n[schedule]\nat = [1, 2, 3, 4, 5, 6, 7, 8, 9]', "give 1 to 8 whole numbers"),
+        ('rule = "fa"\nrate = "2^-9"\n[schedule]\nat = [5, 9]\nshift = 6', "fall to 2^-21; 2^-20 is"),
         ('rule = "own"', "update is missing"),
         ('rule = "fa"\n[update]\nweight = "W"', 'rule is "fa", and [update] belongs to a rule of your own'),
         ('[teach]\nhidden = "next"', "update is missing; [teach] makes what [update] weight reads"),
@@ -259,6 +274,11 @@ HEADS = (
     st.builds(Head, st.integers(1, 256), st.booleans(), INITS, st.integers(0, 8))
     | st.builds(Head, st.integers(1, 999).map("+{}".format), st.just(False), INITS, st.integers(0, 8))
     | st.builds(Head, st.just(""), st.just(False), INITS, st.integers(1, 8))
+)
+SCHEDULES = st.builds(
+    Schedule,
+    st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=8, unique=True).map(sorted).map(tuple),
+    st.integers(1, 8),
 )
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
 MAYBE = st.just("") | TEXTS
@@ -291,6 +311,8 @@ DRAWN = st.builds(
     arena=st.builds(Arena, st.booleans()),
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
     head=st.none() | HEADS,
+    init=st.sampled_from(["", *STARTS]),
+    schedule=st.none() | SCHEDULES,
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
@@ -298,6 +320,17 @@ DRAWN = st.builds(
         lambda traces: tuple(sorted(traces.items()))
     ),
 )
+
+
+def possible(spec: RuleSpec) -> RuleSpec:
+    """Without a start of what does not learn, or falls that this rate has no room for."""
+    lowest = max(spec.rate, *(k for _, k in spec.rates), 0)
+    fall = spec.schedule.shift * len(spec.schedule.at) if spec.schedule else 0
+    return replace(
+        spec,
+        init=spec.init if spec.rule != "none" else "",
+        schedule=spec.schedule if lowest + fall <= 20 else None,
+    )
 
 
 def _of_one_kind(spec: RuleSpec) -> RuleSpec:
@@ -308,7 +341,7 @@ def _of_one_kind(spec: RuleSpec) -> RuleSpec:
     return spec if RULES.get(spec.rule) else replace(spec, options=())
 
 
-SPECS = DRAWN.map(_of_one_kind)
+SPECS = DRAWN.map(_of_one_kind).map(possible)
 """Whatever a rule file can say."""
 
 
@@ -393,3 +426,9 @@ def test_a_changed_character_is_read_or_refused(place: int, letter: str) -> None
         assert isinstance(parse(FULL[:place] + letter + FULL[place + 1 :]), RuleSpec)
     except CompileError as error:
         assert "\n" not in str(error)
+
+
+def test_a_schedule_says_each_step_or_how_often() -> None:
+    same = parse('rule = "fa"\n[schedule]\nevery = 500\ntimes = 3')
+    assert same == parse('rule = "fa"\n[schedule]\nat = [500, 1000, 1500]\nshift = 1')
+    assert same.schedule == Schedule((500, 1000, 1500), 1)

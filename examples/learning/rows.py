@@ -1,0 +1,75 @@
+"""The rows of docs/RESULTS.md: which networks learn what, and what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from synapcc.gen.errors import SynapccError
+
+from .networks import convolutional, perceptron
+from .train import Run
+
+SEEDS = (1, 2, 3)
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+DEPTHS, DEEP_RULES, WIDTH = (2, 4, 6, 8), ("fa", "hebbian", "bp"), 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of several seeds. bar: the accuracy asked for, in percent; record: what others published."""
+
+    part: str
+    network: str
+    data: str
+    rule: str
+    runs: tuple[Run, ...]
+    bar: float | None = None
+    record: str = ""
+    depth: int = 0
+
+
+def _dense(
+    data: str, rule: str, file: str, sizes: Sequence[int], passes: int, bar: float, record: str
+) -> Row:
+    graph = perceptron(sizes, bounded=file == "fashion_dfa")
+    runs = tuple(Run(data, graph, file, passes, seed) for seed in SEEDS)
+    return Row("dense", "-".join(map(str, sizes)), NAMES[data], rule, runs, bar, record)
+
+
+def _deep(rule: str, depth: int) -> Row:
+    sizes = (784, *[WIDTH] * depth, 10)
+    graph = perceptron(sizes, bounded=True)
+    runs = tuple(Run("fashion-mnist", graph, "depth", 10, seed, rule) for seed in SEEDS)
+    return Row("depth", f"784-({WIDTH} x {depth})-10", NAMES["fashion-mnist"], rule, runs, depth=depth)
+
+
+def _conv(data: str, file: str, filters: tuple[int, int], passes: int, bar: float | None) -> Row:
+    graph = convolutional(*filters)
+    runs = tuple(Run(data, graph, file, passes, seed, centred=False) for seed in SEEDS)
+    how = ", untied" if file.endswith("untied") else ""
+    name = f"convolutions of {filters[0]} and {filters[1]} filters, dense{how}"
+    return Row("convolutional", name, NAMES[data], "hebbian", runs, bar)
+
+
+MNIST, FASHION = (784, 100, 50, 10), (784, 200, 100, 50, 10)
+ROWS = (
+    _dense("mnist", "hebbian", "mnist_hebbian", MNIST, 12, 97.7, "NITRO-D 97.36"),
+    _dense("mnist", "dfa", "mnist_dfa", MNIST, 12, 97.0, "PocketNN 96.98"),
+    _dense("fashion-mnist", "hebbian", "fashion_hebbian", FASHION, 20, 89.2, "NITRO-D 88.66"),
+    _dense("fashion-mnist", "dfa", "fashion_dfa", FASHION, 20, 87.8, "PocketNN 87.7"),
+    _conv("mnist", "cnn_mnist", (8, 16), 6, 98.8),
+    _conv("mnist", "cnn_mnist_untied", (8, 16), 6, None),
+    _conv("fashion-mnist", "cnn_fashion", (16, 32), 14, 90.5),
+    *(_deep(rule, depth) for depth in DEPTHS for rule in DEEP_RULES),
+)
+ECG = "ecg"
+PARTS = (*dict.fromkeys(row.part for row in ROWS), ECG)
+
+
+def parts(wanted: Sequence[str]) -> Sequence[str]:
+    """These parts, or all. SynapccError names one that there is not."""
+    for part in wanted:
+        if part not in PARTS:
+            raise SynapccError(part, "is no part of the results", f"there are {', '.join(PARTS)}")
+    return wanted or PARTS

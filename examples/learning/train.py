@@ -1,0 +1,172 @@
+"""One run: a network learns a training set from scratch, in integers, and is tested once, at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.examples.images import data as images
+from synapcc.gen import emit
+from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.emit.fits import least_ram
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.ir.graph import Graph
+from synapcc.gen.rules import options
+from synapcc.gen.spec import RuleSpec, load_spec
+from synapcc.host.devices import open_device
+from synapcc.host.link import client
+from synapcc.host.link.saturation import saturation
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.samples import read_samples
+from synapcc.host.run.verify import verify
+
+from ..results import Result, Results
+
+HERE = Path(__file__).resolve().parent
+CONFIRMED = 2_000  # first learning steps of a run that emitted C repeats
+CALIBRATION = 1_024  # training images that formats are chosen from
+BOARD = "mps2_an386"  # a Cortex-M4
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network on a set of images, taught as a rule file says.
+
+    rule:   a file of `rules`, without .toml; its seed is replaced, and its `rule` where `instead` names one
+    passes: over the training set
+    centred: whether the mean of all training pixels is taken off
+    """
+
+    data: str
+    graph: Graph
+    rule: str
+    passes: int
+    seed: int
+    instead: str = ""
+    centred: bool = True
+
+    @property
+    def spec(self) -> RuleSpec:
+        spec = load_spec(HERE / "rules" / f"{self.rule}.toml", options())
+        return replace(spec, seed=self.seed, rule=self.instead or spec.rule)
+
+
+@dataclass(frozen=True)
+class Set:
+    """Images, float32 [n, *shape], and labels int64 [n]."""
+
+    train: Mapping[str, NDArray[Any]]
+    test: Mapping[str, NDArray[Any]]
+
+
+@cache
+def load(name: str, shape: tuple[int, ...], centred: bool, held_out: bool = False) -> Set:
+    """A set of images of this shape. held_out: its last training images stand for the test, which is not
+    read: what settings are chosen by."""
+    folder = images.find(name)
+    x, y = images.read(folder, "train")
+    mean = np.float32(x.mean(dtype=np.float64) if centred else 0.0)
+    parts = [(x, y)]
+    if held_out:
+        n = images.VALIDATION
+        parts = [(x[:-n], y[:-n]), (x[-n:], y[-n:])]
+    else:
+        parts.append(images.read(folder, "t10k"))
+    found = [{"x": a.reshape(-1, *shape) - mean, "label": b.astype(np.int64)} for a, b in parts]
+    return Set(*found)
+
+
+def compiled(run: Run, data: Set) -> Compiled:
+    """The run's network for a Cortex-M4, formats from the first training images."""
+    calibration = {name: x[:CALIBRATION] for name, x in data.train.items()}
+    return compile_model(run.graph, run.spec, calibration, BOARD, "scratch")
+
+
+def is_result(found: Any) -> bool:
+    """Whether it is what `measured` gives."""
+    names = {"accuracy", "ram", "saturated"}
+    return (
+        isinstance(found, dict)
+        and found.keys() == names
+        and all(type(v) in (int, float) for v in found.values())
+    )
+
+
+def measured(
+    run: Run, results: Results, say: Say, held_out: bool = False, only_known: bool = False
+) -> Result | None:
+    """`accuracy` on the test set, `ram` of firmware on the board and `saturated`, the largest share of a
+    layer's updates that met a limit. What is kept is kept under the Plan's digest: it says all bits.
+
+    only_known: None where nothing is kept"""
+    data = load(run.data, run.graph.interface[0].shape, run.centred, held_out)
+    made = compiled(run, data)
+    plan = made.plan.digest.hex()
+    given = [plan, run.data, run.centred, run.passes, run.seed, held_out, CONFIRMED]
+    key = hashlib.sha256(json.dumps(given).encode()).hexdigest()[:16]
+    if only_known and key not in results.found:
+        return None
+    return results.get(key, lambda: _measure(run, made, data, results.path.with_name(f"{key}.npz"), say))
+
+
+def _measure(run: Run, made: Compiled, data: Set, kept: Path, say: Say) -> Result:
+    plan = made.plan
+    x, y = quantise_inputs(plan, {"x": data.train["x"]})["x"], data.train["label"]
+    machine = Emulator(plan)
+    machine.expects(len(x) * run.passes)
+    done = _resumed(machine, kept)
+    for turn in range(done, run.passes):
+        order = np.random.default_rng([run.seed, turn]).permutation(len(x))
+        if not turn:
+            first, order = order[:CONFIRMED], order[CONFIRMED:]
+            machine.learn_many({"x": x[first, None]}, y[first])
+            confirm(made, {"x": x[first], "label": y[first]}, machine.state[0])
+        machine.learn_many({"x": x[order, None]}, y[order])
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept.with_suffix(".part.npz"), state=machine.state[0], done=turn + 1)
+        kept.with_suffix(".part.npz").replace(kept)
+        say(f"  pass {turn + 1} of {run.passes}")
+    found = machine.evaluate(data.test).accuracy
+    shares = [s.share for s in saturation(plan, machine.state[0])]
+    assert made.board
+    kept.unlink()
+    return {"accuracy": found, "ram": least_ram(plan, made.board), "saturated": max(shares)}
+
+
+def _resumed(machine: Emulator, kept: Path) -> int:
+    """Passes that an earlier run did; its state is the machine's then."""
+    if not kept.is_file():
+        return 0
+    with np.load(kept) as found:
+        machine.put_state(found["state"].tobytes())
+        return int(found["done"])
+
+
+def confirm(made: Compiled, data: Mapping[str, NDArray[Any]], state: NDArray[np.uint8]) -> None:
+    """Repeats learning steps in emitted C, compiled for this computer, compared byte for byte after each.
+
+    Raises SynapccError where one differs, or where `state` is not what the C has after the last one.
+    """
+    plan, board, steps = made.plan, made.board, len(data["label"])
+    assert board
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "project"
+        emit.write(emit.render(plan, board, "training from scratch"), out)
+        with open_device("process", out, board) as device:
+            chip = client.connect(device, plan.digest)
+            verdict = verify(plan, chip, read_samples(plan, data, labels=True), steps)
+            same = chip.digest() == hashlib.sha256(state.tobytes()).digest()
+    if verdict.difference or not same:
+        what = str(verdict.difference or "the compiled engine has another state than emitted C")
+        raise SynapccError(plan.model, what, "report this network and rule file")
