@@ -8,7 +8,7 @@ signals.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from ..ir.graph import Node
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer
-from ._contract import SIZE, Tensors, takes, within
+from ._contract import INT8, SIZE, Tensors, takes, within
 from ._folding import Shape
-from ._loops import Cells, Loop, helper
+from ._loops import Cells, Loop, helper, narrow
 from .interpolate import FRAC as SIGNAL_FRAC
 from .interpolate import MOST, read_by
 
@@ -53,11 +53,7 @@ class Bilinear(Layer):
         tape.share_format(x, y)
         height, width, channels = tape.shape(node.inputs[0])
         args = {"x": x} | {axis: _index(tape, node, axis, FRAC) for axis in AXES} | {"y": y}
-        given = tape.given(node.inputs[0])
-        kernel = (
-            "bilinear.forward_wide" if given is not None and given.dtype == "int16" else "bilinear.forward"
-        )
-        tape.step(kernel, node, args, height=height, width=width, channels=channels)
+        tape.step("bilinear.forward", node, args, height=height, width=width, channels=channels)
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         height, width, channels = tape.shape(node.inputs[0])
@@ -144,15 +140,16 @@ def _forward_wide(x: Cells, rows: Cells, columns: Cells, y: Cells, width: int, c
 
 
 class Forward(Kernel):
-    """y = the sum of x times both weights over two rows and two columns, / 2^20, halves away from zero."""
+    """y = the sum of x times both weights over two rows and two columns, / 2^20, halves away from zero.
+
+    Of int16, columns come first, and rows by `half_away`: 32 bits are enough.
+    """
 
     name = "bilinear.forward"
-    loop = Loop(_forward)
-    kind: ClassVar[Any] = np.int8
-    most = 128
+    loop = Loop(_forward, takes=narrow, otherwise=Loop(_forward_wide))
     reads = ("x", "rows", "columns")
     writes = ("y",)
-    operands = takes(x="int8 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
+    operands = takes(x="int8|int16 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
     attributes = within(height=(1, MOST), width=(1, MOST), channels=SIZE)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
@@ -186,9 +183,21 @@ class Forward(Kernel):
         return np.asarray(total).reshape(t["y"].shape)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
+        if t["x"].dtype == np.int16:
+            self._wide(t, a)
+            return
         t["y"][...] = numeric.scale_once(
             self._sum(t, a, np.int32), np.asarray(HALF_UP[0], np.int32), HALF_UP[1]
         )
+
+    def _wide(self, t: Arrays, a: Attrs) -> None:
+        x = t["x"].reshape(len(t["x"]), a["height"], a["width"], a["channels"]).astype(np.int32)
+        sums: Any = np.int32(0)
+        for columns, across in self._sides(t, "columns"):
+            sums = sums + x[:, :, columns] * across[:, None]
+        (above, _), (below, share) = self._sides(t, "rows")
+        y = half_away(sums[:, above], sums[:, below], share[:, None, None])
+        t["y"][...] = y.reshape(t["y"].shape)
 
     def real(self, t: Arrays, a: Attrs) -> None:
         kind = t["x"].dtype.type
@@ -201,8 +210,13 @@ class Forward(Kernel):
         return super().lower(f, a, where)
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        x, top = k["x"], k["x"].mag << (2 * FRAC)
-        return [Accumulator("weighted sum", -top, top)], {"y": (x.lo, x.hi, k["y"].shape[0] * x.mag)}
+        x, top = k["x"], k["x"].mag << FRAC
+        sums = [Accumulator("sum over columns", -top, top)]
+        if x.mag <= INT8[1] + 1:  # as all int8 are
+            sums.append(Accumulator("weighted sum", -(top << FRAC), top << FRAC))
+        sums.append(Accumulator("difference of two", -2 * top, 2 * top))
+        sums.append(Accumulator("sum of both", -top - 2 * ONE, top + 2 * ONE))
+        return sums, {"y": (x.lo, x.hi, k["y"].shape[0] * x.mag)}
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost(macs=4 * shapes["y"][0])
@@ -213,37 +227,15 @@ class Forward(Kernel):
             axis: np.array(_random_places(rng, n), np.uint32)
             for axis, n in zip(AXES, (height, width), strict=True)
         }
+        kind = np.dtype(rng.choice(["int8", "int16"]))
+        most = np.iinfo(kind).max
         arrays: dict[str, NDArray[Any]] = {
-            "x": rng.integers(-self.most, self.most, height * width * channels).astype(self.kind),
+            "x": rng.integers(-most - 1, most + 1, height * width * channels).astype(kind),
             **index,
-            "y": np.zeros(len(index["rows"]) * len(index["columns"]) * channels, self.kind),
+            "y": np.zeros(len(index["rows"]) * len(index["columns"]) * channels, kind),
         }
         a = {"height": height, "width": width, "channels": channels}
         return Case(arrays, a, self.ranges(a), AXES)
-
-
-class ForwardWide(Forward):
-    """The same of 16 bits: columns first, then rows by `half_away`."""
-
-    name = "bilinear.forward_wide"
-    loop = Loop(_forward_wide)
-    operands = takes(x="int16 [input]", rows="uint32 [r]", columns="uint32 [c]", y="=x [output]")
-    kind = np.int16
-    most = 2**15
-
-    def integer(self, t: Arrays, a: Attrs) -> None:
-        x = t["x"].reshape(len(t["x"]), a["height"], a["width"], a["channels"]).astype(np.int32)
-        wide: Any = np.int32(0)
-        for columns, across in self._sides(t, "columns"):
-            wide = wide + x[:, :, columns] * across[:, None]
-        (above, _), (below, share) = self._sides(t, "rows")
-        y = half_away(wide[:, above], wide[:, below], share[:, None, None])
-        t["y"][...] = y.reshape(t["y"].shape)
-
-    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        top, (_, written) = k["x"].mag << FRAC, super().bounds(k, a)
-        sums = [Accumulator("weighted sum", -top, top), Accumulator("difference of two", -2 * top, 2 * top)]
-        return [*sums, Accumulator("sum of both", -top - 2 * ONE, top + 2 * ONE)], written
 
 
 def _random_places(rng: np.random.Generator, size: int) -> tuple[int, ...]:

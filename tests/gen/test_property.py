@@ -67,7 +67,6 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
 
 
 OF_FILES = (
-    "bilinear.forward_wide",
     "div.",
     "lookup.",
     "matmul16.",
