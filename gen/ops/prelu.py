@@ -127,7 +127,7 @@ class Forward(Kernel):
 
     Where a model file brought the formats, one of two factors, rounded twice: x - zero times
     scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y. Input and output
-    have 8 bits or, without zero points, 16.
+    then have 8 bits or, without zero points, 16; else the output may have 16, as scores do.
     """
 
     name = "prelu.forward"
@@ -135,7 +135,7 @@ class Forward(Kernel):
     reads = ("x", "w")
     writes = ("y",)
     inplace = ("x", "y")
-    operands = takes(x="int8|int16 [n]", w="int8 [channels]", y="=x [n]")
+    operands = takes(x="int8|int16 [n]", w="int8 [channels]", y="int8|int16 [n]")
     attributes = within(
         BETWEEN,
         shift=(0, 62),
@@ -153,13 +153,15 @@ class Forward(Kernel):
         own = [name for name in OWN if name in a]
         if own:
             whole = len(own) == len(OWN) and "frac" not in a and a["shift"] > 0
+            if t["x"].dtype != t["y"].dtype:
+                return f"makes {t['y'].dtype} of {t['x'].dtype} by multipliers"
             if t["x"].dtype == "int16" and any(a.get(f"{role}_zero") for role in "xy"):
                 return "a tensor of 16 bits has a zero point"
             return (
                 crossed(a) or channels_misfit(t) or ("" if whole else "some of its multipliers are missing")
             )
         if "frac" not in a or a["shift"] > MAX_SHIFT or t["x"].dtype != "int8":
-            return "it has neither a frac nor multipliers, too large a shift, or no tensors of 8 bits"
+            return "it has neither a frac nor multipliers, too large a shift, or no input of 8 bits"
         return beside_zero(a) or channels_misfit(t)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
@@ -230,7 +232,11 @@ class Forward(Kernel):
                 x = rng.integers(-(2**15), 2**15, x.shape).astype(np.int16)
                 return Case({"x": x, "w": w, "y": np.zeros_like(x)}, attrs, {"w": (-127, 127)})
         attrs |= {"lo": int(rng.choice([-128, 0])), "hi": 127}
-        return Case({"x": x, "w": w, "y": np.zeros_like(x)}, attrs, {"w": (-127, 127)})
+        y = np.zeros_like(x)
+        if "frac" in attrs and rng.integers(2):
+            attrs |= {"lo": -(2**15), "hi": 2**15 - 1}
+            y = y.astype(np.int16)
+        return Case({"x": x, "w": w, "y": y}, attrs, {"w": (-127, 127)})
 
 
 class Feedback(Kernel):
