@@ -130,7 +130,7 @@ def compile_model(
         found.quantised.refuse_unmet(found.abstract)
         if spec.init == "zero":
             refuse_deaf(found.abstract, found.quantised.tops)
-        plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
+        plan, proofs = lower(found.abstract, found.quantised, found.graph, spec)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []
         raise _because(placed(error, spec), [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None

@@ -15,6 +15,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.format import Format
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.program import Step
+from synapcc.gen.rules import rules
 from synapcc.gen.spec import STARTS, Feedback, Head, RuleSpec, Schedule
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
@@ -136,11 +137,30 @@ def both(rule: str, fall: int, shift: int) -> tuple[Compiled, Compiled]:
     return scheduled, other
 
 
+UNPACED = ("es", "hybrid", "prototype", "spsa")  # what they do is no step of `correct` that has a rate
+
+
 @pytest.mark.parametrize("fall", range(len(FALLS) + 1))
 @pytest.mark.parametrize(("rule", "shift"), [("hebbian", 1), ("sdfa", 2)])
 def test_a_step_is_one_at_the_rates_whose_turn_it_is(rule: str, shift: int, fall: int) -> None:
     """The state says which: whoever loads one goes on where it was."""
-    scheduled, other = both(rule, fall, shift)
+    held_alike(*both(rule, fall, shift), fall)
+
+
+@pytest.mark.parametrize("rule", sorted(rules().keys() - {"hebbian", "sdfa", *UNPACED}))
+def test_so_it_is_under_every_rule(rule: str) -> None:
+    """Whatever changes what a rule learns: weights, and matrices beside them that have another shift."""
+    held_alike(*both(rule, 2, 2), 2)
+
+
+@pytest.mark.parametrize("rule", UNPACED)
+def test_a_rate_that_would_never_fall_is_refused(rule: str) -> None:
+    with pytest.raises(CompileError, match=f"^schedule: .*rule {rule}"):
+        both(rule, 1, 1)
+
+
+def held_alike(scheduled: Compiled, other: Compiled, fall: int) -> None:
+    """The first and the last step behind a fall give the bytes of rates that never fell."""
     first, last = ((0, *FALLS)[fall], (*FALLS, 2**32)[fall] - 1)
     data = blobs(20, 3)
     for step in {first, last}:
@@ -187,5 +207,7 @@ def test_what_is_arranged_once_is_so_in_all() -> None:
 
 def test_a_rate_that_falls_too_far_is_refused() -> None:
     spec = RuleSpec("bp", rate=10, weights="int8", schedule=Schedule((10, 20, 30, 40), 2))
-    with pytest.raises(CompileError, match=r"a rate of 2\^-12 needs a shift of 25"):
+    with pytest.raises(CompileError, match=r"a rate of 2\^-12 needs a shift of 25") as found:
         compile_model(start(SIZES, "he"), spec, blobs(200, 1))
+    told = str(found.value)
+    assert "behind fall 1 of [schedule], at step 10" in told and "let the rates fall less far" in told
