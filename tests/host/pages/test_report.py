@@ -106,6 +106,17 @@ def test_costs_are_those_of_the_programs(compiled: Compiled) -> None:
     assert found["rehearse"]["macs"] > 7 * found["learn"]["macs"] / 2
 
 
+def test_copies_that_take_turns_cost_as_one(tmp_path: Path) -> None:
+    """A step runs one copy of what learns, and a step more for each asks whose turn it is."""
+    plain, paced = (
+        costs(compile_model(c.model, c.rule, arrays()).plan)[1]
+        for c in (case(tmp_path / "a"), case(tmp_path / "b", more="[schedule]\nat = [3, 5, 9]\n"))
+    )
+    assert plain["program"] == paced["program"] == "learn"
+    assert [plain[k] for k in ("macs", "reads", "writes")] == [paced[k] for k in ("macs", "reads", "writes")]
+    assert paced["slices"] == plain["slices"] + 4
+
+
 def test_a_report_is_json_and_text_without_surprises(compiled: Compiled) -> None:
     report = measure(compiled)
     assert json.loads(json.dumps(report, allow_nan=False)) == json.loads(json.dumps(measure(compiled)))
