@@ -37,16 +37,18 @@ LIMITS: Mapping[str, Callable[[int, int], float]] = {
 def started(graph: Graph, spec: RuleSpec, learned: Collection[str]) -> Graph:
     """`graph` with new weights of the layers that learn, as the rule file asks, but those that [head] makes.
 
-    CompileError where a model file brought integers: their formats are for what it had learned.
+    CompileError where a model file brought integers: their formats are for what it had learned; and where
+    [head] keeps rows that were trained for features that are gone then.
     """
-    if not spec.init:
-        return graph
     if any(t.format for t in graph.tensors.values()):
         what = f'is "{spec.init}", and the number formats of the model file are those of what it had learned'
         raise CompileError("init", what, "take the network in float, or leave init out")
     new = classifier(graph) if spec.head else None
     tensors = dict(graph.tensors)
     nodes = [n for n in graph.nodes if n.name in learned and n != new]
+    if nodes and spec.head and spec.head.keeps and not spec.head.append:
+        what = f'is "{spec.init}", and [head] keeps rows that read what {nodes[-1].name} had learned'
+        raise CompileError("init", what, "let all rows be new, as classes = 5, or leave init out")
     for i, node in enumerate(nodes):
         w, b = (tensors[name] for name in node.inputs[1:])
         rows, columns = w.shape

@@ -122,6 +122,37 @@ def test_a_new_classifier_starts_as_head_says() -> None:
     assert np.max(np.abs(found["fc1_weight"])) < 1.0
 
 
+def test_rows_from_samples_are_means_of_the_features_that_have_started() -> None:
+    """As where a file brings those very layers, and not of what the file had trained."""
+    spec = RuleSpec("hebbian", rate=10, init="he", head=Head(5, init="prototypes"))
+    found = weights(compile_model(trained(), spec, blobs(200, 1)))
+    graph = trained()
+    tensors = dict(graph.tensors)
+    for fc in ("fc1", "fc2"):
+        for end, name in (("_w", "_weight"), ("_b", "_bias")):
+            tensors[fc + end] = replace(tensors[fc + end], value=found[fc + name])
+    given = replace(graph, tensors=tensors)
+    same = weights(compile_model(given, replace(spec, init=""), blobs(200, 1)))
+    other = weights(compile_model(graph, replace(spec, init=""), blobs(200, 1)))
+    for name in ("fc3_weight", "fc3_bias"):
+        assert np.array_equal(found[name], same[name]) and not np.allclose(found[name], other[name])
+
+
+@pytest.mark.parametrize(
+    "head", [Head(), Head("+2"), Head("+2", init="prototypes"), Head("+2", init="random")]
+)
+def test_rows_that_stay_above_layers_that_start_anew_are_refused(head: Head) -> None:
+    """They read features that are gone; where their layer alone learns, nothing starts."""
+    with pytest.raises(CompileError, match=r"\[head\] keeps rows that read what fc2 had learned"):
+        compile_model(trained(), RuleSpec("hebbian", init="he", head=head), rows(5 + head.new))
+    compile_model(trained(), RuleSpec("last", init="he", head=head), rows(5 + head.new))
+
+
+def rows(classes: int) -> dict[str, np.ndarray]:
+    """Samples of so many classes."""
+    return {**blobs(200, 1), "label": np.arange(200) % classes}
+
+
 # ---- schedules ------------------------------------------------------------------------------------------
 
 
