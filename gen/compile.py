@@ -129,7 +129,7 @@ def compile_model(
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
         found.quantised.refuse_unmet(found.abstract)
         if spec.init == "zero":
-            refuse_deaf(found.abstract, found.quantised.tops)
+            refuse_deaf(Runs(found.abstract, found.data))
         plan, proofs = lower(found.abstract, found.quantised, found.graph, spec)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []

@@ -15,8 +15,8 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.format import Format
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.program import Step
-from synapcc.gen.rules import rules
-from synapcc.gen.spec import STARTS, Feedback, Head, RuleSpec, Schedule
+from synapcc.gen.rules import options, rules
+from synapcc.gen.spec import STARTS, Feedback, Head, RuleSpec, Schedule, parse_spec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
@@ -105,6 +105,35 @@ def test_zero_learns_where_a_matrix_of_its_own_feeds_back() -> None:
 def test_what_would_only_look_as_if_it_learned_is_refused(spec: RuleSpec, hi: float, says: str) -> None:
     with pytest.raises(CompileError, match=says):
         compile_model(trained(hi), spec, blobs(200, 1))
+
+
+OWN = 'rate = "2^-5"\ninit = "zero"\n'
+DOWN = 'update.weight = "-rate*teach*pre - 2^-12*W"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "hi", "learns"),
+    [
+        ('update.weight = "rate*post*(pre - post*W)"\n', 1.0, False),
+        ('update.weight = "-2^-4*W"\n', 1.0, False),
+        (DOWN + 'teach.hidden = "(W.T@next)*df(z)"\n', 1.0, False),
+        (DOWN + 'teach.hidden = "(B.T@error)*df(z)"\n', np.inf, False),
+        (DOWN + 'teach.hidden = "(B.T@error)*df(z)"\n', 1.0, True),
+        ('update.weight = "-rate*teach*pre"\nteach.hidden = "(B.T@error)*df(z)"\n', 1.0, True),
+        ('rule = "spsa"\n', 1.0, True),
+    ],
+)
+def test_so_it_is_by_whatever_steps_a_rule_learns(text: str, hi: float, learns: bool) -> None:
+    """Equations, forgetting alone and trials: what changes the weights at all is let through, and does."""
+    spec = parse_spec(OWN + text, "own.toml", options())
+    if not learns:
+        with pytest.raises(CompileError, match="fc1: hears nothing and would never change"):
+            compile_model(trained(hi), spec, blobs(200, 1))
+        return
+    compiled = compile_model(trained(hi), spec, blobs(200, 1))
+    state = learned(compiled, blobs(200, 1), 200)
+    for t in (compiled.plan[f"fc{i}_weight"] for i in (1, 2, 3)):
+        assert np.any(state[t.offset : t.offset + t.nbytes])
 
 
 def test_integers_of_a_file_are_no_start() -> None:
