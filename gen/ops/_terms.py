@@ -50,7 +50,9 @@ class Part:
 
 
 def code(powers: Mapping[str, int], roles: Sequence[str]) -> int:
-    """f of a term."""
+    """f of a term. ValueError where it has no digits for these powers."""
+    if any(role not in roles or not 0 <= p < BASE for role, p in powers.items()):
+        raise ValueError(f"{dict(powers)} of {roles}: powers are 0 to {BASE - 1}")
     return sum(powers.get(role, 0) * BASE**i for i, role in enumerate(roles))
 
 
