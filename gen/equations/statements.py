@@ -51,6 +51,10 @@ class Changes:
         joined = (
             twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
         )
+        if plain and bias != usual and not layer(node.op).fully:
+            at = bias[0].at if bias else 0
+            what = f"layer {node.name} is no dense layer, and its own update changes its bias"
+            raise (said.bias or said.weight).equation.error(at, what, "leave out update.bias")
         if plain and bias == usual:
             layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
             self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -86,6 +87,13 @@ def hold(error: CompileError, texts: list[str]) -> None:
         ("-rate * teach * pre - 2^-30 * W", "W", "can change nothing"),
         ("2^18 * teach * pre", "teach", "this term is too large: it may reach"),
         ("-2^-25 * rate * teach * pre", "teach", "a rate of 2^-31 can change nothing"),
+        (
+            "-rate * sign(teach, 2^20) * pre",
+            "teach",
+            "nothing reaches the threshold of 1.05e+06: the largest is",
+        ),
+        ("rate * sign(post, 2^20) * pre", "post", "nothing reaches the threshold of 1.05e+06"),
+        ("-rate * clip(teach, -2^-40, 2^-40) * pre", "teach", "2^30 are possible; take wider limits"),
         ("2^20 * post * pre", "post", "this term is too large"),
         ("-2^10 * post * pre * post * W * post - 2^-20 * pre * post", "post", "could overflow"),
     ],
@@ -145,6 +153,17 @@ def test_a_trace_stands_alone_in_functions() -> None:
     trace, clipped = (("seen", "0.5 * seen + pre"),), "rate * post * clip(seen, -1, 1)"
     error = refusal(RuleSpec("own", update=Update(clipped), trace=trace))
     assert "clip takes no trace: calibration does not see how large it becomes" in error.line
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "saturated", "feedback"])
+def test_a_trace_has_a_name_of_its_own(name: str) -> None:
+    """Whatever of a layer has that name, and whether it is made before or after the trace."""
+    text = f"0.5 * {name} + pre"
+    update = Update(f"-rate * teach * {name} - 2^-9 * W", feedback=PLAIN)
+    error = refusal(RuleSpec("own", update=update, teach=Teach(hidden=HIDDEN), trace=((name, text),)))
+    assert re.search(f"its vectors would be called fc[12]_{name}, and something else is", error.line)
+    assert error.where == f"trace.{name}" and error.hint == "give the trace another name"
+    hold(error, [text])
 
 
 def test_what_nothing_reads_is_refused() -> None:
