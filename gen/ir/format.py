@@ -197,7 +197,7 @@ def misfit(meaning: Meaning, rows: int, lo: int, hi: int) -> str:
     return ""
 
 
-SCALED = 'layers whose scales a model file brings learn by "-rate * SIGNAL[o] * pre[i]" alone'
+SCALED = 'layers whose scales a model file brings learn by "-rate * teach[o] * pre[i]" alone'
 
 
 @contextmanager
