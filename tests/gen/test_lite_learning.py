@@ -220,7 +220,7 @@ def test_equations_of_layers_whose_scales_are_the_file_s(
 ) -> None:
     """The layer's own update learns; what else shifts is refused with a caret, and with what would learn."""
     own = {"rule": "own", "update": Update(weight, bias), "feedback": Feedback(), "options": ()}
-    for seed in (2002, 2003, 2004):
+    for seed in (2002, 2003):
         if learns:
             c, *_ = lite_model(seed, tmp_path, **own)
             assert any(s.kernel == "dense.update" for _, s in c.abstract.steps())
