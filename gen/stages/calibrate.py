@@ -193,6 +193,7 @@ class Runs:
         adapt = self.abstract.programs["adapt"]
         items = tuple(i for i in adapt.items if i != Call("forward"))
         self._programs["teach"] = Program("teach", "adapt, behind its forward program", items)
+        self._programs = without_trials(self.abstract, self._programs, "teach")
         once, label = (_macs(self.abstract, self._programs, p) for p in ("infer", "teach"))
         self.turns = LABELS if TARGET in self.abstract.values else min(LABELS, self.abstract.classes)
         self.turns = self.turns if {TARGET, "label"} & self.abstract.values.keys() else 1
@@ -252,12 +253,12 @@ class Runs:
             for turn in range(turns):
                 for name in names:  # a sample without error leaves its signals as they are
                     machine.arena[name][...] = 0
-                machine.load(self._wanted(rows, machine, turn))
+                machine.load(self.wanted(rows, machine, turn))
                 machine.run("teach")
                 yield rows, machine
                 self._told(rows)
 
-    def _wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
+    def wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
         """What the samples are taught: their labels, or targets, in turn 0, later those of others."""
         if "label" in self.abstract.values:
             base = machine.arena["verdict"][:, 0].astype(np.int64)
@@ -329,6 +330,41 @@ def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int
         return (item.times if isinstance(item, Repeat) else 1) * _macs(abstract, programs, item.program)
 
     return sum(work(item) for item in programs[name].items)
+
+
+def without_trials(abstract: Abstract, programs: Mapping[str, Program], name: str) -> dict[str, Program]:
+    """The programs without calls of those that run forward again to see what moved weights do.
+
+    On a shared machine no weight moves, so all that these find there is what was known before. Where a
+    signal of the program `name` is made in none but these, all stay.
+    """
+
+    def stays(item: Item) -> bool:
+        return isinstance(item, Step) or not tries(abstract, programs[item.program])
+
+    kept = {n: replace(p, items=tuple(filter(stays, p.items))) for n, p in programs.items()}
+    whole, left = (_signals(abstract, p, name) for p in (programs, kept))
+    return kept if whole == left else dict(programs)
+
+
+def tries(abstract: Abstract, program: Program) -> bool:
+    """Whether the program moves learned weights and runs forward with them."""
+    moved = False
+    for item in program.items:
+        if isinstance(item, Step):
+            moved |= any(abstract.values[n].learned for n in changed(item).values())
+        elif moved and item == Call("forward"):
+            return True
+    return False
+
+
+def _signals(abstract: Abstract, programs: Mapping[str, Program], name: str) -> set[str]:
+    """The teaching signals of a program whose formats calibration chooses."""
+    found = set()
+    for step in steps(programs, name):
+        ranged = {role: n for role, n in changed(step).items() if abstract.values[n].role in TEACHING}
+        found |= {n for role, n in ranged.items() if role not in kernel(step.kernel).fixed(step.attrs)}
+    return found
 
 
 def steps(programs: Mapping[str, Program], name: str) -> Iterator[Step]:

@@ -109,9 +109,9 @@ def passes(c: Compiled, train: Data, count: int) -> Emulator:
 
 
 LEARNS: list[tuple[str, int, Settings, Loss]] = [
-    ("spsa", 10, (("trials", 4),), Loss()),
-    ("spsa", 12, (("trials", 4),), Loss("hinge")),
-    ("spsa", 9, (("step", "sign"), ("trials", 4)), Loss()),
+    ("spsa", 5, (("trials", 4),), Loss()),
+    ("spsa", 7, (("trials", 4),), Loss("hinge")),
+    ("spsa", 4, (("step", "sign"), ("trials", 4)), Loss()),
     ("es", 6, (("epsilon", 2.0**-5), ("trials", 4)), Loss()),
     ("hybrid", 8, (), Loss()),
     ("hybrid", 8, (("head", "hebbian"), ("depth", 2)), Loss()),
@@ -135,7 +135,7 @@ def test_numbers_are_learned() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, (600, 16))
     train = {"x": x.astype(np.float32), "target": (x @ rng.normal(0, 0.25, (16, 1))).astype(np.float32)}
-    spec = RuleSpec("spsa", rate=12, options=(("trials", 8),), loss=Loss("mse"))
+    spec = RuleSpec("spsa", rate=8, options=(("trials", 8),), loss=Loss("mse"))
     c = compile_model(perceptron(1), spec, train)
     machine = Emulator(c.plan, engine="compiled")
 
