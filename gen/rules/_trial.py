@@ -17,7 +17,6 @@ from ..spec.options import Option, PowerOfTwo
 from ._tape import RuleTape
 
 
-
 def epsilon(start: float) -> Option:
     """The option of how far a trial goes, `start` where a rule file does not say."""
     doc = "how far weights are moved, in units of their root mean square"
