@@ -248,12 +248,24 @@ def test_what_a_frozen_front_said_is_kept_between_passes(rule: str) -> None:
     assert not np.array_equal(machines[0]["fc2_weight"][0], plan["fc2_weight"].array())
 
 
+def test_the_threshold_of_the_head_is_heard() -> None:
+    def signs(threshold: float) -> float:
+        options: Settings = (("head", "sdfa"), ("depth", 2), ("threshold", threshold))
+        spec = RuleSpec("hybrid", "all", options=options)
+        c = compile_model(perceptron(5, layers=3), spec, samples(60, 5, 1))
+        found = [s.attrs["threshold"] for _, s in c.abstract.steps() if s.kernel == "ternary.forward"]
+        return float(found[0])
+
+    assert [signs(t) for t in (2.0**-5, 2.0**-3)] == [2.0**-5, 2.0**-3]
+
+
 @pytest.mark.parametrize(
     "spec, match",
     [
         (RuleSpec("hybrid", ("fc2",)), "depth.*is 1, and 1 layers learn: none is left"),
         (RuleSpec("spsa", rate=20, rounding="nearest", options=(("step", "sign"),)), "can change nothing"),
         (RuleSpec("hybrid", layers="all", options=(("head", "drtp"),), loss=Loss("mse")), "drtp projects"),
+        (RuleSpec("hybrid", "all", options=(("threshold", 2.0**-5),)), 'head "sdfa".* the head is "last"'),
     ],
 )
 def test_what_cannot_learn_is_refused(spec: RuleSpec, match: str) -> None:
