@@ -60,6 +60,7 @@ class RuleTape(FeedbackTape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._large: Callable[[], float] = lambda: 1.0
+        self._scale = self._large
         self._prototypes: Callable[[], Known]
         self._predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]] = dict
         self.entries: list[Entry] = []
@@ -153,12 +154,13 @@ class RuleTape(FeedbackTape):
 
     def measure(self, name: str) -> str:
         """Emits the loss of the scores in the arena, under the rule file's loss; the value that holds it. Of
-        numbers, in units of what targets usually differ by; this writes their error anew."""
+        numbers, in units of what targets usually differ by, or of more where losses would not fit; this
+        writes their error anew."""
         loss = self.b.once(Value(name, (1,), "arena", "loss"))
         if self.spec.numbers:
             self.emit_loss()
             of = {"e": self.error, "loss": loss}
-            self.step("loss.squares", "loss", of, large=self._large(), scores=self.scores)
+            self.step("loss.squares", "loss", of, large=self._scale(), scores=self.scores)
             return loss
         of = {"z": self.logits, "label": self.label, "loss": loss}
         if self.spec.loss.kind == "hinge":
@@ -366,9 +368,10 @@ class RuleTape(FeedbackTape):
         [C, n], of tensors that rules inject at; called when a rule asks for one."""
         self._predictors = cache(predictors)
 
-    def set_large(self, large: Callable[[], float]) -> None:
-        """Takes what says how large an error of numbers is, called when a rule asks for it."""
-        self._large = large
+    def set_large(self, large: Callable[[], float], scale: Callable[[], float]) -> None:
+        """Takes what says how large an error of numbers is, and in which unit the losses of the calibration
+        data fit, called when a rule asks for it."""
+        self._large, self._scale = large, scale
 
     def set_prototypes(self, prototypes: Callable[[], Known]) -> None:
         """Takes what makes the classes' prototypes, called when a rule moves them."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
-from .answers import large
+from .answers import large, scale
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -56,8 +57,10 @@ def build(
         tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
+            scores = cache(lambda: seen(graph, spec, calibration, graph.output)[1])
             tape.set_large(
-                lambda: large(seen(graph, spec, calibration, graph.output)[1] if wanted is None else wanted)
+                lambda: large(scores() if wanted is None else wanted),
+                lambda: scale(scores() if wanted is None else wanted, scores()),
             )
         rule.programs(tape)
     if "infer" not in tape.b.programs:

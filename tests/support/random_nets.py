@@ -247,6 +247,10 @@ def random_options(rng: Rng, rule: str) -> Settings:
             out.append((option.name, float(2.0 ** rng.integers(option.low, option.high + 1))))
         elif isinstance(option, Choice):
             out.append((option.name, str(rng.choice(option.words))))
+    usual = {option.name: option.default for option in rules()[rule].options}
+    out = [(name, value) for name, value in out if value != usual[name]]  # as rule files are read
+    if rule == "hybrid" and dict(out).get("head") != "sdfa":
+        out = [(name, value) for name, value in out if name != "threshold"]  # the head's, which has none
     return tuple(out)
 
 

@@ -58,7 +58,7 @@ def test_the_nearest_mean_wins() -> None:
         nearest.append(int(np.argmin(apart)))
         said.append(int(machine["verdict"][0, 0]))
     assert np.mean(np.equal(nearest, said)) > 0.97
-    assert np.mean(np.equal(said, unseen["label"])) > 0.9 > 4 / OLD
+    assert np.mean(np.equal(said, unseen["label"])) > 0.9
 
 
 @pytest.mark.parametrize("share", [2.0**-1, 2.0**-4, 2.0**-8])
@@ -93,7 +93,7 @@ def test_a_class_appears_by_its_first_sample() -> None:
             seen.add(int(label))
             assert machine.infer({"x": x[None]}).winner[0] == label
     assert seen == {OLD, OLD + 1}
-    assert machine.evaluate(new).accuracy > 0.8 > 0.5
+    assert machine.evaluate(new).accuracy > 0.8
 
 
 def test_it_follows_classes_that_move() -> None:
@@ -104,7 +104,7 @@ def test_it_follows_classes_that_move() -> None:
     before = machine.evaluate(turned).accuracy
     for i in range(len(turned["x"])):
         machine.learn({"x": turned["x"][i : i + 1]}, turned["label"][i : i + 1])
-    assert machine.evaluate(turned).accuracy > 0.9 > 0.6 > before
+    assert machine.evaluate(turned).accuracy > 0.9 and before < 0.6
 
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
