@@ -30,6 +30,7 @@ SPAN = 16.0  # the largest score of rows from means alone, as of a network that 
 SPREADS = 2.0 ** np.arange(-6, 0.25, 0.25)  # that are tried of it
 GAINS = 2.0 ** np.arange(-4, 2.5, 0.5)  # that are tried, by that with which new rows are as long as old ones
 LEVELS = np.linspace(-2.0, 2.0, 17)  # that are tried, by the spread of the scores
+ALIKE = 1e-9  # of the largest feature: what differs by less is rounding of float sums
 MOST = 32  # classes that are made anew to choose from these
 
 Real = NDArray[np.float64]
@@ -198,6 +199,8 @@ def fitted(features: Real, labels: NDArray[np.intp] | None, weight: Real, bias: 
 
     labels: None: the verdicts of those rows stand for them; most: from how many samples a mean is, 0: all
     """
+    if np.max(np.ptp(features, axis=0)) <= ALIKE * np.max(np.abs(features)):
+        raise _alike()
     trained = np.flatnonzero(np.any(weight != 0, axis=1))
     if labels is None and len(trained) > 1:
         labels = trained[np.argmax(features @ weight[trained].T + bias[trained], axis=1)]
@@ -223,9 +226,13 @@ def _first(x: Real, most: int) -> Real:
 def _gain(span: float, top: float) -> float:
     """The gain at which a score of `top` becomes `span`."""
     if not top > 0.0:
-        what = "the inputs of the classifier are alike in all calibration samples"
-        raise CompileError("head", what, "give samples of several classes")
+        raise _alike()
     return span / float(top)
+
+
+def _alike() -> CompileError:
+    what = "the inputs of the classifier are alike in all calibration samples"
+    return CompileError("head", what, "give samples of several classes")
 
 
 def _calibrated(features: Real, labels: NDArray[np.intp], centre: Real, mu: Mapping[int, Real]) -> Means:
