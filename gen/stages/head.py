@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Tensor
+from ..ir.inputs import listed
 from ..ir.rewrite import fresh, pruned
 from ..ops import layer, layers
-from ..spec import RuleSpec
+from ..spec import Head, RuleSpec
 from .border import given_integers, without_head
 
 BEHIND = "head"  # the name of a classifier that is put behind an output
@@ -85,13 +86,18 @@ def replaced(graph: Graph, spec: RuleSpec) -> Graph:
         new = numeric.feedback_matrix(spec.seed, 0, head.new, columns, False).astype(np.float64) * limit / 127
     graph = _with_rows(graph, node, np.concatenate([weight, new]), np.concatenate([bias, np.zeros(len(new))]))
     rows = len(weight) + len(new)
-    what = "outputs" if spec.numbers else "classes"
-    note = f"{node.source or node.name}: {head.new} of its {rows} {what} are new, from {head.init}"
     return replace(
         graph,
         head=graph.head if head.keeps and graph.head == "softmax" else "none",
-        notes=(*graph.notes, note) if head.new else graph.notes,
+        notes=(*graph.notes, _noted(node, rows, spec)) if head.new else graph.notes,
     )
+
+
+def _noted(node: Node, rows: int, spec: RuleSpec) -> str:
+    """The note of rows that [head] made."""
+    assert spec.head
+    what = "outputs" if spec.numbers else "classes"
+    return f"{node.source or node.name}: {spec.head.new} of its {rows} {what} are new, from {spec.head.init}"
 
 
 def from_samples(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) -> Graph:
@@ -144,6 +150,9 @@ def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) ->
         what, hint = "its rows are means of features, and nothing of it starts anew", "leave init out"
     elif head and head.imprint:
         what, hint = "a class appears by its first sample anyway", "leave head.imprint out"
+    elif head and head.init != Head().init:
+        what = f'all rows are means of features, and head.init is "{head.init}"'
+        hint = "leave head.init out"
     elif labels is None:
         what, hint = "the calibration data have no labels, of which it takes means", "add an array `label`"
     if hint:
@@ -151,7 +160,12 @@ def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) ->
     assert node is not None and labels is not None
     rows = len(_constants(graph, node)[0])
     chosen, features = seen(graph, node.inputs[0])
-    return _with_rows(graph, node, *prototypes(features, labels[chosen].astype(np.intp), rows).start)
+    known = prototypes(features, labels[chosen].astype(np.intp), rows)
+    note = f"{node.source or node.name}: its {rows} rows are means of features, and nothing of the file's"
+    if unseen := [str(c) for c in np.flatnonzero(known.counts == 0)]:
+        note += f"; no sample yet: class {listed(unseen)}"
+    notes = [n for n in graph.notes if not head or n != _noted(node, rows, spec)]  # these say it all
+    return replace(_with_rows(graph, node, *known.start), notes=(*notes, note))
 
 
 @dataclass(frozen=True, slots=True)
