@@ -139,7 +139,7 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
     try:
-        with shifts(step.node, step.kernel):
+        with shifts(step.node, step.kernel, step.said):
             attrs = k.lower(fmt, step.attrs, step.node)
     except CompileError as error:
         if step.said is None or isinstance(error, TermError):
