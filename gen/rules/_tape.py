@@ -65,10 +65,6 @@ class RuleTape(FeedbackTape):
         self._predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]] = dict
         self.entries: list[Entry] = []
 
-    def is_deaf(self, node: Node) -> bool:
-        values = (self.graph.tensors[i].value for i in node.inputs)
-        return layer(node.op).deaf([v for v in values if v is not None])
-
     @property
     def logits(self) -> str:
         """The scores, int16 [C]."""
@@ -242,6 +238,8 @@ class RuleTape(FeedbackTape):
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
         the signal of each node's output in place of the changes; `error` is as in `direct`.
         """
+        for node in () if visit else self.learned_nodes:
+            self.refuse_unheard(node)
         signals = {self.graph.output: error or self.error}
         for node in reversed(self.graph.nodes):
             teach = signals.pop(node.output, None)
@@ -272,6 +270,7 @@ class RuleTape(FeedbackTape):
 
     def injected(self, node: Node, error: str, matrix: str | None = None) -> str:
         """The error behind a layer's activation, through `matrix`, or the layer's own fixed one."""
+        self.refuse_unheard(node)
         at = self.injection(node)
         matrix = matrix or self.fixed_matrix(f"{node.name}_direct", at)
         teach = self.teach(f"{node.name}_direct", self.shape(at))
@@ -291,6 +290,7 @@ class RuleTape(FeedbackTape):
     def predict(self, node: Node, target: str) -> str:
         """What the error would be behind a layer's activation h, as frozen matrices predict it from h and the
         target alone: M^T h + T^T target, by least squares over the calibration data."""
+        self.refuse_unheard(node)
         at = self.injection(node)
         parts = []
         for what, source, real in zip(

@@ -42,6 +42,10 @@ class Trial:
     nodes: Sequence[Node]
     epsilon: float
 
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            self.tape.refuse_unheard(node)
+
     @property
     def _number(self) -> str:
         return self.tape.counter("trial", "directions tried")

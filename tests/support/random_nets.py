@@ -263,6 +263,11 @@ def random_head(rng: Rng, graph: Graph) -> Head:
     return Head(classes, append, init, 0 if classes == 1 else int(rng.integers(classes == "", 9)))
 
 
+def moves_means(spec: RuleSpec) -> bool:
+    """Whether all rows are means of features, so that no start can be asked for."""
+    return rules()[spec.rule].prototypes
+
+
 def with_head(spec: RuleSpec, graph: Graph, head: Head) -> RuleSpec:
     """The rule file with a head, which learns."""
     made = replace(spec, head=head)
@@ -327,7 +332,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
             graph = barely_negative(own, graph)
     more = np.random.default_rng([9, seed])
     if not more.integers(4) and spec.rule != INFERENCE_ONLY:
-        spec = with_head(spec, graph, random_head(more, graph))
+        head = random_head(more, graph)
+        spec = with_head(spec, graph, replace(head, init=Head().init) if moves_means(spec) else head)
         assert spec.head
         new = replaced(graph, spec)
         classes, n = max(2, new.tensors[new.output].size), len(next(iter(calibration.values())))
