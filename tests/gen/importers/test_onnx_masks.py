@@ -1,4 +1,4 @@
-"""Comparisons, and choices by them, of every shape and behind every reader: what onnx's reference says."""
+"""Comparisons and choices by them, of every shape and behind every reader; CumSum of constants."""
 
 from __future__ import annotations
 
@@ -107,3 +107,16 @@ def read(g: Rng, op: str, reader: str) -> ModelProto:
 def test_every_reader_of_a_mask(op: str, reader: str, tmp_path: Path) -> None:
     for seed in range(3):
         agrees(read(om.rng(seed), op, reader), tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_running_sums_of_constants(seed: int, tmp_path: Path) -> None:
+    g = om.rng(seed)
+    net, shape = Net(g, [1, 2, 3]), SHAPES[2 + seed % 4]
+    kind = pick(g, np.float32, np.int64)
+    given = net.value((g.standard_normal(shape) * 4).astype(kind))
+    along = net.value(np.int64(g.integers(-len(shape), len(shape))))
+    sums = net.join("CumSum", given, along, exclusive=seed % 2, reverse=seed // 2 % 2)
+    net.join("Add", "x", net.join("Cast", sums, to=1))
+    net.put("Tanh")
+    agrees(net.proto(), tmp_path)
