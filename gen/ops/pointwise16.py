@@ -59,7 +59,7 @@ def check_feedback(tape: Tape, node: Node) -> None:
     """CompileError where a teaching signal would have to pass a function of int16."""
     if wide(tape, node):
         what = f"no teaching signal passes through {node.attrs['fn']} of int16"
-        raise CompileError(node.name, what, "let only layers behind it learn")
+        raise CompileError(node.source or node.name, what, "let only layers behind it learn")
 
 
 def _rescale(

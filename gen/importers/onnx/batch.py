@@ -61,7 +61,7 @@ def _works_along(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
         return True
     if node.op == "CumSum":
         along = args[1] if len(args) > 1 else None
-        return isinstance(along, Const) and any(int(a) in (0, -rank) for a in along.value.reshape(-1))
+        return isinstance(along, Const) and along.value.size == 1 and int(along.value.flat[0]) in (0, -rank)
     if node.op in _ALONG and "axes" not in node.attrs:
         return _ALONG[node.op] in (0, -rank)
     if node.op.startswith("Reduce") or node.op in _OVER_AXES:

@@ -1,6 +1,6 @@
 """Comparisons of ONNX files, as masks of zeros and ones, and Where, which chooses by one.
 
-sign(relu(a - b)) is 1 where a > b, else 0: no number between. Against numbers nothing of it is lost in integers;
+sign(relu(a - b)) is 1 where a > b, else 0: no number between. Against numbers nothing is lost in integers;
 of two activations whose formats differ, a difference below a step of the sum's is rounded, perhaps to 0.
 """
 

@@ -12,6 +12,10 @@ from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 from onnx_nets import Net, Rng, graph_of, pick
 
+from synapcc.gen.compile import compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.spec import RuleSpec
+
 SHAPES = ((), (1,), (3,), (2, 1), (1, 3), (2, 3))
 """Of constants beside a [1, 2, 3]."""
 
@@ -107,6 +111,19 @@ def read(g: Rng, op: str, reader: str) -> ModelProto:
 def test_every_reader_of_a_mask(op: str, reader: str, tmp_path: Path) -> None:
     for seed in range(3):
         agrees(read(om.rng(seed), op, reader), tmp_path)
+
+
+@pytest.mark.parametrize("op", ["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+def test_below_a_comparison_nothing_learns_and_it_is_said_why(op: str, tmp_path: Path) -> None:
+    g = om.rng(0)
+    net = Net(g, [1, 6])
+    here = net.put("Gemm", net.weight(6, 5), net.weight(5))
+    net.join("Where", net.join(op, here, net.value(np.float32(0.3))), here, net.weight(5))
+    net.put("Gemm", net.weight(5, 3), net.weight(3))
+    feeds = {"x": g.standard_normal((40, 6)).astype(np.float32), "label": g.integers(0, 3, 40)}
+    graph = graph_of(net.proto(), tmp_path)
+    with pytest.raises(CompileError, match="comparisons and steps pass no teaching signal"):
+        compile_model(graph, RuleSpec("bp", layers="all"), feeds)
 
 
 @pytest.mark.parametrize("seed", range(8))
