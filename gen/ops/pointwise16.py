@@ -59,7 +59,7 @@ def check_feedback(tape: Tape, node: Node) -> None:
     """CompileError where a teaching signal would have to pass a function of int16."""
     if wide(tape, node):
         what = f"no teaching signal passes through {node.attrs['fn']} of int16"
-        raise CompileError(node.name, what, "let only layers behind it learn")
+        raise CompileError(node.source or node.name, what, "let only layers behind it learn")
 
 
 def _rescale(
@@ -79,6 +79,11 @@ def _rescale(
 def _opposite(x: Cells, y: Cells) -> None:
     for i in range(len(y)):
         y[i] = numeric.int32(np.int32(-1) - np.int32(x[i]))
+
+
+def _opposite_within(x: Cells, y: Cells, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        y[i] = numeric.saturate(numeric.int32(np.int32(-1) - np.int32(x[i])), lo, hi)
 
 
 @helper
@@ -178,17 +183,26 @@ class Rescale(Kernel):
 
 
 class Opposite(Kernel):
-    """y = -1 - x: of numbers about zero point z those of the opposite about -1 - z, which always fit."""
+    """y = -1 - x: of numbers about zero point z those of the opposite about -1 - z, which always fit 16 bits;
+    saturated to lo .. hi where a clip behind it leaves its output less."""
 
     name = "pointwise16.opposite"
-    loop = Loop(_opposite)
+    loop = Loop(_opposite_within, takes=lambda t, a: "lo" in a, otherwise=Loop(_opposite))
     reads = ("x",)
     writes = ("y",)
     inplace = ("x", "y")
     operands = takes(x="int16 [n]", y="=x [n]")
+    attributes: ClassVar[Mapping[str, Range]] = BETWEEN
+    spare = ("lo", "hi")
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        if ("lo" in a) != ("hi" in a):
+            return "one of its limits is missing"
+        return crossed(a) if "lo" in a else ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = np.int16(-1) - t["x"]
+        y = np.int32(-1) - t["x"].astype(np.int32)
+        t["y"][...] = numeric.saturate(y, a["lo"], a["hi"]) if "lo" in a else y
 
     def real(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = -t["x"]
@@ -197,15 +211,17 @@ class Opposite(Kernel):
         if f["y"].meaning != Scaled((scale(f["x"], where),), (-1 - zero(f["x"]),)):
             what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: they are no opposites"
             raise CompileError(where, what, "report this model: an importer is wrong")
-        return {}
+        fits = f["y"].lo <= -1 - f["x"].hi and -1 - f["x"].lo <= f["y"].hi
+        return {} if fits else {"lo": f["y"].lo, "hi": f["y"].hi}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        lo, hi = -1 - k["x"].hi, -1 - k["x"].lo
+        lo, hi = a.get("lo", -1 - k["x"].hi), a.get("hi", -1 - k["x"].lo)
         return [], {"y": (lo, hi, k["y"].shape[0] * max(-lo, hi))}
 
     def case(self, rng: np.random.Generator) -> Case:
-        x = _inputs(rng)
-        return Case({"x": x, "y": np.zeros_like(x)}, {}, {})
+        x, limited = _inputs(rng), bool(rng.integers(2))
+        limits = {"lo": int(rng.integers(-(2**15), 1)), "hi": int(rng.integers(1, 2**15))} if limited else {}
+        return Case({"x": x, "y": np.zeros_like(x)}, limits, {})
 
 
 class _Curve(Kernel):

@@ -216,6 +216,8 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
+STEPS = ("sign", "floor", "ceil", "round")
+"""Functions that are flat wherever they do not jump, whatever their parameters."""
 SAMPLED = {  # alpha and beta of functions that tests draw
     "celu": (0.5, 0.0),
     "elu": (1.0, 0.0),
@@ -371,7 +373,10 @@ class Feedback(Slopes):
         frac, slopes = self._slopes(f["x"], a, where)
         if not np.any(slopes):
             what = f"{NAMES[int(a['fn'])]} is flat wherever its int8 input can be: nothing below it can learn"
-            raise CompileError(where, what, "check its alpha and beta, or freeze the layers below it")
+            hint = "check its alpha and beta, or freeze the layers below it"
+            if NAMES[int(a["fn"])] in STEPS:
+                hint = "comparisons and steps pass no teaching signal: freeze the layers below it"
+            raise CompileError(where, what, hint)
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(
             np.int64
         )

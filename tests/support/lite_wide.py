@@ -167,6 +167,20 @@ def pool(rng: Rng) -> Made:
     return a.bytes([x], [y]), [(*size, channels)]
 
 
+def _clipped(rng: Rng, a: Author, y: int, shape: Sequence[int], scale: float) -> int:
+    """y, in two files of three behind a clip: one of RELU's kind, or by a constant."""
+    way = int(rng.integers(6))
+    if way < 2:
+        return y
+    end, _ = activation(rng, a, "end", shape, scale)
+    if way < 4:
+        add(a, ("RELU", "RELU6")[way - 2], [y], [end])
+    else:
+        c = a.tensor("limit", (), "INT16", scale, data=int(rng.integers(-(2**14), 2**14)))
+        add(a, str(rng.choice(["MAXIMUM", "MINIMUM"])), [y, c], [end], "MaximumMinimumOptions")
+    return end
+
+
 def reduced(rng: Rng) -> Made:
     a, op = Author(), str(rng.choice(["MEAN", "REDUCE_MAX", "REDUCE_MIN"]))
     shape = tuple(int(v) for v in rng.integers(1, 9, 3))
@@ -177,6 +191,7 @@ def reduced(rng: Rng) -> Made:
     y, _ = activation(rng, a, "y", left, scale * 2.0 ** rng.uniform(-2, 2) if own else scale)
     over = a.tensor("axes", (len(axes),), "INT32", data=axes)
     add(a, op, [x, over], [y], "ReducerOptions", keepDims=False)
+    y = _clipped(rng, a, y, left, scale) if not own else y
     return a.bytes([x], [y]), [shape]
 
 
@@ -230,6 +245,7 @@ def extreme(rng: Rng) -> Made:
     x, scale = activation(rng, a, "x", shape)
     (z, _), (y, _) = activation(rng, a, "z", other, scale), activation(rng, a, "y", shape, scale)
     add(a, str(rng.choice(["MAXIMUM", "MINIMUM"])), [x, z], [y], "MaximumMinimumOptions")
+    y = _clipped(rng, a, y, shape, scale)
     return a.bytes([x, z], [y]), [shape, other]
 
 

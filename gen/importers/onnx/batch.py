@@ -5,7 +5,9 @@ Samples lie in front everywhere: an axis 0 of n in an activation is one of n tim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from onnx import ValueInfoProto
 
 from ...errors import CompileError
 from .attention import equation
@@ -26,16 +28,26 @@ _OVER_AXES = ("MeanVarianceNormalization", "RMSNormalization")
 """Operators over the axes of a list: RMSNormalization has one where it was written in several operators."""
 
 
+def left_open(inputs: Iterable[ValueInfoProto]) -> bool:
+    """Whether an input has a batch of any size."""
+    shapes = [v.type.tensor_type.shape.dim for v in inputs]
+    return any(len(dims) > 1 and not dims[0].HasField("dim_value") for dims in shapes)
+
+
 def mixed(scope: Scope, node: OnnxNode) -> CompileError:
     """The error of a node that takes several samples of a file's batch together, or only some."""
-    what = f"works along the batch, in which the file has {scope.batch} samples"
+    many = f"{scope.batch} samples" if scope.batch > 1 else "any number of samples"
+    what = f"works along the batch, in which the file has {many}"
     return node.error(what, "a compiled network sees one sample: export with a batch of 1")
 
 
 def refuse_mixing(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> None:
-    """CompileError where a node works along axis 0, and that is a batch of several samples."""
+    """CompileError where a node works along axis 0, and that is a batch of several samples; running sums
+    also where it may be one: nothing in their result would tell.
+    """
     x = next((a for a in args if isinstance(a, Act)), None)
-    if scope.batch > 1 and x is not None and x.shape and _works_along(node, args, len(x.shape)):
+    several = scope.batch > 1 or (scope.open and node.op == "CumSum" and x is not None and len(x.shape) > 1)
+    if several and x is not None and x.shape and _works_along(node, args, len(x.shape)):
         raise mixed(scope, node)
 
 
@@ -47,6 +59,9 @@ def _works_along(node: OnnxNode, args: Sequence[Operand], rank: int) -> bool:
         return node.integer("axis", 0) in (0, -rank)
     if _adds_axes(node, args, rank):
         return True
+    if node.op == "CumSum":
+        along = args[1] if len(args) > 1 else None
+        return isinstance(along, Const) and along.value.size == 1 and int(along.value.flat[0]) in (0, -rank)
     if node.op in _ALONG and "axes" not in node.attrs:
         return _ALONG[node.op] in (0, -rank)
     if node.op.startswith("Reduce") or node.op in _OVER_AXES:

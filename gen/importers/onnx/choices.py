@@ -1,6 +1,7 @@
 """Comparisons of ONNX files, as masks of zeros and ones, and Where, which chooses by one.
 
-sign(relu(a - b)) is 1 where a > b, else 0: no number between, and none of it is lost in integers.
+sign(relu(a - b)) is 1 where a > b, else 0: no number between. Against numbers nothing is lost in integers;
+of two activations whose formats differ, a difference below a step of the sum's is rounded, perhaps to 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from .._names import from_node
 from .file import OnnxNode
-from .layers import Act, Const, Operand, Scope, affine, weights
+from .layers import Act, Const, Operand, Scope, affine, stretched, weights
 from .pairs import arithmetic, product, total
 from .views import limited
 
@@ -45,15 +46,34 @@ def opposite(scope: Scope, node: OnnxNode, given: Act) -> Act:
 def chosen(scope: Scope, node: OnnxNode, given: Act, args: Sequence[Operand]) -> Act:
     """The first branch times the mask, and the second one times what is left of 1. args: of the Where"""
     inner, y = replace(node, name=""), None
+    beside: tuple[int, ...] = ()
     for i, side in ((1, given), (2, opposite(scope, node, given))):
         branch = args[i]
         if isinstance(branch, Const):
             value = weights(scope, node, args, i, "value")
-            if not value.any():
+            if not value.any():  # adds nothing, but may be what the others are stretched along
+                beside = _of_one(scope, value.shape)
                 continue
             part = affine(scope, inner, side, value, np.zeros(()))
         else:
             assert isinstance(branch, Act)
             part = product(scope, inner, branch, side)
         y = part if y is None else total(scope, node, y, part)
-    return affine(scope, inner, given, np.zeros(()), np.zeros(())) if y is None else y
+    if y is None:
+        wider = [_of_one(scope, a.value.shape) for a in args if isinstance(a, Const)]
+        y, beside = affine(scope, inner, given, np.zeros(()), np.zeros(())), np.broadcast_shapes(*wider)
+    return beside_zeros(scope, inner, y, beside)
+
+
+def beside_zeros(scope: Scope, node: OnnxNode, x: Act, zeros: tuple[int, ...]) -> Act:
+    """x in the shape that it has with zeros of this shape added. CompileError where they do not fit."""
+    try:
+        shape = np.broadcast_shapes(x.shape, zeros)
+    except ValueError:
+        shape = ()
+    return stretched(scope, node, x, shape, zeros)
+
+
+def _of_one(scope: Scope, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that one sample sees of zeros, which are alike for all samples of a file's batch."""
+    return (1, *shape[1:]) if shape and scope.batch > 1 and shape[0] == scope.batch else shape

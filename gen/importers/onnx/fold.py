@@ -234,6 +234,20 @@ def _clip(node: OnnxNode, operands: Operands) -> np.ndarray:
     return value if hi is None else np.minimum(value, np.asarray(hi, value.dtype))
 
 
+def _running(node: OnnxNode, operands: Operands) -> np.ndarray:
+    """CumSum, of the type of its operand."""
+    value, along = _given(operands, 0), _given(operands, 1)
+    if along.size != 1:
+        raise ValueError("sums along no axis, or several")
+    at = axis(int(along.reshape(-1)[0]), value.ndim)
+    seen = np.flip(value, at) if node.integer("reverse", 0) else value
+    sums = np.cumsum(seen, at, value.dtype)
+    if node.integer("exclusive", 0):
+        sums = np.roll(sums, 1, at)
+        np.moveaxis(sums, at, 0)[:1] = 0
+    return np.flip(sums, at) if node.integer("reverse", 0) else sums
+
+
 def _flat(node: OnnxNode, operands: Operands) -> tuple[int, ...]:
     shape = _given(operands, 0).shape
     along = node.integer("axis", 1)
@@ -297,6 +311,7 @@ FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     "CastLike": lambda node, operands: _given(operands, 0).astype(_given(operands, 1).dtype),
     "Clip": _clip,
     "Concat": _concat,
+    "CumSum": _running,
     "Div": _elementwise(_divide),
     "Equal": _elementwise(np.equal),
     "Expand": _expand,

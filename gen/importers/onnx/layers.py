@@ -71,6 +71,7 @@ class Scope:
     shared: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what softmaxes alone read; these
     pooled: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what MaxPools alone read; these
     batch: int = 1  # of the file's shapes: activations have one sample
+    open: bool = False  # whether the file leaves the batch open
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape that the file sees of an activation of `shape`."""
@@ -243,19 +244,24 @@ def taken(scope: Scope, node: OnnxNode, x: Act, along: int, chosen: Sequence[int
     return Act(y, natural(shape).transpose(np.argsort(order)))
 
 
+def stretched(scope: Scope, node: OnnxNode, x: Act, shape: tuple[int, ...], beside: tuple[int, ...]) -> Act:
+    """x, repeated where it has one element, to meet `shape`, which a constant of shape `beside` asks for."""
+    checked_size(shape, node.source)
+    if len(shape) == len(x.shape) and shape[:1] == x.shape[:1]:
+        for i, n in enumerate(shape):  # a constant that an activation stands still beside
+            x = taken(scope, node, x, i, [0] * n) if x.shape[i] < n else x
+    if math.prod(shape) != x.size or len(shape) > MAX_RANK:
+        raise node.error(f"a constant of shape {beside} does not fit values of shape {x.shape}", AGAIN)
+    return replace(x, places=x.places.reshape(shape))
+
+
 def affine(scope: Scope, node: OnnxNode, x: Act, scale: np.ndarray, shift: np.ndarray) -> Act:
     """scale * x + shift, broadcast as the file does."""
     try:
         shape = np.broadcast_shapes(x.shape, scale.shape, shift.shape)
     except ValueError:
         shape = ()
-    checked_size(shape, node.source)
-    if len(shape) == len(x.shape) and shape[:1] == x.shape[:1]:
-        for i, n in enumerate(shape):  # a constant that an activation stands still beside
-            x = taken(scope, node, x, i, [0] * n) if x.shape[i] < n else x
-    if math.prod(shape) != x.size or len(shape) > MAX_RANK:
-        constants = scale.shape if scale.ndim else shift.shape
-        raise node.error(f"a constant of shape {constants} does not fit values of shape {x.shape}", AGAIN)
+    x = stretched(scope, node, x, shape, scale.shape if scale.ndim else shift.shape)
     each = [x.stored(np.broadcast_to(v, shape)) for v in (scale, shift)]
     tensor = scope.builder.affine(x.tensor, each[0], each[1], [from_node(node.name)], node.source)
     return Act(tensor, x.places.reshape(shape))

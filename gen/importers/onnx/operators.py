@@ -34,7 +34,7 @@ from .matmul import fused_product, product
 from .norms import any_axes, group, instance, last_axes, local, unit
 from .pad import pad
 from .pairs import arithmetic, extreme, several
-from .products import choose, multiply, of_mask, part
+from .products import choose, known, multiply, of_mask, part
 from .resize import resize
 from .sklearn import linear_classifier, linear_regressor, scaler
 from .spatial import REDUCTIONS, conv, global_pool, pool, reduce, running
@@ -271,6 +271,8 @@ def _before_softmax(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> li
 def convert(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act | tuple[Act, ...]:
     """The results of a supported operator at least one operand of which is an activation."""
     refuse_mixing(scope, node, args)
+    if node.op not in ("Where", *_VIEWS) or node.op == "CastLike":
+        args = [known(scope, node, a) if isinstance(a, Act) else a for a in args]
     args = _of_one_rank(args) if node.op in BY_VALUE else args
     if node.op in ("Add", "Where") and node.outputs[0] in scope.shared:
         args = _before_softmax(scope, node, args)

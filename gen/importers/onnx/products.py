@@ -18,16 +18,12 @@ from ...ir.graph import Graph, Node
 from ...ops import layer
 from .._layers import CUBE, ROOT_2_PI, LayerBuilder, factors_of, function_of, limits_of, terms_of
 from .._names import from_node
-from .choices import chosen, compare, mask, opposite
+from .choices import beside_zeros, chosen, compare, mask, opposite
 from .file import AGAIN, OnnxNode, checked_size
 from .layers import Act, Const, Operand, Scope, activation, affine, constant, scaled, weights
 from .pairs import arithmetic, common_shape, product, total
 from .views import same
 
-# Stand in a Graph only until a product or a choice takes them in.
-PARTS = {
-    "greater": "Greater is supported only where a Where chooses by it",
-}
 CLOSE = 1e-5  # of constants that exporters round to float32
 NEARLY_LINEAR = 10.0  # from here on softplus(x) is x + 0.00005
 
@@ -75,7 +71,7 @@ def known(scope: Scope, node: OnnxNode, x: Act) -> Act:
 def of_mask(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     """Not of a condition; Cast of one, or of an activation from float to float."""
     if node.op == "Not":
-        return opposite(scope, node, known(scope, node, activation(node, args)))
+        return opposite(scope, node, activation(node, args))
     return same(scope, node, [known(scope, node, a) if isinstance(a, Act) else a for a in args])
 
 
@@ -112,7 +108,11 @@ def _masked(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
             shift = _kept(node, shown, weights(scope, node, args, i, "value"))
     if y is None:
         raise node.error("chooses between constants by a constant", "export the model with constant folding")
-    return affine(scope, node, y, np.ones(()), shift) if shift.any() else y
+    return (
+        affine(scope, node, y, np.ones(()), shift)
+        if shift.any()
+        else beside_zeros(scope, node, y, shift.shape)
+    )
 
 
 def _kept(node: OnnxNode, mask: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -296,11 +296,8 @@ def _uniform(builder: LayerBuilder, node: Node) -> tuple[float, float] | None:
 
 
 def refuse_leftovers(graph: Graph) -> None:
-    """CompileError if a function remains that is only understood as a part of another."""
+    """CompileError if a border remains that is only understood as a part of a pool."""
     for node in graph.nodes:
-        if function_of(node) in PARTS:
-            what = f"operator {PARTS[function_of(node)]}"
-            raise CompileError(node.source, what, "use another activation function")
         border = layer(node.op).border(node)
         if border and border[1] == -math.inf:
             what = (

@@ -20,6 +20,7 @@ from .._build import SMALLER
 from .._layers import LayerBuilder
 from .._layout import arrange, natural
 from .._names import chosen_output, input_identifiers, model_identifier
+from .batch import left_open
 from .branches import Branches, opened
 from .dynamic import NOTE, without_dynamic
 from .file import (
@@ -38,7 +39,7 @@ from .freed import Freed, note, quantised
 from .fusions import fused
 from .layers import Act, Const, Operand, Scope
 from .operators import AFTER, ML_OPS, SOFTMAXES, convert, supported, without_sigmoid
-from .products import refuse_leftovers
+from .products import known, refuse_leftovers
 from .qlinear import ENDS, told
 from .quant import DYNAMIC, INTEGER, Quant
 from .refusals import unsupported
@@ -128,7 +129,8 @@ class _Import:
                 self.builder.notes.append(f'input "{shown(key)}" does not reach the output: left out')
         shared, pooled = self._read_by("Softmax"), self._read_by("MaxPool")
         inside = self._inside()
-        scope = Scope(self.builder, self.opset, self._added(), inside, shared, pooled, self.batch)
+        added, free = self._added(), left_open(self.inputs.values())
+        scope = Scope(self.builder, self.opset, added, inside, shared, pooled, self.batch, free)
         for i in order:
             node = self.nodes[i]
             for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):
@@ -137,6 +139,8 @@ class _Import:
             if self.held > MAX_HELD:
                 raise node.error(f"with it more than {MAX_HELD >> 20} MB are computed", SMALLER)
         result = self._operand(output, None)
+        if isinstance(result, Act) and output in self.producers:
+            result = known(scope, self.nodes[self.producers[output][0]], result)
         if not isinstance(result, Act):
             raise CompileError(self.where, f'output "{shown(output)}" does not depend on the input', AGAIN)
         result = without_sigmoid(scope, result)

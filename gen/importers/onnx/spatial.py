@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...ops._window import MAX_WINDOWS
 from .._build import MAX_ELEMENTS, Pair, Sliding
 from .._layout import Places, arrange, natural
 from .._names import from_node
@@ -264,6 +265,9 @@ def running(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> Act:
     except ValueError as error:
         raise node.error(str(error), AGAIN) from None
     count, inner = x.shape[at], replace(node, name="")
+    if count * x.size > MAX_WINDOWS:
+        what = f"sums windows along an axis of {count}, which see {count * x.size} values in all"
+        raise node.error(what, f"the most is {MAX_WINDOWS}: sum along a shorter axis")
     wanted = np.moveaxis(x.places, at, 0)
     tensor = _arranged(scope, node, x, wanted.reshape(1, count, -1))
     before = (0, 0, 0, count - 1) if node.integer("reverse", 0) else (0, count - 1, 0, 0)

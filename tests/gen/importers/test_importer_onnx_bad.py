@@ -612,6 +612,10 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
         lambda: _dense([node("CumSum", "x t", "a")], t=np.array([0, 1])),
         "sums along no axis, or several",
     ),
+    "a long running sum": (
+        lambda: model([node("CumSum", "x t", "y")], {"x": [1, 2100]}, Y4, {"t": np.array(1)}),
+        "windows along an axis of 2100, which see 4410000 values in all; the most is 4194304",
+    ),
     "slopes": (
         lambda: _dense([node("PRelu", "x s", "a")], s=real(3)),
         "its slope has shape (3,), its input (1, 8); one slope",

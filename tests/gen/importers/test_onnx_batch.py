@@ -257,3 +257,26 @@ def test_what_is_not_refused_keeps_samples_apart(name: str, tmp_path: Path) -> N
         assert want.shape[0] == shape[0], seed
         assert_close(computed(graph, {"x": x}), np.asarray(want, np.float64).reshape(shape[0], -1))
     assert taken[True] and taken[False]
+
+
+@pytest.mark.parametrize("batch", [BATCH, "N"])
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, -1, -2])
+def test_running_sums_stay_within_a_sample(batch: int | str, rows: bool, axis: int, tmp_path: Path) -> None:
+    """Their axis is an operand; of samples laid in rows, [-1, 2], axis 0 is the batch as well."""
+    n = Net(om.rng(1), (BATCH, 4))
+    n.put("Reshape", n.value(np.array([-1, 2]))) if rows else None
+    n.put("CumSum", n.value(np.int64(axis)))
+    n.put("Reshape", n.value(np.array([-1, 4])))
+    n.put("Gemm", n.weight(4, 3), n.weight(3))
+    proto = n.proto()
+    if isinstance(batch, str):
+        for value in (*proto.graph.input, *proto.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = batch
+    if axis in (0, -2):
+        with pytest.raises(CompileError, match="along the batch"):
+            load_model(om.save(proto, tmp_path))
+        return
+    x = om.rng(2).standard_normal((BATCH, 4)).astype(np.float32)
+    (want,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    assert_close(computed(load_model(om.save(proto, tmp_path)), {"x": x}), np.asarray(want, np.float64))
