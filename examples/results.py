@@ -1,4 +1,5 @@
-"""Results in a JSON file, each under the digest of all that it follows from: a run that broke off goes on."""
+"""Results in a JSON file, each under the digest of all that it follows from: a run that broke off goes on,
+and several at once keep theirs beside each other."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 
 import synapcc.gen
 import synapcc.host
+from synapcc.host.firmware.platformio import locked
 from synapcc.host.terminal.files import write_whole
 
 Result = dict[str, Any]
@@ -20,21 +22,31 @@ class Results:
     """is_one: whether what the file holds under a key is a result; what is none is measured again."""
 
     def __init__(self, path: Path, is_one: Callable[[Any], bool]) -> None:
-        self.path = path
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        items = found.items() if isinstance(found, dict) else ()
-        self.found: dict[str, Result] = {key: value for key, value in items if is_one(value)}
+        self.path, self.is_one = path, is_one
+        self.found = self._read()
 
     def get(self, key: str, measure: Callable[[], Result]) -> Result:
         """What is kept under `key`; else `measure()`, kept from now on."""
         if key not in self.found:
-            self.found[key] = measure()
+            result = measure()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(self.found, indent=1, sort_keys=True).encode())
+            with locked(self.path.with_name(f".{self.path.name}.lock")):
+                self.found |= self._read() | {key: result}  # others may have written since
+                write_whole(self.path, json.dumps(self.found, indent=1, sort_keys=True).encode())
         return self.found[key]
+
+    def _read(self) -> dict[str, Result]:
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = {}
+        items = found.items() if isinstance(found, dict) else ()
+        return {key: value for key, value in items if self.is_one(value)}
+
+
+def key(*given: Any) -> str:
+    """What a result is kept under that follows from these, of JSON's types."""
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @cache

@@ -129,8 +129,8 @@ def compile_model(
         found = choose(graph, (abstract, data), made, spec, learned, quantise, say)
         found.quantised.refuse_unmet(found.abstract)
         if spec.init == "zero":
-            refuse_deaf(found.abstract, found.quantised.tops)
-        plan, proofs = lower(found.abstract, found.quantised, found.graph, spec.arena.shared)
+            refuse_deaf(Runs(found.abstract, found.data))
+        plan, proofs = lower(found.abstract, found.quantised, found.graph, spec)
     except CompileError as error:
         far = far_targets(Runs(abstract, data)) if spec.numbers else []
         raise _because(placed(error, spec), [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None
@@ -194,7 +194,8 @@ def _for_learning(
     def looks(graph: Graph, tensor: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         return seen(graph, spec, data, tensor)
 
-    graph = from_samples(graph, spec, data.get(LABEL), looks)
+    if not spec.init:
+        graph = from_samples(graph, spec, data.get(LABEL), looks)
     made_anew = spec.head is not None or (rule is not None and rule.prototypes)
     if rule and rule.prototypes:
         graph = prototyped(graph, spec, data.get(LABEL), looks)
@@ -209,7 +210,8 @@ def _for_learning(
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
-    graph = started(graph, spec, learned)
+    if spec.init:  # rows from samples are made of features of the layers that have started
+        graph = from_samples(started(graph, spec, learned), spec, data.get(LABEL), looks)
     kept = untouched if learned and given_integers(untouched) and not made_anew else None
     return graph, kept, learned
 

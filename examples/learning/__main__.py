@@ -1,7 +1,7 @@
 """Trains from scratch and prints the page (needs the extra `[ecg]`, the data, and a C compiler).
 
 python -m synapcc.examples.learning docs/RESULTS.md
-python -m synapcc.examples.learning --parts dense --held-out
+python -m synapcc.examples.learning --parts dense --held-out      what settings are chosen by: no page
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", DataWarning)  # a few pixels lie beyond the format that the most ask for
     try:
-        parts = rows.parts([name for name in options.parts.split(",") if name])
+        parts = rows.parts([name for name in options.parts.split(",") if name], options.held_out)
+        if options.file and options.held_out:
+            raise SynapccError("--held-out", "makes no page", f"leave out {options.file}")
         if options.file:
             check_target(options.file)
         results = Results(options.kept, lambda r: train.is_result(r) or heartbeats.is_result(r))
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
                 got += [result] if result else []
         found = [f for f in found if f.results]
         beats = list(heartbeats.measured(results, say, options.measured)) if ECG in parts else []
-        text = page.text(found, beats)
+        text = page.held_out(found) if options.held_out else page.text(found, beats)
         if options.file:
             write_whole(options.file, text.encode())
             if any(f.row.depth for f in found):

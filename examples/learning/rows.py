@@ -67,9 +67,11 @@ ECG = "ecg"
 PARTS = (*dict.fromkeys(row.part for row in ROWS), ECG)
 
 
-def parts(wanted: Sequence[str]) -> Sequence[str]:
-    """These parts, or all. SynapccError names one that there is not."""
+def parts(wanted: Sequence[str], held_out: bool = False) -> Sequence[str]:
+    """These parts, or all that there are (of those with held-out images). SynapccError names another one."""
+    there = tuple(part for part in PARTS if not held_out or part != ECG)
     for part in wanted:
-        if part not in PARTS:
-            raise SynapccError(part, "is no part of the results", f"there are {', '.join(PARTS)}")
-    return wanted or PARTS
+        if part not in there:
+            what = "has no held-out images" if part in PARTS else "is no part of the results"
+            raise SynapccError(part, what, f"there are {', '.join(there)}")
+    return wanted or there

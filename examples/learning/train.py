@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,13 +28,15 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
 from synapcc.host.run.samples import read_samples
 from synapcc.host.run.verify import verify
+from synapcc.host.terminal.files import packed, write_whole
 
-from ..results import Result, Results
+from ..results import Result, Results, key
 
 HERE = Path(__file__).resolve().parent
 CONFIRMED = 2_000  # first learning steps of a run that emitted C repeats
 CALIBRATION = 1_024  # training images that formats are chosen from
 BOARD = "mps2_an386"  # a Cortex-M4
+IMAGES = 60_000  # of a pass, as rule files count
 Say = Callable[[str], None]
 
 
@@ -56,10 +57,12 @@ class Run:
     instead: str = ""
     centred: bool = True
 
-    @property
-    def spec(self) -> RuleSpec:
-        spec = load_spec(HERE / "rules" / f"{self.rule}.toml", options())
-        return replace(spec, seed=self.seed, rule=self.instead or spec.rule)
+    def spec(self, images: int = IMAGES) -> RuleSpec:
+        """images: of a pass; rates fall after the same share of the run, however many there are."""
+        spec, schedule = load_spec(HERE / "rules" / f"{self.rule}.toml", options()), None
+        if spec.schedule:
+            schedule = replace(spec.schedule, at=tuple(at * images // IMAGES for at in spec.schedule.at))
+        return replace(spec, seed=self.seed, rule=self.instead or spec.rule, schedule=schedule)
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,18 @@ class Set:
 
 @cache
 def load(name: str, shape: tuple[int, ...], centred: bool, held_out: bool = False) -> Set:
-    """A set of images of this shape. held_out: its last training images stand for the test, which is not
-    read: what settings are chosen by."""
+    """A set of images of this shape, less the mean pixel of what is learned where `centred`.
+
+    held_out: its last training images stand for the test, which is not read: what settings are chosen by
+    """
     folder = images.find(name)
     x, y = images.read(folder, "train")
-    mean = np.float32(x.mean(dtype=np.float64) if centred else 0.0)
-    parts = [(x, y)]
     if held_out:
         n = images.VALIDATION
         parts = [(x[:-n], y[:-n]), (x[-n:], y[-n:])]
     else:
-        parts.append(images.read(folder, "t10k"))
+        parts = [(x, y), images.read(folder, "t10k")]
+    mean = np.float32(parts[0][0].mean(dtype=np.float64) if centred else 0.0)
     found = [{"x": a.reshape(-1, *shape) - mean, "label": b.astype(np.int64)} for a, b in parts]
     return Set(*found)
 
@@ -90,12 +94,12 @@ def load(name: str, shape: tuple[int, ...], centred: bool, held_out: bool = Fals
 def compiled(run: Run, data: Set) -> Compiled:
     """The run's network for a Cortex-M4, formats from the first training images."""
     calibration = {name: x[:CALIBRATION] for name, x in data.train.items()}
-    return compile_model(run.graph, run.spec, calibration, BOARD, "scratch")
+    return compile_model(run.graph, run.spec(len(data.train["x"])), calibration, BOARD, "scratch")
 
 
 def is_result(found: Any) -> bool:
-    """Whether it is what `measured` gives."""
-    names = {"accuracy", "ram", "saturated"}
+    """Whether it is what is kept of a run: what its Plan's bits decide."""
+    names = {"accuracy", "saturated"}
     return (
         isinstance(found, dict)
         and found.keys() == names
@@ -107,17 +111,27 @@ def measured(
     run: Run, results: Results, say: Say, held_out: bool = False, only_known: bool = False
 ) -> Result | None:
     """`accuracy` on the test set, `ram` of firmware on the board and `saturated`, the largest share of a
-    layer's updates that met a limit. What is kept is kept under the Plan's digest: it says all bits.
+    layer's updates that met a limit.
 
-    only_known: None where nothing is kept"""
+    Kept, under the Plan's digest, is what all its bits decide; `ram`, which the compiler's text decides, is
+    counted anew. only_known: None where nothing is kept
+    """
     data = load(run.data, run.graph.interface[0].shape, run.centred, held_out)
     made = compiled(run, data)
-    plan = made.plan.digest.hex()
-    given = [plan, run.data, run.centred, run.passes, run.seed, held_out, CONFIRMED]
-    key = hashlib.sha256(json.dumps(given).encode()).hexdigest()[:16]
-    if only_known and key not in results.found:
+    name = run_key(run, made, held_out)
+    if only_known and name not in results.found:
         return None
-    return results.get(key, lambda: _measure(run, made, data, results.path.with_name(f"{key}.npz"), say))
+    way = results.path.with_name(f"{name}.npz")
+    found = results.get(name, lambda: _measure(run, made, data, way, say))
+    way.unlink(missing_ok=True)  # not before what it led to is kept
+    assert made.board
+    return found | {"ram": least_ram(made.plan, made.board)}
+
+
+def run_key(run: Run, made: Compiled, held_out: bool) -> str:
+    """What a run's result is kept under: all that decides it."""
+    digest = made.plan.digest.hex()
+    return key(digest, run.data, run.centred, run.passes, run.seed, held_out, CONFIRMED)
 
 
 def _measure(run: Run, made: Compiled, data: Set, kept: Path, say: Say) -> Result:
@@ -134,14 +148,11 @@ def _measure(run: Run, made: Compiled, data: Set, kept: Path, say: Say) -> Resul
             confirm(made, {"x": x[first], "label": y[first]}, machine.state[0])
         machine.learn_many({"x": x[order, None]}, y[order])
         kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(kept.with_suffix(".part.npz"), state=machine.state[0], done=turn + 1)
-        kept.with_suffix(".part.npz").replace(kept)
+        write_whole(kept, packed({"state": machine.state[0], "done": np.array(turn + 1)}))
         say(f"  pass {turn + 1} of {run.passes}")
     found = machine.evaluate(data.test).accuracy
     shares = [s.share for s in saturation(plan, machine.state[0])]
-    assert made.board
-    kept.unlink()
-    return {"accuracy": found, "ram": least_ram(plan, made.board), "saturated": max(shares)}
+    return {"accuracy": found, "saturated": max(shares)}
 
 
 def _resumed(machine: Emulator, kept: Path) -> int:

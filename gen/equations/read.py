@@ -21,7 +21,7 @@ from .terms import (
     leaves,
     projections,
 )
-from .text import Call, Equation, Name, Node, Number, Product, Sum, read
+from .text import Call, Equation, Name, Node, Number, Power, Product, Sum, read
 
 TEACH, PRE, POST, Z = "teach", "pre", "post", "z"
 SIGNALS: Mapping[str, str] = {TEACH: "o", POST: "o", Z: "o", PRE: "i"}
@@ -162,6 +162,8 @@ def _names(node: Node) -> list[str]:
         return [node.name]
     if isinstance(node, Number):
         return []
+    if isinstance(node, Power):
+        return _names(node.base)
     held = node.args if isinstance(node, Call) else node.factors if isinstance(node, Product) else ()
     held = node.parts if isinstance(node, Sum) else held
     return [name for part in held for name in _names(part)]

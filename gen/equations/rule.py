@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
+from ..errors import CompileError
 from ..ir.graph import Node
 from ..ops import layer
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
 from ..spec.own import OWN
-from .read import DF, Equations, Said, read_all
+from .read import DF, POST, Equations, Said, Z, read_all
 from .signals import Maker, Signed
 from .statements import Changes
 from .terms import ERROR, NEXT, TARGET, Leaf, Projected, Term, Terms, leaves, projections
@@ -35,6 +36,13 @@ class OwnRule(Rule):
     def waits(self) -> bool:
         return self.said.taught and not self.said.traces
 
+    def watched(self, tape: RuleTape) -> frozenset[str]:
+        """What z names: layers' outputs before their activations, and the scores before the last one."""
+        said = self.said
+        near = [said.weight, said.bias, said.feedback, said.hidden, *said.traces.values()]
+        watched = {n.output for n in tape.learned_nodes} if reads_z(near) else set()
+        return frozenset(watched | ({scores_before(tape)} if reads_z([said.output]) else set()))
+
     def narrow(self, learned: tuple[str, ...], spec: RuleSpec) -> tuple[str, ...]:
         return learned[-1:] if self.said.taught and not self.said.hidden else learned
 
@@ -47,6 +55,20 @@ class OwnRule(Rule):
             self.refuse_feedback(tape, storages, ("random", "ternary", "aligned"))
 
     def correct(self, tape: RuleTape) -> None:
+        try:
+            self._correct(tape)
+        except CompileError as error:  # of a name that something of the layer has already
+            traces = {
+                f"{n.name}_{name}": said
+                for n in tape.learned_nodes
+                for name, said in self.said.traces.items()
+            }
+            if error.where not in traces:
+                raise
+            what = f"its vectors would be called {error.where}, and something else is"
+            raise traces[error.where].equation.error(0, what, "give the trace another name") from None
+
+    def _correct(self, tape: RuleTape) -> None:
         changes = Changes(tape, self.said)
         if not self.said.taught:
             for node in reversed(tape.learned_nodes):
@@ -110,8 +132,8 @@ class _Teaching:
         if not self.said.output:
             return self.tape.error
         node = next(n for n in self.tape.graph.nodes if n.output == self.tape.graph.output)
-        here = (1, self.tape.logits)
-        return self._maker(node, self.said.output, {"z": here, "post": here}).signal(self.said.output.terms)
+        near = {Z: (1, self.tape.value(scores_before(self.tape))), POST: (1, self.tape.logits)}
+        return self._maker(node, self.said.output, near).signal(self.said.output.terms)
 
     def _maker(self, node: Node, said: Said, near: dict[str, Signed], came: str = "") -> Maker:
         """came: the signal that has come through a matrix from the layer above"""
@@ -152,7 +174,7 @@ class _Teaching:
         """A hidden layer's signal, from what came down to behind its activation."""
         tape = self.tape
         behind = tape.value(tape.injection(node))
-        near = {"z": (1, tape.value(node.output)), "post": (1, behind)}
+        near = {Z: (1, tape.value(node.output)), POST: (1, behind)}
         return self._maker(node, hidden, near, came).signal(hidden.terms)
 
     def _down(self, hidden: Said, way: Projected, output: str) -> None:
@@ -185,6 +207,18 @@ class _Teaching:
             teach = self._maker(node, said, {NEXT: (1, teach)}).signal(way.inner)
         matrix = self._matrix(node, way) if held.weighted else None
         return held.feedback(self.tape, node, teach, matrix)
+
+
+def reads_z(said: Iterable[Said | None]) -> bool:
+    return any(Z in leaves(t) for s in said if s for t in s.terms)
+
+
+def scores_before(tape: RuleTape) -> str:
+    """The tensor that z is at the scores: the layer's output that becomes them by an activation; else they
+    themselves."""
+    graph = tape.graph
+    making = [n.output for n in graph.nodes if layer(n.op).weighted and tape.scoring(n)]
+    return making[-1] if making else graph.output
 
 
 def names_in(way: Projected) -> set[str]:

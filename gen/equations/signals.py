@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from ..ir.program import root
 from ..ops import _terms
 from ..ops.statement import OF_VECTOR, SIGNALS
 from ..rules import RuleTape
-from .terms import ABS, CLIP, DERIVATIVE, SIGN, Applied, Factor, Leaf, Projected, Term, Terms
+from .terms import ABS, CLIP, DERIVATIVE, MOST_POWER, SIGN, Applied, Factor, Leaf, Projected, Term, Terms
 from .text import Equation
 
 DF, ONE = Leaf(DERIVATIVE), Fraction(1)
@@ -93,12 +94,13 @@ class Maker:
         return Term(term.coefficient * sign, term.rates, term.factors, term.at)
 
     def powers(self, term: Term) -> dict[str, int]:
-        """How often each value stands in a product."""
-        found: dict[str, int] = {}
-        for factor in term.factors:
-            value = self.operand(factor)[1]
-            found[value] = found.get(value, 0) + 1
-        return found
+        """How often each value stands in a product. Two names may be one value."""
+        found = Counter(self.operand(factor)[1] for factor in term.factors)
+        if found and (most := max(found.values())) > MOST_POWER:
+            what = f"has one signal {most} times in a product at layer {self.node.name}"
+            hint = f"up to {MOST_POWER} are possible; z and post are one where no activation follows"
+            raise self.equation.error(term.at, what, hint)
+        return dict(found)
 
     def _applied(self, factor: Applied) -> Signed:
         if factor.function == CLIP:

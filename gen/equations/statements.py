@@ -45,12 +45,17 @@ class Changes:
             self._dense(node, next(iter(said.traces.values())))
         self._traces(node, teach)
         maker = self._maker(node, said.weight, teach)
-        bias = default_bias(said.weight.terms) if said.bias is None else said.bias.terms
+        usual = self._usual_bias()
+        bias = usual if said.bias is None else said.bias.terms
         plain = self._plain(node, said.weight.terms, maker)
         joined = (
             twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
         )
-        if plain and bias == default_bias(said.weight.terms):
+        if plain and bias != usual and not layer(node.op).fully:
+            at = bias[0].at if bias else 0
+            what = f"layer {node.name} is no dense layer, and its own update changes its bias"
+            raise (said.bias or said.weight).equation.error(at, what, "leave out update.bias")
+        if plain and bias == usual:
             layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
             self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
         else:
@@ -94,6 +99,21 @@ class Changes:
         if not maker.coarse(value):
             return Plain(value, k)
         return None if layer(node.op).fully else Plain(maker.finer(value, term.at), k)
+
+    def _usual_bias(self) -> Terms:
+        """What a bias does where the file does not say: the terms of the weights with pre = 1.
+
+        Nothing where that has no meaning: where signals along i are others, or W stands beside a signal.
+        """
+        found: list[Term] = []
+        for term in self.said.weight.terms:
+            if term.factors == (Leaf("W"),):
+                continue
+            rest = term.without(Leaf(PRE)) if Leaf(PRE) in term.factors else term
+            if rest is term or Leaf("W") in rest.factors or any(map(self._along_inputs, rest.factors)):
+                return ()
+            found.append(rest)
+        return tuple(found)
 
     def _along_inputs(self, factor: Factor) -> bool:
         """Whether a signal has the axis i."""
@@ -181,22 +201,6 @@ class Changes:
             tape.add(Value(target, (size,), "state", "trace", note=note))
             maker = self._maker(node, said, teach)
             self._vector(node, said, said.terms, target, name, maker, {}, 1)
-
-
-def default_bias(terms: Terms) -> Terms:
-    """What a bias does where the file does not say: the terms of the weights with pre = 1.
-
-    Nothing where that has no meaning: where signals along i are others, or W stands beside a signal.
-    """
-    found: list[Term] = []
-    for term in terms:
-        if term.factors == (Leaf("W"),):
-            continue
-        rest = term.factors
-        if rest.count(Leaf(PRE)) != 1 or Leaf("W") in rest:
-            return ()
-        found.append(term.without(Leaf(PRE)))
-    return tuple(found)
 
 
 def alike(weight: Terms, feedback: Terms) -> bool:

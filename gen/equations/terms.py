@@ -6,19 +6,22 @@ Axes: o numbers the outputs of a layer, i its inputs, c the scores. A signal has
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from ..errors import CompileError
 from ..words import nearest, short
-from .text import Call, Equation, Name, Node, Number, Product, Sum, Through
+from .text import Call, Equation, Name, Node, Number, Power, Product, Sum, Through
 
 MANTISSA = 127  # the largest odd factor of a number beside its power of two
 EXPONENT = 40  # of that power
 MOST_TERMS = 6
 MOST_PRODUCTS = 64  # that writing out an equation may make
 MOST_POWER = 3  # of a signal in a product
+MOST_RATES = 2  # in a product
+MOST_FACTORS = 64  # in the argument of a function, those of functions in it too
+MOST_BITS = 512  # of a number on the way, above and below the line
 ABS, CLIP, SIGN, STEP = "abs", "clip", "sign", "step"
 FUNCTIONS: Mapping[str, tuple[int, int]] = {ABS: (1, 1), CLIP: (3, 3), SIGN: (1, 2), STEP: (1, 1)}
 """Functions of a signal, with the least and the most arguments."""
@@ -150,8 +153,6 @@ class Reader:
         if abs(exponent) > EXPONENT:
             what = f"has the factor {mantissa} * 2^{exponent}"
             raise self.error(term.at, what, f"powers from 2^-{EXPONENT} to 2^{EXPONENT} are possible")
-        if term.rates > 2:
-            raise self.error(term.at, "has the rate more than twice", "write what you mean as 2^-k")
         return term
 
     def _expanded(self, node: Node) -> list[Term]:
@@ -160,25 +161,39 @@ class Reader:
         if isinstance(node, Sum):
             return [t for part in node.parts for t in self._expanded(part)]
         if isinstance(node, Product):
-            found = [Term(Fraction(1), at=node.at)]
-            for factor in node.factors:
-                found = [a.times(b) for a in found for b in self._expanded(factor)]
-                if len(found) > MOST_PRODUCTS:
-                    raise self.error(factor.at, "makes too many products", f"up to {MOST_PRODUCTS} are made")
-            for term in found:
-                self._single(term)
-            return found
+            return self._product((self._expanded(factor), factor.at) for factor in node.factors)
+        if isinstance(node, Power):
+            return self._product([(self._expanded(node.base), node.at)] * node.exponent)
         if isinstance(node, Through):
             return [Term(Fraction(1), 0, (self._projected(node),), self._start(node))]
         if isinstance(node, Call):
             return [self._call(node)]
         return [self._name(node)]
 
+    def _product(self, factors: Iterable[tuple[list[Term], int]]) -> list[Term]:
+        """The products of sums, each given with its place."""
+        found: list[Term] = []
+        for terms, at in factors:
+            if len(terms) * max(len(found), 1) > MOST_PRODUCTS:
+                raise self.error(at, "makes too many products", f"up to {MOST_PRODUCTS} are made")
+            found = [a.times(b) for a in found for b in terms] if found else terms
+        for term in found:
+            self._single(term)
+        return found
+
     @staticmethod
     def _start(node: Node) -> int:
-        return Reader._start(node.matrix) if isinstance(node, Through) else node.at
+        while isinstance(node, Through):
+            node = node.matrix
+        return node.at
 
     def _single(self, term: Term) -> None:
+        """Refuses what no sum of products can have, before it grows further."""
+        number = term.coefficient
+        if max(number.numerator.bit_length(), number.denominator.bit_length()) > MOST_BITS:
+            raise self.error(term.at, "has a number of too many digits", "take a power of two")
+        if term.rates > MOST_RATES:
+            raise self.error(term.at, "has the rate more than twice", "write what you mean as 2^-k")
         count = Counter(term.factors)
         for factor, power in count.items():
             if power > MOST_POWER:
@@ -261,6 +276,9 @@ class Reader:
         """Refuses what is no signal along one axis."""
         if not inner:
             raise self.error(node.args[0].at, "is always 0", "give a signal")
+        if factors(inner) > MOST_FACTORS:
+            what = f"{node.name} takes a sum of {factors(inner)} factors"
+            raise self.error(node.at, what, f"up to {MOST_FACTORS} are possible")
         first = self.axes(inner[0])
         for term in inner:
             axes = self.axes(term)
@@ -328,6 +346,12 @@ def leaves(term: Term) -> set[str]:
         else:
             found = found.union(*(leaves(t) for t in factor.inner))
     return found
+
+
+def factors(terms: Terms) -> int:
+    """How many factors stand in a sum, those within functions and behind matrices too."""
+    each = (f for t in terms for f in t.factors)
+    return sum(1 if isinstance(f, Leaf) else 1 + factors(f.inner) for f in each)
 
 
 def projections(terms: Terms) -> list[Projected]:

@@ -18,11 +18,12 @@ from ..words import short
 
 MOST = 1000  # characters of an equation
 DEEPEST = 40  # brackets within brackets
-FAR = 64  # the largest exponent
+FAR = 64  # the largest exponent, and that of two beyond which there is no number
 WIDTH = 100  # characters of an excerpt
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d{1,15}\.?\d{0,15}|\.\d{1,15})(?:[eE][+-]?\d{1,2})?)(?![\w.])"
+    r"|(?P<long>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])"
     r"|(?P<name>[A-Za-z_]\w{0,39})(?!\w)|(?P<sign>[-+*@/^()\[\],.])|(?P<other>\S))",
     re.ASCII,
 )
@@ -59,6 +60,15 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Power:
+    """base^exponent, of what is no number"""
+
+    base: Node
+    exponent: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sum:
     parts: tuple[Node, ...]
     at: int
@@ -73,7 +83,7 @@ class Through:
     at: int
 
 
-Node = Number | Name | Call | Product | Sum | Through
+Node = Number | Name | Call | Product | Power | Sum | Through
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,16 +217,19 @@ class _Reader:
         if isinstance(base, Number):
             if abs(exponent) > FAR or base.value == 0 or abs(base.value) > FAR:
                 raise self.equation.error(at, "is too far", f"give 2^k, k from -{FAR} to {FAR}")
-            return Number(base.value**exponent, base.at)
+            return self._sized(base.value**exponent, base.at)
         if not 1 <= exponent <= 3:
             raise self.equation.error(at, f"{exponent} is no power of a signal", "possible are 1, 2 and 3")
-        return Product((base,) * exponent, base.at)
+        return Power(base, exponent, base.at)
 
     def primary(self) -> Node:
         kind, word, at = self.tokens[self.next]
         if kind == "number":
             self.next += 1
-            return Number(Fraction(word), at)
+            return self._sized(Fraction(word), at)
+        if kind == "long":
+            hint = "up to 15 stand behind the point, and 2 in an exponent"
+            raise self.equation.error(at, "is a number of too many digits", hint)
         if kind == "name":
             self.next += 1
             if self.take("("):
@@ -232,6 +245,13 @@ class _Reader:
             self.demand(")")
             return inner
         raise self.unexpected("a name, a number or (")
+
+    def _sized(self, value: Fraction, at: int) -> Number:
+        """A number of the text, neither so large nor so small that none of a chip is meant."""
+        if value and not Fraction(1, 2**FAR) <= abs(value) <= 2**FAR:
+            far = "large" if abs(value) > 1 else "small"
+            raise self.equation.error(at, f"is too {far}", f"numbers from 2^-{FAR} to 2^{FAR} are read")
+        return Number(value, at)
 
     def _transposed(self) -> bool:
         if not self.take("."):

@@ -197,6 +197,9 @@ def misfit(meaning: Meaning, rows: int, lo: int, hi: int) -> str:
     return ""
 
 
+SCALED = 'layers whose scales a model file brings learn by "-rate * teach[o] * pre[i]" alone'
+
+
 @contextmanager
 def shifts(node: str, kernel: str, said: tuple[int, int] | None = None) -> Iterator[None]:
     """What a kernel is asked inside may need powers of two: CompileError, naming it, where there is none.
@@ -207,7 +210,9 @@ def shifts(node: str, kernel: str, said: tuple[int, int] | None = None) -> Itera
         yield
     except NoPowerOfTwo as e:
         what = f"{kernel} shifts, and {e.what}"
-        raise (TermError(node, what, e.hint, *said) if said else CompileError(node, what, e.hint)) from None
+        if said:
+            raise TermError(node, what, SCALED, *said) from None
+        raise CompileError(node, what, e.hint) from None
 
 
 @dataclass(frozen=True, slots=True, init=False)

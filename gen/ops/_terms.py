@@ -50,7 +50,9 @@ class Part:
 
 
 def code(powers: Mapping[str, int], roles: Sequence[str]) -> int:
-    """f of a term."""
+    """f of a term. ValueError where it has no digits for these powers."""
+    if any(role not in roles or not 0 <= p < BASE for role, p in powers.items()):
+        raise ValueError(f"{dict(powers)} of {roles}: powers are 0 to {BASE - 1}")
     return sum(powers.get(role, 0) * BASE**i for i, role in enumerate(roles))
 
 
@@ -124,7 +126,7 @@ def aligned(
     exact = [Part(m, finest - n, part.powers) for part, (m, _), n in zip(found, split, own, strict=True)]
     shift = finest - frac
     drop = max(sum(reach(part, mags) for part in exact).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
-    wrong = _wrong(exact, mags, (drop, shift), rounding)
+    wrong = _wrong(exact, mags, (drop, shift), rounding, "least" in a)
     if wrong:
         k, what, hint = wrong
         raise TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
@@ -135,9 +137,12 @@ def aligned(
 
 
 def _wrong(
-    exact: Sequence[Part], mags: Reach, shifts: tuple[int, int], rounding: int
+    exact: Sequence[Part], mags: Reach, shifts: tuple[int, int], rounding: int, limited: bool
 ) -> tuple[int, str, str] | None:
-    """Which term cannot be, why, and what helps; None if all can. shifts: what is dropped, and all."""
+    """Which term cannot be, why, and what helps; None if all can.
+
+    shifts: what is dropped, and all; limited: whether the sum is held within limits, whose units it has
+    """
     tops, (drop, shift) = [reach(part, mags) for part in exact], shifts
     worst = max(range(len(tops)), key=tops.__getitem__)
     if sum(tops) >= 2**SUM or max(part.align for part in exact) > ALIGN:
@@ -147,7 +152,7 @@ def _wrong(
     if drop > shift:
         top = tops[worst] >> shift
         what = f"this term is too large: it may reach {top} units, 2^{ROUNDED_BITS} are possible"
-        return worst, what, "take a smaller factor, or a smaller rate"
+        return worst, what, "take wider limits" if limited else "take a smaller factor, or a smaller rate"
     for k, top in enumerate(tops):
         if top >> drop < numeric.Rounding.least(rounding, shift - drop):
             what = f"this term can change nothing: at most {top} units, shifted right by {shift}"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import Arrays, Attrs, Bounds, Case, Kernel, Known
+from ..ir.program import Item, Program, Step, When, reached
+from . import Arrays, Attrs, Bounds, Case, Kernel, Known, changed
 from ._contract import WORD, Tensors, beyond, takes, within
 from ._loops import Cells, Loop
 
@@ -109,3 +110,36 @@ class Between(Kernel):
         count = rng.choice([0, int(first), int(last), max(0, int(first) - 1), min(WORD[1], int(last) + 1)])
         numbers = {"first": int(first), "last": int(last)}
         return Case({"count": np.array([count], np.uint32), "flag": np.zeros(1, np.uint8)}, numbers, {})
+
+
+def turns(programs: Mapping[str, Program], name: str) -> list[list[Item]]:
+    """The items of a program, those together of which a run takes one at most: what runs between numbers of
+    one count that do not overlap, as the copies of a schedule do."""
+    items = programs[name].items
+    written = {
+        v
+        for p in reached(programs, name)
+        for i in programs[p].items
+        if isinstance(i, Step)
+        for v in changed(i).values()
+    }
+    spans = {
+        i.args["flag"]: (i.args["count"], i.attrs["first"], i.attrs["last"])
+        for i in items
+        if isinstance(i, Step) and i.kernel == Between.name and i.args["count"] not in written
+    }
+
+    def apart(a: Item, b: Item) -> bool:
+        if not (isinstance(a, When) and isinstance(b, When) and a.flag in spans and b.flag in spans):
+            return False
+        (count, first, last), (other, start, end) = spans[a.flag], spans[b.flag]
+        return count == other and (last < start or end < first)
+
+    groups: list[list[Item]] = []
+    for item in items:
+        group = next((g for g in groups if all(apart(item, i) for i in g)), None)
+        if group is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups

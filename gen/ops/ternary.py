@@ -42,7 +42,7 @@ class Forward(Kernel):
 
     def unmet(self, tops: Mapping[str, float], a: Attrs) -> str:
         least, top = a["threshold"], tops.get("e", math.inf)
-        said = f"no error reaches the threshold of {least:.3g}: the largest is {top:.6g}"
+        said = f"nothing reaches the threshold of {least:.3g}: the largest is {top:.6g}"
         return said if top < least else ""
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:

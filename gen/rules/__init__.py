@@ -44,6 +44,11 @@ class Rule(ABC):
         """The layers that this rule changes, of those that the rule file chose."""
         return learned
 
+    def watched(self, tape: RuleTape) -> frozenset[str]:
+        """Tensors of the graph that the rule reads beside the forward program, as they are before what holds
+        them within limits: their number formats hold all that calibration sees of them."""
+        return frozenset()
+
     def programs(self, tape: RuleTape) -> None:
         """Emits programs of the rule's own, once `forward` is written.
 

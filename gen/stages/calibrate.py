@@ -260,12 +260,12 @@ class Runs:
             for turn in range(turns):
                 for name in names:  # a sample without error leaves its signals as they are
                     machine.arena[name][...] = 0
-                machine.load(self._wanted(rows, machine, turn))
+                machine.load(self.wanted(rows, machine, turn))
                 machine.run("teach")
                 yield rows, machine
                 self._told(rows)
 
-    def _wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
+    def wanted(self, rows: Index, machine: RealMachine, turn: int) -> dict[str, NDArray[np.generic]]:
         """What the samples are taught: their labels, or targets, in turn 0, later those of others."""
         if "label" in self.abstract.values:
             base = machine.arena["verdict"][:, 0].astype(np.int64)

@@ -12,13 +12,14 @@ from ..ir.graph import Graph
 from ..ir.plan import ROW_ALIGN, Plan, PlanTensor, of_program, padded, row_length
 from ..ir.program import Abstract, Item, Program, Step, reached
 from ..ops import Format, changed, kernel, step_fault
+from ..spec import RuleSpec
 from .bounds import Proof, prove
 from .fuse import fuse
 from .keep import Keeping, fewest, keep, pools, sites
 from .memory import Piece, extent, filled, place
 from .order import ordered
 from .quantise import Quantised
-from .slower import with_slower, without_slower
+from .slower import falling, with_slower, without_slower
 
 
 def _worthwhile(
@@ -35,18 +36,20 @@ def _worthwhile(
     return found or tuple(places + i for i in alone)
 
 
-def lower(
-    abstract: Abstract, quantised: Quantised, graph: Graph, shared: bool = True
-) -> tuple[Plan, list[Proof]]:
+def lower(abstract: Abstract, quantised: Quantised, graph: Graph, spec: RuleSpec) -> tuple[Plan, list[Proof]]:
     """The Plan of `abstract`, which was made of `graph`, and a proof for each of its steps.
 
-    shared: whether `infer` works in the arena of all programs; else it gets one of its own. CompileError
-            where `infer` cannot, because it changes the state.
+    `infer` works in the arena of all programs, or as `spec` says in one of its own. CompileError where it
+    cannot, because it changes the state.
     """
+    shared = spec.arena.shared
     if not shared:
         _refuse_change(abstract)
     formats = quantised.formats
-    every = {p.name: _program(p, formats) for p in abstract.programs.values()}
+    every = {}
+    for p in abstract.programs.values():
+        with falling(p.name, abstract.slower, spec.schedule):
+            every[p.name] = _program(p, formats)
     written = without_slower(every, abstract.slower)
     fused = fuse(_without_idle(written, formats, abstract.logits))
     unplaced = {t.name: t for t in _tensors(replace(abstract, programs=fused), quantised)}
@@ -60,7 +63,9 @@ def lower(
         return _laid(abstract, keep(fused, unplaced, kept_at, folded), shared)
 
     least = laid(_worthwhile(len(places), len(folds), unplaced, lambda kept: laid(kept).nbytes))
-    programs, arena = with_slower(least.keeping.programs, every, abstract.slower), least.arena
+    state = {v.name for v in abstract.values.values() if v.space == "state"}
+    programs = with_slower(least.keeping.programs, every, abstract.slower, state)
+    arena = least.arena
     tensors, state_bytes = _placed(least.named, arena)
     plan = Plan(
         abstract.name,
@@ -139,7 +144,7 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     k = kernel(step.kernel)
     fmt = {role: formats[name] for role, name in step.args.items()}
     try:
-        with shifts(step.node, step.kernel):
+        with shifts(step.node, step.kernel, step.said):
             attrs = k.lower(fmt, step.attrs, step.node)
     except CompileError as error:
         if step.said is None or isinstance(error, TermError):

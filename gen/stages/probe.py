@@ -29,7 +29,8 @@ LABELS = 8  # that a sample is tried under where signals are predicted
 RIDGE = 1e-3  # of the mean square of what predicts
 
 
-def forward(tape: Tape) -> None:
+def forward(tape: Tape, watched: frozenset[str] = frozenset()) -> None:
+    """Writes the forward program. watched: tensors that more reads than this, and in formats of their own"""
     graph = tape.graph
     for name in graph.inputs:
         size = int(np.prod(graph.tensors[name].shape))
@@ -38,29 +39,30 @@ def forward(tape: Tape) -> None:
     with tape.b.program("forward", "activations and logits of the inputs in the arena"):
         for node in graph.nodes:
             layer(node.op).forward(tape, node)
-    _settle_formats(tape)
-    _mark_logits(tape)
+    own = frozenset(tape.value(tensor) for tensor in watched)
+    _settle_formats(tape, own)
+    _mark_logits(tape, own)
 
 
-def _settle_formats(tape: Tape) -> None:
+def _settle_formats(tape: Tape, own: frozenset[str]) -> None:
     """Whose range decides where y is x held within limits: y's, because what it cuts off need not fit x; but
-    x's where that has other readers, or shares its format already."""
+    x's where that has other readers, `own` among them, or shares its format already."""
     steps = tape.b.written()
     reads = [s.args[role] for s in steps for role in kernel(s.kernel).reads if role in s.args]
     for x, y in tape.shared:
-        if reads.count(x) == 1 and not tape.b.values[x].tie:
+        if reads.count(x) == 1 and not tape.b.values[x].tie and x not in own:
             tape.b.retie(x, y)
         else:
             tape.b.retie(y, x)
 
 
-def _mark_logits(tape: Tape) -> None:
-    """The output, and what shares its format with it, carries 16 bits."""
+def _mark_logits(tape: Tape, own: frozenset[str]) -> None:
+    """The output, and what shares its format with it, carries 16 bits; of what decides on it, `own` alone."""
     values = tape.b.values
     out = tape.value(tape.graph.output)
     if values[out].use == "input":
         raise CompileError(tape.graph.output, "the network computes nothing", "it needs at least one layer")
-    for name in [n for n in values if out in ties(values, n)]:
+    for name in [n for n in values if out in ties(values, n) or n in own.intersection(ties(values, out))]:
         if values[name].use == "input":
             what = "the network only moves its input, or holds it within limits"
             raise CompileError(tape.graph.output, what, "it needs at least one layer with weights")

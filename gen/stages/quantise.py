@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CompileError
+from ..errors import CompileError, TermError
 from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES, label_dtype
@@ -69,7 +69,8 @@ class Quantised:
         for _, step in abstract.steps():
             near = {role: tops[name] for role, name in step.args.items() if name in tops}
             if why := kernel(step.kernel).unmet(near, step.attrs):
-                raise CompileError(step.node, why, "take a smaller one")
+                told = step.node, why, "take a smaller one"
+                raise TermError(*told, *step.said) if step.said else CompileError(*told)
 
     def warnings(self, inputs: Sequence[str]) -> list[str]:
         """What was set aside, a line for each input; without any, for the value that it was largest in. And

@@ -47,7 +47,7 @@ def build(
     calibration: the inputs by name, float64 [n, *shape], and `label` [n] if there are labels.
     """
     tape = RuleTape(graph, spec, learned)
-    forward(tape)
+    forward(tape, rule.watched(tape) if rule else frozenset())
     if rule:
         _refuse(tape)
         rule.check(tape)

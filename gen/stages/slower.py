@@ -6,23 +6,26 @@ with the numbers that its own rates make of those of the layers that change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ..errors import CompileError
-from ..ir.program import Item, Number, Program, Step, When
+from ..ir.program import Builder, Item, Number, Program, Step, When, reached
+from ..ops import changed
 from ..rules import RuleTape
 from ..spec.schedule import LAST_STEP, Schedule
 
 Programs = Mapping[str, Program]
+Numbers = Mapping[str, Number]
 
 
 def paced(tape: RuleTape, schedule: Schedule) -> str:
     """The program that runs `correct` at the rates of the step: of its copies the one whose turn it is."""
-    rates = [i for i in tape.b.programs["correct"].items if isinstance(i, Step) and "rate" in i.attrs]
-    if tape.spec.update or not rates:  # equations may hold their rate in other numbers
-        what = f"is not known to what rule {tape.spec.rule} does with a rate"
+    if tape.spec.update:
+        what = "is not known to equations, which may hold their rate in other numbers"
         raise CompileError("schedule", what, "leave [schedule] out")
+    _refuse_unrated(tape.b, tape.spec.rule)
     names = ["correct", *(f"correct_{i + 1}" for i in range(len(schedule.at)))]
     for fall, name in enumerate(names[1:], 1):
         tape.b.again("correct", name, fall * schedule.shift)
@@ -33,6 +36,35 @@ def paced(tape: RuleTape, schedule: Schedule) -> str:
             tape.step("counter.between", "schedule", due, first=starts[i], last=starts[i + 1] - 1)
             tape.b.when(f"rates_{i}", name)
     return "paced"
+
+
+def _refuse_unrated(b: Builder, rule: str) -> None:
+    """Raises CompileError where rule `rule` changes what is learned by a step that would not become slower:
+    one without `rate`, or one in a program that `correct` calls, of which there is no copy; or where a rate
+    is that of a signal, of which there is one for all copies."""
+    for name in reached(b.programs, "correct"):
+        for step in (i for i in b.programs[name].items if isinstance(i, Step)):
+            values = [b.values[n] for n in changed(step).values()]
+            rated = name == "correct" and "rate" in step.attrs
+            if (not rated and any(v.learned for v in values)) or (
+                rated and all(v.space == "arena" for v in values)
+            ):
+                what = f"is not known to what rule {rule} does with {step.node} ({step.kernel} in {name})"
+                raise CompileError("schedule", what, "leave [schedule] out, or take a rule whose rates fall")
+
+
+@contextmanager
+def falling(name: str, slower: Mapping[str, str], schedule: Schedule | None) -> Iterator[None]:
+    """What is refused of program `name` inside names the fall of `schedule` behind which it would run."""
+    try:
+        yield
+    except CompileError as error:
+        if schedule is None or name not in slower:
+            raise
+        fall = [*slower].index(name) + 1
+        what = f"behind fall {fall} of [schedule], at step {schedule.at[fall - 1]:,}, {error.what}"
+        hint = "let the rates fall less far, by fewer steps or a smaller shift, or start with another rate"
+        raise CompileError(error.where, what, hint, error.excerpt) from None
 
 
 def without_slower(programs: Programs, slower: Mapping[str, str]) -> dict[str, Program]:
@@ -48,18 +80,20 @@ def without_slower(programs: Programs, slower: Mapping[str, str]) -> dict[str, P
     }
 
 
-def with_slower(arranged: Programs, lowered: Programs, slower: Mapping[str, str]) -> dict[str, Program]:
+def with_slower(
+    arranged: Programs, lowered: Programs, slower: Mapping[str, str], state: Collection[str]
+) -> dict[str, Program]:
     """The programs `arranged`, and the slower ones arranged alike.
 
     lowered: all programs, as they were before
+    state:   the names of what persists
     """
     if not slower:
         return dict(arranged)
     out = dict(arranged)
     for name, original in slower.items():
-        changes = _changes(lowered[original], lowered[name])
-        items = tuple(_with(item, changes) for item in arranged[original].items)
-        out[name] = replace(lowered[name], items=items)
+        slow = _slow(lowered[original], lowered[name], state)
+        out[name] = replace(lowered[name], items=tuple(slow(item) for item in arranged[original].items))
     for name in arranged:  # calls stand in the order that they had
         calls = [i for i in lowered[name].items if not isinstance(i, Step)]
         if any(_calls(i, slower) for i in calls):
@@ -73,17 +107,28 @@ def _calls(item: Item, slower: Mapping[str, str]) -> bool:
     return isinstance(item, When) and item.program in slower
 
 
-def _changes(program: Program, other: Program) -> dict[str, dict[str, Number]]:
-    """By layer, the attributes in which the steps of two programs differ, as the other one has them."""
-    pairs = zip(program.items, other.items, strict=True)
-    found: dict[str, dict[str, Number]] = {}
-    for a, b in pairs:
-        if isinstance(a, Step) and isinstance(b, Step) and a.attrs != b.attrs:
-            found[a.node] = {key: v for key, v in b.attrs.items() if v != a.attrs[key]}
-    return found
+def _slow(program: Program, other: Program, state: Collection[str]) -> Callable[[Item], Item]:
+    """What makes of the steps of `program`, arranged, those of `other`, which differs in numbers alone.
+
+    A step is known by what persists and is changed by it: kernels, signals and places of steps are arranged,
+    that never; and steps that change the same stay in their order.
+    """
+    waiting: dict[tuple[str, ...], list[Numbers]] = {}
+    for a, b in zip(program.items, other.items, strict=True):
+        if isinstance(a, Step) and isinstance(b, Step):
+            numbers = {key: v for key, v in b.attrs.items() if v != a.attrs[key]}
+            key = _kept(a, state)
+            waiting.setdefault(key, []).append(numbers)
+
+    def slow(item: Item) -> Item:
+        key = _kept(item, state) if isinstance(item, Step) else ()
+        if not isinstance(item, Step) or not key:
+            return item
+        return replace(item, attrs={**item.attrs, **waiting[key].pop(0)})
+
+    return slow
 
 
-def _with(item: Item, changes: Mapping[str, Mapping[str, Number]]) -> Item:
-    if not isinstance(item, Step) or "rate" not in item.attrs:
-        return item
-    return replace(item, attrs={**item.attrs, **changes[item.node]})
+def _kept(step: Step, state: Collection[str]) -> tuple[str, ...]:
+    """What persists and is changed by a step."""
+    return tuple(sorted(name for name in changed(step).values() if name in state))

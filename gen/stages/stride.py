@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.program import Abstract, Step
-from ..ops import kernel
+from ..ops import changed, kernel
 from ..spec import MAX_RATE_SHIFT
 from .calibrate import Runs
 from .float_run import RealMachine, spread
@@ -38,24 +39,27 @@ class Stride:
     """What one learning step does to a hidden layer.
 
     change: root mean square of what it adds to the layer's outputs for its own sample, by that of the outputs
-    rate:   k of its rate 2^-k
+    rate:   k of its rate 2^-k; None where an equation says what it changes by
     loud:   (input, its root mean square) of the network's largest input
     """
 
     layer: str
     change: float
-    rate: int
+    rate: int | None
     loud: tuple[str, float]
 
     def warning(self) -> str:
         """One line, with the largest rate that does not change so much, where a rule file may say it."""
-        least = self.rate + int(np.floor(np.log2(self.change / MOST))) + 1
+        by = int(np.floor(np.log2(self.change / MOST))) + 1
         name, rms = self.loud
         advice = [f"scale input {name} down, its root mean square is {rms:.3g}"]
-        if least <= MAX_RATE_SHIFT:
-            advice = [*(advice if rms > LOUD else []), f"take 2^-{least} or smaller"]
+        at, less = "", f"make what its equation changes 2^{by} times smaller"
+        if self.rate is not None:
+            at, less = f"at a rate of 2^-{self.rate} ", f"take 2^-{self.rate + by} or smaller"
+        if self.rate is None or self.rate + by <= MAX_RATE_SHIFT:
+            advice = [*(advice if rms > LOUD else []), less]
         return (
-            f"{self.layer}: at a rate of 2^-{self.rate} one learning step changes its outputs by "
+            f"{self.layer}: {at}one learning step changes its outputs by "
             f"{self.change:.2g} times what they are, and learning may not settle; {', or '.join(advice)}"
         )
 
@@ -81,28 +85,36 @@ def largest(runs: Runs, aside: NDArray[np.bool_]) -> Stride | None:
     sizes = {n: float(np.sqrt(np.mean(np.square(x)))) for n, x in runs.inputs.items()}
     update = pairs[worst][1]
     loud = max(sizes.items(), key=lambda size: size[1])
-    return Stride(update.node, float(changes[worst]), int(update.attrs["rate"]), loud)
+    rate = int(update.attrs["rate"]) if "rate" in update.attrs else None
+    return Stride(update.node, float(changes[worst]), rate, loud)
 
 
 def learning_layers(abstract: Abstract) -> Iterator[tuple[Step, Step]]:
-    """(the step that runs a hidden layer, the step that changes it) of every one that learns."""
+    """(the step that runs a hidden layer, the step that changes its weights) of every one that learns, at a
+    rate or by an equation."""
     runs = {s.args["w"]: s for _, s in abstract.steps() if {"x", "w", "b"} <= {*s.args} and "y" in s.args}
     for _, step in abstract.steps():
-        forward = runs.get(step.args.get("w", ""))
-        if "rate" in step.attrs and forward and forward.args["y"] != abstract.logits:
-            yield forward, step
+        found = [runs[n] for n in changed(step).values() if n in runs]
+        if found and ("rate" in step.attrs or step.said) and found[0].args["y"] != abstract.logits:
+            yield found[0], step
 
 
 def squares(machine: RealMachine, forward: Step, update: Step) -> tuple[float, float]:
     """Sums over the machine's samples of |change of the layer's outputs|^2 and |outputs|^2."""
     y = machine.real(forward.args["y"])
-    learned = kernel(update.kernel).updates
-    changed = 0.0
+    held: dict[str, NDArray[Any]] = {**machine.const, **machine.state}
+    total = 0.0
     for i in range(machine.devices):
-        t = {r: machine.arena[n][i : i + 1] for r, n in update.args.items() if n in machine.arena}
-        t |= {r: np.zeros_like(machine.state[n]) for r, n in update.args.items() if r in learned}
+        arena = {
+            n: x[i : i + 1]
+            for n, x in machine.arena.items()
+            if n in {*update.args.values(), forward.args["x"]}
+        }
+        t = {r: arena[n] if n in arena else held[n].copy() for r, n in update.args.items()}
         kernel(update.kernel).real(t, update.attrs)
-        delta = {"x": t["x"], "w": t["w"], "b": t["b"], "y": np.zeros_like(y[i : i + 1])}
+        moved = {n: t[r] - held[n] for r, n in changed(update).items() if n in machine.state}
+        delta = {r: moved.get(n, np.zeros_like(held[n])) for r in ("w", "b") for n in [forward.args[r]]}
+        delta |= {"x": arena[forward.args["x"]], "y": np.zeros_like(y[i : i + 1])}
         kernel(forward.kernel).real(delta, forward.attrs)
-        changed += float(np.sum(np.square(delta["y"])))
-    return changed, float(np.sum(np.square(y)))
+        total += float(np.sum(np.square(delta["y"])))
+    return total, float(np.sum(np.square(y)))

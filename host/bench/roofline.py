@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.program import Repeat, Step
+from synapcc.gen.ir.program import Item, Repeat, Step
 from synapcc.gen.ops import kernel
+from synapcc.gen.ops.counter import turns
 
 from .. import engine
 
@@ -61,15 +62,15 @@ def work(plan: Plan, steps: int) -> dict[str, float]:
 
 
 def macs(plan: Plan, program: str) -> int:
-    """Multiply-accumulates of a program, when every condition holds."""
-    total = 0
-    for item in plan.programs[program].items:
+    """Multiply-accumulates of a program, when every condition holds; of programs that take turns the most."""
+
+    def work(item: Item) -> int:
         if isinstance(item, Step):
             shapes = {role: plan[name].shape for role, name in item.args.items()}
-            total += kernel(item.kernel).cost(shapes, item.attrs).macs
-        else:
-            total += (item.times if isinstance(item, Repeat) else 1) * macs(plan, item.program)
-    return total
+            return kernel(item.kernel).cost(shapes, item.attrs).macs
+        return (item.times if isinstance(item, Repeat) else 1) * macs(plan, item.program)
+
+    return sum(max(map(work, items)) for items in turns(plan.programs, program))
 
 
 def shares(row: dict[str, Any], peak: dict[str, float]) -> list[str]:

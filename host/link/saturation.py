@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Item, Repeat, Step
 from synapcc.gen.ops import changed
+from synapcc.gen.ops.counter import turns
 from synapcc.gen.spec import MAX_RATE_SHIFT
 
 MOST = 0.01  # the share above which learning is told to be hampered
@@ -27,14 +29,14 @@ class Saturation:
     """One learned layer: how often a value was held at its limit, of so many updates.
 
     at_limits: the share of its weights that stand at a limit now
-    rate:      k of its learning rate 2^-k
+    rate:      k of its learning rate 2^-k, the first one of a schedule; None where no step of it says one
     """
 
     layer: str
     saturated: int
     updates: int
     at_limits: float
-    rate: int
+    rate: int | None
 
     @property
     def share(self) -> float:
@@ -46,22 +48,44 @@ class Saturation:
 
 def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
     """Every learned layer, from one device's persistent bytes ([state_bytes] uint8)."""
-    found = []
+    steps = int(_content(plan, state, "step")[0]) if "step" in plan else 0
+    counting: dict[str, list[Step]] = {}
     for _, _, step in plan.ops():
-        if not step.kernel.endswith(".update"):
-            continue
-        steps = int(_content(plan, state, "step")[0])
-        counted = step.args["saturated"]  # by this step, and by one of a matrix that learns beside the layer
-        learned = [
-            n for _, _, s in plan.ops() if s.args.get("saturated") == counted for n in changed(s).values()
-        ]
-        values = sum(int(np.prod(plan[name].shape)) for name in learned if name != counted)
-        weight = plan[step.args["w"]]
-        w = _content(plan, state, weight.name)
-        met = float(np.mean((w == weight.lo) | (w == weight.hi)))
-        saturated = int(_content(plan, state, step.args["saturated"])[0])
-        found.append(Saturation(step.node, saturated, steps * values, met, int(step.attrs["rate"])))
+        if counted := step.args.get("saturated"):
+            counting.setdefault(counted, []).append(step)
+    found = []
+    for counted, changing in counting.items():
+        values = _updates(plan, "adapt", counted)
+        met = _at_limits(plan, state, {n for step in changing for n in changed(step).values()})
+        saturated = int(_content(plan, state, counted)[0])
+        rates = [int(step.attrs["rate"]) for step in changing if "rate" in step.attrs]
+        rate = min(rates, default=None)
+        found.append(Saturation(changing[0].node, saturated, steps * values, met, rate))
     return tuple(found)
+
+
+def _at_limits(plan: Plan, state: NDArray[np.uint8], names: set[str]) -> float:
+    """The share of the weights among these tensors that stand at a limit; 0 where there are none."""
+    met = values = 0
+    for t in (plan[n] for n in names if plan[n].role == "weight"):
+        w = _content(plan, state, t.name)
+        met, values = met + int(np.count_nonzero((w == t.lo) | (w == t.hi))), values + w.size
+    return met / values if values else 0.0
+
+
+def _updates(plan: Plan, program: str, counted: str) -> int:
+    """How many values a run of `program` changes that counter `counted` watches: every condition holds, but
+    of programs that take turns the one with most runs."""
+
+    def work(item: Item) -> int:
+        if not isinstance(item, Step):
+            return (item.times if isinstance(item, Repeat) else 1) * _updates(plan, item.program, counted)
+        if item.args.get("saturated") != counted:
+            return 0
+        learned = [plan[name] for name in changed(item).values() if name != counted]
+        return sum(int(np.prod(t.shape)) for t in learned if t.space == "state")
+
+    return sum(max(map(work, items)) for items in turns(plan.programs, program))
 
 
 def _content(plan: Plan, state: NDArray[np.uint8], name: str) -> NDArray[Any]:
@@ -74,8 +98,10 @@ def warning(found: Sequence[Saturation]) -> str:
     worst = max(found, key=lambda x: x.share, default=None)
     if worst is None or worst.share <= MOST:
         return ""
-    less = f"and if that is not enough, with a rate of 2^-{worst.rate + LESS} or smaller"
-    if worst.rate + LESS > MAX_RATE_SHIFT:
+    less = "and if that is not enough, with a smaller rate"
+    if worst.rate is not None:
+        less = f"and if that is not enough, with a rate of 2^-{worst.rate + LESS} or smaller"
+    if worst.rate is not None and worst.rate + LESS > MAX_RATE_SHIFT:
         less = "or scale the inputs down"
     return (
         f"{worst.layer}: {100 * worst.share:.1f} % of {worst.updates:,} updates met a limit, "

@@ -249,7 +249,7 @@ def _work(line: Mapping[str, Any]) -> Markup:
     """Multiply-accumulates of an entry program by layer."""
     nodes: dict[str, dict[str, int]] = {}
     for s in line["steps"]:
-        if s["macs"]:
+        if s["macs"] and not s["other"]:
             tone = "c1" if s["program"] == "forward" else "c3" if s["kernel"].endswith(".update") else "c2"
             part = nodes.setdefault(s["node"], dict.fromkeys(_WORK, 0))
             part[tone] += s["macs"] * s["times"]

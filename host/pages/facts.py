@@ -11,6 +11,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import LEARNED, ROLES
+from synapcc.gen.ops.counter import turns
 from synapcc.gen.spec import FAST, MSE
 from synapcc.gen.stages.answers import Answers
 
@@ -194,13 +195,14 @@ def costs(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _count(plan: Plan, program: str) -> int:
-    """How many steps a run has when every condition holds."""
-    return sum(
-        1
-        if isinstance(item, Step)
-        else (item.times if isinstance(item, Repeat) else 1) * _count(plan, item.program)
-        for item in plan.programs[program].items
-    )
+    """How many steps a run has when every condition holds, of programs that take turns the longest."""
+
+    def steps(item: Item) -> int:
+        if isinstance(item, Step):
+            return 1
+        return (item.times if isinstance(item, Repeat) else 1) * _count(plan, item.program)
+
+    return sum(max(map(steps, items)) for items in turns(plan.programs, program))
 
 
 def _step_cost(plan: Plan, step: Step) -> dict[str, Any]:
@@ -224,10 +226,11 @@ def _steps(plan: Plan, program: str) -> list[Step]:
 
 
 def _total(plan: Plan, program: str) -> dict[str, int]:
+    """The work of a run when every condition holds, of programs that take turns the most."""
     total = {"macs": 0, "reads": 0, "writes": 0}
-    for item in plan.programs[program].items:
-        part = _item_cost(plan, item)
-        total = {k: total[k] + part[k] for k in total}
+    for items in turns(plan.programs, program):
+        parts = [_item_cost(plan, item) for item in items]
+        total = {k: total[k] + max(part[k] for part in parts) for k in total}
     return total
 
 

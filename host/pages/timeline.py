@@ -12,6 +12,7 @@ from typing import Any
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Repeat, Step
 from synapcc.gen.ops import Cost, kernel, replaced
+from synapcc.gen.ops.counter import turns
 
 Names = frozenset[str]
 
@@ -65,14 +66,23 @@ class _Walk:
 
 def timeline(plan: Plan, entry: str) -> dict[str, Any]:
     """An entry program ready for JSON: its steps, and for each arena tensor the spans [first, last] of steps
-    during which it holds content. `bytes` of a step counts what is alive, bytes that two share once."""
+    during which it holds content. `bytes` of a step counts what is alive, bytes that two share once; it is
+    `other` where a run takes it in place of one that stands before it."""
     trace = moments(plan, entry)
+    others = {
+        item.program
+        for name in plan.programs
+        for taken in turns(plan.programs, name)
+        for item in taken[1:]
+        if not isinstance(item, Step)
+    }
     steps = [
         {
             "program": m.program,
             "node": m.step.node,
             "kernel": m.step.kernel,
             "times": m.times,
+            "other": m.program in others,
             "macs": cost(plan, m.step).macs,
             "bytes": covered(plan, m.alive),
         }

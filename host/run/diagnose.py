@@ -21,6 +21,7 @@ from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.roles import LEARNED
 from synapcc.gen.ir.walk import Active, choose, walk
 from synapcc.gen.ops import kernel
+from synapcc.gen.ops.statement import Matrix
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
@@ -33,6 +34,7 @@ from .emulator import Emulator
 from .samples import Samples
 
 CURVE = 100  # points of the curves, each a mean over as many steps
+STATEMENT = Matrix.name
 Real = NDArray[np.float64]
 
 
@@ -94,7 +96,13 @@ class Backpropagation:
 
 
 def _updates(plan: Plan) -> list[Step]:
-    return [s for _, _, s in plan.ops() if s.kernel.endswith(".update")]
+    return [s for _, _, s in plan.ops() if _changes_weights(plan, s)]
+
+
+def _changes_weights(plan: Plan, step: Step) -> bool:
+    """Whether a step changes a layer's weights by a product: by an update, or by an equation's statement."""
+    statement = step.kernel == STATEMENT and plan[step.args["w"]].role == "weight"
+    return statement or step.kernel.endswith(".update")
 
 
 def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
@@ -146,7 +154,7 @@ class Diagnosis:
             for layer in self.layers.values():
                 layer.begin()
             self._wanted = self.oracle.changes(self.emulator, self.tensors.values())
-        if not step.kernel.endswith(".update"):
+        if not _changes_weights(self.plan, step):
             self.emulator.run_step(program, position)
             return
         product, before = self._product(step), self.emulator[step.args["w"]][0].astype(np.int32)
@@ -157,12 +165,17 @@ class Diagnosis:
         """What the step is to subtract from its weights, unrounded: its real meaning, on integers."""
         k = kernel(step.kernel)
         t = {role: self._number(step.args[role]) for role in k.reads if role in step.args}
-        t["x"] -= step.attrs.get("x_zero", 0)
+        if zero := step.attrs.get("x_zero", 0):
+            t["x"] -= zero
         for role in step.args:
             if role not in (*k.reads, "twin"):
                 t[role] = np.zeros((1, *self.plan[step.args[role]].shape))
+        before = 0.0
+        if step.kernel == STATEMENT:  # what forgets a share of a weight depends on it
+            t["w"] = self._number(step.args["w"])
+            before = t["w"][0].copy()
         k.real(t, step.attrs)
-        product: Real = -t["w"][0]
+        product: Real = before - t["w"][0]
         return product
 
     def _number(self, name: str) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import layer
 from synapcc.gen.spec import Feedback, Loss, RuleSpec
+from synapcc.gen.spec.own import Update
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
@@ -201,3 +202,29 @@ def test_a_layer_may_learn_on_what_is_always_zero(tmp_path: Path) -> None:
     machine = Emulator(c.plan)
     machine.learn({c.graph.inputs[0]: np.ones((1, 4), np.int8)}, [1])
     assert machine["y_bias"].any() and not machine["y_saturated"].any()
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "learns"),
+    [
+        ("-rate * teach * pre", "", True),
+        ("-rate * sign(teach) * pre", "", False),
+        ("-rate * teach * pre - 2^-9 * W", "", False),
+        ("-rate * teach * abs(pre)", "", False),
+        ("-rate * teach * pre", "-rate * teach - 2^-6 * b", False),
+        ("-rate * teach * post * pre", "", False),
+    ],
+)
+def test_equations_of_layers_whose_scales_are_the_file_s(
+    weight: str, bias: str, learns: bool, tmp_path: Path
+) -> None:
+    """The layer's own update learns; what else shifts is refused with a caret, and with what would learn."""
+    own = {"rule": "own", "update": Update(weight, bias), "feedback": Feedback(), "options": ()}
+    for seed in (2002, 2003):
+        if learns:
+            c, *_ = lite_model(seed, tmp_path, **own)
+            assert any(s.kernel == "dense.update" for _, s in c.abstract.steps())
+            continue
+        with pytest.raises(CompileError, match=r"shifts, and .* which is no power of two") as told:
+            lite_model(seed, tmp_path, **own)
+        assert told.value.hint.endswith('learn by "-rate * teach[o] * pre[i]" alone') and told.value.excerpt

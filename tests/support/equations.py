@@ -17,6 +17,7 @@ COEFFICIENTS = ("rate", "rate", "2^-2 * rate", "3 * 2^-5 * rate", "rate * 0.75",
 OUTPUTS = ("teach[o]", "post[o]", "z[o]", "sign(teach[o])", "clip(teach[o], -0.5, 0.25)", "step(post[o])")
 OUTPUTS += ("abs(teach[o])", "sign(teach[o] - 2^-3 * post[o], 2^-6)", "teach[o]^2")
 INPUTS = ("pre[i]", "pre[i]", "sign(pre[i])", "step(pre[i])", "abs(pre[i])", "clip(pre[i], -0.5, 1)")
+INPUTS += ("pre[i] * abs(pre[i])", "sign(pre[i]) * pre[i]")
 DOWN = ("(R.T @ next)", "(W.T @ next)", "(sign(W).T @ next)", "(R.T @ sign(next))", "(W.T @ (2^-1 * next))")
 DIRECT = ("(B.T @ error)", "(B.T @ sign(error, 2^-4))", "(B.T @ -target)", "(B.T @ clip(error, -0.5, 0.5))")
 SHAPES = (
@@ -73,7 +74,7 @@ def drawn(rng: Rng, dense: bool = True) -> tuple[Update, Teach, tuple[tuple[str,
 
 def _product(rng: Rng, traces: list[str], first: bool) -> str:
     rows = (*OUTPUTS, *["told[o]"] * (2 * ("told" in traces)))
-    columns = (*INPUTS, *["seen[i]"] * (3 * ("seen" in traces)))
+    columns = (*INPUTS, *["seen[i]", "seen[i]", "seen[i]", "pre[i] * seen[i]"] * ("seen" in traces))
     sign = one(rng, ("-", "-", "") if first else (" - ", " + "))
     return f"{sign}{one(rng, COEFFICIENTS)} * {one(rng, rows)} * {one(rng, columns)}"
 

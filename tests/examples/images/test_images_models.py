@@ -42,7 +42,9 @@ def test_a_file_is_as_it_was_exported(name: str) -> None:
     assert [i.name for i in model.graph.input] == ["image"] and len(model.graph.output) == 1
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(
+    "name", [n if "mlp" in n else pytest.param(n, marks=pytest.mark.long) for n in PATHS]
+)
 def test_a_network_compiles_and_answers(name: str) -> None:
     images = strokes(64)
     compiled = compile_model(PATHS[name], RuleSpec(rule="none"), {"image": images[:48]})

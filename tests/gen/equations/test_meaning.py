@@ -13,7 +13,9 @@ from synapcc.gen.equations import rule_of
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.program import Abstract
+from synapcc.gen.ops._terms import code
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.spec.own import Update
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.schedule import build
 
@@ -127,3 +129,43 @@ def test_a_learning_step_is_what_the_text_says(count: int) -> None:
                     )
                     changed += not np.array_equal(got, abstract.values[name].real)
     assert changed > 3 * count and refused <= max(1, count // 50)
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.long)])
+def test_powers_of_what_is_one_value_add_up(count: int) -> None:
+    """z is post where no activation follows: up to 3 of both, or a caret under the product."""
+    data = samples(40, CLASSES, 1)
+    calibration = {"x": data["x"].astype(float), "label": data["label"]}
+    verdicts = set()
+    for seed in range(count):
+        rng = np.random.default_rng([9, seed])
+        powers = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+        product = f"-rate * teach[o] * z[o]^{powers[0]} * post[o]^{powers[1]} * pre[i]"
+        update = Update(product + ("", " - rate * z * teach * pre")[int(rng.integers(2))], bias="0")
+        spec, graph = RuleSpec("own", rate=RATE, update=update), perceptron(CLASSES, LAYERS, seed)
+        taught = rule_of(spec)
+        learned = taught.narrow(("fc3",), spec)
+        verdicts.add(sum(powers) > 3)
+        if sum(powers) > 3:
+            with pytest.raises(CompileError, match=f"one signal {sum(powers)} times in a product") as refused:
+                build(graph, spec, taught, learned, calibration)
+            assert refused.value.excerpt.split("\n")[1].index("^") - 2 == product.index("teach")
+            continue
+        abstract = build(graph, spec, taught, learned, calibration)
+        machine, reader = (
+            RealMachine(abstract.values, abstract.programs, 1),
+            Reader(spec, abstract, graph, learned),
+        )
+        machine.load({"x": calibration["x"][:1], "label": np.array([[int(data["label"][0])]], np.uint16)})
+        machine.run("adapt")
+        reader.learn(calibration["x"][0], int(data["label"][0]))
+        assert np.allclose(machine.state["fc3_weight"][0], reader.w["3"], rtol=1e-9, atol=1e-12), product
+        assert np.any(machine.state["fc3_weight"][0] != abstract.values["fc3_weight"].real)
+    assert verdicts == {True, False}
+
+
+def test_powers_have_digits_of_their_own() -> None:
+    assert code({"a": 3, "b": 1}, ("a", "b")) == 7
+    for powers in ({"a": 4}, {"c": 1}):
+        with pytest.raises(ValueError, match="powers are 0 to 3"):
+            code(powers, ("a", "b"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.spec.own import Teach, Update
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 
@@ -99,6 +101,12 @@ def test_a_sum_wants_a_dense_layer() -> None:
     with pytest.raises(CompileError, match="layer conv is no dense layer; others learn by"):
         compiled(Update(weight), Teach(hidden="(W.T @ next) * df(z)"), convolution(), layers="all")
     assert "statement.matrix" in steps(compiled(Update(weight), Teach(), convolution(), layers="dense"))
+    for bias in ("0", "-2^-1 * rate * teach[o]"):
+        with pytest.raises(
+            CompileError, match=r"update\.bias: layer conv is no dense layer, and its own"
+        ) as told:
+            compiled(Update(PLAIN, bias), Teach(hidden="(W.T @ next) * df(z)"), convolution(), layers="all")
+        assert told.value.hint == "leave out update.bias" and bias in told.value.excerpt
 
 
 def test_decay_alone_is_the_kernel_of_decay() -> None:
@@ -151,3 +159,47 @@ def test_what_reads_no_error_learns_at_every_step() -> None:
         machine = Emulator(c.plan)
         machine.learn({"x": DATA["x"][:1]}, [0])
         assert np.any(machine["fc2_weight"][0] != c.plan["fc2_weight"].array()) == changes
+
+
+def held(lo: float, hi: float, scale: float, end: bool) -> Graph:
+    """A perceptron whose layers, the last one too if `end`, are held within limits that z goes beyond."""
+    graph = perceptron(5, 3)
+    limits = {"lo": lo, "hi": hi}
+    nodes = [replace(n, attrs=limits) if n.op == "clip" else n for n in graph.nodes]
+    tensors = {
+        n: replace(t, value=t.value * scale) if t.value is not None else t for n, t in graph.tensors.items()
+    }
+    if not end:
+        return replace(graph, nodes=tuple(nodes), tensors=tensors)
+    nodes.append(Node("clip", "end", (graph.output,), "held", limits))
+    return replace(
+        graph, nodes=tuple(nodes), tensors={**tensors, "held": Tensor("held", (5,))}, output="held"
+    )
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.long)])
+def test_z_is_what_it_is_before_its_activation(count: int) -> None:
+    """Whatever holds a layer within limits, and wherever an equation reads z."""
+    places: list[tuple[str, str, str, tuple[str, ...]]] = [
+        ("-rate * z * pre", "", "", ("fc1", "fc2", "fc3")),
+        (PLAIN, "", "(B.T @ error + 2^-3 * z) * df(z)", ("fc1", "fc2")),
+        (PLAIN, "2^-1 * z - target", "", ("fc3",)),
+    ]
+    data = {"x": DATA["x"], "target": np.random.default_rng(2).uniform(-1, 1, (60, 5)).astype(np.float32)}
+    for seed in range(count):
+        rng = np.random.default_rng([12, seed])
+        hi, end = float(rng.choice([0.25, 0.5, 1.0, np.inf])), bool(rng.integers(2))
+        graph = held(float(rng.choice([0.0, -0.5 * min(hi, 1.0)])), hi, float(rng.choice([1.0, 3.0])), end)
+        weight, output, hidden, named = places[seed % len(places)]
+        spec = RuleSpec("own", rate=8, loss=Loss("mse"), update=Update(weight), teach=Teach(output, hidden))
+        c = compile_model(graph, spec, data)
+        real = RealMachine(c.abstract.values, c.abstract.programs, 60)
+        real.load({"x": data["x"].astype(float)})
+        real.run("forward")
+        for name in named:
+            z, chosen = real.real(name), c.quantised.formats[name]
+            most = chosen.meaning.step * chosen.hi
+            assert most >= np.quantile(np.abs(z), 0.99), (seed, name, chosen)  # rare peaks may be cut
+        if output:
+            (signal,) = (s for _, s in c.abstract.steps() if s.kernel == "statement.signal")
+            assert "fc3" in signal.args.values()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from projects import case
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.equations import rule_of
+from synapcc.gen.equations.text import DEEPEST, MOST
 from synapcc.gen.errors import CompileError
 from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, parse_spec
@@ -21,6 +24,7 @@ from synapcc.host.cli import main
 PLAIN = "-rate * teach[o] * pre[i]"
 HIDDEN = "(R.T @ next) * df(z)"
 FUZZED, LONG = 1500, 40000
+SOON = 2.0  # seconds of CPU that reading an equation may take, a hundred times what the slowest takes
 DATA = samples(40, 5, 1)
 
 
@@ -65,9 +69,17 @@ def hold(error: CompileError, texts: list[str]) -> None:
         ("rate * sign(post * pre) * pre", "post", "sign takes a signal along one axis, this has [o,i]"),
         ("rate * sign(W) * pre", "W", "sign takes no W"),
         ("teach * pre - teach * pre", "teach", "is always 0"),
-        ("rate^3 * post * pre", "post", "has the rate more than twice"),
+        ("rate^3 * post * pre", "rate", "has the rate more than twice"),
         ("post^4 * pre", "4", "4 is no power of a signal"),
         ("rate * (post * pre", "", "ends too early"),
+        (
+            "-rate * teach * pre - 1e99 * 1e99 * W",
+            "1e99",
+            "is too large; numbers from 2^-64 to 2^64 are read",
+        ),
+        ("post * pre / 2^-40 / 2^-64 - 1e-30 * W", "1e-30", "is too small"),
+        ("64^64 * post * pre", "64", "is too large"),
+        ("0.12345678901234567 * teach * pre", "0", "is a number of too many digits; up to 15 stand"),
         ("2^99 * post * pre", "99", "is too far"),
         ("(" * 60 + "post" + ")" * 60, None, "is nested too deeply"),
         ("post * pre * (post + z)^3 * (pre + 2^-1)^3 * (post - 2^-2 * z)^3", None, "makes too many products"),
@@ -75,6 +87,13 @@ def hold(error: CompileError, texts: list[str]) -> None:
         ("-rate * teach * pre - 2^-30 * W", "W", "can change nothing"),
         ("2^18 * teach * pre", "teach", "this term is too large: it may reach"),
         ("-2^-25 * rate * teach * pre", "teach", "a rate of 2^-31 can change nothing"),
+        (
+            "-rate * sign(teach, 2^20) * pre",
+            "teach",
+            "nothing reaches the threshold of 1.05e+06: the largest is",
+        ),
+        ("rate * sign(post, 2^20) * pre", "post", "nothing reaches the threshold of 1.05e+06"),
+        ("-rate * clip(teach, -2^-40, 2^-40) * pre", "teach", "2^30 are possible; take wider limits"),
         ("2^20 * post * pre", "post", "this term is too large"),
         ("-2^10 * post * pre * post * W * post - 2^-20 * pre * post", "post", "could overflow"),
     ],
@@ -134,6 +153,17 @@ def test_a_trace_stands_alone_in_functions() -> None:
     trace, clipped = (("seen", "0.5 * seen + pre"),), "rate * post * clip(seen, -1, 1)"
     error = refusal(RuleSpec("own", update=Update(clipped), trace=trace))
     assert "clip takes no trace: calibration does not see how large it becomes" in error.line
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "saturated", "feedback"])
+def test_a_trace_has_a_name_of_its_own(name: str) -> None:
+    """Whatever of a layer has that name, and whether it is made before or after the trace."""
+    text = f"0.5 * {name} + pre"
+    update = Update(f"-rate * teach * {name} - 2^-9 * W", feedback=PLAIN)
+    error = refusal(RuleSpec("own", update=update, teach=Teach(hidden=HIDDEN), trace=((name, text),)))
+    assert re.search(f"its vectors would be called fc[12]_{name}, and something else is", error.line)
+    assert error.where == f"trace.{name}" and error.hint == "give the trace another name"
+    hold(error, [text])
 
 
 def test_what_nothing_reads_is_refused() -> None:
@@ -242,3 +272,32 @@ def test_three_lines_are_a_rule() -> None:
     c = compile_model(perceptron(5), parse_spec(text, "rule.toml", options()), DATA)
     kinds = [s.kernel for p, s in c.abstract.steps() if p == "correct"]
     assert kinds.count("statement.matrix") == 3 and kinds.count("statement.change") == 2
+
+
+GROWING = ("rate", "post", "1e9", "0.3", "(post - pre)", "(post + 2^-40)", "-0.7 * z")
+ROUND = ("{}^3", "{}^2", "abs({})", "abs({})^3", "clip({}, -1e9, 1e9)^2", "({} * 1e15)", "({} - z)^3")
+ROUND += ("(2^-1 * {})^3", "step({})^3 + 2^-2 * {}", "{} * {}")
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(5000, marks=pytest.mark.long)])
+def test_no_text_takes_long_to_read(count: int) -> None:
+    """Powers within powers, of all that can grow, as deep as a text may be."""
+    verdicts = set()
+    for seed in range(count):
+        rng = np.random.default_rng([10, seed])
+        texts = [str(rng.choice(GROWING))]
+        few = [str(r) for r in rng.choice(ROUND, int(rng.integers(1, 4)))]
+        while len(texts[-1]) < MOST - 40 and texts[-1].count("(") < 2 * DEEPEST and len(texts) < 36:
+            texts.append(f"({str(rng.choice(few)).replace('{}', texts[-1])})")
+        text = f"-rate * teach * pre + 2^-3 * teach * pre * {texts[-1]}"
+        number = f"-rate * clip(teach, -1, {texts[-1]}) * pre"
+        for weight in (text, number):
+            started = time.process_time()
+            try:
+                rule_of(RuleSpec("own", update=Update(weight)))
+                verdicts.add("read")
+            except CompileError as error:
+                hold(error, [weight])
+                verdicts.add(error.what)
+            assert time.process_time() - started < SOON, weight
+    assert len(verdicts) > 5

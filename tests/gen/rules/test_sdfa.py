@@ -53,7 +53,7 @@ def test_a_threshold_that_no_error_reaches_is_refused(classes: int) -> None:
     data = samples(60, max(classes, 2), 1)
     compile_model(perceptron(classes), RuleSpec("sdfa", options=(("threshold", 0.5),)), data)
     with pytest.raises(
-        CompileError, match=r"no error reaches the threshold of 1: the largest is .*; take a smaller"
+        CompileError, match=r"nothing reaches the threshold of 1: the largest is .*; take a smaller"
     ):
         compile_model(perceptron(classes), RuleSpec("sdfa", options=(("threshold", 1.0),)), data)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conv_nets import cnn, data
+from counts import counted
 from projects import arrays, case
 from random_nets import accepted, random_calibration, random_model
 
@@ -109,8 +110,9 @@ def test_chunks_of_any_size_give_the_same_plan(spec: RuleSpec, monkeypatch: pyte
             assert x["rms_error"] == pytest.approx(y["rms_error"], rel=1e-9)
 
 
-def test_chunks_decide_nothing_on_random_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for compiled, seed in accepted(900, 12):
+@counted(4, 12)
+def test_chunks_decide_nothing_on_random_networks(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for compiled, seed in accepted(900, count):
         with monkeypatch.context() as m:
             m.setattr(float_run, "ROOM", 1)
             again = random_model(seed)

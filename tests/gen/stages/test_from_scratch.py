@@ -16,7 +16,8 @@ from starts import Data, accuracy, blobs, learned, start
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph
-from synapcc.gen.spec import Feedback, Loss, RuleSpec
+from synapcc.gen.rules import options
+from synapcc.gen.spec import Feedback, Loss, RuleSpec, Schedule, parse_spec
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.room import SPAN, grown
@@ -167,6 +168,48 @@ def test_the_share_counts_every_learned_value() -> None:
     assert warning([Saturation("fc1", 10, 1000, 0.0, 4)]) == "", "one per cent is not above one per cent"
     assert "fc1: 1.1 % of 1,000 updates" in warning([Saturation("fc1", 11, 1000, 0.0, 4)])
     assert warning([]) == "" and Saturation("fc1", 0, 0, 0.0, 4).share == 0.0
+
+
+OWN = """
+rate = "2^-2"
+headroom = 1.0
+update.weight = "-rate*teach*pre{more}"
+teach.hidden = "(W.T@next)*df(z)"
+"""
+
+
+def own(more: str) -> RuleSpec:
+    return parse_spec(OWN.format(more=more), "own.toml", options())
+
+
+@pytest.mark.parametrize(
+    ("spec", "each"),
+    [
+        (RuleSpec("bp", rate=2, headroom=1.0), 1),
+        (RuleSpec("bp", rate=2, headroom=1.0, schedule=Schedule(tuple(range(10**6, 10**6 + 8)))), 1),
+        (own(""), 1),
+        (own(" - 2^-14*W"), 1),
+        (RuleSpec("spsa", rate=2, headroom=1.0, options=(("trials", 3),)), 3),
+    ],
+    ids=["bp", "schedule", "as bp", "statements", "trials"],
+)
+def test_each_counter_is_told_once_beside_what_it_watches(spec: RuleSpec, each: int) -> None:
+    """However many steps of a program count there, whatever their kernels are called."""
+    data = blobs(400, 1)
+    compiled = compile_model(start((24, 40, 20, 5), "he"), spec, data)
+    state = learned(compiled, data, 400)
+    found = saturation(compiled.plan, state)
+    sizes = {"fc1": 40 * 24 + 40, "fc2": 20 * 40 + 20, "fc3": 5 * 20 + 5}
+    assert {x.layer: x.updates for x in found} == {n: 400 * each * size for n, size in sizes.items()}
+    for x in found:
+        t = compiled.plan[f"{x.layer}_saturated"]
+        assert x.saturated == state[t.offset : t.offset + 4].view(np.uint32)[0]
+    assert len(found) == 3 and sum(x.saturated for x in found) > 0
+
+
+def test_without_a_rate_a_smaller_one_is_advised() -> None:
+    told = warning([Saturation("fc1", 11, 1000, 0.0, None)])
+    assert told.endswith("8 times the headroom, and if that is not enough, with a smaller rate")
 
 
 def test_the_commands_tell_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from synapcc.gen.ops import kernel, kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
 
-MODELS, EACH = 24, 40
+MODELS, EACH = 30, 40
 LONG = 40
 TURNS = 1000  # of a repeated program that a test waits for
 

@@ -15,7 +15,8 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.format import Format
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.program import Step
-from synapcc.gen.spec import STARTS, Feedback, Head, RuleSpec, Schedule
+from synapcc.gen.rules import options, rules
+from synapcc.gen.spec import STARTS, Feedback, Head, RuleSpec, Schedule, parse_spec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
@@ -106,6 +107,35 @@ def test_what_would_only_look_as_if_it_learned_is_refused(spec: RuleSpec, hi: fl
         compile_model(trained(hi), spec, blobs(200, 1))
 
 
+OWN = 'rate = "2^-5"\ninit = "zero"\n'
+DOWN = 'update.weight = "-rate*teach*pre - 2^-12*W"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "hi", "learns"),
+    [
+        ('update.weight = "rate*post*(pre - post*W)"\n', 1.0, False),
+        ('update.weight = "-2^-4*W"\n', 1.0, False),
+        (DOWN + 'teach.hidden = "(W.T@next)*df(z)"\n', 1.0, False),
+        (DOWN + 'teach.hidden = "(B.T@error)*df(z)"\n', np.inf, False),
+        (DOWN + 'teach.hidden = "(B.T@error)*df(z)"\n', 1.0, True),
+        ('update.weight = "-rate*teach*pre"\nteach.hidden = "(B.T@error)*df(z)"\n', 1.0, True),
+        ('rule = "spsa"\n', 1.0, True),
+    ],
+)
+def test_so_it_is_by_whatever_steps_a_rule_learns(text: str, hi: float, learns: bool) -> None:
+    """Equations, forgetting alone and trials: what changes the weights at all is let through, and does."""
+    spec = parse_spec(OWN + text, "own.toml", options())
+    if not learns:
+        with pytest.raises(CompileError, match="fc1: hears nothing and would never change"):
+            compile_model(trained(hi), spec, blobs(200, 1))
+        return
+    compiled = compile_model(trained(hi), spec, blobs(200, 1))
+    state = learned(compiled, blobs(200, 1), 200)
+    for t in (compiled.plan[f"fc{i}_weight"] for i in (1, 2, 3)):
+        assert np.any(state[t.offset : t.offset + t.nbytes])
+
+
 def test_integers_of_a_file_are_no_start() -> None:
     graph = trained()
     held = Format("int8", 5, -128, 127)
@@ -119,6 +149,37 @@ def test_a_new_classifier_starts_as_head_says() -> None:
     found = weights(compile_model(trained(), spec, blobs(200, 1)))
     assert found["fc3_weight"].shape[0] == 7 and not np.any(found["fc3_weight"])
     assert np.max(np.abs(found["fc1_weight"])) < 1.0
+
+
+def test_rows_from_samples_are_means_of_the_features_that_have_started() -> None:
+    """As where a file brings those very layers, and not of what the file had trained."""
+    spec = RuleSpec("hebbian", rate=10, init="he", head=Head(5, init="prototypes"))
+    found = weights(compile_model(trained(), spec, blobs(200, 1)))
+    graph = trained()
+    tensors = dict(graph.tensors)
+    for fc in ("fc1", "fc2"):
+        for end, name in (("_w", "_weight"), ("_b", "_bias")):
+            tensors[fc + end] = replace(tensors[fc + end], value=found[fc + name])
+    given = replace(graph, tensors=tensors)
+    same = weights(compile_model(given, replace(spec, init=""), blobs(200, 1)))
+    other = weights(compile_model(graph, replace(spec, init=""), blobs(200, 1)))
+    for name in ("fc3_weight", "fc3_bias"):
+        assert np.array_equal(found[name], same[name]) and not np.allclose(found[name], other[name])
+
+
+@pytest.mark.parametrize(
+    "head", [Head(), Head("+2"), Head("+2", init="prototypes"), Head("+2", init="random")]
+)
+def test_rows_that_stay_above_layers_that_start_anew_are_refused(head: Head) -> None:
+    """They read features that are gone; where their layer alone learns, nothing starts."""
+    with pytest.raises(CompileError, match=r"\[head\] keeps rows that read what fc2 had learned"):
+        compile_model(trained(), RuleSpec("hebbian", init="he", head=head), rows(5 + head.new))
+    compile_model(trained(), RuleSpec("last", init="he", head=head), rows(5 + head.new))
+
+
+def rows(classes: int) -> dict[str, np.ndarray]:
+    """Samples of so many classes."""
+    return {**blobs(200, 1), "label": np.arange(200) % classes}
 
 
 # ---- schedules ------------------------------------------------------------------------------------------
@@ -136,11 +197,30 @@ def both(rule: str, fall: int, shift: int) -> tuple[Compiled, Compiled]:
     return scheduled, other
 
 
+UNPACED = ("es", "hybrid", "prototype", "spsa")  # what they do is no step of `correct` that has a rate
+
+
 @pytest.mark.parametrize("fall", range(len(FALLS) + 1))
 @pytest.mark.parametrize(("rule", "shift"), [("hebbian", 1), ("sdfa", 2)])
 def test_a_step_is_one_at_the_rates_whose_turn_it_is(rule: str, shift: int, fall: int) -> None:
     """The state says which: whoever loads one goes on where it was."""
-    scheduled, other = both(rule, fall, shift)
+    held_alike(*both(rule, fall, shift), fall)
+
+
+@pytest.mark.parametrize("rule", sorted(rules().keys() - {"hebbian", "sdfa", *UNPACED}))
+def test_so_it_is_under_every_rule(rule: str) -> None:
+    """Whatever changes what a rule learns: weights, and matrices beside them that have another shift."""
+    held_alike(*both(rule, 2, 2), 2)
+
+
+@pytest.mark.parametrize("rule", UNPACED)
+def test_a_rate_that_would_never_fall_is_refused(rule: str) -> None:
+    with pytest.raises(CompileError, match=f"^schedule: .*rule {rule}"):
+        both(rule, 1, 1)
+
+
+def held_alike(scheduled: Compiled, other: Compiled, fall: int) -> None:
+    """The first and the last step behind a fall give the bytes of rates that never fell."""
     first, last = ((0, *FALLS)[fall], (*FALLS, 2**32)[fall] - 1)
     data = blobs(20, 3)
     for step in {first, last}:
@@ -187,5 +267,7 @@ def test_what_is_arranged_once_is_so_in_all() -> None:
 
 def test_a_rate_that_falls_too_far_is_refused() -> None:
     spec = RuleSpec("bp", rate=10, weights="int8", schedule=Schedule((10, 20, 30, 40), 2))
-    with pytest.raises(CompileError, match=r"a rate of 2\^-12 needs a shift of 25"):
+    with pytest.raises(CompileError, match=r"a rate of 2\^-12 needs a shift of 25") as found:
         compile_model(start(SIZES, "he"), spec, blobs(200, 1))
+    told = str(found.value)
+    assert "behind fall 1 of [schedule], at step 10" in told and "let the rates fall less far" in told

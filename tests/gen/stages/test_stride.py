@@ -12,7 +12,8 @@ from random_nets import accepted
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.program import Program
-from synapcc.gen.spec import Loss, RuleSpec
+from synapcc.gen.rules import options
+from synapcc.gen.spec import Loss, RuleSpec, parse_spec
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.gen.stages.stride import MOST, Stride, largest, learning_layers, squares
@@ -152,3 +153,19 @@ def test_the_change_is_that_of_a_step_taken() -> None:
                 np.testing.assert_allclose(squares(machine, forward, update), want, rtol=1e-6, atol=1e-12)
                 seen.add(forward.kernel if want[0] else "")
     assert {"dense.forward", "conv2d.forward", "local2d.forward"} <= seen
+
+
+def test_equations_are_told_as_the_rule_that_they_say() -> None:
+    """A statement that forgets a little as well goes as far as the layer's own update does."""
+    rng = np.random.default_rng(3)
+    graph, data = perceptron(rng, (12, 20, 16, CLASSES)), patterns(rng, 200, 12, 2.0)
+    said = 'rate = "2^-2"\nupdate.weight = "-rate*teach*pre - 2^-14*W"\nteach.hidden = "(W.T@next)*df(z)"\n'
+    found = []
+    for spec in (RuleSpec("bp", rate=2), parse_spec(said, "own.toml", options())):
+        told = [w for w in compile_model(graph, spec, data).warnings if "learning may not settle" in w]
+        assert len(told) == 1
+        found.append(told[0])
+    change = [float(w.split("changes its outputs by ")[1].split()[0]) for w in found]
+    assert change[0] > MOST and abs(change[0] - change[1]) < 0.05 * change[0]
+    assert found[0].split(":")[0] == found[1].split(":")[0]
+    assert "at a rate of 2^-2" in found[0] and "times smaller" in found[1] and "2^-None" not in found[1]

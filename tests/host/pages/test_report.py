@@ -14,6 +14,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Repeat, Step
 from synapcc.gen.spec import RuleSpec
 from synapcc.host.pages.facts import costs, measure, memory, program_text, summary
+from synapcc.host.pages.timeline import timeline
 from synapcc.host.run.emulator import Emulator
 
 MORE = "[store]\nsamples = 8\n[replay]\nsamples = 6\nevery = 2\n"
@@ -104,6 +105,23 @@ def test_costs_are_those_of_the_programs(compiled: Compiled) -> None:
     for entry in compiled.plan.entries:
         assert found[entry]["macs"] == macs(compiled.plan, entry)
     assert found["rehearse"]["macs"] > 7 * found["learn"]["macs"] / 2
+
+
+def test_copies_that_take_turns_cost_as_one(tmp_path: Path) -> None:
+    """A step runs one copy of what learns, and a step more for each asks whose turn it is."""
+    plans = [
+        compile_model(c.model, c.rule, arrays()).plan
+        for c in (case(tmp_path / "a"), case(tmp_path / "b", more="[schedule]\nat = [3, 5, 9]\n"))
+    ]
+    plain, paced = (costs(plan)[1] for plan in plans)
+    assert plain["program"] == paced["program"] == "learn"
+    assert [plain[k] for k in ("macs", "reads", "writes")] == [paced[k] for k in ("macs", "reads", "writes")]
+    assert paced["slices"] == plain["slices"] + 4
+    by_layer = [
+        sum(s["macs"] * s["times"] for s in timeline(plan, "learn")["steps"] if not s["other"])
+        for plan in plans
+    ]
+    assert by_layer == [plain["macs"], plain["macs"]]
 
 
 def test_a_report_is_json_and_text_without_surprises(compiled: Compiled) -> None:

@@ -149,6 +149,20 @@ def test_saturations_are_the_counters(tmp_path: Path) -> None:
     assert sum(held.values()) > 0 and sum(x["at_limits"] for x in told["tensors"]) > 0
 
 
+@pytest.mark.parametrize("terms", ["-rate*teach*pre", "-rate*teach*pre - 2^-16*W"])
+def test_equations_are_diagnosed_as_the_rule_that_they_say(tmp_path: Path, terms: str) -> None:
+    """Of statements as of updates: the angle is that of what they change by, whatever else they forget."""
+    c = case(tmp_path, "bp")
+    want = diagnose(c, tmp_path / "bp")[0].to_dict()
+    said = f'rate = "2^-6"\nupdate.weight = "{terms}"\nteach.hidden = "(W.T@next)*df(z)"\n'
+    c.rule.write_text(said)
+    found = diagnose(c, tmp_path / "own")[0].to_dict()
+    assert [x["layer"] for x in found["layers"]] == [x["layer"] for x in want["layers"]] == ["fc1", "fc2"]
+    for x, y in zip(found["layers"], want["layers"], strict=True):
+        assert x["angle"]["first"] == pytest.approx(y["angle"]["first"], abs=2.0)
+        assert x["products"] > 0 and x["saturated_share"] == y["saturated_share"] == 0.0
+
+
 def test_steps_without_an_error_are_told(tmp_path: Path) -> None:
     """A hinge error is zero once a sample is right by the margin; replayed samples are steps too."""
     more = '[loss]\nkind = "hinge"\nmargin = 0.3\n[replay]\nsamples = 6\nevery = 2\n'
