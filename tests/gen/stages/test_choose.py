@@ -208,7 +208,8 @@ def test_no_more_work_is_begun_than_remedies_may_be(mode: str, monkeypatch: pyte
             assert (line in notes) == (answers == {False})
             assert (f"some {line}" in notes) == (answers == {True, False})
             told.add((len(answers), False in answers))
-    assert mode == "best" or told == {(1, False), (1, True), (2, True)}, told
+    wanted = {(1, False), (1, True), (2, True)} if mode == "fast" else {(1, False), (1, True)}
+    assert told >= wanted, told
 
 
 @pytest.mark.parametrize("given", [300, 257, 256, 100])
