@@ -40,6 +40,7 @@ from .stages.quantise import Quantised
 from .stages.schedule import build
 from .stages.start import refuse_deaf, started
 from .stages.still import drowned, settle
+from .stages.trials import farthest
 from .stages.untie import untie
 from .target.boards import Board, load_board
 
@@ -135,6 +136,7 @@ def compile_model(
         far = far_targets(Runs(abstract, data)) if spec.numbers else []
         raise _because(placed(error, spec), [*warnings(_of_a_byte(graph), data), *quiet, *far]) from None
     usual = found.quantised.sampled.usual
+    walk = farthest(found.abstract, found.data, usual, found.quantised.untrained)
     uneven = warnings(_of_a_byte(found.graph), {n: found.data[n][usual] for n in found.graph.inputs})
     compiled = Compiled(
         plan=plan,
@@ -146,7 +148,12 @@ def compile_model(
         calibration=given,
         board=target,
         learned=learned,
-        warnings=(*uneven, *quiet, *found.quantised.warnings(found.abstract.inputs)),
+        warnings=(
+            *uneven,
+            *quiet,
+            *found.quantised.warnings(found.abstract.inputs),
+            *([walk.warning()] if walk else []),
+        ),
         kernel_set=select(kernel_set, target),
         untouched=untouched,
         quantise=quantise,

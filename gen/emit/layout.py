@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 WIDTH = 120
 _HEAD = re.compile(r"(for|while|if|switch)\s*(?=\()")
 _ELSE = re.compile(r"\s*else\b")
+_NOTED = re.compile(r"(?P<code>[^\"]*?) ?/\* (?P<note>.*) \*/")
+LAST = 1000  # what breaking where nothing divides a line costs: more than any depth
 _BREAKS = (" ? ", " : ", " && ", " || ", " + ", " - ", " * ", " >> ")
 
 
@@ -225,19 +227,45 @@ def wrapped(text: str, indent: int, more: int = 4) -> list[str]:
 
 
 def _cut(text: str, room: int) -> int:
-    """Where to break: behind a comma or `=`, before an operator; 0 if nowhere."""
-    best, rank, depth, quoted = 0, 1000, 0, False
+    """Where to break: behind a comma, before an operator; where neither comes, behind a bracket, else before
+    a word; 0 if nowhere."""
+    best, rank, depth, quoted = 0, 3 * LAST, 0, False
     for i, c in enumerate(text[: room + 1]):
         quoted ^= c == '"'
         if quoted:
             continue
         depth += (c in "([{") - (c in ")]}")
-        if i < room // 4 or c not in " ,":  # as all places to break begin
+        if c not in " ,(":
             continue
         operator = next((k for k, b in enumerate(_BREAKS) if text.startswith(b, i)), None)
-        if operator is None and text[i : i + 2] != ", ":
-            continue
-        cost = 10 * depth + (operator or 0) // 2
+        if operator is not None or text[i : i + 2] == ", ":
+            if i < room // 4:
+                continue
+            cost = 10 * depth + (operator or 0) // 2
+        else:
+            cost = 10 * depth + (LAST if c == "(" else 2 * LAST)
         if cost <= rank and i + 1 <= room:
             best, rank = i + 1, cost
     return best
+
+
+def narrowed(text: str) -> str:
+    """A file whose names made lines of code and comments longer than WIDTH, with these broken.
+
+    Rows of a comment that stands on several lines, and directives of the preprocessor, stay as they are.
+    """
+    out: list[str] = []
+    for line in text.split("\n"):
+        long = len(line) > WIDTH and not line.startswith(" * ")
+        out += _narrowed(line) if long else [line]
+    return "\n".join(out)
+
+
+def _narrowed(line: str) -> list[str]:
+    code, indent = line.strip(), len(line) - len(line.lstrip())
+    parts = _NOTED.fullmatch(code)
+    note, code = (parts["note"], parts["code"]) if parts else ("", code)
+    above = comment(note, indent) if note else []
+    if code.startswith("#"):
+        return [*above, code]
+    return [*above, *(wrapped(code, indent, 8 if code.endswith("{") else 4) if code else [])]

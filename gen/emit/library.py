@@ -18,6 +18,7 @@ from .flash import stored
 from .functions import in_order, laid_out, program_texts, step_functions, unused
 from .helpers import helpers_of
 from .interface import entry_views, label_type
+from .layout import narrowed
 from .memory_text import memory_map
 from .slices import entries
 from .templates import environment
@@ -79,6 +80,6 @@ def render_library(
         "has_store": "store_count" in plan,
     }
     return {
-        f"{prefix}.{ending}": environment().get_template(f"model.{ending}.j2").render(context)
+        f"{prefix}.{ending}": narrowed(environment().get_template(f"model.{ending}.j2").render(context))
         for ending in ("h", "c")
     }

@@ -393,16 +393,15 @@ class WeightedUpdate(Kernel):
             (f"take 2^-{first} or smaller", f"take 2^-{last} or larger") if first <= last else ("", "")
         )
         shift, bias_shift = k + of_weight, k + of_bias
+        rate = f"a rate of 2^-{k}" + ("" if "b" in f else " of a feedback matrix")
         what, hint = "", ""
         if shift < 0:
-            what = f"a rate of 2^-{k} is too large for its number formats"
+            what = f"{rate} is too large for its number formats"
             hint = smaller or "scale the inputs down and the weights up"
         elif shift > most:
-            what = (
-                f"a rate of 2^-{k} can change nothing: the largest product {top} is shifted right by {shift}"
-            )
+            what = f"{rate} can change nothing: the largest product {top} is shifted right by {shift}"
             if most == MAX_SHIFT:
-                what = f"a rate of 2^-{k} needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
+                what = f"{rate} needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
             free = most < MAX_SHIFT and rounding != numeric.Rounding.STOCHASTIC
             other = 'take rounding = "stochastic"' if free else "scale the inputs up and the weights down"
             hint = (larger or other) + (', or weights = "int16"' if f["w"].dtype == "int8" else "")

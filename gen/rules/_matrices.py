@@ -15,6 +15,7 @@ import numpy as np
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
+from ..ir.inputs import listed
 from ..ir.program import Value
 from ..ir.tape import Signs, Tape
 from ..ops import layer
@@ -27,6 +28,24 @@ class FeedbackTape(Tape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+
+    def is_deaf(self, node: Node) -> bool:
+        values = (self.graph.tensors[i].value for i in node.inputs)
+        return layer(node.op).deaf([v for v in values if v is not None])
+
+    def refuse_unheard(self, node: Node) -> None:
+        """Raises CompileError for a layer whose outputs move no score, so that no error could teach it."""
+        reached, walls = {node.output}, []
+        for n in self.graph.nodes:
+            if reached.isdisjoint(n.inputs):
+                continue
+            if self.is_deaf(n):
+                walls.append(n.name)
+            else:
+                reached.add(n.output)
+        if self.graph.output not in reached:
+            what = f"moves no score: what {listed(walls)} behind it gives is the same whatever comes in"
+            raise CompileError(node.name, what, "leave it out of `layers`, or mend the network")
 
     def injection(self, node: Node) -> str:
         """The tensor behind a layer's activation, where a direct signal enters."""
@@ -63,6 +82,7 @@ class FeedbackTape(Tape):
     def learned_matrix(self, node: Node) -> str:
         """A matrix in RAM from the error to what lies behind a layer's activation, [C, n], which `follow`
         changes. It starts as a fixed one would."""
+        self.refuse_unheard(node)
         name, ideal = f"{node.name}_direct_feedback", self._jacobians()[self.injection(node)]
         if self.b.has(name, "matrix"):
             return name

@@ -60,13 +60,10 @@ class RuleTape(FeedbackTape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._large: Callable[[], float] = lambda: 1.0
+        self._scale = self._large
         self._prototypes: Callable[[], Known]
         self._predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]] = dict
         self.entries: list[Entry] = []
-
-    def is_deaf(self, node: Node) -> bool:
-        values = (self.graph.tensors[i].value for i in node.inputs)
-        return layer(node.op).deaf([v for v in values if v is not None])
 
     @property
     def logits(self) -> str:
@@ -153,12 +150,13 @@ class RuleTape(FeedbackTape):
 
     def measure(self, name: str) -> str:
         """Emits the loss of the scores in the arena, under the rule file's loss; the value that holds it. Of
-        numbers, in units of what targets usually differ by; this writes their error anew."""
+        numbers, in units of what targets usually differ by, or of more where losses would not fit; this
+        writes their error anew."""
         loss = self.b.once(Value(name, (1,), "arena", "loss"))
         if self.spec.numbers:
             self.emit_loss()
             of = {"e": self.error, "loss": loss}
-            self.step("loss.squares", "loss", of, large=self._large(), scores=self.scores)
+            self.step("loss.squares", "loss", of, large=self._scale(), scores=self.scores)
             return loss
         of = {"z": self.logits, "label": self.label, "loss": loss}
         if self.spec.loss.kind == "hinge":
@@ -240,6 +238,8 @@ class RuleTape(FeedbackTape):
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
         the signal of each node's output in place of the changes; `error` is as in `direct`.
         """
+        for node in () if visit else self.learned_nodes:
+            self.refuse_unheard(node)
         signals = {self.graph.output: error or self.error}
         for node in reversed(self.graph.nodes):
             teach = signals.pop(node.output, None)
@@ -270,6 +270,7 @@ class RuleTape(FeedbackTape):
 
     def injected(self, node: Node, error: str, matrix: str | None = None) -> str:
         """The error behind a layer's activation, through `matrix`, or the layer's own fixed one."""
+        self.refuse_unheard(node)
         at = self.injection(node)
         matrix = matrix or self.fixed_matrix(f"{node.name}_direct", at)
         teach = self.teach(f"{node.name}_direct", self.shape(at))
@@ -289,6 +290,7 @@ class RuleTape(FeedbackTape):
     def predict(self, node: Node, target: str) -> str:
         """What the error would be behind a layer's activation h, as frozen matrices predict it from h and the
         target alone: M^T h + T^T target, by least squares over the calibration data."""
+        self.refuse_unheard(node)
         at = self.injection(node)
         parts = []
         for what, source, real in zip(
@@ -366,9 +368,10 @@ class RuleTape(FeedbackTape):
         [C, n], of tensors that rules inject at; called when a rule asks for one."""
         self._predictors = cache(predictors)
 
-    def set_large(self, large: Callable[[], float]) -> None:
-        """Takes what says how large an error of numbers is, called when a rule asks for it."""
-        self._large = large
+    def set_large(self, large: Callable[[], float], scale: Callable[[], float]) -> None:
+        """Takes what says how large an error of numbers is, and in which unit the losses of the calibration
+        data fit, called when a rule asks for it."""
+        self._large, self._scale = large, scale
 
     def set_prototypes(self, prototypes: Callable[[], Known]) -> None:
         """Takes what makes the classes' prototypes, called when a rule moves them."""

@@ -16,14 +16,23 @@ from ..ir.program import Value
 from ..spec.options import Option, PowerOfTwo
 from ._tape import RuleTape
 
-EPSILON: Option = PowerOfTwo(
-    "epsilon", "how far weights are moved, in units of their root mean square", -10, -1, 0.125
-)
+
+def epsilon(start: float) -> Option:
+    """The option of how far a trial goes, `start` where a rule file does not say."""
+    doc = "how far weights are moved, in units of their root mean square"
+    return PowerOfTwo("epsilon", doc, -10, -1, start)
+
+
+EPSILON, KEPT = epsilon(2.0**-3), epsilon(2.0**-8)  # of moves that are undone, and of moves that may stay
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """Moves of `nodes` along one random direction, a new one after each `tick`.
+
+    A step down a slope is as long as one of backpropagation at the same rate would be: a slope along u of
+    n values has the length of a gradient, u itself that of sqrt(n), so the rate is divided by sqrt(n), to a
+    power of two. Longer, and what a sample does not say about the others is a walk that destroys a network.
 
     epsilon: how far, by the root mean square of a layer's weights at the start; where these are all zero, as
     of a new classifier, by that of Glorot's uniform weights. To a power of two.
@@ -33,9 +42,20 @@ class Trial:
     nodes: Sequence[Node]
     epsilon: float
 
+    def __post_init__(self) -> None:
+        for node in self.nodes:
+            self.tape.refuse_unheard(node)
+
     @property
     def _number(self) -> str:
         return self.tape.counter("trial", "directions tried")
+
+    @property
+    def _spread(self) -> int:
+        """log2 of the square root of how many weights and biases move."""
+        shapes = [self.tape.constant(node.inputs[1]).shape for node in self.nodes]
+        values = sum(math.prod(shape) + shape[0] for shape in shapes)
+        return round(math.log2(values) / 2)
 
     def _common(self, node: Node) -> tuple[dict[str, str], dict[str, float]]:
         weight = self.tape.constant(node.inputs[1])
@@ -60,7 +80,7 @@ class Trial:
             args |= {"d": slope, "saturated": self.tape.counter(f"{node.name}_saturated", note)}
             rounding = self.tape.rounding(f"{node.name}_weight")
             attrs |= {"rounding": rounding["rounding"], "turn": rounding["tensor"]}
-            gain = 2.0 ** -self.tape.rate(node) if rated else 1.0
+            gain = 2.0 ** -(self.tape.rate(node) + self._spread) if rated else 1.0
             self.tape.step("perturb.settle", node, args, times=times, gain=gain, power=power, **attrs)
 
     def tick(self) -> None:

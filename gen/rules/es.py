@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ..spec.options import Integer
 from . import Rule, RuleTape
-from ._trial import EPSILON, Trial
+from ._trial import KEPT, Trial
 
 
 class EvolutionStrategy(Rule):
@@ -14,7 +14,7 @@ class EvolutionStrategy(Rule):
     name = "es"
     doc = "evolution: random changes of the weights, of which those stay that make the loss smaller"
     source = "(1 + lambda)-ES; Rechenberg 1973"
-    options = (EPSILON, Integer("trials", "changes that are tried on each sample", 1, 64, 1))
+    options = (KEPT, Integer("trials", "changes that are tried on each sample", 1, 64, 1))
 
     def correct(self, tape: RuleTape) -> None:
         epsilon, trials = float(self.option(tape.spec, "epsilon")), int(self.option(tape.spec, "trials"))

@@ -5,7 +5,9 @@ from ..spec import RuleSpec
 from ..spec.options import Choice, Integer
 from . import Rule, RuleTape, rules
 from ._trial import EPSILON, probe
+from .sdfa import SignDirectFeedbackAlignment
 
+THRESHOLDS = [option.name for option in SignDirectFeedbackAlignment.options]
 HEADS = ("last", "hebbian", "bp", "fa", "sign", "dfa", "sdfa", "drtp")
 
 
@@ -19,12 +21,15 @@ class Hybrid(Rule):
     name = "hybrid"
     doc = "another rule for the last layers, simultaneous perturbation below them"
     source = "ElasticZO, arXiv 2501.04287"
+    storages = ("flash", "generated", "ram")  # those of its heads: each says which it can use
+    inits = ("random", "ternary", "aligned")
     options = (
         Choice("head", "the rule of the last layers", HEADS),
         Integer("depth", "how many of the last layers that is", 1, 64, 1),
         EPSILON,
         Choice("step", "a step by the slope that was measured, or by its sign", ("slope", "sign")),
         Integer("trials", "directions that are tried on each sample", 1, 64, 1),
+        *SignDirectFeedbackAlignment.options,
     )
 
     def _head(self, spec: RuleSpec) -> Rule:
@@ -32,6 +37,10 @@ class Hybrid(Rule):
 
     def check(self, tape: RuleTape) -> None:
         self._head(tape.spec).check(tape)
+        for name, _ in tape.spec.options:
+            if name in THRESHOLDS and self.option(tape.spec, "head") != "sdfa":
+                what = f'belongs to the head "sdfa", and the head is "{self.option(tape.spec, "head")}"'
+                raise CompileError(f"options.{name}", what, 'drop it, or take head = "sdfa"')
         depth = int(self.option(tape.spec, "depth"))
         if len(tape.learned) <= depth:
             what = f"is {depth}, and {len(tape.learned)} layers learn: none is left to be perturbed"

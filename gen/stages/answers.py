@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Graph
 from ..ir.program import Abstract
+from ..ops.loss import LOSS_FRAC, TOP
 from ..spec import RuleSpec
 from .outliers import usual
 
+SHARE, LOSS_ROOM = 0.9, 4  # of samples whose losses fit, and how many times over
+LARGEST_LOSS = TOP * 2.0**-LOSS_FRAC
 NEAR = 1 / 8  # of what samples usually differ by: numbers that are off by less are the same
 
 Real = NDArray[np.float64]
@@ -45,6 +48,19 @@ def large(targets: Real) -> float:
     """What targets [n, ...] usually differ by, to a power of two; 1 where they are all alike."""
     apart = usual(targets.reshape(len(targets), -1))
     return float(2.0 ** np.rint(np.log2(apart))) if apart > 0 else 1.0
+
+
+def scale(targets: Real, scores: Real) -> float:
+    """The unit of errors in which nine of ten samples' squared losses lie well within what integers hold.
+
+    At least what `targets` [n, ...] usually differ by. Where scores [m, C] are far from all targets, as
+    before learning, losses in this would all be the largest one, and no change would make a difference.
+    """
+    wanted = targets.reshape(len(targets), -1)
+    far = np.maximum(np.abs(scores - wanted.min(axis=0)), np.abs(scores - wanted.max(axis=0)))
+    loss = float(np.quantile(np.sum(np.square(far), axis=1) / 2, SHARE))
+    least = np.ceil(np.log2(loss / (LARGEST_LOSS / LOSS_ROOM)) / 2) if loss > 0 else -np.inf
+    return max(large(targets), float(2.0**least))
 
 
 def answers(graph: Graph, abstract: Abstract, spec: RuleSpec) -> Answers:

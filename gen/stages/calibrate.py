@@ -155,6 +155,7 @@ class Runs:
     given:   how many samples there are
     chosen:  the samples that are run, as indices of those given
     taught:  those of them that are also taught from, as indices of `chosen`
+    programs: those of `abstract`, and `teach`: what is run of `adapt`, behind its forward program
     turns:   the labels that each of these is taught with
     tick:    is told, a chunk of samples at a time, which share of the passes is done that formats need
     """
@@ -162,7 +163,7 @@ class Runs:
     def __init__(self, abstract: Abstract, calibration: Reals, tick: Tick = lambda share: None) -> None:
         self.abstract, self.tick, self._ran = abstract, tick, 0
         self.given = len(calibration[abstract.inputs[0]])
-        self._programs = dict(abstract.programs)
+        self.programs = dict(abstract.programs)
         self.chosen = spread(self.given, min(SAMPLES, max(LEAST, RUN // self.work)))
         sizes = {n: abstract.values[n].size for n in abstract.inputs}
         given = {n: calibration[n].reshape(self.given, size) for n, size in sizes.items()}
@@ -192,8 +193,9 @@ class Runs:
         """As many labels and then samples as WORK allows; the forward program runs once for all labels."""
         adapt = self.abstract.programs["adapt"]
         items = tuple(i for i in adapt.items if i != Call("forward"))
-        self._programs["teach"] = Program("teach", "adapt, behind its forward program", items)
-        once, label = (_macs(self.abstract, self._programs, p) for p in ("infer", "teach"))
+        self.programs["teach"] = Program("teach", "adapt, behind its forward program", items)
+        self.programs = without_trials(self.abstract, self.programs, "teach")
+        once, label = (_macs(self.abstract, self.programs, p) for p in ("infer", "teach"))
         self.turns = LABELS if TARGET in self.abstract.values else min(LABELS, self.abstract.classes)
         self.turns = self.turns if {TARGET, "label"} & self.abstract.values.keys() else 1
         least = min(LEAST_LABELS, self.turns)
@@ -205,7 +207,7 @@ class Runs:
     def work(self) -> int:
         """What one sample costs, in multiply-accumulates: a value that is written takes as long as some."""
         each = sum(v.size for v in self.abstract.values.values() if v.space == "arena")
-        return _macs(self.abstract, self._programs, "infer") + WRITTEN * each
+        return _macs(self.abstract, self.programs, "infer") + WRITTEN * each
 
     @property
     def left(self) -> list[str]:
@@ -241,7 +243,7 @@ class Runs:
 
     def machine(self, rows: Index, kind: type[RealMachine] = RealMachine) -> RealMachine:
         """A machine that holds these samples' inputs."""
-        machine = kind(self.abstract.values, self._programs, len(rows), shared=True)
+        machine = kind(self.abstract.values, self.programs, len(rows), shared=True)
         machine.load({n: x[rows] for n, x in self.inputs.items()})
         return machine
 
@@ -337,6 +339,41 @@ def _macs(abstract: Abstract, programs: Mapping[str, Program], name: str) -> int
         return (item.times if isinstance(item, Repeat) else 1) * _macs(abstract, programs, item.program)
 
     return sum(work(item) for item in programs[name].items)
+
+
+def without_trials(abstract: Abstract, programs: Mapping[str, Program], name: str) -> dict[str, Program]:
+    """The programs without calls of those that run forward again to see what moved weights do.
+
+    On a shared machine no weight moves, so all that these find there is what was known before. Where a
+    signal of the program `name` is made in none but these, all stay.
+    """
+
+    def stays(item: Item) -> bool:
+        return isinstance(item, Step) or not tries(abstract, programs[item.program])
+
+    kept = {n: replace(p, items=tuple(filter(stays, p.items))) for n, p in programs.items()}
+    whole, left = (_signals(abstract, p, name) for p in (programs, kept))
+    return kept if whole == left else dict(programs)
+
+
+def tries(abstract: Abstract, program: Program) -> bool:
+    """Whether the program moves learned weights and runs forward with them."""
+    moved = False
+    for item in program.items:
+        if isinstance(item, Step):
+            moved |= any(abstract.values[n].learned for n in changed(item).values())
+        elif moved and item == Call("forward"):
+            return True
+    return False
+
+
+def _signals(abstract: Abstract, programs: Mapping[str, Program], name: str) -> set[str]:
+    """The teaching signals of a program whose formats calibration chooses."""
+    found = set()
+    for step in steps(programs, name):
+        ranged = {role: n for role, n in changed(step).items() if abstract.values[n].role in TEACHING}
+        found |= {n for role, n in ranged.items() if role not in kernel(step.kernel).fixed(step.attrs)}
+    return found
 
 
 def steps(programs: Mapping[str, Program], name: str) -> Iterator[Step]:

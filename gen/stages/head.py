@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Tensor
+from ..ir.inputs import listed
 from ..ir.rewrite import fresh, pruned
 from ..ops import layer, layers
-from ..spec import RuleSpec
+from ..spec import Head, RuleSpec
 from .border import given_integers, without_head
 
 BEHIND = "head"  # the name of a classifier that is put behind an output
@@ -30,6 +31,7 @@ SPAN = 16.0  # the largest score of rows from means alone, as of a network that 
 SPREADS = 2.0 ** np.arange(-6, 0.25, 0.25)  # that are tried of it
 GAINS = 2.0 ** np.arange(-4, 2.5, 0.5)  # that are tried, by that with which new rows are as long as old ones
 LEVELS = np.linspace(-2.0, 2.0, 17)  # that are tried, by the spread of the scores
+ALIKE = 1e-9  # of the largest feature: what differs by less is rounding of float sums
 MOST = 32  # classes that are made anew to choose from these
 
 Real = NDArray[np.float64]
@@ -84,13 +86,18 @@ def replaced(graph: Graph, spec: RuleSpec) -> Graph:
         new = numeric.feedback_matrix(spec.seed, 0, head.new, columns, False).astype(np.float64) * limit / 127
     graph = _with_rows(graph, node, np.concatenate([weight, new]), np.concatenate([bias, np.zeros(len(new))]))
     rows = len(weight) + len(new)
-    what = "outputs" if spec.numbers else "classes"
-    note = f"{node.source or node.name}: {head.new} of its {rows} {what} are new, from {head.init}"
     return replace(
         graph,
         head=graph.head if head.keeps and graph.head == "softmax" else "none",
-        notes=(*graph.notes, note) if head.new else graph.notes,
+        notes=(*graph.notes, _noted(node, rows, spec)) if head.new else graph.notes,
     )
+
+
+def _noted(node: Node, rows: int, spec: RuleSpec) -> str:
+    """The note of rows that [head] made."""
+    assert spec.head
+    what = "outputs" if spec.numbers else "classes"
+    return f"{node.source or node.name}: {spec.head.new} of its {rows} {what} are new, from {spec.head.init}"
 
 
 def from_samples(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) -> Graph:
@@ -143,6 +150,9 @@ def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) ->
         what, hint = "its rows are means of features, and nothing of it starts anew", "leave init out"
     elif head and head.imprint:
         what, hint = "a class appears by its first sample anyway", "leave head.imprint out"
+    elif head and head.init != Head().init:
+        what = f'all rows are means of features, and head.init is "{head.init}"'
+        hint = "leave head.init out"
     elif labels is None:
         what, hint = "the calibration data have no labels, of which it takes means", "add an array `label`"
     if hint:
@@ -150,7 +160,12 @@ def prototyped(graph: Graph, spec: RuleSpec, labels: Real | None, seen: Seen) ->
     assert node is not None and labels is not None
     rows = len(_constants(graph, node)[0])
     chosen, features = seen(graph, node.inputs[0])
-    return _with_rows(graph, node, *prototypes(features, labels[chosen].astype(np.intp), rows).start)
+    known = prototypes(features, labels[chosen].astype(np.intp), rows)
+    note = f"{node.source or node.name}: its {rows} rows are means of features, and nothing of the file's"
+    if unseen := [str(c) for c in np.flatnonzero(known.counts == 0)]:
+        note += f"; no sample yet: class {listed(unseen)}"
+    notes = [n for n in graph.notes if not head or n != _noted(node, rows, spec)]  # these say it all
+    return replace(_with_rows(graph, node, *known.start), notes=(*notes, note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +213,8 @@ def fitted(features: Real, labels: NDArray[np.intp] | None, weight: Real, bias: 
 
     labels: None: the verdicts of those rows stand for them; most: from how many samples a mean is, 0: all
     """
+    if np.max(np.ptp(features, axis=0)) <= ALIKE * np.max(np.abs(features)):
+        raise _alike()
     trained = np.flatnonzero(np.any(weight != 0, axis=1))
     if labels is None and len(trained) > 1:
         labels = trained[np.argmax(features @ weight[trained].T + bias[trained], axis=1)]
@@ -223,9 +240,13 @@ def _first(x: Real, most: int) -> Real:
 def _gain(span: float, top: float) -> float:
     """The gain at which a score of `top` becomes `span`."""
     if not top > 0.0:
-        what = "the inputs of the classifier are alike in all calibration samples"
-        raise CompileError("head", what, "give samples of several classes")
+        raise _alike()
     return span / float(top)
+
+
+def _alike() -> CompileError:
+    what = "the inputs of the classifier are alike in all calibration samples"
+    return CompileError("head", what, "give samples of several classes")
 
 
 def _calibrated(features: Real, labels: NDArray[np.intp], centre: Real, mu: Mapping[int, Real]) -> Means:

@@ -86,8 +86,10 @@ def _tensor(plan: Plan, t: PlanTensor) -> None:
     what = unmeant(t.meaning, t.shape[0], t.lo, t.hi)
     _demand(not what, f"{t.name} {what}")
     top = np.iinfo(t.dtype)
-    # A file's zero point may be any integer, and a fused activation leaves what is above it.
-    around = t.lo <= 0 <= t.hi or (t.space == "arena" and not isinstance(t.meaning, PowerOfTwo))
+    # A file's zero point may be any integer, and a fused activation leaves what is above it; a constant that
+    # stands beside such an activation is held as it is. The state starts at 0 where nothing is kept yet.
+    filed = t.space == "arena" or (t.space == "const" and t.role == "activation")
+    around = t.lo <= 0 <= t.hi or (filed and not isinstance(t.meaning, PowerOfTwo))
     whole = top.min <= t.lo <= t.hi <= top.max
     _demand(whole and around, f"{t.name} has limits beyond its type, or without 0")
     _demand((t.data is None) == (t.space == "arena"), f"{t.name} has content where it must not, or none")

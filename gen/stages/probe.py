@@ -7,7 +7,7 @@ forward program and of backpropagation through it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -130,9 +130,9 @@ def predictors(
         probe.emit_loss()
         probe.backward(lambda node: None, visit=lambda node, teach: signals.update({node.output: teach}))
         target = probe.target_error()
-    at = {t: probe.value(t) for n in probe.learned_nodes if (t := probe.injection(n)) in signals}
-    sizes = {t: probe.b.values[name].size + tape.scores for t, name in at.items()}
-    sums = {t: (np.zeros((n, n)), np.zeros((n, n - tape.scores))) for t, n in sizes.items()}
+    hidden = [probe.injection(n) for n in probe.learned_nodes if not probe.scoring(n)]
+    at = {t: probe.value(t) for t in hidden if t in signals}
+    sums = {t: Products.of(probe.b.values[name].size, tape.scores) for t, name in at.items()}
     turns = min(LABELS, tape.classes)
     for machine, label in _labelled(probe, calibration):
         for turn in range(turns):
@@ -140,10 +140,48 @@ def predictors(
             machine.run("probe")
             weight = 1.0 if turn else turns - 1.0
             for t, name in at.items():
-                x = np.concatenate([machine.real(name), machine.real(target)], axis=1)
-                sums[t][0][...] += weight * (x.T @ x)
-                sums[t][1][...] += weight * (x.T @ machine.real(signals[t]))
-    return {t: _ridge(*both, sizes[t] - tape.scores) for t, both in sums.items()}
+                sums[t].add(weight, machine.real(name), machine.real(target), machine.real(signals[t]))
+    return {t: products.solved() for t, products in sums.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """Sums of products of what a tensor holds, h [n], of targets t [C], of which no two classes ever stand
+    together, and of signals d [n].
+
+    own: h h^T; mixed: h t^T; each: the squares of t; own_signal: h d^T; target_signal: t d^T
+    """
+
+    own: np.ndarray
+    mixed: np.ndarray
+    each: np.ndarray
+    own_signal: np.ndarray
+    target_signal: np.ndarray
+
+    @staticmethod
+    def of(n: int, classes: int) -> Products:
+        shapes = (n, n), (n, classes), (classes,), (n, n), (classes, n)
+        return Products(*(np.zeros(shape) for shape in shapes))
+
+    def add(self, weight: float, h: np.ndarray, t: np.ndarray, d: np.ndarray) -> None:
+        """Of samples [samples, ...], which count `weight` times."""
+        self.own[...] += weight * (h.T @ h)
+        self.mixed[...] += weight * (h.T @ t)
+        self.each[...] += weight * np.square(t).sum(axis=0)
+        self.own_signal[...] += weight * (h.T @ d)
+        self.target_signal[...] += weight * (t.T @ d)
+
+    def solved(self) -> tuple[np.ndarray, np.ndarray]:
+        """M [n, n] and T [C, n] with which M^T h + T^T t predicts d best: by ridge regression, the diagonal
+        block of the targets eliminated first, so that work and memory grow with C as the matrices do."""
+        little = RIDGE * float(np.trace(self.own) + self.each.sum()) / (len(self.own) + len(self.each))
+        if not little > 0 or not (np.any(self.own_signal) or np.any(self.target_signal)):
+            what = "no error reaches the layers below the scores, so that none could be predicted there"
+            raise CompileError("rule", what, 'start from a trained network, or head.init = "prototypes"')
+        share = self.mixed / (self.each + little)
+        left = self.own + little * np.eye(len(self.own)) - share @ self.mixed.T
+        own = np.linalg.solve(left, self.own_signal - share @ self.target_signal)
+        return own, (self.target_signal - self.mixed.T @ own) / (self.each + little)[:, None]
 
 
 def _labelled(
@@ -162,16 +200,6 @@ def _labelled(
         scores = machine.real(probe.logits)
         said = scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0).astype(int)
         yield machine, (said if labels is None else labels[rows].astype(np.intp))
-
-
-def _ridge(gram: np.ndarray, moments: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices of the first n values and of the others that predict best."""
-    little = RIDGE * float(np.trace(gram)) / len(gram)
-    if not little > 0 or not np.any(moments):
-        what = "no error reaches the layers below the scores, so that none could be predicted there"
-        raise CompileError("rule", what, 'start from a trained network, or head.init = "prototypes"')
-    found = np.linalg.solve(gram + little * np.eye(len(gram)), moments)
-    return found[:n], found[n:]
 
 
 def seen(

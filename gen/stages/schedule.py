@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from ..errors import CompileError
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from ..ir.inputs import TARGET, listed
 from ..ir.plan import LEARNING
 from ..ir.program import Abstract, Builder, Entry, Value
@@ -27,7 +28,7 @@ from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import RuleSpec
-from .answers import large
+from .answers import large, scale
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -56,8 +57,10 @@ def build(
         tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
+            scores = cache(lambda: seen(graph, spec, calibration, graph.output)[1])
             tape.set_large(
-                lambda: large(seen(graph, spec, calibration, graph.output)[1] if wanted is None else wanted)
+                lambda: large(scores() if wanted is None else wanted),
+                lambda: scale(scores() if wanted is None else wanted, scores()),
             )
         rule.programs(tape)
     if "infer" not in tape.b.programs:
@@ -288,8 +291,7 @@ def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -
         "b": f"{node.name}_bias",
         "count": tape.add(count),
     }
-    twin = f"{node.name}_feedback"
-    if twin in tape.b.values and tape.b.values[twin].learned:
+    if twin := _follower(tape, node):
         args["twin"] = twin
     with tape.b.program("imprint", f"the row of a class from its first {most} samples"):
         if tape.spec.store:
@@ -297,3 +299,18 @@ def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -
         tape.emit_forward()
         tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
     return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
+
+
+def _follower(tape: RuleTape, node: Node) -> str:
+    """The learned feedback matrix that changes as the classifier's weights do: its twin, or the one from the
+    error straight to what it reads, which gets the number format of the weights. "" if there is none."""
+    values, twin = tape.b.values, f"{node.name}_feedback"
+    if twin in values and values[twin].learned:
+        return twin
+    for below in tape.learned_nodes:
+        name = f"{below.name}_direct_feedback"
+        reads = tape.value(tape.injection(below)) == tape.value(node.inputs[0])
+        if reads and name in values and values[name].learned:
+            values[name] = replace(values[name], role="weight", tie=f"{node.name}_weight")
+            return name
+    return ""

@@ -125,7 +125,11 @@ class Diagnosis:
                 plan.model, "was compiled for inference only", "compile it with a learning rule"
             )
         self.plan, self.rule = plan, str(report["rule"]["rule"])
+        if not _updates(plan):
+            what = f"learns by rule {self.rule}, which has no products to hold beside backpropagation's"
+            raise SynapccError(plan.model, what, "emulate --learn says what it learns and what saturates")
         self.emulator = Emulator(plan)
+        self._begun = False  # whether the learning step is behind its first forward pass
         self.oracle = Backpropagation(plan, graph, report["rule"]["loss"])
         weights = {s.node: s.args["w"] for s in _updates(plan)}
         self.tensors = {n.name: weights[n.name] for n in graph.nodes if n.name in weights}
@@ -138,6 +142,7 @@ class Diagnosis:
         learning = self.plan.learning
         for i in range(len(samples)):
             labels = None if samples.labels is None else samples.labels[i : i + 1]
+            self._begun = False
             self.emulator.give(learning, samples.taught(i), labels)
             walk(self.plan.programs, learning, self._step, self._flag)
             self.samples += 1
@@ -149,11 +154,14 @@ class Diagnosis:
         return choose(self.emulator[name], active)
 
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
-        if program == "forward" and position == 0:  # inputs and label are whole now, and maybe not later
+        if program == "forward" and position == 0 and not self._begun:  # a trial runs forward once more
+            self._begun = True  # inputs and label are whole now, and maybe not later
             self.steps += 1
             for layer in self.layers.values():
                 layer.begin()
             self._wanted = self.oracle.changes(self.emulator, self.tensors.values())
+        if step.args.get("count") == "step":  # the learning step is done
+            self._begun = False
         if not _changes_weights(self.plan, step):
             self.emulator.run_step(program, position)
             return

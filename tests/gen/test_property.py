@@ -79,6 +79,8 @@ OF_FILES = (
 """Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
 OF_EQUATIONS = ("statement.",)
 """Those of rules in a rule file: tests/gen/equations."""
+RARE = "matmul.feedback_right"
+"""Drawn once in a thousand networks or so: test_attention.py has it."""
 
 
 def test_the_random_models_reach_every_kernel_and_rule() -> None:
@@ -86,7 +88,7 @@ def test_the_random_models_reach_every_kernel_and_rule() -> None:
     from synapcc.gen.ops import kernels
 
     files = {k for k in kernels() if k.startswith((*OF_FILES, *OF_EQUATIONS))}
-    left: set[object] = (set(kernels()) - files) | {*rules(), INFERENCE_ONLY, -128, "int8", "int16"}
+    left: set[object] = (set(kernels()) - files - {RARE}) | {*rules(), INFERENCE_ONLY, -128, "int8", "int16"}
     left |= {*numeric.Rounding.NAMES}
     for c, _ in accepted(0, 300):
         left -= {step.kernel for _, step in c.abstract.steps()}

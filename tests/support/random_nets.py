@@ -247,6 +247,10 @@ def random_options(rng: Rng, rule: str) -> Settings:
             out.append((option.name, float(2.0 ** rng.integers(option.low, option.high + 1))))
         elif isinstance(option, Choice):
             out.append((option.name, str(rng.choice(option.words))))
+    usual = {option.name: option.default for option in rules()[rule].options}
+    out = [(name, value) for name, value in out if value != usual[name]]  # as rule files are read
+    if rule == "hybrid" and dict(out).get("head") != "sdfa":
+        out = [(name, value) for name, value in out if name != "threshold"]  # the head's, which has none
     return tuple(out)
 
 
@@ -257,6 +261,11 @@ def random_head(rng: Rng, graph: Graph) -> Head:
     classes = new if append or rng.integers(2) else str(rng.choice(["", "+1", f"+{new}"]))
     init = str(rng.choice(["zero", "random", "prototypes"]))
     return Head(classes, append, init, 0 if classes == 1 else int(rng.integers(classes == "", 9)))
+
+
+def moves_means(spec: RuleSpec) -> bool:
+    """Whether all rows are means of features, so that no start can be asked for."""
+    return rules()[spec.rule].prototypes
 
 
 def with_head(spec: RuleSpec, graph: Graph, head: Head) -> RuleSpec:
@@ -323,7 +332,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
             graph = barely_negative(own, graph)
     more = np.random.default_rng([9, seed])
     if not more.integers(4) and spec.rule != INFERENCE_ONLY:
-        spec = with_head(spec, graph, random_head(more, graph))
+        head = random_head(more, graph)
+        spec = with_head(spec, graph, replace(head, init=Head().init) if moves_means(spec) else head)
         assert spec.head
         new = replaced(graph, spec)
         classes, n = max(2, new.tensors[new.output].size), len(next(iter(calibration.values())))

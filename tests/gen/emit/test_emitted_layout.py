@@ -5,21 +5,27 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from c_layout import faults
 from ctools import STRICT, run
+from head_nets import OLD, perceptron, samples
 from one_step import batch_plan, cases
 from random_nets import accepted
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, render_library
 from synapcc.gen.emit.layout import parse, printed
 from synapcc.gen.emit.once import without_single_loops
+from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import kernels
+from synapcc.gen.rules import rules
 from synapcc.gen.sets import DSP, REF
+from synapcc.gen.spec import Replay, RuleSpec, Store
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +50,29 @@ def test_the_layout_is_that_of_one_hand(plans: list[Plan], kernel_set: str) -> N
                 files[file] = content.decode()
         for file, text in files.items():
             assert faults(text) == [], f"{plan.model}: {file}"
+
+
+def with_names(graph: Graph, longest: int) -> Graph:
+    """The same network, whose names and those of its layers and tensors are that long."""
+    called = {n: n + "_" * (longest - len(n)) for n in (*graph.tensors, *(n.name for n in graph.nodes))}
+    nodes = [
+        replace(n, name=called[n.name], inputs=tuple(called[i] for i in n.inputs), output=called[n.output])
+        for n in graph.nodes
+    ]
+    tensors = {called[n]: replace(t, name=called[n]) for n, t in graph.tensors.items()}
+    inputs, output = tuple(called[i] for i in graph.inputs), called[graph.output]
+    return Graph("n" * longest, inputs, output, tensors, tuple(nodes))
+
+
+@pytest.mark.parametrize("longest", [8, 19, 30])
+@pytest.mark.parametrize("rule", sorted(rules()))
+def test_names_of_any_usual_length_fit_the_lines(rule: str, longest: int) -> None:
+    graph = with_names(perceptron(OLD, 3), longest)
+    data = samples(60, OLD, 1)
+    spec = RuleSpec(rule, replay=Replay(4), store=Store(4) if longest > 20 else None)
+    plan = compile_model(graph, spec, {graph.inputs[0]: data["x"], "label": data["label"]}).plan
+    for file, text in library(plan, REF).items():
+        assert faults(text) == [], file
 
 
 def test_the_check_finds_faults() -> None:

@@ -130,7 +130,7 @@ def test_convolutions_learn_by_trials(rule: str, untied: tuple[str, ...]) -> Non
     rng = np.random.default_rng(7)
     calibration = data(rng)
     options: Settings = (("trials", 8), ("epsilon", 2.0**-4)) if rule == "es" else (("trials", 4),)
-    spec = RuleSpec(rule, layers="all", untied=untied, rate=9, options=options)
+    spec = RuleSpec(rule, layers="all", untied=untied, rate=6, options=options)
     c = compile_model(cnn(rng), spec, calibration)
     machine, label = Emulator(c.plan, engine="compiled"), calibration["label"]
     x = c.plan["x"].meaning.units(calibration["x"].reshape(len(label), 1, -1)).clip(-128, 127).astype(np.int8)

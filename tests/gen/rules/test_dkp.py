@@ -9,7 +9,7 @@ from head_nets import NEW, Data, perceptron, samples
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import Decay, Feedback, RuleSpec
+from synapcc.gen.spec import Decay, Feedback, Head, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.link.saturation import saturation
 from synapcc.host.run.emulator import Emulator
@@ -97,3 +97,42 @@ def test_an_aligned_matrix_may_start_at_zero() -> None:
 def test_a_matrix_that_learns_lies_in_ram() -> None:
     with pytest.raises(CompileError, match=r'feedback\.storage: rule dkp cannot use "flash"; possible: ram'):
         compiled(samples(40, NEW, 1), feedback=Feedback(storage="flash"))
+
+
+def test_in_integers_it_walks_by_the_rounding() -> None:
+    """B and W round apart, by less than a unit a step each; int16 is far from seeing it."""
+    data = samples(400, NEW, 1)
+    c = compiled(data)
+    machine, fresh = learned(c, data), Emulator(c.plan)
+    (b, w), (b0, w0) = (
+        [real(c.plan, m, n) for n in ("fc2_direct_feedback", "fc3_weight")] for m in (machine, fresh)
+    )
+    unit = max(c.plan[n].meaning.step for n in ("fc2_direct_feedback", "fc3_weight"))
+    strayed = np.abs((b - w) - (b0 - w0))
+    assert 0 < np.max(strayed) < 2 * len(data["x"]) * unit
+    assert np.sqrt(np.mean(strayed**2)) < 0.03 * np.sqrt(np.mean((w - w0) ** 2))
+
+
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_imprinted_row_is_fed_back_by_as_much(append: bool, seed: int) -> None:
+    """By the matrix of the layer in front of the classifier, in the same numbers; the others stay."""
+    data, rng = samples(200, NEW, 1), np.random.default_rng(seed)
+    head = Head(NEW if append else "", append, "random" if append else "zero", 2)
+    layers = int(rng.integers(2, 5))
+    c = compile_model(
+        perceptron(NEW, layers), RuleSpec("dkp", rate=6, headroom=8.0, layers="dense", head=head), data
+    )
+    machine, label = Emulator(c.plan), int(rng.integers(NEW))
+    at = f"fc{layers if append else layers - 1}_direct_feedback"
+    w = "head_weight" if append else f"fc{layers}_weight"
+    assert c.plan[at].meaning == c.plan[w].meaning and c.plan[at].lo == c.plan[w].lo
+    start = {t.name: machine[t.name].astype(int) for t in c.plan.space("state")}
+    for i in np.flatnonzero(data["label"] == label)[:2]:
+        machine.run("imprint", inputs={"x": data["x"][i : i + 1]}, labels=[label])
+    made = {name: machine[name].astype(int) - before for name, before in start.items()}
+    t = c.plan[at]
+    free = (machine[at] > t.lo) & (machine[at] < t.hi)
+    assert np.any(made[w]) and np.mean(free) > 0.9 and np.array_equal(made[at][free], made[w][free])
+    others = [n for n in made if n.endswith("_direct_feedback") and n != at]
+    assert len(others) == (layers - 1 if append else layers - 2) and not any(np.any(made[n]) for n in others)

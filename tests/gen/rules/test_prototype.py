@@ -58,7 +58,7 @@ def test_the_nearest_mean_wins() -> None:
         nearest.append(int(np.argmin(apart)))
         said.append(int(machine["verdict"][0, 0]))
     assert np.mean(np.equal(nearest, said)) > 0.97
-    assert np.mean(np.equal(said, unseen["label"])) > 0.9 > 4 / OLD
+    assert np.mean(np.equal(said, unseen["label"])) > 0.9
 
 
 @pytest.mark.parametrize("share", [2.0**-1, 2.0**-4, 2.0**-8])
@@ -93,7 +93,7 @@ def test_a_class_appears_by_its_first_sample() -> None:
             seen.add(int(label))
             assert machine.infer({"x": x[None]}).winner[0] == label
     assert seen == {OLD, OLD + 1}
-    assert machine.evaluate(new).accuracy > 0.8 > 0.5
+    assert machine.evaluate(new).accuracy > 0.8
 
 
 def test_it_follows_classes_that_move() -> None:
@@ -104,7 +104,7 @@ def test_it_follows_classes_that_move() -> None:
     before = machine.evaluate(turned).accuracy
     for i in range(len(turned["x"])):
         machine.learn({"x": turned["x"][i : i + 1]}, turned["label"][i : i + 1])
-    assert machine.evaluate(turned).accuracy > 0.9 > 0.6 > before
+    assert machine.evaluate(turned).accuracy > 0.9 and before < 0.6
 
 
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
@@ -112,6 +112,10 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "decay": ({"decay": Decay(8, 16)}, "decay would move them"),
     "numbers": ({"loss": Loss("mse")}, 'keeps means of classes, and loss.kind is "mse"'),
     "imprint": ({"head": Head(NEW, imprint=3)}, "a class appears by its first sample anyway"),
+    "start": (
+        {"head": Head("+2", init="random")},
+        'all rows are means of features, and head.init is "random"',
+    ),
     "frozen": ({"layers": ("fc1",)}, "moves the rows of the layer that makes the scores"),
 }
 
@@ -134,3 +138,13 @@ def test_means_need_labels_and_a_score_for_each_class() -> None:
         compile_model(perceptron(1), RuleSpec("prototype"), samples(60, 2, 1))
     c = compile_model(perceptron(1), RuleSpec("prototype", head=Head(2)), samples(60, 2, 1))
     assert Emulator(c.plan).evaluate(samples(100, 2, 2)).accuracy > 0.9
+
+
+@pytest.mark.parametrize("head", [None, Head("+2"), Head(NEW), Head(NEW, append=True)])
+def test_a_note_says_what_the_rows_are(head: Head | None) -> None:
+    """All are means, whatever the file or [head] put there, and classes without a sample are named."""
+    data = samples(200, OLD, 1)
+    notes = compiled(data, head=head).graph.notes
+    name, rows = ("[head]" if head and head.append else "fc2"), (NEW if head else OLD)
+    unseen = "; no sample yet: class 5, 6" if rows > OLD else ""
+    assert notes == (f"{name}: its {rows} rows are means of features, and nothing of the file's{unseen}",)

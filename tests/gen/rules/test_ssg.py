@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from head_nets import OLD, Data, perceptron, samples
@@ -12,6 +14,7 @@ from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.rules import ssg
 from synapcc.gen.spec import Head, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
+from synapcc.gen.stages.probe import RIDGE, Products
 from synapcc.host.run.emulator import Emulator
 
 
@@ -85,3 +88,32 @@ def test_a_layer_whose_matrix_would_be_too_large_is_refused() -> None:
         CompileError, match=r"wide: has 2,049 values behind its activation, and ssg takes up to 2,048"
     ):
         compile_model(Graph("net", ("x",), "z", tensors, nodes), RuleSpec("ssg"), data)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_targets_block_may_be_eliminated_first(seed: int) -> None:
+    """What predicts best is that of the whole system, which has the square of units and classes."""
+    rng = np.random.default_rng(seed)
+    n, classes, count = (int(k) for k in rng.integers((1, 1, 8), (24, 40, 200)))
+    h, d = np.maximum(rng.normal(0, 1, (count, n)), 0), rng.normal(0, 1, (count, n))
+    label = rng.integers(0, max(2, classes), count)
+    t = -np.eye(classes)[label] if classes > 1 else 1.0 - 2.0 * label[:, None]
+    products, cut = Products.of(n, classes), count // 2
+    for weight, rows in ((1.0, slice(cut)), (7.0, slice(cut, None))):
+        products.add(weight, h[rows], t[rows], d[rows])
+    counts = np.where(np.arange(count) < cut, 1.0, 7.0)[:, None]
+    x = np.concatenate([h, t], axis=1)
+    gram, moments = x.T @ (counts * x), x.T @ (counts * d)
+    little = RIDGE * np.trace(gram) / len(gram)
+    want = np.linalg.solve(gram + little * np.eye(len(gram)), moments)
+    assert np.max(np.abs(np.concatenate(products.solved()) - want)) < 1e-9 * np.max(np.abs(want))
+
+
+def test_memory_does_not_grow_with_the_square_of_the_classes() -> None:
+    data, classes = samples(30, OLD, 1), 1500
+    tracemalloc.start()
+    try:
+        compile_model(perceptron(classes, 3), RuleSpec("ssg", rate=10), data)
+        assert tracemalloc.get_traced_memory()[1] < 8 * classes**2
+    finally:
+        tracemalloc.stop()

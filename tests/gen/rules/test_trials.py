@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from head_nets import Data, perceptron, samples
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ops import kernel
 from synapcc.gen.ops.loss import LOSS_FRAC, TOP
 from synapcc.gen.spec import Arena, Feedback, Loss, Replay, RuleSpec, Store
 from synapcc.gen.spec.options import Settings
+from synapcc.gen.stages.calibrate import Runs, steps
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.front_cache import FixedPart
 
@@ -109,9 +113,9 @@ def passes(c: Compiled, train: Data, count: int) -> Emulator:
 
 
 LEARNS: list[tuple[str, int, Settings, Loss]] = [
-    ("spsa", 10, (("trials", 4),), Loss()),
-    ("spsa", 12, (("trials", 4),), Loss("hinge")),
-    ("spsa", 9, (("step", "sign"), ("trials", 4)), Loss()),
+    ("spsa", 5, (("trials", 4),), Loss()),
+    ("spsa", 7, (("trials", 4),), Loss("hinge")),
+    ("spsa", 4, (("step", "sign"), ("trials", 4)), Loss()),
     ("es", 6, (("epsilon", 2.0**-5), ("trials", 4)), Loss()),
     ("hybrid", 8, (), Loss()),
     ("hybrid", 8, (("head", "hebbian"), ("depth", 2)), Loss()),
@@ -135,7 +139,7 @@ def test_numbers_are_learned() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, (600, 16))
     train = {"x": x.astype(np.float32), "target": (x @ rng.normal(0, 0.25, (16, 1))).astype(np.float32)}
-    spec = RuleSpec("spsa", rate=12, options=(("trials", 8),), loss=Loss("mse"))
+    spec = RuleSpec("spsa", rate=8, options=(("trials", 8),), loss=Loss("mse"))
     c = compile_model(perceptron(1), spec, train)
     machine = Emulator(c.plan, engine="compiled")
 
@@ -147,6 +151,77 @@ def test_numbers_are_learned() -> None:
     for i in range(600):
         machine.run("learn_target", inputs={n: v[i : i + 1] for n, v in train.items()})
     assert error() < 0.5 < before
+
+
+@pytest.mark.parametrize("rule", ["spsa", "es"])
+@pytest.mark.parametrize("middle, spread", [(10.0, 0.01), (100.0, 1.0), (-30.0, 0.5), (0.0, 2.0)])
+def test_losses_of_numbers_are_never_all_alike(rule: str, middle: float, spread: float) -> None:
+    """However far the scores are from targets that hardly differ, a change makes a difference."""
+    x = np.random.default_rng(2).normal(0, 1, (100, 16))
+    target = (middle + spread * x[:, :1]).astype(np.float32)
+    train = {"x": x.astype(np.float32), "target": target}
+    c = compile_model(perceptron(1), RuleSpec(rule, loss=Loss("mse")), train)
+    machine = Emulator(c.plan)
+    for i in range(20):
+        machine.run("learn_target", inputs={n: v[i : i + 1] for n, v in train.items()})
+        for name in ("loss_plus", "loss_minus") if rule == "spsa" else ("loss_tried",):
+            assert machine[name][0, 0] < TOP
+    assert not np.array_equal(machine["fc2_bias"][0], c.plan["fc2_bias"].array())
+
+
+def trained(layers: int, seed: int) -> tuple[Graph, Data]:
+    """A network that knows its data, behind `last`'s formats no more, and these."""
+    train = samples(400, 5, seed)
+    c = compile_model(perceptron(5, layers=layers), RuleSpec("bp", layers="all", rate=5), train)
+    machine = passes(c, train, 6)
+    tensors = dict(c.graph.tensors)
+    for node in c.graph.nodes:
+        for tensor, name in zip(node.inputs[1:], ("weight", "bias"), strict=False):
+            plan = c.plan[f"{node.name}_{name}"]
+            tensors[tensor] = replace(tensors[tensor], value=plan.meaning.real(machine[plan.name][0]))
+    return replace(c.graph, tensors=tensors), train
+
+
+@pytest.mark.parametrize("rule", ["spsa", "es", "hybrid"])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_rule_file_of_one_line_keeps_what_a_network_knows(rule: str, layers: int) -> None:
+    graph, train = trained(layers, 1)
+    c = compile_model(graph, RuleSpec(rule, layers="all"), train)
+    unseen = samples(300, 5, 2)
+    before = Emulator(c.plan).evaluate(unseen).accuracy
+    after = passes(c, train, 3).evaluate(unseen).accuracy
+    assert before > 0.9 and after > before - 0.03, f"{before} to {after}"
+    assert not c.warnings
+
+
+@pytest.mark.parametrize(
+    "rule, rate, epsilon", [("spsa", 1, 2.0**-3), ("hybrid", 5, 2.0**-3), ("es", 6, 2.0**-3)]
+)
+def test_trials_that_lead_too_far_are_told(rule: str, rate: int, epsilon: float) -> None:
+    graph, train = trained(3, 1)
+    c = compile_model(graph, RuleSpec(rule, "all", rate=rate, options=(("epsilon", epsilon),)), train)
+    told = [w for w in c.warnings if "trials of one learning step" in w]
+    assert len(told) == 1 and ("an epsilon" if rule == "es" else "a rate") in told[0]
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss("hinge"), Loss("mse")])
+@pytest.mark.parametrize("rule", ["spsa", "es", "hybrid"])
+def test_calibration_runs_no_trials(rule: str, loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would see the same weights. What is learned with is the same, however many trials there are."""
+    train = samples(60, 5, 1)
+    if loss.kind == "mse":
+        train = {"x": train["x"], "target": np.eye(5, dtype=np.float32)[train["label"]]}
+    moved: list[int] = []
+    monkeypatch.setattr(type(APPLY), "real", lambda self, t, a: moved.append(len(t["w"])))
+    formats = []
+    for trials in (1, 64):
+        spec = RuleSpec(rule, "all", options=(("trials", trials),), loss=loss)
+        c = compile_model(perceptron(5), spec, train)
+        runs = Runs(c.abstract, c.calibration)
+        taught = {step.kernel for step in steps(runs.programs, "teach")}
+        assert not any(name.startswith(("perturb", "compare")) for name in taught)
+        formats.append(c.quantised.formats)
+    assert formats[0] == formats[1] and len(moved) <= 16
 
 
 def test_it_needs_the_memory_of_inference() -> None:
@@ -173,12 +248,24 @@ def test_what_a_frozen_front_said_is_kept_between_passes(rule: str) -> None:
     assert not np.array_equal(machines[0]["fc2_weight"][0], plan["fc2_weight"].array())
 
 
+def test_the_threshold_of_the_head_is_heard() -> None:
+    def signs(threshold: float) -> float:
+        options: Settings = (("head", "sdfa"), ("depth", 2), ("threshold", threshold))
+        spec = RuleSpec("hybrid", "all", options=options)
+        c = compile_model(perceptron(5, layers=3), spec, samples(60, 5, 1))
+        found = [s.attrs["threshold"] for _, s in c.abstract.steps() if s.kernel == "ternary.forward"]
+        return float(found[0])
+
+    assert [signs(t) for t in (2.0**-5, 2.0**-3)] == [2.0**-5, 2.0**-3]
+
+
 @pytest.mark.parametrize(
     "spec, match",
     [
         (RuleSpec("hybrid", ("fc2",)), "depth.*is 1, and 1 layers learn: none is left"),
         (RuleSpec("spsa", rate=20, rounding="nearest", options=(("step", "sign"),)), "can change nothing"),
         (RuleSpec("hybrid", layers="all", options=(("head", "drtp"),), loss=Loss("mse")), "drtp projects"),
+        (RuleSpec("hybrid", "all", options=(("threshold", 2.0**-5),)), 'head "sdfa".* the head is "last"'),
     ],
 )
 def test_what_cannot_learn_is_refused(spec: RuleSpec, match: str) -> None:

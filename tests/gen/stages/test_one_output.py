@@ -52,8 +52,9 @@ def test_the_error_is_that_of_the_sigmoid(frac: int) -> None:
 @pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype"}))
 def test_every_rule_teaches_it(rule: str) -> None:
     data, unseen = two(800, 2), two(500, 5)
-    rate = {"last": 5, "spsa": 9}.get(rule, 6)
-    c = compile_model(perceptron(1), RuleSpec(rule, rate=rate), data)
+    rate = {"last": 5, "spsa": 4}.get(rule, 6)
+    options = (("epsilon", 2.0**-3),) if rule == "es" else ()
+    c = compile_model(perceptron(1), RuleSpec(rule, rate=rate, options=options), data)
     plan, machine = c.plan, Emulator(c.plan)
     assert (plan.classes, plan.scores, plan["label"].hi) == (2, 1, 1)
     for _ in range(2):

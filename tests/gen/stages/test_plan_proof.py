@@ -117,6 +117,20 @@ def test_the_plan_of_an_int8_file_is_read_again(rule: str, tmp_path: Path) -> No
     assert rows > 5 and above > 0
 
 
+def test_a_centre_beside_an_activation_above_zero_is_read_again(tmp_path: Path) -> None:
+    """It has the limits of the file's activation, which may leave 0 out."""
+    above = 0
+    fixed = {"rule": "prototype", "weights": "int16", "decay": None, "options": ()}
+    for seed in range(53_000, 53_016):
+        try:
+            c = lite_model(seed, tmp_path, **fixed)[0]
+        except CompileError:
+            continue
+        assert load_plan(c.plan.canonical, "plan.json").digest == c.plan.digest, seed
+        above += any(t.space == "const" and t.role == "activation" and t.lo > 0 for t in c.plan.tensors)
+    assert above > 0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(LONG))
 def test_many_edited_plans(part: int) -> None:

@@ -109,7 +109,27 @@ def test_random_feedback_begins_at_right_angles(tmp_path: Path) -> None:
     assert abs(np.mean(firsts) - 90) < 15 and np.min(firsts) > 50
 
 
+@pytest.mark.parametrize("rule", ["spsa", "es", "prototype"])
+def test_what_has_no_products_is_refused(rule: str, tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path, rule)
+    said = refusal(["inspect", str(out), "--learn", str(c.data)], capsys)
+    assert f"learns by rule {rule}" in said and "emulate --learn" in said
+
+
 # ---- counts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trials", [1, 5])
+@pytest.mark.parametrize("replay", ["", "[replay]\nsamples = 6\nevery = 2\n"])
+def test_a_trial_is_no_step(trials: int, replay: str, tmp_path: Path) -> None:
+    """A sample is one learning step and so is a replayed one, however often forward runs in it."""
+    more = f'layers = "all"\n{replay}[options]\ntrials = {trials}\n'
+    diagnosis, samples = diagnosed(tmp_path, "hybrid", more=more, sizes=WIDE)
+    found = diagnosis.to_dict()
+    assert found["steps"] == int(diagnosis.emulator["step"][0, 0]) == len(samples) * (3 if replay else 2) // 2
+    layer = found["layers"][-1]
+    assert len(diagnosis.layers[layer["layer"]].angle) == found["steps"] and layer["products"] > 0
+    assert layer["angle"]["first"] < 5  # the error itself, taken before anything moved
 
 
 def test_dead_updates_are_counted(tmp_path: Path) -> None:
@@ -177,7 +197,7 @@ def test_nothing_is_disturbed_on_random_networks() -> None:
     steps, kinds = 0, set[str]()
     for made, seed in accepted(500, 35):
         plan, rng = made.plan, np.random.default_rng([5, seed])
-        if "learn" not in plan.entries:
+        if not any(s.kernel.endswith(".update") for _, _, s in plan.ops()) or "learn" not in plan.entries:
             continue
         x = {n: rng.integers(-128, 128, (6, plan[n].shape[0])).astype(np.int8) for n in plan.inputs}
         samples = Samples(x, rng.integers(0, plan.classes, 6).astype(np.uint8))
