@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from synapcc.examples.ecg.records import cache_folder
 from synapcc.gen.errors import SynapccError
+from synapcc.host import cache
 from synapcc.host.terminal.arguments import Parser
 from synapcc.host.terminal.files import check_target, write_whole
 from synapcc.host.terminal.screen import guarded
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.md", help="also write the page there")
     parser.add_argument("--samples", type=int, default=10_000, help="of each test, at most (%(default)s)")
     parser.add_argument("--networks", default="", metavar="NAMES", help="with commas between (default: all)")
-    parser.add_argument("--kept", type=Path, default=cache_folder() / "accuracy", help="folder of counts")
+    parser.add_argument("--kept", type=Path, default=cache.folder() / "accuracy", help="folder of counts")
     options = parser.parse_args(arguments)
     try:
         chosen = networks.named([name for name in options.networks.split(",") if name])

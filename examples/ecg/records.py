@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
+from synapcc.host import cache
 
 FS = 360
 """Sampling rate of every record, in Hz."""
@@ -96,17 +97,12 @@ def missing(folder: Path, records: tuple[str, ...] = RECORDS) -> list[str]:
     return [path.name for path, least in wanted if not path.is_file() or path.stat().st_size < least]
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this program: `$XDG_CACHE_HOME/synapcc`, else `~/.cache/synapcc`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synapcc"
-
-
 def candidates() -> list[Path]:
     """Folders in which the database is looked for, in this order."""
     repository = Path(__file__).resolve().parents[2]
     named = os.environ.get("SYNAPCC_DATA")
     folders = [Path(named) / "mitdb"] if named else []
-    return [*folders, repository.parent / "shared" / "data" / "mitdb", cache_folder() / "mitdb"]
+    return [*folders, repository.parent / "shared" / "data" / "mitdb", cache.folder() / "mitdb"]
 
 
 def find(download: bool = True) -> Path:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from synapcc.examples.ecg.records import DataError, cache_folder
+from synapcc.examples.ecg.records import DataError
 from synapcc.gen.files.userfile import read_file
+from synapcc.host import cache
 
 SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 """Folder of each set -> class of torchvision.datasets that downloads it."""
@@ -41,7 +42,7 @@ def candidates(name: str) -> list[Path]:
     """Folders in which a set is looked for, in this order."""
     named = os.environ.get("SYNAPCC_DATA")
     beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    return [*([Path(named) / name] if named else []), beside / name, cache_folder() / name]
+    return [*([Path(named) / name] if named else []), beside / name, cache.folder() / name]
 
 
 def find(name: str) -> Path:

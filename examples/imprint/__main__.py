@@ -11,8 +11,8 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from synapcc.examples.ecg.records import cache_folder
 from synapcc.gen.errors import DataWarning, SynapccError
+from synapcc.host import cache
 from synapcc.host.terminal.arguments import Parser
 from synapcc.host.terminal.files import check_target, write_whole
 from synapcc.host.terminal.screen import guarded
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="imprint", description="Measure classes that are imprinted from few samples.")
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.md", help="also write the page there")
     parser.add_argument("--tasks", default="", metavar="NAMES", help="with commas between (default: all)")
-    kept = cache_folder() / "imprint" / "shares.json"
+    kept = cache.folder() / "imprint" / "shares.json"
     parser.add_argument("--kept", type=Path, default=kept, metavar="FILE.json", help="what was found so far")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", DataWarning)  # a white pixel is one step more than Q7 holds

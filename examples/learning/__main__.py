@@ -14,8 +14,8 @@ from ..processes import one_blas_thread
 
 one_blas_thread()
 
-from synapcc.examples.ecg.records import cache_folder  # noqa: E402
 from synapcc.gen.errors import DataWarning, SynapccError  # noqa: E402
+from synapcc.host import cache  # noqa: E402
 from synapcc.host.terminal.arguments import Parser  # noqa: E402
 from synapcc.host.terminal.files import check_target, write_whole  # noqa: E402
 from synapcc.host.terminal.screen import guarded  # noqa: E402
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--held-out", action="store_true", help="test on the last training images: to choose settings by"
     )
     parser.add_argument("--measured", action="store_true", help="train nothing: print what was found before")
-    kept = cache_folder() / "learning" / "results.json"
+    kept = cache.folder() / "learning" / "results.json"
     parser.add_argument("--kept", type=Path, default=kept, metavar="FILE.json", help="what was found so far")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", DataWarning)  # a few pixels lie beyond the format that the most ask for

@@ -209,6 +209,14 @@ class Runs:
         each = sum(v.size for v in self.abstract.values.values() if v.space == "arena")
         return _macs(self.abstract, self.programs, "infer") + WRITTEN * each
 
+    @property
+    def left(self) -> list[str]:
+        """A note where fewer samples are run than of a small network."""
+        if len(self) == min(SAMPLES, self.given):
+            return []
+        of = f"{len(self)} of {self.given} calibration samples are run"
+        return [f"{of}: more would take more than 2^{RUN.bit_length() - 1} multiply-accumulates a pass"]
+
     def names(self, roles: tuple[str, ...]) -> list[str]:
         return [v.name for v in self.abstract.values.values() if v.space == "arena" and v.role in roles]
 

@@ -11,7 +11,7 @@ Both leave what learns as it is, networks that have not learned yet, and those w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -24,6 +24,7 @@ from ..ir.graph import Graph
 from ..ir.program import Abstract, root
 from ..spec import BEST, RuleSpec
 from .absorb import absorbed
+from .budget import Budget, told
 from .calibrate import Runs
 from .equalise import Strength, equalised, extremes, tops
 from .looks import Choice, Looks
@@ -48,7 +49,8 @@ SEARCHED = 64, 256  # samples that formats are searched with, each some times fo
 SEARCH = 1 << 37  # and the work that this may be
 SKETCH = 16  # samples that say which activations cost most, where not all can be tried
 REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
-LEVEL, WIDE, OTHER = "equalised channels", "int16 weights", "other formats of activations"
+FINE, MOVED, LEVEL = "finer scores", "moved biases", "equalised channels"
+WIDE, OTHER = "int16 weights", "other formats of activations"
 PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
@@ -83,8 +85,9 @@ class _Search:
     ) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
         self.progress = progress
-        self.spent = self._before = 0
-        self.left: dict[str, None] = {}
+        self.budget = Budget(REMEDIES)
+        self.left: list[str] = []
+        self._others: list[tuple[Chosen, Strength | None, Chosen | None]] = []
         self._trials: list[tuple[Looks, Trial]] = []
         self._seen: tuple[Looks, Mapping[str, NDArray[np.float64]]] | None = None
 
@@ -103,22 +106,31 @@ class _Search:
         self._trials.append((chosen.looks, trial))
         return trial
 
-    def may(self, share: float, what: str) -> bool:
-        """Whether less than this share of the work is done that remedies may be; else `what` is left out."""
-        if self._done() - self._before < share * REMEDIES:
-            return True
-        self.left[f"some {what} were not tried: remedies end after {_told(REMEDIES)}"] = None
-        return False
+    def made(self, base: Chosen, strength: Strength | None) -> int:
+        """The work of making another network of `base`, of what it is tried with, and of its finer scores."""
+        runs, known = base.looks.observed.runs, any(b is base and s == strength for b, s, _ in self._others)
+        return (0 if known else PASSES * len(runs) * runs.work) + self.trial(base).work + self.scored(base)
 
-    def begin(self) -> None:
-        """Remedies begin: what was done so far is none of their work."""
-        self._before = self._done()
+    def scored(self, chosen: Chosen) -> int:
+        """The work of trying finer scores, beside what stays of a trial."""
+        if any(v.learned for v in chosen.abstract.values.values()):
+            return 0
+        logits = root(chosen.abstract.values, chosen.abstract.logits)
+        return SCORES * self.trial(chosen).anew([logits])
 
-    def _done(self) -> int:
-        return self.spent + sum(trial.spent for _, trial in self._trials)
-
-    def _charge(self, runs: Runs) -> None:
-        self.spent += PASSES * len(runs) * runs.work
+    def worst(self, chosen: Chosen, names: Sequence[str], part: float, what: str) -> list[str]:
+        """Values, those first whose integers cost most by themselves: asked of few samples where all are too
+        much work, of none at all where these are, too."""
+        if not names:
+            return []
+        trial = self.trial(chosen)
+        work = trial.work + trial.anew(names)
+        if self.budget.spent + work > part * self.budget.most and len(trial) > SKETCH:
+            work = work * SKETCH // len(trial)
+            if self.budget.may(part, what, work):
+                return _by_loss(Trial(trial.runs, trial.kind, SKETCH), chosen, names)
+            return []
+        return _by_loss(trial, chosen, names) if self.budget.may(part, what, work) else []
 
     def tried(self, chosen: Chosen) -> Tried:
         return chosen, self.trial(chosen).of(chosen.quantised)
@@ -134,7 +146,6 @@ class _Search:
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
         looks = self.looks(graph, (abstract, data))
-        self._charge(looks.observed.runs)
         return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
@@ -166,12 +177,23 @@ class _Search:
 
     def absorbed(self, base: Chosen) -> Chosen | None:
         """`base` with large biases moved on; None where there are none, or it is refused."""
-        seen = extremes(base.graph, base.looks.observed.runs, base.looks.usual)
-        graph = absorbed(base.graph, seen, self.learned)
-        try:
-            return None if graph is None else self.candidate(graph, base.choice)
-        except CompileError:
-            return None
+        return self._once(base, None)
+
+    def _once(self, base: Chosen, strength: Strength | None) -> Chosen | None:
+        """`base` with biases moved on, or equalised; `best` and its remedies ask for the same ones."""
+        for of, how, other in self._others:
+            if of is base and how == strength:
+                return other
+        if strength is None:
+            seen = extremes(base.graph, base.looks.observed.runs, base.looks.usual)
+            graph = absorbed(base.graph, seen, self.learned)
+        else:
+            graph = self.level(base.graph, base.looks, strength)
+        found = None
+        with suppress(CompileError):
+            found = None if graph is None else self.candidate(graph, base.choice)
+        self._others.append((base, strength, found))
+        return found
 
     def other(self, chosen: Chosen, choice: Choice) -> Chosen | None:
         """The same network in other formats; None where these are refused."""
@@ -183,11 +205,7 @@ class _Search:
 
     def equalised(self, base: Chosen, strength: Strength) -> Chosen | None:
         """`base` with its channels equalised; None where there is nothing to equalise, or it is refused."""
-        graph = self.level(base.graph, base.looks, strength)
-        try:
-            return None if graph is None else self.candidate(graph, base.choice)
-        except CompileError:
-            return None
+        return self._once(base, strength)
 
     def finer(self, chosen: Chosen, loss: Loss) -> Tried:
         """With scores that are finer: what then meets the limits of int16 has won, or lost, anyway."""
@@ -207,8 +225,10 @@ class _Search:
 
     def widened(self, chosen: Chosen, loss: Loss) -> Tried:
         """With int16 weights, one layer after another, until ENOUGH answers stay."""
-        for name in _by_loss(self.trial(chosen), chosen, _frozen(chosen.abstract))[:LAYERS]:
-            if loss.agree >= ENOUGH or not self.may(2 / 3, WIDE):
+        for name in self.worst(chosen, _frozen(chosen.abstract), 2 / 3, WIDE)[:LAYERS]:
+            trial = self.trial(chosen)
+            work = trial.work + trial.anew([name]) + self.scored(chosen)
+            if loss.agree >= ENOUGH or not self.budget.may(2 / 3, WIDE, work):
                 break
             other = self.other(chosen, replace(chosen.choice, wide=chosen.choice.wide | {name}))
             if other is None:
@@ -225,8 +245,10 @@ class _Search:
         Inputs keep theirs: a caller who sees them clipped looks for a fault of his own.
         """
         names = [n for n in _activations(chosen) if n not in chosen.abstract.inputs]
-        for name in _by_loss(self.trial(chosen), chosen, names)[:LAYERS]:
-            if loss.agree >= ENOUGH or not self.may(1.0, OTHER):
+        for name in self.worst(chosen, names, 1.0, OTHER)[:LAYERS]:
+            trial = self.trial(chosen)
+            work = trial.work + len(FINER) * (trial.anew([name]) + self.scored(chosen))
+            if loss.agree >= ENOUGH or not self.budget.may(1.0, OTHER, work):
                 break
             for tried in self.beside(chosen, self.steps(chosen, name)):
                 tried = self.finer(*tried) if tried[1].agree > loss.agree - CHANCE else tried
@@ -240,10 +262,6 @@ class _Search:
         fracs = ({**chosen.choice.fracs, name: now + step} for step in FINER)
         others = [self.other(chosen, replace(chosen.choice, fracs=f)) for f in fracs]
         return [c for c in others if c]
-
-
-def _told(work: int) -> str:
-    return f"2^{max(1, work).bit_length() - 1} multiply-accumulates"
 
 
 def _by_loss(trial: Trial, chosen: Chosen, names: Sequence[str]) -> list[str]:
@@ -279,11 +297,14 @@ def choose(
     progress = Progress(say, mode)
     search = _Search(make, spec, learned, mode == BEST, progress)
     base = search.first(graph, made, Choice(fine=mode == BEST))
-    if not _open(base.abstract, base.looks):
-        return base
-    start = search.tried(base)
-    found = (_best if mode == BEST else _fast)(search, start, progress.chosen)
-    return replace(found[0], graph=_noted(graph, start[1], *found, search.left))
+    left = base.looks.observed.runs.left
+    if _open(base.abstract, base.looks):
+        start = search.tried(base)
+        found = (_best if mode == BEST else _fast)(search, start, progress.chosen)
+        base = replace(found[0], graph=_noted(graph, start[1], *found))
+        left = [*left, *search.left, *search.budget.left]
+    progress.chosen(1.0, "formats chosen")
+    return replace(base, graph=replace(base.graph, notes=(*base.graph.notes, *left)))
 
 
 def _open(abstract: Abstract, looks: Looks) -> bool:
@@ -296,25 +317,26 @@ def _fast(search: _Search, start: Tried, say: Say) -> Tried:
     """`start`, or what keeps more answers where it does not keep ENOUGH of them: one remedy after another."""
     if start[1].agree >= BROKEN:
         return start
-    search.begin()
-    tried = [search.finer(*start)]
-    base = start[0]
-    if moved := search.absorbed(base):
+    tried, base, may = [start], start[0], search.budget.may
+    if may(1 / 3, FINE, search.trial(base).work + search.scored(base)):
+        tried = [search.finer(*start)]
+    if may(1 / 3, MOVED, search.made(base, None)) and (moved := search.absorbed(base)):
         tried.append(search.finer(*search.tried(moved)))
         base = moved if _most(tried) is tried[1] else base
     for exact in (True, False):
-        for share in SHARES:
-            if _most(tried)[1].agree >= ENOUGH or not search.may(1 / 3, LEVEL):
+        for part in SHARES:
+            strength = Strength(part, exact)
+            if _most(tried)[1].agree >= ENOUGH or not may(1 / 3, LEVEL, search.made(base, strength)):
                 break
             say(0.1 + 0.1 * len(tried), "equalising channels")
-            other = search.equalised(base, Strength(share, exact))
+            other = search.equalised(base, strength)
             tried += [search.finer(*search.tried(other))] if other else []
-    for remedy, most, share, what, done in (
-        (search.widened, WIDENED, 2 / 3, WIDE, 0.75),
-        (search.refined, REFINED, 1.0, OTHER, 0.85),
+    for remedy, most, what, done in (
+        (search.widened, WIDENED, WIDE, 0.75),
+        (search.refined, REFINED, OTHER, 0.85),
     ):
         for candidate in _ranked(tried)[:most]:
-            if _most(tried)[1].agree < ENOUGH and search.may(share, what):
+            if _most(tried)[1].agree < ENOUGH:
                 say(done, what)
                 tried.append(remedy(*candidate))
     if _most(tried)[1].agree < ENOUGH:
@@ -338,9 +360,9 @@ def _best(search: _Search, start: Tried, say: Say) -> Tried:
     if moved := search.absorbed(base):
         base = min((base, moved), key=lambda c: search.tried(_finished(c))[1].rank)
     tried = [base]
-    for share in SHARES:
-        say(0.2 * share, "equalising channels")
-        tried += [c for c in [search.equalised(base, Strength(share, exact=False))] if c]
+    for part in SHARES:
+        say(0.2 * part, "equalising channels")
+        tried += [c for c in [search.equalised(base, Strength(part, exact=False))] if c]
     found = min(tried, key=lambda c: search.tried(_finished(c))[1].rank)
     found = _formats(search, found, say)
     say(0.9, "rounding weights")
@@ -372,7 +394,7 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     if (len(names), turns) < (every, ROUNDS):
         how = f"formats of {len(names)} of {every} activations were searched "
         how += f"{'once' if turns == 1 else 'twice'}, with {len(trial)} samples"
-        search.left[f"{how}: the search ends after {_told(SEARCH)}"] = None
+        search.left.append(f"{how}: the search ends after {told(SEARCH)}")
     for turn in range(turns):
         before = found
         for number, name in enumerate(names, 1):
@@ -387,10 +409,10 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     return found
 
 
-def _noted(graph: Graph, before: Loss, found: Chosen, after: Loss, left: Iterable[str]) -> Graph:
-    """The graph, with notes on what was done, and what was left out."""
+def _noted(graph: Graph, before: Loss, found: Chosen, after: Loss) -> Graph:
+    """The graph, with notes on what was done."""
     told = [f"{name} is held in int16: in int8 it costs most answers" for name in sorted(found.choice.wide)]
     if told or found.graph is not graph:
         gain = f"{100 * before.agree:.1f} % before, now {100 * after.agree:.1f} %"
         told.append(f"calibration samples that {found.looks.kind.kept}: {gain}")
-    return replace(found.graph, notes=(*found.graph.notes, *told, *left))
+    return replace(found.graph, notes=(*found.graph.notes, *told))

@@ -150,16 +150,20 @@ class _Part:
             machine.run("infer")
         return machine.real(self.abstract.logits).copy()
 
-    def other(self, variant: Variant) -> tuple[Real, float]:
-        """(the scores of another variant, [samples, C]; the share of all values that were written for it)."""
+    def other(self, variant: Variant) -> Real:
+        """The scores of another variant, [samples, C]."""
         anew = behind(self.abstract, variant.differs(self.base))
         machine = self._machine.fresh(anew, self._inputs)
         machine.enter(
             variant.quantised, variant.names, self.abstract.inputs, self.abstract.values.keys() - anew
         )
-        values = self.abstract.values
-        size = {n: v.size for n, v in values.items() if v.space == "arena"}
-        return self._run(machine), sum(size.get(n, 0) for n in anew) / sum(size.values())
+        return self._run(machine)
+
+
+def share(abstract: Abstract, names: Collection[str]) -> float:
+    """Of all values in the arena those that are in `names`."""
+    size = {n: v.size for n, v in abstract.values.items() if v.space == "arena"}
+    return sum(size.get(n, 0) for n in names) / sum(size.values())
 
 
 def behind(abstract: Abstract, names: Collection[str]) -> set[str]:
@@ -190,12 +194,11 @@ def _unsettled(abstract: Abstract) -> set[str]:
 class Trial:
     """The float network's answers to the calibration data, against which Plans are held.
 
-    most:  samples that are run, evenly spread
-    spent: the work that it was so far
+    most: samples that are run, evenly spread
     """
 
     def __init__(self, runs: Runs, kind: Answers, most: int | None = None) -> None:
-        self.runs, self.kind, self.spent = runs, kind, 0
+        self.runs, self.kind = runs, kind
         self._chosen = spread(len(runs), most or len(runs))
         self._names = inferred(runs.abstract)
         self._want = np.concatenate([self._float(rows) for rows in runs.parts(self._chosen)])
@@ -204,6 +207,15 @@ class Trial:
 
     def __len__(self) -> int:
         return len(self._chosen)
+
+    @property
+    def work(self) -> int:
+        """Of one network."""
+        return len(self) * self.runs.work
+
+    def anew(self, names: Iterable[str]) -> int:
+        """The work of changing each of these values by itself."""
+        return int(self.work * sum(share(self.runs.abstract, behind(self.runs.abstract, {n})) for n in names))
 
     def forget(self) -> None:
         """Lets go of what stays from one trial for the next."""
@@ -241,16 +253,13 @@ class Trial:
 
     def _parts(self, base: Variant) -> Iterator[_Part]:
         for rows in self.runs.parts(self._chosen):
-            self.spent += len(rows) * self.runs.work
             yield _Part(self.runs, rows, base)
 
     def _each(self, parts: Iterable[_Part], variants: Sequence[Variant]) -> list[Loss]:
         scores: list[list[Real]] = [[] for _ in variants]
         for part in parts:
             for variant, found in zip(variants, scores, strict=True):
-                got, share = part.other(variant)
-                found.append(got)
-                self.spent += int(share * len(got) * self.runs.work)
+                found.append(part.other(variant))
         return [self._loss(np.concatenate(found)) for found in scores]
 
     def _loss(self, got: Real) -> Loss:

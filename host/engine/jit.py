@@ -34,6 +34,7 @@ from synapcc.gen import numeric
 from synapcc.gen.ops import Kernel, _loops, kernel
 from synapcc.gen.target import messages
 
+from .. import cache as user_cache
 from ..link import checksum
 from . import vector
 
@@ -180,20 +181,20 @@ def _sources() -> list[Path]:
 
 @cache
 def folder() -> Path:
-    """Where compiled code lies: below $XDG_CACHE_HOME/synapcc or ~/.cache/synapcc, or, where that cannot be
-    written, in a folder of this process. A few of older sources are kept beside it."""
+    """Where compiled code lies: in the user's cache folder, or, where that cannot be written, in a folder of
+    this process. A few of older sources are kept beside it."""
     mark = hashlib.sha256(f"{numba.__version__} {np.__version__} {sys.version}".encode())
     for path in _sources():
         mark.update(path.read_bytes())
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "synapcc" / "engine"
+        base = user_cache.folder() / "engine"
         own = base / mark.hexdigest()[:16]
         own.mkdir(parents=True, exist_ok=True)
         os.utime(own)
         others = sorted((p for p in base.iterdir() if p != own), key=lambda p: p.stat().st_mtime)
         for old in others[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError):  # no home at all is a RuntimeError
+    except OSError:
         return Path(tempfile.mkdtemp(prefix="synapcc-engine-"))
     return own
 

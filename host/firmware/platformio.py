@@ -18,6 +18,8 @@ from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
 
+from .. import cache
+
 # PlatformIO looks for updates and prunes once a day: stamps are renewed before that.
 STAMP_SECONDS = 12 * 3600
 # of the user's PlatformIO variables, those that say where things are; flags and folders of a project would
@@ -30,16 +32,13 @@ class BuildError(SynapccError):
     """The firmware cannot be built, or does not fit the board."""
 
 
-def cache_dir() -> Path:
-    """Where synapcc keeps what can be made again: $XDG_CACHE_HOME/synapcc or ~/.cache/synapcc."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "synapcc"
-
-
 def core_dir() -> Path:
     """PlatformIO's core folder: the user's if PLATFORMIO_CORE_DIR is set, else one of our own."""
     chosen = os.environ.get("PLATFORMIO_CORE_DIR")
-    return Path(chosen).expanduser().absolute() if chosen else cache_dir() / "platformio"
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else cache.folder() / "platformio"
+    except OSError as error:
+        raise BuildError("build", str(error), "set PLATFORMIO_CORE_DIR or XDG_CACHE_HOME") from None
 
 
 @contextmanager

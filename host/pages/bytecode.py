@@ -1,6 +1,6 @@
 """The byte code of templates, kept between runs: compiling them is most of what a small network's files cost.
 
-A file a template below $XDG_CACHE_HOME/synapcc/templates or ~/.cache/synapcc/templates: which versions and
+A file a template in the folder `templates` of host/cache.py: which versions and
 sources made it, the SHA-256 of its byte code, the byte code. What differs in either is compiled again and
 written over, so that nothing old, foreign or broken runs; where nothing can be kept, nothing is.
 """
@@ -17,6 +17,8 @@ from pathlib import Path
 import jinja2
 from jinja2.bccache import Bucket
 
+from .. import cache
+
 BYTES = hashlib.sha256().digest_size
 
 
@@ -32,7 +34,7 @@ class Kept(jinja2.BytecodeCache):
     def load_bytecode(self, bucket: Bucket) -> None:
         try:
             kept = _file(bucket).read_bytes()
-        except (OSError, RuntimeError):  # no home at all is a RuntimeError
+        except OSError:
             return
         made, proof, code = kept[:BYTES], kept[BYTES : 2 * BYTES], kept[2 * BYTES :]
         if made == self.made and proof == hashlib.sha256(code).digest():
@@ -40,7 +42,7 @@ class Kept(jinja2.BytecodeCache):
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         code = bucket.bytecode_to_string()
-        with suppress(OSError, RuntimeError):
+        with suppress(OSError):
             file = _file(bucket)
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(f".{os.getpid()}")
@@ -53,5 +55,4 @@ class Kept(jinja2.BytecodeCache):
 
 
 def _file(bucket: Bucket) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "synapcc" / "templates" / bucket.key
+    return cache.folder() / "templates" / bucket.key

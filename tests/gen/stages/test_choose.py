@@ -18,6 +18,7 @@ from synapcc.gen.ir.quantiser import normalised
 from synapcc.gen.spec import MODES, RuleSpec
 from synapcc.gen.stages.absorb import absorbed
 from synapcc.gen.stages.answers import Answers
+from synapcc.gen.stages.budget import Budget
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.equalise import Strength, equalised, extremes, tops
 from synapcc.gen.stages.near import ENOUGH, NUDGE, nearby
@@ -176,6 +177,54 @@ def test_what_remedies_and_the_search_may_cost_ends_them(mode: str, monkeypatch:
         asked = expected(compiled, kept[-1])
         assert bool(warning(compiled, asked)) == asked.few
     assert kept == sorted(kept) and kept[0] < LEAST < kept[-1], kept
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_more_work_is_begun_than_remedies_may_be(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much that is: what is run beyond the usual stays below it, and a note names what was not tried
+    as what it is, none or some of it."""
+    asked: list[tuple[str, bool]] = []
+    may = Budget.may
+
+    def ask(self: Budget, share: float, what: str, work: int) -> bool:
+        assert work > 0
+        asked.append((what, may(self, share, what, work)))
+        assert self.spent <= self.most
+        return asked[-1][1]
+
+    monkeypatch.setattr(Budget, "may", ask)
+    told = set()
+    for power in range(16, 34, 2):
+        asked.clear()
+        monkeypatch.setattr("synapcc.gen.stages.choose.REMEDIES", 1 << power)
+        rng = np.random.default_rng([7, 3])
+        x = rng.normal(0, 1, (100, 8)).astype(np.float32)
+        notes = compile_model(
+            perceptron(rng, "variance"), RuleSpec("none"), {"x": x}, quantise=mode
+        ).graph.notes
+        for what in {w for w, _ in asked}:
+            answers = {allowed for w, allowed in asked if w == what}
+            line = f"{what} were not tried: remedies end after 2^{power} multiply-accumulates"
+            assert (line in notes) == (answers == {False})
+            assert (f"some {line}" in notes) == (answers == {True, False})
+            told.add((len(answers), False in answers))
+    wanted = {(1, False), (1, True), (2, True)} if mode == "fast" else {(1, False), (1, True)}
+    assert told >= wanted, told
+
+
+@pytest.mark.parametrize("given", [300, 257, 256, 100])
+def test_samples_of_a_large_network_that_are_not_run_are_told(
+    given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    graph, x = perceptron(rng, "rows"), rng.normal(0, 1, (given, 8)).astype(np.float32)
+    for work, run in ((1, min(given, 256)), (1 << 40, given)):
+        monkeypatch.setattr("synapcc.gen.stages.calibrate.RUN", work)
+        notes = compile_model(graph, RuleSpec("none"), {"x": x}).graph.notes
+        told = [n for n in notes if "calibration samples are run" in n]
+        assert [n.split(":")[0] for n in told] == (
+            [f"{run} of {given} calibration samples are run"] if run < given else []
+        )
 
 
 def test_equalised_by_powers_of_two_it_is_the_same_network() -> None:

@@ -23,7 +23,7 @@ def test_calibration_is_told(mode: str, rule: str) -> None:
     said: list[tuple[float, str]] = []
     compile_model(MODEL, RuleSpec(rule), data, quantise=mode, say=lambda *told: said.append(told))
     shares = [share for share, _ in said]
-    assert all(a <= b for a, b in itertools.pairwise(shares)) and shares[0] > 0 and shares[-1] <= 1
+    assert all(a <= b for a, b in itertools.pairwise(shares)) and shares[0] > 0 and shares[-1] == 1
     calibrated = [share for share, what in said if what == "calibrating"]
     assert len(set(calibrated)) > 1 and calibrated[-1] <= FIRST[mode]
 
