@@ -128,6 +128,8 @@ def test_before_it_learns_it_answers_as_the_file(tmp_path: Path) -> None:
             c, data, net = lite_model(seed, tmp_path, weights="int16")
         except CompileError:
             continue
+        if c.spec.rule == "prototype":  # whose rows are not the file's
+            continue
         x = np.random.default_rng(seed).integers(-128, 128, (40, c.plan[c.plan.inputs[0]].count))
         want = litert(data, x.astype(np.int8), [net.layers[-1]])[0]
         _, scores = emulated(c, x.astype(np.int8))
@@ -156,9 +158,8 @@ def test_a_step_in_integers_is_that_in_real_numbers(tmp_path: Path) -> None:
         real, integers = steps(c)
         for name in (f"{lowest}_weight", f"{lowest}_bias"):
             a, b = real[name], integers[name]
-            if (
-                np.sqrt(np.mean(a**2)) >= 16 * c.plan[name].meaning.step
-            ):  # else integers hardly say where it points
+            # else integers hardly say where it points; nor do two or three sums that nearly cancel
+            if np.sqrt(np.mean(a**2)) >= 16 * c.plan[name].meaning.step and a.size > 3:
                 cosines.append(np.sum(a * b) / np.sqrt(np.sum(a**2) * np.sum(b**2)))
                 lengths.append(np.sqrt(np.sum(b**2) / np.sum(a**2)))
     assert len(cosines) >= 40
