@@ -156,7 +156,7 @@ def test_a_numba_that_cannot_be_imported_is_none(tmp_path: Path) -> None:
 
 
 def test_auto_is_numpy_where_compiled_code_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: engine.Engine, program: str) -> None:
+    def broken(self: engine.Engine, *_: object) -> None:
         raise OSError(28, "No space left on device")
 
     plan = golden_plan("pair")
