@@ -54,7 +54,7 @@ def test_what_ran_the_steps_is_said(
 ) -> None:
     pytest.importorskip("numba", reason="numba is not installed: pip install 'synapcc[fast]'")
 
-    def full(self: engine.Engine, program: str) -> None:
+    def full(self: engine.Engine, *_: object) -> None:
         raise OSError("full")
 
     monkeypatch.setattr(engines, "PAYS", 20)
