@@ -111,16 +111,12 @@ def compile_model(
     graph, still = settle(graph, given)
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rule_of(spec)
-    graph, untouched, learned = _for_learning(
-        graph, spec, chosen, checked(normalised(graph.quantisers, given), where)
-    )
-
-    usual_data = checked(normalised(graph.quantisers, given), where)
-    usual_quantisers = graph.quantisers
+    taken, quantisers = checked(normalised(graph.quantisers, given), where), graph.quantisers
+    graph, untouched, learned = _for_learning(graph, spec, chosen, taken)
 
     def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
-        data = usual_data  # one copy of them for all candidates that take them alike
-        if graph.quantisers != usual_quantisers:
+        data = taken  # one copy of them for all candidates that take them alike
+        if graph.quantisers != quantisers:
             data = checked(normalised(graph.quantisers, given), where)
         return build(graph, spec, chosen, learned, data), data
 

@@ -27,12 +27,14 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._shown = -1
         self._note = ""
+        self._first: tuple[float, int] | None = None  # which may load or compile what all others run
 
     def step(self, count: int = 1, note: str = "") -> None:
         """`count` more are done; `note`, if any, stands behind the bar from now on."""
         self.done += count
         self._note = note or self._note
         now = time.monotonic()
+        self._first = self._first or (now, self.done)
         if now - self.started < (QUIET_SECONDS if self._terminal else LOG_SECONDS):
             return
         if self._terminal:
@@ -46,10 +48,11 @@ class Progress:
     def _draw(self, before: str, after: str) -> None:
         share = min(self.done / self.total, 1.0)
         bar = "#" * int(share * WIDTH)
-        seconds = time.monotonic() - self.started
-        left = seconds / share - seconds if share > 0 else 0.0
+        now, (since, first) = time.monotonic(), self._first or (self.started, self.done)
+        rest = (now - since) * max(self.total - self.done, 0) / max(self.done - first, 1)
+        left = f", {rest:.0f} s left" if self.done > first else ""
         count = f"{self.done}/{self.total}" + (f"  {self._note}" if self._note else "")
-        line = f"{self.what:<34} [{bar:<{WIDTH}}] {count}  {seconds:.0f} s, {left:.0f} s left"
+        line = f"{self.what:<34} [{bar:<{WIDTH}}] {count}  {now - self.started:.0f} s{left}"
         steer(sys.stderr, before)
         print(
             f"{before}{neutral(line, lines=False):<{COLUMNS}}"[len(before) : _columns()],

@@ -80,7 +80,7 @@ OF_FILES = (
 OF_EQUATIONS = ("statement.",)
 """Those of rules in a rule file: tests/gen/equations."""
 RARE = "matmul.feedback_right"
-"""Drawn once in a thousand networks or so: test_attention.py has it."""
+"""In less than one of 700: tests/gen/ops/test_matmul_learned.py has it."""
 
 
 def test_the_random_models_reach_every_kernel_and_rule() -> None:

@@ -255,11 +255,10 @@ def test_what_may_happen_between_slices(shared: bool) -> None:
 def test_the_longest_slice_is_a_step_that_runs() -> None:
     for c, _ in accepted(37_000, 10):
         for told in costs(c.plan):
-            ran = [
-                step for _, _, step, _ in steps(c.plan.programs, told["program"], lambda _, active: active)
-            ]
-            copies = {step.node for step in ran if step.kernel == "counter.between"}  # one of them runs
-            assert told["slices"] < len(ran) if copies else told["slices"] == len(ran)
+            walked = steps(c.plan.programs, told["program"], lambda _, active: active)
+            # Of a schedule's copies, alike in size, one runs.
+            ran = [step for program, _, step, _ in walked if not program.startswith("correct_")]
+            assert told["slices"] == len(ran)
             longest = told["longest_slice"]
             assert (longest["node"], longest["kernel"]) in {(s.node, s.kernel) for s in ran}
             assert longest["macs"] == max(s["macs"] for s in told["steps"])
