@@ -12,6 +12,7 @@ from typing import Any
 
 import synapcc.gen
 import synapcc.host
+from synapcc.gen.errors import SynapccError
 from synapcc.host.firmware.platformio import locked
 from synapcc.host.terminal.files import write_whole
 
@@ -36,12 +37,19 @@ class Results:
         return self.found[key]
 
     def _read(self) -> dict[str, Result]:
+        """What the file holds. SynapccError for one that is no file of results: it would be written over."""
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        items = found.items() if isinstance(found, dict) else ()
-        return {key: value for key, value in items if self.is_one(value)}
+            found = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SynapccError(str(self.path), f"cannot be read ({error.strerror})", "name another") from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            hint = "delete it to measure again, or name another"
+            raise SynapccError(str(self.path), "is no file of results", hint)
+        return {key: value for key, value in found.items() if self.is_one(value)}
 
 
 def key(*given: Any) -> str:

@@ -93,6 +93,18 @@ def test_runs_that_keep_in_one_file_lose_nothing(tmp_path: Path) -> None:
     assert kept == {key("row", n): one for n, one in enumerate(found)}
 
 
+@pytest.mark.parametrize("text", ["", '{"a": [1', "[1]", "\0\xff"])
+def test_a_file_of_something_else_is_not_written_over(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(text, encoding="latin-1")
+    assert main(["--parts", "dense", "--kept", str(file)]) == 2
+    (line,) = [s for s in capsys.readouterr().err.splitlines() if "mine.json" in s]
+    assert "is no file of results; delete it to measure again, or name another" in line
+    assert file.read_text(encoding="latin-1") == text
+
+
 def test_held_out_images_are_in_nothing_that_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     n = images.VALIDATION
     x, y = np.zeros((n + 100, 1, 28, 28), np.float32), np.arange(n + 100) % 10
