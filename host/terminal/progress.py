@@ -53,13 +53,9 @@ class Progress:
         left = f", {rest:.0f} s left" if self.done > first else ""
         count = f"{self.done}/{self.total}" + (f"  {self._note}" if self._note else "")
         line = f"{self.what:<34} [{bar:<{WIDTH}}] {count}  {now - self.started:.0f} s{left}"
+        line = f"{neutral(line, lines=False):<{COLUMNS}}"
         steer(sys.stderr, before)
-        print(
-            f"{before}{neutral(line, lines=False):<{COLUMNS}}"[len(before) : _columns()],
-            end=after,
-            file=sys.stderr,
-            flush=True,
-        )
+        print(line[: _columns()] if self._terminal else line, end=after, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

@@ -13,6 +13,7 @@ def test_a_first_step_that_compiles_is_no_measure_of_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It was: "1/2252, 7 s, 16542 s left"."""
+    monkeypatch.setenv("COLUMNS", "80")  # of a terminal that the log is not: it cut the line
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with progress.Progress("learning", 100) as bar:
