@@ -33,7 +33,7 @@ SETTINGS = {
     "sanitized": ("ref", "-O0", *UNDEFINED),
     "dsp": ("dsp", "-O0", *UNDEFINED),
 }
-PER_BATCH = 40  # five settings: 200 combinations
+PER_BATCH = 16  # of each of five settings; test-long plays thousands
 LONG = 2000
 
 
@@ -53,7 +53,7 @@ def test_random_models_on_this_computer(setting: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kernels", ["ref", "dsp"])
-@pytest.mark.parametrize("toolchain, count", [("gcc", 12), ("zig", 12)])
+@pytest.mark.parametrize("toolchain, count", [("gcc", 6), ("zig", 6)])
 def test_random_models_on_the_virtual_m4(toolchain: str, count: int, kernels: str, tmp_path: Path) -> None:
     models = list(accepted(10_000, count))
     batch = ChipBatch([c.plan for c, _ in models], tmp_path, toolchain, kernels)

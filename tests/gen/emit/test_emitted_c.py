@@ -78,12 +78,14 @@ def run(command: list[object]) -> None:
     assert done.returncode == 0 and not done.stderr, f"{done.stderr[:3000]}"
 
 
+@pytest.mark.parametrize("level", ["-O2", *(pytest.param(o, marks=pytest.mark.long) for o in ("-O0", "-Os"))])
 @pytest.mark.parametrize("compiler", compilers())
-def test_c99_without_a_warning(compiler: tuple[str, ...], libraries: list[Path], tmp_path: Path) -> None:
+def test_c99_without_a_warning(
+    compiler: tuple[str, ...], level: str, libraries: list[Path], tmp_path: Path
+) -> None:
     for source in libraries:
-        for level in ("-O0", "-O2", "-Os"):
-            command = [*compiler, "-std=c99", level, *STRICT, *MORE, f"-I{source.parent}", "-c", source]
-            run([*command, "-o", tmp_path / "net.o"])
+        command = [*compiler, "-std=c99", level, *STRICT, *MORE, f"-I{source.parent}", "-c", source]
+        run([*command, "-o", tmp_path / "net.o"])
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++20"])
@@ -118,8 +120,15 @@ def test_the_headers_are_cplusplus_too(standard: str, libraries: list[Path], tmp
         assert subprocess.run([tmp_path / "user"], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
-@pytest.mark.parametrize("toolchain", ["gcc", "zig"])
+@pytest.mark.parametrize(
+    "toolchain, board",
+    [
+        ("gcc", "mps2_an385"),
+        ("zig", "mps2_an386"),
+        pytest.param("gcc", "mps2_an386", marks=pytest.mark.long),
+        pytest.param("zig", "mps2_an385", marks=pytest.mark.long),
+    ],
+)
 def test_the_firmware_links_no_heap_no_float_and_no_libc(toolchain: str, board: str, tmp_path: Path) -> None:
     if (toolchain == "gcc" and not shutil.which("arm-none-eabi-gcc")) or (toolchain == "zig" and not ZIG):
         pytest.skip(f"{toolchain} is not installed")

@@ -30,7 +30,7 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.machine import Unproven
 
 OK, BAD_LABEL, BAD_STATE = 0, 2, 3  # of <model>_status
-MODELS = 24
+MODELS = 14
 DEEDS = 250  # of each model
 SETTINGS = {"ref": ("ref", "-O1", *UNDEFINED), "dsp": ("dsp", "-O0", *UNDEFINED)}
 
@@ -99,7 +99,7 @@ def test_steps_in_any_order(setting: str, count: int, tmp_path: Path) -> None:
             play(batch, i, seed, seen)
     finally:
         batch.close()
-    assert min(seen[status] for status in (OK, BAD_LABEL, BAD_STATE)) > 20, seen
+    assert min(seen[status] for status in (OK, BAD_LABEL, BAD_STATE)) > 0.8 * count, seen
 
 
 def test_no_step_is_refused_where_programs_run_it() -> None:

@@ -506,7 +506,7 @@ FEW = (beside_constant, extremes, blocks, smallest, squared_difference, bilinear
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
 def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     moved, count = 0, 12 if make in FEW else 50

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counts import counted
 from lite import Author, answers, compiled, oracle
 
 from synapcc.gen.errors import CompileError
 
-CASES = 200
 EVERY = np.arange(-128, 128).astype(np.int8)[None]
 FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 ROOTS = ("SQRT", "RSQRT")  # LiteRT refuses negative numbers
@@ -66,17 +66,20 @@ def _alone(op: str, options: str, fields: dict[str, Any], rng: np.random.Generat
     return a.bytes([x], [y])
 
 
+@counted(80, 200)
 @pytest.mark.parametrize("op, options, fields", FILES)
-def test_every_entry_is_litert_s(op: str, options: str, fields: dict[str, Any], tmp_path: Path) -> None:
+def test_every_entry_is_litert_s(
+    op: str, options: str, fields: dict[str, Any], count: int, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(len(op))
     seen = 0
-    for _ in range(CASES):
+    for _ in range(count):
         data = _alone(op, options, fields, rng)
         expected = oracle(data, [EVERY])
         c = compiled(data, tmp_path)
         assert np.array_equal(answers(c, [EVERY]), expected), c.graph.tensors
         seen += len(np.unique(expected))
-    assert seen > CASES * 5  # outputs that say something, not only limits
+    assert seen > count * 5  # outputs that say something, not only limits
 
 
 @pytest.mark.parametrize(

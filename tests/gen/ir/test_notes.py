@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from counts import counted
 from random_nets import accepted, life, random_model
 
 from synapcc.gen.emit import render_library
@@ -18,8 +19,6 @@ from synapcc.gen.ir.program import Builder, Value
 from synapcc.gen.ir.roles import USES
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
-
-SEEDS = 24
 
 
 def without_comments(plan: Plan) -> dict[str, str]:
@@ -50,9 +49,10 @@ def states(plan: Plan, seed: int) -> list[bytes]:
     return out
 
 
+@counted(10, 24)
 @pytest.mark.parametrize("word", ["", "input", "store", "replay", "rows alike"])
-def test_notes_change_nothing_but_comments(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = list(accepted(600, SEEDS))
+def test_notes_change_nothing_but_comments(word: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(accepted(600, count))
     add: Callable[[Builder, Value], str] = Builder.add
     monkeypatch.setattr(Builder, "add", lambda self, value: add(self, replace(value, note=word)))
     noted = 0
@@ -66,12 +66,12 @@ def test_notes_change_nothing_but_comments(word: str, monkeypatch: pytest.Monkey
         assert without_comments(c.plan) == without_comments(plan)
         if not word:
             assert states(c.plan, seed) == states(plan, seed)
-    assert noted > SEEDS // 2
+    assert noted > count // 2
 
 
 def test_what_a_tensor_is_used_for_is_in_the_plan() -> None:
     seen = set()
-    for c, _ in accepted(600, SEEDS):
+    for c, _ in accepted(600, 24):
         for t in c.plan.tensors:
             seen.add(t.use)
             assert (t.use == "input") == (t.name in c.plan.inputs)
@@ -94,7 +94,7 @@ def test_a_plan_with_a_wrong_use_is_refused() -> None:
 def test_rows_that_are_alike_have_one_format() -> None:
     """Comments say so: "Q by row" stands only where the rows of a weight differ."""
     kinds = set()
-    for c, _ in accepted(600, SEEDS):
+    for c, _ in accepted(600, 24):
         for _, _, step in c.plan.ops():
             if {"s", "w"} <= step.args.keys() and c.plan[step.args["w"]].space == "const":
                 w = c.plan[step.args["w"]]

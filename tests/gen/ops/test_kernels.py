@@ -16,7 +16,7 @@ from synapcc.gen.ops import Known, kernel, kernels, layers
 
 OF_FILES = ("div", "lookup", "squared_difference", "unit_length")
 """Ops of a file's integers alone: tests/gen/importers/test_tflite_ops.py, test_tflite_composed.py."""
-CASES = 16  # of each kernel and compiler setting
+CASES = 8  # of each kernel and compiler setting
 SETTINGS = {
     "O0": ("ref", "-O0"),
     "O2": ("ref", "-O2"),
@@ -102,7 +102,7 @@ def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path)
 )
 def test_every_kernel_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(100)
-    plan, placed = batch_plan("cases", cases(rng, 8 if kernels == "ref" else 16), rng)
+    plan, placed = batch_plan("cases", cases(rng, 4 if kernels == "ref" else 8), rng)
     compare(ChipBatch([plan], tmp_path, toolchain, kernels), plan, placed)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counts import counted
 from random_nets import accepted, extreme_state
 
 from synapcc.gen import numeric
@@ -21,7 +22,6 @@ from synapcc.gen.stages.bounds import Proof, prove
 from synapcc.host.run.emulator import Emulator
 
 ROUNDINGS = ("shift_round", "round_stochastic", "round_dither")
-MODELS = 60
 
 
 class Watch:
@@ -89,8 +89,9 @@ class Witness:
             assert held, f"{where}: {name} leaves {t.lo} .. {t.hi}"
 
 
-def test_no_proven_interval_is_ever_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = [c for c, _ in accepted(20_000, MODELS)]
+@counted(40, 200)
+def test_no_proven_interval_is_ever_left(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = [c for c, _ in accepted(20_000, count)]
     watch = Watch(monkeypatch)
     closest = 0.0
     for c in compiled:

@@ -56,7 +56,7 @@ def test_a_tensor_with_several_readers_keeps_its_meaning(clips: tuple[str, ...],
     assert compare(two_readers(clips, plain), {"x": x}) < 0.05
 
 
-@counted(24, 60)
+@counted(15, 60)
 def test_random_networks_compute_what_their_floats_do(count: int) -> None:
     """Both sides of `verify` run one Plan: a format that is wrong in it is wrong on both."""
     errors = []

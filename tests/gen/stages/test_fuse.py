@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from counts import counted
 from random_nets import accepted, life, random_model
 from residual_nets import data, residual
 
@@ -40,10 +41,10 @@ def onto(plan: Plan) -> int:
     return sum("onto" in step.args for _, _, step in plan.ops())
 
 
-def both(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Compiled, Compiled, int]]:
+def both(monkeypatch: pytest.MonkeyPatch, drawn: int) -> Iterator[tuple[Compiled, Compiled, int]]:
     """Compilations with and without joined steps, of residual networks and of random ones."""
     makers = [(net, seed) for seed in range(6)]
-    makers += [(random_model, seed) for c, seed in accepted(9000, 120) if onto(c.plan)]
+    makers += [(random_model, seed) for c, seed in accepted(9000, drawn) if onto(c.plan)]
     for make, seed in makers:
         joined = make(seed)
         with monkeypatch.context() as m:
@@ -51,10 +52,11 @@ def both(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Compiled, Compiled, 
             yield joined, make(seed), seed
 
 
-def test_joined_steps_learn_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = 0
-    for joined, apart, seed in both(monkeypatch):
-        count += onto(joined.plan)
+@counted(60, 300)
+def test_joined_steps_learn_the_same_bits(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = 0
+    for joined, apart, seed in both(monkeypatch, count):
+        met += onto(joined.plan)
         assert not onto(apart.plan) and joined.plan.arena_bytes <= apart.plan.arena_bytes
         one, other = Emulator(joined.plan), Emulator(apart.plan)
         for deed in life(joined.plan, seed):
@@ -67,7 +69,7 @@ def test_joined_steps_learn_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> No
                 machine.run(deed.what)
             assert one.state.tobytes() == other.state.tobytes(), (joined.plan.model, deed.what)
             assert np.array_equal(one[joined.plan.logits], other[apart.plan.logits])
-    assert count > 15
+    assert met > 15
 
 
 @pytest.mark.parametrize(("strides", "most"), [((1, 1, 1), 3.5), ((1, 2, 2), 2.4), ((1,), 2.4)])

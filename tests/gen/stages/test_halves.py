@@ -229,7 +229,7 @@ def error(c: Compiled, inputs: dict[str, np.ndarray]) -> float:
 @pytest.mark.parametrize(
     "dips, count",
     [
-        (False, 60),
+        (False, 36),
         (True, 12),
         pytest.param(False, 150, marks=pytest.mark.long),
         pytest.param(True, 60, marks=pytest.mark.long),

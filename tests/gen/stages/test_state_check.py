@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counts import counted
 from ctools import CHECK, GET_ARENA, GET_STATE, INFER, INIT, LEARN, LOAD, RUN, SET_STATE, HostBatch
 from random_nets import accepted
 
@@ -19,7 +20,7 @@ from synapcc.host.run.emulator import Emulator
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 OK, BAD_STATE = 0, 3
-MODELS, STATES = 30, 30
+STATES = 30
 
 
 def put(block: np.ndarray, t: PlanTensor, values: np.ndarray) -> None:
@@ -82,9 +83,10 @@ def run_all(batch: HostBatch, i: int, machine: Emulator, rng: np.random.Generato
         assert not fault(plan, machine.state[0].tobytes()), f"{where}: {entry} left what its limits allow"
 
 
+@counted(10, 30)
 @pytest.mark.parametrize("kernels", ["ref", "dsp"])
-def test_what_passes_the_check_runs_as_in_the_emulator(kernels: str, tmp_path: Path) -> None:
-    models = list(accepted(80_000 + 1000 * (kernels == "dsp"), MODELS))
+def test_what_passes_the_check_runs_as_in_the_emulator(kernels: str, count: int, tmp_path: Path) -> None:
+    models = list(accepted(80_000 + 1000 * (kernels == "dsp"), count))
     batch = HostBatch([c.plan for c, _ in models], tmp_path, *SANITIZED, kernels=kernels)
     passed = refused = contradicted = 0
     try:
@@ -111,7 +113,7 @@ def test_what_passes_the_check_runs_as_in_the_emulator(kernels: str, tmp_path: P
                 run_all(batch, i, machine, rng, where)
     finally:
         batch.close()
-    assert passed > 5 * MODELS and refused > 5 * MODELS and contradicted > 10
+    assert passed > 5 * count and refused > 5 * count and 3 * contradicted > count
 
 
 def test_a_fault_is_named() -> None:

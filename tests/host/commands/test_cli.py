@@ -293,8 +293,15 @@ COLLISIONS = """
 EVERYTHING = STORE + "[decay]\nshift = 8\nevery = 4\n"
 
 
-@pytest.mark.parametrize("rule", ["hebbian", "dfa"])
-@pytest.mark.parametrize("what", ["input", "fc1"])
+@pytest.mark.parametrize(
+    "what, rule",
+    [
+        ("input", "hebbian"),
+        ("fc1", "dfa"),
+        pytest.param("input", "dfa", marks=pytest.mark.long),
+        pytest.param("fc1", "hebbian", marks=pytest.mark.long),
+    ],
+)
 def test_names_that_are_ours_compile_or_are_told(
     what: str, rule: str, tmp_path: Path, capsys: Capsys
 ) -> None:
