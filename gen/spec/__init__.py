@@ -23,6 +23,10 @@ from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, rea
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
 from .schedule import Schedule as Schedule
 from .schedule import read_schedule
+from .store import BALANCED as BALANCED
+from .store import OLDEST as OLDEST
+from .store import Store as Store
+from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
@@ -74,14 +78,6 @@ class Replay:
 
     samples: int
     every: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A ring of the wearer's last `samples` labelled samples, relearned by `rehearse` in this order."""
-
-    samples: int
-    order: str = "sequential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +233,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     update, teach, trace = read_own(table)
     rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
     rate, rates = _rates(table)
+    loss = _loss(table.table("loss", Loss)) if "loss" in raw else Loss()
     return RuleSpec(
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
@@ -248,11 +245,11 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         rounding=table.choice("rounding", ("stochastic", "nearest", "dither"), "stochastic"),
         headroom=table.number("headroom", 1.0, 16.0, 2.0),
         seed=table.integer("seed", 0, 2**32 - 1, 1),
-        loss=_loss(table.table("loss", Loss)) if "loss" in raw else Loss(),
+        loss=loss,
         feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
         decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
-        store=_store(table.table("store", Store)) if "store" in raw else None,
+        store=read_store(table, loss.kind != MSE) if "store" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
@@ -329,11 +326,6 @@ def _init(table: Table, rule: str) -> str:
 
 def _replay(table: Table) -> Replay:
     return Replay(table.integer("samples", 1, 4096, None), table.integer("every", 1, 1024, 1))
-
-
-def _store(table: Table) -> Store:
-    samples = table.integer("samples", 1, 2**16 - 1, None)
-    return Store(samples, table.choice("order", ("sequential", "shuffled"), "sequential"))
 
 
 def _arena(table: Table) -> Arena:

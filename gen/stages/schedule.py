@@ -27,7 +27,7 @@ from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
-from ..spec import RuleSpec
+from ..spec import BALANCED, OLDEST, RuleSpec, Store
 from .answers import large, scale
 from .float_run import spread
 from .head import classifier, fitted
@@ -106,6 +106,9 @@ def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
 
 def _refuse(tape: RuleTape) -> None:
     """Raises CompileError for a network that no rule can teach."""
+    if tape.spec.numbers and tape.spec.store and tape.spec.store.drop == BALANCED:
+        what = f'is "{BALANCED}", and loss.kind is "mse": numbers have no classes'
+        raise CompileError("store.drop", what, f'take "{OLDEST}"')
     if tape.spec.numbers and tape.spec.head and tape.spec.head.imprint:
         raise CompileError("head.imprint", 'makes a row of a class, and loss.kind is "mse"', "leave it out")
     if tape.spec.itself:
@@ -210,7 +213,7 @@ def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
     """Program `learn`, or `learn_target` where numbers are learned; with a store, those beside it."""
     store = tape.spec.store
     if store:
-        _store(tape, store.samples)
+        _store(tape, store)
     named, given, itself = LEARNING
     learn = Entry(named, names, label=True)
     doc = "one labelled sample of the wearer"
@@ -235,12 +238,17 @@ def _kept(tape: RuleTape) -> list[tuple[str, str]]:
     return [*inputs, (tape.wanted, f"store_{tape.wanted}")] if tape.wanted else inputs
 
 
-def _store(tape: RuleTape, rows: int) -> None:
+def _store(tape: RuleTape, store: Store) -> None:
+    rows = store.samples
     following = tape.counter("store_next", "where the next sample is kept")
     count = tape.counter("store_count", "samples kept")
     for x, table in _kept(tape):
         tape.memory(table, x, rows)
     with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
+        if store.drop == BALANCED:
+            held = tape.add(Value("store_held", (tape.classes,), "arena", "scratch"))
+            sought = {"label": tape.label, "labels": f"store_{tape.label}", "count": count}
+            tape.step("samples.seek", "store", sought | {"next": following, "held": held}, rows=rows)
         for x, table in _kept(tape):
             tape.step("samples.write", "store", {"x": x, "index": following, "table": table})
         tape.step("samples.advance", "store", {"next": following, "count": count}, rows=rows)

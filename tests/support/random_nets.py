@@ -20,6 +20,7 @@ from synapcc.gen.spec import (
     BEST,
     FAST,
     INFERENCE_ONLY,
+    OLDEST,
     STARTS,
     Arena,
     Decay,
@@ -284,6 +285,7 @@ def random_numbers(
     if rng.integers(8) or spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
         return spec, calibration
     given = {n: x for n, x in calibration.items() if n != "label"}
+    spec = replace(spec, store=spec.store and replace(spec.store, drop=OLDEST))
     sizes = [graph.tensors[n].size for n in graph.inputs]
     if len(sizes) == 1 and sizes[0] <= 40:
         head = Head(sizes[0], classifier(without_head(graph)) is None, str(rng.choice(["zero", "random"])))

@@ -61,6 +61,7 @@ every = 4
 [store]
 samples = 400
 order = "shuffled"
+drop = "oldest"
 """
 
 
@@ -96,14 +97,20 @@ def test_every_key() -> None:
         feedback=Feedback("ternary", "generated", 0.25),
         decay=Decay(12, 64),
         replay=Replay(128, 4),
-        store=Store(400, "shuffled"),
+        store=Store(400, "shuffled", "oldest"),
     )
     assert (spec.rate_of("fc1"), spec.rate_of("fc2")) == (7, 5)
 
 
 def test_empty_tables_switch_on_defaults() -> None:
     spec = parse('rule = "fa"\n[decay]\n[replay]\nsamples = 3\n[store]\nsamples = 9\n[loss]\n[feedback]')
-    assert (spec.decay, spec.replay, spec.store) == (Decay(10, 256), Replay(3, 1), Store(9, "sequential"))
+    assert (spec.decay, spec.replay, spec.store) == (
+        Decay(10, 256),
+        Replay(3, 1),
+        Store(9, "sequential", "balanced"),
+    )
+    numbers = parse('rule = "fa"\n[store]\nsamples = 9\n[loss]\nkind = "mse"')
+    assert numbers.store == Store(9, "sequential", "oldest")
     assert parse('rule = "fa"\n[loss]\nkind = "hinge"').loss == Loss("hinge", 1.0, 1.0)
 
 
@@ -217,6 +224,7 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[replay]\nsamples = 1\nevery = 0', "replay.every is 0"),
         ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
         ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
+        ('rule = "fa"\n[store]\nsamples = 5\ndrop = "newest"', 'store.drop is "newest"'),
         ('rule = "fa"\n[store]\nsample = 5', 'no key "sample" in [store]; did you mean "samples"?'),
         ('rule = "fa"\narena = false', "arena is false, not a table; write [arena] on a line of its own"),
         ('rule = "fa"\n[arena]\nshared = "no"', 'arena.shared is "no"; give true or false, without quotes'),
