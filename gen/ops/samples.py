@@ -125,10 +125,6 @@ class Seek(Kernel):
     def sizes(self, a: Attrs) -> dict[str, int]:
         return {"rows": int(a["rows"])}
 
-    def misfit(self, t: Tensors, a: Attrs) -> str:
-        far = t["next"].hi >= a["rows"]
-        return f"{t['next'].name} may be {t['next'].hi}, and there are {a['rows']} rows" if far else ""
-
     def integer(self, t: Arrays, a: Attrs) -> None:
         rows, (devices, classes) = int(a["rows"]), t["held"].shape
         new = np.minimum(np.broadcast_to(t["label"], (devices, 1)), classes - 1).astype(np.intp)

@@ -17,6 +17,10 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .loss import EVEN as EVEN
+from .loss import MSE as MSE
+from .loss import PLAIN, loss_table, read_loss
+from .loss import Loss as Loss
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
@@ -30,7 +34,6 @@ from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
-MSE = "mse"  # the loss whose targets are numbers
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
@@ -39,17 +42,6 @@ MAX_FILE = 1 << 20
 MAX_CLASSES = 2**16  # of a new classifier: what labels can number
 MOST_IMPRINTED = 8  # samples of a class that make a row
 STARTS = "he", "glorot", "uniform", "zero"  # what `init` may say
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge;
-    mse learns numbers, not classes, those that a caller gives or the network's own input (`target`)."""
-
-    kind: str = "softmax"
-    margin: float = 1.0
-    mu: float = 1.0
-    target: str = "given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +123,7 @@ class RuleSpec:
     rounding: str = "stochastic"
     headroom: float = 2.0
     seed: int = 1
-    loss: Loss = Loss()
+    loss: Loss = PLAIN
     feedback: Feedback = Feedback()
     decay: Decay | None = None
     replay: Replay | None = None
@@ -189,12 +181,7 @@ class RuleSpec:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
             del raw["head"]["classes"]
-        if self.loss.kind != "hinge":
-            raw["loss"] = {"kind": self.loss.kind}
-        else:
-            del raw["loss"]["target"]
-        if self.loss.kind == MSE:
-            raw["loss"]["target"] = self.loss.target
+        raw["loss"] = loss_table(self.loss)
         return raw
 
     def canonical(self) -> str:
@@ -233,7 +220,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     update, teach, trace = read_own(table)
     rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
     rate, rates = _rates(table)
-    loss = _loss(table.table("loss", Loss)) if "loss" in raw else Loss()
+    loss = read_loss(table) if "loss" in raw else Loss()
     return RuleSpec(
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
@@ -283,22 +270,6 @@ def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str])
         what = f'layer "{idle[0]}" has a rate but does not learn'
         raise CompileError("rate", what, f"add it to layers, which are {', '.join(chosen)}, or drop its rate")
     return chosen
-
-
-def _loss(table: Table) -> Loss:
-    kind = table.choice("kind", ("softmax", "hinge", MSE), "softmax")
-    target = table.choice("target", ("given", "input"), "given")
-    if kind != MSE and table.get("target") is not None:
-        raise table.error("target", f"belongs to the {MSE} loss", f'drop it, or set kind = "{MSE}"')
-    if kind != "hinge":
-        for key in ("margin", "mu"):
-            if table.get(key) is not None:
-                raise table.error(key, "belongs to the hinge loss", 'drop it, or set kind = "hinge"')
-        return Loss(kind, target=target)
-    margin = table.number("margin", 0.0, 2.0**15, 1.0)
-    if margin == 0.0:
-        raise table.error("margin", "is 0", "give a number above 0")
-    return Loss(kind, margin, table.power_of_two("mu", -4, 4, 1.0))
 
 
 def _feedback(table: Table) -> Feedback:

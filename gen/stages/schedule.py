@@ -29,6 +29,7 @@ from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import BALANCED, OLDEST, RuleSpec, Store
 from .answers import large, scale
+from .classes import class_shifts, refuse_unheard
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -54,6 +55,7 @@ def build(
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
         tape.set_prototypes(lambda: known_means(tape, calibration))
+        tape.set_class_shifts(lambda: class_shifts(spec, tape.classes, calibration))
         tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)
@@ -72,9 +74,8 @@ def build(
     if rule:
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
-        elif spec.schedule:
-            what = f"rule {rule.name} decides itself what a learning step does"
-            raise CompileError("schedule", what, "leave [schedule] out")
+        else:
+            _refuse_own(spec, rule)
         _replay(tape, calibration)
         entries += _learn(tape, names)
         if spec.head and spec.head.imprint:
@@ -135,10 +136,21 @@ def _refuse(tape: RuleTape) -> None:
         raise CompileError("loss.kind", what, hint)
 
 
+def _refuse_own(spec: RuleSpec, rule: Rule) -> None:
+    """Raises CompileError for what belongs to the usual `adapt`, where a rule has one of its own."""
+    what = f"rule {rule.name} decides itself what a learning step does"
+    if spec.schedule:
+        raise CompileError("schedule", what, "leave [schedule] out")
+    if not spec.loss.plain:
+        raise CompileError("loss", what, "leave class_weights, clip and skip_below out")
+
+
 def _adapt(tape: RuleTape, rule: Rule) -> None:
     step = (tape.wanted, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
         rule.correct(tape)
+    if not tape.spec.loss.plain:
+        refuse_unheard(tape, rule)
     if tape.spec.decay:
         with tape.b.program("decay", "every learned weight a little smaller"):
             shift = tape.spec.decay.shift

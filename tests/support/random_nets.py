@@ -15,7 +15,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
-from synapcc.gen.rules import rules
+from synapcc.gen.rules import Rule, rules
 from synapcc.gen.spec import (
     BEST,
     FAST,
@@ -298,6 +298,19 @@ def random_numbers(
     return replace(spec, loss=Loss("mse")), given | {"target": target}
 
 
+def random_weighing(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
+    """Perhaps weights of classes, a clip or a threshold, where a rule takes them."""
+    own = spec.rule == INFERENCE_ONLY or type(rules()[spec.rule]).programs is not Rule.programs
+    if own or rng.integers(4) or moves_means(spec) or not rules()[spec.rule].waits:
+        return spec
+    loss = replace(spec.loss, clip=float(rng.choice([math.inf, 0.25, 1.0, 3.0])))
+    if rng.integers(2):
+        loss = replace(loss, skip_below=float(2.0 ** -rng.integers(3, 10)))
+    if rng.integers(2) and not spec.numbers and "label" in calibration:
+        loss = replace(loss, class_weights="balanced")
+    return replace(spec, loss=loss)
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -351,8 +364,9 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
         spec = replace(spec, schedule=Schedule(tuple(falls), int(late.integers(1, 3))))
     if spec.rule != INFERENCE_ONLY and not late.integers(8):
         spec = replace(spec, init=str(late.choice(STARTS)))
-    numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
-    return graph, *numbers, BEST if best else FAST
+    spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
+    spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
+    return graph, spec, calibration, BEST if best else FAST
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:

@@ -109,6 +109,10 @@ def test_empty_tables_switch_on_defaults() -> None:
         Replay(3, 1),
         Store(9, "sequential", "balanced"),
     )
+    weighed = 'class_weights = [1, "2^-3", 0.5]\nclip = 0.3\nskip_below = "2^-5"'
+    spec = parse(f'rule = "fa"\n[loss]\n{weighed}')
+    assert spec.loss == Loss(class_weights=(0, 3, 1), clip=0.3, skip_below=2.0**-5)
+    assert parse(rule_text(spec.to_dict())) == spec
     numbers = parse('rule = "fa"\n[store]\nsamples = 9\n[loss]\nkind = "mse"')
     assert numbers.store == Store(9, "sequential", "oldest")
     assert parse('rule = "fa"\n[loss]\nkind = "hinge"').loss == Loss("hinge", 1.0, 1.0)
@@ -225,6 +229,13 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
         ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
         ('rule = "fa"\n[store]\nsamples = 5\ndrop = "newest"', 'store.drop is "newest"'),
+        ('rule = "fa"\n[loss]\nclip = 0', "loss.clip is 0"),
+        ('rule = "fa"\n[loss]\nskip_below = 0.3', "loss.skip_below is 0.3"),
+        ('rule = "fa"\n[loss]\nclass_weights = [0.5, 0.25]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = [1, 2]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = [1, 0.3]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = "even"', 'give "balanced"'),
+        ('rule = "fa"\n[loss]\nkind = "mse"\nclass_weights = "balanced"', "belongs to losses of classes"),
         ('rule = "fa"\n[store]\nsample = 5', 'no key "sample" in [store]; did you mean "samples"?'),
         ('rule = "fa"\narena = false', "arena is false, not a table; write [arena] on a line of its own"),
         ('rule = "fa"\n[arena]\nshared = "no"', 'arena.shared is "no"; give true or false, without quotes'),
