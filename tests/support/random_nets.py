@@ -15,7 +15,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import layer, layers
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
-from synapcc.gen.rules import Rule, rules
+from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
     BEST,
     FAST,
@@ -300,8 +300,10 @@ def random_numbers(
 
 def random_weighing(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
     """Perhaps weights of classes, a clip or a threshold, where a rule takes them."""
-    own = spec.rule == INFERENCE_ONLY or type(rules()[spec.rule]).programs is not Rule.programs
-    if own or rng.integers(4) or moves_means(spec) or not rules()[spec.rule].waits:
+    if rng.integers(4) or spec.rule == INFERENCE_ONLY or moves_means(spec):
+        return spec
+    rule = rules()[spec.rule]
+    if any(o.name == "epsilon" for o in rule.options):  # trials hear a loss, and no error
         return spec
     loss = replace(spec.loss, clip=float(rng.choice([math.inf, 0.25, 1.0, 3.0])))
     if rng.integers(2):
