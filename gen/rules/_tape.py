@@ -145,7 +145,7 @@ class RuleTape(FeedbackTape):
         if not loss.plain:
             args = {"raw": self._raw_error, "e": self.error, "taught": flag}
             if loss.class_weights:
-                shifts = np.array(self._class_shifts(), np.uint32)
+                shifts = np.array(loss.class_weights, np.uint32)
                 note = "k of the weight 2^-k of each class"
                 down = Value("class_shifts", shifts.shape, "const", "counter", ints=shifts, note=note)
                 args |= {"label": self.label, "down": self.b.once(down)}
@@ -393,10 +393,6 @@ class RuleTape(FeedbackTape):
         """Takes what says how large an error of numbers is, and in which unit the losses of the calibration
         data fit, called when a rule asks for it."""
         self._large, self._scale = large, scale
-
-    def set_class_shifts(self, shifts: Callable[[], tuple[int, ...]]) -> None:
-        """Takes what says k of the weight 2^-k of each class, called where errors are weighed."""
-        self._class_shifts = cache(shifts)
 
     def set_prototypes(self, prototypes: Callable[[], Known]) -> None:
         """Takes what makes the classes' prototypes, called when a rule moves them."""

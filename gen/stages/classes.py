@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from ..spec.loss import MOST_SHIFT
 KEY = "loss.class_weights"
 
 
-def class_shifts(spec: RuleSpec, classes: int, calibration: Mapping[str, np.ndarray]) -> tuple[int, ...]:
-    """k of the weight 2^-k of each class.
+def weighed(spec: RuleSpec, classes: int, calibration: Mapping[str, np.ndarray]) -> RuleSpec:
+    """The rule file with k of the weight 2^-k of each class, where it has weights of classes.
 
     Balanced: the nearest power of two to n_min / n_c, n_c the calibration samples of class c and n_min those
     of the rarest that has any; 1 for a class without. Raises CompileError where that cannot be said.
@@ -26,13 +27,14 @@ def class_shifts(spec: RuleSpec, classes: int, calibration: Mapping[str, np.ndar
         if len(given) != classes:
             what = f"has {len(given)} numbers, and there are {classes} classes"
             raise CompileError(KEY, what, "give one for each class")
-        return tuple(int(k) for k in given)
+        return spec
     if "label" not in calibration:
         what = f'is "{EVEN}", and the calibration data have no labels'
         raise CompileError(KEY, what, "add an array `label`, or list the weights")
     counts = np.bincount(calibration["label"].astype(np.intp).ravel(), minlength=classes)
     least = counts[counts > 0].min()
-    return tuple(min(round(float(np.log2(max(n, least) / least))), MOST_SHIFT) for n in counts)
+    shifts = tuple(min(round(float(np.log2(max(n, least) / least))), MOST_SHIFT) for n in counts)
+    return replace(spec, loss=replace(spec.loss, class_weights=shifts))
 
 
 def refuse_unheard(tape: RuleTape, rule: Rule) -> None:

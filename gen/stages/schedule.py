@@ -29,7 +29,7 @@ from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import BALANCED, OLDEST, RuleSpec, Store
 from .answers import large, scale
-from .classes import class_shifts, refuse_unheard
+from .classes import refuse_unheard, weighed
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -52,10 +52,11 @@ def build(
     forward(tape, rule.watched(tape) if rule else frozenset())
     if rule:
         _refuse(tape)
+        if spec.loss.class_weights:
+            tape.spec = spec = weighed(spec, tape.classes, calibration)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
         tape.set_prototypes(lambda: known_means(tape, calibration))
-        tape.set_class_shifts(lambda: class_shifts(spec, tape.classes, calibration))
         tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught
             wanted = calibration.get(graph.inputs[0] if spec.itself else TARGET)

@@ -82,7 +82,7 @@ def test_the_error_is_what_is_said(loss: Loss) -> None:
 
 def test_chips_learn_alike(tmp_path: Path) -> None:
     models = [
-        compiled(loss, rule, f"m{i}{rule}") for i, loss in enumerate(LOSSES[:5]) for rule in ("bp", "dfa")
+        compiled(loss, rule, f"m{i}{rule}") for i, loss in enumerate(LOSSES[:5]) for rule in ("bp", "ssg")
     ]
     batch = HostBatch([c.plan for c in models], tmp_path / "c", "-O1", *UNDEFINED)
     try:
