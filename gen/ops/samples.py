@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from . import Arrays, Attrs, Bounds, Case, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known, _labels
 from ._contract import WORD, Range, Tensors, takes, within
 from ._loops import Cells, Loop, helper, stream_key
 
@@ -46,6 +46,30 @@ def following(place: Any, rows: Any) -> Any:
     return np.uint32(0) if behind >= rows else behind
 
 
+@helper
+def class_of(label: Any, classes: Any) -> Any:
+    """The class that a label means: one behind the last, which only a host can make, is the last."""
+    return min(np.int64(label), classes - 1)
+
+
+def _seek(label: Cells, labels: Cells, count: Cells, next: Cells, held: Cells, rows: int) -> None:
+    classes = len(held)
+    for c in range(classes):
+        held[c] = 0
+    if count[0] < rows:
+        return
+    held[class_of(label[0], classes)] = 1
+    most = np.int32(1)
+    for i in range(rows):
+        c = class_of(labels[i, 0], classes)
+        held[c] = np.int32(held[c] + np.int32(1))
+        most = max(most, held[c])
+    place = np.uint32(next[0])
+    while held[class_of(labels[place, 0], classes)] != most:  # a sample that is kept has such a class
+        place = following(place, rows)
+    next[0] = place
+
+
 def _write(x: Cells, index: Cells, table: Cells) -> None:
     row = row_of(index, table)
     for i in range(len(x)):
@@ -75,6 +99,69 @@ def _draw(count: Cells, step: Cells, index: Cells, seed: int, tensor: int) -> No
 
 def _rewind(next: Cells) -> None:
     next[0] = 0
+
+
+class Seek(Kernel):
+    """Where a full ring lets go: next = the first place, from next on and round, whose label is of a class
+    that most samples have, the new one counted in. Nothing where count < rows.
+
+    held [classes]: how many samples each class has, the new one too; 0 where count < rows.
+    """
+
+    name = "samples.seek"
+    loop = Loop(_seek)
+    reads = ("label", "labels", "count")
+    updates = ("next",)
+    writes = ("held",)
+    operands = takes(
+        label=_labels.LABEL,
+        labels="=label [rows, 1]",
+        count="uint32 [1]",
+        next="uint32 [1]",
+        held="int32 [classes]",
+    )
+    attributes = within(rows=ROWS)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"rows": int(a["rows"])}
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        rows, (devices, classes) = int(a["rows"]), t["held"].shape
+        new = np.minimum(np.broadcast_to(t["label"], (devices, 1)), classes - 1).astype(np.intp)
+        kept = np.broadcast_to(t["labels"][:, :, 0], (devices, rows))
+        kept = np.minimum(kept, classes - 1).astype(np.intp)
+        t["held"][...] = 0
+        for i in np.flatnonzero(np.broadcast_to(t["count"][:, 0], devices) >= rows):
+            held = np.bincount(np.append(kept[i], new[i]), minlength=classes)
+            places = (int(t["next"][i, 0]) + np.arange(rows)) % rows
+            t["held"][i] = held
+            t["next"][i] = places[np.argmax(held[kept[i, places]] == held.max())]
+
+    real = integer
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"next": (0, a["rows"] - 1), "count": (0, a["rows"])}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        most = a["rows"] + 1
+        return [Accumulator("samples of a class", 0, most)], {"held": (0, most, most)}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        rows, classes = shapes["labels"][0], shapes["held"][0]
+        return Cost(reads=3 * rows + classes, writes=rows + classes)
+
+    def case(self, rng: np.random.Generator) -> Case:
+        rows, classes = int(rng.integers(1, 20)), int(rng.choice([2, int(rng.integers(2, 8)), 300]))
+        label = _labels.draw(rng, classes)
+        drawn = np.append(rng.integers(0, classes, 3), classes)  # a few classes, and one that is none
+        arrays: dict[str, NDArray[Any]] = {
+            "label": label,
+            "labels": rng.choice(drawn, (rows, 1)).astype(label.dtype),
+            "count": rng.choice([rows, int(rng.integers(0, rows + 1))], 1).astype(np.uint32),
+            "next": rng.integers(0, rows, 1).astype(np.uint32),
+            "held": np.zeros(classes, np.int32),
+        }
+        return Case(arrays, {"rows": rows}, {"next": (0, rows - 1)})
 
 
 class Write(Kernel):

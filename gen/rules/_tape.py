@@ -112,9 +112,18 @@ class RuleTape(FeedbackTape):
 
     @property
     def error(self) -> str:
-        """d loss / d scores [C]. It is written by `emit_loss`, and by nothing else."""
+        """d loss / d scores [C], as it is learned. It is written by `emit_loss`, and by nothing else."""
+        raw = self._raw_error
+        return raw if self.spec.loss.plain else self._an_error("error", tie=raw)
+
+    @property
+    def _raw_error(self) -> str:
+        """The error before it is weighed, clipped and held against a threshold."""
+        return self._an_error("error" if self.spec.loss.plain else "raw_error")
+
+    def _an_error(self, name: str, tie: str = "") -> str:
         role: Role = "teach" if self.spec.numbers else "error"  # numbers have the range that was seen
-        return self.b.once(Value("error", (self.scores,), "arena", role))
+        return self.b.once(Value(name, (self.scores,), "arena", role, tie=tie))
 
     def emit_forward(self) -> None:
         """Activations and logits of the inputs in the arena."""
@@ -129,16 +138,29 @@ class RuleTape(FeedbackTape):
         )
 
     def emit_loss(self) -> str:
-        """The error of the logits under the label, as the rule file's loss has it. Returns the flag that is
-        set where there is any."""
+        """The error of the logits under the label, as the rule file's loss has it, weighed, clipped and held
+        against a threshold where that asks for it. Returns the flag that is set where there is any."""
         loss, flag = self.spec.loss, self.flag("taught")
-        args = {"z": self.logits, "e": self.error, "taught": flag}
+        self._emit_error(flag if loss.plain else self.flag("wrong"))
+        if not loss.plain:
+            args = {"raw": self._raw_error, "e": self.error, "taught": flag}
+            if loss.class_weights:
+                shifts = np.array(loss.class_weights, np.uint32)
+                note = "k of the weight 2^-k of each class"
+                down = Value("class_shifts", shifts.shape, "const", "counter", ints=shifts, note=note)
+                args |= {"label": self.label, "down": self.b.once(down)}
+            self.step("weighed_error.forward", "weighed", args, clip=loss.clip, below=loss.skip_below)
+        return flag
+
+    def _emit_error(self, flag: str) -> None:
+        loss = self.spec.loss
+        args = {"z": self.logits, "e": self._raw_error, "taught": flag}
         if self.spec.itself:
             self.step("mse_error.input", "loss", args | {"x": self.value(self.graph.inputs[0])})
-            return flag
+            return
         if self.spec.numbers:
             self.step("mse_error.forward", "loss", args | {"target": self.target})
-            return flag
+            return
         args |= {"label": self.label}
         if loss.kind == "hinge":
             numbers = {"margin": loss.margin, "mu": loss.mu, "classes": self.classes}
@@ -146,7 +168,6 @@ class RuleTape(FeedbackTape):
         else:
             kernel = "sigmoid_error.forward" if self.binary else "softmax_error.forward"
             self.step(kernel, "loss", args)
-        return flag
 
     def measure(self, name: str) -> str:
         """Emits the loss of the scores in the arena, under the rule file's loss; the value that holds it. Of

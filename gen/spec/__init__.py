@@ -17,16 +17,23 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .loss import EVEN as EVEN
+from .loss import MSE as MSE
+from .loss import PLAIN, loss_table, read_loss
+from .loss import Loss as Loss
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
 from .schedule import Schedule as Schedule
 from .schedule import read_schedule
+from .store import BALANCED as BALANCED
+from .store import OLDEST as OLDEST
+from .store import Store as Store
+from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
-MSE = "mse"  # the loss whose targets are numbers
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
@@ -35,17 +42,6 @@ MAX_FILE = 1 << 20
 MAX_CLASSES = 2**16  # of a new classifier: what labels can number
 MOST_IMPRINTED = 8  # samples of a class that make a row
 STARTS = "he", "glorot", "uniform", "zero"  # what `init` may say
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What the error is made of. `margin` and `mu` (Amit 2019: weight of wrong classes) belong to hinge;
-    mse learns numbers, not classes, those that a caller gives or the network's own input (`target`)."""
-
-    kind: str = "softmax"
-    margin: float = 1.0
-    mu: float = 1.0
-    target: str = "given"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +70,6 @@ class Replay:
 
     samples: int
     every: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """A ring of the wearer's last `samples` labelled samples, relearned by `rehearse` in this order."""
-
-    samples: int
-    order: str = "sequential"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +123,7 @@ class RuleSpec:
     rounding: str = "stochastic"
     headroom: float = 2.0
     seed: int = 1
-    loss: Loss = Loss()
+    loss: Loss = PLAIN
     feedback: Feedback = Feedback()
     decay: Decay | None = None
     replay: Replay | None = None
@@ -193,12 +181,7 @@ class RuleSpec:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
             del raw["head"]["classes"]
-        if self.loss.kind != "hinge":
-            raw["loss"] = {"kind": self.loss.kind}
-        else:
-            del raw["loss"]["target"]
-        if self.loss.kind == MSE:
-            raw["loss"]["target"] = self.loss.target
+        raw["loss"] = loss_table(self.loss)
         return raw
 
     def canonical(self) -> str:
@@ -237,6 +220,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     update, teach, trace = read_own(table)
     rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
     rate, rates = _rates(table)
+    loss = read_loss(table) if "loss" in raw else Loss()
     return RuleSpec(
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
@@ -248,11 +232,11 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         rounding=table.choice("rounding", ("stochastic", "nearest", "dither"), "stochastic"),
         headroom=table.number("headroom", 1.0, 16.0, 2.0),
         seed=table.integer("seed", 0, 2**32 - 1, 1),
-        loss=_loss(table.table("loss", Loss)) if "loss" in raw else Loss(),
+        loss=loss,
         feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
         decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
-        store=_store(table.table("store", Store)) if "store" in raw else None,
+        store=read_store(table, loss.kind != MSE) if "store" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
@@ -288,22 +272,6 @@ def select_layers(spec: RuleSpec, weighted: Sequence[str], dense: Sequence[str])
     return chosen
 
 
-def _loss(table: Table) -> Loss:
-    kind = table.choice("kind", ("softmax", "hinge", MSE), "softmax")
-    target = table.choice("target", ("given", "input"), "given")
-    if kind != MSE and table.get("target") is not None:
-        raise table.error("target", f"belongs to the {MSE} loss", f'drop it, or set kind = "{MSE}"')
-    if kind != "hinge":
-        for key in ("margin", "mu"):
-            if table.get(key) is not None:
-                raise table.error(key, "belongs to the hinge loss", 'drop it, or set kind = "hinge"')
-        return Loss(kind, target=target)
-    margin = table.number("margin", 0.0, 2.0**15, 1.0)
-    if margin == 0.0:
-        raise table.error("margin", "is 0", "give a number above 0")
-    return Loss(kind, margin, table.power_of_two("mu", -4, 4, 1.0))
-
-
 def _feedback(table: Table) -> Feedback:
     init = table.choice("init", ("random", "ternary", "aligned"), "random")
     storage = table.choice("storage", ("flash", "ram", "generated"), "")
@@ -329,11 +297,6 @@ def _init(table: Table, rule: str) -> str:
 
 def _replay(table: Table) -> Replay:
     return Replay(table.integer("samples", 1, 4096, None), table.integer("every", 1, 1024, 1))
-
-
-def _store(table: Table) -> Store:
-    samples = table.integer("samples", 1, 2**16 - 1, None)
-    return Store(samples, table.choice("order", ("sequential", "shuffled"), "sequential"))
 
 
 def _arena(table: Table) -> Arena:

@@ -27,8 +27,9 @@ from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
-from ..spec import RuleSpec
+from ..spec import BALANCED, OLDEST, RuleSpec, Store
 from .answers import large, scale
+from .classes import refuse_unheard, weighed
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
@@ -51,6 +52,8 @@ def build(
     forward(tape, rule.watched(tape) if rule else frozenset())
     if rule:
         _refuse(tape)
+        if spec.loss.class_weights:
+            tape.spec = spec = weighed(spec, tape.classes, calibration)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
         tape.set_prototypes(lambda: known_means(tape, calibration))
@@ -72,9 +75,8 @@ def build(
     if rule:
         if "adapt" not in tape.b.programs:
             _adapt(tape, rule)
-        elif spec.schedule:
-            what = f"rule {rule.name} decides itself what a learning step does"
-            raise CompileError("schedule", what, "leave [schedule] out")
+        else:
+            _refuse_own(spec, rule)
         _replay(tape, calibration)
         entries += _learn(tape, names)
         if spec.head and spec.head.imprint:
@@ -106,6 +108,9 @@ def _check_entries(b: Builder, entries: Sequence[Entry]) -> None:
 
 def _refuse(tape: RuleTape) -> None:
     """Raises CompileError for a network that no rule can teach."""
+    if tape.spec.numbers and tape.spec.store and tape.spec.store.drop == BALANCED:
+        what = f'is "{BALANCED}", and loss.kind is "mse": numbers have no classes'
+        raise CompileError("store.drop", what, f'take "{OLDEST}"')
     if tape.spec.numbers and tape.spec.head and tape.spec.head.imprint:
         raise CompileError("head.imprint", 'makes a row of a class, and loss.kind is "mse"', "leave it out")
     if tape.spec.itself:
@@ -132,10 +137,21 @@ def _refuse(tape: RuleTape) -> None:
         raise CompileError("loss.kind", what, hint)
 
 
+def _refuse_own(spec: RuleSpec, rule: Rule) -> None:
+    """Raises CompileError for what belongs to the usual `adapt`, where a rule has one of its own."""
+    what = f"rule {rule.name} decides itself what a learning step does"
+    if spec.schedule:
+        raise CompileError("schedule", what, "leave [schedule] out")
+    if not spec.loss.plain:
+        raise CompileError("loss", what, "leave class_weights, clip and skip_below out")
+
+
 def _adapt(tape: RuleTape, rule: Rule) -> None:
     step = (tape.wanted, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
         rule.correct(tape)
+    if not tape.spec.loss.plain:
+        refuse_unheard(tape, rule)
     if tape.spec.decay:
         with tape.b.program("decay", "every learned weight a little smaller"):
             shift = tape.spec.decay.shift
@@ -210,7 +226,7 @@ def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
     """Program `learn`, or `learn_target` where numbers are learned; with a store, those beside it."""
     store = tape.spec.store
     if store:
-        _store(tape, store.samples)
+        _store(tape, store)
     named, given, itself = LEARNING
     learn = Entry(named, names, label=True)
     doc = "one labelled sample of the wearer"
@@ -235,12 +251,17 @@ def _kept(tape: RuleTape) -> list[tuple[str, str]]:
     return [*inputs, (tape.wanted, f"store_{tape.wanted}")] if tape.wanted else inputs
 
 
-def _store(tape: RuleTape, rows: int) -> None:
+def _store(tape: RuleTape, store: Store) -> None:
+    rows = store.samples
     following = tape.counter("store_next", "where the next sample is kept")
     count = tape.counter("store_count", "samples kept")
     for x, table in _kept(tape):
         tape.memory(table, x, rows)
     with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
+        if store.drop == BALANCED:
+            held = tape.add(Value("store_held", (tape.classes,), "arena", "scratch"))
+            sought = {"label": tape.label, "labels": f"store_{tape.label}", "count": count}
+            tape.step("samples.seek", "store", sought | {"next": following, "held": held}, rows=rows)
         for x, table in _kept(tape):
             tape.step("samples.write", "store", {"x": x, "index": following, "table": table})
         tape.step("samples.advance", "store", {"next": following, "count": count}, rows=rows)

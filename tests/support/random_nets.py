@@ -20,6 +20,7 @@ from synapcc.gen.spec import (
     BEST,
     FAST,
     INFERENCE_ONLY,
+    OLDEST,
     STARTS,
     Arena,
     Decay,
@@ -284,6 +285,7 @@ def random_numbers(
     if rng.integers(8) or spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
         return spec, calibration
     given = {n: x for n, x in calibration.items() if n != "label"}
+    spec = replace(spec, store=spec.store and replace(spec.store, drop=OLDEST))
     sizes = [graph.tensors[n].size for n in graph.inputs]
     if len(sizes) == 1 and sizes[0] <= 40:
         head = Head(sizes[0], classifier(without_head(graph)) is None, str(rng.choice(["zero", "random"])))
@@ -294,6 +296,21 @@ def random_numbers(
     n, outputs = len(given[graph.inputs[0]]), whole.tensors[whole.output].size
     target = rng.normal(0, 2.0 ** rng.integers(-2, 3), (n, outputs))
     return replace(spec, loss=Loss("mse")), given | {"target": target}
+
+
+def random_weighing(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
+    """Perhaps weights of classes, a clip or a threshold, where a rule takes them."""
+    if rng.integers(4) or spec.rule == INFERENCE_ONLY or moves_means(spec):
+        return spec
+    rule = rules()[spec.rule]
+    if any(o.name == "epsilon" for o in rule.options):  # trials hear a loss, and no error
+        return spec
+    loss = replace(spec.loss, clip=float(rng.choice([math.inf, 0.25, 1.0, 3.0])))
+    if rng.integers(2):
+        loss = replace(loss, skip_below=float(2.0 ** -rng.integers(3, 10)))
+    if rng.integers(2) and not spec.numbers and "label" in calibration:
+        loss = replace(loss, class_weights="balanced")
+    return replace(spec, loss=loss)
 
 
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
@@ -349,8 +366,9 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
         spec = replace(spec, schedule=Schedule(tuple(falls), int(late.integers(1, 3))))
     if spec.rule != INFERENCE_ONLY and not late.integers(8):
         spec = replace(spec, init=str(late.choice(STARTS)))
-    numbers = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
-    return graph, *numbers, BEST if best else FAST
+    spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
+    spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
+    return graph, spec, calibration, BEST if best else FAST
 
 
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:

@@ -61,6 +61,7 @@ every = 4
 [store]
 samples = 400
 order = "shuffled"
+drop = "oldest"
 """
 
 
@@ -96,14 +97,24 @@ def test_every_key() -> None:
         feedback=Feedback("ternary", "generated", 0.25),
         decay=Decay(12, 64),
         replay=Replay(128, 4),
-        store=Store(400, "shuffled"),
+        store=Store(400, "shuffled", "oldest"),
     )
     assert (spec.rate_of("fc1"), spec.rate_of("fc2")) == (7, 5)
 
 
 def test_empty_tables_switch_on_defaults() -> None:
     spec = parse('rule = "fa"\n[decay]\n[replay]\nsamples = 3\n[store]\nsamples = 9\n[loss]\n[feedback]')
-    assert (spec.decay, spec.replay, spec.store) == (Decay(10, 256), Replay(3, 1), Store(9, "sequential"))
+    assert (spec.decay, spec.replay, spec.store) == (
+        Decay(10, 256),
+        Replay(3, 1),
+        Store(9, "sequential", "balanced"),
+    )
+    weighed = 'class_weights = [1, "2^-3", 0.5]\nclip = 0.3\nskip_below = "2^-5"'
+    spec = parse(f'rule = "fa"\n[loss]\n{weighed}')
+    assert spec.loss == Loss(class_weights=(0, 3, 1), clip=0.3, skip_below=2.0**-5)
+    assert parse(rule_text(spec.to_dict())) == spec
+    numbers = parse('rule = "fa"\n[store]\nsamples = 9\n[loss]\nkind = "mse"')
+    assert numbers.store == Store(9, "sequential", "oldest")
     assert parse('rule = "fa"\n[loss]\nkind = "hinge"').loss == Loss("hinge", 1.0, 1.0)
 
 
@@ -217,6 +228,14 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[replay]\nsamples = 1\nevery = 0', "replay.every is 0"),
         ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
         ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
+        ('rule = "fa"\n[store]\nsamples = 5\ndrop = "newest"', 'store.drop is "newest"'),
+        ('rule = "fa"\n[loss]\nclip = 0', "loss.clip is 0"),
+        ('rule = "fa"\n[loss]\nskip_below = 0.3', "loss.skip_below is 0.3"),
+        ('rule = "fa"\n[loss]\nclass_weights = [0.5, 0.25]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = [1, 2]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = [1, 0.3]', "one of them 1"),
+        ('rule = "fa"\n[loss]\nclass_weights = "even"', 'give "balanced"'),
+        ('rule = "fa"\n[loss]\nkind = "mse"\nclass_weights = "balanced"', "belongs to losses of classes"),
         ('rule = "fa"\n[store]\nsample = 5', 'no key "sample" in [store]; did you mean "samples"?'),
         ('rule = "fa"\narena = false', "arena is false, not a table; write [arena] on a line of its own"),
         ('rule = "fa"\n[arena]\nshared = "no"', 'arena.shared is "no"; give true or false, without quotes'),

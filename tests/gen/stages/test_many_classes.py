@@ -72,7 +72,7 @@ def test_chips_learn_alike(seeds: int, tmp_path: Path) -> None:
 
 def test_many_classes_are_learned() -> None:
     data, unseen = samples(1500, 300, 1), samples(300, 300, 2)
-    spec = RuleSpec("bp", rate=4, store=Store(4), replay=Replay(600), head=Head(imprint=2))
+    spec = RuleSpec("bp", rate=4, store=Store(4, drop="oldest"), replay=Replay(600), head=Head(imprint=2))
     c = compile_model(perceptron(300), spec, data)
     assert c.plan["replay_label"].array().max() == 299  # no byte
     machine = Emulator(c.plan)

@@ -76,7 +76,7 @@ def test_formats_hold_the_targets(scale: float) -> None:
 
 def test_stores_and_replay_keep_targets() -> None:
     data = numbers(400, 1)
-    spec = RuleSpec("bp", rate=7, loss=MSE, store=Store(16, "shuffled"), replay=Replay(20, 2))
+    spec = RuleSpec("bp", rate=7, loss=MSE, store=Store(16, "shuffled", "oldest"), replay=Replay(20, 2))
     c = compile_model(perceptron(3), spec, data)
     assert "replay_target" in c.plan and c.plan.entries == ("infer", "learn_target", "rehearse")
     machine = learned(c, {n: v[:40] for n, v in data.items()}, 1)
@@ -103,7 +103,9 @@ def patterns(n: int, seed: int) -> Data:
 def test_an_autoencoder_learns(rule: str) -> None:
     data, unseen = patterns(1500, 1), patterns(300, 2)
     rate = 8 if rule == "dfa" else 6  # an error without bounds, of 16 outputs, through a random matrix
-    c = compile_model(perceptron(SIZE), RuleSpec(rule, rate=rate, loss=ITSELF, store=Store(8)), data)
+    c = compile_model(
+        perceptron(SIZE), RuleSpec(rule, rate=rate, loss=ITSELF, store=Store(8, drop="oldest")), data
+    )
     assert c.plan.entries == ("infer", "learn_input", "rehearse")
     assert "label" not in c.plan and "target" not in c.plan
     machine = Emulator(c.plan)

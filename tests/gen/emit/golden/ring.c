@@ -3,7 +3,7 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
+ * Plan 01d8634936307adbe465d0b01f190bc79cf6599c3d5a0ea7b93e5f3ce3d7f4b5
  *
  * The memory map and the meaning of "Qn" stand in ring.h. Rows of matrices are padded to four elements.
  */
@@ -18,7 +18,7 @@
 /* What the arithmetic relies on. A compiler that shifts or packs otherwise stops here. */
 typedef char ring_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 typedef char ring_state_is_packed[sizeof(ring_state_t) == 272u ? 1 : -1];
-typedef char ring_model_is_packed[sizeof(ring_t) == 368u ? 1 : -1];
+typedef char ring_model_is_packed[sizeof(ring_t) == 376u ? 1 : -1];
 
 #if defined(__GNUC__)
 #define RING_ALIGNED __attribute__((aligned(4)))
@@ -183,10 +183,10 @@ static inline int32_t ring_probability(int32_t e, int32_t r, uint32_t k)
 /* dense.forward of fc1 (/net/fc1), in program forward: x, fc1_weight, fc1_bias -> fc1 */
 static void ring_fc1_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
+    const int8_t *x = &m->arena.i8[32]; /* x: int8 [7], Q6: input */
     const int16_t *w = m->state.fc1_weight; /* fc1_weight: int16 [5][7] rows of 8, Q12 */
     const int32_t *b = m->state.fc1_bias; /* fc1_bias: int32 [5], Q18 */
-    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* fc1: int8 [5], Q3 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[0]); /* fc1: int8 [5], Q3 */
     uint32_t i = 0u;
 
     /* four rows at a time, so that each input is read once for four */
@@ -218,8 +218,8 @@ static void ring_fc1_forward(ring_t *m)
 /* clip.forward of relu, in program forward: fc1 -> relu */
 static void ring_relu_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* fc1: int8 [5], Q3 */
-    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[44]); /* relu: int8 [5], Q3 */
+    const int8_t *x = &m->arena.i8[0]; /* fc1: int8 [5], Q3 */
+    int8_t *y = (int8_t *)ring_opaque(&m->arena.i8[0]); /* relu: int8 [5], Q3 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         y[i] = (int8_t)ring_saturate(x[i], 0, 127);
@@ -229,10 +229,10 @@ static void ring_relu_forward(ring_t *m)
 /* dense.forward of fc2, in program forward: relu, fc2_weight, fc2_bias -> fc2 */
 static void ring_fc2_forward(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
+    const int8_t *x = &m->arena.i8[0]; /* relu: int8 [5], Q3 */
     const int16_t *w = m->state.fc2_weight; /* fc2_weight: int16 [3][5] rows of 8, Q13 */
     const int32_t *b = m->state.fc2_bias; /* fc2_bias: int32 [3], Q16 */
-    int16_t *y = (int16_t *)ring_opaque(&m->arena.i16[18]); /* fc2: int16 [3], Q8 */
+    int16_t *y = (int16_t *)ring_opaque(&m->arena.i16[24]); /* fc2: int16 [3], Q8 */
     uint32_t i = 0u;
 
     for (; i < 3u; i++, w += 8) {
@@ -247,8 +247,8 @@ static void ring_fc2_forward(ring_t *m)
 /* classify.argmax of verdict, in program infer: fc2 -> verdict */
 static void ring_verdict_argmax(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
-    int32_t *verdict = (int32_t *)ring_opaque(&m->arena.i32[3]); /* verdict: int32 [2] */
+    const int16_t *z = &m->arena.i16[24]; /* fc2: int16 [3], Q8 */
+    int32_t *verdict = (int32_t *)ring_opaque(&m->arena.i32[6]); /* verdict: int32 [2] */
     int32_t winner = 0, best = z[0], second = -32768;
 
     for (int32_t i = 1; i < 3; i++) {
@@ -267,9 +267,9 @@ static void ring_verdict_argmax(ring_t *m)
 /* project.matrix of fc2, in program correct: error, fc2_feedback -> fc2_input_teach */
 static void ring_fc2_project(ring_t *m)
 {
-    const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
+    const int16_t *d = &m->arena.i16[20]; /* error: int16 [3], Q14 */
     const int16_t *w = m->state.fc2_feedback; /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
-    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* fc2_input_teach: int16 [5], Q13 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[6]); /* fc2_input_teach: int16 [5], Q13 */
     uint32_t i = 0u;
 
     /* four columns at a time, so that each signal is read once for four; rows whose signal is zero are skipped */
@@ -304,8 +304,8 @@ static void ring_fc2_project(ring_t *m)
 /* dense.update of fc2, in program correct: relu, error, step -> fc2_weight, fc2_bias, fc2_feedback, fc2_saturated */
 static void ring_fc2_update(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
-    const int16_t *d = &m->arena.i16[14]; /* error: int16 [3], Q14 */
+    const int8_t *x = &m->arena.i8[0]; /* relu: int8 [5], Q3 */
+    const int16_t *d = &m->arena.i16[20]; /* error: int16 [3], Q14 */
     int16_t *w = (int16_t *)ring_opaque(m->state.fc2_weight); /* fc2_weight: int16 [3][5] rows of 8, Q13 */
     int16_t *r = (int16_t *)ring_opaque(m->state.fc2_feedback); /* fc2_feedback: int16 [3][5] rows of 8, Q13 */
     int32_t *b = (int32_t *)ring_opaque(m->state.fc2_bias); /* fc2_bias: int32 [3], Q16 */
@@ -362,9 +362,9 @@ static void ring_fc2_update(ring_t *m)
 /* clip.feedback of relu, in program correct: relu, fc2_input_teach -> relu_input_teach */
 static void ring_relu_feedback(ring_t *m)
 {
-    const int8_t *y = &m->arena.i8[44]; /* relu: int8 [5], Q3 */
-    const int16_t *d = &m->arena.i16[0]; /* fc2_input_teach: int16 [5], Q13 */
-    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[0]); /* relu_input_teach: int16 [5], Q13 */
+    const int8_t *y = &m->arena.i8[0]; /* relu: int8 [5], Q3 */
+    const int16_t *d = &m->arena.i16[6]; /* fc2_input_teach: int16 [5], Q13 */
+    int16_t *g = (int16_t *)ring_opaque(&m->arena.i16[6]); /* relu_input_teach: int16 [5], Q13 */
 
     for (uint32_t i = 0u; i < 5u; i++) {
         g[i] = y[i] > 0 ? d[i] : (int16_t)0;
@@ -376,8 +376,8 @@ static void ring_relu_feedback(ring_t *m)
  */
 static void ring_fc1_update(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
-    const int16_t *d = &m->arena.i16[0]; /* relu_input_teach: int16 [5], Q13 */
+    const int8_t *x = &m->arena.i8[32]; /* x: int8 [7], Q6: input */
+    const int16_t *d = &m->arena.i16[6]; /* relu_input_teach: int16 [5], Q13 */
     int16_t *w = (int16_t *)ring_opaque(m->state.fc1_weight); /* fc1_weight: int16 [5][7] rows of 8, Q12 */
     int32_t *b = (int32_t *)ring_opaque(m->state.fc1_bias); /* fc1_bias: int32 [5], Q18 */
     const uint32_t key = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 2u);
@@ -484,9 +484,9 @@ static void ring_fc2_feedback_apply(ring_t *m)
 /* softmax_error.forward of loss, in program adapt: fc2, label -> error, taught */
 static void ring_loss_forward(ring_t *m)
 {
-    const int16_t *z = &m->arena.i16[18]; /* fc2: int16 [3], Q8 */
-    int16_t *e = (int16_t *)ring_opaque(&m->arena.i16[14]); /* error: int16 [3], Q14 */
-    const uint32_t label = m->arena.u8[0];
+    const int16_t *z = &m->arena.i16[24]; /* fc2: int16 [3], Q8 */
+    int16_t *e = (int16_t *)ring_opaque(&m->arena.i16[20]); /* error: int16 [3], Q14 */
+    const uint32_t label = m->arena.u8[12];
     int32_t top = z[0], total = 0;
     uint32_t k = 0u;
     uint8_t taught = 0u;
@@ -512,7 +512,7 @@ static void ring_loss_forward(ring_t *m)
             taught = 1u;
         }
     }
-    m->arena.u8[4] = taught;
+    m->arena.u8[8] = taught;
 }
 
 /* counter.tick of step, in program adapt: step */
@@ -537,7 +537,7 @@ static void ring_replay_pick(ring_t *m)
     const uint32_t index = m->state.replay_next[0];
     const uint32_t next = index + 1u;
 
-    m->arena.u32[11] = index;
+    m->arena.u32[14] = index;
     m->arena.u8[0] = index < ring_replay_count[0];
     m->state.replay_next[0] = next >= 2u ? 0u : next;
 }
@@ -545,16 +545,16 @@ static void ring_replay_pick(ring_t *m)
 /* samples.read of replay, in program replay_one: replay_x, replay_index -> x */
 static void ring_replay_read(ring_t *m)
 {
-    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
-    const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
+    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[32]); /* x: int8 [7], Q6: input */
+    const uint32_t row = m->arena.u32[14] < 2u ? m->arena.u32[14] : 1u;
     memcpy(x, &ring_replay_x[row * 8u], 7u);
 }
 
 /* samples.read of replay, in program replay_one: replay_label, replay_index -> label */
 static void ring_replay_read_2(ring_t *m)
 {
-    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[0]); /* label: uint8 [1] */
-    const uint32_t row = m->arena.u32[11] < 2u ? m->arena.u32[11] : 1u;
+    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[12]); /* label: uint8 [1] */
+    const uint32_t row = m->arena.u32[14] < 2u ? m->arena.u32[14] : 1u;
     memcpy(x, &ring_replay_label[row * 1u], 1u);
 }
 
@@ -568,10 +568,42 @@ static void ring_replay_every(ring_t *m)
     m->arena.u8[0] = due;
 }
 
+/* samples.seek of store, in program keep: label, store_label, store_count -> store_next, store_held */
+static void ring_store_seek(ring_t *m)
+{
+    const uint8_t *labels = m->state.store_label; /* store_label: uint8 [3][1]: kept samples of the wearer */
+    int32_t *held = (int32_t *)ring_opaque(&m->arena.i32[0]); /* store_held: int32 [3] */
+
+    for (uint32_t c = 0u; c < 3u; c++) {
+        held[c] = 0;
+    }
+    if (m->state.store_count[0] >= 3u) {
+        const uint32_t label = m->arena.u8[12];
+        uint32_t place = m->state.store_next[0];
+        int32_t most = 1;
+        uint32_t kept = label < 3u ? label : 2u;
+
+        held[kept] = 1;
+        for (uint32_t i = 0u; i < 3u; i++) {
+            kept = labels[i * 1u];
+            kept = kept < 3u ? kept : 2u;
+            held[kept]++;
+            most = held[kept] > most ? held[kept] : most;
+        }
+        kept = labels[place * 1u];
+        /* ends: some sample that is kept has such a class */
+        while (held[kept < 3u ? kept : 2u] != most) {
+            place = place + 1u >= 3u ? 0u : place + 1u;
+            kept = labels[place * 1u];
+        }
+        m->state.store_next[0] = place;
+    }
+}
+
 /* samples.write of store, in program keep: x, store_next -> store_x */
 static void ring_store_write(ring_t *m)
 {
-    const int8_t *x = &m->arena.i8[20]; /* x: int8 [7], Q6: input */
+    const int8_t *x = &m->arena.i8[32]; /* x: int8 [7], Q6: input */
     const uint32_t row = m->state.store_next[0] < 3u ? m->state.store_next[0] : 2u;
     memcpy(&m->state.store_x[row * 8u], x, 7u);
 }
@@ -579,7 +611,7 @@ static void ring_store_write(ring_t *m)
 /* samples.write of store, in program keep: label, store_next -> store_label */
 static void ring_store_write_2(ring_t *m)
 {
-    const uint8_t *x = &m->arena.u8[0]; /* label: uint8 [1] */
+    const uint8_t *x = &m->arena.u8[12]; /* label: uint8 [1] */
     const uint32_t row = m->state.store_next[0] < 3u ? m->state.store_next[0] : 2u;
     memcpy(&m->state.store_label[row * 1u], x, 1u);
 }
@@ -596,16 +628,16 @@ static void ring_store_advance(ring_t *m)
 /* samples.read of rehearse, in program rehearse_sample: store_x, rehearse_index -> x */
 static void ring_rehearse_read(ring_t *m)
 {
-    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[20]); /* x: int8 [7], Q6: input */
-    const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
+    int8_t *x = (int8_t *)ring_opaque(&m->arena.i8[32]); /* x: int8 [7], Q6: input */
+    const uint32_t row = m->arena.u32[14] < 3u ? m->arena.u32[14] : 2u;
     memcpy(x, &m->state.store_x[row * 8u], 7u);
 }
 
 /* samples.read of rehearse, in program rehearse_sample: store_label, rehearse_index -> label */
 static void ring_rehearse_read_2(ring_t *m)
 {
-    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[0]); /* label: uint8 [1] */
-    const uint32_t row = m->arena.u32[11] < 3u ? m->arena.u32[11] : 2u;
+    uint8_t *x = (uint8_t *)ring_opaque(&m->arena.u8[12]); /* label: uint8 [1] */
+    const uint32_t row = m->arena.u32[14] < 3u ? m->arena.u32[14] : 2u;
     memcpy(x, &m->state.store_label[row * 1u], 1u);
 }
 
@@ -615,7 +647,7 @@ static void ring_rehearse_pick(ring_t *m)
     const uint32_t index = m->state.rehearse_next[0];
     const uint32_t next = index + 1u;
 
-    m->arena.u32[11] = index;
+    m->arena.u32[14] = index;
     m->arena.u8[0] = index < m->state.store_count[0];
     m->state.rehearse_next[0] = next >= 3u ? 0u : next;
 }
@@ -625,7 +657,7 @@ static void ring_rehearse_draw(ring_t *m)
 {
     const uint32_t word = ring_mix(ring_mix(UINT32_C(1), m->state.step[0]), 6u);
 
-    m->arena.u32[11] = ring_scale_index(word, m->state.store_count[0]);
+    m->arena.u32[14] = ring_scale_index(word, m->state.store_count[0]);
 }
 
 /* samples.rewind of rehearse, in program rehearse: rehearse_next */
@@ -654,6 +686,7 @@ static void ring_program_infer(ring_t *m)
 /* Program keep: puts the sample into the ring of the wearer's samples */
 static void ring_program_keep(ring_t *m)
 {
+    ring_store_seek(m);
     ring_store_write(m);
     ring_store_write_2(m);
     ring_store_advance(m);
@@ -681,7 +714,7 @@ static void ring_program_adapt(ring_t *m)
 {
     ring_program_forward(m);
     ring_loss_forward(m);
-    if (m->arena.u8[4] != 0u) {
+    if (m->arena.u8[8] != 0u) {
         ring_program_correct(m);
     }
     ring_step_tick(m);
@@ -799,6 +832,7 @@ static void (*const ring_ops[RING_OPS + 1u])(ring_t *) = {
     ring_replay_read,
     ring_replay_read_2,
     ring_replay_every,
+    ring_store_seek,
     ring_store_write,
     ring_store_write_2,
     ring_store_advance,
@@ -822,7 +856,7 @@ typedef struct {
     uint32_t value;
 } ring_item_t;
 
-static const ring_item_t ring_items[51] = {
+static const ring_item_t ring_items[52] = {
     { RING_STEP, 0u, 0u }, /* program forward */
     { RING_STEP, 1u, 0u },
     { RING_STEP, 2u, 0u },
@@ -833,6 +867,7 @@ static const ring_item_t ring_items[51] = {
     { RING_STEP, 18u, 0u }, /* program keep */
     { RING_STEP, 19u, 0u },
     { RING_STEP, 20u, 0u },
+    { RING_STEP, 21u, 0u },
     { RING_END, 0u, 0u },
     { RING_STEP, 4u, 0u }, /* program correct */
     { RING_STEP, 5u, 0u },
@@ -845,38 +880,38 @@ static const ring_item_t ring_items[51] = {
     { RING_END, 0u, 0u },
     { RING_CALL, 0u, 1u }, /* program adapt */
     { RING_STEP, 11u, 0u },
-    { RING_WHEN, 11u, 276u },
+    { RING_WHEN, 12u, 280u },
     { RING_STEP, 12u, 0u },
     { RING_STEP, 13u, 0u },
-    { RING_WHEN, 16u, 272u },
+    { RING_WHEN, 17u, 272u },
     { RING_END, 0u, 0u },
     { RING_STEP, 14u, 0u }, /* program replay_one */
     { RING_STEP, 15u, 0u },
     { RING_STEP, 16u, 0u },
-    { RING_CALL, 20u, 1u },
+    { RING_CALL, 21u, 1u },
     { RING_END, 0u, 0u },
     { RING_STEP, 17u, 0u }, /* program refresh */
-    { RING_WHEN, 27u, 272u },
+    { RING_WHEN, 28u, 272u },
     { RING_END, 0u, 0u },
     { RING_CALL, 7u, 1u }, /* program learn */
-    { RING_CALL, 20u, 1u },
-    { RING_CALL, 32u, 1u },
+    { RING_CALL, 21u, 1u },
+    { RING_CALL, 33u, 1u },
     { RING_END, 0u, 0u },
-    { RING_STEP, 21u, 0u }, /* program rehearse_sample */
-    { RING_STEP, 22u, 0u },
-    { RING_CALL, 20u, 1u },
-    { RING_CALL, 32u, 1u },
+    { RING_STEP, 22u, 0u }, /* program rehearse_sample */
+    { RING_STEP, 23u, 0u },
+    { RING_CALL, 21u, 1u },
+    { RING_CALL, 33u, 1u },
     { RING_END, 0u, 0u },
-    { RING_STEP, 23u, 0u }, /* program rehearse_next */
-    { RING_STEP, 24u, 0u },
-    { RING_WHEN, 39u, 272u },
+    { RING_STEP, 24u, 0u }, /* program rehearse_next */
+    { RING_STEP, 25u, 0u },
+    { RING_WHEN, 40u, 272u },
     { RING_END, 0u, 0u },
-    { RING_STEP, 25u, 0u }, /* program rehearse */
-    { RING_CALL, 44u, 3u },
+    { RING_STEP, 26u, 0u }, /* program rehearse */
+    { RING_CALL, 45u, 3u },
     { RING_END, 0u, 0u },
 };
 
-static const uint16_t ring_starts[RING_PROGRAMS] = { 4u, 35u, 48u };
+static const uint16_t ring_starts[RING_PROGRAMS] = { 4u, 36u, 49u };
 
 /* Goes on to the next step, or to the end: level 0. */
 static void ring_settle(ring_t *m)
@@ -1012,8 +1047,8 @@ ring_status ring_check(const ring_state_t *state)
 
 static void ring_put(ring_t *m, const ring_inputs_t *x, uint8_t label)
 {
-    memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
-    m->arena.u8[0] = label;
+    memcpy((&m->arena.i8[32]), x->x, sizeof x->x);
+    m->arena.u8[12] = label;
 }
 
 ring_status ring_load(ring_t *m, const ring_inputs_t *x, uint8_t label)
@@ -1034,11 +1069,11 @@ ring_status ring_infer(ring_t *m, const ring_inputs_t *x, ring_outputs_t *y)
     if (status != RING_OK) {
         return status;
     }
-    memcpy((&m->arena.i8[20]), x->x, sizeof x->x);
+    memcpy((&m->arena.i8[32]), x->x, sizeof x->x);
     ring_program_infer(m);
-    y->winner = (&m->arena.i32[3])[0];
-    y->margin = (&m->arena.i32[3])[1];
-    memcpy(y->scores, (&m->arena.i16[18]), sizeof y->scores);
+    y->winner = (&m->arena.i32[6])[0];
+    y->margin = (&m->arena.i32[6])[1];
+    memcpy(y->scores, (&m->arena.i16[24]), sizeof y->scores);
     ring_release(&m->run.busy, RING_IDLE);
     return RING_OK;
 }
@@ -1079,7 +1114,7 @@ static ring_status ring_open(ring_t *m, uint32_t program)
     if (ring_claim(&m->run.busy) != RING_OK) {
         return RING_BUSY;
     }
-    if ((program == RING_PROGRAM_LEARN) && m->arena.u8[0] >= RING_CLASSES) {
+    if ((program == RING_PROGRAM_LEARN) && m->arena.u8[12] >= RING_CLASSES) {
         ring_release(&m->run.busy, RING_IDLE);
         return RING_BAD_LABEL;
     }
@@ -1174,9 +1209,9 @@ typedef struct {
 } ring_held_t;
 
 static const ring_held_t ring_held[3] = {
-    { 28u, 2u, 1u, 3u, 3u, -16384, 32768u, 0u }, /* error */
-    { 44u, 4u, 1u, 1u, 1u, 0, 1u, 0u }, /* replay_index */
-    { 44u, 4u, 1u, 1u, 1u, 0, 2u, 0u }, /* rehearse_index */
+    { 40u, 2u, 1u, 3u, 3u, -16384, 32768u, 0u }, /* error */
+    { 56u, 4u, 1u, 1u, 1u, 0, 1u, 0u }, /* replay_index */
+    { 56u, 4u, 1u, 1u, 1u, 0, 2u, 0u }, /* rehearse_index */
 };
 
 static const struct {
@@ -1187,8 +1222,8 @@ static const struct {
     { 5u, 0u },
     { 15u, 1u },
     { 16u, 1u },
-    { 21u, 2u },
     { 22u, 2u },
+    { 23u, 2u },
 };
 
 static int ring_holds(const ring_held_t *held, const uint8_t *arena)
@@ -1235,7 +1270,7 @@ ring_status ring_run_op(ring_t *m, uint32_t op)
     if (ring_claim(&m->run.busy) != RING_OK) {
         return RING_BUSY;
     }
-    if ((op == 11u || op == 19u) && m->arena.u8[0] >= RING_CLASSES) {
+    if ((op == 11u || op == 18u || op == 20u) && m->arena.u8[12] >= RING_CLASSES) {
         ring_release(&m->run.busy, RING_IDLE);
         return RING_BAD_LABEL;
     }

@@ -3,9 +3,9 @@
  *
  * Emitted by synapcc VERSION. This file belongs to whoever emitted it.
  *   synapcc compile ring.onnx
- * Plan 3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e
+ * Plan 01d8634936307adbe465d0b01f190bc79cf6599c3d5a0ea7b93e5f3ce3d7f4b5
  *
- * Memory: 230 bytes of constants in flash, 272 of state and 52 of arena in RAM.
+ * Memory: 230 bytes of constants in flash, 272 of state and 60 of arena in RAM.
  *
  * constant              16 B  replay_x                     int8         2x7  Q6
  * constant               2 B  replay_label                 uint8        2x1
@@ -34,21 +34,22 @@
  * state        268       3 B  store_label                  uint8        3x1           0 .. 2
  *
  * arena          0       1 B  decay_due                    uint8          1           0 .. 1
- * arena          0      10 B  fc2_input_teach              int16          5  Q13      -32768 .. 32767
- * arena          0       1 B  label                        uint8          1           0 .. 2
+ * arena          0       5 B  fc1                          int8           5  Q3       -128 .. 127
  * arena          0       1 B  rehearse_valid               uint8          1           0 .. 1
- * arena          0      10 B  relu_input_teach             int16          5  Q13      -32768 .. 32767
+ * arena          0       5 B  relu                         int8           5  Q3       -128 .. 127
  * arena          0       1 B  replay_due                   uint8          1           0 .. 1
  * arena          0       1 B  replay_valid                 uint8          1           0 .. 1
- * arena          4       1 B  taught                       uint8          1           0 .. 1
- * arena         12       8 B  verdict                      int32          2           -2147483648 .. 2147483647
- * arena         20       7 B  x                            int8           7  Q6       -128 .. 127
- * arena         28       6 B  error                        int16          3  Q14      -16384 .. 16384
- * arena         36       6 B  fc2                          int16          3  Q8       -32768 .. 32767
- * arena         44       5 B  fc1                          int8           5  Q3       -128 .. 127
- * arena         44       4 B  rehearse_index               uint32         1           0 .. 2
- * arena         44       5 B  relu                         int8           5  Q3       -128 .. 127
- * arena         44       4 B  replay_index                 uint32         1           0 .. 1
+ * arena          0      12 B  store_held                   int32          3           -2147483648 .. 2147483647
+ * arena          8       1 B  taught                       uint8          1           0 .. 1
+ * arena         12      10 B  fc2_input_teach              int16          5  Q13      -32768 .. 32767
+ * arena         12       1 B  label                        uint8          1           0 .. 2
+ * arena         12      10 B  relu_input_teach             int16          5  Q13      -32768 .. 32767
+ * arena         24       8 B  verdict                      int32          2           -2147483648 .. 2147483647
+ * arena         32       7 B  x                            int8           7  Q6       -128 .. 127
+ * arena         40       6 B  error                        int16          3  Q14      -16384 .. 16384
+ * arena         48       6 B  fc2                          int16          3  Q8       -32768 .. 32767
+ * arena         56       4 B  rehearse_index               uint32         1           0 .. 2
+ * arena         56       4 B  replay_index                 uint32         1           0 .. 1
  *
  * Qn: an integer v stands for v / 2^n. "Q by row": each row has an n of its own. What has no Q is a count, an index or
  * packed words. Offsets are bytes from the start of state or arena; behind the Q format stand the limits of the values.
@@ -62,17 +63,17 @@
 extern "C" {
 #endif
 
-#define RING_PLAN_DIGEST "3e36f608af7feac9ea19f42ec8790b98fc851916bcd95db3c4c13200e0cc709e"
+#define RING_PLAN_DIGEST "01d8634936307adbe465d0b01f190bc79cf6599c3d5a0ea7b93e5f3ce3d7f4b5"
 #define RING_NUMERIC_VERSION 1
 #define RING_RUNTIME_VERSION 2
 #define RING_KERNELS "ref" /* how the steps are written; every set computes the same bytes */
 
 #define RING_CLASSES 3
 #define RING_STATE_BYTES 272 /* persistent: learned tensors, counters, kept samples */
-#define RING_ARENA_BYTES 52 /* activations and signals: valid within one call */
+#define RING_ARENA_BYTES 60 /* activations and signals: valid within one call */
 #define RING_TENSORS 16 /* persistent tensors, for ring_tensor */
 #define RING_PROGRAMS 3 /* entry programs */
-#define RING_OPS 26 /* steps, for ring_run_op */
+#define RING_OPS 27 /* steps, for ring_run_op */
 
 /* Entry programs, for ring_run. */
 #define RING_PROGRAM_INFER 0 /* class, margin and scores of the inputs */
@@ -120,11 +121,11 @@ typedef struct {
 typedef struct {
     ring_state_t state;
     union {
-        int8_t i8[52];
-        uint8_t u8[52];
-        int16_t i16[26];
-        int32_t i32[13];
-        uint32_t u32[13];
+        int8_t i8[60];
+        uint8_t u8[60];
+        int16_t i16[30];
+        int32_t i32[15];
+        uint32_t u32[15];
     } arena;
     ring_run_t run;
 } ring_t;
