@@ -63,12 +63,20 @@ class LayerHistory:
             counts.append(0)
 
 
+def _loss(plan: Plan, said: Mapping[str, Any]) -> Loss:
+    """The loss of a report, with the weights of classes that the Plan has of it."""
+    if "class_weights" not in said:
+        return Loss(**said)
+    shifts = plan["class_shifts"].array().ravel().tolist()
+    return Loss(**{**said, "class_weights": tuple(shifts)})
+
+
 class Backpropagation:
     """What backpropagation would change, in real numbers, at the numbers that a Plan's tensors stand for."""
 
-    def __init__(self, plan: Plan, graph: Graph, loss: Mapping[str, Any]) -> None:
+    def __init__(self, plan: Plan, graph: Graph, loss: Loss) -> None:
         learned = tuple(dict.fromkeys(s.node for s in _updates(plan)))
-        spec = RuleSpec("bp", layers=learned, rate=0, loss=Loss(**loss))
+        spec = RuleSpec("bp", layers=learned, rate=0, loss=loss)
         abstract = build(graph, spec, rules()["bp"], learned, {})
         self.machine = RealMachine(abstract.values, abstract.programs, 1)
         self.plan, self.fracs = plan, _fracs(plan)
@@ -130,7 +138,7 @@ class Diagnosis:
             raise SynapccError(plan.model, what, "emulate --learn says what it learns and what saturates")
         self.emulator = Emulator(plan)
         self._begun = False  # whether the learning step is behind its first forward pass
-        self.oracle = Backpropagation(plan, graph, report["rule"]["loss"])
+        self.oracle = Backpropagation(plan, graph, _loss(plan, report["rule"]["loss"]))
         weights = {s.node: s.args["w"] for s in _updates(plan)}
         self.tensors = {n.name: weights[n.name] for n in graph.nodes if n.name in weights}
         self.layers = {n: LayerHistory(n, int(np.prod(plan[w].shape))) for n, w in self.tensors.items()}

@@ -75,7 +75,9 @@ def test_what_a_tensor_is_used_for_is_in_the_plan() -> None:
         for t in c.plan.tensors:
             seen.add(t.use)
             assert (t.use == "input") == (t.name in c.plan.inputs)
-            assert (t.use == "stored") == (t.name.startswith("store_") and t.role != "counter")
+            assert (t.use == "stored") == (
+                t.name.startswith("store_") and t.role not in ("counter", "scratch")
+            )
             assert USES[t.use] in t.about
     assert seen == set(USES)
 

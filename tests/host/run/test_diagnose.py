@@ -91,6 +91,14 @@ def test_backpropagation_is_close_to_itself(
     assert grown == [None] * 4
 
 
+@pytest.mark.parametrize("weights", ['"balanced"', '[1, "2^-2", 0.5]'])
+def test_backpropagation_hears_the_same_error(weights: str, tmp_path: Path) -> None:
+    """Weighed and clipped as the Plan has it: what the report says of it may be a word."""
+    more = f'[loss]\nclass_weights = {weights}\nclip = 0.25\nskip_below = "2^-6"\n'
+    found = fitting(tmp_path, "int16", more, 1)
+    assert all(x["angle"]["first"] < 20 for x in found["layers"]), found
+
+
 def test_aligned_feedback_begins_as_backpropagation(tmp_path: Path) -> None:
     for rule in ("hebbian", "fa"):
         found = diagnosed(tmp_path / rule, rule, more='[feedback]\ninit = "aligned"\n', sizes=WIDE)[
