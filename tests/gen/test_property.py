@@ -83,6 +83,7 @@ RARE = "matmul.feedback_right"
 """In less than one of 700: tests/gen/ops/test_matmul_learned.py has it."""
 
 
+@pytest.mark.long
 def test_the_random_models_reach_every_kernel_and_rule() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     from synapcc.gen.ops import kernels

@@ -57,7 +57,7 @@ def alone(plan: Plan, mine: beats.Beats, passes: int) -> dict[float, np.ndarray]
     return found
 
 
-@pytest.mark.parametrize("pays", [0, 1 << 40])
+@pytest.mark.parametrize("pays", [0, pytest.param(1 << 40, marks=pytest.mark.long)])
 def test_wearers_learn_as_each_alone(
     plan: Plan, people: Wearers, pays: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

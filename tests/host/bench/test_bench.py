@@ -165,8 +165,8 @@ def test_a_dense_layer_alone() -> None:
     [
         ("dense{} 4 {}", 1),
         ("conv1d{} 36x1 k4->{}", 33),
-        ("conv2d{} 6x6x4 1x1->{}", 36),
-        ("depthwise{} 6x6x{} 1x1", 36),
+        pytest.param("conv2d{} 6x6x4 1x1->{}", 36, marks=pytest.mark.long),
+        pytest.param("depthwise{} 6x6x{} 1x1", 36, marks=pytest.mark.long),
     ],
 )
 def test_a_requantisation_by_multiplier_takes_ten_instructions(line: str, positions: int) -> None:
