@@ -111,6 +111,8 @@ def _refuse(tape: RuleTape) -> None:
     if tape.spec.numbers and tape.spec.store and tape.spec.store.drop == BALANCED:
         what = f'is "{BALANCED}", and loss.kind is "mse": numbers have no classes'
         raise CompileError("store.drop", what, f'take "{OLDEST}"')
+    if tape.spec.numbers and tape.spec.loss.class_weights:
+        raise CompileError("loss.class_weights", 'belongs to classes, and loss.kind is "mse"', "leave it out")
     if tape.spec.numbers and tape.spec.head and tape.spec.head.imprint:
         raise CompileError("head.imprint", 'makes a row of a class, and loss.kind is "mse"', "leave it out")
     if tape.spec.itself:

@@ -95,6 +95,7 @@ def test_chips_learn_alike(tmp_path: Path) -> None:
     ("rule", "loss", "said"),
     [
         ("hebbian", Loss(class_weights=(0, 1)), "has 2 numbers, and there are 5 classes"),
+        ("hebbian", Loss("mse", class_weights=(0, 1)), "belongs to classes"),
         ("hebbian", Loss(skip_below=4.0), "no error reaches 4"),
         ("last", Loss(clip=1e-6), "less than half its unit"),
         ("spsa", Loss(clip=0.5), "does not read the error"),
