@@ -45,8 +45,8 @@ USES: Mapping[str, str] = {
     "replayed": "base examples",
     "again": "a second forward pass",
 }
-"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, it is as another value on other
-inputs."""
+"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
+forward pass writes it."""
 
 AGAIN: Use = "again"
 

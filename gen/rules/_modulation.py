@@ -6,7 +6,7 @@ can be subtracted and no step needs a shift of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -42,17 +42,17 @@ class ModulationTape(FeedbackTape):
             raise CompileError("rule", f"{self.spec.rule} {what}", "take dfa, or a float model")
 
     @contextmanager
-    def modulated(self, error: str) -> Iterator[None]:
-        """Runs forward on x + F error up to what the learned layers read and write; inside, `value` is the
-        second pass's. The first pass's values stay."""
+    def modulated(self, error: str, nodes: Sequence[Node]) -> Iterator[None]:
+        """Runs forward on x + F error up to what these layers read, and what lies behind their activations;
+        inside, `value` is the second pass's. The first pass's values stay."""
         first = dict(self._bound)
-        wanted = {self.value(n.inputs[0]) for n in self.learned_nodes}
-        wanted |= {self.value(at) for n in self.learned_nodes if (at := self.injection(n)) != self.graph.output}
+        behind = {self.injection(node) for node in nodes} - {self.graph.output}
+        wanted = {self.value(tensor) for tensor in behind | {node.inputs[0] for node in nodes}}
         steps = self._leading_to(wanted)
         twice = self._moved_inputs(error, {name for step in steps for name in step.args.values()} | wanted)
         for step in steps:
-            for name in changed(step).values():
-                twice.setdefault(name, self._again(name))
+            new = [n for n in changed(step).values() if n not in twice]  # several steps may fill one value
+            twice |= {name: self._again(name) for name in new}
             args = {role: twice.get(name, name) for role, name in step.args.items()}
             self.step(step.kernel, step.node, args, **step.attrs)
         self._bound = {tensor: twice.get(name, name) for tensor, name in first.items()}

@@ -21,6 +21,6 @@ class ErrorDrivenInputModulation(Rule):
         tape.refuse_modulation()
 
     def correct(self, tape: RuleTape) -> None:
-        with tape.modulated(tape.error):
+        with tape.modulated(tape.error, tape.learned_nodes):
             for node in reversed(tape.learned_nodes):
                 tape.update(node, tape.error if tape.scoring(node) else tape.difference(node))
