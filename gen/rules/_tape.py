@@ -24,7 +24,7 @@ from ..ir.roles import Role
 from ..ops import layer
 from ..ops._requantise import shares
 from ..spec import INFERENCE_ONLY, RuleSpec
-from ._modulation import ModulationTape
+from ._goodness import GoodnessTape
 
 MatrixOf = Callable[[Node], str | None]
 
@@ -54,7 +54,7 @@ class Known(Protocol):
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class RuleTape(ModulationTape):
+class RuleTape(GoodnessTape):
     """A Tape as rules see it."""
 
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
@@ -379,6 +379,21 @@ class RuleTape(ModulationTape):
         e = self.b.add(Value("target_error", (self.scores,), "arena", "error"))
         self.step("target_error.forward", "loss", {"label": self.label, "e": e})
         return e
+
+    def wrong_target(self) -> str:
+        """As target_error, of another class than the label's, drawn anew for each sample."""
+        e = self.b.add(Value("wrong_target", (self.scores,), "arena", "error"))
+        args = {"label": self.label, "step": self.samples_learned, "e": e}
+        seed, tensor = self.spec.seed, self.tensor_id("wrong_target")
+        self.step("target_error.wrong", "loss", args, seed=seed, tensor=tensor)
+        return e
+
+    @contextmanager
+    def labelled(self, nodes: Sequence[Node], share: float, wrong: bool) -> Iterator[None]:
+        """A forward pass of the sample with its label, or a wrong one, up to these layers."""
+        target = self.wrong_target() if wrong else self.target_error()
+        with self.passed(nodes, target, share):
+            yield
 
     def scoring(self, node: Node) -> bool:
         """Whether a layer makes the scores, so that their error is its own."""
