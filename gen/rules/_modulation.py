@@ -22,8 +22,12 @@ from ..ops.statement import OF_VECTOR
 from ..spec import RuleSpec
 from ._matrices import FeedbackTape
 
-SHARE = 2.0**-3
-"""The root mean square of what an error of 1 adds to an input, in units of the input's own."""
+SHARE = 2.0**-5
+"""The root mean square of what an error of 1 adds to an input, in units of the input's own.
+
+The rule lets W F e grow by itself, by rate |F e|^2 a step: with 2^-3 MNIST is not learned in real numbers
+either. With less than 2^-6 most of F e is below half a unit of an int8 input.
+"""
 
 
 class ModulationTape(FeedbackTape):
