@@ -34,7 +34,7 @@ class ForwardForward(Rule):
         super().check(tape)
         tape.refuse_modulation()
         if tape.spec.numbers:
-            what = "tells right labels from wrong ones, and numbers have none"
+            what = 'carries the label of a class, and loss.kind is "mse"'
             raise CompileError("rule", f"ff {what}", "take dfa or hebbian")
         if all(tape.scoring(node) for node in tape.learned_nodes):
             what = "teaches hidden layers, and none of them learns"

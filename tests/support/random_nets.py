@@ -214,7 +214,7 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     chosen = tuple(n for n in dense if rng.integers(3)) or tuple(dense[-1:])
     init = str(rng.choice(rule.inits or ("random",)))
     storage = str(rng.choice([s for s in rule.storages or ("",) if (init, s) != ("aligned", "generated")]))
-    everywhere = rng.integers(2) == 1 or rule.name == "hybrid"  # which needs two layers
+    everywhere = rng.integers(2) == 1 or rule.name in ("hybrid", "ff")  # which need two layers
     learned = tuple(dense) if everywhere else chosen
     hinge = Loss("hinge", float(rng.uniform(0.3, 2.0)), float(2.0 ** rng.integers(-4, 4)))
     return RuleSpec(

@@ -46,14 +46,15 @@ def error(machine: Emulator, data: Data) -> float:
 
 
 @pytest.mark.parametrize(
-    ("rule", "what"), [("drtp", "projects the label"), ("ssg", "predicts signals from the label")]
+    ("rule", "what"),
+    [("drtp", "projects the label"), ("ssg", "predicts signals from the label"), ("ff", "carries the label")],
 )
 def test_a_rule_that_needs_labels_refuses_numbers(rule: str, what: str) -> None:
     with pytest.raises(CompileError, match=f"{rule} {what} of a class"):
         compile_model(perceptron(3), RuleSpec(rule, loss=MSE), numbers(40, 1))
 
 
-@pytest.mark.parametrize("rule", sorted({*rules()} - {"drtp", "prototype", "ssg", "spsa", "es", "hybrid"}))
+@pytest.mark.parametrize("rule", sorted({*rules()} - {"drtp", "ff", "prototype", "ssg", "spsa", "es", "hybrid"}))
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_every_rule_teaches_numbers(rule: str, outputs: int) -> None:
     data, unseen = numbers(1500, 1, outputs), numbers(300, 2, outputs)
