@@ -130,7 +130,7 @@ class Conv2d(WeightedLayer):
 
     def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
         taps = tape.shape(node.inputs[1])[1]
-        return {"acc": tape.add(Value(f"{node.name}_update_sum", (taps,), "arena", "scratch"))}
+        return {"acc": tape.b.once(Value(f"{node.name}_update_sum", (taps,), "arena", "scratch"))}
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..errors import CompileError
 from ..ir.graph import Graph, Node
 from ..ir.program import Step
 from ..ops import changed
@@ -68,6 +69,9 @@ class GoodnessTape(ModulationTape):
         self.refuse_unheard(node)
         at = self.injection(node)
         h = self.value(at)
+        if self.b.values[h].role == "logits":
+            what = "has 16 bits behind its activation, those of the scores, and ff measures 8"
+            raise CompileError(node.name, what, "leave it out of `layers`")
         g = self.teach(f"{node.name}_{'wrong' if wrong else 'right'}", self.shape(at))
         log = (self.b.values[h].size - 1).bit_length()
         self.step("goodness.teach", node, {"h": h, "g": g}, threshold=threshold, wrong=int(wrong), log=log)

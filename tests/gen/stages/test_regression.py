@@ -54,7 +54,9 @@ def test_a_rule_that_needs_labels_refuses_numbers(rule: str, what: str) -> None:
         compile_model(perceptron(3), RuleSpec(rule, loss=MSE), numbers(40, 1))
 
 
-@pytest.mark.parametrize("rule", sorted({*rules()} - {"drtp", "ff", "prototype", "ssg", "spsa", "es", "hybrid"}))
+@pytest.mark.parametrize(
+    "rule", sorted({*rules()} - {"drtp", "ff", "prototype", "ssg", "spsa", "es", "hybrid"})
+)
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_every_rule_teaches_numbers(rule: str, outputs: int) -> None:
     data, unseen = numbers(1500, 1, outputs), numbers(300, 2, outputs)
