@@ -34,6 +34,7 @@ from .stages.choose import choose
 from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
 from .stages.head import from_samples, prototyped, refuse_frozen, replaced
+from .stages.level import levelled
 from .stages.lower import lower
 from .stages.probe import seen
 from .stages.quantise import Quantised
@@ -213,6 +214,8 @@ def _for_learning(
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")
+    if spec.init and rule and rule.levels(spec):
+        graph = levelled(graph, learned)
     if spec.init:  # rows from samples are made of features of the layers that have started
         graph = from_samples(started(graph, spec, learned), spec, data.get(LABEL), looks)
     kept = untouched if learned and given_integers(untouched) and not made_anew else None

@@ -369,6 +369,15 @@ class Layer(Folding, ABC):
         """The attributes of a node that only brings int8 numbers into another format; None if it cannot."""
         return None
 
+    def reshaping(self, to: tuple[int, ...]) -> Mapping[str, Attr] | None:
+        """The attributes of a node that gives the values of its input in shape `to`; None if it cannot."""
+        return None
+
+    def levelling(self) -> Mapping[str, Attr] | None:
+        """The attributes of a node that brings a vector to one length, a mean square of 1; None if it
+        cannot."""
+        return None
+
     @abstractmethod
     def forward(self, tape: Tape, node: Node) -> None:
         """Emits the forward steps and binds node.output."""
@@ -412,6 +421,16 @@ def layers() -> dict[str, Layer]:
 def scaling() -> str:
     """The op that computes scale * x + shift."""
     return next(op for op, found in layers().items() if found.scales)
+
+
+def levelling() -> tuple[str, Mapping[str, Attr]]:
+    """The op that brings a vector to one length, and its attributes then."""
+    return next((op, attrs) for op, found in layers().items() if (attrs := found.levelling()) is not None)
+
+
+def reshaping(to: tuple[int, ...]) -> tuple[str, Mapping[str, Attr]]:
+    """The op that gives the same values in another shape, and its attributes then."""
+    return next((op, attrs) for op, found in layers().items() if (attrs := found.reshaping(to)) is not None)
 
 
 def rescaling() -> tuple[str, Mapping[str, Attr]]:

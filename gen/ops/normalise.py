@@ -42,6 +42,7 @@ from ._shifts import requantising
 
 MOST = 1 << 16  # values of a row
 POINT = 24  # bits behind the point of an output, at most
+LEVELLED = 1e-5  # epsilon of a node that no model file brought
 TINY = float(np.finfo(np.float32).tiny)
 ROOT_SHIFT = 39  # of a root of 31 bits times a number of 31
 REACH = 62  # of the exponent of a signal
@@ -74,6 +75,9 @@ class Normalise(Layer):
         args = {"x": tape.value(x), "y": tape.value(node.output), "d": teach, "g": g}
         tape.step("normalise.feedback", node, args, epsilon=_epsilon(node), **_geometry(tape, node))
         return {x: g}
+
+    def levelling(self) -> Mapping[str, Attr] | None:
+        return {"axis": 0, "kind": KINDS[MEAN_SQUARE], "epsilon": LEVELLED}
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[Shape]

@@ -29,6 +29,9 @@ class Reshape(Layer):
             )
         return shape
 
+    def reshaping(self, to: tuple[int, ...]) -> Mapping[str, Attr]:
+        return {"shape": to}
+
     def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:
         return shape == to
 

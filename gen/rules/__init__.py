@@ -44,6 +44,10 @@ class Rule(ABC):
         """The layers that this rule changes, of those that the rule file chose."""
         return learned
 
+    def levels(self, spec: RuleSpec) -> bool:
+        """Whether layers that start anew are to read inputs of one length (gen.stages.level)."""
+        return False
+
     def watched(self, tape: RuleTape) -> frozenset[str]:
         """Tensors of the graph that the rule reads beside the forward program, as they are before what holds
         them within limits: their number formats hold all that calibration sees of them."""

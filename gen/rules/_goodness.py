@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node
 from ..ir.program import Step
 from ..ops import changed
+from ..ops.goodness import MOST
 from ..spec import RuleSpec
 from ._modulation import ModulationTape
 
@@ -69,10 +70,10 @@ class GoodnessTape(ModulationTape):
         self.refuse_unheard(node)
         at = self.injection(node)
         h = self.value(at)
-        if self.b.values[h].role == "logits":
-            what = "has 16 bits behind its activation, those of the scores, and ff measures 8"
+        if (size := self.b.values[h].size) > MOST:
+            what = f"has {size} activities, and ff adds the squares of up to {MOST}"
             raise CompileError(node.name, what, "leave it out of `layers`")
         g = self.teach(f"{node.name}_{'wrong' if wrong else 'right'}", self.shape(at))
-        log = (self.b.values[h].size - 1).bit_length()
+        log = (size - 1).bit_length()
         self.step("goodness.teach", node, {"h": h, "g": g}, threshold=threshold, wrong=int(wrong), log=log)
         return g

@@ -399,6 +399,16 @@ class RuleTape(GoodnessTape):
         """Whether a layer makes the scores, so that their error is its own."""
         return self.injection(node) == self.graph.output
 
+    def hidden(self, node: Node) -> bool:
+        """Whether another layer with weights lies between a layer and the scores."""
+        reached = {node.output}
+        for n in self.graph.nodes:
+            if not reached.isdisjoint(n.inputs):
+                if layer(n.op).weighted:
+                    return True
+                reached.add(n.output)
+        return False
+
     def set_predictors(self, predictors: Callable[[], Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> None:
         """Takes what computes how a tensor [n] and the target [C] predict d loss / d tensor, [n, n] and
         [C, n], of tensors that rules inject at; called when a rule asks for one."""

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from ..errors import CompileError
-from ..spec.options import PowerOfTwo
+from ..spec import RuleSpec
+from ..spec.options import Choice, PowerOfTwo
 from . import Rule, RuleTape
 
 
@@ -24,7 +25,15 @@ class ForwardForward(Rule):
         PowerOfTwo(
             "label", "the size of what carries a label, in root mean squares of the input", -6, 2, 1.0
         ),
+        Choice(
+            "normalise",
+            "whether a length is taken off between layers: where `init` starts them anew, or never",
+            ("init", "never"),
+        ),
     )
+
+    def levels(self, spec: RuleSpec) -> bool:
+        return self.option(spec, "normalise") == "init"
 
     @property
     def waits(self) -> bool:
@@ -36,15 +45,14 @@ class ForwardForward(Rule):
         if tape.spec.numbers:
             what = 'carries the label of a class, and loss.kind is "mse"'
             raise CompileError("rule", f"ff {what}", "take dfa or hebbian")
-        if all(tape.scoring(node) for node in tape.learned_nodes):
+        if not any(tape.hidden(node) for node in tape.learned_nodes):
             what = "teaches hidden layers, and none of them learns"
             raise CompileError("rule", f"ff {what}", "let more layers learn, or take rule = last")
 
     def correct(self, tape: RuleTape) -> None:
-        hidden = [node for node in tape.learned_nodes if not tape.scoring(node)]
-        for node in tape.learned_nodes:
-            if tape.scoring(node):
-                tape.update(node, tape.error)
+        hidden = [node for node in tape.learned_nodes if tape.hidden(node)]
+        with tape.only([node for node in tape.learned_nodes if not tape.hidden(node)]):
+            tape.backward(lambda node: None)
         threshold, share = (float(self.option(tape.spec, name)) for name in ("threshold", "label"))
         for wrong in (False, True):
             with tape.labelled(hidden, share, wrong):

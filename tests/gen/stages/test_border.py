@@ -130,9 +130,11 @@ def test_signals_are_not_predicted_from_a_files_integers(tmp_path: Path) -> None
         compiled(tmp_path, RuleSpec("ssg", layers=("hidden", "last")))
 
 
-def test_inputs_in_a_files_integers_are_not_moved(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="pepita moves the inputs, and the model file brings the number"):
-        compiled(tmp_path, RuleSpec("pepita", layers=("hidden", "last")))
+@pytest.mark.parametrize("rule", ["pepita", "ff"])
+def test_inputs_in_a_files_integers_are_not_moved(rule: str, tmp_path: Path) -> None:
+    says = f"{rule} moves the inputs, and the model file brings the number"
+    with pytest.raises(CompileError, match=says):
+        compiled(tmp_path, RuleSpec(rule, layers=("hidden", "last")))
 
 
 def test_prototypes_of_a_files_features(tmp_path: Path) -> None:
