@@ -23,7 +23,7 @@ class ForwardForward(Rule):
     options = (
         PowerOfTwo("threshold", "the mean square of a layer's activities that counts as good", -12, 8, 0.25),
         PowerOfTwo(
-            "label", "the size of what carries a label, in root mean squares of the input", -6, 2, 1.0
+            "label", "the size of what carries a label, in root mean squares of the input", -6, 2, 2.0
         ),
         Choice(
             "normalise",
