@@ -41,8 +41,6 @@ class Changes:
         """A layer's traces, weights, biases and feedback matrix; `teach` is its signal."""
         said = self.said
         twin = self.tape.twin(node) if said.feedback and node.name in self.below else None
-        if said.traces:
-            self._dense(node, next(iter(said.traces.values())))
         self._traces(node, teach)
         maker = self._maker(node, said.weight, teach)
         usual = self._usual_bias()
@@ -51,10 +49,6 @@ class Changes:
         joined = (
             twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
         )
-        if plain and bias != usual and not layer(node.op).fully:
-            at = bias[0].at if bias else 0
-            what = f"layer {node.name} is no dense layer, and its own update changes its bias"
-            raise (said.bias or said.weight).equation.error(at, what, "leave out update.bias")
         if plain and bias == usual:
             layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
             self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
@@ -64,14 +58,6 @@ class Changes:
             self._bias(node, said.bias or said.weight, bias, maker)
         if twin is not None and said.feedback is not None and not joined:
             self._matrix(node, said.feedback, twin, "R", self._maker(node, said.feedback, teach))
-
-    def _dense(self, node: Node, said: Said) -> None:
-        """Refuses an equation that only a dense layer can have."""
-        if not layer(node.op).fully:
-            what = f"layer {node.name} is no dense layer"
-            alone = 'others learn by "-rate * SIGNAL[o] * pre[i]" or "-2^-k * W[o,i]" alone'
-            hint = f"{alone}; decay beside it is [decay]"
-            raise said.equation.error(said.terms[0].at, what, hint)
 
     def _maker(self, node: Node, said: Said, teach: str) -> Maker:
         tape = self.tape
@@ -130,7 +116,6 @@ class Changes:
             tape.step("decay.apply", matrix, args, shift=k, **tape.rounding(f"{node.name}_weight"))
             tape.b.mark((said.equation.number, said.terms[0].at))
             return
-        self._dense(node, said)
         down: list[str] = []
         across: list[str] = []
         parts: list[Part] = []
@@ -150,8 +135,9 @@ class Changes:
         roles = dict(zip(down, ROWS, strict=False)) | dict(zip(across, COLUMNS, strict=False)) | {matrix: "w"}
         args = {role: value for value, role in roles.items()}
         args |= {"step": tape.samples_learned, "saturated": self._saturated(node)}
-        attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1)
-        tape.step("statement.matrix", node, args, **attrs, **tape.rounding(f"{node.name}_weight"))
+        kernel, more = layer(node.op).statement(tape, node)
+        attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1) | more
+        tape.step(kernel, node, args, **attrs, **tape.rounding(f"{node.name}_weight"))
         tape.b.mark((said.equation.number, said.terms[0].at))
 
     def _saturated(self, node: Node) -> str:
@@ -176,7 +162,6 @@ class Changes:
     ) -> None:
         """target -= the sum, or += where sign is -1."""
         tape = self.tape
-        self._dense(node, said)
         parts: list[Part] = []
         for term in terms:
             mine = Leaf(own) in term.factors
@@ -188,8 +173,11 @@ class Changes:
             raise said.equation.error(terms[0].at, what, f"up to {len(SIGNALS)} are possible")
         roles = dict(zip(values, SIGNALS, strict=False)) | {target: "y"}
         args = {role: value for value, role in roles.items()} | {"step": tape.samples_learned} | more
-        attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign)
-        tape.step("statement.change", node, args, **attrs, **tape.rounding(target))
+        kernel, geometry = (
+            layer(node.op).statement(tape, node, bias=True) if own == "b" else ("statement.change", {})
+        )
+        attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign) | geometry
+        tape.step(kernel, node, args, **attrs, **tape.rounding(target))
         tape.b.mark((said.equation.number, terms[0].at))
 
     def _traces(self, node: Node, teach: str) -> None:

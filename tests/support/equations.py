@@ -41,15 +41,15 @@ def one(rng: Rng, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def drawn(rng: Rng, dense: bool = True) -> tuple[Update, Teach, tuple[tuple[str, str], ...]]:
-    """A random rule. dense: it may say what only dense layers do"""
-    names = [n for n in TRACES if dense and not rng.integers(3)]
+def drawn(rng: Rng, whole: bool = True) -> tuple[Update, Teach, tuple[tuple[str, str], ...]]:
+    """A random rule. whole: it may say more than layers' own updates do"""
+    names = [n for n in TRACES if whole and not rng.integers(3)]
     trace = {n: one(rng, TRACES[n]) for n in names}
     down = bool(rng.integers(2))
     projected = one(rng, DOWN if down else DIRECT)
     hidden = one(rng, SHAPES).format(projected)
     output = "" if rng.integers(2) else one(rng, SCORES)
-    if not dense:
+    if not whole:
         signal = one(rng, ("teach[o]", "sign(teach[o])", "clip(teach[o], -0.5, 0.25)"))
         weight = f"-{one(rng, ('rate', '2^-2 * rate'))} * {signal} * pre[i]"
         same = weight if "R.T" in projected and rng.integers(2) else ""
