@@ -80,7 +80,8 @@ class Changes:
             return None
         k = self.tape.rate(node) * term.rates - exact
         sign, value = maker.operand(signal)
-        if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value):
+        falls = not self.tape.spec.schedule or term.rates == 1  # as the rate of an update does
+        if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value) or not falls:
             return None
         if not maker.coarse(value):
             return Plain(value, k)
@@ -111,7 +112,7 @@ class Changes:
     def _matrix(self, node: Node, said: Said, matrix: str, own: str, maker: Maker) -> None:
         tape, rate = self.tape, self.tape.rate(node)
         k = decays(said.terms, own, rate)
-        if k is not None:
+        if k is not None and not (tape.spec.schedule and said.terms[0].rates):  # its shift does not fall
             args = {"w": matrix, "step": tape.samples_learned}
             tape.step("decay.apply", matrix, args, shift=k, **tape.rounding(f"{node.name}_weight"))
             tape.b.mark((said.equation.number, said.terms[0].at))

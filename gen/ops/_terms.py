@@ -67,7 +67,10 @@ def parts(a: Mapping[str, Any], roles: Sequence[str]) -> list[Part]:
             digits = {role: int(a[f"f{k}"]) // BASE**i % BASE for i, role in enumerate(roles)}
             powers = {role: p for role, p in digits.items() if p}
             times = int(a.get("summed", 1)) if powers.keys() - {roles[-1]} else 1
-            found.append(Part(a[f"c{k}"], int(a.get(f"s{k}", 0)), powers, times))
+            number = a[f"c{k}"]
+            if rates := a.get(f"n{k}", 0):  # before formats are chosen: how often the rate stands in it
+                number *= 2.0 ** -(rates * a["fall"])
+            found.append(Part(number, int(a.get(f"s{k}", 0)), powers, times))
     return found
 
 

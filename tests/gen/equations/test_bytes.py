@@ -15,7 +15,7 @@ from random_nets import life, random_calibration, random_graph, random_spec
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ops import layer
-from synapcc.gen.spec import Feedback, Loss
+from synapcc.gen.spec import Feedback, Loss, Schedule
 from synapcc.host.run.emulator import Emulator
 
 MODELS, LONG = 8, 300
@@ -31,6 +31,8 @@ def model(seed: int) -> Compiled:
     whole = seed % 4 != 0
     update, teach, trace = drawn(rng, whole)
     chosen = tuple(n for n in layers if rng.integers(4)) or layers[-1:]
+    falls = sorted({int(n) for n in rng.integers(1, 6, int(rng.integers(1, 3)))})
+    falling = whole and not rng.integers(4)
     rates = tuple((n, k) for n, k in spec.rates if n in chosen)
     loss = Loss() if spec.loss.kind == "mse" else spec.loss
     made = replace(
@@ -41,6 +43,7 @@ def model(seed: int) -> Compiled:
         teach=teach,
         trace=trace,
         feedback=Feedback(),
+        schedule=Schedule(tuple(falls), int(rng.integers(1, 3))) if falling else None,
         loss=loss,
         layers=chosen if whole else "all",
         rates=rates if whole else (),
