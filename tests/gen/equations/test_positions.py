@@ -213,6 +213,32 @@ def test_a_matrix_that_changes_alike_stays_a_copy(rounding: str) -> None:
     assert np.array_equal(machine["top_weight"], machine["top_feedback"])
 
 
+@pytest.mark.parametrize("untied", [False, True])
+@pytest.mark.parametrize(
+    ("weight", "bias", "under", "says"),
+    [
+        ("-rate * teach * pre - 2^-30 * W", "", "W", "can change nothing"),
+        ("2^22 * post * pre", "", "post", "this term is too large"),
+        ("-2^14 * post * pre * post * W * post - 2^-26 * pre * post", "", "post", "could overflow"),
+        ("-rate * teach * pre", "2^20 * post - 2^-9 * b", "post", "this term is too large"),
+    ],
+)
+def test_what_cannot_be_is_shown(untied: bool, weight: str, bias: str, under: str, says: str) -> None:
+    update, text = Update(weight, bias), bias or weight
+    spec = RuleSpec(
+        "own",
+        rounding="nearest",
+        update=update,
+        teach=Teach("", "(W.T @ next) * df(z)") if "teach" in weight else Teach(),
+        layers=("conv",) if "teach" not in weight else "all",
+        untied=("conv",) if untied else (),
+    )
+    with pytest.raises(CompileError) as told:
+        compile_model(network(np.random.default_rng(2), "conv2d"), spec, DATA)
+    assert says in told.value.what
+    assert told.value.excerpt.splitlines()[1].index("^") - 2 == text.index(under)
+
+
 CNN = {
     "sign_error": (
         f'update.weight = "{SIGN_ERROR[0]}"\nupdate.feedback = "{SIGN_ERROR[1]}"\nteach.hidden = "{HIDDEN}"\n'
