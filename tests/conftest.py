@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from synapcc.examples.processes import one_blas_thread
+
+one_blas_thread()  # workers of xdist, and programs that tests start, take over what it sets
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
