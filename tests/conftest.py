@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+
 import pytest
 
 from synapcc.examples.processes import one_blas_thread
+
+NETWORKS = "SYNAPCC_TEST_NETWORKS"  # as tests/support/random_nets.py calls it, which loads numpy
 
 one_blas_thread()  # workers of xdist, and programs that tests start, take over what it sets
 
@@ -18,3 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite-golden"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what tests of this run compile once; workers of xdist are told of it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[NETWORKS] = tempfile.mkdtemp(prefix="synapcc-networks-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(NETWORKS), ignore_errors=True)
