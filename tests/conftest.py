@@ -26,6 +26,16 @@ def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite-golden"))
 
 
+@pytest.fixture
+def unoptimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Device `process` is compiled in less than half of the time, for tests that do not ask what optimising
+    finds or breaks."""
+    from synapcc.host.devices import process
+
+    assert "-O2" in process._FLAGS
+    monkeypatch.setattr(process, "_FLAGS", tuple("-O0" if f == "-O2" else f for f in process._FLAGS))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """A folder for what tests of this run compile once; workers of xdist are told of it."""
     if not hasattr(config, "workerinput"):

@@ -402,6 +402,11 @@ def _kept(seed: int) -> Compiled | None:
     return found
 
 
+ANY = 500
+"""Where tests begin to draw for which any networks will do: they share them. Others have seeds of their own,
+so that a run of the tests sees more of them."""
+
+
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
     """`count` compilations and their seeds, from `first` on, without the refused ones: few, at most. Tests
     that draw from one place share what they compile."""
