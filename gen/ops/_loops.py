@@ -238,12 +238,13 @@ def round_row(p: Cells, shift: Any, mode: Any, lane: Cells) -> None:
 
 @helper
 def product_row(p: Cells, factor: Any, seen: Cells, shift: Any, mode: Any, lane: Cells) -> None:
-    """p = factor * seen / 2^shift, as `round_row` rounds. seen: as long as p, `blocks`; lane: not shorter where
-    it is needed"""
+    """p = factor * seen / 2^shift, as `round_row` rounds. seen: as long as p; lane: not shorter, where it is
+    needed"""
     by = np.int32(factor)
     if mode == numeric.STOCHASTIC:
         for j in range(len(p)):
-            p[j] = numeric.round_stochastic(np.int32(by * np.int32(seen[j])), shift, lane[j])
+            product: Any = np.int32(by * np.int32(seen[j]))
+            p[j] = numeric.round_stochastic(product, shift, lane[j])
     else:
         for j in range(len(p)):
             p[j] = np.int32(by * np.int32(seen[j]))
@@ -341,8 +342,8 @@ RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bi
 
 
 def row_tables(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none. They
-    are enough for `blocks` of w."""
+    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none.
+    They are enough for `blocks` of w."""
     columns, stochastic = t["w"].shape[1], a["rounding"] == numeric.STOCHASTIC
     words = max((columns + 1) // 2 + 1, blocks(columns) // 2)
     mul, add = numeric.lcg_coefficients(words if stochastic else 0)

@@ -20,7 +20,7 @@ from .walk import ARENA, CONST, END, LOOP, NEXT, STATE, STEP, TAKE, UNLESS
 PLACES = {"const": CONST, "state": STATE, "arena": ARENA}
 FLAG = "uint8"
 FIXED = ("rounding",)
-"""Attributes that a kernel is compiled for: they choose between loops, which then are not in each other's way."""
+"""Attributes that a kernel is compiled for: they choose between loops, of which then one is left."""
 Cells = NDArray[Any]
 
 
