@@ -48,7 +48,7 @@ from synapcc.host.engine.jit import OPTIONS, attempt, pointer
 STEP = """from synapcc.gen.ops import kernel
 
 # {mark}
-body = njit(**OPTIONS)(kernel("{kernel}").loop{form}.body)
+body = njit(forceinline=True, **OPTIONS)(kernel("{kernel}").loop{form}.body)
 
 
 @cfunc("int32(int64, int64)", cache=True)
@@ -180,7 +180,7 @@ def _prepare() -> None:
 @cache
 def _helper(function: Callable[..., Any]) -> None:
     """Lets compiled code call what loops share."""
-    register_jitable(function)
+    register_jitable(forceinline=True)(function)
 
 
 def _sources() -> list[Path]:
