@@ -26,41 +26,41 @@ STEPS = 512
 LEAST, MOST = INT16
 
 Real = NDArray[Any]
+Single = np.float32
 
-_single = np.float32
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def _rounded(f: Callable[[Real], Real], x: Real) -> Real:
     """A function of the C library: in float64, rounded to float32 once."""
-    y: Real = f(x.astype(np.float64)).astype(_single)
+    y: Real = f(x.astype(np.float64)).astype(Single)
     return y
 
 
-def _exp(x: Real, least: Real, most: Real) -> Real:
+def _exp(x: Real, least: Single, most: Single) -> Real:
     return _rounded(np.exp, x)
 
 
-def _log(x: Real, least: Real, most: Real) -> Real:
+def _log(x: Real, least: Single, most: Single) -> Real:
     return np.where(x <= 0, least, _rounded(np.log, x))
 
 
-def _rsqrt(x: Real, least: Real, most: Real) -> Real:
-    return np.where(x <= 0, most, _single(1) / np.sqrt(x))
+def _rsqrt(x: Real, least: Single, most: Single) -> Real:
+    return np.where(x <= 0, most, Single(1) / np.sqrt(x))
 
 
-def _gelu(x: Real, least: Real, most: Real) -> Real:
-    y: Real = _single(0.5) * x * _rounded(_erfc, x * _single(-math.sqrt(0.5)))
+def _gelu(x: Real, least: Single, most: Single) -> Real:
+    y: Real = Single(0.5) * x * _rounded(_erfc, x * Single(-math.sqrt(0.5)))
     return y
 
 
-def _gelu_tanh(x: Real, least: Real, most: Real) -> Real:
-    inner = _single(math.sqrt(2.0 / math.pi)) * (x + _single(0.044715) * x * x * x)
-    y: Real = _single(0.5) * x * (_single(1) + _rounded(np.tanh, inner))
+def _gelu_tanh(x: Real, least: Single, most: Single) -> Real:
+    inner = Single(math.sqrt(2.0 / math.pi)) * (x + Single(0.044715) * x * x * x)
+    y: Real = Single(0.5) * x * (Single(1) + _rounded(np.tanh, inner))
     return y
 
 
-CURVES: Mapping[str, Callable[[Real, Real, Real], Real]] = {
+CURVES: Mapping[str, Callable[[Real, Single, Single], Real]] = {
     "exp": _exp,
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
@@ -76,24 +76,25 @@ def entries(fn: str, x: float, y: float) -> NDArray[np.int64]:
 
     x, y: the scales of input and output
     """
-    first, last, low, high = (_single(s) * _single(v) for s in (x, y) for v in (LEAST, MOST))
-    step, at = (last - first) / _single(STEPS), np.arange(STEPS + 1).astype(_single)
-    inverse = _single(MOST - LEAST + 1) / (high - low)
+    first, last, low, high = (Single(s) * Single(v) for s in (x, y) for v in (LEAST, MOST))
+    step, at = (last - first) / Single(STEPS), np.arange(STEPS + 1).astype(Single)
+    inverse = Single(MOST - LEAST + 1) / (high - low)
     with np.errstate(all="ignore"):
         places = first + at * step
         value = CURVES[fn](places, low, high) * inverse
-        middle = CURVES[fn](places[:-1] + step / _single(2), low, high) * inverse
+        middle = CURVES[fn](places[:-1] + step / Single(2), low, high) * inverse
         start = _nearest(value[:-1])
-        missed = _nearest((value[1:] + start) / _single(2)) - _nearest(middle)
-        moved = start - _nearest(missed / _single(2))
+        missed = _nearest((value[1:] + start) / Single(2)) - _nearest(middle)
+        moved = start - _nearest(missed / Single(2))
         end = _nearest(CURVES[fn](np.array([last]), low, high) * inverse)
         held = np.clip(np.concatenate([moved, end]), LEAST, MOST)
-    return np.nan_to_num(held, nan=0.0).astype(np.int64)
+    found: NDArray[np.int64] = np.nan_to_num(held, nan=0.0).astype(np.int64)
+    return found
 
 
 def _nearest(v: Real) -> Real:
     """To the nearest integer, halves away from zero."""
-    found: Real = np.copysign(np.floor(np.abs(v.astype(np.float64)) + 0.5), v).astype(_single)
+    found: Real = np.copysign(np.floor(np.abs(v.astype(np.float64)) + 0.5), v).astype(Single)
     return found
 
 
