@@ -6,7 +6,6 @@ writes this step where its input is int16: gen/ops/pointwise16.py. No teaching s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -28,8 +27,6 @@ LEAST, MOST = INT16
 Real = NDArray[Any]
 Single = np.float32
 
-_erfc = np.vectorize(math.erfc, otypes=[np.float64])
-
 
 def _rounded(f: Callable[[Real], Real], x: Real) -> Real:
     """A function of the C library: in float64, rounded to float32 once."""
@@ -49,21 +46,8 @@ def _rsqrt(x: Real, least: Single, most: Single) -> Real:
     return np.where(x <= 0, most, Single(1) / np.sqrt(x))
 
 
-def _gelu(x: Real, least: Single, most: Single) -> Real:
-    y: Real = Single(0.5) * x * _rounded(_erfc, x * Single(-math.sqrt(0.5)))
-    return y
-
-
-def _gelu_tanh(x: Real, least: Single, most: Single) -> Real:
-    inner = Single(math.sqrt(2.0 / math.pi)) * (x + Single(0.044715) * x * x * x)
-    y: Real = Single(0.5) * x * (Single(1) + _rounded(np.tanh, inner))
-    return y
-
-
 CURVES: Mapping[str, Callable[[Real, Single, Single], Real]] = {
     "exp": _exp,
-    "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
     "log": _log,
     "rsqrt": _rsqrt,
 }

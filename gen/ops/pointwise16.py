@@ -24,7 +24,7 @@ from ._loops import Cells, Loop, Number, helper
 from ._requantise import MULTIPLIER_TOP, SCALES, ends, factor, random_formats, reach, scale, zero
 
 RESCALED = ("abs", "identity", "leaky_relu")
-LOOKED_UP = ("exp", "gelu", "gelu_tanh", "log", "rsqrt")  # gen/ops/curve16.py
+LOOKED_UP = ("exp", "log", "rsqrt")  # gen/ops/curve16.py
 CURVES = {"sigmoid": "pointwise16.sigmoid", "tanh": "pointwise16.tanh"}
 TABLE_STEPS = 3 * 4096.0  # of the curves' table in 1.0 of x
 INTEGER_BITS = 3  # of x before the point, where its scale is a power of two
