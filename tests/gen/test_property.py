@@ -68,6 +68,7 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
 
 
 OF_FILES = (
+    "curve16.",
     "div.",
     "lookup.",
     "matmul16.",
