@@ -40,7 +40,16 @@ from ._loops import (
     stream_key,
 )
 from ._requantise import ONCE, centred, random_ending, summed
-from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
+from ._weighted import (
+    ROWS_AT_ONCE,
+    Change,
+    Index,
+    WeightedForward,
+    WeightedLayer,
+    WeightedUpdate,
+    update_case,
+    wide_case,
+)
 from ._zeros import with_zeros
 
 
@@ -185,11 +194,13 @@ class Update(WeightedUpdate):
         # as the base class does, without the many rows that are zero
         rate, bias_rate = self.rates(t, a)
         d = t["d"] * rate
-        device, row = np.nonzero(d)
-        p = d[device, row][:, None] * t["x"][device]
-        t["w"][device, row] -= p
-        if "twin" in t:
-            t["twin"][device, row] -= p
+        devices, rows = np.nonzero(d)
+        for at in range(0, len(devices), ROWS_AT_ONCE):
+            device, row = devices[at : at + ROWS_AT_ONCE], rows[at : at + ROWS_AT_ONCE]
+            p = d[device, row][:, None] * t["x"][device]
+            t["w"][device, row] -= p
+            if "twin" in t:
+                t["twin"][device, row] -= p
         if "b" in t:
             t["b"][...] -= t["d"] * bias_rate
 

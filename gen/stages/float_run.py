@@ -55,7 +55,9 @@ class RealMachine:
 
     def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
         dtype = ROLES[v.role].real or self.dtype
-        start = v.real if v.real is not None else v.ints if v.ints is not None else 0
+        if v.real is None and v.ints is None:  # pages that nothing touches cost nothing
+            return np.zeros((copies, *v.shape), dtype)
+        start = v.real if v.real is not None else v.ints
         return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
 
     def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -75,7 +77,8 @@ class RealMachine:
 
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
         k = kernel(step.kernel)
-        if self.shared and any(name in self.state for name in changed(step).values()):
+        changes = changed(step)
+        if self.shared and any(name in self.state for name in changes.values()):
             return
         arrays = {role: self._arrays[name] for role, name in step.args.items()}
-        masked(lambda t: k.real(t, step.attrs), arrays, changed(step), self.devices, active)
+        masked(lambda t: k.real(t, step.attrs), arrays, changes, self.devices, active)
