@@ -36,15 +36,19 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
-Use = Literal["", "input", "stored", "replayed"]
+Use = Literal["", "input", "stored", "replayed", "again"]
 
 USES: Mapping[str, str] = {
     "": "",
     "input": "input",
     "stored": "kept samples of the wearer",
     "replayed": "base examples",
+    "again": "a second forward pass",
 }
-"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along."""
+"""What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
+forward pass writes it."""
+
+AGAIN: Use = "again"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class FeedbackTape(Tape):
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:
         super().__init__(graph, spec, learned)
         self._jacobians: Callable[[], Mapping[str, np.ndarray]] = dict
+        self._input_sizes: Callable[[], Mapping[str, float]] = dict
 
     def is_deaf(self, node: Node) -> bool:
         values = (self.graph.tensors[i].value for i in node.inputs)
@@ -62,7 +63,10 @@ class FeedbackTape(Tape):
         name = f"{name}_feedback"
         if self.b.has(name, "matrix") or name in self._generated:
             return name
-        ideal = self.constant(like.inputs[1]) if like else self._jacobians()[target]
+        return self.fixed(name, self.constant(like.inputs[1]) if like else self._jacobians()[target])
+
+    def fixed(self, name: str, ideal: np.ndarray) -> str:
+        """A matrix that never changes: as the rule file asks `ideal`, or random of its mean square."""
         fb = self.spec.feedback
         if (start := self._aligned(ideal)) is not None:
             return self.b.add(Value(name, ideal.shape, "const", "matrix", start))
@@ -153,6 +157,11 @@ class FeedbackTape(Tape):
             tail.append(after[0])
             at = after[0].output
         return tail
+
+    def set_input_sizes(self, sizes: Callable[[], Mapping[str, float]]) -> None:
+        """Takes what computes the root mean square of each input over the calibration data; called when a
+        rule asks for it."""
+        self._input_sizes = cache(sizes)
 
     def set_jacobians(self, jacobians: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Takes what computes mean d logits / d tensor over the calibration data, [C, n], of tensors that

@@ -24,7 +24,7 @@ from ..ir.roles import Role
 from ..ops import layer
 from ..ops._requantise import shares
 from ..spec import INFERENCE_ONLY, RuleSpec
-from ._matrices import FeedbackTape
+from ._modulation import ModulationTape
 
 MatrixOf = Callable[[Node], str | None]
 
@@ -54,7 +54,7 @@ class Known(Protocol):
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class RuleTape(FeedbackTape):
+class RuleTape(ModulationTape):
     """A Tape as rules see it."""
 
     def __init__(self, graph: Graph, spec: RuleSpec, learned: tuple[str, ...]) -> None:

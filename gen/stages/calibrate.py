@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.inputs import TARGET
 from ..ir.program import Abstract, Call, Item, Program, Repeat, Step
+from ..ir.roles import AGAIN
 from ..ops import changed, kernel
 from .float_run import SAMPLES, RealMachine, chunks, spread
 
@@ -218,7 +219,10 @@ class Runs:
         return [f"{of}: more would take more than 2^{RUN.bit_length() - 1} multiply-accumulates a pass"]
 
     def names(self, roles: tuple[str, ...]) -> list[str]:
-        return [v.name for v in self.abstract.values.values() if v.space == "arena" and v.role in roles]
+        """Values of the arena that have these roles; those of a second forward pass have the formats of the
+        first, which alone says what they must hold."""
+        arena = [v for v in self.abstract.values.values() if v.space == "arena" and v.use != AGAIN]
+        return [v.name for v in arena if v.role in roles]
 
     def forward(self) -> Iterator[tuple[Index, RealMachine]]:
         """(samples, machine behind `infer`) chunk by chunk."""

@@ -90,6 +90,11 @@ def known_means(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> Protot
     return prototypes(features, labels, len(tape.constant(node.inputs[1])))
 
 
+def input_sizes(graph: Graph, calibration: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The root mean square of each input over the calibration data; 1 of one that is zero throughout."""
+    return {n: float(np.sqrt(np.mean(np.square(calibration[n])))) or 1.0 for n in graph.inputs}
+
+
 def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
     probe = RuleTape(tape.graph, tape.spec, tape.learned)

@@ -33,7 +33,7 @@ from .classes import refuse_unheard, weighed
 from .float_run import spread
 from .head import classifier, fitted
 from .memory import loaded
-from .probe import balanced, forward, jacobians, known_means, predictors, seen
+from .probe import balanced, forward, input_sizes, jacobians, known_means, predictors, seen
 from .slower import paced
 
 
@@ -56,6 +56,7 @@ def build(
             tape.spec = spec = weighed(spec, tape.classes, calibration)
         rule.check(tape)
         tape.set_jacobians(lambda: jacobians(tape, calibration))
+        tape.set_input_sizes(lambda: input_sizes(graph, calibration))
         tape.set_prototypes(lambda: known_means(tape, calibration))
         tape.set_predictors(lambda: predictors(tape, calibration))
         if spec.numbers:  # without targets the scores of others are taught

@@ -107,7 +107,7 @@ def test_masks_stand_where_signals_pass_and_only_there(tmp_path: Path) -> None:
         assert sum(n.op == "clip" for n in c.graph.nodes) == kept
 
 
-@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype", "ssg"}))
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype", "ssg", "pepita"}))
 def test_every_rule_teaches_every_choice_of_layers(rule: str, tmp_path: Path) -> None:
     """Each layer that a rule changes has changed, within its limits; others are constants."""
     alone = () if rule == "hybrid" else (("last",), ("hidden",), ("filters",))  # which needs a layer below
@@ -128,6 +128,11 @@ def test_signals_are_not_predicted_from_a_files_integers(tmp_path: Path) -> None
     compiled(tmp_path, RuleSpec("ssg", layers=("last",)))
     with pytest.raises(CompileError, match="hidden: has a file's own integers behind its activation"):
         compiled(tmp_path, RuleSpec("ssg", layers=("hidden", "last")))
+
+
+def test_inputs_in_a_files_integers_are_not_moved(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="pepita moves the inputs, and the model file brings the number"):
+        compiled(tmp_path, RuleSpec("pepita", layers=("hidden", "last")))
 
 
 def test_prototypes_of_a_files_features(tmp_path: Path) -> None:
