@@ -118,3 +118,20 @@ def test_the_frozen_front_speaks_once(people: Wearers, monkeypatch: pytest.Monke
         whole.run("infer")
         verdict = whole.arena["verdict"][:, 0].astype(np.int64)
         assert first[name].tobytes() == second[name].tobytes() == verdict.tobytes()
+
+
+def test_float_weights_that_were_learned_are_asked(people: Wearers) -> None:
+    """Weights of the scores turned round: every answer of that wearer is another one, of no other wearer any."""
+    pool = beats.join(people.test.values())
+    data = {**pool.inputs(), "label": pool.label}
+    c = compile_model(evaluate.model_path("mlp"), evaluate.rule_spec("bp", "mlp"), data)
+    machine = RealMachine(c.abstract.values, c.abstract.programs, len(people.learn), dtype=np.float32)
+    before = personalise.FloatTest(c, people).predict(machine.state)
+    last = max(n for n in machine.state if n.endswith("_weight")).removesuffix("_weight")
+    turned = {n: v.copy() for n, v in machine.state.items()}
+    first, *others = people.test
+    for name in (f"{last}_weight", f"{last}_bias"):
+        turned[name][0] *= -1
+    after = personalise.FloatTest(c, people).predict(turned)
+    assert not np.any(after[first] == before[first])
+    assert all(np.array_equal(after[name], before[name]) for name in others)
