@@ -121,7 +121,7 @@ def test_the_frozen_front_speaks_once(people: Wearers, monkeypatch: pytest.Monke
 
 
 def test_float_weights_that_were_learned_are_asked(people: Wearers) -> None:
-    """Weights of the scores turned round: every answer of that wearer is another one, of no other wearer any."""
+    """Weights of the scores turned round: all answers of that wearer are others, and nobody else's."""
     pool = beats.join(people.test.values())
     data = {**pool.inputs(), "label": pool.label}
     c = compile_model(evaluate.model_path("mlp"), evaluate.rule_spec("bp", "mlp"), data)
