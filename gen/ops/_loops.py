@@ -258,10 +258,10 @@ def blocks(n: Any) -> Any:
 
 
 @helper
-def subtract_row(w: Cells, i: Any, p: Cells, lo: Any, hi: Any) -> Any:
-    """w[i] -= p, as many as w has, within lo .. hi; how many values met a limit."""
+def subtract_row(w: Cells, i: Any, p: Cells, n: Any, lo: Any, hi: Any) -> Any:
+    """w[i] -= p, n of them, within lo .. hi; how many values met a limit."""
     met, low, high = np.int32(0), np.int32(lo), np.int32(hi)
-    for j in range(w.shape[1]):
+    for j in range(n):
         v = np.int32(np.int32(w[i, j]) - p[j])
         held = np.int32(min(max(v, low), high))
         met = np.int32(met + np.int32(held != v))
@@ -288,20 +288,19 @@ def change_lanes(
 ) -> None:  # fmt: skip
     """As `change_row`, of words as their lanes: a view that a caller makes once for all rows."""
     round_row(p, rates[0], mode, lane)
-    change_rounded(i, p, total, w, b, twin, saturated, rates, limits, mode, lane)
+    change_rounded(i, p, len(p), total, w, b, twin, saturated, rates, limits, mode, lane)
 
 
 @helper
 def change_rounded(
-    i: Any, p: Cells, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any, limits: Any,
-    mode: Any, lane: Cells,
+    i: Any, p: Cells, n: Any, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any,
+    limits: Any, mode: Any, lane: Cells,
 ) -> None:  # fmt: skip
-    """As `change_lanes`, of sums for the weights that are rounded."""
+    """As `change_lanes`, of n sums for the weights, rounded already: a stored row may be longer, and p."""
     lo, hi, bias_lo, bias_hi = limits
-    n = w.shape[1]
-    met = subtract_row(w, i, p, lo, hi)
+    met = subtract_row(w, i, p, n, lo, hi)
     if len(twin):
-        met += subtract_row(twin, i, p, lo, hi)
+        met += subtract_row(twin, i, p, n, lo, hi)
     last: Any = lane[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
     q = numeric.rounded(mode, total, rates[1], last)
     v = numeric.int32(b[i] - q)

@@ -110,7 +110,7 @@ def _update(
     for i in heard(d):
         row_words(words, base, i, mul, add)
         product_row(p, d[i], seen, rates[0], rounding, lane)
-        change_rounded(i, p, np.int32(d[i]), w, b, twin, saturated, rates, limits, rounding, lane)
+        change_rounded(i, p, len(x), np.int32(d[i]), w, b, twin, saturated, rates, limits, rounding, lane)
 
 
 class Forward(WeightedForward):

@@ -100,7 +100,7 @@ def _learn(
     for i in heard(d):
         row_words(words, base, i, mul, add)
         product_row(p, d[i], seen, shift, rounding, lane)
-        saturated[0] = np.uint32(saturated[0] + np.uint32(subtract_row(w, i, p, lo, hi)))
+        saturated[0] = np.uint32(saturated[0] + np.uint32(subtract_row(w, i, p, len(x), lo, hi)))
 
 
 def _learn_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
