@@ -26,7 +26,7 @@ from synapcc.host.run.emulator import Emulator
 
 from . import protocol
 from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES
-from .personalise import Wearers, learn_float, learn_integer, predict_float, predict_integer
+from .personalise import FloatTest, Wearers, learn_float, learn_integer, predict_integer
 from .protocol import PROTOCOLS
 from .records import CLASSES
 
@@ -182,8 +182,9 @@ def run_task(
     passes = tuple(range(1, max(task.passes) + 1)) if task.curve else task.passes
     out = {}
     if task.float_run:
+        test = FloatTest(compiled, people)
         for k, state in learn_float(compiled, people, passes, minutes):
-            out[k] = confusions(task.protocol, people, predict_float(compiled, state, people))
+            out[k] = confusions(task.protocol, people, test.predict(state))
         return out
     for k, states in learn_integer(compiled.plan, people, passes, minutes):
         out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people))

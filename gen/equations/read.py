@@ -40,13 +40,17 @@ class Said:
 
 @dataclass(slots=True)
 class Equations:
-    """All that a rule file says. What it does not say is None; traces by their names, in its order."""
+    """All that a rule file says. What it does not say is None; traces by their names, in its order.
+
+    matrix: what `feedback` changes, R or B
+    """
 
     weight: Said
     bias: Said | None = None
     feedback: Said | None = None
     output: Said | None = None
     hidden: Said | None = None
+    matrix: str = "R"
     traces: dict[str, Said] = field(default_factory=dict)
 
     @property
@@ -71,14 +75,28 @@ def read_all(spec: RuleSpec) -> Equations:
         along = {name: axis for name, axis in signals.items() if axis == "o"}
         scope = Scope(along, "b", ("o",), rate=True, alone=alone)
         found.bias = _along(equation, scope, ("o",), empty=True)
-    if equation := texts.get("update.feedback"):
-        found.feedback = _matrix(equation, signals, "R", alone)
     if equation := texts.get("teach.output"):
         found.output = _along(equation, Scope(dict.fromkeys((ERROR, TARGET, Z, POST), "c")), ("c",))
     if equation := texts.get("teach.hidden"):
         found.hidden = _hidden(equation)
+    if equation := texts.get("update.feedback"):
+        _feedback(found, equation, signals, alone)
     _together(found, texts)
     return found
+
+
+def _feedback(
+    found: Equations, equation: Equation, signals: Mapping[str, str], alone: tuple[str, ...]
+) -> None:
+    """Of R, or of B where signals pass through that alone: B has a row for each score."""
+    used = {p.matrix for p in projections(found.hidden.terms)} if found.hidden else set()
+    if "B" not in used or "R" in used:
+        found.feedback = _matrix(equation, signals, "R", alone)
+        return
+    found.matrix = "B"
+    along = {name: axis for name, axis in signals.items() if axis == "o"} | {ERROR: "c"}
+    scope = Scope(along, "B", ("c", "o"), rate=True, alone=alone)
+    found.feedback = _along(equation, scope, ("c", "o"))
 
 
 def _matrix(equation: Equation, signals: Mapping[str, str], own: str, alone: tuple[str, ...]) -> Said:
@@ -177,7 +195,7 @@ def _together(found: Equations, texts: Mapping[str, Equation]) -> None:
                 0, "says what `teach` is, and nothing reads it", "drop it, or use teach[o]"
             )
     used = {p.matrix for p in projections(found.hidden.terms)} if found.hidden else set()
-    if found.feedback and "R" not in used:
+    if found.feedback and found.matrix not in used:
         hint = '[teach] hidden = "(R.T @ next) * df(z)" does'
         raise found.feedback.equation.error(0, "changes R, and no signal passes through it", hint)
     for name, said in found.traces.items():

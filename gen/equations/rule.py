@@ -159,7 +159,9 @@ class _Teaching:
         def projected(way: Projected) -> str:
             if NEXT in names_in(way):
                 return came
-            return self.tape.injected(node, self._sent(node, said, way))
+            learns = self.said.feedback and self.said.matrix == "B"
+            matrix = self.tape.learned_matrix(node) if learns else None
+            return self.tape.injected(node, self._sent(node, said, way), matrix)
 
         return projected
 

@@ -155,7 +155,8 @@ def encoded(
     rate: int,
     sign: int = 1,
 ) -> dict[str, float]:
-    """The attributes of a statement's step: numbers and factors of its terms, and where they stand.
+    """The attributes of a statement's step: numbers and factors of its terms, their places, and how often the
+    rate stands in them.
 
     parts: terms, and the values in them with their powers; roles: of these values; rate: k of 2^-k
     """
@@ -164,4 +165,5 @@ def encoded(
         named = {roles[value]: p for value, p in powers.items()}
         number = float(sign * term.coefficient) * 2.0 ** (-rate * term.rates)
         attrs |= {f"c{k}": number, f"f{k}": _terms.code(named, order), f"at{k}": term.at}
+        attrs |= {f"n{k}": term.rates, "fall": 0} if term.rates else {}
     return attrs

@@ -15,7 +15,7 @@ from ..ops.statement import COLUMNS, OF_MATRIX, OF_VECTOR, ROWS, SIGNALS
 from ..rules import RuleTape
 from .read import POST, PRE, TEACH, Equations, Said, Z
 from .signals import Maker, Signs, encoded
-from .terms import Factor, Leaf, Term, Terms, split
+from .terms import ERROR, Factor, Leaf, Term, Terms, split
 
 Part = tuple[Term, dict[str, int]]
 MOST_RATE = 2**8
@@ -40,21 +40,18 @@ class Changes:
     def change(self, node: Node, teach: str) -> None:
         """A layer's traces, weights, biases and feedback matrix; `teach` is its signal."""
         said = self.said
-        twin = self.tape.twin(node) if said.feedback and node.name in self.below else None
-        if said.traces:
-            self._dense(node, next(iter(said.traces.values())))
+        twin = self._feedback(node)
         self._traces(node, teach)
         maker = self._maker(node, said.weight, teach)
         usual = self._usual_bias()
         bias = usual if said.bias is None else said.bias.terms
         plain = self._plain(node, said.weight.terms, maker)
         joined = (
-            twin is not None and said.feedback is not None and alike(said.weight.terms, said.feedback.terms)
+            twin is not None
+            and said.feedback is not None
+            and said.matrix == "R"
+            and alike(said.weight.terms, said.feedback.terms)
         )
-        if plain and bias != usual and not layer(node.op).fully:
-            at = bias[0].at if bias else 0
-            what = f"layer {node.name} is no dense layer, and its own update changes its bias"
-            raise (said.bias or said.weight).equation.error(at, what, "leave out update.bias")
         if plain and bias == usual:
             layer(node.op).update(self.tape, node, plain.signal, plain.k, twin if joined else None)
             self.tape.b.mark((said.weight.equation.number, said.weight.terms[0].at))
@@ -63,15 +60,40 @@ class Changes:
             self._matrix(node, said.weight, f"{node.name}_weight", "W", maker)
             self._bias(node, said.bias or said.weight, bias, maker)
         if twin is not None and said.feedback is not None and not joined:
-            self._matrix(node, said.feedback, twin, "R", self._maker(node, said.feedback, teach))
+            maker = self._maker(node, said.feedback, teach)
+            if said.matrix == "R" or not self._followed(node, said.feedback, twin, maker):
+                self._matrix(node, said.feedback, twin, said.matrix, maker)
 
-    def _dense(self, node: Node, said: Said) -> None:
-        """Refuses an equation that only a dense layer can have."""
-        if not layer(node.op).fully:
-            what = f"layer {node.name} is no dense layer"
-            alone = 'others learn by "-rate * SIGNAL[o] * pre[i]" or "-2^-k * W[o,i]" alone'
-            hint = f"{alone}; decay beside it is [decay]"
-            raise said.equation.error(said.terms[0].at, what, hint)
+    def _feedback(self, node: Node) -> str | None:
+        """The matrix that learns beside a layer's weights; None if none does."""
+        if not self.said.feedback:
+            return None
+        if self.said.matrix == "B":
+            return None if self.tape.scoring(node) else self.tape.learned_matrix(node)
+        return self.tape.twin(node) if node.name in self.below else None
+
+    def _followed(self, node: Node, said: Said, matrix: str, maker: Maker) -> bool:
+        """Whether B changed by -2^-k SIGNAL[c] post[o] as `dkp` changes it."""
+        term = said.terms[0]
+        if len(said.terms) > 1 or len(term.factors) != 2 or Leaf(POST) not in term.factors:
+            return False
+        (signal,) = term.without(Leaf(POST)).factors
+        exact = power(-term.coefficient)
+        if exact is None or signal == Leaf("B") or not self._along_scores(signal):
+            return False
+        k = self.tape.rate(node) * term.rates - exact
+        sign, value = maker.operand(signal)
+        if sign < 0 or not 0 <= k < MOST_RATE or not self._falls(term):
+            return False
+        if not maker.passes(value) or maker.coarse(value):
+            return False
+        self.tape.follow(node, matrix, value, k)
+        self.tape.b.mark((said.equation.number, term.at))
+        return True
+
+    def _falls(self, term: Term) -> bool:
+        """Whether a schedule does to a product what it does to the rate of an update."""
+        return not self.tape.spec.schedule or term.rates == 1
 
     def _maker(self, node: Node, said: Said, teach: str) -> Maker:
         tape = self.tape
@@ -81,6 +103,7 @@ class Changes:
             Z: (1, tape.value(node.output)),
         }
         leaves |= {TEACH: (1, teach)} if teach else {}
+        leaves |= {ERROR: (1, tape.error)} if said is self.said.feedback else {}
         leaves |= {name: (1, f"{node.name}_{name}") for name in self.said.traces}
         return Maker(tape, node, said.equation, leaves, self.signs)
 
@@ -94,7 +117,7 @@ class Changes:
             return None
         k = self.tape.rate(node) * term.rates - exact
         sign, value = maker.operand(signal)
-        if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value):
+        if sign < 0 or not 0 <= k < MOST_RATE or not maker.passes(value) or not self._falls(term):
             return None
         if not maker.coarse(value):
             return Plain(value, k)
@@ -122,15 +145,21 @@ class Changes:
             return factor.name == PRE or bool(said and said.axis == "i")
         return any(self._along_inputs(f) for t in factor.inner for f in t.factors)
 
+    def _along_scores(self, factor: Factor) -> bool:
+        """Whether a signal has the axis c."""
+        if isinstance(factor, Leaf):
+            return factor.name == ERROR
+        return any(self._along_scores(f) for t in factor.inner for f in t.factors)
+
     def _matrix(self, node: Node, said: Said, matrix: str, own: str, maker: Maker) -> None:
         tape, rate = self.tape, self.tape.rate(node)
+        rounding = tape.rounding(matrix if own == "B" else f"{node.name}_weight")
         k = decays(said.terms, own, rate)
-        if k is not None:
+        if k is not None and not (tape.spec.schedule and said.terms[0].rates):  # its shift does not fall
             args = {"w": matrix, "step": tape.samples_learned}
-            tape.step("decay.apply", matrix, args, shift=k, **tape.rounding(f"{node.name}_weight"))
+            tape.step("decay.apply", matrix, args, shift=k, **rounding)
             tape.b.mark((said.equation.number, said.terms[0].at))
             return
-        self._dense(node, said)
         down: list[str] = []
         across: list[str] = []
         parts: list[Part] = []
@@ -139,7 +168,8 @@ class Changes:
             signed, powers = maker.signed(signals), maker.powers(signals)
             for factor in signals.factors:
                 value = maker.operand(factor)[1]
-                side = across if self._along_inputs(factor) else down
+                columns = not self._along_scores(factor) if own == "B" else self._along_inputs(factor)
+                side = across if columns else down
                 side += [value] * (value not in side)
             powers |= {matrix: 1} if signals is not term else {}
             parts.append((signed, powers))
@@ -150,8 +180,9 @@ class Changes:
         roles = dict(zip(down, ROWS, strict=False)) | dict(zip(across, COLUMNS, strict=False)) | {matrix: "w"}
         args = {role: value for value, role in roles.items()}
         args |= {"step": tape.samples_learned, "saturated": self._saturated(node)}
-        attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1)
-        tape.step("statement.matrix", node, args, **attrs, **tape.rounding(f"{node.name}_weight"))
+        kernel, more = ("statement.matrix", {}) if own == "B" else layer(node.op).statement(tape, node)
+        attrs = encoded(said.equation, parts, roles, OF_MATRIX, rate, -1) | more
+        tape.step(kernel, node, args, **attrs, **rounding)
         tape.b.mark((said.equation.number, said.terms[0].at))
 
     def _saturated(self, node: Node) -> str:
@@ -176,7 +207,6 @@ class Changes:
     ) -> None:
         """target -= the sum, or += where sign is -1."""
         tape = self.tape
-        self._dense(node, said)
         parts: list[Part] = []
         for term in terms:
             mine = Leaf(own) in term.factors
@@ -188,8 +218,11 @@ class Changes:
             raise said.equation.error(terms[0].at, what, f"up to {len(SIGNALS)} are possible")
         roles = dict(zip(values, SIGNALS, strict=False)) | {target: "y"}
         args = {role: value for value, role in roles.items()} | {"step": tape.samples_learned} | more
-        attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign)
-        tape.step("statement.change", node, args, **attrs, **tape.rounding(target))
+        kernel, geometry = (
+            layer(node.op).statement(tape, node, bias=True) if own == "b" else ("statement.change", {})
+        )
+        attrs = encoded(said.equation, parts, roles, OF_VECTOR, tape.rate(node), sign) | geometry
+        tape.step(kernel, node, args, **attrs, **tape.rounding(target))
         tape.b.mark((said.equation.number, terms[0].at))
 
     def _traces(self, node: Node, teach: str) -> None:

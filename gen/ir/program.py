@@ -230,13 +230,14 @@ class Builder:
         self.programs[name] = Program(name, doc, tuple(self._open.pop()))
 
     def again(self, program: str, name: str, by: int) -> None:
-        """Program `name` is another one with its rates times 2^-by."""
+        """Program `name` is another one with its rates times 2^-by: `rate` of a step is k of its 2^-k, `fall`
+        how far the rates have fallen that some of its numbers hold."""
 
         def slower(item: Item) -> Item:
-            rate = item.attrs.get("rate") if isinstance(item, Step) else None
-            if not isinstance(item, Step) or rate is None:
+            if not isinstance(item, Step):
                 return item
-            return replace(item, attrs={**item.attrs, "rate": rate + by})
+            fallen = {key: item.attrs[key] + by for key in ("rate", "fall") if key in item.attrs}
+            return replace(item, attrs={**item.attrs, **fallen}) if fallen else item
 
         items = tuple(slower(item) for item in self.programs[program].items)
         self.programs[name] = Program(name, f"as {program}, rates times 2^-{by}", items)

@@ -396,6 +396,14 @@ class Layer(Folding, ABC):
         """
         raise CompileError(node.name, f"{self.op} has nothing to learn", "leave it out of `layers`")
 
+    def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
+        """The kernel that changes weights, or biases, by an equation's sum of products, and its attributes
+        beside those of terms and rounding.
+
+        Raises CompileError if the layer has nothing to learn.
+        """
+        raise CompileError(node.name, f"{self.op} has nothing to learn", "leave it out of `layers`")
+
     @abstractmethod
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]

@@ -68,7 +68,7 @@ def forward(
     for k in range(len(places)):
         seen_at(seen, places[k, 0], offsets, taps)
         for row in range(places[k, 1], places[k, 1] + len(b) // len(places)):
-            acc[row] = dot(w[row], taps, np.int32(0)) + b[row]
+            acc[row] = dot(w[row], taps) + b[row]
     end_row(y, acc, s, m, shift, multiplier, lo, hi, rounds, y_zero)
 
 

@@ -77,15 +77,27 @@ def narrow(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> bool:
 
 
 @helper
-def dot(w: Cells, x: Cells, zero: Number) -> Any:
-    """The int32 sum of w[j] * (x[j] - zero)."""
-    acc = np.int32(0)
+def less_zero(x: Cells, zero: Any, n: Any) -> Any:
+    """int8 values less their zero point, as int16, and zeros up to n of them."""
+    seen = np.zeros(n, np.int16)
     for j in range(len(x)):
-        acc = np.int32(acc + np.int32(w[j]) * np.int32(np.int32(x[j]) - zero))
+        seen[j] = np.int32(x[j]) - np.int32(zero)
+    return seen
+
+
+@helper
+def dot(w: Cells, seen: Cells) -> Any:
+    """The int32 sum of w[j] * seen[j], both of 16 bits at most."""
+    acc = np.int32(0)
+    for j in range(len(seen)):
+        acc = np.int32(acc + np.int32(w[j]) * np.int32(seen[j]))
     return acc
 
 
 LANES = 8
+BLOCK = 32
+"""Elements that one turn of a loop takes in lanes. What is left of a row behind whole blocks goes one by one,
+and may be as much work: where a row is scratch, it is filled up."""
 
 
 def windows(
@@ -225,10 +237,31 @@ def round_row(p: Cells, shift: Any, mode: Any, lane: Cells) -> None:
 
 
 @helper
-def subtract_row(w: Cells, i: Any, p: Cells, lo: Any, hi: Any) -> Any:
-    """w[i] -= p within lo .. hi; how many values met a limit."""
+def product_row(p: Cells, factor: Any, seen: Cells, shift: Any, mode: Any, lane: Cells) -> None:
+    """p = factor * seen / 2^shift, as `round_row` rounds. seen: as long as p; lane: not shorter, where it is
+    needed"""
+    by = np.int32(factor)
+    if mode == numeric.STOCHASTIC:
+        for j in range(len(p)):
+            product: Any = np.int32(by * np.int32(seen[j]))
+            p[j] = numeric.round_stochastic(product, shift, lane[j])
+    else:
+        for j in range(len(p)):
+            p[j] = np.int32(by * np.int32(seen[j]))
+        round_row(p, shift, mode, lane)
+
+
+@helper
+def blocks(n: Any) -> Any:
+    """n, or the next multiple of BLOCK."""
+    return -(-n // BLOCK) * BLOCK
+
+
+@helper
+def subtract_row(w: Cells, i: Any, p: Cells, n: Any, lo: Any, hi: Any) -> Any:
+    """w[i] -= p, n of them, within lo .. hi; how many values met a limit."""
     met, low, high = np.int32(0), np.int32(lo), np.int32(hi)
-    for j in range(len(p)):
+    for j in range(n):
         v = np.int32(np.int32(w[i, j]) - p[j])
         held = np.int32(min(max(v, low), high))
         met = np.int32(met + np.int32(held != v))
@@ -254,15 +287,22 @@ def change_lanes(
     mode: Any, lane: Cells,
 ) -> None:  # fmt: skip
     """As `change_row`, of words as their lanes: a view that a caller makes once for all rows."""
-    shift, bias_shift = rates
+    round_row(p, rates[0], mode, lane)
+    change_rounded(i, p, len(p), total, w, b, twin, saturated, rates, limits, mode, lane)
+
+
+@helper
+def change_rounded(
+    i: Any, p: Cells, n: Any, total: Any, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Any,
+    limits: Any, mode: Any, lane: Cells,
+) -> None:  # fmt: skip
+    """As `change_lanes`, of n sums for the weights, rounded already: a stored row may be longer, and p."""
     lo, hi, bias_lo, bias_hi = limits
-    n = len(p)
-    round_row(p, shift, mode, lane)
-    met = subtract_row(w, i, p, lo, hi)
+    met = subtract_row(w, i, p, n, lo, hi)
     if len(twin):
-        met += subtract_row(twin, i, p, lo, hi)
+        met += subtract_row(twin, i, p, n, lo, hi)
     last: Any = lane[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
-    q = numeric.rounded(mode, total, bias_shift, last)
+    q = numeric.rounded(mode, total, rates[1], last)
     v = numeric.int32(b[i] - q)
     held = numeric.saturate(v, bias_lo, bias_hi)
     b[i] = held
@@ -301,7 +341,9 @@ RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bi
 
 
 def row_tables(t: Mapping[str, PlanTensor], a: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none."""
-    stochastic = a["rounding"] == numeric.STOCHASTIC
-    mul, add = numeric.lcg_coefficients((t["w"].shape[1] + 1) // 2 + 1 if stochastic else 0)
+    """`mul` and `add`: the words of a row of w and its bias where a step rounds stochastically, else none.
+    They are enough for `blocks` of w."""
+    columns, stochastic = t["w"].shape[1], a["rounding"] == numeric.STOCHASTIC
+    words = max((columns + 1) // 2 + 1, blocks(columns) // 2)
+    mul, add = numeric.lcg_coefficients(words if stochastic else 0)
     return {"mul": mul, "add": add}

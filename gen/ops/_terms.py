@@ -3,14 +3,15 @@
 Term k is c_k * 2^s_k * the product of operands, each to the power that f_k has for it: digits of base 4, in
 the order of the roles. Integers of all terms stand for multiples of one power of two then, so that their sum
 is exact, in 64 bits; what is beyond the 30 bits that a rounding takes is dropped from below, which changes
-no rounding that rounds to the nearest or at random.
+no rounding that rounds to the nearest or at random. Where a step has `summed`, each product of signals stands
+for the sum of so many of its kind, one a position of a map; what is changed itself has one place for all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -42,11 +43,13 @@ SPARE = tuple(f"{letter}{k}" for k in range(1, TERMS) for letter in "cfs")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One term. coefficient: an integer, or before formats are chosen a real number"""
+    """One term. coefficient: an integer, or before formats are chosen a real number; times: how many products
+    its sum has"""
 
     coefficient: float
     align: int
     powers: Mapping[str, int]
+    times: int = 1
 
 
 def code(powers: Mapping[str, int], roles: Sequence[str]) -> int:
@@ -57,13 +60,17 @@ def code(powers: Mapping[str, int], roles: Sequence[str]) -> int:
 
 
 def parts(a: Mapping[str, Any], roles: Sequence[str]) -> list[Part]:
-    """The terms of a step."""
+    """The terms of a step. The last of the roles is what the step changes."""
     found = []
     for k in range(TERMS):
         if f"c{k}" in a:
             digits = {role: int(a[f"f{k}"]) // BASE**i % BASE for i, role in enumerate(roles)}
             powers = {role: p for role, p in digits.items() if p}
-            found.append(Part(a[f"c{k}"], int(a.get(f"s{k}", 0)), powers))
+            times = int(a.get("summed", 1)) if powers.keys() - {roles[-1]} else 1
+            number = a[f"c{k}"]
+            if rates := a.get(f"n{k}", 0):  # before formats are chosen: how often the rate stands in it
+                number *= 2.0 ** -(rates * a["fall"])
+            found.append(Part(number, int(a.get(f"s{k}", 0)), powers, times))
     return found
 
 
@@ -87,9 +94,20 @@ def misfit(t: Tensors, a: Mapping[str, Any], roles: Sequence[str], own: str) -> 
 
 def reach(part: Part, mags: Reach) -> int:
     """The largest magnitude of a term, and of any product on the way to it."""
-    tops = (max(mags[role], 1) ** p for role, p in part.powers.items())
-    top: int = int(abs(part.coefficient)) * math.prod(tops) << part.align
+    top: int = int(abs(part.coefficient)) * signals(part, mags) << part.align
     return top
+
+
+def signals(part: Part, mags: Reach) -> int:
+    """The same without its number."""
+    top: int = part.times * math.prod(max(mags[role], 1) ** p for role, p in part.powers.items())
+    return top
+
+
+def narrow(t: Tensors, a: Mapping[str, Any], roles: Sequence[str]) -> dict[str, int]:
+    """For each term k whether its products of signals, and their sum, have 32 bits in C: 1 as narrow<k>."""
+    mags = {role: max(-t[role].lo, t[role].hi) for role in t if role in roles} | {roles[-1]: 1}
+    return {f"narrow{k}": int(signals(part, mags) < 2**31) for k, part in enumerate(parts(a, roles))}
 
 
 def total(a: Mapping[str, Any], roles: Sequence[str], mags: Reach) -> int:
@@ -123,7 +141,10 @@ def aligned(
         for part, (_, e) in zip(found, split, strict=True)
     ]
     finest = max(frac, *own)
-    exact = [Part(m, finest - n, part.powers) for part, (m, _), n in zip(found, split, own, strict=True)]
+    exact = [
+        replace(part, coefficient=m, align=finest - n)
+        for part, (m, _), n in zip(found, split, own, strict=True)
+    ]
     shift = finest - frac
     drop = max(sum(reach(part, mags) for part in exact).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
     wrong = _wrong(exact, mags, (drop, shift), rounding, "least" in a)
@@ -197,25 +218,26 @@ def table(a: Mapping[str, Any], roles: Sequence[str]) -> NDArray[np.int64]:
 
 
 def drawn(
-    rng: np.random.Generator, roles: Sequence[str], given: Mapping[str, int], own: str
+    rng: np.random.Generator, roles: Sequence[str], given: Mapping[str, int], own: str, times: int = 1
 ) -> dict[str, int]:
-    """Random terms over operands whose magnitudes are `given`, each of which stands in one at least."""
+    """Random terms over operands whose magnitudes are `given`, each of which stands in one at least; a
+    product is one of so many."""
     powers: list[dict[str, int]] = [{}]
     for role in [r for r in given if r != own]:
         into = powers[-1] | {role: int(rng.choice([1, 1, 1, 2]))}
-        if powers[-1] and (not rng.integers(3) or reach(Part(127, 0, into), given) >= 2**ROOM):
+        if powers[-1] and (not rng.integers(3) or reach(Part(127, 0, into, times), given) >= 2**ROOM):
             powers.append({role: 1})
         else:
             powers[-1] = into
     if own in given:
         into = powers[-1] | {own: 1}
         powers.append({own: 1})
-        powers[-2] = powers[-2] if reach(Part(127, 0, into), given) >= 2**ROOM else into
+        powers[-2] = powers[-2] if reach(Part(127, 0, into, times), given) >= 2**ROOM else into
     a: dict[str, int] = {}
     for k, each in enumerate(powers):
         number = int(rng.choice([1, -1, 3, -127, 127, -5]))
-        room = SUM - 3 - reach(Part(number, 0, each), given).bit_length()
+        room = SUM - 3 - reach(Part(number, 0, each, times), given).bit_length()
         align = int(rng.integers(0, min(max(room, 1), int(rng.choice([2, 8, 20])))))
         a |= {f"c{k}": number, f"f{k}": code(each, roles), f"s{k}": align}
-    least = max(total(a, roles, given).bit_length() - ROUNDED_BITS, 0)
+    least = max(total(a | {"summed": times}, roles, given).bit_length() - ROUNDED_BITS, 0)
     return a | {"drop": least + int(rng.integers(0, 3)), "shift": int(rng.integers(0, MAX_SHIFT + 1))}

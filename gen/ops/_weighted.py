@@ -112,6 +112,9 @@ class WeightedLayer(Layer):
             attrs["share"] = _requantise.shares(given.meaning.step)
         tape.step(f"{self.op}.update", node, args, rate=rate, **attrs)
 
+    def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
+        return "statement.change" if bias else "statement.matrix", {}
+
     def passes(self, tape: Tape, node: Node, matrix: str | None) -> str:
         """What the signals of this node pass through: `matrix`, or where it is None the layer's own weights,
         or a copy of them in numbers of ours where a model file holds them in integers of its own."""

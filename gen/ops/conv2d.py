@@ -132,6 +132,11 @@ class Conv2d(WeightedLayer):
         taps = tape.shape(node.inputs[1])[1]
         return {"acc": tape.b.once(Value(f"{node.name}_update_sum", (taps,), "arena", "scratch"))}
 
+    def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
+        geometry = self.geometry(tape, node)
+        summed = {"summed": Window.from_attrs(geometry).positions}
+        return ("statement2d.bias", summed) if bias else ("statement2d.tied", geometry | summed)
+
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
     ) -> tuple[Node, dict[str, np.ndarray]] | None:

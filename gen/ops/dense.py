@@ -27,17 +27,29 @@ from ._loops import (
     Cells,
     Loop,
     Number,
-    change_lanes,
+    blocks,
+    change_rounded,
     dot,
     end_row,
     heard,
+    less_zero,
     narrow,
+    product_row,
     row_tables,
     row_words,
     stream_key,
 )
 from ._requantise import ONCE, centred, random_ending, summed
-from ._weighted import Change, Index, WeightedForward, WeightedLayer, WeightedUpdate, update_case, wide_case
+from ._weighted import (
+    ROWS_AT_ONCE,
+    Change,
+    Index,
+    WeightedForward,
+    WeightedLayer,
+    WeightedUpdate,
+    update_case,
+    wide_case,
+)
 from ._zeros import with_zeros
 
 
@@ -81,9 +93,9 @@ def _forward(
     x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, shift: Number, multiplier: Number,
     x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
 ) -> None:  # fmt: skip
-    acc, zero = np.empty(len(b), np.int32), np.int32(x_zero)
+    acc, seen = np.empty(len(b), np.int32), less_zero(x, x_zero, len(x))
     for i in range(len(b)):
-        acc[i] = dot(w[i], x, zero) + b[i]
+        acc[i] = dot(w[i], seen) + b[i]
     end_row(y, acc, s, m, shift, multiplier, lo, hi, rounds, y_zero)
 
 
@@ -91,17 +103,14 @@ def _update(
     x: Cells, d: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Number,
     limits: Number, rounding: int, seed: int, tensor: int, x_zero: Number, mul: Cells, add: Cells,
 ) -> None:  # fmt: skip
-    zero = np.int32(x_zero)
-    base = stream_key(seed, step[0], tensor)
-    p = np.empty(len(x), np.int32)
+    base, n = stream_key(seed, step[0], tensor), blocks(len(x))
+    seen, p = less_zero(x, x_zero, n), np.empty(n, np.int32)
     words = np.empty(len(mul), np.uint32)
     lane = words.view(np.uint16)
     for i in heard(d):
-        signal = np.int32(d[i])
-        for j in range(len(x)):
-            p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
         row_words(words, base, i, mul, add)
-        change_lanes(i, p, signal, w, b, twin, saturated, rates, limits, rounding, lane)
+        product_row(p, d[i], seen, rates[0], rounding, lane)
+        change_rounded(i, p, len(x), np.int32(d[i]), w, b, twin, saturated, rates, limits, rounding, lane)
 
 
 class Forward(WeightedForward):
@@ -185,11 +194,13 @@ class Update(WeightedUpdate):
         # as the base class does, without the many rows that are zero
         rate, bias_rate = self.rates(t, a)
         d = t["d"] * rate
-        device, row = np.nonzero(d)
-        p = d[device, row][:, None] * t["x"][device]
-        t["w"][device, row] -= p
-        if "twin" in t:
-            t["twin"][device, row] -= p
+        devices, rows = np.nonzero(d)
+        for at in range(0, len(devices), ROWS_AT_ONCE):
+            device, row = devices[at : at + ROWS_AT_ONCE], rows[at : at + ROWS_AT_ONCE]
+            p = d[device, row][:, None] * t["x"][device]
+            t["w"][device, row] -= p
+            if "twin" in t:
+                t["twin"][device, row] -= p
         if "b" in t:
             t["b"][...] -= t["d"] * bias_rate
 

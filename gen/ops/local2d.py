@@ -58,6 +58,11 @@ class Local2d(Conv2d):
     def before(self, node: Node, constants: Pair, pair: Pair, shape: Shape) -> Pair | None:
         return None  # it was taken in before the weights were untied
 
+    def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
+        if bias:
+            return "statement.change", {}  # each position has biases of its own
+        return "statement2d.untied", self.geometry(tape, node)
+
     def scratch(self, tape: Tape, node: Node) -> dict[str, str]:
         return {}
 

@@ -16,13 +16,15 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
 from ..ir.graph import Node
+from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 from ._contract import BETWEEN, INT8, INT16, Range, Tensors, crossed, takes, within
 from ._loops import Cells, Loop, Number, helper
 from ._requantise import MULTIPLIER_TOP, SCALES, ends, factor, random_formats, reach, scale, zero
 
-RESCALED = ("identity", "leaky_relu")
+RESCALED = ("abs", "identity", "leaky_relu")
+LOOKED_UP = ("exp", "log", "rsqrt")  # gen/ops/curve16.py
 CURVES = {"sigmoid": "pointwise16.sigmoid", "tanh": "pointwise16.tanh"}
 TABLE_STEPS = 3 * 4096.0  # of the curves' table in 1.0 of x
 INTEGER_BITS = 3  # of x before the point, where its scale is a power of two
@@ -35,8 +37,11 @@ def wide(tape: Tape, node: Node) -> bool:
     return x is not None and "int16" in (x.dtype, y.dtype if y else "")
 
 
-def taken(tape: Tape, node: Node) -> bool:
-    """Writes the step of a `table` node, if it is one of these; CompileError if there is none like it."""
+def taken(tape: Tape, node: Node, number: int) -> bool:
+    """Writes the step of a `table` node, if it is one of these; CompileError if there is none like it.
+
+    number: that of its function in gen/ops/table.py
+    """
     if not wide(tape, node):
         return False
     fn, alpha = str(node.attrs["fn"]), node.number("alpha")
@@ -45,14 +50,25 @@ def taken(tape: Tape, node: Node) -> bool:
         tape.step(CURVES[fn], node, args)
     elif fn == "neg" and "between" in node.attrs:
         tape.step("pointwise16.opposite", node, args)
+    elif fn == "neg":
+        tape.step("pointwise16.negative", node, args)
+    elif fn in LOOKED_UP:
+        _looked_up(tape, node, number, args)
     elif fn in RESCALED:
-        own = {"alpha": alpha} if fn == "leaky_relu" else {}
+        own = {"alpha": alpha} if fn == "leaky_relu" else {"folded": 1} if fn == "abs" else {}
         exact = {"exact": 1} if node.attrs.get("exact") else {}
         tape.step("pointwise16.rescale", node, args, **own, **exact)
     else:
-        what = f"its input is int16, and {fn} is none of {', '.join((*CURVES, *RESCALED))}"
+        what = f"its input is int16, and {fn} is none of {', '.join((*CURVES, *LOOKED_UP, 'neg', *RESCALED))}"
         raise CompileError(node.name, what, "convert the model to int8")
     return True
+
+
+def _looked_up(tape: Tape, node: Node, number: int, args: Mapping[str, str]) -> None:
+    """The step of a function of which LiteRT has entries, linear between them."""
+    note = f"{node.attrs['fn']} at 512 steps over int16"
+    table = tape.add(Value(f"{node.name}_table", (513,), "const", "table", note=note))
+    tape.step("curve16.forward", node, {"x": args["x"], "table": table, "y": args["y"]}, fn=number)
 
 
 def check_feedback(tape: Tape, node: Node) -> None:
@@ -65,9 +81,10 @@ def check_feedback(tape: Tape, node: Node) -> None:
 def _rescale(
     x: Cells, y: Cells, multiplier: Number, shift: Number, y_zero: int, more: Number, lo: int, hi: int
 ) -> None:
-    x_zero, below_multiplier, below_shift, turned = more
+    x_zero, below_multiplier, below_shift, turned, folded = more
     for i in range(len(y)):
         d = numeric.int32(np.int32(x[i]) - np.int32(x_zero))
+        d = numeric.int32(abs(d)) if folded else d
         if below_shift > 0 and d < 0:
             v = numeric.scale_twice(d, below_multiplier, below_shift)
             v = numeric.int32(-v if turned else v)
@@ -117,7 +134,7 @@ class Rescale(Kernel):
     """
 
     name = "pointwise16.rescale"
-    loop = Loop(_rescale, {"more": ("x_zero", "below_multiplier", "below_shift", "turned")})
+    loop = Loop(_rescale, {"more": ("x_zero", "below_multiplier", "below_shift", "turned", "folded")})
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int8|int16 [n]", y="int8|int16 [n]")
@@ -130,16 +147,20 @@ class Rescale(Kernel):
         below_multiplier=(0, MULTIPLIER_TOP),
         below_shift=(1, 62),
         turned=(1, 1),
+        folded=(1, 1),
     )
-    spare = ("x_zero", "below_multiplier", "below_shift", "turned")
+    spare = ("x_zero", "below_multiplier", "below_shift", "turned", "folded")
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if ("below_multiplier" in a) != ("below_shift" in a) or ("turned" in a and "below_shift" not in a):
             return "a part of its factor below 0 is missing"
+        if "folded" in a and "below_shift" in a:
+            return "it has a factor below 0, where there is nothing"
         return crossed(a)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         x = t["x"].astype(np.int32) - np.int32(a.get("x_zero", 0))
+        x = np.abs(x) if "folded" in a else x
         y = numeric.scale_twice(x, np.asarray(a["multiplier"], np.int32), a["shift"])
         if "below_shift" in a:
             below = numeric.scale_twice(x, np.asarray(a["below_multiplier"], np.int32), a["below_shift"])
@@ -147,7 +168,8 @@ class Rescale(Kernel):
         t["y"][...] = numeric.saturate(y + np.int32(a["y_zero"]), a["lo"], a["hi"])
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = np.where(t["x"] < 0, t["x"] * float(a.get("alpha", 1.0)), t["x"])
+        below = -1.0 if "folded" in a else float(a.get("alpha", 1.0))
+        t["y"][...] = np.where(t["x"] < 0, t["x"] * below, t["x"])
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         x, y = scale(f["x"], where), f["y"].meaning.step  # of scores where something learns: ours
@@ -155,6 +177,8 @@ class Rescale(Kernel):
         found = factor(x / y if "exact" in a else float(single(x) / single(y)), "", where) | ends(f["y"])
         if zero(f["x"]):
             found["x_zero"] = zero(f["x"])
+        if "folded" in a:
+            found["folded"] = 1
         if "alpha" not in a:
             return found
         slope = float(single(x) * single(a["alpha"]) / single(y))
@@ -177,7 +201,7 @@ class Rescale(Kernel):
         x_format, y_format = (random_formats(rng, 1, bool(rng.integers(3)))[0] for _ in range(2))
         x = _inputs(rng)
         x = x if x_format.dtype == "int16" else (x >> 8).astype(np.int8)
-        attrs = {"alpha": float(rng.uniform(-1, 1))} if rng.integers(2) else {}
+        attrs = [{}, {"folded": 1.0}, *[{"alpha": float(rng.uniform(-1, 1))}] * 2][int(rng.integers(4))]
         lowered = self.lower({"x": x_format, "y": y_format}, attrs, "")
         return Case({"x": x, "y": np.zeros(x.shape, y_format.dtype)}, lowered, {})
 
@@ -221,6 +245,47 @@ class Opposite(Kernel):
     def case(self, rng: np.random.Generator) -> Case:
         x, limited = _inputs(rng), bool(rng.integers(2))
         limits = {"lo": int(rng.integers(-(2**15), 1)), "hi": int(rng.integers(1, 2**15))} if limited else {}
+        return Case({"x": x, "y": np.zeros_like(x)}, limits, {})
+
+
+def _negative(x: Cells, y: Cells, lo: int, hi: int) -> None:
+    for i in range(len(y)):
+        v = np.int32(x[i])
+        y[i] = numeric.saturate(numeric.int32(-v if v > -(2**15) else v), lo, hi)
+
+
+class Negative(Kernel):
+    """y = -x of the integers themselves in 16 bits, where -2^15 is its own opposite; within lo .. hi."""
+
+    name = "pointwise16.negative"
+    loop = Loop(_negative)
+    reads = ("x",)
+    writes = ("y",)
+    inplace = ("x", "y")
+    operands = takes(x="int16 [n]", y="=x [n]")
+    attributes: ClassVar[Mapping[str, Range]] = BETWEEN
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return crossed(a)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        x = t["x"].astype(np.int32)
+        t["y"][...] = numeric.saturate(np.where(x > -(2**15), -x, x), a["lo"], a["hi"])
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = -t["x"]
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        scale(f["y"], where)
+        return {"lo": f["y"].lo, "hi": f["y"].hi}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"y": (a["lo"], a["hi"], k["y"].shape[0] * max(-a["lo"], a["hi"]))}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        x, narrow = _inputs(rng), bool(rng.integers(2))
+        x[0] = -(2**15)
+        limits = {"lo": -(2**13), "hi": 2**14} if narrow else {"lo": -(2**15), "hi": 2**15 - 1}
         return Case({"x": x, "y": np.zeros_like(x)}, limits, {})
 
 

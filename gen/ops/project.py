@@ -24,9 +24,11 @@ from ._loops import (
     Loop,
     Number,
     add_row,
+    blocks,
     heard,
     helper,
-    round_row,
+    less_zero,
+    product_row,
     row_words,
     stream_key,
     subtract_row,
@@ -91,21 +93,20 @@ def _learn(
     x: Cells, d: Cells, step: Cells, w: Cells, saturated: Cells, shift: int, lo: int, hi: int, rounding: int,
     seed: int, tensor: int, x_zero: Number, mul: Cells, add: Cells,
 ) -> None:  # fmt: skip
-    zero, base = np.int32(x_zero), stream_key(seed, step[0], tensor)
-    p, words = np.empty(len(x), np.int32), np.empty(len(mul), np.uint32)
+    base, n = stream_key(seed, step[0], tensor), blocks(len(x))
+    seen, p = less_zero(x, x_zero, n), np.empty(n, np.int32)
+    words = np.empty(len(mul), np.uint32)
+    lane = words.view(np.uint16)
     for i in heard(d):
-        signal = np.int32(d[i])
-        for j in range(len(x)):
-            p[j] = np.int32(signal * np.int32(np.int32(x[j]) - zero))
         row_words(words, base, i, mul, add)
-        round_row(p, shift, rounding, words.view(np.uint16))
-        saturated[0] = np.uint32(saturated[0] + np.uint32(subtract_row(w, i, p, lo, hi)))
+        product_row(p, d[i], seen, shift, rounding, lane)
+        saturated[0] = np.uint32(saturated[0] + np.uint32(subtract_row(w, i, p, len(x), lo, hi)))
 
 
 def _learn_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, np.ndarray]:
     """`mul` and `add`: the words of a row where a step rounds stochastically, else none."""
     stochastic = a["rounding"] == numeric.STOCHASTIC
-    mul, add = numeric.lcg_coefficients((t["w"].shape[1] + 1) // 2 if stochastic else 0)
+    mul, add = numeric.lcg_coefficients(blocks(t["w"].shape[1]) // 2 if stochastic else 0)
     return {"mul": mul, "add": add}
 
 

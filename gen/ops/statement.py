@@ -133,19 +133,20 @@ def _signal(
 GROUPS = {"ends": ("lo", "hi", "drop", "shift"), "how": ("rounding", "seed", "tensor")}
 
 
-def _words(n: int, a: Attrs) -> dict[str, NDArray[Any]]:
+def words(n: int, a: Attrs) -> dict[str, NDArray[Any]]:
+    """Coefficients of the random words of a row of n values; none where a step needs none."""
     mul, add = numeric.lcg_coefficients((n + 1) // 2 if a["rounding"] == numeric.STOCHASTIC else 0)
     return {"mul": mul, "add": add}
 
 
 def _matrix_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, NDArray[Any]]:
     n = t["w"].shape[1]
-    return {"parts": terms.table(a, OF_MATRIX), "columns": np.array([n]), **_words(n, a)}
+    return {"parts": terms.table(a, OF_MATRIX), "columns": np.array([n]), **words(n, a)}
 
 
 def _vector_tables(t: Mapping[str, PlanTensor], a: Attrs) -> dict[str, NDArray[Any]]:
     parts = {"parts": terms.table(a, OF_VECTOR)}
-    return parts | _words(t["y"].shape[0], a) if "rounding" in a else parts
+    return parts | words(t["y"].shape[0], a) if "rounding" in a else parts
 
 
 class Statement(Kernel):
@@ -228,15 +229,16 @@ class Statement(Kernel):
         bits: int,
         factors: tuple[str, ...],
         own: str,
+        times: int = 1,
     ) -> Case:
-        """A case whose target has so many bits."""
+        """A case whose target has so many bits, and whose products are sums of so many."""
         ends = {"lo": -(1 << (bits - 1)), "hi": (1 << (bits - 1)) - 1}
         mags = {
             role: 1 << (bits - 1 if role == own else 8 * array.itemsize - 1)
             for role, array in arrays.items()
             if role in factors and (role != own or "step" in arrays)
         }
-        a = terms.drawn(rng, factors, mags, own) | ends
+        a = terms.drawn(rng, factors, mags, own, times) | ends
         if "step" in arrays:
             a |= {"rounding": int(rng.integers(3)), "seed": int(rng.integers(2**32))}
             a |= {"tensor": int(rng.integers(64))}
@@ -245,7 +247,7 @@ class Statement(Kernel):
         return Case(arrays, a, limits)
 
 
-def _some(rng: np.random.Generator, roles: tuple[str, ...], n: int, most: int) -> dict[str, NDArray[Any]]:
+def some(rng: np.random.Generator, roles: tuple[str, ...], n: int, most: int) -> dict[str, NDArray[Any]]:
     """Signals for one to `most` of the roles, from the first on."""
     found: dict[str, NDArray[Any]] = {}
     for role in roles[: int(rng.integers(1, most + 1))]:
@@ -295,7 +297,7 @@ class Matrix(Statement):
         wide = bool(rng.integers(2))
         bits = int(rng.integers(10, 17)) if wide else 8
         w = rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), (m, n))
-        arrays = _some(rng, ROWS, m, 2) | _some(rng, COLUMNS, n, 2)
+        arrays = some(rng, ROWS, m, 2) | some(rng, COLUMNS, n, 2)
         arrays |= {"step": rng.integers(0, 2**32, 1, np.uint32), "w": w.astype(np.int16 if wide else np.int8)}
         return self.drawn(rng, arrays | {"saturated": np.zeros(1, np.uint32)}, bits, OF_MATRIX, "w")
 
@@ -345,7 +347,7 @@ class Change(Statement):
         n, wide = int(rng.integers(1, 30)), bool(rng.integers(2))
         bits = 25 if wide else 16
         y = rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), n).astype(np.int32 if wide else np.int16)
-        arrays = _some(rng, SIGNALS, n, 3) | {"step": rng.integers(0, 2**32, 1, np.uint32), "y": y}
+        arrays = some(rng, SIGNALS, n, 3) | {"step": rng.integers(0, 2**32, 1, np.uint32), "y": y}
         if rng.integers(2):
             arrays["saturated"] = np.zeros(1, np.uint32)
         return self.drawn(rng, arrays, bits, OF_VECTOR, "y")
@@ -384,5 +386,5 @@ class Signal(Statement):
 
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 30))
-        arrays = _some(rng, SIGNALS, n, 4) | {"y": np.zeros(n, np.int16)}
+        arrays = some(rng, SIGNALS, n, 4) | {"y": np.zeros(n, np.int16)}
         return self.drawn(rng, arrays, int(rng.integers(4, 17)), OF_VECTOR, "y")

@@ -323,8 +323,11 @@ class RuleTape(GoodnessTape):
             self.project(node, source, matrix, parts[-1])
         return self.sum(at, *parts)
 
-    def follow(self, node: Node, matrix: str) -> None:
-        """matrix -= 2^-rate error h^T, h what lies behind the layer's activation and rate the layer's."""
+    def follow(self, node: Node, matrix: str, error: str | None = None, rate: int | None = None) -> None:
+        """matrix -= 2^-rate error h^T, h what lies behind the layer's activation.
+
+        `error` takes the place of tape.error, `rate` that of the layer's.
+        """
         at = self.injection(node)
         given, attrs = self.given(at), self.rounding(matrix)
         if given is not None and given.dtype != "int8":
@@ -333,12 +336,14 @@ class RuleTape(GoodnessTape):
         share = {} if given is None else {"share": shares(given.meaning.step)}
         args = {
             "x": self.value(at),
-            "d": self.error,
+            "d": error or self.error,
             "step": self.samples_learned,
             "w": matrix,
             "saturated": self.saturations(node),
         }
-        self.step("project.learn", node, args, rate=self.rate(node), **attrs, **share)
+        self.step(
+            "project.learn", node, args, rate=self.rate(node) if rate is None else rate, **attrs, **share
+        )
 
     def move(self, node: Node, most: int) -> None:
         """The row of the label's class, a mean of its features, moves to the sample's by 1 / k, k how many

@@ -51,11 +51,12 @@ class RealMachine:
             v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"
         }
         self.arena = {v.name: self._initial(v, devices) for v in values.values() if v.space == "arena"}
-        self._arrays = self.const | self.state | self.arena
 
     def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
         dtype = ROLES[v.role].real or self.dtype
-        start = v.real if v.real is not None else v.ints if v.ints is not None else 0
+        if v.real is None and v.ints is None:  # pages that nothing touches cost nothing
+            return np.zeros((copies, *v.shape), dtype)
+        start = v.real if v.real is not None else v.ints
         return np.broadcast_to(np.asarray(start, dtype), (copies, *v.shape)).copy()
 
     def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -73,9 +74,14 @@ class RealMachine:
     def run(self, program: str, active: Active = None) -> None:
         walk(self.programs, program, self._step, lambda name, act: choose(self.arena[name], act), active)
 
+    def array(self, name: str) -> NDArray[np.generic]:
+        """A value as it is now: a caller may have put a state of its own in the place of this one's."""
+        return next(space[name] for space in (self.arena, self.state, self.const) if name in space)
+
     def _step(self, program: str, position: int, step: Step, active: Active) -> None:
         k = kernel(step.kernel)
-        if self.shared and any(name in self.state for name in changed(step).values()):
+        changes = changed(step)
+        if self.shared and any(name in self.state for name in changes.values()):
             return
-        arrays = {role: self._arrays[name] for role, name in step.args.items()}
-        masked(lambda t: k.real(t, step.attrs), arrays, changed(step), self.devices, active)
+        arrays = {role: self.array(name) for role, name in step.args.items()}
+        masked(lambda t: k.real(t, step.attrs), arrays, changes, self.devices, active)

@@ -85,7 +85,7 @@ class _Rounding(Simulated):
 
     def _bias(self, step: Step) -> None:
         name = step.args["b"]
-        fmt, bias = self._formats[name], self._arrays[name][0]
+        fmt, bias = self._formats[name], self.array(name)[0]
         missing = self._want.real(step.args["y"]) - self.real(step.args["y"])
         better = bias + np.mean(missing.reshape(-1, bias.size), axis=0)
         self._keep(name, np.clip(fmt.meaning.units(better), fmt.lo, fmt.hi))
@@ -93,7 +93,7 @@ class _Rounding(Simulated):
     def _keep(self, name: str, integers: Real) -> None:
         fmt = self._formats[name]
         self.data[name] = integers.astype(fmt.dtype)
-        self._arrays[name][...] = fmt.meaning.real(integers)
+        self.array(name)[...] = fmt.meaning.real(integers)
 
 
 def compensated(units: Real, gram: Real, lo: int, hi: int) -> Real:

@@ -51,7 +51,7 @@ class Simulated(RealMachine):
         self.formats = {n: formats[n] for n in real if n in self.arena}
         for name in real - self.formats.keys():
             if name not in settled:
-                self._arrays[name][...] = formats[name].meaning.real(data[name])
+                self.array(name)[...] = formats[name].meaning.real(data[name])
         for name in self.formats.keys() & {*inputs}:
             if name not in settled:
                 self._hold(name, np.rint)
@@ -65,7 +65,6 @@ class Simulated(RealMachine):
             for space in (other.const, other.state, other.arena):
                 if name in space:
                     space[name] = self._initial(self.values[name], len(space[name]))
-        other._arrays = other.const | other.state | other.arena
         other.load({n: x for n, x in inputs.items() if n in names})
         return other
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ..errors import CompileError
+from ..errors import CompileError, TermError
 from ..ir.program import Builder, Item, Number, Program, Step, When, reached
 from ..ops import changed
 from ..rules import RuleTape
@@ -23,9 +23,9 @@ Numbers = Mapping[str, Number]
 def paced(tape: RuleTape, schedule: Schedule) -> str:
     """The program that runs `correct` at the rates of the step: of its copies the one whose turn it is."""
     if tape.spec.update:
-        what = "is not known to equations, which may hold their rate in other numbers"
-        raise CompileError("schedule", what, "leave [schedule] out")
-    _refuse_unrated(tape.b, tape.spec.rule)
+        _refuse_without_rate(tape.b)
+    else:
+        _refuse_unrated(tape.b, tape.spec.rule)
     names = ["correct", *(f"correct_{i + 1}" for i in range(len(schedule.at)))]
     for fall, name in enumerate(names[1:], 1):
         tape.b.again("correct", name, fall * schedule.shift)
@@ -36,6 +36,13 @@ def paced(tape: RuleTape, schedule: Schedule) -> str:
             tape.step("counter.between", "schedule", due, first=starts[i], last=starts[i + 1] - 1)
             tape.b.when(f"rates_{i}", name)
     return "paced"
+
+
+def _refuse_without_rate(b: Builder) -> None:
+    """Raises CompileError where no equation would become slower. Numbers beside which no rate stands stay."""
+    if not any({"rate", "fall"} & {*i.attrs} for i in b.programs["correct"].items if isinstance(i, Step)):
+        what = "lets rates fall, and no equation names the rate"
+        raise CompileError("schedule", what, "write rate where a number is to fall, or leave [schedule] out")
 
 
 def _refuse_unrated(b: Builder, rule: str) -> None:
@@ -64,6 +71,8 @@ def falling(name: str, slower: Mapping[str, str], schedule: Schedule | None) -> 
         fall = [*slower].index(name) + 1
         what = f"behind fall {fall} of [schedule], at step {schedule.at[fall - 1]:,}, {error.what}"
         hint = "let the rates fall less far, by fewer steps or a smaller shift, or start with another rate"
+        if isinstance(error, TermError):
+            raise TermError(error.where, what, hint, error.said, error.at) from None
         raise CompileError(error.where, what, hint, error.excerpt) from None
 
 

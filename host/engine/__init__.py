@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HINT = "pip install 'synapcc[fast]'"
 Memory = NDArray[np.uint8]
+PARTS = 8
+"""Of the devices, for each core: one core that has less time than the others then takes fewer of them."""
 
 
 class Unusable(SynapccError):
@@ -151,7 +153,8 @@ class Engine:
                 hint = "states are half-way: reset, and run fewer devices at once"
                 raise SynapccError(self.plan.model, f"{program} stopped, out of memory", hint)
 
-        _threads(part, np.array_split(devices.astype(np.int64), max(1, min(cores(), len(devices)))))
+        parts = max(1, min(cores() * PARTS, len(devices)))
+        _threads(part, np.array_split(devices.astype(np.int64), parts))
 
     def _copies(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
         """Tensors of the arena and [times, all devices, size], as host/engine/walk.py copies them."""
@@ -168,19 +171,22 @@ def cores() -> int:
 
 
 def _threads(part: Callable[[NDArray[np.int64]], None], parts: Sequence[NDArray[np.int64]]) -> None:
-    """part(parts[i]) for all i at once. Raises what one of them raised, or all of several as a group."""
+    """part(parts[i]) for all i, on all cores: each takes the next one. Raises what one of them raised, or all
+    of several as a group; a core where something was raised takes no more."""
     errors: list[Exception] = []
+    left = iter(parts)
 
-    def run(chosen: NDArray[np.int64]) -> None:
+    def run() -> None:
         try:
-            part(chosen)
+            for chosen in left:
+                part(chosen)
         except Exception as error:
             errors.append(error)
 
-    others = [threading.Thread(target=run, args=(chosen,)) for chosen in parts[1:]]
+    others = [threading.Thread(target=run) for _ in range(min(cores(), len(parts)) - 1)]
     for thread in others:
         thread.start()
-    run(parts[0])
+    run()
     for thread in others:
         thread.join()
     if len({str(e) for e in errors}) > 1:

@@ -28,6 +28,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.typing.templates import infer_global
 from numba.extending import intrinsic, overload, register_jitable
 
 from synapcc.gen import numeric
@@ -42,22 +43,18 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 KEPT = 8  # folders of other sources that stay
 HEAD = """from numba import carray, cfunc, float64, int64, njit, uint8
 import numpy as np
-from synapcc.host.engine.jit import OPTIONS, pointer
+from synapcc.host.engine.jit import OPTIONS, attempt, pointer
 """
 STEP = """from synapcc.gen.ops import kernel
 
 # {mark}
-body = njit(**OPTIONS)(kernel("{kernel}").loop{form}.body)
+body = njit(forceinline=True, **OPTIONS)(kernel("{kernel}").loop{form}.body)
 
 
 @cfunc("int32(int64, int64)", cache=True)
 def entry(parameters, bases):
     p, base = carray(pointer(parameters), ({count},), np.int64), carray(pointer(bases), (3,), np.int64)
-    try:
-        body({arguments})
-    except Exception:
-        return 1
-    return 0
+    return attempt(body, ({arguments},))
 """
 WALK = """from synapcc.host.engine.walk import walk
 
@@ -99,6 +96,24 @@ def call(context: Any, function: Any, parameters: Any, bases: Any) -> Any:
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
     return types.int32(types.int64, types.int64, types.int64), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def attempt(context: Any, function: Any, given: Any) -> Any:
+    """Calls a compiled function with the arguments in a tuple: 0, or 1 where it raised. `try` would say the
+    same, but numba takes each statement within one for a branch, and that twice as long over a kernel."""
+    kinds = tuple(map(types.unliteral, given.types))
+    made = context.resolve_function_type(function, kinds, {})
+    found = function.dispatcher.overloads[made.args]
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        three = zip(cgutils.unpack_tuple(builder, args[1]), given.types, made.args, strict=True)
+        values = [context.cast(builder, value, *kinds) for value, *kinds in three]
+        context.active_code_library.add_linking_library(found.library)
+        status, _ = context.call_internal_no_propagate(builder, found.fndesc, made, values)
+        return builder.zext(status.is_error, ir.IntType(32))
+
+    return types.int32(function, given), code
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -149,11 +164,8 @@ def _windows_onto(
 def _prepare() -> None:
     """Lets compiled code call the primitives."""
 
-    def cast(function: Callable[..., Any], kind: Any) -> None:
-        overload(function, inline="always")(lambda x: lambda x: kind(x))
-
-    for function in numeric.CASTS:
-        cast(function, getattr(np, function.__name__))
+    for function in numeric.CASTS:  # types, not functions: each call of one would be inlined and typed anew
+        infer_global(function, types.NumberClass(getattr(types, function.__name__)))
     if vector.usable():
         overload(_loops.windows, strict=False)(lambda *types: _windows)
         overload(_loops.windows_onto, strict=False)(lambda *types: _windows_onto)
@@ -168,7 +180,7 @@ def _prepare() -> None:
 @cache
 def _helper(function: Callable[..., Any]) -> None:
     """Lets compiled code call what loops share."""
-    register_jitable(function)
+    register_jitable(forceinline=True)(function)
 
 
 def _sources() -> list[Path]:

@@ -19,6 +19,8 @@ from .walk import ARENA, CONST, END, LOOP, NEXT, STATE, STEP, TAKE, UNLESS
 
 PLACES = {"const": CONST, "state": STATE, "arena": ARENA}
 FLAG = "uint8"
+FIXED = ("rounding",)
+"""Attributes that a kernel is compiled for: they choose between loops, of which then one is left."""
 Cells = NDArray[Any]
 
 
@@ -53,7 +55,8 @@ class Parameters:
             elif name in loop.groups:
                 self._group([int(attrs.get(a, 0)) for a in loop.groups[name]])
             elif name in attrs:
-                self.arguments.append(self._number(int(attrs[name])))
+                value = int(attrs[name])
+                self.arguments.append(str(value) if name in FIXED else self._number(value))
             else:
                 self._missing(k, name)
 

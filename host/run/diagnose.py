@@ -22,6 +22,7 @@ from synapcc.gen.ir.roles import LEARNED
 from synapcc.gen.ir.walk import Active, choose, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.ops.statement import Matrix
+from synapcc.gen.ops.statement2d import Tied, Untied
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
@@ -34,7 +35,7 @@ from .emulator import Emulator
 from .samples import Samples
 
 CURVE = 100  # points of the curves, each a mean over as many steps
-STATEMENT = Matrix.name
+STATEMENTS = {Matrix.name, Tied.name, Untied.name}
 Real = NDArray[np.float64]
 
 
@@ -109,7 +110,7 @@ def _updates(plan: Plan) -> list[Step]:
 
 def _changes_weights(plan: Plan, step: Step) -> bool:
     """Whether a step changes a layer's weights by a product: by an update, or by an equation's statement."""
-    statement = step.kernel == STATEMENT and plan[step.args["w"]].role == "weight"
+    statement = step.kernel in STATEMENTS and plan[step.args["w"]].role == "weight"
     return statement or step.kernel.endswith(".update")
 
 
@@ -187,7 +188,7 @@ class Diagnosis:
             if role not in (*k.reads, "twin"):
                 t[role] = np.zeros((1, *self.plan[step.args[role]].shape))
         before = 0.0
-        if step.kernel == STATEMENT:  # what forgets a share of a weight depends on it
+        if step.kernel in STATEMENTS:  # what forgets a share of a weight depends on it
             t["w"] = self._number(step.args["w"])
             before = t["w"][0].copy()
         k.real(t, step.attrs)

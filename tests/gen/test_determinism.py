@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from types import MappingProxyType
 
+import pytest
 from projects import Case, case, spawn
+from random_nets import accepted, random_model
+from untouched import touched
+
+from synapcc.gen.ir.program import Abstract
+from synapcc.gen.sets import SETS
+from synapcc.gen.stages import calibrate
 
 EVERYTHING = "[store]\nsamples = 4\n[replay]\nsamples = 6\n[decay]\nshift = 8\nevery = 4\n"
 
@@ -29,6 +37,8 @@ def test_compilations_elsewhere_give_the_same_bytes(tmp_path: Path) -> None:
             "PYTHONUTF8": "0",
             "TZ": "UTC",
             "LANG": "C",
+            "OMP_NUM_THREADS": "2",
+            "OPENBLAS_NUM_THREADS": "2",
         }
         other = {
             **os.environ,
@@ -48,3 +58,24 @@ def test_compilations_elsewhere_give_the_same_bytes(tmp_path: Path) -> None:
         assert list(a) == list(b) and len(a) > 20
         assert [name for name in a if a[name] != b[name]] == []
         assert not [name for name, content in a.items() if str(tmp_path).encode() in content]
+
+
+def test_a_network_that_was_kept_is_the_one_that_a_seed_compiles_to() -> None:
+    for _ in range(2):
+        for compiled, seed in accepted(0, 2):
+            assert compiled.plan == random_model(seed).plan
+            for proof in compiled.proofs:
+                assert any(item is proof.step for item in compiled.plan.programs[proof.program].items)
+
+
+def test_a_compiler_that_a_test_has_patched_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else networks that it made would be kept for other tests."""
+    assert touched() == []
+    for target, name in ((calibrate, "WORK"), (calibrate, "far_targets"), (Abstract, "steps")):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, None)
+            assert [found.split(".")[-1] for found in touched()] == [name]
+    with monkeypatch.context() as patch:
+        patch.setitem(SETS, "ref", MappingProxyType({}))
+        assert touched() == ["synapcc.gen.sets.SETS.ref"]
+    assert touched() == []

@@ -123,7 +123,9 @@ def test_before_it_learns_it_answers_as_the_file(tmp_path: Path) -> None:
     """Where any of its layers learn with 16-bit weights: at least 99 % of the answers. Where the file
     scores several classes highest, each of them is its answer."""
     same = total = moved = 0
-    for seed in range(3000, 3060):
+    for seed in range(3000, 3100):  # until there are enough, whatever share of them is refused
+        if total >= 40 * 40:
+            break
         try:
             c, data, net = lite_model(seed, tmp_path, weights="int16")
         except CompileError:

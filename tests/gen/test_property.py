@@ -68,6 +68,7 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
 
 
 OF_FILES = (
+    "curve16.",
     "div.",
     "lookup.",
     "matmul16.",
@@ -77,7 +78,7 @@ OF_FILES = (
     "unit_length.",
 )
 """Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
-OF_EQUATIONS = ("statement.",)
+OF_EQUATIONS = ("statement.", "statement2d.")
 """Those of rules in a rule file: tests/gen/equations."""
 RARE = "matmul.feedback_right"
 """In less than one of 700: tests/gen/ops/test_matmul_learned.py has it."""

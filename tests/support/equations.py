@@ -34,6 +34,15 @@ TRACES = {
     "seen": ("seen - 2^-3 * seen + pre", "0.5 * seen + 2^-1 * pre", "seen * 0.875 + abs(pre)"),
     "told": ("told - 2^-2 * told + teach", "told - 0.25 * told + 2^-1 * post - z"),
 }
+DIRECTLY = (
+    "-rate * error[c] * post[o]",
+    "-rate * sign(error[c]) * post[o] - 2^-8 * B[c,o]",
+    "-2^-8 * B[c,o]",
+)
+DIRECTLY += (
+    "-2^-2 * rate * error * teach",
+    "-rate * clip(error, -0.5, 0.5) * step(post[o]) + 2^-7 * error * z",
+)
 PLAIN = "-rate * teach[o] * pre[i]"
 
 
@@ -41,15 +50,15 @@ def one(rng: Rng, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def drawn(rng: Rng, dense: bool = True) -> tuple[Update, Teach, tuple[tuple[str, str], ...]]:
-    """A random rule. dense: it may say what only dense layers do"""
-    names = [n for n in TRACES if dense and not rng.integers(3)]
+def drawn(rng: Rng, whole: bool = True) -> tuple[Update, Teach, tuple[tuple[str, str], ...]]:
+    """A random rule. whole: it may say more than layers' own updates do"""
+    names = [n for n in TRACES if whole and not rng.integers(3)]
     trace = {n: one(rng, TRACES[n]) for n in names}
     down = bool(rng.integers(2))
     projected = one(rng, DOWN if down else DIRECT)
     hidden = one(rng, SHAPES).format(projected)
     output = "" if rng.integers(2) else one(rng, SCORES)
-    if not dense:
+    if not whole:
         signal = one(rng, ("teach[o]", "sign(teach[o])", "clip(teach[o], -0.5, 0.25)"))
         weight = f"-{one(rng, ('rate', '2^-2 * rate'))} * {signal} * pre[i]"
         same = weight if "R.T" in projected and rng.integers(2) else ""
@@ -60,6 +69,8 @@ def drawn(rng: Rng, dense: bool = True) -> tuple[Update, Teach, tuple[tuple[str,
     feedback = ""
     if "R.T" in projected and rng.integers(2):
         feedback = one(rng, (PLAIN, weight.replace("W", "R"), f"{PLAIN} - 2^-8 * R"))
+    if "B.T" in projected and rng.integers(2):
+        feedback = one(rng, DIRECTLY)
     biases = ("", "", "0", "-rate * teach[o]", "-rate * teach - 2^-6 * b", "2^-4 * rate * post[o]")
     used = {n for n in names if n in weight}
     made = tuple(sorted((n, t) for n, t in trace.items() if n in used))

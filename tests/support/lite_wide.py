@@ -212,6 +212,27 @@ def function(rng: Rng) -> Made:
     return a.bytes([x], [y]), [shape]
 
 
+def curved(rng: Rng) -> Made:
+    """ABS, EXP, LOG, NEG, RSQRT, perhaps behind a clip; also at scales where entries lie far apart."""
+    a, shape = Author(), (int(rng.integers(1, 6)), int(rng.integers(1, 200)))
+    op = str(rng.choice(["ABS", "EXP", "LOG", "NEG", "RSQRT"]))
+    x, scale = activation(rng, a, "x", shape)
+    usual = {
+        "EXP": np.exp(min(scale * 2.0**15, 80.0)) / 2**15,
+        "LOG": np.log(scale * 2.0**15 + 2) / 2**15,
+        "RSQRT": scale**-0.5 / 2**17,
+    }.get(op, scale)
+    usual = scale if op == "NEG" else usual * 2.0 ** rng.uniform(-2, 2)
+    given = x
+    if op == "RSQRT":  # of negative numbers LiteRT takes no roots
+        given, _ = activation(rng, a, "given", shape, scale)
+        add(a, "RELU", [x], [given])
+    y, usual = activation(rng, a, "y", shape, float(usual))
+    a.op(op, [given], [y])
+    y = _clipped(rng, a, y, shape, usual)
+    return a.bytes([x], [y]), [shape]
+
+
 def between_types(rng: Rng) -> Made:
     """QUANTIZE from 16 bits to 8 and back: twice, so that both ends have 16."""
     a, shape = Author(), (int(rng.integers(1, 400)),)
@@ -314,6 +335,7 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
             pool,
             reduced,
             function,
+            curved,
             between_types,
             limited,
             extreme,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
+from untouched import touched
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
-from synapcc.gen.ops import layer, layers
+from synapcc.gen.ops import kernels, layer, layers
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
@@ -371,15 +376,46 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     return graph, spec, calibration, BEST if best else FAST
 
 
+KEPT = "SYNAPCC_TEST_NETWORKS"
+"""Names a folder of this run of the tests, in which networks lie that one of them compiled."""
+
+
+def _fresh(seed: int) -> Compiled | None:
+    try:
+        return random_model(seed)
+    except CompileError:
+        return None
+
+
+def _kept(seed: int) -> Compiled | None:
+    """`random_model`, compiled once in a run of the tests; None where that is refused. Tests bring layers,
+    kernels and rules of their own, which it draws from: they are part of the name."""
+    if touched():
+        return _fresh(seed)
+    known = sha256(repr([sorted(found) for found in (layers(), kernels(), rules())]).encode()).hexdigest()
+    path = Path(os.environ[KEPT], f"{seed}-{known[:16]}")
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(pickle.dumps(_fresh(seed)))
+        part.replace(path)
+    found: Compiled | None = pickle.loads(path.read_bytes())
+    return found
+
+
+ANY = 500
+"""Where tests begin to draw for which any networks will do: they share them. Others have seeds of their own,
+so that a run of the tests sees more of them."""
+
+
 def accepted(first: int, count: int) -> Iterator[tuple[Compiled, int]]:
-    """`count` compilations and their seeds, from `first` on, without the refused ones: few, at most."""
+    """`count` compilations and their seeds, from `first` on, without the refused ones: few, at most. Tests
+    that draw from one place share what they compile."""
     made = tried = 0
     while made < count:
         seed = first + tried
         tried += 1
-        try:
-            compiled = random_model(seed)
-        except CompileError:
+        compiled = _kept(seed)
+        if compiled is None:
             assert tried - made < 10 + REFUSED * tried, f"{tried - made} of {tried} combinations were refused"
             continue
         made += 1

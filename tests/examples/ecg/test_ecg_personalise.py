@@ -17,7 +17,10 @@ from synapcc.examples.ecg.records import FS
 from synapcc.examples.processes import THREADS
 from synapcc.gen.compile import compile_model
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.walk import Active
 from synapcc.gen.spec import Store
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run import engines
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
@@ -87,3 +90,48 @@ print(seen, [os.environ[name] for name in processes.THREADS])
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "[False] ['1', '1', '1']"
+
+
+def test_the_frozen_front_speaks_once(people: Wearers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second test in float runs no convolution, and says what one of all layers says, to the byte."""
+    pool = beats.join(people.test.values())
+    c = compile_model(
+        evaluate.model_path("cnn"), evaluate.rule_spec("bp", "cnn"), {**pool.inputs(), "label": pool.label}
+    )
+    ran: list[str] = []
+    step = RealMachine._step
+
+    def counted(self: RealMachine, program: str, position: int, s: Step, active: Active) -> None:
+        ran.append(s.kernel)
+        step(self, program, position, s, active)
+
+    monkeypatch.setattr(RealMachine, "_step", counted)
+    state = RealMachine(c.abstract.values, c.abstract.programs, len(people.learn), dtype=np.float32).state
+    test = personalise.FloatTest(c, people)
+    first, began = test.predict(state), len(ran)
+    second = test.predict(state)
+    assert "conv2d.forward" in ran[:began]
+    assert "conv2d.forward" not in ran[began:]
+    for name, mine in people.test.items():
+        whole = RealMachine(c.abstract.values, c.abstract.programs, len(mine), shared=True, dtype=np.float32)
+        whole.load(c.real({n: x for n, x in mine.inputs().items() if n in c.plan.inputs}))
+        whole.run("infer")
+        verdict = whole.arena["verdict"][:, 0].astype(np.int64)
+        assert first[name].tobytes() == second[name].tobytes() == verdict.tobytes()
+
+
+def test_float_weights_that_were_learned_are_asked(people: Wearers) -> None:
+    """Weights of the scores turned round: all answers of that wearer are others, and nobody else's."""
+    pool = beats.join(people.test.values())
+    data = {**pool.inputs(), "label": pool.label}
+    c = compile_model(evaluate.model_path("mlp"), evaluate.rule_spec("bp", "mlp"), data)
+    machine = RealMachine(c.abstract.values, c.abstract.programs, len(people.learn), dtype=np.float32)
+    before = personalise.FloatTest(c, people).predict(machine.state)
+    last = max(n for n in machine.state if n.endswith("_weight")).removesuffix("_weight")
+    turned = {n: v.copy() for n, v in machine.state.items()}
+    first, *others = people.test
+    for name in (f"{last}_weight", f"{last}_bias"):
+        turned[name][0] *= -1
+    after = personalise.FloatTest(c, people).predict(turned)
+    assert not np.any(after[first] == before[first])
+    assert all(np.array_equal(after[name], before[name]) for name in others)

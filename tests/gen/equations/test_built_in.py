@@ -23,6 +23,7 @@ SAID: dict[str, tuple[Update, Teach]] = {
     "last": (Update(LOCAL), Teach()),
     "dfa": (Update(LOCAL), Teach(hidden="(B.T @ error) * df(z)")),
     "sdfa": (Update(LOCAL), Teach(hidden="(B.T @ sign(error, 2^-3)) * df(z)")),
+    "dkp": (Update(LOCAL, "", "-rate * error[c] * post[o]"), Teach(hidden="(B.T @ error) * df(z)")),
     "drtp": (Update(LOCAL), Teach(hidden="(B.T @ -target) * df(z)")),
 }
 NETWORKS = 4  # of each rule
@@ -64,7 +65,8 @@ def compiled(spec: RuleSpec, seed: int) -> str:
     try:
         return but_for_the_name(compile_model(graph, spec, random_calibration(rng, graph)).plan).digest.hex()
     except CompileError as error:
-        return "refused: " + error.line.removeprefix("update.weight: ")  # where the equation is named
+        named = error.line.removeprefix("update.weight: ").removeprefix("update.feedback: ")
+        return f"refused: {named}"
 
 
 @pytest.mark.parametrize("count", [NETWORKS, pytest.param(LONG, marks=pytest.mark.long)])

@@ -15,7 +15,7 @@ from random_nets import life, random_calibration, random_graph, random_spec
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ops import layer
-from synapcc.gen.spec import Feedback, Loss
+from synapcc.gen.spec import Feedback, Loss, Schedule
 from synapcc.host.run.emulator import Emulator
 
 MODELS, LONG = 8, 300
@@ -27,10 +27,12 @@ def model(seed: int) -> Compiled:
     rng = np.random.default_rng([2711, seed])
     graph = random_graph(rng, f"own{seed}")
     spec = random_spec(rng, graph)
-    dense = tuple(n.name for n in graph.nodes if layer(n.op).weighted and layer(n.op).fully)
+    layers = tuple(n.name for n in graph.nodes if layer(n.op).weighted)
     whole = seed % 4 != 0
-    update, teach, trace = drawn(rng, dense=whole)
-    chosen = tuple(n for n in dense if rng.integers(4)) or dense[-1:]
+    update, teach, trace = drawn(rng, whole)
+    chosen = tuple(n for n in layers if rng.integers(4)) or layers[-1:]
+    falls = sorted({int(n) for n in rng.integers(1, 6, int(rng.integers(1, 3)))})
+    falling = whole and not rng.integers(4)
     rates = tuple((n, k) for n, k in spec.rates if n in chosen)
     loss = Loss() if spec.loss.kind == "mse" else spec.loss
     made = replace(
@@ -41,6 +43,7 @@ def model(seed: int) -> Compiled:
         teach=teach,
         trace=trace,
         feedback=Feedback(),
+        schedule=Schedule(tuple(falls), int(rng.integers(1, 3))) if falling else None,
         loss=loss,
         layers=chosen if whole else "all",
         rates=rates if whole else (),
@@ -68,6 +71,8 @@ def test_emitted_c_is_the_emulator(kernels: str, flags: tuple[str, ...], count: 
     some = models(1000 * (kernels == "dsp"), count)
     found = {s.kernel for c, _ in some for _, s in c.abstract.steps()}
     assert {"statement.matrix", "statement.change", "statement.signal", "ternary.forward"} <= found
+    mapped = {"statement2d.tied", "statement2d.untied", "statement2d.bias"}
+    assert mapped <= found if count > MODELS else mapped & found
     batch = HostBatch([c.plan for c, _ in some], tmp_path, *flags, kernels=kernels)
     try:
         assert sum(play(batch, i, seed) for i, (_, seed) in enumerate(some)) >= 8 * count

@@ -54,7 +54,10 @@ class Reader:
             teach[n] = self._hidden(n, near, teach, z, post)
         for n in self.w:
             if f"fc{n}" in self.learned:
-                self._change(n, {"teach": teach[n], "z": z[n], "post": post[n]}, h[n])
+                near = {"teach": teach[n], "z": z[n], "post": post[n]}
+                if n in self.direct and self.update.feedback:
+                    self._direct(n, near, error)
+                self._change(n, near, h[n])
 
     def _hidden(self, n: str, near: Reals, teach: Reals, z: Reals, post: Reals) -> np.ndarray:
         if not self.spec.teach.hidden:
@@ -67,6 +70,11 @@ class Reader:
         named |= {"R": self.r[up]} if up in self.r else {}
         named |= {"B": self.direct[n]} if n in self.direct else {}
         return np.asarray(value(text, named | {"df": lambda v: (v > 0).astype(float)}))
+
+    def _direct(self, n: str, across: Reals, error: np.ndarray) -> None:
+        """B[c,o]: signals of the scores beside those of the layer's outputs."""
+        named = {"rate": 2.0**-RATE, "B": self.direct[n]}
+        self.direct[n] = self.direct[n] + change(self.update.feedback, {"error": error}, across, named)
 
     def _change(self, n: str, down: Reals, pre: np.ndarray) -> None:
         up, rate = self.update, {"rate": 2.0**-RATE}
@@ -119,6 +127,7 @@ def test_a_learning_step_is_what_the_text_says(count: int) -> None:
                 f"fc{n}_weight": reader.w[n],
                 f"fc{n}_bias": reader.b[n],
                 f"fc{n}_feedback": reader.r.get(n),
+                f"fc{n}_direct_feedback": reader.direct.get(n),
             }
             held |= {f"fc{n}_{name}": v for name, v in reader.traces[n].items()}
             for name, want in held.items():

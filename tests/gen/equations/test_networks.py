@@ -11,7 +11,6 @@ from head_nets import perceptron, samples
 from projects import case
 
 from synapcc.gen.compile import Compiled, compile_model
-from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.spec.own import Teach, Update
@@ -96,17 +95,17 @@ def test_signs_teach_at_any_rate() -> None:
                 assert np.any(machine[f"{name}_weight"][0] != c.plan[f"{name}_weight"].array()), name
 
 
-def test_a_sum_wants_a_dense_layer() -> None:
-    weight = f"{PLAIN} - 2^-9 * W[o,i]"
-    with pytest.raises(CompileError, match="layer conv is no dense layer; others learn by"):
-        compiled(Update(weight), Teach(hidden="(W.T @ next) * df(z)"), convolution(), layers="all")
-    assert "statement.matrix" in steps(compiled(Update(weight), Teach(), convolution(), layers="dense"))
-    for bias in ("0", "-2^-1 * rate * teach[o]"):
-        with pytest.raises(
-            CompileError, match=r"update\.bias: layer conv is no dense layer, and its own"
-        ) as told:
-            compiled(Update(PLAIN, bias), Teach(hidden="(W.T @ next) * df(z)"), convolution(), layers="all")
-        assert told.value.hint == "leave out update.bias" and bias in told.value.excerpt
+def test_each_kind_of_layer_has_its_statement() -> None:
+    """Where the sum is more than the layer's own update, or its bias goes another way."""
+    teach = Teach(hidden="(W.T @ next) * df(z)")
+    for untied, weight, bias in ((), "tied", "bias"), (("conv",), "untied", ""):
+        for update in (Update(f"{PLAIN} - 2^-9 * W[o,i]"), Update(PLAIN, "-2^-1 * rate * teach[o]")):
+            made = steps(compiled(update, teach, convolution(), layers="all", untied=untied))
+            changes = [s for s in made if s.startswith("statement")]
+            own = [f"statement2d.{weight}", f"statement2d.{bias}" if bias else "statement.change"]
+            assert changes == ["statement.matrix", "statement.change", *own]
+        made = steps(compiled(Update(PLAIN, "0"), teach, convolution(), layers="all", untied=untied))
+        assert [s for s in made if s.startswith("statement")] == ["statement.matrix", f"statement2d.{weight}"]
 
 
 def test_decay_alone_is_the_kernel_of_decay() -> None:

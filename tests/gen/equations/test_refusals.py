@@ -108,6 +108,27 @@ def test_a_weight_that_says_nothing(text: str, under: str | None, says: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "under", "says"),
+    [
+        ("-rate * error[c]", "error", "this product has no axis o; it needs a factor as teach[o] or post[o]"),
+        ("-rate * teach[o] * post[o]", "teach", "this product has no axis c; it needs a factor as error"),
+        ("-rate * error[o] * post[o]", "error", "error has no axes [o]; write error[c]"),
+        ("-rate * error * post - 2^-9 * R", "R", "the matrix that it changes, which is B"),
+        ("-rate * error * pre", "pre", "here are known teach, post, z, error, B, rate"),
+        ("-rate * error * post - 2^-30 * B", "B", "can change nothing"),
+        ("2^26 * error * post * post", "error", "this term is too large"),
+    ],
+)
+def test_a_matrix_of_the_error_that_says_nothing(text: str, under: str, says: str) -> None:
+    teach = Teach(hidden="(B.T @ error) * df(z)")
+    spec = RuleSpec("own", rounding="nearest", update=Update(PLAIN, "", text), teach=teach)
+    error = refusal(spec)
+    assert says in error.line and error.where.startswith("update.feedback"), error.line
+    hold(error, [text])
+    assert error.excerpt.split("\n")[1].index("^") - 2 == text.index(under)
+
+
+@pytest.mark.parametrize(
     ("key", "text", "says"),
     [
         ("hidden", "next", 'it reaches this one through a matrix, "R.T @ next"'),

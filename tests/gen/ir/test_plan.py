@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_nets import accepted
+from random_nets import ANY, accepted
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan, padded
@@ -22,7 +22,7 @@ def plan() -> Plan:
 
 def test_a_plan_is_read_back_as_it_was() -> None:
     digests = set()
-    for p in (c.plan for c, _ in accepted(300, 40)):
+    for p in (c.plan for c, _ in accepted(ANY, 40)):
         again = load_plan(p.canonical, "plan.json")
         assert again == p and again.canonical == p.canonical and again.digest == p.digest
         assert again.ops() == p.ops() and [t.name for t in again.tensors] == [t.name for t in p.tensors]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ctools import compile_host
 from quantisers import MAIN, hard_floats
-from random_nets import accepted
+from random_nets import ANY, accepted
 
 from synapcc.gen import emit
 from synapcc.gen.errors import SynapccError
@@ -69,7 +69,7 @@ def with_quantiser(plan: Plan, name: str, q: InputQuantiser | None) -> Plan:
 )
 def test_the_emitted_quantiser_gives_the_bytes_of_the_hosts(flags: tuple[str, ...], tmp_path: Path) -> None:
     compared, seen = 0, set[int]()
-    for compiled, seed in accepted(0, 14):
+    for compiled, seed in accepted(ANY, 14):
         rng = np.random.default_rng([31, seed])
         name = compiled.plan.inputs[0]
         size = compiled.plan[name].shape[0]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from counts import counted
-from random_nets import Deed, accepted, life
+from random_nets import ANY, Deed, accepted, life
 
 from synapcc.gen.ir.plan import Plan, PlanTensor
 from synapcc.gen.ir.program import Program, Repeat, Step, When
@@ -107,7 +107,7 @@ def over(plan: Plan, moment: Moment) -> list[set[str]]:
 @counted(FEW, MODELS)
 def test_no_two_live_tensors_overlap(count: int) -> None:
     shared = 0
-    for compiled, seed in accepted(6000, count):
+    for compiled, seed in accepted(ANY, count):
         plan = compiled.plan
         machine = Emulator(plan)
         for deed in life(plan, seed):
@@ -174,7 +174,7 @@ def spread(plan: Plan) -> Plan:
 
 
 def test_tensors_lie_within_their_space_and_are_aligned() -> None:
-    for compiled, _ in accepted(8000, FEW):
+    for compiled, _ in accepted(ANY, FEW):
         plan = compiled.plan
         for t in plan.tensors:
             if t.space != "const":

@@ -293,6 +293,7 @@ COLLISIONS = """
 EVERYTHING = STORE + "[decay]\nshift = 8\nevery = 4\n"
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize(
     "what, rule",
     [
@@ -344,6 +345,7 @@ MODEL_NAMES += sorted(
 STRANGE_NAMES = ["x y;z", "*/ #error", "a" * 300]
 
 
+@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize("name", MODEL_NAMES + STRANGE_NAMES)
 def test_names_of_models(name: str, tmp_path: Path, capsys: Capsys) -> None:
     """Whatever a model is called, its firmware compiles, for this computer and the chip, and learns right."""

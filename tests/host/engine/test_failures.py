@@ -58,7 +58,9 @@ def test_a_step_that_gets_no_memory_stops_the_run(devices: int, monkeypatch: pyt
     assert np.array_equal(want.scores, got.scores)
 
 
-def test_what_any_thread_raises_is_raised() -> None:
+def test_what_any_thread_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "cores", lambda: 3)
+
     def part(chosen: Any) -> None:
         if chosen[0]:
             raise ValueError(f"part {chosen[0]}")

@@ -11,7 +11,7 @@ import onnx_models as om
 import pytest
 from onnx.reference import ReferenceEvaluator
 from projects import Case, arrays, case, compiled, refusal, save, write_rule
-from random_nets import accepted
+from random_nets import ANY, accepted
 
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import kernels
@@ -203,7 +203,7 @@ def test_steps_without_an_error_are_told(tmp_path: Path) -> None:
 
 def test_nothing_is_disturbed_on_random_networks() -> None:
     steps, kinds = 0, set[str]()
-    for made, seed in accepted(500, 35):
+    for made, seed in accepted(ANY, 35):
         plan, rng = made.plan, np.random.default_rng([5, seed])
         if not any(s.kernel.endswith(".update") for _, _, s in plan.ops()) or "learn" not in plan.entries:
             continue

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from play import emulate
-from random_nets import accepted, life
+from random_nets import ANY, accepted, life
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.ir.graph import Graph, Node, Tensor
@@ -76,7 +76,7 @@ def test_a_batch_that_comes_again_runs_nothing_of_the_front(
 
 def test_every_random_model_lives_the_same_life() -> None:
     fixed = 0
-    for compiled, seed in accepted(9000, 25):
+    for compiled, seed in accepted(ANY, 25):
         plan = compiled.plan
         part = FixedPart(plan)
         fixed += len(part) > 0
