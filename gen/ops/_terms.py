@@ -80,6 +80,8 @@ def misfit(t: Tensors, a: Mapping[str, Any], roles: Sequence[str], own: str) -> 
         there = [f"{letter}{k}" in a for letter in "cfs"]
         if any(there) != all(there):
             return f"term {k} is not whole"
+        if any(there) and k and f"c{k - 1}" not in a:
+            return f"term {k} stands behind none"
     for part in parts(a, roles):
         if strange := [role for role in part.powers if role not in t]:
             return f"a term has a factor {strange[0]}, and there is no such operand"

@@ -220,7 +220,8 @@ class Statement(Kernel):
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         n = math.prod(shapes[self.target])
         moved = n if self.target == "w" else 0
-        return Cost(macs=n * len(terms.parts(a, self.factors)), reads=moved, writes=moved)
+        macs = n * sum(part.times for part in terms.parts(a, self.factors))
+        return Cost(macs=macs, reads=moved, writes=moved)
 
     @staticmethod
     def drawn(

@@ -150,10 +150,6 @@ class Tied(Convolved):
             return np.asarray(seen.sum(axis=2).repeat(filters // g.groups, axis=1))
         return np.asarray(np.matmul(grouped(g, down).swapaxes(-1, -2), seen).reshape(len(seen), -1, g.taps))
 
-    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
-        one = super().cost(shapes, a)
-        return Cost(macs=one.macs * int(a["summed"]), reads=one.reads, writes=one.writes)
-
     @staticmethod
     def times(g: Window) -> int:
         return g.positions
@@ -225,7 +221,7 @@ class Bias(Mapped):
         t["y"][...] -= self._total(t, a, t["y"].dtype.type)
 
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
-        return Cost(macs=math.prod(shapes["y"]) * len(terms.parts(a, self.factors)) * int(a["summed"]))
+        return Cost(macs=math.prod(shapes["y"]) * sum(part.times for part in terms.parts(a, self.factors)))
 
     def case(self, rng: np.random.Generator) -> Case:
         n, positions, bits = int(rng.integers(1, 12)), int(rng.integers(1, 20)), 25

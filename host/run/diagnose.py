@@ -105,13 +105,15 @@ class Backpropagation:
 
 
 def _updates(plan: Plan) -> list[Step]:
-    return [s for _, _, s in plan.ops() if _changes_weights(plan, s)]
+    """Steps that change a layer's weights by a product: by an update, or by an equation's statement. Feedback
+    matrices that learn have the role of weights, too, but no layer runs forward with them."""
+    steps = [s for _, _, s in plan.ops()]
+    forward = {s.args["w"] for s in steps if s.kernel.endswith(".forward") and "w" in s.args}
+    return [s for s in steps if _is_change(s) and s.args["w"] in forward]
 
 
-def _changes_weights(plan: Plan, step: Step) -> bool:
-    """Whether a step changes a layer's weights by a product: by an update, or by an equation's statement."""
-    statement = step.kernel in STATEMENTS and plan[step.args["w"]].role == "weight"
-    return statement or step.kernel.endswith(".update")
+def _is_change(step: Step) -> bool:
+    return step.kernel in STATEMENTS or step.kernel.endswith(".update")
 
 
 def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
@@ -141,6 +143,7 @@ class Diagnosis:
         self._begun = False  # whether the learning step is behind its first forward pass
         self.oracle = Backpropagation(plan, graph, _loss(plan, report["rule"]["loss"]))
         weights = {s.node: s.args["w"] for s in _updates(plan)}
+        self._weights = {*weights.values()}
         self.tensors = {n.name: weights[n.name] for n in graph.nodes if n.name in weights}
         self.layers = {n: LayerHistory(n, int(np.prod(plan[w].shape))) for n, w in self.tensors.items()}
         self.samples, self.steps, self.without_error = 0, 0, 0
@@ -171,7 +174,7 @@ class Diagnosis:
             self._wanted = self.oracle.changes(self.emulator, self.tensors.values())
         if step.args.get("count") == "step":  # the learning step is done
             self._begun = False
-        if not _changes_weights(self.plan, step):
+        if not (_is_change(step) and step.args["w"] in self._weights):
             self.emulator.run_step(program, position)
             return
         product, before = self._product(step), self.emulator[step.args["w"]][0].astype(np.int32)

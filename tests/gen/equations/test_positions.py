@@ -17,6 +17,7 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.equations import rule_of
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
+from synapcc.gen.ops import _terms
 from synapcc.gen.ops._window import Window
 from synapcc.gen.ops.conv2d import sample_window
 from synapcc.gen.spec import Feedback, RuleSpec
@@ -175,6 +176,34 @@ def test_the_rule_of_the_errors_sign_learns_convolutions(tmp_path: Path) -> None
         assert sum(play(batch, i, i) for i in range(len(made))) >= 40
     finally:
         batch.close()
+
+
+def test_a_group_that_looks_at_no_input_is_c_without_warnings(tmp_path: Path) -> None:
+    """Terms of signals and weights alone: where in the map a group begins matters to none."""
+    windows = (network(np.random.default_rng(seed), "conv2d", f"net{seed}") for seed in range(100))
+    graph = next(g for g in windows if g.nodes[1].attrs["groups"] != 1)
+    update = Update("-rate * teach * W - 2^-9 * W")
+    for untied in ((), ("conv",)):
+        spec = RuleSpec(
+            "own", update=update, teach=Teach("", "(W.T @ next) * df(z)"), layers="all", untied=untied
+        )
+        c = compile_model(graph, spec, DATA)
+        folder = tmp_path / f"untied{len(untied)}"
+        folder.mkdir()
+        batch = HostBatch([c.plan], folder, "-O0")
+        try:
+            assert play(batch, 0, 0) > 0
+        finally:
+            batch.close()
+
+
+def test_terms_without_a_gap() -> None:
+    there = {"c0": 1, "f0": 1, "s0": 0}
+    more = {f"{letter}{k}": 1 for letter in "cfs" for k in (1, 2)}
+    t: Any = {"x": None}
+    assert _terms.misfit(t, there | more, ("x", "w"), "w") == ""
+    gap = {name: v for name, v in (there | more).items() if "1" not in name}
+    assert _terms.misfit(t, gap, ("x", "w"), "w") == "term 2 stands behind none"
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic", "dither"])

@@ -191,6 +191,19 @@ def test_equations_are_diagnosed_as_the_rule_that_they_say(tmp_path: Path, terms
         assert x["products"] > 0 and x["saturated_share"] == y["saturated_share"] == 0.0
 
 
+def test_a_feedback_matrix_that_learns_is_no_layer(tmp_path: Path) -> None:
+    """Its statement changes what no layer runs forward with: backpropagation knows nothing of it."""
+    c = case(tmp_path, "bp")
+    own = "-rate*sign(teach)*pre - 2^-10*{}"
+    c.rule.write_text(
+        f'rate = "2^-6"\nupdate.weight = "{own.format("W")}"\nupdate.feedback = "{own.format("R")}"\n'
+        'teach.hidden = "(R.T@next)*df(z)"\n'
+    )
+    found = diagnose(c, tmp_path / "own")[0].to_dict()
+    assert [x["layer"] for x in found["layers"]] == ["fc1", "fc2"]
+    assert all(x["products"] > 0 for x in found["layers"])
+
+
 def test_steps_without_an_error_are_told(tmp_path: Path) -> None:
     """A hinge error is zero once a sample is right by the margin; replayed samples are steps too."""
     more = '[loss]\nkind = "hinge"\nmargin = 0.3\n[replay]\nsamples = 6\nevery = 2\n'
