@@ -121,6 +121,9 @@ def lite_net(rng: Rng) -> tuple[bytes, LiteNet]:
     return net.author.bytes([first], [net.at]), net
 
 
+REFUSE_FILES = ("pepita", "ff")  # the rules that need formats of ours for inputs
+
+
 def lite_model(seed: int, folder: Path, **fixed: object) -> tuple[Compiled, bytes, LiteNet]:
     """The compilation that belongs to a seed, its file and how that was made. fixed: of the rule file."""
     rng = np.random.default_rng([20261126, seed])
@@ -129,7 +132,7 @@ def lite_model(seed: int, folder: Path, **fixed: object) -> tuple[Compiled, byte
     path.write_bytes(data)
     graph = load_model(path)
     spec = random_spec(rng, graph)
-    if spec.rule == "pepita":  # which refuses all files; of feedback it takes what dfa takes
+    if spec.rule in REFUSE_FILES:  # of feedback they take what dfa takes
         spec = replace(spec, rule="dfa")
     convolutions = [n.name for n in graph.nodes if n.op == "conv2d"]
     if convolutions and not rng.integers(4):
