@@ -162,22 +162,23 @@ def test_a_wrong_label_is_never_the_right_one_and_any_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "storage", "init"),
+    ("weights", "storage"),
     [
-        ("int16", "flash", ""),
-        ("int8", "generated", "he"),
-        pytest.param("int8", "flash", "", marks=pytest.mark.long),
-        pytest.param("int16", "generated", "he", marks=pytest.mark.long),
+        ("int16", "flash"),
+        ("int8", "generated"),
+        pytest.param("int8", "flash", marks=pytest.mark.long),
+        pytest.param("int16", "generated", marks=pytest.mark.long),
     ],
 )
-def test_all_layers_learn(weights: str, storage: str, init: str) -> None:
+def test_all_layers_learn(weights: str, storage: str) -> None:
+    """From scratch: where no length is taken off between layers, what is reached scatters with the seed."""
     data, unseen = samples(600, OLD, 1), samples(300, OLD, 2)
-    more = {"weights": weights, "feedback": Feedback(storage=storage), "init": init}
+    more = {"weights": weights, "feedback": Feedback(storage=storage), "init": "he"}
     c = compiled(data, options=(("threshold", 1.0),), **more)
     machine = Emulator(c.plan)
     before = machine.evaluate(unseen).accuracy
     machine.learn_many({"x": data["x"][:, None]}, data["label"])
-    assert machine.evaluate(unseen).accuracy > 0.8 > 2 / OLD > before
+    assert machine.evaluate(unseen).accuracy > 0.85 > 2 / OLD > before
     for layer in LAYERS:
         assert np.mean(machine[f"{layer}_weight"][0] != c.plan[f"{layer}_weight"].array()) > 0.3
 
