@@ -200,7 +200,7 @@ def errors_of(machine: Emulator, samples: list[dict[str, np.ndarray]], label: in
     return count
 
 
-@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype"}))  # which asks no loss
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"prototype", "ff"}))  # they learn without one
 def test_no_error_changes_nothing_but_counters(rule: str) -> None:
     """A hinge loss whose margins are kept: the last layer is set so that every sample is right by far."""
     checked = 0
@@ -214,7 +214,9 @@ def test_no_error_changes_nothing_but_counters(rule: str) -> None:
         "feedback": Feedback("random", storage),
         "rates": (),
     }
-    for plans in variants(4000, [{}], 8, **fixed):
+    for plans in variants(4000, [{}], 40, **fixed):
+        if checked == 4:
+            break
         plan = plans[0]
         last = next(step for _, _, step in reversed(plan.ops()) if step.kernel == "dense.forward")
         if last.args["y"] != plan.logits or plan[last.args["w"]].space != "state":
