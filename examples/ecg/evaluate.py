@@ -131,6 +131,11 @@ def rule_folder(model: str, name: str = "A") -> Path:
     return HERE / "rules" / base_name(model if model in MODELS else "mlp_rr", name)
 
 
+def more_folder() -> Path:
+    """The rule files of other rules for DEFAULT_MODEL, protocol A."""
+    return rule_folder(DEFAULT_MODEL) / "more"
+
+
 def rule_names() -> tuple[str, ...]:
     """What `--rule` knows by name: float_bp, and the rule files of this folder."""
     return (FLOAT_BP, *sorted(p.stem for p in rule_folder(DEFAULT_MODEL).glob("*.toml")))

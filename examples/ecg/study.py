@@ -5,11 +5,12 @@ the wearers. No patient of the test takes part. Results are kept as they come: a
 where it stopped.
 
     python -m synapcc.examples.ecg.study --folds FOLDER [--protocol B] [--model mlp_rr] [--jobs 2]
+    python -m synapcc.examples.ecg.study --folds FOLDER --more
     python -m synapcc.examples.ecg.study --show
     python -m synapcc.examples.ecg.study --write
 
---write puts the best rates into the rule files. FOLDER holds <model>_fold<K>.onnx, for protocol B
-<model>_b_fold<K>.onnx.
+--more: the rules of docs/RESULTS.md that `eval ecg` does not show, one network, protocol A. --write puts the
+best settings into the rule files. FOLDER holds <model>_fold<K>.onnx, for protocol B <model>_b_fold<K>.onnx.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from synapcc.host.terminal.text import table
 
 from ..processes import one_blas_thread
 from . import protocol
-from .choices import MODELS
-from .evaluate import HERE, Confusions, base_name, confusions, rule_folder, wearers
+from .choices import DEFAULT_MODEL, MODELS
+from .evaluate import HERE, Confusions, base_name, confusions, more_folder, rule_folder, wearers
 from .personalise import learn_integer, predict_integer
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES
@@ -46,6 +47,9 @@ RESULTS = HERE / "study.json"
 PASSES = (1, 10)
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (9, 7, 11, 5, 13, 3)
+MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa")
+"""Rules of `DEFAULT_MODEL` alone, by rate; and others, by the option in its place, and its exponents."""
+OPTIONS = {"prototype": ("share", (4, 3, 5, 2, 6, 1, 7, 8)), "es": ("epsilon", (8, 6, 10, 7, 9, 5))}
 
 
 def rates() -> Iterator[tuple[str, RuleSpec]]:
@@ -53,6 +57,16 @@ def rates() -> Iterator[tuple[str, RuleSpec]]:
     for k in RATES:
         for rule in RULES:
             yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
+
+
+def more() -> Iterator[tuple[str, RuleSpec]]:
+    """The same of the other rules."""
+    for rule in MORE:
+        for k in RATES:
+            yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
+    for rule, (option, exponents) in OPTIONS.items():
+        for k in exponents:
+            yield f"{rule} 2^-{k}", RuleSpec(rule, options=((option, 2.0**-k),))
 
 
 def variants(chosen: Protocol) -> Iterator[tuple[str, RuleSpec]]:
@@ -122,9 +136,14 @@ def known_score(results: dict[str, Any], model: str, label: str, name: str) -> f
     return PROTOCOLS[name].score(**r) if r else None
 
 
+def tried(rule: str) -> tuple[int, ...]:
+    """Each k of 2^-k that a rule was tried with, as a rate or as the option in its place."""
+    return OPTIONS[rule][1] if rule in OPTIONS else RATES
+
+
 def best_rate(results: dict[str, Any], model: str, rule: str, name: str = "A") -> int:
-    """k of the rule files' rate 2^-k: the best score after all passes, without replay."""
-    return max(RATES, key=lambda k: known_score(results, model, f"{rule} 2^-{k}", name) or 0.0)
+    """k of the rule files' 2^-k: the best score after all passes, without replay."""
+    return max(tried(rule), key=lambda k: known_score(results, model, f"{rule} 2^-{k}", name) or 0.0)
 
 
 WHY = {
@@ -146,14 +165,26 @@ def rule_files(results: dict[str, Any], model: str, name: str) -> Iterator[tuple
         yield f"{rule}_aligned.toml", f'{why}rule = "{rule}"\nrate = "2^-{k}"\n\n{feedback}\n{store}'
 
 
+def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(file name, content) of those of the other rules of which settings were tried."""
+    for rule in (*MORE, *OPTIONS):
+        if not any(known_score(results, DEFAULT_MODEL, f"{rule} 2^-{k}", "A") for k in tried(rule)):
+            continue
+        k = best_rate(results, DEFAULT_MODEL, rule)
+        said = f'[options]\n{OPTIONS[rule][0]} = "2^-{k}"\n' if rule in OPTIONS else f'rate = "2^-{k}"\n'
+        why = WHY["A"].replace("The rate", "The number") if rule in OPTIONS else WHY["A"]
+        yield f"{rule}.toml", f'# {why} (study.json).\nrule = "{rule}"\n{said}\n[store]\nsamples = 512\n'
+
+
 def write(results: dict[str, Any]) -> None:
-    """Rewrites the rule files of every base model."""
-    for name in PROTOCOLS:
-        for model in MODELS:
-            folder = rule_folder(model, name)
-            folder.mkdir(parents=True, exist_ok=True)
-            for file, content in rule_files(results, model, name):
-                (folder / file).write_text(content, encoding="utf-8")
+    """Rewrites the rule files of every base model, and those of the other rules."""
+    folders = {
+        rule_folder(model, name): rule_files(results, model, name) for name in PROTOCOLS for model in MODELS
+    }
+    for folder, files in (folders | {more_folder(): more_files(results)}).items():
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files:
+            (folder / file).write_text(content, encoding="utf-8")
 
 
 def show(results: dict[str, Any]) -> str:
@@ -174,6 +205,7 @@ def main(words: list[str] | None = None) -> int:
     p.add_argument("--protocol", choices=sorted(PROTOCOLS), default="A")
     p.add_argument("--model", action="append", choices=MODELS, help="may be repeated (default: all)")
     p.add_argument("--rates", action="store_true", help="the rates alone, without the variants")
+    p.add_argument("--more", action="store_true", help=f"the rules {', '.join((*MORE, *OPTIONS))} alone")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--show", action="store_true", help="print what is known and run nothing")
     p.add_argument("--write", action="store_true", help="rewrite the rule files and run nothing")
@@ -187,11 +219,13 @@ def main(words: list[str] | None = None) -> int:
         return 0
     one_blas_thread()
     fresh = multiprocessing.get_context("spawn")
-    name = args.protocol
+    name = "A" if args.more else args.protocol
+    settings = [*more()] if args.more else [*rates(), *([] if args.rates else variants(PROTOCOLS[name]))]
+    models = [DEFAULT_MODEL] if args.more else args.model or MODELS
     todo = [
         (name, m, label, spec)
-        for m in args.model or MODELS
-        for label, spec in [*rates(), *([] if args.rates else variants(PROTOCOLS[name]))]
+        for m in models
+        for label, spec in settings
         if _key(base_name(m, name), label, spec.weights, PASSES[-1]) not in results
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=fresh) as pool, Progress("settings", len(todo)) as bar:

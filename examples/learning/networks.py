@@ -52,21 +52,23 @@ def perceptron(sizes: Sequence[int], bounded: bool = False) -> Graph:
     return net.graph()
 
 
-def convolutional(first: int, second: int) -> Graph:
-    """Two convolutions of 5 x 5, ReLU and a max pool of 2 x 2 behind each, and a dense layer.
+def convolutional(*filters: int, kernel: int = 5, border: int = 0) -> Graph:
+    """Convolutions with so many filters each, ReLU and a max pool of 2 x 2 behind each, and a dense layer.
 
-    LeCun Y, Bottou L, Bengio Y, Haffner P, Proc. IEEE 86(11), 1998, without its two layers before the last.
+    border: zeros on each side. Two of 5 x 5 without a border: LeCun Y, Bottou L, Bengio Y, Haffner P, Proc.
+    IEEE 86(11), 1998, without its two layers before the last.
     """
     net, side = _Stack("convolutional", (SIDE, SIDE, 1)), SIDE
-    still: dict[str, Attr] = {"dilation": (1, 1), "padding": (0, 0, 0, 0)}
-    for i, filters in enumerate((first, second), 1):
-        side -= 4
-        conv = {"kernel": (5, 5), "stride": (1, 1), "groups": 1, **still}
-        net.add("conv2d", f"conv{i}", (side, side, filters), conv, filters)
+    still: dict[str, Attr] = {"dilation": (1, 1)}
+    for i, rows in enumerate(filters, 1):
+        side += 2 * border - kernel + 1
+        conv = {"kernel": (kernel, kernel), "stride": (1, 1), "groups": 1, "padding": (border,) * 4, **still}
+        net.add("conv2d", f"conv{i}", (side, side, rows), conv, rows)
         net.clip(f"act{i}", 0.0, math.inf)
         side //= 2
-        pool = {"kernel": (2, 2), "stride": (2, 2), **still}
-        net.add("maxpool2d", f"pool{i}", (side, side, filters), pool)
-    net.add("reshape", "flat", (side * side * second,), {"shape": (side * side * second,)})
+        pool = {"kernel": (2, 2), "stride": (2, 2), "padding": (0,) * 4, **still}
+        net.add("maxpool2d", f"pool{i}", (side, side, rows), pool)
+    size = side * side * filters[-1]
+    net.add("reshape", "flat", (size,), {"shape": (size,)})
     net.add("dense", "fc", (CLASSES,), {}, CLASSES)
     return net.graph()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.ir.graph import Graph
 
 from .networks import convolutional, perceptron
 from .train import Run
@@ -44,23 +45,25 @@ def _deep(rule: str, depth: int) -> Row:
     return Row("depth", f"784-({WIDTH} x {depth})-10", NAMES["fashion-mnist"], rule, runs, depth=depth)
 
 
-def _conv(data: str, file: str, filters: tuple[int, int], passes: int, bar: float | None) -> Row:
-    graph = convolutional(*filters)
+def _conv(data: str, file: str, graph: Graph, said: str, passes: int, bar: float | None) -> Row:
     runs = tuple(Run(data, graph, file, passes, seed, centred=False) for seed in SEEDS)
     how = ", untied" if file.endswith("untied") else ""
-    name = f"convolutions of {filters[0]} and {filters[1]} filters, dense{how}"
-    return Row("convolutional", name, NAMES[data], "hebbian", runs, bar)
+    return Row("convolutional", f"{said}, dense{how}", NAMES[data], "hebbian", runs, bar)
 
 
+SMALL = convolutional(8, 16), "convolutions of 8 and 16 filters"
+WIDER = convolutional(16, 32), "convolutions of 16 and 32 filters"
+THREE = convolutional(12, 24, 52, kernel=3, border=1), "convolutions of 12, 24 and 52 filters"
 MNIST, FASHION = (784, 100, 50, 10), (784, 200, 100, 50, 10)
 ROWS = (
     _dense("mnist", "hebbian", "mnist_hebbian", MNIST, 12, 97.7, "NITRO-D 97.36"),
     _dense("mnist", "dfa", "mnist_dfa", MNIST, 12, 97.0, "PocketNN 96.98"),
     _dense("fashion-mnist", "hebbian", "fashion_hebbian", FASHION, 20, 89.2, "NITRO-D 88.66"),
     _dense("fashion-mnist", "dfa", "fashion_dfa", FASHION, 20, 87.8, "PocketNN 87.7"),
-    _conv("mnist", "cnn_mnist", (8, 16), 6, 98.8),
-    _conv("mnist", "cnn_mnist_untied", (8, 16), 6, None),
-    _conv("fashion-mnist", "cnn_fashion", (16, 32), 14, 90.5),
+    _conv("mnist", "cnn_mnist", *SMALL, 6, 98.8),
+    _conv("mnist", "cnn_mnist_untied", *SMALL, 6, None),
+    _conv("fashion-mnist", "cnn_fashion", *WIDER, 14, 90.5),
+    _conv("fashion-mnist", "cnn_fashion", *THREE, 14, 90.5),
     *(_deep(rule, depth) for depth in DEPTHS for rule in DEEP_RULES),
 )
 ECG = "ecg"

@@ -14,7 +14,7 @@ def test_rule_files_hold_the_best_rates_of_the_study(model: str, name: str) -> N
     results = json.loads(study.RESULTS.read_text(encoding="utf-8"))
     folder = evaluate.rule_folder(model, name)
     written = dict(study.rule_files(results, model, name))
-    assert sorted(p.name for p in folder.iterdir()) == sorted(written)
+    assert sorted(p.name for p in folder.glob("*.toml")) == sorted(written)
     for file, content in written.items():
         assert (folder / file).read_text(encoding="utf-8") == content, file
 
@@ -36,3 +36,19 @@ def test_aligned_feedback_takes_the_rate_of_backpropagation(model: str, name: st
     spec = evaluate.rule_spec(f"{rule}_aligned", model, name)
     rate = evaluate.rule_spec("bp", model, name).rate
     assert (spec.rule, spec.feedback.init, spec.rate) == (rule, "aligned", rate)
+
+
+def test_the_other_rules_take_the_best_of_what_was_tried() -> None:
+    """One setting a rule and number; a rule of which nothing was tried has no file."""
+    labels = [label for label, _ in study.more()]
+    assert len({*labels}) == len(labels) == sum(len(study.tried(r)) for r in (*study.MORE, *study.OPTIONS))
+    assert all(spec.rule == label.split()[0] for label, spec in study.more())
+    one = {"accuracy": 0.9, "macro_f1": 0.7, "f1": {}}
+    found = {
+        study._key("mlp", "sign 2^-9", "int16", 10): one,
+        study._key("mlp", "sign 2^-11", "int16", 10): one | {"accuracy": 0.95},
+        study._key("mlp", "es 2^-6", "int16", 10): one,
+    }
+    files = dict(study.more_files(found))
+    assert sorted(files) == ["es.toml", "sign.toml"]
+    assert 'rate = "2^-11"' in files["sign.toml"] and 'epsilon = "2^-6"' in files["es.toml"]
