@@ -88,7 +88,7 @@ class Teach(Kernel):
         mean = 2 * f["h"].frac + int(a["log"]) + round(math.log2(a["threshold"])) - FRAC
         shift = f["h"].frac + numeric.ERROR_FRAC - f["g"].frac
         if not (-SHIFT <= mean <= SHIFT and 0 <= shift <= SHIFT):
-            what = f"its goodness needs shifts of {mean} and {shift}"
+            what = f"needs requantising shifts of {mean} and {shift}"
             raise CompileError(where, what, "scale the layer by a power of two, or change options.threshold")
         return {"wrong": int(a["wrong"]), "mean": mean, "shift": shift, "lo": f["g"].lo, "hi": f["g"].hi}
 

@@ -425,7 +425,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("process:address,undefined", out) as device:
             link = Link(device, c.plan, counts=False)
-            play(link, seed, 120)
+            play(link, seed, 180)
         seen += link.seen
     wanted = (
         *(("learn", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
