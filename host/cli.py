@@ -29,6 +29,7 @@ ORDER = (
     "verify",
     "bench",
     "emulate",
+    "personalise",
     "pull",
     "push",
     "demo",

@@ -36,6 +36,7 @@ SCHEMAS: Mapping[str, int] = {
     "inspect.learn": 1,
     "inspect.model": 1,
     "new-board": 1,
+    "personalise": 1,
     "pull": 1,
     "push": 1,
     "rules": 1,

@@ -137,7 +137,7 @@ def test_gross_and_average_differ_as_ec57_says() -> None:
 
 
 def test_nobody_to_summarise() -> None:
-    with pytest.raises(ValueError, match="no patients"):
+    with pytest.raises(ValueError, match="no subjects"):
         protocol.summarise({})
 
 
