@@ -30,6 +30,7 @@ ORDER = (
     "bench",
     "emulate",
     "personalise",
+    "sweep",
     "pull",
     "push",
     "demo",

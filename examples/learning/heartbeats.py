@@ -22,9 +22,9 @@ from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec, load_spec
 from synapcc.host.bench.report import bench_project
 from synapcc.host.run.emulator import Emulator, classify
 from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.kept import Result, Results, key
 from synapcc.host.run.wearers import Wearers, fixed_part, learn_integer, predict_integer
 
-from ..results import Result, Results, key
 from .train import BOARD, HERE, Say, confirm
 
 MODEL, PASSES, SEED = "mlp", 10, 1

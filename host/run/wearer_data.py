@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError, shown
 from synapcc.gen.files.npz import load_arrays
-from synapcc.gen.ir.inputs import LABEL, listed, match
+from synapcc.gen.ir.inputs import LABEL, check_counts, listed, match
 from synapcc.gen.ir.plan import Plan
 
 from .samples import from_arrays
 from .wearers import Labelled, Wearers
 
+Arrays = Mapping[str, ArrayLike]
 ONE = "all"  # who wears a device where the data do not say
 
 
@@ -39,7 +40,7 @@ class Part:
         return Part(self.label[which], {name: x[which] for name, x in self.given.items()})
 
 
-def by_wearer(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, key: str = "") -> dict[str, Part]:
+def by_wearer(plan: Plan, arrays: Arrays, where: str, key: str = "") -> dict[str, Part]:
     """Labelled samples by who wears the device, in the order of the array `key` [n]; without it one wearer.
 
     Raises SynapccError for whatever does not fit the Plan, or for a key that is no name or number a sample.
@@ -48,21 +49,42 @@ def by_wearer(plan: Plan, arrays: Mapping[str, ArrayLike], where: str, key: str 
         what = "learns numbers, not classes" if plan.numbers else "was compiled for inference only"
         raise SynapccError(plan.model, what, "compile it with a rule that learns classes")
     if key and (key not in arrays or key in {LABEL, *(k for i in plan.interface for k in i.keys)}):
-        what = f"has no array {key} of wearers"
-        raise SynapccError(where, what, f"there is {listed(arrays)}")
+        raise SynapccError(where, f"has no array {key} of wearers", f"there is {listed(arrays)}")
     samples = from_arrays(plan, {n: x for n, x in arrays.items() if n != key}, where, labels=True)
     assert samples.labels is not None
     count = len(samples)
     raw = match(plan.interface, arrays, where)
     whole = Part(samples.labels, {n: np.asarray(x).reshape(count, -1) for n, x in raw.items()})
+    return {name: whole.take(mine) for name, mine in whose(arrays, count, where, key).items()}
+
+
+def whose(arrays: Arrays, count: int, where: str, key: str) -> dict[str, NDArray[np.bool_]]:
+    """Which of `count` samples are each wearer's, by name; one wearer, ONE, where `key` is empty."""
     if not key:
-        return {ONE: whole}
+        return {ONE: np.ones(count, bool)}
+    if key not in arrays:
+        raise SynapccError(where, f"has no array {key} of wearers", f"there is {listed(arrays)}")
     who = np.asarray(arrays[key])
     if who.shape != (count,) or who.dtype.kind not in "iuUS":
         what = f"{key} is {who.dtype} of shape {list(who.shape)}"
         raise SynapccError(where, what, f"give a name or a whole number of each sample, [{count}]")
     known, of = np.unique(who, return_inverse=True)
-    return {_name(name): whole.take(of == i) for i, name in enumerate(known)}
+    return {_name(name): of == i for i, name in enumerate(known)}
+
+
+def parted(arrays: Arrays, where: str, key: str) -> dict[str, dict[str, NDArray[Any]]]:
+    """The arrays [n, ...] of each wearer, without that which says whose they are. SynapccError: no labels, or
+    arrays of several lengths."""
+    if LABEL not in arrays:
+        hint = f"add an array `label` with the class of each sample; there is {listed(arrays)}"
+        raise SynapccError(where, "label is missing", hint)
+    rest = {name: np.asarray(x) for name, x in arrays.items() if name != key}
+    for name, x in rest.items():
+        if x.ndim == 0:
+            raise SynapccError(where, f"{name} is one number", "give one row a sample")
+    check_counts(rest, where)
+    mine = whose(arrays, len(rest[LABEL]), where, key)
+    return {name: {n: x[which] for n, x in rest.items()} for name, which in mine.items()}
 
 
 def _name(who: Any) -> str:

@@ -40,6 +40,7 @@ SCHEMAS: Mapping[str, int] = {
     "pull": 1,
     "push": 1,
     "rules": 1,
+    "sweep": 1,
     "verify": 1,
 }
 """The documents and their versions: a field that goes, or means something else, makes the next one."""
