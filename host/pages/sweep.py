@@ -70,7 +70,7 @@ def _settings(scored: Sequence[_Json]) -> Markup:
 def _tests(tests: Sequence[_Json]) -> Markup:
     body = []
     for t in tests:
-        name = t["settings"][0] if len(t["settings"]) == 1 else f"{t['rule']}, {len(t['settings'])} settings"
+        name = t["title"]
         for k, of in sorted(t["after"].items(), key=lambda item: int(item[0])):
             worst = f"{100 * of['worst']:+.2f}" if "worst" in of else ""
             shares = [_spread(of[figure]) for figure in ("accuracy", "by_wearer", "macro_f1")]

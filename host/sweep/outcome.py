@@ -21,6 +21,7 @@ from .run import Unit
 Found = Mapping[Unit, Result]
 SHOWN = 30  # settings in a table
 NEVER = float("-inf")
+BEST = "best of all rules"  # but those in float
 
 
 def matrices(results: Iterable[Result], passes: int) -> dict[str, NDArray[np.int64]]:
@@ -73,13 +74,19 @@ def chosen(
 
 
 def tests(sweep: Sweep, settings: Sequence[Setting], found: Found) -> dict[str, list[tuple[Setting, str]]]:
-    """By rule, the setting under which the wearers of each fold, or of FINAL, are tested. Of no test anything
-    is chosen: those of a fold are tested under what the other folds choose."""
+    """By rule, and BEST of them, the setting under which the wearers of each fold, or of FINAL, are tested.
+    Of no test anything is chosen: those of a fold are tested under what the other folds choose."""
     folds = tuple(sweep.folds)
     out: dict[str, list[tuple[Setting, str]]] = {}
     for fold in (FINAL,) if sweep.final else folds:
-        for rule, setting in chosen(sweep, settings, found, [f for f in folds if f != fold]).items():
+        others = [f for f in folds if f != fold]
+        by_rule = chosen(sweep, settings, found, others)
+        integers = [s for s in by_rule.values() if not s.floats]
+        for rule, setting in by_rule.items():
             out.setdefault(rule, []).append((setting, fold))
+        if len(integers) > 1:
+            best = max(integers, key=lambda s: scored(sweep, s, found, others).mean)
+            out.setdefault(BEST, []).append((best, fold))
     return {rule: pairs for rule, pairs in out.items() if sweep.final or len(pairs) == len(folds)}
 
 
@@ -90,6 +97,12 @@ class Tested:
     rule: str
     settings: tuple[Setting, ...]
     summaries: Mapping[int, tuple[Summary, ...]]
+
+    @property
+    def title(self) -> str:
+        """The rule and its setting, or how many settings the folds chose."""
+        what = self.settings[0].label if len(self.settings) == 1 else f"{len(self.settings)} settings"
+        return what if what.startswith(f"rule={self.rule} ") else f"{self.rule}: {what}"
 
     def worst(self, passes: int) -> float:
         """The least change of a wearer's accuracy, of all seeds."""
@@ -167,7 +180,13 @@ def _test(sweep: Sweep, t: Tested) -> dict[str, Any]:
     for name in t.summaries[0][0].subjects:
         ends = (t.summaries[k] for k in (0, sweep.passes[-1]))
         wearers[name] = [statistics.fmean(s.subjects[name].accuracy for s in end) for end in ends]
-    return {"rule": t.rule, "settings": [s.label for s in t.settings], "after": after, "wearers": wearers}
+    return {
+        "rule": t.rule,
+        "title": t.title,
+        "settings": [s.label for s in t.settings],
+        "after": after,
+        "wearers": wearers,
+    }
 
 
 FIGURES: Mapping[str, Callable[[Summary], float]] = {
@@ -192,7 +211,7 @@ def text(sweep: Sweep, of: Outcome) -> str:
     whom = "those who are tested" if sweep.final else "each fold under what the others choose"
     body = [["before learning", "0", *_figures(of.tests[0].summaries[0]), ""]]
     for t in of.tests:
-        name = t.settings[0].label if len(t.settings) == 1 else f"{t.rule}: {len(t.settings)} settings"
+        name = t.title
         body += [[name, str(k), *_figures(t.summaries[k]), f"{100 * t.worst(k):.2f}"] for k in sweep.passes]
     head = ["setting", "passes", "accuracy", "by wearer", "macro F1", "worst wearer"]
     people = _counted(len(of.tests[0].summaries[0][0].subjects), "wearer")

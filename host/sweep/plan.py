@@ -38,17 +38,20 @@ KEYS = (
 )
 SCORES = ("accuracy", "macro_f1", "mean")
 FINAL = "final"
+FLOAT = "float_bp"  # as a rule: the programs of bp in float32, to hold integers against
 FOLD = "{fold}"  # in the name of a model or of calibration data: those of a fold's own
 MOST = 10_000  # settings of a grid
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination of the grid. label: what differs, as `rate=2^-7`; text: the rule file without seed."""
+    """One combination of the grid. label: what differs, as `rate=2^-7`; text: the rule file without seed;
+    floats: whether it runs in float32, as FLOAT does."""
 
     label: str
     rule: str
     text: str
+    floats: bool = False
 
     def spec(self, where: str, seed: int) -> RuleSpec:
         """The rule file with a seed; CompileError: none, or it has one already."""
@@ -250,7 +253,10 @@ def setting(where: str, shared: Mapping[str, Any], values: Mapping[str, Any]) ->
                 )
         inner[last] = value
     label = " ".join(f"{key}={value}" for key, value in values.items())
-    found = Setting(label, str(raw.get("rule", "own")), tomli_w.dumps(raw))
+    rule = str(raw.get("rule", "own"))
+    if floats := rule == FLOAT:
+        raw["rule"] = "bp"
+    found = Setting(label, rule, tomli_w.dumps(raw), floats)
     found.spec(f"{where}, {shown(label)}", 1)
     return found
 

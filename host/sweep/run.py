@@ -86,7 +86,8 @@ class Runner:
     def key(self, unit: Unit) -> str:
         """What the result of a unit is kept under: a digest of all that it follows from."""
         spec = unit.setting.spec(unit.setting.label, unit.seed).canonical()
-        return key("sweep", VERSION, sources(), self.given(unit.fold).digest, spec, self.sweep.passes)
+        asked = self.given(unit.fold).digest, spec, self.sweep.passes, unit.setting.floats
+        return key("sweep", VERSION, sources(), *asked)
 
     def run(self, units: Iterable[Unit], tick: Callable[[], None]) -> dict[Unit, Result]:
         """What each unit gave: kept before, or run now. tick() after each. Kept as they come, so that a sweep
@@ -113,7 +114,7 @@ class Runner:
     def _call(self, unit: Unit) -> tuple[Any, ...]:
         of = self.given(unit.fold)
         spec = unit.setting.spec(unit.setting.label, unit.seed)
-        return of.graph, spec, of.calibration, of.learn, of.test, self.sweep.passes
+        return of.graph, spec, of.calibration, of.learn, of.test, self.sweep.passes, unit.setting.floats
 
 
 def _named(k: str, call: tuple[Any, ...]) -> tuple[str, Result]:

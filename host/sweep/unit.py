@@ -20,7 +20,7 @@ from synapcc.gen.spec import RuleSpec
 
 from ..run.emulator import Emulator
 from ..run.wearer_data import ONE, by_wearer
-from ..run.wearers import Wearers, learn_integer, predict_integer
+from ..run.wearers import FloatTest, Wearers, learn_float, learn_integer, predict_integer
 
 Matrices = dict[str, list[list[int]]]
 Side = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -42,20 +42,23 @@ def run_unit(
     learn: Side,
     test: Side,
     passes: Sequence[int],
+    floats: bool = False,
 ) -> dict[str, Any]:
     """digest: of the Plan; before, after[passes]: the confusion matrix of each wearer's test samples; base[
     passes]: the share of the calibration samples that is right, the mean over the wearers' devices; or
     `refused`: why the setting cannot be compiled.
 
+    floats: learn in float32, the programs of the rule as they are before they become integers
     learn, test: arrays by wearer, inputs by name [n, ...] and `label` [n]. Raises SynapccError where they do
     not fit the network.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # told once, of the whole, before the first unit
         try:
-            plan = compile_model(graph, spec, calibration).plan
+            compiled = compile_model(graph, spec, calibration)
         except CompileError as error:
             return {"refused": error.line}
+        plan = compiled.plan
         if refused := _refused(plan, passes):
             return {"refused": refused}
         order = sorted(learn, key=lambda name: (-len(learn[name]["label"]), name))
@@ -65,14 +68,24 @@ def run_unit(
         )
         people = Wearers(*sides)
 
-    def matrices(states: NDArray[np.uint8]) -> Matrices:
-        said, out = predict_integer(plan, states, people), {}
-        for name, part in sorted(people.test.items()):
-            matrix = np.zeros((plan.classes, plan.classes), np.int64)
-            np.add.at(matrix, (part.label.astype(np.int64), said[name]), 1)
-            out[name] = matrix.tolist()
-        return out
+    before = np.repeat(Emulator(plan).state, len(order), axis=0)
+    first = _matrices(plan.classes, people, predict_integer(plan, before, people))
+    after: dict[str, Matrices] = {}
+    if floats:
+        asked = FloatTest(compiled, people)
+        for k, state in learn_float(compiled, people, passes):
+            after[str(k)] = _matrices(plan.classes, people, asked.predict(state))
+    else:
+        for k, states in learn_integer(plan, people, passes):
+            after[str(k)] = _matrices(plan.classes, people, predict_integer(plan, states, people))
+    return {"digest": plan.digest.hex(), "before": first, "after": after}
 
-    before = matrices(np.repeat(Emulator(plan).state, len(order), axis=0))
-    after = {str(k): matrices(states) for k, states in learn_integer(plan, people, passes)}
-    return {"digest": plan.digest.hex(), "before": before, "after": after}
+
+def _matrices(classes: int, people: Wearers, said: Mapping[str, NDArray[np.int64]]) -> Matrices:
+    """Confusion matrices by wearer."""
+    out = {}
+    for name, part in sorted(people.test.items()):
+        matrix = np.zeros((classes, classes), np.int64)
+        np.add.at(matrix, (part.label.astype(np.int64), said[name]), 1)
+        out[name] = matrix.tolist()
+    return out
