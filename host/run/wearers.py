@@ -97,6 +97,7 @@ def learn_integer(
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
 
+    They are settled where the rule file has a guard; learning goes on from where it was.
     Before them come the places within the first pass that `marks` names, ascending. The states are those of
     the devices: they change when the next ones are asked for.
     """
@@ -116,7 +117,18 @@ def learn_integer(
         if n > 1:
             machine.run("rehearse")
         if n in passes:
-            yield n, machine.state
+            yield n, _settled(machine)
+
+
+def _settled(machine: Emulator) -> NDArray[np.uint8]:
+    """The states as a device has them that stops learning here: with a guard it settles for the best."""
+    if "settle" not in machine.plan.entries:
+        return machine.state
+    going_on = machine.state.copy()
+    machine.run("settle")
+    settled = machine.state.copy()
+    machine.state[...] = going_on
+    return settled
 
 
 def predict_integer(plan: Plan, states: NDArray[np.uint8], wearers: Wearers) -> dict[str, NDArray[np.int64]]:
