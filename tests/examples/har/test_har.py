@@ -1,4 +1,4 @@
-"""The watch example: windows, features, a pickle that can do nothing, files for the commands, and the demo."""
+"""The watch example: windows, features, a pickle that can do nothing, files for commands, and the demo."""
 
 from __future__ import annotations
 
