@@ -47,7 +47,7 @@ RESULTS = HERE / "study.json"
 PASSES = (1, 10)
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (9, 7, 11, 5, 13, 3)
-MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa")
+MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa", "pepita")
 """Rules of `DEFAULT_MODEL` alone, by rate; and others, by the option in its place, and its exponents."""
 OPTIONS = {"prototype": ("share", (4, 3, 5, 2, 6, 1, 7, 8)), "es": ("epsilon", (8, 6, 10, 7, 9, 5))}
 
