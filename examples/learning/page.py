@@ -129,8 +129,8 @@ decides the start, the feedback, the rounding and the order of the images.
 prints this page; it keeps what it has found in `examples/learning/results.json`, each run under the digest of
 its Plan, and how far a run has come in the cache, and goes on from there. `--parts dense` prints one table,
 `--measured` what is known, without training. A row that was not measured is not here. The emulator's
-compiled engine makes the runs. When one is measured, emitted C repeats its first {CONFIRMED:,} learning steps,
-and no byte of the state may differ after any; the steps after them run in the emulator alone.
+compiled engine makes the runs. When one is measured, emitted C repeats its first {CONFIRMED:,} learning
+steps, and no byte of the state may differ after any; the steps after them run in the emulator alone.
 
 * Rule files: `examples/learning/rules`. Rates, passes, schedules and, of the perceptrons, activations were
   chosen on the last {VALIDATION:,} training images, by networks that had learned the others, most of them
@@ -146,6 +146,8 @@ and no byte of the state may differ after any; the steps after them run in the e
 DENSE = """\
 Published: NITRO-D (Pirillo, Colombo, Roveri, arXiv:2407.11698, 2024), PocketNN (Song, Lin, tinyML 2022).
 ReLU; under `dfa` on Fashion-MNIST max(-1, min(z, 1)), the better of both on the held-out training images.
+`pepita` and `ff` have no bar. Their settings are the best of four and of three that were run to the end, after
+shorter trials, one seed each: 93.1 and 91.0 % of the held-out images.
 """
 
 HELD_OUT = f"""\
@@ -181,8 +183,8 @@ again of each patient's weights, the mean. RAM beyond inference, no beat kept; i
 step on a virtual Cortex-M4, the longest of {heartbeats.COUNTED} beats, each under every label that the base
 does not give (where it is right, a step may do next to nothing). One number of each rule was chosen on folds
 of the base's patients, its rate (`prototype`: `share`; `es`: `epsilon`), as `examples/ecg/study.json` has it;
-its other options are the defaults. `ff` is missing: what its hidden layers learn is goodness, which those of a
-base that was trained by an error do not have ([RULES.md](RULES.md)). The emulator learns and tests; emitted C
+its other options are the defaults. `ff` is missing: its hidden layers learn goodness, which those of a base
+that was trained by an error do not have ([RULES.md](RULES.md)). The emulator learns and tests; emitted C
 repeats the learning steps of the first patient's first pass, compared byte for byte after each, when
 instructions are counted: no other patient's, and no rehearsal.
 """

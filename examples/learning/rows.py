@@ -76,6 +76,8 @@ MNIST, FASHION = (784, 100, 50, 10), (784, 200, 100, 50, 10)
 ROWS = (
     _dense("mnist", "hebbian", "mnist_hebbian", MNIST, 12, 97.7, "NITRO-D 97.36"),
     _dense("mnist", "dfa", "mnist_dfa", MNIST, 12, 97.0, "PocketNN 96.98"),
+    _dense("mnist", "pepita", "mnist_pepita", MNIST, 12),
+    _dense("mnist", "ff", "mnist_ff", MNIST, 12),
     _dense("fashion-mnist", "hebbian", "fashion_hebbian", FASHION, 20, 89.2, "NITRO-D 88.66"),
     _dense("fashion-mnist", "dfa", "fashion_dfa", FASHION, 20, 87.8, "PocketNN 87.7"),
     _conv("mnist", "cnn_mnist", *SMALL, 6, 98.8),

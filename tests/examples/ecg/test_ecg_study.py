@@ -1,10 +1,13 @@
 """The rule files of the ECG example say what the study on the folds found, and nothing else chose them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from synapcc.examples.ecg import evaluate, protocol, study
+from synapcc.gen.rules import options
+from synapcc.gen.spec import load_spec
 
 BASES = [(model, name) for name in protocol.PROTOCOLS for model in evaluate.MODELS]
 
@@ -36,6 +39,24 @@ def test_aligned_feedback_takes_the_rate_of_backpropagation(model: str, name: st
     spec = evaluate.rule_spec(f"{rule}_aligned", model, name)
     rate = evaluate.rule_spec("bp", model, name).rate
     assert (spec.rule, spec.feedback.init, spec.rate) == (rule, "aligned", rate)
+
+
+@pytest.mark.parametrize("rule", (*study.MORE, *study.OPTIONS))
+def test_files_of_the_other_rules_hold_the_best_that_the_study_tried(rule: str) -> None:
+    results = json.loads(study.RESULTS.read_text(encoding="utf-8"))
+    written, folder = dict(study.more_files(results)), evaluate.more_folder()
+    assert sorted(p.name for p in folder.glob("*.toml")) == sorted(written)
+    assert (folder / f"{rule}.toml").read_text(encoding="utf-8") == written[f"{rule}.toml"]
+    spec, tried = load_spec(folder / f"{rule}.toml", options()), dict(study.more())
+    label = f"{rule} 2^-{study.best_rate(results, study.DEFAULT_MODEL, rule)}"
+    assert replace(spec, store=None) == tried[label]
+    scores = [
+        study.known_score(results, study.DEFAULT_MODEL, name, "A")
+        for name in tried
+        if name.split()[0] == rule
+    ]
+    assert None not in scores, "each was tried"
+    assert study.known_score(results, study.DEFAULT_MODEL, label, "A") == max(s for s in scores if s)
 
 
 def test_the_other_rules_take_the_best_of_what_was_tried() -> None:

@@ -130,7 +130,7 @@ def test_held_out_images_are_in_nothing_that_is_learned(monkeypatch: pytest.Monk
     assert np.all(data.test["x"] == 1.0) and len(data.test["x"]) == n
 
 
-@pytest.mark.parametrize("row", rows.ROWS[:7], ids=lambda r: f"{r.network} {r.data}")
+@pytest.mark.parametrize("row", [r for r in rows.ROWS if r.depth < 4], ids=lambda r: f"{r.network} {r.data}")
 @pytest.mark.parametrize("images", [700, 55_000, train.IMAGES])
 def test_rates_fall_after_the_same_share_of_any_run(row: rows.Row, images: int) -> None:
     run = row.runs[0]
