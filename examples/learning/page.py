@@ -146,8 +146,8 @@ steps, and no byte of the state may differ after any; the steps after them run i
 DENSE = """\
 Published: NITRO-D (Pirillo, Colombo, Roveri, arXiv:2407.11698, 2024), PocketNN (Song, Lin, tinyML 2022).
 ReLU; under `dfa` on Fashion-MNIST max(-1, min(z, 1)), the better of both on the held-out training images.
-`pepita` and `ff` have no bar. Their settings are the best of four and of three that were run to the end, after
-shorter trials, one seed each: 93.1 and 91.0 % of the held-out images.
+`pepita` and `ff` have no bar. Their settings are the best of four and of three that were run to the end,
+after shorter trials, one seed each: 93.1 and 91.0 % of the held-out images.
 """
 
 HELD_OUT = f"""\
