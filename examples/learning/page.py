@@ -162,10 +162,10 @@ All layers learn: twice a convolution of 5 x 5, ReLU and a max pool of 2 x 2, th
 times one of 3 x 3 in a border of zeros, and so on.
 Untied: each position of both convolutions has weights of its own (`untied`), more than a Cortex-M4 of that
 size holds; Amit 2019 claims that they learn as well. On Fashion-MNIST their rate is 2^-6, which after six
-passes had 90.1 % of the held-out images (2^-7: 89.2, and tied ones 88.6), one seed each. Before pixels were left as they are here, two seeds of
-the first row had been tested on the test images with the mean taken off. When two convolutions had missed
-the bar on Fashion-MNIST, three were taken: of seven networks, one seed each, the best on the held-out images,
-91.7 % after 90.6 % of those two; the rule file is the same.
+passes had 90.1 % of the held-out images (2^-7: 89.2, and tied ones 88.6), one seed each. Before pixels were
+left as they are here, two seeds of the first row had been tested on the test images with the mean taken off.
+When two convolutions had missed the bar on Fashion-MNIST, three were taken: of seven networks, one seed each,
+the best on the held-out images, 91.7 % after 90.6 % of those two; the rule file is the same.
 """
 
 DEPTH = f"""\
