@@ -30,6 +30,7 @@ from .train import BOARD, Say, confirm
 MODEL, PASSES, SEED = "mlp", 10, 1
 BASE = 5_000  # beats of the base's patients, evenly spread, that are asked again
 COUNTED = 4  # beats whose learning steps are counted, under each label that the base does not give
+NEVER = ("ff",)  # what its hidden layers learn is not what those of a trained base have learned
 LEARNED, COST = {"accuracy", "macro_f1", "base", "of"}, {"instructions", "confirmed", "of"}
 
 
@@ -45,6 +46,11 @@ def names() -> tuple[str, ...]:
     """The base as it is, the two that all others are held against, and the others that have a rule file."""
     first = (INFERENCE_ONLY, "last", "bp")
     return (*first, *(name for name in sorted(rules()) if name not in first and _file(name).is_file()))
+
+
+def waiting() -> tuple[str, ...]:
+    """Rules for which nothing is chosen yet; those of `NEVER` wait for nothing."""
+    return tuple(sorted(rules().keys() - {*names(), *NEVER}))
 
 
 def is_result(found: Any) -> bool:

@@ -59,7 +59,7 @@ def text(found: Sequence[Found], beats: Sequence[heartbeats.Learned]) -> str:
         if of := [f for f in found if f.row.part == part]:
             parts += [f"## {title}\n", told, *(_depth(of) if part == "depth" else _rows(of)), ""]
     if beats:
-        parts += ["## ECG\n", ECG, *_beats(beats), ""]
+        parts += ["## ECG\n", ECG + _waiting(), *_beats(beats), ""]
     return "\n".join(parts)
 
 
@@ -91,6 +91,11 @@ def _depth(found: Iterable[Found]) -> list[str]:
     head = ["rule", *(f"{depth} hidden layers" for depth in DEPTHS)]
     lines = [head, *([rule, *(cells.get((rule, d), "") for d in DEPTHS)] for rule in rules)]
     return [*_table(lines, left=1), "", f"![Accuracy by depth, of each rule]({PLOT})"]
+
+
+def _waiting() -> str:
+    rules = ", ".join(f"`{rule}`" for rule in heartbeats.waiting())
+    return f"Not tried with all their settings yet, so not here: {rules}.\n" if rules else ""
 
 
 def _beats(beats: Iterable[heartbeats.Learned]) -> list[str]:
