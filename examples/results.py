@@ -30,6 +30,8 @@ class Results:
     def get(self, key: str, measure: Callable[[], Result]) -> Result:
         """What is kept under `key`; else `measure()`, kept from now on."""
         if key not in self.found:
+            self.found = self._read()  # others may have found it since
+        if key not in self.found:
             result = measure()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path.with_name(f".{self.path.name}.lock")):

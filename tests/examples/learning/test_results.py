@@ -107,6 +107,12 @@ def test_a_result_takes_the_place_of_one_of_the_same_row(tmp_path: Path) -> None
     assert {*Results(a.path, lambda found: True).found} == {*a.found} == {"nameless", "new", "other"}
 
 
+def test_what_another_run_found_meanwhile_is_not_measured_again(tmp_path: Path) -> None:
+    a, b = (Results(tmp_path / "r.json", lambda found: True) for _ in range(2))
+    a.get("row", lambda: {"accuracy": 0.5})
+    assert b.get("row", lambda: {"accuracy": 0.6}) == {"accuracy": 0.5}
+
+
 @pytest.mark.parametrize("text", ["", '{"a": [1', "[1]", "\0\xff"])
 def test_a_file_of_something_else_is_not_written_over(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
