@@ -117,6 +117,8 @@ def measured(
     Kept, under the Plan's digest, is what all its bits decide; `ram`, which the compiler's text decides, is
     counted anew. only_known: None where nothing is kept
     """
+    if only_known and all(r["of"] != of for r in results.found.values()):
+        return None  # without a compilation
     data = load(run.data, run.graph.interface[0].shape, run.centred, held_out)
     made = compiled(run, data)
     name = run_key(run, made, held_out)
