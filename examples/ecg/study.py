@@ -10,7 +10,8 @@ where it stopped.
     python -m synapcc.examples.ecg.study --write
 
 --more: the rules of docs/RESULTS.md that `eval ecg` does not show, one network, protocol A. --write puts the
-best settings into the rule files. FOLDER holds <model>_fold<K>.onnx, for protocol B <model>_b_fold<K>.onnx.
+best settings into the rule files, of these other rules where all were tried. FOLDER holds
+<model>_fold<K>.onnx, for protocol B <model>_b_fold<K>.onnx.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RESULTS = HERE / "study.json"
 PASSES = (1, 10)
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (9, 7, 11, 5, 13, 3)
-MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa")
+MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa", "pepita")
 """Rules of `DEFAULT_MODEL` alone, by rate; and others, by the option in its place, and its exponents."""
 OPTIONS = {"prototype": ("share", (4, 3, 5, 2, 6, 1, 7, 8)), "es": ("epsilon", (8, 6, 10, 7, 9, 5))}
 
@@ -166,9 +167,9 @@ def rule_files(results: dict[str, Any], model: str, name: str) -> Iterator[tuple
 
 
 def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(file name, content) of those of the other rules of which settings were tried."""
+    """(file name, content) of those of the other rules of which all settings were tried."""
     for rule in (*MORE, *OPTIONS):
-        if not any(known_score(results, DEFAULT_MODEL, f"{rule} 2^-{k}", "A") for k in tried(rule)):
+        if None in (known_score(results, DEFAULT_MODEL, f"{rule} 2^-{k}", "A") for k in tried(rule)):
             continue
         k = best_rate(results, DEFAULT_MODEL, rule)
         said = f'[options]\n{OPTIONS[rule][0]} = "2^-{k}"\n' if rule in OPTIONS else f'rate = "2^-{k}"\n'

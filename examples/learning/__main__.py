@@ -23,6 +23,15 @@ from synapcc.host.terminal.screen import guarded  # noqa: E402
 
 from . import heartbeats, page, plot, rows, train  # noqa: E402
 from .rows import ECG  # noqa: E402
+from .train import HERE  # noqa: E402
+
+RESULTS = HERE / "results.json"
+"""What docs/RESULTS.md says, to all digits, each run under the digest of what it follows from."""
+
+
+def trials() -> Path:
+    """What networks reached on held-out images, which is no result."""
+    return cache.folder() / "learning" / "held_out.json"
 
 
 def say(text: str) -> None:
@@ -40,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--held-out", action="store_true", help="test on the last training images: to choose settings by"
     )
     parser.add_argument("--measured", action="store_true", help="train nothing: print what was found before")
-    kept = cache.folder() / "learning" / "results.json"
-    parser.add_argument("--kept", type=Path, default=kept, metavar="FILE.json", help="what was found so far")
+    what = f"what was found so far (default: {RESULTS.name} of this example; held out: in the cache)"
+    parser.add_argument("--kept", type=Path, metavar="FILE.json", help=what)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", DataWarning)  # a few pixels lie beyond the format that the most ask for
     try:
@@ -50,13 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
             raise SynapccError("--held-out", "makes no page", f"leave out {options.file}")
         if options.file:
             check_target(options.file)
-        results = Results(options.kept, lambda r: train.is_result(r) or heartbeats.is_result(r))
+        kept = options.kept or (trials() if options.held_out else RESULTS)
+        results = Results(kept, lambda r: train.is_result(r) or heartbeats.is_result(r))
         found = [page.Found(row, []) for row in rows.ROWS if row.part in parts]
         for seed in rows.SEEDS:  # a table of one seed is there soon, and the others make it better
             for row, got in ((f.row, f.results) for f in found):
                 say(f"{row.network}, {row.data}, {row.rule}, seed {seed}")
                 run = next(run for run in row.runs if run.seed == seed)
-                result = train.measured(run, results, say, options.held_out, options.measured)
+                of = row.of(run, options.held_out)
+                result = train.measured(run, of, results, say, options.held_out, options.measured)
                 got += [result] if result else []
         found = [f for f in found if f.results]
         beats = list(heartbeats.measured(results, say, options.measured)) if ECG in parts else []

@@ -25,12 +25,13 @@ from synapcc.host.run.inputs import quantise_inputs
 from synapcc.host.run.kept import Result, Results, key
 from synapcc.host.run.wearers import Wearers, fixed_part, learn_integer, predict_integer
 
-from .train import BOARD, HERE, Say, confirm
+from .train import BOARD, Say, confirm
 
 MODEL, PASSES, SEED = "mlp", 10, 1
 BASE = 5_000  # beats of the base's patients, evenly spread, that are asked again
 COUNTED = 4  # beats whose learning steps are counted, under each label that the base does not give
-LEARNED, COST = {"accuracy", "macro_f1", "base"}, {"instructions", "confirmed"}
+NEVER = ("ff",)  # what its hidden layers learn is not what those of a trained base have learned
+LEARNED, COST = {"accuracy", "macro_f1", "base", "of"}, {"instructions", "confirmed", "of"}
 
 
 @dataclass(frozen=True)
@@ -47,21 +48,31 @@ def names() -> tuple[str, ...]:
     return (*first, *(name for name in sorted(rules()) if name not in first and _file(name).is_file()))
 
 
+def waiting() -> tuple[str, ...]:
+    """Rules for which nothing is chosen yet; those of `NEVER` wait for nothing."""
+    return tuple(sorted(rules().keys() - {*names(), *NEVER}))
+
+
 def is_result(found: Any) -> bool:
     """Whether it is what is kept of a rule: what it learned, or what that costs."""
     return isinstance(found, dict) and found.keys() in (LEARNED, COST)
 
 
+def of(rule: str, what: str) -> str:
+    """What the file of results calls what is kept of a rule: what it learned, or its cost."""
+    return f"ECG | {rule} | {what}"
+
+
 def spec_of(rule: str) -> RuleSpec:
-    """The rule file of the ECG example, or the one here for rules that it has none for."""
+    """The rule file of the ECG example, with the seed of the table."""
     if rule == INFERENCE_ONLY:
         return RuleSpec(rule)
     return replace(load_spec(_file(rule), options()), seed=SEED)
 
 
 def _file(rule: str) -> Path:
-    own = HERE / "rules" / f"ecg_{rule}.toml"
-    return own if own.is_file() else evaluate.rule_folder(MODEL) / f"{rule}.toml"
+    shown = evaluate.rule_folder(MODEL) / f"{rule}.toml"
+    return shown if shown.is_file() else evaluate.more_folder() / shown.name
 
 
 def measured(results: Results, say: Say, only_known: bool = False) -> Iterator[Learned]:
@@ -80,9 +91,9 @@ def measured(results: Results, say: Say, only_known: bool = False) -> Iterator[L
         alone = _compiled(rule, data, 0)
         plan = _compiled(rule, data, people.steps).plan if learns else inference
         files, first = _files(alone), [MODEL, PASSES, BASE, plan.digest.hex(), inference.digest.hex()]
-        asked = {key("ecg", *first): partial(_learn, plan, people)}
+        asked = {key("ecg", *first): partial(_learn, rule, plan, people)}
         if learns:
-            asked[key("ecg cost", COUNTED, files_digest(files))] = partial(_cost, alone, files, people)
+            asked[key("ecg cost", COUNTED, files_digest(files))] = partial(_cost, rule, alone, files, people)
         if only_known and not asked.keys() <= results.found.keys():
             continue
         say(f"ECG {rule}")
@@ -100,7 +111,7 @@ def _compiled(rule: str, data: Mapping[str, NDArray[Any]], samples: int) -> Comp
     return compile_model(path, replace(spec, store=store), data, None if samples else BOARD, "ecg")
 
 
-def _learn(plan: Plan, people: Wearers) -> Result:
+def _learn(rule: str, plan: Plan, people: Wearers) -> Result:
     """What all patients' devices know when they have learned, where they learn."""
     states = np.repeat(Emulator(plan).state, len(people.test), axis=0)
     if plan.learning:
@@ -108,7 +119,8 @@ def _learn(plan: Plan, people: Wearers) -> Result:
     found = protocol.summarise(evaluate.confusions("A", people, predict_integer(plan, states, people))).gross
     x, y = _base(plan.inputs)
     right = [np.mean(classify(plan, state, x, fixed=fixed_part(plan)) == y) for state in states]
-    return {"accuracy": found.accuracy, "macro_f1": found.macro_f1, "base": float(np.mean(right))}
+    shares = {"accuracy": found.accuracy, "macro_f1": found.macro_f1, "base": float(np.mean(right))}
+    return shares | {"of": of(rule, "learned")}
 
 
 @cache
@@ -131,7 +143,7 @@ def files_digest(files: Mapping[str, bytes]) -> str:
     return key("files", each)
 
 
-def _cost(made: Compiled, files: Mapping[str, bytes], people: Wearers) -> Result:
+def _cost(rule: str, made: Compiled, files: Mapping[str, bytes], people: Wearers) -> Result:
     """instructions: of the longest learning step of COUNTED beats on the virtual Cortex-M4, each beat under
     every label that the base does not give, since a step that is right already may do next to nothing.
     confirmed: learning steps of the first patient that the emitted C repeats, compared after each."""
@@ -147,7 +159,8 @@ def _cost(made: Compiled, files: Mapping[str, bytes], people: Wearers) -> Result
         emit.write(files, out)
         np.savez(samples, label=label, **{name: v[beat] for name, v in few.items()})  # type: ignore[arg-type]
         found = bench_project(out, "unicorn", samples, len(label))
-    return {"instructions": int(found["total"]["learn"]["instructions"]), "confirmed": len(beats.label)}
+    counted = {"instructions": int(found["total"]["learn"]["instructions"]), "confirmed": len(beats.label)}
+    return counted | {"of": of(rule, "cost")}
 
 
 def wrong(plan: Plan, x: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -26,7 +25,7 @@ line{stroke:#ddd}
 
 def depth(found: Sequence[Found]) -> str:
     """Accuracy over depth, a curve a rule; each point a mean over seeds."""
-    means = {(f.row.rule, f.row.depth): statistics.fmean(f.percent) for f in found if f.row.depth}
+    means = {(f.row.rule, f.row.depth): f.mean for f in found if f.row.depth}
     y = charts.axis(min(means.values()), max(means.values()), "%")
     x = charts.Axis(DEPTHS[0], DEPTHS[-1], DEPTHS)
     parts = [element("title", None, _told(means)), element("style", None, Markup(STYLE))]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, load_spec
+from synapcc.host import cache
 from synapcc.host.devices import open_device
 from synapcc.host.link import client
 from synapcc.host.link.saturation import saturation
@@ -72,7 +73,7 @@ class Set:
     test: Mapping[str, NDArray[Any]]
 
 
-@cache
+@functools.cache
 def load(name: str, shape: tuple[int, ...], centred: bool, held_out: bool = False) -> Set:
     """A set of images of this shape, less the mean pixel of what is learned where `centred`.
 
@@ -97,34 +98,41 @@ def compiled(run: Run, data: Set) -> Compiled:
 
 
 def is_result(found: Any) -> bool:
-    """Whether it is what is kept of a run: what its Plan's bits decide."""
-    names = {"accuracy", "saturated"}
+    """Whether it is what is kept of a run: what its Plan's bits decide, and `of` which row and seed it is."""
+    kinds = {"accuracy": (int, float), "saturated": (int, float), "of": (str,)}
     return (
         isinstance(found, dict)
-        and found.keys() == names
-        and all(type(v) in (int, float) for v in found.values())
+        and found.keys() == kinds.keys()
+        and all(type(v) in kinds[name] for name, v in found.items())
     )
 
 
 def measured(
-    run: Run, results: Results, say: Say, held_out: bool = False, only_known: bool = False
+    run: Run, of: str, results: Results, say: Say, held_out: bool = False, only_known: bool = False
 ) -> Result | None:
     """`accuracy` on the test set, `ram` of firmware on the board and `saturated`, the largest share of a
-    layer's updates that met a limit.
+    layer's updates that met a limit; `of`, the row and seed that it is of.
 
     Kept, under the Plan's digest, is what all its bits decide; `ram`, which the compiler's text decides, is
     counted anew. only_known: None where nothing is kept
     """
+    if only_known and all(r["of"] != of for r in results.found.values()):
+        return None  # without a compilation
     data = load(run.data, run.graph.interface[0].shape, run.centred, held_out)
     made = compiled(run, data)
     name = run_key(run, made, held_out)
     if only_known and name not in results.found:
         return None
-    way = results.path.with_name(f"{name}.npz")
-    found = results.get(name, lambda: _measure(run, made, data, way, say))
+    way = unfinished() / f"{name}.npz"
+    found = results.get(name, lambda: _measure(run, made, data, way, say) | {"of": of})
     way.unlink(missing_ok=True)  # not before what it led to is kept
     assert made.board
     return found | {"ram": least_ram(made.plan, made.board)}
+
+
+def unfinished() -> Path:
+    """Where states wait of runs that broke off: what lies beside the rule files is part of the program."""
+    return cache.folder() / "learning"
 
 
 def run_key(run: Run, made: Compiled, held_out: bool) -> str:

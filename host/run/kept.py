@@ -1,5 +1,6 @@
 """Results in a JSON file, each under the digest of all that it follows from: a run that broke off goes on,
-and several at once keep theirs beside each other."""
+and several at once keep theirs beside each other. A result may say in `of` what it is of, for those who read
+the file: it takes the place of what was found of that before, from what is no more."""
 
 from __future__ import annotations
 
@@ -29,11 +30,15 @@ class Results:
     def get(self, key: str, measure: Callable[[], Result]) -> Result:
         """What is kept under `key`; else `measure()`, kept from now on."""
         if key not in self.found:
+            self.found = self._read()  # others may have found it since
+        if key not in self.found:
             result = measure()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self.path.with_name(f".{self.path.name}.lock")):
-                self.found |= self._read() | {key: result}  # others may have written since
-                write_whole(self.path, json.dumps(self.found, indent=1, sort_keys=True).encode())
+                kept = self._read()  # others may have written since
+                self.found = {k: r for k, r in kept.items() if not same(r, result)} | {key: result}
+                text = json.dumps(self.found, indent=1, sort_keys=True)
+                write_whole(self.path, f"{text}\n".encode())
         return self.found[key]
 
     def _read(self) -> dict[str, Result]:
@@ -50,6 +55,11 @@ class Results:
             hint = "delete it to measure again, or name another"
             raise SynapccError(str(self.path), "is no file of results", hint)
         return {key: value for key, value in found.items() if self.is_one(value)}
+
+
+def same(a: Result, b: Result) -> bool:
+    """Whether both are of the same, and say so."""
+    return "of" in a and a["of"] == b.get("of")
 
 
 def key(*given: Any) -> str:
