@@ -72,8 +72,8 @@ def read_all(spec: RuleSpec) -> Equations:
     alone = tuple(traces)
     found = Equations(_matrix(texts["update.weight"], signals, "W", alone), traces=traces)
     if (equation := texts.get("update.bias")) is not None:
-        along = {name: axis for name, axis in signals.items() if axis == "o"}
-        scope = Scope(along, "b", ("o",), rate=True, alone=alone)
+        along, apart = _by_axis(signals)
+        scope = Scope(along, "b", ("o",), rate=True, alone=alone, apart=apart)
         found.bias = _along(equation, scope, ("o",), empty=True)
     if equation := texts.get("teach.output"):
         found.output = _along(equation, Scope(dict.fromkeys((ERROR, TARGET, Z, POST), "c")), ("c",))
@@ -91,12 +91,32 @@ def _feedback(
     """Of R, or of B where signals pass through that alone: B has a row for each score."""
     used = {p.matrix for p in projections(found.hidden.terms)} if found.hidden else set()
     if "B" not in used or "R" in used:
+        _refuse_scores(equation, signals, "B" in used)
         found.feedback = _matrix(equation, signals, "R", alone)
         return
     found.matrix = "B"
-    along = {name: axis for name, axis in signals.items() if axis == "o"} | {ERROR: "c"}
-    scope = Scope(along, "B", ("c", "o"), rate=True, alone=alone)
+    along, apart = _by_axis(signals)
+    along |= {ERROR: "c", TARGET: "c"}
+    scope = Scope(along, "B", ("c", "o"), rate=True, alone=alone, apart=apart)
     found.feedback = _along(equation, scope, ("c", "o"))
+
+
+def _by_axis(signals: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Signals along the outputs of a layer, and along its inputs."""
+    along, apart = ({n: axis for n, axis in signals.items() if axis == side} for side in "oi")
+    return along, apart
+
+
+def _refuse_scores(equation: Equation, signals: Mapping[str, str], both: bool) -> None:
+    """Refuses what only a learned B knows, where R learns. both: whether signals pass through B as well"""
+    for node in _names(read(equation)):
+        if node.name in (ERROR, TARGET, "B") and node.name not in signals:
+            what = f"{node.name} says that B learns, and no signal passes through B"
+            hint = '[teach] hidden = "(B.T @ error) * df(z)" does'
+            if both:
+                what = f"{node.name} says that B learns, and where signals pass through R as well, R does"
+                hint = "take R.T out of [teach] hidden"
+            raise equation.error(node.at, what, hint)
 
 
 def _matrix(equation: Equation, signals: Mapping[str, str], own: str, alone: tuple[str, ...]) -> Said:
@@ -153,8 +173,9 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
     if name in (*signals, ERROR, TARGET, NEXT, "rate", "b", DERIVATIVE):
         raise equation.error(0, f"{name} has a meaning already", "give the trace another name")
     tree = read(equation)
-    axes = [signals[n] for n in _names(tree) if n in signals]
+    axes = [signals[n.name] for n in _names(tree) if n.name in signals]
     if not axes:
+        Reader(equation, Scope(signals, name, ("o",), rate=True)).terms(tree)  # what it does not know
         raise equation.error(0, "is a trace of nothing", f'"{name} - 2^-3 * {name} + pre" is one of pre')
     scope = Scope(signals, name, (axes[0],), rate=True, alone=tuple(earlier))
     said = _along(equation, scope, (axes[0],))
@@ -174,10 +195,10 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
     return Said(equation, (Term(1 - kept, 0, (own,)), *(t.times(Term(Fraction(-1))) for t in rest)), axes[0])
 
 
-def _names(node: Node) -> list[str]:
+def _names(node: Node) -> list[Name]:
     """Names in a tree, in their order."""
     if isinstance(node, Name):
-        return [node.name]
+        return [node]
     if isinstance(node, Number):
         return []
     if isinstance(node, Power):

@@ -29,8 +29,8 @@ RATE, DERIVATIVE, NEXT, ERROR, TARGET = "rate", "df", "next", "error", "target"
 MATRICES = ("W", "R", "B")
 WHERE: Mapping[str, str] = {
     NEXT: 'is the signal of the layer above: it reaches this one through a matrix, "R.T @ next"',
-    ERROR: 'is the error of the scores: it reaches a layer through a matrix, "B.T @ error"',
-    TARGET: 'has a place for each score: it reaches a layer through a matrix, "B.T @ target"',
+    ERROR: 'is the error of the scores: in [teach] it reaches a layer through a matrix, "B.T @ error"',
+    TARGET: 'has a place for each score: in [teach] it reaches a layer through a matrix, "B.T @ target"',
     DERIVATIVE: "is taken in [teach]: the signal `teach` has passed it already",
     RATE: "belongs to [update]",
     "teach": "belongs to [update]: it is what [teach] says",
@@ -101,6 +101,7 @@ class Scope:
     rate:    whether the rate may stand in it
     derive:  whether df(z) may
     alone:   signals that no function but sign and step takes
+    apart:   names by axis that stand in other equations beside these, not here
     """
 
     signals: Mapping[str, str]
@@ -110,6 +111,7 @@ class Scope:
     rate: bool = False
     derive: bool = False
     alone: tuple[str, ...] = ()
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -237,6 +239,10 @@ class Reader:
             held = self.scope.own in MATRICES and f", which is {self.scope.own}"
             what = f"the matrix {name} has no place in {self.equation.key}"
             return self.error(node.at, what, f"an equation knows the matrix that it changes{held or ''}")
+        if name in self.scope.apart:
+            what = f"{name} has the axis {self.scope.apart[name]}, and {self.equation.key} changes "
+            what += f"{self.scope.own}[{','.join(self.scope.own_axes)}]"
+            return self.error(node.at, what, f"here are known {', '.join(known)}")
         if name in WHERE:
             return self.error(node.at, f"{name} {WHERE[name]}", f"here are known {', '.join(known)}")
         what = f'"{short(name)}" is not known here'

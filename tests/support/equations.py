@@ -42,6 +42,9 @@ DIRECTLY = (
 DIRECTLY += (
     "-2^-2 * rate * error * teach",
     "-rate * clip(error, -0.5, 0.5) * step(post[o]) + 2^-7 * error * z",
+    "rate * target[c] * post[o]",
+    "-rate * (error - 2^-2 * target) * post - 2^-9 * B",
+    "-2^-1 * rate * sign(target - 2^-1 * error) * teach",
 )
 PLAIN = "-rate * teach[o] * pre[i]"
 

@@ -177,7 +177,7 @@ def test_less_is_taught_where_that_would_take_too_long(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("count", [30, pytest.param(600, marks=pytest.mark.long)])
 def test_the_frac_is_the_one_that_errs_least(count: int) -> None:
-    """Against a plain computation from all values at once. `best` may then take one that changes scores less."""
+    """Against a plain computation from all values. `best` may then take one that changes scores less."""
     decided, modes = 0, set()
     for compiled, seed in accepted(950, count):
         runs, observed = (kind(compiled.abstract, compiled.calibration) for kind in (Runs, Observed))
