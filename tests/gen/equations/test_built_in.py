@@ -66,6 +66,7 @@ def compiled(spec: RuleSpec, seed: int) -> str:
         return but_for_the_name(compile_model(graph, spec, random_calibration(rng, graph)).plan).digest.hex()
     except CompileError as error:
         named = error.line.removeprefix("update.weight: ").removeprefix("update.feedback: ")
+        named = named.replace("; rate and numbers of a term count together", "")  # said of equations alone
         return f"refused: {named}"
 
 
