@@ -346,7 +346,10 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     rng = np.random.default_rng([20240611, seed])
     graph = random_graph(rng, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
-    spec = replace(spec, options=random_options(np.random.default_rng([11, seed]), spec.rule))
+    options = random_options(np.random.default_rng([11, seed]), spec.rule)
+    layers = sum(layer(n.op).weighted for n in graph.nodes)
+    kept = (o for o in options if o[0] != "depth" or int(o[1]) < layers)  # else nothing is left to be moved
+    spec = replace(spec, options=tuple(kept))
     if not rng.integers(12):
         spec = RuleSpec(INFERENCE_ONLY)
     if not spec.replay and not rng.integers(6):
@@ -373,6 +376,9 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
             calibration["label"] = more.permutation(np.arange(n) % classes)
         if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
             spec = replace(spec, loss=Loss())
+    dense = spec.head is not None or classifier(graph) is not None
+    if spec.rule != INFERENCE_ONLY and moves_means(spec) and not dense:
+        spec = RuleSpec(INFERENCE_ONLY)
     late = np.random.default_rng([12, seed])
     if spec.rule != INFERENCE_ONLY and not late.integers(5):
         falls = sorted({int(n) for n in late.integers(1, 6, int(late.integers(1, 4)))})
