@@ -10,6 +10,7 @@ from ..spec import RuleSpec
 from .terms import (
     DERIVATIVE,
     ERROR,
+    MANTISSA,
     NEXT,
     TARGET,
     Applied,
@@ -20,6 +21,7 @@ from .terms import (
     Terms,
     leaves,
     projections,
+    split,
 )
 from .text import Call, Equation, Name, Node, Number, Power, Product, Sum, read
 
@@ -124,10 +126,13 @@ def _matrix(equation: Equation, signals: Mapping[str, str], own: str, alone: tup
     return _along(equation, scope, ("o", "i"))
 
 
-def _along(equation: Equation, scope: Scope, axes: tuple[str, ...], empty: bool = False) -> Said:
-    """An equation whose every product has these axes. empty: whether it may say that nothing changes"""
+def _along(
+    equation: Equation, scope: Scope, axes: tuple[str, ...], empty: bool = False, own: Leaf | None = None
+) -> Said:
+    """An equation whose every product has these axes. empty: whether it may say that nothing changes; own:
+    a signal that may stand in it with any number"""
     tree, reader = read(equation), Reader(equation, scope)
-    terms = reader.terms(tree)
+    terms = reader.terms(tree, own)
     if not terms and not empty:
         raise reader.error(tree.at, "is always 0", "nothing would change")
     for term in terms:
@@ -178,9 +183,8 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
         Reader(equation, Scope(signals, name, ("o",), rate=True)).terms(tree)  # what it does not know
         raise equation.error(0, "is a trace of nothing", f'"{name} - 2^-3 * {name} + pre" is one of pre')
     scope = Scope(signals, name, (axes[0],), rate=True, alone=tuple(earlier))
-    said = _along(equation, scope, (axes[0],))
     own, rest, kept = Leaf(name), [], Fraction(0)
-    for term in said.terms:
+    for term in _along(equation, scope, (axes[0],), own=own).terms:
         if own not in term.factors:
             rest.append(term)
         elif term.factors == (own,) and not term.rates:
@@ -192,6 +196,12 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
         raise equation.error(0, what, f"let it forget: {name} - 2^-3 * {name}")
     if not rest:
         raise equation.error(0, "is a trace of nothing", f'"{name} - 2^-3 * {name} + pre" is one of pre')
+    try:
+        split(1 - kept)
+    except ValueError:
+        what = f"{name} forgets {float(1 - kept):g} of itself, which no shift is"
+        hint = f"let it forget a power of two, or up to {MANTISSA} times one: {name} - 2^-3 * {name}"
+        raise equation.error(0, what, hint) from None
     return Said(equation, (Term(1 - kept, 0, (own,)), *(t.times(Term(Fraction(-1))) for t in rest)), axes[0])
 
 
