@@ -10,6 +10,7 @@ from ..spec import RuleSpec
 from .terms import (
     DERIVATIVE,
     ERROR,
+    MANTISSA,
     NEXT,
     TARGET,
     Applied,
@@ -20,6 +21,7 @@ from .terms import (
     Terms,
     leaves,
     projections,
+    split,
 )
 from .text import Call, Equation, Name, Node, Number, Power, Product, Sum, read
 
@@ -72,8 +74,8 @@ def read_all(spec: RuleSpec) -> Equations:
     alone = tuple(traces)
     found = Equations(_matrix(texts["update.weight"], signals, "W", alone), traces=traces)
     if (equation := texts.get("update.bias")) is not None:
-        along = {name: axis for name, axis in signals.items() if axis == "o"}
-        scope = Scope(along, "b", ("o",), rate=True, alone=alone)
+        along, apart = _by_axis(signals)
+        scope = Scope(along, "b", ("o",), rate=True, alone=alone, apart=apart)
         found.bias = _along(equation, scope, ("o",), empty=True)
     if equation := texts.get("teach.output"):
         found.output = _along(equation, Scope(dict.fromkeys((ERROR, TARGET, Z, POST), "c")), ("c",))
@@ -91,12 +93,32 @@ def _feedback(
     """Of R, or of B where signals pass through that alone: B has a row for each score."""
     used = {p.matrix for p in projections(found.hidden.terms)} if found.hidden else set()
     if "B" not in used or "R" in used:
+        _refuse_scores(equation, signals, "B" in used)
         found.feedback = _matrix(equation, signals, "R", alone)
         return
     found.matrix = "B"
-    along = {name: axis for name, axis in signals.items() if axis == "o"} | {ERROR: "c"}
-    scope = Scope(along, "B", ("c", "o"), rate=True, alone=alone)
+    along, apart = _by_axis(signals)
+    along |= {ERROR: "c", TARGET: "c"}
+    scope = Scope(along, "B", ("c", "o"), rate=True, alone=alone, apart=apart)
     found.feedback = _along(equation, scope, ("c", "o"))
+
+
+def _by_axis(signals: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Signals along the outputs of a layer, and along its inputs."""
+    along, apart = ({n: axis for n, axis in signals.items() if axis == side} for side in "oi")
+    return along, apart
+
+
+def _refuse_scores(equation: Equation, signals: Mapping[str, str], both: bool) -> None:
+    """Refuses what only a learned B knows, where R learns. both: whether signals pass through B as well"""
+    for node in _names(read(equation)):
+        if node.name in (ERROR, TARGET, "B") and node.name not in signals:
+            what = f"{node.name} says that B learns, and no signal passes through B"
+            hint = '[teach] hidden = "(B.T @ error) * df(z)" does'
+            if both:
+                what = f"{node.name} says that B learns, and where signals pass through R as well, R does"
+                hint = "take R.T out of [teach] hidden"
+            raise equation.error(node.at, what, hint)
 
 
 def _matrix(equation: Equation, signals: Mapping[str, str], own: str, alone: tuple[str, ...]) -> Said:
@@ -104,10 +126,13 @@ def _matrix(equation: Equation, signals: Mapping[str, str], own: str, alone: tup
     return _along(equation, scope, ("o", "i"))
 
 
-def _along(equation: Equation, scope: Scope, axes: tuple[str, ...], empty: bool = False) -> Said:
-    """An equation whose every product has these axes. empty: whether it may say that nothing changes"""
+def _along(
+    equation: Equation, scope: Scope, axes: tuple[str, ...], empty: bool = False, own: Leaf | None = None
+) -> Said:
+    """An equation whose every product has these axes. empty: whether it may say that nothing changes; own:
+    a signal that may stand in it with any number"""
     tree, reader = read(equation), Reader(equation, scope)
-    terms = reader.terms(tree)
+    terms = reader.terms(tree, own)
     if not terms and not empty:
         raise reader.error(tree.at, "is always 0", "nothing would change")
     for term in terms:
@@ -153,13 +178,13 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
     if name in (*signals, ERROR, TARGET, NEXT, "rate", "b", DERIVATIVE):
         raise equation.error(0, f"{name} has a meaning already", "give the trace another name")
     tree = read(equation)
-    axes = [signals[n] for n in _names(tree) if n in signals]
+    axes = [signals[n.name] for n in _names(tree) if n.name in signals]
     if not axes:
+        Reader(equation, Scope(signals, name, ("o",), rate=True)).terms(tree)  # what it does not know
         raise equation.error(0, "is a trace of nothing", f'"{name} - 2^-3 * {name} + pre" is one of pre')
     scope = Scope(signals, name, (axes[0],), rate=True, alone=tuple(earlier))
-    said = _along(equation, scope, (axes[0],))
     own, rest, kept = Leaf(name), [], Fraction(0)
-    for term in said.terms:
+    for term in _along(equation, scope, (axes[0],), own=own).terms:
         if own not in term.factors:
             rest.append(term)
         elif term.factors == (own,) and not term.rates:
@@ -171,13 +196,19 @@ def _trace(equation: Equation, name: str, earlier: Mapping[str, str]) -> Said:
         raise equation.error(0, what, f"let it forget: {name} - 2^-3 * {name}")
     if not rest:
         raise equation.error(0, "is a trace of nothing", f'"{name} - 2^-3 * {name} + pre" is one of pre')
+    try:
+        split(1 - kept)
+    except ValueError:
+        what = f"{name} forgets {float(1 - kept):g} of itself, which no shift is"
+        hint = f"let it forget a power of two, or up to {MANTISSA} times one: {name} - 2^-3 * {name}"
+        raise equation.error(0, what, hint) from None
     return Said(equation, (Term(1 - kept, 0, (own,)), *(t.times(Term(Fraction(-1))) for t in rest)), axes[0])
 
 
-def _names(node: Node) -> list[str]:
+def _names(node: Node) -> list[Name]:
     """Names in a tree, in their order."""
     if isinstance(node, Name):
-        return [node.name]
+        return [node]
     if isinstance(node, Number):
         return []
     if isinstance(node, Power):

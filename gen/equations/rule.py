@@ -53,6 +53,21 @@ class OwnRule(Rule):
         storages = ("ram",) if self.said.feedback else ("flash", "generated")
         if fixed or self.said.feedback:
             self.refuse_feedback(tape, storages, ("random", "ternary", "aligned"))
+        self._refuse_idle(tape)
+
+    def _refuse_idle(self, tape: RuleTape) -> None:
+        """Refuses an equation of a feedback matrix that no layer has."""
+        said, nodes = self.said.feedback, tape.learned_nodes
+        if said is None:
+            return
+        if self.said.matrix == "B" and all(tape.scoring(n) for n in nodes):
+            what, hint = "changes B, and every layer that learns makes the scores", "let a hidden layer learn"
+        elif self.said.matrix == "R" and not any(tape.wants_teach(n.inputs[0]) for n in nodes):
+            what = "changes R, and no layer that learns passes a signal to another one"
+            hint = "let one learn that lies below"
+        else:
+            return
+        raise said.equation.error(0, what, f"{hint}, or drop the equation")
 
     def correct(self, tape: RuleTape) -> None:
         try:
@@ -84,7 +99,6 @@ class _Teaching:
         self.tape, self.said, self.changes = tape, said, changes
         self.below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
         self._errors: dict[Terms, str] = {}
-        self._opposite = ""
 
     def teach(self) -> None:
         tape, output = self.tape, self._output()
@@ -139,19 +153,9 @@ class _Teaching:
         """came: the signal that has come through a matrix from the layer above"""
         errors = {ERROR: (1, self.tape.error)}
         if TARGET in {n for t in said.terms for n in leaves(t)}:
-            errors[TARGET] = self._target(said)
+            errors[TARGET] = self.changes.target(said)
         projected = self._through(node, said, came)
         return Maker(self.tape, node, said.equation, {**errors, **near}, self.changes.signs, projected)
-
-    def _target(self, said: Said) -> Signed:
-        """What scores should be: a target of numbers, or the opposite of -1 for the class of the label."""
-        if self.tape.spec.itself:
-            at = next(t.at for t in said.terms if TARGET in leaves(t))
-            raise said.equation.error(at, 'names target, and loss.target is "input"', "take the error")
-        if self.tape.spec.numbers:
-            return 1, self.tape.target
-        self._opposite = self._opposite or self.tape.target_error()
-        return -1, self._opposite
 
     def _through(self, node: Node, said: Said, came: str) -> Callable[[Projected], str]:
         """What makes a layer's signal of what passes a matrix."""

@@ -14,8 +14,8 @@ from ..ops.decay import MAX_SHIFT
 from ..ops.statement import COLUMNS, OF_MATRIX, OF_VECTOR, ROWS, SIGNALS
 from ..rules import RuleTape
 from .read import POST, PRE, TEACH, Equations, Said, Z
-from .signals import Maker, Signs, encoded
-from .terms import ERROR, Factor, Leaf, Term, Terms, split
+from .signals import Maker, Signed, Signs, encoded
+from .terms import ERROR, TARGET, Factor, Leaf, Term, Terms, leaves, split
 
 Part = tuple[Term, dict[str, int]]
 MOST_RATE = 2**8
@@ -35,7 +35,18 @@ class Changes:
     def __init__(self, tape: RuleTape, said: Equations) -> None:
         self.tape, self.said = tape, said
         self.signs: Signs = {}
+        self._opposite = ""
         self.below = {n.name for n in tape.learned_nodes if tape.wants_teach(n.inputs[0])}
+
+    def target(self, said: Said) -> Signed:
+        """What scores should be: a target of numbers, or the opposite of -1 for the class of the label."""
+        if self.tape.spec.itself:
+            at = next(t.at for t in said.terms if TARGET in leaves(t))
+            raise said.equation.error(at, 'names target, and loss.target is "input"', "take the error")
+        if self.tape.spec.numbers:
+            return 1, self.tape.target
+        self._opposite = self._opposite or self.tape.target_error()
+        return -1, self._opposite
 
     def change(self, node: Node, teach: str) -> None:
         """A layer's traces, weights, biases and feedback matrix; `teach` is its signal."""
@@ -97,15 +108,16 @@ class Changes:
 
     def _maker(self, node: Node, said: Said, teach: str) -> Maker:
         tape = self.tape
-        leaves = {
+        near: dict[str, Signed] = {
             PRE: (1, tape.value(node.inputs[0])),
             POST: (1, tape.value(tape.injection(node))),
             Z: (1, tape.value(node.output)),
         }
-        leaves |= {TEACH: (1, teach)} if teach else {}
-        leaves |= {ERROR: (1, tape.error)} if said is self.said.feedback else {}
-        leaves |= {name: (1, f"{node.name}_{name}") for name in self.said.traces}
-        return Maker(tape, node, said.equation, leaves, self.signs)
+        near |= {TEACH: (1, teach)} if teach else {}
+        near |= {ERROR: (1, tape.error)} if said is self.said.feedback else {}
+        near |= {TARGET: self.target(said)} if any(TARGET in leaves(t) for t in said.terms) else {}
+        near |= {name: (1, f"{node.name}_{name}") for name in self.said.traces}
+        return Maker(tape, node, said.equation, near, self.signs)
 
     def _plain(self, node: Node, terms: Terms, maker: Maker) -> Plain | None:
         term = terms[0]
@@ -148,7 +160,7 @@ class Changes:
     def _along_scores(self, factor: Factor) -> bool:
         """Whether a signal has the axis c."""
         if isinstance(factor, Leaf):
-            return factor.name == ERROR
+            return factor.name in (ERROR, TARGET)
         return any(self._along_scores(f) for t in factor.inner for f in t.factors)
 
     def _matrix(self, node: Node, said: Said, matrix: str, own: str, maker: Maker) -> None:

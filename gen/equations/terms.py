@@ -29,9 +29,9 @@ RATE, DERIVATIVE, NEXT, ERROR, TARGET = "rate", "df", "next", "error", "target"
 MATRICES = ("W", "R", "B")
 WHERE: Mapping[str, str] = {
     NEXT: 'is the signal of the layer above: it reaches this one through a matrix, "R.T @ next"',
-    ERROR: 'is the error of the scores: it reaches a layer through a matrix, "B.T @ error"',
-    TARGET: 'has a place for each score: it reaches a layer through a matrix, "B.T @ target"',
-    DERIVATIVE: "is taken in [teach]: the signal `teach` has passed it already",
+    ERROR: 'is the error of the scores: in [teach] it reaches a layer through a matrix, "B.T @ error"',
+    TARGET: 'has a place for each score: in [teach] it reaches a layer through a matrix, "B.T @ target"',
+    DERIVATIVE: "is taken in [teach] hidden: the signal `teach` has passed it already",
     RATE: "belongs to [update]",
     "teach": "belongs to [update]: it is what [teach] says",
     "pre": "is what a layer reads: [teach] makes signals of its outputs",
@@ -101,6 +101,7 @@ class Scope:
     rate:    whether the rate may stand in it
     derive:  whether df(z) may
     alone:   signals that no function but sign and step takes
+    apart:   names by axis that stand in other equations beside these, not here
     """
 
     signals: Mapping[str, str]
@@ -110,6 +111,7 @@ class Scope:
     rate: bool = False
     derive: bool = False
     alone: tuple[str, ...] = ()
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -126,8 +128,11 @@ class Reader:
     def error(self, at: int, what: str, hint: str) -> CompileError:
         return self.equation.error(at, what, hint)
 
-    def terms(self, node: Node) -> Terms:
-        """The sum that a tree is: products that differ by more than a number, none of them zero."""
+    def terms(self, node: Node, free: Leaf | None = None) -> Terms:
+        """The sum that a tree is: products that differ by more than a number, none of them zero.
+
+        free: what may stand alone with a number that no shift is
+        """
         found: dict[tuple[int, tuple[Factor, ...]], Term] = {}
         for term in self._expanded(node):
             key = term.rates, term.factors
@@ -138,7 +143,7 @@ class Reader:
             raise self.error(
                 kept[MOST_TERMS].at, "is one product too many", f"a sum has up to {MOST_TERMS} of them"
             )
-        return tuple(self._checked(t) for t in kept)
+        return tuple(t if t.factors == (free,) else self._checked(t) for t in kept)
 
     def _checked(self, term: Term) -> Term:
         try:
@@ -237,6 +242,10 @@ class Reader:
             held = self.scope.own in MATRICES and f", which is {self.scope.own}"
             what = f"the matrix {name} has no place in {self.equation.key}"
             return self.error(node.at, what, f"an equation knows the matrix that it changes{held or ''}")
+        if name in self.scope.apart:
+            what = f"{name} has the axis {self.scope.apart[name]}, and {self.equation.key} changes "
+            what += f"{self.scope.own}[{','.join(self.scope.own_axes)}]"
+            return self.error(node.at, what, f"here are known {', '.join(known)}")
         if name in WHERE:
             return self.error(node.at, f"{name} {WHERE[name]}", f"here are known {', '.join(known)}")
         what = f'"{short(name)}" is not known here'
@@ -321,6 +330,10 @@ class Reader:
         if not matrix.transposed:
             hint = f"signals pass down: write {'sign(W)' if signs else matrix.name}.T"
             raise self.error(matrix.at, f"{matrix.name} @ takes a signal up", hint)
+        axes = ("c" if matrix.name == "B" else "o", "o" if matrix.name == "B" else "i")
+        if matrix.axes is not None and matrix.axes not in (axes, axes[::-1]):
+            what = f"{matrix.name} has no axes [{short(', '.join(matrix.axes))}]"
+            raise self.error(matrix.at, what, f"write {matrix.name}.T[{','.join(axes)}]")
         inner_scope = Scope({name: "c" if name != NEXT else "o" for name in self.scope.project})
         if not self.scope.project:
             raise self.error(

@@ -238,8 +238,11 @@ class _Reader:
                     args.append(self.sum())
                 self.demand(")")
                 return Call(word, tuple(args), self._transposed(), at)
-            transposed = self._transposed()
-            return Name(word, self._axes(), transposed, at)
+            transposed, axes = self._transposed(), self._axes()
+            if axes and self.kind == "sign" and self.word == ".":
+                hint = f"the T comes before the axes: {short(word)}.T[{short(','.join(axes))}]"
+                raise self.equation.error(self.at, "stands behind axes", hint)
+            return Name(word, axes, transposed, at)
         if self.take("("):
             inner = self.sum()
             self.demand(")")

@@ -149,7 +149,7 @@ def aligned(
     ]
     shift = finest - frac
     drop = max(sum(reach(part, mags) for part in exact).bit_length() - ROUNDED_BITS, shift - MAX_SHIFT, 0)
-    wrong = _wrong(exact, mags, (drop, shift), rounding, "least" in a)
+    wrong = _wrong(exact, mags, (drop, shift), rounding, a)
     if wrong:
         k, what, hint = wrong
         raise TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
@@ -160,13 +160,14 @@ def aligned(
 
 
 def _wrong(
-    exact: Sequence[Part], mags: Reach, shifts: tuple[int, int], rounding: int, limited: bool
+    exact: Sequence[Part], mags: Reach, shifts: tuple[int, int], rounding: int, a: Mapping[str, Any]
 ) -> tuple[int, str, str] | None:
     """Which term cannot be, why, and what helps; None if all can.
 
-    shifts: what is dropped, and all; limited: whether the sum is held within limits, whose units it has
+    shifts: what is dropped, and all; a: the step's attributes
     """
     tops, (drop, shift) = [reach(part, mags) for part in exact], shifts
+    limited = "least" in a  # the sum is held within limits, whose units it has
     worst = max(range(len(tops)), key=tops.__getitem__)
     if sum(tops) >= 2**SUM or max(part.align for part in exact) > ALIGN:
         bits = sum(tops).bit_length() + 1
@@ -175,7 +176,9 @@ def _wrong(
     if drop > shift:
         top = tops[worst] >> shift
         what = f"this term is too large: it may reach {top} units, 2^{ROUNDED_BITS} are possible"
-        return worst, what, "take wider limits" if limited else "take a smaller factor, or a smaller rate"
+        rated = f"n{worst}" in a  # before formats are chosen: the rate stands in it
+        smaller = "take a smaller factor" + ", or a smaller rate" * rated
+        return worst, what, "take wider limits" if limited else smaller
     for k, top in enumerate(tops):
         if top >> drop < numeric.Rounding.least(rounding, shift - drop):
             what = f"this term can change nothing: at most {top} units, shifted right by {shift}"

@@ -149,7 +149,10 @@ def _step(step: Step, formats: Mapping[str, Format]) -> Step:
     except CompileError as error:
         if step.said is None or isinstance(error, TermError):
             raise
-        raise TermError(error.where, error.what, error.hint, *step.said) from None
+        hint = error.hint
+        if "rate" in step.attrs:  # that of the step: what an equation multiplies it with is part of it
+            hint += "; rate and numbers of a term count together"
+        raise TermError(error.where, error.what, hint, *step.said) from None
     order = {role: i for i, role in enumerate(k.roles)}
     args = dict(sorted(step.args.items(), key=lambda a: order[a[0]]))
     return Step(step.kernel, step.node, args, {key: int(attrs[key]) for key in sorted(attrs)})

@@ -85,7 +85,7 @@ def largest(runs: Runs, aside: NDArray[np.bool_]) -> Stride | None:
     sizes = {n: float(np.sqrt(np.mean(np.square(x)))) for n, x in runs.inputs.items()}
     update = pairs[worst][1]
     loud = max(sizes.items(), key=lambda size: size[1])
-    rate = int(update.attrs["rate"]) if "rate" in update.attrs else None
+    rate = int(update.attrs["rate"]) if "rate" in update.attrs and not update.said else None
     return Stride(update.node, float(changes[worst]), rate, loud)
 
 

@@ -18,7 +18,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Item, Repeat, Step
 from synapcc.gen.ops import changed
 from synapcc.gen.ops.counter import turns
-from synapcc.gen.spec import MAX_RATE_SHIFT
+from synapcc.gen.spec import MAX_RATE_SHIFT, OWN
 
 MOST = 0.01  # the share above which learning is told to be hampered
 ROOM, LESS = 8, 2  # what is advised: so many times the headroom, so many powers of two off the rate
@@ -29,7 +29,8 @@ class Saturation:
     """One learned layer: how often a value was held at its limit, of so many updates.
 
     at_limits: the share of its weights that stand at a limit now
-    rate:      k of its learning rate 2^-k, the first one of a schedule; None where no step of it says one
+    rate:      k of its learning rate 2^-k, the first one of a schedule; None where that of the rule file is
+               not all that says how much it changes: under equations, and where weights try moves
     """
 
     layer: str
@@ -49,6 +50,7 @@ class Saturation:
 def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
     """Every learned layer, from one device's persistent bytes ([state_bytes] uint8)."""
     steps = int(_content(plan, state, "step")[0]) if "step" in plan else 0
+    said = any(p.doc.startswith(f"{OWN}: ") for p in plan.programs.values())
     counting: dict[str, list[Step]] = {}
     for _, _, step in plan.ops():
         if counted := step.args.get("saturated"):
@@ -59,7 +61,7 @@ def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
         met = _at_limits(plan, state, {n for step in changing for n in changed(step).values()})
         saturated = int(_content(plan, state, counted)[0])
         rates = [int(step.attrs["rate"]) for step in changing if "rate" in step.attrs]
-        rate = min(rates, default=None)
+        rate = min(rates) if len(rates) == len(changing) and not said else None
         found.append(Saturation(changing[0].node, saturated, steps * values, met, rate))
     return tuple(found)
 
@@ -98,7 +100,7 @@ def warning(found: Sequence[Saturation]) -> str:
     worst = max(found, key=lambda x: x.share, default=None)
     if worst is None or worst.share <= MOST:
         return ""
-    less = "and if that is not enough, with a smaller rate"
+    less = f"and if that is not enough, make what a learning step changes {2**LESS} times smaller"
     if worst.rate is not None:
         less = f"and if that is not enough, with a rate of 2^-{worst.rate + LESS} or smaller"
     if worst.rate is not None and worst.rate + LESS > MAX_RATE_SHIFT:

@@ -31,7 +31,12 @@ SHAPES = (
 SHAPES += ("({} + 2^-3 * post) * df(z)", "{} * df(z) * step(post)", "abs({} * df(z)) - 0.25 * z")
 SCORES = ("error", "sign(error)", "clip(error, -0.25, 0.25)", "error - 2^-6 * z", "3 * error")
 TRACES = {
-    "seen": ("seen - 2^-3 * seen + pre", "0.5 * seen + 2^-1 * pre", "seen * 0.875 + abs(pre)"),
+    "seen": (
+        "seen - 2^-3 * seen + pre",
+        "0.5 * seen + 2^-1 * pre",
+        "seen * 0.875 + abs(pre)",
+        "seen - 2^-9 * seen + pre",
+    ),
     "told": ("told - 2^-2 * told + teach", "told - 0.25 * told + 2^-1 * post - z"),
 }
 DIRECTLY = (
@@ -42,6 +47,9 @@ DIRECTLY = (
 DIRECTLY += (
     "-2^-2 * rate * error * teach",
     "-rate * clip(error, -0.5, 0.5) * step(post[o]) + 2^-7 * error * z",
+    "rate * target[c] * post[o]",
+    "-rate * (error - 2^-2 * target) * post - 2^-9 * B",
+    "-2^-1 * rate * sign(target - 2^-1 * error) * teach",
 )
 PLAIN = "-rate * teach[o] * pre[i]"
 

@@ -269,6 +269,15 @@ def random_head(rng: Rng, graph: Graph) -> Head:
     return Head(classes, append, init, 0 if classes == 1 else int(rng.integers(classes == "", 9)))
 
 
+LABELLED = {"drtp", "ff", "ssg"}
+"""Rules that hear a label, and no numbers."""
+
+
+def tries(spec: RuleSpec) -> bool:
+    """Whether changes are tried out: such a rule hears a loss, and its rates do not fall."""
+    return any(o.name == "epsilon" for o in rules()[spec.rule].options)
+
+
 def moves_means(spec: RuleSpec) -> bool:
     """Whether all rows are means of features, so that no start can be asked for."""
     return rules()[spec.rule].prototypes
@@ -289,6 +298,8 @@ def random_numbers(
     """Perhaps numbers to learn in place of classes: those of targets, or the network's own input."""
     if rng.integers(8) or spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
         return spec, calibration
+    if moves_means(spec) or {spec.rule, dict(spec.options).get("head")} & LABELLED:
+        return spec, calibration
     given = {n: x for n, x in calibration.items() if n != "label"}
     spec = replace(spec, store=spec.store and replace(spec.store, drop=OLDEST))
     sizes = [graph.tensors[n].size for n in graph.inputs]
@@ -305,10 +316,7 @@ def random_numbers(
 
 def random_weighing(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
     """Perhaps weights of classes, a clip or a threshold, where a rule takes them."""
-    if rng.integers(4) or spec.rule == INFERENCE_ONLY or moves_means(spec):
-        return spec
-    rule = rules()[spec.rule]
-    if any(o.name == "epsilon" for o in rule.options):  # trials hear a loss, and no error
+    if rng.integers(4) or spec.rule == INFERENCE_ONLY or moves_means(spec) or tries(spec):
         return spec
     loss = replace(spec.loss, clip=float(rng.choice([math.inf, 0.25, 1.0, 3.0])))
     if rng.integers(2):
@@ -338,7 +346,10 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     rng = np.random.default_rng([20240611, seed])
     graph = random_graph(rng, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
-    spec = replace(spec, options=random_options(np.random.default_rng([11, seed]), spec.rule))
+    options = random_options(np.random.default_rng([11, seed]), spec.rule)
+    layers = sum(layer(n.op).weighted for n in graph.nodes)
+    kept = (o for o in options if o[0] != "depth" or int(o[1]) < layers)  # else nothing is left to be moved
+    spec = replace(spec, options=tuple(kept))
     if not rng.integers(12):
         spec = RuleSpec(INFERENCE_ONLY)
     if not spec.replay and not rng.integers(6):
@@ -365,10 +376,14 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
             calibration["label"] = more.permutation(np.arange(n) % classes)
         if new.tensors[new.output].size == 1 and spec.loss.kind == "hinge":  # of two classes
             spec = replace(spec, loss=Loss())
+    dense = spec.head is not None or classifier(graph) is not None
+    if spec.rule != INFERENCE_ONLY and moves_means(spec) and not dense:
+        spec = RuleSpec(INFERENCE_ONLY)
     late = np.random.default_rng([12, seed])
     if spec.rule != INFERENCE_ONLY and not late.integers(5):
         falls = sorted({int(n) for n in late.integers(1, 6, int(late.integers(1, 4)))})
-        spec = replace(spec, schedule=Schedule(tuple(falls), int(late.integers(1, 3))))
+        schedule = Schedule(tuple(falls), int(late.integers(1, 3)))
+        spec = replace(spec, schedule=None if tries(spec) or moves_means(spec) else schedule)
     if spec.rule != INFERENCE_ONLY and not late.integers(8):
         spec = replace(spec, init=str(late.choice(STARTS)))
     spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)

@@ -56,7 +56,7 @@ class Reader:
             if f"fc{n}" in self.learned:
                 near = {"teach": teach[n], "z": z[n], "post": post[n]}
                 if n in self.direct and self.update.feedback:
-                    self._direct(n, near, error)
+                    self._direct(n, near, {"error": error, "target": np.eye(CLASSES)[label]})
                 self._change(n, near, h[n])
 
     def _hidden(self, n: str, near: Reals, teach: Reals, z: Reals, post: Reals) -> np.ndarray:
@@ -71,10 +71,10 @@ class Reader:
         named |= {"B": self.direct[n]} if n in self.direct else {}
         return np.asarray(value(text, named | {"df": lambda v: (v > 0).astype(float)}))
 
-    def _direct(self, n: str, across: Reals, error: np.ndarray) -> None:
+    def _direct(self, n: str, across: Reals, scores: Reals) -> None:
         """B[c,o]: signals of the scores beside those of the layer's outputs."""
         named = {"rate": 2.0**-RATE, "B": self.direct[n]}
-        self.direct[n] = self.direct[n] + change(self.update.feedback, {"error": error}, across, named)
+        self.direct[n] = self.direct[n] + change(self.update.feedback, scores, across, named)
 
     def _change(self, n: str, down: Reals, pre: np.ndarray) -> None:
         up, rate = self.update, {"rate": 2.0**-RATE}

@@ -11,6 +11,7 @@ from head_nets import perceptron, samples
 from projects import case
 
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.spec.own import Teach, Update
@@ -145,6 +146,51 @@ def test_signals_of_all_kinds_teach(hidden: str, output: str, numbers: bool) -> 
             machine.learn(one, [int(data["label"][i])])
     for n in ("fc1", "fc2", "fc3"):
         assert np.any(machine[f"{n}_weight"][0] != c.plan[f"{n}_weight"].array()), n
+
+
+@pytest.mark.parametrize("kind", ["classes", "one output", "numbers"])
+def test_a_matrix_learns_of_the_target(kind: str) -> None:
+    """B changes by it in real numbers, and the integers follow them."""
+    graph, numbers = perceptron(1 if kind == "one output" else 5), kind == "numbers"
+    data = dict(DATA) | {"label": DATA["label"] % (2 if kind == "one output" else 5)}
+    if numbers:
+        data["target"] = np.random.default_rng(2).uniform(-1, 1, (60, 5)).astype(np.float32)
+    spec = RuleSpec(
+        "own",
+        rate=4,
+        loss=Loss("mse") if numbers else Loss(),
+        update=Update(PLAIN, "", "-rate * (2^-1 * error[c] - target[c]) * post[o]"),
+        teach=Teach(hidden="(B.T @ error) * df(z)"),
+    )
+    c = compile_model(graph, spec, data)
+    real, machine = RealMachine(c.abstract.values, c.abstract.programs, 1), Emulator(c.plan)
+    for i in range(6):
+        label = int(data["label"][i])
+        target = np.eye(5)[label] if kind == "classes" else np.array([2.0 * label - 1])
+        told = data["target"][i : i + 1] if numbers else np.array([[label]], np.uint16)
+        target = told[0] if numbers else target
+        before = real.state["fc1_direct_feedback"][0].copy()
+        real.load({"x": data["x"][i : i + 1].astype(float), "target" if numbers else "label": told})
+        real.run("adapt")
+        error, post = real.real("error")[0], np.maximum(real.real("fc1")[0], 0)
+        wanted = before - 2.0**-4 * np.outer(0.5 * error - target, post)
+        assert np.allclose(real.state["fc1_direct_feedback"][0], wanted, rtol=1e-9, atol=1e-12)
+        if numbers:
+            machine.run("learn_target", inputs={"x": data["x"][i : i + 1], "target": told})
+        else:
+            machine.learn({"x": data["x"][i : i + 1]}, [label])
+    unit, start = 2.0 ** -c.plan["fc1_direct_feedback"].frac, c.plan["fc1_direct_feedback"].array()
+    moved = (machine["fc1_direct_feedback"][0] - start) * unit
+    wanted = real.state["fc1_direct_feedback"][0] - start * unit
+    assert np.corrcoef(moved.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+def test_the_sample_itself_is_no_target_of_a_matrix() -> None:
+    update = Update(PLAIN, "", "-rate * target * post")
+    spec = RuleSpec("own", loss=Loss("mse", target="input"), update=update, teach=Teach("", "B.T @ error"))
+    with pytest.raises(CompileError, match=r'names target, and loss\.target is "input"') as refused:
+        compile_model(perceptron(16), spec, DATA)
+    assert refused.value.excerpt.split("\n")[1].index("^") - 2 == update.feedback.index("target")
 
 
 def test_what_reads_no_error_learns_at_every_step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,10 @@ def hold(error: CompileError, texts: list[str]) -> None:
         ("post * pre * (post + z)^3 * (pre + 2^-1)^3 * (post - 2^-2 * z)^3", None, "makes too many products"),
         ("x" * 2000, None, "has 2000 characters"),
         ("-rate * teach * pre - 2^-30 * W", "W", "can change nothing"),
-        ("2^18 * teach * pre", "teach", "this term is too large: it may reach"),
+        ("2^18 * teach * pre", "teach", "2^30 are possible; take a smaller factor"),
+        ("2^26 * rate * teach * pre", "teach", "2^30 are possible; take a smaller factor, or a smaller rate"),
         ("-2^-25 * rate * teach * pre", "teach", "a rate of 2^-31 can change nothing"),
+        ("-2^-25 * rate * teach * pre", "teach", "or larger; rate and numbers of a term count together"),
         (
             "-rate * sign(teach, 2^20) * pre",
             "teach",
@@ -102,6 +105,7 @@ def test_a_weight_that_says_nothing(text: str, under: str | None, says: str) -> 
     spec = RuleSpec("own", rounding="nearest", update=Update(text))
     error = refusal(spec)
     assert says in error.line and error.where.startswith("update.weight"), error.line
+    assert "rate" in text or "smaller rate" not in error.line
     hold(error, [text])
     if under is not None:
         assert error.excerpt.split("\n")[1].index("^") - 2 == (text.index(under) if under else len(text))
@@ -114,7 +118,13 @@ def test_a_weight_that_says_nothing(text: str, under: str | None, says: str) -> 
         ("-rate * teach[o] * post[o]", "teach", "this product has no axis c; it needs a factor as error"),
         ("-rate * error[o] * post[o]", "error", "error has no axes [o]; write error[c]"),
         ("-rate * error * post - 2^-9 * R", "R", "the matrix that it changes, which is B"),
-        ("-rate * error * pre", "pre", "here are known teach, post, z, error, B, rate"),
+        (
+            "-rate * error * pre",
+            "pre",
+            "pre has the axis i, and update.feedback changes B[c,o]; here are known",
+        ),
+        ("-rate * error * pro", "pro", "known are teach, post, z, error, target, B, rate"),
+        ("-rate * target[o] * post", "target", "target has no axes [o]; write target[c]"),
         ("-rate * error * post - 2^-30 * B", "B", "can change nothing"),
         ("2^26 * error * post * post", "error", "this term is too large"),
     ],
@@ -143,15 +153,28 @@ def test_a_matrix_of_the_error_that_says_nothing(text: str, under: str, says: st
         ("hidden", "(sign(R).T @ next) * df(z)", "matrices are W.T, R.T, B.T and sign(W).T"),
         ("hidden", "rate * (W.T @ next) * df(z)", "rate belongs to [update]"),
         ("hidden", "2^-3", "this product has no axis o"),
+        ("hidden", "(B[c,o].T @ error) * df(z)", "the T comes before the axes: B.T[c,o]"),
+        ("hidden", "(B.T[o,i] @ error) * df(z)", "B has no axes [o, i]; write B.T[c,o]"),
+        ("hidden", "(W.T[c,o] @ next) * df(z)", "W has no axes [c, o]; write W.T[o,i]"),
         ("output", "err", 'did you mean "error"?'),
         ("output", "B.T @ error", "no matrix takes signals in teach.output"),
-        ("bias", "-rate * pre", "pre is what a layer reads"),
+        ("bias", "-rate * pre", "pre has the axis i, and update.bias changes b[o]; here are known teach"),
+        ("hidden", "pre * df(z)", "pre is what a layer reads"),
+        ("bias", "-rate * error", 'in [teach] it reaches a layer through a matrix, "B.T @ error"'),
         ("bias", "-rate * teach * W", "the matrix W has no place in update.bias"),
         ("feedback", "-rate * teach * pre - 2^-9 * W", "the matrix W has no place in update.feedback"),
         ("feedback", PLAIN, "changes R, and no signal passes through it"),
+        ("feedback", "-rate * error * post", "error says that B learns, and no signal passes through B"),
+        ("feedback", "-2^-8 * B", '[teach] hidden = "(B.T @ error) * df(z)" does'),
         ("trace", "seen + pre", "seen keeps 1 of itself, and grows without end"),
         ("trace", "seen - 3 * seen + pre", "seen keeps -2 of itself"),
+        ("trace", "2^-30 * seen + pre", "seen forgets 1 of itself, which no shift is; let it forget a power"),
+        ("trace", "127 * 2^-14 * seen + pre", "seen forgets 0.992249 of itself, which no shift is"),
+        ("trace", "seen - 0.1 * seen + pre", "seen forgets 0.1 of itself, which no shift is"),
+        ("trace", "seen - 2^-3 * seen + 0.1 * pre", "has the factor 0.1, which no shift is"),
         ("trace", "0.5 * seen", "is a trace of nothing"),
+        ("trace", "0.5 * seen + per", '"per" is not known here; did you mean "pre"?'),
+        ("trace", "0.5 * seen + error", "error is the error of the scores"),
         ("trace", "0.5 * seen + pre + teach", "this product has no axis i"),
         ("trace", "seen - 2^-3 * pre * seen + pre", "seen forgets by a signal"),
         ("trace", "0.5 * seen + pre", "nothing reads the trace seen"),
@@ -168,6 +191,42 @@ def test_other_equations_that_say_nothing(key: str, text: str, says: str) -> Non
     assert says in error.line, error.line
     hold(error, [text])
     assert error.excerpt
+
+
+@pytest.mark.parametrize(
+    ("hidden", "text", "says"),
+    [
+        (HIDDEN, "-rate * error * post", "error says that B learns, and no signal passes through B"),
+        ("(R.T @ next) * df(z) + (B.T @ error) * df(z)", "-rate * post * target", "take R.T out of [teach]"),
+    ],
+)
+def test_a_matrix_that_does_not_learn_is_not_changed(hidden: str, text: str, says: str) -> None:
+    error = refusal(RuleSpec("own", update=Update(PLAIN, "", text), teach=Teach(hidden=hidden)))
+    assert says in error.line and error.where == "update.feedback", error.line
+    hold(error, [text])
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "text", "says"),
+    [
+        (("fc2",), HIDDEN, PLAIN, "changes R, and no layer that learns passes a signal to another one"),
+        (("fc1",), HIDDEN, PLAIN, "let one learn that lies below, or drop the equation"),
+        (
+            ("fc2",),
+            "(B.T @ error) * df(z)",
+            "-rate * error * post",
+            "every layer that learns makes the scores",
+        ),
+    ],
+)
+def test_a_matrix_that_no_layer_has_is_not_changed(
+    layers: tuple[str, ...], hidden: str, text: str, says: str
+) -> None:
+    spec = RuleSpec("own", layers=layers, update=Update(PLAIN, "", text), teach=Teach(hidden=hidden))
+    error = refusal(spec)
+    assert says in error.line and error.where == "update.feedback", error.line
+    hold(error, [text])
+    assert compile_model(perceptron(5), replace(spec, update=Update(PLAIN)), DATA).learned == layers
 
 
 def test_a_trace_stands_alone_in_functions() -> None:

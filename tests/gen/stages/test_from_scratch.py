@@ -205,11 +205,15 @@ def test_each_counter_is_told_once_beside_what_it_watches(spec: RuleSpec, each: 
         t = compiled.plan[f"{x.layer}_saturated"]
         assert x.saturated == state[t.offset : t.offset + 4].view(np.uint32)[0]
     assert len(found) == 3 and sum(x.saturated for x in found) > 0
+    assert {x.rate for x in found} == {2 if spec.rule == "bp" else None}
 
 
-def test_without_a_rate_a_smaller_one_is_advised() -> None:
+def test_without_a_rate_smaller_changes_are_advised() -> None:
+    """Equations need not have one, and may multiply it with anything."""
     told = warning([Saturation("fc1", 11, 1000, 0.0, None)])
-    assert told.endswith("8 times the headroom, and if that is not enough, with a smaller rate")
+    assert told.endswith(
+        "8 times the headroom, and if that is not enough, make what a learning step changes 4 times smaller"
+    )
 
 
 def test_the_commands_tell_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
