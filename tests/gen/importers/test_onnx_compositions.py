@@ -115,7 +115,7 @@ def test_verify(function: oc.Composition, rule: str, tmp_path: Path, capsys: Cap
     onnx.save(oc.composed(oc.rng(9), function), tmp_path / "net.onnx")
     data, out = tmp_path / "data.npz", tmp_path / "out"
     np.savez(data, **oc.samples(oc.rng(2)))
-    (tmp_path / "rule.toml").write_text(f'rule = "{rule}"\nlayers = "all"\nrate = 5\n')
+    (tmp_path / "rule.toml").write_text(f'rule = "{rule}"\nlayers = "all"\nrate = "2^-5"\n')
     words = [
         *("compile", str(tmp_path / "net.onnx"), "--rule", str(tmp_path / "rule.toml")),
         *("--calibrate", str(data), "-o", str(out)),
