@@ -31,6 +31,7 @@ from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs, far_targets
 from .stages.choose import choose
+from .stages.compose import composed
 from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
 from .stages.head import from_samples, prototyped, refuse_frozen, replaced
@@ -211,6 +212,7 @@ def _for_learning(
         learned = rule.narrow(learned, spec)
     refuse_frozen(graph, spec, learned)
     graph = adopt(graph, learned, not spec.numbers)
+    graph = composed(graph, learned) if rule and rule.passes else graph
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")

@@ -33,6 +33,10 @@ class OwnRule(Rule):
         self.said: Equations = read_all(spec)
 
     @property
+    def passes(self) -> bool:  # type: ignore[override]
+        return self.said.taught and (not self.said.hidden or reads_next(self.said.hidden))
+
+    @property
     def waits(self) -> bool:
         return self.said.taught and not self.said.traces
 
@@ -105,6 +109,8 @@ class _Teaching:
         hidden = self.said.hidden
         ways = projections(hidden.terms) if hidden else []
         way = next((p for p in ways if NEXT in names_in(p)), None)
+        for node in tape.learned_nodes if way or not hidden else ():
+            tape.refuse_steps(node)
         if not hidden or (way and self._plain(hidden, way)):
             tape.backward(lambda node: self._matrix(node, way), visit=self._visit, error=output)
         elif way:
@@ -217,6 +223,11 @@ class _Teaching:
 
 def reads_z(said: Iterable[Said | None]) -> bool:
     return any(Z in leaves(t) for s in said if s for t in s.terms)
+
+
+def reads_next(hidden: Said) -> bool:
+    """Whether hidden signals are made of what comes down from the layer above."""
+    return any(NEXT in names_in(p) for p in projections(hidden.terms))
 
 
 def scores_before(tape: RuleTape) -> str:

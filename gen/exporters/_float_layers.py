@@ -10,10 +10,11 @@ import numpy as np
 from onnx import TensorProto
 
 from ..discovery import rows
-from ..ir.graph import Node
+from ..ir.graph import Attr, Node
 from ..ops._window import Window, taps
 from ..ops.bilinear import ONE as BILINEAR_ONE
 from ..ops.clip import limits
+from ..ops.composed import parts_of
 from ..ops.interpolate import ONE
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
 from ._tensors import Tensors
@@ -305,6 +306,32 @@ def table(t: Tensors, node: Node) -> None:
     t.put(op, [x], node, first, **{key: _real(node, key) for key in given})
 
 
+def composed(t: Tensors, node: Node) -> None:
+    """Its parts, one behind another."""
+    parts = parts_of(node)
+    t.get(node.inputs[0])
+    made = [node.inputs[0]]
+    for i, part in enumerate(parts):
+        name, out = f"{node.name}_part{i}", f"{node.output}/{i}"
+        if i == len(parts) - 1:
+            name, out = node.name, node.output
+        own, alpha, beta = part.applied.name, part.applied.alpha, part.applied.beta
+        attrs: dict[str, Attr] = {"fn": own, "alpha": alpha, "beta": beta, "lo": alpha, "hi": beta}
+        inner = Node("", name, (made[part.left], made[part.right]), out, attrs)
+        APPLIED.get(own, table)(t, inner)
+        made.append(out)
+
+
+def _scaled(t: Tensors, node: Node) -> None:
+    inner = _part(t, node, "Mul", t.get(node.inputs[0]), _real(node, "alpha"))
+    shift = t.constant(f"{node.name}.shift", np.array(_real(node, "beta"), np.float32))
+    t.put("Add", [inner, shift], node)
+
+
+def _of_two(op: str) -> Callable[[Tensors, Node], None]:
+    return lambda t, node: t.put(op, [t.get(i) for i in node.inputs], node)
+
+
 def lookup(t: Tensors, node: Node) -> None:
     """Straight lines between the values at the integers of the file's x; the ends' values beyond them."""
     values = t.value(node.inputs[1])
@@ -469,6 +496,16 @@ FUNCTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """The operator of a function, and which of alpha and beta it takes."""
 
+APPLIED: Mapping[str, Callable[[Tensors, Node], None]] = {
+    "difference": _of_two("Sub"),
+    "limits": clip,
+    "product": _of_two("Mul"),
+    "scale": _scaled,
+    "sum": _of_two("Add"),
+    "view": lambda t, node: t.put("Identity", [t.get(node.inputs[0])], node),
+}
+"""What a part of a composed function is that is none of FUNCTIONS."""
+
 ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "add": add,
     "add_constant": add_constant,
@@ -476,6 +513,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "avgpool2d": avgpool2d,
     "bilinear": bilinear,
     "clip": clip,
+    "composed": composed,
     "concat": concat,
     "conv2d": conv2d,
     "dense": dense,

@@ -159,17 +159,21 @@ class Tape:
         return g
 
     def wants_teach(self, tensor: str) -> bool:
-        """Whether a learned layer lies behind this tensor."""
+        """Whether a learned layer lies behind this tensor, and hears of it."""
         return self._upstream[tensor]
 
     def _learned_upstream(self) -> dict[str, bool]:
         constants = [t.name for t in self.graph.tensors.values() if t.value is not None]
         up = dict.fromkeys((*self.graph.inputs, *constants), False)
         for node in self.graph.nodes:
-            heard = any(up[i] for i in node.inputs) and not self.is_deaf(node)
+            heard = any(up[i] for i in node.inputs) and not self.is_deaf(node) and not self.is_step(node)
             up[node.output] = node.name in self.learned or heard
         return up
 
     def is_deaf(self, node: Node) -> bool:
         """Whether its output never changes, so that no teaching signal passes it."""
+        return False
+
+    def is_step(self, node: Node) -> bool:
+        """Whether its output only jumps, so that no teaching signal passes it."""
         return False

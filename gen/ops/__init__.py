@@ -28,6 +28,7 @@ from ._contract import takes as takes
 from ._contract import within as within
 from ._folding import Folding
 from ._loops import Loop
+from ._parts import Applied, Part
 from ._shifts import MAX_SHIFT, RESCALE, requantising
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -360,6 +361,20 @@ class Layer(Folding, ABC):
         """Whether its output is the same whatever its input is."""
         return False
 
+    def steps(self, node: Node) -> bool:
+        """Whether its output only jumps and is flat elsewhere, so that no teaching signal passes it."""
+        return False
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied | None:
+        """What it does with each value, all values alike, of one activation or of two of one size; None if
+        it does something else."""
+        return None
+
+    def doing(self, parts: Sequence[Part]) -> Mapping[str, Attr] | None:
+        """The attributes of a node that does what these parts do; None if it cannot, or another op is for
+        that."""
+        return None
+
     def limits(self, node: Node, held: Format | None) -> Format | None:
         """`held`, that of its input and output, with the limits that it holds values within, if that is all
         that it does; else None."""
@@ -439,6 +454,11 @@ def levelling() -> tuple[str, Mapping[str, Attr]]:
 def reshaping(to: tuple[int, ...]) -> tuple[str, Mapping[str, Attr]]:
     """The op that gives the same values in another shape, and its attributes then."""
     return next((op, attrs) for op, found in layers().items() if (attrs := found.reshaping(to)) is not None)
+
+
+def doing(parts: Sequence[Part]) -> tuple[str, Mapping[str, Attr]]:
+    """The op that does what these parts do, and its attributes then."""
+    return next((op, attrs) for op, found in layers().items() if (attrs := found.doing(parts)) is not None)
 
 
 def rescaling() -> tuple[str, Mapping[str, Attr]]:

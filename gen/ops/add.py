@@ -25,6 +25,7 @@ from . import _requantise as requantise
 from ._contract import ADDEND, HELD, INT16, Tensors, takes, within
 from ._element_loops import FACTORS, aligned, stretched, walk
 from ._loops import Cells, Loop, Number, end_row
+from ._parts import Applied
 from ._shifts import MAX_SHIFT, requantising
 
 OWN = (
@@ -48,6 +49,9 @@ class Add(Layer):
 
     def homogeneous(self, node: Node) -> bool:
         return True
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied:
+        return Applied("difference" if node.attrs.get("subtract") else "sum")
 
     def forward(self, tape: Tape, node: Node) -> None:
         left, right = (tape.value(name) for name in node.inputs)

@@ -15,6 +15,7 @@ from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Kn
 from ._contract import REQUANTISED, takes
 from ._folding import Shape
 from ._loops import Cells, Loop
+from ._parts import Applied
 from ._shifts import requantising
 
 
@@ -42,6 +43,11 @@ class Affine(Layer):
 
     def deaf(self, constants: Sequence[np.ndarray]) -> bool:
         return not np.any(constants[0])
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied | None:
+        scale, shift = constants
+        alike = bool(np.all(scale == scale[0]) and np.all(shift == shift[0]))
+        return Applied("scale", float(scale[0]), float(shift[0])) if alike else None
 
     def takes_in(self, node: Node, shifted: bool) -> bool:
         return True

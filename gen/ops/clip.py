@@ -20,6 +20,7 @@ from . import _packed as bits
 from ._contract import BETWEEN, Tensors, crossed, takes, within
 from ._folding import Shape
 from ._loops import Cells, Loop, put
+from ._parts import Applied, Part
 from ._requantise import zero
 
 OUTSIDE = 2**15 + 1  # what no int16 is, on either side
@@ -49,6 +50,14 @@ class Clip(Layer):
 
     def limits(self, node: Node, held: Format | None) -> Format | None:
         return None if held is None else Format(held.dtype, held.meaning, *_within(held, *limits(node)))
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied:
+        return Applied("limits", *limits(node))
+
+    def doing(self, parts: Sequence[Part]) -> Mapping[str, Attr] | None:
+        first = parts[0].applied
+        alone = len(parts) == 1 and first.name == "limits"
+        return {"lo": first.alpha, "hi": first.beta} if alone else None
 
     def homogeneous(self, node: Node) -> bool:
         return {*map(abs, limits(node))} <= {0.0, math.inf}

@@ -21,6 +21,7 @@ from . import _requantise as requantise
 from ._contract import INT16, Tensors, takes, within
 from ._element_loops import stretched, walk
 from ._loops import Cells, Loop, Number, end_row
+from ._parts import Applied
 from ._shifts import MAX_SHIFT, requantising
 
 OWN = ("rounds", "left_zero", "right_zero", "y_zero", "multiplier")
@@ -35,6 +36,9 @@ class Mul(Layer):
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         return broadcast.common(node, shapes)
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied:
+        return Applied("product")
 
     def forward(self, tape: Tape, node: Node) -> None:
         left, right = (tape.value(name) for name in node.inputs)

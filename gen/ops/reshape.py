@@ -13,6 +13,7 @@ from ..ir.graph import Attr, Node
 from ..ir.tape import Tape
 from . import Layer
 from ._folding import Shape
+from ._parts import Applied
 
 
 class Reshape(Layer):
@@ -28,6 +29,9 @@ class Reshape(Layer):
                 node.name, f"cannot reshape {shapes[0]} to {shape}", "the number of values must stay the same"
             )
         return shape
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied:
+        return Applied("view")
 
     def reshaping(self, to: tuple[int, ...]) -> Mapping[str, Attr]:
         return {"shape": to}

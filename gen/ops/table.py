@@ -34,6 +34,7 @@ from . import (
 from ._contract import takes
 from ._litert import entries
 from ._loops import Loop
+from ._parts import Applied, Part, decoded, evaluated
 from ._table_loops import FIRST
 from ._tables import ENTRIES, MAX_SLOPE, Slopes, table_bounds, taken
 
@@ -216,6 +217,7 @@ FUNCTIONS = (  # a step knows its function by its place here: add behind the las
 )
 # fmt: on
 NAMES = tuple(f.name for f in FUNCTIONS)
+PAIRS = {f.name: (f.value, f.slope) for f in FUNCTIONS}
 STEPS = ("sign", "floor", "ceil", "round")
 """Functions that are flat wherever they do not jump, whatever their parameters."""
 SAMPLED = {  # alpha and beta of functions that tests draw
@@ -247,27 +249,32 @@ class Table(Layer):
     def ends(self, node: Node) -> str:
         return "sigmoid" if node.attrs["fn"] == "sigmoid" else ""
 
+    def steps(self, node: Node) -> bool:
+        return node.attrs["fn"] in STEPS
+
+    def applied(self, node: Node, constants: Sequence[np.ndarray]) -> Applied | None:
+        if "even" in node.attrs or "between" in node.attrs:
+            return None
+        return Applied(str(node.attrs["fn"]), node.number("alpha"), node.number("beta"))
+
+    def doing(self, parts: Sequence[Part]) -> Mapping[str, Attr] | None:
+        first = parts[0].applied
+        alone = len(parts) == 1 and first.name in NAMES
+        return {"fn": first.name, "alpha": first.alpha, "beta": first.beta} if alone else None
+
     def rescaling(self) -> Mapping[str, Attr]:
         return {"fn": "identity", "alpha": 0.0, "beta": 0.0}
 
     def forward(self, tape: Tape, node: Node) -> None:
         if pointwise16.taken(tape, node, NAMES.index(str(node.attrs["fn"]))):
             return
-        x, y = tape.value(node.inputs[0]), tape.activation(node)
-        note = f"{node.attrs['fn']} of -128 .. 127"
-        table = tape.add(Value(f"{node.name}_table", (ENTRIES,), "const", "table", note=note))
-        tape.step("table.forward", node, {"x": x, "table": table, "y": y}, **_attrs(node))
+        value_step(tape, node, str(node.attrs["fn"]), _attrs(node))
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         if node.attrs["fn"] == "identity":
             return {node.inputs[0]: teach}
         pointwise16.check_feedback(tape, node)
-        x = tape.value(node.inputs[0])
-        g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
-        note = f"slope of {node.attrs['fn']} at -128 .. 127"
-        table = tape.b.once(Value(f"{node.name}_slope", (ENTRIES,), "const", "table", note=note))
-        tape.step("table.feedback", node, {"x": x, "d": teach, "table": table, "g": g}, **_attrs(node))
-        return {node.inputs[0]: g}
+        return slope_step(tape, node, teach, str(node.attrs["fn"]), _attrs(node))
 
     def sample(
         self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
@@ -275,6 +282,23 @@ class Table(Layer):
         fn = str(rng.choice(NAMES))
         alpha, beta = SAMPLED.get(fn, (0.0, 0.0))
         return Node("table", "", ("in0",), "out", {"fn": fn, "alpha": alpha, "beta": beta}), {}
+
+
+def value_step(tape: Tape, node: Node, of: str, attrs: Mapping[str, float]) -> None:
+    """Emits y = f(x), and the table for it. of: what a reader calls f."""
+    x, y = tape.value(node.inputs[0]), tape.activation(node)
+    table = Value(f"{node.name}_table", (ENTRIES,), "const", "table", note=f"{of} of -128 .. 127")
+    tape.step("table.forward", node, {"x": x, "table": tape.add(table), "y": y}, **attrs)
+
+
+def slope_step(tape: Tape, node: Node, teach: str, of: str, attrs: Mapping[str, float]) -> dict[str, str]:
+    """Emits g = d f'(x), and the table for it."""
+    x = tape.value(node.inputs[0])
+    g = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+    table = Value(f"{node.name}_slope", (ENTRIES,), "const", "table", note=f"slope of {of} at -128 .. 127")
+    args = {"x": x, "d": teach, "table": tape.b.once(table), "g": g}
+    tape.step("table.feedback", node, args, **attrs)
+    return {node.inputs[0]: g}
 
 
 def _attrs(node: Node) -> dict[str, float]:
@@ -288,6 +312,24 @@ def _attrs(node: Node) -> dict[str, float]:
 
 def _parameters(a: Attrs) -> tuple[float, float]:
     return float(a["alpha"]), float(a["beta"])
+
+
+def _value(x: Real, a: Attrs) -> Real:
+    """f(x) of a step."""
+    if "parts" in a:
+        return evaluated(decoded(a, NAMES), x, PAIRS)[0]
+    return FUNCTIONS[int(a["fn"])].value(x, *_parameters(a))
+
+
+def _slope(x: Real, a: Attrs) -> Real:
+    """f'(x) of a step."""
+    if "parts" in a:
+        return evaluated(decoded(a, NAMES), x, PAIRS)[1]
+    return FUNCTIONS[int(a["fn"])].slope(x, *_parameters(a))
+
+
+def _name(a: Attrs) -> str:
+    return "what several layers make" if "parts" in a else NAMES[int(a["fn"])]
 
 
 def _inputs(f: Format, where: str) -> Real:
@@ -313,7 +355,7 @@ class Forward(Kernel):
         t["y"][...] = taken(t)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["y"][...] = FUNCTIONS[int(a["fn"])].value(t["x"], *_parameters(a))
+        t["y"][...] = _value(t["x"], a)
 
     def derived(
         self, role: str, f: Mapping[str, Format], a: Attrs, where: str
@@ -327,15 +369,15 @@ class Forward(Kernel):
                 return y, _between.entries(name, float(a["alpha"]), x, y, where)
             given = entries(FUNCTIONS[int(a["fn"])].name, float(a["alpha"]), x, y.meaning, where)
             return y, np.clip(given, y.lo, y.hi)
-        exact = FUNCTIONS[int(a["fn"])].value(_inputs(f["x"], where), *_parameters(a))
+        exact = _value(_inputs(f["x"], where), a)
         zero, one = y.meaning.real([0.0, 1.0]).tolist()
         return y, np.clip(np.floor((exact - zero) / (one - zero) + 0.5), y.lo, y.hi).astype(np.int64)
 
     def zeros(self, args: Mapping[str, Value], a: Attrs) -> tuple[str, ...]:
-        return ("y",) if FUNCTIONS[int(a["fn"])].floor else ()
+        return ("y",) if "parts" not in a and FUNCTIONS[int(a["fn"])].floor else ()
 
     def least(self, least: Mapping[str, float], a: Attrs) -> float:
-        floor = FUNCTIONS[int(a["fn"])].floor
+        floor = None if "parts" in a else FUNCTIONS[int(a["fn"])].floor
         return floor(float(a["alpha"])) if floor else -math.inf
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
@@ -358,12 +400,12 @@ class Feedback(Slopes):
     loop = Loop(_table_loops.feedback)
 
     def real(self, t: Arrays, a: Attrs) -> None:
-        t["g"][...] = t["d"] * FUNCTIONS[int(a["fn"])].slope(t["x"], *_parameters(a))
+        t["g"][...] = t["d"] * _slope(t["x"], a)
 
     @staticmethod
     def _slopes(x: Format, a: Attrs, where: str) -> tuple[int, Real]:
         """(frac, slopes): the largest frac at which all of them fit 16 bits."""
-        slopes = FUNCTIONS[int(a["fn"])].slope(_inputs(x, where), *_parameters(a))
+        slopes = _slope(_inputs(x, where), a)
         top = float(np.abs(slopes).max())
         return min(math.floor(math.log2(MAX_SLOPE / top)), 30) if top else 15, slopes
 
@@ -372,9 +414,9 @@ class Feedback(Slopes):
     ) -> tuple[Format, NDArray[np.int64]]:
         frac, slopes = self._slopes(f["x"], a, where)
         if not np.any(slopes):
-            what = f"{NAMES[int(a['fn'])]} is flat wherever its int8 input can be: nothing below it can learn"
+            what = f"{_name(a)} is flat wherever its int8 input can be: nothing below it can learn"
             hint = "check its alpha and beta, or freeze the layers below it"
-            if NAMES[int(a["fn"])] in STEPS:
+            if _name(a) in STEPS:
                 hint = "comparisons and steps pass no teaching signal: freeze the layers below it"
             raise CompileError(where, what, hint)
         return Format("int16", frac, -MAX_SLOPE, MAX_SLOPE), np.floor(slopes * 2.0**frac + 0.5).astype(

@@ -26,6 +26,7 @@ class Rule(ABC):
     matrices.
     options: what `[options]` of a rule file may set; `option` gives the value.
     prototypes: whether the classifier's rows are means of the classes' features, and start as these.
+    passes: whether teaching signals come down from layer to layer.
     """
 
     name: ClassVar[str]
@@ -35,6 +36,7 @@ class Rule(ABC):
     inits: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[Option, ...]] = ()
     prototypes: ClassVar[bool] = False
+    passes: bool = False
 
     def option(self, spec: RuleSpec, name: str) -> Setting:
         """The value of one of this rule's options: the rule file's, else its default."""

@@ -34,6 +34,24 @@ class FeedbackTape(Tape):
         values = (self.graph.tensors[i].value for i in node.inputs)
         return layer(node.op).deaf([v for v in values if v is not None])
 
+    def is_step(self, node: Node) -> bool:
+        return layer(node.op).steps(node)
+
+    def refuse_steps(self, node: Node) -> None:
+        """Raises CompileError for a layer that no teaching signal reaches, for the steps behind it."""
+        heard, walls = {node.output}, list[str]()
+        for n in self.graph.nodes:
+            if heard.isdisjoint(n.inputs):
+                continue
+            if self.is_step(n):
+                walls.append(n.name)
+            elif not self.is_deaf(n):
+                heard.add(n.output)
+        if self.graph.output not in heard and walls:
+            what = f"is flat wherever it does not jump: nothing below it can learn, and {node.name} is to"
+            hint = "comparisons and steps pass no teaching signal: freeze the layers below it"
+            raise CompileError(walls[0], what, hint)
+
     def refuse_unheard(self, node: Node) -> None:
         """Raises CompileError for a layer whose outputs move no score, so that no error could teach it."""
         reached, walls = {node.output}, []

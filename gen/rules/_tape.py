@@ -261,6 +261,7 @@ class RuleTape(GoodnessTape):
         """
         for node in () if visit else self.learned_nodes:
             self.refuse_unheard(node)
+            self.refuse_steps(node)
         signals = {self.graph.output: error or self.error}
         for node in reversed(self.graph.nodes):
             teach = signals.pop(node.output, None)

@@ -9,6 +9,7 @@ class Backpropagation(Rule):
     name = "bp"
     doc = "backpropagation through the layers' own weights (the oracle and baseline)"
     source = "Rumelhart, Hinton, Williams 1986"
+    passes = True
 
     def correct(self, tape: RuleTape) -> None:
         tape.backward(lambda node: None)

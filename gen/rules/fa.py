@@ -12,6 +12,7 @@ class FeedbackAlignment(Rule):
     name = "fa"
     doc = "feedback alignment: fixed random matrices in place of the transposed weights"
     source = "Lillicrap, Cownden, Tweed, Akerman 2016; FRFB of Amit 2019"
+    passes = True
     storages = ("flash", "generated")
     inits = ("random", "ternary", "aligned")
 

@@ -14,6 +14,7 @@ class Hebbian(Rule):
     name = "hebbian"
     doc = "asymmetric Hebbian: separate feedback weights learn by the same local product"
     source = "Amit 2019, Frontiers in Computational Neuroscience 13:18"
+    passes = True
     storages = ("ram",)
     inits = ("random", "ternary", "aligned")
 

@@ -14,6 +14,7 @@ class LastLayer(Rule):
     name = "last"
     doc = "only the last of the chosen layers learns"
     source = "the delta rule; Widrow and Hoff 1960"
+    passes = True
     options = (Integer("depth", "how many of the last layers learn", 1, 64, 1),)
 
     def narrow(self, learned: tuple[str, ...], spec: RuleSpec) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ class SignSymmetry(Rule):
     name = "sign"
     doc = "sign-symmetry: signals pass down through the signs of the weights"
     source = "Liao, Leibo, Poggio 2016 (AAAI), uSF"
+    passes = True
 
     def correct(self, tape: RuleTape) -> None:
         tape.backward(lambda node: tape.signs(node) if tape.is_learned(node) else None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import CompileError
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from ..ir.program import Value, ties
 from ..ir.tape import Tape
 from ..ops import kernel, layer
@@ -95,9 +95,16 @@ def input_sizes(graph: Graph, calibration: Mapping[str, np.ndarray]) -> dict[str
     return {n: float(np.sqrt(np.mean(np.square(calibration[n])))) or 1.0 for n in graph.inputs}
 
 
+class _Probe(RuleTape):
+    """A RuleTape on which steps pass a signal: of zeros, so that each layer's Jacobian is told."""
+
+    def is_step(self, node: Node) -> bool:
+        return False
+
+
 def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean d logits / d tensor over the calibration data, [C, n], wherever a rule may inject the error."""
-    probe = RuleTape(tape.graph, tape.spec, tape.learned)
+    probe = _Probe(tape.graph, tape.spec, tape.learned)
     forward(probe)
     classes = tape.scores
     signals: dict[str, str] = {}
@@ -128,7 +135,7 @@ def predictors(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """How a tensor and the target predict d loss / d tensor, [n, n] and [C, n], wherever a rule may inject:
     ridge regression over samples under their own label, or verdict, and under others, both counting alike."""
-    probe = RuleTape(tape.graph, tape.spec, tape.learned)
+    probe = _Probe(tape.graph, tape.spec, tape.learned)
     forward(probe)
     signals: dict[str, str] = {}
     with probe.b.program("probe", "the error and its signals"):

@@ -143,8 +143,8 @@ class _Net:
         return made
 
 
-OF_FILES = ("div", "lookup", "unit_length")
-"""Ops of a file's integers alone, which no network of ours can have."""
+OF_FILES = ("composed", "div", "lookup", "unit_length")
+"""Ops of a file's integers alone, which no network of ours can have, and what a stage makes of others."""
 
 
 def random_graph(rng: Rng, name: str) -> Graph:

@@ -13,11 +13,11 @@ from tflite.SoftmaxOptions import SoftmaxOptions
 
 from ...ir.format import Scaled
 from ...ops._litert_pairs import Held
+from ...stages.recognise import LIMITED, RECOGNISED, recognised
 from .ends import between, head, tabled
 from .file import AGAIN, LiteOp, LiteTensor
 from .functions import FUNCTIONS, IN_FLOAT, LIMITS
 from .pieces import pieces
-from .recognise import LIMITED, RECOGNISED, recognised
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
 from .values import FIRST, Values, computed, every, operands
 from .values import constant as constant_of

@@ -118,7 +118,7 @@ def test_below_a_comparison_nothing_learns_and_it_is_said_why(op: str, tmp_path:
     g = om.rng(0)
     net = Net(g, [1, 6])
     here = net.put("Gemm", net.weight(6, 5), net.weight(5))
-    net.join("Where", net.join(op, here, net.value(np.float32(0.3))), here, net.weight(5))
+    net.join("Where", net.join(op, here, net.value(np.float32(0.3))), net.weight(5), net.weight(5))
     net.put("Gemm", net.weight(5, 3), net.weight(3))
     feeds = {"x": g.standard_normal((40, 6)).astype(np.float32), "label": g.integers(0, 3, 40)}
     graph = graph_of(net.proto(), tmp_path)
