@@ -173,7 +173,7 @@ class Update(WeightedUpdate):
         d="int16 [rows]",
         step="uint32 [1]",
         saturated="uint32 [1]",
-        w="int8|int16 [rows, columns]",
+        w="int8|int16|int32 [rows, columns]",
         b="int32 [rows]",
         twin="=w [rows, columns]",
     )

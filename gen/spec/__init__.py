@@ -21,6 +21,9 @@ from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
 from .loss import Loss as Loss
+from .optimiser import Accumulate as Accumulate
+from .optimiser import Momentum as Momentum
+from .optimiser import read_accumulate, read_momentum
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
@@ -134,6 +137,8 @@ class RuleSpec:
     head: Head | None = None
     init: str = ""
     schedule: Schedule | None = None
+    accumulate: Accumulate | None = None
+    momentum: Momentum | None = None
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -241,6 +246,8 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
         schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
+        accumulate=read_accumulate(table),
+        momentum=read_momentum(table),
         update=update,
         teach=teach,
         trace=trace,

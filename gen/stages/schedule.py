@@ -2,7 +2,8 @@
 
 forward            activations and logits of the inputs in the arena
 infer     (entry)  forward, then the verdict
-correct            what the rule does with a sample that was not yet right
+correct            what the rule does with a sample that was not yet right; where its changes add up, `accumulate` runs
+                   it, and `optimise` where that is due
 adapt              forward, error, correct if there is any error, step counter, decay
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
@@ -31,10 +32,10 @@ from ..spec import BALANCED, OLDEST, RuleSpec, Store
 from .answers import large, scale
 from .classes import refuse_unheard, weighed
 from .float_run import spread
+from .gather import asked, correcting
 from .head import classifier, fitted
 from .memory import loaded
 from .probe import balanced, forward, input_sizes, jacobians, known_means, predictors, seen
-from .slower import paced
 
 
 def build(
@@ -145,6 +146,8 @@ def _refuse_own(spec: RuleSpec, rule: Rule) -> None:
     what = f"rule {rule.name} decides itself what a learning step does"
     if spec.schedule:
         raise CompileError("schedule", what, "leave [schedule] out")
+    if key := asked(spec):
+        raise CompileError(key, what, f"leave [{key}] out")
     if not spec.loss.plain:
         raise CompileError("loss", what, "leave class_weights, clip and skip_below out")
 
@@ -161,7 +164,7 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
-    corrects = paced(tape, tape.spec.schedule) if tape.spec.schedule else "correct"
+    corrects = correcting(tape)
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
         taught = tape.emit_loss()
