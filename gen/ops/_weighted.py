@@ -384,7 +384,7 @@ class WeightedUpdate(Kernel):
         return own | {"bias_shift": bias_shift, "bias_lo": f["b"].lo, "bias_hi": f["b"].hi}
 
     def _shifts(self, f: Mapping[str, Format], a: Attrs, where: str) -> tuple[int, int]:
-        """How far products are shifted for weights and for biases. CompileError where the rate allows none."""
+        """How far products are shifted for weights and biases. CompileError where the rate allows none."""
         x = f["x"]
         seen = max(1, _requantise.reach(x.lo, x.hi, _requantise.zero(x)))
         return change_shifts(
@@ -406,7 +406,7 @@ class WeightedUpdate(Kernel):
         total = max(-d.lo, d.hi) * self.terms(a)
 
         def format_of(top: int, frac: int) -> Format:
-            most = min((int(a["samples"]) * top + 1) << int(a["forget"]), GATHERED)
+            most = min(int(a["samples"]) * max(top, 1) << int(a["forget"]), GATHERED)
             return Format("int32", frac, -most, most)
 
         found = {"w": format_of(total * seen, d.frac + x.meaning.nearest), "b": format_of(total, d.frac)}
@@ -470,9 +470,7 @@ def change_shifts(
         other = 'take rounding = "stochastic"' if free else "scale the inputs up and the weights down"
         hint = (larger or other) + (', or weights = "int16"' if f["w"].dtype == "int8" else "")
     elif bias_shift > MAX_SHIFT:
-        what = (
-            f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
-        )
+        what = f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
         hint = f"{larger and f'{larger}, or '}scale the inputs down"
     elif bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
         what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"

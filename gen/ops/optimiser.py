@@ -1,6 +1,6 @@
 """What products have added up to changes what is learned: one rounding for many samples.
 
-Gradient accumulation and momentum are one step: sums that are gone behind it, or forget a share of themselves.
+Gradient accumulation and momentum are one step: sums are gone behind it, or forget a share of themselves.
 The momentum is Polyak's (1964), in the form of Sutskever, Martens, Dahl, Hinton, On the importance of
 initialization and momentum in deep learning (2013) without Nesterov's look ahead, as PyTorch's SGD has it.
 """
@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known
-from ._contract import HELD, ROUNDED, Tensors, either, takes, within
-from ._loops import Cells, Loop, Number, change_rounded, round_row, row_tables, row_words, stream_key, subtract_row
+from ._contract import HELD, ROUNDED, Tensors, takes, within
+from ._loops import (
+    Cells,
+    Loop,
+    Number,
+    change_rounded,
+    helper,
+    round_row,
+    row_tables,
+    row_words,
+    stream_key,
+    subtract_row,
+)
 from ._weighted import (
     BIAS_TOP,
     GATHERED,
@@ -32,9 +43,25 @@ MOST_FORGET = 8  # of a momentum of 1 - 2^-forget
 RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bias_hi")}
 
 
+@helper
+def forgotten(v: Any, away: Any, forget: Any) -> Any:
+    """What a sum loses, v / 2^forget away from zero: one to which nothing is added any more ends at zero.
+
+    away: what v takes on before it is rounded, as `_away` has it.
+    """
+    return numeric.shift_round(numeric.int32(v + away[v > 0]), forget)
+
+
+def _away(forget: int) -> NDArray[np.int32]:
+    """What makes rounding half up round away from zero: (of v <= 0, of v > 0)."""
+    half = (1 << forget) >> 1
+    return np.array([-half, half - 1 if half else 0], np.int32)
+
+
 def _step(
-    sum: Cells, bias_sum: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Number,
-    limits: Number, forget: int, rounding: int, seed: int, tensor: int, columns: Cells, mul: Cells, add: Cells,
+    sum: Cells, bias_sum: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells,
+    rates: Number, limits: Number, forget: int, rounding: int, seed: int, tensor: int, columns: Cells,
+    away: Cells, mul: Cells, add: Cells,
 ) -> None:  # fmt: skip
     base, n = stream_key(seed, step[0], tensor), columns[0]
     words, p = np.empty(len(mul), np.uint32), np.empty(n, np.int32)
@@ -47,24 +74,26 @@ def _step(
         if len(b):
             total = numeric.int32(-bias_sum[i])
             if rates[1] < 0:
-                top = np.int32(BIAS_TOP) >> np.int32(-rates[1])
+                top: Any = np.int32(BIAS_TOP) >> np.int32(-rates[1])
                 total = numeric.saturate(total, -top, top)
             change_rounded(i, p, n, total, w, b, twin, saturated, rates, limits, rounding, lane)
-            bias_sum[i] = numeric.int32(bias_sum[i] - numeric.shift_round(bias_sum[i], forget))
+            bias_sum[i] = numeric.int32(bias_sum[i] - forgotten(bias_sum[i], away, forget))
         else:
             met = subtract_row(w, i, p, n, limits[0], limits[1])
+            if len(twin):
+                met += subtract_row(twin, i, p, n, limits[0], limits[1])
             saturated[0] = np.uint32(saturated[0] + np.uint32(met))
         for j in range(n):
-            sum[i, j] = numeric.int32(sum[i, j] - numeric.shift_round(sum[i, j], forget))
+            sum[i, j] = numeric.int32(sum[i, j] - forgotten(sum[i, j], away, forget))
 
 
 def _tables(t: Mapping[str, Any], a: Attrs) -> dict[str, NDArray[Any]]:
-    return {"columns": np.array([t["w"].shape[1]]), **row_tables(t, a)}
+    return {"columns": np.array([t["w"].shape[1]]), "away": _away(a["forget"]), **row_tables(t, a)}
 
 
 class Step(WeightedUpdate):
     """W -= round(-sum / 2^shift), b -= round(-bias_sum / 2^bias_shift), the twin as W; then both sums forget
-    2^-forget of themselves: all where forget is 0.
+    2^-forget of themselves, away from zero: all where forget is 0.
 
     The sums are what updates took off zeros. In real numbers W += 2^-rate sum.
     """
@@ -102,7 +131,9 @@ class Step(WeightedUpdate):
             return "it takes both bias_sum and b, or neither"
         if any((name in a) != ("b" in t) for name in self.spare):
             return "the numbers of a bias belong to operand b"
-        large = next((t[r].name for r in ("sum", "bias_sum") if r in t and max(-t[r].lo, t[r].hi) > GATHERED), "")
+        large = next(
+            (t[r].name for r in ("sum", "bias_sum") if r in t and max(-t[r].lo, t[r].hi) > GATHERED), ""
+        )
         return f"{large} may reach more than {GATHERED}" if large else super().misfit(t, a)
 
     def terms(self, a: Attrs) -> int:
@@ -121,7 +152,8 @@ class Step(WeightedUpdate):
     def integer(self, t: Arrays, a: Attrs) -> None:
         super().integer(t, a)
         for sums in (t[role] for role in ("sum", "bias_sum") if role in t):
-            sums -= numeric.shift_round(sums, a["forget"])
+            away = _away(a["forget"])[(sums > 0).astype(np.intp)]
+            sums -= numeric.shift_round(sums + away, a["forget"])
 
     @staticmethod
     def rates(t: Arrays, a: Attrs) -> tuple[Any, Any]:
@@ -159,9 +191,9 @@ class Step(WeightedUpdate):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["sum"].mag
         change = (top >> a["shift"]) + 1 + max(k[role].mag for role in ("w", "twin") if role in k)
-        half = (1 << a["forget"]) >> 1
+        lost = 1 << a["forget"]  # what rounding away from zero adds, and one more
         sums = [
-            Accumulator("sum and dither", -top, top + max(1 << a["shift"], half)),
+            Accumulator("sum and dither", -top - lost, top + max(1 << a["shift"], lost)),
             Accumulator("weight and its change", -change, change),
         ]
         if "b" not in k:
@@ -169,7 +201,11 @@ class Step(WeightedUpdate):
         total = k["bias_sum"].mag
         bias = min(total << max(-a["bias_shift"], 0), BIAS_TOP) if a["bias_shift"] < 0 else total
         sums += [
-            Accumulator("bias sum", -max(bias, total), max(bias, total + max(1 << max(a["bias_shift"], 0), half))),
+            Accumulator(
+                "bias sum",
+                -max(bias, total + lost),
+                max(bias, total + max(1 << max(a["bias_shift"], 0), lost)),
+            ),
             Accumulator("bias and its change", -bias - k["b"].mag, bias + k["b"].mag),
         ]
         return sums, {}

@@ -12,7 +12,7 @@ MOST_SHIFT = 8  # of a momentum of 1 - 2^-shift
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Weights change once in so many learned samples, by the sum of what each would change."""
+    """Weights change once in `samples` learned samples, by the sum of what each would change."""
 
     samples: int
 
@@ -29,7 +29,7 @@ def read_accumulate(table: Table) -> Accumulate | None:
     if table.get("accumulate") is None:
         return None
     own = table.subtable("accumulate", ("samples",))
-    return Accumulate(own.integer("samples", 1, MOST_SAMPLES, None))
+    return Accumulate(own.integer("samples", 2, MOST_SAMPLES, None))
 
 
 def read_momentum(table: Table) -> Momentum | None:

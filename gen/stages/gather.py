@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .. import numeric
 from ..errors import CompileError
-from ..ir.program import Builder, Call, Item, Program, Step, Value, reached
+from ..ir.program import Builder, Item, Program, Step, Value, reached
 from ..ops import changed, kernel
 from ..rules import RuleTape
 from ..spec import RuleSpec
@@ -64,7 +64,7 @@ def _changes(b: Builder, item: Item) -> bool:
 
 
 def _refuse(b: Builder, key: str, rule: str) -> None:
-    """Raises CompileError where rule `rule` changes what is learned by a step that knows no sums, or by two."""
+    """Raises CompileError where rule `rule` changes a layer by a step that knows no sums, or twice."""
     seen: set[str] = set()
     for name in reached(b.programs, CORRECT):
         for step in (i for i in b.programs[name].items if isinstance(i, Step)):
@@ -72,7 +72,8 @@ def _refuse(b: Builder, key: str, rule: str) -> None:
             if not learned:
                 continue
             if name != CORRECT or not kernel(step.kernel).gathers:
-                what = f"is not known to what rule {rule} does with {step.node} ({step.kernel} in {name})"
+                does = f"{step.kernel} of {step.node} in {name}"
+                what = f"takes changes that add up, and what rule {rule} does is none: {does}"
                 raise CompileError(key, what, f"leave [{key}] out, or take a rule whose changes add up")
             if learned & seen:
                 what = f"takes one change of a layer at a step, and rule {rule} makes two of {step.node}"
@@ -81,7 +82,7 @@ def _refuse(b: Builder, key: str, rule: str) -> None:
 
 
 def _parted(tape: RuleTape, item: Item, gathered: Mapping[str, int]) -> tuple[Step, Step]:
-    """A step that takes what `item` would take off learned values off sums, and one that then changes these."""
+    """A step that takes off sums what `item` would take off learned values, and one that changes these."""
     assert isinstance(item, Step)
     into, sums = dict(item.args), {}
     into.pop("twin", None)
@@ -94,7 +95,9 @@ def _parted(tape: RuleTape, item: Item, gathered: Mapping[str, int]) -> tuple[St
     own = {key: v for key, v in item.attrs.items() if key not in ("rate", "share")}
     exact = {"rate": 0, "rounding": numeric.Rounding.NEAREST, "seed": 0, "tensor": 0}
     kept = {r: item.args[r] for r in ("step", "w", "b", "twin", "saturated") if r in item.args}
-    numbers = {key: item.attrs[key] for key in ("rate", "share", "rounding", "seed", "tensor") if key in item.attrs}
+    numbers = {
+        key: item.attrs[key] for key in ("rate", "share", "rounding", "seed", "tensor") if key in item.attrs
+    }
     numbers["forget"] = gathered["forget"]
     return (
         replace(item, args=into, attrs={**own, **exact, **gathered}),
@@ -102,9 +105,15 @@ def _parted(tape: RuleTape, item: Item, gathered: Mapping[str, int]) -> tuple[St
     )
 
 
-def at_once(programs: Mapping[str, Program]) -> dict[str, Program]:
-    """The programs, but each change is made at the sample that it comes from."""
-    if GATHER not in programs:
-        return dict(programs)
-    items: tuple[Item, ...] = (Call(CORRECT), Call(OPTIMISE))
-    return {**programs, GATHER: replace(programs[GATHER], items=items)}
+def at_once(step: Step, sums: Mapping[str, Step]) -> Step:
+    """The step that does at once what `step`, of `optimise`, does with what has added up; others as they are.
+
+    sums: the steps that add up, by what they add to. With momentum the change is all that a sample makes in
+    the end: the rate, k of 2^-k, is smaller by what the velocity keeps.
+    """
+    if "sum" not in step.args:
+        return step
+    adds = sums[step.args["sum"]]
+    kept = {r: step.args[r] for r in ("w", "b", "twin") if r in step.args}
+    rate = int(step.attrs["rate"]) - int(step.attrs["forget"])
+    return replace(adds, args={**adds.args, **kept}, attrs={**adds.attrs, **step.attrs, "rate": rate})

@@ -2,8 +2,8 @@
 
 forward            activations and logits of the inputs in the arena
 infer     (entry)  forward, then the verdict
-correct            what the rule does with a sample that was not yet right; where its changes add up, `accumulate` runs
-                   it, and `optimise` where that is due
+correct            what the rule does with a sample that was not yet right
+accumulate         correct, whose changes add up, and `optimise` where that is due: in place of correct alone
 adapt              forward, error, correct if there is any error, step counter, decay
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
