@@ -155,8 +155,9 @@ def test_a_velocity_to_which_nothing_is_added_comes_to_rest(forget: int) -> None
 def test_a_sum_has_room_for_the_largest_products_for_ever(samples: int, forget: int) -> None:
     """The limit that `implied` gives is what such a sum tends to, and it never meets it from outside."""
     top = 255
-    limit, v = (samples * top) << forget, 0
-    for _ in range(40 * 2**forget):
+    limit = (samples * top) << forget
+    v = limit - limit // 8 - samples * top
+    for _ in range(8 * 2**forget):
         v += samples * top
         assert v <= limit
         v = int(step_alone([v], forget, 1)[0])
@@ -196,10 +197,11 @@ def together(machines: list[Emulator], seed: int, steps: int) -> None:
             machine.run(plan.learning, inputs=x | more, labels=label)
 
 
-def test_sums_of_one_sample_are_what_there_was_without() -> None:
+@pytest.mark.parametrize("count", [7, pytest.param(150, marks=pytest.mark.long)])
+def test_sums_of_one_sample_are_what_there_was_without(count: int) -> None:
     """The same bytes of all that is learned, whatever the rule, the rounding and what else a file says."""
     seen, moved = set(), 0
-    for i, (plain, one) in enumerate(models(61_000, 14, accumulate=Accumulate(1))):
+    for i, (plain, one) in enumerate(models(61_000, count, accumulate=Accumulate(1))):
         machines = [Emulator(plain.plan), Emulator(one.plan)]
         together(machines, i, 6)
         seen |= {plain.spec.rule}
@@ -208,13 +210,14 @@ def test_sums_of_one_sample_are_what_there_was_without() -> None:
                 assert np.array_equal(machines[0][t.name], machines[1][t.name]), (plain.plan.model, t.name)
                 moved += not np.array_equal(machines[0][t.name][0], t.array())
         assert not any(machines[1][t.name].any() for t in one.plan.space("state") if t.role == "sum")
-    assert len(seen) >= 5 and moved >= 20
+    assert len(seen) >= 4 and moved > count
 
 
 TEACHING = ("hebbian", "dfa", "dkp", "sdfa", "drtp", "fa", "sign", "ssg", "pepita", "last", "bp")
 
 
-def test_chips_add_up_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", [TEACHING[:3], pytest.param(TEACHING[3:], marks=pytest.mark.long)])
+def test_chips_add_up_alike(chosen: tuple[str, ...], tmp_path: Path) -> None:
     """Every rule whose changes add up, beside schedules, decay and rates of layers; extreme states, too."""
     gathered = [
         RuleSpec(
@@ -228,7 +231,7 @@ def test_chips_add_up_alike(tmp_path: Path) -> None:
             schedule=Schedule((2, 4), 1) if i % 4 == 0 else None,
             decay=Decay(6, 2) if i % 4 == 1 else None,
         )
-        for i, rule in enumerate(TEACHING)
+        for i, rule in enumerate(chosen)
     ]
     assert set(TEACHING) == {n for n in rules() if gathers(RuleSpec(n))}
     plans = [
