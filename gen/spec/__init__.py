@@ -17,6 +17,8 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .freeze import Freeze as Freeze
+from .freeze import read_freeze
 from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
@@ -139,6 +141,7 @@ class RuleSpec:
     schedule: Schedule | None = None
     accumulate: Accumulate | None = None
     momentum: Momentum | None = None
+    freeze: Freeze | None = None
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -248,6 +251,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
         accumulate=read_accumulate(table),
         momentum=read_momentum(table),
+        freeze=read_freeze(table),
         update=update,
         teach=teach,
         trace=trace,

@@ -31,6 +31,7 @@ from synapcc.gen.spec import (
     Arena,
     Decay,
     Feedback,
+    Freeze,
     Head,
     Loss,
     Momentum,
@@ -337,6 +338,14 @@ def random_gathering(rng: Rng, spec: RuleSpec) -> RuleSpec:
     return replace(spec, accumulate=samples, momentum=momentum)
 
 
+def random_freeze(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps learning that pauses, where a rule waits for errors."""
+    if rng.integers(5) or spec.rule == INFERENCE_ONLY or moves_means(spec) or not rules()[spec.rule].waits:
+        return spec
+    below, share = float(2.0 ** -rng.integers(1, 10)), float(2.0 ** -rng.integers(1, 4))
+    return replace(spec, freeze=Freeze(below, int(rng.integers(1, 6)), share))
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -393,6 +402,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
     spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
     spec = random_gathering(np.random.default_rng([14, seed]), spec)
+    spec = random_freeze(np.random.default_rng([15, seed]), spec)
     return graph, spec, calibration, BEST if best else FAST
 
 
