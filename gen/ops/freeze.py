@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spec.freeze import LEAST_SHARE, MOST_AFTER
 from . import Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import Range, takes, within
 from ._loops import Cells, Loop
 
 MAGNITUDE: Range = (1, 2**15)
-MOST_AFTER = 2**16
-MOST_BACK = 2**8 - 1  # of a share of 2^-8
+MOST_BACK = 2**-LEAST_SHARE - 1
 
 
 def _watch(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
+from ..spec.optimiser import MOST_SHIFT
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known
 from ._contract import HELD, ROUNDED, Tensors, takes, within
 from ._loops import (
@@ -39,7 +40,6 @@ from ._weighted import (
     change_shifts,
 )
 
-MOST_FORGET = 8  # of a momentum of 1 - 2^-forget
 RATES = {"rates": ("shift", "bias_shift"), "limits": ("lo", "hi", "bias_lo", "bias_hi")}
 
 
@@ -122,7 +122,7 @@ class Step(WeightedUpdate):
         rate=(0, 2**8),
         bias_lo=HELD["lo"],
         bias_hi=HELD["hi"],
-        forget=(0, MOST_FORGET),
+        forget=(0, MOST_SHIFT),
     )
     spare = ("bias_shift", "bias_lo", "bias_hi")
 
@@ -229,7 +229,7 @@ class Step(WeightedUpdate):
         }
         limits = {"sum": (-most, most), "w": (lo, hi)}
         attrs = {"shift": int(rng.integers(0, 25)), "rate": 0, "lo": lo, "hi": hi}
-        attrs |= {"forget": int(rng.choice([0, 0, 1, 3, MOST_FORGET])), "rounding": int(rng.integers(3))}
+        attrs |= {"forget": int(rng.choice([0, 0, 1, 3, MOST_SHIFT])), "rounding": int(rng.integers(3))}
         attrs |= {"seed": int(rng.integers(2**32)), "tensor": int(rng.integers(64))}
         if rng.integers(2):
             arrays["twin"], limits["twin"] = rng.integers(lo, hi + 1, (m, n)).astype(kind), (lo, hi)

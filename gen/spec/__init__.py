@@ -249,9 +249,9 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
         schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
-        accumulate=read_accumulate(table),
-        momentum=read_momentum(table),
-        freeze=read_freeze(table),
+        accumulate=read_accumulate(_taught(table, "accumulate", rule)),
+        momentum=read_momentum(_taught(table, "momentum", rule)),
+        freeze=read_freeze(_taught(table, "freeze", rule)),
         update=update,
         teach=teach,
         trace=trace,
@@ -297,6 +297,13 @@ def _decay(table: Table) -> Decay:
     if every & (every - 1):
         raise table.error("every", f"is {every}", f"give a power of two from 1 to {2**20}")
     return Decay(shift, every)
+
+
+def _taught(table: Table, key: str, rule: str) -> Table:
+    """The rule file; CompileError where it says `key` and nothing learns."""
+    if rule == INFERENCE_ONLY and table.get(key) is not None:
+        raise table.error(key, f'is there, and under rule "{rule}" nothing learns', "choose a rule")
+    return table
 
 
 def _init(table: Table, rule: str) -> str:

@@ -264,6 +264,9 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[accumulate]\nsamples = 1', "accumulate.samples is 1"),
         ('rule = "fa"\n[accumulate]\nsamples = 257', "accumulate.samples is 257"),
         ('rule = "fa"\n[accumulate]\nsample = 4', 'no key "sample" in [accumulate]'),
+        ('rule = "none"\n[freeze]\nbelow = 0.5', 'freeze is there, and under rule "none" nothing learns'),
+        ('rule = "none"\n[momentum]\nshift = 1', "momentum is there"),
+        ('rule = "none"\n[accumulate]\nsamples = 2', "accumulate is there"),
         ('rule = "fa"\n[freeze]', "freeze.below is missing; give a power of two"),
         ('rule = "fa"\n[freeze]\nbelow = 0.3', "freeze.below is 0.3"),
         ('rule = "fa"\n[freeze]\nbelow = 0.25\nafter = 0', "freeze.after is 0"),
@@ -361,12 +364,16 @@ DRAWN = st.builds(
 
 
 def possible(spec: RuleSpec) -> RuleSpec:
-    """Without a start of what does not learn, or falls that this rate has no room for."""
+    """Without a start or changes of what does not learn, or falls that this rate has no room for."""
     lowest = max(spec.rate, *(k for _, k in spec.rates), 0)
     fall = spec.schedule.shift * len(spec.schedule.at) if spec.schedule else 0
+    learns = spec.rule != "none"
     return replace(
         spec,
-        init=spec.init if spec.rule != "none" else "",
+        init=spec.init if learns else "",
+        accumulate=spec.accumulate if learns else None,
+        momentum=spec.momentum if learns else None,
+        freeze=spec.freeze if learns else None,
         schedule=spec.schedule if lowest + fall <= 20 else None,
     )
 
