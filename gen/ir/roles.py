@@ -17,6 +17,7 @@ Role = Literal[
     "loss",  # int32, of one sample, fixed by its kernel
     "teach",  # int16, range from calibration, limit from its consumers
     "trace",  # int16, what a rule keeps of a signal from step to step; its format follows from the signal's
+    "sum",  # int32, what changes of learned values add up to; its format follows from that of their products
     "weight",  # frozen: int8, one frac per row; learned: int8 or int16, one frac
     "bias",  # int32 at the frac of its accumulator
     "shift",  # uint8, the requantising shift of each row of a frozen layer
@@ -84,6 +85,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "loss": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),
     "trace": RoleFacts(kind="teaching"),
+    "sum": RoleFacts(kind="teaching"),
     "weight": RoleFacts(kind="weights"),
     "bias": RoleFacts(kind="weights"),
     "matrix": RoleFacts(kind="weights"),

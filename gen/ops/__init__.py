@@ -162,6 +162,8 @@ class Kernel(ABC):
     function: how its C functions end, behind the node's name; as `name` ends, if empty
     ring:    (cursor, count) roles of a ring of `rows` places: while count < rows, cursor = count
     loop:    its form for the compiled engine, if it has one; a class never inherits one
+    gathers: what it takes off w and b, and off a twin of w, at a rate, may add up first: w and b are int32
+             sums then, and optimiser.step changes the others by them (gen.stages.gather)
     moves:   each value of y is one of x's, the largest of some, or a constant; or it is x held within limits
     """
 
@@ -177,6 +179,7 @@ class Kernel(ABC):
     trails: ClassVar[tuple[str, str] | None] = None
     ring: ClassVar[tuple[str, str] | None] = None
     function: ClassVar[str] = ""
+    gathers: ClassVar[bool] = False
     moves: ClassVar[bool] = False
     loop: ClassVar[Loop | None] = None
 

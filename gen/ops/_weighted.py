@@ -55,6 +55,8 @@ BIAS_TOP = 2**29  # a change of a bias beyond this always meets its limit of 2^2
 WIDER = 257  # of an int8 weight: an int16 one with bits everywhere
 ZERO_COLUMNS = 2**15  # a row of so many weights times 255, and its bias, fit 32 bits beside both zero points
 LEAST_BIAS_SHIFT = -29  # at which one unit of a signal is BIAS_TOP
+GATHERING = "samples", "forget"  # what only the formats of sums depend on
+GATHERED = 2**30 - 2  # the most that products add up to: one more of 2^30, and its rounding, fits 32 bits
 
 
 class WeightedLayer(Layer):
@@ -273,6 +275,7 @@ class WeightedUpdate(Kernel):
     reads: ClassVar[tuple[str, ...]] = ("x", "d", "step")
     updates: ClassVar[tuple[str, ...]] = ("w", "b", "twin", "saturated")
     optional: ClassVar[tuple[str, ...]] = ("twin",)
+    gathers: ClassVar[bool] = True
     attributes: ClassVar[Mapping[str, Range]] = within(
         HELD,
         ROUNDED,
@@ -373,7 +376,7 @@ class WeightedUpdate(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         zero = _requantise.zero(f["x"])
         shift, bias_shift = self._shifts(f, a, where)
-        own = {key: int(v) for key, v in a.items() if key != "share"}
+        own = {key: int(v) for key, v in a.items() if key not in ("share", *GATHERING)}
         own |= {"x_zero": zero} if zero else {}
         own |= {"shift": shift, "lo": f["w"].lo, "hi": f["w"].hi}
         if "b" not in f:
@@ -381,44 +384,33 @@ class WeightedUpdate(Kernel):
         return own | {"bias_shift": bias_shift, "bias_lo": f["b"].lo, "bias_hi": f["b"].hi}
 
     def _shifts(self, f: Mapping[str, Format], a: Attrs, where: str) -> tuple[int, int]:
-        """How far products are shifted for weights and for biases. CompileError where the rate allows none:
-        it names one that a rule file takes, if there is any."""
-        k, x = int(a["rate"]), f["x"]
-        of_weight = f["d"].frac + x.meaning.nearest - f["w"].frac
-        of_bias = f["d"].frac - f["b"].meaning.nearest if "b" in f else 0
+        """How far products are shifted for weights and biases. CompileError where the rate allows none."""
+        x = f["x"]
         seen = max(1, _requantise.reach(x.lo, x.hi, _requantise.zero(x)))
-        top = max(-f["d"].lo, f["d"].hi) * seen * self.terms(a)
-        rounding = int(a["rounding"])
-        most = max(s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(rounding, s) <= top)
-        first = max(0, -of_weight, LEAST_BIAS_SHIFT - of_bias)
-        last = min(MAX_RATE_SHIFT, most - of_weight, MAX_SHIFT - of_bias)
-        smaller, larger = (
-            (f"take 2^-{first} or smaller", f"take 2^-{last} or larger") if first <= last else ("", "")
+        return change_shifts(
+            f,
+            a,
+            of_weight=f["d"].frac + x.meaning.nearest - f["w"].frac,
+            of_bias=f["d"].frac - f["b"].meaning.nearest if "b" in f else 0,
+            top=max(-f["d"].lo, f["d"].hi) * seen * self.terms(a),
+            where=where,
         )
-        shift, bias_shift = k + of_weight, k + of_bias
-        rate = f"a rate of 2^-{k}" + ("" if "b" in f else " of a feedback matrix")
-        what, hint = "", ""
-        if shift < 0:
-            what = f"{rate} is too large for its number formats"
-            hint = smaller or "scale the inputs down and the weights up"
-        elif shift > most:
-            what = f"{rate} can change nothing: the largest product {top} is shifted right by {shift}"
-            if most == MAX_SHIFT:
-                what = f"{rate} needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
-            free = most < MAX_SHIFT and rounding != numeric.Rounding.STOCHASTIC
-            other = 'take rounding = "stochastic"' if free else "scale the inputs up and the weights down"
-            hint = (larger or other) + (', or weights = "int16"' if f["w"].dtype == "int8" else "")
-        elif bias_shift > MAX_SHIFT:
-            what = (
-                f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
-            )
-            hint = f"{larger and f'{larger}, or '}scale the inputs down"
-        elif bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
-            what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
-            hint = f"{smaller and f'{smaller}, or '}scale the inputs up"
-        if what:
-            raise CompileError(where, what, hint)
-        return shift, bias_shift
+
+    def implied(self, f: Mapping[str, Format], a: Attrs) -> dict[str, Format]:
+        """Of sums of `samples` samples, which forget 2^-forget of themselves behind each `samples`: products
+        as they are, so that none is rounded."""
+        if "samples" not in a or "w" in f or not {"x", "d"} <= f.keys():
+            return {}
+        x, d = f["x"], f["d"]
+        seen = max(1, _requantise.reach(x.lo, x.hi, _requantise.zero(x)))
+        total = max(-d.lo, d.hi) * self.terms(a)
+
+        def format_of(top: int, frac: int) -> Format:
+            most = min(int(a["samples"]) * max(top, 1) << int(a["forget"]), GATHERED)
+            return Format("int32", frac, -most, most)
+
+        found = {"w": format_of(total * seen, d.frac + x.meaning.nearest), "b": format_of(total, d.frac)}
+        return {role: fmt for role, fmt in found.items() if role in self.updates}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         n = self.terms(a)
@@ -445,6 +437,47 @@ class WeightedUpdate(Kernel):
         weights = shapes["w"][0] * shapes["w"][1]
         copies = 2 if "twin" in shapes else 1
         return Cost(macs=weights * self.terms(a), reads=copies * weights, writes=copies * weights)
+
+
+def change_shifts(
+    f: Mapping[str, Format], a: Attrs, of_weight: int, of_bias: int, top: int, where: str
+) -> tuple[int, int]:
+    """How far sums are shifted for weights and for biases at a rate of 2^-rate; at a rate of 1 it would be
+    `of_weight` and `of_bias`.
+
+    f: formats of w and, if there is one, b; top: the largest sum. CompileError where the rate allows none: it
+    names one that a rule file takes, if there is any.
+    """
+    k = int(a["rate"])
+    rounding = int(a["rounding"])
+    most = max(s for s in range(MAX_SHIFT + 1) if numeric.Rounding.least(rounding, s) <= top)
+    first = max(0, -of_weight, LEAST_BIAS_SHIFT - of_bias)
+    last = min(MAX_RATE_SHIFT, most - of_weight, MAX_SHIFT - of_bias)
+    smaller, larger = (
+        (f"take 2^-{first} or smaller", f"take 2^-{last} or larger") if first <= last else ("", "")
+    )
+    shift, bias_shift = k + of_weight, k + of_bias
+    rate = f"a rate of 2^-{k}" + ("" if "b" in f else " of a feedback matrix")
+    what, hint = "", ""
+    if shift < 0:
+        what = f"{rate} is too large for its number formats"
+        hint = smaller or "scale the inputs down and the weights up"
+    elif shift > most:
+        what = f"{rate} can change nothing: the largest product {top} is shifted right by {shift}"
+        if most == MAX_SHIFT:
+            what = f"{rate} needs a shift of {shift}, {MAX_SHIFT} is the largest that is proven"
+        free = most < MAX_SHIFT and rounding != numeric.Rounding.STOCHASTIC
+        other = 'take rounding = "stochastic"' if free else "scale the inputs up and the weights down"
+        hint = (larger or other) + (', or weights = "int16"' if f["w"].dtype == "int8" else "")
+    elif bias_shift > MAX_SHIFT:
+        what = f"the bias's change needs a shift of {bias_shift}, {MAX_SHIFT} is the largest that is proven"
+        hint = f"{larger and f'{larger}, or '}scale the inputs down"
+    elif bias_shift < LEAST_BIAS_SHIFT:  # one unit of a signal would be more than any bias
+        what = f"the bias's change needs a shift of {bias_shift}, {LEAST_BIAS_SHIFT} is the least"
+        hint = f"{smaller and f'{smaller}, or '}scale the inputs up"
+    if what:
+        raise CompileError(where, what, hint)
+    return shift, bias_shift
 
 
 def wide_case(case: Case) -> Case:

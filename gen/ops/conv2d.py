@@ -62,7 +62,7 @@ UPDATED = takes(
     d="int16 [outputs]",
     step="uint32 [1]",
     saturated="uint32 [1]",
-    w="int8|int16 [rows, taps]",
+    w="int8|int16|int32 [rows, taps]",
     b="int32 [rows]",
     twin="=w [rows, taps]",
 )

@@ -173,7 +173,7 @@ class Update(WeightedUpdate):
         d="int16 [rows]",
         step="uint32 [1]",
         saturated="uint32 [1]",
-        w="int8|int16 [rows, columns]",
+        w="int8|int16|int32 [rows, columns]",
         b="int32 [rows]",
         twin="=w [rows, columns]",
     )
@@ -208,7 +208,7 @@ class Update(WeightedUpdate):
         """dsp: two lanes at a time; two rows where they share nothing but inputs without a zero point."""
         w, d, bits, shift = t["w"], t["d"], power_of_two(a["lo"], a["hi"]), a["shift"]
         wide, aligned = w.dtype == "int16", all(t[r].aligned for r in ("w", "twin") if r in t)
-        if kernel_set != DSP or not (bits and aligned):
+        if kernel_set != DSP or w.dtype == "int32" or not (bits and aligned):  # sums have no lanes
             return super().variant(kernel_set, t, a)
         # A change, and a value less its change, must fit a lane; QSUB16 holds the latter by itself.
         zero = a.get("x_zero", 0)

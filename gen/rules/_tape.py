@@ -23,7 +23,7 @@ from ..ir.program import Entry, Value
 from ..ir.roles import Role
 from ..ops import layer
 from ..ops._requantise import shares
-from ..spec import INFERENCE_ONLY, RuleSpec
+from ..spec import INFERENCE_ONLY, Freeze, RuleSpec
 from ._goodness import GoodnessTape
 
 MatrixOf = Callable[[Node], str | None]
@@ -168,6 +168,21 @@ class RuleTape(GoodnessTape):
         else:
             kernel = "sigmoid_error.forward" if self.binary else "softmax_error.forward"
             self.step(kernel, "loss", args)
+
+    def emit_watch(self, freeze: Freeze, taught: str) -> str:
+        """Counts samples with a small error, and takes the flag `taught` back where learning pauses. Returns
+        the flag that is set where it does not."""
+        awake = self.flag("awake")
+        args = {
+            "e": self._raw_error,
+            "calm": self.counter("freeze_calm", "right samples, less what wrong ones took back"),
+            "frozen": self.counter("frozen", "1 while learning pauses"),
+            "taught": taught,
+            "awake": awake,
+        }
+        numbers = {"below": freeze.below, "after": freeze.after, "back": round(1 / freeze.share) - 1}
+        self.step("freeze.watch", "freeze", args, **numbers)
+        return awake
 
     def measure(self, name: str) -> str:
         """Emits the loss of the scores in the arena, under the rule file's loss; the value that holds it. Of

@@ -17,10 +17,15 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .freeze import Freeze as Freeze
+from .freeze import read_freeze
 from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
 from .loss import Loss as Loss
+from .optimiser import Accumulate as Accumulate
+from .optimiser import Momentum as Momentum
+from .optimiser import read_accumulate, read_momentum
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
@@ -134,6 +139,9 @@ class RuleSpec:
     head: Head | None = None
     init: str = ""
     schedule: Schedule | None = None
+    accumulate: Accumulate | None = None
+    momentum: Momentum | None = None
+    freeze: Freeze | None = None
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -241,6 +249,9 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
         schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
+        accumulate=read_accumulate(_taught(table, "accumulate", rule)),
+        momentum=read_momentum(_taught(table, "momentum", rule)),
+        freeze=read_freeze(_taught(table, "freeze", rule)),
         update=update,
         teach=teach,
         trace=trace,
@@ -286,6 +297,13 @@ def _decay(table: Table) -> Decay:
     if every & (every - 1):
         raise table.error("every", f"is {every}", f"give a power of two from 1 to {2**20}")
     return Decay(shift, every)
+
+
+def _taught(table: Table, key: str, rule: str) -> Table:
+    """The rule file; CompileError where it says `key` and nothing learns."""
+    if rule == INFERENCE_ONLY and table.get(key) is not None:
+        raise table.error(key, f'is there, and under rule "{rule}" nothing learns', "choose a rule")
+    return table
 
 
 def _init(table: Table, rule: str) -> str:

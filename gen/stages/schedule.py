@@ -3,7 +3,9 @@
 forward            activations and logits of the inputs in the arena
 infer     (entry)  forward, then the verdict
 correct            what the rule does with a sample that was not yet right
-adapt              forward, error, correct if there is any error, step counter, decay
+accumulate         correct, whose changes add up, and `optimise` where that is due: in place of correct alone
+adapt              forward, error, correct if there is any error, step counter, decay; with a freeze,
+                   correct and decay while learning does not pause
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
 imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
@@ -27,14 +29,14 @@ from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
-from ..spec import BALANCED, OLDEST, RuleSpec, Store
+from ..spec import BALANCED, OLDEST, Decay, RuleSpec, Store
 from .answers import large, scale
 from .classes import refuse_unheard, weighed
 from .float_run import spread
+from .gather import asked, correcting
 from .head import classifier, fitted
 from .memory import loaded
 from .probe import balanced, forward, input_sizes, jacobians, known_means, predictors, seen
-from .slower import paced
 
 
 def build(
@@ -145,6 +147,10 @@ def _refuse_own(spec: RuleSpec, rule: Rule) -> None:
     what = f"rule {rule.name} decides itself what a learning step does"
     if spec.schedule:
         raise CompileError("schedule", what, "leave [schedule] out")
+    if key := asked(spec):
+        raise CompileError(key, what, f"leave [{key}] out")
+    if spec.freeze:
+        raise CompileError("freeze", what, "leave [freeze] out")
     if not spec.loss.plain:
         raise CompileError("loss", what, "leave class_weights, clip and skip_below out")
 
@@ -161,20 +167,33 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
-    corrects = paced(tape, tape.spec.schedule) if tape.spec.schedule else "correct"
+        if tape.spec.freeze:
+            with tape.b.program("decay_in_turn", "decays where that is due"):
+                _emit_decay(tape, tape.spec.decay)
+    corrects = correcting(tape)
+    if tape.spec.freeze and not rule.waits:
+        what = f"rule {rule.name} learns from samples without an error, too"
+        raise CompileError("freeze", what, "leave [freeze] out")
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
         taught = tape.emit_loss()
+        awake = tape.emit_watch(tape.spec.freeze, taught) if tape.spec.freeze else ""
         if rule.waits:
             tape.b.when(taught, corrects)
         else:
             tape.b.call(corrects)
         tape.emit_tick()
-        if tape.spec.decay:
-            phase = tape.counter("decay_phase", "samples since the last decay")
-            due = {"phase": phase, "flag": tape.flag("decay_due")}
-            tape.step("counter.every", "decay", due, period=tape.spec.decay.every)
-            tape.b.when("decay_due", "decay")
+        if tape.spec.decay and not awake:
+            _emit_decay(tape, tape.spec.decay)
+        elif tape.spec.decay:
+            tape.b.when(awake, "decay_in_turn")
+
+
+def _emit_decay(tape: RuleTape, decay: Decay) -> None:
+    phase = tape.counter("decay_phase", "samples since the last decay")
+    due = {"phase": phase, "flag": tape.flag("decay_due")}
+    tape.step("counter.every", "decay", due, period=decay.every)
+    tape.b.when("decay_due", "decay")
 
 
 def _adapts(tape: RuleTape) -> str:

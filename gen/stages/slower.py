@@ -18,19 +18,20 @@ from ..spec.schedule import LAST_STEP, Schedule
 
 Programs = Mapping[str, Program]
 Numbers = Mapping[str, Number]
+DOES = {"correct": "corrects", "optimise": "changes what is learned"}
 
 
-def paced(tape: RuleTape, schedule: Schedule) -> str:
-    """The program that runs `correct` at the rates of the step: of its copies the one whose turn it is."""
+def paced(tape: RuleTape, schedule: Schedule, program: str) -> str:
+    """The program that runs `program` at the rates of the step: of its copies the one whose turn it is."""
     if tape.spec.update:
-        _refuse_without_rate(tape.b)
+        _refuse_without_rate(tape.b, program)
     else:
-        _refuse_unrated(tape.b, tape.spec.rule)
-    names = ["correct", *(f"correct_{i + 1}" for i in range(len(schedule.at)))]
+        _refuse_unrated(tape.b, program, tape.spec.rule)
+    names = [program, *(f"{program}_{i + 1}" for i in range(len(schedule.at)))]
     for fall, name in enumerate(names[1:], 1):
-        tape.b.again("correct", name, fall * schedule.shift)
+        tape.b.again(program, name, fall * schedule.shift)
     starts = (0, *schedule.at, LAST_STEP + 1)
-    with tape.b.program("paced", "corrects at the rates that the schedule has for this step"):
+    with tape.b.program("paced", f"{DOES[program]} at the rates that the schedule has for this step"):
         for i, name in enumerate(names):
             due = {"count": tape.samples_learned, "flag": tape.flag(f"rates_{i}")}
             tape.step("counter.between", "schedule", due, first=starts[i], last=starts[i + 1] - 1)
@@ -38,21 +39,21 @@ def paced(tape: RuleTape, schedule: Schedule) -> str:
     return "paced"
 
 
-def _refuse_without_rate(b: Builder) -> None:
+def _refuse_without_rate(b: Builder, program: str) -> None:
     """Raises CompileError where no equation would become slower. Numbers beside which no rate stands stay."""
-    if not any({"rate", "fall"} & {*i.attrs} for i in b.programs["correct"].items if isinstance(i, Step)):
+    if not any({"rate", "fall"} & {*i.attrs} for i in b.programs[program].items if isinstance(i, Step)):
         what = "lets rates fall, and no equation names the rate"
         raise CompileError("schedule", what, "write rate where a number is to fall, or leave [schedule] out")
 
 
-def _refuse_unrated(b: Builder, rule: str) -> None:
+def _refuse_unrated(b: Builder, program: str, rule: str) -> None:
     """Raises CompileError where rule `rule` changes what is learned by a step that would not become slower:
-    one without `rate`, or one in a program that `correct` calls, of which there is no copy; or where a rate
+    one without `rate`, or one in a program that `program` calls, of which there is no copy; or where a rate
     is that of a signal, of which there is one for all copies."""
-    for name in reached(b.programs, "correct"):
+    for name in reached(b.programs, program):
         for step in (i for i in b.programs[name].items if isinstance(i, Step)):
             values = [b.values[n] for n in changed(step).values()]
-            rated = name == "correct" and "rate" in step.attrs
+            rated = name == program and "rate" in step.attrs
             if (not rated and any(v.learned for v in values)) or (
                 rated and all(v.space == "arena" for v in values)
             ):

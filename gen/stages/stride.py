@@ -25,6 +25,7 @@ from ..ops import changed, kernel
 from ..spec import MAX_RATE_SHIFT
 from .calibrate import Runs
 from .float_run import RealMachine, spread
+from .gather import at_once
 
 SAMPLES = 32  # of the calibration data: a mean of squares needs no more
 TURNS = 2  # labels that each is taught with: the right one, and a wrong one
@@ -85,18 +86,20 @@ def largest(runs: Runs, aside: NDArray[np.bool_]) -> Stride | None:
     sizes = {n: float(np.sqrt(np.mean(np.square(x)))) for n, x in runs.inputs.items()}
     update = pairs[worst][1]
     loud = max(sizes.items(), key=lambda size: size[1])
-    rate = int(update.attrs["rate"]) if "rate" in update.attrs and not update.said else None
+    kept = int(update.attrs.get("forget", 0))  # what momentum makes of the rate that the file says
+    rate = int(update.attrs["rate"]) + kept if "rate" in update.attrs and not update.said else None
     return Stride(update.node, float(changes[worst]), rate, loud)
 
 
 def learning_layers(abstract: Abstract) -> Iterator[tuple[Step, Step]]:
     """(the step that runs a hidden layer, the step that changes its weights) of every one that learns, at a
     rate or by an equation."""
+    sums = {s.args["w"]: s for _, s in abstract.steps() if "samples" in s.attrs and "w" in s.args}
     runs = {s.args["w"]: s for _, s in abstract.steps() if {"x", "w", "b"} <= {*s.args} and "y" in s.args}
     for _, step in abstract.steps():
         found = [runs[n] for n in changed(step).values() if n in runs]
         if found and ("rate" in step.attrs or step.said) and found[0].args["y"] != abstract.logits:
-            yield found[0], step
+            yield found[0], at_once(step, sums)
 
 
 def squares(machine: RealMachine, forward: Step, update: Step) -> tuple[float, float]:

@@ -2,22 +2,24 @@
 
 An *update* is one learned value in one learning step: a layer of n weights and biases has n updates a step,
 the learned feedback matrix counts as well, and a step whose signal was zero counts like any other. So the
-share follows from what every chip keeps in its state: `<layer>_saturated` and `step`.
+share follows from what every chip keeps in its state: `<layer>_saturated` and `step`. Of changes that add up
+first only those count that are made; what a sum meets of its own limit counts as one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.program import Item, Repeat, Step
+from synapcc.gen.ir.program import Item, Repeat, Step, When
 from synapcc.gen.ops import changed
-from synapcc.gen.ops.counter import turns
+from synapcc.gen.ops.counter import Every, turns
 from synapcc.gen.spec import MAX_RATE_SHIFT, OWN
 
 MOST = 0.01  # the share above which learning is told to be hampered
@@ -60,9 +62,10 @@ def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
         values = _updates(plan, "adapt", counted)
         met = _at_limits(plan, state, {n for step in changing for n in changed(step).values()})
         saturated = int(_content(plan, state, counted)[0])
-        rates = [int(step.attrs["rate"]) for step in changing if "rate" in step.attrs]
-        rate = min(rates) if len(rates) == len(changing) and not said else None
-        found.append(Saturation(changing[0].node, saturated, steps * values, met, rate))
+        made = [s for s in changing if any(plan[n].role != "sum" for n in _learned(plan, s, counted))]
+        rates = [int(step.attrs["rate"]) for step in made if "rate" in step.attrs]
+        rate = min(rates, default=None) if len(rates) == len(made) and not said else None
+        found.append(Saturation(changing[0].node, saturated, int(steps * values), met, rate))
     return tuple(found)
 
 
@@ -75,19 +78,32 @@ def _at_limits(plan: Plan, state: NDArray[np.uint8], names: set[str]) -> float:
     return met / values if values else 0.0
 
 
-def _updates(plan: Plan, program: str, counted: str) -> int:
-    """How many values a run of `program` changes that counter `counted` watches: every condition holds, but
-    of programs that take turns the one with most runs."""
+def _learned(plan: Plan, step: Step, counted: str) -> list[str]:
+    """What a step changes of the state beside its counter."""
+    return [n for n in changed(step).values() if n != counted and plan[n].space == "state"]
 
-    def work(item: Item) -> int:
+
+def _updates(plan: Plan, program: str, counted: str) -> Fraction:
+    """How many values a run of `program` changes that counter `counted` watches: every condition holds, that
+    of each n-th run in so many, and of programs that take turns the one with most runs."""
+    every = {
+        i.args["flag"]: int(i.attrs["period"])
+        for i in plan.programs[program].items
+        if isinstance(i, Step) and i.kernel == Every.name
+    }
+
+    def work(item: Item) -> Fraction:
         if not isinstance(item, Step):
-            return (item.times if isinstance(item, Repeat) else 1) * _updates(plan, item.program, counted)
+            share = Fraction(item.times if isinstance(item, Repeat) else 1)
+            if isinstance(item, When) and item.flag in every:
+                share *= Fraction(1, every[item.flag])
+            return share * _updates(plan, item.program, counted)
         if item.args.get("saturated") != counted:
-            return 0
-        learned = [plan[name] for name in changed(item).values() if name != counted]
-        return sum(int(np.prod(t.shape)) for t in learned if t.space == "state")
+            return Fraction(0)
+        learned = [plan[name] for name in _learned(plan, item, counted)]
+        return Fraction(sum(int(np.prod(t.shape)) for t in learned if t.role != "sum"))
 
-    return sum(max(map(work, items)) for items in turns(plan.programs, program))
+    return sum((max(work(i) for i in items) for items in turns(plan.programs, program)), Fraction(0))
 
 
 def _content(plan: Plan, state: NDArray[np.uint8], name: str) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.roles import LEARNED
 from synapcc.gen.ir.walk import Active, choose, walk
 from synapcc.gen.ops import kernel
+from synapcc.gen.ops.optimiser import Step as Optimise
 from synapcc.gen.ops.statement import Matrix
 from synapcc.gen.ops.statement2d import Tied, Untied
 from synapcc.gen.rules import rules
@@ -46,6 +47,7 @@ class LayerHistory:
     angle:  degrees between its change before rounding and backpropagation's
     stored: the same of the change that was stored
     dead:   weights whose product was not zero and whose change was, not counting those at a limit
+            (of changes that add up first, the change is that of the sum)
     moved:  weights whose product was not zero
     """
 
@@ -109,7 +111,13 @@ def _updates(plan: Plan) -> list[Step]:
     matrices that learn have the role of weights, too, but no layer runs forward with them."""
     steps = [s for _, _, s in plan.ops()]
     forward = {s.args["w"] for s in steps if s.kernel.endswith(".forward") and "w" in s.args}
-    return [s for s in steps if _is_change(s) and s.args["w"] in forward]
+    sums = _sums(plan)
+    return [s for s in steps if _is_change(s) and sums.get(s.args["w"], s.args["w"]) in forward]
+
+
+def _sums(plan: Plan) -> dict[str, str]:
+    """The weights that change by what has added up, by the sums that hold it."""
+    return {s.args["sum"]: s.args["w"] for _, _, s in plan.ops() if s.kernel == Optimise.name}
 
 
 def _is_change(step: Step) -> bool:
@@ -142,8 +150,9 @@ class Diagnosis:
         self.emulator = Emulator(plan)
         self._begun = False  # whether the learning step is behind its first forward pass
         self.oracle = Backpropagation(plan, graph, _loss(plan, report["rule"]["loss"]))
-        weights = {s.node: s.args["w"] for s in _updates(plan)}
-        self._weights = {*weights.values()}
+        updates, sums = _updates(plan), _sums(plan)
+        self._weights = {s.args["w"]: sums.get(s.args["w"], s.args["w"]) for s in updates}
+        weights = {s.node: self._weights[s.args["w"]] for s in updates}
         self.tensors = {n.name: weights[n.name] for n in graph.nodes if n.name in weights}
         self.layers = {n: LayerHistory(n, int(np.prod(plan[w].shape))) for n, w in self.tensors.items()}
         self.samples, self.steps, self.without_error = 0, 0, 0
@@ -210,8 +219,9 @@ class Diagnosis:
         held = ((before == t.lo) & (product > 0)) | ((before == t.hi) & (product < 0))
         layer.moved[-1] = int(np.count_nonzero(product))
         layer.dead[-1] = int(np.count_nonzero((product != 0) & (change == 0) & ~held))
-        layer.angle[-1] = angle(product, self._wanted[t.name])
-        layer.stored[-1] = angle(change.astype(np.float64), self._wanted[t.name])
+        wanted = self._wanted[self._weights[t.name]]
+        layer.angle[-1] = angle(product, wanted)
+        layer.stored[-1] = angle(change.astype(np.float64), wanted)
 
     # -- what came of it ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ops import layer
-from synapcc.gen.spec import Feedback, Loss, RuleSpec
+from synapcc.gen.spec import Accumulate, Feedback, Loss, RuleSpec
 from synapcc.gen.spec.own import Update
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
@@ -238,3 +238,28 @@ def test_equations_of_layers_whose_scales_are_the_file_s(
         with pytest.raises(CompileError, match=r"shifts, and .* which is no power of two") as told:
             lite_model(seed, tmp_path, **own)
         assert told.value.hint.endswith('learn by "-rate * teach[o] * pre[i]" alone') and told.value.excerpt
+
+
+def test_changes_at_the_file_s_scales_add_up(tmp_path: Path) -> None:
+    """Sums of one sample: weights and biases learn at the rates that x leaves them, as before."""
+    own = {"rule": "last", "feedback": Feedback(), "options": ()}
+    made = shared = 0
+    for seed in range(2000, 2040):
+        try:
+            plain, *_ = lite_model(seed, tmp_path, **own)
+            added, *_ = lite_model(seed, tmp_path, **own, accumulate=Accumulate(1))
+        except CompileError:
+            continue
+        machines, rng = [Emulator(plain.plan), Emulator(added.plan)], np.random.default_rng(seed)
+        for _ in range(4):
+            x = {n: rng.integers(-128, 128, (1, plain.plan[n].shape[0])) for n in plain.plan.inputs}
+            label = [int(rng.integers(plain.plan.classes))]
+            for machine in machines:
+                machine.learn({n: v.astype(plain.plan[n].dtype) for n, v in x.items()}, label)
+        for t in plain.plan.space("state"):
+            assert np.array_equal(machines[0][t.name], machines[1][t.name]), (seed, t.name)
+        shared += any("x_zero" in s.attrs for _, _, s in added.plan.ops() if s.kernel == "dense.update")
+        made += 1
+        if made >= 4 and shared:
+            break
+    assert made >= 4 and shared

@@ -27,11 +27,14 @@ from synapcc.gen.spec import (
     INFERENCE_ONLY,
     OLDEST,
     STARTS,
+    Accumulate,
     Arena,
     Decay,
     Feedback,
+    Freeze,
     Head,
     Loss,
+    Momentum,
     Replay,
     RuleSpec,
     Schedule,
@@ -326,6 +329,31 @@ def random_weighing(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]
     return replace(spec, loss=loss)
 
 
+def gathers(spec: RuleSpec) -> bool:
+    """Whether changes of this rule add up: not trials, nor means, nor two changes of a layer at a step."""
+    if spec.rule == INFERENCE_ONLY or moves_means(spec):
+        return False
+    rule = rules()[spec.rule]
+    return rule.waits and not any(o.name == "epsilon" for o in rule.options)
+
+
+def random_gathering(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps changes that add up over samples, a momentum, or both."""
+    if rng.integers(5) or not gathers(spec):
+        return spec
+    samples = Accumulate(int(rng.integers(2, 5))) if rng.integers(3) else None
+    momentum = Momentum(int(rng.integers(1, 9))) if samples is None or rng.integers(2) else None
+    return replace(spec, accumulate=samples, momentum=momentum)
+
+
+def random_freeze(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps learning that pauses, where a rule waits for errors."""
+    if rng.integers(5) or spec.rule == INFERENCE_ONLY or moves_means(spec) or not rules()[spec.rule].waits:
+        return spec
+    below, share = float(2.0 ** -rng.integers(1, 10)), float(2.0 ** -rng.integers(1, 4))
+    return replace(spec, freeze=Freeze(below, int(rng.integers(1, 6)), share))
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -388,6 +416,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
         spec = replace(spec, init=str(late.choice(STARTS)))
     spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
     spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
+    spec = random_gathering(np.random.default_rng([14, seed]), spec)
+    spec = random_freeze(np.random.default_rng([15, seed]), spec)
     return graph, spec, calibration, BEST if best else FAST
 
 

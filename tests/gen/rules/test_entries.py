@@ -23,13 +23,14 @@ from synapcc.host.run.plans import read_plan
 
 OUTSIDE = Path(__file__).parents[2] / "support" / "outside"
 RAW, ROWS, PIECES = 7, 2, 9
+ADDED = "[accumulate]\nsamples = 2\n"  # which reset leaves
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network under the rule `late`, compiled."""
     folder = tmp_path_factory.mktemp("late")
-    c = case(folder, "late", more=f"[options]\nraw = {RAW}\nrows = {ROWS}\n[store]\nsamples = 4\n")
+    c = case(folder, "late", more=f"[options]\nraw = {RAW}\nrows = {ROWS}\n[store]\nsamples = 4\n{ADDED}")
     done = spawn([*c.words(folder / "out", "--kernels", "ref"), "--rule-path", str(OUTSIDE)])
     assert done.returncode == 0, done.stderr
     return folder / "out"
@@ -134,6 +135,7 @@ def test_reset_forgets_what_is_no_weight(plan: Plan) -> None:
     assert changed == {"push_next"} and before["push_last"][0, 0] == 0  # an odd number of pieces, two rows
     assert machine["push_next"][:, 0].tolist() == [0, before["push_next"][1, 0]]
     assert np.array_equal(before["fc2_weight"], machine["fc2_weight"])
+    assert before["accumulate_phase"].all() and before["fc2_weight_sum"].any()  # half full, and it stays so
 
 
 def test_a_late_label_teaches_what_an_early_one_does(plan: Plan) -> None:

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import (
     STARTS,
+    Accumulate,
     Arena,
     Decay,
     Feedback,
+    Freeze,
     Head,
     Loss,
+    Momentum,
     Replay,
     RuleSpec,
     Schedule,
@@ -257,6 +260,21 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[schedule]', "schedule.at and every: one of them must be there"),
         ('rule = "fa"\n[schedule]\nat = [5]\nevery = 5', "schedule.at and every: one of them"),
         ('rule = "fa"\n[schedule]\nevery = 5', "schedule.times is missing"),
+        ('rule = "fa"\n[accumulate]', "accumulate.samples is missing"),
+        ('rule = "fa"\n[accumulate]\nsamples = 1', "accumulate.samples is 1"),
+        ('rule = "fa"\n[accumulate]\nsamples = 257', "accumulate.samples is 257"),
+        ('rule = "fa"\n[accumulate]\nsample = 4', 'no key "sample" in [accumulate]'),
+        ('rule = "none"\n[freeze]\nbelow = 0.5', 'freeze is there, and under rule "none" nothing learns'),
+        ('rule = "none"\n[momentum]\nshift = 1', "momentum is there"),
+        ('rule = "none"\n[accumulate]\nsamples = 2', "accumulate is there"),
+        ('rule = "fa"\n[freeze]', "freeze.below is missing; give a power of two"),
+        ('rule = "fa"\n[freeze]\nbelow = 0.3', "freeze.below is 0.3"),
+        ('rule = "fa"\n[freeze]\nbelow = 0.25\nafter = 0', "freeze.after is 0"),
+        ('rule = "fa"\n[freeze]\nbelow = 0.25\nshare = 1', "freeze.share is 1"),
+        ('rule = "fa"\n[freeze]\nbelow = 0.25\nwhen = 3', 'no key "when" in [freeze]'),
+        ('rule = "fa"\n[momentum]', "momentum.shift is missing"),
+        ('rule = "fa"\n[momentum]\nshift = 0', "momentum.shift is 0"),
+        ('rule = "fa"\n[momentum]\nshift = 9', "momentum.shift is 9"),
         ('rule = "fa"\n[schedule]\nevery = 2147483648\ntimes = 2', "whole numbers that rise, from 1 to"),
         ('rule = "fa"\n[schedule]\nat = [5]\ntimes = 2', "schedule.times belongs to every"),
         ('rule = "fa"\n[schedule]\nat = [5, 5]', "schedule.at is"),
@@ -332,6 +350,10 @@ DRAWN = st.builds(
     head=st.none() | HEADS,
     init=st.sampled_from(["", *STARTS]),
     schedule=st.none() | SCHEDULES,
+    accumulate=st.none() | st.builds(Accumulate, st.integers(2, 256)),
+    momentum=st.none() | st.builds(Momentum, st.integers(1, 8)),
+    freeze=st.none()
+    | st.builds(Freeze, st.integers(-15, 15).map(exp2), st.integers(1, 2**16), st.integers(-8, -1).map(exp2)),
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
@@ -342,12 +364,16 @@ DRAWN = st.builds(
 
 
 def possible(spec: RuleSpec) -> RuleSpec:
-    """Without a start of what does not learn, or falls that this rate has no room for."""
+    """Without a start or changes of what does not learn, or falls that this rate has no room for."""
     lowest = max(spec.rate, *(k for _, k in spec.rates), 0)
     fall = spec.schedule.shift * len(spec.schedule.at) if spec.schedule else 0
+    learns = spec.rule != "none"
     return replace(
         spec,
-        init=spec.init if spec.rule != "none" else "",
+        init=spec.init if learns else "",
+        accumulate=spec.accumulate if learns else None,
+        momentum=spec.momentum if learns else None,
+        freeze=spec.freeze if learns else None,
         schedule=spec.schedule if lowest + fall <= 20 else None,
     )
 

@@ -168,6 +168,16 @@ def test_dead_updates_are_counted(tmp_path: Path) -> None:
         assert 0 < found[name]["dead"] == dead[name] / moved[name]
 
 
+def test_changes_that_add_up_are_the_same_changes(tmp_path: Path) -> None:
+    """Of a first sample the products are what they are without; a sum loses none of them."""
+    added = diagnosed(tmp_path / "added", "bp", more="[accumulate]\nsamples = 4\n", sizes=WIDE)[0]
+    plain = by_layer(diagnosed(tmp_path / "plain", "bp", sizes=WIDE)[0].to_dict())
+    for name, found in by_layer(added.to_dict()).items():
+        assert found["angle"]["first"] == pytest.approx(plain[name]["angle"]["first"])
+        assert found["angle_stored"] == found["angle"]
+        assert found["dead"] == 0 and found["products"] > 0
+
+
 def test_saturations_are_the_counters(tmp_path: Path) -> None:
     more = "headroom = 1.0\n[feedback]\ngain = 8\n"
     found = diagnosed(tmp_path, "fa", "int8", more.replace("headroom", "seed = 4\nheadroom"))[0]
