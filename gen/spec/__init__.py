@@ -17,6 +17,8 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .guard import Guard as Guard
+from .guard import read_guard
 from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
@@ -128,6 +130,7 @@ class RuleSpec:
     decay: Decay | None = None
     replay: Replay | None = None
     store: Store | None = None
+    guard: Guard | None = None
     untied: tuple[str, ...] = ()
     options: tuple[tuple[str, Setting], ...] = ()
     arena: Arena = Arena()
@@ -237,6 +240,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
         store=read_store(table, loss.kind != MSE) if "store" in raw else None,
+        guard=_guard(table, rule) if "guard" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
@@ -286,6 +290,13 @@ def _decay(table: Table) -> Decay:
     if every & (every - 1):
         raise table.error("every", f"is {every}", f"give a power of two from 1 to {2**20}")
     return Decay(shift, every)
+
+
+def _guard(table: Table, rule: str) -> Guard:
+    if rule == INFERENCE_ONLY:
+        what = f'is there, and under rule "{rule}" nothing learns'
+        raise table.error("guard", what, "choose a rule, or leave [guard] out")
+    return read_guard(table)
 
 
 def _init(table: Table, rule: str) -> str:
