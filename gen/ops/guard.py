@@ -13,7 +13,8 @@ from ._contract import WORD, Operand, Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop
 from .samples import ROWS
 
-SHARE_FRAC = 15  # of a margin: a share of the samples, up to 1
+SHARE_FRAC = 15
+SHARE: Range = (0, 1 << SHARE_FRAC)  # a share of the samples, up to 1
 COPIED = "int8|int16|int32|uint32"
 """What may be learned, or belong to what is: weights and biases, traces, counts."""
 
@@ -58,22 +59,27 @@ def _copy(source: Cells, copy: Cells) -> None:
             copy[i, j] = source[i, j]
 
 
+def _better(right: Cells, good_right: Cells, better: Cells, rest: Cells) -> None:
+    more = right[0] > good_right[0]
+    better[0] = more
+    rest[0] = not more
+
+
 def _judge(
     right: Cells, good_right: Cells, count: Cells, base_right: Cells, good_base_right: Cells,
-    base_best: Cells, rollbacks: Cells, keep: Cells, undo: Cells, gain: int, margin: int, base_margin: int,
+    base_best: Cells, trusted: Cells, keep: Cells, undo: Cells, gain: int, margin: int, base_margin: int,
     final: int,
 ) -> None:  # fmt: skip
-    has, had = np.int64(right[0]), np.int64(good_right[0])
+    has, had, samples = np.int64(right[0]), np.int64(good_right[0]), np.int64(count[0])
     forgotten = False
     if len(base_best):
         base_best[0] = max(base_best[0], good_base_right[0])
         forgotten = np.int64(base_right[0]) + base_margin < np.int64(base_best[0])
-    kept = has >= had + gain and not forgotten
-    allowed = (np.int64(count[0]) * margin) >> SHARE_FRAC
-    undone = not kept if final else forgotten or has + allowed < had
-    rollbacks[0] = np.uint32(rollbacks[0] + np.uint32(undone))
+    wanted = had if trusted[0] else had + ((samples * gain) >> SHARE_FRAC) + 1
+    kept = has >= wanted and not forgotten
+    trusted[0] = trusted[0] or kept
     keep[0] = kept
-    undo[0] = undone
+    undo[0] = not kept if final else forgotten or has + ((samples * margin) >> SHARE_FRAC) < had
 
 
 class Turn(Kernel):
@@ -238,19 +244,50 @@ class CopyVector(Copy):
 OF_BASE = ("base_right", "good_base_right", "base_best")
 
 
+class Better(Kernel):
+    """better = 1 where right > good_right, else 0; rest = 1 - better."""
+
+    name = "guard.better"
+    loop = Loop(_better)
+    reads = ("right", "good_right")
+    writes = ("better", "rest")
+    operands = takes(right="uint32 [1]", good_right="uint32 [1]", better="uint8 [1]", rest="uint8 [1]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        more = t["right"] > t["good_right"]
+        t["better"][...] = more
+        t["rest"][...] = ~more
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"better": (0, 1, 1), "rest": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        top = int(rng.choice([3, 2**32]))
+        arrays: dict[str, NDArray[Any]] = {
+            "right": rng.integers(0, top, 1).astype(np.uint32),
+            "good_right": rng.integers(0, top, 1).astype(np.uint32),
+            "better": np.zeros(1, np.uint8),
+            "rest": np.zeros(1, np.uint8),
+        }
+        return Case(arrays, {}, {})
+
+
 class Judge(Kernel):
-    """Whether what was learned is kept, goes on, or is undone.
+    """Whether what was learned becomes the good state, goes on, or is undone.
 
     base_best = max(base_best, good_base_right), and base examples are forgotten where base_right +
-    base_margin < base_best. keep = 1 where right >= good_right + gain and nothing is forgotten. undo = 1
-    where something is, or right + ((count * margin) >> 15) < good_right; if `final`, wherever keep is 0.
-    rollbacks += undo. base_right, good_base_right, base_best: all or none.
+    base_margin < base_best. keep = 1 where nothing is forgotten and right >= good_right; until one was kept
+    (trusted = 0), only where right > good_right + ((count * gain) >> 15). Then trusted = 1. undo = 1 where
+    something is forgotten, or right + ((count * margin) >> 15) < good_right; if `final`, where keep is 0.
+    base_right, good_base_right, base_best: all or none.
     """
 
     name = "guard.judge"
     loop = Loop(_judge)
     reads = ("right", "good_right", "count", "base_right", "good_base_right")
-    updates = ("base_best", "rollbacks")
+    updates = ("base_best", "trusted")
     writes = ("keep", "undo")
     optional = OF_BASE
     operands = takes(
@@ -260,15 +297,15 @@ class Judge(Kernel):
         base_right="uint32 [1]",
         good_base_right="uint32 [1]",
         base_best="uint32 [1]",
-        rollbacks="uint32 [1]",
+        trusted="uint32 [1]",
         keep="uint8 [1]",
         undo="uint8 [1]",
     )
     attributes: ClassVar[Mapping[str, Range]] = within(
         rows=ROWS,
         base_rows=(0, ROWS[1]),
-        gain=(0, ROWS[1]),
-        margin=(0, 1 << SHARE_FRAC),
+        gain=SHARE,
+        margin=SHARE,
         base_margin=(0, ROWS[1]),
         final=(0, 1),
     )
@@ -277,7 +314,7 @@ class Judge(Kernel):
         there = [role in t for role in OF_BASE]
         if any(there) != all(there) or any(there) != bool(a["base_rows"]):
             return "it takes all operands of base examples, or none where there are no such"
-        return beyond(t["rollbacks"], *WORD)
+        return ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         has, had, count = (t[role].astype(np.int64) for role in ("right", "good_right", "count"))
@@ -285,25 +322,23 @@ class Judge(Kernel):
         if "base_best" in t:
             t["base_best"][...] = np.maximum(t["base_best"], t["good_base_right"])
             forgotten = t["base_right"].astype(np.int64) + a["base_margin"] < t["base_best"]
-        kept = (has >= had + a["gain"]) & ~forgotten
+        trusted = t["trusted"] != 0
+        more = np.where(trusted, 0, ((count * a["gain"]) >> SHARE_FRAC) + 1)
+        kept = (has >= had + more) & ~forgotten
         worse = forgotten | (has + ((count * a["margin"]) >> SHARE_FRAC) < had)
-        undone = ~kept if a["final"] else worse
-        with np.errstate(over="ignore"):
-            t["rollbacks"][...] += undone.astype(t["rollbacks"].dtype)
+        t["trusted"][...] = trusted | kept
         t["keep"][...] = kept
-        t["undo"][...] = undone
+        t["undo"][...] = ~kept if a["final"] else worse
 
     real = integer
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        of_guard = dict.fromkeys(("right", "good_right", "count"), (0, a["rows"]))
-        return of_guard | (dict.fromkeys(OF_BASE, (0, a["base_rows"])) if a["base_rows"] else {})
+        kept = dict.fromkeys(("right", "good_right", "count"), (0, a["rows"])) | {"trusted": (0, 1)}
+        return kept | (dict.fromkeys(OF_BASE, (0, a["base_rows"])) if a["base_rows"] else {})
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        top = max(k["right"].hi + a["gain"], k["good_right"].hi + a["gain"])
-        sums = [Accumulator("answers that a gain asks for", 0, top)]
-        sums.append(Accumulator("samples times margin", 0, k["count"].hi * a["margin"]))
-        return sums, {"keep": (0, 1, 1), "undo": (0, 1, 1)}
+        shares = [Accumulator("a share of samples", 0, k["count"].hi * max(a["gain"], a["margin"]))]
+        return shares, {"keep": (0, 1, 1), "undo": (0, 1, 1)}
 
     def case(self, rng: np.random.Generator) -> Case:
         rows, base_rows = int(rng.integers(1, 40)), int(rng.choice([0, int(rng.integers(1, 40))]))
@@ -312,17 +347,18 @@ class Judge(Kernel):
         }
         if rng.integers(2):
             arrays["good_right"] = arrays["right"].copy()
+        limits = dict.fromkeys(("right", "good_right", "count"), (0, rows)) | {"trusted": (0, 1)}
         if base_rows:
             arrays |= {role: rng.integers(0, base_rows + 1, 1).astype(np.uint32) for role in OF_BASE}
-        arrays |= {"rollbacks": rng.choice(np.array([0, 5, 2**32 - 1], np.uint32), 1)}
+            limits |= dict.fromkeys(OF_BASE, (0, base_rows))
+        arrays |= {"trusted": rng.integers(0, 2, 1).astype(np.uint32)}
         arrays |= {"keep": np.zeros(1, np.uint8), "undo": np.zeros(1, np.uint8)}
         attrs = {
             "rows": rows,
             "base_rows": base_rows,
-            "gain": int(rng.integers(3)),
-            "margin": int(rng.choice([0, 1 << SHARE_FRAC, int(rng.integers(1 << SHARE_FRAC))])),
+            "gain": int(rng.choice([0, SHARE[1], int(rng.integers(SHARE[1] // 8))])),
+            "margin": int(rng.choice([0, SHARE[1], int(rng.integers(SHARE[1] // 4))])),
             "base_margin": int(rng.integers(5)),
             "final": int(rng.integers(2)),
         }
-        limits = {role: (0, rows) for role in ("right", "good_right", "count")}
-        return Case(arrays, attrs, limits | ({r: (0, base_rows) for r in OF_BASE} if base_rows else {}))
+        return Case(arrays, attrs, limits)

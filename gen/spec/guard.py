@@ -26,16 +26,11 @@ class Guard:
     every: int = 4
     samples: int = 32
     drop: str = BALANCED
+    gain: float = 0.05
     margin: float = 0.0625
-    gain: int = 0
     base: int = 32
     base_margin: float = 0.125
     period: int = 16
-
-    @property
-    def base_allowed(self) -> int:
-        """How many base examples may be wrong beyond those of the best good state."""
-        return int(self.base * self.base_margin)
 
 
 def read_guard(table: Table) -> Guard:
@@ -45,8 +40,8 @@ def read_guard(table: Table) -> Guard:
         every=own.integer("every", 2, 2**16 - 1, usual.every),
         samples=own.integer("samples", 1, 2**16 - 1, usual.samples),
         drop=own.choice("drop", (BALANCED, OLDEST), usual.drop),
+        gain=own.number("gain", 0.0, 1.0, usual.gain),
         margin=own.number("margin", 0.0, 1.0, usual.margin),
-        gain=own.integer("gain", 0, 2**16 - 1, usual.gain),
         base=own.integer("base", 0, 4096, usual.base),
         base_margin=own.number("base_margin", 0.0, 1.0, usual.base_margin),
         period=own.integer("period", 1, 2**20, usual.period),

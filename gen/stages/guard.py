@@ -5,7 +5,7 @@ What other stages wrote stays as it is; here it is called from programs that tak
 learn     (entry)  the sample into the guard's ring, or learned as ever; judged when that is due
 rehearse  (entry)  as ever, and judged
 imprint   (entry)  the row of both states, the learned one and the good one
-settle    (entry)  the better of both is kept
+settle    (entry)  the best of both and of the state as compiled is kept
 judge              answers of both on the samples of the guard and on base examples; then the learned state
                    becomes the good one, goes on, or all of it goes back to the good one
 
@@ -15,20 +15,21 @@ and no arena and no code is doubled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import CompileError
-from ..ir.program import Call, Entry, Item, Program, Value
-from ..ir.roles import GOOD, LEARNED
+from ..ir.program import Call, Entry, Item, Program, Space, Value
+from ..ir.roles import FIRST, GOOD, LEARNED, Use
 from ..ops import changed
 from ..ops.guard import SHARE_FRAC
 from ..rules import RuleTape
 from ..spec import Guard
 from .tables import Table, examples, ring
 
+Pairs = Sequence[tuple[str, str]]
 MET = "saturated"
 """The role of a step's counter of values that met a limit: what was counted stays counted."""
 
@@ -44,8 +45,7 @@ class _Asked:
     @classmethod
     def of(cls, tape: RuleTape, samples: Table, where: str) -> _Asked:
         right = tape.counter(f"{samples.name}_right", f"right answers on {where}, when last judged")
-        good = Value(f"good_{right}", (1,), "state", "counter", ints=np.zeros(1, np.uint32), tie=right)
-        return cls(samples, right, tape.add(replace(good, note="the same of the last good state, then")))
+        return cls(samples, right, _good(tape, right))
 
     def count(self, tape: RuleTape) -> str:
         """A program that counts the right answers anew; its name."""
@@ -86,6 +86,7 @@ def guarded(tape: RuleTape, guard: Guard, calibration: Mapping[str, np.ndarray])
     pairs = [(name, _good(tape, name)) for name in learned]
     _compare(tape, asked, [*pairs, *((a.right, a.good_right) for a in asked)])
     _verdicts(tape, guard, asked, pairs)
+    _settle(tape, asked[0], pairs)
     _watch(tape, guard, len(asked) > 1)
     return Entry("settle")
 
@@ -102,22 +103,25 @@ def _learned(tape: RuleTape) -> Iterator[str]:
                 yield v.name
 
 
+def _copy(tape: RuleTape, name: str, prefix: str, space: Space, use: Use) -> str:
+    """A place for the value in another state, which begins as this one."""
+    value = replace(tape.b.values[name], name=f"{prefix}_{name}", space=space, tie=name, use=use)
+    return tape.add(replace(value, learned=False, reach=0.0))
+
+
 def _good(tape: RuleTape, name: str) -> str:
-    """The place of a value in the last good state, which begins as the first one."""
-    value = tape.b.values[name]
-    return tape.add(
-        replace(value, name=f"good_{name}", tie=name, learned=False, reach=0.0, use=GOOD, note="")
-    )
+    """The place of a value in the last good state."""
+    return _copy(tape, name, "good", "state", GOOD)
 
 
-def _each(tape: RuleTape, kernel: str, first: str, second: str, pairs: list[tuple[str, str]]) -> None:
+def _each(tape: RuleTape, kernel: str, first: str, second: str, pairs: Pairs) -> None:
     """A step for each pair of values, under the roles `first` and `second`."""
     for one, other in pairs:
         vector = "_vector" if len(tape.b.values[one].shape) == 1 else ""
         tape.step(f"{kernel}{vector}", "guard", {first: one, second: other})
 
 
-def _compare(tape: RuleTape, asked: list[_Asked], pairs: list[tuple[str, str]]) -> None:
+def _compare(tape: RuleTape, asked: list[_Asked], pairs: Pairs) -> None:
     answers = [a.count(tape) for a in asked]
     with tape.b.program("exchange", "the learned state and the good one change places"):
         _each(tape, "guard.swap", "now", "good", pairs)
@@ -128,18 +132,38 @@ def _compare(tape: RuleTape, asked: list[_Asked], pairs: list[tuple[str, str]]) 
             tape.b.call("exchange")
 
 
-def _verdicts(tape: RuleTape, guard: Guard, asked: list[_Asked], pairs: list[tuple[str, str]]) -> None:
+def _verdicts(tape: RuleTape, guard: Guard, asked: list[_Asked], pairs: Pairs) -> None:
+    back = [(good, name) for name, good in pairs]
     with tape.b.program("keep_state", "the learned state becomes the good one"):
         _each(tape, "guard.copy", "source", "copy", pairs)
+    with tape.b.program("return_to_good", "the good state takes the place of the learned one"):
+        _each(tape, "guard.copy", "source", "copy", back)
     with tape.b.program("undo_learning", "all that was learned goes back to the good state"):
-        _each(tape, "guard.copy", "source", "copy", [(good, name) for name, good in pairs])
+        tape.b.call("return_to_good")
+        undone = tape.counter("rollbacks", "how often learning was undone")
+        tape.step("counter.tick", "guard", {"count": undone})
+    said = {
+        "judge": "whether what was learned becomes the good state, goes on, or is undone",
+        "choose": "the better of the learned state and the good one becomes both",
+    }
+    args, numbers = _judged(tape, guard, asked)
+    for name, doc in said.items():
+        with tape.b.program(name, doc):
+            tape.b.call("compare")
+            tape.step("guard.judge", "guard", args, **numbers, final=int(name == "choose"))
+            tape.b.when("guard_keep", "keep_state")
+            tape.b.when("guard_undo", "undo_learning")
+
+
+def _judged(tape: RuleTape, guard: Guard, asked: list[_Asked]) -> tuple[dict[str, str], dict[str, int]]:
+    """Operands of a judgement, and its numbers."""
     of_guard, *of_base = asked
     args = {"right": of_guard.right, "good_right": of_guard.good_right, "count": of_guard.samples.count}
     for a in of_base:
         best = tape.counter("guard_base_best", "of base examples, the most that a good state had right")
         args |= {"base_right": a.right, "good_base_right": a.good_right, "base_best": best}
     args |= {
-        "rollbacks": tape.counter("rollbacks", "how often learning was undone"),
+        "trusted": tape.counter("guard_trusted", "1 once a learned state has become the good one"),
         "keep": tape.flag("guard_keep"),
         "undo": tape.flag("guard_undo"),
     }
@@ -147,20 +171,34 @@ def _verdicts(tape: RuleTape, guard: Guard, asked: list[_Asked], pairs: list[tup
     numbers = {
         "rows": guard.samples,
         "base_rows": base_rows,
-        "gain": guard.gain,
+        "gain": int(guard.gain * 2**SHARE_FRAC),
         "margin": int(guard.margin * 2**SHARE_FRAC),
         "base_margin": int(base_rows * guard.base_margin),
     }
-    said = {
-        "judge": "whether what was learned is kept, goes on, or is undone",
-        "settle": "keeps the better of the learned state and the good one",
-    }
-    for name, doc in said.items():
-        with tape.b.program(name, doc):
+    return args, numbers
+
+
+def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs) -> None:
+    """`settle`: the best of three. What was good on samples that the guard has lost since may be worse than
+    the first state on those that it has now."""
+    more, rest = tape.flag("guard_more"), tape.flag("guard_no_more")
+    if not (tape.spec.head and tape.spec.head.imprint):  # the first state has none of the rows asked for
+        copies = [(_copy(tape, name, "first", "const", FIRST), name) for name, _ in pairs]
+        with tape.b.program("first_state", "the state as compiled takes the place of the learned one"):
+            _each(tape, "guard.copy", "source", "copy", copies)
+        with tape.b.program("back_to_first", "all that was ever learned is undone"):
+            tape.b.call("keep_state")
+            tape.step("samples.rewind", "guard", {"next": "guard_trusted"})
+            tape.step("counter.tick", "guard", {"count": "rollbacks"})
+    with tape.b.program("settle", "keeps the best of the learned state, the good one and the first one"):
+        tape.b.call("choose")
+        if "first_state" in tape.b.programs:
+            tape.b.call("first_state")
             tape.b.call("compare")
-            tape.step("guard.judge", "guard", args, **numbers, final=int(name == "settle"))
-            tape.b.when("guard_keep", "keep_state")
-            tape.b.when("guard_undo", "undo_learning")
+            told = {"right": of_guard.right, "good_right": of_guard.good_right, "better": more, "rest": rest}
+            tape.step("guard.better", "guard", told)
+            tape.b.when(more, "back_to_first")
+            tape.b.when(rest, "return_to_good")
 
 
 def _watch(tape: RuleTape, guard: Guard, base: bool) -> None:
