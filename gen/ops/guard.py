@@ -15,6 +15,7 @@ from .samples import ROWS
 
 SHARE_FRAC = 15
 SHARE: Range = (0, 1 << SHARE_FRAC)  # a share of the samples, up to 1
+LEAST = 2  # answers that a state must have more before learning is trusted: one may be luck
 COPIED = "int8|int16|int32|uint32"
 """What may be learned, or belong to what is: weights and biases, traces, counts."""
 
@@ -71,11 +72,11 @@ def _judge(
     final: int,
 ) -> None:  # fmt: skip
     has, had, samples = np.int64(right[0]), np.int64(good_right[0]), np.int64(count[0])
-    forgotten = False
+    forgotten: Any = False
     if len(base_best):
         base_best[0] = max(base_best[0], good_base_right[0])
         forgotten = np.int64(base_right[0]) + base_margin < np.int64(base_best[0])
-    wanted = had if trusted[0] else had + ((samples * gain) >> SHARE_FRAC) + 1
+    wanted = had if trusted[0] else had + max(LEAST, ((samples * gain) >> SHARE_FRAC) + 1)
     kept = has >= wanted and not forgotten
     trusted[0] = trusted[0] or kept
     keep[0] = kept
@@ -279,8 +280,8 @@ class Judge(Kernel):
 
     base_best = max(base_best, good_base_right), and base examples are forgotten where base_right +
     base_margin < base_best. keep = 1 where nothing is forgotten and right >= good_right; until one was kept
-    (trusted = 0), only where right > good_right + ((count * gain) >> 15). Then trusted = 1. undo = 1 where
-    something is forgotten, or right + ((count * margin) >> 15) < good_right; if `final`, where keep is 0.
+    (trusted = 0), only where right >= good_right + max(2, ((count * gain) >> 15) + 1). Then trusted = 1.
+    undo = 1 where something is forgotten, or right + ((count * margin) >> 15) < good_right; if `final`, where keep is 0.
     base_right, good_base_right, base_best: all or none.
     """
 
@@ -323,7 +324,7 @@ class Judge(Kernel):
             t["base_best"][...] = np.maximum(t["base_best"], t["good_base_right"])
             forgotten = t["base_right"].astype(np.int64) + a["base_margin"] < t["base_best"]
         trusted = t["trusted"] != 0
-        more = np.where(trusted, 0, ((count * a["gain"]) >> SHARE_FRAC) + 1)
+        more = np.where(trusted, 0, np.maximum(LEAST, ((count * a["gain"]) >> SHARE_FRAC) + 1))
         kept = (has >= had + more) & ~forgotten
         worse = forgotten | (has + ((count * a["margin"]) >> SHARE_FRAC) < had)
         t["trusted"][...] = trusted | kept

@@ -1,4 +1,4 @@
-"""[guard]: which labelled samples are held back from learning, and how much worse on them it may become."""
+"""[guard]: which labelled samples are held back from learning, and what learning must be worth on them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ class Guard:
     every:   of each class, one of so many labelled samples is held back, the second one first
     samples: of these are kept, in a ring
     drop:    which one makes room when it is full, as in [store]
+    gain:    by more than which share of them, and by two at least, a state must be better than the first one
+             before learning is trusted at all; from then on one with as many right becomes the good one
     margin:  the share of them by which the network may fall below the last good state before it goes back
              to that
-    gain:    how many more of them a state must have right to become the good one; 0: not fewer
     base:    examples of the calibration data, in flash, against forgetting; 0: none
     base_margin: the share of those that may be wrong beyond those of the best good state
     period:  learned samples from one judgement to the next
     """
 
-    every: int = 4
-    samples: int = 32
-    drop: str = BALANCED
-    gain: float = 0.05
+    every: int = 3
+    samples: int = 64
+    drop: str = OLDEST
+    gain: float = 0.03
     margin: float = 0.0625
     base: int = 32
-    base_margin: float = 0.125
-    period: int = 16
+    base_margin: float = 0.5
+    period: int = 1024
 
 
 def read_guard(table: Table) -> Guard:
@@ -38,7 +39,7 @@ def read_guard(table: Table) -> Guard:
     own, usual = table.table("guard", Guard), Guard()
     return Guard(
         every=own.integer("every", 2, 2**16 - 1, usual.every),
-        samples=own.integer("samples", 1, 2**16 - 1, usual.samples),
+        samples=own.integer("samples", 2, 2**16 - 1, usual.samples),
         drop=own.choice("drop", (BALANCED, OLDEST), usual.drop),
         gain=own.number("gain", 0.0, 1.0, usual.gain),
         margin=own.number("margin", 0.0, 1.0, usual.margin),

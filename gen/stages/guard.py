@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import CompileError
+from ..ir.plan import SETTLE
 from ..ir.program import Call, Entry, Item, Program, Space, Value
 from ..ir.roles import FIRST, GOOD, LEARNED, Use
 from ..ops import changed
@@ -88,7 +89,7 @@ def guarded(tape: RuleTape, guard: Guard, calibration: Mapping[str, np.ndarray])
     _verdicts(tape, guard, asked, pairs)
     _settle(tape, asked[0], pairs)
     _watch(tape, guard, len(asked) > 1)
-    return Entry("settle")
+    return Entry(SETTLE)
 
 
 def _learned(tape: RuleTape) -> Iterator[str]:
@@ -190,7 +191,7 @@ def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs) -> None:
             tape.b.call("keep_state")
             tape.step("samples.rewind", "guard", {"next": "guard_trusted"})
             tape.step("counter.tick", "guard", {"count": "rollbacks"})
-    with tape.b.program("settle", "keeps the best of the learned state, the good one and the first one"):
+    with tape.b.program(SETTLE, "keeps the best of the learned state, the good one and the first one"):
         tape.b.call("choose")
         if "first_state" in tape.b.programs:
             tape.b.call("first_state")
@@ -209,7 +210,9 @@ def _watch(tape: RuleTape, guard: Guard, base: bool) -> None:
     due = tape.counter("guard_learned", "samples learned since the last judgement")
     with tape.b.program("learn_judged", "learns from a sample, and judges when that is due"):
         tape.b.call("learn_sample")
-        tape.step("counter.every", "guard", {"phase": due, "flag": tape.flag("guard_due")}, period=guard.period)
+        tape.step(
+            "counter.every", "guard", {"phase": due, "flag": tape.flag("guard_due")}, period=guard.period
+        )
         tape.b.when("guard_due", "judge")
     first = np.full(tape.classes, guard.every - 2, np.uint32)  # a class of two samples has one on each side
     note = "of each class, samples since one was held back"

@@ -66,10 +66,8 @@ def examples(
         raise CompileError(asked[0], f"the calibration data have no {what}s", hint)
     given = len(calibration[tape.graph.inputs[0]])
     wanted = calibration.get(what)
-    if wanted is None or tape.spec.numbers:
-        chosen = spread(given, samples)
-    else:
-        chosen = balanced(wanted, samples)
+    alike = wanted is None or tape.spec.numbers
+    chosen = spread(given, samples) if alike else balanced(calibration[what], samples)
     rows = len(chosen)
     tables = [(tape.value(n), f"{name}_{n}") for n in tape.graph.inputs]
     for x, table in tables:

@@ -326,7 +326,7 @@ def random_guard(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -
         return spec
     guard = Guard(
         every=int(rng.integers(2, 5)),
-        samples=int(rng.integers(1, 5)),
+        samples=int(rng.integers(2, 6)),
         drop=str(rng.choice([BALANCED, OLDEST])),
         margin=float(rng.choice([0, rng.uniform(0, 0.5), 1])),
         gain=float(rng.choice([0, rng.uniform(0, 0.3)])),
