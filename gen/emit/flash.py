@@ -83,7 +83,7 @@ def stored(plan: Plan, kernel_set: str = REF) -> Stored:
 
 
 def _alike(starts: Sequence[PlanTensor], constants: Sequence[PlanTensor]) -> dict[str, str]:
-    """What a guard has copies of, each with a tensor of the same bytes: as compiled, or of the learned state."""
+    """What a guard has copies of, each with a tensor of the same bytes: first state, or learned one."""
     first, found = [t for t in constants if t.use == FIRST], {}
     for t in starts:
         others = [*first, *(o for o in starts if t.use == GOOD != o.use)]

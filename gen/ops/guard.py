@@ -67,17 +67,17 @@ def _better(right: Cells, good_right: Cells, better: Cells, rest: Cells) -> None
 
 
 def _judge(
-    right: Cells, good_right: Cells, count: Cells, base_right: Cells, good_base_right: Cells,
+    right: Cells, good_right: Cells, held: Cells, base_right: Cells, good_base_right: Cells,
     base_best: Cells, trusted: Cells, keep: Cells, undo: Cells, gain: int, margin: int, base_margin: int,
     final: int,
 ) -> None:  # fmt: skip
-    has, had, samples = np.int64(right[0]), np.int64(good_right[0]), np.int64(count[0])
+    has, had, samples = np.int64(right[0]), np.int64(good_right[0]), np.int64(held[0])
+    first: Any = max(LEAST, ((samples * gain) >> SHARE_FRAC) + 1)
     forgotten: Any = False
     if len(base_best):
         base_best[0] = max(base_best[0], good_base_right[0])
         forgotten = np.int64(base_right[0]) + base_margin < np.int64(base_best[0])
-    wanted = had if trusted[0] else had + max(LEAST, ((samples * gain) >> SHARE_FRAC) + 1)
-    kept = has >= wanted and not forgotten
+    kept = has >= (had if trusted[0] else had + first) and not forgotten
     trusted[0] = trusted[0] or kept
     keep[0] = kept
     undo[0] = not kept if final else forgotten or has + ((samples * margin) >> SHARE_FRAC) < had
@@ -280,21 +280,21 @@ class Judge(Kernel):
 
     base_best = max(base_best, good_base_right), and base examples are forgotten where base_right +
     base_margin < base_best. keep = 1 where nothing is forgotten and right >= good_right; until one was kept
-    (trusted = 0), only where right >= good_right + max(2, ((count * gain) >> 15) + 1). Then trusted = 1.
-    undo = 1 where something is forgotten, or right + ((count * margin) >> 15) < good_right; if `final`, where keep is 0.
-    base_right, good_base_right, base_best: all or none.
+    (trusted = 0), only where right >= good_right + max(2, ((held * gain) >> 15) + 1). Then trusted = 1.
+    undo = 1 where something is forgotten, or right + ((held * margin) >> 15) < good_right; if `final`, where
+    keep is 0. base_right, good_base_right, base_best: all or none.
     """
 
     name = "guard.judge"
     loop = Loop(_judge)
-    reads = ("right", "good_right", "count", "base_right", "good_base_right")
+    reads = ("right", "good_right", "held", "base_right", "good_base_right")
     updates = ("base_best", "trusted")
     writes = ("keep", "undo")
     optional = OF_BASE
     operands = takes(
         right="uint32 [1]",
         good_right="uint32 [1]",
-        count="uint32 [1]",
+        held="uint32 [1]",
         base_right="uint32 [1]",
         good_base_right="uint32 [1]",
         base_best="uint32 [1]",
@@ -318,15 +318,15 @@ class Judge(Kernel):
         return ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        has, had, count = (t[role].astype(np.int64) for role in ("right", "good_right", "count"))
+        has, had, held = (t[role].astype(np.int64) for role in ("right", "good_right", "held"))
         forgotten: Any = np.False_
         if "base_best" in t:
             t["base_best"][...] = np.maximum(t["base_best"], t["good_base_right"])
             forgotten = t["base_right"].astype(np.int64) + a["base_margin"] < t["base_best"]
         trusted = t["trusted"] != 0
-        more = np.where(trusted, 0, np.maximum(LEAST, ((count * a["gain"]) >> SHARE_FRAC) + 1))
+        more = np.where(trusted, 0, np.maximum(LEAST, ((held * a["gain"]) >> SHARE_FRAC) + 1))
         kept = (has >= had + more) & ~forgotten
-        worse = forgotten | (has + ((count * a["margin"]) >> SHARE_FRAC) < had)
+        worse = forgotten | (has + ((held * a["margin"]) >> SHARE_FRAC) < had)
         t["trusted"][...] = trusted | kept
         t["keep"][...] = kept
         t["undo"][...] = ~kept if a["final"] else worse
@@ -334,21 +334,21 @@ class Judge(Kernel):
     real = integer
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        kept = dict.fromkeys(("right", "good_right", "count"), (0, a["rows"])) | {"trusted": (0, 1)}
+        kept = dict.fromkeys(("right", "good_right", "held"), (0, a["rows"])) | {"trusted": (0, 1)}
         return kept | (dict.fromkeys(OF_BASE, (0, a["base_rows"])) if a["base_rows"] else {})
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        shares = [Accumulator("a share of samples", 0, k["count"].hi * max(a["gain"], a["margin"]))]
+        shares = [Accumulator("a share of samples", 0, k["held"].hi * max(a["gain"], a["margin"]))]
         return shares, {"keep": (0, 1, 1), "undo": (0, 1, 1)}
 
     def case(self, rng: np.random.Generator) -> Case:
         rows, base_rows = int(rng.integers(1, 40)), int(rng.choice([0, int(rng.integers(1, 40))]))
         arrays: dict[str, NDArray[Any]] = {
-            role: rng.integers(0, rows + 1, 1).astype(np.uint32) for role in ("right", "good_right", "count")
+            role: rng.integers(0, rows + 1, 1).astype(np.uint32) for role in ("right", "good_right", "held")
         }
         if rng.integers(2):
             arrays["good_right"] = arrays["right"].copy()
-        limits = dict.fromkeys(("right", "good_right", "count"), (0, rows)) | {"trusted": (0, 1)}
+        limits = dict.fromkeys(("right", "good_right", "held"), (0, rows)) | {"trusted": (0, 1)}
         if base_rows:
             arrays |= {role: rng.integers(0, base_rows + 1, 1).astype(np.uint32) for role in OF_BASE}
             limits |= dict.fromkeys(OF_BASE, (0, base_rows))

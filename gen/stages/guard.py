@@ -159,7 +159,7 @@ def _verdicts(tape: RuleTape, guard: Guard, asked: list[_Asked], pairs: Pairs) -
 def _judged(tape: RuleTape, guard: Guard, asked: list[_Asked]) -> tuple[dict[str, str], dict[str, int]]:
     """Operands of a judgement, and its numbers."""
     of_guard, *of_base = asked
-    args = {"right": of_guard.right, "good_right": of_guard.good_right, "count": of_guard.samples.count}
+    args = {"right": of_guard.right, "good_right": of_guard.good_right, "held": of_guard.samples.count}
     for a in of_base:
         best = tape.counter("guard_base_best", "of base examples, the most that a good state had right")
         args |= {"base_right": a.right, "good_base_right": a.good_right, "base_best": best}
