@@ -6,11 +6,12 @@ inspect` all ask `stored`; tests/gen/emit/test_flash_bytes.py holds it against w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..ir.plan import Plan, PlanTensor
 from ..ir.program import Step
+from ..ir.roles import FIRST, GOOD
 from ..ops import Relaid, Variant, kernel
 from ..sets import REF, chain
 
@@ -24,6 +25,7 @@ class Stored:
     constants: constants as the Plan has them where a step reads them so, and those that a step reads in
                another layout
     starts:    the state tensors that do not start from zero: each has a copy in flash, `<name>_init`
+    alike:     of the others, by name, those whose bytes are in flash under another one's name, and which
     origin:    by name of a constant in another layout, the Plan's tensor that it was made from
     """
 
@@ -31,6 +33,7 @@ class Stored:
     args: tuple[Mapping[str, str], ...]
     constants: tuple[PlanTensor, ...]
     starts: tuple[PlanTensor, ...]
+    alike: Mapping[str, str]
     origin: Mapping[str, str]
 
     @property
@@ -74,7 +77,19 @@ def stored(plan: Plan, kernel_set: str = REF) -> Stored:
     read = {name for names in args for name in names.values()}
     natural = [t for t in plan.space("const") if t.name in read]
     starts = tuple(t for t in plan.space("state") if t.data is not None and any(t.data))
-    return Stored(tuple(variants), tuple(args), (*natural, *made.values()), starts, origin)
+    alike = _alike(starts, natural)
+    own = tuple(t for t in starts if t.name not in alike)
+    return Stored(tuple(variants), tuple(args), (*natural, *made.values()), own, alike, origin)
+
+
+def _alike(starts: Sequence[PlanTensor], constants: Sequence[PlanTensor]) -> dict[str, str]:
+    """What a guard has copies of, each with a tensor of the same bytes: first state, or learned one."""
+    first, found = [t for t in constants if t.use == FIRST], {}
+    for t in starts:
+        others = [*first, *(o for o in starts if t.use == GOOD != o.use)]
+        if same := next((o for o in others if (o.dtype, o.data) == (t.dtype, t.data)), None):
+            found[t.name] = same.name
+    return found
 
 
 def _relaid(t: PlanTensor, relaid: Relaid, plan: Plan) -> PlanTensor:

@@ -63,6 +63,7 @@ def render_library(
         "labels_beyond": "label" in plan and plan.classes <= np.iinfo(plan["label"].dtype).max,
         "constants": [of_all[t.name] for t in printed.tensors],
         "starts": [of_all[t.name] for t in printed.starts],
+        "alike": [(of_all[name], of_all[first]) for name, first in printed.alike.items()],
         "items": table,
         "item_starts": [starts[entry] for entry in plan.entries],
         "programs": program_texts(plan, functions, views, prefix),

@@ -25,11 +25,13 @@ from .format import Meaning
 from .inputs import Input
 from .program import Call, Entry, Item, Program, Repeat, Space, Step, When, reached
 from .quantiser import InputQuantiser, Quantiser, plain
-from .roles import ROLES, USES, Use
+from .roles import GOOD, LEARNED, ROLES, USES, Use
 
 PLAN_VERSION = 2
 LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
+SETTLE = "settle"
+"""The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
 ROW_ALIGN = 4  # elements; the layout of tensors with rows is the same on every core
 
@@ -87,6 +89,11 @@ class PlanTensor:
     def about(self) -> str:
         """What comments and tables say of it; may be empty."""
         return ", ".join(text for text in (USES[self.use], self.note) if text)
+
+    @property
+    def learned(self) -> bool:
+        """Whether learning changes it: a weight, bias or feedback matrix of the state, and no copy of one."""
+        return self.space == "state" and self.role in LEARNED and self.use != GOOD
 
     @property
     def aligned(self) -> bool:

@@ -37,7 +37,7 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
-Use = Literal["", "input", "stored", "replayed", "again"]
+Use = Literal["", "input", "stored", "replayed", "again", "good", "first"]
 
 USES: Mapping[str, str] = {
     "": "",
@@ -45,11 +45,15 @@ USES: Mapping[str, str] = {
     "stored": "kept samples of the wearer",
     "replayed": "base examples",
     "again": "a second forward pass",
+    "good": "of the last good state",
+    "first": "as compiled, for the guard",
 }
 """What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
-forward pass writes it."""
+forward pass writes it, a guard goes back to it."""
 
 AGAIN: Use = "again"
+GOOD: Use = "good"
+FIRST: Use = "first"
 
 
 @dataclass(frozen=True, slots=True)

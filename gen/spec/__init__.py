@@ -19,6 +19,8 @@ from ..files.userfile import read_text
 from ..words import nearest, short, what_is
 from .freeze import Freeze as Freeze
 from .freeze import read_freeze
+from .guard import Guard as Guard
+from .guard import read_guard
 from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
@@ -133,6 +135,7 @@ class RuleSpec:
     decay: Decay | None = None
     replay: Replay | None = None
     store: Store | None = None
+    guard: Guard | None = None
     untied: tuple[str, ...] = ()
     options: tuple[tuple[str, Setting], ...] = ()
     arena: Arena = Arena()
@@ -245,6 +248,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
         store=read_store(table, loss.kind != MSE) if "store" in raw else None,
+        guard=read_guard(_taught(table, "guard", rule)) if "guard" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),

@@ -19,6 +19,8 @@ from ..spec import RuleSpec
 from .slower import paced
 
 CORRECT, GATHER, OPTIMISE = "correct", "accumulate", "optimise"
+PHASE = "accumulate_phase"
+"""The counter of samples that are in the sums: it belongs to these."""
 SUMMED = {"w": "sum", "b": "bias_sum"}  # what takes the place of an operand, and its role in optimiser.step
 
 
@@ -47,7 +49,7 @@ def _gathering(tape: RuleTape) -> str:
     doc = "changes what is learned by what has added up, at the rates"
     b.programs[OPTIMISE] = Program(OPTIMISE, doc, steps)
     optimise = paced(tape, spec.schedule, OPTIMISE) if spec.schedule else OPTIMISE
-    phase = tape.counter("accumulate_phase", "samples added up since weights changed") if samples > 1 else ""
+    phase = tape.counter(PHASE, "samples added up since weights changed") if samples > 1 else ""
     with b.program(GATHER, "adds up what a sample changes, and makes the changes that are due"):
         b.call(CORRECT)
         if samples > 1:

@@ -137,7 +137,7 @@ class _Chooser:
             elif name in abstract.inputs:
                 self._assign(name, self._activation(name, FINEST))
             elif value.role == "matrix":  # now: limits of the signals that pass through it depend on it
-                self.formats[name] = self._matrix(value)
+                self.formats[name] = self._matrix(self.values[self.root(name)])
             elif value.role == "constant":
                 top = _largest(value.real)
                 self.formats[name] = Format("int8", min(_widest(top), 30) if top else 0, -127, 127)
@@ -154,7 +154,8 @@ class _Chooser:
         lo, hi = int(info.min), int(info.max) if facts.top is None else facts.top
         if label:
             hi = classes - 1
-        for step, operand in self.readers.get(name, ()):
+        group = self.groups[self.root(name)] if self.values[name].role == "counter" else [name]
+        for step, operand in (r for member in group for r in self.readers.get(member, ())):
             kept = kernel(step.kernel).ranges(step.attrs).get(operand, (lo, hi))
             lo, hi = max(lo, kept[0]), min(hi, kept[1])
         return Format(dtype, 0, lo, hi)
@@ -431,7 +432,7 @@ class _Chooser:
                 room >>= max(0, math.ceil(math.log2(meaning.step / y.meaning.step)))
         else:
             meaning = PowerOfTwo(x.power + w.frac, tuple(x.power + f for f in w.row_fracs))
-        self.formats[name] = Format("int32", meaning, -room, room - 1 if learned else room)
+        self._assign(name, Format("int32", meaning, -room, room - 1 if learned else room))
 
     def integers(self, value: Value) -> NDArray[np.generic]:
         """Initial content in integers: rounded by the format's meaning, held within the limits."""

@@ -10,7 +10,8 @@ learn     (entry)  keep the sample if there is a store, adapt, and a replayed ba
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
 imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
 
-Behind these come the entry programs of the rule's own.
+Behind these come the entry programs of the rule's own. Where there is a guard, it watches over all of them
+(guard.py), and adds `settle`.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
-from ..spec import BALANCED, OLDEST, Decay, RuleSpec, Store
+from ..spec import BALANCED, OLDEST, Decay, RuleSpec
 from .answers import large, scale
 from .classes import refuse_unheard, weighed
-from .float_run import spread
 from .gather import asked, correcting
+from .guard import guarded
 from .head import classifier, fitted
 from .memory import loaded
-from .probe import balanced, forward, input_sizes, jacobians, known_means, predictors, seen
+from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
+from .tables import Table, examples, ring
 
 
 def build(
@@ -85,6 +87,8 @@ def build(
         if spec.head and spec.head.imprint:
             entries.append(_imprint(tape, calibration, spec.head.imprint))
         entries += tape.entries
+        if spec.guard:
+            entries.append(guarded(tape, spec.guard, calibration))
     b = tape.b
     _check_entries(b, entries)
     return Abstract(
@@ -205,37 +209,13 @@ def _replay(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> None:
     replay = tape.spec.replay
     if not replay:
         return
-    what = tape.wanted
-    if what and what not in calibration:
-        raise CompileError(
-            "replay", f"the calibration data have no {what}s", f"add an array `{what}`, or leave [replay] out"
-        )
-    samples = len(calibration[tape.graph.inputs[0]])
-    wanted = calibration.get(what)
-    if wanted is None or tape.spec.numbers:
-        chosen = spread(samples, replay.samples)
-    else:
-        chosen = balanced(wanted, replay.samples)
-    rows = len(chosen)
-    tables = [(tape.value(n), f"replay_{n}") for n in tape.graph.inputs]
-    for x, table in tables:
-        data = calibration[x].reshape(len(calibration[x]), -1)[chosen]
-        tape.add(Value(table, data.shape, "const", "activation", data, tie=x, use="replayed"))
-    if wanted is not None:
-        kept = Value(f"replay_{what}", (rows, tape.b.values[what].size), "const", tape.b.values[what].role)
-        if tape.spec.numbers:
-            tape.add(replace(kept, real=wanted[chosen], tie=what, use="replayed"))
-        else:
-            tape.add(replace(kept, ints=wanted[chosen].astype(np.intp)[:, None]))
-        tables.append((what, f"replay_{what}"))
-    count = tape.counter("replay_count", "base examples in flash", rows, "const")
+    table = examples(tape, calibration, replay.samples, "replay", ("replay", "leave [replay] out"))
     cursor = tape.counter("replay_next", "the base example that comes next")
     index = tape.add(Value("replay_index", (1,), "arena", "counter"))
     with tape.b.program("replay_one", "learns once more from a base example in flash"):
-        picked = {"count": count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")}
-        tape.step("samples.pick", "replay", picked, rows=rows)
-        for x, table in tables:
-            tape.step("samples.read", "replay", {"table": table, "index": index, "x": x})
+        picked = {"count": table.count, "next": cursor, "index": index, "flag": tape.flag("replay_valid")}
+        tape.step("samples.pick", "replay", picked, rows=table.rows)
+        table.read(tape, "replay", index)
         tape.b.call("adapt")
     phase = tape.counter("replay_phase", "new samples since the last replay")
     with tape.b.program("refresh", "a base example, when one is due"):
@@ -248,7 +228,8 @@ def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
     """Program `learn`, or `learn_target` where numbers are learned; with a store, those beside it."""
     store = tape.spec.store
     if store:
-        _store(tape, store)
+        keep = "keep", "puts the sample into the ring of the wearer's samples"
+        table = ring(tape, "store", store.samples, store.drop, keep)
     named, given, itself = LEARNING
     learn = Entry(named, names, label=True)
     doc = "one labelled sample of the wearer"
@@ -264,52 +245,30 @@ def _learn(tape: RuleTape, names: tuple[str, ...]) -> list[Entry]:
             tape.b.call("refresh")
     if not store:
         return [learn]
-    _rehearse(tape, store.samples, store.order == "shuffled")
+    _rehearse(tape, table, store.order == "shuffled")
     return [learn, Entry("rehearse")]
 
 
-def _kept(tape: RuleTape) -> list[tuple[str, str]]:
-    inputs = [(tape.value(n), f"store_{n}") for n in tape.graph.inputs]
-    return [*inputs, (tape.wanted, f"store_{tape.wanted}")] if tape.wanted else inputs
-
-
-def _store(tape: RuleTape, store: Store) -> None:
-    rows = store.samples
-    following = tape.counter("store_next", "where the next sample is kept")
-    count = tape.counter("store_count", "samples kept")
-    for x, table in _kept(tape):
-        tape.memory(table, x, rows)
-    with tape.b.program("keep", "puts the sample into the ring of the wearer's samples"):
-        if store.drop == BALANCED:
-            held = tape.add(Value("store_held", (tape.classes,), "arena", "scratch"))
-            sought = {"label": tape.label, "labels": f"store_{tape.label}", "count": count}
-            tape.step("samples.seek", "store", sought | {"next": following, "held": held}, rows=rows)
-        for x, table in _kept(tape):
-            tape.step("samples.write", "store", {"x": x, "index": following, "table": table})
-        tape.step("samples.advance", "store", {"next": following, "count": count}, rows=rows)
-
-
-def _rehearse(tape: RuleTape, rows: int, shuffled: bool) -> None:
+def _rehearse(tape: RuleTape, table: Table, shuffled: bool) -> None:
     cursor = tape.counter("rehearse_next", "the kept sample that is rehearsed next")
     index = tape.add(Value("rehearse_index", (1,), "arena", "counter"))
     flag = tape.flag("rehearse_valid")
     with tape.b.program("rehearse_sample", "learns once more from one kept sample"):
-        for x, table in _kept(tape):
-            tape.step("samples.read", "rehearse", {"table": table, "index": index, "x": x})
+        table.read(tape, "rehearse", index)
         tape.b.call("adapt")
         if tape.spec.replay:
             tape.b.call("refresh")
     with tape.b.program("rehearse_next", "the next kept sample, if there is one"):
-        picked = {"count": "store_count", "next": cursor, "index": index, "flag": flag}
-        tape.step("samples.pick", "rehearse", picked, rows=rows)
+        picked = {"count": table.count, "next": cursor, "index": index, "flag": flag}
+        tape.step("samples.pick", "rehearse", picked, rows=table.rows)
         if shuffled:  # the cursor still counts the pass: as many draws as there are samples
-            drawn = {"count": "store_count", "step": "step", "index": index}
+            drawn = {"count": table.count, "step": "step", "index": index}
             tensor = tape.tensor_id("rehearse_index")
-            tape.step("samples.draw", "rehearse", drawn, rows=rows, seed=tape.spec.seed, tensor=tensor)
+            tape.step("samples.draw", "rehearse", drawn, rows=table.rows, seed=tape.spec.seed, tensor=tensor)
         tape.b.when(flag, "rehearse_sample")
     with tape.b.program("rehearse", "one pass over the kept samples"):
         tape.step("samples.rewind", "rehearse", {"next": cursor})
-        tape.b.repeat(rows, "rehearse_next")
+        tape.b.repeat(table.rows, "rehearse_next")
 
 
 def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -> Entry:

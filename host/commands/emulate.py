@@ -32,7 +32,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="inputs by name, and with --learn `label`, or `target`",
     )
     p.add_argument(
-        "--learn", action="store_true", help="classify each sample, then learn it, in the file's order"
+        "--learn",
+        action="store_true",
+        help="classify each sample, then learn it, in the file's order; where there is a guard, settle then",
     )
     p.add_argument(
         "--passes",
@@ -64,6 +66,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Results) -> int:
     import numpy as np
 
+    from synapcc.gen.ir.plan import SETTLE
     from synapcc.host.link.saturation import saturation, warning
     from synapcc.host.link.state import joined, load, save, split
     from synapcc.host.run.emulator import Emulator
@@ -89,6 +92,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     result = _run(machine, samples, args.learn)
     for _ in track(range(args.passes - 1), "rehearsing"):
         machine.run("rehearse")
+    if args.learn and SETTLE in plan.entries:
+        machine.run(SETTLE)
     if args.learn:
         result |= {f"state_{t.name}": machine[t.name][0] for t in plan.space("state")}
     write_whole(Path(args.output), packed(result))

@@ -10,7 +10,7 @@ import numpy as np
 from synapcc.gen.compile import Compiled
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
-from synapcc.gen.ir.roles import LEARNED, ROLES
+from synapcc.gen.ir.roles import ROLES
 from synapcc.gen.ops.counter import turns
 from synapcc.gen.spec import FAST, MSE
 from synapcc.gen.stages.answers import Answers
@@ -135,7 +135,7 @@ def learned(compiled: Compiled) -> list[dict[str, Any]]:
     """Format, limit and headroom of every learned tensor, and of every teaching signal."""
     out = []
     for t in compiled.plan.tensors:
-        if t.space == "state" and t.role in LEARNED:
+        if t.learned:
             top = float(np.max(np.abs(t.array().astype(np.float64)), initial=0.0))
             out.append(
                 {

@@ -8,7 +8,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.emit.fits import firmware_bytes, least_flash, least_ram
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.ir.roles import ROLES
+from synapcc.gen.ir.roles import FIRST, GOOD, ROLES
 from synapcc.gen.sets import REF
 from synapcc.gen.target.boards import Board
 
@@ -71,6 +71,8 @@ def _kind(t: PlanTensor, weights: set[str]) -> str:
         return kind if kind != "weights" else "other"
     if t.use in ("stored", "replayed") or t.role == "label":
         return "samples"
+    if t.use in (GOOD, FIRST):
+        return "other"
     if t.role in ("weight", "matrix") and t.name not in weights:
         return "feedback"
     return kind if kind == "weights" else "other"

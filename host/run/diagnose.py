@@ -18,7 +18,6 @@ from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.inputs import TARGET
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
-from synapcc.gen.ir.roles import LEARNED
 from synapcc.gen.ir.walk import Active, choose, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.ops.optimiser import Step as Optimise
@@ -239,7 +238,7 @@ class Diagnosis:
                 self._layer(x, next(m for m in met if m.layer == x.name)) for x in self.layers.values()
             ],
             "warning": warning(met),
-            "tensors": [self._at_limits(t.name) for t in self.plan.space("state") if t.role in LEARNED],
+            "tensors": [self._at_limits(t.name) for t in self.plan.tensors if t.learned],
         }
 
     def _layer(self, x: LayerHistory, met: Saturation) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.roles import LEARNED
 from synapcc.gen.ops import kernel
 
 from ..link import state as states
@@ -85,7 +84,7 @@ class Emulator(Machine):
         fleet = f"{self.devices} device{'s' * (self.devices > 1)}{', one state for all' * self.read_only}"
         inputs = [f"{i} {list(i.shape)} {plan[i.name].meaning}" for i in plan.interface]
         updated = {s.args[r] for _, _, s in plan.ops() for r in kernel(s.kernel).updates if r in s.args}
-        learned = [t for t in plan.space("state") if t.name in updated and t.role in LEARNED]
+        learned = [t for t in plan.tensors if t.name in updated and t.learned]
         shown = [f"{t.name} {t.dtype} {list(t.shape)} {t.meaning}" for t in learned[:SHOWN]]
         own = "" if plan.shared else f"; infer has {plan.infer_arena_bytes} of its own"
         rows = {

@@ -22,6 +22,7 @@ from synapcc.gen.ops import kernels, layer, layers
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
+    BALANCED,
     BEST,
     FAST,
     INFERENCE_ONLY,
@@ -32,6 +33,7 @@ from synapcc.gen.spec import (
     Decay,
     Feedback,
     Freeze,
+    Guard,
     Head,
     Loss,
     Momentum,
@@ -354,6 +356,23 @@ def random_freeze(rng: Rng, spec: RuleSpec) -> RuleSpec:
     return replace(spec, freeze=Freeze(below, int(rng.integers(1, 6)), share))
 
 
+def random_guard(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
+    """Perhaps a guard, a small one that judges often."""
+    if rng.integers(5) or spec.rule == INFERENCE_ONLY or spec.numbers:
+        return spec
+    guard = Guard(
+        every=int(rng.integers(2, 5)),
+        samples=int(rng.integers(2, 6)),
+        drop=str(rng.choice([BALANCED, OLDEST])),
+        margin=float(rng.choice([0, rng.uniform(0, 0.5), 1])),
+        gain=float(rng.choice([0, rng.uniform(0, 0.3)])),
+        base=int(rng.integers(5)) if "label" in calibration else 0,
+        base_margin=float(rng.choice([0, rng.uniform(0, 0.5), 1])),
+        period=int(rng.integers(1, 4)),
+    )
+    return replace(spec, guard=guard)
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -418,6 +437,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
     spec = random_gathering(np.random.default_rng([14, seed]), spec)
     spec = random_freeze(np.random.default_rng([15, seed]), spec)
+    spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
     return graph, spec, calibration, BEST if best else FAST
 
 

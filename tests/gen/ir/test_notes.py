@@ -80,8 +80,11 @@ def test_what_a_tensor_is_used_for_is_in_the_plan() -> None:
             seen.add(t.use)
             assert (t.use == "input") == (t.name in (*c.plan.inputs, TARGET))
             assert (t.use == "stored") == (
-                t.name.startswith("store_") and t.role not in ("counter", "scratch")
+                t.name.startswith(("store_", "guard_"))
+                and t.space == "state"
+                and t.role not in ("counter", "scratch")
             )
+            assert (t.use == "good") == t.name.startswith("good_")
             assert USES[t.use] in t.about
     assert seen == set(USES)
 

@@ -20,6 +20,7 @@ from synapcc.gen.spec import (
     Decay,
     Feedback,
     Freeze,
+    Guard,
     Head,
     Loss,
     Momentum,
@@ -65,6 +66,15 @@ every = 4
 samples = 400
 order = "shuffled"
 drop = "oldest"
+[guard]
+every = 4
+samples = 32
+drop = "balanced"
+gain = 0.1
+margin = 0
+base = 0
+base_margin = 1
+period = 16
 """
 
 
@@ -75,7 +85,8 @@ def parse(text: str) -> RuleSpec:
 def test_defaults() -> None:
     spec = parse('rule = "hebbian"')
     assert spec == RuleSpec("hebbian", "dense", "int16", 6, (), "stochastic", 2.0, 1, Loss(), Feedback())
-    assert (spec.decay, spec.replay, spec.store) == (None, None, None)
+    assert (spec.decay, spec.replay, spec.store, spec.guard) == (None, None, None, None)
+    assert parse('rule = "fa"\n[guard]').guard == Guard()
     assert (spec.loss.kind, spec.feedback.init, spec.feedback.storage, spec.feedback.gain) == (
         "softmax",
         "random",
@@ -101,6 +112,7 @@ def test_every_key() -> None:
         decay=Decay(12, 64),
         replay=Replay(128, 4),
         store=Store(400, "shuffled", "oldest"),
+        guard=Guard(4, 32, "balanced", 0.1, 0.0, 0, 1.0, 16),
     )
     assert (spec.rate_of("fc1"), spec.rate_of("fc2")) == (7, 5)
 
@@ -232,6 +244,16 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[store]\nsamples = 65536', "store.samples is 65536"),
         ('rule = "fa"\n[store]\nsamples = 5\norder = "random"', 'store.order is "random"'),
         ('rule = "fa"\n[store]\nsamples = 5\ndrop = "newest"', 'store.drop is "newest"'),
+        ('rule = "fa"\nguard = true', "guard is true, not a table; write [guard] on a line of its own"),
+        ('rule = "fa"\n[guard]\nevery = 1', "guard.every is 1; give a whole number from 2 to 65535"),
+        ('rule = "fa"\n[guard]\nsamples = 1', "guard.samples is 1; give a whole number from 2 to 65535"),
+        ('rule = "fa"\n[guard]\nmargin = -0.1', "guard.margin is -0.1; give a number from 0 to 1"),
+        ('rule = "fa"\n[guard]\ngain = "2^-5"', 'guard.gain is "2^-5"; give a number from 0 to 1'),
+        ('rule = "fa"\n[guard]\nbase = -1', "guard.base is -1"),
+        ('rule = "fa"\n[guard]\nperiod = 0', "guard.period is 0"),
+        ('rule = "fa"\n[guard]\ndrop = "newest"', 'guard.drop is "newest"'),
+        ('rule = "fa"\n[guard]\nsample = 3', 'no key "sample" in [guard]; did you mean "samples"?'),
+        ('rule = "none"\n[guard]', 'guard is there, and under rule "none" nothing learns; choose a rule'),
         ('rule = "fa"\n[loss]\nclip = 0', "loss.clip is 0"),
         ('rule = "fa"\n[loss]\nskip_below = 0.3', "loss.skip_below is 0.3"),
         ('rule = "fa"\n[loss]\nclass_weights = [0.5, 0.25]', "one of them 1"),
@@ -345,6 +367,18 @@ DRAWN = st.builds(
     replay=st.none() | st.builds(Replay, st.integers(1, 4096), st.integers(1, 1024)),
     store=st.none()
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
+    guard=st.none()
+    | st.builds(
+        Guard,
+        every=st.integers(2, 2**16 - 1),
+        samples=st.integers(2, 2**16 - 1),
+        drop=st.sampled_from(["balanced", "oldest"]),
+        gain=st.floats(0, 1),
+        margin=st.floats(0, 1),
+        base=st.integers(0, 4096),
+        base_margin=st.floats(0, 1),
+        period=st.integers(1, 2**20),
+    ),
     arena=st.builds(Arena, st.booleans()),
     untied=st.just(()) | st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple),
     head=st.none() | HEADS,
@@ -374,6 +408,7 @@ def possible(spec: RuleSpec) -> RuleSpec:
         accumulate=spec.accumulate if learns else None,
         momentum=spec.momentum if learns else None,
         freeze=spec.freeze if learns else None,
+        guard=spec.guard if learns else None,
         schedule=spec.schedule if lowest + fall <= 20 else None,
     )
 
