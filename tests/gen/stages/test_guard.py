@@ -18,7 +18,18 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import BALANCED, OLDEST, Guard, Head, Loss, RuleSpec, Store, parse_spec
+from synapcc.gen.spec import (
+    BALANCED,
+    OLDEST,
+    Accumulate,
+    Guard,
+    Head,
+    Loss,
+    Momentum,
+    RuleSpec,
+    Store,
+    parse_spec,
+)
 from synapcc.host.pages.facts import learned
 from synapcc.host.run.emulator import Emulator
 
@@ -135,10 +146,13 @@ def spoil(machine: Emulator, names: list[str], seed: int) -> None:
         machine[name][...] = rng.integers(t.lo, min(t.hi, 2**31 - 1) + 1, machine[name].shape)
 
 
-@pytest.mark.parametrize("rule", [*RULES, "trace"])
+@pytest.mark.parametrize("rule", [*RULES, "trace", "sums"])
 def test_what_is_worse_goes_back_to_the_last_byte(rule: str) -> None:
     if rule == "trace":
         c = compile_model(trained(), parse_spec(TRACE, "trace", {}), samples(60, CLASSES, 1))
+    elif rule == "sums":  # with how many samples are in them
+        c = made("bp", accumulate=Accumulate(3), momentum=Momentum(2))
+        assert {"accumulate_phase", "fc1_weight_sum", "fc2_bias_sum"} <= {*rolled(c.plan)}
     else:
         c = made(rule)
     names = rolled(c.plan)
