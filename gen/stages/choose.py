@@ -27,6 +27,7 @@ from .absorb import absorbed
 from .budget import Budget, told
 from .calibrate import Runs
 from .equalise import Strength, equalised, extremes, tops
+from .float_run import spread
 from .looks import Choice, Looks
 from .near import denser
 from .progress import Progress, Say
@@ -51,6 +52,8 @@ SKETCH = 16  # samples that say which activations cost most, where not all can b
 REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
 FINE, MOVED, LEVEL = "finer scores", "moved biases", "equalised channels"
 WIDE, OTHER = "int16 weights", "other formats of activations"
+CANDIDATES = 1 << 38  # the work that `best` may make other networks of with all samples: some minutes
+COARSE = 64  # samples that these are compared with where that would be more
 PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
@@ -174,6 +177,11 @@ class _Search:
         if self._seen is None or self._seen[0] is not looks:
             self._seen = looks, tops(graph, looks.observed.runs, looks.usual)
         return equalised(graph, self._seen[1], self.learned, strength)
+
+    @property
+    def made_of(self) -> Sequence[tuple[Chosen, Strength | None, Chosen | None]]:
+        """Networks in other numbers: of which, how (None: biases moved on), and what came of it."""
+        return self._others
 
     def absorbed(self, base: Chosen) -> Chosen | None:
         """`base` with large biases moved on; None where there are none, or it is refused."""
@@ -356,15 +364,9 @@ def _most(tried: Sequence[Tried]) -> Tried:
 
 
 def _best(search: _Search, start: Tried, say: Say) -> Tried:
-    base = start[0]
-    if moved := search.absorbed(base):
-        base = min((base, moved), key=lambda c: search.tried(_finished(c))[1].rank)
-    tried = [base]
-    for part in SHARES:
-        say(0.2 * part, "equalising channels")
-        tried += [c for c in [search.equalised(base, Strength(part, exact=False))] if c]
-    found = min(tried, key=lambda c: search.tried(_finished(c))[1].rank)
-    found = _formats(search, found, say)
+    large = 2 * len(SHARES) * search.made(start[0], None) > CANDIDATES
+    base, found = (_compared_coarsely if large else _compared)(search, start[0], say)
+    found = _formats(search, found, SEARCH // 2 if large else SEARCH, say)
     say(0.9, "rounding weights")
     ends = [search.tried(_finished(c)) for c in (found, base)]
     best = min(ends, key=lambda t: t[1].rank)
@@ -374,6 +376,42 @@ def _best(search: _Search, start: Tried, say: Say) -> Tried:
     return best
 
 
+def _compared(search: _Search, base: Chosen, say: Say) -> tuple[Chosen, Chosen]:
+    """`base`, or it with biases moved on; and that, or it with channels equalised: what loses least."""
+    if moved := search.absorbed(base):
+        base = min((base, moved), key=lambda c: search.tried(_finished(c))[1].rank)
+    tried = [base]
+    for part in SHARES:
+        say(0.2 * part, "equalising channels")
+        tried += [c for c in [search.equalised(base, Strength(part, exact=False))] if c]
+    return base, min(tried, key=lambda c: search.tried(_finished(c))[1].rank)
+
+
+def _compared_coarsely(search: _Search, base: Chosen, say: Say) -> tuple[Chosen, Chosen]:
+    """As _compared, which of them by COARSE samples: only what is chosen is made with all."""
+    runs = base.looks.observed.runs
+    rows = runs.chosen[spread(len(runs), COARSE)]
+
+    def make(graph: Graph) -> Made:
+        abstract, data = search.make(graph)
+        return abstract, {name: x[rows] for name, x in data.items()}
+
+    few = _Search(make, search.spec, search.learned, search.best, search.progress)
+    try:
+        small = few.candidate(base.graph, base.choice)
+    except CompileError:  # what few samples show has no formats
+        return base, base
+    at, found = _compared(few, small, say)
+    how = next((s for of, s, c in few.made_of if of is at and c is found and s is not None), None)
+    search.left.append(
+        f"moved biases and equalised channels were compared with {len(rows)} samples: "
+        f"with all it would be more than {told(CANDIDATES)}"
+    )
+    if at is not small:
+        base = search.absorbed(base) or base
+    return base, (search.equalised(base, how) or base) if how else base
+
+
 def _finished(chosen: Chosen) -> Chosen:
     """With weights and biases rounded for the sums of their rows."""
     return replace(
@@ -381,10 +419,10 @@ def _finished(chosen: Chosen) -> Chosen:
     )
 
 
-def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
+def _formats(search: _Search, found: Chosen, most_work: int, say: Say) -> Chosen:
     """Activation by activation, the frac at which the scores change least."""
     names, runs, kind = _activations(found), found.runs, found.looks.kind
-    room = 2 * SEARCH // (runs.work * len(FINER))  # samples of all activations: half of a run is shared
+    room = 2 * most_work // (runs.work * len(FINER))  # samples of all activations: half of a run is shared
     samples = min(SEARCHED[1], max(SEARCHED[0], room // (ROUNDS * max(1, len(names)))))
     if (most := room // samples) < len(names):
         worst = _by_loss(Trial(runs, kind, SKETCH), found, names)[:most]
@@ -394,7 +432,7 @@ def _formats(search: _Search, found: Chosen, say: Say) -> Chosen:
     if (len(names), turns) < (every, ROUNDS):
         how = f"formats of {len(names)} of {every} activations were searched "
         how += f"{'once' if turns == 1 else 'twice'}, with {len(trial)} samples"
-        search.left.append(f"{how}: the search ends after {told(SEARCH)}")
+        search.left.append(f"{how}: the search ends after {told(most_work)}")
     for turn in range(turns):
         before = found
         for number, name in enumerate(names, 1):

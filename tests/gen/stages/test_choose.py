@@ -389,3 +389,20 @@ def test_one_candidate_at_a_time_holds_its_values(monkeypatch: pytest.MonkeyPatc
     compile_model(perceptron(rng, "rows"), RuleSpec(rule="none"), data, quantise="best")
     assert len(trials) > 4
     assert max(held) <= 2
+
+
+def test_a_large_network_is_equalised_by_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `best` may make other networks of is bounded; it says so, and gives the same integers again."""
+    rng = np.random.default_rng([7, 3])
+    graph, x = perceptron(rng, "variance"), rng.normal(0, 1, (300, 8)).astype(np.float32)
+
+    def made() -> tuple[Compiled, bool]:
+        c = compile_model(graph, RuleSpec("none"), {"x": x}, quantise="best")
+        return c, any("were compared with 64 samples" in note for note in c.graph.notes)
+
+    whole, said = made()
+    assert not said
+    monkeypatch.setattr("synapcc.gen.stages.choose.CANDIDATES", 0)
+    coarse, said = made()
+    assert said and coarse.plan.digest == made()[0].plan.digest
+    assert agreement(coarse)[0] >= min(0.97, agreement(whole)[0]) - 0.01
