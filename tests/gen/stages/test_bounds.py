@@ -21,6 +21,7 @@ from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.bounds import Proof, prove
 from synapcc.host.run.emulator import Emulator
 
+NOTHING = 1 << 62  # what has been seen where nothing has: an interval need not hold zero
 ROUNDINGS = ("shift_round", "round_stochastic", "round_dither")
 
 
@@ -28,22 +29,22 @@ class Watch:
     """Sees every number that a kernel hands to a rounding: the sums that bounds speaks of."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.low, self.high, self.count = 0, 0, 0
+        self.low, self.high, self.count = NOTHING, -NOTHING, 0
         for name in ROUNDINGS:
             monkeypatch.setattr(numeric, name, self._wrapped(getattr(numeric, name)))
 
     def _wrapped(self, primitive: Callable[..., Any]) -> Callable[..., Any]:
         def watched(x: Any, s: Any, *rest: Any) -> Any:
             wide = np.asarray(x, np.int64)
-            self.low = min(self.low, int(wide.min(initial=0)))
-            self.high = max(self.high, int(wide.max(initial=0)))
+            self.low = min(self.low, int(wide.min(initial=NOTHING)))
+            self.high = max(self.high, int(wide.max(initial=-NOTHING)))
             self.count += wide.size
             return primitive(x, s, *rest)
 
         return watched
 
     def forget(self) -> tuple[int, int]:
-        seen, self.low, self.high = (self.low, self.high), 0, 0
+        seen, self.low, self.high = (self.low, self.high), NOTHING, -NOTHING
         return seen
 
 
@@ -117,6 +118,20 @@ def wide_graph(n: int, scale: float = 0.1) -> Graph:
         "z": Tensor("z", (3,)),
     }
     return Graph("wide", ("x",), "z", tensors, (Node("dense", "fc", ("x", "w", "b"), "z"),))
+
+
+def test_an_interval_may_lie_off_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bias that is larger than all that is added to it: what was seen of that is no zero."""
+    graph = wide_graph(4)
+    biased = replace(graph.tensors["b"], value=np.array([60.0, 55.0, 50.0]))
+    data = {"x": np.random.default_rng(1).normal(size=(20, 4))}
+    c = compile_model(replace(graph, tensors={**graph.tensors, "b": biased}), RuleSpec("none"), data)
+    (proof,) = (p for p in c.proofs if p.step.kernel == "dense.forward")
+    assert min(a.lo for a in proof.accumulators) > 0
+    witness = Witness(c, Watch(monkeypatch))
+    witness.machine.load({"x": np.full((1, 4), 127, np.int8)}, None)
+    witness.run("infer")
+    assert 0 < witness.closest <= 1
 
 
 def test_limits_shrink_where_many_inputs_meet() -> None:
