@@ -96,4 +96,9 @@ def test_what_is_all_zero_is_not_stored(models: list[Compiled]) -> None:
     for c in models:
         text = render_library(c.plan, "a test", "a test", {})[f"{c.plan.model}.c"]
         starts = set(re.findall(rf"^static const \w+ {c.plan.model}_(\w+)_init\[", text, flags=re.M))
-        assert starts == {t.name for t in c.plan.space("state") if t.data and any(t.data)}
+        alike = stored(c.plan).alike  # a guard's copies, in flash once
+        assert starts == {t.name for t in c.plan.space("state") if t.data and any(t.data)} - alike.keys()
+        for name, first in alike.items():
+            assert c.plan[name].data == c.plan[first].data
+            source = f"{c.plan.model}_{first}" + "_init" * (c.plan[first].space == "state")
+            assert f"memcpy(m->state.{name}, {source}, sizeof {source});" in text
