@@ -29,6 +29,8 @@ ORDER = (
     "verify",
     "bench",
     "emulate",
+    "personalise",
+    "sweep",
     "pull",
     "push",
     "demo",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import compile_model
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.kept import Results
 
-from ..results import Results
 from . import ort
 from .networks import Network, Samples
 from .table import OURS, Count, Row

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from synapcc.host.run.scores import Row
 from synapcc.host.terminal.text import table
 
-from . import evaluate, protocol
+from . import protocol
 
 WORDS: Mapping[str, Any] = {
     "command": "synapcc eval ecg",
@@ -37,7 +38,7 @@ _PUBLISHED = (
 )
 
 
-def document(rows: Iterable[evaluate.Row], chosen: protocol.Protocol) -> dict[str, Any]:
+def document(rows: Iterable[Row], chosen: protocol.Protocol) -> dict[str, Any]:
     """The document of an evaluation, of which its page is made."""
     return {
         "protocol": chosen.name,
@@ -59,10 +60,10 @@ def _spread(values: Iterable[float]) -> str:
     return f"{statistics.fmean(v):.4f}" + (f" ±{statistics.stdev(v):.4f}" if len(v) > 1 else "")
 
 
-Groups = dict[tuple[str, str, str, int, bool], list[evaluate.Row]]
+Groups = dict[tuple[str, str, str, int, bool], list[Row]]
 
 
-def overview(rows: list[evaluate.Row], chosen: protocol.Protocol) -> str:
+def overview(rows: list[Row], chosen: protocol.Protocol) -> str:
     """Means over the seeds, one line for each way of learning; below, what is published."""
     groups: Groups = {}
     for r in rows:
@@ -80,7 +81,7 @@ def overview(rows: list[evaluate.Row], chosen: protocol.Protocol) -> str:
         body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1])
     head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
     beats = int(rows[0].summary.matrix.sum())
-    lines = [f"protocol {chosen.name}: {len(rows[0].summary.patients)} patients, {beats} test beats", ""]
+    lines = [f"protocol {chosen.name}: {len(rows[0].summary.subjects)} patients, {beats} test beats", ""]
     lines += table([*head, *(f"F1({c})" for c in chosen.labels)], body)
     lines += [
         "",
@@ -117,7 +118,7 @@ def _sensitivity(groups: Groups, chosen: protocol.Protocol) -> list[str]:
     return table(["model", "rule", "weights", "passes", "replay", "", *heads], body)
 
 
-def per_patient(rows: list[evaluate.Row], labels: tuple[str, ...]) -> str:
+def per_patient(rows: list[Row], labels: tuple[str, ...]) -> str:
     """Accuracy of every patient before and after, for each way of learning (first seed)."""
     lines: list[str] = []
     for r in rows:
@@ -130,7 +131,7 @@ def per_patient(rows: list[evaluate.Row], labels: tuple[str, ...]) -> str:
                 f"{100 * s.accuracy:.2f}",
                 *(f"{v:.3f}" if v == v else "" for v in s.f1),
             ]
-            for n, s in r.summary.patients.items()
+            for n, s in r.summary.subjects.items()
         ]
         title = (
             f"{r.model}, {Path(r.rule).stem}, {r.weights}, {r.passes} passes{', replay' if r.replay else ''}"

@@ -8,12 +8,12 @@ programs of `bp` in float.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,14 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import options
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.scores import Row, point
+from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, learn_integer, predict_integer
 
 from . import protocol
+from .beats import Beats
 from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES
-from .personalise import FloatTest, Wearers, learn_float, learn_integer, predict_integer
-from .protocol import PROTOCOLS
-from .records import CLASSES
+from .protocol import LEARN_SECONDS, PROTOCOLS
+from .records import FS
 
 HERE = Path(__file__).resolve().parent
 MINUTES = (1, 2, 3, 4)
@@ -58,57 +60,6 @@ class Task:
     def work(self) -> int:
         """Relative length, to start the long ones first."""
         return max(self.passes) * (2 if self.replay else 1)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one way of learning came to, on all patients' test beats.
-
-    before: accuracy of each patient before learning
-    curve:  (passes, gross accuracy, macro-F1) from before learning to the end; a minute is a fifth of a pass
-    """
-
-    model: str
-    rule: str
-    weights: str
-    passes: int
-    replay: bool
-    seed: int
-    summary: protocol.Summary
-    before: Mapping[str, float]
-    curve: tuple[tuple[float, float, float], ...]
-
-    @property
-    def way(self) -> tuple[str, str, str, int, bool]:
-        """What rows of several seeds have in common."""
-        return self.model, self.rule, self.weights, self.passes, self.replay
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: gross figures, the average over patients, and each patient before and after."""
-        gross = _scores(self.summary.gross)
-        subjects = {
-            n: {"before": self.before[n], "after": s.accuracy, "f1": _by_class(s.f1)}
-            for n, s in self.summary.patients.items()
-        }
-        return {
-            "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
-            "replay": self.replay, "seed": self.seed, **gross, "average": _scores(self.summary.average),
-            "confusion": self.summary.matrix.tolist(), "subjects": subjects,
-            "curve": [{"passes": k, "accuracy": a, "macro_f1": f} for k, a, f in self.curve],
-        }  # fmt: skip
-
-
-def _scores(scores: protocol.Scores) -> dict[str, Any]:
-    ratios = {name: _by_class(getattr(scores, name)) for name in ("f1", "sen", "ppr")}
-    return {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1, **ratios}
-
-
-def _by_class(values: NDArray[np.float64]) -> dict[str, float | None]:
-    return {label: _number(v) for label, v in zip(CLASSES, values, strict=False)}
-
-
-def _number(v: float) -> float | None:
-    return None if np.isnan(v) else float(v)
 
 
 def base_name(model: str, name: str) -> str:
@@ -178,20 +129,26 @@ def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.in
     return {n: chosen.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
 
 
+def minute_marks(people: Wearers, minutes: Sequence[int]) -> list[Mark]:
+    """Where each wearer is in the first pass when each of the minutes is over, by the wearer's own clock."""
+    times = [b.sample / (60 * FS) for b in cast(Iterable[Beats], people.learn.values())]
+    return [(m * 60 / LEARN_SECONDS, np.array([int((at < m).sum()) for at in times])) for m in minutes]
+
+
 def run_task(
     task: Task, people: Wearers, model: Path, calibration: Mapping[str, NDArray[Any]]
 ) -> dict[float, Confusions]:
     """Confusion matrices per patient after each number of passes, those of the learning curve among them."""
     compiled = compile_model(model, task_spec(task, people.steps), calibration)
-    minutes = MINUTES if task.curve else ()
+    marks = minute_marks(people, MINUTES) if task.curve else ()
     passes = tuple(range(1, max(task.passes) + 1)) if task.curve else task.passes
     out = {}
     if task.float_run:
         test = FloatTest(compiled, people)
-        for k, state in learn_float(compiled, people, passes, minutes):
+        for k, state in learn_float(compiled, people, passes, marks):
             out[k] = confusions(task.protocol, people, test.predict(state))
         return out
-    for k, states in learn_integer(compiled.plan, people, passes, minutes):
+    for k, states in learn_integer(compiled.plan, people, passes, marks):
         out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people))
     return out
 
@@ -244,26 +201,23 @@ def evaluate(
 def _none(name: str, model: str) -> Row:
     """The base model before learning."""
     summary = protocol.summarise(before(name, model_path(model, name)))
-    accuracy = {n: s.accuracy for n, s in summary.patients.items()}
-    return Row(model, "none", "int8", 0, False, 0, summary, accuracy, (_point(0, summary),))
+    accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
+    labels = PROTOCOLS[name].labels
+    return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),))
 
 
 def _rows(task: Task, matrices: Mapping[float, Confusions], none: Row) -> list[Row]:
     """The rows of a task, one for each number of passes it asks for."""
     summaries = {k: protocol.summarise(m) for k, m in sorted(matrices.items())}
-    points = [*none.curve, *(_point(k, s) for k, s in summaries.items())]
+    points = [*none.curve, *(point(k, s) for k, s in summaries.items())]
     t = task
     return [
         Row(
-            t.model, t.rule, t.weights, k, t.replay, t.seed, summaries[k], none.before,
+            t.model, t.rule, t.weights, k, t.replay, t.seed, none.labels, summaries[k], none.before,
             tuple(p for p in points if p[0] <= k),
         )
         for k in task.passes
     ]  # fmt: skip
-
-
-def _point(passes: float, summary: protocol.Summary) -> tuple[float, float, float]:
-    return passes, summary.gross.accuracy, summary.gross.macro_f1
 
 
 def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[float, Confusions]]]:

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.host.run.scores import Scores as Scores
+from synapcc.host.run.scores import Summary as Summary
+from synapcc.host.run.scores import scores as scores
+from synapcc.host.run.scores import summarise as summarise
+
 from . import beats
 from .beats import Beats
 from .choices import PROTOCOLS as DOCS
@@ -92,83 +97,6 @@ def confusion(
     """Confusion matrix int64[classes, classes]: row = annotated class, column = predicted class."""
     flat = truth.astype(np.int64) * classes + predicted.astype(np.int64)
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a confusion matrix says. A ratio without a case (0/0) is NaN; F1 of a class that is neither
-    annotated nor predicted too.
-
-    accuracy   share of beats that are right
-    macro_f1   mean F1 over the classes that have one
-    sen, ppr, f1   float64[classes], sensitivity, positive predictivity, 2 TP / (2 TP + FP + FN)
-    """
-
-    accuracy: float
-    macro_f1: float
-    sen: NDArray[np.float64]
-    ppr: NDArray[np.float64]
-    f1: NDArray[np.float64]
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def scores(matrix: NDArray[np.int64]) -> Scores:
-    """Scores of one confusion matrix int64[classes, classes] (of a patient, or a sum over patients)."""
-    hit, truth, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    f1 = _ratio(2 * hit, truth + said)
-    total = int(matrix.sum())
-    return Scores(
-        accuracy=float(hit.sum() / total) if total else float("nan"),
-        macro_f1=_mean(f1),
-        sen=_ratio(hit, truth),
-        ppr=_ratio(hit, said),
-        f1=f1,
-    )
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Per patient, gross and average, as EC57 reports them.
-
-    patients   scores per patient
-    matrix     int64[classes, classes], all patients' beats in one confusion matrix
-    gross      scores of `matrix`: every beat counts the same
-    average    mean over the patients that have the ratio: every patient counts the same
-    """
-
-    patients: Mapping[str, Scores]
-    matrix: NDArray[np.int64]
-    gross: Scores
-    average: Scores
-
-
-def summarise(matrices: Mapping[str, NDArray[np.int64]]) -> Summary:
-    """Confusion matrix per patient -> `Summary`. Raises ValueError if there is no patient."""
-    if not matrices:
-        raise ValueError("no patients to summarise")
-    rows = {name: scores(matrix) for name, matrix in matrices.items()}
-    total: NDArray[np.int64] = np.sum(list(matrices.values()), axis=0)
-
-    def over_patients(ratio: str) -> NDArray[np.float64]:
-        columns = np.stack([getattr(row, ratio) for row in rows.values()]).T
-        return np.array([_mean(column) for column in columns])
-
-    average = Scores(
-        accuracy=_mean(np.array([row.accuracy for row in rows.values()])),
-        macro_f1=_mean(np.array([row.macro_f1 for row in rows.values()])),
-        sen=over_patients("sen"),
-        ppr=over_patients("ppr"),
-        f1=over_patients("f1"),
-    )
-    return Summary(rows, total, scores(total), average)
 
 
 def balanced(pool: Beats, n: int, seed: int, classes: Sequence[str] = LABELS) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.spec import Feedback, Replay, RuleSpec, Store
+from synapcc.host.run.wearers import learn_integer, predict_integer
 from synapcc.host.terminal.arguments import Parser
 from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.screen import guarded
@@ -39,7 +40,6 @@ from ..processes import one_blas_thread
 from . import protocol
 from .choices import DEFAULT_MODEL, MODELS
 from .evaluate import HERE, Confusions, base_name, confusions, more_folder, rule_folder, wearers
-from .personalise import learn_integer, predict_integer
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES
 

@@ -16,8 +16,8 @@ from synapcc.gen.spec import Head, RuleSpec
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.evaluation import Evaluation
 from synapcc.host.run.front_cache import FixedPart
+from synapcc.host.run.kept import Results, sources
 
-from ..results import Results, sources
 from . import tasks
 from .tasks import Data, Task, trained
 

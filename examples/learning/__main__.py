@@ -16,11 +16,11 @@ one_blas_thread()
 
 from synapcc.gen.errors import DataWarning, SynapccError  # noqa: E402
 from synapcc.host import cache  # noqa: E402
+from synapcc.host.run.kept import Results  # noqa: E402
 from synapcc.host.terminal.arguments import Parser  # noqa: E402
 from synapcc.host.terminal.files import check_target, write_whole  # noqa: E402
 from synapcc.host.terminal.screen import guarded  # noqa: E402
 
-from ..results import Results  # noqa: E402
 from . import heartbeats, page, plot, rows, train  # noqa: E402
 from .rows import ECG  # noqa: E402
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.examples.ecg import evaluate, protocol
-from synapcc.examples.ecg.personalise import Wearers, fixed_part, learn_integer, predict_integer
 from synapcc.gen import emit
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.ir.plan import Plan
@@ -23,8 +22,9 @@ from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec, load_spec
 from synapcc.host.bench.report import bench_project
 from synapcc.host.run.emulator import Emulator, classify
 from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.kept import Result, Results, key
+from synapcc.host.run.wearers import Wearers, fixed_part, learn_integer, predict_integer
 
-from ..results import Result, Results, key
 from .train import BOARD, HERE, Say, confirm
 
 MODEL, PASSES, SEED = "mlp", 10, 1

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from synapcc.examples.images.data import VALIDATION
 from synapcc.gen.spec import INFERENCE_ONLY
+from synapcc.host.run.kept import Result
 
-from ..results import Result
 from . import heartbeats
 from .rows import DEEP_RULES, DEPTHS, SEEDS, WIDTH, Row
 from .train import CALIBRATION, CONFIRMED, IMAGES

@@ -26,11 +26,10 @@ from synapcc.host.link import client
 from synapcc.host.link.saturation import saturation
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.kept import Result, Results, key
 from synapcc.host.run.samples import read_samples
 from synapcc.host.run.verify import verify
 from synapcc.host.terminal.files import packed, write_whole
-
-from ..results import Result, Results, key
 
 HERE = Path(__file__).resolve().parent
 CONFIRMED = 2_000  # first learning steps of a run that emitted C repeats

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.files.userfile import read_text
-from synapcc.gen.sets import CHOICES, REF
+from synapcc.gen.sets import REF
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.progress import Progress
-from synapcc.host.terminal.results import Results, schema
+from synapcc.host.terminal.results import Results
 from synapcc.host.terminal.text import table
 
 if TYPE_CHECKING:
     from synapcc.gen.ir.plan import Plan
 
-MAX_REPORT = 1 << 26
 HELP = "show programs, tensors, Q formats, ranges, memory map and cost of OUT; or the layers of a model"
 
 
@@ -42,6 +38,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.emit import memory_map
     from synapcc.host.pages.facts import costs, program_text, summary
+    from synapcc.host.pages.report_file import read_report
     from synapcc.host.run.plans import read_plan
 
     path = Path(args.project)
@@ -54,7 +51,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.scores is not None:
         raise SynapccError("--scores", "is for a model file", "OUT has the scores that compile chose")
     plan = read_plan(path)
-    report = _report(path, plan)
+    report = read_report(path, plan)
     kernel_set = report["kernels"] if report else REF
     out.give("inspect", _plan_document(plan, report, kernel_set))
     if report:
@@ -101,15 +98,14 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     """Diagnostics of learning: a table, or JSON to the output or into a file; and a page."""
     from synapcc.host.pages import html
     from synapcc.host.pages.learn import learn_html
+    from synapcc.host.pages.report_file import needed_report
     from synapcc.host.run.diagnose import Diagnosis, text
     from synapcc.host.run.network import read_network
     from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
 
     plan = read_plan(path)
-    report = _report(path, plan)
-    if report is None:
-        raise SynapccError(str(path), "has no report.json", "give the output folder of `synapcc compile`")
+    report = needed_report(path, plan)
     diagnosis = Diagnosis(plan, read_network(path, plan), report)
     samples = load_samples(plan, data, labels=True)
     with Progress("learning", len(samples)) as bar:
@@ -120,29 +116,6 @@ def _learn(path: Path, data: Path, picture: str | None, out: Results) -> int:
     out.give("inspect.learn", found)
     out.say(f"{samples}\n{text(found)}")
     return 0
-
-
-def _report(path: Path, plan: Plan) -> dict[str, Any] | None:
-    """The report beside the Plan; None where the folder has none."""
-    from synapcc.gen.spec import Loss
-    from synapcc.host.pages.facts import summary
-
-    file = (path if path.is_dir() else path.parent) / "report.json"
-    try:
-        if not os.path.lexists(file):
-            return None
-        loaded: dict[str, Any] = json.loads(read_text(file, MAX_REPORT))
-        if loaded.pop("schema") != schema("compile"):
-            raise ValueError("it has another schema")
-        summary(loaded)
-        Loss(**loaded["rule"]["loss"])
-        if loaded["kernels"] not in CHOICES:
-            raise ValueError("its kernel set is none of this version's")
-        if loaded["digest"] != plan.digest.hex():
-            raise ValueError("it belongs to another Plan")
-    except (SynapccError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as e:
-        raise SynapccError(str(file), f"is no report of this Plan ({e})", "compile again") from None
-    return loaded
 
 
 def _model(path: Path, scores: str | None, out: Results) -> int:

@@ -20,6 +20,7 @@ from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.files.userfile import read_file, read_text
 from synapcc.gen.target.boards import Board, parse_board
 
+from ..terminal.files import locked
 from . import elf as thumb
 from . import linkmap, platformio, stack
 from .linkmap import Linked
@@ -88,7 +89,7 @@ def build(project: Path, toolchain: str | None = None) -> BuildResult:
     board = project_board(project)
     folder = project / ".pio" / "build" / board.name
     try:
-        with platformio.locked(project / ".pio" / "synapcc.lock"):
+        with locked(project / ".pio" / "synapcc.lock"):
             sources = _fingerprint(project)
             known = _recall(folder, sources, toolchain)
             if known is not None:

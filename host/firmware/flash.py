@@ -17,6 +17,7 @@ from typing import Any
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.board import UPLOADERS, Board, Upload
 
+from ..terminal.files import locked
 from . import platformio
 from .build import build, project_board
 
@@ -73,7 +74,7 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
     built = build(project)
     folder = Path(os.path.realpath(project))
     log = folder / ".pio" / "upload.log"
-    with platformio.locked(folder / ".pio" / "synapcc.lock"):
+    with locked(folder / ".pio" / "synapcc.lock"):
         if tool == PYOCD:
             done = _run([*command, str(built.elf)], folder)
         else:

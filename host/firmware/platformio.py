@@ -11,14 +11,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
 
 from .. import cache
+from ..terminal.files import locked
 
 # PlatformIO looks for updates and prunes once a day: stamps are renewed before that.
 STAMP_SECONDS = 12 * 3600
@@ -39,28 +39,6 @@ def core_dir() -> Path:
         return Path(chosen).expanduser().absolute() if chosen else cache.folder() / "platformio"
     except OSError as error:
         raise BuildError("build", str(error), "set PLATFORMIO_CORE_DIR or XDG_CACHE_HOME") from None
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on the file `path` (made if missing); other processes and threads wait."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as handle:
-        if sys.platform == "win32":
-            import msvcrt
-
-            while True:
-                try:
-                    handle.seek(0)
-                    msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-                    break
-                except OSError:
-                    time.sleep(0.05)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield  # closing the file lets go of the lock
 
 
 def prepare(core: Path) -> None:

@@ -70,6 +70,7 @@ def eval_html(result: Json) -> str:
                 for w in _first(best, learned)
             ],
             "table": _table(found, names, classes, words),
+            "forgotten": [(names[w], _percent(w.rows[0]["base"])) for w in chosen if w.rows[0].get("base")],
             "published": result["published"]["about"],
             "records": [(r.label, _record(r, (*WHOLE, *classes), words)) for r in records],
         },
@@ -216,15 +217,23 @@ def _subjects(way: Way, classes: Sequence[str], words: Words) -> Markup:
         marks = [Mark("link", tone, before, after), Mark("ring", "grey", before), Mark("dot", tone, after)]
         lines.append(Row(name, marks, f"{_percent(before)} → {_percent(after)}"))
         f1 = [_spread(_of_subject(way, name, c)) for c in classes]
-        table.append([name, _percent(before), _percent(after), f"{100 * (after - before):+.1f}", *f1])
+        change = f"{100 * (after - before):+.1f}"
+        table.append([name, _percent(before), _percent(after), change, *_turned(way, name), *f1])
     least = min(min(pair) for pair in found.values())
     scale = charts.axis(least, 1, "", charts.percent)
     keys = {"c1": "after, better or equal", "c2": "after, worse"}
     chart = charts.rows(
         lines, scale, f"Accuracy of each {words.subject}: ring before, dot after", keys, key="dot"
     )
-    head = [words.subject, "before", "after", "change", *(f"F1({c})" for c in classes)]
+    turned = ["mended", "broken"] if _turned(way, next(iter(found))) else []
+    head = [words.subject, "before", "after", "change", *turned, *(f"F1({c})" for c in classes)]
     return chart + html.fold("The same in figures, F1 in percent", html.table(head, table))
+
+
+def _turned(way: Way, name: str) -> list[str]:
+    """How many of a subject's samples learning mended and broke, of the first seed, where it was counted."""
+    of = way.rows[0]["subjects"][name]
+    return [str(of["mended"]), str(of["broken"])] if "mended" in of else []
 
 
 def _of_subject(way: Way, name: str, label: str) -> list[float]:

@@ -36,9 +36,11 @@ SCHEMAS: Mapping[str, int] = {
     "inspect.learn": 1,
     "inspect.model": 1,
     "new-board": 1,
+    "personalise": 1,
     "pull": 1,
     "push": 1,
     "rules": 1,
+    "sweep": 1,
     "verify": 1,
 }
 """The documents and their versions: a field that goes, or means something else, makes the next one."""

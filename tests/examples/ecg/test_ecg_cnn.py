@@ -7,13 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from synapcc.examples.ecg import beats, evaluate, personalise, protocol, synthetic
+from synapcc.examples.ecg import beats, evaluate, protocol, synthetic
 from synapcc.gen.compile import compile_model
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec, Store
 from synapcc.host.run.emulator import Emulator, classify
 from synapcc.host.run.front_cache import FixedPart
 from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.wearers import fixed_part
 
 LEARNING_RAM = 12 * 1024
 """Bytes beyond inference that two dense layers may take to learn, without kept beats."""
@@ -80,4 +81,4 @@ def test_plans_with_the_same_front_share_its_memory(calibration: dict[str, np.nd
     path = evaluate.model_path("cnn")
     plans = [compile_model(path, evaluate.rule_spec(r, "cnn"), calibration).plan for r in ("bp", "fa")]
     assert plans[0].digest != plans[1].digest
-    assert personalise.fixed_part(plans[0]) is personalise.fixed_part(plans[1])
+    assert fixed_part(plans[0]) is fixed_part(plans[1])

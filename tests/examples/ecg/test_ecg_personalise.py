@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synapcc.examples.ecg import beats, evaluate, personalise, synthetic
-from synapcc.examples.ecg.personalise import Wearers
+from synapcc.examples.ecg import beats, evaluate, synthetic
 from synapcc.examples.ecg.records import FS
 from synapcc.examples.processes import THREADS
 from synapcc.gen.compile import compile_model
@@ -21,9 +20,10 @@ from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import Active
 from synapcc.gen.spec import Store
 from synapcc.gen.stages.float_run import RealMachine
-from synapcc.host.run import engines
+from synapcc.host.run import engines, wearers
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
+from synapcc.host.run.wearers import Wearers
 
 MINUTES = (1, 2, 4)
 
@@ -66,7 +66,10 @@ def test_wearers_learn_as_each_alone(
 ) -> None:
     monkeypatch.setattr(engines, "PAYS", pays)
     want = [alone(plan, mine, 3) for mine in people.learn.values()]
-    got = {k: s.copy() for k, s in personalise.learn_integer(plan, people, (1, 3), MINUTES)}
+    got = {
+        k: s.copy()
+        for k, s in wearers.learn_integer(plan, people, (1, 3), evaluate.minute_marks(people, MINUTES))
+    }
     assert sorted(got) == [0.2, 0.4, 0.8, 1, 3]
     for k, states in got.items():
         for device, mine in enumerate(want):
@@ -107,7 +110,7 @@ def test_the_frozen_front_speaks_once(people: Wearers, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(RealMachine, "_step", counted)
     state = RealMachine(c.abstract.values, c.abstract.programs, len(people.learn), dtype=np.float32).state
-    test = personalise.FloatTest(c, people)
+    test = wearers.FloatTest(c, people)
     first, began = test.predict(state), len(ran)
     second = test.predict(state)
     assert "conv2d.forward" in ran[:began]
@@ -126,12 +129,12 @@ def test_float_weights_that_were_learned_are_asked(people: Wearers) -> None:
     data = {**pool.inputs(), "label": pool.label}
     c = compile_model(evaluate.model_path("mlp"), evaluate.rule_spec("bp", "mlp"), data)
     machine = RealMachine(c.abstract.values, c.abstract.programs, len(people.learn), dtype=np.float32)
-    before = personalise.FloatTest(c, people).predict(machine.state)
+    before = wearers.FloatTest(c, people).predict(machine.state)
     last = max(n for n in machine.state if n.endswith("_weight")).removesuffix("_weight")
     turned = {n: v.copy() for n, v in machine.state.items()}
     first, *others = people.test
     for name in (f"{last}_weight", f"{last}_bias"):
         turned[name][0] *= -1
-    after = personalise.FloatTest(c, people).predict(turned)
+    after = wearers.FloatTest(c, people).predict(turned)
     assert not np.any(after[first] == before[first])
     assert all(np.array_equal(after[name], before[name]) for name in others)

@@ -133,11 +133,11 @@ def test_gross_and_average_differ_as_ec57_says() -> None:
     assert found.average.sen[2] == pytest.approx((1.0 + 0.0) / 2)
     # b predicts no V at all, so that V's predictivity is a's alone.
     assert found.average.ppr[2] == 1.0
-    assert list(found.patients) == ["a", "b"]
+    assert list(found.subjects) == ["a", "b"]
 
 
 def test_nobody_to_summarise() -> None:
-    with pytest.raises(ValueError, match="no patients"):
+    with pytest.raises(ValueError, match="no subjects"):
         protocol.summarise({})
 
 

@@ -17,12 +17,12 @@ from synapcc.examples.learning.__main__ import main
 from synapcc.examples.learning.networks import convolutional, perceptron
 from synapcc.examples.learning.page import Found
 from synapcc.examples.learning.train import Run, Set
-from synapcc.examples.results import Result, Results, key
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import rules
 from synapcc.host.run.emulator import Emulator, classify
+from synapcc.host.run.kept import Result, Results, key
 
 RUN = Run("blobs", perceptron((24, 24, 5)), "mnist_hebbian", 2, 1)
 
@@ -73,7 +73,7 @@ def test_what_the_plan_does_not_say_is_counted_anew(
     monkeypatch.setattr(train, "confirm", lambda made, data, state: None)
     results = Results(tmp_path / "r.json", train.is_result)
     with monkeypatch.context() as broken:
-        broken.setattr("synapcc.examples.results.write_whole", lambda path, content: 1 / 0)
+        broken.setattr("synapcc.host.run.kept.write_whole", lambda path, content: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train.measured(RUN, results, quiet)
     assert len([*tmp_path.glob("*.npz")]) == 1

@@ -89,6 +89,7 @@ def calls(c: Case, out: Path, folder: Path) -> dict[str, list[str]]:
         "inspect.model": ["inspect", str(c.model)],
         "inspect.learn": ["inspect", str(out), "--learn", str(c.data)],
         "emulate": ["emulate", str(out), *data, *result],
+        "personalise": ["personalise", str(out), "--learn", str(c.data), "--test", str(c.data)],
         "verify": ["verify", str(out), *data, "--device", "process", "--steps", "5"],
         "pull": ["pull", str(out), "--device", "process", "--npz", str(folder / "s.npz")],
         "push": ["push", str(out), str(folder / "s.npz"), "--device", "process"],

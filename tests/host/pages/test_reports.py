@@ -302,7 +302,7 @@ def test_eval_pages_say_what_the_rows_say() -> None:
 
 def test_an_eval_page_calls_things_as_its_document_does() -> None:
     text = eval_page.eval_html(result(rows(), PUBLISHED))
-    assert "<title>synapcc eval: protocol A, 2 pumps</title>" in text
+    assert "<title>synapcc eval pumps: protocol A, 2 pumps</title>" in text
     page = sound(text)
     assert not re.search(r"\b(beats?|patients?|ECG|medical|minutes?|sensitivity)\b", page.text, re.IGNORECASE)
     for told in (

@@ -13,8 +13,8 @@ from typing import Any
 import synapcc.gen
 import synapcc.host
 from synapcc.gen.errors import SynapccError
-from synapcc.host.firmware.platformio import locked
-from synapcc.host.terminal.files import write_whole
+
+from ..terminal.files import locked, write_whole
 
 Result = dict[str, Any]
 
