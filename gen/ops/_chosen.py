@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import numeric
 from ..ir.program import Step
 from . import Arrays, Attrs
 from . import _packed as bits
@@ -104,12 +105,14 @@ def fold_map(
     clipping: Number,
 ) -> None:  # fmt: skip
     """As `fold`, of one device; holds `whole` within the clip."""
-    pool_w, low, high = pooling[1], np.int32(clipping[0]), np.int32(clipping[1])
+    pool_w, most = pooling[1], 127 if whole.itemsize == 1 else 32767
+    low = whole.dtype.type(numeric.saturate(numeric.int32(clipping[0]), -most - 1, most))
+    high = whole.dtype.type(numeric.saturate(numeric.int32(clipping[1]), -most - 1, most))
     columns, rows = window[4] // pool_w, window[3] // pooling[0]
     last = ((rows * pooling[0] - 1) * window[4] + columns * pool_w - 1) * filters
     put(row, whole[last:])
     for i in range(len(whole)):
-        whole[i] = min(max(np.int32(whole[i]), low), high)
+        whole[i] = min(max(whole[i], low), high)
     first_maxima(whole, y, at, window[4], filters, columns, pooling, pooling)
 
 

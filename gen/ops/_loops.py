@@ -302,9 +302,16 @@ def change_rounded(
     if len(twin):
         met += subtract_row(twin, i, p, n, lo, hi)
     last: Any = lane[n + n % 2] if mode == numeric.STOCHASTIC else np.uint16(0)
-    q = numeric.rounded(mode, total, rates[1], last)
-    v = numeric.int32(b[i] - q)
-    held = numeric.saturate(v, bias_lo, bias_hi)
+    change_bias(i, total, b, saturated, rates[1], (bias_lo, bias_hi), mode, last, met)
+
+
+@helper
+def change_bias(
+    i: Any, total: Any, b: Cells, saturated: Cells, rate: Any, limits: Any, mode: Any, lane: Any, met: Any
+) -> None:
+    """The bias of row i less `total`, in whose weights `met` met a limit."""
+    v = numeric.int32(b[i] - numeric.rounded(mode, total, rate, lane))
+    held = numeric.saturate(v, limits[0], limits[1])
     b[i] = held
     saturated[0] = np.uint32(saturated[0] + np.uint32(met + np.int32(held != v)))
 

@@ -47,8 +47,10 @@ def move_groups(
 def max_forward(x: Cells, y: Cells, window: Number) -> None:
     _, _, channels, out_h, out_w, kernel_h, kernel_w, step_h, step_w, _, _, _, _, _ = window
     down, across = padded_sizes(window)
-    seen = np.full(whole_words(down * across), -128 if x.itemsize == 1 else -32768, x.dtype)
-    fill_map(seen, x, window, across, 0)
+    seen = x
+    if down * across > len(x):  # windows see beyond the map
+        seen = np.full(whole_words(down * across), -128 if x.itemsize == 1 else -32768, x.dtype)
+        fill_map(seen, x, window, across, 0)
     n, row = ((out_w - 1) * step_w + 1) * channels, out_w * channels
     best, found = np.empty(whole_words(n), x.dtype), np.empty(whole_words(len(y)), x.dtype)
     for oy in range(out_h):

@@ -100,17 +100,19 @@ def _copy(
     n = max(rows, 1)
     inner, outer, more = len(x) // n, len(y) // n, np.int32(addend)
     for row in range(n):
+        given, to = x[row * inner :], y[row * outer + offset :]
         for i in range(inner):
-            total = numeric.int32(np.int32(x[row * inner + i]) + more)
-            y[row * outer + offset + i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
+            total = numeric.int32(np.int32(given[i]) + more)
+            to[i] = numeric.saturate(numeric.shift_round(total, shift), lo, hi)
 
 
 def _slice(d: Cells, g: Cells, rows: Number, offset: int) -> None:
     n = max(rows, 1)
     inner, outer = len(g) // n, len(d) // n
     for row in range(n):
+        given, to = d[row * outer + offset :], g[row * inner :]
         for i in range(inner):
-            g[row * inner + i] = d[row * outer + offset + i]
+            to[i] = given[i]
 
 
 class Copy(Kernel):

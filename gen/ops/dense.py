@@ -17,28 +17,12 @@ from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
 from ..sets import DSP
 from ..sets.dsp import power_of_two
-from . import Arrays, Attrs, Case, Cost, Variant, _long_loops
+from . import Arrays, Attrs, Case, Cost, Variant, _dense_loops, _long_loops
 from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
 from ._folding import Pair, Shape, affine_columns
-from ._loops import (
-    RATES,
-    Cells,
-    Loop,
-    Number,
-    blocks,
-    change_rounded,
-    dot,
-    end_row,
-    heard,
-    less_zero,
-    narrow,
-    product_row,
-    row_tables,
-    row_words,
-    stream_key,
-)
+from ._loops import RATES, Loop, narrow, row_tables
 from ._requantise import ONCE, centred, random_ending, summed
 from ._weighted import (
     ROWS_AT_ONCE,
@@ -89,33 +73,11 @@ class Dense(WeightedLayer):
         return Node("dense", "", ("in0", "w", "b"), "out"), consts
 
 
-def _forward(
-    x: Cells, w: Cells, b: Cells, m: Cells, s: Cells, y: Cells, shift: Number, multiplier: Number,
-    x_zero: Number, y_zero: Number, rounds: Number, lo: int, hi: int,
-) -> None:  # fmt: skip
-    acc, seen = np.empty(len(b), np.int32), less_zero(x, x_zero, len(x))
-    for i in range(len(b)):
-        acc[i] = dot(w[i], seen) + b[i]
-    end_row(y, acc, s, m, shift, multiplier, lo, hi, rounds, y_zero)
-
-
-def _update(
-    x: Cells, d: Cells, step: Cells, w: Cells, b: Cells, twin: Cells, saturated: Cells, rates: Number,
-    limits: Number, rounding: int, seed: int, tensor: int, x_zero: Number, mul: Cells, add: Cells,
-) -> None:  # fmt: skip
-    base, n = stream_key(seed, step[0], tensor), blocks(len(x))
-    seen, p = less_zero(x, x_zero, n), np.empty(n, np.int32)
-    words = np.empty(len(mul), np.uint32)
-    lane = words.view(np.uint16)
-    for i in heard(d):
-        row_words(words, base, i, mul, add)
-        product_row(p, d[i], seen, rates[0], rounding, lane)
-        change_rounded(i, p, len(x), np.int32(d[i]), w, b, twin, saturated, rates, limits, rounding, lane)
-
-
 class Forward(WeightedForward):
     name = "dense.forward"
-    loop = Loop(_forward, takes=narrow, otherwise=Loop(_long_loops.dense, takes=_long_loops.takes))
+    loop = Loop(
+        _dense_loops.forward, takes=narrow, otherwise=Loop(_long_loops.dense, takes=_long_loops.takes)
+    )
     operands = takes(
         x="int8|int16 [columns]",
         w="int8|int16 [rows, columns]",
@@ -167,7 +129,7 @@ class Update(WeightedUpdate):
     """The sum of a weight is the outer product d x^T, that of a bias d."""
 
     name = "dense.update"
-    loop = Loop(_update, RATES, row_tables)
+    loop = Loop(_dense_loops.update, RATES, row_tables)
     operands = takes(
         x="int8 [columns]",
         d="int16 [rows]",

@@ -32,12 +32,12 @@ from numba.core.typing.templates import infer_global
 from numba.extending import intrinsic, overload, register_jitable
 
 from synapcc.gen import numeric
-from synapcc.gen.ops import Kernel, _loops, kernel
+from synapcc.gen.ops import Kernel, _dense_loops, _loops, kernel
 from synapcc.gen.target import messages
 
 from .. import cache as user_cache
 from ..link import checksum
-from . import vector
+from . import masked, vector
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 KEPT = 8  # folders of other sources that stay
@@ -172,6 +172,12 @@ def _prepare() -> None:
     else:
         register_jitable(_loops.windows)
         register_jitable(_loops.windows_onto)
+    if masked.usable():
+        overload(_dense_loops.dots, strict=False)(lambda *types: masked.row_sums)
+        overload(_dense_loops.subtract_products, strict=False)(lambda *types: masked.change_row)
+    else:
+        register_jitable(_dense_loops.dots)
+        register_jitable(_dense_loops.subtract_products)
     primitives = (p.py for p in numeric.PRIMITIVES.values())
     for text in (*primitives, *numeric.COMPOUND, *checksum.LOOPS):
         register_jitable(text)

@@ -46,18 +46,18 @@ class Tile:
 NARROW, WIDE = "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"
 
 
-def _features() -> Any:
+def features() -> Any:
     return binding.get_host_cpu_features()
 
 
 def usable() -> bool:
     """Whether this processor has these instructions."""
-    return bool(_features().get("avx2"))
+    return bool(features().get("avx2"))
 
 
 def tiles() -> tuple[Tile, ...]:
     """The widest first; the last one is a block wide."""
-    if _features().get("avx512bw"):
+    if features().get("avx512bw"):
         return Tile(2, 4, 4, WIDE), Tile(2, 2, 4, WIDE), Tile(2, 1, 8, WIDE), Tile(1, 1, 8, NARROW)
     return Tile(1, 4, 2, NARROW), Tile(1, 2, 4, NARROW), Tile(1, 1, 8, NARROW)
 
@@ -97,9 +97,9 @@ def windows_onto(
 def _blocks(builder: Any, args: Any, onto: bool) -> None:
     """All blocks of filters, in the widest tiles that are left."""
     *arrays, count = args
-    blocks, first = arrays[3], _number(0)
+    blocks, first = arrays[3], number(0)
     for tile in tiles():
-        width = _number(tile.blocks * tile.registers)
+        width = number(tile.blocks * tile.registers)
         times = builder.udiv(builder.sub(blocks, first), width)
         with cgutils.for_range(builder, times) as loop:
             block = builder.add(first, builder.mul(loop.index, width))
@@ -110,13 +110,13 @@ def _blocks(builder: Any, args: Any, onto: bool) -> None:
 def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile, onto: bool) -> None:
     """All positions, as many at a time as a tile has, then half as many, down to one: the last ones may reach
     back to where they fit, but for sums that would be added twice."""
-    done, many = _number(0), tile.positions
+    done, many = number(0), tile.positions
     while many:
-        size = _number(many)
+        size = number(many)
         left = builder.sub(count, done)
         fits = builder.icmp_unsigned(">=", count, size)
-        whole = builder.udiv(left if onto else builder.add(left, _number(many - 1)), size)
-        whole = builder.select(fits, whole, _number(0))
+        whole = builder.udiv(left if onto else builder.add(left, number(many - 1)), size)
+        whole = builder.select(fits, whole, number(0))
         with cgutils.for_range(builder, whole) as loop:
             at, last = builder.add(done, builder.mul(loop.index, size)), builder.sub(count, size)
             at = builder.select(builder.icmp_unsigned("<", at, last), at, last)
@@ -129,55 +129,55 @@ def _positions(builder: Any, arrays: Any, count: Any, block: Any, tile: Tile, on
 def _sums(builder: Any, arrays: Any, block: Any, at: Any, tile: Tile, positions: int, onto: bool) -> None:
     """The sums of a tile: registers from `block` on, positions from `at` on."""
     out, apart, start, _, w, wide, x, step, offsets, runs, pairs, every = arrays
-    index = [builder.add(block, _number(j * tile.blocks)) for j in range(tile.registers)]
-    places = [builder.add(at, _number(c)) for c in range(positions)]
+    index = [builder.add(block, number(j * tile.blocks)) for j in range(tile.registers)]
+    places = [builder.add(at, number(c)) for c in range(positions)]
     held = [[cgutils.alloca_once(builder, tile.sums) for _ in index] for _ in places]
     for row in held:
         for i, value in zip(index, row, strict=True):
-            begin = _load(builder, _place(builder, start, i, BLOCK_BYTES), tile.sums, 4)
+            begin = load(builder, place_of(builder, start, i, BLOCK_BYTES), tile.sums, 4)
             builder.store(ir.Constant(tile.sums, None) if onto else begin, value)
     kind = ir.FunctionType(tile.sums, [tile.pairs, tile.pairs])
     madd = cgutils.get_or_insert_function(builder.module, kind, tile.madd)
-    seen = [_place(builder, x, place, step) for place in places]
+    seen = [place_of(builder, x, place, step) for place in places]
     with cgutils.for_range(builder, runs) as run:
-        offset = _load(builder, _place(builder, offsets, run.index, 8), BITS, 8)
-        begins = [_place(builder, window, offset, CELL_BYTES) for window in seen]
+        offset = load(builder, place_of(builder, offsets, run.index, 8), BITS, 8)
+        begins = [place_of(builder, window, offset, CELL_BYTES) for window in seen]
         with cgutils.for_range(builder, pairs) as pair:
             row = builder.mul(builder.add(builder.mul(run.index, pairs), pair.index), wide)
-            rows = [_place(builder, w, builder.add(row, i), PAIR_BYTES) for i in index]
-            factors = [_load(builder, place, tile.pairs, 2) for place in rows]
+            rows = [place_of(builder, w, builder.add(row, i), PAIR_BYTES) for i in index]
+            factors = [load(builder, place, tile.pairs, 2) for place in rows]
             for begin, values in zip(begins, held, strict=True):
-                word = _load(builder, _place(builder, begin, pair.index, every), WORD, 2)
-                both = builder.bitcast(_splat(builder, word, tile.sums), tile.pairs)
+                word = load(builder, place_of(builder, begin, pair.index, every), WORD, 2)
+                both = builder.bitcast(splat(builder, word, tile.sums), tile.pairs)
                 for value, factor in zip(values, factors, strict=True):
                     product = builder.call(madd, [factor, both])
                     builder.store(builder.add(builder.load(value), product), value)
     for place, values in zip(places, held, strict=True):
-        there = _place(builder, out, place, apart)
+        there = place_of(builder, out, place, apart)
         for i, value in zip(index, values, strict=True):
-            to, total = _place(builder, there, i, BLOCK_BYTES), builder.load(value)
+            to, total = place_of(builder, there, i, BLOCK_BYTES), builder.load(value)
             if onto:
-                total = builder.add(total, _load(builder, to, tile.sums, 4))
+                total = builder.add(total, load(builder, to, tile.sums, 4))
             builder.store(total, builder.inttoptr(to, tile.sums.as_pointer()), align=4)
 
 
-def _number(n: int) -> Any:
+def number(n: int) -> Any:
     return ir.Constant(BITS, n)
 
 
-def _place(builder: Any, address: Any, index: Any, size: Any) -> Any:
+def place_of(builder: Any, address: Any, index: Any, size: Any) -> Any:
     """The address of an element of so many bytes."""
-    by = _number(size) if isinstance(size, int) else size
+    by = number(size) if isinstance(size, int) else size
     return builder.add(address, builder.mul(index, by))
 
 
-def _load(builder: Any, address: Any, kind: Any, align: int) -> Any:
+def load(builder: Any, address: Any, kind: Any, align: int) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=align)
 
 
-def _splat(builder: Any, word: Any, kind: Any) -> Any:
-    """A register with `word` in each lane."""
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A register with `value` in each lane."""
     none = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(none, word, ir.Constant(WORD, 0))
+    one = builder.insert_element(none, value, ir.Constant(WORD, 0))
     lanes = ir.Constant(ir.VectorType(WORD, kind.count), [0] * kind.count)
     return builder.shuffle_vector(one, none, lanes)

@@ -21,7 +21,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.numeric import PRIMITIVES
-from synapcc.gen.ops import Case, _loops, kernels
+from synapcc.gen.ops import Case, _dense_loops, _loops, kernels
 from synapcc.host import engine, examples
 from synapcc.host.bench import roofline
 from synapcc.host.bench.emulator import bench_emulator, text
@@ -333,6 +333,41 @@ def test_windows_are_what_their_text_says() -> None:
                 text_of(want, *given)
                 run(got, *given)
                 assert np.array_equal(want, got), (text_of.__name__, blocks, count)
+
+
+def test_rows_are_what_their_text_says() -> None:
+    """Whole registers and what is left of them, rows together and alone, changes that overflow 16 bits."""
+    from synapcc.host.engine import jit
+
+    jit._prepare()
+    for text_of in _loops.HELPERS:
+        jit._helper(text_of)
+    space: dict[str, Any] = {"dots": _dense_loops.dots, "subtract": _dense_loops.subtract_products}
+    exec("def sums(*a):\n    dots(*a)\ndef less(*a):\n    return subtract(*a)", space)
+    sums_of, less = (numba.njit(error_model="numpy")(space[name]) for name in ("sums", "less"))
+    rng, met, free = np.random.default_rng(9), 0, 0
+    for n, rows in itertools.product((1, 2, 31, 32, 33, 64, 95), (1, 4, 7)):
+        whole, more = _loops.blocks(n), int(rng.integers(3))
+        seen = np.zeros(whole, np.int16)
+        seen[:n] = rng.integers(-255, 256, n)
+        start, shift = rng.integers(-(2**30), 2**30, rows).astype(np.int32), int(rng.integers(1, 16))
+        mul, add = rng.integers(0, 2**32, (2, whole // 2 + 1), dtype=np.uint32)
+        with np.errstate(over="ignore"):
+            for kind, top in ((np.int8, 2**7), (np.int16, 2**15)):
+                w = rng.integers(-top, top, (rows, n + more)).astype(kind)
+                want, got = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+                _dense_loops.dots(want, w, seen, start, n)
+                sums_of(got, w, seen, start, n)
+                assert np.array_equal(want, got), (kind, n, rows)
+            low, high = ((-(2**15), 2**15 - 1), (-16384, 16383), (-1, 1))[int(rng.integers(3))]
+            factor, key = int(rng.integers(-(2**15), 2**15)) >> (16 - shift), np.uint32(rng.integers(2**32))
+            assert _dense_loops.fits(w, factor, shift, low, high)
+            one, other, i = w.copy(), w.copy(), rows - 1
+            given = (i, n, factor, seen, shift, key, mul, add, low, high)
+            said = _dense_loops.subtract_products(one, *given)
+            assert said == less(other, *given) and np.array_equal(one, other), (n, shift, low)
+            met, free = met + int(said), free + n - int(said)
+    assert met > 100 and free > 100
 
 
 @pytest.mark.long
