@@ -326,16 +326,15 @@ def test_the_page_in_the_documents_is_that_of_the_file_of_results() -> None:
     assert text == printed(kept(), text)
 
 
-def test_the_file_of_results_is_of_every_row_and_every_rule() -> None:
-    """A seed of each row at least, what each rule learned of ECG and costs, and nothing that is no more."""
-    named, runs = kept().keys(), [{row.of(run) for run in row.runs} for row in rows.ROWS]
+def test_the_file_of_results_is_of_every_rule_and_of_nothing_that_is_no_more() -> None:
+    """What each rule learned of ECG and costs; of images, runs that rows have (the page says which seeds)."""
+    named, runs = kept().keys(), {row.of(run) for row in rows.ROWS for run in row.runs}
     beats = {heartbeats.of(rule, what) for rule in heartbeats.names() for what in ("learned", "cost")}
     beats.remove(heartbeats.of("none", "cost"))
-    assert beats <= named and all(of & named for of in runs)
-    assert named <= beats.union(*runs)
+    assert beats <= named <= beats | runs
 
 
-@pytest.mark.parametrize("of", ["784-100-50-10 | MNIST | dfa | seed 2", "ECG | hebbian | learned"])
+@pytest.mark.parametrize("of", ["784-100-50-10 | MNIST | dfa | seed 1", "ECG | hebbian | learned"])
 def test_a_page_of_other_figures_is_told(of: str) -> None:
     text, named = PAGE.read_text(encoding="utf-8"), kept()
     less = {name: r for name, r in named.items() if name != of}
