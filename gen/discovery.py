@@ -45,6 +45,17 @@ def add_path(path: Path | str) -> None:
         raise
 
 
+def paths() -> tuple[str, ...]:
+    """What users named, for another process to name again."""
+    return tuple(map(str, _paths))
+
+
+def outside_files() -> list[Path]:
+    """The files of rules and ops that are not our own."""
+    modules = (*_outside(), *_installed("synapcc.ops"), *_installed("synapcc.rules"))
+    return sorted({Path(m.__file__) for m in modules if m.__file__})
+
+
 def template_folders() -> list[Path]:
     """Where C templates of ops from outside lie: beside the files that define them."""
     files = [m.__file__ for m in (*_outside(), *_installed("synapcc.ops")) if m.__file__]

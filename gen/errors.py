@@ -1,6 +1,7 @@
 """What a user reads when something is wrong: where, what, and what to do."""
 
 import re
+from typing import Any
 
 
 def shown(text: str, longest: int = 80) -> str:
@@ -20,6 +21,17 @@ class SynapccError(Exception):
         self.where, self.what, self.hint, self.excerpt = where, what, hint, excerpt
         self.line = f"{where}: {what}; {hint}" if hint else f"{where}: {what}"
         super().__init__(f"{self.line}\n{excerpt}" if excerpt else self.line)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As another process sends it: what it was made of is more than the text that an exception keeps."""
+        return _received, (type(self), self.args, dict(vars(self)))
+
+
+def _received(kind: type[SynapccError], args: tuple[Any, ...], parts: dict[str, Any]) -> SynapccError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(parts)
+    return error
 
 
 class CompileError(SynapccError):

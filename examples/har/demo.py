@@ -19,7 +19,7 @@ from synapcc.gen import emit
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import options
-from synapcc.gen.spec import load_spec
+from synapcc.gen.spec import RuleSpec, load_spec
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.firmware.build import build, project_board
 from synapcc.host.link.client import Client, connect
@@ -38,8 +38,7 @@ from . import data
 from .features import Windows, split
 from .files import HERE, calibration, model_path
 
-SHOWN = ("2", "4", "9")
-"""Those of whom their networks know least."""
+SHOWN = ("1", "2", "3")
 RULE = HERE / "rule.toml"
 
 
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             return 1
         said["before"][name], said["after"][name] = lesson.before, lesson.after
         _tell(out.say, name, parts[name], lesson)
-    found = _found(parts, said, compiled.spec.rule, args.passes)
+    found = _found(parts, said, compiled.spec, args.passes)
     if args.html:
         html.write(Path(args.html), eval_html(found.to_dict() | {"words": _WORDS}))
         out.say(f"report: {args.html}")
@@ -93,10 +92,10 @@ def _compiled(args: argparse.Namespace, name: str) -> Compiled:
     spec = load_spec(args.rule or RULE, options())
     compiled = compile_model(model_path(name), spec, calibration(name), args.board, "har")
     if not compiled.plan.learning or (args.passes > 1 and "rehearse" not in compiled.plan.entries):
-        what = "keeps no samples" if compiled.plan.learning else "learns nothing"
-        raise SynapccError(
-            str(args.rule or RULE), what, "more than one pass needs [store]: synapcc docs RULES"
-        )
+        what, hint = "learns nothing", "choose a rule that learns: synapcc rules"
+        if compiled.plan.learning:
+            what, hint = "keeps no samples", "more than one pass needs [store]: synapcc docs RULES"
+        raise SynapccError(str(args.rule or RULE), what, hint)
     return compiled
 
 
@@ -127,6 +126,10 @@ class Lesson:
             machine.run("rehearse")
             if self.chip.run(self.plan.entries.index("rehearse")) != digest(machine):
                 return f"rehearsal {k}: the states differ", len(lessons)
+        if "settle" in self.plan.entries:
+            machine.run("settle")
+            if self.chip.run(self.plan.entries.index("settle")) != digest(machine):
+                return "settle: the states differ", len(lessons)
         self.after, wrong = self._asked(machine, tests)
         return wrong, len(lessons)
 
@@ -156,7 +159,7 @@ def _tell(say: Callable[[str], None], name: str, parts: tuple[Windows, Windows],
 def _found(
     parts: Mapping[str, tuple[Windows, Windows]],
     said: Mapping[str, Mapping[str, NDArray[np.int64]]],
-    rule: str,
+    spec: RuleSpec,
     passes: int,
 ) -> Personalisation:
     learn, test = (
@@ -165,7 +168,7 @@ def _found(
     )
     found = Personalisation(Wearers(learn, test), data.EXERCISES)
     found.add(NONE, "", passes, {0.0: said["before"]}, None)
-    found.add(rule, "int16", passes, {0.0: said["before"], float(passes): said["after"]}, None)
+    found.add(spec.rule, spec.weights, passes, {0.0: said["before"], float(passes): said["after"]}, None)
     return found
 
 

@@ -48,7 +48,10 @@ def write(folder: Path) -> None:
     learn, test = split(data.load())
     files: dict[str, Mapping[str, NDArray[Any]]] = {"learn": learn.arrays(), "test": test.arrays()}
     files |= {f"cal_{w}": calibration(w) for w in data.WEARERS}
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SynapccError(str(folder), f"is no folder ({error.strerror})", "name another") from None
     for name, arrays in files.items():
         write_whole(folder / f"{name}.npz", packed(arrays))
     for path in (*map(model_path, data.WEARERS), HERE / SWEEP):

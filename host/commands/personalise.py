@@ -69,6 +69,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.files.npz import load_arrays
+    from synapcc.gen.stages.given import check_calibration
     from synapcc.host.pages import html
     from synapcc.host.pages.eval import eval_html
     from synapcc.host.pages.report_file import needed_report, spec_of
@@ -87,16 +88,14 @@ def run(args: argparse.Namespace, out: Results) -> int:
     base = (
         next(iter(by_wearer(plan, load_arrays(Path(args.base)), args.base).values())) if args.base else None
     )
+    spec, network = spec_of(report, str(project)), read_network(project, plan)
+    people = flipped(people, args.flip / 100, plan.classes) if args.flip else people
+    calibration = load_arrays(Path(args.calibrate)) if args.calibrate else together(people.learn.values())
+    if args.calibrate:
+        check_calibration(network, calibration, args.calibrate, spec)
+    learned = tuple(report["learned"])
     trial = Trial(
-        plan,
-        spec_of(report, str(project)),
-        read_network(project, plan),
-        tuple(report["learned"]),
-        flipped(people, args.flip / 100, plan.classes) if args.flip else people,
-        passes,
-        load_arrays(Path(args.calibrate)) if args.calibrate else together(people.learn.values()),
-        base,
-        labels,
+        plan, spec, network, learned, people, passes, calibration, base, labels, bool(args.calibrate)
     )
     beside = BESIDE if args.beside is None else tuple(b for b in BESIDE if b in args.beside)
     with Progress("learning", trial.places * len({trial.spec.rule, *beside})) as bar:

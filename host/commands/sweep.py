@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synapcc.gen.errors import SynapccError
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.progress import Progress
-from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.results import STDOUT, Results
 
 if TYPE_CHECKING:
     from synapcc.host.sweep.plan import Sweep
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError("--jobs", f"{args.jobs} processes", "give 1 or more")
     sweep = read_sweep(Path(args.sweep))
     kept = Path(args.kept) if args.kept else sweep.file.with_suffix(".results.json")
+    _check_results(args, [*sweep.files, kept])
     runner = Runner(sweep, Kept(kept, _is_one), args.engine, args.jobs)
     with Progress("running", _units(sweep)) as bar:
         found = run_all(sweep, runner, bar.step)
@@ -61,6 +63,21 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.give("sweep", result)
     out.say(text(sweep, found))
     return 0
+
+
+def _check_results(args: argparse.Namespace, read: Sequence[Path]) -> None:
+    """SynapccError where a result would replace what the sweep reads, or what was found so far."""
+    for option in ("json", "html"):
+        target = getattr(args, option)
+        if target in (None, STDOUT):
+            continue
+        for path in read:
+            if os.path.realpath(target) == os.path.realpath(path):
+                what = f"is read by the sweep, and --{option} would replace it"
+                raise SynapccError(target, what, "give the result a name of its own")
+    for path in read[:-1]:
+        if os.path.realpath(read[-1]) == os.path.realpath(path):
+            raise SynapccError(str(path), "is read by the sweep", "give --kept another name")
 
 
 def _units(sweep: Sweep) -> int:

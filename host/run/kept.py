@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import synapcc.gen
 import synapcc.host
+from synapcc.gen.discovery import outside_files
 from synapcc.gen.errors import SynapccError
 
 from ..terminal.files import locked, write_whole
@@ -54,7 +54,11 @@ class Results:
         if not isinstance(found, dict):
             hint = "delete it to measure again, or name another"
             raise SynapccError(str(self.path), "is no file of results", hint)
-        return {key: value for key, value in found.items() if self.is_one(value)}
+        results = {key: value for key, value in found.items() if self.is_one(value)}
+        if found and not results:
+            hint = "name another: it would be written over"
+            raise SynapccError(str(self.path), "holds no result of this kind", hint)
+        return results
 
 
 def same(a: Result, b: Result) -> bool:
@@ -67,12 +71,13 @@ def key(*given: Any) -> str:
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@cache
 def sources() -> str:
-    """The digest of the compiler's and the emulator's text, for what follows from both."""
+    """The digest of the compiler's and the emulator's text, and of rules and ops from outside."""
     mark = hashlib.sha256()
     for package in (synapcc.gen, synapcc.host):
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             mark.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for path in outside_files():
+        mark.update(path.name.encode() + path.read_bytes())
     return mark.hexdigest()

@@ -21,7 +21,7 @@ from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import Feedback, RuleSpec
+from synapcc.gen.spec import EVEN, Feedback, RuleSpec
 from synapcc.gen.spec.own import UNTAUGHT
 
 from ..terminal.text import table
@@ -138,6 +138,15 @@ def comparison(spec: RuleSpec, rule: str, learned: tuple[str, ...]) -> RuleSpec:
     return replace(spec, rule=rule, layers=learned, head=None, init="", untied=(), **own)
 
 
+def _examples(spec: RuleSpec) -> str:
+    """What of a rule file takes examples, or their counts, of the calibration data; "" where nothing does."""
+    if spec.replay:
+        return "[replay]"
+    if spec.guard and spec.guard.base:
+        return "guard.base"
+    return "loss.class_weights" if spec.loss.class_weights == EVEN else ""
+
+
 class InIntegers:
     """Wearers who learn a Plan, one device each."""
 
@@ -191,6 +200,7 @@ class Trial:
     learned:       the layers that learn
     passes:        over what a wearer learns; more than one needs the program `rehearse`
     calibration:   chooses the number formats of the others: inputs by name, float [n, size], and `label`
+    calibrated:    whether these are the data that the Plan was compiled with, and not what the wearers learn
     base:          samples of the base's own data, asked again of every wearer's weights
     labels:        the classes' names
     """
@@ -204,6 +214,7 @@ class Trial:
     calibration: Mapping[str, NDArray[Any]]
     base: Part | None = None
     labels: Sequence[str] = ()
+    calibrated: bool = True
 
     @property
     def names(self) -> Sequence[str]:
@@ -247,8 +258,11 @@ class Trial:
         if rule == self.spec.rule:
             return InIntegers(self.plan, self.people)
         if self.integers:
-            what = "the data are integers as the chip takes them"
+            what = "some of the data are integers as the chip takes them"
             raise CompileError(rule, what, "give float inputs, which a float network can learn")
+        if not self.calibrated and (key := _examples(self.spec)):
+            what = f"{key} takes examples of the calibration data, and these are what wearers learn here"
+            raise CompileError(rule, what, "give --calibrate, the data that the project was compiled with")
         if rule == FLOAT:
             return InFloat(self)
         spec = comparison(self.spec, rule, self.learned)

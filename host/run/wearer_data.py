@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from synapcc.gen.errors import SynapccError, shown
+from synapcc.gen.errors import DataWarning, SynapccError, shown
 from synapcc.gen.files.npz import load_arrays
-from synapcc.gen.ir.inputs import LABEL, check_counts, listed, match
+from synapcc.gen.ir.inputs import LABEL, check_counts, listed, match, unread
 from synapcc.gen.ir.plan import Plan
 
 from .samples import from_arrays
@@ -69,7 +70,16 @@ def whose(arrays: Arrays, count: int, where: str, key: str) -> dict[str, NDArray
         what = f"{key} is {who.dtype} of shape {list(who.shape)}"
         raise SynapccError(where, what, f"give a name or a whole number of each sample, [{count}]")
     known, of = np.unique(who, return_inverse=True)
-    return {_name(name): of == i for i, name in enumerate(known)}
+    names = [_name(name) for name in known]
+    for i, name in enumerate(names):
+        if not name.strip():
+            raise SynapccError(
+                where, f"{key} has a wearer without a name", "give each sample a name or a number"
+            )
+        if name in names[:i]:
+            what = f"{key} has two wearers who are both shown as {name}"
+            raise SynapccError(where, what, "rename one: up to 80 characters that can be printed")
+    return {name: of == i for i, name in enumerate(names)}
 
 
 def parted(arrays: Arrays, where: str, key: str) -> dict[str, dict[str, NDArray[Any]]]:
@@ -94,7 +104,13 @@ def _name(who: Any) -> str:
 def load_wearers(plan: Plan, learn: Path, test: Path, key: str = "") -> Wearers:
     """Who learns what, and what each is tested on; who learns most comes first. SynapccError: a wearer who
     has no samples of one kind."""
-    parts = [by_wearer(plan, load_arrays(path), str(path), key) for path in (learn, test)]
+    parts = []
+    for path in (learn, test):
+        arrays = load_arrays(path)
+        parts.append(by_wearer(plan, arrays, str(path), key))
+        if rest := [name for name in unread(plan.interface, arrays) if name != key]:
+            text = f"{path}: nothing reads these arrays: {listed(rest)}"
+            warnings.warn(text, DataWarning, stacklevel=2)
     for path, has, other in ((test, parts[0], parts[1]), (learn, parts[1], parts[0])):
         if lacks := [name for name in has if name not in other]:
             what = f"has no samples of {listed(lacks)}"

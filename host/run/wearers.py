@@ -111,7 +111,7 @@ def learn_integer(
     for k, end in marks:
         machine.learn_many(quantised, labels, active & (begin <= sample) & (sample < end))
         begin = end
-        yield k, machine.state
+        yield k, _settled(machine)
     machine.learn_many(quantised, labels, active & (begin <= sample))
     for n in range(1, max(passes) + 1):
         if n > 1:
@@ -165,12 +165,22 @@ def learn_float(
             for name, v in machine.state.items():
                 seen[m][name][w] = v[w]
     for (k, _), state in zip(marks, seen, strict=True):
-        yield k, state
+        yield k, _settled_real(machine, state)
     for n in range(1, max(passes) + 1):
         if n > 1:
             machine.run("rehearse")
         if n in passes:
-            yield n, machine.state
+            yield n, _settled_real(machine, machine.state)
+
+
+def _settled_real(machine: RealMachine, state: State) -> State:
+    """As `_settled`, of a state that the machine may have left behind."""
+    if "settle" not in machine.programs:
+        return state
+    going_on, machine.state = machine.state, {name: v.copy() for name, v in state.items()}
+    machine.run("settle")
+    settled, machine.state = machine.state, going_on
+    return settled
 
 
 class FloatTest:

@@ -110,6 +110,13 @@ class Tested:
         return min(s.accuracy - b.subjects[n].accuracy for b, a in pairs for n, s in a.subjects.items())
 
 
+def untested(sweep: Sweep, pairs: Sequence[tuple[Setting, str]], found: Found) -> str:
+    """Why a rule cannot be tested under what was chosen: refused there; "" where it can. Nobody who is tested
+    chooses another setting in its place."""
+    all_of = (found[Unit(setting, seed, fold)] for setting, fold in pairs for seed in sweep.seeds)
+    return next((r["refused"] for r in all_of if "refused" in r), "")
+
+
 def tested(sweep: Sweep, rule: str, pairs: Sequence[tuple[Setting, str]], found: Found) -> Tested:
     """What the wearers get under the settings that were chosen for them."""
     summaries: dict[int, tuple[Summary, ...]] = {}
@@ -124,11 +131,13 @@ def tested(sweep: Sweep, rule: str, pairs: Sequence[tuple[Setting, str]], found:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a sweep: the settings, what each unit gave, and the rules on those who are tested."""
+    """What came of a sweep: the settings, what each unit gave, the rules on those who are tested, and those
+    that could not be tested, by why."""
 
     settings: tuple[Setting, ...]
     found: Found
     tests: Sequence[Tested]
+    untested: Mapping[str, str]
 
 
 def document(sweep: Sweep, of: Outcome) -> dict[str, Any]:
@@ -137,8 +146,14 @@ def document(sweep: Sweep, of: Outcome) -> dict[str, Any]:
         "name": sweep.file.stem, "score": sweep.score, "passes": sweep.passes, "seeds": sweep.seeds,
         "folds": {fold: list(names) for fold, names in sweep.folds.items()}, "final": sweep.final,
         "version": VERSION, "runs": list(_runs(sweep, of.found)), "settings": list(_settings(sweep, of)),
-        "tests": [_test(sweep, t) for t in of.tests],
+        "tests": [_test(sweep, t) for t in of.tests], "untested": dict(of.untested),
+        "warnings": _warnings(of),
     }  # fmt: skip
+
+
+def _warnings(of: Outcome) -> list[str]:
+    """What units said of their data, each once."""
+    return sorted({line for r in of.found.values() for line in r.get("warnings", ())})
 
 
 def _runs(sweep: Sweep, found: Found) -> Iterator[dict[str, Any]]:
@@ -206,6 +221,8 @@ def text(sweep: Sweep, of: Outcome) -> str:
     lines += ["", *(table(["setting", sweep.score], scores) if scores else [])]
     lines += [f"the {SHOWN} of {len(order)} that score best"] if len(order) > SHOWN else []
     lines += [f"refused: {s.setting.label}: {s.refused}" for s in order if s.refused]
+    lines += [f"not tested: {rule}: {why}" for rule, why in of.untested.items()]
+    lines += [f"warning: {line}" for line in _warnings(of)[:SHOWN]]
     if not of.tests:
         return "\n".join([*lines, "", "nothing could be chosen, so nobody was tested"])
     whom = "those who are tested" if sweep.final else "each fold under what the others choose"

@@ -26,7 +26,6 @@ KEYS = (
     "learn",
     "test",
     "wearer_key",
-    "classes",
     "passes",
     "seeds",
     "score",
@@ -83,7 +82,6 @@ class Sweep:
     learn: Path
     test: Path
     wearer_key: str
-    classes: tuple[str, ...]
     passes: tuple[int, ...]
     seeds: tuple[int, ...]
     score: str
@@ -102,6 +100,12 @@ class Sweep:
             model, data = self.final_model, self.final_calibrate
         folder = self.file.parent
         return folder / model.replace(FOLD, fold), folder / data.replace(FOLD, fold)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that a sweep reads."""
+        folds = (*self.folds, *((FINAL,) if self.final else ()))
+        return [self.file, self.learn, self.test, *(path for fold in folds for path in self.paths(fold))]
 
     def wearers(self, fold: str) -> tuple[str, ...]:
         return self.final if fold == FINAL else self.folds[fold]
@@ -134,7 +138,6 @@ def read_sweep(file: Path) -> Sweep:
         learn=file.parent / _text(table, "learn"),
         test=file.parent / _text(table, "test"),
         wearer_key=_text(table, "wearer_key"),
-        classes=_names(table, "classes") if "classes" in raw else (),
         passes=tuple(sorted(set(_numbers(table, "passes", 1, 10_000, (1,))))),
         seeds=tuple(dict.fromkeys(_numbers(table, "seeds", 0, 2**32 - 1, (1,)))),
         score=table.choice("score", SCORES, SCORES[0]),
@@ -173,7 +176,7 @@ def _names(table: Table, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str | int) for v in value):
         what = "is missing" if value is None else f"is {what_is(value)}"
         raise table.error(key, what, f'give a list, such as {key} = ["101", "106"]')
-    names = tuple(str(v) for v in value)
+    names = tuple(shown(str(v)) for v in value)
     if len(set(names)) < len(names):
         raise table.error(key, "names one twice", "leave one of them out")
     return names

@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from synapcc.gen.discovery import add_path, paths
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
-from synapcc.gen.files.userfile import open_file
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
+from synapcc.gen.stages.given import check_calibration
+from synapcc.gen.stages.head import replaced
 from synapcc.gen.version import VERSION
 
 from ..run.kept import Result, Results, key, sources
 from ..run.wearer_data import parted
-from .plan import Setting, Sweep, unknown
+from .plan import FINAL, Setting, Sweep, unknown
 from .unit import Side, run_unit
 
 PROCESSES, DASK = "processes", "dask:"
-MAX_FILE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,19 @@ class Runner:
         if engine != PROCESSES and not engine.startswith(DASK):
             hint = f"take {PROCESSES}, or {DASK}ADDRESS, such as {DASK}tcp://10.0.0.1:8786"
             raise SynapccError("--engine", f'"{engine}"', hint)
+        self.own = paths()
+        if self.own and engine != PROCESSES:
+            what = "is not sent to the workers of a Dask scheduler"
+            raise SynapccError("--rule-path", what, "install the rules as a package on each of them")
         self._given: dict[str, Given] = {}
+        for path in sweep.files:
+            if not path.is_file():
+                raise SynapccError(str(path), "there is no such file", f"{sweep.file} names it")
         if lacks := unknown(sweep, [name for name in self._sides[0] if name in self._sides[1]]):
             what = f"names wearers without samples to learn and to be asked: {lacks}"
             raise SynapccError(str(sweep.file), what, "compare with the arrays of wearers")
+        for fold in (*sweep.folds, *((FINAL,) if sweep.final else ())):
+            self.given(fold)
 
     @cached_property
     def _sides(self) -> tuple[Side, Side]:
@@ -78,9 +88,13 @@ class Runner:
             model, data = self.sweep.paths(fold)
             names = self.sweep.wearers(fold)
             learn, test = ({name: side[name] for name in names} for side in self._sides)
-            files = [_digest(path) for path in (model, data, self.sweep.learn, self.sweep.test)]
-            digest = key("given", files, names, self.sweep.wearer_key)
-            self._given[fold] = Given(load_model(model), load_arrays(data), learn, test, digest)
+            graph, calibration = load_model(model), load_arrays(data)
+            spec = self.sweep.settings[0].spec(str(self.sweep.file), 1)
+            check_calibration(replaced(graph, spec) if spec.head else graph, calibration, str(data), spec)
+            digest = key(
+                "given", _text(graph), _digest([calibration, *learn.values(), *test.values()]), names
+            )
+            self._given[fold] = Given(graph, calibration, learn, test, digest)
         return self._given[fold]
 
     def key(self, unit: Unit) -> str:
@@ -108,7 +122,7 @@ class Runner:
             return
         joblib = _joblib()
         with _engine(self.engine, self.jobs):
-            work = (joblib.delayed(_named)(k, call) for k, call in calls)
+            work = (joblib.delayed(_named)(k, call, self.own) for k, call in calls)
             yield from joblib.Parallel(n_jobs=self.jobs, return_as="generator_unordered")(work)
 
     def _call(self, unit: Unit) -> tuple[Any, ...]:
@@ -117,13 +131,27 @@ class Runner:
         return of.graph, spec, of.calibration, of.learn, of.test, self.sweep.passes, unit.setting.floats
 
 
-def _named(k: str, call: tuple[Any, ...]) -> tuple[str, Result]:
+def _named(k: str, call: tuple[Any, ...], own: tuple[str, ...]) -> tuple[str, Result]:
+    """A unit in another process, which has to be told of rules from outside."""
+    for path in own:
+        add_path(path)
     return k, run_unit(*call)
 
 
-def _digest(path: Path) -> str:
-    with open_file(path, MAX_FILE) as handle:
-        return hashlib.sha256(handle.read()).hexdigest()
+def _text(graph: Graph) -> list[str]:
+    """All that a network is, wherever its file keeps it: nodes, and the digest of each tensor."""
+    values = {name: np.zeros(0) if x.value is None else x.value for name, x in sorted(graph.tensors.items())}
+    said = [repr(replace(x, value=None)) for _, x in sorted(graph.tensors.items())]
+    return [*map(repr, graph.nodes), *said, repr(sorted(graph.quantisers.items())), _digest([values])]
+
+
+def _digest(parts: Iterable[Mapping[str, NDArray[Any]]]) -> str:
+    """Of arrays: names, types, shapes and content."""
+    mark = hashlib.sha256()
+    for arrays in parts:
+        for name, x in sorted(arrays.items()):
+            mark.update(f"{name} {x.dtype} {x.shape} ".encode() + np.ascontiguousarray(x).tobytes())
+    return mark.hexdigest()
 
 
 def _joblib() -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from synapcc.gen.errors import SynapccError
 
-from .outcome import NEVER, Outcome, scored, tested, tests
+from .outcome import NEVER, Outcome, scored, tested, tests, untested
 from .plan import Setting, Sweep
 from .run import Runner, Unit
 
@@ -22,7 +22,12 @@ def run_all(sweep: Sweep, runner: Runner, tick: Callable[[], Any]) -> Outcome:
     pairs = tests(sweep, settings, found)
     last = [Unit(s, seed, fold) for of in pairs.values() for s, fold in of for seed in sweep.seeds]
     found |= runner.run(last, lambda: None)
-    return Outcome(tuple(settings), found, [tested(sweep, rule, of, found) for rule, of in pairs.items()])
+    if all("refused" in r for r in found.values()):
+        why = next(iter(found.values()))["refused"]
+        raise SynapccError(str(sweep.file), f"every setting was refused: {why}", "mend that first")
+    refused = {rule: why for rule, of in pairs.items() if (why := untested(sweep, of, found))}
+    done = [tested(sweep, rule, of, found) for rule, of in pairs.items() if rule not in refused]
+    return Outcome(tuple(settings), found, done, refused)
 
 
 def _units(sweep: Sweep, settings: Sequence[Setting]) -> list[Unit]:

@@ -44,16 +44,15 @@ def run_unit(
     passes: Sequence[int],
     floats: bool = False,
 ) -> dict[str, Any]:
-    """digest: of the Plan; before, after[passes]: the confusion matrix of each wearer's test samples; base[
-    passes]: the share of the calibration samples that is right, the mean over the wearers' devices; or
-    `refused`: why the setting cannot be compiled.
+    """digest: of the Plan; before, after[passes]: the confusion matrix of each wearer's test samples;
+    warnings: of the data, a line each; or `refused`: why the setting cannot be compiled.
 
     floats: learn in float32, the programs of the rule as they are before they become integers
     learn, test: arrays by wearer, inputs by name [n, ...] and `label` [n]. Raises SynapccError where they do
     not fit the network.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # told once, of the whole, before the first unit
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", DataWarning)
         try:
             compiled = compile_model(graph, spec, calibration)
         except CompileError as error:
@@ -78,7 +77,8 @@ def run_unit(
     else:
         for k, states in learn_integer(plan, people, passes):
             after[str(k)] = _matrices(plan.classes, people, predict_integer(plan, states, people))
-    return {"digest": plan.digest.hex(), "before": first, "after": after}
+    lines = sorted({str(w.message) for w in told if issubclass(w.category, DataWarning)})
+    return {"digest": plan.digest.hex(), "before": first, "after": after, "warnings": lines}
 
 
 def _matrices(classes: int, people: Wearers, said: Mapping[str, NDArray[np.int64]]) -> Matrices:

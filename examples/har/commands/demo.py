@@ -16,7 +16,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--wearer",
         action="append",
         metavar="N",
-        help="1 to 10; may be repeated (default: 2, 4, 9)",
+        help="1 to 10; may be repeated (default: 1, 2, 3)",
     )
     p.add_argument(
         "--device",

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from projects import Case, arrays, compiled, listing, refusal, save
 
+from synapcc.gen.compile import compile_model
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.plans import read_plan
 from synapcc.host.run.wearer_data import ONE, by_wearer, flipped, load_wearers
+from synapcc.host.run.wearers import learn_float, learn_integer
 
 Capsys = pytest.CaptureFixture[str]
 STORE = "[store]\nsamples = 16\n"
@@ -166,6 +168,51 @@ def test_names_of_wearers_may_be_numbers_and_bytes(project: tuple[Case, Path]) -
 
 
 @pytest.mark.parametrize(
+    "names", [("a\\b", "a_b", "c"), ("x" * 90 + "1", "x" * 90 + "2", "c"), (" ", "b", "c")]
+)
+def test_wearers_who_look_alike_are_not_one(
+    names: tuple[str, ...], project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    given = people("learn")
+    given["who"] = np.array(names)[np.unique(given["who"], return_inverse=True)[1]]
+    file = str(save(tmp_path / "l.npz", given))
+    said = refusal(
+        ["personalise", str(project[1]), "--learn", file, "--test", file, "--wearer-key", "who"], capsys
+    )
+    assert "two wearers who are both shown as" in said or "a wearer without a name" in said
+
+
+@pytest.mark.parametrize(
+    "more", ["[replay]\nsamples = 8\n", "[guard]\nbase = 8\n", '[loss]\nclass_weights = "balanced"\n']
+)
+def test_examples_of_the_base_are_not_the_wearers(more: str, tmp_path: Path, capsys: Capsys) -> None:
+    made, out = compiled(tmp_path / "p", "bp", more=STORE + more)
+    words = ["personalise", str(out), *files(tmp_path), "--wearer-key", "who", "--passes", "1"]
+    found = document(words, tmp_path)
+    assert len(found["rows"]) == 2 and all("give --calibrate" in why for why in found["left_out"].values())
+    found = document([*words, "--calibrate", str(made.data)], tmp_path)
+    assert [row["rule"] for row in found["rows"]] == ["none", "bp", "last", "float_bp"]
+    wrong = save(tmp_path / "c.npz", arrays(size=12) | {"label": np.full(60, 9)})
+    assert "c.npz: label[0] is 9" in refusal([*words, "--calibrate", str(wrong)], capsys)
+
+
+def test_a_guard_settles_in_float_as_in_integers(tmp_path: Path) -> None:
+    """At each place that is asked the learned state and the good one are one."""
+    made, _ = compiled(tmp_path / "p", "bp", more=STORE + "[guard]\nbase = 0\nevery = 2\n")
+    c = compile_model(made.model, made.rule, made.data)
+    learn, test = (save(tmp_path / f"{kind}.npz", people(kind)) for kind in ("learn", "test"))
+    those = flipped(load_wearers(c.plan, learn, test, "who"), 1.0, c.plan.classes)
+    half = [(0.5, np.array([len(part) // 2 for part in those.learn.values()]))]
+    good = [t.name for t in c.plan.space("state") if t.use == "good" and not t.name.endswith("_right")]
+    for k, state in learn_float(c, those, (1, 2), half):
+        assert all(np.array_equal(state[n], state[n.removeprefix("good_")]) for n in good), k
+    for k, states in learn_integer(c.plan, those, (1, 2), half):
+        machine = Emulator(c.plan, len(states))
+        machine.state[...] = states
+        assert all(np.array_equal(machine[n], machine[n.removeprefix("good_")]) for n in good), k
+
+
+@pytest.mark.parametrize(
     ("words", "line"),
     [
         (["--wearer-key", "subject"], "has no array subject of wearers; there is"),
@@ -177,20 +224,17 @@ def test_names_of_wearers_may_be_numbers_and_bytes(project: tuple[Case, Path]) -
         (["--flip", "nan"], "--flip: nan %; give 0 to 100"),
         (["--classes", "a,b"], "--classes: 'a,b' is not 3 names"),
         (["--classes", "a,a,b"], "--classes: 'a,a,b' is not 3 names"),
-        (["--base", "none.npz"], "none.npz"),
+        (["--wearer-key", "who", "--base", "none.npz"], "none.npz"),
     ],
 )
 def test_refusals(
     words: list[str], line: str, project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
 ) -> None:
-    data = [
-        str(
-            save(
-                tmp_path / f"{kind}.npz", people(kind) | {"half": np.zeros(len(people(kind)["label"])) + 0.5}
-            )
-        )
-        for kind in ("learn", "test")
-    ]
+    data = []
+    for kind in ("learn", "test"):
+        given = people(kind)
+        half = {"half": np.zeros(len(given["label"])) + 0.5} if "half" in words else {}
+        data.append(str(save(tmp_path / f"{kind}.npz", given | half)))
     there = listing(tmp_path)
     results = ["--json", str(tmp_path / "j.json"), "--html", str(tmp_path / "p.html")]
     known = ["personalise", str(project[1]), "--learn", data[0], "--test", data[1]]
