@@ -26,7 +26,7 @@ from . import data
 from .features import split, windows
 
 HERE = Path(__file__).resolve().parent
-SWEEP = "har.toml"
+SWEEP = "sweep.toml"
 CALIBRATION = 512
 """Windows of the others that set a network's number formats, evenly spread."""
 

@@ -49,7 +49,7 @@ def forgotten(v: Any, away: Any, forget: Any) -> Any:
 
     away: what v takes on before it is rounded, as `_away` has it.
     """
-    return numeric.shift_round(numeric.int32(v + away[v > 0]), forget)
+    return numeric.shift_round(numeric.int32(v + away[1 if v > 0 else 0]), forget)
 
 
 def _away(forget: int) -> NDArray[np.int32]:

@@ -74,6 +74,8 @@ def play(batch: Batch, index: int, seed: int, seen: Counter[int]) -> None:
             arena = an_arena(plan, rng)
             machine.arena[0] = np.frombuffer(arena, np.uint8)
             batch.ask(index, SET_ARENA, payload=arena)
+            if readers := [i for i, (*_, step) in enumerate(plan.ops()) if "label" in step.args.values()]:
+                alone(batch, index, machine, int(rng.choice(readers)), seen)  # which meets any label there
         elif turn == 1:
             state = extreme_state(plan, rng)
             machine.state[0] = np.frombuffer(state, np.uint8)
