@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.plan import SETTLE
-from ..ir.program import Call, Entry, Item, Program, Space, Value
+from ..ir.program import Call, Entry, Item, Program, Space, Step, Value, reached
 from ..ir.roles import FIRST, GOOD, LEARNED, Use
 from ..ops import changed
 from ..ops.guard import SHARE_FRAC
@@ -79,6 +79,9 @@ def guarded(tape: RuleTape, guard: Guard, calibration: Mapping[str, np.ndarray])
     if tape.spec.numbers:
         what = 'counts right answers, and loss.kind is "mse": numbers are neither right nor wrong'
         raise CompileError("guard", what, "leave [guard] out")
+    if own := [e.name for e in tape.entries if _teaches(tape, e.name)]:
+        what = f"knows nothing of what is learned by {own[0]}, an entry program of rule {tape.spec.rule}"
+        raise CompileError("guard", what, "leave [guard] out")
     learned = [*dict.fromkeys(_learned(tape))]
     held = ring(tape, "guard", guard.samples, guard.drop, ("hold", "puts the sample into the guard's ring"))
     asked = [_Asked.of(tape, held, "samples held back")]
@@ -88,9 +91,17 @@ def guarded(tape: RuleTape, guard: Guard, calibration: Mapping[str, np.ndarray])
     pairs = [(name, _good(tape, name)) for name in learned]
     _compare(tape, asked, [*pairs, *((a.right, a.good_right) for a in asked)])
     _verdicts(tape, guard, asked, pairs)
-    _settle(tape, asked[0], pairs)
+    _settle(tape, asked[0], pairs, len(asked) > 1)
     _watch(tape, guard, len(asked) > 1)
     return Entry(SETTLE)
+
+
+def _teaches(tape: RuleTape, entry: str) -> bool:
+    """Whether a program changes learned values."""
+    steps = (
+        i for p in reached(tape.b.programs, entry) for i in tape.b.programs[p].items if isinstance(i, Step)
+    )
+    return any(tape.b.values[n].learned for step in steps for n in changed(step).values())
 
 
 def _learned(tape: RuleTape) -> Iterator[str]:
@@ -182,7 +193,7 @@ def _judged(tape: RuleTape, guard: Guard, asked: list[_Asked]) -> tuple[dict[str
     return args, numbers
 
 
-def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs) -> None:
+def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs, base: bool) -> None:
     """`settle`: the best of three. What was good on samples that the guard has lost since may be worse than
     the first state on those that it has now."""
     more, rest = tape.flag("guard_more"), tape.flag("guard_no_more")
@@ -192,7 +203,11 @@ def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs) -> None:
             _each(tape, "guard.copy", "source", "copy", copies)
         with tape.b.program("back_to_first", "all that was ever learned is undone"):
             tape.b.call("keep_state")
-            tape.step("samples.rewind", "guard", {"next": "guard_trusted"})
+            for counted in (
+                "guard_trusted",
+                *(["guard_base_best"] if base else []),
+            ):  # the first state's are to come
+                tape.step("samples.rewind", "guard", {"next": counted})
             tape.step("counter.tick", "guard", {"count": "rollbacks"})
     with tape.b.program(SETTLE, "keeps the best of the learned state, the good one and the first one"):
         tape.b.call("choose")

@@ -54,7 +54,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
     sweep = read_sweep(Path(args.sweep))
     kept = Path(args.kept) if args.kept else sweep.file.with_suffix(".results.json")
     _check_results(args, [*sweep.files, kept])
-    runner = Runner(sweep, Kept(kept, _is_one), args.engine, args.jobs)
+    results = Kept(kept, _is_one)
+    if results.strange:
+        raise SynapccError(
+            str(kept), "holds no result of this kind", "name another: it would be written over"
+        )
+    runner = Runner(sweep, results, args.engine, args.jobs)
     with Progress("running", _units(sweep)) as bar:
         found = run_all(sweep, runner, bar.step)
     result = document(sweep, found)

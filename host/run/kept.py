@@ -21,7 +21,12 @@ Result = dict[str, Any]
 
 
 class Results:
-    """is_one: whether what the file holds under a key is a result; what is none is measured again."""
+    """is_one: whether what the file holds under a key is a result; what is none is measured again.
+
+    strange: whether the file holds something, and nothing of it is a result.
+    """
+
+    strange = False
 
     def __init__(self, path: Path, is_one: Callable[[Any], bool]) -> None:
         self.path, self.is_one = path, is_one
@@ -55,9 +60,7 @@ class Results:
             hint = "delete it to measure again, or name another"
             raise SynapccError(str(self.path), "is no file of results", hint)
         results = {key: value for key, value in found.items() if self.is_one(value)}
-        if found and not results:
-            hint = "name another: it would be written over"
-            raise SynapccError(str(self.path), "holds no result of this kind", hint)
+        self.strange = bool(found) and not results
         return results
 
 
