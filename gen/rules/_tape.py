@@ -19,7 +19,7 @@ from ..errors import CompileError
 from ..ir.format import Format, Meaning
 from ..ir.graph import Graph, Node
 from ..ir.inputs import TARGET
-from ..ir.program import Entry, Value
+from ..ir.program import Entry, Value, root
 from ..ir.roles import Role
 from ..ops import layer
 from ..ops._requantise import shares
@@ -348,6 +348,9 @@ class RuleTape(GoodnessTape):
         given, attrs = self.given(at), self.rounding(matrix)
         if given is not None and given.dtype != "int8":
             what = f"has {given.dtype} behind its activation, and a matrix that learns reads int8"
+            raise CompileError(node.name, what, "take a rule with fixed matrices, as dfa")
+        if given is None and root(self.b.values, self.value(at)) == root(self.b.values, self.logits):
+            what = "makes what the scores are moved from, in int16, and a matrix that learns reads int8"
             raise CompileError(node.name, what, "take a rule with fixed matrices, as dfa")
         share = {} if given is None else {"share": shares(given.meaning.step)}
         args = {

@@ -8,6 +8,7 @@ from head_nets import NEW, Data, perceptron, samples
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import Decay, Feedback, Head, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
@@ -97,6 +98,24 @@ def test_an_aligned_matrix_may_start_at_zero() -> None:
 def test_a_matrix_that_learns_lies_in_ram() -> None:
     with pytest.raises(CompileError, match=r'feedback\.storage: rule dkp cannot use "flash"; possible: ram'):
         compiled(samples(40, NEW, 1), feedback=Feedback(storage="flash"))
+
+
+def test_a_layer_whose_outputs_are_moved_to_the_scores_is_refused() -> None:
+    """Its values are scores, of 16 bits, though another layer writes them; a matrix that learns reads 8."""
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.normal(size=(4, 6)), "b": np.zeros(4)}
+    tensors = {n: Tensor(n, v.shape, v) for n, v in constants.items()}
+    tensors |= {n: Tensor(n, s) for n, s in {"x": (6,), "h": (4,), "m": (2, 1, 2), "z": (3, 1, 2)}.items()}
+    nodes = (
+        Node("dense", "fc1", ("x", "w", "b"), "h"),
+        Node("reshape", "map", ("h",), "m", {"shape": (2, 1, 2)}),
+        Node("dilate", "apart", ("m",), "z", {"stride": (2, 1)}),
+    )
+    data = {"x": rng.normal(size=(40, 6)), "label": rng.integers(0, 6, 40)}
+    graph = Graph("moved", ("x",), "z", tensors, nodes)
+    with pytest.raises(CompileError, match="fc1: makes what the scores are moved from, in int16"):
+        compile_model(graph, RuleSpec("dkp"), data)
+    assert compile_model(graph, RuleSpec("dfa"), data).plan.learning
 
 
 def test_in_integers_it_walks_by_the_rounding() -> None:
