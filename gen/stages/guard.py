@@ -15,6 +15,7 @@ and no arena and no code is doubled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -186,11 +187,16 @@ def _judged(tape: RuleTape, guard: Guard, asked: list[_Asked]) -> tuple[dict[str
     numbers = {
         "rows": guard.samples,
         "base_rows": base_rows,
-        "gain": int(guard.gain * 2**SHARE_FRAC),
-        "margin": int(guard.margin * 2**SHARE_FRAC),
-        "base_margin": int(base_rows * guard.base_margin),
+        "gain": _share(guard.gain),
+        "margin": _share(guard.margin),
+        "base_margin": base_rows * _share(guard.base_margin) >> SHARE_FRAC,
     }
     return args, numbers
+
+
+def _share(share: float) -> int:
+    """A share in units of 2^-SHARE_FRAC, rounded up: a tenth of twenty is two."""
+    return math.ceil(share * (1 << SHARE_FRAC))
 
 
 def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs, base: bool) -> None:
@@ -203,11 +209,8 @@ def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs, base: bool) -> None:
             _each(tape, "guard.copy", "source", "copy", copies)
         with tape.b.program("back_to_first", "all that was ever learned is undone"):
             tape.b.call("keep_state")
-            for counted in (
-                "guard_trusted",
-                *(["guard_base_best"] if base else []),
-            ):  # the first state's are to come
-                tape.step("samples.rewind", "guard", {"next": counted})
+            for found in ["guard_trusted", *["guard_base_best"] * base]:  # of a state that is gone
+                tape.step("samples.rewind", "guard", {"next": found})
             tape.step("counter.tick", "guard", {"count": "rollbacks"})
     with tape.b.program(SETTLE, "keeps the best of the learned state, the good one and the first one"):
         tape.b.call("choose")

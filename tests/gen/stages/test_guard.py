@@ -18,6 +18,7 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ops import kernel
 from synapcc.gen.spec import (
     BALANCED,
     OLDEST,
@@ -179,6 +180,109 @@ def test_what_is_worse_goes_back_to_the_last_byte(rule: str) -> None:
         undone += not chosen[0]
         assert int(machine["rollbacks"][0, 0]) >= count + (not chosen[0])
     assert undone >= 2, "four states drawn at random were good"
+
+
+# ---- what a judgement says ------------------------------------------------------------------------------
+
+HALF = 1 << 14  # of a share in 2^-15
+JUDGED = {  # (right, good, held, trusted), (gain, margin, final): (keep, undo, trusted)
+    "one more is luck": ((9, 8, 10, 0), (0, HALF, 0), (0, 0, 0)),
+    "two more are trusted": ((10, 8, 10, 0), (0, HALF, 0), (1, 0, 1)),
+    "a gain asks for more than its share": ((5, 0, 10, 0), (HALF, HALF, 0), (0, 0, 0)),
+    "one more than that": ((6, 0, 10, 0), (HALF, HALF, 0), (1, 0, 1)),
+    "trusted, as many are kept": ((8, 8, 10, 1), (HALF, 0, 0), (1, 0, 1)),
+    "trusted, one less goes on": ((7, 8, 10, 1), (0, HALF, 0), (0, 0, 1)),
+    "within the margin": ((3, 8, 10, 1), (0, HALF, 0), (0, 0, 1)),
+    "beyond the margin": ((2, 8, 10, 1), (0, HALF, 0), (0, 1, 1)),
+    "without a margin": ((7, 8, 10, 1), (0, 0, 0), (0, 1, 1)),
+    "in the end what is not kept is undone": ((7, 8, 10, 1), (0, HALF, 1), (0, 1, 1)),
+    "in the end as many are kept": ((8, 8, 10, 1), (0, 0, 1), (1, 0, 1)),
+}
+FORGOTTEN = {  # (base right, of the good state, the best), with a margin of 2: (keep, undo)
+    "no less than the best": ((10, 10, 10), (1, 0)),
+    "two less": ((8, 10, 10), (1, 0)),
+    "three less": ((7, 10, 10), (0, 1)),
+    "less than a best that is gone": ((7, 7, 10), (0, 1)),
+    "less than the good one of now": ((7, 10, 0), (0, 1)),
+}
+
+
+def judged(values: Mapping[str, int], **numbers: int) -> dict[str, int]:
+    """What guard.judge makes of counts."""
+    kinds = {"keep": np.uint8, "undo": np.uint8}
+    t = {role: np.array([[v]], kinds.get(role, np.uint32)) for role, v in values.items()}
+    t |= {role: np.zeros((1, 1), np.uint8) for role in kinds}
+    kernel("guard.judge").integer(t, {"rows": 20, "base_rows": 20, "base_margin": 2, **numbers})
+    return {role: int(v[0, 0]) for role, v in t.items()}
+
+
+@pytest.mark.parametrize("said", JUDGED)
+def test_a_judgement_by_the_ring(said: str) -> None:
+    counts, (gain, margin, final), wanted = JUDGED[said]
+    got = judged(
+        dict(zip(("right", "good_right", "held", "trusted"), counts, strict=True)),
+        gain=gain, margin=margin, final=final,
+    )  # fmt: skip
+    assert (got["keep"], got["undo"], got["trusted"]) == wanted
+
+
+@pytest.mark.parametrize("said", FORGOTTEN)
+def test_a_judgement_by_base_examples(said: str) -> None:
+    counts, wanted = FORGOTTEN[said]
+    known = {"right": 8, "good_right": 8, "held": 10, "trusted": 1}
+    base = dict(zip(("base_right", "good_base_right", "base_best"), counts, strict=True))
+    got = judged(known | base, gain=0, margin=0, final=0)
+    assert (got["keep"], got["undo"]) == wanted and got["base_best"] == max(counts[1:])
+
+
+def test_the_numbers_of_the_table_reach_the_judge() -> None:
+    guard = Guard(every=2, samples=20, gain=0.1, margin=0.05, base=10, base_margin=0.3, period=7)
+    plan = made("bp", guard).plan
+    judges = [s for _, _, s in plan.ops() if s.kernel == "guard.judge"]
+    assert sorted(s.attrs["final"] for s in judges) == [0, 1]
+    for s in judges:
+        a = s.attrs
+        assert (20 * a["gain"] >> 15, 20 * a["margin"] >> 15, a["base_margin"]) == (2, 1, 3)
+        assert (a["rows"], a["base_rows"]) == (20, 10)
+
+
+def test_what_is_spoilt_goes_back_at_the_next_turn_and_behind_each_pass() -> None:
+    c = made("bp", replace(SMALL, margin=0.0, base=0, period=6))
+    machine, data = Emulator(c.plan), samples(60, CLASSES, 3)
+    live(machine, data, 0)
+    spoilt = [n for n in rolled(c.plan) if n.endswith(("_weight", "_bias"))]
+    for program in ("learn", "rehearse"):
+        spoil(machine, spoilt, 5)
+        count, phase, learned = (int(machine[n][0, 0]) for n in ("rollbacks", "guard_learned", "step"))
+        if program == "rehearse":
+            machine.run("rehearse")
+        else:
+            for x, label in zip(data["x"], data["label"], strict=True):
+                machine.learn({"x": x[None]}, [int(label)])
+                if int(machine["rollbacks"][0, 0]) > count:
+                    break
+            assert int(machine["step"][0, 0]) - learned == 6 - phase
+        assert int(machine["rollbacks"][0, 0]) == count + 1
+        assert equal(taken(machine, spoilt), {n: machine[f"good_{n}"] for n in spoilt})
+
+
+def test_who_went_back_to_the_first_state_learns_again() -> None:
+    """A first state that knows little, and base examples: what a state that is gone had right of them binds
+    nobody."""
+    graph, right = perceptron(CLASSES), samples(400, CLASSES, 2)
+    guard = Guard(every=2, samples=12, gain=0.0, base=20, base_margin=0.1, period=10)
+    c = compile_model(graph, RuleSpec("bp", layers="all", rate=6, guard=guard), samples(60, CLASSES, 1))
+    machine, first = Emulator(c.plan), Emulator(c.plan)
+    live(machine, {n: v[:150] for n, v in right.items()}, 0)
+    assert machine["guard_trusted"][0, 0] == 1 and machine["guard_base_best"][0, 0] > 10
+    said = first.infer_many({"x": right["x"][:80]}).winner
+    live(machine, {"x": right["x"][:80], "label": said}, 0)
+    machine.run("settle")
+    names = rolled(c.plan)
+    assert equal(taken(machine, names), taken(first, names)), "the ring holds what the first state says"
+    assert machine["guard_trusted"][0, 0] == machine["guard_base_best"][0, 0] == 0
+    live(machine, right, 0)
+    assert np.mean(machine.infer_many({"x": right["x"]}).winner == right["label"]) > 0.9
 
 
 # ---- what is promised -----------------------------------------------------------------------------------
