@@ -150,18 +150,26 @@ def test_a_velocity_to_which_nothing_is_added_comes_to_rest(forget: int) -> None
     assert not step_alone(sums, forget, 1 if forget == 0 else 30 * 2**forget).any()
 
 
-@pytest.mark.parametrize("forget", range(1, 9))
-@pytest.mark.parametrize("samples", [1, 3])
-def test_a_sum_has_room_for_the_largest_products_for_ever(samples: int, forget: int) -> None:
-    """The limit that `implied` gives is what such a sum tends to, and it never meets it from outside."""
-    top = 255
-    limit = (samples * top) << forget
-    v = limit - limit // 8 - samples * top
-    for _ in range(8 * 2**forget):
-        v += samples * top
-        assert v <= limit
-        v = int(step_alone([v], forget, 1)[0])
-    assert v >= limit - samples * top - 2 ** (forget + 1)
+@pytest.mark.parametrize("forget", [1, 3, 8])
+@pytest.mark.parametrize("samples", [None, 3])
+def test_a_sum_has_room_for_the_largest_products_for_ever(samples: int | None, forget: int) -> None:
+    """The limit that a Plan gives is what such a sum tends to, and it never meets it from outside."""
+    c = compiled(accumulate=Accumulate(samples) if samples else None, momentum=Momentum(forget))
+    for n in LAYERS:
+        step = next(s for _, _, s in c.plan.ops() if s.kernel == "dense.update" and s.node == n)
+        x, d = c.plan[step.args["x"]], c.plan[step.args["d"]]
+        each = (samples or 1) * max(-d.lo, d.hi)
+        for name, top in ((f"{n}_weight_sum", each * max(-x.lo, x.hi)), (f"{n}_bias_sum", each)):
+            limit = c.plan[name].hi
+            assert limit == min(top << forget, GATHERED) and c.plan[name].lo == -limit
+            if limit == GATHERED:
+                continue
+            v = limit - limit // 8 - top
+            for _ in range(24 * 2**forget):
+                v += top
+                assert v <= limit
+                v = int(step_alone([v], forget, 1)[0])
+            assert v >= limit - top - 2 ** (forget + 1)
 
 
 # ---- beside everything else -----------------------------------------------------------------------------
