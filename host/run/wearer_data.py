@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping
@@ -115,6 +116,9 @@ def load_wearers(plan: Plan, learn: Path, test: Path, key: str = "") -> Wearers:
         if lacks := [name for name in has if name not in other]:
             what = f"has no samples of {listed(lacks)}"
             raise SynapccError(str(path), what, "each wearer learns some samples and is tested on others")
+    if os.path.realpath(learn) == os.path.realpath(test):
+        text = f"{test}: is learned, and tested as well: that says nothing of samples that were not learned"
+        warnings.warn(text, DataWarning, stacklevel=2)
     mine, theirs = parts
     order = sorted(mine, key=lambda name: -len(mine[name]))
     return Wearers({name: mine[name] for name in order}, {name: theirs[name] for name in order})

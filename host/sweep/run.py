@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ class Runner:
         for _ in range(len(wanted) - len(todo)):
             tick()
         for k, found in self._found(todo):
-            self.results.get(k, lambda found=found: found)  # type: ignore[misc]
+            self.results.get(k, partial(dict, found))
             tick()
         return {unit: self.results.found[k] for unit, k in wanted.items()}
 

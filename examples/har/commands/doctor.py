@@ -5,7 +5,10 @@ HINT = "pip download --no-deps seglearn==1.2.5 -d DIR/seglearn, then SYNAPCC_DAT
 
 
 def find() -> str:
-    """Where they are; nothing is downloaded."""
+    """Where they are; nothing is downloaded. Raises what says that they are not there."""
     from synapcc.examples.har import data
 
-    return str(data.find(download=False))
+    try:
+        return str(data.find(download=False))
+    except data.DataError as error:  # the row says HINT itself
+        raise data.DataError(error.where, error.what) from None

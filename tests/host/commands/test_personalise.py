@@ -254,6 +254,16 @@ def test_who_has_nothing_to_learn_or_to_be_asked_is_named(
         assert f"{file}: has no samples of {name}; each wearer" in said
 
 
+def test_who_tests_what_was_learned_is_told(
+    project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    data = str(save(tmp_path / "d.npz", arrays()))
+    for test, told in ((data, True), (str(save(tmp_path / "e.npz", arrays(seed=2))), False)):
+        words = ["personalise", str(project[1]), "--learn", data, "--test", test, "--beside", "none"]
+        assert main([*words, "--passes", "1"]) == 0
+        assert ("is learned, and tested as well" in capsys.readouterr().err) == told
+
+
 def test_what_learns_no_classes_is_refused(tmp_path: Path, capsys: Capsys) -> None:
     for i, (rule, more, line) in enumerate(
         (
