@@ -40,6 +40,7 @@ from .stages.lower import lower
 from .stages.probe import seen
 from .stages.quantise import Quantised
 from .stages.schedule import build
+from .stages.sparse import rows_moved, thinned
 from .stages.start import refuse_deaf, started
 from .stages.still import drowned, settle
 from .stages.trials import farthest
@@ -205,14 +206,20 @@ def _for_learning(
     if rule and rule.prototypes:
         graph = prototyped(graph, spec, data.get(LABEL), looks)
     untouched = graph if spec.numbers else without_head(graph, rule is not None)
-    graph = untie(graph, spec.untied)
     weighted = [n for n in graph.nodes if layer(n.op).weighted]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if rule:
         learned = rule.narrow(learned, spec)
     refuse_frozen(graph, spec, learned)
-    graph = adopt(graph, learned, not spec.numbers)
-    graph = composed(graph, learned) if rule and rule.passes else graph
+
+    def ready(graph: Graph) -> Graph:
+        graph = adopt(untie(graph, spec.untied), learned, not spec.numbers)
+        return composed(graph, learned) if rule and rule.passes else graph
+
+    if spec.sparse:
+        assert rule is not None
+        graph = thinned(graph, spec, learned, lambda: rows_moved(ready(graph), spec, rule, learned, data))
+    graph = ready(graph)
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
         raise CompileError("loss.kind", what, "end the network without it, or learn classes")

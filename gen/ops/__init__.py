@@ -391,6 +391,10 @@ class Layer(Folding, ABC):
         """The attributes of a node that gives the values of its input in shape `to`; None if it cannot."""
         return None
 
+    def picking(self, axis: int, places: tuple[int, ...]) -> Mapping[str, Attr] | None:
+        """The attributes of a node that gives these places of an axis, in this order; None if it cannot."""
+        return None
+
     def levelling(self) -> Mapping[str, Attr] | None:
         """The attributes of a node that brings a vector to one length, a mean square of 1; None if it
         cannot."""
@@ -457,6 +461,17 @@ def levelling() -> tuple[str, Mapping[str, Attr]]:
 def reshaping(to: tuple[int, ...]) -> tuple[str, Mapping[str, Attr]]:
     """The op that gives the same values in another shape, and its attributes then."""
     return next((op, attrs) for op, found in layers().items() if (attrs := found.reshaping(to)) is not None)
+
+
+def picking(axis: int, places: tuple[int, ...]) -> tuple[str, Mapping[str, Attr]]:
+    """The op that gives these places of an axis, in this order, and its attributes then."""
+    every = ((op, found.picking(axis, places)) for op, found in layers().items())
+    return next((op, attrs) for op, attrs in every if attrs is not None)
+
+
+def joining() -> str:
+    """The op that gives its inputs side by side along the last axis."""
+    return next(op for op, found in layers().items() if found.joins)
 
 
 def doing(parts: Sequence[Part]) -> tuple[str, Mapping[str, Attr]]:

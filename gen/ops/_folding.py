@@ -28,6 +28,7 @@ class Folding:
     fully:        each output has a weight of its own for every input, which may have any scale and shift
     rearranges:   gives the values of its one input, in another shape or order
     joins:        gives its inputs side by side along the last axis
+    channelwise:  does the same with each channel of a map, and with none what another one holds
     untied:       the op that does the same with weights of its own at every position; "" if there is none
     """
 
@@ -35,6 +36,7 @@ class Folding:
     fully: ClassVar[bool] = False
     rearranges: ClassVar[bool] = False
     joins: ClassVar[bool] = False
+    channelwise: ClassVar[bool] = False
     untied: ClassVar[str] = ""
 
     def idle(self, node: Node, shape: Shape, to: Shape, constants: Sequence[np.ndarray]) -> bool:

@@ -50,6 +50,7 @@ MAX_FRAC = 23  # of a factor: 128 n m < 2^31 / 2
 
 class AvgPool(Layer):
     op = "avgpool2d"
+    channelwise = True
     holds = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

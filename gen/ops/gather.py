@@ -38,6 +38,9 @@ class Gather(Layer):
             raise CompileError(node.name, what, "indices are 0 or more, and within the axis")
         return *shape[:axis], len(places), *shape[axis + 1 :]
 
+    def picking(self, axis: int, places: tuple[int, ...]) -> Mapping[str, Attr]:
+        return {"axis": axis, "indices": places}
+
     def moved(self, node: Node, parts: Sequence[NDArray[Any]], to: Shape, border: int) -> NDArray[Any] | None:
         return parts[0].take(_indices(node), axis=_axis(node))
 

@@ -30,6 +30,7 @@ from ._window import WINDOW, Window, wider
 
 class MaxPool(Layer):
     op = "maxpool2d"
+    channelwise = True
     follows = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -34,6 +34,8 @@ from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, rea
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
 from .schedule import Schedule as Schedule
 from .schedule import read_schedule
+from .sparse import Share as Share
+from .sparse import Sparse, read_sparse, sparse_table
 from .store import BALANCED as BALANCED
 from .store import OLDEST as OLDEST
 from .store import Store as Store
@@ -118,6 +120,7 @@ class RuleSpec:
 
     layers: names, or "dense" for all dense layers, or "all" for every layer with weights
     untied: convolutions that get weights of their own at every position
+    sparse: (layer, which of its rows learn)
     init: what the weights of the layers that learn start from, in place of the file's; "": the file's
     update, teach, trace: the equations of a rule of one's own
     """
@@ -145,6 +148,7 @@ class RuleSpec:
     accumulate: Accumulate | None = None
     momentum: Momentum | None = None
     freeze: Freeze | None = None
+    sparse: Sparse = ()
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -193,6 +197,9 @@ class RuleSpec:
         if self.head and not self.head.classes:
             del raw["head"]["classes"]
         raw["loss"] = loss_table(self.loss)
+        raw["sparse"] = sparse_table(self.sparse)
+        if not self.sparse:
+            del raw["sparse"]
         return raw
 
     def canonical(self) -> str:
@@ -245,17 +252,20 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         seed=table.integer("seed", 0, 2**32 - 1, 1),
         loss=loss,
         feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
-        decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
-        replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
-        store=read_store(table, loss.kind != MSE) if "store" in raw else None,
+        decay=_decay(_taught(table, "decay", rule).table("decay", Decay)) if "decay" in raw else None,
+        replay=_replay(_taught(table, "replay", rule).table("replay", Replay)) if "replay" in raw else None,
+        store=read_store(_taught(table, "store", rule), loss.kind != MSE) if "store" in raw else None,
         guard=read_guard(_taught(table, "guard", rule)) if "guard" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
-        schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
+        schedule=read_schedule(_taught(table, "schedule", rule), max([rate, *(k for _, k in rates)]))
+        if "schedule" in raw
+        else None,
         accumulate=read_accumulate(_taught(table, "accumulate", rule)),
         momentum=read_momentum(_taught(table, "momentum", rule)),
         freeze=read_freeze(_taught(table, "freeze", rule)),
+        sparse=read_sparse(_taught(table, "sparse", rule)),
         update=update,
         teach=teach,
         trace=trace,

@@ -105,19 +105,20 @@ def learning_layers(abstract: Abstract) -> Iterator[tuple[Step, Step]]:
 def squares(machine: RealMachine, forward: Step, update: Step) -> tuple[float, float]:
     """Sums over the machine's samples of |change of the layer's outputs|^2 and |outputs|^2."""
     y = machine.real(forward.args["y"])
-    held: dict[str, NDArray[Any]] = {**machine.const, **machine.state}
     total = 0.0
+    for i, delta in enumerate(motions(machine, forward, update)):
+        t = {**delta, "x": machine.arena[forward.args["x"]][i : i + 1], "y": np.zeros_like(y[i : i + 1])}
+        kernel(forward.kernel).real(t, forward.attrs)
+        total += float(np.sum(np.square(t["y"])))
+    return total, float(np.sum(np.square(y)))
+
+
+def motions(machine: RealMachine, forward: Step, update: Step) -> Iterator[dict[str, Real]]:
+    """What a learning step adds to a layer's weights `w` and biases `b`, for each sample of the machine."""
+    held: dict[str, NDArray[Any]] = {**machine.const, **machine.state}
     for i in range(machine.devices):
-        arena = {
-            n: x[i : i + 1]
-            for n, x in machine.arena.items()
-            if n in {*update.args.values(), forward.args["x"]}
-        }
+        arena = {n: x[i : i + 1] for n, x in machine.arena.items() if n in update.args.values()}
         t = {r: arena[n] if n in arena else held[n].copy() for r, n in update.args.items()}
         kernel(update.kernel).real(t, update.attrs)
         moved = {n: t[r] - held[n] for r, n in changed(update).items() if n in machine.state}
-        delta = {r: moved.get(n, np.zeros_like(held[n])) for r in ("w", "b") for n in [forward.args[r]]}
-        delta |= {"x": arena[forward.args["x"]], "y": np.zeros_like(y[i : i + 1])}
-        kernel(forward.kernel).real(delta, forward.attrs)
-        total += float(np.sum(np.square(delta["y"])))
-    return total, float(np.sum(np.square(y)))
+        yield {r: moved.get(n, np.zeros_like(held[n])) for r in ("w", "b") for n in [forward.args[r]]}

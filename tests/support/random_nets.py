@@ -24,6 +24,7 @@ from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
     BALANCED,
     BEST,
+    DENSE,
     FAST,
     INFERENCE_ONLY,
     OLDEST,
@@ -40,11 +41,14 @@ from synapcc.gen.spec import (
     Replay,
     RuleSpec,
     Schedule,
+    Share,
     Store,
+    select_layers,
 )
 from synapcc.gen.spec.options import Choice, Integer, PowerOfTwo, Setting, Settings
 from synapcc.gen.stages.border import without_head
 from synapcc.gen.stages.head import classifier, replaced
+from synapcc.gen.stages.sparse import makes_scores
 from synapcc.gen.stages.state_check import rings
 
 Rng = np.random.Generator
@@ -356,6 +360,30 @@ def random_freeze(rng: Rng, spec: RuleSpec) -> RuleSpec:
     return replace(spec, freeze=Freeze(below, int(rng.integers(1, 6)), share))
 
 
+def random_sparse(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
+    """Perhaps hidden layers of which some rows learn: a share, or rows by number."""
+    if rng.integers(4) or spec.rule == INFERENCE_ONLY or spec.init:
+        return spec
+    graph = replaced(graph, spec) if spec.head else graph
+    weighted = [n for n in graph.nodes if layer(n.op).weighted]
+    dense = [n.name for n in weighted if layer(n.op).fully]
+    if not (dense if spec.layers == DENSE else weighted):
+        return spec
+    learned = rules()[spec.rule].narrow(select_layers(spec, [n.name for n in weighted], dense), spec)
+    tries = any(o.name == "epsilon" for o in rules()[spec.rule].options) or moves_means(spec)
+    sparse: list[tuple[str, Share]] = []
+    for node in weighted:
+        rows = graph.tensors[node.inputs[2]].size
+        hidden = node.name in learned and not makes_scores(graph, node)
+        tied = rows == graph.tensors[node.output].shape[-1]
+        if not hidden or not tied or rows < 2 or node.attrs.get("groups", 1) != 1 or not rng.integers(4):
+            continue
+        some = tuple(sorted(rng.choice(rows, int(rng.integers(1, rows)), replace=False).tolist()))
+        alone = not tries and rng.integers(2)
+        sparse.append((node.name, float(rng.uniform(0.01, 0.99)) if alone else some))
+    return replace(spec, sparse=tuple(sparse))
+
+
 def random_guard(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
     """Perhaps a guard, a small one that judges often."""
     if rng.integers(5) or spec.rule == INFERENCE_ONLY or spec.numbers:
@@ -438,6 +466,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_gathering(np.random.default_rng([14, seed]), spec)
     spec = random_freeze(np.random.default_rng([15, seed]), spec)
     spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
+    spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
     return graph, spec, calibration, BEST if best else FAST
 
 

@@ -289,6 +289,19 @@ def test_rate_table_without_default() -> None:
         ('rule = "none"\n[freeze]\nbelow = 0.5', 'freeze is there, and under rule "none" nothing learns'),
         ('rule = "none"\n[momentum]\nshift = 1', "momentum is there"),
         ('rule = "none"\n[accumulate]\nsamples = 2', "accumulate is there"),
+        ('rule = "none"\n[sparse]\nfc1 = 0.5', 'sparse is there, and under rule "none" nothing learns'),
+        ('rule = "none"\n[decay]', 'decay is there, and under rule "none" nothing learns'),
+        ('rule = "none"\n[schedule]\nat = [5]', 'schedule is there, and under rule "none"'),
+        ('rule = "none"\n[replay]\nsamples = 5', 'replay is there, and under rule "none"'),
+        ('rule = "none"\n[store]\nsamples = 5', 'store is there, and under rule "none"'),
+        ('rule = "fa"\nsparse = 0.5', "sparse is 0.5; write [sparse] on a line of its own"),
+        ('rule = "fa"\n[sparse]', "sparse is a table"),
+        ('rule = "fa"\n[sparse]\nfc1 = 1.0', "sparse.fc1 is 1.0; give the share of its rows that learn"),
+        ('rule = "fa"\n[sparse]\nfc1 = 0.0', "sparse.fc1 is 0.0"),
+        ('rule = "fa"\n[sparse]\nfc1 = 3', "sparse.fc1 is 3"),
+        ('rule = "fa"\n[sparse]\nfc1 = []', "sparse.fc1 is"),
+        ('rule = "fa"\n[sparse]\nfc1 = [1, 1]', "sparse.fc1 is"),
+        ('rule = "fa"\n[sparse]\nfc1 = [1, -2]', "sparse.fc1 is"),
         ('rule = "fa"\n[freeze]', "freeze.below is missing; give a power of two"),
         ('rule = "fa"\n[freeze]\nbelow = 0.3', "freeze.below is 0.3"),
         ('rule = "fa"\n[freeze]\nbelow = 0.25\nafter = 0', "freeze.after is 0"),
@@ -388,6 +401,14 @@ DRAWN = st.builds(
     momentum=st.none() | st.builds(Momentum, st.integers(1, 8)),
     freeze=st.none()
     | st.builds(Freeze, st.integers(-15, 15).map(exp2), st.integers(1, 2**16), st.integers(-8, -1).map(exp2)),
+    sparse=st.dictionaries(
+        NAMES,
+        st.floats(0, 1, exclude_min=True, exclude_max=True)
+        | st.lists(st.integers(0, 2**31), min_size=1, max_size=5, unique=True).map(
+            lambda v: tuple(sorted(v))
+        ),
+        max_size=3,
+    ).map(lambda sparse: tuple(sorted(sparse.items()))),
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
@@ -408,8 +429,12 @@ def possible(spec: RuleSpec) -> RuleSpec:
         accumulate=spec.accumulate if learns else None,
         momentum=spec.momentum if learns else None,
         freeze=spec.freeze if learns else None,
+        sparse=spec.sparse if learns else (),
+        decay=spec.decay if learns else None,
+        replay=spec.replay if learns else None,
+        store=spec.store if learns else None,
         guard=spec.guard if learns else None,
-        schedule=spec.schedule if lowest + fall <= 20 else None,
+        schedule=spec.schedule if learns and lowest + fall <= 20 else None,
     )
 
 
