@@ -46,6 +46,8 @@ from .records import CLASSES
 
 RESULTS = HERE / "study.json"
 PASSES = (1, 10)
+REFUSED = "refused"
+"""Of a setting that compile refuses, in place of its scores: why."""
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (9, 7, 11, 5, 13, 3)
 MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa", "pepita")
@@ -106,8 +108,11 @@ def _one(folder: Path, name: str, model: str, label: str, spec: RuleSpec) -> dic
     chosen, base = PROTOCOLS[name], base_name(model, name)
     merged: dict[float, Confusions] = {k: {} for k in PASSES}
     for fold in range(len(chosen.folds)):
-        for k, found in run(chosen, folder / f"{base}_fold{fold}.onnx", fold, spec).items():
-            merged[k] |= found
+        try:
+            for k, found in run(chosen, folder / f"{base}_fold{fold}.onnx", fold, spec).items():
+                merged[k] |= found
+        except CompileError as error:
+            return {_key(base, label, spec.weights, k): {REFUSED: error.line} for k in PASSES}
     out = {}
     for k in PASSES:
         gross = protocol.summarise(merged[k]).gross
@@ -134,7 +139,7 @@ def _save(results: dict[str, Any]) -> None:
 def known_score(results: dict[str, Any], model: str, label: str, name: str) -> float | None:
     """The protocol's score of a setting after all passes; None where compile refuses it, or nobody tried."""
     r = results.get(_key(base_name(model, name), label, "int16", PASSES[-1]))
-    return PROTOCOLS[name].score(**r) if r else None
+    return PROTOCOLS[name].score(**r) if r and REFUSED not in r else None
 
 
 def tried(rule: str) -> tuple[int, ...]:
@@ -169,7 +174,8 @@ def rule_files(results: dict[str, Any], model: str, name: str) -> Iterator[tuple
 def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(file name, content) of those of the other rules of which all settings were tried."""
     for rule in (*MORE, *OPTIONS):
-        if None in (known_score(results, DEFAULT_MODEL, f"{rule} 2^-{k}", "A") for k in tried(rule)):
+        base = base_name(DEFAULT_MODEL, "A")
+        if not all(_key(base, f"{rule} 2^-{k}", "int16", PASSES[-1]) in results for k in tried(rule)):
             continue
         k = best_rate(results, DEFAULT_MODEL, rule)
         said = f'[options]\n{OPTIONS[rule][0]} = "2^-{k}"\n' if rule in OPTIONS else f'rate = "2^-{k}"\n'
@@ -191,12 +197,15 @@ def write(results: dict[str, Any]) -> None:
 def show(results: dict[str, Any]) -> str:
     """The study as a table, the best macro-F1 first."""
     rows = []
-    for key, r in sorted(results.items(), key=lambda item: -item[1]["macro_f1"]):
+    tried = {key: r for key, r in results.items() if REFUSED not in r}
+    for key, r in sorted(tried.items(), key=lambda item: -item[1]["macro_f1"]):
         base, label, weights, passes = key.split(" | ")
         scores = [f"{r['f1'][c]:.3f}" if c in r["f1"] else "" for c in CLASSES]
         rows.append([base, label, weights, passes, f"{r['accuracy']:.4f}", f"{r['macro_f1']:.4f}", *scores])
     head = ["base", "setting", "weights", "passes", "accuracy", "macro F1"]
-    return "\n".join(table([*head, *(f"F1({c})" for c in CLASSES)], rows))
+    lines = table([*head, *(f"F1({c})" for c in CLASSES)], rows)
+    refused = [f"{key}: refused: {r[REFUSED]}" for key, r in sorted(results.items()) if REFUSED in r]
+    return "\n".join([*lines, *refused])
 
 
 @guarded()
@@ -231,10 +240,7 @@ def main(words: list[str] | None = None) -> int:
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=fresh) as pool, Progress("settings", len(todo)) as bar:
         for future in as_completed([pool.submit(_one, args.folds, *t) for t in todo]):
-            try:
-                results |= future.result()
-            except CompileError as error:
-                print(f"left out: {error}", file=sys.stderr)
+            results |= future.result()
             _save(results)
             bar.step()
     print(show(results))

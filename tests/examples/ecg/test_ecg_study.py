@@ -50,13 +50,20 @@ def test_files_of_the_other_rules_hold_the_best_that_the_study_tried(rule: str) 
     spec, tried = load_spec(folder / f"{rule}.toml", options()), dict(study.more())
     label = f"{rule} 2^-{study.best_rate(results, study.DEFAULT_MODEL, rule)}"
     assert replace(spec, store=None) == tried[label]
-    scores = [
-        study.known_score(results, study.DEFAULT_MODEL, name, "A")
-        for name in tried
-        if name.split()[0] == rule
-    ]
-    assert None not in scores, "each was tried"
+    own = [name for name in tried if name.split()[0] == rule]
+    assert all(f"{study.DEFAULT_MODEL} | {name} | int16 | 10" in results for name in own), "each was tried"
+    scores = [study.known_score(results, study.DEFAULT_MODEL, name, "A") for name in own]
     assert study.known_score(results, study.DEFAULT_MODEL, label, "A") == max(s for s in scores if s)
+
+
+def test_a_setting_that_is_refused_says_why_and_has_no_score() -> None:
+    results = json.loads(study.RESULTS.read_text(encoding="utf-8"))
+    refused = {key: r for key, r in results.items() if study.REFUSED in r}
+    for key, r in refused.items():
+        assert [*r] == [study.REFUSED] and f"{key}: refused: {r[study.REFUSED]}" in study.show(results)
+        base, label, *_ = key.split(" | ")
+        assert study.known_score(results, base, label, "A") is None
+    assert "mlp | ssg 2^-3 | int16 | 10" in refused
 
 
 def test_the_other_rules_take_the_best_of_what_was_tried() -> None:

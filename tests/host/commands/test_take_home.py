@@ -172,9 +172,9 @@ def test_what_can_be_written_is_and_every_refusal_is_told(
 # ---- convolutions -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["tied", "untied"])
+@pytest.fixture(scope="module", params=["tied", "untied", "sparse"])
 def convolved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
-    """A convolution that learns, tied or not, on the way to three classes; and its output folder."""
+    """A convolution that learns, tied or not, or two filters of it; and its output folder."""
     folder = tmp_path_factory.mktemp(request.param)
     shapes = {"conv.weight": (5, 2, 3, 3), "conv.bias": (5,), "fc.weight": (3, 30), "fc.bias": (3,)}
     nodes = [
@@ -188,7 +188,7 @@ def convolved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     x = arrays(size=40)
     data = save(folder / "data.npz", {"input": x["input"].reshape(-1, 2, 5, 4), "label": x["label"]})
     rule = folder / "rule.toml"
-    more = 'untied = ["conv"]\n' if request.param == "untied" else ""
+    more = {"untied": 'untied = ["conv"]\n', "sparse": "[sparse]\nconv = [1, 3]\n"}.get(request.param, "")
     rule.write_text(f'rule = "bp"\nlayers = "all"\nrate = "2^-5"\n{more}')
     c = Case(model, rule, data)
     assert main(c.words(folder / "out")) == 0
@@ -242,8 +242,15 @@ def test_the_network_of_a_convolution_compiles_to_the_same_plan(
     convolved: tuple[Case, Path], tmp_path: Path
 ) -> None:
     c, out = convolved
+    if sparse := "sparse" in c.rule.read_text():  # the parts of a layer are layers of that file
+        c.rule.write_text('rule = "bp"\nlayers = ["conv", "fc"]\nrate = "2^-5"\n')
     words = ["compile", str(out / "network.onnx"), "--rule", str(c.rule), "--calibrate", str(c.data)]
     assert main([*words, "--name", "net", "-o", str(tmp_path / "again")]) == 0
+    if sparse:
+        again, plan = read_plan(tmp_path / "again"), read_plan(out)
+        assert again.state_bytes == plan.state_bytes and again["conv_weight"].shape == (2, 18)
+        assert [*again.programs["forward"].items] == [*plan.programs["forward"].items]
+        return
     assert read_plan(tmp_path / "again").digest == read_plan(out).digest
 
 
