@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from synapcc.gen.spec import Guard
 
 from ..curves import Curve, drawn
-from .guarded import BASE, CHOOSING, PASSES, SEEDS, SHARES, SHOWN, WRONG, Outcome
+from .guarded import BASE, CHOOSING, MARGINS, OWN, PASSES, SEEDS, SHARES, SHOWN, TOLD, WRONG, Outcome
 
 PLOT = "guard.svg"
 """The plot beside the page."""
@@ -40,6 +40,11 @@ and feedback too: the labels that are held back are as wrong as those that are l
 of the seeds with their standard deviation; *worst* and *below* are of the seed and patient that come off
 worst. The base is {MODELS["mlp"]}.
 """
+MISSING = f"""\
+Of each patient's five minutes a share of the beats, drawn anew for each of {len(SEEDS)} seeds, has a label.
+The others are dropped, or learned under the network's own verdict where it leads by {OWN:g}
+(`[pseudo] margin = {OWN:g}`, chosen on the folds with {TOLD[0]:.0%} labelled); they are not rehearsed.
+"""
 
 
 def text(found: Sequence[Outcome]) -> str:
@@ -47,11 +52,12 @@ def text(found: Sequence[Outcome]) -> str:
     parts = [HEAD]
     for model, called in MODELS.items():
         for share in (0.0, WRONG):
-            of = [f for f in found if (f.case.model, f.case.flipped, f.case.seed) == (model, share, 1)]
+            wanted = (model, share, 1, 1.0)
+            of = [f for f in found if (f.case.model, f.case.flipped, f.case.seed, f.case.told) == wanted]
             if of:
                 labels = f"{share:.0%} of the labels wrong" if share else "right labels"
                 parts += [f"## Every rule, {called}, {labels}\n", *_rules(of), ""]
-    if of := [f for f in found if f.case.model == "mlp" and f.case.rule in SHOWN]:
+    if of := [f for f in found if f.case.model == "mlp" and f.case.rule in SHOWN and f.case.told == 1]:
         parts += [
             "## Wrong labels\n",
             FLIPPED,
@@ -60,13 +66,16 @@ def text(found: Sequence[Outcome]) -> str:
             f"![Accuracy by share of wrong labels]({PLOT})",
             "",
         ]
+    if of := [f for f in found if f.case.told < 1]:
+        parts += ["## Labels that are missing\n", MISSING, *_told(of), ""]
     return "\n".join(parts)
 
 
 def chosen(found: Iterable[Outcome]) -> str:
     """The folds' table: each guard by what the worst patient loses, with right labels and with wrong ones."""
     by: dict[Guard | None, list[Outcome]] = {}
-    for f in found:
+    partly = [f for f in found if f.case.told < 1]
+    for f in (f for f in found if f.case.told == 1):
         by.setdefault(f.case.guard, []).append(f)
     lines = [
         [
@@ -88,7 +97,7 @@ def chosen(found: Iterable[Outcome]) -> str:
             f"{statistics.fmean(f.accuracy for f in part):.2f}" if part else "" for part in (right, wrong)
         ]
         lines.append([*numbers, *cells, str(below), *means])
-    return "\n".join([FOLDS, *_table(lines, left=2), ""])
+    return "\n".join([FOLDS, *_table(lines, left=2), "", *(_margins(partly) if partly else [])])
 
 
 FOLDS = f"""\
@@ -118,11 +127,8 @@ def plot(found: Sequence[Outcome]) -> str:
 
 def _of(found: Iterable[Outcome], rule: str, share: float, guarded: bool) -> list[Outcome]:
     wanted = (rule, share, guarded)
-    return [
-        f
-        for f in found
-        if (f.case.rule, f.case.flipped, f.case.guard is not None) == wanted and f.case.model == "mlp"
-    ]
+    every = (f for f in found if f.case.model == "mlp" and f.case.told == 1)
+    return [f for f in every if (f.case.rule, f.case.flipped, f.case.guard is not None) == wanted]
 
 
 def _rules(found: Sequence[Outcome]) -> list[str]:
@@ -165,6 +171,32 @@ def _shares(found: Sequence[Outcome]) -> list[str]:
             each = [_of(found, rule, share, guarded) for share in SHARES]
             lines.append([rule, "yes" if guarded else "no", *map(_mean, each), *map(_lowest, each)])
     return _table(lines, left=2)
+
+
+def _told(found: Sequence[Outcome]) -> list[str]:
+    """One line a rule and guard: what the beats without a label are worth."""
+    kinds = [(told, pseudo) for told in TOLD for pseudo in (None, OWN)]
+    named = [f"{told:.0%}, others {'dropped' if p is None else 'by own verdict'}" for told, p in kinds]
+    lines = [["rule", "guard", *named, *(f"worst: {n}" for n in named)]]
+    for rule in SHOWN:
+        for guarded in (False, True):
+            own = [f for f in found if f.case.rule == rule and (f.case.guard is not None) == guarded]
+            each = [[f for f in own if (f.case.told, f.case.pseudo) == kind] for kind in kinds]
+            lines.append([rule, "yes" if guarded else "no", *map(_mean, each), *map(_lowest, each)])
+    return _table(lines, left=2)
+
+
+def _margins(found: Sequence[Outcome]) -> list[str]:
+    """The folds' table of margins: accuracy of each rule, with the guard."""
+    lines = [["margin", *SHOWN]]
+    for margin in MARGINS:
+        each = [[f for f in found if (f.case.pseudo, f.case.rule) == (margin, rule)] for rule in SHOWN]
+        lines.append(["dropped" if margin is None else f"{margin:g}", *map(_mean, each)])
+    return [
+        f"With the guard, {TOLD[0]:.0%} of the beats labelled, the others by their own verdict:\n",
+        *_table(lines, left=1),
+        "",
+    ]
 
 
 def _mean(of: Sequence[Outcome]) -> str:

@@ -27,7 +27,7 @@ one_blas_thread()
 from synapcc.gen.compile import Compiled, compile_model  # noqa: E402
 from synapcc.gen.errors import SynapccError  # noqa: E402
 from synapcc.gen.ir.plan import Plan  # noqa: E402
-from synapcc.gen.spec import Guard, RuleSpec, Store  # noqa: E402
+from synapcc.gen.spec import Guard, Pseudo, RuleSpec, Store  # noqa: E402
 from synapcc.host.run.emulator import Emulator, classify  # noqa: E402
 from synapcc.host.run.kept import Result, Results, key  # noqa: E402
 from synapcc.host.run.wearer_data import flipped  # noqa: E402
@@ -49,6 +49,12 @@ WRONG = 0.2
 """The share of wrong labels under which every rule is looked at."""
 SHOWN = ("hebbian", "dfa", "last")
 """Rules that learn under all shares."""
+TOLD = (0.1, 0.3)
+"""Shares of beats that have a label, where the others have none."""
+MARGINS = (None, 1.0, 2.0, 4.0, 8.0)
+"""Margins for these others that the folds choose from; None: they are dropped."""
+OWN = 4.0
+"""The margin that the folds chose."""
 CHOOSING = ("last", "hebbian", "bp", "dfa")
 """Rules whose folds choose the guard's numbers, with right labels and with WRONG of them wrong."""
 FIELDS = {"tested", "before", "after", "base", "base_before", "of"}
@@ -58,7 +64,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """One way of learning. flipped: the share of labels that are wrong; seed: of these, and of the rule."""
+    """One way of learning.
+
+    flipped: the share of labels that are wrong; seed: of these, and of the rule
+    told:    the share of beats that have a label; pseudo: the margin with which the others are learned
+             under the network's own verdict, None: not at all
+    """
 
     model: str
     rule: str
@@ -66,6 +77,8 @@ class Case:
     guard: Guard | None
     seed: int = 1
     folds: bool = False
+    told: float = 1.0
+    pseudo: float | None = None
 
     @property
     def name(self) -> str:
@@ -75,14 +88,19 @@ class Case:
             numbers = {k: (getattr(self.guard, k), getattr(usual, k)) for k in ("gain", "margin")}
             guard = ", ".join(["guard", *(f"{k} {v:g}" for k, (v, u) in numbers.items() if v != u)])
         where = "folds of DS1" if self.folds else "DS2"
-        return f"{where} | {self.model} | {self.rule} | {self.flipped:g} wrong | {guard} | seed {self.seed}"
+        words = [where, self.model, self.rule, f"{self.flipped:g} wrong", guard, f"seed {self.seed}"]
+        if self.told < 1:
+            rest = "dropped" if self.pseudo is None else f"own verdicts beyond {self.pseudo:g}"
+            words.append(f"{self.told:g} labelled, others {rest}")
+        return " | ".join(words)
 
     def spec(self, samples: int) -> RuleSpec:
         """The rule file of the ECG example, with the guard, and room for all beats of five minutes."""
         found = more_folder() / f"{self.rule}.toml"
         own = rule_folder(self.model) / f"{self.rule}.toml"
         spec = rule_spec(str(found if not own.is_file() and found.is_file() else self.rule), self.model)
-        return replace(spec, guard=self.guard, store=Store(samples), seed=self.seed)
+        pseudo = None if self.pseudo is None else Pseudo(self.pseudo)
+        return replace(spec, guard=self.guard, store=Store(samples), seed=self.seed, pseudo=pseudo)
 
 
 @dataclass(frozen=True)
@@ -131,15 +149,23 @@ def cases() -> Iterator[Case]:
                     case = Case("mlp", rule, share, guard, seed)
                     if seed > 1 or share not in (0.0, WRONG):
                         yield case
+    for told in TOLD:
+        for rule in SHOWN:
+            for pseudo in (None, OWN):
+                for seed in SEEDS:
+                    for guard in (None, Guard()):
+                        yield Case("mlp", rule, 0.0, guard, seed, told=told, pseudo=pseudo)
 
 
 def choices() -> Iterator[Case]:
     """Guards that the folds choose from, the usual one among them, and none."""
-    guards = [None, *(Guard(gain=g, margin=m) for g in (0.0, 0.03, 0.06) for m in (0.03125, 0.0625, 0.125))]
-    for guard in guards:
+    for guard in (None, Guard(), Guard(margin=0.03125), Guard(margin=0.125)):
         for rule in CHOOSING:
             for share in (0.0, WRONG):
                 yield Case("mlp", rule, share, guard, folds=True)
+    for rule in SHOWN:
+        for margin in MARGINS:
+            yield Case("mlp", rule, 0.0, Guard(), folds=True, told=TOLD[0], pseudo=margin)
 
 
 def is_result(found: Any) -> bool:
@@ -151,7 +177,8 @@ def measured(case: Case, results: Results, folder: Path | None, only_known: bool
     """A case, from what is kept or anew; None where it is not known and `only_known`."""
     parts = list(_parts(case, folder))
     digests = [[made.plan.digest.hex(), *sorted(people.test)] for made, people in parts]
-    name = key("guarded", PASSES, BASE, case.flipped, case.seed, digests)
+    partly = [case.told] if case.told < 1 else []
+    name = key("guarded", PASSES, BASE, case.flipped, case.seed, digests, *partly)
     if only_known and name not in results.found:
         return None
     return Outcome(case, results.get(name, partial(_learned, case, parts)))
@@ -177,7 +204,7 @@ def _learned(case: Case, parts: Sequence[tuple[Compiled, Wearers]]) -> Result:
         plan, classes = made.plan, made.plan.classes
         start = np.repeat(Emulator(plan).state, len(people.test), axis=0)
         taught = flipped(people, case.flipped, classes, case.seed) if case.flipped else people
-        *_, (_, states) = learn_integer(plan, taught, (PASSES,))
+        *_, (_, states) = learn_integer(plan, taught, (PASSES,), told=_told(people, case))
         said = predict_integer(plan, start, people), predict_integer(plan, states, people)
         without = [*people.test] if case.folds else []
         forgets = _base_right(plan, np.concatenate([start[:1], states]), without)
@@ -187,6 +214,14 @@ def _learned(case: Case, parts: Sequence[tuple[Compiled, Wearers]]) -> Result:
                 found[what][record] = int(np.sum(predicted[record] == beats.label))
             found["base_before"][record], found["base"][record] = forgets[0], forgets[1 + i]
     return {k: [of[n] for n in sorted(of)] for k, of in found.items()} | {"of": case.name}
+
+
+def _told(people: Wearers, case: Case) -> dict[str, NDArray[np.bool_]] | None:
+    """Which beats of each patient have a label; None where all do."""
+    if case.told == 1:
+        return None
+    drawn = {name: np.random.default_rng([case.seed, int(name)]) for name in people.learn}
+    return {name: rng.random(len(people.learn[name])) < case.told for name, rng in drawn.items()}
 
 
 def _base_right(plan: Plan, states: NDArray[np.uint8], without: Sequence[str]) -> list[float]:

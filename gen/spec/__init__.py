@@ -31,6 +31,8 @@ from .optimiser import read_accumulate, read_momentum
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
+from .pseudo import Pseudo as Pseudo
+from .pseudo import read_pseudo
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
 from .schedule import Schedule as Schedule
 from .schedule import read_schedule
@@ -149,6 +151,7 @@ class RuleSpec:
     momentum: Momentum | None = None
     freeze: Freeze | None = None
     sparse: Sparse = ()
+    pseudo: Pseudo | None = None
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
@@ -266,6 +269,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         momentum=read_momentum(_taught(table, "momentum", rule)),
         freeze=read_freeze(_taught(table, "freeze", rule)),
         sparse=read_sparse(_taught(table, "sparse", rule)),
+        pseudo=read_pseudo(_taught(table, "pseudo", rule)),
         update=update,
         teach=teach,
         trace=trace,

@@ -4,6 +4,7 @@ What other stages wrote stays as it is; here it is called from programs that tak
 
 learn     (entry)  the sample into the guard's ring, or learned as ever; judged when that is due
 rehearse  (entry)  as ever, and judged
+learn_unlabelled   as ever, and judged when that is due (entry)
 imprint   (entry)  the row of both states, the learned one and the good one
 settle    (entry)  the best of both and of the state as compiled is kept
 judge              answers of both on the samples of the guard and on base examples; then the learned state
@@ -33,6 +34,8 @@ from .gather import PHASE
 from .tables import Table, examples, ring
 
 Pairs = Sequence[tuple[str, str]]
+TEACHES_ITSELF = "teach_itself"
+"""The program that learns under a label of the network's own."""
 MET = "saturated"
 """The role of a step's counter of values that met a limit: what was counted stays counted."""
 
@@ -228,13 +231,16 @@ def _watch(tape: RuleTape, guard: Guard, base: bool) -> None:
     programs = tape.b.programs
     learn = programs.pop("learn")
     programs["learn_sample"] = replace(learn, name="learn_sample", doc="learns from one labelled sample")
-    due = tape.counter("guard_learned", "samples learned since the last judgement")
     with tape.b.program("learn_judged", "learns from a sample, and judges when that is due"):
         tape.b.call("learn_sample")
-        tape.step(
-            "counter.every", "guard", {"phase": due, "flag": tape.flag("guard_due")}, period=guard.period
-        )
-        tape.b.when("guard_due", "judge")
+        _in_turn(tape, guard)
+    if itself := programs.get(TEACHES_ITSELF):
+        own = f"{TEACHES_ITSELF}_unjudged"
+        programs[own] = replace(itself, name=own)
+        del programs[TEACHES_ITSELF]
+        with tape.b.program(TEACHES_ITSELF, itself.doc):
+            tape.b.call(own)
+            _in_turn(tape, guard)
     first = np.full(tape.classes, guard.every - 2, np.uint32)  # a class of two samples has one on each side
     note = "of each class, samples since one was held back"
     phase = tape.add(Value("guard_phase", first.shape, "state", "counter", ints=first, note=note))
@@ -248,6 +254,14 @@ def _watch(tape: RuleTape, guard: Guard, base: bool) -> None:
         programs["rehearse"] = replace(rehearse, items=(*rehearse.items, Call("judge")))
     if imprint := programs.get("imprint"):
         _imprint_both(tape, imprint, base)
+
+
+def _in_turn(tape: RuleTape, guard: Guard) -> None:
+    """A judgement, when it is due."""
+    due = {"phase": tape.counter("guard_learned", "samples learned since the last judgement")}
+    flag = tape.flag("guard_due")
+    tape.step("counter.every", "guard", due | {"flag": flag}, period=guard.period)
+    tape.b.when(flag, "judge")
 
 
 def _imprint_both(tape: RuleTape, imprint: Program, base: bool) -> None:

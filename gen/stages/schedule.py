@@ -9,6 +9,7 @@ adapt              forward, error, correct if there is any error, step counter, 
 learn     (entry)  keep the sample if there is a store, adapt, and a replayed base example when one is due
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
 imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
+learn_unlabelled   forward; where the verdict leads by enough it is the label, and adapt (entry)
 
 Behind these come the entry programs of the rule's own. Where there is a guard, it watches over all of them
 (guard.py), and adds `settle`.
@@ -34,11 +35,13 @@ from ..spec import BALANCED, OLDEST, Decay, RuleSpec
 from .answers import large, scale
 from .classes import refuse_unheard, weighed
 from .gather import asked, correcting
-from .guard import guarded
+from .guard import TEACHES_ITSELF, guarded
 from .head import classifier, fitted
 from .memory import loaded
 from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
 from .tables import Table, examples, ring
+
+UNLABELLED = "learn_unlabelled"
 
 
 def build(
@@ -86,6 +89,8 @@ def build(
         entries += _learn(tape, names)
         if spec.head and spec.head.imprint:
             entries.append(_imprint(tape, calibration, spec.head.imprint))
+        if spec.pseudo:
+            entries.append(_unlabelled(tape, spec.pseudo.margin))
         entries += tape.entries
         if spec.guard:
             entries.append(guarded(tape, spec.guard, calibration))
@@ -301,6 +306,26 @@ def _imprint(tape: RuleTape, calibration: Mapping[str, np.ndarray], most: int) -
         tape.emit_forward()
         tape.step("imprint.row", node, args, most=most, gain=means.gain, level=means.level)
     return Entry("imprint", tuple(tape.value(n) for n in tape.graph.inputs), label=True)
+
+
+def _unlabelled(tape: RuleTape, margin: float) -> Entry:
+    """Entry program `learn_unlabelled`: a sample whose label is the network's own verdict, where that leads
+    by `margin`. Such samples are not kept: a store is of what the wearer has said."""
+    if tape.spec.numbers:
+        raise CompileError("pseudo", 'is a label, and loss.kind is "mse": numbers have none', "leave it out")
+    sure = tape.flag("pseudo_sure")
+    with tape.b.program(TEACHES_ITSELF, "learns from the inputs and the verdict on them"):
+        tape.b.call("adapt")
+        if tape.spec.replay:
+            tape.b.call("refresh")
+    with tape.b.program(
+        UNLABELLED, "one sample without a label, learned under a verdict that leads by enough"
+    ):
+        tape.emit_forward()
+        args = {"z": tape.logits, "label": tape.label, "sure": sure}
+        tape.step("pseudo.sign" if tape.binary else "pseudo.argmax", "pseudo", args, margin=margin)
+        tape.b.when(sure, TEACHES_ITSELF)
+    return Entry(UNLABELLED, tuple(tape.value(n) for n in tape.graph.inputs))
 
 
 def _follower(tape: RuleTape, node: Node) -> str:

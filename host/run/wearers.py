@@ -94,9 +94,12 @@ def learn_integer(
     wearers: Wearers,
     passes: Sequence[int],
     marks: Sequence[Mark] = (),
+    told: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
 
+    told: by wearer, which samples have a label, where not all do; the others are for `learn_unlabelled`, or
+          for nothing where the rule file has no [pseudo]. There are no marks then.
     They are settled where the rule file has a guard; learning goes on from where it was.
     Before them come the places within the first pass that `marks` names, ascending. The states are those of
     the devices: they change when the next ones are asked for.
@@ -108,6 +111,9 @@ def learn_integer(
     machine = Emulator(plan, devices, fixed=fixed_part(plan))
     sample, begin = np.arange(steps)[:, None], np.zeros(devices, np.int64)
     # Devices know nothing of each other: each goes as far as its own mark says.
+    if told is not None:
+        _partly_told(machine, quantised, labels, active, [told[name] for name in wearers.learn])
+        begin = np.full(devices, steps)
     for k, end in marks:
         machine.learn_many(quantised, labels, active & (begin <= sample) & (sample < end))
         begin = end
@@ -118,6 +124,24 @@ def learn_integer(
             machine.run("rehearse")
         if n in passes:
             yield n, _settled(machine)
+
+
+def _partly_told(
+    machine: Emulator,
+    inputs: Mapping[str, NDArray[Any]],
+    labels: NDArray[np.unsignedinteger],
+    active: NDArray[np.bool_],
+    told: Sequence[NDArray[np.bool_]],
+) -> None:
+    """One pass over samples of which some have a label. told: of each device, [samples]."""
+    itself = "learn_unlabelled" in machine.plan.entries
+    for t, there in enumerate(active):
+        given = np.array([t < len(who) and bool(who[t]) for who in told])
+        x = {name: v[t] for name, v in inputs.items()}
+        if np.any(there & given):
+            machine.learn(x, labels[t], there & given)
+        if itself and np.any(there & ~given):
+            machine.run("learn_unlabelled", there & ~given, inputs=x)
 
 
 def _settled(machine: Emulator) -> NDArray[np.uint8]:

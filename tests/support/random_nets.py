@@ -38,6 +38,7 @@ from synapcc.gen.spec import (
     Head,
     Loss,
     Momentum,
+    Pseudo,
     Replay,
     RuleSpec,
     Schedule,
@@ -384,6 +385,13 @@ def random_sparse(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
     return replace(spec, sparse=tuple(sparse))
 
 
+def random_pseudo(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps samples without a label that are learned under the verdict on them."""
+    if rng.integers(5) or spec.rule == INFERENCE_ONLY or spec.numbers:
+        return spec
+    return replace(spec, pseudo=Pseudo(float(rng.choice([0, 2.0 ** -rng.integers(1, 9)]))))
+
+
 def random_guard(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -> RuleSpec:
     """Perhaps a guard, a small one that judges often."""
     if rng.integers(5) or spec.rule == INFERENCE_ONLY or spec.numbers:
@@ -467,6 +475,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_freeze(np.random.default_rng([15, seed]), spec)
     spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
     spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
+    spec = random_pseudo(np.random.default_rng([18, seed]), spec)
     return graph, spec, calibration, BEST if best else FAST
 
 
