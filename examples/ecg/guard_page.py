@@ -43,7 +43,8 @@ worst. The base is {MODELS["mlp"]}.
 MISSING = f"""\
 Of each patient's five minutes a share of the beats, drawn anew for each of {len(SEEDS)} seeds, has a label.
 The others are dropped, or learned under the network's own verdict where it leads by {OWN:g}
-(`[pseudo] margin = {OWN:g}`, chosen on the folds with {TOLD[0]:.0%} labelled); they are not rehearsed.
+(`[pseudo] margin = {OWN:g}`, chosen on the folds); they are not rehearsed. The guard is on: it holds a third
+of the labelled beats back.
 """
 
 
@@ -174,16 +175,15 @@ def _shares(found: Sequence[Outcome]) -> list[str]:
 
 
 def _told(found: Sequence[Outcome]) -> list[str]:
-    """One line a rule and guard: what the beats without a label are worth."""
+    """One line a rule: what the beats without a label are worth."""
     kinds = [(told, pseudo) for told in TOLD for pseudo in (None, OWN)]
     named = [f"{told:.0%}, others {'dropped' if p is None else 'by own verdict'}" for told, p in kinds]
-    lines = [["rule", "guard", *named, *(f"worst: {n}" for n in named)]]
+    lines = [["rule", *named, *(f"worst: {n}" for n in named)]]
     for rule in SHOWN:
-        for guarded in (False, True):
-            own = [f for f in found if f.case.rule == rule and (f.case.guard is not None) == guarded]
-            each = [[f for f in own if (f.case.told, f.case.pseudo) == kind] for kind in kinds]
-            lines.append([rule, "yes" if guarded else "no", *map(_mean, each), *map(_lowest, each)])
-    return _table(lines, left=2)
+        own = [f for f in found if f.case.rule == rule]
+        each = [[f for f in own if (f.case.told, f.case.pseudo) == kind] for kind in kinds]
+        lines.append([rule, *map(_mean, each), *map(_lowest, each)])
+    return _table(lines, left=1)
 
 
 def _margins(found: Sequence[Outcome]) -> list[str]:
