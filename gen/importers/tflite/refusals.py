@@ -22,7 +22,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "control flow": (CONTROL, "convert one straight path"),
     "it compares two tensors, or chooses between them": (
         CHOICES,
-        "MAXIMUM and MINIMUM compare two; a choice that is a function of one int8 tensor is a table",
+        "in int8 and int16 a SELECT may read one comparison of two tensors; MAXIMUM and MINIMUM compare two",
     ),
     "it keeps a state between calls": (RECURRENT, "use convolutions over a window of time"),
 }

@@ -111,22 +111,33 @@ def _mixed() -> bytes:
     return a.bytes([x, z], [y])
 
 
-def _chosen(op: str, kind: str) -> bytes:
-    """SELECT_V2 of two activations by a comparison of them."""
-    a = Author()
-    x, z, y = (a.tensor(name, (1, 8), kind, scale=1e-3) for name in "xzy")
-    c = a.tensor("c", (1, 8), "BOOL")
-    add(a, op, [x, z], [c])
-    add(a, "SELECT_V2", [c, x, z], [y])
+def _chosen(op: str, kind: str, with_mask: bool = False, table: bool = False) -> bytes:
+    """SELECT_V2 of two activations by a comparison of them, of both it and a mask perhaps; of a constant
+    table perhaps."""
+    a, held = Author(), {} if kind == "FLOAT32" else {"scale": 1e-3}
+    x, z, y = (a.tensor(name, (1, 8), kind, **held) for name in "xzy")
+    c, both = (a.tensor(name, (1, 8), "BOOL") for name in ("c", "both"))
+    a.op(op, [x, z], [c], version=2)
+    if with_mask:
+        a.op("LOGICAL_AND", [c, a.tensor("mask", (1, 8), "BOOL", data=[True, False] * 4)], [both])
+    other = a.tensor("table", (1, 8), kind, data=np.arange(8), **held) if table else z
+    a.op("SELECT_V2", [both if with_mask else c, x, other], [y])
     return a.bytes([x, z], [y])
 
 
-@pytest.mark.parametrize("kind", ["INT8", "INT16"])
-@pytest.mark.parametrize("op", ["EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"])
-def test_a_choice_between_tensors_is_refused_with_what_is_nearest(op: str, kind: str, tmp_path: Path) -> None:
+UNCHOSEN = {
+    "float": (lambda: _chosen("LESS", "FLOAT32"), 'LESS "c".*it compares two tensors.*MAXIMUM and MINIMUM'),
+    "mask": (lambda: _chosen("LESS", "INT8", True), 'LESS "c".*a SELECT may read one comparison of two'),
+    "table": (lambda: _chosen("LESS", "INT16", table=True), r"operand no is a constant of shape \(1, 8\)"),
+}
+
+
+@pytest.mark.parametrize("case", UNCHOSEN)
+def test_which_choices_are_refused(case: str, tmp_path: Path) -> None:
+    make, text = UNCHOSEN[case]
     path = tmp_path / "net.tflite"
-    path.write_bytes(_chosen(op, kind))
-    with pytest.raises(CompileError, match=f'{op} "c".*it compares two tensors.*nearest is MAXIMUM;'):
+    path.write_bytes(make())
+    with pytest.raises(CompileError, match=text):
         load_model(path)
 
 
