@@ -62,6 +62,18 @@ def test_a_dense_layer_rounds_as_float64_does(tmp_path: Path) -> None:
     assert np.array_equal(answers(compiled(data, tmp_path), [many]), oracle(data, [many]))
 
 
+def test_a_prelu_s_factors_are_of_float32(tmp_path: Path) -> None:
+    """Where factors of float64 would give other results: many values, each near a half."""
+    rng, n = np.random.default_rng(4), 2**12
+    for scale, slope, to in ((1.37e-4, 0.0113, 9.1e-5), (2.9e-4, 0.0077, 1.3e-4), (7.3e-5, 0.0031, 2.1e-5)):
+        a, slopes = Author(), rng.integers(-128, 128, n)
+        (x, _), (y, _) = activation(rng, a, "x", (n,), scale), activation(rng, a, "y", (n,), to)
+        w = a.tensor("w", (n,), scale=slope, zero=3, data=slopes)
+        add(a, "PRELU", [x, w], [y])
+        data, given = a.bytes([x], [y]), rng.integers(-(2**15), 0, (16, n)).astype(np.int16)
+        assert np.array_equal(answers(compiled(data, tmp_path), [given]), oracle(data, [given]))
+
+
 def test_scale_fine_is_a_rounded_product_of_float64() -> None:
     """Also where the product lies one of its last bits beside a half, or on one."""
     rng, n = np.random.default_rng(5), 200_000
