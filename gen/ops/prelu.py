@@ -126,7 +126,7 @@ class Forward(Kernel):
     """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w.
 
     Where a model file brought the formats, one of two factors, rounded twice: x - zero times
-    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y, both of float32. Input and
+    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y, of float32. Input and
     output then have 8 bits or, without zero points, 16; else the output may have 16, as scores do.
     """
 

@@ -260,13 +260,15 @@ def scores(graph: Graph, x: np.ndarray) -> np.ndarray:
     return np.concatenate([m.real(runs.abstract.logits).copy() for _, m in runs.forward()])
 
 
-def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[float, str]:
-    """(share of 2,000 new samples that get the class of the float network, the line on what is lost)."""
+def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[float, str, int]:
+    """(share of 2,000 new samples that get the class of the float network, the line on what is lost, how many
+    of the samples given lose it)."""
     rng = np.random.default_rng([13, SHAPES.index(form), SPOILT.index(kind), seed])
     graph, draw = spoilt(rng, form, kind)
     compiled = compile_model(graph, RuleSpec("none"), {"x": draw(samples)}, quantise=mode)
     share = np.mean([same_answers(compiled, {"x": draw(1000)}, 1000) for _ in range(2)])
-    return float(share), warning(compiled, expected(compiled, agreement(compiled)[0]))
+    kept = agreement(compiled)[0]
+    return float(share), warning(compiled, expected(compiled, kept)), round((1 - kept) * samples)
 
 
 @pytest.mark.parametrize(
@@ -275,20 +277,26 @@ def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[floa
 )
 @pytest.mark.parametrize("mode", MODES)
 def test_few_samples_mend_what_is_bad_or_a_line_says_it(mode: str, samples: int, seeds: range) -> None:
-    """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near."""
-    silent = false = count = 0
+    """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near.
+
+    The line is on the samples that were given, and those near them. Where new ones are kept it may stand only
+    if several of those given are lost: of 32, of which .99 are kept, two in one network of 25.
+    """
+    silent = false = count = apart = 0
     for seed in seeds:
         for kind in SPOILT:
             for form in SHAPES if len(seeds) > 1 else ["small"]:
-                share, line = held(form, kind, seed, samples, mode)
+                share, line, lost = held(form, kind, seed, samples, mode)
                 assert share >= 0.95 or line, (form, kind, seed, share)
-                assert share < 0.985 or not line, (form, kind, seed, share, line)
+                assert share < 0.985 or not line or lost > 1, (form, kind, seed, share, line)
+                apart += share >= 0.985 and bool(line)
                 silent, false, count = (
                     silent + (share < 0.97 and not line),
                     false + (share >= 0.97 and bool(line)),
                     count + 1,
                 )
     assert silent <= 0.08 * count and false <= 0.08 * count, (silent, false, count)
+    assert apart <= 0.02 * count, (apart, count)
 
 
 def test_samples_near_others_move_as_these_differ() -> None:
