@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from synapcc.gen.stages.absorb import absorbed
 from synapcc.gen.stages.answers import Answers
 from synapcc.gen.stages.budget import Budget
 from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.choose import comparing
 from synapcc.gen.stages.equalise import Strength, equalised, extremes, tops
 from synapcc.gen.stages.near import ENOUGH, NUDGE, nearby
 from synapcc.gen.stages.passes import simplify
@@ -414,3 +416,25 @@ def test_a_large_network_is_equalised_by_few_samples(monkeypatch: pytest.MonkeyP
     coarse, said = made()
     assert said and coarse.plan.digest == made()[0].plan.digest
     assert agreement(coarse)[0] >= min(0.97, agreement(whole)[0]) - 0.01
+    most = comparing(run(graph, x))
+    monkeypatch.setattr("synapcc.gen.stages.choose.COMPARED", most)
+    spent = products(monkeypatch, made)
+    monkeypatch.setattr("synapcc.gen.stages.choose.COMPARED", most - 1)
+    less = products(monkeypatch, made)
+    assert 0 < spent - less <= most, (spent, less, most)
+    told = "moved biases and equalised channels were not tried: it would be more than"
+    assert sum(told in note for note in made()[0].graph.notes) == 1
+
+
+def products(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object]) -> int:
+    """The multiply-accumulates of all samples that `make` runs."""
+    found, machine = [0], Runs.machine
+
+    def counted(self: Runs, rows: np.ndarray, *kind: Any) -> Any:
+        found[0] += len(rows) * self.work
+        return machine(self, rows, *kind)
+
+    with monkeypatch.context() as m:
+        m.setattr(Runs, "machine", counted)
+        make()
+    return found[0]
