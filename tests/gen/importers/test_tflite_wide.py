@@ -153,6 +153,16 @@ def test_which_choices_are_refused(case: str, tmp_path: Path) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize("op, near", [("TOPK_V2", "REDUCE_MAX"), ("CAST", "QUANTIZE"), ("RANK", "")])
+def test_what_is_named_as_nearest_does_something_like_it(op: str, near: str, tmp_path: Path) -> None:
+    a = Author()
+    x, y = (a.tensor(name, (1, 8), scale=0.1) for name in "xy")
+    a.op(op, [x], [y])
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    with pytest.raises(CompileError, match=f"nearest is {near};" if near else "in int8; supported are"):
+        load_model(tmp_path / "net.tflite")
+
+
 REFUSED = {
     "operator": (lambda: _one("HARD_SWISH"), "is not supported in int16; convert the model to int8"),
     "zero": (lambda: _one("RELU", zero=5), "is int16 with the zero point 5, LiteRT demands 0"),
