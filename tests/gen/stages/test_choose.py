@@ -282,16 +282,17 @@ def test_few_samples_mend_what_is_bad_or_a_line_says_it(mode: str, samples: int,
     """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near.
 
     The line is on the samples that were given, and those near them. Where new ones are kept it may stand only
-    if several of those given are lost: of 32, of which .99 are kept, two in one network of 25.
+    if several of those given are lost: of 32, of which .99 are kept, two in one network of 25. Where new ones
+    are lost it may be missing only if nearly all of those given are kept, as they are by chance.
     """
     silent = false = count = apart = 0
     for seed in seeds:
         for kind in SPOILT:
             for form in SHAPES if len(seeds) > 1 else ["small"]:
                 share, line, lost = held(form, kind, seed, samples, mode)
-                assert share >= 0.95 or line, (form, kind, seed, share)
+                assert share >= 0.95 or line or (lost < 2 and share >= 0.93), (form, kind, seed, share)
                 assert share < 0.985 or not line or lost > 1, (form, kind, seed, share, line)
-                apart += share >= 0.985 and bool(line)
+                apart += share >= 0.985 if line else share < 0.95
                 silent, false, count = (
                     silent + (share < 0.97 and not line),
                     false + (share >= 0.97 and bool(line)),
