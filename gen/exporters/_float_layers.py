@@ -13,6 +13,7 @@ from ..discovery import rows
 from ..ir.graph import Attr, Node
 from ..ops._window import Window, taps
 from ..ops.bilinear import ONE as BILINEAR_ONE
+from ..ops.choice import FREE
 from ..ops.clip import limits
 from ..ops.composed import parts_of
 from ..ops.interpolate import ONE
@@ -174,6 +175,32 @@ def mul(t: Tensors, node: Node) -> None:
 
 def div(t: Tensors, node: Node) -> None:
     _pair(t, node, "Div")
+
+
+COMPARISONS = {
+    "equal": "Equal",
+    "not_equal": "Equal",
+    "less": "Less",
+    "less_equal": "LessOrEqual",
+    "greater": "Greater",
+    "greater_equal": "GreaterOrEqual",
+}
+"""By the test of a choice."""
+
+
+def choice(t: Tensors, node: Node) -> None:
+    """left < right ? yes : no; numbers in the place of tensors are constants."""
+    given = iter(node.inputs)
+    left = _whole(t, next(given), node)
+    right, yes, no = (
+        t.constant(f"{node.name}.{role}", np.array(node.number(f"{role}_real"), np.float32))
+        if f"{role}_is" in node.attrs
+        else _whole(t, next(given), node)
+        for role in FREE
+    )
+    test = str(node.attrs["test"])
+    met = t.node(COMPARISONS[test], [left, right], f"{node.output}/met", f"{node.name}_met")
+    t.put("Where", [met, *((no, yes) if test == "not_equal" else (yes, no))], node)
 
 
 def unit_length(t: Tensors, node: Node) -> None:
@@ -512,6 +539,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "affine": affine,
     "avgpool2d": avgpool2d,
     "bilinear": bilinear,
+    "choice": choice,
     "clip": clip,
     "composed": composed,
     "concat": concat,

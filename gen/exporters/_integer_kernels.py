@@ -378,6 +378,7 @@ ONNX_KERNELS: Mapping[str, Callable[[Integers, Step], None]] = {
     "affine.forward": affine_forward,
     "avgpool2d.forward": avgpool2d_forward,
     "bilinear.forward": bilinear_forward,
+    "choice.forward": file_arithmetic,
     "classify.argmax": classify_argmax,
     "classify.sign": classify_sign,
     "clip.forward": clip_forward,

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.graph import Attr, Graph, Node
 from ..ops.bilinear import ONE
+from ..ops.choice import FREE as FREE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.table import CUBE as CUBE
 from ..ops.table import FUNCTIONS as FUNCTIONS
@@ -158,6 +159,12 @@ class LayerBuilder(GraphBuilder):
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
         self.work(0, math.prod(shape), source)
         return self.add("squared_difference", [a, b], shape, hints, source)
+
+    def choice(
+        self, given: Sequence[str], shape: Shape, attrs: Mapping[str, Attr], hints: Sequence[str], source: str
+    ) -> str:
+        """left < right ? yes : no in a file's integers; see gen/ops/choice.py."""
+        return self.add("choice", given, shape, hints, source, attrs)
 
     def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
         """x + c, or x - c where `minus`, or c - x where `first` too."""

@@ -10,7 +10,7 @@ implementation and every Cortex-M compiler gives; the emitted file checks it at 
 
 from __future__ import annotations
 
-from . import exponential, gemmlowp, logistic, rounding, scaling, spread, streams, table
+from . import exponential, gemmlowp, logistic, rounding, scaling, single, spread, streams, table
 from .exponential import ERROR_FRAC as ERROR_FRAC
 from .exponential import LOG_2_Q16 as LOG_2_Q16
 from .exponential import exp2_neg as exp2_neg
@@ -47,6 +47,11 @@ from .scaling import scale_once_right as scale_once_right
 from .scaling import scale_twice as scale_twice
 from .scaling import scale_twice_right as scale_twice_right
 from .scaling import shift_round as shift_round
+from .single import SIGNIFICAND as SIGNIFICAND
+from .single import significand as significand
+from .single import significand_product as significand_product
+from .single import significand_quotient as significand_quotient
+from .single import significand_root as significand_root
 from .spread import ROOT_TABLE as ROOT_TABLE
 from .spread import even_lead as even_lead
 from .spread import root_reciprocal as root_reciprocal
@@ -78,7 +83,7 @@ NUMERIC_VERSION = 1
 
 PRIMITIVES: dict[str, Primitive] = {
     row.name: row
-    for family in (scaling, gemmlowp, logistic, rounding, streams, exponential, spread)
+    for family in (scaling, gemmlowp, logistic, rounding, streams, exponential, spread, single)
     for row in family.ROWS
 }
 """Every row by its name, each behind those that its C calls."""

@@ -1,4 +1,4 @@
-"""y = left / right, element by element, of an int8 .tflite file, as LiteRT's reference kernels divide.
+"""y = left / right, element by element, of a .tflite file's int8, as LiteRT's reference kernels divide.
 
 A divisor of 0, which LiteRT leaves undefined, counts as one unit. Networks in float write the product with a
 reciprocal, which learn.
@@ -40,10 +40,14 @@ class Div(Layer):
         return broadcast.common(node, shapes)
 
     def forward(self, tape: Tape, node: Node) -> None:
-        note = "1 / (1 + a) with 31 bits behind the point, of 0 .. 255 as (1 + a) 2^n"
-        table = tape.add(Value(f"{node.name}_table", (DIVISORS,), "const", "table", note=note))
         left, right = (tape.value(name) for name in node.inputs)
         walk = broadcast.loops(tape.shape(node.inputs[0]), tape.shape(node.inputs[1]), node.name)
+        if (held := tape.given(node.output)) is not None and held.dtype == "int16":
+            args = {"left": left, "right": right, "y": tape.activation(node)}
+            tape.step("div16.forward", node, args, **walk)
+            return
+        note = "1 / (1 + a) with 31 bits behind the point, of 0 .. 255 as (1 + a) 2^n"
+        table = tape.add(Value(f"{node.name}_table", (DIVISORS,), "const", "table", note=note))
         args = {"left": left, "right": right, "table": table, "y": tape.activation(node)}
         tape.step("div.forward", node, args, **walk)
 

@@ -54,12 +54,15 @@ def taken(tape: Tape, node: Node, number: int) -> bool:
         tape.step("pointwise16.negative", node, args)
     elif fn in LOOKED_UP:
         _looked_up(tape, node, number, args)
+    elif fn == "sqrt":
+        tape.step("root16.forward", node, args)
     elif fn in RESCALED:
         own = {"alpha": alpha} if fn == "leaky_relu" else {"folded": 1} if fn == "abs" else {}
         exact = {"exact": 1} if node.attrs.get("exact") else {}
         tape.step("pointwise16.rescale", node, args, **own, **exact)
     else:
-        what = f"its input is int16, and {fn} is none of {', '.join((*CURVES, *LOOKED_UP, 'neg', *RESCALED))}"
+        known = ", ".join((*CURVES, *LOOKED_UP, "neg", *RESCALED, "sqrt"))
+        what = f"its input is int16, and {fn} is none of {known}"
         raise CompileError(node.name, what, "convert the model to int8")
     return True
 

@@ -126,8 +126,8 @@ class Forward(Kernel):
     """y = (x >= 0 ? x << frac : x w) / 2^shift, frac that of w.
 
     Where a model file brought the formats, one of two factors, rounded twice: x - zero times
-    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y. Input and output
-    then have 8 bits or, without zero points, 16; else the output may have 16, as scores do.
+    scale_x / scale_y, or its product with w - zero times scale_x scale_w / scale_y, of float32. Input and
+    output then have 8 bits or, without zero points, 16; else the output may have 16, as scores do.
     """
 
     name = "prelu.forward"
@@ -194,8 +194,9 @@ class Forward(Kernel):
         if len(scales) < len(meanings):
             what = f"some of its tensors have a scale and a zero point ({', '.join(scales)}), others not"
             raise CompileError(where, what, "report this model: an importer is wrong")
-        m, n = numeric.multiplier(scales["x"] / scales["y"])
-        slope_m, slope_n = numeric.multiplier(scales["x"] * scales["w"] / scales["y"])
+        x, w, y = (np.float32(scales[role]) for role in ("x", "w", "y"))  # LiteRT's factors are of float32
+        m, n = numeric.multiplier(float(x / y))
+        slope_m, slope_n = numeric.multiplier(float(x * w / y))
         requantising([n - 1, slope_n - 1], where, SCALES, 61)
         zeros = {f"{role}_zero": zero(f[role]) for role in meanings}
         return {

@@ -53,7 +53,8 @@ REMEDIES = 1 << 35  # the work that remedies of `fast` may be: some ten seconds
 FINE, MOVED, LEVEL = "finer scores", "moved biases", "equalised channels"
 WIDE, OTHER = "int16 weights", "other formats of activations"
 CANDIDATES = 1 << 38  # the work that `best` may make other networks of with all samples: some minutes
-COARSE = 64  # samples that these are compared with where that would be more
+COARSE = 64  # samples that these are compared with where that would be more, and none near them
+COMPARED = 1 << 38  # and the work that this may be, all of it: with more they are not made at all
 PASSES = 4  # over the samples that a network with other channels needs
 
 Data = Mapping[str, NDArray[np.float64]]
@@ -72,22 +73,30 @@ class Chosen:
     looks: Looks
     choice: Choice
     quantised: Quantised
+    near: bool = True
 
     @property
     def runs(self) -> Runs:
-        """The samples that it is held against the float network with."""
-        return denser(self.looks.observed.runs, self.data, self.looks.usual)
+        """The samples that it is held against the float network with; with others near few, if `near`."""
+        runs = self.looks.observed.runs
+        return denser(runs, self.data, self.looks.usual) if self.near else runs
 
 
 class _Search:
     """Candidates for one compilation. make: the abstract programs of a graph, and its inputs as they take
-    them. left: what was left out because it is too much work, for the report."""
+    them. left: what was left out because it is too much work, for the report. near: see Chosen."""
 
     def __init__(
-        self, make: Make, spec: RuleSpec, learned: Collection[str], best: bool, progress: Progress
+        self,
+        make: Make,
+        spec: RuleSpec,
+        learned: Collection[str],
+        best: bool,
+        progress: Progress,
+        near: bool = True,
     ) -> None:
         self.make, self.spec, self.learned, self.best = make, spec, learned, best
-        self.progress = progress
+        self.progress, self.near = progress, near
         self.budget = Budget(REMEDIES)
         self.left: list[str] = []
         self._others: list[tuple[Chosen, Strength | None, Chosen | None]] = []
@@ -149,7 +158,8 @@ class _Search:
     def candidate(self, graph: Graph, choice: Choice) -> Chosen:
         abstract, data = self.make(graph)
         looks = self.looks(graph, (abstract, data))
-        return Chosen(graph, abstract, data, looks, choice, quantise(abstract, self.spec, looks, choice))
+        held = quantise(abstract, self.spec, looks, choice)
+        return Chosen(graph, abstract, data, looks, choice, held, self.near)
 
     def first(self, graph: Graph, made: Made, choice: Choice) -> Chosen:
         """Every tensor by itself; with biases moved on, or channels equalised, where that is refused."""
@@ -391,12 +401,17 @@ def _compared_coarsely(search: _Search, base: Chosen, say: Say) -> tuple[Chosen,
     """As _compared, which of them by COARSE samples: only what is chosen is made with all."""
     runs = base.looks.observed.runs
     rows = runs.chosen[spread(len(runs), COARSE)]
+    if comparing(runs) > COMPARED:
+        search.left.append(
+            f"moved biases and equalised channels were not tried: it would be more than {told(COMPARED)}"
+        )
+        return base, base
 
     def make(graph: Graph) -> Made:
         abstract, data = search.make(graph)
         return abstract, {name: x[rows] for name, x in data.items()}
 
-    few = _Search(make, search.spec, search.learned, search.best, search.progress)
+    few = _Search(make, search.spec, search.learned, search.best, search.progress, near=False)
     try:
         small = few.candidate(base.graph, base.choice)
     except CompileError:  # what few samples show has no formats
@@ -410,6 +425,12 @@ def _compared_coarsely(search: _Search, base: Chosen, say: Say) -> tuple[Chosen,
     if at is not small:
         base = search.absorbed(base) or base
     return base, (search.equalised(base, how) or base) if how else base
+
+
+def comparing(runs: Runs) -> int:
+    """The work of comparing networks in other numbers by COARSE samples, and of making one with all."""
+    candidates = len(SHARES) + 2  # each is seen, rounded, and held against the float network, twice perhaps
+    return (candidates * (PASSES + 4) * min(COARSE, len(runs)) + 2 * PASSES * len(runs)) * runs.work
 
 
 def _finished(chosen: Chosen) -> Chosen:

@@ -68,11 +68,14 @@ def test_many_random_models(part: int, tmp_path: Path) -> None:
 
 
 OF_FILES = (
+    "choice.",
     "curve16.",
     "div.",
+    "div16.",
     "lookup.",
     "matmul16.",
     "pointwise16.",
+    "root16.",
     "softmax16.",
     "squared_difference.",
     "unit_length.",

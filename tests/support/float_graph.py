@@ -96,6 +96,12 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
             return np.interp(args[0], grid, args[1])
         case "div":
             return np.asarray(args[0] / args[1])
+        case "choice":
+            given = iter(args[1:])
+            right, yes, no = (
+                a[f"{role}_real"] if f"{role}_is" in a else next(given) for role in ("right", "yes", "no")
+            )
+            return np.where(getattr(np, a["test"])(args[0], right), yes, no)
         case "unit_length":
             return np.asarray(args[0] / np.sqrt((args[0] ** 2).sum(axis=-1, keepdims=True)))
         case "squared_difference":

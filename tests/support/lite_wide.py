@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from lite import Author
@@ -25,6 +26,8 @@ VERSIONS = {
     "PRELU": 1,
     "RESIZE_BILINEAR": 4,
     "BATCH_MATMUL": 4,
+    **dict.fromkeys(("EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "NOT_EQUAL"), 2),
+    "LOGICAL_NOT": 1,
 }
 """Of each operator, those from which on it takes int16; 3 where none is said."""
 
@@ -213,24 +216,85 @@ def function(rng: Rng) -> Made:
 
 
 def curved(rng: Rng) -> Made:
-    """ABS, EXP, LOG, NEG, RSQRT, perhaps behind a clip; also at scales where entries lie far apart."""
+    """ABS, EXP, LOG, NEG, RSQRT, SQRT, perhaps behind a clip; also at scales where entries lie far apart."""
     a, shape = Author(), (int(rng.integers(1, 6)), int(rng.integers(1, 200)))
-    op = str(rng.choice(["ABS", "EXP", "LOG", "NEG", "RSQRT"]))
+    op = str(rng.choice(["ABS", "EXP", "LOG", "NEG", "RSQRT", "SQRT"]))
     x, scale = activation(rng, a, "x", shape)
     usual = {
         "EXP": np.exp(min(scale * 2.0**15, 80.0)) / 2**15,
         "LOG": np.log(scale * 2.0**15 + 2) / 2**15,
         "RSQRT": scale**-0.5 / 2**17,
+        "SQRT": scale**0.5 / 2**7,
     }.get(op, scale)
     usual = scale if op == "NEG" else usual * 2.0 ** rng.uniform(-2, 2)
     given = x
-    if op == "RSQRT":  # of negative numbers LiteRT takes no roots
+    if op in ("RSQRT", "SQRT"):  # of negative numbers LiteRT takes no roots
         given, _ = activation(rng, a, "given", shape, scale)
         add(a, "RELU", [x], [given])
     y, usual = activation(rng, a, "y", shape, float(usual))
     a.op(op, [given], [y])
     y = _clipped(rng, a, y, shape, usual)
     return a.bytes([x], [y]), [shape]
+
+
+def quotient(rng: Rng) -> Made:
+    """DIV of two activations, either stretched perhaps, by small numbers and large ones."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 6, 3))
+    shapes = [shape, tuple(n if rng.integers(2) else 1 for n in shape)][:: int(rng.choice([-1, 1]))]
+    (x, first), (z, second) = (activation(rng, a, n, s) for n, s in zip("xz", shapes, strict=True))
+    y, _ = activation(rng, a, "y", shape, first / second * 2.0 ** rng.uniform(-14, 6))
+    q = a.tensor("q", (1, *shapes[1]), "INT16", scale=second)
+    one, sign = int(rng.choice([1, 2, 300])), int(rng.choice([-1, 1]))
+    limit = a.tensor("limit", (), "INT16", second, data=one * sign)  # LiteRT refuses to divide by 0
+    add(a, "MAXIMUM" if sign > 0 else "MINIMUM", [z, limit], [q], "MaximumMinimumOptions")
+    a.op("DIV", [x, q], [y], "DivOptions", 2, fusedActivationFunction=int(rng.integers(4)))
+    return a.bytes([x, z], [y]), shapes
+
+
+TESTS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
+
+
+def chosen(rng: Rng, kind: str = "INT16") -> Made:
+    """SELECT_V2, or SELECT, by a comparison of two tensors, one a number perhaps, as are those it chooses
+    between; the comparison perhaps turned round, operands perhaps stretched."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 6, 3))
+    ends, old, inputs, shapes = (
+        (-128, 128) if kind == "INT8" else (-(2**15), 2**15),
+        rng.integers(4) == 0,
+        [],
+        [],
+    )
+
+    def held() -> dict[str, Any]:
+        scale = float(np.float32(2.0 ** rng.uniform(-14, -1)))
+        return {"scale": scale, "zero": int(rng.integers(-128, 128)) if kind == "INT8" else 0}
+
+    def operand(name: str, own: dict[str, Any], number: bool, stretch: bool) -> int:
+        if number:
+            return a.tensor(name, (), kind, data=int(rng.integers(*ends)) >> 3, **own)
+        inner = tuple(n if rng.integers(3) or not stretch else 1 for n in shape)
+        inputs.append(a.tensor(name, (1, *inner), kind, **own))
+        shapes.append(inner)
+        return inputs[-1]
+
+    number, whole = [bool(v) for v in rng.integers(0, 3, 4) == 0], held()
+    number[1] &= not number[0]
+    first = held()
+    other = first if rng.integers(2) else held()
+    left, right = (
+        operand("x", first, number[0], False),
+        operand("z", other, number[1], not old and not number[0]),
+    )
+    yes, no = (operand(n, whole, v and not old, not old) for n, v in zip(("p", "q"), number[2:], strict=True))
+    test, met = str(rng.choice(TESTS)), a.tensor("met", (1, *shape), "BOOL")
+    add(a, test, [left, right], [met])
+    if rng.integers(3) == 0:
+        turned = a.tensor("turned", (1, *shape), "BOOL")
+        add(a, "LOGICAL_NOT", [met], [turned])
+        met = turned
+    y = a.tensor("y", (1, *shape), kind, **whole)
+    a.op("SELECT" if old else "SELECT_V2", [met, yes, no], [y])
+    return a.bytes(inputs, [y]), shapes
 
 
 def between_types(rng: Rng) -> Made:
@@ -336,6 +400,8 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
             reduced,
             function,
             curved,
+            quotient,
+            chosen,
             between_types,
             limited,
             extreme,

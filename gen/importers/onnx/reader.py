@@ -205,9 +205,9 @@ class _Import:
         return version
 
     def _batch(self) -> int:
-        """The largest fixed batch of an input."""
+        """The largest fixed batch of an input. 0 and -1 leave it open."""
         shapes = [v.type.tensor_type.shape.dim for v in self.inputs.values()]
-        return max((int(dims[0].dim_value) for dims in shapes if len(dims) > 1), default=1) or 1
+        return max(1, *(int(dims[0].dim_value) for dims in shapes if len(dims) > 1), 1)
 
     def _output(self) -> str:
         """The one output; of several, the scores if all others are class labels."""

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from onnx import helper
 
-from .file import AGAIN, OnnxNode
+from .file import AGAIN, DAMAGED, OnnxNode
 from .told import Told
 
 Constants = Callable[[str], np.ndarray | None]
@@ -64,6 +64,8 @@ def _picked(node: OnnxNode, maker: OnnxNode, constant: Constants) -> list[OnnxNo
         if not -given.size <= at < given.size:
             raise node.error(f"takes part {at} of {given.size}", AGAIN)
         ends = [0, *accumulate(int(n) for n in given)]
+        if ends[-1] > BEYOND:
+            raise maker.error(f"splits into lengths of {ends[-1]} together", DAMAGED)
         start, end = ends[at % given.size], ends[at % given.size + 1]
         attrs["whole"] = helper.make_attribute("whole", ends[-1])
     else:

@@ -138,7 +138,8 @@ class LiteOp:
     """An operator of the file. `source` is how messages and the emitted C call it; an input that is left out
     is None. `table` holds its options, those of `options`; None if it has none. `dilated`, `normalised`: see
     there. `between`: whether it computes in float32 between DEQUANTIZE and QUANTIZE of int8 tensors.
-    `composed`: the operators that it stands for, in order; see gen/importers/tflite/composed.py."""
+    `composed`: the operators that it stands for, in order; see gen/importers/tflite/composed.py. `test`: the
+    comparison by which it chooses; see gen/importers/tflite/choices.py."""
 
     index: int
     op: str
@@ -151,6 +152,7 @@ class LiteOp:
     between: bool = False
     normalised: Normalised | None = None
     composed: tuple[LiteOp, ...] = ()
+    test: str = ""
 
     def error(self, what: str, hint: str = AGAIN) -> CompileError:
         return CompileError(self.source, what, hint)

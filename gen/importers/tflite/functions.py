@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from tflite.LeakyReluOptions import LeakyReluOptions
+
+from .file import LiteOp
+
 FUNCTIONS: dict[str, str] = {
     "ABS": "abs",
     "EXP": "exp",
@@ -38,3 +42,11 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "RELU_0_TO_1": (0.0, 1.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
+
+
+def leak(op: LiteOp) -> float:
+    """The slope of a LEAKY_RELU below 0; CompileError where it is not finite."""
+    alpha = op.real(op.read(LeakyReluOptions).Alpha)
+    if not math.isfinite(alpha):
+        raise op.error(f"has alpha = {alpha}", "repair the file")
+    return alpha

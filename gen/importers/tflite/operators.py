@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .choices import choice
 from .ends import dequantize, quantize
 from .extremes import bounded, extreme
 from .file import LiteOp
@@ -19,6 +20,7 @@ from .pairs import pair, quotient, squared_difference
 from .pointwise import composed, function, prelu, relu, softmax
 from .scope import Handler
 from .slices import (
+    broadcast_to,
     cut_out,
     mirror_pad,
     reverse,
@@ -44,6 +46,7 @@ TFLITE_OPERATORS: Mapping[str, Row] = {
     "ADD": Row(pair),
     "AVERAGE_POOL_2D": Row(pool),
     "BATCH_MATMUL": Row(batch_matmul),
+    "BROADCAST_TO": Row(broadcast_to),
     "CONCATENATION": Row(concatenation),
     "CONV_2D": Row(conv_2d),
     "DEPTHWISE_CONV_2D": Row(depthwise_conv_2d),
@@ -112,6 +115,8 @@ def row(op: LiteOp) -> Row | None:
     """The row of an operator of the file; None where synapcc has none like it."""
     if op.composed:
         return Row(composed)
+    if op.test:
+        return Row(choice)
     if op.normalised is not None:
         return Row(normalised)
     own = FLOAT_ROWS.get(op.op) if in_float(op) else None

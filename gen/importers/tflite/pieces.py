@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tflite.LeakyReluOptions import LeakyReluOptions
-
 from ...stages.pieces import (
     ITSELF,
     NOTHING,
@@ -29,7 +27,7 @@ from ...stages.pieces import (
     within,
 )
 from .file import LiteOp, LiteTensor
-from .functions import LIMITS
+from .functions import LIMITS, leak
 from .scope import ENDS
 from .values import OPTIONS, SELECTS, VIEWS, operands
 
@@ -57,7 +55,7 @@ def _one(op: LiteOp, x: Pieces) -> Pieces:
         case "EXP":
             return each(power, x)
         case "LEAKY_RELU":
-            return below(x, scaled(x, op.real(op.read(LeakyReluOptions).Alpha)))
+            return below(x, scaled(x, leak(op)))
         case "LOGICAL_NOT":
             return each(lambda a: not a if isinstance(a, bool) else None, x)
         case "NEG":

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 from tflite.GeluOptions import GeluOptions
-from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.SoftmaxOptions import SoftmaxOptions
 
 from ...ir.format import Scaled
@@ -16,7 +15,7 @@ from ...ops._litert_pairs import Held
 from ...stages.recognise import LIMITED, RECOGNISED, recognised
 from .ends import between, head, tabled
 from .file import AGAIN, LiteOp, LiteTensor
-from .functions import FUNCTIONS, IN_FLOAT, LIMITS
+from .functions import FUNCTIONS, IN_FLOAT, LIMITS, leak
 from .pieces import pieces
 from .scope import Act, Operand, Scope, activation, clipped, constant, names
 from .values import FIRST, Values, computed, every, operands
@@ -40,8 +39,7 @@ def function(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     x, fn, alpha = _taken(scope, op, args), (FUNCTIONS | IN_FLOAT)[op.op], 0.0
     match op.op:
         case "LEAKY_RELU":
-            o = op.read(LeakyReluOptions)
-            alpha = op.real(o.Alpha)
+            alpha = leak(op)
         case "ELU":
             alpha = 1.0
         case "POW":

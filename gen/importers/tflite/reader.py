@@ -16,6 +16,7 @@ from ...stages.passes import simplify
 from .._build import SMALLER
 from .._layers import LayerBuilder
 from .._names import chosen_output, input_identifiers, model_identifier
+from .choices import tested
 from .composed import joined
 from .dilated import collected
 from .ends import dequantized, read_as, refuse_mixed, scores_of, softened
@@ -76,7 +77,7 @@ class _Import:
         if len(model.ops) > MAX_OPS:
             raise CompileError(where, f"has {len(model.ops)} operators, the most is {MAX_OPS}", SMALLER)
         check_order(model)
-        self.ops = fused(joined(bridged(collected(model.ops, model.outputs), BETWEEN)))
+        self.ops = fused(tested(joined(bridged(collected(model.ops, model.outputs), BETWEEN))))
         self.makers = {out.index: op for op in self.ops for out in op.outputs}
         self.builder = LayerBuilder()
         self.values: dict[int, Act | LiteTensor] = {}

@@ -22,10 +22,18 @@ KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "control flow": (CONTROL, "convert one straight path"),
     "it compares two tensors, or chooses between them": (
         CHOICES,
-        "MAXIMUM and MINIMUM compare two; a choice that is a function of one int8 tensor is a table",
+        "in int8 and int16 a SELECT may read one comparison of two tensors; MAXIMUM and MINIMUM compare two",
     ),
     "it keeps a state between calls": (RECURRENT, "use convolutions over a window of time"),
 }
+
+LIKE: Mapping[str, str] = {
+    "CAST": "QUANTIZE",
+    "REDUCE_PROD": "MUL",
+    "TOPK_V2": "REDUCE_MAX",
+    **dict.fromkeys(("BITCAST", "BITWISE_XOR", "MATRIX_DIAG", "RANK"), ""),
+}
+"""What is nearest to operators whose names are like those of others; "" where nothing is."""
 
 
 def unsupported(op: LiteOp, known: Iterable[str]) -> CompileError:
@@ -43,5 +51,5 @@ def unsupported(op: LiteOp, known: Iterable[str]) -> CompileError:
 
 def _nearest(op: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(op, names, 1, 0.5)
+    near = difflib.get_close_matches(LIKE.get(op, op), names, 1, 0.5)
     return (f"nearest is {near[0]}; " if near else "") + f"supported are {', '.join(names)}"

@@ -126,6 +126,12 @@ def stretched(scope: Scope, op: LiteOp, x: Act, shape: tuple[int, ...]) -> Act:
     return y
 
 
+def broadcast_to(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
+    """BROADCAST_TO: axes of one element repeated, to the shape of the output."""
+    x = activation(op, args)
+    return scope.moved(op, stretched(scope, op, x, op.outputs[0].shape).tensor, [x])
+
+
 def mirror_pad(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     """MIRROR_PAD: a border of the values inside, with or without the outermost ones."""
     x = y = activation(op, args)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tflite.AddOptions import AddOptions
 from tflite.DivOptions import DivOptions
 from tflite.GeluOptions import GeluOptions
-from tflite.LeakyReluOptions import LeakyReluOptions
 from tflite.MulOptions import MulOptions
 from tflite.SubOptions import SubOptions
 
@@ -25,7 +24,7 @@ from ...ops._between import FUNCTIONS as REAL_FUNCTIONS
 from ...ops._litert import entries
 from ...ops._litert_pairs import COMPARISONS, PAIRS, Held, compared
 from .file import AGAIN, LiteOp, LiteTensor
-from .functions import FUNCTIONS, IN_FLOAT, LIMITS
+from .functions import FUNCTIONS, IN_FLOAT, LIMITS, leak
 from .scope import ENDS, Scope, units
 
 Real = NDArray[np.float32]
@@ -233,7 +232,7 @@ def _function(op: LiteOp) -> tuple[str, float]:
     fn = (FUNCTIONS | IN_FLOAT)[op.op]
     match op.op:
         case "LEAKY_RELU":
-            return fn, op.real(op.read(LeakyReluOptions).Alpha)
+            return fn, leak(op)
         case "ELU":
             return fn, 1.0
         case "SQUARE":

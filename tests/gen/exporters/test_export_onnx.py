@@ -11,6 +11,7 @@ import onnx_models as om
 import pytest
 from exported import Arrays, assert_close, computed, random_feeds
 from lite import Author
+from lite_wide import chosen
 from onnx.reference import ReferenceEvaluator
 from projects import compiled
 from random_nets import random_graph
@@ -53,7 +54,7 @@ UNREAD = {"local2d", "interpolate", "add_constant", "mul_constant"}
 """What is written in operators that do not come back as the layer that it was."""
 
 
-UNDRAWN = {"composed", "div", "lookup", "squared_difference", "unit_length"}
+UNDRAWN = {"choice", "composed", "div", "lookup", "squared_difference", "unit_length"}
 """What has numbers of a file alone, or is made by a stage: a test of its own draws it."""
 
 
@@ -138,6 +139,18 @@ def test_totals_go_out_as_valid_float32(integers: bool, tmp_path: Path) -> None:
         feeds = random_feeds(rng, graph)
         assert_close(run(export(graph), feeds), computed(graph, feeds))
     assert (totals > 0) == integers  # in float a SUM is a mean, times a constant
+
+
+def test_choices_go_out(tmp_path: Path) -> None:
+    """SELECT by a comparison of two tensors, of numbers and of stretched ones."""
+    rng, seen = np.random.default_rng(6), set[object]()
+    for _ in range(24):
+        (tmp_path / "net.tflite").write_bytes(chosen(rng, "INT8")[0])
+        graph = load_model(tmp_path / "net.tflite")
+        seen |= {n.attrs["test"] for n in graph.nodes if n.op == "choice"}
+        feeds = random_feeds(rng, graph)
+        assert_close(run(export(graph), feeds), computed(graph, feeds))
+    assert len(seen) >= 5
 
 
 def test_squared_differences_go_out(tmp_path: Path) -> None:

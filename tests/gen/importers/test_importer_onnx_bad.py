@@ -52,6 +52,16 @@ def test_bad_files(name: str, content: bytes | None, says: str, tmp_path: Path) 
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("batch", [-1, 0, 1])
+def test_a_batch_that_is_left_open(batch: int, tmp_path: Path) -> None:
+    """Some exporters write -1: also what reads the shape sees one sample."""
+    nodes = [node("Shape", "x", "s"), node("Reshape", "x s", "r"), node("Gemm", "r w b", "y", transB=1)]
+    proto = model(nodes, {"x": [1, 8]}, {"y": [1, 4]}, {"w": real(4, 8), "b": real(4)})
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    graph = load_model(save(proto, tmp_path))
+    assert graph.tensors[graph.inputs[0]].shape == (8,) and graph.tensors[graph.output].shape == (4,)
+
+
 def test_bad_paths(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     for path, says in ((tmp_path / "folder.onnx", "is a folder"), (tmp_path / "n\0.onnx", "cannot be read")):
@@ -562,6 +572,15 @@ BAD: dict[str, tuple[Callable[[], ModelProto], str]] = {
             i=np.array(1),
         ),
         "into parts of 3 values together",
+    ),
+    "parts that no axis has": (
+        lambda: _map(
+            node("SplitToSequence", "x t", "s", axis=2),
+            node("SequenceAt", "s i", "y"),
+            t=np.array([1, 2**63 - 1]),
+            i=np.array(0),
+        ),
+        "splits into lengths of 9223372036854775808 together",
     ),
     "cut off": (
         lambda: _map(node("Pad", "x t", "y"), t=np.array([0, 0, -1, 0, 0, 0, -3, 0])),

@@ -3,6 +3,7 @@ thresholds, softsign, tf.where, functions in float32. They become one table, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,3 +274,18 @@ def test_a_mask_is_moved_only_before_a_softmax(
     smallest = min(float(t.value.min()) for t in graph.tensors.values() if t.value is not None)
     assert smallest == (-128.0 if softens else value)
     assert sum("what it hides" in n for n in graph.notes) == softens
+
+
+@pytest.mark.parametrize("alpha", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", ["INT8", "FLOAT32"])
+def test_a_slope_that_is_no_number_is_refused(kind: str, alpha: float, tmp_path: Path) -> None:
+    """Within a function of several operators, too."""
+    a, held = Author(), {"scale": 0.1, "zero": 3} if kind == "INT8" else {}
+    x, h, y = (a.tensor(name, (1, 8), kind, **held) for name in "xhy")
+    two, less = a.tensor("two", (), kind, data=20, **held), a.tensor("less", (1, 8), "BOOL")
+    a.op("LEAKY_RELU", [x], [h], "LeakyReluOptions", 2, alpha=alpha)
+    a.op("LESS", [h, two], [less], version=2)
+    a.op("SELECT_V2", [less, h, two] if kind == "INT8" else [less, h, x], [y])
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    with pytest.raises(CompileError, match=r'LEAKY_RELU "h".*has alpha = -?(nan|inf); repair the file'):
+        load_model(tmp_path / "net.tflite")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
+from lite_wide import chosen
 
 SAMPLES = 16
 Rng = np.random.Generator
@@ -413,6 +414,21 @@ def tile(rng: Rng) -> Net:
     return a.bytes([x], [y]), [shape[1:]]
 
 
+def broadcast_to(rng: Rng) -> Net:
+    a, held = Author(), number(rng)
+    out = (1, *sizes(rng, (5, 5, 5)))
+    shape = (1, *(n if rng.integers(2) else 1 for n in out[1:]))
+    x, h = passed(rng, a, shape, held)
+    to = a.tensor("to", (4,), str(rng.choice(["INT32", "INT64"])), data=out)
+    y = a.tensor("y", out, **held)
+    a.op("BROADCAST_TO", [h, to], [y], "BroadcastToOptions", 2)
+    return a.bytes([x], [y]), [shape[1:]]
+
+
+def choice(rng: Rng) -> Net:
+    return chosen(rng, "INT8")
+
+
 def mirror_pad(rng: Rng) -> Net:
     a, shape, held, same = Author(), (1, *sizes(rng)), number(rng), int(rng.integers(2))
     x, h = passed(rng, a, shape, held)
@@ -493,6 +509,8 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     split_by_sizes,
     unpack,
     tile,
+    broadcast_to,
+    choice,
     mirror_pad,
     reverse,
     pack,
@@ -501,7 +519,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
-FEW = (beside_constant, extremes, blocks, smallest, squared_difference, bilinear)
+FEW = (beside_constant, broadcast_to, extremes, blocks, smallest, squared_difference, bilinear)
 """Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from synapcc.gen.importers.tflite.functions import IN_FLOAT
 from synapcc.gen.importers.tflite.operators import FLOAT_ROWS, TFLITE_OPERATORS
+from synapcc.gen.importers.tflite.values import SELECTS
 from synapcc.gen.importers.tflite.wide import WIDE_OPERATORS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "IMPORT_TFLITE.md"
@@ -32,4 +33,4 @@ def test_the_page_lists_exactly_the_operators_of_the_tables() -> None:
 
 def _int8(name: str) -> str:
     """Between: in float32, from int8 to int8."""
-    return "between" if name in IN_FLOAT else _yes(name in TFLITE_OPERATORS)
+    return "between" if name in IN_FLOAT else _yes(name in (*TFLITE_OPERATORS, *SELECTS))

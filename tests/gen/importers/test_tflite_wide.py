@@ -62,6 +62,18 @@ def test_a_dense_layer_rounds_as_float64_does(tmp_path: Path) -> None:
     assert np.array_equal(answers(compiled(data, tmp_path), [many]), oracle(data, [many]))
 
 
+def test_a_prelu_s_factors_are_of_float32(tmp_path: Path) -> None:
+    """Where factors of float64 would give other results: many values, each near a half."""
+    rng, n = np.random.default_rng(4), 2**12
+    for scale, slope, to in ((1.37e-4, 0.0113, 9.1e-5), (2.9e-4, 0.0077, 1.3e-4), (7.3e-5, 0.0031, 2.1e-5)):
+        a, slopes = Author(), rng.integers(-128, 128, n)
+        (x, _), (y, _) = activation(rng, a, "x", (n,), scale), activation(rng, a, "y", (n,), to)
+        w = a.tensor("w", (n,), scale=slope, zero=3, data=slopes)
+        add(a, "PRELU", [x, w], [y])
+        data, given = a.bytes([x], [y]), rng.integers(-(2**15), 0, (16, n)).astype(np.int16)
+        assert np.array_equal(answers(compiled(data, tmp_path), [given]), oracle(data, [given]))
+
+
 def test_scale_fine_is_a_rounded_product_of_float64() -> None:
     """Also where the product lies one of its last bits beside a half, or on one."""
     rng, n = np.random.default_rng(5), 200_000
@@ -111,23 +123,44 @@ def _mixed() -> bytes:
     return a.bytes([x, z], [y])
 
 
-def _chosen(op: str, kind: str) -> bytes:
-    """SELECT_V2 of two activations by a comparison of them."""
-    a = Author()
-    x, z, y = (a.tensor(name, (1, 8), kind, scale=1e-3) for name in "xzy")
-    c = a.tensor("c", (1, 8), "BOOL")
-    add(a, op, [x, z], [c])
-    add(a, "SELECT_V2", [c, x, z], [y])
+def _chosen(op: str, kind: str, with_mask: bool = False, table: bool = False) -> bytes:
+    """SELECT_V2 of two activations by a comparison of them, of both it and a mask perhaps; of a constant
+    table perhaps."""
+    a, held = Author(), {} if kind == "FLOAT32" else {"scale": 1e-3}
+    x, z, y = (a.tensor(name, (1, 8), kind, **held) for name in "xzy")
+    c, both = (a.tensor(name, (1, 8), "BOOL") for name in ("c", "both"))
+    a.op(op, [x, z], [c], version=2)
+    if with_mask:
+        a.op("LOGICAL_AND", [c, a.tensor("mask", (1, 8), "BOOL", data=[True, False] * 4)], [both])
+    other = a.tensor("table", (1, 8), kind, data=np.arange(8), **held) if table else z
+    a.op("SELECT_V2", [both if with_mask else c, x, other], [y])
     return a.bytes([x, z], [y])
 
 
-@pytest.mark.parametrize("kind", ["INT8", "INT16"])
-@pytest.mark.parametrize("op", ["EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"])
-def test_a_choice_between_tensors_is_refused_with_what_is_nearest(op: str, kind: str, tmp_path: Path) -> None:
+UNCHOSEN = {
+    "float": (lambda: _chosen("LESS", "FLOAT32"), 'LESS "c".*it compares two tensors.*MAXIMUM and MINIMUM'),
+    "mask": (lambda: _chosen("LESS", "INT8", True), 'LESS "c".*a SELECT may read one comparison of two'),
+    "table": (lambda: _chosen("LESS", "INT16", table=True), r"operand no is a constant of shape \(1, 8\)"),
+}
+
+
+@pytest.mark.parametrize("case", UNCHOSEN)
+def test_which_choices_are_refused(case: str, tmp_path: Path) -> None:
+    make, text = UNCHOSEN[case]
     path = tmp_path / "net.tflite"
-    path.write_bytes(_chosen(op, kind))
-    with pytest.raises(CompileError, match=f'{op} "c".*it compares two tensors.*nearest is MAXIMUM;'):
+    path.write_bytes(make())
+    with pytest.raises(CompileError, match=text):
         load_model(path)
+
+
+@pytest.mark.parametrize("op, near", [("TOPK_V2", "REDUCE_MAX"), ("CAST", "QUANTIZE"), ("RANK", "")])
+def test_what_is_named_as_nearest_does_something_like_it(op: str, near: str, tmp_path: Path) -> None:
+    a = Author()
+    x, y = (a.tensor(name, (1, 8), scale=0.1) for name in "xy")
+    a.op(op, [x], [y])
+    (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+    with pytest.raises(CompileError, match=f"nearest is {near};" if near else "in int8; supported are"):
+        load_model(tmp_path / "net.tflite")
 
 
 REFUSED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from synapcc.gen.stages.absorb import absorbed
 from synapcc.gen.stages.answers import Answers
 from synapcc.gen.stages.budget import Budget
 from synapcc.gen.stages.calibrate import Runs
+from synapcc.gen.stages.choose import comparing
 from synapcc.gen.stages.equalise import Strength, equalised, extremes, tops
 from synapcc.gen.stages.near import ENOUGH, NUDGE, nearby
 from synapcc.gen.stages.passes import simplify
@@ -260,13 +262,15 @@ def scores(graph: Graph, x: np.ndarray) -> np.ndarray:
     return np.concatenate([m.real(runs.abstract.logits).copy() for _, m in runs.forward()])
 
 
-def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[float, str]:
-    """(share of 2,000 new samples that get the class of the float network, the line on what is lost)."""
+def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[float, str, int]:
+    """(share of 2,000 new samples that get the class of the float network, the line on what is lost, how many
+    of the samples given lose it)."""
     rng = np.random.default_rng([13, SHAPES.index(form), SPOILT.index(kind), seed])
     graph, draw = spoilt(rng, form, kind)
     compiled = compile_model(graph, RuleSpec("none"), {"x": draw(samples)}, quantise=mode)
     share = np.mean([same_answers(compiled, {"x": draw(1000)}, 1000) for _ in range(2)])
-    return float(share), warning(compiled, expected(compiled, agreement(compiled)[0]))
+    kept = agreement(compiled)[0]
+    return float(share), warning(compiled, expected(compiled, kept)), round((1 - kept) * samples)
 
 
 @pytest.mark.parametrize(
@@ -275,20 +279,27 @@ def held(form: str, kind: str, seed: int, samples: int, mode: str) -> tuple[floa
 )
 @pytest.mark.parametrize("mode", MODES)
 def test_few_samples_mend_what_is_bad_or_a_line_says_it(mode: str, samples: int, seeds: range) -> None:
-    """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near."""
-    silent = false = count = 0
+    """Other forms, other bad scalings: a huge bias, dead and double channels, scores that are near.
+
+    The line is on the samples that were given, and those near them. Where new ones are kept it may stand only
+    if several of those given are lost: of 32, of which .99 are kept, two in one network of 25. Where new ones
+    are lost it may be missing only if nearly all of those given are kept, as they are by chance.
+    """
+    silent = false = count = apart = 0
     for seed in seeds:
         for kind in SPOILT:
             for form in SHAPES if len(seeds) > 1 else ["small"]:
-                share, line = held(form, kind, seed, samples, mode)
-                assert share >= 0.95 or line, (form, kind, seed, share)
-                assert share < 0.985 or not line, (form, kind, seed, share, line)
+                share, line, lost = held(form, kind, seed, samples, mode)
+                assert share >= 0.95 or line or (lost < 2 and share >= 0.93), (form, kind, seed, share)
+                assert share < 0.985 or not line or lost > 1, (form, kind, seed, share, line)
+                apart += share >= 0.985 if line else share < 0.95
                 silent, false, count = (
                     silent + (share < 0.97 and not line),
                     false + (share >= 0.97 and bool(line)),
                     count + 1,
                 )
     assert silent <= 0.08 * count and false <= 0.08 * count, (silent, false, count)
+    assert apart <= 0.02 * count, (apart, count)
 
 
 def test_samples_near_others_move_as_these_differ() -> None:
@@ -406,3 +417,25 @@ def test_a_large_network_is_equalised_by_few_samples(monkeypatch: pytest.MonkeyP
     coarse, said = made()
     assert said and coarse.plan.digest == made()[0].plan.digest
     assert agreement(coarse)[0] >= min(0.97, agreement(whole)[0]) - 0.01
+    most = comparing(run(graph, x))
+    monkeypatch.setattr("synapcc.gen.stages.choose.COMPARED", most)
+    spent = products(monkeypatch, made)
+    monkeypatch.setattr("synapcc.gen.stages.choose.COMPARED", most - 1)
+    less = products(monkeypatch, made)
+    assert 0 < spent - less <= most, (spent, less, most)
+    told = "moved biases and equalised channels were not tried: it would be more than"
+    assert sum(told in note for note in made()[0].graph.notes) == 1
+
+
+def products(monkeypatch: pytest.MonkeyPatch, make: Callable[[], object]) -> int:
+    """The multiply-accumulates of all samples that `make` runs."""
+    found, machine = [0], Runs.machine
+
+    def counted(self: Runs, rows: np.ndarray, *kind: Any) -> Any:
+        found[0] += len(rows) * self.work
+        return machine(self, rows, *kind)
+
+    with monkeypatch.context() as m:
+        m.setattr(Runs, "machine", counted)
+        make()
+    return found[0]

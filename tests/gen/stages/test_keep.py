@@ -72,15 +72,18 @@ def test_what_is_kept_teaches_the_same_bits(monkeypatch: pytest.MonkeyPatch, cou
     }
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(400, marks=pytest.mark.long)])
-def test_random_networks_learn_the_same_bits(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "count"),
+    [(ANY, 24), *(pytest.param(ANY + 1000 * n, 100, marks=pytest.mark.long) for n in range(4))],
+)
+def test_random_networks_learn_the_same_bits(first: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = 0
-    for c, seed in accepted(ANY, count):
-        every = made(monkeypatch, random_model, seed, True)
-        if marks(every.plan) and "target" not in every.plan:  # nobody fills a target in a life
+    for c, seed in accepted(first, count):
+        every, none = (made(monkeypatch, random_model, seed, all_).plan for all_ in (True, False))
+        if marks(every) and "target" not in every:  # nobody fills a target in a life
             kept += 1
-            same_life(every.plan, made(monkeypatch, random_model, seed, False).plan, seed)
-        assert c.plan.arena_bytes <= made(monkeypatch, random_model, seed, False).plan.arena_bytes
+            same_life(every, none, seed)
+        assert c.plan.arena_bytes <= none.arena_bytes
     assert kept > count / 8
 
 
