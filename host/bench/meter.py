@@ -21,6 +21,7 @@ from synapcc.gen.target.messages import Counter, Region, Subject
 from ..devices import Device, DeviceError, open_device
 from ..devices._counter import Profile, Runs
 from ..devices.unicorn import UnicornDevice
+from ..link import state
 from ..link.client import Client, Count, connect
 from ..run.given import Given
 from . import cycles
@@ -211,7 +212,7 @@ class SerialMeter(Meter):
 
 
 @contextmanager
-def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool = False) -> Iterator[Meter]:
+def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = False) -> Iterator[Meter]:
     """A meter on a device: `qemu`, `unicorn` or `serial:PORT`. `long`: for what outlasts the counter of QEMU.
 
     A chip gets its state back at the end. Raises DeviceError.
@@ -223,7 +224,7 @@ def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool
 
         def start(device: str) -> tuple[Device, Client]:
             opened = stack.enter_context(open_device(device, project, board))
-            return opened, connect(opened, digest)
+            return opened, connect(opened, plan)
 
         def in_unicorn() -> UnicornMeter:
             device, client = start("unicorn:count")
@@ -239,10 +240,9 @@ def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool
             yield QemuMeter([client for _, client in opened], opened[0][0].name, shadow)
         else:
             _, client = start(spec)
-            regions = (Region.STATE, client.info.state_bytes), (Region.ARENA, client.info.arena_bytes)
-            kept = [(region, client.read(region, 0, size)) for region, size in regions]
+            learned, arena = state.read(client), client.read(Region.ARENA, 0, client.info.arena_bytes)
             try:
                 yield SerialMeter(client)
             finally:
-                for region, content in kept:
-                    client.write(region, 0, content)
+                client.write(Region.STATE, 0, learned)
+                client.write(Region.ARENA, 0, arena)

@@ -116,7 +116,7 @@ def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) 
     from synapcc.host.link.client import connect
 
     with open_device(spec, project, project_board(project)) as device:
-        client = connect(device, plan.digest)
+        client = connect(device, plan)
         for i in track(range(len(samples) if samples else 0), "learning"):
             assert samples is not None
             if samples.labels is not None:

@@ -18,11 +18,10 @@ from serial.tools import list_ports  # type: ignore[import-untyped,unused-ignore
 from synapcc.gen.target.boards import Board
 from synapcc.host.firmware.build import project_board
 
-from . import ClosingDevice, DeviceError
+from . import WRITE_SECONDS, ClosingDevice, DeviceError, stuck
 
 _CHUNK = 1 << 16
 _PULSE_SECONDS = 0.1
-_WRITE_SECONDS = 10.0
 
 
 class SerialDevice(ClosingDevice):
@@ -33,7 +32,7 @@ class SerialDevice(ClosingDevice):
         self._reset_line = reset_line
         try:
             self._port: Any = serial.serial_for_url(port, baudrate=baud, do_not_open=True)
-            self._port.timeout, self._port.write_timeout = 0, _WRITE_SECONDS
+            self._port.timeout, self._port.write_timeout = 0, WRITE_SECONDS
             if os.name == "posix" and "://" not in port:
                 self._port.exclusive = True
             self._port.open()
@@ -68,9 +67,7 @@ class SerialDevice(ClosingDevice):
         try:
             port.write(data)
         except serial.SerialTimeoutException:
-            raise DeviceError(
-                self.name, f"took no bytes for {_WRITE_SECONDS:g} s", "is flow control on?"
-            ) from None
+            raise stuck(self.name, "is flow control on?") from None
         except (
             OSError,
             TypeError,

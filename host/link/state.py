@@ -56,13 +56,18 @@ def real(t: PlanTensor, integers: NDArray[Any]) -> NDArray[np.float64]:
 # ---- the chip -----------------------------------------------------------------------------------------
 
 
-def pull(plan: Plan, client: Client) -> dict[str, NDArray[Any]]:
-    """The persistent tensors of the chip. Raises DeviceError; SynapccError where they cannot be right."""
-    block = client.read(Region.STATE, 0, plan.state_bytes)
+def read(client: Client) -> bytes:
+    """Region state, [state_bytes]. DeviceError unless it is what the chip computes a digest of."""
+    block = client.read(Region.STATE, 0, client.info.state_bytes)
     if client.digest() != hashlib.sha256(block).digest():
         what = "the state read back is not the one that the chip computes a digest of"
         raise DeviceError(client.device.name, what, "the link or the device's memory is unreliable")
-    tensors = split(plan, block)
+    return block
+
+
+def pull(plan: Plan, client: Client) -> dict[str, NDArray[Any]]:
+    """The persistent tensors of the chip. Raises DeviceError; SynapccError where they cannot be right."""
+    tensors = split(plan, read(client))
     check(plan, tensors, client.device.name, "reset the device: its memory was overwritten")
     return tensors
 
