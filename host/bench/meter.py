@@ -45,6 +45,11 @@ class Overrun(SynapccError):
     """The counter went past its end; another meter may reach further."""
 
 
+def _overrun(client: Client, subject: Subject, number: int) -> Overrun:
+    what = f"{subject.name.lower()} {number} outlasts its counter"
+    return Overrun(client.device.name, what, "bench it in unicorn, or on a core with a counter of 32 bits")
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What one run took. None: this device cannot tell."""
@@ -173,7 +178,7 @@ class QemuMeter(Meter):
         if not fine.overrun:
             return _instructions(fine.ticks, self._rate)
         if not more or more[0].overrun:
-            raise Overrun(self.clients[0].device.name, f"{subject.name.lower()} {number} outlasts SysTick")
+            raise _overrun(self.clients[0], subject, number)
         coarse = self._rate / 2 ** (FINE - COARSE)
         least, most = more[0].ticks / coarse - 1, (more[0].ticks + 1) / coarse + 1
         turns = range(math.ceil(most * self._rate / _RANGE) + 1)
@@ -207,7 +212,7 @@ class SerialMeter(Meter):
     def _count(self, subject: Subject, number: int) -> int:
         count: Count = self._client.count(subject, number)
         if count.overrun:
-            raise Overrun(self._client.device.name, f"{subject.name.lower()} {number} outlasts its counter")
+            raise _overrun(self._client, subject, number)
         return count.ticks
 
 

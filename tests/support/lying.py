@@ -34,6 +34,7 @@ from synapcc.host.link.greeting import batch, of_plan, sample_bytes
 from synapcc.host.link.protocol import Reply as Answer
 from synapcc.host.link.protocol import (
     cobs_decode,
+    crc32,
     decode_fields,
     encode_fields,
     encode_reply,
@@ -93,7 +94,12 @@ class Chip(ClosingDevice):
             assert self.frames < MOST_FRAMES, "the host asks without end"
             if content != self._last:
                 self._asked, self._last = self.clock.now, content
-            for answer in self._answers(cobs_decode(content)[: -messages.CRC_BYTES]):
+            body = _intact(content)
+            if not body:
+                bad = Answer(PROTOCOL_VERSION, 0, 0, 0, Status.BAD_FRAME, b"")
+                self._sent += encode_reply(bad)
+                continue
+            for answer in self._answers(body):
                 self._sent += self.said(answer)
 
     def _answers(self, body: bytes) -> Iterator[Answer]:
@@ -131,6 +137,17 @@ class Chip(ClosingDevice):
 
     def close(self) -> None:
         pass
+
+
+def _intact(content: bytes) -> bytes:
+    """Header and payload of a frame; nothing where it is none."""
+    try:
+        body = cobs_decode(content)
+    except ValueError:
+        return b""
+    end = len(body) - messages.CRC_BYTES
+    whole = end >= messages.HEADER.fixed_bytes and crc32(body[:end]).to_bytes(4, "little") == body[end:]
+    return body[:end] if whole and body[1] == messages.REQUEST_KIND else b""
 
 
 def greeting(plan: Plan) -> dict[str, Any]:
