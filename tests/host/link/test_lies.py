@@ -156,13 +156,13 @@ def test_drawn_lies(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsy
 @pytest.mark.long
 def test_every_lie_to_every_command(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     rng = np.random.default_rng(6)
-    each = [*lies(), *(drawn_lie(rng) for _ in range(1000))]
+    each = [*lies(), *(drawn_lie(rng) for _ in range(400))]
     codes: Counter[int] = Counter()
     for lie in each:
         for name, asked in bench.asked.items():
             if lie.request.number in asked:
                 codes[_met(name, lie, bench, monkeypatch, capsys)] += 1
-    assert codes[2] > 2000 and codes[1] > 20 and codes[0] > 100
+    assert codes[2] > 1000 and codes[1] > 20 and codes[0] > 100
 
 
 # ---- what no command asks, and what is known of no Plan ------------------------------------------------
