@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.plan import Plan, PlanTensor, padded
-from synapcc.gen.stages.state_check import contradiction
+from synapcc.gen.ir.roles import GOOD, STORED
+from synapcc.gen.stages.state_check import contradiction, rings
 from synapcc.gen.target.messages import WRITE, Region
 
 from ..devices import DeviceError
@@ -101,6 +102,34 @@ def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
 
 def _part(t: PlanTensor, block: bytes) -> bytes:
     return block[t.offset : t.offset + t.nbytes]
+
+
+# ---- a wearer's samples -------------------------------------------------------------------------------
+
+
+def kept_samples(plan: Plan, tensors: Tensors) -> int:
+    """How many samples of the wearer the state holds: to learn from again, and to judge by."""
+    return sum(int(tensors[count][0]) for _, count, _ in rings(plan))
+
+
+def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+
+    SynapccError where a guard judges by samples that it holds back: without them its counts mean nothing.
+    """
+    if any(t.use == GOOD for t in plan.space("state")):
+        hint = "give --samples to keep them, which are data about a person, or leave out --npz"
+        raise SynapccError(plan.model, "a guard judges by the samples that it holds back", hint)
+    stored = {t.name for t in plan.space("state") if t.use == STORED}
+    counts = {count for _, count, _ in rings(plan)}
+    places = {
+        name
+        for _, _, step in plan.ops()
+        if counts & set(step.args.values())
+        for name in step.args.values()
+        if plan[name].space == "state" and plan[name].role == "counter" and name != "step"
+    }
+    return {n: np.zeros_like(v) if n in stored | places else v for n, v in tensors.items()}
 
 
 # ---- the file -----------------------------------------------------------------------------------------
