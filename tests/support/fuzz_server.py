@@ -30,6 +30,15 @@ SANITIZERS = ("address", "undefined")
 NAMES = {r.number: r.name for r in REQUESTS}
 
 
+def fuzzed(plan: Plan, folder: Path) -> Path:
+    """The output folder of a Plan, its main and HAL the fuzzer's."""
+    out = folder / plan.model
+    write(render(plan, load_board("mps2_an386"), "a test", "a test"), out)
+    (out / "src" / "main.c").write_bytes((HERE / "c" / "fuzz" / "main.c").read_bytes())
+    (out / "src" / "hal" / "process.c").write_text("/* the HAL stands in main.c */\ntypedef int nothing;\n")
+    return out
+
+
 def fuzzer(
     plan: Plan,
     folder: Path,
@@ -39,10 +48,7 @@ def fuzzer(
 ) -> Path:
     """The program for a Plan, whose output folder `change` may change before. DeviceError: there is no
     compiler, or it has no such sanitizer."""
-    out = folder / plan.model
-    write(render(plan, load_board("mps2_an386"), "a test", "a test"), out)
-    (out / "src" / "main.c").write_bytes((HERE / "c" / "fuzz" / "main.c").read_bytes())
-    (out / "src" / "hal" / "process.c").write_text("/* the HAL stands in main.c */\ntypedef int nothing;\n")
+    out = fuzzed(plan, folder)
     change(out)
     return process.build(out, sanitizers, flags)
 
