@@ -7,9 +7,12 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,3 +239,33 @@ def test_ctrl_c_at_every_frame(
         if name == "push":
             assert chip.model.machine.state[0].tobytes() == known
         _empty(new)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_build_that_was_ended_is_built_again(number: int, tmp_path: Path) -> None:
+    """Before it has begun, in its midst, and when it is nearly done: the same firmware comes of it."""
+    c = case(tmp_path)
+    assert main(c.words(tmp_path / "out")) == 0
+    command = [sys.executable, "-m", "synapcc.host", "build", str(tmp_path / "out")]
+    started = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = time.monotonic() - started
+    (elf,) = (tmp_path / "out" / ".pio").rglob("firmware.elf")
+    wanted = elf.read_bytes()
+    for share in (0.2, 0.6, 0.9):
+        shutil.rmtree(tmp_path / "out" / ".pio")
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background job ignores SIGINT, and its children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as child:
+            time.sleep(share * seconds)
+            child.send_signal(number)
+            _, said = child.communicate()
+        assert "Traceback" not in said and child.returncode in (0, 130, 143, -signal.SIGKILL), said
+        subprocess.run(command, check=True, capture_output=True)
+        assert elf.read_bytes() == wanted, share
