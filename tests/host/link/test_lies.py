@@ -15,8 +15,10 @@ from lying import KEPT, Chip, Clock, Lie, drawn_lie, field_lies, greeting, liar,
 from projects import compiled
 from random_nets import accepted
 
+from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target import messages
+from synapcc.gen.target.boards import load_board
 from synapcc.gen.target.messages import Status
 from synapcc.host.cli import main
 from synapcc.host.devices import DeviceError, process, serial
@@ -26,7 +28,7 @@ from synapcc.host.run.plans import read_plan
 
 Capsys = pytest.CaptureFixture[str]
 LINE = re.compile(r"synapcc \w+: [^\n]+; [^\n]+\n")
-STRIDE = 9
+STRIDE = 14
 """Of the list of lies, how many stand for one in `make test`."""
 
 
@@ -132,7 +134,7 @@ def test_the_commands_ask_for_all_that_there_is(bench: Bench) -> None:
 
 def test_lies_of_the_list(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     codes = _tell(lies()[::STRIDE], bench, monkeypatch, capsys)
-    assert codes[2] > 30 and codes[0]
+    assert codes[2] > 20 and codes[0]
 
 
 def test_another_score_is_a_difference(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
@@ -149,8 +151,8 @@ def test_the_greeting_is_the_plans(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 def test_drawn_lies(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
     rng = np.random.default_rng(5)
-    codes = _tell([drawn_lie(rng) for _ in range(40)], bench, monkeypatch, capsys)
-    assert codes[2] > 15
+    codes = _tell([drawn_lie(rng) for _ in range(30)], bench, monkeypatch, capsys)
+    assert codes[2] > 10
 
 
 @pytest.mark.long
@@ -215,12 +217,13 @@ def test_an_acceptance_counts_once(bench: Bench, monkeypatch: pytest.MonkeyPatch
             c.run(0, timeout=60.0)
 
 
-def test_what_the_host_expects_is_what_the_firmware_says(tmp_path: Path, unoptimised: None) -> None:
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=pytest.mark.long)])
+def test_what_the_host_expects_is_what_the_firmware_says(
+    count: int, tmp_path: Path, unoptimised: None
+) -> None:
     """HELLO of the firmware itself, for Plans of all kinds."""
-    from synapcc.gen.emit import render, write
-    from synapcc.gen.target.boards import load_board
 
-    for c, _ in accepted(70_000, 3):
+    for c, _ in accepted(70_000, count):
         out = tmp_path / c.plan.model
         write(render(c.plan, load_board("mps2_an386"), "a test", "a test"), out)
         with process.open(out, "", None) as device:
