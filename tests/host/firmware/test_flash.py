@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_an_upload_that_hangs_is_ended_with_all_that_it_started(
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # whoever adopts it may take a moment
             os.kill(int(note.read_text()), 0)
+            time.sleep(0.05)
+
+
+def test_a_tool_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """However that ended: by kill -9, too."""
+    script = f"echo $$ > '{tmp_path / 'pid'}'; sleep 60"
+    source = "import sys; from pathlib import Path; from synapcc.host.firmware import tools; "
+    source += "tools.run(['/bin/sh', '-c', sys.argv[1]], Path())"
+    with subprocess.Popen([sys.executable, "-c", source, script]) as parent:
+        for _ in range(400):
+            if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith("\n"):
+                break
+            time.sleep(0.05)
+        parent.kill()
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(pid, 0)
             time.sleep(0.05)
 
 
