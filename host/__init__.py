@@ -57,4 +57,9 @@ def connect(project: str, device: str = "unicorn") -> "Client":
 
     folder = Path(project)
     plan = read_plan(folder)
-    return session(open_device(device, folder, project_board(folder)), plan.digest)
+    opened = open_device(device, folder, project_board(folder))
+    try:
+        return session(opened, plan)
+    except BaseException:  # nobody else could close it
+        opened.close()
+        raise

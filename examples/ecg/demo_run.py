@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
                 f"flash {built.flash} bytes, RAM {built.ram}, stack {deep} at worst"
             )
         with open_device(args.device, project, project_board(project)) as device:
-            school = demo.School(plan, connect(device, plan.digest))
+            school = demo.School(plan, connect(device, plan))
             say(f"{chip} answers on the link; no beat of minutes 5-{args.minutes:g} is ever learned")
             try:
                 lessons = _teach(school, who, args.passes, say)

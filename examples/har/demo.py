@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             if args.device.partition(":")[0] != "process":
                 build(project)
             with open_device(args.device, project, project_board(project)) as device:
-                chip = connect(device, compiled.plan.digest)
+                chip = connect(device, compiled.plan)
                 lesson = Lesson(compiled, chip, name)
                 different, count = lesson.teach(*parts[name], args.passes)
         steps += count

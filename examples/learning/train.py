@@ -182,7 +182,7 @@ def confirm(made: Compiled, data: Mapping[str, NDArray[Any]], state: NDArray[np.
         out = Path(folder) / "project"
         emit.write(emit.render(plan, board, "training from scratch"), out)
         with open_device("process", out, board) as device:
-            chip = client.connect(device, plan.digest)
+            chip = client.connect(device, plan)
             verdict = verify(plan, chip, read_samples(plan, data, labels=True), steps)
             same = chip.digest() == hashlib.sha256(state.tobytes()).digest()
     if verdict.difference or not same:

@@ -51,6 +51,7 @@ USES: Mapping[str, str] = {
 """What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
 forward pass writes it, a guard goes back to it."""
 
+STORED: Use = "stored"
 AGAIN: Use = "again"
 GOOD: Use = "good"
 FIRST: Use = "first"

@@ -21,6 +21,7 @@ from synapcc.gen.target.messages import Counter, Region, Subject
 from ..devices import Device, DeviceError, open_device
 from ..devices._counter import Profile, Runs
 from ..devices.unicorn import UnicornDevice
+from ..link import state
 from ..link.client import Client, Count, connect
 from ..run.given import Given
 from . import cycles
@@ -42,6 +43,11 @@ _NO_TURN = (Runs(b"\x00\x28\x01\xd0", 1, 1), *_RETURN)
 
 class Overrun(SynapccError):
     """The counter went past its end; another meter may reach further."""
+
+
+def _overrun(client: Client, subject: Subject, number: int) -> Overrun:
+    what = f"{subject.name.lower()} {number} outlasts its counter"
+    return Overrun(client.device.name, what, "bench it in unicorn, or on a core with a counter of 32 bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +178,7 @@ class QemuMeter(Meter):
         if not fine.overrun:
             return _instructions(fine.ticks, self._rate)
         if not more or more[0].overrun:
-            raise Overrun(self.clients[0].device.name, f"{subject.name.lower()} {number} outlasts SysTick")
+            raise _overrun(self.clients[0], subject, number)
         coarse = self._rate / 2 ** (FINE - COARSE)
         least, most = more[0].ticks / coarse - 1, (more[0].ticks + 1) / coarse + 1
         turns = range(math.ceil(most * self._rate / _RANGE) + 1)
@@ -206,12 +212,12 @@ class SerialMeter(Meter):
     def _count(self, subject: Subject, number: int) -> int:
         count: Count = self._client.count(subject, number)
         if count.overrun:
-            raise Overrun(self._client.device.name, f"{subject.name.lower()} {number} outlasts its counter")
+            raise _overrun(self._client, subject, number)
         return count.ticks
 
 
 @contextmanager
-def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool = False) -> Iterator[Meter]:
+def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = False) -> Iterator[Meter]:
     """A meter on a device: `qemu`, `unicorn` or `serial:PORT`. `long`: for what outlasts the counter of QEMU.
 
     A chip gets its state back at the end. Raises DeviceError.
@@ -223,7 +229,7 @@ def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool
 
         def start(device: str) -> tuple[Device, Client]:
             opened = stack.enter_context(open_device(device, project, board))
-            return opened, connect(opened, digest)
+            return opened, connect(opened, plan)
 
         def in_unicorn() -> UnicornMeter:
             device, client = start("unicorn:count")
@@ -239,10 +245,9 @@ def open_meter(spec: str, project: Path, board: Board, digest: bytes, long: bool
             yield QemuMeter([client for _, client in opened], opened[0][0].name, shadow)
         else:
             _, client = start(spec)
-            regions = (Region.STATE, client.info.state_bytes), (Region.ARENA, client.info.arena_bytes)
-            kept = [(region, client.read(region, 0, size)) for region, size in regions]
+            learned, arena = state.read(client), client.read(Region.ARENA, 0, client.info.arena_bytes)
             try:
                 yield SerialMeter(client)
             finally:
-                for region, content in kept:
-                    client.write(region, 0, content)
+                client.write(Region.STATE, 0, learned)
+                client.write(Region.ARENA, 0, arena)

@@ -145,7 +145,7 @@ def _report(project: Path, plan: Plan, device: str, measure: Measure) -> dict[st
 def _measured(
     project: Path, plan: Plan, board: Board, device: str, measure: Measure, long: bool
 ) -> tuple[str, dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    with open_meter(device, project, board, plan.digest, long) as meter:
+    with open_meter(device, project, board, plan, long) as meter:
         return meter.how, *measure(meter)
 
 

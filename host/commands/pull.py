@@ -36,7 +36,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="DATA.npz",
         help="first learn these samples on the device: virtual ones start as compiled",
     )
-    result_option(p, "--npz", metavar="FILE", help="write the whole persistent state, for synapcc push")
+    result_option(p, "--npz", metavar="FILE", help="write the persistent state, for synapcc push")
+    p.add_argument(
+        "--samples",
+        action="store_true",
+        help="with the samples that the chip keeps, which are data about its wearer (default: without)",
+    )
     result_option(p, "--onnx", metavar="FILE", help="write the adapted network in float")
     result_option(p, "--quantised", metavar="FILE", help="write a network that computes the chip's integers")
 
@@ -64,8 +69,13 @@ def run(args: argparse.Namespace, out: Results) -> int:
     else:
         tensors, about = state.load(plan, Path(args.state))
         device, board = str(about.get("device")), str(about.get("board"))
+    kept = state.kept_samples(plan, tensors)
+
+    def carried() -> Tensors:
+        return tensors if args.samples or not kept else state.without_samples(plan, tensors)
+
     makers: dict[str, Callable[[], bytes]] = {
-        "npz": lambda: state.save(plan, tensors, device, board),
+        "npz": lambda: state.save(plan, carried(), device, board),
         "onnx": lambda: onnx.export(adapted(read_network(project, plan), plan, tensors), plan.digest.hex()),
         "quantised": lambda: quantised_onnx.export(plan, tensors),
     }
@@ -78,6 +88,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         "board": board,
         "tensors": len(tensors),
         "bytes": plan.state_bytes,
+        "samples": {"kept": kept, "written": kept if args.samples and "npz" in written else 0},
         "written": {kind: path.name for kind, path in written.items()},
         "refused": {kind: _reason(error) for kind, error in refused.items()},
     }
@@ -85,11 +96,20 @@ def run(args: argparse.Namespace, out: Results) -> int:
         told["clipped"] = dict(samples.clipped)
         out.say(f"learned {samples}")
     out.give("pull", told)
+    if kept and "npz" in written:
+        out.say(_of_the_wearer(kept, args.samples, targets["npz"]))
     files = ", ".join(map(str, written.values())) or "nothing"
     out.say(f"{len(tensors)} tensors, {plan.state_bytes} bytes, from {device} ({board}): wrote {files}")
     for error in refused.values():
         complain("pull", error)
     return REFUSED if refused else 0
+
+
+def _of_the_wearer(kept: int, written: bool, path: Path) -> str:
+    """What became of samples, which are data about a person."""
+    if written:
+        return f"{path} holds {kept} samples of the wearer: treat it as data about a person"
+    return f"left out {kept} samples of the wearer that the chip keeps: --samples writes them, too"
 
 
 def _reason(error: SynapccError) -> str:
@@ -116,7 +136,7 @@ def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) 
     from synapcc.host.link.client import connect
 
     with open_device(spec, project, project_board(project)) as device:
-        client = connect(device, plan.digest)
+        client = connect(device, plan)
         for i in track(range(len(samples) if samples else 0), "learning"):
             assert samples is not None
             if samples.labels is not None:

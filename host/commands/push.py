@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     plan = read_plan(project)
     tensors, about = state.load(plan, Path(args.file))
     with open_device(args.device, project, project_board(project)) as device:
-        client = connect(device, plan.digest)
+        client = connect(device, plan)
         digest = state.push(plan, client, tensors)
         board = client.info.board
     told = {

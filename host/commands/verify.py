@@ -96,12 +96,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
             bar.step(count)
             moments.append((time.monotonic(), count))
 
-        chip = client.connect(device, plan.digest)
+        chip = client.connect(device, plan)
         kept = Path(args.resume) if args.resume else None
         verdict = verify(plan, chip, samples, args.steps, tick, args.slices, args.batch, kept)
         took = [((b - a) / n, n) for (a, _), (b, n) in pairwise(moments)]
         seconds = [each for each, n in took for _ in range(n)] if args.timing else None
-        result = evidence(plan, board, args.device, verdict, chip.stats(), seconds)
+        result = evidence(plan, board, args.device, verdict, seconds)
         result["clipped"] = dict(samples.clipped)
     if args.html:
         html.write(Path(args.html), verify_html(result))

@@ -20,6 +20,15 @@ class DeviceError(SynapccError):
     """The device, or what is at the other end of the link, does not do what it should."""
 
 
+WRITE_SECONDS = 10.0
+"""How long a device may take none of the bytes that it is sent."""
+
+
+def stuck(name: str, hint: str) -> DeviceError:
+    """What a device raises that takes no bytes."""
+    return DeviceError(name, f"took no bytes for {WRITE_SECONDS:g} s", hint)
+
+
 class Device(Protocol):
     """A link to running firmware: bytes in, bytes out. Methods raise DeviceError once it is dead."""
 
@@ -27,7 +36,7 @@ class Device(Protocol):
     """As in error messages: `process`, `serial:/dev/ttyACM0`."""
 
     def write(self, data: bytes) -> None:
-        """Sends all of `data`."""
+        """Sends all of `data`. Raises DeviceError where the device takes no bytes for WRITE_SECONDS."""
 
     def read(self, timeout: float) -> bytes:
         """What has arrived, waiting at most `timeout` seconds for the first byte; b"" if nothing came."""

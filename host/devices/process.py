@@ -24,7 +24,7 @@ from typing import IO
 from synapcc.gen.files.userfile import read_file
 from synapcc.gen.target.boards import Board
 
-from . import ClosingDevice, Device, DeviceError
+from . import WRITE_SECONDS, ClosingDevice, Device, DeviceError, stuck
 
 # The last flag cures a miscompilation (gcc 12.2, x86-64, -O1 and -O2): where a loop walks an int8 and an
 # int16 array of one struct, induction variables leave an address without a base, which then counts as a null
@@ -144,7 +144,9 @@ class ProcessDevice(ClosingDevice):
         assert child.stdin is not None
         try:
             while data:
-                data = data[os.write(child.stdin.fileno(), data) :]
+                if not select.select([], [child.stdin], [], WRITE_SECONDS)[1]:
+                    raise stuck(self.name, "reset the device: its firmware neither reads nor ends")
+                data = data[os.write(child.stdin.fileno(), data[: select.PIPE_BUF]) :]
         except BrokenPipeError:
             raise self._death(child) from None
 

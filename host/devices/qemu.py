@@ -18,7 +18,7 @@ from typing import IO
 from synapcc.gen.target.boards import Board
 from synapcc.host.firmware.build import build, project_board
 
-from . import ClosingDevice, DeviceError
+from . import WRITE_SECONDS, ClosingDevice, DeviceError, stuck
 
 _PROGRAM = "qemu-system-arm"
 _CHUNK = 1 << 16
@@ -74,6 +74,7 @@ class QemuDevice(ClosingDevice):
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(WRITE_SECONDS)
         self._monitor, monitor = socket.socketpair()
         self._monitor.setblocking(False)
         sockets = {"link": theirs.fileno(), "monitor": monitor.fileno()}
@@ -110,6 +111,8 @@ class QemuDevice(ClosingDevice):
         self._check()
         try:
             self._socket.sendall(data)
+        except TimeoutError:
+            raise stuck(self.name, "reset the device: its firmware does not read") from None
         except OSError:
             raise self._death() from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from serial.tools import list_ports  # type: ignore[import-untyped,unused-ignore
 from synapcc.gen.target.boards import Board
 from synapcc.host.firmware.build import project_board
 
-from . import ClosingDevice, DeviceError
+from . import WRITE_SECONDS, ClosingDevice, DeviceError, stuck
 
 _CHUNK = 1 << 16
 _PULSE_SECONDS = 0.1
-_WRITE_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
+"""How long a board's port may be away behind a flash, before it is missed."""
+_LOOK_SECONDS = 0.1
 
 
 class SerialDevice(ClosingDevice):
@@ -33,7 +36,7 @@ class SerialDevice(ClosingDevice):
         self._reset_line = reset_line
         try:
             self._port: Any = serial.serial_for_url(port, baudrate=baud, do_not_open=True)
-            self._port.timeout, self._port.write_timeout = 0, _WRITE_SECONDS
+            self._port.timeout, self._port.write_timeout = 0, WRITE_SECONDS
             if os.name == "posix" and "://" not in port:
                 self._port.exclusive = True
             self._port.open()
@@ -68,9 +71,7 @@ class SerialDevice(ClosingDevice):
         try:
             port.write(data)
         except serial.SerialTimeoutException:
-            raise DeviceError(
-                self.name, f"took no bytes for {_WRITE_SECONDS:g} s", "is flow control on?"
-            ) from None
+            raise stuck(self.name, "is flow control on?") from None
         except (
             OSError,
             TypeError,
@@ -119,9 +120,33 @@ class SerialDevice(ClosingDevice):
         return DeviceError(self.name, f"the port went away: {error}", "was it unplugged?")
 
 
+def listed() -> list[str]:
+    """The ports of this computer."""
+    return sorted(port.device for port in list_ports.comports())
+
+
 def ports() -> str:
     """The ports of this computer, in one line."""
-    return ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
+    return ", ".join(listed()) or "none"
+
+
+def settled(port: str, before: Sequence[str]) -> str:
+    """The name that `port` has after its board started anew; "" where that cannot be told.
+
+    before: the ports that were `listed` then. A USB port goes, and may come back under another name: that is
+    the one that is new. A port that was not listed, or one by URL, is taken as it is.
+    """
+    if port not in before:
+        return port
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        now = listed()
+        new = [p for p in now if p not in before]
+        if port in now:
+            return port
+        if new or time.monotonic() >= end:
+            return new[0] if len(new) == 1 else ""
+        time.sleep(_LOOK_SECONDS)
 
 
 def open(project: Path, argument: str, board: Board | None) -> SerialDevice:

@@ -7,9 +7,7 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,13 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.board import UPLOADERS, Board, Upload
 
 from ..terminal.files import locked
-from . import platformio
+from . import platformio, tools
 from .build import build, project_board
 
 _, PYOCD = UPLOADERS
+UPLOAD_SECONDS = 600.0
+"""How long an upload may take, all that it starts included."""
+
 _HINTS = {
     "openocd": "install it (apt install openocd, brew install openocd), or --with pyocd",
     "bossac": "it comes with Arduino's board package for Mbed OS Nano",
@@ -75,12 +76,17 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
     folder = Path(os.path.realpath(project))
     log = folder / ".pio" / "upload.log"
     with locked(folder / ".pio" / "synapcc.lock"):
-        if tool == PYOCD:
-            done = _run([*command, str(built.elf)], folder)
-        else:
-            # the toolchain of the last build: another one would build once more
-            name = built.toolchain.split()[0].removeprefix("arm-none-eabi-")
-            done = platformio.run(folder, *command, extra={"SYNAPCC_TOOLCHAIN": name} if board.local else {})
+        try:
+            if tool == PYOCD:
+                done = tools.run([*command, str(built.elf)], folder, seconds=UPLOAD_SECONDS)
+            else:
+                # the toolchain of the last build: another one would build once more
+                name = built.toolchain.split()[0].removeprefix("arm-none-eabi-")
+                extra = {"SYNAPCC_TOOLCHAIN": name} if board.local else {}
+                done = platformio.run(folder, *command, extra=extra, seconds=UPLOAD_SECONDS)
+        except TimeoutError as error:
+            hint = "unplug the board, plug it in again, and flash once more"
+            raise FlashError(board.name, f"{tool} {error}", hint) from None
         log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
         raise _explain(done.stdout, board, upload, tool, log)
@@ -117,19 +123,6 @@ def _with_pyocd(board: Board, upload: Upload) -> list[str]:
     else:
         raise FlashError(board.name, "pyocd is not installed", "pip install 'synapcc[flash]'")
     return [*start, "load", "--no-wait", "-t", upload.pyocd]
-
-
-def _run(words: Sequence[str], project: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words,
-        cwd=project,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
 
 
 def _explain(output: str, board: Board, upload: Upload, tool: str, log: Path) -> FlashError:

@@ -19,6 +19,7 @@ from synapcc.gen.errors import SynapccError
 
 from .. import cache
 from ..terminal.files import locked
+from . import tools
 
 # PlatformIO looks for updates and prunes once a day: stamps are renewed before that.
 STAMP_SECONDS = 12 * 3600
@@ -124,18 +125,12 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def run(
-    project: Path, *words: str, extra: Mapping[str, str] | None = None
+    project: Path, *words: str, extra: Mapping[str, str] | None = None, seconds: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`pio WORDS` in `project`, prepared to work offline; output captured, return code not checked."""
+    """`pio WORDS` in `project`, prepared to work offline; output captured, return code not checked.
+
+    Raises TimeoutError after `seconds`.
+    """
     prepare(core_dir())
-    return subprocess.run(
-        [sys.executable, "-m", "platformio", *words],
-        cwd=project,
-        env={**environment(project), **(extra or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    command = [sys.executable, "-m", "platformio", *words]
+    return tools.run(command, project, {**environment(project), **(extra or {})}, seconds)

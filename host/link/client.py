@@ -23,6 +23,7 @@ from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
     RUNTIME_VERSION,
     WIDTHS,
+    Counter,
     Flag,
     Region,
     Request,
@@ -30,6 +31,7 @@ from synapcc.gen.target.messages import (
 )
 
 from ..devices import Device, DeviceError
+from .greeting import SCORE_BYTES, VERDICT_BYTES, Hello, contradiction, sample_bytes
 from .protocol import encode_fields
 from .saturation import Saturation, saturation
 from .session import ATTEMPTS, TIMEOUT, Meanwhile, Session, idle
@@ -43,33 +45,13 @@ Sample = tuple[bytes, int]
 WORD = 4
 """Bytes of the widest element of a state."""
 
+_PROOF_BYTES = {None: 0, Flag.CHECKSUM: CHECKSUM_BYTES, Flag.DIGEST: WIDTHS["sha256"]}
+_ODD = "firmware and host do not fit"
+
 
 def packed(x: bytes, label: int) -> bytes:
     """A sample as LEARN_MANY and region samples have it."""
     return encode_fields(messages.SAMPLE, {"label": label, "inputs": b""}) + x
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What the firmware says of itself; sizes in bytes."""
-
-    protocol_version: int
-    numeric_version: int
-    runtime_version: int
-    plan_digest: bytes
-    clock_hz: int
-    state_bytes: int
-    arena_bytes: int
-    input_bytes: int
-    output_bytes: int
-    tensors: int
-    programs: int
-    ops: int
-    classes: int
-    batch: int
-    kept: int
-    model: str
-    board: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +113,14 @@ class Client(Session):
         super().__init__(device, timeout, attempts)
         self.info = Hello(**self._ask(messages.HELLO))
 
+    def check(self, plan: Plan | None) -> None:
+        """Raises DeviceError unless the greeting is one of this Plan's firmware; None: of any."""
+        if wrong := contradiction(self.info, plan):
+            self._fail(
+                f"says that it has {wrong}",
+                "build and flash this project; if it stays, it is no synapcc firmware",
+            )
+
     def close(self) -> None:
         """Gives up the session and the device."""
         self.device.close()
@@ -147,12 +137,15 @@ class Client(Session):
         """Runs the infer program. `x`: all input bytes, in the Plan's order."""
         inline = self._inputs(messages.INFER, x)
         output = self._ask(messages.INFER, {"inputs": inline})["output"]
-        if len(output) < self.info.output_bytes:
-            output += self.read(Region.OUTPUT, len(output), self.info.output_bytes - len(output))
-        winner, margin = struct.unpack_from("<ii", output)
-        return Inference(
-            winner, margin, struct.unpack_from(f"<{(self.info.output_bytes - 8) // 2}h", output, 8)
-        )
+        size = self.info.output_bytes
+        if len(output) != min(size, messages.INFER.reply.tail_bytes):
+            self._fail(f"answered INFER with {len(output)} bytes of output, which has {size}", _ODD)
+        output += self.read(Region.OUTPUT, len(output), size - len(output))
+        scores = (size - VERDICT_BYTES) // SCORE_BYTES
+        winner, margin, *found = struct.unpack(f"<ii{scores}h", output)
+        if not 0 <= winner < max(scores, self.info.classes):
+            self._fail(f"answered INFER with class {winner} of {self.info.classes}", _ODD)
+        return Inference(winner, margin, tuple(found))
 
     # `proof`: what the answer says of the state, its SHA-256 or its checksum, or nothing.
 
@@ -166,7 +159,7 @@ class Client(Session):
         self._check_label(label)
         inline = self._inputs(messages.LEARN, x)
         fields = {"label": label, "flags": proof or 0, "inputs": inline}
-        return bytes(self._ask(messages.LEARN, fields, meanwhile=meanwhile)["proof"])
+        return self._proof(messages.LEARN, proof, self._ask(messages.LEARN, fields, meanwhile=meanwhile))
 
     def learn_many(
         self, samples: Sequence[Sample], proof: Flag | None = Flag.CHECKSUM,
@@ -191,7 +184,7 @@ class Client(Session):
 
     @property
     def _sample_bytes(self) -> int:
-        return messages.SAMPLE.fixed_bytes + self.info.input_bytes
+        return sample_bytes(self.info.input_bytes)
 
     def learn_kept(
         self, first: int, count: int, proof: Flag | None = Flag.CHECKSUM,
@@ -208,12 +201,11 @@ class Client(Session):
         if seconds is None:
             seconds = self.timeout * (count - 1)
         proofs = self._ask(request, fields, meanwhile=meanwhile, seconds=seconds)["proofs"]
-        wanted = {None: 0, Flag.CHECKSUM: CHECKSUM_BYTES * count, Flag.DIGEST: WIDTHS["sha256"]}
-        if len(proofs) != wanted[proof]:
+        width = _PROOF_BYTES[proof]
+        if len(proofs) != (width * count if proof == Flag.CHECKSUM else width):
             what = f"answered {request.name.upper()} of {count} samples with {len(proofs)} bytes of proofs"
-            self._fail(what, "firmware and host do not fit")
-        width = CHECKSUM_BYTES if proof == Flag.CHECKSUM else WIDTHS["sha256"]
-        return [proofs[at : at + width] for at in range(0, len(proofs), width)]
+            self._fail(what, _ODD)
+        return [] if not width else [proofs[at : at + width] for at in range(0, len(proofs), width)]
 
     def _packed(self, request: Request, samples: Sequence[Sample]) -> bytes:
         for x, label in samples:
@@ -223,7 +215,8 @@ class Client(Session):
 
     def run(self, program: int, proof: Flag | None = Flag.DIGEST, timeout: float = LONG_TIMEOUT) -> bytes:
         """Runs an entry program by number; the chip may take `timeout` seconds for it."""
-        return bytes(self._ask(messages.RUN, {"program": program, "flags": proof or 0}, timeout)["proof"])
+        fields = {"program": program, "flags": proof or 0}
+        return self._proof(messages.RUN, proof, self._ask(messages.RUN, fields, timeout))
 
     def begin(self, program: int) -> None:
         """Begins an entry program in slices, on the arena as it is; `step` does the rest."""
@@ -232,7 +225,9 @@ class Client(Session):
     def step(self, proof: Flag | None = Flag.DIGEST) -> tuple[bool, bytes]:
         """Runs the next slice: whether another one follows, and the proof of the state."""
         fields = self._ask(messages.STEP, {"flags": proof or 0})
-        return bool(fields["more"]), bytes(fields["proof"])
+        if fields["more"] not in (0, 1):
+            self._fail(f"answered STEP with more {fields['more']}, which is 0 or 1", _ODD)
+        return bool(fields["more"]), self._proof(messages.STEP, proof, fields)
 
     def abort(self) -> None:
         """Gives up a run in slices, if one is in progress. What its slices changed stays changed."""
@@ -240,11 +235,17 @@ class Client(Session):
 
     def run_op(self, op: int, proof: Flag | None = Flag.DIGEST) -> bytes:
         """Runs one step by number, on the arena as it is."""
-        return bytes(self._ask(messages.RUN_OP, {"op": op, "flags": proof or 0})["proof"])
+        return self._proof(
+            messages.RUN_OP, proof, self._ask(messages.RUN_OP, {"op": op, "flags": proof or 0})
+        )
 
     def count(self, subject: Subject, number: int, timeout: float = LONG_TIMEOUT) -> Count:
         """Runs something once on the arena as it is, and counts; it may take `timeout` seconds."""
-        return Count(**self._ask(messages.COUNT, {"subject": subject, "number": number}, timeout))
+        count = Count(**self._ask(messages.COUNT, {"subject": subject, "number": number}, timeout))
+        if count.counter not in set(Counter) - {Counter.NONE} or count.overrun > 1:
+            what = f"answered COUNT with counter {count.counter} and overrun {count.overrun}"
+            self._fail(what, _ODD)
+        return count
 
     def load(self, x: bytes, label: int = 0) -> None:
         """Copies inputs and label into the arena and runs nothing."""
@@ -268,9 +269,7 @@ class Client(Session):
             fields = {"region": region, "offset": offset + len(content), "bytes": part}
             received = self._ask(messages.READ, fields)["content"]
             if len(received) != part:
-                self._fail(
-                    f"answered READ of {part} bytes with {len(received)}", "firmware and host do not fit"
-                )
+                self._fail(f"answered READ of {part} bytes with {len(received)}", _ODD)
             content += received
         return content
 
@@ -291,11 +290,22 @@ class Client(Session):
 
     def tensors(self) -> tuple[TensorInfo, ...]:
         """The persistent tensors, in the Plan's order."""
-        return tuple(TensorInfo(**self._ask(messages.TENSOR, {"index": i})) for i in range(self.info.tensors))
+        return tuple(self._tensor(i) for i in range(self.info.tensors))
+
+    def _tensor(self, index: int) -> TensorInfo:
+        t = TensorInfo(**self._ask(messages.TENSOR, {"index": index}))
+        if t.offset + t.bytes > self.info.state_bytes:
+            what = f"says that tensor {index} has {t.bytes} bytes at {t.offset} of {self.info.state_bytes}"
+            self._fail(what, _ODD)
+        return t
 
     def stats(self) -> Stats:
         """What the firmware counted since start-up."""
-        return Stats(**self._ask(messages.STATS))
+        stats = Stats(**self._ask(messages.STATS))
+        if stats.stack_used > stats.stack_watched:
+            what = f"says that {stats.stack_used} bytes of stack were used of {stats.stack_watched} watched"
+            self._fail(what, _ODD)
+        return stats
 
     def saturation(self, plan: Plan) -> tuple[Saturation, ...]:
         """How many updates of each learned layer met a limit, from the counters in the state of `plan`."""
@@ -307,6 +317,16 @@ class Client(Session):
         self._ask(messages.RESET)
 
     # -- helpers of requests --------------------------------------------------------------------------------
+
+    def _proof(self, request: Request, proof: Flag | None, fields: Mapping[str, Any]) -> bytes:
+        """What was asked for of the state, and neither more nor less."""
+        got = bytes(fields["proof"])
+        if len(got) != _PROOF_BYTES[proof]:
+            what = (
+                f"answered {request.name.upper()} with a proof of {len(got)} bytes, not {_PROOF_BYTES[proof]}"
+            )
+            self._fail(what, _ODD)
+        return got
 
     def _check_size(self, request: Request, x: bytes) -> None:
         if len(x) != self.info.input_bytes:
@@ -329,11 +349,12 @@ class Client(Session):
 
 
 def connect(
-    device: Device, plan_digest: bytes | None = None, timeout: float = TIMEOUT, attempts: int = ATTEMPTS
+    device: Device, plan: Plan | bytes | None = None, timeout: float = TIMEOUT, attempts: int = ATTEMPTS
 ) -> Client:
-    """Opens a session. `plan_digest`: SHA-256 of the Plan that the firmware must hold; None takes any.
+    """Opens a session. `plan`: what the firmware must hold, a Plan or the SHA-256 of one; None takes any.
 
-    Raises DeviceError: silent, speaks something else, other protocol, other arithmetic, other Plan.
+    Raises DeviceError: silent, speaks something else, other protocol, other arithmetic, other Plan, or a
+    greeting that contradicts the Plan, or itself.
     """
     client = Client(device, timeout, attempts)
     info = client.info
@@ -343,10 +364,12 @@ def connect(
             f"and runtime version {info.runtime_version}, this host {NUMERIC_VERSION} and {RUNTIME_VERSION}"
         )
         raise DeviceError(device.name, what, "compile and build with this version of synapcc")
-    if plan_digest is not None and info.plan_digest != plan_digest:
+    digest = plan.digest if isinstance(plan, Plan) else plan
+    if digest is not None and info.plan_digest != digest:
         what = (
             f"the firmware holds model {info.model!r} of Plan {info.plan_digest.hex()[:12]}, "
-            f"this project's Plan is {plan_digest.hex()[:12]}"
+            f"this project's Plan is {digest.hex()[:12]}"
         )
         raise DeviceError(device.name, what, "build and flash this project")
+    client.check(plan if isinstance(plan, Plan) else None)
     return client

@@ -19,6 +19,9 @@ from synapcc.gen.target.messages import MAX_PAYLOAD, PROTOCOL_VERSION, Layout, R
 
 _FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "sha256": "32s"}
 _RUN = 254  # bytes other than zero that one COBS code byte announces at most
+_BODY = messages.REPLY_HEADER.fixed_bytes + MAX_PAYLOAD + messages.CRC_BYTES
+LONGEST = _BODY + _BODY // _RUN + 1
+"""Bytes between two delimiters that may be a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +172,26 @@ def decode_reply(content: bytes) -> Reply:
 
 
 class Receiver:
-    """Cuts a stream of bytes into replies. What is no reply, between delimiters, comes out as Corrupt."""
+    """Cuts a stream of bytes into replies. What is no reply, between delimiters, comes out as Corrupt.
+
+    It holds LONGEST bytes and one more, whatever comes: of what is longer, Corrupt has as many.
+    """
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, received: bytes) -> Iterator[Reply | Corrupt]:
         """The frames that `received` completes, in order."""
-        *complete, rest = (bytes(self._pending) + received).split(b"\0")
-        self._pending = bytearray(rest)
-        for content in complete:
+        *complete, rest = received.split(b"\0")
+        for part in complete:
+            content = bytes(self._pending + part)[: LONGEST + 1]
+            self._pending.clear()
             if content:
                 try:
                     yield decode_reply(content)
                 except ValueError:
                     yield Corrupt(content)
+        self._pending += rest[: LONGEST + 1 - len(self._pending)]
 
 
 def render_header() -> str:

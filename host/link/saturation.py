@@ -69,6 +69,14 @@ def saturation(plan: Plan, state: NDArray[np.uint8]) -> tuple[Saturation, ...]:
     return tuple(found)
 
 
+def counts(plan: Plan, state: NDArray[np.uint8]) -> tuple[int, int]:
+    """What STATS says of a state, modulo 2^32: samples learned from, and updates that met a limit."""
+    counted = {step.args["saturated"] for _, _, step in plan.ops() if "saturated" in step.args}
+    learned = int(_content(plan, state, "step")[0]) if "step" in plan else 0
+    saturated = sum(int(_content(plan, state, name)[0]) for name in counted)
+    return learned % (1 << 32), saturated % (1 << 32)
+
+
 def _at_limits(plan: Plan, state: NDArray[np.uint8], names: set[str]) -> float:
     """The share of the weights among these tensors that stand at a limit; 0 where there are none."""
     met = values = 0

@@ -20,6 +20,14 @@ ATTEMPTS = 5
 """How often a request is sent before the link is given up."""
 
 _SHOWN = 16  # first bytes of what is not the protocol, in the error message
+_TOLD = 255  # bytes of what a firmware says that stopped
+
+_HINTS: Mapping[int, str] = {
+    Status.WRONG_VERSION: "compile and build with this version of synapcc",
+    Status.UNSUPPORTED: "take a device that can",
+    Status.BAD_STATE: "push a whole state, or reset the device",
+    Status.BUSY: "wait until the run in slices has ended, or reset the device",
+}
 
 Meanwhile = Callable[[], object]
 
@@ -28,7 +36,7 @@ class Refused(DeviceError):
     """The firmware understood a request and refused it; `status` says why. Nothing was changed."""
 
     def __init__(self, where: str, what: str, status: int) -> None:
-        super().__init__(where, what)
+        super().__init__(where, what, _HINTS.get(status, "build and flash this project, and connect again"))
         self.status = status
 
 
@@ -57,6 +65,7 @@ class Session:
         self._heard = b""
         self._heard_bytes = 0
         self._understood = False
+        self._until = 0.0
         self._over = ""
         self.took = 0.0
 
@@ -93,6 +102,9 @@ class Session:
         `patience` is how long a program may run after the chip accepted it. The last attempt waits as long
         even without an acceptance, which may itself have been lost. meanwhile() is called once, after the
         frame was sent; `seconds`: what the request takes, beside what any does.
+
+        Whatever the device sends, an exchange ends: each attempt within its timeout, and `patience` is
+        granted once.
         """
         if self._over:
             raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
@@ -100,25 +112,32 @@ class Session:
         frame = encode_request(request, self._session, self._sequence, payload)
         started = time.monotonic()
         timeout = self.timeout + seconds
+        self._until = 0.0
         for attempt in range(1, self.attempts + 1):
             self.device.write(frame)
             if attempt == 1:
                 meanwhile()
-            wait = timeout if patience is None or attempt < self.attempts else max(patience, timeout)
-            reply = self._await(request, wait, patience)
+            if attempt == self.attempts:
+                self._grant(patience)
+            reply = self._await(request, max(time.monotonic() + timeout, self._until), patience)
             if reply is not None:
                 self.took = time.monotonic() - started
                 return self._accept(request, reply)
         return self._give_up(request, time.monotonic() - started)
 
-    def _await(self, request: Request, wait: float, patience: float | None) -> Reply | None:
-        """The answer; None if it is time to send the request again."""
-        deadline = time.monotonic() + wait
+    def _grant(self, patience: float | None) -> float:
+        """Until when an accepted program may run: `patience` from the first call of an exchange on."""
+        if patience is not None and not self._until:
+            self._until = time.monotonic() + max(patience, self.timeout)
+        return self._until
+
+    def _await(self, request: Request, deadline: float, patience: float | None) -> Reply | None:
+        """The answer; None if it is time to send the request again. Nothing else here waits for a device."""
         while True:
             left = deadline - time.monotonic()
             received = self.device.read(max(0.0, left))
             self._heard_bytes += len(received)
-            self._heard = (self._heard + received)[:_SHOWN]
+            self._heard = (self._heard + received[:_SHOWN])[:_SHOWN]
             corrupt = False
             for item in self._receiver.feed(received):
                 if isinstance(item, Corrupt):
@@ -129,7 +148,7 @@ class Session:
                 if item.status == Status.BAD_FRAME:
                     corrupt = True
                 elif item.status == Status.STOPPED:
-                    said = neutral(item.payload.decode(errors="replace"), lines=False)
+                    said = neutral(item.payload[:_TOLD].decode(errors="replace"), lines=False)
                     self._fail(f"the firmware stopped: {said}", "reset the device")
                 elif (item.session, item.sequence, item.request) != (
                     self._session,
@@ -138,10 +157,10 @@ class Session:
                 ):
                     continue  # an answer to a request that was sent twice
                 elif item.status == Status.ACCEPTED:
-                    deadline = time.monotonic() + max(patience or 0.0, self.timeout)
+                    deadline = max(deadline, self._grant(patience))
                 else:
                     return item
-            if corrupt or (left <= 0 and not received):
+            if corrupt or left <= 0:
                 return None
 
     def _check_version(self, reply: Reply) -> None:

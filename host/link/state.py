@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.plan import Plan, PlanTensor, padded
-from synapcc.gen.stages.state_check import contradiction
+from synapcc.gen.ir.roles import GOOD, STORED
+from synapcc.gen.stages.state_check import contradiction, rings
 from synapcc.gen.target.messages import WRITE, Region
 
 from ..devices import DeviceError
@@ -56,13 +57,18 @@ def real(t: PlanTensor, integers: NDArray[Any]) -> NDArray[np.float64]:
 # ---- the chip -----------------------------------------------------------------------------------------
 
 
-def pull(plan: Plan, client: Client) -> dict[str, NDArray[Any]]:
-    """The persistent tensors of the chip. Raises DeviceError; SynapccError where they cannot be right."""
-    block = client.read(Region.STATE, 0, plan.state_bytes)
+def read(client: Client) -> bytes:
+    """Region state, [state_bytes]. DeviceError unless it is what the chip computes a digest of."""
+    block = client.read(Region.STATE, 0, client.info.state_bytes)
     if client.digest() != hashlib.sha256(block).digest():
         what = "the state read back is not the one that the chip computes a digest of"
         raise DeviceError(client.device.name, what, "the link or the device's memory is unreliable")
-    tensors = split(plan, block)
+    return block
+
+
+def pull(plan: Plan, client: Client) -> dict[str, NDArray[Any]]:
+    """The persistent tensors of the chip. Raises DeviceError; SynapccError where they cannot be right."""
+    tensors = split(plan, read(client))
     check(plan, tensors, client.device.name, "reset the device: its memory was overwritten")
     return tensors
 
@@ -96,6 +102,34 @@ def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
 
 def _part(t: PlanTensor, block: bytes) -> bytes:
     return block[t.offset : t.offset + t.nbytes]
+
+
+# ---- a wearer's samples -------------------------------------------------------------------------------
+
+
+def kept_samples(plan: Plan, tensors: Tensors) -> int:
+    """How many samples of the wearer the state holds: to learn from again, and to judge by."""
+    return sum(int(tensors[count][0]) for _, count, _ in rings(plan))
+
+
+def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+
+    SynapccError where a guard judges by samples that it holds back: without them its counts mean nothing.
+    """
+    if any(t.use == GOOD for t in plan.space("state")):
+        hint = "give --samples to keep them, which are data about a person, or leave out --npz"
+        raise SynapccError(plan.model, "a guard judges by the samples that it holds back", hint)
+    stored = {t.name for t in plan.space("state") if t.use == STORED}
+    counts = {count for _, count, _ in rings(plan)}
+    places = {
+        name
+        for _, _, step in plan.ops()
+        if counts & set(step.args.values())
+        for name in step.args.values()
+        if plan[name].space == "state" and plan[name].role == "counter" and name != "step"
+    }
+    return {n: np.zeros_like(v) if n in stored | places else v for n, v in tensors.items()}
 
 
 # ---- the file -----------------------------------------------------------------------------------------

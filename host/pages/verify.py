@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
 
 from synapcc.gen.ir.plan import LEARNING, Plan
 from synapcc.gen.target.boards import Board
-from synapcc.host.link.client import Stats
 from synapcc.host.pages import charts, html
 from synapcc.host.pages.charts import Line, Row, percent, plain
 from synapcc.host.pages.footprint import KINDS, kinds
@@ -42,7 +40,6 @@ def evidence(
     board: Board,
     device: str,
     verdict: Verdict,
-    stats: Stats,
     seconds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """A verification ready for JSON: the verdict, and on what.
@@ -62,7 +59,6 @@ def evidence(
         "device": device,
         "classes": plan.scores,
         "state": {k: n for k, n in state.items() if n},
-        "stats": asdict(stats),
         **({} if seconds is None else {"seconds": [round(s, 6) for s in seconds]}),
     }
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from synapcc.gen.ir.plan import Plan
 
-from ..link.client import Client
-from ..link.saturation import Saturation, saturation, warning
+from ..devices import DeviceError
+from ..link.client import Client, Stats
+from ..link.saturation import Saturation, counts, saturation, warning
 from . import resume
 from .emulator import Emulator
 from .given import drawn, own_inputs
@@ -35,6 +36,7 @@ TURNS = 5  # of an entry program with inputs of its own
 class Verdict:
     """What a verification saw. `differing`: bytes in all persistent tensors over all steps compared.
 
+    stats: what the firmware counted until the end
     saturation: of each learned layer, at the end; both sides count alike as long as nothing differs
     resumed: of the steps, how many an earlier run compared
     engine: of the emulator, what ran the last learning step, or inference where nothing learns
@@ -47,6 +49,7 @@ class Verdict:
     programs: tuple[str, ...]
     state_bytes: int
     difference: Difference | None
+    stats: Stats
     saturation: tuple[Saturation, ...] = ()
     resumed: int = 0
     engine: str = "numpy"
@@ -115,6 +118,9 @@ def verify(
     difference = difference or compare_inferences(sides, done)
     if difference is None and (found := state_difference(plan, sides.machine.state[0], sides.read_back())):
         difference = Difference(done, "read back", *found, "no op: only the state read back differs")
+    stats = client.stats()
+    if difference is None:
+        _hold_counts(sides, stats)
     checked = 2 * min(INFERENCES, len(samples)) if not difference else 0
     return Verdict(
         done,
@@ -123,11 +129,21 @@ def verify(
         tuple(programs),
         plan.state_bytes,
         difference,
+        stats,
         saturation(plan, sides.machine.state[0]),
         before,
         ran,
         "" if slices else instead,
     )
+
+
+def _hold_counts(sides: Sides, told: Stats) -> None:
+    """What the chip's statistics say of a state that was found equal is what that state counts."""
+    wanted = counts(sides.plan, sides.machine.state[0])
+    if (told.learned, told.saturated) != wanted:
+        got = f"{told.learned} samples learned and {told.saturated} updates at a limit"
+        what = f"its statistics say {got}, its state {wanted[0]} and {wanted[1]}"
+        raise DeviceError(sides.client.device.name, what, "build and flash this project")
 
 
 def _run(sides: Sides, number: int, step: int, slices: bool) -> Difference | None:

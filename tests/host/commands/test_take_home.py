@@ -43,9 +43,56 @@ def pulled(project: tuple[Case, Path], tmp_path_factory: pytest.TempPathFactory)
     c, out = project
     folder = tmp_path_factory.mktemp("pulled")
     files = {"npz": folder / "w.npz", "onnx": folder / "w.onnx", "quantised": folder / "q.onnx"}
-    words = [w for kind, path in files.items() for w in (f"--{kind}", str(path))]
+    words = ["--samples", *(w for kind, path in files.items() for w in (f"--{kind}", str(path)))]
     assert main(["pull", str(out), "--device", "process", "--learn", str(c.data), *words]) == 0
     return files
+
+
+def test_samples_of_the_wearer_are_kept_only_if_asked_for(
+    project: tuple[Case, Path], pulled: dict[str, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    """What was learned is the same; the store is empty, and learning goes on from there."""
+    plan, file = read_plan(project[1]), tmp_path / "w.npz"
+    words = ["pull", str(project[1]), "--state", str(pulled["npz"]), "--npz", str(file)]
+    assert main([*words, "--json", str(tmp_path / "w.json")]) == 0
+    assert "left out 6 samples of the wearer that the chip keeps: --samples writes" in capsys.readouterr().out
+    assert json.loads((tmp_path / "w.json").read_text())["samples"] == {"kept": 6, "written": 0}
+    (whole, _), (without, _) = state.load(plan, pulled["npz"]), state.load(plan, file)
+    differing = {n for n in whole if not np.array_equal(whole[n], without[n])}
+    stored = {t.name for t in plan.space("state") if t.use == "stored"}
+    assert stored and stored < differing and all(not without[n].any() for n in differing)
+    assert differing - stored <= {"store_next", "store_count", "rehearse_next"}
+    assert state.kept_samples(plan, without) == 0
+    machine = Emulator(plan)
+    machine.state[0] = np.frombuffer(state.joined(plan, without), np.uint8)
+    samples = load_samples(plan, project[0].data, labels=True)
+    assert samples.labels is not None
+    for i in range(7):
+        machine.learn(samples.one(i), samples.labels[i : i + 1])
+    machine.run("rehearse")
+    assert int(machine["store_count"][0, 0]) == 6
+    assert main([*words, "--samples"]) == 0
+    said = capsys.readouterr().out
+    assert f"{file} holds 6 samples of the wearer: treat it as data about a person" in said
+    assert file.read_bytes() == pulled["npz"].read_bytes()
+
+
+def test_what_a_guard_judges_by_is_not_left_out_unsaid(tmp_path: Path, capsys: Capsys) -> None:
+    c, out = compiled(tmp_path / "in", more="[guard]\nsamples = 4\nevery = 4\n")
+    words = [
+        "pull",
+        str(out),
+        "--device",
+        "process",
+        "--learn",
+        str(c.data),
+        "--npz",
+        str(tmp_path / "w.npz"),
+    ]
+    line = refusal(words, capsys)
+    assert line.startswith("net: a guard judges by the samples that it holds back; give --samples")
+    assert not (tmp_path / "w.npz").exists()
+    assert main([*words, "--samples"]) == 0
 
 
 def taught(plan: Plan, c: Case) -> Emulator:
@@ -431,7 +478,8 @@ def test_a_file_that_cannot_be_made_costs_no_other(
     monkeypatch.setattr("synapcc.gen.exporters.quantised_onnx.integer_kernels", dict)
     files = {kind: tmp_path / path.name for kind, path in pulled.items()}
     words = [w for kind, path in reversed(files.items()) for w in (f"--{kind}", str(path))]
-    error = refusal(["pull", str(project[1]), "--state", str(pulled["npz"]), *words], capsys)
+    words = ["pull", str(project[1]), "--state", str(pulled["npz"]), "--samples", *words]
+    error = refusal(words, capsys)
     assert "has no exact form in ONNX" in error
     assert not files["quantised"].exists()
     assert files["onnx"].read_bytes() == pulled["onnx"].read_bytes()

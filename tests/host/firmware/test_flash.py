@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +108,39 @@ def test_an_upload_that_needs_the_port_asks_for_it_and_gets_it(
     assert note.read_text().splitlines() == ["--port=/dev/ttyACM7", "-U", "-i", "-e", "-w", str(image), "-R"]
 
 
+def test_an_upload_that_hangs_is_ended_with_all_that_it_started(
+    outs: dict[str, Path], uploader: Uploader, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, pid = uploader("pyocd"), os.getpid()
+    program = note.parent / "bin" / "pyocd"
+    program.write_text(f"#!/bin/sh\nsleep 3{pid} &\necho $! > '{note}'\nwait\n")
+    monkeypatch.setattr(flash, "UPLOAD_SECONDS", 1.0)
+    line = refusal(["flash", str(outs["nucleo_f446re"]), "--with", "pyocd"], capsys)
+    assert line.startswith("nucleo_f446re: pyocd did not end within 1 s; unplug the board")
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # whoever adopts it may take a moment
+            os.kill(int(note.read_text()), 0)
+            time.sleep(0.05)
+
+
+def test_a_tool_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    """However that ended: by kill -9, too."""
+    script = f"echo $$ > '{tmp_path / 'pid'}'; sleep 60"
+    source = "import sys; from pathlib import Path; from synapcc.host.firmware import tools; "
+    source += "tools.run(['/bin/sh', '-c', sys.argv[1]], Path())"
+    with subprocess.Popen([sys.executable, "-c", source, script]) as parent:
+        for _ in range(400):
+            if (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().endswith("\n"):
+                break
+            time.sleep(0.05)
+        parent.kill()
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(pid, 0)
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("board", "words", "tool", "says", "line"),
     [
@@ -137,7 +172,7 @@ def test_a_board_of_the_registry_is_left_to_its_platform(
     assert main(c.words(out, "--board", str(tmp_path / "mine.toml"))) == 0
     asked: list[tuple[str, ...]] = []
 
-    def run(project: Path, *words: str, extra: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    def run(project: Path, *words: str, **_: object) -> subprocess.CompletedProcess[str]:
         (project / ".pio").mkdir(exist_ok=True)
         asked.append(words)
         return subprocess.CompletedProcess(words, 0, "done")

@@ -499,14 +499,14 @@ def test_names_in_a_bench_page_are_escaped() -> None:
 
 
 def evidence(model: Compiled, difference: Difference | None, steps: int = 20) -> Report:
+    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9)
     verdict = Verdict(
         steps, difference.bytes if difference else 0, 0 if difference else 120, ("learn", "rehearse"),
-        model.plan.state_bytes, difference,
+        model.plan.state_bytes, difference, stats,
     )  # fmt: skip
-    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9)
     seconds = [0.001 * (i % 5 + 1) for i in range(steps)]
     board = load_board("mps2_an386")
-    found = verify_page.evidence(model.plan, board, "unicorn", verdict, stats, seconds)
+    found = verify_page.evidence(model.plan, board, "unicorn", verdict, seconds)
     loaded: Report = json.loads(json.dumps(found))
     return loaded
 
