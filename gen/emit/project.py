@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from ..sets import AUTO, select
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..version import VERSION
+from .example import Example
 from .interface import label_type
 from .library import render_library
+from .packages import render_example, render_packages
 from .templates import ROOT, environment
 from .views import InputView, formulas
 
@@ -30,6 +32,8 @@ def render(
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
     kernel_set: str = AUTO,
+    packages: Sequence[str] = (),
+    example: Example | None = None,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
@@ -37,6 +41,7 @@ def render(
     kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input, or brings a scale and a zero point for it.
+    packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
     """
     lib = f"lib/{plan.model}"
     chosen = select(kernel_set, board)
@@ -52,10 +57,17 @@ def render(
     if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
         text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs} | formulas(inputs))
         files[f"{lib}/src/{plan.model}_quantise.h"] = text
+    quantised = f"{lib}/src/{plan.model}_quantise.h" in files
+    wrappers = render_packages(plan, packages, board, chosen, example, quantised)
+    files |= {f"{lib}/{name}": text for name, text in wrappers.items()}
+    learns = "platformio" in packages
+    if learns and board and board.link:
+        own = render_example(plan, board, chosen, example)
+        files |= {f"src/learn/{name}": text for name, text in own.items()}
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
     if board and board.link:
-        ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
+        ini = env.get_template("platformio.ini.j2").render(context | {"board": board, "learns": learns})
         out["platformio.ini"] = ini.encode()
         counted = {
             "counters": [t.name for t in plan.space("state") if t.role == "counter"],

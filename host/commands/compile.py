@@ -61,20 +61,33 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "of the float network (default: %(default)s)",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
+    p.add_argument(
+        "--package",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="make the library a package, too, with an example: platformio, arduino, cmake, zephyr, esp-idf, "
+        "cmsis-pack; several with commas, or again: synapcc docs PACKAGES",
+    )
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
+    from synapcc.gen.emit.packages import check_name, wanted
     from synapcc.gen.exporters.onnx import export
     from synapcc.host.pages.bytecode import Kept
     from synapcc.host.pages.compile import compile_html
     from synapcc.host.pages.facts import measure, summary
+    from synapcc.host.run.examples import example_of
 
     folder = Path(args.output)
     if os.path.lexists(folder):
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
+    packages = wanted(args.package)
+    if args.name is not None:
+        check_name(args.name, packages)
     board, sizes = _board(args)
     emit.keep_bytecode(Kept(emit.templates.__file__))
     with Progress("quantising", STAGES) as bar:
@@ -105,6 +118,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
     words += ["--quantise", args.quantise] if args.quantise != FAST else []
     words += ["--quantiser"] if args.quantiser else []
+    words += ["--package", ",".join(packages)] if packages else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (
         f"{compiled.spec.rule} on {len(compiled.learned)} of {len(compiled.graph.nodes)} layers"
@@ -125,6 +139,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         reports,
         args.quantiser,
         compiled.kernel_set,
+        packages,
+        example_of(compiled) if packages else None,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
