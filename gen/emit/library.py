@@ -20,6 +20,7 @@ from .helpers import helpers_of
 from .interface import entry_views, label_type
 from .layout import narrowed
 from .memory_text import memory_map
+from .role import Inference
 from .slices import entries
 from .templates import environment
 from .views import HeldView, InputView, Views
@@ -38,7 +39,7 @@ def render_library(
         replace(f, body=laid_out(helpers.prefixed(f.body, prefix)) + unused(plan, f.body)) for f in functions
     ]
     table, starts = entries(plan, in_order(plan))
-    by_op = held(plan)
+    by_op = () if isinstance(plan, Inference) else held(plan)
     conditions = list(dict.fromkeys(h for wanted in by_op for h in wanted))
     of_all, of_infer = views.all, views.of("infer")
     context = {
@@ -79,6 +80,7 @@ def render_library(
         "held": [HeldView(h, plan) for h in conditions],
         "wants": [(op, conditions.index(h)) for op, wanted in enumerate(by_op) for h in wanted],
         "has_store": "store_count" in plan,
+        "whole": not isinstance(plan, Inference),
     }
     return {
         f"{prefix}.{ending}": narrowed(environment().get_template(f"model.{ending}.j2").render(context))

@@ -12,11 +12,13 @@ from typing import Any
 from ..errors import CompileError
 from ..ir.inputs import TARGET
 from ..ir.plan import Plan
+from ..spec import INFER, LEARN
 from ..target.board import Board
 from ..version import VERSION
 from .example import ROUNDS, Example, braced_rows, drawn, initialisers
 from .interface import entry_views, label_type
 from .package_names import NAMES_OF_PACKS, TAKEN
+from .role import Inference
 from .templates import environment
 from .views import Views
 
@@ -270,13 +272,14 @@ def _context(
         "functions": [f"{model}_{f}" for f in functions],
         "literals": [f"{model.upper()}_{e}" for e in ("OK", "BAD_LABEL", "BAD_STATE", "BUSY")],
         "uses": {name: _named(PACKAGES[name].use, words) for name in packages},
-        "role": "learn",
+        "role": INFER if isinstance(plan, Inference) else LEARN,
         "learning": learning,
         "label_type": label_type(plan),
         "entry": entries.get(learning),
         "target_view": views.get(TARGET),
         "quantiser": quantiser,
         "rounds": ROUNDS,
+        "says_class": not plan.numbers and (plan.scores > 1 or plan.classes == 2),
         "ram_bytes": plan.ram_bytes,
         "samples": initialisers(plan, example),
         "count": len(example),

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..sets import AUTO, select
+from ..spec import LEARN
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..version import VERSION
@@ -19,6 +20,7 @@ from .example import Example
 from .interface import label_type
 from .library import render_library
 from .packages import render_example, render_packages
+from .role import of_role
 from .templates import ROOT, environment
 from .views import InputView, formulas
 
@@ -34,6 +36,7 @@ def render(
     kernel_set: str = AUTO,
     packages: Sequence[str] = (),
     example: Example | None = None,
+    role: str = LEARN,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
@@ -42,44 +45,65 @@ def render(
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input, or brings a scale and a zero point for it.
     packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
+    role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
     """
-    lib = f"lib/{plan.model}"
+    part = of_role(plan, role)
+    link = board if board and board.link and part is plan else None
     chosen = select(kernel_set, board)
-    library = render_library(plan, command, title, sources or {}, chosen)
-    files = {f"{lib}/src/{name}": text for name, text in library.items()}
-    env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(
-        context | {"kernel_set": chosen}
-    )
+    library = _library(part, command, sources or {}, chosen, context, quantiser)
+    quantised = f"src/{plan.model}_quantise.h" in library
+    library |= render_packages(part, packages, board, chosen, example, quantised)
+    files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
     files |= dict(reports or {})
-    inputs = [InputView(plan, n) for n in plan.inputs]
-    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
-        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs} | formulas(inputs))
-        files[f"{lib}/src/{plan.model}_quantise.h"] = text
-    quantised = f"{lib}/src/{plan.model}_quantise.h" in files
-    wrappers = render_packages(plan, packages, board, chosen, example, quantised)
-    files |= {f"{lib}/{name}": text for name, text in wrappers.items()}
-    learns = "platformio" in packages
-    if learns and board and board.link:
+    if link:
+        files |= _project(plan, link, context)
+    if link and "platformio" in packages:
         own = render_example(plan, board, chosen, example)
         files |= {f"src/learn/{name}": text for name, text in own.items()}
+        files["platformio.ini"] += (
+            environment().get_template("package/platformio_env.ini.j2").render(board=link)
+        )
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
-    if board and board.link:
-        ini = env.get_template("platformio.ini.j2").render(context | {"board": board, "learns": learns})
-        out["platformio.ini"] = ini.encode()
-        counted = {
-            "counters": [t.name for t in plan.space("state") if t.role == "counter"],
-            "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
-        }
-        binding = env.get_template("model_binding.h.j2").render(
-            context | counted | {"label_type": label_type(plan)}
-        )
-        out["include/model_binding.h"] = binding.encode()
-        out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
-        out |= _firmware(board)
-    return out
+    return out | _firmware(link) if link else out
+
+
+def _library(
+    plan: Plan,
+    command: str,
+    sources: Mapping[str, str],
+    kernel_set: str,
+    context: Mapping[str, str],
+    quantiser: bool,
+) -> dict[str, str]:
+    """The library's own files, by path below its folder."""
+    env = environment()
+    sources_of = render_library(plan, command, context["description"], sources, kernel_set)
+    files = {f"src/{name}": text for name, text in sources_of.items()}
+    files["library.json"] = env.get_template("library.json.j2").render({**context, "kernel_set": kernel_set})
+    inputs = [InputView(plan, n) for n in plan.inputs]
+    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
+        text = env.get_template("quantise.h.j2").render({**context, "inputs": inputs, **formulas(inputs)})
+        files[f"src/{plan.model}_quantise.h"] = text
+    return files
+
+
+def _project(plan: Plan, board: Board, context: Mapping[str, str]) -> dict[str, str]:
+    """The PlatformIO project for a board that has a link, without what is copied."""
+    env = environment()
+    counted = {
+        "counters": [t.name for t in plan.space("state") if t.role == "counter"],
+        "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
+    }
+    label = {"label_type": label_type(plan)}
+    return {
+        "platformio.ini": env.get_template("platformio.ini.j2").render({**context, "board": board}),
+        "include/model_binding.h": env.get_template("model_binding.h.j2").render(
+            {**context, **counted, **label}
+        ),
+        "include/protocol.h": env.get_template("protocol.h.j2").render(messages=messages),
+    }
 
 
 def _firmware(board: Board) -> dict[str, bytes]:

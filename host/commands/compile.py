@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.sets import AUTO, CHOICES
-from synapcc.gen.spec import FAST, MODES
+from synapcc.gen.spec import FAST, LEARN, LIBRARIES, MODES
 from synapcc.gen.target.board import GENERIC, Board
 from synapcc.gen.target.boards import generic_board, load_board
 from synapcc.host.terminal.files import check_distinct
@@ -69,6 +69,13 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="make the library a package, too, with an example: platformio, arduino, cmake, zephyr, esp-idf, "
         "cmsis-pack; several with commas, or again: synapcc docs PACKAGES",
     )
+    p.add_argument(
+        "--role",
+        choices=LIBRARIES,
+        default=LEARN,
+        help="learn: all of the Plan; infer: a library of inference alone, for a smaller chip that takes "
+        "what another one has learned: synapcc docs PACKAGES (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
@@ -101,6 +108,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             args.scores,
             args.quantise,
             lambda done, what: bar.step(round(done * STAGES) - bar.done, what),
+            args.role,
         )
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
@@ -118,6 +126,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
     words += ["--quantise", args.quantise] if args.quantise != FAST else []
     words += ["--quantiser"] if args.quantiser else []
+    words += ["--role", args.role] if args.role != LEARN else []
     words += ["--package", ",".join(packages)] if packages else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (
@@ -141,11 +150,12 @@ def run(args: argparse.Namespace, out: Results) -> int:
         compiled.kernel_set,
         packages,
         example_of(compiled) if packages else None,
+        args.role,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
     out.give("compile", report)
-    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board)}")
+    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board, args.role)}")
     out.say(f"pictures: {folder / 'report.html'}")
     return 0
 
@@ -173,7 +183,9 @@ def _size(option: str, text: str) -> int:
     return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].lower()]
 
 
-def _next(out: Path, board: Board) -> str:
+def _next(out: Path, board: Board, role: str) -> str:
+    if role != LEARN:
+        return f"the library lies in {out / 'lib'}; without learning there is no firmware to verify"
     if board.link is None:
         return f"the library lies in {out / 'lib'}; {board.name} has no link, so there is no firmware"
     flash = f"synapcc flash {out}, or without the board " if board.upload else ""
