@@ -27,9 +27,18 @@ from .views import HeldView, InputView, Views
 
 
 def render_library(
-    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
+    plan: Plan,
+    command: str,
+    title: str,
+    sources: Mapping[str, str],
+    kernel_set: str = REF,
+    portable: bool = False,
 ) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`, of `kernel_set`."""
+    """`<model>.h` and `<model>.c`, of `kernel_set`.
+
+    portable: in C99 and nothing else; of the set `ref` alone, the others know instructions
+    """
+    assert not portable or kernel_set == REF
     prefix = plan.model
     printed = stored(plan, kernel_set)
     views = Views(plan, printed.constants)
@@ -80,6 +89,7 @@ def render_library(
         "held": [HeldView(h, plan) for h in conditions],
         "wants": [(op, conditions.index(h)) for op, wanted in enumerate(by_op) for h in wanted],
         "has_store": "store_count" in plan,
+        "portable": portable,
         "whole": not isinstance(plan, Inference),
     }
     return {

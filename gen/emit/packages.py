@@ -264,7 +264,7 @@ def _context(
         "digest": plan.digest.hex(),
         "kernel_set": kernel_set,
         "headers": headers,
-        "device": _DEVICES[board.core.cpu] if board else "ARMCM4",
+        "device": _DEVICES.get(board.core.cpu if board else "", "ARMCM4"),
         "title": f"The example of {model}: samples{', learns from a button' if learning else ''}",
         "sentence": f"A neural network in fixed point that {verb} on a microcontroller.",
         "paragraph": "Plain C99 without heap and float; the same bytes on every chip.",

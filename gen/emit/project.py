@@ -51,7 +51,8 @@ def render(
     link = board if board and board.link and part is plan else None
     chosen = select(kernel_set, board)
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    library = _library(part, command, sources or {}, chosen, context, quantiser)
+    texts = render_library(part, command, title, sources or {}, chosen, bool(board and board.core.portable))
+    library = _library(part, texts, chosen, context, quantiser)
     quantised = f"src/{plan.model}_quantise.h" in library
     library |= render_packages(part, packages, board, chosen, example, quantised)
     files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
@@ -70,17 +71,11 @@ def render(
 
 
 def _library(
-    plan: Plan,
-    command: str,
-    sources: Mapping[str, str],
-    kernel_set: str,
-    context: Mapping[str, str],
-    quantiser: bool,
+    plan: Plan, texts: Mapping[str, str], kernel_set: str, context: Mapping[str, str], quantiser: bool
 ) -> dict[str, str]:
-    """The library's own files, by path below its folder."""
+    """The library's own files, by path below its folder; `texts`: its C."""
     env = environment()
-    sources_of = render_library(plan, command, context["description"], sources, kernel_set)
-    files = {f"src/{name}": text for name, text in sources_of.items()}
+    files = {f"src/{name}": text for name, text in texts.items()}
     files["library.json"] = env.get_template("library.json.j2").render({**context, "kernel_set": kernel_set})
     inputs = [InputView(plan, n) for n in plan.inputs]
     if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
