@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from packaged import STRICT, STUBS, cmake, example, package, sketch_compiles
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import PACKAGES, render
+from synapcc.gen.emit.example import MOST_BYTES, MOST_SAMPLES, chosen, drawn
 from synapcc.gen.emit.packages import URL, check_name, wanted
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
@@ -53,12 +55,27 @@ def small_plan(name: str, spec: RuleSpec) -> Plan:
     return compile_model(Graph(name, ("a", "b"), "y", tensors, nodes), spec, given).plan
 
 
+def autoencoder(name: str) -> Plan:
+    """Four numbers to themselves, learned from no more than these."""
+    rng = np.random.default_rng(4)
+    tensors = {
+        "x": Tensor("x", (4,)),
+        "y": Tensor("y", (4,)),
+        "w": Tensor("w", (4, 4), rng.normal(0, 0.3, (4, 4))),
+        "o": Tensor("o", (4,), np.zeros(4)),
+    }
+    graph = Graph(name, ("x",), "y", tensors, (Node("dense", "fc", ("x", "w", "o"), "y"),))
+    spec = RuleSpec("last", loss=Loss("mse", target="input"))
+    return compile_model(graph, spec, {"x": rng.normal(0, 1, (30, 4))}).plan
+
+
 @pytest.fixture(scope="module")
 def plans() -> dict[str, Plan]:
-    """A Plan of each way to learn: classes, numbers, nothing."""
+    """A Plan of each way to learn: classes, numbers, the sample itself, nothing."""
     return {
         "learn": golden_plan("ring"),
         "learn_target": small_plan("numbers", RuleSpec("last", loss=Loss("mse"))),
+        "learn_input": autoencoder("copies"),
         "": small_plan("still", RuleSpec("none")),
     }
 
@@ -215,6 +232,41 @@ def test_the_cmake_of_zephyr_and_esp_idf_calls_what_it_should(
     assert all((main / name).is_file() for name in ("main.c", "learn.c", "board.c"))
 
 
+# ---- samples ----------------------------------------------------------------------------------------------
+
+
+def test_samples_are_few_and_spread_and_never_none(plans: dict[str, Plan]) -> None:
+    plan = plans["learn"]
+    many = np.arange(700, dtype=np.int16).astype(np.int8).reshape(100, 7)
+    found = chosen(plan, {"x": many}, np.arange(100) % 3)
+    assert len(found) == MOST_SAMPLES and found.given and not found.drawn
+    at = np.arange(MOST_SAMPLES) * 100 // MOST_SAMPLES
+    assert np.array_equal(found.inputs["x"], many[at]) and np.array_equal(found.labels, at % 3)
+    without = chosen(plan, {"x": many[:5]})
+    assert without.labels.tolist() == [0, 1, 2, 0, 1] and not without.given
+    for size in (3000, 9000):  # the second is larger than all that there is room for
+        x = replace(plan["x"], shape=(size,), row=size)
+        others = tuple(t for t in plan.tensors if t.name != "x")
+        wide = replace(plan, tensors=(*others, x), _by_name={})
+        assert MOST_BYTES // size < 2 and len(chosen(wide, {"x": np.zeros((9, size), np.int8)})) == 1
+
+
+def test_without_data_samples_are_drawn_and_say_so(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        files = render(plan, None, "a test", packages=("cmake",))
+        lib = f"lib/{plan.model}"
+        assert "Numbers that no sensor measured" in files[f"{lib}/examples/cmake/samples.h"].decode()
+        assert "These numbers were drawn." in files[f"{lib}/README.md"].decode()
+        assert files == render(plan, None, "a test", packages=("cmake",))
+        for name in plan.inputs:
+            values = drawn(plan).inputs[name]
+            assert (
+                values.min() >= plan[name].lo
+                and values.max() <= plan[name].hi
+                and len(np.unique(values)) > 30
+            )
+
+
 # ---- refusals ---------------------------------------------------------------------------------------------
 
 
@@ -293,6 +345,8 @@ def said(plan: Plan, rounds: int = 2) -> list[str]:
         lines.append(f"{f'score {y.scores[0, 0]}' if plan.numbers else answer}{learned}")
         if plan.learning == "learn":
             machine.learn(x, [int(given.labels[i])])
+        elif plan.learning == "learn_input":
+            machine.run("learn_input", inputs=x)
         elif plan.learning == "learn_target":
             assert given.targets is not None
             machine.run("learn_target", inputs=x | {"target": given.targets[i : i + 1]})

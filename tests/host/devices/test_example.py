@@ -62,9 +62,9 @@ def test_the_example_learns_from_its_button(tmp_path: Path) -> None:
 
     assert main(made.words(project, "--package", "platformio", "--board", BOARD)) == 0
     (project / "src" / "learn" / "board.c").write_text(BUTTON)
-    done = platformio.run(project, "run", "-e", "learn")
+    done = platformio.run(project, "run", "-e", "learn-example")
     assert done.returncode == 0 and "warning" not in done.stdout, done.stdout[-2000:]
-    elf = project / ".pio" / "build" / "learn" / "firmware.elf"
+    elf = project / ".pio" / "build" / "learn-example" / "firmware.elf"
 
     machine = Emulator(project)
     rng = np.random.default_rng(2)
