@@ -48,6 +48,7 @@ def render(
     role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
     """
     part = of_role(plan, role)
+    title = title if part is plan else f"{title}, inference alone"
     link = board if board and board.link and part is plan else None
     chosen = select(kernel_set, board)
     context = {"model": plan.model, "tool_version": VERSION, "description": title}

@@ -43,7 +43,8 @@ class Inference(Plan):
 def inferring(plan: Plan) -> Inference:
     """The part of `plan` that `infer` needs.
 
-    Raises CompileError where nothing that `infer` reads is learned: there is no state to take.
+    Raises CompileError where nothing that `infer` reads is learned, so that there is no state to take, and
+    where it changes any of it.
     """
     programs = {n: p for n, p in plan.programs.items() if n in reached(plan.programs, "infer")}
     named = of_program(programs, "infer", plan.inputs)
@@ -55,7 +56,10 @@ def inferring(plan: Plan) -> Inference:
             plan.model, "infer reads nothing that is learned, so there is no state to take", hint
         )
     small = replace(plan, programs=programs)
-    assert not {name for _, _, s in small.ops() for name in changed(s).values()} & {t.name for t in state}
+    written = {name for _, _, step in small.ops() for name in changed(step).values()}
+    if kept := [t.name for t in state if t.name in written]:
+        what = f"infer changes {kept[0]}, which the learning chip goes on from"
+        raise CompileError(plan.model, what, "compile it without --role")
     pieces = {t.name: Piece(t.name, t.nbytes, t.dtype) for t in tensors if t.space == "arena"}
     offsets, arena_bytes = place(programs, {"infer": plan.inputs}, pieces, (plan.logits, "verdict"))
     placed, at = [], 0

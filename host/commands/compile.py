@@ -38,7 +38,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="BOARD",
         help="name (synapcc boards), a .toml of your own, or generic (default: %(default)s)",
     )
-    p.add_argument("--core", help="with --board generic: the core, e.g. cortex-m4")
+    p.add_argument("--core", help="with --board generic: the core, e.g. cortex-m4; portable: any of 32 bits")
     p.add_argument("--flash", metavar="SIZE", help="with --board generic: its flash, e.g. 512K")
     p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")

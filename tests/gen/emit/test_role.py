@@ -6,6 +6,7 @@ import ctypes
 import itertools
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert chip.take(bytes(wrong), 0) == OK and chip.call("check") == BAD_STATE
 
 
+def test_an_inference_that_changes_the_state_is_refused() -> None:
+    plan = golden_plan("ring")
+    learn = next(p for p in plan.programs.values() if p.name == "learn")
+    infer = replace(plan.programs["infer"], items=(*plan.programs["infer"].items, *learn.items))
+    odd = replace(plan, programs={**plan.programs, "infer": infer})
+    with pytest.raises(CompileError, match=r"ring: infer changes \w+, which the learning chip goes on from"):
+        inferring(odd)
+
+
 def plan_mark(small: Inference) -> int:
     """Where the mark of an inference in progress lies in <model>_t."""
     return small.state_bytes + small.arena_bytes + 3
@@ -172,10 +182,11 @@ def test_learning_is_not_there_and_memory_is_saved(tmp_path: Path) -> None:
 
 def test_the_folder_has_the_whole_plan_and_no_firmware() -> None:
     plan, board = golden_plan("ring"), load_board("mps2_an386")
-    files = render(plan, board, "a test", role="infer", packages=("platformio",))
+    files = render(plan, board, "a test", "all of it", role="infer", packages=("platformio",))
     assert files["plan.json"] == plan.canonical
     assert not [f for f in files if f.startswith(("src/", "include/", "platforms/")) or f == "platformio.ini"]
     header = files["lib/ring/src/ring.h"].decode()
+    assert header.splitlines()[1] == " * ring: all of it, inference alone"
     assert f'#define RING_PLAN_DIGEST "{plan.digest.hex()}"' in header
     assert f"#define RING_LEARNER_STATE_BYTES {plan.state_bytes} " in header
 
