@@ -28,7 +28,9 @@ from synapcc.gen.spec import Loss, RuleSpec
 from synapcc.gen.target.boards import load_board
 from synapcc.host.run.emulator import Emulator
 
-NO_GCC = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+NO_GCC = pytest.mark.skipif(
+    not (shutil.which("gcc") and shutil.which("g++")), reason="gcc and g++ are not installed"
+)
 NO_ARM = pytest.mark.skipif(shutil.which("arm-none-eabi-g++") is None, reason="arm-none-eabi-g++ is missing")
 
 
