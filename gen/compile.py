@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .emit.fits import check_memory
+from .emit.role import of_role
 from .equations import placed, rule_of
 from .errors import CompileError
 from .files.npz import load_arrays
@@ -26,7 +27,7 @@ from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
 from .rules import Rule, options
 from .sets import AUTO, select
-from .spec import FAST, INFERENCE_ONLY, MODES, RuleSpec, load_spec, select_layers
+from .spec import FAST, INFERENCE_ONLY, LEARN, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs, far_targets
@@ -58,6 +59,7 @@ class Compiled:
     warnings:    what a user should mend, a line each
     kernel_set:  the kernel set that prints it
     quantise:    how its integers were chosen, "fast" or "best"
+    role:        what its library is for: "learn", or "infer" alone
     """
 
     plan: Plan
@@ -73,6 +75,7 @@ class Compiled:
     kernel_set: str
     untouched: Graph | None = None
     quantise: str = FAST
+    role: str = LEARN
 
     def real(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Samples by name as the float programs take them: normalised where the network does that itself."""
@@ -89,6 +92,7 @@ def compile_model(
     output: str | None = None,
     quantise: str = FAST,
     say: Callable[[float, str], None] = lambda done, what: None,
+    role: str = LEARN,
 ) -> Compiled:
     """Compiles a network for a learning rule.
 
@@ -103,6 +107,7 @@ def compile_model(
     output:      of a model file with several outputs, the one with the scores
     quantise:    "fast" or "best": how integers are chosen (gen.stages.choose)
     say:         is told which share of what takes long is done, and what comes
+    role:        "learn", or "infer" for a library of inference alone: it is that which must fit the board
 
     Raises CompileError for whatever is wrong.
     """
@@ -156,9 +161,11 @@ def compile_model(
         kernel_set=select(kernel_set, target),
         untouched=untouched,
         quantise=quantise,
+        role=role,
     )
+    part = of_role(plan, role)
     if target:
-        check_memory(plan, target, compiled.kernel_set)
+        check_memory(part, target, compiled.kernel_set)
     return compiled
 
 

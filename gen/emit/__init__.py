@@ -3,9 +3,11 @@
 `render` makes every file in memory; `write` puts them into a folder that did not exist, whole or not at all.
 """
 
+from .example import Example
 from .library import render_library
 from .memory_text import memory_map
+from .packages import PACKAGES
 from .project import render, write
 from .templates import keep_bytecode
 
-__all__ = ["keep_bytecode", "memory_map", "render", "render_library", "write"]
+__all__ = ["PACKAGES", "Example", "keep_bytecode", "memory_map", "render", "render_library", "write"]

@@ -18,6 +18,7 @@ INTERFACE = (
     *("check", "check_part", "tensors", "above", "check_op", "held_t", "held", "wants", "holds"),
     *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
     *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
+    *("take", "taken"),
     *(
         "state_t",
         "inputs_t",

@@ -20,15 +20,25 @@ from .helpers import helpers_of
 from .interface import entry_views, label_type
 from .layout import narrowed
 from .memory_text import memory_map
+from .role import Inference
 from .slices import entries
 from .templates import environment
 from .views import HeldView, InputView, Views
 
 
 def render_library(
-    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
+    plan: Plan,
+    command: str,
+    title: str,
+    sources: Mapping[str, str],
+    kernel_set: str = REF,
+    portable: bool = False,
 ) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`, of `kernel_set`."""
+    """`<model>.h` and `<model>.c`, of `kernel_set`.
+
+    portable: in C99 and nothing else; of the set `ref` alone, the others know instructions
+    """
+    assert not portable or kernel_set == REF
     prefix = plan.model
     printed = stored(plan, kernel_set)
     views = Views(plan, printed.constants)
@@ -38,7 +48,7 @@ def render_library(
         replace(f, body=laid_out(helpers.prefixed(f.body, prefix)) + unused(plan, f.body)) for f in functions
     ]
     table, starts = entries(plan, in_order(plan))
-    by_op = held(plan)
+    by_op = () if isinstance(plan, Inference) else held(plan)
     conditions = list(dict.fromkeys(h for wanted in by_op for h in wanted))
     of_all, of_infer = views.all, views.of("infer")
     context = {
@@ -79,6 +89,8 @@ def render_library(
         "held": [HeldView(h, plan) for h in conditions],
         "wants": [(op, conditions.index(h)) for op, wanted in enumerate(by_op) for h in wanted],
         "has_store": "store_count" in plan,
+        "portable": portable,
+        "whole": not isinstance(plan, Inference),
     }
     return {
         f"{prefix}.{ending}": narrowed(environment().get_template(f"model.{ending}.j2").render(context))

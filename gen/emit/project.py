@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..sets import AUTO, select
+from ..spec import LEARN
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..version import VERSION
+from .example import Example
 from .interface import label_type
 from .library import render_library
+from .packages import render_example, render_packages
+from .role import of_role
 from .templates import ROOT, environment
 from .views import InputView, formulas
 
@@ -30,6 +34,9 @@ def render(
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
     kernel_set: str = AUTO,
+    packages: Sequence[str] = (),
+    example: Example | None = None,
+    role: str = LEARN,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
@@ -37,37 +44,62 @@ def render(
     kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input, or brings a scale and a zero point for it.
+    packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
+    role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
     """
-    lib = f"lib/{plan.model}"
+    part = of_role(plan, role)
+    title = title if part is plan else f"{title}, inference alone"
+    link = board if board and board.link and part is plan else None
     chosen = select(kernel_set, board)
-    library = render_library(plan, command, title, sources or {}, chosen)
-    files = {f"{lib}/src/{name}": text for name, text in library.items()}
-    env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
-    files[f"{lib}/library.json"] = env.get_template("library.json.j2").render(
-        context | {"kernel_set": chosen}
-    )
+    texts = render_library(part, command, title, sources or {}, chosen, bool(board and board.core.portable))
+    library = _library(part, texts, chosen, context, quantiser)
+    quantised = f"src/{plan.model}_quantise.h" in library
+    library |= render_packages(part, packages, board, chosen, example, quantised)
+    files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
     files |= dict(reports or {})
-    inputs = [InputView(plan, n) for n in plan.inputs]
-    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
-        text = env.get_template("quantise.h.j2").render(context | {"inputs": inputs} | formulas(inputs))
-        files[f"{lib}/src/{plan.model}_quantise.h"] = text
+    if link:
+        files |= _project(plan, link, context)
+    if link and "platformio" in packages:
+        own = render_example(plan, board, chosen, example)
+        files |= {f"src/learn/{name}": text for name, text in own.items()}
+        files["platformio.ini"] += (
+            environment().get_template("package/platformio_env.ini.j2").render(board=link)
+        )
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
-    if board and board.link:
-        ini = env.get_template("platformio.ini.j2").render(context | {"board": board})
-        out["platformio.ini"] = ini.encode()
-        counted = {
-            "counters": [t.name for t in plan.space("state") if t.role == "counter"],
-            "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
-        }
-        binding = env.get_template("model_binding.h.j2").render(
-            context | counted | {"label_type": label_type(plan)}
-        )
-        out["include/model_binding.h"] = binding.encode()
-        out["include/protocol.h"] = env.get_template("protocol.h.j2").render(messages=messages).encode()
-        out |= _firmware(board)
-    return out
+    return out | _firmware(link) if link else out
+
+
+def _library(
+    plan: Plan, texts: Mapping[str, str], kernel_set: str, context: Mapping[str, str], quantiser: bool
+) -> dict[str, str]:
+    """The library's own files, by path below its folder; `texts`: its C."""
+    env = environment()
+    files = {f"src/{name}": text for name, text in texts.items()}
+    files["library.json"] = env.get_template("library.json.j2").render({**context, "kernel_set": kernel_set})
+    inputs = [InputView(plan, n) for n in plan.inputs]
+    if quantiser or any(i.own or i.affine for i in inputs):  # nobody makes such integers by hand
+        text = env.get_template("quantise.h.j2").render({**context, "inputs": inputs, **formulas(inputs)})
+        files[f"src/{plan.model}_quantise.h"] = text
+    return files
+
+
+def _project(plan: Plan, board: Board, context: Mapping[str, str]) -> dict[str, str]:
+    """The PlatformIO project for a board that has a link, without what is copied."""
+    env = environment()
+    counted = {
+        "counters": [t.name for t in plan.space("state") if t.role == "counter"],
+        "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
+    }
+    label = {"label_type": label_type(plan)}
+    return {
+        "platformio.ini": env.get_template("platformio.ini.j2").render({**context, "board": board}),
+        "include/model_binding.h": env.get_template("model_binding.h.j2").render(
+            {**context, **counted, **label}
+        ),
+        "include/protocol.h": env.get_template("protocol.h.j2").render(messages=messages),
+    }
 
 
 def _firmware(board: Board) -> dict[str, bytes]:

@@ -74,7 +74,7 @@ class TensorView:
         """The content as rows of C initialisers."""
         assert self._data is not None
         values = np.frombuffer(self._data, np.dtype(self.dtype).newbyteorder("<")).tolist()
-        return _rows(map("{}u".format if self.dtype == "uint32" else str, values))
+        return rows(map("{}u".format if self.dtype == "uint32" else str, values))
 
 
 class InputView(TensorView):
@@ -105,7 +105,7 @@ class InputView(TensorView):
     @property
     def tables(self) -> dict[str, list[str]]:
         """Offsets and scales as rows of C initialisers."""
-        return {"offset": _rows(self.offsets), "scale": _rows(self.scales)}
+        return {"offset": rows(self.offsets), "scale": rows(self.scales)}
 
 
 def formulas(inputs: Sequence[InputView]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _literal(value: float) -> str:
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 
-def _rows(values: Iterable[str]) -> list[str]:
+def rows(values: Iterable[str]) -> list[str]:
     """Values with commas behind them, as many a line as fit."""
     texts = list(values)
     ends = list(itertools.accumulate(len(text) + 2 for text in texts))

@@ -47,6 +47,8 @@ from .table import Table, exponent
 INFERENCE_ONLY = "none"
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
+LEARN, INFER = LIBRARIES = "learn", "infer"
+"""What an emitted library is for: gen.emit.role."""
 ALL, DENSE = "all", "dense"  # what `layers` may say in place of names
 DEFAULT_RATE_SHIFT = 6
 MAX_FILE = 1 << 20

@@ -42,8 +42,12 @@ CORES: Mapping[str, tuple[str, ...]] = {
     "cortex-m7": ("fpv5-sp-d16", "fpv5-d16"),
     "cortex-m33": ("fpv5-sp-d16",),
     "cortex-m55": ("fpv5-d16",),
+    "portable": (),
 }
-"""The cores that both toolchains are told how to compile for, each with the FPUs it may have."""
+"""The cores that both toolchains know how to compile for, each with the FPUs it may have; and PORTABLE."""
+
+PORTABLE = "portable"
+"""Any core of 32 bits: the library alone, in C99 and nothing else."""
 
 MVE_CORES = ("cortex-m55",)
 
@@ -73,6 +77,11 @@ class Core:
     def guard(self) -> str:
         """What notices a stack that overflows: "MPU", "MSPLIM", or nothing."""
         return GUARDS.get(self.cpu, "")
+
+    @property
+    def portable(self) -> bool:
+        """Whether it may be any core, and so nothing is known of its instructions or its compiler."""
+        return self.cpu == PORTABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +205,9 @@ def check_board(board: Board, where: str) -> None:
         hint = "the core clock in Hz, below 2^32, e.g. clock_hz = 25_000_000"
         raise CompileError(where, f"clock_hz = {board.clock_hz}", hint)
     if board.link:
+        if board.core.portable:
+            hint = "leave [link] out: the library alone is for any core"
+            raise CompileError(where, f"there is no firmware for the core {PORTABLE}", hint)
         _check_link(board, board.link, where)
     if not board.local and not board.platformio.framework:
         raise CompileError(

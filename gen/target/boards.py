@@ -18,6 +18,7 @@ from .board import (
     CORES,
     GENERIC,
     LOCAL_PLATFORM,
+    PORTABLE,
     WORD,
     Board,
     Core,
@@ -118,7 +119,7 @@ def generic_board(core: str, flash: int, ram: int, stack: int = 0) -> Board:
     stack = stack or min(4096, ram // 4 // 8 * 8)
     board = Board(
         name=GENERIC,
-        title=f"Any {core.replace('cortex-m', 'Cortex-M')}",
+        title=f"Any {'core of 32 bits' if core == PORTABLE else core.replace('cortex-m', 'Cortex-M')}",
         url="https://developer.arm.com/Processors",
         clock_hz=1_000_000,  # nothing reads it: times need a board
         stack=stack,

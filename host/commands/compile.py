@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.sets import AUTO, CHOICES
-from synapcc.gen.spec import FAST, MODES
+from synapcc.gen.spec import FAST, LEARN, LIBRARIES, MODES
 from synapcc.gen.target.board import GENERIC, Board
 from synapcc.gen.target.boards import generic_board, load_board
 from synapcc.host.terminal.files import check_distinct
@@ -38,7 +38,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="BOARD",
         help="name (synapcc boards), a .toml of your own, or generic (default: %(default)s)",
     )
-    p.add_argument("--core", help="with --board generic: the core, e.g. cortex-m4")
+    p.add_argument("--core", help="with --board generic: the core, e.g. cortex-m4; portable: any of 32 bits")
     p.add_argument("--flash", metavar="SIZE", help="with --board generic: its flash, e.g. 512K")
     p.add_argument("--ram", metavar="SIZE", help="with --board generic: its RAM, e.g. 128K")
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="folder to make; must not exist")
@@ -61,20 +61,40 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "of the float network (default: %(default)s)",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
+    p.add_argument(
+        "--package",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="make the library a package, too, with an example: platformio, arduino, cmake, zephyr, esp-idf, "
+        "cmsis-pack; several with commas, or again: synapcc docs PACKAGES",
+    )
+    p.add_argument(
+        "--role",
+        choices=LIBRARIES,
+        default=LEARN,
+        help="learn: all of the Plan; infer: a library of inference alone, for a smaller chip that takes "
+        "what another one has learned: synapcc docs PACKAGES (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
+    from synapcc.gen.emit.packages import check_name, wanted
     from synapcc.gen.exporters.onnx import export
     from synapcc.host.pages.bytecode import Kept
     from synapcc.host.pages.compile import compile_html
     from synapcc.host.pages.facts import measure, summary
+    from synapcc.host.run.examples import example_of
 
     folder = Path(args.output)
     if os.path.lexists(folder):
         raise CompileError(str(folder), "exists already", "choose another folder, or remove it")
     check_distinct(args.output, args.json)
+    packages = wanted(args.package)
+    if args.name is not None:
+        check_name(args.name, packages)
     board, sizes = _board(args)
     emit.keep_bytecode(Kept(emit.templates.__file__))
     with Progress("quantising", STAGES) as bar:
@@ -88,6 +108,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             args.scores,
             args.quantise,
             lambda done, what: bar.step(round(done * STAGES) - bar.done, what),
+            args.role,
         )
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
@@ -105,6 +126,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
     words += ["--quantise", args.quantise] if args.quantise != FAST else []
     words += ["--quantiser"] if args.quantiser else []
+    words += ["--role", args.role] if args.role != LEARN else []
+    words += ["--package", ",".join(packages)] if packages else []
     sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
     title = (
         f"{compiled.spec.rule} on {len(compiled.learned)} of {len(compiled.graph.nodes)} layers"
@@ -125,11 +148,14 @@ def run(args: argparse.Namespace, out: Results) -> int:
         reports,
         args.quantiser,
         compiled.kernel_set,
+        packages,
+        example_of(compiled) if packages else None,
+        args.role,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
     out.give("compile", report)
-    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board)}")
+    out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board, args.role)}")
     out.say(f"pictures: {folder / 'report.html'}")
     return 0
 
@@ -157,7 +183,9 @@ def _size(option: str, text: str) -> int:
     return int(found[1]) * {"": 1, "k": 1024, "m": 1024**2}[found[2].lower()]
 
 
-def _next(out: Path, board: Board) -> str:
+def _next(out: Path, board: Board, role: str) -> str:
+    if role != LEARN:
+        return f"the library lies in {out / 'lib'}; without learning there is no firmware to verify"
     if board.link is None:
         return f"the library lies in {out / 'lib'}; {board.name} has no link, so there is no firmware"
     flash = f"synapcc flash {out}, or without the board " if board.upload else ""

@@ -144,6 +144,16 @@ class UnicornDevice(ClosingDevice):
             time.sleep(max(0.0, min(timeout, _NAP_SECONDS)))
         return data
 
+    def content(self, symbol: str, count: int) -> bytes:
+        """`count` bytes of memory from where the ELF has `symbol`. DeviceError if it has not just one."""
+        with self._elf.open("rb") as handle:
+            table: Any = ELFFile(handle).get_section_by_name(".symtab")
+            places = [int(s["st_value"]) for s in table.iter_symbols() if s.name == symbol]
+        if len(places) != 1:
+            what = f"{len(places)} symbols of the firmware are called {symbol}"
+            raise DeviceError(self.name, what, "name one of its own")
+        return self._memory(places[0], count)
+
     def stack_used(self) -> int:
         """Bytes of the stack, which lies lowest in RAM, that no longer hold what the reset put there.
 

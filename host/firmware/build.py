@@ -69,8 +69,9 @@ def project_board(project: Path) -> Board:
         raise
     except (SynapccError, configparser.Error, KeyError, TypeError, ValueError, RecursionError):
         if (project / "plan.json").is_file() and not (project / "platformio.ini").exists():
-            hint = "compile for another --board to build or run firmware"
-            raise BuildError(str(project), "holds the library only: its board has no [link]", hint) from None
+            hint = "compile for another --board, and without --role, to build or run firmware"
+            what = "holds the library only: its board has no [link], or it infers only"
+            raise BuildError(str(project), what, hint) from None
         hint = "give the folder that `synapcc compile ... -o FOLDER` wrote"
         raise BuildError(str(project), "is not an output folder of synapcc", hint) from None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.emit.role import of_role
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
@@ -36,7 +37,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     agree, layers = agreement(compiled) if seen else (None, [])
     file = as_the_file(compiled) if seen else None
     strayed = strays(file, compiled.spec.weights) if file else ""
-    plan = compiled.plan
+    plan, part = compiled.plan, of_role(compiled.plan, compiled.role)
     lost = culprit.warning(compiled, culprit.expected(compiled, agree)) if agree is not None else ""
     clipping = _clipping(compiled, seen)
     found = [*(line for line in (lost, strayed) if line), *_beyond_the_file(compiled, clipping)]
@@ -52,7 +53,8 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "kernels": compiled.kernel_set,
         "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
-        "budget": budget(plan, compiled.board, compiled.kernel_set),
+        **({} if part is plan else {"infer_only": memory(part, compiled.kernel_set)}),
+        "budget": budget(part, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
         "ranges": ranges(compiled) if seen else [],
@@ -252,6 +254,8 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  note: {n}" for n in report["notes"]]
     lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(_memory_line(report["memory"]))
+    if "infer_only" in report:
+        lines.append(_memory_line(report["infer_only"]).replace("  ", "  of this library, infer only: ", 1))
     if cal["samples"]:
         agree = cal["same_class_as_float"]  # none of a network that gives numbers
         same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "

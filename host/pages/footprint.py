@@ -53,7 +53,7 @@ def budget(plan: Plan, board: Board | None, kernel_set: str) -> dict[str, dict[s
             "arena": plan.arena_bytes,
             "infer_arena": plan.infer_arena_bytes,
             "run": plan.run_bytes,
-            "firmware": firmware_bytes(board)[1] + inputs,
+            "firmware": firmware_bytes(plan, board)[1] + inputs,
             "stack": board.stack,
         },
     }

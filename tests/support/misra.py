@@ -15,14 +15,17 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from golden_nets import KERNELS, golden_plan
 from one_step import batch_plan, cases
+from packaged import package
 
 from synapcc.gen.emit import render, render_library, write
 from synapcc.gen.ops import Case, kernels
+from synapcc.gen.spec import INFER, LEARN
 from synapcc.gen.target.boards import load_board
 
 LIST = Path(__file__).resolve().parents[2] / "docs" / "MISRA.md"
@@ -79,7 +82,8 @@ def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[
 
 
 def emitted(folder: Path) -> list[Path]:
-    """Libraries of both sets: the golden models, and one of every kernel."""
+    """Libraries of both sets: the golden models, and one of every kernel; one of inference alone; a package's
+    example."""
     rng = np.random.default_rng(5)
     plans = [(golden_plan(name), kernel_set) for name, kernel_set in KERNELS.items()]
     plans += [
@@ -88,7 +92,14 @@ def emitted(folder: Path) -> list[Path]:
     for plan, kernel_set in plans:
         for name, text in render_library(plan, "a check", "a check", {}, kernel_set).items():
             (folder / name).write_text(text)
-    return sorted(folder.glob("*.c"))
+    teacher, taker = (
+        package(replace(golden_plan("ring"), model=name), folder / name, ("cmake",), role=role)
+        for name, role in (("teacher", LEARN), ("taker", INFER))
+    )
+    inside = teacher / "examples" / "cmake"
+    shutil.copy(teacher / "src" / "teacher.h", inside)  # cppcheck finds it there
+    example = [inside / name for name in ("learn.c", "board.c")]
+    return [*sorted(folder.glob("*.c")), taker / "src" / "taker.c", *example]
 
 
 def _drawn(number: int) -> list[tuple[str, Case]]:

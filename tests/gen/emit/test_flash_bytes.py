@@ -78,7 +78,7 @@ def test_what_is_said_is_what_the_linker_has(
         assert budget and budget["flash"]["tensors"] == flash.nbytes == total
         assert (
             least_flash(plan, board, kernels)
-            == total + CODE_PER_OP * len(plan.ops()) + firmware_bytes(board)[0]
+            == total + CODE_PER_OP * len(plan.ops()) + firmware_bytes(plan, board)[0]
         )
         memory = footprint.memory(plan, kernels)
         assert memory["constants"] + memory["initial_state"] == total
