@@ -9,7 +9,6 @@
 #define MAGIC 0x31504B53u /* "SKP1" */
 #define MARK 0xA5u        /* every byte of a mark: no erased one */
 #define SMALLEST_UNIT 4u /* bytes; narrower words are programmed so many at a time */
-#define NO_BLOCK 0xFFFFu
 #define MOST_BLOCK 0x100000u
 #define MOST_BLOCKS 0x800u /* so that all bytes can be numbered in 31 bits */
 #define MOST_WORD 0x100u
@@ -17,8 +16,8 @@
 
 enum { IDLE, ERASING, WRITING, COMPARING, COMMITTING };
 enum { COMMITTED, CONFIRMED, SETTLED, MARKS }; /* behind a header: each says that the one before it is done */
-enum { OPEN = 1u, UNSETTLED = 2u, COPYING = 4u };
-/* OPEN: the block is erased from `offset` on, by this store and since it was mounted. */
+enum { OPEN = 1u, UNSETTLED = 2u, COPYING = 4u, FAULT = 8u };
+/* OPEN: the block is erased from `at` on, by this store and since it was mounted. FAULT: a read failed, so that what follows from it says nothing. */
 
 typedef struct {
     uint32_t magic;
@@ -59,27 +58,36 @@ static uint32_t wrapped(const keep_t *keep, uint32_t block)
 }
 
 /* Slots of several blocks go on in the first block behind the last one. */
-static uint32_t address(const keep_t *keep, uint32_t block, uint32_t offset)
+static uint32_t address(const keep_t *keep, uint32_t at)
 {
     const uint32_t end = keep->flash->blocks * keep->flash->block;
-    const uint32_t at = block * keep->flash->block + offset;
 
     return at < end ? at : at - end;
 }
 
 /* ---- the flash ------------------------------------------------------------------------------------------------- */
 
-static keep_status read(const keep_t *keep, uint32_t at, uint8_t *to, uint32_t count)
+static bool read(keep_t *keep, uint32_t at, uint8_t *to, uint32_t count)
 {
     const keep_status status = keep->flash->read(keep->flash->context, at, to, count);
 
-    return status == KEEP_OK || status == KEEP_CORRUPT ? status : KEEP_IO;
+    if (status != KEEP_OK && status != KEEP_CORRUPT)
+        keep->flags |= FAULT;
+    return status == KEEP_OK;
 }
 
-/* Programs the unit in keep->word. */
+/* What a look at the flash has found. */
+static keep_status found(keep_t *keep, bool good, keep_status otherwise)
+{
+    if ((keep->flags & FAULT) != 0)
+        return KEEP_IO;
+    return good ? KEEP_OK : otherwise;
+}
+
+/* Programs the unit in keep->flash->buffer. */
 static keep_status program(const keep_t *keep, uint32_t at)
 {
-    return keep->flash->program(keep->flash->context, at, keep->word, keep->unit);
+    return keep->flash->program(keep->flash->context, at, keep->flash->buffer, keep->unit);
 }
 
 static keep_status erase(keep_t *keep, uint32_t block)
@@ -88,43 +96,37 @@ static keep_status erase(keep_t *keep, uint32_t block)
     return keep->flash->erase(keep->flash->context, block * keep->flash->block);
 }
 
-/* OK where a header stands, EMPTY where none does. */
-static keep_status header_at(const keep_t *keep, uint32_t block, uint32_t offset, header_t *header)
+/* Whether a header stands there. */
+static bool header_at(keep_t *keep, uint32_t at, header_t *header)
 {
-    const keep_status status = read(keep, address(keep, block, offset), (uint8_t *)header, sizeof *header);
-
-    if (status == KEEP_IO)
-        return KEEP_IO;
-    if (status != KEEP_OK || header->magic != MAGIC || header->sequence == UINT32_MAX ||
-        header->tag.bytes > keep->flash->blocks * keep->flash->block - keep->front ||
-        header->check != crc32_add(0, (const uint8_t *)header, offsetof(header_t, check)))
-        return KEEP_EMPTY;
-    return KEEP_OK;
+    return read(keep, at, (uint8_t *)header, sizeof *header) && header->magic == MAGIC &&
+           header->sequence != UINT32_MAX &&
+           header->tag.bytes <= keep->flash->blocks * keep->flash->block - keep->front &&
+           header->check == crc32_add(0, (const uint8_t *)header, offsetof(header_t, check));
 }
 
-static uint32_t mark_offset(const keep_t *keep, uint32_t offset, uint32_t mark)
+/* Where a mark of the slot at `at` stands. */
+static uint32_t mark_of(const keep_t *keep, uint32_t at, uint32_t mark)
 {
-    return offset + rounded(keep, sizeof(header_t)) + mark * keep->unit;
+    return at + keep->front - (MARKS - mark) * keep->unit;
 }
 
-/* OK where each byte of a mark reads as `value`, else EMPTY. */
-static keep_status mark_reads(const keep_t *keep, uint32_t block, uint32_t offset, uint32_t mark, uint8_t value)
+/* Whether each byte of a mark reads as `value`. */
+static bool mark_reads(keep_t *keep, uint32_t at, uint32_t mark, uint8_t value)
 {
-    keep_status status = read(keep, address(keep, block, mark_offset(keep, offset, mark)), keep->word, keep->unit);
+    bool same = read(keep, mark_of(keep, at, mark), keep->flash->buffer, keep->unit);
 
-    for (uint32_t i = 0; i < keep->unit && status == KEEP_OK; i++) {
-        if (keep->word[i] != value)
-            status = KEEP_CORRUPT;
-    }
-    return status == KEEP_CORRUPT ? KEEP_EMPTY : status;
+    for (uint32_t i = 0; i < keep->unit && same; i++)
+        same = keep->flash->buffer[i] == value;
+    return same;
 }
 
 /* ---- what is kept ---------------------------------------------------------------------------------------------- */
 
-/* Copies count bytes of content, from byte `at` on, between the memory and keep->word. */
+/* Copies count bytes of content, from byte `at` on, between the memory and keep->flash->buffer. */
 static void carry(const keep_t *keep, uint8_t *state, uint32_t at, uint32_t count, bool load)
 {
-    uint8_t *word = keep->word;
+    uint8_t *word = keep->flash->buffer;
 
     for (uint32_t i = 0; i < keep->content->count && count > 0; i++) {
         const keep_span_t *const span = &keep->content->spans[i];
@@ -148,39 +150,51 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-/* Reads the content of the live slot, to `state` where that is no null pointer. OK, CORRUPT or IO. */
-static keep_status stream(const keep_t *keep, uint8_t *state, uint32_t wanted)
+/* Reads the content of the live slot, to `state` where that is no null pointer; whether it is what was written. */
+static bool stream(keep_t *keep, uint8_t *state, uint32_t wanted)
 {
     uint32_t crc = 0;
 
-    for (uint32_t done = 0; done < keep->live_bytes; done += keep->unit) {
-        const uint32_t count = least(keep->unit, keep->live_bytes - done);
-        const uint32_t at = address(keep, keep->live_block, keep->live_offset + keep->front + done);
-        const keep_status status = read(keep, at, keep->word, keep->unit);
+    for (uint32_t done = 0; done < keep->live.bytes; done += keep->unit) {
+        const uint32_t count = least(keep->unit, keep->live.bytes - done);
 
-        if (status != KEEP_OK)
-            return status;
-        crc = crc32_add(crc, keep->word, count);
+        if (!read(keep, address(keep, keep->live.at + keep->front + done), keep->flash->buffer, keep->unit))
+            return false;
+        crc = crc32_add(crc, keep->flash->buffer, count);
         if (state != NULL)
             carry(keep, state, done, count, true);
     }
-    return crc == wanted ? KEEP_OK : KEEP_CORRUPT;
+    return crc == wanted;
+}
+
+static bool live_header(keep_t *keep, header_t *header)
+{
+    return header_at(keep, keep->live.at, header);
 }
 
 /* Whether the live slot has this content, and its header. */
-static keep_status kept(const keep_t *keep, header_t *header)
+static keep_status kept(keep_t *keep, header_t *header)
 {
-    keep_status status;
-
-    if (keep->live_block == NO_BLOCK || keep->live_bytes == 0)
+    if (keep->live.blocks == 0 || keep->live.bytes == 0)
         return KEEP_EMPTY;
-    status = header_at(keep, keep->live_block, keep->live_offset, header);
-    if (status != KEEP_OK)
-        return status == KEEP_EMPTY ? KEEP_CORRUPT : status;
-    return memcmp(&header->tag, &keep->content->tag, sizeof header->tag) == 0 ? KEEP_OK : KEEP_OTHER;
+    if (!live_header(keep, header))
+        return found(keep, false, KEEP_CORRUPT);
+    for (uint32_t i = 0; i < sizeof header->tag; i++) {
+        if (((const uint8_t *)&header->tag)[i] != ((const uint8_t *)&keep->content->tag)[i])
+            return KEEP_OTHER;
+    }
+    return KEEP_OK;
 }
 
 /* ---- saving ---------------------------------------------------------------------------------------------------- */
+
+static void set_live(keep_t *keep, uint32_t block, uint32_t at, uint32_t bytes)
+{
+    keep->live.at = at;
+    keep->live.bytes = bytes;
+    keep->live.block = (uint16_t)block;
+    keep->live.blocks = (uint16_t)blocks_of(keep, slot_bytes(keep, bytes));
+}
 
 static keep_status ended(keep_t *keep, keep_status status)
 {
@@ -190,36 +204,33 @@ static keep_status ended(keep_t *keep, keep_status status)
     return status;
 }
 
-/* Whether `count` blocks from `block` on and those of another slot meet. */
-static bool meet(const keep_t *keep, uint32_t block, uint32_t count, uint32_t other, uint32_t others)
-{
-    const uint32_t blocks = keep->flash->blocks;
-
-    return other != NO_BLOCK &&
-           (wrapped(keep, other + blocks - block) < count || wrapped(keep, block + blocks - other) < others);
-}
-
 /* Takes the next blocks behind the live slot that nothing needs and that were not given up. MORE, or WORN. */
 static keep_status take_blocks(keep_t *keep)
 {
+    const uint32_t blocks = keep->flash->blocks;
     const uint32_t need = blocks_of(keep, slot_bytes(keep, keep->bytes));
-    const uint32_t live = blocks_of(keep, slot_bytes(keep, keep->live_bytes));
-    const uint32_t limit = keep->flash->cycles * keep->flash->blocks;
+    const uint32_t limit = keep->flash->cycles * blocks;
     uint32_t block;
 
     keep->flags &= (uint8_t)~OPEN;
-    keep->offset = 0;
+    for (;; keep->tried++) {
+        const uint32_t behind = keep->live.blocks + keep->tried; /* the first block of the live slot */
+        const keep_slot_t *const anchor = keep->anchor;
+        uint32_t distance;
+
+        if (behind + need > blocks || (limit > 0 && keep->erases + need > limit))
+            return ended(keep, KEEP_WORN);
+        block = wrapped(keep, keep->live.block + behind);
+        if (anchor == NULL || anchor->blocks == 0)
+            break;
+        distance = wrapped(keep, block + blocks - anchor->block);
+        if (distance >= anchor->blocks && distance + need <= blocks)
+            break;
+    }
+    keep->block = (uint16_t)block;
+    keep->at = block * keep->flash->block;
     keep->done = 0;
     keep->phase = ERASING;
-    do {
-        if (keep->tried >= keep->flash->blocks || (limit > 0 && keep->erases + need > limit))
-            return ended(keep, KEEP_WORN);
-        block = wrapped(keep, (keep->live_block == NO_BLOCK ? 0 : keep->live_block + 1u) + keep->tried);
-        keep->block = (uint16_t)block;
-        keep->tried++;
-    } while (meet(keep, block, need, keep->live_block, live) ||
-             meet(keep, block, need, keep->anchor, keep->anchor_blocks));
-    keep->tried--;
     return KEEP_MORE;
 }
 
@@ -228,7 +239,7 @@ static keep_status failed(keep_t *keep, keep_status status, uint32_t at)
 {
     if (status == KEEP_IO)
         return ended(keep, KEEP_IO);
-    if (keep->offset == 0)
+    if (keep->at == keep->block * keep->flash->block)
         keep->tried += (uint16_t)blocks_of(keep, at + 1u);
     return take_blocks(keep);
 }
@@ -239,7 +250,7 @@ static keep_status start(keep_t *keep, uint8_t *state, uint32_t bytes)
     keep->bytes = bytes;
     keep->tried = 0;
     keep->done = 0;
-    if ((keep->flags & OPEN) == 0 || keep->offset + slot_bytes(keep, bytes) > keep->flash->block)
+    if ((keep->flags & OPEN) == 0 || keep->at + slot_bytes(keep, bytes) > (keep->block + 1u) * keep->flash->block)
         return take_blocks(keep);
     keep->phase = WRITING;
     return KEEP_MORE;
@@ -259,16 +270,14 @@ static keep_status erase_next(keep_t *keep)
     return KEEP_MORE;
 }
 
-/* Brings the unit of content at keep->done into keep->word, filled up with erased bytes. */
-static keep_status fetch(keep_t *keep, uint32_t count)
+/* Brings the unit of content at keep->done into keep->flash->buffer, filled up with erased bytes. */
+static bool fetch(keep_t *keep, uint32_t count)
 {
-    const uint32_t at = keep->live_offset + keep->front + keep->done;
-
     if ((keep->flags & COPYING) != 0)
-        return read(keep, address(keep, keep->live_block, at), keep->word, keep->unit);
-    memset(keep->word, keep->flash->erased, keep->unit);
+        return read(keep, address(keep, keep->live.at + keep->front + keep->done), keep->flash->buffer, keep->unit);
+    memset(keep->flash->buffer, keep->flash->erased, keep->unit);
     carry(keep, keep->state, keep->done, count, false);
-    return KEEP_OK;
+    return true;
 }
 
 /* The next unit of content: programmed, or read back and compared. */
@@ -276,22 +285,21 @@ static keep_status write_next(keep_t *keep)
 {
     const uint32_t count = least(keep->unit, keep->bytes - keep->done);
     const uint32_t offset = keep->front + keep->done;
-    const uint32_t at = address(keep, keep->block, keep->offset + offset);
-    keep_status status;
+    const uint32_t at = address(keep, keep->at + offset);
 
     if (count > 0) {
-        status = fetch(keep, count);
-        if (status != KEEP_OK)
-            return ended(keep, status); /* the source of a copy */
+        keep_status status;
+
+        if (!fetch(keep, count))
+            return ended(keep, found(keep, false, KEEP_CORRUPT)); /* the source of a copy */
         if (keep->phase == WRITING) {
             status = program(keep, at);
         } else {
-            const uint32_t wanted = crc32_add(keep->crc, keep->word, count);
+            const uint32_t wanted = crc32_add(keep->crc, keep->flash->buffer, count);
+            const bool there = read(keep, at, keep->flash->buffer, keep->unit);
 
-            status = read(keep, at, keep->word, keep->unit);
-            keep->crc = crc32_add(keep->crc, keep->word, count);
-            if (status == KEEP_OK && keep->crc != wanted)
-                status = KEEP_CORRUPT;
+            keep->crc = crc32_add(keep->crc, keep->flash->buffer, count);
+            status = found(keep, there && keep->crc == wanted, KEEP_CORRUPT);
         }
         if (status != KEEP_OK)
             return failed(keep, status, offset);
@@ -305,14 +313,12 @@ static keep_status write_next(keep_t *keep)
     return KEEP_MORE;
 }
 
-/* The header of the slot that is being written. */
-static keep_status describe(keep_t *keep, header_t *header)
+/* The header of the slot that is being written; false where the source of a copy is not what it was. */
+static bool describe(keep_t *keep, header_t *header)
 {
     if ((keep->flags & COPYING) != 0) {
-        keep_status status = header_at(keep, keep->live_block, keep->live_offset, header);
-
-        if (status != KEEP_OK || header->crc != keep->crc)
-            return status == KEEP_IO ? KEEP_IO : KEEP_CORRUPT;
+        if (!live_header(keep, header) || header->crc != keep->crc)
+            return false;
     } else {
         header->magic = MAGIC;
         header->tag = keep->content->tag;
@@ -323,54 +329,51 @@ static keep_status describe(keep_t *keep, header_t *header)
     header->sequence = keep->sequence;
     header->erases = keep->erases;
     header->check = crc32_add(0, (const uint8_t *)header, offsetof(header_t, check));
-    return KEEP_OK;
+    return true;
 }
 
-static keep_status write_header(const keep_t *keep, const header_t *header)
+static keep_status write_header(keep_t *keep, const header_t *header)
 {
-    keep_status status = KEEP_OK;
-    header_t found;
+    header_t back;
 
-    for (uint32_t at = 0; at < sizeof *header && status == KEEP_OK; at += keep->unit) {
-        memset(keep->word, keep->flash->erased, keep->unit);
-        memcpy(keep->word, (const uint8_t *)header + at, least(keep->unit, sizeof *header - at));
-        status = program(keep, address(keep, keep->block, keep->offset + at));
+    for (uint32_t at = 0; at < sizeof *header; at += keep->unit) {
+        keep_status status;
+
+        memset(keep->flash->buffer, keep->flash->erased, keep->unit);
+        memcpy(keep->flash->buffer, (const uint8_t *)header + at, least(keep->unit, sizeof *header - at));
+        status = program(keep, keep->at + at);
+        if (status != KEEP_OK)
+            return status;
     }
-    if (status == KEEP_OK)
-        status = header_at(keep, keep->block, keep->offset, &found);
-    if (status == KEEP_EMPTY || (status == KEEP_OK && found.check != header->check))
-        status = KEEP_CORRUPT;
-    return status;
+    return found(keep, header_at(keep, keep->at, &back) && back.check == header->check, KEEP_CORRUPT);
 }
 
-static keep_status write_mark(const keep_t *keep, uint32_t mark)
+static keep_status write_mark(keep_t *keep, uint32_t mark)
 {
     keep_status status;
 
-    memset(keep->word, MARK, keep->unit);
-    status = program(keep, address(keep, keep->block, mark_offset(keep, keep->offset, mark)));
-    if (status == KEEP_OK)
-        status = mark_reads(keep, keep->block, keep->offset, mark, MARK);
-    return status == KEEP_EMPTY ? KEEP_CORRUPT : status;
+    memset(keep->flash->buffer, MARK, keep->unit);
+    status = program(keep, mark_of(keep, keep->at, mark));
+    if (status != KEEP_OK)
+        return status;
+    return found(keep, mark_reads(keep, keep->at, mark, MARK), KEEP_CORRUPT);
 }
 
 /* Header, then the mark that makes the slot count, then those that say that it is done. */
 static keep_status commit(keep_t *keep)
 {
     header_t header;
-    keep_status status = describe(keep, &header);
+    keep_status status;
 
-    if (status != KEEP_OK)
-        return ended(keep, status);
+    if (!describe(keep, &header))
+        return ended(keep, found(keep, false, KEEP_CORRUPT));
     status = write_header(keep, &header);
     for (uint32_t mark = COMMITTED; mark < MARKS && status == KEEP_OK; mark++)
         status = write_mark(keep, mark);
     if (status != KEEP_OK)
         return failed(keep, status, 0);
-    keep->live_block = keep->block;
-    keep->live_offset = keep->offset;
-    keep->live_bytes = keep->bytes;
-    keep->offset += slot_bytes(keep, keep->bytes);
+    set_live(keep, keep->block, keep->at, keep->bytes);
+    keep->at += slot_bytes(keep, keep->bytes);
     keep->flags = OPEN;
     keep->phase = IDLE;
     return KEEP_OK;
@@ -389,146 +392,130 @@ static keep_status finish(keep_t *keep)
 /* ---- mounting -------------------------------------------------------------------------------------------------- */
 
 /*
- * The committed slot with the highest sequence number below `below` becomes the live one, and *sequence its number: OK, EMPTY or IO.
- * least: COMMITTED, or CONFIRMED for one whose first mark is known to be done. keep->sequence becomes the highest number of any
- * header. Where `below` is 0 nothing is believed, and what may be so later is erased. Slots follow each other within a block.
+ * Makes a slot whose sequence number lies between low and high the live one, and returns the number; 0 where there is none. The highest of
+ * those that are committed and confirmed, so that their first mark is known to be done; or else the lowest that has a header.
+ * keep->sequence becomes the highest number of any header. Slots follow each other within a block.
  */
-static keep_status scan(keep_t *keep, uint32_t below, uint32_t least, uint32_t *sequence)
+static uint32_t scan(keep_t *keep, uint32_t low, uint32_t high, bool confirmed)
 {
-    *sequence = 0;
-    keep->live_block = NO_BLOCK;
+    uint32_t sequence = 0;
+
+    keep->live.blocks = 0;
     for (uint32_t block = 0; block < keep->flash->blocks; block++) {
-        keep_status status = KEEP_OK;
-        uint32_t offset = 0;
+        uint32_t at = block * keep->flash->block;
+        const uint32_t last = at + keep->flash->block - keep->front;
+        header_t header;
 
-        while (status == KEEP_OK && offset + keep->front <= keep->flash->block) {
-            header_t header;
-
-            status = header_at(keep, block, offset, &header);
-            if (status != KEEP_OK)
-                break;
+        for (; at <= last && header_at(keep, at, &header); at += slot_bytes(keep, header.tag.bytes)) {
             if (header.sequence > keep->sequence)
                 keep->sequence = header.sequence;
-            if (below == 0) {
-                status = mark_reads(keep, block, offset, CONFIRMED, keep->flash->erased);
-                if (status == KEEP_OK) {
-                    (void)erase(keep, block); /* what cannot be erased is outdone by the next save's number */
-                    break;
-                }
-            } else if (header.sequence < below && header.sequence > *sequence) {
-                status = mark_reads(keep, block, offset, COMMITTED, MARK);
-                if (status == KEEP_OK && least == CONFIRMED) {
-                    status = mark_reads(keep, block, offset, CONFIRMED, keep->flash->erased);
-                    status = status == KEEP_OK ? KEEP_EMPTY : status == KEEP_EMPTY ? KEEP_OK : status;
-                }
-                if (status == KEEP_OK) {
-                    *sequence = header.sequence;
-                    keep->live_block = (uint16_t)block;
-                    keep->live_offset = offset;
-                    keep->live_bytes = header.tag.bytes;
-                }
-            }
-            offset += slot_bytes(keep, header.tag.bytes);
-            status = status == KEEP_EMPTY ? KEEP_OK : status;
+            if (header.sequence <= low || header.sequence >= high ||
+                (confirmed && (!mark_reads(keep, at, COMMITTED, MARK) ||
+                               mark_reads(keep, at, CONFIRMED, keep->flash->erased))))
+                continue;
+            sequence = header.sequence;
+            set_live(keep, block, at, header.tag.bytes);
+            if (confirmed)
+                low = sequence;
+            else
+                high = sequence;
         }
-        if (status == KEEP_IO)
-            return KEEP_IO;
     }
-    return *sequence > 0 ? KEEP_OK : KEEP_EMPTY;
+    return sequence;
 }
 
-/* Whether the live slot reads as it was written: OK, CORRUPT or IO. */
-static keep_status whole(keep_t *keep)
+/* Whether the live slot reads as it was written. */
+static bool whole(keep_t *keep)
 {
     header_t header;
-    const keep_status status = header_at(keep, keep->live_block, keep->live_offset, &header);
 
-    if (status != KEEP_OK)
-        return status == KEEP_IO ? KEEP_IO : KEEP_CORRUPT;
-    keep->live_bytes = header.tag.bytes;
+    if (!live_header(keep, &header))
+        return false;
     keep->erases = header.erases;
     return stream(keep, NULL, header.crc);
 }
 
-/* Copies the live slot, which may read otherwise another time, or be outdone by one that does. What counted before stays. */
-static keep_status copy(keep_t *keep, uint32_t sequence)
+/*
+ * Writes once more what counts, or that nothing does, under the highest number: as it is it may read otherwise another time,
+ * or be outdone by a slot that does. The anchor stays meanwhile.
+ */
+static keep_status renew(keep_t *keep, const keep_slot_t *anchor)
 {
-    const keep_t live = *keep;
-    keep_status status = scan(keep, sequence, CONFIRMED, &sequence);
+    keep_status status;
 
-    if (status == KEEP_IO)
-        return status;
-    keep->anchor = keep->live_block;
-    keep->anchor_blocks = (uint16_t)blocks_of(keep, slot_bytes(keep, keep->live_bytes));
-    keep->live_block = live.live_block;
-    keep->live_offset = live.live_offset;
-    keep->live_bytes = live.live_bytes;
-    keep->flags = COPYING;
-    status = start(keep, NULL, keep->live_bytes);
+    keep->flags = keep->live.blocks > 0 ? COPYING : UNSETTLED;
+    keep->anchor = anchor;
+    status = start(keep, NULL, keep->live.blocks > 0 ? keep->live.bytes : 0);
     status = status == KEEP_MORE ? finish(keep) : status;
-    keep->anchor = NO_BLOCK;
+    keep->anchor = NULL;
     return status;
 }
 
-/* Looks at the whole flash, and leaves nothing in it that may read otherwise another time. */
+/*
+ * Looks at the whole flash, and leaves nothing in it that may read otherwise another time. `sure` is what counted before the last cut, or
+ * what counts since; `other` a slot above it that was not finished, or the one that counted before where that of `sure` may be so.
+ */
 static keep_status settle(keep_t *keep)
 {
     uint32_t sequence = UINT32_MAX;
+    keep_slot_t sure, other;
     header_t header;
-    keep_status status;
+    bool doubt, older;
 
+    keep->flags = UNSETTLED;
     keep->sequence = 0;
-    do {
-        status = scan(keep, sequence, COMMITTED, &sequence);
-        if (status == KEEP_OK)
-            status = whole(keep);
-        if (status == KEEP_OK) {
-            status = mark_reads(keep, keep->live_block, keep->live_offset, SETTLED, keep->flash->erased);
-            if (status == KEEP_OK || (status == KEEP_EMPTY && keep->sequence > sequence))
-                status = copy(keep, sequence);
-            else if (status == KEEP_EMPTY)
-                status = KEEP_OK;
-        }
-    } while (status == KEEP_CORRUPT);
-    if (status == KEEP_EMPTY && keep->sequence > 0)
-        status = scan(keep, 0, COMMITTED, &sequence);
-    if (status == KEEP_OK || status == KEEP_EMPTY) {
-        keep->flags = (uint8_t)(keep->flags & OPEN);
-        status = kept(keep, &header);
+    do
+        sequence = scan(keep, 0, sequence, true);
+    while (sequence > 0 && !whole(keep) && (keep->flags & FAULT) == 0);
+    sure = keep->live;
+    doubt = sequence > 0 && mark_reads(keep, sure.at, SETTLED, keep->flash->erased);
+    older = doubt;
+    if (older)
+        (void)scan(keep, 0, sequence, true);
+    else
+        doubt = scan(keep, sequence, UINT32_MAX, false) > 0;
+    other = keep->live;
+    if (older || other.blocks == 0 || !mark_reads(keep, other.at, COMMITTED, MARK) || !whole(keep)) {
+        keep->live = sure;
+        sure = other;
     }
-    return status;
+    if (doubt && (keep->flags & FAULT) == 0) {
+        const keep_status status = renew(keep, &sure);
+
+        if (status != KEEP_OK)
+            return status;
+    }
+    if ((keep->flags & FAULT) != 0)
+        return KEEP_IO;
+    keep->flags &= OPEN;
+    return kept(keep, &header);
 }
 
 /* What must hold before anything is done. */
 static keep_status ready(keep_t *keep)
 {
-    keep_status status;
-
     if (keep->phase != IDLE)
         return KEEP_BUSY;
-    if ((keep->flags & UNSETTLED) == 0)
-        return KEEP_OK;
-    status = settle(keep);
-    return status == KEEP_IO || status == KEEP_CORRUPT ? status : KEEP_OK;
+    keep->flags &= (uint8_t)~FAULT;
+    if ((keep->flags & UNSETTLED) != 0 && settle(keep) == KEEP_IO)
+        return KEEP_IO;
+    return KEEP_OK;
 }
 
 /* ---- interface ------------------------------------------------------------------------------------------------- */
 
-keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_content_t *content, uint8_t *word)
+keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_content_t *content)
 {
     memset(keep, 0, sizeof *keep);
     keep->flash = flash;
     keep->content = content;
-    keep->word = word;
-    keep->live_block = NO_BLOCK;
-    keep->anchor = NO_BLOCK;
     keep->flags = UNSETTLED;
     keep->unit = (uint16_t)(flash->word < SMALLEST_UNIT ? SMALLEST_UNIT : flash->word);
     keep->front = (uint16_t)(rounded(keep, sizeof(header_t)) + MARKS * keep->unit);
     if (flash->word == 0 || flash->word > MOST_WORD || (flash->word & (flash->word - 1u)) != 0 ||
         flash->block > MOST_BLOCK || flash->blocks > MOST_BLOCKS || flash->cycles > MOST_CYCLES ||
-        flash->block != rounded(keep, flash->block) || flash->block < keep->front || content->tag.bytes == 0 ||
-        content->tag.bytes > MOST_BLOCK || 3u * blocks_of(keep, slot_bytes(keep, content->tag.bytes)) > flash->blocks)
+        flash->block != rounded(keep, flash->block) || flash->block < keep->front ||
+        3u * blocks_of(keep, slot_bytes(keep, content->tag.bytes)) > flash->blocks)
         return KEEP_BAD_ARGUMENT;
     return settle(keep);
 }
@@ -540,7 +527,7 @@ keep_status keep_load(keep_t *keep, uint8_t *state)
 
     if (status == KEEP_OK)
         status = kept(keep, &header);
-    return status == KEEP_OK ? stream(keep, state, header.crc) : status;
+    return status == KEEP_OK ? found(keep, stream(keep, state, header.crc), KEEP_CORRUPT) : status;
 }
 
 keep_status keep_save_begin(keep_t *keep, uint8_t *state)
@@ -570,7 +557,7 @@ keep_status keep_save_step(keep_t *keep)
 keep_status keep_save_abort(keep_t *keep)
 {
     keep->phase = IDLE;
-    keep->flags &= (uint8_t)~OPEN; /* some words behind `offset` are programmed */
+    keep->flags &= (uint8_t)~OPEN; /* some words behind `at` are programmed */
     return KEEP_OK;
 }
 
@@ -580,13 +567,13 @@ keep_status keep_erase(keep_t *keep)
 
     if (status != KEEP_OK)
         return status;
-    if (keep->live_block == NO_BLOCK || keep->live_bytes > 0) {
+    if (keep->live.blocks == 0 || keep->live.bytes > 0) {
         keep->flags &= (uint8_t)~OPEN; /* not beside what is to go */
         status = start(keep, NULL, 0);
         status = status == KEEP_MORE ? finish(keep) : status;
     }
     for (uint32_t i = 1; i < keep->flash->blocks && status == KEEP_OK; i++)
-        status = erase(keep, wrapped(keep, keep->live_block + i));
+        status = erase(keep, wrapped(keep, keep->live.block + i));
     keep->flags &= (uint8_t)~OPEN; /* the next save begins in a block that is known to be erased by it */
     return status;
 }

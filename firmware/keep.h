@@ -44,6 +44,7 @@ typedef struct {
     /* Erases the block at address. Returns when it is done: OK; IO; CORRUPT: it is worn. */
     keep_status (*erase)(void *context, uint32_t address);
     void *context;   /* the driver's own, handed to each callback */
+    uint8_t *buffer; /* memory for one word, of 4 bytes at least */
     uint32_t word;   /* bytes of the smallest unit that is programmed, once between two erases: a power of two */
     uint32_t block;  /* bytes that are erased at once: a multiple of the word, and of 4 */
     uint32_t blocks; /* how many of these there are: three times as many as a save takes, at least */
@@ -71,37 +72,40 @@ typedef struct {
     uint32_t count;           /* of spans */
 } keep_content_t;
 
+/* A slot in flash. */
+typedef struct {
+    uint32_t at;     /* its address */
+    uint32_t bytes;  /* of content */
+    uint16_t block;  /* in which it begins */
+    uint16_t blocks; /* how many it takes; 0: there is none */
+} keep_slot_t;
+
 /* A store. Everything in it is its own. */
 typedef struct {
     const keep_flash_t *flash;
     const keep_content_t *content;
-    uint8_t *word;        /* room for one unit */
     uint8_t *state;       /* what is being saved; a null pointer: what the live slot holds */
     uint32_t sequence;    /* of the newest slot, believed or not */
     uint32_t erases;      /* of blocks so far */
-    uint32_t live_bytes;  /* of content in the slot that is believed */
-    uint32_t live_offset; /* where it begins in its block */
-    uint32_t offset;      /* the same of the slot that is being written, or that the next one may use */
+    keep_slot_t live;     /* the one that counts */
+    const keep_slot_t *anchor; /* another one that must stay for now, or a null pointer */
+    uint32_t at;          /* address of the slot that is being written, or that the next one may have */
     uint32_t bytes;       /* of content in the slot that is being written */
     uint32_t done;        /* of these */
     uint32_t crc;         /* of these as they came back from flash */
     uint16_t unit;        /* bytes that are programmed at once */
     uint16_t front;       /* bytes of a slot before its content: header and marks */
-    uint16_t live_block;
     uint16_t block;       /* where the slot that is being written begins */
     uint16_t tried;       /* blocks behind the live slot that this save has given up, or found taken */
-    uint16_t anchor;      /* the first block of what must stay beside the live slot */
-    uint16_t anchor_blocks;
     uint8_t phase;
     uint8_t flags;
 } keep_t;
 
 /*
- * Finds what is kept. word: memory of its own, as large as a word of the flash, 4 bytes at least. OK; EMPTY; OTHER. A slot that a cut may
- * have left half committed is copied, or erased, before this returns, so that the answer stays what it is: so this may
- * program and erase. WORN: what is kept can be loaded but not be made to last; IO: not known, try again.
+ * Finds what is kept: OK, EMPTY, OTHER. Where a cut may have left a slot half committed, what is kept is written once more, elsewhere,
+ * before this returns, so that the answer stays what it is: so this may program and erase. WORN: what is kept can be loaded but not be made to last; IO: not known, try again.
  */
-keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_content_t *content, uint8_t *word);
+keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_content_t *content);
 
 /*
  * Copies what is kept to `state`: OK, EMPTY, OTHER, CORRUPT, IO. Of a null pointer: only reads it, all of it. EMPTY and OTHER leave

@@ -196,7 +196,7 @@ static void back(const snapshot_t *to)
 }
 
 static struct {
-    uint32_t operations, cuts, nested, failures, old, fresh, mounts, settled;
+    uint32_t operations, cuts, nested, chained, failures, old, fresh, mounts, settled;
     uint32_t most_reads, reads_allowed;
 } counts;
 
@@ -205,14 +205,14 @@ static uint32_t ceiling(uint32_t a, uint32_t b)
     return (a + b - 1u) / b;
 }
 
-/* Of a mount after any cuts: three looks at all headers, and the content four times where a slot is copied. */
+/* Of a mount after any cuts: two looks at all headers, and the content five times where a slot is copied. */
 static uint32_t reads_allowed(void)
 {
     const uint32_t unit = driver.word < 4u ? 4u : driver.word;
     const uint32_t slot = ceiling(64, unit) * unit + 3u * unit + ceiling(content.tag.bytes, unit) * unit;
     const uint32_t slots = slot > driver.block ? 1u : driver.block / slot;
 
-    return 3u * driver.blocks * (3u * slots + 1u) + 4u * ceiling(content.tag.bytes, unit) + 12u;
+    return 2u * driver.blocks * (3u * slots + 1u) + 5u * ceiling(content.tag.bytes, unit) + 12u;
 }
 
 static keep_status boot(void)
@@ -222,7 +222,7 @@ static keep_status boot(void)
     memset(&keep, 0xCC, sizeof keep);
     memset(word, 0xCC, sizeof word);
     flash.reads = 0;
-    status = keep_mount(&keep, &driver, &content, word);
+    status = keep_mount(&keep, &driver, &content);
     counts.mounts++;
     counts.most_reads = flash.reads > counts.most_reads ? flash.reads : counts.most_reads;
     if (flash.reads > counts.reads_allowed)
@@ -410,6 +410,46 @@ static void fail_all(const snapshot_t *before, uint32_t every)
     }
 }
 
+/*
+ * Cuts in a row: of a save, then of the mounts that put things right, each somewhere, most of them where it matters. The loose bits change
+ * their mood in between.
+ */
+static void chains(const snapshot_t *before, uint32_t count)
+{
+    static snapshot_t now;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t left = 2u + dice() % 5u;
+        action_t action = save;
+
+        back(before);
+        for (; left > 0; left--) {
+            const uint32_t mood = dice() % MOODS;
+            uint64_t same_dice;
+            uint32_t operations, near;
+
+            take(&now);
+            same_dice = state_of_dice;
+            (void)interrupted(action, new, NEVER, AFTER, mood);
+            operations = flash.at;
+            if (operations == 0)
+                break;
+            back(&now);
+            near = dice() % 3u != 0 && operations > 24u ? operations - 24u : 0;
+            near += dice() % (operations - near);
+            state_of_dice = same_dice;
+            if (!interrupted(action, new, near, (uint32_t)(i % WAYS == 0 ? AFTER : MIDDLE), mood))
+                wrong("a cut of a chain did not come");
+            counts.chained++;
+            action = mount_again;
+            flash.boot++;
+        }
+        flash.mood = dice() % MOODS;
+        flash.boot = dice() % 2u;
+        stays();
+    }
+}
+
 /* ---- wear ------------------------------------------------------------------------------------------------------- */
 
 static void saved(uint32_t number)
@@ -515,6 +555,7 @@ int main(int argc, char **argv)
     driver.read = flash_read;
     driver.program = flash_program;
     driver.erase = flash_erase;
+    driver.buffer = word;
     driver.word = (uint32_t)atoi(argv[1]);
     driver.block = (uint32_t)atoi(argv[2]);
     driver.blocks = (uint32_t)atoi(argv[3]);
@@ -553,6 +594,9 @@ int main(int argc, char **argv)
     cut_all(&one, save, every);
     cut_all(&full, save, every);
     cut_all(&cold, save, every);
+    chains(&one, 300u);
+    chains(&full, 300u);
+    chains(&cold, 300u);
     fail_all(&one, every);
     fail_all(&cold, every);
     new = STATES;
@@ -568,9 +612,9 @@ int main(int argc, char **argv)
     }
     bad_blocks(&blank, needed);
     wear(&blank, &least, &most, &saves);
-    printf("{\"operations\": %u, \"cuts\": %u, \"nested\": %u, \"failures\": %u, \"old\": %u, \"new\": %u, \"mounts\": %u, \"settled\": %u, "
+    printf("{\"operations\": %u, \"cuts\": %u, \"nested\": %u, \"chained\": %u, \"failures\": %u, \"old\": %u, \"new\": %u, \"mounts\": %u, \"settled\": %u, "
            "\"most_reads\": %u, \"reads_allowed\": %u, \"saves\": %u, \"least_erased\": %u, \"most_erased\": %u}\n",
-           counts.operations, counts.cuts, counts.nested, counts.failures, counts.old, counts.fresh, counts.mounts, counts.settled,
+           counts.operations, counts.cuts, counts.nested, counts.chained, counts.failures, counts.old, counts.fresh, counts.mounts, counts.settled,
            counts.most_reads, counts.reads_allowed, saves, least, most);
     return 0;
 }
