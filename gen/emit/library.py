@@ -17,7 +17,7 @@ from ..version import VERSION
 from .flash import stored
 from .functions import in_order, laid_out, program_texts, step_functions, unused
 from .helpers import helpers_of
-from .interface import entry_views, label_type
+from .interface import KEEPING, entry_views, label_type
 from .layout import narrowed
 from .memory_text import memory_map
 from .slices import entries
@@ -26,9 +26,14 @@ from .views import HeldView, InputView, Views
 
 
 def render_library(
-    plan: Plan, command: str, title: str, sources: Mapping[str, str], kernel_set: str = REF
+    plan: Plan,
+    command: str,
+    title: str,
+    sources: Mapping[str, str],
+    kernel_set: str = REF,
+    keep: bool = False,
 ) -> dict[str, str]:
-    """`<model>.h` and `<model>.c`, of `kernel_set`."""
+    """`<model>.h` and `<model>.c`, of `kernel_set`. keep: with what the store in flash needs of them."""
     prefix = plan.model
     printed = stored(plan, kernel_set)
     views = Views(plan, printed.constants)
@@ -50,6 +55,7 @@ def render_library(
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
         "kernel_set": kernel_set,
+        "keep": keep,
         "memory_map": memory_map(plan, kernel_set),
         "steps": functions,
         "state": [of_all[t.name] for t in plan.space("state")],
@@ -71,7 +77,7 @@ def render_library(
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
         "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
-        "entries": entry_views(plan, of_all),
+        "entries": entry_views(plan, of_all, KEEPING if keep else ()),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
         "labelled_entries": [n for n in plan.entries if labelled(plan, n)],

@@ -12,10 +12,12 @@ from pathlib import Path
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..sets import AUTO, select
+from ..spec.keep import Keep
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..version import VERSION
 from .interface import label_type
+from .keep import render_keep
 from .library import render_library
 from .templates import ROOT, environment
 from .views import InputView, formulas
@@ -30,6 +32,7 @@ def render(
     reports: Mapping[str, str] | None = None,
     quantiser: bool = False,
     kernel_set: str = AUTO,
+    keep: Keep | None = None,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
@@ -37,10 +40,12 @@ def render(
     kernel_set: the kernel set, or "auto" for the fastest that the board's core can run
     quantiser: also <model>_quantise.h, which takes float inputs; the only file that knows float. It is there
                anyway where the network normalises an input, or brings a scale and a zero point for it.
+    keep:      what of the state is kept in flash: also <model>_keep.{h,c}
     """
     lib = f"lib/{plan.model}"
     chosen = select(kernel_set, board)
-    library = render_library(plan, command, title, sources or {}, chosen)
+    library = render_library(plan, command, title, sources or {}, chosen, keep is not None)
+    library |= render_keep(plan, keep, command) if keep else {}
     files = {f"{lib}/src/{name}": text for name, text in library.items()}
     env = environment()
     context = {"model": plan.model, "tool_version": VERSION, "description": title}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.emit.keep import keep_facts
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
 from synapcc.gen.ir.roles import ROLES
@@ -52,6 +53,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "kernels": compiled.kernel_set,
         "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
+        "keep": keep_facts(plan, compiled.spec.keep, compiled.board) if compiled.spec.keep else None,
         "budget": budget(plan, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
@@ -252,6 +254,7 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  note: {n}" for n in report["notes"]]
     lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(_memory_line(report["memory"]))
+    lines += [f"  kept in flash: {kept_text(report['keep'])}"] if report["keep"] else []
     if cal["samples"]:
         agree = cal["same_class_as_float"]  # none of a network that gives numbers
         same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "
@@ -324,6 +327,27 @@ def _program_rows(report: Mapping[str, Any]) -> _Table:
         [p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"]), str(p["slices"]), slice_text(p)]
         for p in report["programs"]
     ]
+
+
+def kept_text(keep: Mapping[str, Any]) -> str:
+    """What a save keeps and costs, in words."""
+    samples = "the wearer's samples included" if keep["samples"] else "without the wearer's samples"
+    words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples}; a save writes {keep['written']:,} bytes"
+    if not keep["block"]:
+        return f"{words}; the board file does not say what its flash can take"
+    return (
+        f"{words} in {keep['blocks_a_save']} of {keep['blocks']} blocks of {keep['block']:,} bytes. {keep['cycles']:,} erases of "
+        f"each are {keep['saves']:,} saves at least: one every {span_text(keep['interval_s'])} for ten years, "
+        f"or one an hour for {keep['years']:,.1f} years"
+    )
+
+
+def span_text(seconds: float) -> str:
+    """A time in the unit in which it is at least 1."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
 
 
 def faithful(file: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.boards import (
     BOARDS,
     Board,
+    Flash,
     Region,
     board_dict,
     board_names,
@@ -55,7 +56,7 @@ def test_values_of_the_virtual_cortex_m4() -> None:
     assert (board.core.cpu, board.core.fpu, board.port.hal, board.port.uart_base) == (
         "cortex-m4", "fpv4-sp-d16", "cmsdk", 0x40004000,
     )  # fmt: skip
-    assert board.flash == Region(0, 4 << 20) and board.ram.end == 0x20400000
+    assert board.flash == Flash(0, 4 << 20) and board.ram.end == 0x20400000
     assert board.local and board.power is None and load_board("mps2_an385").core.fpu == ""
 
 
