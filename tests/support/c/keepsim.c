@@ -338,7 +338,7 @@ static void again(const snapshot_t *after)
     (void)boot();
     operations = flash.at;
     counts.settled += operations > 0;
-    for (uint32_t cut = 0; cut < operations; cut += is_payload(cut, operations) ? 23u : 1u) {
+    for (uint32_t cut = 0; cut < operations; cut += is_payload(cut, operations) ? 97u : 1u) {
         for (uint32_t way = 0; way < WAYS; way++) {
             back(after);
             state_of_dice = same_dice; /* what is loose reads as it did, up to the cut */
