@@ -1,6 +1,6 @@
 /*
  * Keeps bytes in flash so that a cut of the power leaves either those of before or those of now, never anything else.
- * docs/KEEP.md (`synapcc docs KEEP`) has the layout byte by byte, why each cut is safe, and how to port it.
+ * `synapcc docs KEEP` has the layout byte by byte, why each cut is safe, and how to port it.
  *
  * No heap, no link, no knowledge of models: what is kept is `content`, some pieces of memory with a digest that says what
  * they mean. One thread; a driver's callback must not call back.

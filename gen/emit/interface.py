@@ -65,7 +65,7 @@ def label_type(plan: Plan) -> str:
 def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str] = ()) -> list[EntryView]:
     """The entry programs beside `infer` and `learn` that take anything: each is a function of the library.
 
-    more: names of the library beside INTERFACE. CompileError where an entry is called like something else there.
+    more: names of the library beside INTERFACE. CompileError where an entry is called like something else.
     """
     found = []
     taken = {*INTERFACE, *more}

@@ -1,7 +1,7 @@
 """What of a state is kept in flash, what that costs, and the library's own copy of the store.
 
-The store itself is firmware/keep.c: here it gets the model's prefix, so that the library needs no other file and
-two models may be in one product.
+The store itself is firmware/keep.c: here it gets the model's prefix, so that the library needs no other
+file and two models may be in one product.
 """
 
 from __future__ import annotations
@@ -40,10 +40,9 @@ def left_out(plan: Plan) -> frozenset[str]:
 
     What is not kept starts as compiled: no samples, and cursors at 0, as `<model>_check` wants it.
     """
-    written = {step.args["table"] for _, _, step in plan.ops() if step.kernel == "samples.write"}
     stored = {t.name for t in plan.space("state") if t.use == "stored"}
     places = {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
-    return frozenset(stored | places | {n for n in written if plan[n].space == "state"})
+    return frozenset(stored | places)
 
 
 def spans(plan: Plan, keep: Keep) -> tuple[Span, ...]:
@@ -80,8 +79,8 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
     """What a report says of the store. Without a board that says its erase blocks: sizes alone, for words of
     four bytes.
 
-    saves: how many the flash lasts at least, each in blocks that are erased for it; interval_s: from one to the next if it
-    is to last ten years; years: how long it lasts at a save an hour
+    saves: how many the flash lasts at least, each in blocks that are erased for it; interval_s: from one to
+    the next if it is to last ten years; years: how long it lasts at a save an hour
     """
     kept = sum(s.bytes for s in spans(plan, keep))
     flash = board.flash if board and board.flash.block else None
@@ -113,7 +112,7 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
 
 
 def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
-    """Raises CompileError where the store has too few blocks, or does not fit beside `needed` bytes of flash."""
+    """Raises CompileError where the store has too few blocks, or no room beside `needed` bytes of flash."""
     facts = keep_facts(plan, keep, board)
     if board is None or not facts["block"]:
         return
@@ -126,7 +125,8 @@ def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> Non
         what = f"is {blocks}, and a save takes {need} of {block} bytes"
         raise CompileError("keep.blocks", what, f"give {COPIES * need} or more, or leave it out")
     if needed + blocks * block > board.flash.size:
-        what = f"needs {blocks} blocks of {block} bytes beside {needed} bytes, {board.name} has {board.flash.size}"
+        there = f"{board.name} has {board.flash.size}"
+        what = f"needs {blocks} blocks of {block} bytes beside {needed} bytes, {there}"
         raise CompileError("keep", what, "use a larger board, or keep it in a flash of its own")
 
 

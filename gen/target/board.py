@@ -90,9 +90,9 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Flash(Region):
-    """Flash, and what a store in it must know: `word`, the smallest unit that is programmed, `block`, the bytes that
-    are erased at once where a store would lie, `cycles`, how often the maker promises that, and the data sheet
-    that says so. All 0 where they are not known."""
+    """Flash, and what a store in it must know: `word`, the smallest unit that is programmed, `block`, the
+    bytes that are erased at once where a store would lie, `cycles`, how often the maker promises that, and the data
+    sheet that says so. All 0 where they are not known."""
 
     word: int = 0
     block: int = 0
@@ -313,7 +313,8 @@ def _check_blocks(flash: Flash, where: str) -> None:
         hint = f"a power of two up to {WIDEST_WORD}: the bytes that are programmed at once"
         raise CompileError(where, f"flash.word = {flash.word}", hint)
     if not 0 < flash.block <= min(LARGEST_BLOCK, flash.size) or flash.block % max(flash.word, 4):
-        hint = f"a multiple of word and of 4, at most {LARGEST_BLOCK} and flash.size: the bytes that are erased at once"
+        most = min(LARGEST_BLOCK, flash.size)
+        hint = f"the bytes that are erased at once: a multiple of word and of 4, at most {most}"
         raise CompileError(where, f"flash.block = {flash.block}", hint)
     if not 0 < flash.cycles < MOST_CYCLES:
         hint = f"erases of a block that the data sheet promises, below {MOST_CYCLES}"

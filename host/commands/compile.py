@@ -68,7 +68,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--keep",
         action="store_true",
-        help="also emit <model>_keep.{h,c}, which keep in flash what was learned, as [keep] in the rule file does",
+        help="also emit <model>_keep.{h,c}, which keep in flash what was learned, as [keep] in the rule file",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
 

@@ -42,7 +42,7 @@ def compile_html(report: Report) -> str:
             "fullest": max(report["proofs"], key=lambda p: p["used"], default=None),
             "macs": {p["program"]: p["macs"] for p in report["programs"]},
             "board": _board(report),
-            "kept": kept_text(report["keep"]) if report["keep"] else "",
+            "kept": kept_text(report["keep"]) if report.get("keep") else "",
             "strips": _strips(report),
             "tensors": _tensors(report),
             "layers": _layers(report),

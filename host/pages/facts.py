@@ -254,7 +254,7 @@ def summary(report: dict[str, Any]) -> str:
     lines += [f"  note: {n}" for n in report["notes"]]
     lines += [f"  warning: {w}" for w in report["warnings"]]
     lines.append(_memory_line(report["memory"]))
-    lines += [f"  kept in flash: {kept_text(report['keep'])}"] if report["keep"] else []
+    lines += [f"  kept in flash: {kept_text(report['keep'])}"] if report.get("keep") else []
     if cal["samples"]:
         agree = cal["same_class_as_float"]  # none of a network that gives numbers
         same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "
@@ -331,15 +331,15 @@ def _program_rows(report: Mapping[str, Any]) -> _Table:
 
 def kept_text(keep: Mapping[str, Any]) -> str:
     """What a save keeps and costs, in words."""
-    samples = "the wearer's samples included" if keep["samples"] else "without the wearer's samples"
-    words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples}; a save writes {keep['written']:,} bytes"
+    samples = "with" if keep["samples"] else "without"
+    words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples} the wearer's samples"
+    words += f"; a save writes {keep['written']:,} bytes"
     if not keep["block"]:
         return f"{words}; the board file does not say what its flash can take"
-    return (
-        f"{words} in {keep['blocks_a_save']} of {keep['blocks']} blocks of {keep['block']:,} bytes. {keep['cycles']:,} erases of "
-        f"each are {keep['saves']:,} saves at least: one every {span_text(keep['interval_s'])} for ten years, "
-        f"or one an hour for {keep['years']:,.1f} years"
-    )
+    words += f" in {keep['blocks_a_save']} of {keep['blocks']} blocks of {keep['block']:,} bytes"
+    least = f"{keep['cycles']:,} erases of each are {keep['saves']:,} saves at least"
+    apart = f"one every {span_text(keep['interval_s'])} for ten years"
+    return f"{words}. {least}: {apart}, or one an hour for {keep['years']:,.1f} years"
 
 
 def span_text(seconds: float) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ctools import HERE, UNDEFINED, compile_host
 from golden_nets import golden_plan
@@ -78,14 +77,15 @@ def test_crc_is_that_of_zlib(tmp_path: Path) -> None:
     main.write_text(
         '#include <stdio.h>\n#include "crc32.h"\nint main(void)\n{\n'
         '    const uint8_t b[] = "123456789";\n'
-        '    printf("%u %u", crc32_add(0, b, 9), crc32_add(crc32_add(0, b, 4), b + 4, 5));\n    return 0;\n}\n'
+        '    printf("%u %u", crc32_add(0, b, 9), crc32_add(crc32_add(0, b, 4), b + 4, 5));\n'
+        "    return 0;\n}\n"
     )
     program = compile_host([main, FIRMWARE / "crc32.c"], tmp_path / "crc", f"-I{FIRMWARE}")
     done = subprocess.run([program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(zlib.crc32(b"123456789"))] * 2
 
 
-# ---- in a library -------------------------------------------------------------------------------------------
+# ---- in a library -------------------------------------------------------------------------------------
 
 
 def guarded() -> Plan:
@@ -120,7 +120,7 @@ def test_what_a_guard_goes_back_to_survives_a_reset(tmp_path: Path) -> None:
     in_a_product(plan, Keep(samples=True), tmp_path)
 
 
-# ---- what is kept -------------------------------------------------------------------------------------------
+# ---- what is kept -------------------------------------------------------------------------------------
 
 
 def test_without_samples_the_state_is_one_that_the_model_can_reach() -> None:

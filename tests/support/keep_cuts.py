@@ -2,8 +2,8 @@
 
     python tests/support/keep_cuts.py
 
-The unmodified firmware/keep.c runs on a flash (c/keepsim.c) whose power goes before, in the middle of and after every
-operation; what is half done reads as it likes until it is erased.
+The unmodified firmware/keep.c runs on a flash (c/keepsim.c) whose power goes before, in the middle of and
+after every operation; what is half done reads as it likes until it is erased.
 """
 
 from __future__ import annotations
@@ -147,16 +147,18 @@ def main() -> int:
                     flush=True,
                 )
         size = sizes(folder)
+    every = total["cuts"] + total["nested"] + total["chained"]
     print(
-        f"{total['cuts'] + total['nested'] + total['chained']} cuts ({total['cuts']} of saves and erasures, {total['nested']} of the "
-        f"mount behind, {total['chained']} in chains of up to six) and {total['failures']} failures: the old state "
+        f"{every} cuts ({total['cuts']} of saves and erasures, {total['nested']} of the mount behind, "
+        f"{total['chained']} in chains of up to six) and {total['failures']} failures: the old state "
         f"{total['old']} times, the new one {total['new']} times, never another"
     )
     if size is None:
         print("sizes: arm-none-eabi-gcc is not installed")
         return 0
     print(
-        f"keep.c on a Cortex-M0: {size[0]} bytes of code of {CODE_BYTES}, {size[1]} bytes of RAM of {RAM_BYTES}"
+        f"keep.c on a Cortex-M0: {size[0]} bytes of code of {CODE_BYTES}, "
+        f"{size[1]} bytes of RAM of {RAM_BYTES}"
     )
     return int(size[0] > CODE_BYTES or size[1] > RAM_BYTES)
 

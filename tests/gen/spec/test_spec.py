@@ -22,6 +22,7 @@ from synapcc.gen.spec import (
     Freeze,
     Guard,
     Head,
+    Keep,
     Loss,
     Momentum,
     Replay,
@@ -367,6 +368,7 @@ DRAWN = st.builds(
     replay=st.none() | st.builds(Replay, st.integers(1, 4096), st.integers(1, 1024)),
     store=st.none()
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
+    keep=st.none() | st.builds(Keep, st.booleans(), st.just(0) | st.integers(3, 2048)),
     guard=st.none()
     | st.builds(
         Guard,
@@ -409,6 +411,7 @@ def possible(spec: RuleSpec) -> RuleSpec:
         momentum=spec.momentum if learns else None,
         freeze=spec.freeze if learns else None,
         guard=spec.guard if learns else None,
+        keep=spec.keep if learns else None,
         schedule=spec.schedule if lowest + fall <= 20 else None,
     )
 
