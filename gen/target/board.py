@@ -90,9 +90,11 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Flash(Region):
-    """Flash, and what a store in it must know: `word`, the smallest unit that is programmed, `block`, the
-    bytes that are erased at once where a store would lie, `cycles`, how often the maker promises that, and the data
-    sheet that says so. All 0 where they are not known."""
+    """Flash, and what a store in it must know; all 0 where it is not known.
+
+    word: bytes that are programmed at once; block: those that are erased at once, where a store would lie
+    cycles: erases that the maker promises for each block; source: the data sheet that says so
+    """
 
     word: int = 0
     block: int = 0

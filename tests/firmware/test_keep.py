@@ -16,13 +16,13 @@ from keep_cuts import FIRMWARE, FLASHES, RAM_BYTES, cuts, kept, models, simulato
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render_library
-from synapcc.gen.emit.keep import keep_facts, left_out, render_keep, slot_bytes, spans
+from synapcc.gen.emit.keep import check_store, keep_facts, left_out, render_keep, slot_bytes, spans
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.rules import options
 from synapcc.gen.spec import Guard, Keep, RuleSpec, Store, parse_spec, rule_text
 from synapcc.gen.stages.state_check import fault
-from synapcc.gen.target.boards import load_board
+from synapcc.gen.target.boards import board_dict, load_board, parse_board
 from synapcc.host.link.state import joined
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
@@ -188,3 +188,34 @@ def test_a_rule_file_says_it_again() -> None:
     for keep in ("[keep]", "[keep]\nsamples = true\nblocks = 8"):
         spec = parse_spec(f'rule = "bp"\n{keep}', "rule.toml", options())
         assert parse_spec(rule_text(spec.to_dict()), "again", options()) == spec
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("word", 3),
+        ("word", 512),
+        ("block", 0),
+        ("block", 2 << 20),
+        ("block", 4098),
+        ("cycles", 0),
+        ("source", ""),
+    ],
+)
+def test_a_board_says_all_of_its_flash_or_nothing(key: str, value: object) -> None:
+    board = board_dict(load_board("nrf52840_dk"))
+    assert parse_board(board, "here").flash.block == 4096
+    with pytest.raises(CompileError, match=rf"flash\.{key}"):
+        parse_board(board | {"flash": board["flash"] | {key: value}}, "here")
+
+
+def test_a_store_that_has_no_room_is_refused() -> None:
+    plan, board = golden_plan("pair"), load_board("nrf52840_dk")
+    check_store(plan, Keep(), board, board.flash.size - 3 * 4096)
+    with pytest.raises(CompileError, match="needs 3 blocks of 4096 bytes beside"):
+        check_store(plan, Keep(), board, board.flash.size - 3 * 4096 + 1)
+    large = compile_model(perceptron(5), RuleSpec("last", rate=6, store=Store(4000)), samples(60, 5, 1)).plan
+    with pytest.raises(CompileError, match=r"keep\.blocks is 3, and a save takes"):
+        check_store(large, Keep(samples=True, blocks=3), board, 0)
+    with pytest.raises(CompileError, match="learns nothing that could be kept"):
+        keep_facts(compile_model(perceptron(5), RuleSpec("none"), samples(60, 5, 1)).plan, Keep(), None)
