@@ -33,7 +33,7 @@ _FILES = """
     wchar wctype
 """
 _FIRMWARE = """
-    checksum frame frame_receiver hal machine model model_binding proto protocol reply request requests
+    checksum crc32 crc32_add frame frame_receiver hal machine model model_binding proto protocol reply request requests
     server server_counts sha256 stack startup synapcc ticks
 """
 _TYPES = """

@@ -215,7 +215,7 @@ def test_a_store_that_has_no_room_is_refused() -> None:
     with pytest.raises(CompileError, match="needs 3 blocks of 4096 bytes beside"):
         check_store(plan, Keep(), board, board.flash.size - 3 * 4096 + 1)
     large = compile_model(perceptron(5), RuleSpec("last", rate=6, store=Store(4000)), samples(60, 5, 1)).plan
-    with pytest.raises(CompileError, match=r"keep\.blocks is 3, and a save takes"):
+    with pytest.raises(CompileError, match=r"keep\.blocks: is 3, and a save takes"):
         check_store(large, Keep(samples=True, blocks=3), board, 0)
     with pytest.raises(CompileError, match="learns nothing that could be kept"):
         keep_facts(compile_model(perceptron(5), RuleSpec("none"), samples(60, 5, 1)).plan, Keep(), None)
