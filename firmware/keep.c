@@ -77,7 +77,7 @@ static bool read(keep_t *keep, uint32_t at, uint8_t *to, uint32_t count)
 }
 
 /* What a look at the flash has found. */
-static keep_status found(keep_t *keep, bool good, keep_status otherwise)
+static keep_status found(const keep_t *keep, bool good, keep_status otherwise)
 {
     if ((keep->flags & FAULT) != 0)
         return KEEP_IO;
@@ -172,15 +172,19 @@ static bool live_header(keep_t *keep, header_t *header)
     return header_at(keep, keep->live.at, header);
 }
 
-/* Whether the live slot has this content, and its header. */
-static keep_status kept(keep_t *keep, header_t *header)
+/* Whether the live slot has this content, and the CRC of that. */
+static keep_status kept(keep_t *keep, uint32_t *crc)
 {
+    header_t header;
+
+    *crc = 0;
     if (keep->live.blocks == 0 || keep->live.bytes == 0)
         return KEEP_EMPTY;
-    if (!live_header(keep, header))
+    if (!live_header(keep, &header))
         return found(keep, false, KEEP_CORRUPT);
-    for (uint32_t i = 0; i < sizeof header->tag; i++) {
-        if (((const uint8_t *)&header->tag)[i] != ((const uint8_t *)&keep->content->tag)[i])
+    *crc = header.crc;
+    for (uint32_t i = 0; i < sizeof header.tag; i++) {
+        if (((const uint8_t *)&header.tag)[i] != ((const uint8_t *)&keep->content->tag)[i])
             return KEEP_OTHER;
     }
     return KEEP_OK;
@@ -204,34 +208,40 @@ static keep_status ended(keep_t *keep, keep_status status)
     return status;
 }
 
+/* Whether the anchor lies outside of so many blocks from `block` on. */
+static bool beside_anchor(const keep_t *keep, uint32_t block, uint32_t count)
+{
+    const uint32_t blocks = keep->flash->blocks;
+    uint32_t distance;
+
+    if (keep->anchor == NULL || keep->anchor->blocks == 0)
+        return true;
+    distance = wrapped(keep, block + blocks - keep->anchor->block);
+    return distance >= keep->anchor->blocks && distance + count <= blocks;
+}
+
 /* Takes the next blocks behind the live slot that nothing needs and that were not given up. MORE, or WORN. */
 static keep_status take_blocks(keep_t *keep)
 {
     const uint32_t blocks = keep->flash->blocks;
     const uint32_t need = blocks_of(keep, slot_bytes(keep, keep->bytes));
     const uint32_t limit = keep->flash->cycles * blocks;
-    uint32_t block;
 
     keep->flags &= (uint8_t)~OPEN;
-    for (;; keep->tried++) {
-        const uint32_t behind = keep->live.blocks + keep->tried; /* the first block of the live slot */
-        const keep_slot_t *const anchor = keep->anchor;
-        uint32_t distance;
+    for (; keep->live.blocks + keep->tried + need <= blocks; keep->tried++) {
+        const uint32_t block = wrapped(keep, (uint32_t)keep->live.block + keep->live.blocks + keep->tried);
 
-        if (behind + need > blocks || (limit > 0 && keep->erases + need > limit))
-            return ended(keep, KEEP_WORN);
-        block = wrapped(keep, keep->live.block + behind);
-        if (anchor == NULL || anchor->blocks == 0)
+        if (limit > 0 && keep->erases + need > limit)
             break;
-        distance = wrapped(keep, block + blocks - anchor->block);
-        if (distance >= anchor->blocks && distance + need <= blocks)
-            break;
+        if (beside_anchor(keep, block, need)) {
+            keep->block = (uint16_t)block;
+            keep->at = block * keep->flash->block;
+            keep->done = 0;
+            keep->phase = ERASING;
+            return KEEP_MORE;
+        }
     }
-    keep->block = (uint16_t)block;
-    keep->at = block * keep->flash->block;
-    keep->done = 0;
-    keep->phase = ERASING;
-    return KEEP_MORE;
+    return ended(keep, KEEP_WORN);
 }
 
 /* Goes elsewhere, where the flash at this byte of the slot did not take what it should. */
@@ -458,8 +468,8 @@ static keep_status renew(keep_t *keep, const keep_slot_t *anchor)
 static keep_status settle(keep_t *keep)
 {
     uint32_t sequence = UINT32_MAX;
+    uint32_t crc;
     keep_slot_t sure, other;
-    header_t header;
     bool doubt, older;
 
     keep->flags = UNSETTLED;
@@ -488,7 +498,7 @@ static keep_status settle(keep_t *keep)
     if ((keep->flags & FAULT) != 0)
         return KEEP_IO;
     keep->flags &= OPEN;
-    return kept(keep, &header);
+    return kept(keep, &crc);
 }
 
 /* What must hold before anything is done. */
@@ -522,12 +532,12 @@ keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_conte
 
 keep_status keep_load(keep_t *keep, uint8_t *state)
 {
-    header_t header;
+    uint32_t crc = 0;
     keep_status status = ready(keep);
 
     if (status == KEEP_OK)
-        status = kept(keep, &header);
-    return status == KEEP_OK ? found(keep, stream(keep, state, header.crc), KEEP_CORRUPT) : status;
+        status = kept(keep, &crc);
+    return status == KEEP_OK ? found(keep, stream(keep, state, crc), KEEP_CORRUPT) : status;
 }
 
 keep_status keep_save_begin(keep_t *keep, uint8_t *state)
