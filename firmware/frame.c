@@ -1,26 +1,10 @@
 #include "frame.h"
 
-static uint32_t crc32_nibble(uint32_t nibble)
-{
-    for (uint32_t bit = 0; bit < 4; bit++)
-        nibble = (nibble >> 1) ^ ((nibble & 1u) != 0 ? PROTO_CRC_POLYNOMIAL : 0u);
-    return nibble;
-}
+#include "crc32.h"
 
-uint32_t frame_crc32(const uint8_t *bytes, uint32_t count)
-{
-    uint32_t table[16]; /* 16 entries computed on each call, instead of 1 KB of table in flash */
-    uint32_t crc = 0xFFFFFFFFu;
-
-    for (uint32_t nibble = 0; nibble < 16; nibble++)
-        table[nibble] = crc32_nibble(nibble);
-    for (uint32_t i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        crc = (crc >> 4) ^ table[crc & 15u];
-        crc = (crc >> 4) ^ table[crc & 15u];
-    }
-    return ~crc;
-}
+#if PROTO_CRC_POLYNOMIAL != CRC32_POLYNOMIAL
+#error "the link and crc32.c speak of different CRCs"
+#endif
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
 
@@ -43,7 +27,7 @@ static frame_event check(const frame_receiver_t *receiver)
     length = receiver->decoded - PROTO_CRC_BYTES;
     if (length > PROTO_HEADER_BYTES + PROTO_MAX_PAYLOAD)
         return FRAME_BAD;
-    if (frame_crc32(receiver->body, length) != proto_get_u32(receiver->body + length))
+    if (crc32_add(0, receiver->body, length) != proto_get_u32(receiver->body + length))
         return FRAME_BAD;
     return FRAME_GOOD;
 }
@@ -81,7 +65,7 @@ uint32_t frame_encode(uint8_t *buffer, uint32_t body_bytes)
     uint8_t *code;
     uint8_t run = 1; /* length of the run, its code byte included */
 
-    proto_put_u32(buffer + FRAME_START + body_bytes, frame_crc32(from, body_bytes));
+    proto_put_u32(buffer + FRAME_START + body_bytes, crc32_add(0, from, body_bytes));
     *to++ = 0;
     code = to++;
     while (from < end) {

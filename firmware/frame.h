@@ -37,6 +37,4 @@ frame_event frame_receive(frame_receiver_t *receiver, uint8_t byte);
  * Returns how many bytes from buffer on are to be sent. */
 uint32_t frame_encode(uint8_t *buffer, uint32_t body_bytes);
 
-uint32_t frame_crc32(const uint8_t *bytes, uint32_t count);
-
 #endif

@@ -31,6 +31,9 @@ INTERFACE = (
     *("opaque", "word_t", "any_t", *WORDS, *PRIMITIVES),
 )
 
+KEEPING = ("save", "save_begin", "save_step", "save_abort", "restore", "pin", "unpin", "pinned", "keep")
+"""And where the state is kept in flash: templates/keep.c.j2."""
+
 
 @dataclass(frozen=True)
 class EntryView:
@@ -60,18 +63,21 @@ def label_type(plan: Plan) -> str:
     return f"{plan['label'].dtype if 'label' in plan else 'uint8'}_t"
 
 
-def entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
+def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str] = ()) -> list[EntryView]:
     """The entry programs beside `infer` and `learn` that take anything: each is a function of the library.
 
-    CompileError where one is called like something else there.
+    more: names of the library beside INTERFACE. CompileError where an entry is called like something else.
     """
     found = []
+    taken = {*INTERFACE, *more}
+    for e in plan.entry_points:
+        if e.name in more:
+            raise _taken(plan, e.name)
     for e in plan.entry_points:
         if e.name in ("infer", "learn") or not e.loaded:
             continue
-        if e.name in INTERFACE or f"{e.name}_inputs_t" in INTERFACE:
-            what = f"{plan.model}_{e.name} is something else in the emitted library"
-            raise CompileError(e.name, what, "give the rule's entry program another name")
+        if e.name in taken or f"{e.name}_inputs_t" in taken:
+            raise _taken(plan, e.name)
         inputs = tuple(views[n] for n in e.inputs)
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
@@ -80,6 +86,11 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView]) -> list[EntryView]:
             EntryView(e.name, doc, struct, inputs if own else (), inputs, label_type(plan) if e.label else "")
         )
     return found
+
+
+def _taken(plan: Plan, entry: str) -> CompileError:
+    what = f"{plan.model}_{entry} is something else in the emitted library"
+    return CompileError(entry, what, "give the rule's entry program another name")
 
 
 def step_names(plan: Plan, constants: Iterable[PlanTensor]) -> list[str]:

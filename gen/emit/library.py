@@ -17,7 +17,7 @@ from ..version import VERSION
 from .flash import stored
 from .functions import in_order, laid_out, program_texts, step_functions, unused
 from .helpers import helpers_of
-from .interface import entry_views, label_type
+from .interface import KEEPING, entry_views, label_type
 from .layout import narrowed
 from .memory_text import memory_map
 from .role import Inference
@@ -33,10 +33,12 @@ def render_library(
     sources: Mapping[str, str],
     kernel_set: str = REF,
     portable: bool = False,
+    keep: bool = False,
 ) -> dict[str, str]:
     """`<model>.h` and `<model>.c`, of `kernel_set`.
 
     portable: in C99 and nothing else; of the set `ref` alone, the others know instructions
+    keep:     with what the store in flash needs of them
     """
     assert not portable or kernel_set == REF
     prefix = plan.model
@@ -60,6 +62,7 @@ def render_library(
         "digest": plan.digest.hex(),
         "runtime_version": messages.RUNTIME_VERSION,
         "kernel_set": kernel_set,
+        "keep": keep,
         "memory_map": memory_map(plan, kernel_set),
         "steps": functions,
         "state": [of_all[t.name] for t in plan.space("state")],
@@ -81,7 +84,7 @@ def render_library(
         "words": helpers.words,
         "instructions": [helpers.prefixed(i.c_function, prefix) for i in helpers.instructions],
         "scaled": any(isinstance(t.meaning, Scaled) for t in plan.tensors),
-        "entries": entry_views(plan, of_all),
+        "entries": entry_views(plan, of_all, KEEPING if keep else ()),
         "learns": "learn" in plan.entries,
         "rings": rings(plan),
         "labelled_entries": [n for n in plan.entries if labelled(plan, n)],

@@ -33,8 +33,8 @@ _FILES = """
     wchar wctype
 """
 _FIRMWARE = """
-    checksum frame frame_receiver hal machine model model_binding proto protocol reply request requests
-    server server_counts sha256 stack startup synapcc ticks
+    checksum crc32 crc32_add frame frame_receiver hal machine model model_binding proto protocol reply request
+    requests server server_counts sha256 stack startup synapcc ticks
 """
 _TYPES = """
     clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize

@@ -21,6 +21,8 @@ from .freeze import Freeze as Freeze
 from .freeze import read_freeze
 from .guard import Guard as Guard
 from .guard import read_guard
+from .keep import Keep as Keep
+from .keep import read_keep
 from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
@@ -157,6 +159,7 @@ class RuleSpec:
     update: Update | None = None
     teach: Teach = UNTAUGHT
     trace: Traces = ()
+    keep: Keep | None = None
 
     @property
     def equations(self) -> tuple[tuple[str, str], ...]:
@@ -197,6 +200,8 @@ class RuleSpec:
             del raw["init"]
         if self.schedule:
             raw["schedule"]["at"] = list(self.schedule.at)
+        if self.keep and not self.keep.blocks:
+            del raw["keep"]["blocks"]
         if not self.feedback.storage:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
@@ -275,6 +280,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         update=update,
         teach=teach,
         trace=trace,
+        keep=read_keep(_taught(table, "keep", rule)) if "keep" in raw else None,
     )
 
 

@@ -28,6 +28,7 @@ _FORMS = {
     "emulator.qemu": (_WORD, "the name of a machine alone: qemu-system-arm -M help lists them"),
     "upload.pyocd": (_WORD, "the chip as `pyocd list --targets` names it"),
 }
+WIDEST_WORD, LARGEST_BLOCK, MOST_CYCLES = 256, 1 << 20, 1 << 21  # of a flash: firmware/keep.c
 UART_BYTES = 4096  # no HAL reaches further into a UART's registers
 PAGE = 1024  # the smallest page an emulated Cortex-M can map: memory must begin and end on one
 
@@ -94,6 +95,20 @@ class Region:
     @property
     def end(self) -> int:
         return self.origin + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Flash(Region):
+    """Flash, and what a store in it must know; all 0 where it is not known.
+
+    word: bytes that are programmed at once; block: those that are erased at once, where a store would lie
+    cycles: erases that the maker promises for each block; source: the data sheet that says so
+    """
+
+    word: int = 0
+    block: int = 0
+    cycles: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +184,7 @@ class Board:
     clock_hz: int
     stack: int
     core: Core
-    flash: Region
+    flash: Flash
     ram: Region
     link: Link | None = None
     platformio: PlatformIO = PlatformIO()
@@ -201,6 +216,7 @@ def check_board(board: Board, where: str) -> None:
     _check_texts(board, where)
     _check_core(board.core, where)
     _check_memory(board, where)
+    _check_blocks(board.flash, where)
     if not 0 < board.clock_hz < WORD:
         hint = "the core clock in Hz, below 2^32, e.g. clock_hz = 25_000_000"
         raise CompileError(where, f"clock_hz = {board.clock_hz}", hint)
@@ -230,7 +246,10 @@ def _check_texts(board: Board, where: str) -> None:
             f"use a-z, 0-9 and _, a letter first, {LONGEST_NAME} characters at most",
         )
     source = board.power.source if board.power else "-"
-    for label, text in {"title": board.title, "url": board.url, "power.source": source or "-"}.items():
+    texts = {"title": board.title, "url": board.url, "power.source": source or "-"}
+    if board.flash.block:
+        texts["flash.source"] = board.flash.source
+    for label, text in texts.items():
         if not text.strip() or any(not c.isprintable() or c in '"\\' for c in text):
             raise CompileError(
                 where,
@@ -298,6 +317,22 @@ def _check_memory(board: Board, where: str) -> None:
             f"stack = {board.stack}",
             f"a multiple of 8, at least 256 and below ram.size = {board.ram.size}",
         )
+
+
+def _check_blocks(flash: Flash, where: str) -> None:
+    """What a store is told of the flash: all of it, or nothing."""
+    if not (flash.word or flash.block or flash.cycles or flash.source):
+        return
+    if not 1 <= flash.word <= WIDEST_WORD or flash.word & (flash.word - 1):
+        hint = f"a power of two up to {WIDEST_WORD}: the bytes that are programmed at once"
+        raise CompileError(where, f"flash.word = {flash.word}", hint)
+    if not 0 < flash.block <= min(LARGEST_BLOCK, flash.size) or flash.block % max(flash.word, 4):
+        most = min(LARGEST_BLOCK, flash.size)
+        hint = f"the bytes that are erased at once: a multiple of word and of 4, at most {most}"
+        raise CompileError(where, f"flash.block = {flash.block}", hint)
+    if not 0 < flash.cycles < MOST_CYCLES:
+        hint = f"erases of a block that the data sheet promises, below {MOST_CYCLES}"
+        raise CompileError(where, f"flash.cycles = {flash.cycles}", hint)
 
 
 def _check_link(board: Board, link: Link, where: str) -> None:

@@ -23,6 +23,7 @@ from .board import (
     Board,
     Core,
     Emulator,
+    Flash,
     Link,
     PlatformIO,
     Power,
@@ -40,6 +41,7 @@ __all__ = [
     "Board",
     "Core",
     "Emulator",
+    "Flash",
     "Link",
     "PlatformIO",
     "Power",
@@ -124,7 +126,7 @@ def generic_board(core: str, flash: int, ram: int, stack: int = 0) -> Board:
         clock_hz=1_000_000,  # nothing reads it: times need a board
         stack=stack,
         core=Core(core),
-        flash=Region(0, flash),
+        flash=Flash(0, flash),
         ram=Region(0x2000_0000, ram),
     )
     check_board(board, GENERIC)

@@ -6,17 +6,22 @@ import argparse
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synapcc.gen.errors import CompileError, shown
 from synapcc.gen.sets import AUTO, CHOICES
-from synapcc.gen.spec import FAST, LEARN, LIBRARIES, MODES
+from synapcc.gen.spec import FAST, LEARN, LIBRARIES, MODES, Keep
 from synapcc.gen.target.board import GENERIC, Board
 from synapcc.gen.target.boards import generic_board, load_board
 from synapcc.host.terminal.files import check_distinct
 from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.results import Results, document
 from synapcc.host.terminal.screen import neutral
+
+if TYPE_CHECKING:
+    from synapcc.gen.compile import Compiled
 
 STAGES = 100  # of the bar
 
@@ -59,6 +64,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default=FAST,
         help="how integers are chosen: fast, or best, which takes up to some minutes and keeps more answers "
         "of the float network (default: %(default)s)",
+    )
+    p.add_argument(
+        "--keep",
+        action="store_true",
+        help="also emit <model>_keep.{h,c}, which keep in flash what was learned, as [keep] in the rule file",
     )
     p.add_argument("--quantiser", action="store_true", help="also emit <model>_quantise.h for float inputs")
     p.add_argument(
@@ -110,6 +120,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
             lambda done, what: bar.step(round(done * STAGES) - bar.done, what),
             args.role,
         )
+    compiled = _kept(compiled, args.keep)
     report = measure(compiled)
     # The line names files, not folders: the same inputs give the same bytes wherever they lie.
     words = [
@@ -125,6 +136,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     words += ["--scores", args.scores] if args.scores is not None else []
     words += ["--kernels", args.kernels] if args.kernels != AUTO else []
     words += ["--quantise", args.quantise] if args.quantise != FAST else []
+    words += ["--keep"] if args.keep else []
     words += ["--quantiser"] if args.quantiser else []
     words += ["--role", args.role] if args.role != LEARN else []
     words += ["--package", ",".join(packages)] if packages else []
@@ -151,6 +163,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         packages,
         example_of(compiled) if packages else None,
         args.role,
+        compiled.spec.keep,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
@@ -158,6 +171,25 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board, args.role)}")
     out.say(f"pictures: {folder / 'report.html'}")
     return 0
+
+
+def _kept(compiled: Compiled, asked: bool) -> Compiled:
+    """The compilation with [keep], where the option asks for it; a store that cannot be is refused."""
+    from synapcc.gen.emit.fits import least_flash
+    from synapcc.gen.emit.keep import check_store
+
+    spec, board = compiled.spec, compiled.board
+    if compiled.role != LEARN:
+        if asked:
+            what = f"keeps what was learned, and --role {compiled.role} makes a library that learns nothing"
+            raise CompileError("--keep", what, "leave one of them out")
+        return compiled
+    if asked and not spec.keep:
+        compiled = replace(compiled, spec=replace(spec, keep=Keep()))
+    if keep := compiled.spec.keep:
+        needed = least_flash(compiled.plan, board, compiled.kernel_set) if board else 0
+        check_store(compiled.plan, keep, board, needed)
+    return compiled
 
 
 def _board(args: argparse.Namespace) -> tuple[Board, list[str]]:

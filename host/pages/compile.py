@@ -14,7 +14,7 @@ from synapcc.host.pages.html import Part
 
 from ..run.culprit import USUAL
 from . import arena, numbers
-from .facts import under
+from .facts import kept_text, under
 from .tones import MEANS, TONES
 
 Report = Mapping[str, Any]
@@ -42,6 +42,7 @@ def compile_html(report: Report) -> str:
             "fullest": max(report["proofs"], key=lambda p: p["used"], default=None),
             "macs": {p["program"]: p["macs"] for p in report["programs"]},
             "board": _board(report),
+            "kept": kept_text(report["keep"]) if report.get("keep") else "",
             "strips": _strips(report),
             "tensors": _tensors(report),
             "layers": _layers(report),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from synapcc.gen.compile import Compiled
+from synapcc.gen.emit.keep import keep_facts
 from synapcc.gen.emit.role import of_role
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Call, Item, Repeat, Step, root
@@ -38,6 +39,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
     file = as_the_file(compiled) if seen else None
     strayed = strays(file, compiled.spec.weights) if file else ""
     plan, part = compiled.plan, of_role(compiled.plan, compiled.role)
+    kept = compiled.spec.keep if part is plan else None
     lost = culprit.warning(compiled, culprit.expected(compiled, agree)) if agree is not None else ""
     clipping = _clipping(compiled, seen)
     found = [*(line for line in (lost, strayed) if line), *_beyond_the_file(compiled, clipping)]
@@ -54,6 +56,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
         **({} if part is plan else {"infer_only": memory(part, compiled.kernel_set)}),
+        "keep": keep_facts(plan, kept, compiled.board) if kept else None,
         "budget": budget(part, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
@@ -256,6 +259,10 @@ def summary(report: dict[str, Any]) -> str:
     lines.append(_memory_line(report["memory"]))
     if "infer_only" in report:
         lines.append(_memory_line(report["infer_only"]).replace("  ", "  of this library, infer only: ", 1))
+    if report.get("keep"):
+        lines.append(f"  kept in flash: {kept_text(report['keep'])}")
+    elif report["rule"].get("keep"):
+        lines.append("  kept in flash: nothing, [keep] is of a library that learns")
     if cal["samples"]:
         agree = cal["same_class_as_float"]  # none of a network that gives numbers
         same = "" if agree is None else f"{100 * agree:.1f} % the class of the float network, "
@@ -328,6 +335,27 @@ def _program_rows(report: Mapping[str, Any]) -> _Table:
         [p["program"], str(p["macs"]), str(p["reads"]), str(p["writes"]), str(p["slices"]), slice_text(p)]
         for p in report["programs"]
     ]
+
+
+def kept_text(keep: Mapping[str, Any]) -> str:
+    """What a save keeps and costs, in words."""
+    samples = "with" if keep["samples"] else "without"
+    words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples} the wearer's samples"
+    words += f"; a save writes {keep['written']:,} bytes"
+    if not keep["block"]:
+        return f"{words}; the board file does not say what its flash can take"
+    words += f" in {keep['blocks_a_save']} of {keep['blocks']} blocks of {keep['block']:,} bytes"
+    least = f"{keep['cycles']:,} erases of each are {keep['saves']:,} saves at least"
+    apart = f"one every {span_text(keep['interval_s'])} for ten years"
+    return f"{words}. {least}: {apart}, or one an hour for {keep['years']:,.1f} years"
+
+
+def span_text(seconds: float) -> str:
+    """A time in the unit in which it is at least 1."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
 
 
 def faithful(file: Mapping[str, Any]) -> str:

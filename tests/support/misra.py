@@ -24,8 +24,9 @@ from one_step import batch_plan, cases
 from packaged import package
 
 from synapcc.gen.emit import render, render_library, write
+from synapcc.gen.emit.keep import render_keep
 from synapcc.gen.ops import Case, kernels
-from synapcc.gen.spec import INFER, LEARN
+from synapcc.gen.spec import INFER, LEARN, Keep
 from synapcc.gen.target.boards import load_board
 
 LIST = Path(__file__).resolve().parents[2] / "docs" / "MISRA.md"
@@ -124,9 +125,21 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
         flags += [f"-I{project / f}" for f in ("include", "lib/ring/src", "src", "src/hal")]
         files = [source / "hal" / f"{hal}.c"]
         files += [source / "hal" / "process.c", *sorted(source.glob("*.c"))] if i == 0 else []
+        files += stored(project) if i == 0 else []
         for rule, found in check(cppcheck, files, flags).items():
             out[rule] += [f for f in found if f"{project}/lib" not in f]
     return {rule: found for rule, found in out.items() if found}
+
+
+def stored(project: Path) -> list[Path]:
+    """The store in flash as a library has it: firmware/keep.c under the model's names."""
+    folder, plan = project / "store", golden_plan("ring")
+    folder.mkdir()
+    files = render_library(plan, "a check", "a check", {}, keep=True)
+    files |= render_keep(plan, Keep(), "a check")
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return [folder / "ring_keep.c"]
 
 
 def unlisted(found: Mapping[str, list[str]], listed: set[str], place: str) -> list[str]:

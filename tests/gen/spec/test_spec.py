@@ -22,6 +22,7 @@ from synapcc.gen.spec import (
     Freeze,
     Guard,
     Head,
+    Keep,
     Loss,
     Momentum,
     Pseudo,
@@ -385,6 +386,7 @@ DRAWN = st.builds(
     replay=st.none() | st.builds(Replay, st.integers(1, 4096), st.integers(1, 1024)),
     store=st.none()
     | st.builds(Store, st.integers(1, 2**16 - 1), st.sampled_from(["sequential", "shuffled"])),
+    keep=st.none() | st.builds(Keep, st.booleans(), st.just(0) | st.integers(3, 2048)),
     guard=st.none()
     | st.builds(
         Guard,
@@ -441,6 +443,7 @@ def possible(spec: RuleSpec) -> RuleSpec:
         replay=spec.replay if learns else None,
         store=spec.store if learns else None,
         guard=spec.guard if learns else None,
+        keep=spec.keep if learns else None,
         schedule=spec.schedule if learns and lowest + fall <= 20 else None,
     )
 

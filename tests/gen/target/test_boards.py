@@ -19,7 +19,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target.boards import (
     BOARDS,
     Board,
-    Region,
+    Flash,
     board_dict,
     board_names,
     list_boards,
@@ -55,7 +55,7 @@ def test_values_of_the_virtual_cortex_m4() -> None:
     assert (board.core.cpu, board.core.fpu, board.port.hal, board.port.uart_base) == (
         "cortex-m4", "fpv4-sp-d16", "cmsdk", 0x40004000,
     )  # fmt: skip
-    assert board.flash == Region(0, 4 << 20) and board.ram.end == 0x20400000
+    assert board.flash == Flash(0, 4 << 20) and board.ram.end == 0x20400000
     assert board.local and board.power is None and load_board("mps2_an385").core.fpu == ""
 
 
@@ -268,12 +268,18 @@ def test_a_new_board_loads_once_it_is_filled_in(
         text = text.replace(old, new)
     path.write_text(text)
     mine, like = load_board(path), load_board("nucleo_f446re")
-    assert (mine.link, mine.flash, mine.ram) == (like.link, like.flash, like.ram)
+    assert (mine.link, mine.flash, mine.ram) == (
+        like.link,
+        Flash(like.flash.origin, like.flash.size),
+        like.ram,
+    )
     # what is optional is written as it must be: every commented line of a key loads too
     keys = "fpu|baud|reset|upload|command|pyocd|tool|emulator|qemu|unicorn|power|microamp|source"
+    keys += "|word|block|cycles"
     path.write_text(re.sub(rf"^# (\[?(?:{keys}))", r"\1", text, flags=re.M))
     full = load_board(path)
     assert full.upload and full.upload.command == like.upload.command  # type: ignore[union-attr]
+    assert (full.flash.word, full.flash.block, full.flash.cycles) == (4, 4096, 10_000)
     assert full.core == like.core and full.power and full.emulator.unicorn
 
 

@@ -56,7 +56,8 @@ def test_compile_writes_a_project_and_tells_what_it_is(tmp_path: Path, capsys: C
     c = case(tmp_path)
     report = told(c.words(tmp_path / "a" / "out", "--quantiser", "--name", "Heart 1"), capsys)
     assert set(report) == {
-        "board", "budget", "calibration", "digest", "file", "kernels", "layers", "learned", "learning",
+        "board", "budget", "calibration", "digest", "file", "keep", "kernels", "layers", "learned",
+        "learning",
         "memory", "model", "network", "notes", "peaks", "programs", "proofs", "quantise", "ranges", "rule",
         "schema", "tensors", "timeline", "warnings",
     }  # fmt: skip

@@ -1,0 +1,167 @@
+"""What of a state is kept in flash, what that costs, and the library's own copy of the store.
+
+The store itself is firmware/keep.c: here it gets the model's prefix, so that the library needs no other
+file and two models may be in one product.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import CompileError
+from ..ir.plan import Plan
+from ..spec.keep import Keep
+from ..stages.state_check import rings
+from ..target.boards import Board
+from ..version import VERSION
+from .templates import ROOT, environment
+
+HEADER, SMALLEST_UNIT, MARKS = 64, 4, 3
+"""Bytes of a slot's header, the least that is programmed at once, marks behind a header: firmware/keep.c."""
+COPIES = 3
+"""Slots that the store needs room for: the old one, the new one, and one to be written again behind a cut."""
+YEARS, HOURS_A_YEAR = 10, 24 * 365.25
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of the state, in bytes."""
+
+    offset: int
+    bytes: int
+
+
+def left_out(plan: Plan) -> frozenset[str]:
+    """The tensors of the state that hold the wearer's samples, and where rings of them stand.
+
+    What is not kept starts as compiled: no samples, and cursors at 0, as `<model>_check` wants it.
+    """
+    stored = {t.name for t in plan.space("state") if t.use == "stored"}
+    places = {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
+    return frozenset(stored | places)
+
+
+def spans(plan: Plan, keep: Keep) -> tuple[Span, ...]:
+    """The pieces of the state that are kept, in its order, each as long as it can be."""
+    without = frozenset() if keep.samples else left_out(plan)
+    found: list[Span] = []
+    for t in sorted(plan.space("state"), key=lambda t: t.offset):
+        if t.name in without:
+            continue
+        last = found[-1] if found else None
+        joins = last is not None and t.offset - (last.offset + last.bytes) < t.itemsize
+        if last is not None and joins:
+            found[-1] = Span(last.offset, t.offset + t.nbytes - last.offset)
+        else:
+            found.append(Span(t.offset, t.nbytes))
+    if not found:
+        hint = "leave [keep] and --keep out"
+        raise CompileError("keep", f"{plan.model} learns nothing that could be kept", hint)
+    return tuple(found)
+
+
+def layout(found: tuple[Span, ...]) -> int:
+    """CRC-32 of the table of spans as a chip holds it: another choice of tensors is not loaded."""
+    return zlib.crc32(b"".join(struct.pack("<II", s.offset, s.bytes) for s in found))
+
+
+def slot_bytes(kept: int, word: int) -> int:
+    """Bytes that a save of `kept` bytes programs, in units of the word."""
+    unit = max(word, SMALLEST_UNIT)
+    return -(-HEADER // unit) * unit + MARKS * unit + -(-kept // unit) * unit
+
+
+def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float | int | bool | str | None]:
+    """What a report says of the store. Without a board that says its erase blocks: sizes alone, for words of
+    four bytes.
+
+    saves: how many the flash lasts at least, each in blocks that are erased for it; interval_s: from one to
+    the next if it is to last ten years; years: how long it lasts at a save an hour
+    """
+    kept = sum(s.bytes for s in spans(plan, keep))
+    flash = board.flash if board and board.flash.block else None
+    written = slot_bytes(kept, flash.word if flash else SMALLEST_UNIT)
+    facts: dict[str, float | int | bool | str | None] = {
+        "samples": keep.samples,
+        "state": plan.state_bytes,
+        "kept": kept,
+        "written": written,
+        "word": flash.word if flash else None,
+        "block": flash.block if flash else None,
+    }
+    if flash is None:
+        return facts | dict.fromkeys(
+            ("blocks", "blocks_a_save", "cycles", "saves", "interval_s", "years", "source")
+        )
+    need = -(-written // flash.block)
+    blocks = keep.blocks or COPIES * need
+    saves = flash.cycles * blocks // need
+    return facts | {
+        "blocks": blocks,
+        "blocks_a_save": need,
+        "cycles": flash.cycles,
+        "saves": saves,
+        "interval_s": YEARS * HOURS_A_YEAR * 3600 / saves,
+        "years": saves / HOURS_A_YEAR,
+        "source": flash.source,
+    }
+
+
+def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
+    """Raises CompileError where the store has too few blocks, or no room beside `needed` bytes of flash."""
+    facts = keep_facts(plan, keep, board)
+    if board is None or not facts["block"]:
+        return
+    blocks, need, block = (
+        int(facts["blocks"] or 0),
+        int(facts["blocks_a_save"] or 0),
+        int(facts["block"] or 0),
+    )
+    if blocks < COPIES * need:
+        what = f"is {blocks}, and a save takes {need} of {block} bytes"
+        raise CompileError("keep.blocks", what, f"give {COPIES * need} or more, or leave it out")
+    if needed + blocks * block > board.flash.size:
+        there = f"{board.name} has {board.flash.size}"
+        what = f"needs {blocks} blocks of {block} bytes beside {needed} bytes, {there}"
+        raise CompileError("keep", what, "use a larger board, or keep it in a flash of its own")
+
+
+def _prefixed(text: str, prefix: str) -> str:
+    """The store's text under a model's names, without what includes its files."""
+    text = re.sub(r'^#include "[^"]*"\n', "", text, flags=re.M)
+    text = re.sub(r"\b(keep|crc32)_(?=\w)", rf"{prefix}_\1_", text)
+    return re.sub(r"\b(?:SYNAPCC_)?(KEEP|CRC32)_(?=\w)", rf"{prefix.upper()}_\1_", text)
+
+
+def _firmware(name: str) -> str:
+    return (ROOT / "firmware" / name).read_text(encoding="utf-8")
+
+
+def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
+    """`<model>_keep.h` and `<model>_keep.c`."""
+    found = spans(plan, keep)
+    digest = [f"0x{byte:02X}" for byte in plan.digest]
+    context = {
+        "prefix": plan.model,
+        "command": command,
+        "version": VERSION,
+        "store": {
+            name: _prefixed(_firmware(name), plan.model)
+            for name in ("keep.h", "keep.c", "crc32.h", "crc32.c")
+        },
+        "spans": found,
+        "bytes": sum(s.bytes for s in found),
+        "layout": layout(found),
+        "samples": keep.samples,
+        "numeric_version": plan.numeric_version,
+        "digest": [", ".join(digest[i : i + 8]) for i in range(0, len(digest), 8)],
+        "tensors": [t.name for t in plan.space("state") if keep.samples or t.name not in left_out(plan)],
+    }
+    return {
+        f"{plan.model}_keep.{ending}": environment().get_template(f"keep.{ending}.j2").render(context)
+        for ending in ("h", "c")
+    }

@@ -1,0 +1,27 @@
+"""[keep]: what of the state is kept in flash, and how much flash it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .table import Table
+
+MOST_BLOCKS = 2048  # that firmware/keep.c counts
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A store in flash that a cut of the power does not harm.
+
+    samples: whether the wearer's samples are kept too, which are personal data
+    blocks:  erase blocks that the store gets; 0: the fewest that hold it
+    """
+
+    samples: bool = False
+    blocks: int = 0
+
+
+def read_keep(table: Table) -> Keep:
+    """The table [keep] of a rule file; what it does not say has its default."""
+    own = table.table("keep", Keep)
+    return Keep(own.flag("samples", False), own.integer("blocks", 3, MOST_BLOCKS, 0))

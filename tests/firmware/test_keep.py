@@ -1,0 +1,221 @@
+"""The store in flash: cut at every operation, in a model's library, and within its size."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from ctools import HERE, UNDEFINED, compile_host
+from golden_nets import golden_plan
+from head_nets import perceptron, samples
+from keep_cuts import FIRMWARE, FLASHES, RAM_BYTES, cuts, kept, models, simulator, sizes
+
+from synapcc.gen.compile import compile_model
+from synapcc.gen.emit import render_library
+from synapcc.gen.emit.keep import check_store, keep_facts, left_out, render_keep, slot_bytes, spans
+from synapcc.gen.errors import CompileError
+from synapcc.gen.ir.plan import Plan
+from synapcc.gen.rules import options
+from synapcc.gen.spec import Guard, Keep, RuleSpec, Store, parse_spec, rule_text
+from synapcc.gen.stages.state_check import fault
+from synapcc.gen.target.boards import board_dict, load_board, parse_board
+from synapcc.host.link.state import joined
+from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.inputs import quantise_inputs
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulator(tmp_path_factory.mktemp("keepsim"), *UNDEFINED)
+
+
+@pytest.mark.parametrize("flash", list(FLASHES.values())[2:5], ids=lambda f: f"word{f.word}")
+def test_every_cut_leaves_the_old_or_the_new_state(flash: object, program: Path, tmp_path: Path) -> None:
+    found = cuts(program, tmp_path, flash, kept(golden_plan("pair"), Keep()), seed=3, every=997)  # type: ignore[arg-type]
+    assert found["old"] and found["new"] and found["nested"] > 100 and found["settled"]
+    assert found["most_reads"] <= found["reads_allowed"]
+    assert found["most_erased"] - found["least_erased"] <= 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", models(), ids=lambda m: m.name)
+@pytest.mark.parametrize("title", FLASHES)
+def test_all_cuts(title: str, model: object, program: Path, tmp_path: Path) -> None:
+    flash = FLASHES[title]
+    found = cuts(program, tmp_path, flash, model, seed=5, every=7 if flash.word == 1 else 1)  # type: ignore[arg-type]
+    assert found["cuts"] >= found["operations"] or flash.word == 1
+    assert found["most_reads"] <= found["reads_allowed"]
+
+
+def test_the_simulator_finds_a_store_that_leaves_doubts(tmp_path: Path) -> None:
+    """A mount that leaves a slot as the cut left it: the next boot may find another one."""
+    text = (FIRMWARE / "keep.c").read_text()
+    settles = "if (doubt && (keep->flags & FAULT) == 0) {"
+    assert settles in text
+    broken = tmp_path / "keep.c"
+    broken.write_text(text.replace(settles, "if (false && doubt) {"))
+    sources = [HERE / "c" / "keepsim.c", broken, FIRMWARE / "crc32.c"]
+    program = compile_host(sources, tmp_path / "broken", "-O2", f"-I{FIRMWARE}")
+    flash = FLASHES["nRF52: pages of 4 KB, words"]
+    with pytest.raises(AssertionError, match="wrong:"):
+        cuts(program, tmp_path, flash, kept(golden_plan("pair"), Keep()), seed=3, every=997)
+
+
+def test_size(tmp_path: Path) -> None:
+    found = sizes(tmp_path)
+    if found is None:
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    assert found[1] <= RAM_BYTES
+
+
+def test_crc_is_that_of_zlib(tmp_path: Path) -> None:
+    main = tmp_path / "main.c"
+    main.write_text(
+        '#include <stdio.h>\n#include "crc32.h"\nint main(void)\n{\n'
+        '    const uint8_t b[] = "123456789";\n'
+        '    printf("%u %u", crc32_add(0, b, 9), crc32_add(crc32_add(0, b, 4), b + 4, 5));\n'
+        "    return 0;\n}\n"
+    )
+    program = compile_host([main, FIRMWARE / "crc32.c"], tmp_path / "crc", f"-I{FIRMWARE}")
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(zlib.crc32(b"123456789"))] * 2
+
+
+# ---- in a library -------------------------------------------------------------------------------------
+
+
+def guarded() -> Plan:
+    spec = RuleSpec("last", rate=6, store=Store(12), guard=Guard(every=2, samples=8, base=0, period=4))
+    return compile_model(perceptron(5), spec, samples(60, 5, 1), name="watched").plan
+
+
+def in_a_product(plan: Plan, keep: Keep, folder: Path) -> None:
+    for name, text in (
+        render_library(plan, "c", "t", {}, keep=True) | dict(render_keep(plan, keep, "c"))
+    ).items():
+        (folder / name).write_text(text)
+    m = plan.model
+    flags = [f"-DMODEL={m}", f"-DUPPER={m.upper()}", f"-DHEADER={m}_keep.h", f"-DFULL={int(keep.samples)}"]
+    sources = [HERE / "c" / "keeplib.c", folder / f"{m}.c", folder / f"{m}_keep.c"]
+    program = compile_host(sources, folder / "product", "-O1", f"-I{folder}", *flags, *UNDEFINED)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("keep", [Keep(), Keep(samples=True)], ids=["learned", "all"])
+@pytest.mark.parametrize("name", ["ring", "byte"])
+def test_a_library_keeps_what_it_learned(name: str, keep: Keep, tmp_path: Path) -> None:
+    in_a_product(golden_plan(name), keep, tmp_path)
+
+
+def test_what_a_guard_goes_back_to_survives_a_reset(tmp_path: Path) -> None:
+    plan = guarded()
+    assert "good_fc2_w" in plan or any(t.use == "good" for t in plan.space("state"))
+    good = {t.name for t in plan.space("state") if t.use == "good"}
+    assert good and not good & left_out(plan)
+    in_a_product(plan, Keep(samples=True), tmp_path)
+
+
+# ---- what is kept -------------------------------------------------------------------------------------
+
+
+def test_without_samples_the_state_is_one_that_the_model_can_reach() -> None:
+    plan = guarded()
+    machine, data = Emulator(plan), samples(40, 5, 2)
+    assert left_out(plan) >= {t.name for t in plan.space("state") if t.use == "stored"}
+    blank = _block(plan, machine)
+    inputs = quantise_inputs(plan, data)
+    for i in range(40):
+        machine.learn({n: v[i : i + 1] for n, v in inputs.items()}, data["label"][i : i + 1])
+    full, mixed = _block(plan, machine), bytearray(blank)
+    for s in spans(plan, Keep()):
+        mixed[s.offset : s.offset + s.bytes] = full[s.offset : s.offset + s.bytes]
+    assert not fault(plan, bytes(mixed)) and bytes(mixed) not in (blank, full)
+
+
+def _block(plan: Plan, machine: Emulator) -> bytes:
+    """The state as a chip holds it."""
+    return joined(plan, {t.name: machine[t.name] for t in plan.space("state")})
+
+
+def test_the_pieces_are_those_of_the_state() -> None:
+    plan = golden_plan("ring")
+    assert left_out(plan) == {"store_next", "store_count", "store_x", "store_label"}
+    covered = [n for s in spans(plan, Keep()) for n in range(s.offset, s.offset + s.bytes)]
+    for t in plan.space("state"):
+        inside = set(range(t.offset, t.offset + t.nbytes)) <= set(covered)
+        assert inside == (t.name not in left_out(plan)), t.name
+    assert sum(s.bytes for s in spans(plan, Keep(samples=True))) <= plan.state_bytes
+
+
+def test_without_keep_nothing_changes() -> None:
+    plan = golden_plan("ring")
+    assert "pin" not in render_library(plan, "c", "t", {})["ring.h"]
+    text = render_keep(plan, Keep(), "c")["ring_keep.c"]
+    assert not re.search(r"\b(keep|crc32)_\w|\b(KEEP|CRC32)_\w", text)
+
+
+def test_what_a_report_says() -> None:
+    plan = golden_plan("pair")
+    facts = keep_facts(plan, Keep(blocks=12), load_board("nrf52840_dk"))
+    assert facts["written"] == slot_bytes(68, 4) == 64 + 12 + 68
+    assert facts["saves"] == 120_000 and facts["years"] == pytest.approx(120_000 / 8766)
+    assert facts["interval_s"] == pytest.approx(10 * 365.25 * 86400 / 120_000)
+    unknown = keep_facts(plan, Keep(), load_board("mps2_an386"))
+    assert unknown["saves"] is None and unknown["written"] == 144
+    assert json.loads(json.dumps(unknown)) == unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('rule = "none"\n[keep]', "nothing learns"),
+        ('rule = "bp"\n[keep]\nblocks = 2', "keep.blocks is 2"),
+        ('rule = "bp"\n[keep]\nsamples = 1', "keep.samples is 1"),
+        ('rule = "bp"\n[keep]\nblock = 4', 'no key "block"'),
+    ],
+)
+def test_refused(text: str, what: str) -> None:
+    with pytest.raises(CompileError, match=re.escape(what)):
+        parse_spec(text, "rule.toml", options())
+
+
+def test_a_rule_file_says_it_again() -> None:
+    for keep in ("[keep]", "[keep]\nsamples = true\nblocks = 8"):
+        spec = parse_spec(f'rule = "bp"\n{keep}', "rule.toml", options())
+        assert parse_spec(rule_text(spec.to_dict()), "again", options()) == spec
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("word", 3),
+        ("word", 512),
+        ("block", 0),
+        ("block", 2 << 20),
+        ("block", 4098),
+        ("cycles", 0),
+        ("source", ""),
+    ],
+)
+def test_a_board_says_all_of_its_flash_or_nothing(key: str, value: object) -> None:
+    board = board_dict(load_board("nrf52840_dk"))
+    assert parse_board(board, "here").flash.block == 4096
+    with pytest.raises(CompileError, match=rf"flash\.{key}"):
+        parse_board(board | {"flash": board["flash"] | {key: value}}, "here")
+
+
+def test_a_store_that_has_no_room_is_refused() -> None:
+    plan, board = golden_plan("pair"), load_board("nrf52840_dk")
+    check_store(plan, Keep(), board, board.flash.size - 3 * 4096)
+    with pytest.raises(CompileError, match="needs 3 blocks of 4096 bytes beside"):
+        check_store(plan, Keep(), board, board.flash.size - 3 * 4096 + 1)
+    large = compile_model(perceptron(5), RuleSpec("last", rate=6, store=Store(4000)), samples(60, 5, 1)).plan
+    with pytest.raises(CompileError, match=r"keep\.blocks: is 3, and a save takes"):
+        check_store(large, Keep(samples=True, blocks=3), board, 0)
+    with pytest.raises(CompileError, match="learns nothing that could be kept"):
+        keep_facts(compile_model(perceptron(5), RuleSpec("none"), samples(60, 5, 1)).plan, Keep(), None)
