@@ -185,15 +185,17 @@ def render_packages(
     kernel_set: str,
     example: Example | None = None,
     quantiser: bool = False,
+    keep: bool = False,
 ) -> dict[str, str]:
     """The files that the wrappers add to the library's folder, by path below it; nothing without a package.
 
     example: its samples; drawn where there are none
+    quantiser, keep: whether <model>_quantise.h, and <model>_keep.{h,c}, are there
     """
     check_name(plan.model, packages)
     if not packages:
         return {}
-    context = _context(plan, packages, board, kernel_set, example or drawn(plan), quantiser)
+    context = _context(plan, packages, board, kernel_set, example or drawn(plan), quantiser, keep)
     env = environment()
 
     def text(template: str, **more: Any) -> str:
@@ -211,10 +213,10 @@ def render_packages(
 
 
 def render_example(
-    plan: Plan, board: Board | None, kernel_set: str, example: Example | None = None
+    plan: Plan, board: Board | None, kernel_set: str, example: Example | None = None, keep: bool = False
 ) -> dict[str, str]:
     """The example as firmware of a board that has a link: its files by name."""
-    context = _context(plan, (), board, kernel_set, example or drawn(plan), quantiser=False)
+    context = _context(plan, (), board, kernel_set, example or drawn(plan), quantiser=False, keep=keep)
     env = environment()
 
     def text(template: str, **more: Any) -> str:
@@ -242,6 +244,7 @@ def _context(
     kernel_set: str,
     example: Example,
     quantiser: bool,
+    keep: bool,
 ) -> dict[str, Any]:
     model, views = plan.model, Views(plan, ()).all
     learning = plan.learning
@@ -249,6 +252,7 @@ def _context(
     symbol = f"SYNAPCC_{model.upper()}"
     words = {"MODEL": model, "VENDOR": VENDOR, "VERSION": FIRST, "SYMBOL": symbol}
     headers = [f"{model}.h", *([f"{model}_quantise.h"] if quantiser else [])]
+    headers += [f"{model}_keep.h"] if keep else []
     verb = "infers and keeps learning" if learning else "infers"
     functions = ["init", "infer", "check", *([learning] if learning else [])]
     return {
@@ -264,6 +268,8 @@ def _context(
         "digest": plan.digest.hex(),
         "kernel_set": kernel_set,
         "headers": headers,
+        "sources": [f"{model}.c", *([f"{model}_keep.c"] if keep else [])],
+        "keep": keep,
         "device": _DEVICES.get(board.core.cpu if board else "", "ARMCM4"),
         "title": f"The example of {model}: samples{', learns from a button' if learning else ''}",
         "sentence": f"A neural network in fixed point that {verb} on a microcontroller.",

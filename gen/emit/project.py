@@ -61,13 +61,13 @@ def render(
     texts |= render_keep(plan, kept, command) if kept else {}
     library = _library(part, texts, chosen, context, quantiser)
     quantised = f"src/{plan.model}_quantise.h" in library
-    library |= render_packages(part, packages, board, chosen, example, quantised)
+    library |= render_packages(part, packages, board, chosen, example, quantised, kept is not None)
     files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
     files |= dict(reports or {})
     if link:
         files |= _project(plan, link, context)
     if link and "platformio" in packages:
-        own = render_example(plan, board, chosen, example)
+        own = render_example(plan, board, chosen, example, kept is not None)
         files |= {f"src/learn/{name}": text for name, text in own.items()}
         files["platformio.ini"] += (
             environment().get_template("package/platformio_env.ini.j2").render(board=link)

@@ -14,7 +14,7 @@ from ctools import run
 from synapcc.gen.emit import PACKAGES, render
 from synapcc.gen.emit.example import Example, chosen
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import LEARN
+from synapcc.gen.spec import LEARN, Keep
 
 STUBS = Path(__file__).resolve().parent / "c" / "stubs"
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Werror")
@@ -35,10 +35,11 @@ def package(
     packages: Sequence[str] = tuple(PACKAGES),
     kernel_set: str = "ref",
     role: str = LEARN,
+    keep: Keep | None = None,
 ) -> Path:
     """The library's folder of a Plan, a package of these kinds."""
     files = render(plan, None, "a test", "a test", kernel_set=kernel_set, packages=packages,
-                   example=example(plan), role=role)  # fmt: skip
+                   example=example(plan), role=role, keep=keep)  # fmt: skip
     write(files, folder)
     return folder / "lib" / plan.model
 

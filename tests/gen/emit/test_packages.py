@@ -24,7 +24,7 @@ from synapcc.gen.emit.packages import URL, check_name, wanted
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.spec import Loss, RuleSpec
+from synapcc.gen.spec import Keep, Loss, RuleSpec
 from synapcc.gen.target.boards import load_board
 from synapcc.host.run.emulator import Emulator
 
@@ -367,6 +367,88 @@ def test_the_example_runs_as_it_is(folders: dict[str, Path], plans: dict[str, Pl
             run([*compiler, "-O1", *STRICT, f"-I{folder / 'src'}", *sources(folder, "cmake"), "-o", program])
             done = subprocess.run([program], capture_output=True, text=True, check=True)
             assert done.stdout.splitlines() == said(plans[how]), how
+
+
+FLASH = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint8_t file_bytes[12 * 1024];
+
+static void file_written(void)
+{
+    FILE *file = fopen("flash.bin", "wb");
+    if (file == NULL || fwrite(file_bytes, 1u, sizeof file_bytes, file) != sizeof file_bytes) exit(3);
+    if (fclose(file) != 0) exit(3);
+}
+
+static pair_keep_status file_read(void *context, uint32_t address, uint8_t *to, uint32_t count)
+{
+    (void)context;
+    memcpy(to, &file_bytes[address], count);
+    return PAIR_KEEP_OK;
+}
+
+static pair_keep_status file_program(void *context, uint32_t address, const uint8_t *from, uint32_t count)
+{
+    (void)context;
+    for (uint32_t i = 0u; i < count; i++) {
+        if (file_bytes[address + i] != 0xFFu) exit(4); /* programmed twice */
+        file_bytes[address + i] = from[i];
+    }
+    return PAIR_KEEP_OK;
+}
+
+static pair_keep_status file_erase(void *context, uint32_t address)
+{
+    (void)context;
+    memset(&file_bytes[address], 0xFF, 1024u);
+    return PAIR_KEEP_OK;
+}
+
+static const pair_keep_flash_t *file_flash(void)
+{
+    static uint8_t word[4];
+    static const pair_keep_flash_t flash = {
+        file_read, file_program, file_erase, NULL, word, 4u, 1024u, 12u, 0u, 0xFFu
+    };
+    FILE *file = fopen("flash.bin", "rb");
+
+    memset(file_bytes, 0xFF, sizeof file_bytes);
+    if (file != NULL) {
+        if (fread(file_bytes, 1u, sizeof file_bytes, file) != sizeof file_bytes) exit(5);
+        (void)fclose(file);
+    }
+    (void)atexit(file_written);
+    return &flash;
+}
+"""
+
+
+@NO_GCC
+def test_the_example_goes_on_where_it_was_when_the_power_went(tmp_path: Path) -> None:
+    """With [keep]: a flash in a file in place of the stub's none; the second run goes on from the first."""
+    plan = golden_plan("pair")
+    folder = package(plan, tmp_path / "kept", ("cmake", "zephyr", "esp-idf", "cmsis-pack"), keep=Keep())
+    for name in ("CMakeLists.txt", "zephyr/CMakeLists.txt", "synapcc.pair.pdsc"):
+        assert "src/pair_keep.c" in (folder / name).read_text(), name
+    board = folder / "examples" / "cmake" / "board.c"
+    text = board.read_text()
+    head, stub = text.split("const pair_keep_flash_t *example_flash(void)\n{\n    return NULL;\n}")
+    used = "const pair_keep_flash_t *example_flash(void)\n{\n    return file_flash();\n}"
+    every = [*sources(folder, "cmake"), folder / "src" / "pair_keep.c"]
+    lines = []
+    for written in (text, f"{head}{FLASH}{used}{stub}"):
+        board.write_text(written)
+        program = tmp_path / "learn"
+        run(["gcc", "-std=c99", "-O1", *STRICT, f"-I{folder / 'src'}", *every, "-o", program])
+        for _ in range(2):
+            done = subprocess.run([program], capture_output=True, text=True, check=True, cwd=tmp_path)
+            lines.append(done.stdout.splitlines())
+    whole, once = said(plan, 4), len(lines[0])
+    assert lines[0] == lines[1] == lines[2] == whole[:once] != whole[once:]
+    assert lines[3] == whole[once:]
 
 
 BOTH = """
