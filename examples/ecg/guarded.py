@@ -53,7 +53,7 @@ TOLD = (0.1,)
 """Shares of beats that have a label, where the others have none."""
 MARGINS = (None, 1.0, 2.0, 4.0, 8.0)
 """Margins for these others that the folds choose from; None: they are dropped."""
-OWN = 4.0
+OWN = 2.0
 """The margin that the folds chose."""
 CHOOSING = ("last", "hebbian", "bp", "dfa")
 """Rules whose folds choose the guard's numbers, with right labels and with WRONG of them wrong."""
@@ -153,7 +153,8 @@ def cases() -> Iterator[Case]:
         for rule in SHOWN:
             for pseudo in (None, OWN):
                 for seed in SEEDS:
-                    yield Case("mlp", rule, 0.0, Guard(), seed, told=told, pseudo=pseudo)
+                    for guard in (None, Guard()):
+                        yield Case("mlp", rule, 0.0, guard, seed, told=told, pseudo=pseudo)
 
 
 def choices() -> Iterator[Case]:
@@ -255,10 +256,15 @@ def main(arguments: list[str] | None = None) -> int:
             outcome = measured(case, results, options.folds, options.measured)
             found += [outcome] if outcome else []
             bar.step()
-    text = guard_page.chosen(found) if options.folds else guard_page.text(found)
+    if not found:
+        raise SynapccError(str(RESULTS), "holds nothing of these cases", "leave --measured out")
+    names = {r["of"]: r for r in results.found.values()}
+    by_folds = [Outcome(c, names[c.name]) for c in choices() if c.name in names]
+    text = guard_page.chosen(found) if options.folds else guard_page.text(found, by_folds)
     if options.file:
+        plot = guard_page.plot(found)
         write_whole(options.file, text.encode())
-        write_whole(options.file.with_name(guard_page.PLOT), guard_page.plot(found).encode())
+        write_whole(options.file.with_name(guard_page.PLOT), plot.encode())
     print(text, end="")
     return 0
 

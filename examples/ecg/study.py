@@ -175,7 +175,10 @@ def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(file name, content) of those of the other rules of which all settings were tried."""
     for rule in (*MORE, *OPTIONS):
         base = base_name(DEFAULT_MODEL, "A")
-        if not all(_key(base, f"{rule} 2^-{k}", "int16", PASSES[-1]) in results for k in tried(rule)):
+        scores = [known_score(results, DEFAULT_MODEL, f"{rule} 2^-{k}", "A") for k in tried(rule)]
+        if not any(scores) or not all(
+            _key(base, f"{rule} 2^-{k}", "int16", PASSES[-1]) in results for k in tried(rule)
+        ):
             continue
         k = best_rate(results, DEFAULT_MODEL, rule)
         said = f'[options]\n{OPTIONS[rule][0]} = "2^-{k}"\n' if rule in OPTIONS else f'rate = "2^-{k}"\n'
@@ -236,7 +239,7 @@ def main(words: list[str] | None = None) -> int:
         (name, m, label, spec)
         for m in models
         for label, spec in settings
-        if _key(base_name(m, name), label, spec.weights, PASSES[-1]) not in results
+        if REFUSED in results.get(_key(base_name(m, name), label, spec.weights, PASSES[-1]), {REFUSED: ""})
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=fresh) as pool, Progress("settings", len(todo)) as bar:
         for future in as_completed([pool.submit(_one, args.folds, *t) for t in todo]):

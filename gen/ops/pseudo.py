@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
 from ._contract import takes, within
 from ._loops import Cells, Loop
@@ -60,17 +61,18 @@ class Argmax(Kernel):
     def misfit(self, t: Mapping[str, object], a: Attrs) -> str:
         return "one score has no second" if t["z"].shape[0] < 2 else ""  # type: ignore[attr-defined]
 
-    def unmet(self, tops: Mapping[str, float], a: Attrs) -> str:
-        most = 2 * tops.get("z", math.inf)
-        return (
-            f"no score leads by {a['margin']:g}: they differ by {most:.3g} at most"
-            if most < a["margin"]
-            else ""
-        )
+    def most(self, z: Format) -> int:
+        """The largest lead that scores in this format can have."""
+        return z.hi - z.lo
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         zero, one = map(float, f["z"].meaning.real([0.0, 1.0]))
-        return {"least": min(math.ceil(a["margin"] / (one - zero)), MOST)}
+        least, most = math.ceil(a["margin"] / (one - zero)), self.most(f["z"])
+        if least > most:
+            lead = f"scores lead by {most * (one - zero):g} at most"
+            what = f"a margin of {a['margin']:g} is never reached: {lead}"
+            raise CompileError(where, what, "take a smaller one")
+        return {"least": least}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = k["z"].shape[0] - 1
@@ -99,6 +101,9 @@ class Sign(Argmax):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         self._either(t, t["z"][:, 0], a["margin"])
+
+    def most(self, z: Format) -> int:
+        return max(-z.lo, z.hi)
 
     @staticmethod
     def _either(t: Arrays, z: NDArray[np.generic], least: float) -> None:

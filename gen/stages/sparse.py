@@ -15,8 +15,9 @@ of them is the sparse update of Lin, Zhu, Chen and others, On-device training un
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ def thinned(
         if name not in learned:
             hint = f"{nearest(name, list(learned))}those that learn are {listed(list(learned))}"
             raise CompileError("sparse", f'no layer "{short(name)}" learns', hint)
+    moved = cache(moved)  # one answer is of all layers
     whole = [n for n in graph.nodes if n.name in chosen]
     rows = {n.name: _rows(graph, n, chosen[n.name], moved) for n in whole}
     for node in whole:  # whose inputs another one's parts may have renamed
@@ -121,17 +123,25 @@ def _rows(
 
 
 def makes_scores(graph: Graph, node: Node) -> bool:
-    """Whether a layer makes the scores, but for what is done with each of them."""
-    wires, at = Wires(graph), node.output
-    while at != graph.output:
-        after = wires.only_reader(at)
-        if after is None:
-            return False
-        found = layer(after.op)
-        if not (found.pointwise or found.rearranges or found.ends(after)):
-            return False
-        at = after.output
-    return True
+    """Whether the rows of a layer are those of the scores: as many, and no layer with weights behind it."""
+    reached = {node.output}
+    for n in graph.nodes:
+        if not reached.isdisjoint(n.inputs):
+            if layer(n.op).weighted:
+                return False
+            reached.add(n.output)
+    return graph.tensors[node.output].shape[-1] == graph.tensors[graph.output].size
+
+
+def _runs(rows: Sequence[int]) -> str:
+    """Numbers that rise, as "0-3, 7"."""
+    parts: list[list[int]] = []
+    for row in rows:
+        if parts and row == parts[-1][-1] + 1:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts)
 
 
 def _ends(wires: Wires, node: Node) -> list[Node]:
@@ -186,7 +196,7 @@ def _parted(graph: Graph, node: Node, rows: list[int]) -> Graph:
     kept = [n for n in graph.nodes[: place + 1] if n.name not in names]
     graph = replace(graph, nodes=(*kept, *made, *graph.nodes[place + 1 :]))
     what = "filters" if len(shape) > 1 else "rows"
-    note = f"{called(node)}: {len(rows)} of its {total} {what} learn"
+    note = f"{called(node)}: {len(rows)} of its {total} {what} learn: {_runs(rows)}"
     graph = replace(graph, notes=(*graph.notes, note))
     return _reordered(graph, old, joined, order)
 

@@ -127,7 +127,8 @@ WORDS: Mapping[str, Any] = {
 
 
 def comparison(spec: RuleSpec, rule: str, learned: tuple[str, ...]) -> RuleSpec:
-    """A rule file that differs in the rule alone, of a network that has its classifier already."""
+    """A rule file that differs in the rule alone, of a network that has its classifier, its untied layers and
+    its rows that learn already."""
     own: dict[str, Any] = {
         "update": None,
         "teach": UNTAUGHT,
@@ -135,7 +136,7 @@ def comparison(spec: RuleSpec, rule: str, learned: tuple[str, ...]) -> RuleSpec:
         "options": (),
         "feedback": Feedback(),
     }
-    return replace(spec, rule=rule, layers=learned, head=None, init="", untied=(), **own)
+    return replace(spec, rule=rule, layers=learned, head=None, init="", untied=(), sparse=(), **own)
 
 
 def _examples(spec: RuleSpec) -> str:

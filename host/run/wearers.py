@@ -99,11 +99,13 @@ def learn_integer(
     """(k, states [wearers, state_bytes]) after each number of passes k in `passes`: 1 or more, ascending.
 
     told: by wearer, which samples have a label, where not all do; the others are for `learn_unlabelled`, or
-          for nothing where the rule file has no [pseudo]. There are no marks then.
+          for nothing where the rule file has no [pseudo]. There are no marks then (ValueError).
     They are settled where the rule file has a guard; learning goes on from where it was.
     Before them come the places within the first pass that `marks` names, ascending. The states are those of
     the devices: they change when the next ones are asked for.
     """
+    if told is not None and (marks or any(len(told[n]) != len(p) for n, p in wearers.learn.items())):
+        raise ValueError("told is of every sample of every wearer, and leaves no room for marks")
     inputs, labels, active = _stack(wearers, plan.inputs, plan.classes)
     steps, devices = active.shape
     flat = {n: x.reshape(steps * devices, -1) for n, x in inputs.items()}

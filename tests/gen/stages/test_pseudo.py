@@ -13,7 +13,7 @@ from play import play
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
-from synapcc.gen.spec import Guard, Loss, Pseudo, Replay, RuleSpec, Store
+from synapcc.gen.spec import Guard, Head, Loss, Pseudo, Replay, RuleSpec, Store
 from synapcc.host.run.emulator import Emulator
 
 DATA = samples(200, OLD, 1)
@@ -84,10 +84,23 @@ def test_chips_teach_themselves_alike(tmp_path: Path) -> None:
         batch.close()
 
 
+def test_a_classifier_that_starts_at_nothing_may_be_asked() -> None:
+    """Its scores lead by nothing now, and by more once it has learned."""
+    c = compiled(0.25, "bp", head=Head(OLD))
+    machine, taken = Emulator(c.plan), []
+    for i in range(120):
+        x = {"x": DATA["x"][i : i + 1]}
+        before = int(machine["step"][0, 0])
+        machine.run("learn_unlabelled", inputs=x)
+        taken.append(int(machine["step"][0, 0]) - before)
+        machine.learn(x, DATA["label"][i : i + 1])
+    assert taken[0] == 0 and sum(taken[-40:]) > 20
+
+
 @pytest.mark.parametrize(
     ("margin", "more", "said"),
     [
-        (1e4, {}, "no score leads by 10000"),
+        (3e4, {}, "a margin of 30000 is never reached: scores lead by"),
         (1.0, {"loss": Loss("mse")}, 'pseudo: is a label, and loss.kind is "mse"'),
     ],
 )

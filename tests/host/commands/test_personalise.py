@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from head_nets import OLD, perceptron, samples
 from projects import Case, arrays, compiled, listing, refusal, save
 
 from synapcc.gen.compile import compile_model
+from synapcc.gen.spec import RuleSpec
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.network import read_network
+from synapcc.host.run.personalise import comparison
 from synapcc.host.run.plans import read_plan
-from synapcc.host.run.wearer_data import ONE, by_wearer, flipped, load_wearers
-from synapcc.host.run.wearers import learn_float, learn_integer
+from synapcc.host.run.wearer_data import ONE, Part, by_wearer, flipped, load_wearers
+from synapcc.host.run.wearers import Wearers, learn_float, learn_integer
 
 Capsys = pytest.CaptureFixture[str]
 STORE = "[store]\nsamples = 16\n"
@@ -210,6 +214,30 @@ def test_a_guard_settles_in_float_as_in_integers(tmp_path: Path) -> None:
         machine = Emulator(c.plan, len(states))
         machine.state[...] = states
         assert all(np.array_equal(machine[n], machine[n.removeprefix("good_")]) for n in good), k
+
+
+@pytest.mark.parametrize("rows", ["0.5", "[1, 3, 4]"])
+def test_float_learns_the_rows_that_the_device_learns(rows: str, tmp_path: Path, capsys: Capsys) -> None:
+    """The network of the output folder is parted already: no comparison parts it again, or is left out."""
+    _, out = compiled(tmp_path / "p", "bp", more=f"{STORE}[sparse]\nfc1 = {rows}\n")
+    found = document(["personalise", str(out), *files(tmp_path), "--wearer-key", "who"], tmp_path)
+    assert [row["rule"] for row in found["rows"]] == ["none", "bp", "last", "float_bp"]
+    assert not found["left_out"]
+    graph, plan = read_network(out, read_plan(out)), read_plan(out)
+    asked = comparison(RuleSpec("bp", sparse=(("fc1", 0.5),)), "bp", ("fc1", "fc2"))
+    given = {"input": people("learn")["input"], "label": people("learn")["label"]}
+    assert compile_model(graph, asked, given).plan["fc1_weight"].shape == plan["fc1_weight"].shape
+    capsys.readouterr()
+
+
+def test_labels_that_some_samples_have() -> None:
+    """All of them: as ever. Marks, or too few answers, are no question."""
+    learn = {"ann": Part(np.array([0, 1, 2]), {"x": np.zeros((3, 12), np.float32)})}
+    those = Wearers(learn, learn)
+    plan = compile_model(perceptron(), RuleSpec("bp"), samples(50, OLD, 1)).plan
+    for told, marks in (({"ann": np.ones(2, bool)}, ()), ({"ann": np.ones(3, bool)}, [(0.5, np.array([1]))])):
+        with pytest.raises(ValueError, match="told is of every sample"):
+            next(learn_integer(plan, those, (1,), marks, told))
 
 
 @pytest.mark.parametrize(
