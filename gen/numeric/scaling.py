@@ -106,12 +106,17 @@ def narrow_multiplier(factor: float) -> tuple[int, int]:
     return (min((m + 2**15) >> 16, 2**15 - 1), n - 16) if m else (0, 1)
 
 
+LARGEST_EXPONENT = 1025  # of a float64, and one more
+
+
 def multiplier(factor: float) -> tuple[int, int]:
     """(m, n) with factor = m / 2^n to 31 bits, 2^30 <= m < 2^31, n <= 62; (0, 1) for a factor so small that
-    it takes every int32 to 0.
+    it takes every int32 to 0. Of one that overflowed, or is no number, n is far below any that is proven.
 
     LiteRT's QuantizeMultiplier, its left shift being 31 - n.
     """
+    if not math.isfinite(factor):
+        return 2**30, 30 - LARGEST_EXPONENT
     fraction, exponent = math.frexp(factor)
     m, n = math.floor(fraction * 2**31 + 0.5), 31 - exponent
     if m == 2**31:

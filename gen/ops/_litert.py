@@ -41,8 +41,9 @@ def scaled(d: Any, factor: float, where: str) -> Entries:
 
 
 def _ratio(x: Scaled, y: Scaled, times: float = 1.0) -> float:
-    """scale_x * times / scale_y in float32."""
-    return float(_single(x.scale[0]) * _single(times) / _single(y.scale[0]))
+    """scale_x * times / scale_y in float32; infinite where that has no such number."""
+    with np.errstate(over="ignore"):
+        return float(_single(x.scale[0]) * _single(times) / _single(y.scale[0]))
 
 
 def _requantised(d: Entries, x: Scaled, y: Scaled, alpha: float, where: str) -> Entries:

@@ -16,6 +16,7 @@ from lite import Author, answers, compiled, oracle
 from lite_composed import composition
 from onnx.reference import ReferenceEvaluator
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
@@ -289,3 +290,19 @@ def test_a_slope_that_is_no_number_is_refused(kind: str, alpha: float, tmp_path:
     (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
     with pytest.raises(CompileError, match=r'LEAKY_RELU "h".*has alpha = -?(nan|inf); repair the file'):
         load_model(tmp_path / "net.tflite")
+
+
+def test_scales_whose_ratio_is_no_float32_are_refused(tmp_path: Path) -> None:
+    """Alone, and within a function of several operators."""
+    for alone in (True, False):
+        a = Author()
+        x, y = a.tensor("x", (1, 8), "INT8", scale=1e30), a.tensor("y", (1, 8), "INT8", scale=1e-30)
+        h, two = a.tensor("h", (1, 8), "INT8", scale=1e-30), a.tensor("two", (), "INT8", data=20, scale=1e-30)
+        less = a.tensor("less", (1, 8), "BOOL")
+        a.op("LEAKY_RELU", [x], [y if alone else h], "LeakyReluOptions", 2, alpha=0.5)
+        if not alone:
+            a.op("LESS", [h, two], [less], version=2)
+            a.op("SELECT_V2", [less, h, two], [y])
+        (tmp_path / "net.tflite").write_bytes(a.bytes([x], [y]))
+        with pytest.raises(CompileError, match=r"needs a requantising shift of -.*scales"):
+            compile_model(load_model(tmp_path / "net.tflite"), RuleSpec("none"))
