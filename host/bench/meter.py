@@ -21,7 +21,7 @@ from synapcc.gen.target.messages import Counter, Region, Subject
 from ..devices import Device, DeviceError, open_device
 from ..devices._counter import Profile, Runs
 from ..devices.unicorn import UnicornDevice
-from ..link import state
+from ..link.aside import put_aside
 from ..link.client import Client, Count, connect
 from ..run.given import Given
 from . import cycles
@@ -220,7 +220,7 @@ class SerialMeter(Meter):
 def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = False) -> Iterator[Meter]:
     """A meter on a device: `qemu`, `unicorn` or `serial:PORT`. `long`: for what outlasts the counter of QEMU.
 
-    A chip gets its state back at the end. Raises DeviceError.
+    A chip gets its state back at the end (`put_aside`). Raises DeviceError.
     """
     kind = spec.partition(":")[0]
     if spec not in ("qemu", "unicorn") and kind != "serial":
@@ -244,10 +244,6 @@ def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = 
             shadow = in_unicorn() if board.emulator.unicorn else None
             yield QemuMeter([client for _, client in opened], opened[0][0].name, shadow)
         else:
-            _, client = start(spec)
-            learned, arena = state.read(client), client.read(Region.ARENA, 0, client.info.arena_bytes)
-            try:
+            device, client = start(spec)
+            with put_aside(device, client, plan, f"synapcc push {project} FILE --device {spec}"):
                 yield SerialMeter(client)
-            finally:
-                client.write(Region.STATE, 0, learned)
-                client.write(Region.ARENA, 0, arena)

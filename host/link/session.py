@@ -104,10 +104,22 @@ class Session:
         frame was sent; `seconds`: what the request takes, beside what any does.
 
         Whatever the device sends, an exchange ends: each attempt within its timeout, and `patience` is
-        granted once.
+        granted once. What breaks it off, Ctrl-C among others, ends the session: nobody knows then whether the
+        chip executed the request, and its answer could be taken for that of the next one.
         """
         if self._over:
             raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
+        try:
+            reply = self._repeated(request, payload, patience, meanwhile, seconds)
+        except BaseException as error:
+            self._over = self._over or f"{request.name.upper()} was broken off ({type(error).__name__})"
+            raise
+        return self._accept(request, reply)
+
+    def _repeated(
+        self, request: Request, payload: bytes, patience: float | None, meanwhile: Meanwhile, seconds: float
+    ) -> Reply:
+        """Sends a request until it is answered."""
         self._sequence = (self._sequence + 1) & 0xFFFF
         frame = encode_request(request, self._session, self._sequence, payload)
         started = time.monotonic()
@@ -122,7 +134,7 @@ class Session:
             reply = self._await(request, max(time.monotonic() + timeout, self._until), patience)
             if reply is not None:
                 self.took = time.monotonic() - started
-                return self._accept(request, reply)
+                return reply
         return self._give_up(request, time.monotonic() - started)
 
     def _grant(self, patience: float | None) -> float:
