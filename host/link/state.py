@@ -82,16 +82,21 @@ def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
     block = joined(plan, tensors)
     want = hashlib.sha256(block).digest()
     written, most = 0, WRITE.ask.tail_bytes // WORD * WORD
+    again = "push again, which writes all of it, or reset the device"
+
+    def torn() -> str:
+        return f"{written} of {len(block)} bytes written: the chip may hold parts of two states"
+
     try:
         while written < len(block):
             client.write(Region.STATE, written, block[written : written + most])
             written = min(written + most, len(block))
         got = client.digest()
     except DeviceError as error:
-        what = f"{error.what}; {written} of {len(block)} bytes written: the chip may hold parts of two states"
-        raise DeviceError(
-            error.where, what, "push again, which writes all of it, or reset the device"
-        ) from None
+        raise DeviceError(error.where, f"{error.what}; {torn()}", again) from None
+    except BaseException as error:  # Ctrl-C, or the system ends us
+        error.add_note(f"{torn()}; {again}")
+        raise
     if got != want:
         found = client.read(Region.STATE, 0, plan.state_bytes)
         wrong = [t.name for t in plan.space("state") if _part(t, found) != _part(t, block)]
