@@ -58,7 +58,7 @@ def _write(client: Client, plan: Plan, tensors: Tensors, arena: bytes) -> None:
 def _saved(
     plan: Plan, client: Client, tensors: Tensors, again: str, failed: BaseException | None = None
 ) -> str:
-    """Where the state is that could not be put back, and how it comes onto the chip; why, if that is no news."""
+    """Where the state is that could not be put back, why where that is news, and how it gets back."""
     why = "" if failed is None else f" ({failed.what if isinstance(failed, DeviceError) else 'interrupted'})"
     lost = f"what the chip had learned could not be put back{why}"
     content = state.save(plan, tensors, client.device.name, client.info.board)
