@@ -117,14 +117,22 @@ def kept_samples(plan: Plan, tensors: Tensors) -> int:
     return sum(int(tensors[count][0]) for _, count, _ in rings(plan))
 
 
-def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+def check_leaving_out(plan: Plan) -> None:
+    """SynapccError where samples of the wearer cannot be left out of a state of this Plan.
 
-    SynapccError where a guard judges by samples that it holds back: without them its counts mean nothing.
+    A guard judges by samples that it holds back: without them its counts mean nothing.
     """
     if any(t.use == GOOD for t in plan.space("state")):
         hint = "give --samples to keep them, which are data about a person, or leave out --npz"
         raise SynapccError(plan.model, "a guard judges by the samples that it holds back", hint)
+
+
+def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+
+    SynapccError as `check_leaving_out`.
+    """
+    check_leaving_out(plan)
     stored = {t.name for t in plan.space("state") if t.use == STORED}
     counts = {count for _, count, _ in rings(plan)}
     places = {
