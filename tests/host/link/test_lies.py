@@ -4,6 +4,7 @@ with what is true, and no report says that something agrees which does not."""
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
+from synapcc.gen.target.messages import Counter as Ticks
 from synapcc.gen.target.messages import Status
 from synapcc.host.cli import main
 from synapcc.host.devices import DeviceError, process, serial
@@ -254,6 +256,38 @@ def test_a_lie_in_bench_costs_nothing_that_was_learned(
     said = capsys.readouterr().err
     assert LINE.fullmatch(said) and told in said and "put back" not in said
     assert _state(chip) == learned
+
+
+COUNTS: dict[str, tuple[Callable[[int], tuple[int, int]], str]] = {
+    "beyond 24 bits": (lambda n: (2**24, Ticks.SYSTICK), "16777216 ticks of a counter of 24 bits"),
+    "another one": (lambda n: (500, 1 + n % 2), "answered COUNT with counter 2, before with 1"),
+    "backwards": (lambda n: (2**20 - n, Ticks.CYCCNT), ""),
+    "less than nothing": (lambda n: (500 + n, Ticks.CYCCNT), r"counts \d+ cycles for \w+ \d+, and \d+ for n"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_that_cannot_be(
+    name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    """What a counter of so many bits cannot say, and what takes less than nothing twice. One that says less
+    at each turn is no such thing: what does nothing is counted last."""
+    chip = _plugged(monkeypatch, bench)
+    capsys.readouterr()
+    answers, (count, told) = iter(range(10**6)), COUNTS[name]
+
+    def said(answer: Reply) -> bytes:
+        if answer.request == messages.COUNT.number and answer.status == Status.OK:
+            ticks, counter = count(next(answers))
+            answer = replace(answer, payload=struct.pack("<IBB", ticks, counter, 0))
+        return encode_reply(answer)
+
+    chip.said = said
+    assert main(bench.words("bench")) == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert re.search(told, err) and (LINE.fullmatch(err) or not told), err
+    for path in bench.written():
+        path.unlink()
 
 
 @pytest.mark.parametrize(
