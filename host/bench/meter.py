@@ -252,5 +252,7 @@ def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = 
             yield QemuMeter([client for _, client in opened], opened[0][0].name, shadow)
         else:
             device, client = start(spec)
-            with put_aside(device, client, plan, f"synapcc push {project} FILE --device {spec}"):
+            with put_aside(
+                device, client, plan, lambda file: f"synapcc push {project} {file} --device {spec}"
+            ):
                 yield SerialMeter(client)
