@@ -19,7 +19,7 @@ from synapcc.gen.version import VERSION
 from . import commands
 from .terminal.arguments import Parser, check_results, check_words, common_options
 from .terminal.results import Results
-from .terminal.screen import REFUSED, complain, guarded
+from .terminal.screen import REFUSED, complain, guarded, notes
 
 ORDER = (
     "compile",
@@ -99,9 +99,13 @@ def _run(name: str, words: list[str]) -> int:
         where = error.filename if isinstance(error.filename, str) else "the system"
         complain(name, f"{where}: {error.strerror or error}")
         return REFUSED
-    except KeyboardInterrupt:
-        print(f"\nsynapcc {name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\nsynapcc {name}: interrupted{notes(error)}", file=sys.stderr)
         return 130
+    except SystemExit as error:  # ended by the system, or by argparse, which has said why
+        if notes(error):
+            print(f"synapcc {name}: ended{notes(error)}", file=sys.stderr)
+        raise
     finally:
         if former is not None:
             signal.signal(signal.SIGTERM, former)

@@ -21,8 +21,8 @@ from synapcc.gen.target.messages import Counter, Region, Subject
 from ..devices import Device, DeviceError, open_device
 from ..devices._counter import Profile, Runs
 from ..devices.unicorn import UnicornDevice
-from ..link import state
-from ..link.client import Client, Count, connect
+from ..link.aside import put_aside
+from ..link.client import SYSTICK_BITS, Client, Count, connect
 from ..run.given import Given
 from . import cycles
 from .options import KINDS
@@ -33,7 +33,7 @@ some ten million; with 2^1 ns it lasts 32 times as long."""
 
 _TURNS = 100_000  # of the loop that tells what a tick is
 _CLOCK_STEP = 10_000  # Hz: clocks of emulated boards are multiples of it
-_RANGE = 1 << 24
+_RANGE = 1 << SYSTICK_BITS
 
 _RETURN = (Runs(b"\x70\x47", 1, 1),)
 """What op number `ops` is: BX LR."""
@@ -207,7 +207,14 @@ class SerialMeter(Meter):
 
     def _reading(self, subject: Subject, number: int) -> Reading:
         empty, which, _ = _nothing(self._client, subject)
-        return Reading(None, float(self._count(subject, number) - self._count(empty, which)))
+        taken = self._count(subject, number)
+        nothing = self._count(empty, which)
+        if taken < nothing:  # an interrupt may have come, or a cache have been cold: it changes nothing
+            nothing = self._count(empty, which)
+        if taken < nothing:
+            what = f"counts {taken} cycles for {subject.name.lower()} {number}, and {nothing} for nothing"
+            raise DeviceError(self._client.device.name, what, "its counter does not count its core's cycles")
+        return Reading(None, float(taken - nothing))
 
     def _count(self, subject: Subject, number: int) -> int:
         count: Count = self._client.count(subject, number)
@@ -220,7 +227,7 @@ class SerialMeter(Meter):
 def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = False) -> Iterator[Meter]:
     """A meter on a device: `qemu`, `unicorn` or `serial:PORT`. `long`: for what outlasts the counter of QEMU.
 
-    A chip gets its state back at the end. Raises DeviceError.
+    A chip gets its state back at the end (`put_aside`). Raises DeviceError.
     """
     kind = spec.partition(":")[0]
     if spec not in ("qemu", "unicorn") and kind != "serial":
@@ -244,10 +251,8 @@ def open_meter(spec: str, project: Path, board: Board, plan: Plan, long: bool = 
             shadow = in_unicorn() if board.emulator.unicorn else None
             yield QemuMeter([client for _, client in opened], opened[0][0].name, shadow)
         else:
-            _, client = start(spec)
-            learned, arena = state.read(client), client.read(Region.ARENA, 0, client.info.arena_bytes)
-            try:
+            device, client = start(spec)
+            with put_aside(
+                device, client, plan, lambda file: f"synapcc push {project} {file} --device {spec}"
+            ):
                 yield SerialMeter(client)
-            finally:
-                client.write(Region.STATE, 0, learned)
-                client.write(Region.ARENA, 0, arena)

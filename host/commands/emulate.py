@@ -55,6 +55,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="RESULT.npz",
         help="winner, margin, scores [n]; with --learn also state_<tensor>",
     )
+    p.add_argument(
+        "--samples",
+        action="store_true",
+        help="with --learn: in RESULT.npz also the samples that the model keeps, data about a person",
+    )
     result_option(
         p,
         "--state-out",
@@ -67,6 +72,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     import numpy as np
 
     from synapcc.gen.ir.plan import SETTLE
+    from synapcc.gen.ir.roles import STORED
     from synapcc.host.link.saturation import saturation, warning
     from synapcc.host.link.state import joined, load, save, split
     from synapcc.host.run.emulator import Emulator
@@ -95,7 +101,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.learn and SETTLE in plan.entries:
         machine.run(SETTLE)
     if args.learn:
-        result |= {f"state_{t.name}": machine[t.name][0] for t in plan.space("state")}
+        shown = [t.name for t in plan.space("state") if args.samples or t.use != STORED]
+        result |= {f"state_{name}": machine[name][0] for name in shown}
     write_whole(Path(args.output), packed(result))
     if args.state_out:
         tensors = split(plan, machine.state[0].tobytes())

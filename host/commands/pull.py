@@ -62,6 +62,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         raise SynapccError("--learn", "only a device can learn", "give --device")
     if args.learn and not plan.learning:
         raise SynapccError(plan.model, "was compiled for inference only", "compile it with a learning rule")
+    if "npz" in targets and not args.samples:
+        state.check_leaving_out(plan)  # before anything is learned, not after it
     samples = None
     if args.device:
         samples = load_samples(plan, Path(args.learn), labels=True) if args.learn else None

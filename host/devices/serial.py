@@ -25,6 +25,8 @@ _CHUNK = 1 << 16
 _PULSE_SECONDS = 0.1
 SETTLE_SECONDS = 5.0
 """How long a board's port may be away behind a flash, before it is missed."""
+STEADY_SECONDS = 1.5
+"""How long the ports of this computer must be the same before the board counts as started."""
 _LOOK_SECONDS = 0.1
 
 
@@ -134,19 +136,24 @@ def settled(port: str, before: Sequence[str]) -> str:
     """The name that `port` has after its board started anew; "" where that cannot be told.
 
     before: the ports that were `listed` then. A USB port goes, and may come back under another name: that is
-    the one that is new. A port that was not listed, or one by URL, is taken as it is.
+    the one that is new. It may still be there at first, and another device's come meanwhile: so what counts
+    is what is there once nothing has come or gone for a moment. A port that was not listed, or one by URL, is
+    taken as it is.
     """
     if port not in before:
         return port
-    end = time.monotonic() + SETTLE_SECONDS
+    begun = since = time.monotonic()
+    now = listed()
     while True:
-        now = listed()
         new = [p for p in now if p not in before]
-        if port in now:
-            return port
-        if new or time.monotonic() >= end:
-            return new[0] if len(new) == 1 else ""
+        at = time.monotonic()
+        late = at >= begun + SETTLE_SECONDS
+        if late or (at >= since + STEADY_SECONDS and (port in now or new)):
+            return port if port in now else new[0] if len(new) == 1 else ""
         time.sleep(_LOOK_SECONDS)
+        former, now = now, listed()
+        if now != former:
+            since = time.monotonic()
 
 
 def open(project: Path, argument: str, board: Board | None) -> SerialDevice:

@@ -84,9 +84,12 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
                 name = built.toolchain.split()[0].removeprefix("arm-none-eabi-")
                 extra = {"SYNAPCC_TOOLCHAIN": name} if board.local else {}
                 done = platformio.run(folder, *command, extra=extra, seconds=UPLOAD_SECONDS)
-        except TimeoutError as error:
-            hint = "unplug the board, plug it in again, and flash once more"
-            raise FlashError(board.name, f"{tool} {error}", hint) from None
+        except tools.Hung as error:
+            log.write_text(error.said, encoding="utf-8")
+            last = next((line.strip() for line in reversed(error.said.splitlines()) if line.strip()), "")
+            what = f"{tool} {error}" + (f", and last said: {last}" if last else "")
+            hint = f"unplug the board, plug it in again, and flash once more; whole output: {log}"
+            raise FlashError(board.name, what, hint) from None
         log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
         raise _explain(done.stdout, board, upload, tool, log)

@@ -129,7 +129,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`pio WORDS` in `project`, prepared to work offline; output captured, return code not checked.
 
-    Raises TimeoutError after `seconds`.
+    Raises tools.Hung after `seconds`.
     """
     prepare(core_dir())
     command = [sys.executable, "-m", "platformio", *words]

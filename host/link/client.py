@@ -42,6 +42,9 @@ LONG_TIMEOUT = 600.0
 Sample = tuple[bytes, int]
 """All input bytes, in the Plan's order, and the label."""
 
+SYSTICK_BITS = 24
+"""Of what counts where a core has nothing better."""
+
 WORD = 4
 """Bytes of the widest element of a state."""
 
@@ -111,6 +114,7 @@ class Client(Session):
 
     def __init__(self, device: Device, timeout: float = TIMEOUT, attempts: int = ATTEMPTS) -> None:
         super().__init__(device, timeout, attempts)
+        self._counter: int = Counter.NONE
         self.info = Hello(**self._ask(messages.HELLO))
 
     def check(self, plan: Plan | None) -> None:
@@ -244,6 +248,12 @@ class Client(Session):
         count = Count(**self._ask(messages.COUNT, {"subject": subject, "number": number}, timeout))
         if count.counter not in set(Counter) - {Counter.NONE} or count.overrun > 1:
             what = f"answered COUNT with counter {count.counter} and overrun {count.overrun}"
+            self._fail(what, _ODD)
+        if count.counter != (self._counter or count.counter):
+            self._fail(f"answered COUNT with counter {count.counter}, before with {self._counter}", _ODD)
+        self._counter = count.counter
+        if count.counter == Counter.SYSTICK and count.ticks >> SYSTICK_BITS:
+            what = f"answered COUNT with {count.ticks} ticks of a counter of {SYSTICK_BITS} bits"
             self._fail(what, _ODD)
         return count
 

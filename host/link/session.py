@@ -104,10 +104,23 @@ class Session:
         frame was sent; `seconds`: what the request takes, beside what any does.
 
         Whatever the device sends, an exchange ends: each attempt within its timeout, and `patience` is
-        granted once.
+        granted once. What breaks it off, Ctrl-C among others, ends the session: nobody knows then whether the
+        chip executed the request, and its answer could be taken for that of the next one.
         """
         if self._over:
             raise DeviceError(self.device.name, f"the session is over: {self._over}", "connect again")
+        try:
+            reply = self._repeated(request, payload, patience, meanwhile, seconds)
+        except BaseException as error:
+            broken = f"{request.name.upper()} was broken off"
+            self._over = self._over or (error.what if isinstance(error, DeviceError) else broken)
+            raise
+        return self._accept(request, reply)
+
+    def _repeated(
+        self, request: Request, payload: bytes, patience: float | None, meanwhile: Meanwhile, seconds: float
+    ) -> Reply:
+        """Sends a request until it is answered."""
         self._sequence = (self._sequence + 1) & 0xFFFF
         frame = encode_request(request, self._session, self._sequence, payload)
         started = time.monotonic()
@@ -119,10 +132,10 @@ class Session:
                 meanwhile()
             if attempt == self.attempts:
                 self._grant(patience)
-            reply = self._await(request, max(time.monotonic() + timeout, self._until), patience)
+            reply = self._await(request, frame, max(time.monotonic() + timeout, self._until), patience)
             if reply is not None:
                 self.took = time.monotonic() - started
-                return self._accept(request, reply)
+                return reply
         return self._give_up(request, time.monotonic() - started)
 
     def _grant(self, patience: float | None) -> float:
@@ -131,8 +144,13 @@ class Session:
             self._until = time.monotonic() + max(patience, self.timeout)
         return self._until
 
-    def _await(self, request: Request, deadline: float, patience: float | None) -> Reply | None:
-        """The answer; None if it is time to send the request again. Nothing else here waits for a device."""
+    def _await(self, request: Request, frame: bytes, deadline: float, patience: float | None) -> Reply | None:
+        """The answer; None if it is time for the next attempt. Nothing else here waits for a device.
+
+        Damage may have been the answer, or say that the request was damaged: the frame is sent again at once,
+        but once in each timeout, and no attempt is lost over it. Boards chatter while they start.
+        """
+        quiet = 0.0  # until when damage is dropped
         while True:
             left = deadline - time.monotonic()
             received = self.device.read(max(0.0, left))
@@ -160,8 +178,11 @@ class Session:
                     deadline = max(deadline, self._grant(patience))
                 else:
                     return item
-            if corrupt or left <= 0:
+            if left <= 0:
                 return None
+            if corrupt and time.monotonic() >= quiet:
+                self.device.write(frame)
+                quiet = time.monotonic() + self.timeout
 
     def _check_version(self, reply: Reply) -> None:
         if reply.version != PROTOCOL_VERSION:

@@ -82,16 +82,21 @@ def push(plan: Plan, client: Client, tensors: Tensors) -> bytes:
     block = joined(plan, tensors)
     want = hashlib.sha256(block).digest()
     written, most = 0, WRITE.ask.tail_bytes // WORD * WORD
+    again = "push again, which writes all of it, or reset the device"
+
+    def torn() -> str:
+        return f"{written} of {len(block)} bytes written: the chip may hold parts of two states"
+
     try:
         while written < len(block):
             client.write(Region.STATE, written, block[written : written + most])
             written = min(written + most, len(block))
         got = client.digest()
     except DeviceError as error:
-        what = f"{error.what}; {written} of {len(block)} bytes written: the chip may hold parts of two states"
-        raise DeviceError(
-            error.where, what, "push again, which writes all of it, or reset the device"
-        ) from None
+        raise DeviceError(error.where, f"{error.what}; {torn()}", again) from None
+    except BaseException as error:  # Ctrl-C, or the system ends us
+        error.add_note(f"{torn()}; {again}")
+        raise
     if got != want:
         found = client.read(Region.STATE, 0, plan.state_bytes)
         wrong = [t.name for t in plan.space("state") if _part(t, found) != _part(t, block)]
@@ -112,14 +117,22 @@ def kept_samples(plan: Plan, tensors: Tensors) -> int:
     return sum(int(tensors[count][0]) for _, count, _ in rings(plan))
 
 
-def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+def check_leaving_out(plan: Plan) -> None:
+    """SynapccError where samples of the wearer cannot be left out of a state of this Plan.
 
-    SynapccError where a guard judges by samples that it holds back: without them its counts mean nothing.
+    A guard judges by samples that it holds back: without them its counts mean nothing.
     """
     if any(t.use == GOOD for t in plan.space("state")):
         hint = "give --samples to keep them, which are data about a person, or leave out --npz"
         raise SynapccError(plan.model, "a guard judges by the samples that it holds back", hint)
+
+
+def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+
+    SynapccError as `check_leaving_out`.
+    """
+    check_leaving_out(plan)
     stored = {t.name for t in plan.space("state") if t.use == STORED}
     counts = {count for _, count, _ in rings(plan)}
     places = {

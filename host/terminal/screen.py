@@ -28,7 +28,14 @@ def one_line(text: object) -> str:
 def complain(command: str, error: object) -> None:
     """Says in one line on standard error what a command refuses; below it, an excerpt if there is one."""
     said, excerpt = (error.line, error.excerpt) if isinstance(error, SynapccError) else (error, "")
-    print(f"synapcc {command}: {one_line(said)}", *excerpt.splitlines(), sep="\n", file=sys.stderr)
+    print(
+        f"synapcc {command}: {one_line(said)}{notes(error)}", *excerpt.splitlines(), sep="\n", file=sys.stderr
+    )
+
+
+def notes(error: object) -> str:
+    """What was added to an error on its way (`add_note`), to be said behind it in the same line."""
+    return "".join(f"; {one_line(note)}" for note in getattr(error, "__notes__", ()))
 
 
 def neutral(text: str, lines: bool = True) -> str:

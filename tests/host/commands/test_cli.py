@@ -118,14 +118,17 @@ def test_verify(project: tuple[Case, Path], capsys: Capsys) -> None:
 def test_emulate(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) -> None:
     c, out = project
     results: list[Mapping[str, np.ndarray]] = []
-    for more in ([], ["--learn"], ["--learn", "--passes", "3"]):
+    for more in ([], ["--learn"], ["--learn", "--passes", "3"], ["--learn", "--samples"]):
         path = tmp_path / f"{len(results)}.npz"
         said = told(["emulate", str(out), "--data", str(c.data), "-o", str(path), *more], capsys)
         assert said["samples"] == 60 and said["learned"] == bool(more) and 0 <= said["accuracy"] <= 1
         results.append(dict(np.load(path)))
-    plain, once, thrice = results
+    plain, once, thrice, whole = results
     assert {"winner", "margin", "scores"} == set(plain) and plain["scores"].shape == (60, 3)
-    assert set(once) - set(plain) == {f"state_{t.name}" for t in Emulator(out).plan.space("state")}
+    tensors = Emulator(out).plan.space("state")
+    assert set(whole) - set(plain) == {f"state_{t.name}" for t in tensors}
+    stored = {f"state_{t.name}" for t in tensors if t.use == "stored"}
+    assert stored and set(whole) - set(once) == stored, "samples of the wearer only if asked for"
     assert once["state_step"][0] >= 60 and thrice["state_step"][0] > once["state_step"][0]
     assert not np.array_equal(once["state_fc1_weight"], thrice["state_fc1_weight"])
     machine = Emulator(out)

@@ -77,7 +77,9 @@ def test_samples_of_the_wearer_are_kept_only_if_asked_for(
     assert file.read_bytes() == pulled["npz"].read_bytes()
 
 
-def test_what_a_guard_judges_by_is_not_left_out_unsaid(tmp_path: Path, capsys: Capsys) -> None:
+def test_what_a_guard_judges_by_is_not_left_out_unsaid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
     c, out = compiled(tmp_path / "in", more="[guard]\nsamples = 4\nevery = 4\n")
     words = [
         "pull",
@@ -89,7 +91,9 @@ def test_what_a_guard_judges_by_is_not_left_out_unsaid(tmp_path: Path, capsys: C
         "--npz",
         str(tmp_path / "w.npz"),
     ]
-    line = refusal(words, capsys)
+    with monkeypatch.context() as patch:  # nothing is learned first, and then lost
+        patch.setattr("synapcc.host.commands.pull.open_device", None)
+        line = refusal(words, capsys)
     assert line.startswith("net: a guard judges by the samples that it holds back; give --samples")
     assert not (tmp_path / "w.npz").exists()
     assert main([*words, "--samples"]) == 0

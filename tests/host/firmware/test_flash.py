@@ -15,7 +15,7 @@ from projects import case, refusal
 
 from synapcc.gen.target.boards import BOARDS
 from synapcc.host.cli import main
-from synapcc.host.firmware import flash
+from synapcc.host.firmware import flash, tools
 from synapcc.host.firmware.build import build
 
 Capsys = pytest.CaptureFixture[str]
@@ -113,14 +113,62 @@ def test_an_upload_that_hangs_is_ended_with_all_that_it_started(
 ) -> None:
     note, pid = uploader("pyocd"), os.getpid()
     program = note.parent / "bin" / "pyocd"
-    program.write_text(f"#!/bin/sh\nsleep 3{pid} &\necho $! > '{note}'\nwait\n")
+    said = "echo 0001249 W waiting for target; echo"
+    program.write_text(f"#!/bin/sh\nsleep 3{pid} &\necho $! > '{note}'\n{said}\nwait\n")
     monkeypatch.setattr(flash, "UPLOAD_SECONDS", 1.0)
     line = refusal(["flash", str(outs["nucleo_f446re"]), "--with", "pyocd"], capsys)
-    assert line.startswith("nucleo_f446re: pyocd did not end within 1 s; unplug the board")
+    told = (
+        "nucleo_f446re: pyocd did not end within 1 s, and last said: 0001249 W waiting for target; unplug the"
+    )
+    assert line.startswith(told)
+    log = outs["nucleo_f446re"] / ".pio" / "upload.log"
+    assert line.endswith(f"; whole output: {log.resolve()}")
+    assert log.read_text() == "0001249 W waiting for target\n\n"
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # whoever adopts it may take a moment
             os.kill(int(note.read_text()), 0)
             time.sleep(0.05)
+
+
+LOOP = "echo begun; while :; do sleep 0.05; done"
+CAREFUL = f"trap 'echo resumed; sleep 0.1; echo clean > clean; exit 1' TERM; {LOOP}"
+STUBBORN = f"trap '' TERM; {LOOP}"
+AWAY = "trap 'exit 0' TERM; setsid sleep 3 & echo begun; wait; wait"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [(CAREFUL, "begun\nresumed\n"), (STUBBORN, "begun\n"), (AWAY, "begun\n"), ("exec sleep 9", "")],
+)
+def test_a_tool_that_hangs_may_leave_its_board_in_order(
+    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked to end before it is killed; what it said is kept, whoever else holds its output open."""
+    monkeypatch.setattr(tools, "GRACE_SECONDS", 1.0)
+    with pytest.raises(tools.Hung, match=r"did not end within 1 s") as hung:
+        tools.run(["/bin/sh", "-c", script], tmp_path, seconds=1.0)
+    assert hung.value.said.replace("Terminated\n", "") == said  # which shells say of what they started
+    assert (tmp_path / "clean").exists() == (script is CAREFUL)
+
+
+@pytest.mark.parametrize("words", [["/bin/sh", "-c", CAREFUL], ["true"]])
+def test_ctrl_c_lets_a_tool_end(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And at the very moment in which it has ended, too."""
+    wait, first = subprocess.Popen.communicate, [True]
+
+    def interrupted(self: subprocess.Popen[str], *args: object, **more: object) -> object:
+        if not first[0]:
+            return wait(self, *args, **more)  # type: ignore[arg-type]
+        first[0] = False
+        if words == ["true"]:
+            wait(self)
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tools.run(words, tmp_path)
+    assert (tmp_path / "clean").exists() == (words != ["true"])
 
 
 def test_a_tool_ends_with_whoever_started_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +12,13 @@ from lying import Chip, Clock
 from projects import compiled
 
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.target import messages
+from synapcc.gen.target.messages import Status
 from synapcc.host.commands import flash as flash_command
 from synapcc.host.devices import DeviceError, serial
 from synapcc.host.link import session
 from synapcc.host.link.client import connect
+from synapcc.host.link.protocol import Reply, encode_reply
 from synapcc.host.run.plans import read_plan
 
 MODELS = 4
@@ -75,6 +78,69 @@ def test_a_board_that_boots_for_two_seconds(chip: Chip, plan: Plan) -> None:
     _learns(chip, plan)
 
 
+def _chatters(chip: Chip, pieces: Sequence[tuple[float, bytes]]) -> None:
+    """What the chip says of its own accord, each piece so many seconds from now."""
+    left, read, now = [(chip.clock.now + at, said) for at, said in pieces], chip.read, chip.clock.now
+
+    def heard(timeout: float) -> bytes:
+        if not chip._sent and left and left[0][0] <= chip.clock.now + timeout:
+            at, said = left.pop(0)
+            chip.clock.now = max(chip.clock.now, at)
+            return said
+        return read(timeout)
+
+    assert now < left[0][0]
+    chip.read = heard  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 7.0])
+@pytest.mark.parametrize("said", [b"\xe0\0\x1c", b"I (31) boot: x\r\n\0", b"\0\x80\xf8\0", b"\0\1\0\2\0"])
+def test_a_board_that_chatters_while_it_boots(said: bytes, seconds: float, chip: Chip, plan: Plan) -> None:
+    """In pieces with zeros among them, as bytes at another speed have: none of them costs an attempt."""
+    ready = chip.clock.now + seconds
+    _through(chip, lambda data: data if chip.clock.now >= ready else b"")
+    _chatters(chip, [(0.05 * i, said) for i in range(1, int(20 * seconds))])
+    _learns(chip, plan)
+
+
+def test_noise_without_end_is_asked_ten_times(chip: Chip, plan: Plan) -> None:
+    """Once an attempt, and once more for the damage in it; then the host gives up, after its time."""
+    sent: list[bytes] = []
+    _through(chip, lambda data: sent.append(data) or b"")  # type: ignore[func-returns-value]
+    _chatters(chip, [(0.3 * i, b"\0\1\0") for i in range(1, 100)])
+    with pytest.raises(DeviceError, match=r"no answer to HELLO in 10\.\d s; \d+ bytes came"):
+        connect(chip, plan)
+    assert len(sent) <= 2 * session.ATTEMPTS and len(set(sent)) == 1
+
+
+@pytest.mark.parametrize("glitches", range(0, 30, 5))
+def test_glitches_while_a_program_runs(glitches: int, chip: Chip, plan: Plan) -> None:
+    """It runs for 100 s and hears nothing meanwhile; noise on the line is not held against it."""
+    with connect(chip, plan) as client:
+        end = chip.clock.now + 100.0
+        answers: list[bytes] = []
+
+        def said(answer: Reply) -> bytes:
+            if answer.status == Status.ACCEPTED:
+                return encode_reply(answer)
+            answers.append(encode_reply(answer))
+            return b""
+
+        chip.said = said
+        noise = [(3.0 * (i + 1), b"\1\0") for i in range(glitches)]
+        _through(chip, lambda data: b"" if answers and chip.clock.now < end else data)
+        honest = chip.read
+        _chatters(chip, [*noise, (100.0, b"")])
+
+        def heard(timeout: float, read: Callable[[float], bytes] = chip.read) -> bytes:
+            return answers[0] if chip.clock.now >= end else read(timeout)
+
+        chip.read = heard  # type: ignore[method-assign]
+        assert len(client.run(0, timeout=600.0)) == 32
+        assert chip.clock.now < end + 1 and chip.numbers.count(messages.RUN.number) == 1
+        chip.read = honest  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("lost", range(1, 40, 3))
 def test_a_board_that_drops_the_first_bytes(lost: int, chip: Chip, plan: Plan) -> None:
     left = lost
@@ -113,6 +179,7 @@ def _enumerated(patch: pytest.MonkeyPatch, *turns: list[str]) -> None:
 
     patch.setattr(serial.list_ports, "comports", comports)
     patch.setattr(serial, "SETTLE_SECONDS", 0.5)
+    patch.setattr(serial, "STEADY_SECONDS", 0.2)
     patch.setattr(serial, "_LOOK_SECONDS", 0.01)
 
 
@@ -125,13 +192,19 @@ def _enumerated(patch: pytest.MonkeyPatch, *turns: list[str]) -> None:
         ([["a", "x"], ["x"]], ""),
         ([["a"], ["b", "c"]], ""),
         ([["x"], ["x"]], "a"),
+        ([["a"], ["a"], ["a"], [], ["b"]], "b"),
+        ([["a"], [], ["x"], ["a", "x"]], "a"),
+        ([["a"], ["a", "x"]], "a"),
+        ([["a"], [], ["b"], ["b", "c"]], ""),
+        ([["a"], *[["a"], []] * 9, ["a"]], "a"),
     ],
 )
 def test_a_port_comes_back_after_flashing(
     turns: list[list[str]], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under its name, or the one that is new; of several new ones, and where none comes, nobody guesses. A
-    port that was never listed is left to the user."""
+    """Under its name, or the one that is new, though it is still there at first, or another device's comes
+    before it; of several new ones, and where none comes, nobody guesses. A port that was never listed is left
+    to the user."""
     _enumerated(monkeypatch, *turns)
     before = serial.listed()
     assert serial.settled("a", before) == found

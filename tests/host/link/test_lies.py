@@ -4,14 +4,15 @@ with what is true, and no report says that something agrees which does not."""
 from __future__ import annotations
 
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lying import KEPT, Chip, Clock, Lie, drawn_lie, field_lies, greeting, liar, lies
+from lying import KEPT, MOST_FRAMES, Chip, Clock, Lie, drawn_lie, field_lies, greeting, liar, lies
 from projects import compiled
 from random_nets import accepted
 
@@ -19,11 +20,12 @@ from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
+from synapcc.gen.target.messages import Counter as Ticks
 from synapcc.gen.target.messages import Status
 from synapcc.host.cli import main
 from synapcc.host.devices import DeviceError, process, serial
 from synapcc.host.link import client, session
-from synapcc.host.link.protocol import LONGEST, Receiver, Reply
+from synapcc.host.link.protocol import LONGEST, Receiver, Reply, encode_reply
 from synapcc.host.run.plans import read_plan
 
 Capsys = pytest.CaptureFixture[str]
@@ -165,6 +167,207 @@ def test_every_lie_to_every_command(bench: Bench, monkeypatch: pytest.MonkeyPatc
             if lie.request.number in asked:
                 codes[_met(name, lie, bench, monkeypatch, capsys)] += 1
     assert codes[2] > 1000 and codes[1] > 20 and codes[0] > 100
+
+
+# ---- what a chip had learned ---------------------------------------------------------------------------
+
+
+def _taught(patch: pytest.MonkeyPatch, bench: Bench) -> tuple[Chip, bytes]:
+    """A chip that has learned, plugged in, and its state."""
+    chip = _plugged(patch, bench)
+    assert main(bench.words("learn")) == 0
+    bench.written()[0].unlink()
+    chip.frames = 0
+    return chip, _state(chip)
+
+
+def _state(chip: Chip) -> bytes:
+    return chip.model.machine.state[0].tobytes()
+
+
+def _interrupted(chip: Chip, at: int, when: str) -> None:
+    """Ctrl-C, once: `before` frame number `at` is written, `after` it, or while its answer is waited for."""
+    write, read, frames = chip.write, chip.read, iter(range(1, MOST_FRAMES))
+    due = [False]
+
+    def written(data: bytes) -> None:
+        met = next(frames) == at
+        if met and when == "before":
+            raise KeyboardInterrupt
+        write(data)
+        if met and when == "after":
+            raise KeyboardInterrupt
+        due[0] = met
+
+    def heard(timeout: float) -> bytes:
+        if due[0]:
+            due[0] = False
+            raise KeyboardInterrupt
+        return read(timeout)
+
+    chip.write, chip.read = written, heard  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("when", ["before", "after", "waiting"])
+def test_ctrl_c_in_bench_costs_nothing_that_was_learned(
+    when: str, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    chip, _ = _taught(monkeypatch, bench)
+    assert main(bench.words("bench")) == 0
+    for path in bench.written():
+        path.unlink()
+    put_back = range(chip.frames - 4, chip.frames + 1)  # what is written last, and asked of it
+    for at in (*range(4, chip.frames - 4, 26), *put_back):
+        chip, learned = _taught(monkeypatch, bench)
+        capsys.readouterr()
+        _interrupted(chip, at, when)
+        assert main(bench.words("bench")) == 130
+        assert capsys.readouterr().err == "\nsynapcc bench: interrupted\n"
+        assert _state(chip) == learned, at
+
+
+def _once(chip: Chip, number: int, change: Callable[[Reply], bytes]) -> None:
+    """The fifth answer proper to this request is another one."""
+    answers = iter(range(1, MOST_FRAMES))
+
+    def said(answer: Reply) -> bytes:
+        proper = answer.request == number and answer.status == Status.OK
+        return change(answer) if proper and next(answers) == 5 else encode_reply(answer)
+
+    chip.said = said
+
+
+ONCE: dict[str, tuple[Callable[[Reply], bytes], str]] = {
+    "short": (lambda a: encode_reply(replace(a, payload=b"")), "answered COUNT in another shape"),
+    "another counter": (
+        lambda a: encode_reply(replace(a, payload=bytes([1, 0, 0, 0, 9, 0]))),
+        "answered COUNT with counter 9",
+    ),
+    "refused": (lambda a: encode_reply(replace(a, status=Status.UNSUPPORTED, payload=b"")), "was refused"),
+    "reset": (lambda a: encode_reply(replace(a, status=Status.NO_SESSION, payload=b"")), "device was reset"),
+    "stopped": (lambda a: encode_reply(replace(a, status=Status.STOPPED, payload=b"x")), "stopped: x"),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_a_lie_in_bench_costs_nothing_that_was_learned(
+    name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    chip, learned = _taught(monkeypatch, bench)
+    capsys.readouterr()
+    change, told = ONCE[name]
+    _once(chip, messages.COUNT.number, change)
+    assert main(bench.words("bench")) == 2
+    said = capsys.readouterr().err
+    assert LINE.fullmatch(said) and told in said and "put back" not in said
+    assert _state(chip) == learned
+
+
+COUNTS: dict[str, tuple[Callable[[int], tuple[int, int]], str]] = {
+    "beyond 24 bits": (lambda n: (2**24, Ticks.SYSTICK), "16777216 ticks of a counter of 24 bits"),
+    "another one": (lambda n: (500, 1 + n % 2), "answered COUNT with counter 2, before with 1"),
+    "backwards": (lambda n: (2**20 - n, Ticks.CYCCNT), ""),
+    "less than nothing": (lambda n: (500 + n, Ticks.CYCCNT), r"counts \d+ cycles for \w+ \d+, and \d+ for n"),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_that_cannot_be(
+    name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    """What a counter of so many bits cannot say, and what takes less than nothing twice. One that says less
+    at each turn is no such thing: what does nothing is counted last."""
+    chip = _plugged(monkeypatch, bench)
+    capsys.readouterr()
+    answers, (count, told) = iter(range(10**6)), COUNTS[name]
+
+    def said(answer: Reply) -> bytes:
+        if answer.request == messages.COUNT.number and answer.status == Status.OK:
+            ticks, counter = count(next(answers))
+            answer = replace(answer, payload=struct.pack("<IBB", ticks, counter, 0))
+        return encode_reply(answer)
+
+    chip.said = said
+    assert main(bench.words("bench")) == (2 if told else 0)
+    err = capsys.readouterr().err
+    assert re.search(told, err) and (LINE.fullmatch(err) or not told), err
+    for path in bench.written():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "told"),
+    [
+        ("refused", 2, r"synapcc bench: serial:chip: COUNT was refused .*; take a device that can; "),
+        ("Ctrl-C", 130, r"synapcc bench: interrupted; "),
+        ("gone", 2, r"synapcc bench: serial:chip: the port went away; was it unplugged\?; "),
+    ],
+)
+def test_what_cannot_be_put_back_is_in_a_file(
+    ending: str, code: int, told: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: Capsys,
+) -> None:  # fmt: skip
+    """The chip is gone by then: what was told first stays so, and push takes the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net_put_aside_1.npz").write_text("another one's")
+    chip, learned = _taught(monkeypatch, bench)
+    capsys.readouterr()
+    write, gone = chip.write, [False]
+
+    def leave(answer: Reply) -> bytes:
+        gone[0] = True
+        if ending == "Ctrl-C":
+            raise KeyboardInterrupt
+        return encode_reply(replace(answer, status=Status.UNSUPPORTED, payload=b""))
+
+    def written(data: bytes) -> None:
+        if gone[0]:
+            raise DeviceError(chip.name, "the port went away", "was it unplugged?")
+        write(data)
+        if ending == "gone" and chip.numbers[-1] == messages.WRITE.number:
+            gone[0] = _state(chip) == learned  # within what puts it back, or what measures
+
+    _once(chip, messages.COUNT.number, leave if ending != "gone" else encode_reply)
+    chip.write = written  # type: ignore[method-assign]
+    assert main(bench.words("bench")) == code
+    said = capsys.readouterr().err.strip()
+    put = r"what the chip had learned could not be put back \(the port went away\): it is in "
+    put += "net_put_aside_2.npz; "
+    assert re.fullmatch(told + put + r"synapcc push \S+ net_put_aside_2.npz --device serial:chip", said), said
+    chip = _plugged(monkeypatch, bench)
+    out = bench.commands["push"][1]
+    assert main(["push", out, "net_put_aside_2.npz", "--device", "serial:chip"]) == 0
+    assert _state(chip) == learned
+
+
+@pytest.mark.parametrize("when", ["before", "after", "waiting"])
+def test_ctrl_c_in_push_says_what_the_chip_may_hold(
+    when: str, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    chip = _plugged(monkeypatch, bench)
+    capsys.readouterr()
+    _interrupted(chip, 2, when)
+    assert main(bench.words("push")) == 130
+    said = capsys.readouterr().err
+    assert re.fullmatch(
+        r"\nsynapcc push: interrupted; 0 of \d+ bytes written: the chip may hold parts of two states; "
+        r"push again, which writes all of it, or reset the device\n",
+        said,
+    )
+    assert not bench.written()
+
+
+def test_an_exchange_that_was_broken_off_ends_the_session(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the answer to one request could be taken for that of the next."""
+    chip = _plugged(monkeypatch, bench)
+    with client.connect(chip, bench.plan) as c:
+        _interrupted(chip, 1, "after")
+        with pytest.raises(KeyboardInterrupt):
+            c.reset()
+        with pytest.raises(DeviceError, match=r"the session is over: RESET was broken off"):
+            c.reset()
 
 
 # ---- what no command asks, and what is known of no Plan ------------------------------------------------
