@@ -382,7 +382,7 @@ def random_sparse(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
         some = tuple(sorted(rng.choice(rows, int(rng.integers(1, rows)), replace=False).tolist()))
         alone = not tries and rng.integers(2)
         sparse.append((node.name, float(rng.uniform(0.01, 0.99)) if alone else some))
-    return replace(spec, sparse=tuple(sparse))
+    return replace(spec, sparse=tuple(sorted(sparse)))
 
 
 def random_pseudo(rng: Rng, spec: RuleSpec) -> RuleSpec:

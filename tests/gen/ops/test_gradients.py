@@ -22,7 +22,7 @@ def test_backpropagation_is_the_derivative() -> None:
         except CompileError as error:  # no signal passes a log-softmax, or steps alone
             assert "softmax" in str(error).lower() or "steps pass no" in str(error), error
             refused += 1
-    assert moved > 2 * GRAPHS and refused < 4
+    assert moved > 2 * GRAPHS and refused < GRAPHS // 10
 
 
 @pytest.mark.parametrize("op, size", [("concat", 8), ("add", 4)])
