@@ -17,7 +17,7 @@ from ..target.board import Board
 from ..version import VERSION
 from .example import ROUNDS, Example, braced_rows, drawn, initialisers
 from .interface import entry_views, label_type
-from .package_names import NAMES_OF_PACKS, TAKEN
+from .package_names import NAMES_OF_PACKS, taken
 from .role import Inference
 from .templates import environment
 from .views import Views
@@ -173,7 +173,7 @@ def check_name(model: str, packages: Sequence[str]) -> None:
         what = f"cmsis-pack takes names of {shortest} to {longest} characters, this one has {len(model)}"
         raise CompileError(model, what, "choose another one: --name NAME")
     for name in packages:
-        if model in TAKEN.get(name, ()):
+        if taken(model, name):
             what = f"{name} has something else of the name {model}"
             raise CompileError(model, what, "choose another one: --name NAME")
 
@@ -230,10 +230,10 @@ def render_example(
 def _example(text: Callable[..., str], folder: str, ending: str) -> dict[str, str]:
     """The part of an example that is the same everywhere, but for how its user's file is called."""
     return {
-        f"{folder}/learn.h": text("learn.h", ending=ending),
-        f"{folder}/learn.c": text("learn.c"),
+        f"{folder}/example-learn.h": text("example-learn.h", ending=ending),
+        f"{folder}/example-learn.c": text("example-learn.c"),
         f"{folder}/board.{ending}": text("board.c"),
-        f"{folder}/samples.h": text("samples.h"),
+        f"{folder}/example-samples.h": text("example-samples.h"),
     }
 
 

@@ -177,5 +177,6 @@ def test_a_package_without_calibration_data_draws_its_samples(file: Path, tmp_pa
     words = ["compile", str(file), "--rule", str(rule), "-o", str(out), "--package", "cmake"]
     assert main(words) == 0
     folder = out / "lib" / "wide"
-    assert "Numbers that no sensor measured" in (folder / "examples" / "cmake" / "samples.h").read_text()
+    samples = (folder / "examples" / "cmake" / "example-samples.h").read_text()
+    assert "Numbers that no sensor measured" in samples
     assert "These numbers were drawn." in (folder / "README.md").read_text()

@@ -101,7 +101,7 @@ def emitted(folder: Path) -> list[Path]:
     )
     inside = teacher / "examples" / "cmake"
     shutil.copy(teacher / "src" / "teacher.h", inside)  # cppcheck finds it there
-    example = [inside / name for name in ("learn.c", "board.c")]
+    example = [inside / name for name in ("example-learn.c", "board.c")]
     return [*sorted(folder.glob("*.c")), taker / "src" / "taker.c", *example]
 
 

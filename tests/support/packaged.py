@@ -69,5 +69,5 @@ def sketch_compiles(folder: Path, tmp_path: Path, cpu: str = "cortex-m0plus") ->
     cpp = ["arm-none-eabi-g++", "-std=gnu++14", *machine, "-c", "-o", tmp_path / "o"]
     run([*cpp, "-include", "Arduino.h", "-x", "c++", sketch / "Learn.ino"])
     run([*cpp, sketch / "board.cpp"])
-    for source in (sketch / "learn.c", folder / "src" / f"{folder.name}.c"):
+    for source in (sketch / "example-learn.c", folder / "src" / f"{folder.name}.c"):
         run(["arm-none-eabi-gcc", "-std=gnu11", *machine, "-c", source, "-o", tmp_path / "o"])

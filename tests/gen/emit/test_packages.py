@@ -106,12 +106,12 @@ def test_a_package_changes_nothing_else(plans: dict[str, Plan]) -> None:
 
 def test_every_example_is_one_text(folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        for name in ("learn.c", "samples.h"):
+        for name in ("example-learn.c", "example-samples.h"):
             texts = [path.read_text() for path in folder.rglob(name)]
             assert len(texts) == len(PACKAGES) and len(set(texts)) == 1
         boards = [path.read_text() for path in folder.rglob("board.c*")]
         assert len(boards) == len(PACKAGES) and len(set(boards)) == 1
-        heads = [path.read_text().replace("board.cpp", "board.c") for path in folder.rglob("learn.h")]
+        heads = [path.read_text().replace("board.cpp", "board.c") for path in folder.rglob("example-learn.h")]
         assert len(heads) == len(PACKAGES) and len(set(heads)) == 1
 
 
@@ -230,8 +230,8 @@ def test_the_cmake_of_zephyr_and_esp_idf_calls_what_it_should(
     assert told == [f"{esp} SRCS src/ring.c INCLUDE_DIRS src"]
     main = folder / "examples" / "esp-idf" / "main"
     (line,) = called(main / "CMakeLists.txt", esp, "", tmp_path)
-    assert line == f"{esp} SRCS main.c learn.c board.c INCLUDE_DIRS . REQUIRES ring"
-    assert all((main / name).is_file() for name in ("main.c", "learn.c", "board.c"))
+    assert line == f"{esp} SRCS main.c example-learn.c board.c INCLUDE_DIRS . REQUIRES ring"
+    assert all((main / name).is_file() for name in ("main.c", "example-learn.c", "board.c"))
 
 
 # ---- samples ----------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_without_data_samples_are_drawn_and_say_so(plans: dict[str, Plan]) -> No
     for plan in plans.values():
         files = render(plan, None, "a test", packages=("cmake",))
         lib = f"lib/{plan.model}"
-        assert "Numbers that no sensor measured" in files[f"{lib}/examples/cmake/samples.h"].decode()
+        assert "Numbers that no sensor measured" in files[f"{lib}/examples/cmake/example-samples.h"].decode()
         assert "These numbers were drawn." in files[f"{lib}/README.md"].decode()
         assert files == render(plan, None, "a test", packages=("cmake",))
         for name in plan.inputs:
@@ -278,13 +278,47 @@ def test_kinds_that_there_are_not_and_names_that_are_taken() -> None:
         CompileError, match="there is no package 'keil'; packages: platformio, arduino, cmake"
     ):
         wanted(["cmake,keil"])
-    for model, kind in (("wire", "arduino"), ("freertos", "esp-idf"), ("mcuboot", "zephyr")):
+    names = "wire arduino, freertos esp-idf, esp_https_ota esp-idf, esp_driver_gpio esp-idf, esp32s3 esp-idf, "
+    names += "esp_system arduino, mcuboot zephyr, hal_nordic zephyr, cmsis_6 zephyr, tinycrypt zephyr"
+    for model, kind in (pair.split() for pair in names.split(", ")):
         with pytest.raises(CompileError, match=f"{kind} has something else of the name {model}; .*--name"):
             check_name(model, [kind])
         check_name(model, ["cmake", "platformio", "cmsis-pack"])
+    for kind in PACKAGES.keys() - {"cmake"}:
+        for model in ("esp", "err", "fr"):  # ESP_OK, ERR_OK, FR_OK
+            with pytest.raises(CompileError, match=f"{kind} has something else of the name {model}"):
+                check_name(model, [kind])
+    with pytest.raises(CompileError, match="cmake has something else of the name example_turn"):
+        check_name("example_turn", ["cmake"])
+    check_name("example_turn", [])
     for model in ("e", "a" * 33):
         with pytest.raises(CompileError, match="takes names of 2 to 32 characters"):
             check_name(model, ["cmsis-pack"])
+
+
+@NO_GCC
+@pytest.mark.parametrize("kept", [None, Keep()])
+def test_no_file_of_an_example_is_a_model_s(kept: Keep | None, plans: dict[str, Plan], tmp_path: Path) -> None:
+    """Headers lie beside each other: of one name, the example's would be taken for the model's."""
+    written = package(plans["learn"], tmp_path / "any", keep=kept)
+    stems = {p.name.removesuffix(".h").replace("-", "_") for p in written.glob("**/example*/**/*.h")}
+    assert stems == {"example_learn", "example_samples"}
+    for model in (*stems, "learn", "samples", "board", "example"):
+        folder = package(replace(plans["learn"], model=model), tmp_path / model, ("cmake",), keep=kept)
+        for source in sources(folder, "cmake"):
+            run(["gcc", "-std=c99", *STRICT, f"-I{folder / 'src'}", "-fsyntax-only", source])
+
+
+@pytest.mark.parametrize("model", ["yes", "no", "on", "off", "null", "true", "n", "y", "e1", "nan"])
+def test_a_name_that_is_a_word_of_yaml_stays_one(model: str, plans: dict[str, Plan]) -> None:
+    kinds = ("zephyr", "esp-idf", *(["cmsis-pack"] if len(model) > 1 else []))
+    files = render(replace(plans["learn"], model=model), None, "a test", packages=kinds)
+    texts = {path: text.decode() for path, text in files.items() if path.endswith((".yml", ".yaml"))}
+    read = {path: yaml.safe_load(text) for path, text in texts.items()}
+    assert read[f"lib/{model}/zephyr/module.yml"]["name"] == model and len(read) > 2
+    for path, text in texts.items():  # some readers take more words than others: what bears the name has quotes
+        lines = [line for line in text.splitlines() if re.search(rf"\b{model}\b", line)]
+        assert all(re.search(rf'"[^"]*\b{model}\b[^"]*"', line) for line in lines), path
 
 
 # ---- builds -----------------------------------------------------------------------------------------------
