@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from ctools import run
 from golden_nets import golden_plan
-from packaged import STRICT, STUBS, cmake, example, package, sketch_compiles
+from packaged import STRICT, STUBS, cmake, cmake_path, example, package, sketch_compiles
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import PACKAGES, render
@@ -204,11 +203,7 @@ def called(file: Path, functions: str, setting: str, tmp_path: Path) -> list[str
     """What a CMake file asks of an ecosystem's functions, which are stubs here, in order."""
     script = tmp_path / "stub.cmake"
     script.write_text(STUB_CMAKE.format(functions=functions, setting=setting, file=file.as_posix()))
-    cmake_path = Path(sys.executable).parent / "cmake"
-    found = str(cmake_path) if cmake_path.exists() else shutil.which("cmake")
-    if found is None:
-        pytest.skip("cmake is not installed: pip install cmake")
-    done = subprocess.run([found, "-P", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([cmake_path(), "-P", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return [line.removeprefix("-- ") for line in done.stdout.splitlines()]
 
@@ -278,7 +273,9 @@ def test_kinds_that_there_are_not_and_names_that_are_taken() -> None:
         CompileError, match="there is no package 'keil'; packages: platformio, arduino, cmake"
     ):
         wanted(["cmake,keil"])
-    names = "wire arduino, freertos esp-idf, esp_https_ota esp-idf, esp_driver_gpio esp-idf, esp32s3 esp-idf, "
+    names = (
+        "wire arduino, freertos esp-idf, esp_https_ota esp-idf, esp_driver_gpio esp-idf, esp32s3 esp-idf, "
+    )
     names += "esp_system arduino, mcuboot zephyr, hal_nordic zephyr, cmsis_6 zephyr, tinycrypt zephyr"
     for model, kind in (pair.split() for pair in names.split(", ")):
         with pytest.raises(CompileError, match=f"{kind} has something else of the name {model}; .*--name"):
@@ -298,7 +295,9 @@ def test_kinds_that_there_are_not_and_names_that_are_taken() -> None:
 
 @NO_GCC
 @pytest.mark.parametrize("kept", [None, Keep()])
-def test_no_file_of_an_example_is_a_model_s(kept: Keep | None, plans: dict[str, Plan], tmp_path: Path) -> None:
+def test_no_file_of_an_example_is_a_model_s(
+    kept: Keep | None, plans: dict[str, Plan], tmp_path: Path
+) -> None:
     """Headers lie beside each other: of one name, the example's would be taken for the model's."""
     written = package(plans["learn"], tmp_path / "any", keep=kept)
     stems = {p.name.removesuffix(".h").replace("-", "_") for p in written.glob("**/example*/**/*.h")}
@@ -316,7 +315,10 @@ def test_a_name_that_is_a_word_of_yaml_stays_one(model: str, plans: dict[str, Pl
     texts = {path: text.decode() for path, text in files.items() if path.endswith((".yml", ".yaml"))}
     read = {path: yaml.safe_load(text) for path, text in texts.items()}
     assert read[f"lib/{model}/zephyr/module.yml"]["name"] == model and len(read) > 2
-    for path, text in texts.items():  # some readers take more words than others: what bears the name has quotes
+    for (
+        path,
+        text,
+    ) in texts.items():  # some readers take more words than others: what bears the name has quotes
         lines = [line for line in text.splitlines() if re.search(rf"\b{model}\b", line)]
         assert all(re.search(rf'"[^"]*\b{model}\b[^"]*"', line) for line in lines), path
 
@@ -590,10 +592,42 @@ def test_a_package_alone_in_an_empty_folder_builds_its_example(
 
 
 @NO_ARM
-@pytest.mark.long
-def test_cmake_builds_for_a_cortex_m(folders: dict[str, Path], tmp_path: Path) -> None:
-    for how, folder in folders.items():
-        target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_C_COMPILER=arm-none-eabi-gcc")
-        flags = f"-DCMAKE_C_FLAGS=-mcpu=cortex-m3 -mthumb --specs=nosys.specs {' '.join(STRICT)}"
-        cmake("-S", folder, "-B", tmp_path / how, *target, flags)
-        cmake("--build", tmp_path / how, "--target", f"synapcc_{folder.name}")
+@pytest.mark.parametrize(
+    "how", ["learn", *(pytest.param(h, marks=pytest.mark.long) for h in ("learn_target", "learn_input", ""))]
+)
+def test_cmake_builds_for_a_cortex_m(how: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """All that a user's plain build makes: the library, and no program that such a chip could not link."""
+    target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_C_COMPILER=arm-none-eabi-gcc")
+    target += ("-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",)
+    flags = f"-DCMAKE_C_FLAGS=-mcpu=cortex-m3 -mthumb {' '.join(STRICT)}"
+    cmake("-S", folders[how], "-B", tmp_path, *target, flags)
+    cmake("--build", tmp_path)
+    assert [p.name for p in tmp_path.rglob("*.a")] == [f"libsynapcc_{folders[how].name}.a"]
+
+
+@NO_GCC
+def test_within_another_project_nothing_is_installed_and_no_example_built(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    parent, ring = tmp_path / "parent", folders["learn"]
+    parent.mkdir()
+    (parent / "CMakeLists.txt").write_text(
+        f'cmake_minimum_required(VERSION 3.16)\nproject(p LANGUAGES C)\nadd_subdirectory("{ring}" ring)\n'
+    )
+    for more, installs in ((), False), (("-DRING_EXAMPLES=ON", "-DRING_INSTALL=ON"), True):
+        build = tmp_path / f"b{installs}"
+        cmake("-S", parent, "-B", build, "-DCMAKE_INSTALL_LIBDIR=lib/multi", *more)
+        listed = (build / "ring" / "cmake_install.cmake").read_text()
+        assert ("ring.h" in listed) == ("lib/multi/cmake/ring" in listed) == installs
+        assert (build / "ring" / "examples").exists() == installs
+
+
+def test_a_component_of_esp_idf_alone_is_no_project_of_cmake(plans: dict[str, Plan], tmp_path: Path) -> None:
+    folder = package(plans["learn"], tmp_path, ("esp-idf",))
+    done = subprocess.run(
+        [cmake_path(), "-P", folder / "CMakeLists.txt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode and "ring is a component of ESP-IDF, and no project of CMake" in done.stderr
+    assert (
+        len(called(folder / "CMakeLists.txt", "idf_component_register", "set(ESP_PLATFORM 1)", tmp_path)) == 1
+    )
