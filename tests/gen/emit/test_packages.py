@@ -248,6 +248,21 @@ def test_samples_are_few_and_spread_and_never_none(plans: dict[str, Plan]) -> No
         assert MOST_BYTES // size < 2 and len(chosen(wide, {"x": np.zeros((9, size), np.int8)})) == 1
 
 
+@pytest.mark.parametrize("how", ["learn", "learn_target", "learn_input", ""])
+def test_all_that_is_kept_of_samples_is_within_its_bytes(
+    how: str, plans: dict[str, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs and what the button says: as many samples as fit, whatever the bytes."""
+    plan = plans[how]
+    x = {name: np.zeros((40, plan[name].count), plan[name].dtype) for name in plan.inputs}
+    targets = np.zeros((40, plan.scores), np.int16) if how == "learn_target" else None
+    told = {"learn": 1, "learn_target": 2 * plan.scores}.get(how, 0)
+    each = sum(values[0].nbytes for values in x.values()) + told
+    for most in range(each, 16 * each + 2):
+        monkeypatch.setattr("synapcc.gen.emit.example.MOST_BYTES", most)
+        assert len(chosen(plan, x, np.zeros(40, np.int64), targets)) == min(most // each, MOST_SAMPLES)
+
+
 def test_without_data_samples_are_drawn_and_say_so(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         files = render(plan, None, "a test", packages=("cmake",))
