@@ -254,7 +254,14 @@ def _context(
     headers = [f"{model}.h", *([f"{model}_quantise.h"] if quantiser else [])]
     headers += [f"{model}_keep.h"] if keep else []
     verb = "infers and keeps learning" if learning else "infers"
-    functions = ["init", "infer", "check", *([learning] if learning else [])]
+    role = INFER if isinstance(plan, Inference) else LEARN
+    functions = [
+        "init",
+        "infer",
+        "check",
+        *([learning] if learning else []),
+        *(["take"] if role == INFER else []),
+    ]
     return {
         "plan": plan,
         "model": model,
@@ -278,7 +285,7 @@ def _context(
         "functions": [f"{model}_{f}" for f in functions],
         "literals": [f"{model.upper()}_{e}" for e in ("OK", "BAD_LABEL", "BAD_STATE", "BUSY")],
         "uses": {name: _named(PACKAGES[name].use, words) for name in packages},
-        "role": INFER if isinstance(plan, Inference) else LEARN,
+        "role": role,
         "learning": learning,
         "label_type": label_type(plan),
         "entry": entries.get(learning),

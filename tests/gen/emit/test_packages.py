@@ -141,6 +141,7 @@ def test_pack_description(folders: dict[str, Path]) -> None:
         package = ET.parse(path).getroot()
         vendor, name = (package.findtext(key) or "" for key in ("vendor", "name"))
         assert path.name == f"{vendor}.{name}.pdsc" and package.attrib["schemaVersion"] == "1.7.7"
+        assert package.find("conditions") is None  # the set ref is C99
         assert all(re.fullmatch(r"[-_A-Za-z0-9]+", text) for text in (vendor, name))
         assert package.findtext("description") and package.findtext("url") == URL
         release = package.find("releases/release")
@@ -166,6 +167,17 @@ def test_pack_description(folders: dict[str, Path]) -> None:
         listed = [entry["file"] for group in project["groups"] for entry in group["files"]]
         assert all((folder / "examples" / "cmsis-pack" / file).is_file() for file in listed)
         assert any(f"{vendor}::Machine Learning:{name}" == c["component"] for c in project["components"]), how
+
+
+def test_a_pack_of_gnu_c_says_so_in_words_that_its_schema_has(plans: dict[str, Plan], tmp_path: Path) -> None:
+    """PACK.xsd: 1.7.16 has "Clang" of compilers, 1.7.27 and later ones "CLANG"."""
+    folder = package(plans["learn"], tmp_path, ("cmsis-pack",), "dsp")
+    found = ET.parse(folder / "synapcc.ring.pdsc").getroot()
+    (condition,) = found.findall("conditions/condition")
+    assert {a.attrib["Tcompiler"] for a in condition.findall("accept")} == {"GCC", "CLANG", "ARMCC"}
+    assert tuple(map(int, found.attrib["schemaVersion"].split("."))) >= (1, 7, 27)
+    (component,) = found.findall("components/component")
+    assert component.attrib["condition"] == condition.attrib["id"]
 
 
 def test_yaml_of_zephyr_and_esp_idf(folders: dict[str, Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -192,7 +193,12 @@ def test_the_folder_has_the_whole_plan_and_no_firmware() -> None:
 
 
 def test_its_example_takes_a_state_and_infers(tmp_path: Path) -> None:
-    folder = package(golden_plan("ring"), tmp_path, ("cmake",), role="infer")
+    folder = package(golden_plan("ring"), tmp_path, ("cmake", "arduino"), role="infer")
+    words = [line.split("\t")[0] for line in (folder / "keywords.txt").read_text().splitlines()]
+    assert "ring_take" in words and "ring_learn" not in words
+    header = (folder / "src" / "ring.h").read_text()
+    assert "RING_BAD_ARGUMENT = 1, /* a piece reaches beyond the learner's state */" in header
+    assert all(re.search(rf"\b{word}\b", header) for word in words)
     inside = folder / "examples" / "cmake"
     files = [*inside.glob("*.c"), folder / "src" / "ring.c"]
     program = compile_host(files, tmp_path / "learn", f"-I{folder / 'src'}")

@@ -90,6 +90,11 @@ def test_role_infer_says_what_it_saves(files: Case, tmp_path: Path, capsys: Caps
         small["state"],
         small["arena"],
     ]
+    page, other = ((folder / "report.html").read_text() for folder in (out, whole))
+    ram = sum(small[k] for k in ("state", "arena", "infer_arena", "run"))
+    said_there = re.findall(r"<strong>inference alone</strong>: ([\d,]+) bytes.* ([\d,]+) bytes", page)
+    assert said_there == [(f"{small['constants'] + small['initial_state']:,}", f"{ram:,}")]
+    assert "inference alone" not in other
     assert small["state"] < all_of_it["state"] and small["arena"] < all_of_it["arena"]
     assert small["of_which_samples"] == 0 < all_of_it["of_which_samples"]
     assert (out / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()
