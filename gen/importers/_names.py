@@ -32,7 +32,7 @@ _FILES = """
     stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd values version
     wchar wctype
 """
-# What POSIX and GNU add, wherever a folder of headers lies before the system's. Those of C++ alone have no suffix.
+# What POSIX and GNU add: a folder of ours lies before the system's. Headers of C++ alone have no suffix.
 _POSIX = """
     aio aliases ar argp argz byteswap cpio crypt curses dirent dlfcn elf envz err error execinfo expat fcntl
     fmtmsg fnmatch fstab fts ftw gconv getopt glob grp iconv ifaddrs langinfo lastlog libgen libintl link

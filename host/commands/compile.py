@@ -92,8 +92,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen import emit
     from synapcc.gen.compile import compile_model
     from synapcc.gen.emit.packages import check_name, wanted
-    from synapcc.gen.importers import model_identifier
     from synapcc.gen.exporters.onnx import export
+    from synapcc.gen.importers import model_identifier
     from synapcc.host.pages.bytecode import Kept
     from synapcc.host.pages.compile import compile_html
     from synapcc.host.pages.facts import measure, summary

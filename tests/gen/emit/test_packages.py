@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -432,6 +433,66 @@ def test_the_example_runs_as_it_is(folders: dict[str, Path], plans: dict[str, Pl
             assert done.stdout.splitlines() == said(plans[how]), how
 
 
+ROUND = {
+    "zephyr": """
+#include <stdarg.h>
+#include <stdio.h>
+#include <zephyr/sys/printk.h>
+
+void printk(const char *format, ...)
+{
+    va_list given;
+
+    va_start(given, format);
+    (void)vprintf(format, given);
+    va_end(given);
+}
+""",
+    "esp-idf": "void app_main(void);\n\nint main(void)\n{\n    app_main();\n    return 0;\n}\n",
+}
+"""What an ecosystem has around an example, on this computer."""
+ONE_AND_ALL = [
+    "learn",
+    *(pytest.param(h, marks=pytest.mark.long) for h in ("learn_target", "learn_input", "")),
+]
+
+
+@NO_GCC
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+@pytest.mark.parametrize("kind", ROUND)
+def test_the_examples_of_zephyr_and_esp_idf_run_within_a_stub(
+    kind: str, how: str, folders: dict[str, Path], plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    (tmp_path / "round.c").write_text(ROUND[kind])
+    objects = []
+    for i, source in enumerate([*sources(folders[how], kind), tmp_path / "round.c"]):
+        objects.append(tmp_path / f"{i}.o")
+        flags = [*STRICT, f"-I{folders[how] / 'src'}", f"-I{STUBS}", "-O2", "-std=c99"]
+        run(["gcc", *flags, "-c", source, "-o", objects[-1]])
+    run(["gcc", *objects, "-o", tmp_path / "program"])
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == said(plans[how])
+
+
+@NO_ARM
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+def test_the_example_of_a_pack_links_for_a_cortex_m(
+    how: str, folders: dict[str, Path], plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    """Without stdio: it needs no call of a system. Start-up code is the device's pack's."""
+    core = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2", "-std=c99"]
+    objects = []
+    for i, source in enumerate(sources(folders[how], "cmsis-pack")):
+        objects.append(tmp_path / f"{i}.o")
+        run([*core, *STRICT, f"-I{folders[how] / 'src'}", "-c", source, "-o", objects[-1]])
+    run([*core, "-nostartfiles", "-Wl,-e,main", "-Wl,--fatal-warnings", *objects, "-o", tmp_path / "elf"])
+    size = subprocess.run(
+        ["arm-none-eabi-size", tmp_path / "elf"], capture_output=True, text=True, check=True
+    )
+    text, _, bss = map(int, size.stdout.splitlines()[1].split()[:3])
+    assert text > 500 and bss >= plans[how].ram_bytes
+
+
 FLASH = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -619,9 +680,7 @@ def test_a_package_alone_in_an_empty_folder_builds_its_example(
 
 
 @NO_ARM
-@pytest.mark.parametrize(
-    "how", ["learn", *(pytest.param(h, marks=pytest.mark.long) for h in ("learn_target", "learn_input", ""))]
-)
+@pytest.mark.parametrize("how", ONE_AND_ALL)
 def test_cmake_builds_for_a_cortex_m(how: str, folders: dict[str, Path], tmp_path: Path) -> None:
     """All that a user's plain build makes: the library, and no program that such a chip could not link."""
     target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_C_COMPILER=arm-none-eabi-gcc")
