@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..ir.inputs import TARGET
 from ..ir.plan import Plan
+from .interface import label_type
 from .views import rows
 
 MOST_SAMPLES, MOST_BYTES = 16, 4096
@@ -49,7 +50,7 @@ def chosen(
     """Evenly spread ones of samples in integers, [n, size] by input; labels one class after the other where
     there are none, and targets of zero."""
     total = len(next(iter(inputs.values())))
-    room = MOST_BYTES // sum(plan[name].nbytes for name in plan.inputs)
+    room = MOST_BYTES // (sum(plan[name].nbytes for name in plan.inputs) + _told_bytes(plan))
     count = max(1, min(total, MOST_SAMPLES, room))
     at = np.arange(count) * total // count
     given = (targets if plan.numbers else labels) is not None
@@ -61,6 +62,13 @@ def chosen(
         targets[at] if targets is not None else None,
         given,
     )
+
+
+def _told_bytes(plan: Plan) -> int:
+    """Bytes of what a sample's learning step is told, which lies beside its inputs."""
+    if plan.learning == "learn":
+        return 1 if label_type(plan) == "uint8_t" else 2
+    return plan[TARGET].nbytes if plan.learning == "learn_target" else 0
 
 
 def drawn(plan: Plan) -> Example:

@@ -17,7 +17,7 @@ from ..target.board import Board
 from ..version import VERSION
 from .example import ROUNDS, Example, braced_rows, drawn, initialisers
 from .interface import entry_views, label_type
-from .package_names import NAMES_OF_PACKS, TAKEN
+from .package_names import NAMES_OF_PACKS, taken
 from .role import Inference
 from .templates import environment
 from .views import Views
@@ -173,7 +173,7 @@ def check_name(model: str, packages: Sequence[str]) -> None:
         what = f"cmsis-pack takes names of {shortest} to {longest} characters, this one has {len(model)}"
         raise CompileError(model, what, "choose another one: --name NAME")
     for name in packages:
-        if model in TAKEN.get(name, ()):
+        if taken(model, name):
             what = f"{name} has something else of the name {model}"
             raise CompileError(model, what, "choose another one: --name NAME")
 
@@ -230,10 +230,10 @@ def render_example(
 def _example(text: Callable[..., str], folder: str, ending: str) -> dict[str, str]:
     """The part of an example that is the same everywhere, but for how its user's file is called."""
     return {
-        f"{folder}/learn.h": text("learn.h", ending=ending),
-        f"{folder}/learn.c": text("learn.c"),
+        f"{folder}/example-learn.h": text("example-learn.h", ending=ending),
+        f"{folder}/example-learn.c": text("example-learn.c"),
         f"{folder}/board.{ending}": text("board.c"),
-        f"{folder}/samples.h": text("samples.h"),
+        f"{folder}/example-samples.h": text("example-samples.h"),
     }
 
 
@@ -254,7 +254,14 @@ def _context(
     headers = [f"{model}.h", *([f"{model}_quantise.h"] if quantiser else [])]
     headers += [f"{model}_keep.h"] if keep else []
     verb = "infers and keeps learning" if learning else "infers"
-    functions = ["init", "infer", "check", *([learning] if learning else [])]
+    role = INFER if isinstance(plan, Inference) else LEARN
+    functions = [
+        "init",
+        "infer",
+        "check",
+        *([learning] if learning else []),
+        *(["take"] if role == INFER else []),
+    ]
     return {
         "plan": plan,
         "model": model,
@@ -278,7 +285,7 @@ def _context(
         "functions": [f"{model}_{f}" for f in functions],
         "literals": [f"{model.upper()}_{e}" for e in ("OK", "BAD_LABEL", "BAD_STATE", "BUSY")],
         "uses": {name: _named(PACKAGES[name].use, words) for name in packages},
-        "role": INFER if isinstance(plan, Inference) else LEARN,
+        "role": role,
         "learning": learning,
         "label_type": label_type(plan),
         "entry": entries.get(learning),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import CompileError, shown
 from ..ir.graph import Graph
+from ._names import model_identifier
 
-__all__ = ["load_model", "shown", "suffixes"]
+__all__ = ["load_model", "model_identifier", "shown", "suffixes"]
 
 
 def suffixes() -> tuple[str, ...]:

@@ -32,6 +32,15 @@ _FILES = """
     stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar unistd values version
     wchar wctype
 """
+# What POSIX and GNU add: a folder of ours lies before the system's. Headers of C++ alone have no suffix.
+_POSIX = """
+    aio aliases ar argp argz byteswap cpio crypt curses dirent dlfcn elf envz err error execinfo expat fcntl
+    fmtmsg fnmatch fstab fts ftw gconv getopt glob grp iconv ifaddrs langinfo lastlog libgen libintl link
+    mcheck mntent monetary mqueue ncurses ndbm netdb nl_types nss obstack paths poll printf proc_service
+    pthread pty pwd re_comp regex regexp resolv search semaphore sgtty shadow spawn stab stropts syscall
+    sysexits syslog tar term termio termios tgmath thread_db trace ttyent ucontext ulimit ustat utime utmp
+    utmpx wait wordexp zconf zlib
+"""
 _FIRMWARE = """
     checksum crc32 crc32_add frame frame_receiver hal machine model model_binding proto protocol reply request
     requests server server_counts sha256 stack startup synapcc ticks
@@ -40,7 +49,7 @@ _TYPES = """
     clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize
 """
 RESERVED_MODELS = frozenset(
-    (*RESERVED, *_FILES.split(), *_FIRMWARE.split(), *_TYPES.split(), *(f"u{t}" for t in _TYPES.split()))
+    (*RESERVED, *f"{_FILES} {_POSIX} {_FIRMWARE} {_TYPES}".split(), *(f"u{t}" for t in _TYPES.split()))
 )
 
 # Words by which exporters name an operation and not a layer; a counter may follow ("Gemm_0", "MatMul__12").

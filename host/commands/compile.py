@@ -93,6 +93,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.compile import compile_model
     from synapcc.gen.emit.packages import check_name, wanted
     from synapcc.gen.exporters.onnx import export
+    from synapcc.gen.importers import model_identifier
     from synapcc.host.pages.bytecode import Kept
     from synapcc.host.pages.compile import compile_html
     from synapcc.host.pages.facts import measure, summary
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     check_distinct(args.output, args.json)
     packages = wanted(args.package)
     if args.name is not None:
-        check_name(args.name, packages)
+        check_name(model_identifier(args.name), packages)
     board, sizes = _board(args)
     emit.keep_bytecode(Kept(emit.templates.__file__))
     with Progress("quantising", STAGES) as bar:

@@ -54,6 +54,7 @@ def compile_html(report: Report) -> str:
             "work": [_work(line) for line in report["timeline"][:2]],
             "costs": _costs(report),
             "ram": _ram(report["memory"]),
+            "small_ram": _ram(report["infer_only"]) if "infer_only" in report else 0,
             "rule": rule_text(report["rule"]),
         },
     )

@@ -168,3 +168,15 @@ def test_an_autoencoder_of_16_bits_is_one_line(tmp_path: Path) -> None:
     data = {"x": rng.normal(0, 1, (60, 8)).astype(np.float32)}
     with pytest.raises(CompileError, match=r"loss.target: .* input x is int16: the error takes int8"):
         compile_model(tmp_path / "net.tflite", spec, data)
+
+
+def test_a_package_without_calibration_data_draws_its_samples(file: Path, tmp_path: Path) -> None:
+    """A file that brings all integers needs no data, and its package none either."""
+    rule, out = tmp_path / "rule.toml", tmp_path / "out"
+    rule.write_text(RULES["none"])
+    words = ["compile", str(file), "--rule", str(rule), "-o", str(out), "--package", "cmake"]
+    assert main(words) == 0
+    folder = out / "lib" / "wide"
+    samples = (folder / "examples" / "cmake" / "example-samples.h").read_text()
+    assert "Numbers that no sensor measured" in samples
+    assert "These numbers were drawn." in (folder / "README.md").read_text()

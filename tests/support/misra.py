@@ -72,7 +72,9 @@ def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[
         ),
         *("--inline-suppr", "-j2", "--max-configs=2", "--template={id}|{file}|{line}|{message}"),
     ]
-    done = subprocess.run([*command, *flags, *map(str, sources)], capture_output=True, text=True, check=False)
+    words = [*command, *flags, *map(str, sources)]
+    with tempfile.TemporaryDirectory() as folder:  # the add-on leaves a file where it runs
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         raise SystemExit(f"cppcheck failed: {done.stdout}{done.stderr}")
     out: dict[str, list[str]] = defaultdict(list)
@@ -99,7 +101,7 @@ def emitted(folder: Path) -> list[Path]:
     )
     inside = teacher / "examples" / "cmake"
     shutil.copy(teacher / "src" / "teacher.h", inside)  # cppcheck finds it there
-    example = [inside / name for name in ("learn.c", "board.c")]
+    example = [inside / name for name in ("example-learn.c", "board.c")]
     return [*sorted(folder.glob("*.c")), taker / "src" / "taker.c", *example]
 
 

@@ -51,13 +51,17 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
         path.write_bytes(content)
 
 
-def cmake(*words: object) -> None:
-    """Runs CMake: PyPI's beside this Python, or the one on PATH."""
+def cmake_path() -> str:
+    """PyPI's CMake beside this Python, or the one on PATH; skips where there is none."""
     beside = Path(sys.executable).parent / "cmake"
     found = str(beside) if beside.exists() else shutil.which("cmake")
     if found is None:
         pytest.skip("cmake is not installed: pip install cmake")
-    run([found, *words])
+    return found
+
+
+def cmake(*words: object) -> None:
+    run([cmake_path(), *words])
 
 
 def sketch_compiles(folder: Path, tmp_path: Path, cpu: str = "cortex-m0plus") -> None:
@@ -69,5 +73,5 @@ def sketch_compiles(folder: Path, tmp_path: Path, cpu: str = "cortex-m0plus") ->
     cpp = ["arm-none-eabi-g++", "-std=gnu++14", *machine, "-c", "-o", tmp_path / "o"]
     run([*cpp, "-include", "Arduino.h", "-x", "c++", sketch / "Learn.ino"])
     run([*cpp, sketch / "board.cpp"])
-    for source in (sketch / "learn.c", folder / "src" / f"{folder.name}.c"):
+    for source in (sketch / "example-learn.c", folder / "src" / f"{folder.name}.c"):
         run(["arm-none-eabi-gcc", "-std=gnu11", *machine, "-c", source, "-o", tmp_path / "o"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from misra import LIST, deviations, idle, unlisted
+import pytest
+from misra import LIST, check, deviations, idle, unlisted
 
 
 def test_every_row_of_the_list_is_read_and_has_a_reason() -> None:
@@ -26,3 +28,16 @@ def test_a_finding_that_is_not_listed_and_one_that_is_listed_for_nothing_fail() 
     assert idle(found, {*found, "misra-3.1"}, "firmware") == [
         "firmware: misra-3.1 is listed, but nothing violates it"
     ]
+
+
+def test_what_the_add_on_leaves_where_it_runs_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cppcheck = tmp_path / "cppcheck"
+    cppcheck.write_text("#!/bin/sh\ntouch 1.ctu-info\necho 'misra-c2012-1.1|a.c|3|x' >&2\n")
+    cppcheck.chmod(0o755)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert check(str(cppcheck), [tmp_path / "a.c"], ()) == {"misra-1.1": ["a.c:3 x"]}
+    assert list(here.iterdir()) == []

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from ctools import run
 from golden_nets import golden_plan
-from packaged import STRICT, STUBS, cmake, example, package, sketch_compiles
+from packaged import STRICT, STUBS, cmake, cmake_path, example, package, sketch_compiles
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import PACKAGES, render
@@ -106,12 +106,12 @@ def test_a_package_changes_nothing_else(plans: dict[str, Plan]) -> None:
 
 def test_every_example_is_one_text(folders: dict[str, Path]) -> None:
     for folder in folders.values():
-        for name in ("learn.c", "samples.h"):
+        for name in ("example-learn.c", "example-samples.h"):
             texts = [path.read_text() for path in folder.rglob(name)]
             assert len(texts) == len(PACKAGES) and len(set(texts)) == 1
         boards = [path.read_text() for path in folder.rglob("board.c*")]
         assert len(boards) == len(PACKAGES) and len(set(boards)) == 1
-        heads = [path.read_text().replace("board.cpp", "board.c") for path in folder.rglob("learn.h")]
+        heads = [path.read_text().replace("board.cpp", "board.c") for path in folder.rglob("example-learn.h")]
         assert len(heads) == len(PACKAGES) and len(set(heads)) == 1
 
 
@@ -142,6 +142,7 @@ def test_pack_description(folders: dict[str, Path]) -> None:
         package = ET.parse(path).getroot()
         vendor, name = (package.findtext(key) or "" for key in ("vendor", "name"))
         assert path.name == f"{vendor}.{name}.pdsc" and package.attrib["schemaVersion"] == "1.7.7"
+        assert package.find("conditions") is None  # the set ref is C99
         assert all(re.fullmatch(r"[-_A-Za-z0-9]+", text) for text in (vendor, name))
         assert package.findtext("description") and package.findtext("url") == URL
         release = package.find("releases/release")
@@ -167,6 +168,17 @@ def test_pack_description(folders: dict[str, Path]) -> None:
         listed = [entry["file"] for group in project["groups"] for entry in group["files"]]
         assert all((folder / "examples" / "cmsis-pack" / file).is_file() for file in listed)
         assert any(f"{vendor}::Machine Learning:{name}" == c["component"] for c in project["components"]), how
+
+
+def test_a_pack_of_gnu_c_says_so_in_words_that_its_schema_has(plans: dict[str, Plan], tmp_path: Path) -> None:
+    """PACK.xsd: 1.7.16 has "Clang" of compilers, 1.7.27 and later ones "CLANG"."""
+    folder = package(plans["learn"], tmp_path, ("cmsis-pack",), "dsp")
+    found = ET.parse(folder / "synapcc.ring.pdsc").getroot()
+    (condition,) = found.findall("conditions/condition")
+    assert {a.attrib["Tcompiler"] for a in condition.findall("accept")} == {"GCC", "CLANG", "ARMCC"}
+    assert tuple(map(int, found.attrib["schemaVersion"].split("."))) >= (1, 7, 27)
+    (component,) = found.findall("components/component")
+    assert component.attrib["condition"] == condition.attrib["id"]
 
 
 def test_yaml_of_zephyr_and_esp_idf(folders: dict[str, Path]) -> None:
@@ -204,11 +216,7 @@ def called(file: Path, functions: str, setting: str, tmp_path: Path) -> list[str
     """What a CMake file asks of an ecosystem's functions, which are stubs here, in order."""
     script = tmp_path / "stub.cmake"
     script.write_text(STUB_CMAKE.format(functions=functions, setting=setting, file=file.as_posix()))
-    cmake_path = Path(sys.executable).parent / "cmake"
-    found = str(cmake_path) if cmake_path.exists() else shutil.which("cmake")
-    if found is None:
-        pytest.skip("cmake is not installed: pip install cmake")
-    done = subprocess.run([found, "-P", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([cmake_path(), "-P", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return [line.removeprefix("-- ") for line in done.stdout.splitlines()]
 
@@ -230,8 +238,8 @@ def test_the_cmake_of_zephyr_and_esp_idf_calls_what_it_should(
     assert told == [f"{esp} SRCS src/ring.c INCLUDE_DIRS src"]
     main = folder / "examples" / "esp-idf" / "main"
     (line,) = called(main / "CMakeLists.txt", esp, "", tmp_path)
-    assert line == f"{esp} SRCS main.c learn.c board.c INCLUDE_DIRS . REQUIRES ring"
-    assert all((main / name).is_file() for name in ("main.c", "learn.c", "board.c"))
+    assert line == f"{esp} SRCS main.c example-learn.c board.c INCLUDE_DIRS . REQUIRES ring"
+    assert all((main / name).is_file() for name in ("main.c", "example-learn.c", "board.c"))
 
 
 # ---- samples ----------------------------------------------------------------------------------------------
@@ -253,11 +261,26 @@ def test_samples_are_few_and_spread_and_never_none(plans: dict[str, Plan]) -> No
         assert MOST_BYTES // size < 2 and len(chosen(wide, {"x": np.zeros((9, size), np.int8)})) == 1
 
 
+@pytest.mark.parametrize("how", ["learn", "learn_target", "learn_input", ""])
+def test_all_that_is_kept_of_samples_is_within_its_bytes(
+    how: str, plans: dict[str, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inputs and what the button says: as many samples as fit, whatever the bytes."""
+    plan = plans[how]
+    x = {name: np.zeros((40, plan[name].count), plan[name].dtype) for name in plan.inputs}
+    targets = np.zeros((40, plan.scores), np.int16) if how == "learn_target" else None
+    told = {"learn": 1, "learn_target": 2 * plan.scores}.get(how, 0)
+    each = sum(values[0].nbytes for values in x.values()) + told
+    for most in range(each, 16 * each + 2):
+        monkeypatch.setattr("synapcc.gen.emit.example.MOST_BYTES", most)
+        assert len(chosen(plan, x, np.zeros(40, np.int64), targets)) == min(most // each, MOST_SAMPLES)
+
+
 def test_without_data_samples_are_drawn_and_say_so(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         files = render(plan, None, "a test", packages=("cmake",))
         lib = f"lib/{plan.model}"
-        assert "Numbers that no sensor measured" in files[f"{lib}/examples/cmake/samples.h"].decode()
+        assert "Numbers that no sensor measured" in files[f"{lib}/examples/cmake/example-samples.h"].decode()
         assert "These numbers were drawn." in files[f"{lib}/README.md"].decode()
         assert files == render(plan, None, "a test", packages=("cmake",))
         for name in plan.inputs:
@@ -278,13 +301,54 @@ def test_kinds_that_there_are_not_and_names_that_are_taken() -> None:
         CompileError, match="there is no package 'keil'; packages: platformio, arduino, cmake"
     ):
         wanted(["cmake,keil"])
-    for model, kind in (("wire", "arduino"), ("freertos", "esp-idf"), ("mcuboot", "zephyr")):
+    names = (
+        "wire arduino, freertos esp-idf, esp_https_ota esp-idf, esp_driver_gpio esp-idf, esp32s3 esp-idf, "
+    )
+    names += "esp_system arduino, mcuboot zephyr, hal_nordic zephyr, cmsis_6 zephyr, tinycrypt zephyr"
+    for model, kind in (pair.split() for pair in names.split(", ")):
         with pytest.raises(CompileError, match=f"{kind} has something else of the name {model}; .*--name"):
             check_name(model, [kind])
         check_name(model, ["cmake", "platformio", "cmsis-pack"])
+    for kind in PACKAGES.keys() - {"cmake"}:
+        for model in ("esp", "err", "fr"):  # ESP_OK, ERR_OK, FR_OK
+            with pytest.raises(CompileError, match=f"{kind} has something else of the name {model}"):
+                check_name(model, [kind])
+    with pytest.raises(CompileError, match="cmake has something else of the name example_turn"):
+        check_name("example_turn", ["cmake"])
+    check_name("example_turn", [])
     for model in ("e", "a" * 33):
         with pytest.raises(CompileError, match="takes names of 2 to 32 characters"):
             check_name(model, ["cmsis-pack"])
+
+
+@NO_GCC
+@pytest.mark.parametrize("kept", [None, Keep()])
+def test_no_file_of_an_example_is_a_model_s(
+    kept: Keep | None, plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    """Headers lie beside each other: of one name, the example's would be taken for the model's."""
+    written = package(plans["learn"], tmp_path / "any", keep=kept)
+    stems = {p.name.removesuffix(".h").replace("-", "_") for p in written.glob("**/example*/**/*.h")}
+    assert stems == {"example_learn", "example_samples"}
+    for model in (*stems, "learn", "samples", "board", "example"):
+        folder = package(replace(plans["learn"], model=model), tmp_path / model, ("cmake",), keep=kept)
+        for source in sources(folder, "cmake"):
+            run(["gcc", "-std=c99", *STRICT, f"-I{folder / 'src'}", "-fsyntax-only", source])
+
+
+@pytest.mark.parametrize("model", ["yes", "no", "on", "off", "null", "true", "n", "y", "e1", "nan"])
+def test_a_name_that_is_a_word_of_yaml_stays_one(model: str, plans: dict[str, Plan]) -> None:
+    kinds = ("zephyr", "esp-idf", *(["cmsis-pack"] if len(model) > 1 else []))
+    files = render(replace(plans["learn"], model=model), None, "a test", packages=kinds)
+    texts = {path: text.decode() for path, text in files.items() if path.endswith((".yml", ".yaml"))}
+    read = {path: yaml.safe_load(text) for path, text in texts.items()}
+    assert read[f"lib/{model}/zephyr/module.yml"]["name"] == model and len(read) > 2
+    for (
+        path,
+        text,
+    ) in texts.items():  # some readers take more words than others: what bears the name has quotes
+        lines = [line for line in text.splitlines() if re.search(rf"\b{model}\b", line)]
+        assert all(re.search(rf'"[^"]*\b{model}\b[^"]*"', line) for line in lines), path
 
 
 # ---- builds -----------------------------------------------------------------------------------------------
@@ -367,6 +431,66 @@ def test_the_example_runs_as_it_is(folders: dict[str, Path], plans: dict[str, Pl
             run([*compiler, "-O1", *STRICT, f"-I{folder / 'src'}", *sources(folder, "cmake"), "-o", program])
             done = subprocess.run([program], capture_output=True, text=True, check=True)
             assert done.stdout.splitlines() == said(plans[how]), how
+
+
+ROUND = {
+    "zephyr": """
+#include <stdarg.h>
+#include <stdio.h>
+#include <zephyr/sys/printk.h>
+
+void printk(const char *format, ...)
+{
+    va_list given;
+
+    va_start(given, format);
+    (void)vprintf(format, given);
+    va_end(given);
+}
+""",
+    "esp-idf": "void app_main(void);\n\nint main(void)\n{\n    app_main();\n    return 0;\n}\n",
+}
+"""What an ecosystem has around an example, on this computer."""
+ONE_AND_ALL = [
+    "learn",
+    *(pytest.param(h, marks=pytest.mark.long) for h in ("learn_target", "learn_input", "")),
+]
+
+
+@NO_GCC
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+@pytest.mark.parametrize("kind", ROUND)
+def test_the_examples_of_zephyr_and_esp_idf_run_within_a_stub(
+    kind: str, how: str, folders: dict[str, Path], plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    (tmp_path / "round.c").write_text(ROUND[kind])
+    objects = []
+    for i, source in enumerate([*sources(folders[how], kind), tmp_path / "round.c"]):
+        objects.append(tmp_path / f"{i}.o")
+        flags = [*STRICT, f"-I{folders[how] / 'src'}", f"-I{STUBS}", "-O2", "-std=c99"]
+        run(["gcc", *flags, "-c", source, "-o", objects[-1]])
+    run(["gcc", *objects, "-o", tmp_path / "program"])
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == said(plans[how])
+
+
+@NO_ARM
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+def test_the_example_of_a_pack_links_for_a_cortex_m(
+    how: str, folders: dict[str, Path], plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    """Without stdio: it needs no call of a system. Start-up code is the device's pack's."""
+    core = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2", "-std=c99"]
+    objects = []
+    for i, source in enumerate(sources(folders[how], "cmsis-pack")):
+        objects.append(tmp_path / f"{i}.o")
+        run([*core, *STRICT, f"-I{folders[how] / 'src'}", "-c", source, "-o", objects[-1]])
+    run([*core, "-nostartfiles", "-Wl,-e,main", "-Wl,--fatal-warnings", *objects, "-o", tmp_path / "elf"])
+    size = subprocess.run(
+        ["arm-none-eabi-size", tmp_path / "elf"], capture_output=True, text=True, check=True
+    )
+    text, _, bss = map(int, size.stdout.splitlines()[1].split()[:3])
+    assert text > 500 and bss >= plans[how].ram_bytes
 
 
 FLASH = """
@@ -556,10 +680,40 @@ def test_a_package_alone_in_an_empty_folder_builds_its_example(
 
 
 @NO_ARM
-@pytest.mark.long
-def test_cmake_builds_for_a_cortex_m(folders: dict[str, Path], tmp_path: Path) -> None:
-    for how, folder in folders.items():
-        target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_C_COMPILER=arm-none-eabi-gcc")
-        flags = f"-DCMAKE_C_FLAGS=-mcpu=cortex-m3 -mthumb --specs=nosys.specs {' '.join(STRICT)}"
-        cmake("-S", folder, "-B", tmp_path / how, *target, flags)
-        cmake("--build", tmp_path / how, "--target", f"synapcc_{folder.name}")
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+def test_cmake_builds_for_a_cortex_m(how: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """All that a user's plain build makes: the library, and no program that such a chip could not link."""
+    target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_C_COMPILER=arm-none-eabi-gcc")
+    target += ("-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",)
+    flags = f"-DCMAKE_C_FLAGS=-mcpu=cortex-m3 -mthumb {' '.join(STRICT)}"
+    cmake("-S", folders[how], "-B", tmp_path, *target, flags)
+    cmake("--build", tmp_path)
+    assert [p.name for p in tmp_path.rglob("*.a")] == [f"libsynapcc_{folders[how].name}.a"]
+
+
+@NO_GCC
+def test_within_another_project_nothing_is_installed_and_no_example_built(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    parent, ring = tmp_path / "parent", folders["learn"]
+    parent.mkdir()
+    (parent / "CMakeLists.txt").write_text(
+        f'cmake_minimum_required(VERSION 3.16)\nproject(p LANGUAGES C)\nadd_subdirectory("{ring}" ring)\n'
+    )
+    for more, installs in ((), False), (("-DRING_EXAMPLES=ON", "-DRING_INSTALL=ON"), True):
+        build = tmp_path / f"b{installs}"
+        cmake("-S", parent, "-B", build, "-DCMAKE_INSTALL_LIBDIR=lib/multi", *more)
+        listed = (build / "ring" / "cmake_install.cmake").read_text()
+        assert ("ring.h" in listed) == ("lib/multi/cmake/ring" in listed) == installs
+        assert (build / "ring" / "examples").exists() == installs
+
+
+def test_a_component_of_esp_idf_alone_is_no_project_of_cmake(plans: dict[str, Plan], tmp_path: Path) -> None:
+    folder = package(plans["learn"], tmp_path, ("esp-idf",))
+    done = subprocess.run(
+        [cmake_path(), "-P", folder / "CMakeLists.txt"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode and "ring is a component of ESP-IDF, and no project of CMake" in done.stderr
+    assert (
+        len(called(folder / "CMakeLists.txt", "idf_component_register", "set(ESP_PLATFORM 1)", tmp_path)) == 1
+    )

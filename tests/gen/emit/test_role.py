@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,12 +194,102 @@ def test_the_folder_has_the_whole_plan_and_no_firmware() -> None:
 
 
 def test_its_example_takes_a_state_and_infers(tmp_path: Path) -> None:
-    folder = package(golden_plan("ring"), tmp_path, ("cmake",), role="infer")
+    folder = package(golden_plan("ring"), tmp_path, ("cmake", "arduino"), role="infer")
+    words = [line.split("\t")[0] for line in (folder / "keywords.txt").read_text().splitlines()]
+    assert "ring_take" in words and "ring_learn" not in words
+    header = (folder / "src" / "ring.h").read_text()
+    assert "RING_BAD_ARGUMENT = 1, /* a piece reaches beyond the learner's state */" in header
+    assert all(re.search(rf"\b{word}\b", header) for word in words)
     inside = folder / "examples" / "cmake"
     files = [*inside.glob("*.c"), folder / "src" / "ring.c"]
     program = compile_host(files, tmp_path / "learn", f"-I{folder / 'src'}")
     said = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     assert said.count("class ") == 12 and "learned" not in said
+
+
+HARNESS = """
+#include <stdio.h>
+#include <string.h>
+#include "ring.h"
+
+static FILE *line; /* the other chip: its Plan's digest, a CRC-32 of its state, and the state */
+
+static int announced(char *digest, uint32_t *crc)
+{
+    return fread(digest, sizeof RING_PLAN_DIGEST, 1, line) == 1 && fread(crc, 4, 1, line) == 1;
+}
+
+static uint32_t received(uint8_t *piece, uint32_t most)
+{
+    return (uint32_t)fread(piece, 1, most, line);
+}
+
+static uint32_t crc32(uint32_t crc, const uint8_t *bytes, uint32_t count)
+{
+    crc = ~crc;
+    for (uint32_t i = 0; i < count; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+    }
+    return ~crc;
+}
+
+int take_learned(void);
+%s
+int main(int argc, char **argv)
+{
+    (void)ring_init(&model);
+    for (int i = 1; i < argc; i++) {
+        line = fopen(argv[i], "rb");
+        if (line == NULL) return 2;
+        printf("%%d ", take_learned());
+        for (size_t j = 0; j < sizeof model.state; j++) printf("%%02x", ((const uint8_t *)&model.state)[j]);
+        printf("\\n");
+        (void)fclose(line);
+    }
+    return 0;
+}
+"""
+
+
+def test_the_text_of_the_page_keeps_the_old_state_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    """As PACKAGES.md has it: a lost piece, flipped bits and another Plan leave the model as it was."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "PACKAGES.md").read_text()
+    (text,) = re.findall(r"```c\n(.*?)```", page, flags=re.DOTALL)
+    plan = golden_plan("ring")
+    small, rng = inferring(plan), np.random.default_rng(6)
+    for name, source in render_library(small, "a test", "a test", {}).items():
+        (tmp_path / name).write_text(source)
+    (tmp_path / "main.c").write_text(HARNESS % text.replace("ecg", "ring").replace("ECG", "RING"))
+
+    first, second = (learned(plan, seed).state[0].tobytes() for seed in (5, 6))
+    digest = plan.digest.hex().encode() + b"\0"
+    flipped, at = bytearray(second), small.taken[-1][0]
+    flipped[at.offset + int(rng.integers(at.nbytes))] ^= 1
+    lines = {
+        "first": digest + zlib.crc32(first).to_bytes(4, "little") + first,
+        "lost": digest + zlib.crc32(second).to_bytes(4, "little") + second[:-64],
+        "amid": digest + zlib.crc32(second).to_bytes(4, "little") + second[:64] + second[80:],
+        "flipped": digest + zlib.crc32(second).to_bytes(4, "little") + flipped,
+        "another": b"0" * 64 + b"\0" + zlib.crc32(second).to_bytes(4, "little") + second,
+        "silent": b"",
+        "second": digest + zlib.crc32(second).to_bytes(4, "little") + second,
+    }
+    for name, content in lines.items():
+        (tmp_path / name).write_bytes(content)
+    program = compile_host([tmp_path / "main.c", tmp_path / "ring.c"], tmp_path / "take", f"-I{tmp_path}")
+    done = subprocess.run(
+        [program, *(tmp_path / name for name in lines)], capture_output=True, text=True, check=True
+    )
+
+    def held(state: bytes) -> str:
+        parts = (state[whole.offset : whole.offset + whole.nbytes] for whole, _ in small.taken)
+        return b"".join(parts).ljust(small.state_bytes, b"\0").hex()
+
+    wanted = {name: f"0 {held(first)}" for name in lines}
+    wanted |= {"first": f"1 {held(first)}", "second": f"1 {held(second)}"}
+    assert dict(zip(lines, done.stdout.splitlines(), strict=True)) == wanted
+    assert first != second and fault(plan, bytes(flipped)) == ""
 
 
 def test_on_a_chip(tmp_path: Path) -> None:

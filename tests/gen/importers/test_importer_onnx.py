@@ -196,6 +196,8 @@ def test_external_data(tmp_path: Path) -> None:
         ("größe.onnx", "groe"),
         ("日本.onnx", "net"),
         ("MODEL.ONNX", "net_model"),
+        ("poll.onnx", "net_poll"),
+        ("Semaphore.onnx", "net_semaphore"),
     ],
 )
 def test_network_names(file: str, name: str, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_one_command_to_a_sketch_that_compiles(files: Case, tmp_path: Path) -> N
     plan = read_plan(out)
     with np.load(files.data) as arrays:
         samples = from_arrays(plan, dict(arrays), "data", labels=True)
-    text = (sketch / "samples.h").read_text()
+    text = (sketch / "example-samples.h").read_text()
     at = np.arange(16) * len(samples) // 16
     rows = [", ".join(map(str, samples.inputs["input"][i].tolist())) for i in at]
     assert [row for row in rows if f"{{ {row} }}," not in text] == []
@@ -59,6 +59,10 @@ def test_what_is_refused_leaves_nothing(files: Case, tmp_path: Path, capsys: Cap
     assert said == f"--package: there is no package 'keil'; packages: {', '.join(PACKAGES)}"
     said = refusal(files.words(out, "--package", "arduino", "--name", "wire"), capsys)
     assert said == "wire: arduino has something else of the name wire; choose another one: --name NAME"
+    said = refusal(files.words(out, "--package", "arduino", "--name", "Wire!"), capsys)
+    assert said.startswith("wire: arduino has something else")
+    assert main(files.words(tmp_path / "other", "--package", "cmsis-pack", "--name", "int" + "!" * 30)) == 0
+    assert (tmp_path / "other" / "lib" / "net_int" / "synapcc.net_int.pdsc").is_file()
     said = refusal(files.words(out, "--package", "cmsis-pack", "--name", "n" * 33), capsys)
     assert "takes names of 2 to 32 characters, this one has 33" in said
     model = files.model.rename(tmp_path / "freertos.onnx")  # the name is the file's
@@ -86,6 +90,11 @@ def test_role_infer_says_what_it_saves(files: Case, tmp_path: Path, capsys: Caps
         small["state"],
         small["arena"],
     ]
+    page, other = ((folder / "report.html").read_text() for folder in (out, whole))
+    ram = sum(small[k] for k in ("state", "arena", "infer_arena", "run"))
+    said_there = re.findall(r"<strong>inference alone</strong>: ([\d,]+) bytes.* ([\d,]+) bytes", page)
+    assert said_there == [(f"{small['constants'] + small['initial_state']:,}", f"{ram:,}")]
+    assert "inference alone" not in other
     assert small["state"] < all_of_it["state"] and small["arena"] < all_of_it["arena"]
     assert small["of_which_samples"] == 0 < all_of_it["of_which_samples"]
     assert (out / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()

@@ -16,12 +16,12 @@ from synapcc.host.firmware import platformio
 from synapcc.host.run.emulator import Emulator
 
 BUTTON = """/* As a user would fill it in: samples of a table, and the button is a key of the terminal. */
-#include "learn.h"
+#include "example-learn.h"
 
 #include <stddef.h>
 
 #include "../hal/hal.h"
-#include "samples.h"
+#include "example-samples.h"
 
 static uint32_t turns;
 
@@ -69,7 +69,7 @@ def test_the_example_learns_from_its_button(tmp_path: Path) -> None:
     machine = Emulator(project)
     rng = np.random.default_rng(2)
     keys = rng.choice(list(b"...012"), 40).astype(np.uint8).tobytes()
-    samples = embedded(project / "src" / "learn" / "samples.h")
+    samples = embedded(project / "src" / "learn" / "example-samples.h")
     with UnicornDevice(elf, load_board(BOARD)) as device:
         said = lines(device, keys)
         wanted = []
@@ -89,7 +89,7 @@ def test_the_example_learns_from_its_button(tmp_path: Path) -> None:
 
 
 def embedded(path: Path) -> np.ndarray:
-    """The samples of samples.h, int8 [n, size]."""
+    """The samples of example-samples.h, int8 [n, size]."""
     text = path.read_text().split("example_samples", 1)[1].split("= {", 1)[1].split("};", 1)[0]
     rows = [row for row in text.replace("}", "{").split("{") if row.strip(" ,\n")]
     return np.array([[int(v) for v in row.split(",") if v.strip()] for row in rows], np.int8)
