@@ -12,7 +12,7 @@ import pytest
 from ctools import HERE, UNDEFINED, compile_host
 from golden_nets import golden_plan
 from head_nets import perceptron, samples
-from keep_cuts import FIRMWARE, FLASHES, RAM_BYTES, cuts, kept, models, simulator, sizes
+from keep_cuts import CODE_BYTES, FIRMWARE, FLASHES, RAM_BYTES, STORE, cuts, kept, models, simulator, sizes
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render_library
@@ -54,7 +54,7 @@ def test_all_cuts(title: str, model: object, program: Path, tmp_path: Path) -> N
 def test_the_simulator_finds_a_store_that_leaves_doubts(tmp_path: Path) -> None:
     """A mount that leaves a slot as the cut left it: the next boot may find another one."""
     text = (FIRMWARE / "keep.c").read_text()
-    settles = "if (doubt && (keep->flags & FAULT) == 0) {"
+    settles = "    if (doubt) {"
     assert settles in text
     broken = tmp_path / "keep.c"
     broken.write_text(text.replace(settles, "if (false && doubt) {"))
@@ -69,7 +69,14 @@ def test_size(tmp_path: Path) -> None:
     found = sizes(tmp_path)
     if found is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
-    assert found[1] <= RAM_BYTES
+    assert found[0] <= CODE_BYTES and found[1] <= RAM_BYTES
+
+
+def test_bad_blocks_other_plans_damage_and_wrong_calls(tmp_path: Path) -> None:
+    sources = [HERE / "c" / "keepcases.c", *STORE]
+    program = compile_host(sources, tmp_path / "keepcases", "-O1", f"-I{FIRMWARE}", *UNDEFINED)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_crc_is_that_of_zlib(tmp_path: Path) -> None:
