@@ -141,6 +141,12 @@ def _firmware(name: str) -> str:
     return (ROOT / "firmware" / name).read_text(encoding="utf-8")
 
 
+def _own(text: str) -> str:
+    """The store's text where saves belong to the model that holds its state meanwhile: nobody else sees them."""
+    text = re.sub(r"/\*\n \* A save: begin, .*?\bkeep_save_abort\([^;]*;\n\n", "", text, flags=re.S)
+    return re.sub(r"^(?=keep_status keep_save_)", "static ", text, flags=re.M)
+
+
 def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
     """`<model>_keep.h` and `<model>_keep.c`."""
     found = spans(plan, keep)
@@ -150,7 +156,7 @@ def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
         "command": command,
         "version": VERSION,
         "store": {
-            name: _prefixed(_firmware(name), plan.model)
+            name: _prefixed(_own(_firmware(name)), plan.model)
             for name in ("keep.h", "keep.c", "crc32.h", "crc32.c")
         },
         "spans": found,
