@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import CompileError
 from ..ir.plan import Plan
+from ..ir.roles import GOOD, STORED
 from ..spec.keep import Keep
 from ..stages.state_check import rings
 from ..target.boards import Board
@@ -24,6 +25,14 @@ HEADER, SMALLEST_UNIT, MARKS = 64, 4, 3
 """Bytes of a slot's header, the least that is programmed at once, marks behind a header: firmware/keep.c."""
 COPIES = 3
 """Slots that the store needs room for: the old one, the new one, and one to be written again behind a cut."""
+_COUNTED = {
+    ("guard.judge", "guard"): ("trusted", "right", "good_right"),
+    ("guard.turn", "guard"): ("phase",),
+    ("counter.every", "guard"): ("phase",),
+    ("counter.every", "accumulate"): ("phase",),
+}
+"""By kernel and node, the roles of counts that say something of samples: gen/stages/guard.py, gather.py."""
+_GOOD = "good_"  # before the name of what a guard goes back to
 YEARS, HOURS_A_YEAR = 10, 24 * 365.25
 
 
@@ -36,13 +45,22 @@ class Span:
 
 
 def left_out(plan: Plan) -> frozenset[str]:
-    """The tensors of the state that hold the wearer's samples, and where rings of them stand.
+    """The tensors of the state that hold the wearer's samples, and what counts for these alone.
 
-    What is not kept starts as compiled: no samples, and cursors at 0, as `<model>_check` wants it.
+    Tables of samples, where their rings stand, and sums of changes, of which one change shows its sample; the
+    phase of such sums. What a guard knows by its ring: without that, trust would let the first judgement, of
+    none or few samples, take any state for the good one. What is not kept starts as compiled: no samples,
+    cursors at 0, as `<model>_check` wants it, no trust.
     """
-    stored = {t.name for t in plan.space("state") if t.use == "stored"}
-    places = {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
-    return frozenset(stored | places)
+    held = {t.name for t in plan.space("state") if t.use == STORED or t.role == "sum"}
+    held |= {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
+    for _, _, step in plan.ops():
+        held |= {step.args[role] for role in _COUNTED.get((step.kernel, step.node), ())}
+    return frozenset(
+        t.name
+        for t in plan.space("state")
+        if (t.name.removeprefix(_GOOD) if t.use == GOOD else t.name) in held
+    )
 
 
 def spans(plan: Plan, keep: Keep) -> tuple[Span, ...]:
