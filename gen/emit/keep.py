@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..ir.roles import GOOD, STORED
-from ..spec.keep import Keep
+from ..spec.keep import MOST_BLOCKS, Keep
 from ..stages.state_check import rings
 from ..target.boards import Board
 from ..version import VERSION
@@ -130,7 +130,7 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
 
 
 def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
-    """Raises CompileError where the store has too few blocks, or no room beside `needed` bytes of flash."""
+    """Raises CompileError where keep_mount would refuse the flash, or there is no room beside `needed` bytes."""
     facts = keep_facts(plan, keep, board)
     if board is None or not facts["block"]:
         return
@@ -139,6 +139,12 @@ def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> Non
         int(facts["blocks_a_save"] or 0),
         int(facts["block"] or 0),
     )
+    if block < (front := slot_bytes(0, board.flash.word)):
+        what = f"needs blocks of {front} bytes at least, and {board.name} has {block}"
+        raise CompileError("keep", what, "keep it in a flash of its own")
+    if max(blocks, COPIES * need) > MOST_BLOCKS:
+        what = f"needs {max(blocks, COPIES * need)} blocks of {block} bytes, and counts {MOST_BLOCKS}"
+        raise CompileError("keep", what, "keep less, or keep it in a flash of its own")
     if blocks < COPIES * need:
         what = f"is {blocks}, and a save takes {need} of {block} bytes"
         raise CompileError("keep.blocks", what, f"give {COPIES * need} or more, or leave it out")
@@ -160,7 +166,7 @@ def _firmware(name: str) -> str:
 
 
 def _own(text: str) -> str:
-    """The store's text where saves belong to the model that holds its state meanwhile: nobody else sees them."""
+    """The store's text where only the model's own functions, which hold its state meanwhile, can save."""
     text = re.sub(r"/\*\n \* A save: begin, .*?\bkeep_save_abort\([^;]*;\n\n", "", text, flags=re.S)
     return re.sub(r"^(?=keep_status keep_save_)", "static ", text, flags=re.M)
 

@@ -276,6 +276,18 @@ def test_a_store_that_has_no_room_is_refused() -> None:
     check_store(plan, Keep(), board, board.flash.size - 3 * 4096)
     with pytest.raises(CompileError, match="needs 3 blocks of 4096 bytes beside"):
         check_store(plan, Keep(), board, board.flash.size - 3 * 4096 + 1)
+    for flash, what in (
+        ({"word": 32, "block": 128}, "needs blocks of 160 bytes at least, and nrf52840_dk has 128"),
+        ({"word": 4, "block": 64}, "needs blocks of 76 bytes at least, and nrf52840_dk has 64"),
+    ):
+        own = board_dict(board)
+        with pytest.raises(CompileError, match=what):
+            check_store(plan, Keep(), parse_board(own | {"flash": own["flash"] | flash}, "here"), 0)
+    many = compile_model(perceptron(5), RuleSpec("last", rate=6, store=Store(20000)), samples(60, 5, 1)).plan
+    own = board_dict(board)
+    small = parse_board(own | {"flash": own["flash"] | {"block": 256}}, "here")
+    with pytest.raises(CompileError, match="blocks of 256 bytes, and counts 2048"):
+        check_store(many, Keep(samples=True), small, 0)
     large = compile_model(perceptron(5), RuleSpec("last", rate=6, store=Store(4000)), samples(60, 5, 1)).plan
     with pytest.raises(CompileError, match=r"keep\.blocks: is 3, and a save takes"):
         check_store(large, Keep(samples=True, blocks=3), board, 0)
