@@ -130,7 +130,7 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
 
 
 def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
-    """Raises CompileError where keep_mount would refuse the flash, or there is no room beside `needed` bytes."""
+    """Raises CompileError where keep_mount would refuse the flash, or has no room beside `needed` bytes."""
     facts = keep_facts(plan, keep, board)
     if board is None or not facts["block"]:
         return
