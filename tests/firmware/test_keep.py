@@ -217,7 +217,9 @@ def test_the_pieces_are_those_of_the_state() -> None:
 def test_without_keep_nothing_changes() -> None:
     plan = golden_plan("ring")
     assert "pin" not in render_library(plan, "c", "t", {})["ring.h"]
-    text = render_keep(plan, Keep(), "c")["ring_keep.c"]
+    files = render_keep(plan, Keep(), "c")
+    assert not re.search(r"keep_save", files["ring_keep.h"])  # the store's own saves would pass the pin by
+    text = files["ring_keep.c"]
     assert not re.search(r"\b(keep|crc32)_\w|\b(KEEP|CRC32)_\w", text)
 
 
