@@ -13,6 +13,7 @@
 #define MOST_BLOCKS 0x800u /* so that all bytes can be numbered in 31 bits */
 #define MOST_WORD 0x100u
 #define MOST_CYCLES 0x1FFFFFu
+#define MOST_SEQUENCE 0x7FFFFFFFu /* with which a save begins: numbers remain for its attempts, for mounts and erasures */
 
 enum { IDLE, ERASING, WRITING, COMPARING, COMMITTING };
 enum { COMMITTED, CONFIRMED, SETTLED, MARKS }; /* behind a header: each says that the one before it is done */
@@ -50,6 +51,12 @@ static uint32_t blocks_of(const keep_t *keep, uint32_t bytes)
     return count;
 }
 
+/* Blocks of a slot. */
+static uint32_t slot_blocks(const keep_t *keep, uint32_t bytes)
+{
+    return blocks_of(keep, slot_bytes(keep, bytes));
+}
+
 static uint32_t wrapped(const keep_t *keep, uint32_t block)
 {
     while (block >= keep->flash->blocks)
@@ -69,11 +76,19 @@ static uint32_t address(const keep_t *keep, uint32_t at)
 
 static bool read(keep_t *keep, uint32_t at, uint8_t *to, uint32_t count)
 {
-    const keep_status status = keep->flash->read(keep->flash->context, at, to, count);
+    keep_status status = keep->flash->read(keep->flash->context, at, to, count);
 
+    if (status == KEEP_CORRUPT) /* once more: it may not have been the cells */
+        status = keep->flash->read(keep->flash->context, at, to, count);
     if (status != KEEP_OK && status != KEEP_CORRUPT)
         keep->flags |= FAULT;
     return status == KEEP_OK;
+}
+
+/* Reads a unit into keep->flash->buffer. */
+static bool fetch_unit(keep_t *keep, uint32_t at)
+{
+    return read(keep, at, keep->flash->buffer, keep->unit);
 }
 
 /* What a look at the flash has found. */
@@ -96,11 +111,20 @@ static keep_status erase(keep_t *keep, uint32_t block)
     return keep->flash->erase(keep->flash->context, block * keep->flash->block);
 }
 
+static void fill(const keep_t *keep, uint8_t value)
+{
+    memset(keep->flash->buffer, value, keep->unit);
+}
+
+static void blank(const keep_t *keep)
+{
+    fill(keep, keep->flash->erased);
+}
+
 /* Whether a header stands there. */
 static bool header_at(keep_t *keep, uint32_t at, header_t *header)
 {
     return read(keep, at, (uint8_t *)header, sizeof *header) && header->magic == MAGIC &&
-           header->sequence != UINT32_MAX &&
            header->tag.bytes <= keep->flash->blocks * keep->flash->block - keep->front &&
            header->check == crc32_add(0, (const uint8_t *)header, offsetof(header_t, check));
 }
@@ -114,7 +138,7 @@ static uint32_t mark_of(const keep_t *keep, uint32_t at, uint32_t mark)
 /* Whether each byte of a mark reads as `value`. */
 static bool mark_reads(keep_t *keep, uint32_t at, uint32_t mark, uint8_t value)
 {
-    bool same = read(keep, mark_of(keep, at, mark), keep->flash->buffer, keep->unit);
+    bool same = fetch_unit(keep, mark_of(keep, at, mark));
 
     for (uint32_t i = 0; i < keep->unit && same; i++)
         same = keep->flash->buffer[i] == value;
@@ -151,20 +175,20 @@ static uint32_t least(uint32_t a, uint32_t b)
 }
 
 /* Reads the content of the live slot, to `state` where that is no null pointer; whether it is what was written. */
-static bool stream(keep_t *keep, uint8_t *state, uint32_t wanted)
+static bool stream(keep_t *keep, uint8_t *state)
 {
     uint32_t crc = 0;
 
     for (uint32_t done = 0; done < keep->live.bytes; done += keep->unit) {
         const uint32_t count = least(keep->unit, keep->live.bytes - done);
 
-        if (!read(keep, address(keep, keep->live.at + keep->front + done), keep->flash->buffer, keep->unit))
+        if (!fetch_unit(keep, address(keep, keep->live.at + keep->front + done)))
             return false;
         crc = crc32_add(crc, keep->flash->buffer, count);
         if (state != NULL)
             carry(keep, state, done, count, true);
     }
-    return crc == wanted;
+    return crc == keep->crc;
 }
 
 static bool live_header(keep_t *keep, header_t *header)
@@ -173,16 +197,15 @@ static bool live_header(keep_t *keep, header_t *header)
 }
 
 /* Whether the live slot has this content, and the CRC of that. */
-static keep_status kept(keep_t *keep, uint32_t *crc)
+static keep_status kept(keep_t *keep)
 {
     header_t header;
 
-    *crc = 0;
-    if (keep->live.blocks == 0 || keep->live.bytes == 0)
+    if (keep->live.bytes == 0)
         return KEEP_EMPTY;
     if (!live_header(keep, &header))
         return found(keep, false, KEEP_CORRUPT);
-    *crc = header.crc;
+    keep->crc = header.crc;
     for (uint32_t i = 0; i < sizeof header.tag; i++) {
         if (((const uint8_t *)&header.tag)[i] != ((const uint8_t *)&keep->content->tag)[i])
             return KEEP_OTHER;
@@ -197,14 +220,13 @@ static void set_live(keep_t *keep, uint32_t block, uint32_t at, uint32_t bytes)
     keep->live.at = at;
     keep->live.bytes = bytes;
     keep->live.block = (uint16_t)block;
-    keep->live.blocks = (uint16_t)blocks_of(keep, slot_bytes(keep, bytes));
+    keep->live.blocks = (uint16_t)slot_blocks(keep, bytes);
 }
 
 static keep_status ended(keep_t *keep, keep_status status)
 {
     keep->phase = IDLE;
-    keep->flags &= (uint8_t)~(OPEN | COPYING);
-    keep->flags |= UNSETTLED;
+    keep->flags = UNSETTLED;
     return status;
 }
 
@@ -224,14 +246,14 @@ static bool beside_anchor(const keep_t *keep, uint32_t block, uint32_t count)
 static keep_status take_blocks(keep_t *keep)
 {
     const uint32_t blocks = keep->flash->blocks;
-    const uint32_t need = blocks_of(keep, slot_bytes(keep, keep->bytes));
+    const uint32_t need = slot_blocks(keep, keep->bytes);
     const uint32_t limit = keep->flash->cycles * blocks;
 
     keep->flags &= (uint8_t)~OPEN;
     for (; keep->live.blocks + keep->tried + need <= blocks; keep->tried++) {
         const uint32_t block = wrapped(keep, (uint32_t)keep->live.block + keep->live.blocks + keep->tried);
 
-        if (limit > 0 && keep->erases + need > limit)
+        if (limit > 0 && keep->bytes > 0 && keep->erases + need > limit)
             break;
         if (beside_anchor(keep, block, need)) {
             keep->block = (uint16_t)block;
@@ -273,7 +295,7 @@ static keep_status erase_next(keep_t *keep)
     if (status != KEEP_OK)
         return failed(keep, status, keep->done * keep->flash->block);
     keep->done++;
-    if (keep->done == blocks_of(keep, slot_bytes(keep, keep->bytes))) {
+    if (keep->done == slot_blocks(keep, keep->bytes)) {
         keep->done = 0;
         keep->phase = WRITING;
     }
@@ -284,8 +306,8 @@ static keep_status erase_next(keep_t *keep)
 static bool fetch(keep_t *keep, uint32_t count)
 {
     if ((keep->flags & COPYING) != 0)
-        return read(keep, address(keep, keep->live.at + keep->front + keep->done), keep->flash->buffer, keep->unit);
-    memset(keep->flash->buffer, keep->flash->erased, keep->unit);
+        return fetch_unit(keep, address(keep, keep->live.at + keep->front + keep->done));
+    blank(keep);
     carry(keep, keep->state, keep->done, count, false);
     return true;
 }
@@ -306,7 +328,7 @@ static keep_status write_next(keep_t *keep)
             status = program(keep, at);
         } else {
             const uint32_t wanted = crc32_add(keep->crc, keep->flash->buffer, count);
-            const bool there = read(keep, at, keep->flash->buffer, keep->unit);
+            const bool there = fetch_unit(keep, at);
 
             keep->crc = crc32_add(keep->crc, keep->flash->buffer, count);
             status = found(keep, there && keep->crc == wanted, KEEP_CORRUPT);
@@ -317,7 +339,8 @@ static keep_status write_next(keep_t *keep)
     keep->done += count;
     if (keep->done == keep->bytes) {
         keep->done = 0;
-        keep->crc = keep->phase == WRITING ? 0 : keep->crc;
+        if (keep->phase == WRITING)
+            keep->crc = 0;
         keep->phase++;
     }
     return KEEP_MORE;
@@ -342,27 +365,27 @@ static bool describe(keep_t *keep, header_t *header)
     return true;
 }
 
-static keep_status write_header(keep_t *keep, const header_t *header)
+static keep_status write_header(keep_t *keep, header_t *header)
 {
-    header_t back;
+    const uint32_t check = header->check;
 
     for (uint32_t at = 0; at < sizeof *header; at += keep->unit) {
         keep_status status;
 
-        memset(keep->flash->buffer, keep->flash->erased, keep->unit);
+        blank(keep);
         memcpy(keep->flash->buffer, (const uint8_t *)header + at, least(keep->unit, sizeof *header - at));
         status = program(keep, keep->at + at);
         if (status != KEEP_OK)
             return status;
     }
-    return found(keep, header_at(keep, keep->at, &back) && back.check == header->check, KEEP_CORRUPT);
+    return found(keep, header_at(keep, keep->at, header) && header->check == check, KEEP_CORRUPT);
 }
 
 static keep_status write_mark(keep_t *keep, uint32_t mark)
 {
     keep_status status;
 
-    memset(keep->flash->buffer, MARK, keep->unit);
+    fill(keep, MARK);
     status = program(keep, mark_of(keep, keep->at, mark));
     if (status != KEEP_OK)
         return status;
@@ -389,13 +412,13 @@ static keep_status commit(keep_t *keep)
     return KEEP_OK;
 }
 
-static keep_status finish(keep_t *keep)
+/* A whole save of what the live slot holds, or of nothing. */
+static keep_status finish(keep_t *keep, uint32_t bytes)
 {
-    keep_status status;
+    keep_status status = start(keep, NULL, bytes);
 
-    do
+    while (status == KEEP_MORE)
         status = keep_save_step(keep);
-    while (status == KEEP_MORE);
     return status;
 }
 
@@ -403,7 +426,8 @@ static keep_status finish(keep_t *keep)
 
 /*
  * Makes a slot whose sequence number lies between low and high the live one, and returns the number; 0 where there is none. The highest of
- * those that are committed and confirmed, so that their first mark is known to be done; or else the lowest that has a header.
+ * those that are committed and confirmed, so that their first mark is known to be done; or else the lowest that has a header and is not
+ * settled: one that is, and is not read as it was written, was damaged by no cut.
  * keep->sequence becomes the highest number of any header. Slots follow each other within a block.
  */
 static uint32_t scan(keep_t *keep, uint32_t low, uint32_t high, bool confirmed)
@@ -411,6 +435,7 @@ static uint32_t scan(keep_t *keep, uint32_t low, uint32_t high, bool confirmed)
     uint32_t sequence = 0;
 
     keep->live.blocks = 0;
+    keep->live.bytes = 0;
     for (uint32_t block = 0; block < keep->flash->blocks; block++) {
         uint32_t at = block * keep->flash->block;
         const uint32_t last = at + keep->flash->block - keep->front;
@@ -420,8 +445,9 @@ static uint32_t scan(keep_t *keep, uint32_t low, uint32_t high, bool confirmed)
             if (header.sequence > keep->sequence)
                 keep->sequence = header.sequence;
             if (header.sequence <= low || header.sequence >= high ||
-                (confirmed && (!mark_reads(keep, at, COMMITTED, MARK) ||
-                               mark_reads(keep, at, CONFIRMED, keep->flash->erased))))
+                (confirmed ? (!mark_reads(keep, at, COMMITTED, MARK) ||
+                                 mark_reads(keep, at, CONFIRMED, keep->flash->erased))
+                           : mark_reads(keep, at, SETTLED, MARK)))
                 continue;
             sequence = header.sequence;
             set_live(keep, block, at, header.tag.bytes);
@@ -442,7 +468,8 @@ static bool whole(keep_t *keep)
     if (!live_header(keep, &header))
         return false;
     keep->erases = header.erases;
-    return stream(keep, NULL, header.crc);
+    keep->crc = header.crc;
+    return stream(keep, NULL);
 }
 
 /*
@@ -455,8 +482,7 @@ static keep_status renew(keep_t *keep, const keep_slot_t *anchor)
 
     keep->flags = keep->live.blocks > 0 ? COPYING : UNSETTLED;
     keep->anchor = anchor;
-    status = start(keep, NULL, keep->live.blocks > 0 ? keep->live.bytes : 0);
-    status = status == KEEP_MORE ? finish(keep) : status;
+    status = finish(keep, keep->live.bytes);
     keep->anchor = NULL;
     return status;
 }
@@ -468,7 +494,6 @@ static keep_status renew(keep_t *keep, const keep_slot_t *anchor)
 static keep_status settle(keep_t *keep)
 {
     uint32_t sequence = UINT32_MAX;
-    uint32_t crc;
     keep_slot_t sure, other;
     bool doubt, older;
 
@@ -489,21 +514,23 @@ static keep_status settle(keep_t *keep)
         keep->live = sure;
         sure = other;
     }
-    if (doubt && (keep->flags & FAULT) == 0) {
+    if ((keep->flags & FAULT) != 0)
+        return KEEP_IO;
+    if (doubt) {
         const keep_status status = renew(keep, &sure);
 
         if (status != KEEP_OK)
             return status;
     }
-    if ((keep->flags & FAULT) != 0)
-        return KEEP_IO;
     keep->flags &= OPEN;
-    return kept(keep, &crc);
+    return kept(keep);
 }
 
 /* What must hold before anything is done. */
 static keep_status ready(keep_t *keep)
 {
+    if (keep->flash == NULL)
+        return KEEP_BAD_ARGUMENT;
     if (keep->phase != IDLE)
         return KEEP_BUSY;
     keep->flags &= (uint8_t)~FAULT;
@@ -519,31 +546,40 @@ keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_conte
     memset(keep, 0, sizeof *keep);
     keep->flash = flash;
     keep->content = content;
-    keep->flags = UNSETTLED;
     keep->unit = (uint16_t)(flash->word < SMALLEST_UNIT ? SMALLEST_UNIT : flash->word);
     keep->front = (uint16_t)(rounded(keep, sizeof(header_t)) + MARKS * keep->unit);
     if (flash->word == 0 || flash->word > MOST_WORD || (flash->word & (flash->word - 1u)) != 0 ||
         flash->block > MOST_BLOCK || flash->blocks > MOST_BLOCKS || flash->cycles > MOST_CYCLES ||
         flash->block != rounded(keep, flash->block) || flash->block < keep->front ||
-        3u * blocks_of(keep, slot_bytes(keep, content->tag.bytes)) > flash->blocks)
+        3u * slot_blocks(keep, content->tag.bytes) > flash->blocks) {
+        keep->flash = NULL; /* no call does anything */
         return KEEP_BAD_ARGUMENT;
+    }
     return settle(keep);
 }
 
 keep_status keep_load(keep_t *keep, uint8_t *state)
 {
-    uint32_t crc = 0;
     keep_status status = ready(keep);
 
     if (status == KEEP_OK)
-        status = kept(keep, &crc);
-    return status == KEEP_OK ? found(keep, stream(keep, state, crc), KEEP_CORRUPT) : status;
+        status = kept(keep);
+    return status == KEEP_OK ? found(keep, stream(keep, state), KEEP_CORRUPT) : status;
 }
 
 keep_status keep_save_begin(keep_t *keep, uint8_t *state)
 {
     keep_status status = ready(keep);
 
+    if (status == KEEP_OK && kept(keep) == KEEP_OTHER &&
+        ((keep->flags & UNSETTLED) != 0 ||
+         keep->live.blocks + slot_blocks(keep, keep->content->tag.bytes) > keep->flash->blocks)) {
+        status = keep_erase(keep); /* no room beside it */
+        if (status != KEEP_IO)
+            status = ready(keep);
+    }
+    if (status == KEEP_OK && ((keep->flags & UNSETTLED) != 0 || keep->sequence > MOST_SEQUENCE))
+        status = KEEP_WORN;
     if (status == KEEP_OK)
         status = start(keep, state, keep->content->tag.bytes);
     return status == KEEP_MORE ? KEEP_OK : status;
@@ -551,39 +587,37 @@ keep_status keep_save_begin(keep_t *keep, uint8_t *state)
 
 keep_status keep_save_step(keep_t *keep)
 {
-    switch (keep->phase) {
-    case ERASING:
-        return erase_next(keep);
-    case WRITING:
-    case COMPARING:
-        return write_next(keep);
-    case COMMITTING:
-        return commit(keep);
-    default:
+    if (keep->phase == IDLE)
         return KEEP_BAD_ARGUMENT;
-    }
+    if (keep->phase == ERASING)
+        return erase_next(keep);
+    return keep->phase == COMMITTING ? commit(keep) : write_next(keep);
 }
 
 keep_status keep_save_abort(keep_t *keep)
 {
-    keep->phase = IDLE;
-    keep->flags &= (uint8_t)~OPEN; /* some words behind `at` are programmed */
-    return KEEP_OK;
+    return keep->phase != IDLE ? ended(keep, KEEP_OK) : KEEP_BAD_ARGUMENT;
 }
 
 keep_status keep_erase(keep_t *keep)
 {
     keep_status status = ready(keep);
+    uint32_t count;
 
     if (status != KEEP_OK)
         return status;
-    if (keep->live.blocks == 0 || keep->live.bytes > 0) {
-        keep->flags &= (uint8_t)~OPEN; /* not beside what is to go */
-        status = start(keep, NULL, 0);
-        status = status == KEEP_MORE ? finish(keep) : status;
+    keep->flags = 0; /* not beside what is to go, nor what an abandoned save has left there */
+    status = finish(keep, 0);
+    if (status == KEEP_IO)
+        return status;
+    /* What is live comes last: where there is no room to say that it does not count, it must not leave an older one. */
+    count = keep->flash->blocks - (status == KEEP_OK ? 1u : 0u);
+    status = KEEP_OK;
+    for (uint32_t i = 0; i < count && status != KEEP_IO; i++) {
+        const keep_status erased = erase(keep, wrapped(keep, (uint32_t)keep->live.block + keep->live.blocks + i));
+
+        if (erased != KEEP_OK)
+            status = erased;
     }
-    for (uint32_t i = 1; i < keep->flash->blocks && status == KEEP_OK; i++)
-        status = erase(keep, wrapped(keep, keep->live.block + i));
-    keep->flags &= (uint8_t)~OPEN; /* the next save begins in a block that is known to be erased by it */
-    return status;
+    return ended(keep, status); /* the next save begins in a block that is known to be erased by it */
 }

@@ -21,9 +21,9 @@ typedef enum {
     KEEP_OK = 0,
     KEEP_MORE = 1,         /* the save has further steps */
     KEEP_EMPTY = 2,        /* nothing is kept: never saved, or erased */
-    KEEP_OTHER = 3,        /* what is kept is of another Plan, version or choice of tensors; it stays until the next save */
+    KEEP_OTHER = 3,        /* what is kept is of another Plan, version or choice of tensors; it stays until a save is whole, or needs its room */
     KEEP_BUSY = 4,         /* a save is in progress, or the model is */
-    KEEP_BAD_ARGUMENT = 5, /* a geometry that cannot be, or a step where nothing has begun */
+    KEEP_BAD_ARGUMENT = 5, /* a geometry that cannot be, and each call on a store that was not mounted; or nothing has begun */
     KEEP_IO = 6,           /* the flash could not be read, or an operation failed; it may succeed another time */
     KEEP_CORRUPT = 7,      /* what was read is not what was written: a CRC, or the ECC of the flash */
     KEEP_WORN = 8          /* no room is left that can be erased and programmed, or the wear limit is reached */
@@ -44,7 +44,7 @@ typedef struct {
     /* Erases the block at address. Returns when it is done: OK; IO; CORRUPT: it is worn. */
     keep_status (*erase)(void *context, uint32_t address);
     void *context;   /* the driver's own, handed to each callback */
-    uint8_t *buffer; /* memory for one word, of 4 bytes at least */
+    uint8_t *buffer; /* memory for one word, of 4 bytes at least, aligned as `program` needs its source: uint32_t words[] */
     uint32_t word;   /* bytes of the smallest unit that is programmed, once between two erases: a power of two */
     uint32_t block;  /* bytes that are erased at once: a multiple of the word, and of 4 */
     uint32_t blocks; /* how many of these there are: three times as many as a save takes, at least */
@@ -84,26 +84,27 @@ typedef struct {
 typedef struct {
     const keep_flash_t *flash;
     const keep_content_t *content;
+    uint8_t phase; /* what is read most lies where one instruction of an ARMv6-M reaches it */
+    uint8_t flags;
+    uint16_t unit;        /* bytes that are programmed at once */
+    uint16_t front;       /* bytes of a slot before its content: header and marks */
+    uint16_t block;       /* where the slot that is being written begins */
+    uint16_t tried;       /* blocks behind the live slot that this save has given up, or found taken */
+    keep_slot_t live;     /* the one that counts */
     uint8_t *state;       /* what is being saved; a null pointer: what the live slot holds */
     uint32_t sequence;    /* of the newest slot, believed or not */
     uint32_t erases;      /* of blocks so far */
-    keep_slot_t live;     /* the one that counts */
     const keep_slot_t *anchor; /* another one that must stay for now, or a null pointer */
     uint32_t at;          /* address of the slot that is being written, or that the next one may have */
     uint32_t bytes;       /* of content in the slot that is being written */
     uint32_t done;        /* of these */
     uint32_t crc;         /* of these as they came back from flash */
-    uint16_t unit;        /* bytes that are programmed at once */
-    uint16_t front;       /* bytes of a slot before its content: header and marks */
-    uint16_t block;       /* where the slot that is being written begins */
-    uint16_t tried;       /* blocks behind the live slot that this save has given up, or found taken */
-    uint8_t phase;
-    uint8_t flags;
 } keep_t;
 
 /*
  * Finds what is kept: OK, EMPTY, OTHER. Where a cut may have left a slot half committed, what is kept is written once more, elsewhere,
- * before this returns, so that the answer stays what it is: so this may program and erase. WORN: what is kept can be loaded but not be made to last; IO: not known, try again.
+ * before this returns, so that the answer stays what it is: so this may program and erase. WORN: what is kept can be loaded but not be made to last, and no save begins;
+ * IO: not known, try again; BAD_ARGUMENT. A slot that is damaged is passed over: what was kept before it comes back, or EMPTY.
  */
 keep_status keep_mount(keep_t *keep, const keep_flash_t *flash, const keep_content_t *content);
 
@@ -116,16 +117,20 @@ keep_status keep_load(keep_t *keep, uint8_t *state);
 
 /*
  * A save: begin, then step until the answer is no longer MORE: OK, and the new bytes are kept. Each step erases a block, or programs or
- * reads back a word. Until then, and after any other answer, the old ones are, but that IO in the last step leaves either. `state` must not
- * change meanwhile: a save that sees a change goes on elsewhere. After IO or WORN the next call looks at the flash anew.
+ * reads back a word; the last one programs header and marks. Until then, and after any other answer, the old ones are, but that IO or WORN
+ * in the last step leaves either. `state` must not change meanwhile: a save that sees a change goes on elsewhere. After any answer but OK and
+ * MORE the next call looks at the whole flash anew. Where what is kept is OTHER and there is no room beside it, begin erases it first.
  */
 keep_status keep_save_begin(keep_t *keep, uint8_t *state);
 keep_status keep_save_step(keep_t *keep);
 
-/* Gives up a save, if one is in progress. What was kept is kept. */
+/* Gives up a save: the old bytes are kept, or the new ones where the last step had to try again. BAD_ARGUMENT: none is in progress. */
 keep_status keep_save_abort(keep_t *keep);
 
-/* Forgets what is kept, and erases every block but one that says so. May be called again after any failure or cut. */
+/*
+ * Forgets what is kept, whatever it is and however worn the flash, and erases every block but one that says so. CORRUPT: a block that
+ * cannot be erased may hold bytes of it, and the others do not. After a cut or IO call it again: until then it may be forgotten or not.
+ */
 keep_status keep_erase(keep_t *keep);
 
 #ifdef __cplusplus

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ..errors import CompileError
 from ..ir.plan import Plan
-from ..spec.keep import Keep
+from ..ir.roles import GOOD, STORED
+from ..spec.keep import MOST_BLOCKS, Keep
 from ..stages.state_check import rings
 from ..target.boards import Board
 from ..version import VERSION
@@ -24,6 +25,14 @@ HEADER, SMALLEST_UNIT, MARKS = 64, 4, 3
 """Bytes of a slot's header, the least that is programmed at once, marks behind a header: firmware/keep.c."""
 COPIES = 3
 """Slots that the store needs room for: the old one, the new one, and one to be written again behind a cut."""
+_COUNTED = {
+    ("guard.judge", "guard"): ("trusted", "right", "good_right"),
+    ("guard.turn", "guard"): ("phase",),
+    ("counter.every", "guard"): ("phase",),
+    ("counter.every", "accumulate"): ("phase",),
+}
+"""By kernel and node, the roles of counts that say something of samples: gen/stages/guard.py, gather.py."""
+_GOOD = "good_"  # before the name of what a guard goes back to
 YEARS, HOURS_A_YEAR = 10, 24 * 365.25
 
 
@@ -36,13 +45,22 @@ class Span:
 
 
 def left_out(plan: Plan) -> frozenset[str]:
-    """The tensors of the state that hold the wearer's samples, and where rings of them stand.
+    """The tensors of the state that hold the wearer's samples, and what counts for these alone.
 
-    What is not kept starts as compiled: no samples, and cursors at 0, as `<model>_check` wants it.
+    Tables of samples, where their rings stand, and sums of changes, of which one change shows its sample; the
+    phase of such sums. What a guard knows by its ring: without that, trust would let the first judgement, of
+    none or few samples, take any state for the good one. What is not kept starts as compiled: no samples,
+    cursors at 0, as `<model>_check` wants it, no trust.
     """
-    stored = {t.name for t in plan.space("state") if t.use == "stored"}
-    places = {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
-    return frozenset(stored | places)
+    held = {t.name for t in plan.space("state") if t.use == STORED or t.role == "sum"}
+    held |= {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
+    for _, _, step in plan.ops():
+        held |= {step.args[role] for role in _COUNTED.get((step.kernel, step.node), ())}
+    return frozenset(
+        t.name
+        for t in plan.space("state")
+        if (t.name.removeprefix(_GOOD) if t.use == GOOD else t.name) in held
+    )
 
 
 def spans(plan: Plan, keep: Keep) -> tuple[Span, ...]:
@@ -112,7 +130,7 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
 
 
 def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
-    """Raises CompileError where the store has too few blocks, or no room beside `needed` bytes of flash."""
+    """Raises CompileError where keep_mount would refuse the flash, or has no room beside `needed` bytes."""
     facts = keep_facts(plan, keep, board)
     if board is None or not facts["block"]:
         return
@@ -121,6 +139,12 @@ def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> Non
         int(facts["blocks_a_save"] or 0),
         int(facts["block"] or 0),
     )
+    if block < (front := slot_bytes(0, board.flash.word)):
+        what = f"needs blocks of {front} bytes at least, and {board.name} has {block}"
+        raise CompileError("keep", what, "keep it in a flash of its own")
+    if max(blocks, COPIES * need) > MOST_BLOCKS:
+        what = f"needs {max(blocks, COPIES * need)} blocks of {block} bytes, and counts {MOST_BLOCKS}"
+        raise CompileError("keep", what, "keep less, or keep it in a flash of its own")
     if blocks < COPIES * need:
         what = f"is {blocks}, and a save takes {need} of {block} bytes"
         raise CompileError("keep.blocks", what, f"give {COPIES * need} or more, or leave it out")
@@ -141,6 +165,12 @@ def _firmware(name: str) -> str:
     return (ROOT / "firmware" / name).read_text(encoding="utf-8")
 
 
+def _own(text: str) -> str:
+    """The store's text where only the model's own functions, which hold its state meanwhile, can save."""
+    text = re.sub(r"/\*\n \* A save: begin, .*?\bkeep_save_abort\([^;]*;\n\n", "", text, flags=re.S)
+    return re.sub(r"^(?=keep_status keep_save_)", "static ", text, flags=re.M)
+
+
 def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
     """`<model>_keep.h` and `<model>_keep.c`."""
     found = spans(plan, keep)
@@ -150,7 +180,7 @@ def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
         "command": command,
         "version": VERSION,
         "store": {
-            name: _prefixed(_firmware(name), plan.model)
+            name: _prefixed(_own(_firmware(name)), plan.model)
             for name in ("keep.h", "keep.c", "crc32.h", "crc32.c")
         },
         "spans": found,

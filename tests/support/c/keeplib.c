@@ -129,10 +129,35 @@ static void refused(void)
     EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_OK));
 }
 
+/* A save belongs to a model and ends with its state: set up anew, it may begin at once. Another one neither goes on with it nor ends it. */
+static void owned(void)
+{
+    EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_OK));
+    EXPECT(M(init)(&other) == C(OK));
+    EXPECT(M(save_abort)(&model, &keep) == C(KEEP_BAD_ARGUMENT));
+    EXPECT(M(save_begin)(&model, &keep) == C(KEEP_OK));
+    EXPECT(M(save_begin)(&other, &keep) == C(KEEP_BUSY));
+    EXPECT(M(save_step)(&other, &keep) == C(KEEP_BAD_ARGUMENT));
+    EXPECT(M(save_abort)(&other, &keep) == C(KEEP_BAD_ARGUMENT));
+    EXPECT(M(keep_erase)(&keep) == C(KEEP_BUSY));
+    EXPECT(M(save_step)(&model, &keep) == C(KEEP_MORE));
+    EXPECT(M(init)(&model) == C(OK));
+    EXPECT(M(save)(&model, &keep) == C(KEEP_OK)); /* no step in between */
+    learn(&model, 3);
+    EXPECT(M(save)(&model, &keep) == C(KEEP_OK));
+    other = model;
+    EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_OK));
+#if FULL
+    EXPECT(same(&model, &other));
+#endif
+}
+
 /* A state that no program leaves is not believed, though it was kept as it was; nor is one of another Plan. */
 static void doubted(void)
 {
-    M(t) first;
+    static uint8_t whole[sizeof cells];
+    static M(t) first, kept[2];
+    uint32_t found[2] = { 0, 0 };
 
     EXPECT(M(init)(&first) == C(OK));
     for (uint32_t i = 0; M(tensor)(i) != NULL; i++) {
@@ -148,15 +173,28 @@ static void doubted(void)
         EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_CORRUPT));
         EXPECT(same(&model, &first));
     }
-    learn(&model, 2);
-    EXPECT(M(save)(&model, &keep) == C(KEEP_OK));
-    for (uint32_t at = 0; at < sizeof cells; at++) /* every byte that is kept matters */
-        if (cells[at] != 0xFF && at % 7u == 0) {
+    EXPECT(M(keep_erase)(&keep) == C(KEEP_OK));
+    EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_EMPTY));
+    for (uint32_t i = 0; i < 2; i++) { /* an old state and a new one, as a reset leaves them */
+        learn(&model, 2);
+        EXPECT(M(save)(&model, &keep) == C(KEEP_OK));
+        EXPECT(M(restore)(&kept[i], &keep, &flash) == C(KEEP_OK));
+    }
+    EXPECT(!same(&kept[0], &kept[1]));
+    memcpy(whole, cells, sizeof cells);
+    for (uint32_t at = 0; at < sizeof cells; at++) { /* every byte that is kept matters: damaged, it is never loaded */
+        if (whole[at] != 0xFF && at % 7u == 0) {
             cells[at] ^= 4u;
             const M(keep_status) status = M(restore)(&other, &keep, &flash);
-            EXPECT(status == C(KEEP_OK) || status == C(KEEP_EMPTY) || same(&other, &first));
-            cells[at] ^= 4u;
+            if (status == C(KEEP_OK))
+                found[same(&other, &kept[1])]++;
+            EXPECT(status != C(KEEP_OK) || same(&other, &kept[0]) || same(&other, &kept[1]));
+            EXPECT(status == C(KEEP_OK) || same(&other, &first));
+            memcpy(cells, whole, sizeof cells);
         }
+    }
+    EXPECT(found[0] > 0 && found[1] > 0);
+    EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_OK) && same(&model, &kept[1]));
 }
 
 int main(void)
@@ -182,6 +220,7 @@ int main(void)
         EXPECT(M(run)(&model, i) == C(OK) && M(run)(&other, i) == C(OK) && same(&model, &other));
 #endif
     refused();
+    owned();
     doubted();
     EXPECT(M(keep_erase)(&keep) == C(KEEP_OK));
     EXPECT(M(restore)(&model, &keep, &flash) == C(KEEP_EMPTY));
