@@ -127,15 +127,17 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
         flags += [f"-I{project / f}" for f in ("include", "lib/ring/src", "src", "src/hal")]
         files = [source / "hal" / f"{hal}.c"]
         files += [source / "hal" / "process.c", *sorted(source.glob("*.c"))] if i == 0 else []
-        files += stored(project) if i == 0 else []
         for rule, found in check(cppcheck, files, flags).items():
             out[rule] += [f for f in found if f"{project}/lib" not in f]
+    # By itself: a program has one header of a model, and this one is not the firmware's.
+    for rule, found in check(cppcheck, stored(folder), ()).items():
+        out[rule] += found
     return {rule: found for rule, found in out.items() if found}
 
 
-def stored(project: Path) -> list[Path]:
+def stored(parent: Path) -> list[Path]:
     """The store in flash as a library has it: firmware/keep.c under the model's names."""
-    folder, plan = project / "store", golden_plan("ring")
+    folder, plan = parent / "store", golden_plan("ring")
     folder.mkdir()
     files = render_library(plan, "a check", "a check", {}, keep=True)
     files |= render_keep(plan, Keep(), "a check")
