@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bad_line import small_nets
-from c_coverage import BRANCHES, FRAMES, LINES, MODELS, Covered, measured, missing, shares, table
+from c_coverage import BRANCHES, FRAMES, LINES, MODELS, Covered, measured, missing, shares, sources, table
 
 
 def test_shares_count_what_ran() -> None:
@@ -20,7 +20,9 @@ def test_shares_count_what_ran() -> None:
 def test_the_firmware_is_covered(tmp_path: Path) -> None:
     if why := missing():
         pytest.skip(f"no coverage of C: {why}")
-    rows = shares(measured(small_nets(70_000, MODELS), tmp_path, FRAMES))
+    found = measured(small_nets(70_000, MODELS), tmp_path, FRAMES)
+    assert {*found} == {*sources()}, "each file is run by something"
+    rows = shares(found)
     ran, lines, taken, ways = rows["all"]
     assert lines > 500 and ways > 200
     assert ran >= LINES * lines and taken >= BRANCHES * ways, table(rows)

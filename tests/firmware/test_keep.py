@@ -14,7 +14,20 @@ import pytest
 from ctools import HERE, UNDEFINED, compile_host
 from golden_nets import golden_plan
 from head_nets import perceptron, samples
-from keep_cuts import CODE_BYTES, FIRMWARE, FLASHES, RAM_BYTES, STORE, cuts, kept, models, simulator, sizes
+from keep_cuts import (
+    CODE_BYTES,
+    FIRMWARE,
+    FLASHES,
+    RAM_BYTES,
+    STORE,
+    Flash,
+    Kept,
+    cuts,
+    kept,
+    models,
+    simulator,
+    sizes,
+)
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render_library
@@ -36,8 +49,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("flash", list(FLASHES.values())[2:5], ids=lambda f: f"word{f.word}")
-def test_every_cut_leaves_the_old_or_the_new_state(flash: object, program: Path, tmp_path: Path) -> None:
-    found = cuts(program, tmp_path, flash, kept(golden_plan("pair"), Keep()), seed=3, every=997)  # type: ignore[arg-type]
+def test_every_cut_leaves_the_old_or_the_new_state(flash: Flash, program: Path, tmp_path: Path) -> None:
+    found = cuts(program, tmp_path, flash, kept(golden_plan("pair"), Keep()), seed=3, every=997)
     assert found["old"] and found["new"] and found["nested"] > 100 and found["settled"]
     assert found["most_reads"] <= found["reads_allowed"]
     assert found["most_erased"] - found["least_erased"] <= 1
@@ -46,9 +59,9 @@ def test_every_cut_leaves_the_old_or_the_new_state(flash: object, program: Path,
 @pytest.mark.long
 @pytest.mark.parametrize("model", models(), ids=lambda m: m.name)
 @pytest.mark.parametrize("title", FLASHES)
-def test_all_cuts(title: str, model: object, program: Path, tmp_path: Path) -> None:
+def test_all_cuts(title: str, model: Kept, program: Path, tmp_path: Path) -> None:
     flash = FLASHES[title]
-    found = cuts(program, tmp_path, flash, model, seed=5, every=7 if flash.word == 1 else 1)  # type: ignore[arg-type]
+    found = cuts(program, tmp_path, flash, model, seed=5, every=7 if flash.word == 1 else 1)
     assert found["cuts"] >= found["operations"] or flash.word == 1
     assert found["most_reads"] <= found["reads_allowed"]
 

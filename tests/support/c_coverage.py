@@ -2,9 +2,9 @@
 
     python tests/support/c_coverage.py
 
-The server with emitted models under mutated frames, with a counter for COUNT and without, and the firmware
-as a process. Not measured, since no computer runs them: the HALs of chips, startup.c, and the part of ticks.c
-for Cortex-M; unicorn and QEMU do, in tests/host/devices.
+The server with emitted models under mutated frames, with a counter for COUNT and without, the firmware as a
+process, and the store of flash whose power is cut. Not measured, since no computer runs them: the HALs of
+chips, startup.c, and the part of ticks.c for Cortex-M; unicorn and QEMU do, in tests/host/devices.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from pathlib import Path
 
 from bad_line import small_nets
 from fuzz_server import HERE, fuzz, fuzzed
+from golden_nets import golden_plan
+from keep_cuts import FIRMWARE, FLASHES, STORE, cuts, kept
 from random_nets import KEPT
 
 from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import Keep
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
 from synapcc.host.devices import process
@@ -67,13 +70,18 @@ def missing() -> str:
 def built(out: Path, folder: Path) -> Path:
     """The firmware of `out`, counting what it runs into `folder`."""
     files, include = process.sources(out)
+    return _counting(files, include, folder)
+
+
+def _counting(files: Sequence[Path], include: Sequence[Path], folder: Path) -> Path:
+    """A program that counts what it runs into `folder`, which this makes."""
     folder.mkdir()
     words = [*process.host_compiler(), *FLAGS, '-DSYNAPCC_BOARD="process"', *(f"-I{f}" for f in include)]
     for i, file in enumerate(files):
         subprocess.run([*words, "-c", str(file), "-o", f"{i}.o"], cwd=folder, check=True)
     objects = [f"{i}.o" for i in range(len(files))]
-    subprocess.run([*words, *objects, "-o", "firmware"], cwd=folder, check=True)
-    return folder / "firmware"
+    subprocess.run([*words, *objects, "-o", "program"], cwd=folder, check=True)
+    return folder / "program"
 
 
 def counted(folder: Path, names: Sequence[str], into: Coverage) -> None:
@@ -115,7 +123,19 @@ def measured(plans: Sequence[Plan], folder: Path, frames: int) -> Coverage:
     asked = encode_request(messages.HELLO, 7, 1) + encode_request(messages.STATS, 7, 2)
     subprocess.run([program], input=asked, check=True, capture_output=True)
     counted(folder / "counts", names, found)
+    _stored(folder, names, found)
     return found
+
+
+def _stored(folder: Path, names: Sequence[str], found: Coverage) -> None:
+    """The store: some of the cuts of three flashes, and the cases of bad blocks, damage and wrong calls."""
+    simulator = _counting([HERE / "c" / "keepsim.c", *STORE], [FIRMWARE], folder / "cuts")
+    for flash in list(FLASHES.values())[2:5]:
+        cuts(simulator, folder, flash, kept(golden_plan("pair"), Keep()), seed=3, every=997)
+    counted(folder / "cuts", names, found)
+    cases = _counting([HERE / "c" / "keepcases.c", *STORE], [FIRMWARE], folder / "cases")
+    subprocess.run([cases], check=True, capture_output=True)
+    counted(folder / "cases", names, found)
 
 
 def shares(found: Coverage) -> dict[str, tuple[int, int, int, int]]:
