@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
-from ._contract import takes, within
+from ._contract import Tensors, takes, within
 from ._loops import Cells, Loop
 
 MOST = 2**17
@@ -58,8 +59,8 @@ class Argmax(Kernel):
         t["label"][:, 0] = winner
         t["sure"][:, 0] = top[:, -1] - top[:, -2] >= least
 
-    def misfit(self, t: Mapping[str, object], a: Attrs) -> str:
-        return "one score has no second" if t["z"].shape[0] < 2 else ""  # type: ignore[attr-defined]
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return "one score has no second" if t["z"].shape[0] < 2 else ""
 
     def most(self, z: Format) -> int:
         """The largest lead that scores in this format can have."""
@@ -106,11 +107,11 @@ class Sign(Argmax):
         return max(-z.lo, z.hi)
 
     @staticmethod
-    def _either(t: Arrays, z: NDArray[np.generic], least: float) -> None:
-        t["label"][:, 0] = z > 0  # type: ignore[operator]
+    def _either(t: Arrays, z: NDArray[Any], least: float) -> None:
+        t["label"][:, 0] = z > 0
         t["sure"][:, 0] = np.abs(z) >= least
 
-    def misfit(self, t: Mapping[str, object], a: Attrs) -> str:
+    def misfit(self, t: Tensors, a: Attrs) -> str:
         return ""
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
