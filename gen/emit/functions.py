@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ..ir.plan import Plan
@@ -104,6 +105,7 @@ def in_order(plan: Plan) -> list[str]:
     return ordered
 
 
+@lru_cache(1 << 10)  # steps of one shape print the same text
 def laid_out(body: str) -> str:
     """The body of a step in the style of the emitted C, without loops that run once."""
     return "\n".join(printed(without_single_loops(parse(body)))) + "\n"

@@ -11,7 +11,11 @@ import re
 from dataclasses import dataclass, field, replace
 
 WIDTH = 120
+_SPACE = re.compile(r"\s*")
 _HEAD = re.compile(r"(for|while|if|switch)\s*(?=\()")
+_MARKS = {
+    end: re.compile(rf"[()\[\]{{}}\"{end}]") for end in (";", ")")
+}  # what the end of a statement, a head depends on
 _ELSE = re.compile(r"\s*else\b")
 _NOTED = re.compile(r"(?P<code>[^\"]*?) ?/\* (?P<note>.*) \*/")
 LAST = 1000  # what breaking where nothing divides a line costs: more than any depth
@@ -92,7 +96,7 @@ class _Reader:
 
     def _space(self) -> int:
         """Skips white space; how many lines ended in it."""
-        found = re.compile(r"\s*").match(self.text, self.at)
+        found = _SPACE.match(self.text, self.at)
         assert found
         self.at = found.end()
         return found[0].count("\n")
@@ -144,14 +148,14 @@ class _Reader:
     def _until(self, end: str) -> str:
         """The text up to `end` outside of brackets, with single blanks."""
         start, depth, quoted = self.at, 0, False
-        while self.at < len(self.text):
-            c = self.text[self.at]
-            self.at += 1
+        for found in _MARKS[end].finditer(self.text, start):
+            c = found[0]
             quoted ^= c == '"'
             if quoted:
                 continue
             depth += (c in "([{") - (c in ")]}")
             if c == end and depth == 0:
+                self.at = found.end()
                 return " ".join(self.text[start : self.at].split())
         raise ValueError(f"no {end!r} behind {self.text[start : start + 60]!r}")
 

@@ -22,6 +22,10 @@ _START = re.compile(r"(?<=[ ,])(\w+) = (\d+)u?(?=[,;])")
 _CHANGED = re.compile(r"\b(\w+)(?:\+\+|--| (?:[-+*&|^]|<<|>>)?= )|(?:\+\+|--)(\w+)")
 _SETTLED = re.compile(r"const uint32_t (\w+) = (\d+u);")
 _DECLARES = re.compile(r"^ *(u?)int32_t (?!\*)(.*;)", re.MULTILINE)
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_WORD = re.compile(r"\w+")
+_DECLARED = re.compile(r"(?:const )?u?int\d+_t \*?(\w+)")
+_MORE = re.compile(r", \*?(\w+)(?= = |,|;|\[)")
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _COMPARED = re.compile(r"(.*) (==|!=|<|>=|>|<=) (.*)")
 
@@ -101,7 +105,7 @@ def _reader(rest: Body, declared: frozenset[str], later: Callable[[str], bool]) 
 
 def _without_idle(body: Body) -> Body:
     """Without counters that nothing reads any more."""
-    code = re.sub(r"/\*.*?\*/", "", _text(body), flags=re.DOTALL)
+    code = _COMMENT.sub("", _text(body))
     idle = [n for n, _ in _START.findall(code) if len(re.findall(rf"\b{n}\b", code)) == 1]
 
     def less(part: Body) -> Body:
@@ -235,17 +239,23 @@ def _with(item: Item, name: str, number: str) -> Item:
     return item
 
 
-_FOLDS: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
-    (r"(?<![\w)\]])\((\d+u?)\)", r"\1"),
-    (r"(\(u?int\d+_t\))\((\d+u?)\)", r"\1\2"),
-    (r"\[(\d+)u\]", r"[\1]"),
-    (r"(?<![\w)\]])\((\w+)(?<!_t)\)(?= [*+])", r"\1"),
-    (r"\(int32_t\)(\d+)u\b", r"\1"),
-    (r"(?<![*/%] )\b(\d+)(u?) \* (\d+)u?\b", lambda m: f"{int(m[1]) * int(m[3])}{m[2]}"),
-    (r"(?<![*/%-] )(?<![<>] )\b(\d+)(u?) \+ (\d+)u?\b(?! [*/%])", lambda m: f"{int(m[1]) + int(m[3])}{m[2]}"),
-    (r" \+ 0u?\b(?! [*/%])", ""),
-    (r"(?<=[\[(=,] )0u? \+ |(?<=[\[(])0u? \+ ", ""),
-    (r"= 0 - (\d+)", r"= -\1"),
+_FOLDS: Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = tuple(
+    (re.compile(pattern), to)
+    for pattern, to in (
+        (r"(?<![\w)\]])\((\d+u?)\)", r"\1"),
+        (r"(\(u?int\d+_t\))\((\d+u?)\)", r"\1\2"),
+        (r"\[(\d+)u\]", r"[\1]"),
+        (r"(?<![\w)\]])\((\w+)(?<!_t)\)(?= [*+])", r"\1"),
+        (r"\(int32_t\)(\d+)u\b", r"\1"),
+        (r"(?<![*/%] )\b(\d+)(u?) \* (\d+)u?\b", lambda m: f"{int(m[1]) * int(m[3])}{m[2]}"),
+        (
+            r"(?<![*/%-] )(?<![<>] )\b(\d+)(u?) \+ (\d+)u?\b(?! [*/%])",
+            lambda m: f"{int(m[1]) + int(m[3])}{m[2]}",
+        ),
+        (r" \+ 0u?\b(?! [*/%])", ""),
+        (r"(?<=[\[(=,] )0u? \+ |(?<=[\[(])0u? \+ ", ""),
+        (r"= 0 - (\d+)", r"= -\1"),
+    )
 )
 
 
@@ -254,7 +264,7 @@ def folded(text: str) -> str:
     while True:
         new = text
         for pattern, to in _FOLDS:
-            new = re.sub(pattern, to, new)
+            new = pattern.sub(to, new)
         if new == text:
             return text
         text = new
@@ -265,20 +275,35 @@ def _text(body: Body) -> str:
     return "\n".join(printed(tuple(x for x in body if not isinstance(x, Comment | Blank))))
 
 
-def _changed(body: Body) -> set[str]:
-    return {a or b for a, b in _CHANGED.findall(_text(body))}
+def _changed(body: Body) -> frozenset[str]:
+    """The variables that statements change."""
+    return frozenset().union(*map(_changes, body))
+
+
+@lru_cache(1 << 12)
+def _changes(item: Item) -> frozenset[str]:
+    if isinstance(item, Block):
+        own = Line(item.head) if item.head else Blank()
+        return _changed((own, *item.body, *item.orelse))
+    return (
+        frozenset(a or b for a, b in _CHANGED.findall(item.text)) if isinstance(item, Line) else frozenset()
+    )
 
 
 def _mentions(body: Body, name: str) -> bool:
-    code = re.sub(r"/\*.*?\*/", "", _text(body), flags=re.DOTALL)
-    return re.search(rf"\b{name}\b", code) is not None
+    return name in _words(body)
 
 
-def _names(line: Line) -> set[str]:
+@lru_cache(1 << 12)
+def _words(body: Body) -> frozenset[str]:
+    """What stands in statements, comments left out: names, numbers and types."""
+    return frozenset(_WORD.findall(_COMMENT.sub("", _text(body))))
+
+
+def _names(line: Line) -> frozenset[str]:
     """What a declaration declares."""
-    found = re.match(r"(?:const )?u?int\d+_t \*?(\w+)", line.text)
-    more = re.findall(r", \*?(\w+)(?= = |,|;|\[)", line.text)
-    return {found[1], *more} if found else set()
+    found = _DECLARED.match(line.text)
+    return frozenset((found[1], *_MORE.findall(line.text))) if found else frozenset()
 
 
 def _clash(inner: Body, others: Body) -> bool:

@@ -11,6 +11,7 @@ import base64
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,7 +80,7 @@ class PlanTensor:
 
     @property
     def count(self) -> int:
-        return int(np.prod(self.stored, dtype=np.int64))
+        return math.prod(self.stored)
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ tensor in the same place, the rest of another program, what a host wrote.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,7 +81,7 @@ def _total(k: Known) -> int:
 
 
 def _size(k: Known) -> int:
-    return int(np.prod(k.shape, dtype=np.int64))
+    return math.prod(k.shape)
 
 
 def _sound(plan: Plan, proof: Proof, conditions: Mapping[str, Held]) -> bool:
