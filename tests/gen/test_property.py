@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counts import ONE_TOOLCHAIN
 from ctools import UNDEFINED, ChipBatch, HostBatch
 from play import play
 from random_nets import accepted, random_calibration, random_graph, random_spec
@@ -33,7 +34,7 @@ SETTINGS = {
     "sanitized": ("ref", "-O0", *UNDEFINED),
     "dsp": ("dsp", "-O0", *UNDEFINED),
 }
-PER_BATCH = 16  # of each of five settings; test-long plays thousands
+PER_BATCH = 16  # of each setting; test-long plays thousands
 LONG = 2000
 
 
@@ -46,15 +47,18 @@ def play_all(first: int, count: int, folder: Path, kernels: str, *flags: str) ->
         batch.close()
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", [pytest.param(s, marks=pytest.mark.long) if s in ("O0", "Os") else s for s in SETTINGS]
+)
 def test_random_models_on_this_computer(setting: str, tmp_path: Path) -> None:
     first = 1000 * list(SETTINGS).index(setting)
     assert play_all(first, PER_BATCH, tmp_path, *SETTINGS[setting]) >= 8 * PER_BATCH
 
 
 @pytest.mark.parametrize("kernels", ["ref", "dsp"])
-@pytest.mark.parametrize("toolchain, count", [("gcc", 6), ("zig", 6)])
-def test_random_models_on_the_virtual_m4(toolchain: str, count: int, kernels: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
+def test_random_models_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
+    count = 6
     models = list(accepted(10_000, count))
     batch = ChipBatch([c.plan for c, _ in models], tmp_path, toolchain, kernels)
     assert sum(play(batch, i, seed) for i, (_, seed) in enumerate(models)) >= 8 * count

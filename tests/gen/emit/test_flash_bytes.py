@@ -49,8 +49,15 @@ def linked(elf: Path, prefix: str) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("kernels", [REF, DSP])
-@pytest.mark.parametrize("tool", ["gcc", "arm-none-eabi-gcc"])
+@pytest.mark.parametrize(
+    "tool, kernels",
+    [
+        ("gcc", REF),
+        ("arm-none-eabi-gcc", DSP),
+        pytest.param("gcc", DSP, marks=pytest.mark.long),
+        pytest.param("arm-none-eabi-gcc", REF, marks=pytest.mark.long),
+    ],
+)
 def test_what_is_said_is_what_the_linker_has(
     tool: str, kernels: str, models: list[Compiled], tmp_path: Path
 ) -> None:

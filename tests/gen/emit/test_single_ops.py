@@ -30,7 +30,7 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.machine import Unproven
 
 OK, BAD_LABEL, BAD_STATE = 0, 2, 3  # of <model>_status
-MODELS = 14
+MODELS = 7
 DEEDS = 250  # of each model
 SETTINGS = {"ref": ("ref", "-O1", *UNDEFINED), "dsp": ("dsp", "-O0", *UNDEFINED)}
 

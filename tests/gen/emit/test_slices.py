@@ -136,10 +136,17 @@ class Interrupted:
         self.uc.context_restore(context)
 
 
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(
+    "kernels, shared",
+    [
+        ("ref", True),
+        ("dsp", False),
+        pytest.param("dsp", True, marks=pytest.mark.long),
+        pytest.param("ref", False, marks=pytest.mark.long),
+    ],
+)
 def test_an_inference_interrupts_learning_at_any_instruction(
-    shared: bool, kernels: str, tmp_path: Path
+    kernels: str, shared: bool, tmp_path: Path
 ) -> None:
     """With an arena of its own it answers from the weights as they are just then; else it is refused."""
     plans = learners(33_000, 4, shared)

@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import pytest
+from counts import ONE_TOOLCHAIN
 from ctools import UNDEFINED, ChipBatch, HostBatch
 from one_step import CONSTANT, batch_plan, cases, compare, emulator, unfinished
 
@@ -85,7 +86,9 @@ def test_cases_are_legal(name: str) -> None:
 
 
 @pytest.mark.parametrize("count", [CASES, pytest.param(80, marks=pytest.mark.long)])
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", [pytest.param(s, marks=pytest.mark.long) if s in ("O0", "Os") else s for s in SETTINGS]
+)
 def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(list(SETTINGS).index(setting))
     plan, placed = batch_plan("cases", cases(rng, count), rng)
@@ -97,9 +100,8 @@ def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path)
         batch.close()
 
 
-@pytest.mark.parametrize(
-    "toolchain, kernels", [("gcc", "ref"), ("zig", "ref"), ("gcc", "dsp"), ("zig", "dsp")]
-)
+@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
 def test_every_kernel_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(100)
     plan, placed = batch_plan("cases", cases(rng, 4 if kernels == "ref" else 8), rng)

@@ -322,7 +322,7 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
     )  # other operands begin between words each time
     plan, placed = batch_plan("edges", edges(), rng, as_models=1.0)
     batch: HostBatch | ChipBatch = (
-        HostBatch([plan], tmp_path, "-O1", kernels=DSP)
+        HostBatch([plan], tmp_path, "-O0", kernels=DSP)
         if where == "host"
         else ChipBatch([plan], tmp_path, where, DSP)
     )

@@ -90,7 +90,7 @@ class Witness:
             assert held, f"{where}: {name} leaves {t.lo} .. {t.hi}"
 
 
-@counted(40, 200)
+@counted(16, 200)
 def test_no_proven_interval_is_ever_left(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = [c for c, _ in accepted(ANY, count)]
     watch = Watch(monkeypatch)

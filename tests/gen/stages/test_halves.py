@@ -229,8 +229,8 @@ def error(c: Compiled, inputs: dict[str, np.ndarray]) -> float:
 @pytest.mark.parametrize(
     "dips, count",
     [
-        (False, 36),
-        (True, 12),
+        (False, 15),
+        (True, 8),
         pytest.param(False, 150, marks=pytest.mark.long),
         pytest.param(True, 60, marks=pytest.mark.long),
     ],

@@ -34,7 +34,7 @@ def net(seed: int) -> Compiled:
     return compile_model(residual(rng, SIDE, 3, (2, 1, 2)[: 1 + seed % 3]), spec, data(rng, SIDE))
 
 
-@counted(20, 60)
+@counted(8, 60)
 def test_another_order_learns_the_same_bits_in_no_more_memory(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

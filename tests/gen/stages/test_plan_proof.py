@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counts import counted
 from ctools import UNDEFINED, HostBatch
 from lite_nets import accepted_lite, lite_model
 from mutate import mutated
@@ -29,7 +30,7 @@ from synapcc.gen.ops import kernel, kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
 
-MODELS, EACH = 24, 40
+MODELS, EACH = 12, 40
 LONG = 40
 TURNS = 1000  # of a repeated program that a test waits for
 
@@ -137,14 +138,15 @@ def test_many_edited_plans(part: int) -> None:
     assert hunt(150_000 + 100 * part, 40, 100)["taken"]
 
 
-def test_what_is_taken_is_proven(tmp_path: Path) -> None:
+@counted(10, 24)
+def test_what_is_taken_is_proven(count: int, tmp_path: Path) -> None:
     """The C of edited Plans does what the emulator does, and no sanitizer finds anything."""
     found = [
         replace(plan, model=f"edited{i}", _by_name={})
-        for i, plan in enumerate(passed(51_000, 24, 12, Counter()))
+        for i, plan in enumerate(passed(51_000, count, 12, Counter()))
         if not any(isinstance(i, Repeat) and i.times > TURNS for p in plan.programs.values() for i in p.items)
     ]
-    assert len(found) > 15
+    assert len(found) > 15 * count // 24
     batch = HostBatch(found, tmp_path, "-O0", *UNDEFINED)
     try:
         assert sum(play(batch, i, i) for i in range(len(found))) > 4 * len(found)
