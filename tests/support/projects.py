@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -72,15 +73,20 @@ def compiled(folder: Path, *args: str, **kwargs: str) -> tuple[Case, Path]:
     return made, out
 
 
+_PROGRESS = re.compile(r"^[a-z ]+ +\[#* *\] +\d+/\d+ .*\n", re.MULTILINE)
+"""What work that takes seconds says of how far it is: on a slow machine before it is refused."""
+
+
 def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a command which must be refused says: `synapcc COMMAND: where: what; hint`."""
     capsys.readouterr()
     code = main(list(words))
     said = capsys.readouterr()
     assert code == 2, said
-    assert said.err.endswith("\n") and said.err.count("\n") == 1, said.err
-    assert said.err.startswith(f"synapcc {words[0]}: ") and "Traceback" not in said.err
-    return said.err.removeprefix(f"synapcc {words[0]}: ").rstrip()
+    line = _PROGRESS.sub("", said.err)
+    assert line.endswith("\n") and line.count("\n") == 1, said.err
+    assert line.startswith(f"synapcc {words[0]}: ") and "Traceback" not in line
+    return line.removeprefix(f"synapcc {words[0]}: ").rstrip()
 
 
 def spawn(words: Sequence[str], **kwargs: object) -> subprocess.CompletedProcess[str]:
