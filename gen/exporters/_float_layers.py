@@ -17,6 +17,7 @@ from ..ops.choice import FREE
 from ..ops.clip import limits
 from ..ops.composed import parts_of
 from ..ops.interpolate import ONE
+from ..ops.masked import CHOSEN
 from ..ops.table import CUBE, LEAST, MOST, ROOT_2_PI
 from ._tensors import Tensors
 
@@ -201,6 +202,20 @@ def choice(t: Tensors, node: Node) -> None:
     test = str(node.attrs["test"])
     met = t.node(COMPARISONS[test], [left, right], f"{node.output}/met", f"{node.name}_met")
     t.put("Where", [met, *((no, yes) if test == "not_equal" else (yes, no))], node)
+
+
+def masked(t: Tensors, node: Node) -> None:
+    """mask ? yes : no"""
+    *given, mask = node.inputs
+    held = t.constant(f"{node.name}.mask", t.value(mask) != 0)
+    rest = iter(given)
+    sides = [
+        t.constant(f"{node.name}.{role}", np.array(node.number(f"{role}_real"), np.float32))
+        if f"{role}_is" in node.attrs
+        else _whole(t, next(rest), node)
+        for role in CHOSEN
+    ]
+    t.put("Where", [held, *sides], node)
 
 
 def unit_length(t: Tensors, node: Node) -> None:
@@ -551,6 +566,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "interpolate": interpolate,
     "local2d": local2d,
     "lookup": lookup,
+    "masked": masked,
     "matmul": matmul,
     "maxpool2d": maxpool2d,
     "mul": mul,

@@ -16,6 +16,7 @@ from ..ir.graph import Attr, Graph, Node
 from ..ops.bilinear import ONE
 from ..ops.choice import FREE as FREE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
+from ..ops.masked import CHOSEN as CHOSEN
 from ..ops.table import CUBE as CUBE
 from ..ops.table import FUNCTIONS as FUNCTIONS
 from ..ops.table import LEAST as LEAST
@@ -165,6 +166,17 @@ class LayerBuilder(GraphBuilder):
     ) -> str:
         """left < right ? yes : no in a file's integers; see gen/ops/choice.py."""
         return self.add("choice", given, shape, hints, source, attrs)
+
+    def masked(
+        self,
+        given: Sequence[str],
+        mask: np.ndarray,
+        attrs: Mapping[str, Attr],
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """mask ? yes : no in a file's integers, in the mask's shape; see gen/ops/masked.py."""
+        return self.add("masked", given, mask.shape, hints, source, attrs, {"mask": mask})
 
     def plus(self, x: str, c: np.ndarray, hints: Sequence[str], source: str, minus: bool, first: bool) -> str:
         """x + c, or x - c where `minus`, or c - x where `first` too."""

@@ -155,7 +155,8 @@ class Plan:
     _by_name: dict[str, PlanTensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._by_name.update({t.name: t for t in self.tensors})
+        # one for each: `replace` would hand a Plan of other tensors the dict of this one
+        object.__setattr__(self, "_by_name", {t.name: t for t in self.tensors})
 
     def __getitem__(self, name: str) -> PlanTensor:
         """A tensor; NoSuchTensor, a KeyError, names those that there are."""

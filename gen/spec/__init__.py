@@ -220,6 +220,8 @@ class RuleSpec:
 def rule_text(raw: Mapping[str, Any]) -> str:
     """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
     order = [f.name for f in fields(RuleSpec)]
+    if raw["rule"] == INFERENCE_ONLY:  # where they may not be
+        raw = {key: v for key, v in raw.items() if key not in ("feedback", "loss")}
     sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
     import tomli_w  # only who writes needs it: `synapcc --help` reads the names of modes from here
 
@@ -248,7 +250,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     update, teach, trace = read_own(table)
     rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
     rate, rates = _rates(table)
-    loss = read_loss(table) if "loss" in raw else Loss()
+    loss = read_loss(_taught(table, "loss", rule)) if "loss" in raw else Loss()
     return RuleSpec(
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
@@ -261,7 +263,9 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         headroom=table.number("headroom", 1.0, 16.0, 2.0),
         seed=table.integer("seed", 0, 2**32 - 1, 1),
         loss=loss,
-        feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
+        feedback=_feedback(_taught(table, "feedback", rule).table("feedback", Feedback))
+        if "feedback" in raw
+        else Feedback(),
         decay=_decay(_taught(table, "decay", rule).table("decay", Decay)) if "decay" in raw else None,
         replay=_replay(_taught(table, "replay", rule).table("replay", Replay)) if "replay" in raw else None,
         store=read_store(_taught(table, "store", rule), loss.kind != MSE) if "store" in raw else None,

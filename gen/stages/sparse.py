@@ -30,7 +30,7 @@ from ..ir.inputs import listed
 from ..ir.rewrite import Wires, called, fresh
 from ..ops import joining, layer, picking
 from ..rules import Rule
-from ..spec import RuleSpec, Share
+from ..spec import RuleSpec
 from ..words import nearest, short
 from .calibrate import Runs
 from .float_run import spread
@@ -57,7 +57,7 @@ def thinned(
             raise CompileError("sparse", f'no layer "{short(name)}" learns', hint)
     moved = cache(moved)  # one answer is of all layers
     whole = [n for n in graph.nodes if n.name in chosen]
-    rows = {n.name: _rows(graph, n, chosen[n.name], moved) for n in whole}
+    rows = {n.name: _rows(graph, spec, n, moved) for n in whole}
     for node in whole:  # whose inputs another one's parts may have renamed
         graph = _parted(graph, next(n for n in graph.nodes if n.name == node.name), rows[node.name])
     return graph
@@ -93,9 +93,10 @@ def rows_moved(
 
 
 def _rows(
-    graph: Graph, node: Node, share: Share, moved: Callable[[], Mapping[str, NDArray[Any]]]
+    graph: Graph, spec: RuleSpec, node: Node, moved: Callable[[], Mapping[str, NDArray[Any]]]
 ) -> list[int]:
     """The rows that learn, in order."""
+    share = dict(spec.sparse)[node.name]
     where, rows = f"sparse.{node.name}", graph.tensors[node.inputs[2]].size
     if node.attrs.get("groups", 1) != 1:
         what = "is a convolution in groups, of which each filter reads channels of its own"
@@ -104,7 +105,10 @@ def _rows(
         what = "has weights of its own at every position, which are rows of no one filter"
         raise CompileError(where, what, "let all of it learn, or list a convolution under untied")
     if makes_scores(graph, node):
-        raise CompileError(where, "makes the scores, and its rows are classes", "leave it out of [sparse]")
+        rows_are = "outputs" if spec.numbers else "classes"
+        raise CompileError(
+            where, f"makes the scores, and its rows are {rows_are}", "leave it out of [sparse]"
+        )
     if isinstance(share, tuple):
         if share[-1] >= rows or len(share) == rows:
             what = f"has {rows} rows, 0 to {rows - 1}"

@@ -102,6 +102,10 @@ def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
                 a[f"{role}_real"] if f"{role}_is" in a else next(given) for role in ("right", "yes", "no")
             )
             return np.where(getattr(np, a["test"])(args[0], right), yes, no)
+        case "masked":
+            given = iter(args[:-1])
+            yes, no = (a[f"{role}_real"] if f"{role}_is" in a else next(given) for role in ("yes", "no"))
+            return np.where(args[-1] != 0, yes, no)
         case "unit_length":
             return np.asarray(args[0] / np.sqrt((args[0] ** 2).sum(axis=-1, keepdims=True)))
         case "squared_difference":

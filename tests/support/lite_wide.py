@@ -297,6 +297,63 @@ def chosen(rng: Rng, kind: str = "INT16") -> Made:
     return a.bytes(inputs, [y]), shapes
 
 
+def conditional(rng: Rng, kind: str = "INT16") -> Made:
+    """SELECT_V2, or SELECT, by LOGICAL_AND, LOGICAL_OR and LOGICAL_NOT of comparisons and masks, which are
+    stretched perhaps, as is what it chooses between; numbers perhaps, of a constant full of them."""
+    a, shape = Author(), tuple(int(v) for v in rng.integers(1, 5, 3))
+    ends = (-128, 128) if kind == "INT8" else (-(2**15), 2**15)
+    held = {"scale": float(np.float32(2.0 ** rng.uniform(-14, -1)))}
+    held["zero"] = int(rng.integers(-128, 128)) if kind == "INT8" else 0
+    inputs, shapes, old = list[int](), list[tuple[int, ...]](), rng.integers(5) == 0
+
+    def some(free: bool = True) -> tuple[int, ...]:
+        return tuple(n if rng.integers(3) or not free else 1 for n in shape)
+
+    def operand(free: bool = True) -> int:
+        if inputs and rng.integers(3) == 0 and (free or shapes[0] == shape):
+            return inputs[0]
+        inner = some(free)
+        inputs.append(a.tensor(f"x{len(inputs)}", (1, *inner), kind, **held))
+        shapes.append(inner)
+        return inputs[-1]
+
+    def number(size: tuple[int, ...]) -> int:
+        value = int(rng.integers(*ends)) >> 3
+        return a.tensor("number", size, kind, data=np.full(size, value), **held)
+
+    def truth(depth: int) -> tuple[int, tuple[int, ...]]:
+        """A truth value and its shape, with the batch."""
+        turn = int(rng.integers(6)) if depth else int(rng.integers(2))
+        if turn == 0:
+            own = (1, *some(not old))
+            return a.tensor("mask", own, "BOOL", data=rng.integers(0, 2, own)), own
+        if turn == 1 or len(inputs) > 5:
+            own, free = (1, *shape), not old
+            left, right = operand(False), operand(free) if rng.integers(3) else number(())
+            met = a.tensor("met", own, "BOOL")
+            add(a, str(rng.choice(TESTS)), [left, right] if rng.integers(2) else [right, left], [met])
+            return met, own
+        if turn == 2:
+            (x, own), made = truth(depth - 1), "LOGICAL_NOT"
+            y = a.tensor("not", own, "BOOL")
+            add(a, made, [x], [y])
+            return y, own
+        (x, first), (z, second) = truth(depth - 1), truth(depth - 1)
+        own = tuple(np.broadcast_shapes(first, second))
+        y = a.tensor("both", own, "BOOL")
+        a.op("LOGICAL_AND" if rng.integers(2) else "LOGICAL_OR", [x, z], [y])
+        return y, own
+
+    met, own = truth(3)
+    full = number((1, *shape) if own != (1, *shape) or old or rng.integers(2) else ())
+    sides = [operand(not old), operand(not old) if own == (1, *shape) and rng.integers(2) else full][
+        :: int(rng.choice([-1, 1]))
+    ]
+    y = a.tensor("y", (1, *shape), kind, **held)
+    a.op("SELECT" if old and own == (1, *shape) else "SELECT_V2", [met, *sides], [y])
+    return a.bytes(inputs, [y]), shapes
+
+
 def between_types(rng: Rng) -> Made:
     """QUANTIZE from 16 bits to 8 and back: twice, so that both ends have 16."""
     a, shape = Author(), (int(rng.integers(1, 400)),)
@@ -402,6 +459,7 @@ KINDS: dict[str, Callable[[Rng], Made]] = {
             curved,
             quotient,
             chosen,
+            conditional,
             between_types,
             limited,
             extreme,

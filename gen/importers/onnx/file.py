@@ -42,6 +42,7 @@ _STORED: Mapping[int, tuple[np.dtype, str]] = {
     TensorProto.BOOL: (np.dtype("?"), "int32_data"),
 }
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+WHOLE_TYPES = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32)
 
 
 def text(value: str | bytes) -> str:

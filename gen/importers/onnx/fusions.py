@@ -11,7 +11,7 @@ operator reads x and gamma and beta.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,8 @@ from .file import OnnxNode
 from .told import Told
 
 Constants = Callable[[str], np.ndarray | None]
+HOLDING = ("If", "Loop", "Scan")
+"""Operators that may read more than their inputs."""
 SQUARE = 2.0
 VANISHING = 1e-6  # what a norm is held above, at most: of activations in integers that is nothing
 
@@ -30,7 +32,26 @@ class _Finder:
 
     def __init__(self, nodes: Sequence[OnnxNode], constant: Constants) -> None:
         self.makers: Mapping[str, OnnxNode] = {n.outputs[0]: n for n in nodes if n.outputs and not n.domain}
+        self.every = {output: n for n in nodes for output in n.outputs}
         self.constant = constant
+
+    def moves(self, name: str, held: Collection[str]) -> bool:
+        """Whether a tensor depends on an input of the network: weights are normalised as well, once.
+
+        held: the tensors that the file holds
+        """
+        todo, seen = [name], set[str]()
+        while todo:
+            name = todo.pop()
+            node = self.every.get(name)
+            if node is None and name and name not in held:
+                return True
+            if node is not None and node.op in HOLDING:
+                return True
+            if node is not None and name not in seen:
+                seen.add(name)
+                todo += node.inputs
+        return False
 
     def maker(self, name: str, *ops: str) -> OnnxNode | None:
         node = self.makers.get(name)
@@ -226,13 +247,15 @@ def _made(node: OnnxNode, op: str, x: str, **attrs: object) -> OnnxNode:
     return replace(node, op=op, inputs=(x,), attrs=found)
 
 
-def fused(nodes: Sequence[OnnxNode], constant: Constants) -> list[OnnxNode]:
-    """The nodes, those that end a normalisation replaced by what it is.
+def fused(nodes: Sequence[OnnxNode], constant: Constants, held: Collection[str]) -> list[OnnxNode]:
+    """The nodes, those that end a normalisation replaced by what it is; but of weights, which are computed.
 
     constant: the content of a tensor that the file holds; None where it is computed
+    held:     the tensors that the file holds
     """
     finder = _Finder(nodes, constant)
     out: list[OnnxNode] = []
     for node in nodes:
-        out += finder.scaled(node) or finder.whole(node) or [node]
+        found = finder.scaled(node) or finder.whole(node)
+        out += found if found and finder.moves(node.outputs[0], held) else [node]
     return out

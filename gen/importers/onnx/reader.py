@@ -27,6 +27,7 @@ from .file import (
     AGAIN,
     DAMAGED,
     FLOAT_TYPES,
+    WHOLE_TYPES,
     OnnxNode,
     checked_size,
     read_model,
@@ -99,7 +100,7 @@ class _Import:
         self.constants = {n.outputs[0]: n for n in self.nodes if n.op == "Constant" and n.outputs}
         static = without_dynamic(self.nodes, self._stored)
         dynamic = len(static) > len(self.nodes)
-        self.nodes = fused(without_sequences(static, self._stored), self._stored)
+        self.nodes = fused(without_sequences(static, self._stored), self._stored, self.initializers)
         self.branches: dict[str, Branches] = {}
         self.nodes = [self._opened(n) if n.op == "If" and not n.domain else n for n in self.nodes]
         self.inputs = {text(i.name): i for i in model.graph.input if text(i.name) not in self.initializers}
@@ -310,8 +311,9 @@ class _Import:
     def _input(self, name: str, value: ValueInfoProto) -> None:
         where = f'input "{shown(name)}"'
         kind = value.type.tensor_type.elem_type
-        integers = {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind)
-        if not value.type.HasField("tensor_type") or not (kind in FLOAT_TYPES or integers):
+        real = kind in FLOAT_TYPES or (kind in WHOLE_TYPES and self._cast(name))
+        integers = None if real else {TensorProto.INT8: "int8", TensorProto.UINT8: "uint8"}.get(kind)
+        if not value.type.HasField("tensor_type") or not (real or integers):
             raise CompileError(
                 where, f"is {type_name(kind)}, not float32", "export the model with float32 inputs"
             )
@@ -342,6 +344,11 @@ class _Import:
         if integers:
             self.quant.input(tensor, integers)
         self.values[name] = Act(tensor, natural((1, *shape) if len(dims) > 1 else shape))
+
+    def _cast(self, name: str) -> bool:
+        """Whether all that reads an input makes real numbers of it: then it may be given as such."""
+        readers = [n for n in self.nodes if name in n.inputs]
+        return bool(readers) and all(n.op == "Cast" and n.integer("to", 0) in FLOAT_TYPES for n in readers)
 
     def _operand(self, name: str, node: OnnxNode | None) -> Operand:
         if not name:

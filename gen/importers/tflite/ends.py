@@ -18,12 +18,14 @@ HEADS = ("LOG_SOFTMAX", "SOFTMAX")
 AT_THE_END = ("DEQUANTIZE", *HEADS, *VIEWS)
 """What may stand behind DEQUANTIZE: it changes neither the class nor, of integers, the bytes."""
 BEHIND_A_HEAD = ("DEQUANTIZE", *VIEWS)
+UINT8 = 128  # by how much a number of uint8 is more than the same one of int8
 FULLY = "convert the whole network to int8 (full integer quantisation), or to float32"
 
 
 def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Format | None:
-    """How a float input is held, if all that reads it, through views, is QUANTIZE to one format: then the
-    input's quantiser is that QUANTIZE. None if something else reads it."""
+    """How an input of float32 or uint8 is held, if all that reads it, through views, is QUANTIZE to one
+    format: then the input's quantiser is that QUANTIZE; of uint8 it must only take 128 off. None if something
+    else reads it."""
     found, todo = dict[Format, None](), [tensor.index]
     while todo:
         for op in readers.get(todo.pop(), ()):
@@ -34,12 +36,25 @@ def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Form
             if held is None:
                 return None
             found[held] = None
-    return next(iter(found)) if len(found) == 1 else None
+    held = next(iter(found)) if len(found) == 1 else None
+    return held if tensor.kind != "uint8" or (held and signed(tensor) == held) else None
+
+
+def signed(tensor: LiteTensor) -> Format | None:
+    """How int8 holds the numbers of a uint8 tensor: all of them less 128. None if it has no one scale."""
+    scaled = tensor.scaled
+    if tensor.kind != "uint8" or scaled is None or len(scaled.scale) != 1 or len(scaled.zero) != 1:
+        return None
+    return Format("int8", Scaled(scaled.scale, (scaled.zero[0] - UINT8,)), -128, 127)
 
 
 def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
-    """QUANTIZE of a float input, which the input's quantiser does already; or between integers."""
+    """QUANTIZE of an input, which the input's quantiser does already; between integers; or to uint8 at the
+    end, where the scores stay the int8 that they are."""
     x = activation(op, args)
+    if op.outputs[0].kind == "uint8" and x.format is not None and signed(op.outputs[0]) == x.format:
+        scope.builder.notes.append(f"{op.outputs[0].label} is uint8: the scores are its numbers less {UINT8}")
+        return replace(x, shape=op.outputs[0].shape)
     held = Scope.format(op, op.outputs[0])
     if x.format is None:
         raise op.error("quantises what the network computes in float32", FULLY)

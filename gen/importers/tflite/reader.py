@@ -19,7 +19,7 @@ from .._names import chosen_output, input_identifiers, model_identifier
 from .choices import tested
 from .composed import joined
 from .dilated import collected
-from .ends import dequantized, read_as, refuse_mixed, scores_of, softened
+from .ends import UINT8, dequantized, read_as, refuse_mixed, scores_of, softened
 from .file import AGAIN, DAMAGED, LiteModel, LiteOp, LiteTensor, read_model
 from .fold import FOLDED, INTEGERS, fold
 from .islands import bridged
@@ -161,7 +161,12 @@ class _Import:
             shape = t.shape[1:] or (1,)
             if t.value is not None:
                 raise CompileError(t.label, "is an input, and a constant as well", DAMAGED)
-            held = Scope.format(None, t) or read_as(t, readers)
+            ends = t.kind in ("float32", "uint8")
+            held = (read_as(t, readers) if ends else None) or Scope.format(None, t)
+            if t.kind == "uint8":
+                self.builder.notes.append(
+                    f"input {t.label} is uint8: the chip takes its numbers less {UINT8}"
+                )
             tensor = self.builder.input(names[t.name], shape, t.name)
             if held is not None:
                 self.builder.hold(tensor, held)

@@ -18,11 +18,14 @@ CHOICES = (
     *("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL"),
     *("LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "SELECT", "SELECT_V2", "WHERE"),
 )
+MOST_TESTS = 64
+"""Comparisons and masks of one SELECT."""
 KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "control flow": (CONTROL, "convert one straight path"),
     "it compares two tensors, or chooses between them": (
         CHOICES,
-        "in int8 and int16 a SELECT may read one comparison of two tensors; MAXIMUM and MINIMUM compare two",
+        f"in int8 and int16 a SELECT may read up to {MOST_TESTS} comparisons and masks, by LOGICAL_AND, "
+        "LOGICAL_OR and LOGICAL_NOT; MAXIMUM and MINIMUM compare two",
     ),
     "it keeps a state between calls": (RECURRENT, "use convolutions over a window of time"),
 }

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 INT8 = "convert the model to int8, inputs and outputs too, or to float32"
 _OTHER_KINDS = {
-    "uint8": ", as TensorFlow 1 and converters with uint8 ends write it",
+    "uint8": ", as TensorFlow 1 writes it; in front of or behind QUANTIZE with int8 of one scale it is taken",
 }
 
 

@@ -11,7 +11,7 @@ import onnx_models as om
 import pytest
 from exported import Arrays, assert_close, computed, random_feeds
 from lite import Author
-from lite_wide import chosen
+from lite_wide import chosen, conditional
 from onnx.reference import ReferenceEvaluator
 from projects import compiled
 from random_nets import random_graph
@@ -54,7 +54,7 @@ UNREAD = {"local2d", "interpolate", "add_constant", "mul_constant"}
 """What is written in operators that do not come back as the layer that it was."""
 
 
-UNDRAWN = {"choice", "composed", "div", "lookup", "squared_difference", "unit_length"}
+UNDRAWN = {"choice", "composed", "div", "lookup", "masked", "squared_difference", "unit_length"}
 """What has numbers of a file alone, or is made by a stage: a test of its own draws it."""
 
 
@@ -151,6 +151,18 @@ def test_choices_go_out(tmp_path: Path) -> None:
         feeds = random_feeds(rng, graph)
         assert_close(run(export(graph), feeds), computed(graph, feeds))
     assert len(seen) >= 5
+
+
+def test_choices_by_masks_go_out(tmp_path: Path) -> None:
+    """SELECT by masks and comparisons, one behind the other."""
+    rng, seen = np.random.default_rng(7), set[str]()
+    for _ in range(12):
+        (tmp_path / "net.tflite").write_bytes(conditional(rng, "INT8")[0])
+        graph = load_model(tmp_path / "net.tflite")
+        seen |= {n.op for n in graph.nodes}
+        feeds = random_feeds(rng, graph)
+        assert_close(run(export(graph), feeds), computed(graph, feeds))
+    assert {"choice", "masked"} <= seen
 
 
 def test_squared_differences_go_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fuzzing import tried
 
 FUZZERS = ("fuzz_onnx.py", "fuzz_tflite.py")
-SHORT, LONG, CHUNK = 500, 20_000, 125
+SHORT, LONG, CHUNK = 500, 20_000, 500  # to start takes as long as 200 files
 
 
 def assert_all_good(script: str, first: int, last: int) -> None:

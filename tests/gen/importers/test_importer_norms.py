@@ -196,3 +196,36 @@ def test_what_cannot_be_normalised_is_told(
     net.put(op, net.weight(5), **attrs)
     with pytest.raises(CompileError, match=said):
         load_model(om.save(net.proto(), tmp_path))
+
+
+def over_norm(net: Net, w: str, axes: list[int]) -> str:
+    """w / |w|, as PyTorch writes weight_norm."""
+    return net.join("Div", w, net.join("ReduceL2", w, net.value(np.array(axes)), keepdims=1))
+
+
+def standardised(net: Net, w: str, axes: list[int]) -> str:
+    """(w - mean) / sqrt(variance + epsilon): weight standardisation."""
+    over = net.value(np.array(axes))
+    less = net.join("Sub", w, net.join("ReduceMean", w, over, keepdims=1))
+    square = net.join("Pow", less, net.value(np.float32(2)))
+    added = net.join("Add", net.join("ReduceMean", square, over, keepdims=1), net.value(np.float32(1e-5)))
+    return net.join("Div", less, net.join("Sqrt", added))
+
+
+@pytest.mark.parametrize("way", [over_norm, standardised])
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul"])
+def test_weights_are_normalised_once(
+    op: str, way: Callable[[Net, str, list[int]], str], tmp_path: Path
+) -> None:
+    """They are no activations: what is left is the layer."""
+    net = Net(om.rng(4), [1, 3, 9] if op == "Conv" else [1, 6])
+    w = net.weight(*{"Conv": (4, 3, 3), "Gemm": (4, 6), "MatMul": (6, 4)}[op])
+    made = way(net, w, {"Conv": [1, 2], "Gemm": [1], "MatMul": [0]}[op])
+    gain = net.weight(*{"Conv": (4, 1, 1), "Gemm": (4, 1), "MatMul": (4,)}[op])
+    made = net.join("Mul", made, gain)
+    more = {"Gemm": {"transB": 1}}.get(op, {})
+    net.join(op, "x", made, **more)
+    net.put("Relu")
+    net.head(28 if op == "Conv" else 4)
+    graph = graph_of(net.proto(), tmp_path)
+    assert {*ops(graph)} <= {"clip", "conv2d", "dense", "transpose"}

@@ -11,6 +11,7 @@ import onnx_models as om
 import onnxruntime
 import pytest
 from exported import assert_close, computed
+from float_graph import run_graph
 from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import node
@@ -280,3 +281,22 @@ def test_running_sums_stay_within_a_sample(batch: int | str, rows: bool, axis: i
     x = om.rng(2).standard_normal((BATCH, 4)).astype(np.float32)
     (want,) = ReferenceEvaluator(proto).run(None, {"x": x})
     assert_close(computed(load_model(om.save(proto, tmp_path)), {"x": x}), np.asarray(want, np.float64))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32])
+def test_integers_that_are_cast_first_are_given_as_floats(kind: int, tmp_path: Path) -> None:
+    proto = om.mlp((6, 5, 3))
+    given, dtype = proto.graph.input[0], helper.tensor_dtype_to_np_dtype(kind)
+    proto.graph.node[0].input[0] = "real"
+    proto.graph.node.insert(0, node("Cast", given.name, "real", "/cast", to=TensorProto.FLOAT))
+    given.type.tensor_type.elem_type = kind
+    graph = load_model(om.save(proto, tmp_path))
+    assert any("it is given as float32" in note for note in graph.notes)
+    x = np.random.default_rng(0).integers(0, 100, (1, 6))
+    (want,) = ReferenceEvaluator(proto).run(None, {given.name: x.astype(dtype)})
+    got = run_graph(graph, {graph.inputs[0]: x[0].astype(np.float32)})
+    np.testing.assert_allclose(got, np.asarray(want).reshape(-1), rtol=1e-4, atol=1e-4)
+    proto.graph.node.insert(0, node("Abs", given.name, "whole", "/abs"))
+    proto.graph.node[1].input[0] = "whole"
+    with pytest.raises(CompileError, match=r"no DequantizeLinear says|not float32"):
+        load_model(om.save(proto, tmp_path))

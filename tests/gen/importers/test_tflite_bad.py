@@ -115,7 +115,7 @@ def circle(twice: bool) -> Author:
 CASES: dict[str, tuple[Callable[[], Author], str]] = {
     "uint8": (
         lambda: dense("UINT8"),
-        'tensor "x": is uint8, as TensorFlow 1 and converters with uint8 ends write it; convert the model',
+        'tensor "x": is uint8, as TensorFlow 1 writes it; in front of or behind QUANTIZE',
     ),
     "string": (lambda: dense("STRING"), 'tensor "x": is string; convert the model to int8'),
     "no scale": (lambda: dense(scale=None), "is int8 without a scale"),

@@ -77,6 +77,52 @@ def network(
     return a, x, end, scale
 
 
+def of_bytes(rng: Rng, viewed: bool, factor: float = 1.0, more: int = 128, softmax: bool = True) -> bytes:
+    """A network between uint8 ends, as inference_input_type = tf.uint8 makes it; factor, more: by how much
+    the input's scale and zero point are more than those of its QUANTIZE."""
+    a, (scale, zero) = Author(), (0.0078, int(rng.integers(-128, 128)))
+    held: dict[str, float] = {"scale": scale * factor, "zero": zero + more}
+    x = now = a.tensor("x", (1, 3, 4) if viewed else (1, INPUTS), "UINT8", **held)
+    if viewed:
+        now = a.tensor("flat", (1, INPUTS), "UINT8", **held)
+        a.op("RESHAPE", [x, a.tensor("to", (2,), "INT32", data=[1, INPUTS])], [now], "ReshapeOptions")
+    whole = a.tensor("whole", (1, INPUTS), scale=scale, zero=zero)
+    a.op("QUANTIZE", [now], [whole], "QuantizeOptions", 2)
+    weight = a.tensor("w", (CLASSES, INPUTS), scale=0.01, data=rng.integers(-127, 128, (CLASSES, INPUTS)))
+    y = a.tensor("y", (1, CLASSES), scale=0.03, zero=5)
+    a.op("FULLY_CONNECTED", [whole, weight], [y], "FullyConnectedOptions", 4)
+    last, (step, at) = y, (0.03, 5)
+    if softmax:
+        last, (step, at) = a.tensor("z", (1, CLASSES), scale=1 / 256, zero=-128), (1 / 256, -128)
+        a.op("SOFTMAX", [y], [last], "SoftmaxOptions", beta=1.0)
+    end = a.tensor("end", (1, CLASSES), "UINT8", scale=step, zero=at + 128)
+    a.op("QUANTIZE", [last], [end], "QuantizeOptions", 2)
+    return a.bytes([x], [end])
+
+
+@pytest.mark.parametrize("viewed", [False, True])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_uint8_at_both_ends_is_int8_less_128(viewed: bool, softmax: bool, tmp_path: Path) -> None:
+    rng, seen = np.random.default_rng(8), set[int]()
+    for _ in range(5):
+        data = of_bytes(rng, viewed, softmax=softmax)
+        x = rng.integers(0, 256, (50, INPUTS)).astype(np.uint8)
+        c = compiled(data, tmp_path)
+        got = answers(c, [(x.astype(np.int16) - 128).astype(np.int8)])
+        want = oracle(data, [x])
+        assert np.array_equal(got + 128, want)
+        assert sum("uint8" in note for note in c.graph.notes) == 2
+        seen |= {*want.ravel().tolist()}
+    assert len(seen) > 100
+
+
+@pytest.mark.parametrize("factor, more", [(2.0, 128), (1.0, 127)])
+def test_uint8_of_another_scale_is_refused(factor: float, more: int, tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(of_bytes(np.random.default_rng(9), False, factor, more))
+    with pytest.raises(CompileError, match=r'tensor "x": is uint8.*behind QUANTIZE with int8 of one scale'):
+        load_model(tmp_path / "net.tflite")
+
+
 @pytest.mark.parametrize("viewed", [False, True])
 def test_float_in_and_out(viewed: bool, tmp_path: Path) -> None:
     rng, different = np.random.default_rng(2), set[float]()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lite import Author, answers, compiled, oracle
-from lite_wide import chosen
+from lite_wide import chosen, conditional
 
 SAMPLES = 16
 Rng = np.random.Generator
@@ -429,6 +429,10 @@ def choice(rng: Rng) -> Net:
     return chosen(rng, "INT8")
 
 
+def choices(rng: Rng) -> Net:
+    return conditional(rng, "INT8")
+
+
 def mirror_pad(rng: Rng) -> Net:
     a, shape, held, same = Author(), (1, *sizes(rng)), number(rng), int(rng.integers(2))
     x, h = passed(rng, a, shape, held)
@@ -511,6 +515,7 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
     tile,
     broadcast_to,
     choice,
+    choices,
     mirror_pad,
     reverse,
     pack,
@@ -519,15 +524,15 @@ MAKERS: tuple[Callable[[Rng], Net], ...] = (
 )
 
 
-FEW = (beside_constant, broadcast_to, extremes, blocks, smallest, squared_difference, bilinear)
+FEW = (beside_constant, broadcast_to, choices, extremes, blocks, smallest, squared_difference, bilinear)
 """Those of which a few files are enough: what they are made of is drawn elsewhere as well."""
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (1, 2, 3, 4))])
 def test_every_byte_is_litert_s(make: Callable[[Rng], Net], seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    moved, count = 0, 12 if make in FEW else 50
+    moved, count = 0, 12 if make in FEW and not seed else 50
     for _ in range(count):
         data, shapes = make(rng)
         x = [rng.integers(-128, 128, (SAMPLES, *shape)).astype(np.int8) for shape in shapes]

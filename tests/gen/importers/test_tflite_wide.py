@@ -123,24 +123,32 @@ def _mixed() -> bytes:
     return a.bytes([x, z], [y])
 
 
-def _chosen(op: str, kind: str, with_mask: bool = False, table: bool = False) -> bytes:
-    """SELECT_V2 of two activations by a comparison of them, of both it and a mask perhaps; of a constant
-    table perhaps."""
+def _chosen(op: str, kind: str, parts: int = 1, table: bool = False, by: str = "SELECT_V2") -> bytes:
+    """A SELECT of two activations by a comparison of them, `parts` times by LOGICAL_AND; of a constant table
+    perhaps; by rows where `by` is SELECT."""
     a, held = Author(), {} if kind == "FLOAT32" else {"scale": 1e-3}
-    x, z, y = (a.tensor(name, (1, 8), kind, **held) for name in "xzy")
-    c, both = (a.tensor(name, (1, 8), "BOOL") for name in ("c", "both"))
+    shape = (8, 2) if by == "SELECT" else (8,)
+    x, z = (a.tensor(name, (1, 8), kind, **held) for name in "xz")
+    c = a.tensor("c", (1, 8), "BOOL")
     a.op(op, [x, z], [c], version=2)
-    if with_mask:
-        a.op("LOGICAL_AND", [c, a.tensor("mask", (1, 8), "BOOL", data=[True, False] * 4)], [both])
+    for _ in range(parts - 1):
+        both = a.tensor("both", (1, 8), "BOOL")
+        a.op("LOGICAL_AND", [a.tensor("mask", (1, 8), "BOOL", data=[True, False] * 4), c], [both])
+        c = both
     other = a.tensor("table", (1, 8), kind, data=np.arange(8), **held) if table else z
-    a.op("SELECT_V2", [both if with_mask else c, x, other], [y])
+    y = a.tensor("y", (1, *shape), kind, **held)
+    a.op(by, [c, x, other], [y])
     return a.bytes([x, z], [y])
 
 
 UNCHOSEN = {
     "float": (lambda: _chosen("LESS", "FLOAT32"), 'LESS "c".*it compares two tensors.*MAXIMUM and MINIMUM'),
-    "mask": (lambda: _chosen("LESS", "INT8", True), 'LESS "c".*a SELECT may read one comparison of two'),
+    "many": (lambda: _chosen("LESS", "INT8", 65), "a SELECT may read up to 64 comparisons and masks"),
     "table": (lambda: _chosen("LESS", "INT16", table=True), r"operand no is a constant of shape \(1, 8\)"),
+    "rows": (
+        lambda: _chosen("LESS", "INT16", by="SELECT"),
+        r'SELECT "y".*: makes shape \(1, 8, 2\) of \(1, 8\) and \(1, 8\) by a condition.*write SELECT_V2',
+    ),
 }
 
 

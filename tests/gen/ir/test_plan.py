@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,14 @@ def test_a_plan_is_canonical_json_and_knows_its_programs(plan: Plan) -> None:
     assert json.dumps(j, sort_keys=True, separators=(",", ":")).encode() == plan.canonical
     kinds = {tuple(sorted(item)) for p in j["programs"] for item in p["items"]}
     assert kinds == {("args", "attrs", "kernel", "node"), ("call",), ("call", "when"), ("repeat", "times")}
+
+
+def test_a_plan_of_other_tensors_has_them_by_name(plan: Plan) -> None:
+    """And the one that it was made of keeps its own."""
+    first, *rest = plan.tensors
+    other = replace(plan, tensors=(replace(first, hi=first.hi - 1), *rest[1:]))
+    assert other[first.name].hi == first.hi - 1 and plan[first.name] == first
+    assert rest[0].name not in other and rest[0].name in plan
 
 
 def refused(text: bytes, what: str = "plan") -> None:

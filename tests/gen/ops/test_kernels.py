@@ -15,7 +15,7 @@ from one_step import CONSTANT, batch_plan, cases, compare, emulator, unfinished
 from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.ops import Known, kernel, kernels, layers
 
-OF_FILES = ("choice", "composed", "div", "lookup", "squared_difference", "unit_length")
+OF_FILES = ("choice", "composed", "div", "lookup", "masked", "squared_difference", "unit_length")
 """Ops of a file's integers alone: tests/gen/importers/test_tflite_ops.py, test_tflite_composed.py."""
 CASES = 8  # of each kernel and compiler setting
 SETTINGS = {

@@ -300,6 +300,8 @@ def test_rate_table_without_default() -> None:
         ('rule = "none"\n[schedule]\nat = [5]', 'schedule is there, and under rule "none"'),
         ('rule = "none"\n[replay]\nsamples = 5', 'replay is there, and under rule "none"'),
         ('rule = "none"\n[store]\nsamples = 5', 'store is there, and under rule "none"'),
+        ('rule = "none"\n[loss]', 'loss is there, and under rule "none" nothing learns; choose a rule'),
+        ('rule = "none"\n[feedback]\ninit = "aligned"', 'feedback is there, and under rule "none" nothing'),
         ('rule = "fa"\nsparse = 0.5', "sparse is 0.5; write [sparse] on a line of its own"),
         ('rule = "fa"\n[sparse]', "sparse is a table"),
         ('rule = "fa"\n[sparse]\nfc1 = 1.0', "sparse.fc1 is 1.0; give the share of its rows that learn"),
@@ -444,6 +446,8 @@ def possible(spec: RuleSpec) -> RuleSpec:
         store=spec.store if learns else None,
         guard=spec.guard if learns else None,
         keep=spec.keep if learns else None,
+        loss=spec.loss if learns else Loss(),
+        feedback=spec.feedback if learns else Feedback(),
         schedule=spec.schedule if learns and lowest + fall <= 20 else None,
     )
 

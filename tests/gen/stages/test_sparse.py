@@ -18,7 +18,7 @@ from random_nets import random_parts
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.graph import Graph, Node, Tensor
-from synapcc.gen.spec import Guard, RuleSpec, Store
+from synapcc.gen.spec import Guard, Loss, RuleSpec, Store
 from synapcc.gen.stages.calibrate import Runs
 from synapcc.gen.stages.float_run import spread
 from synapcc.gen.stages.graph_check import verify
@@ -223,6 +223,7 @@ def test_a_guard_and_a_store_stand_beside_it() -> None:
         ({"fc9": 0.5}, {}, 'sparse: no layer "fc9" learns; did you mean'),
         ({"fc1": 0.5}, {"layers": ("fc2", "fc3")}, 'sparse: no layer "fc1" learns'),
         ({"fc3": 0.5}, {}, "sparse.fc3: makes the scores, and its rows are classes"),
+        ({"fc3": 0.5}, {"loss": Loss("mse")}, "sparse.fc3: makes the scores, and its rows are outputs"),
         ({"fc1": (24,)}, {}, "sparse.fc1: has 24 rows, 0 to 23, and 24 is none"),
         ({"fc1": tuple(range(24))}, {}, "sparse.fc1: has 24 rows, 0 to 23, and all of them are listed"),
         ({"fc1": 0.5}, {"init": "he"}, 'sparse: is there, and init is "he"'),
@@ -235,7 +236,7 @@ def test_what_cannot_be_is_refused(sparse: dict[str, Any], more: dict[str, Any],
     rest = {k: v for k, v in more.items() if k != "rule"}
     spec = RuleSpec(rule, rate=6, layers=names, sparse=tuple(sorted(sparse.items())), **rest)
     with pytest.raises(CompileError) as told:
-        compile_model(perceptron(layers=3), spec, DATA)
+        compile_model(perceptron(layers=3), spec, DATA | {"target": np.zeros((len(DATA["label"]), OLD))})
     assert said in told.value.line and "\n" not in told.value.line
 
 
