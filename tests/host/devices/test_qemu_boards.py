@@ -85,7 +85,8 @@ def test_learning_is_equal_in_qemu(name: str, tmp_path: Path) -> None:
 
 @QEMU
 @pytest.mark.parametrize(
-    "name", [n if n in ("mps2_an386", "microbit") else pytest.param(n, marks=pytest.mark.long) for n in IN_QEMU]
+    "name",
+    [n if n in ("mps2_an386", "microbit") else pytest.param(n, marks=pytest.mark.long) for n in IN_QEMU],
 )
 def test_convolutions_learn_equally_in_qemu(name: str, tmp_path: Path) -> None:
     """Frozen and learned; tied on half of the boards, untied on the others, both on the M0 and the M4."""
