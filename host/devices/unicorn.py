@@ -45,7 +45,8 @@ _CPUS: Mapping[str, str] = {
 }
 _PAGE = 0x1000
 _SCS, _CPACR, _SHCSR, _MPU_TYPE, _DEMCR = 0xE000E000, 0xD88, 0xD24, 0xD90, 0xDFC
-_VTOR, _CFSR = 0xD08, 0xD28
+_VTOR, _AIRCR, _CFSR = 0xD08, 0xD0C, 0xD28
+_AIRCR_RESET = 0x05FA0004
 _DWT = 0xE0001000  # without a cycle counter: all zero
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
@@ -78,24 +79,34 @@ class UnicornDevice(ClosingDevice):
                 s for s in ELFFile(handle).iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]
             ]
             self._segments = [(int(s["p_paddr"]), bytes(s.data())) for s in segments]
+        self._store = thumb.span(elf, "_sstore", "_estore")
+        self._kept = b""  # what a loss of power leaves of it
+        self.resets = 0
         self._open = True
         self._watchdog = Watchdog(lambda: self._uc.emu_stop())
         self.reset()
 
     def reset(self) -> None:
-        """A new chip: RAM holds rubbish, nothing received or sent remains."""
+        """Power off and on: RAM holds rubbish, nothing received or sent remains, the store keeps what it
+        has."""
         if not self._open:
             raise DeviceError(self.name, "the device is closed")
+        if self._kept:
+            self._kept = self._memory(self._store.start, len(self._store))
         board, cpu = self._board, getattr(arm, _CPUS[self._board.core.cpu])
         # not UC_MODE_MCLASS: with it unicorn takes a Cortex-M33 whatever the model
         uc = uc_api.Uc(uc_api.UC_ARCH_ARM, uc_api.UC_MODE_THUMB, cpu)
         assert uc.ctl_get_cpu_model() == cpu
         self._uc, self._fault, self._seconds = uc, "", 0.0
+        self._resetting = False
         self.counter = Counter()
         self._line = Line(bytearray(), bytearray(), uc.emu_stop, self._fail)
         uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
         uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
         uc.mem_write(board.ram.origin, _RUBBISH * (board.ram.size // len(_RUBBISH)))
+        if self._kept:
+            uc.mem_write(self._store.start, self._kept)
+        self._kept = self._kept or bytes(len(self._store))
         try:
             for address, content in self._segments:
                 uc.mem_write(address, content)
@@ -186,6 +197,9 @@ class UnicornDevice(ClosingDevice):
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)
         self._seconds += time.monotonic() - begin
+        if self._resetting:
+            self._again()
+            return
         if not self._line.waiting and not self._fault:
             if self._memory((self._pc & ~1) - 2, 2) == _WFI:
                 self._fail("sleeps until an interrupt, and unicorn has none")
@@ -195,6 +209,15 @@ class UnicornDevice(ClosingDevice):
             self._fault = f"the firmware {self._fault}{self._place()}"
             if not self._line.sent:
                 self._check()
+
+    def _again(self) -> None:
+        """The chip has asked for its own reset, which RAM outlives."""
+        self.resets += 1
+        self._resetting = False
+        self._line.received.clear()
+        self._line.next, self._line.waiting = 0, False
+        stack, self._pc = struct.unpack("<II", self._memory(self._board.flash.origin, 8))
+        self._uc.reg_write(arm.UC_ARM_REG_SP, stack)
 
     def _fail(self, what: str) -> None:
         self._fault = self._fault or what
@@ -228,6 +251,10 @@ class UnicornDevice(ClosingDevice):
 
     def _write_scs(self, _uc: Any, offset: int, _size: int, value: int, _data: object) -> None:
         if self._count and self.counter.write(offset, value):
+            return
+        if (offset, value) == (_AIRCR, _AIRCR_RESET):
+            self._resetting = True
+            self._uc.emu_stop()
             return
         # unicorn's FPU is always on, and it takes neither faults nor interrupts
         if offset not in (_VTOR, _CPACR, _SHCSR, _DEMCR):

@@ -17,7 +17,6 @@ from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
     PROOFS,
     REQUESTS,
-    RESERVED,
     SAMPLE,
     Flag,
     Region,
@@ -99,8 +98,6 @@ class LinkModel:
         request = next((r for r in REQUESTS if r.number == number), None)
         if request is None:
             raise Refused(Status.UNKNOWN_REQUEST)
-        if request in RESERVED:
-            raise Refused(Status.UNSUPPORTED)
         least = request.ask.fixed_bytes
         _demand(least <= len(payload) <= least + request.ask.tail_bytes, Status.BAD_LENGTH)
         fields = decode_fields(request.ask, payload)
@@ -254,6 +251,15 @@ class LinkModel:
     def _abort(self) -> bytes:
         self.machine.abort()
         return b""
+
+    def _save(self, flags: int) -> bytes:
+        raise Refused(Status.UNSUPPORTED)  # this chip has no store
+
+    def _restore(self, flags: int) -> bytes:
+        raise Refused(Status.UNSUPPORTED)
+
+    def _erase(self) -> bytes:
+        raise Refused(Status.UNSUPPORTED)
 
     # -- helpers ----------------------------------------------------------------------------------------
 

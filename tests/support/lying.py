@@ -24,6 +24,7 @@ from synapcc.gen.target.messages import (
     RUNTIME_VERSION,
     WIDTHS,
     Counter,
+    Kept,
     Layout,
     Request,
     Status,
@@ -115,7 +116,7 @@ class Chip(ClosingDevice):
                 payload = encode_fields(messages.COUNT.reply, fields)
             elif number == messages.STATS.number and payload:
                 counted = counts(self.plan, self.model.machine.state[0])
-                payload = payload[:16] + struct.pack("<6I", 0, 0, 400, 4096, *counted)
+                payload = payload[:16] + struct.pack("<10I", 0, 0, 400, 4096, *counted, 0, 0, 0, 0)
             yield Answer(PROTOCOL_VERSION, session, sequence, number, status, payload)
 
     def read(self, timeout: float) -> bytes:
@@ -162,6 +163,9 @@ def greeting(plan: Plan) -> dict[str, Any]:
         "clock_hz": 64_000_000,
         "batch": batch(size),
         "kept": KEPT if sample_bytes(size) else 0,
+        "keep_bytes": 0,
+        "flash_bytes": 0,
+        "found": Kept.NONE,
         "board": "chip",
     }
 
@@ -317,15 +321,13 @@ def lies() -> list[Lie]:
     """Those of the list, of every request."""
     found = []
     for request in REQUESTS:
-        if request not in messages.RESERVED:
-            found += [*field_lies(request), *frame_lies(request)]
+        found += [*field_lies(request), *frame_lies(request)]
     return found
 
 
 def drawn_lie(rng: np.random.Generator) -> Lie:
     """One that is drawn: a request, how many answers are honest before it, and some bits of its payload."""
-    known = [r for r in REQUESTS if r not in messages.RESERVED]
-    request = known[int(rng.integers(len(known)))]
+    request = REQUESTS[int(rng.integers(len(REQUESTS)))]
     seed = int(rng.integers(2**31))
 
     def change(_: Chip, answer: Answer) -> bytes:

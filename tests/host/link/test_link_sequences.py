@@ -28,7 +28,6 @@ from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
     PROOFS,
     REQUESTS,
-    RESERVED,
     Region,
     Request,
     Status,
@@ -242,7 +241,7 @@ class Requests:
         return asked(messages.WRITE, region=region, offset=offset, content=content)
 
     def other(self) -> Ask:
-        plain = [messages.DIGEST, messages.STATS, messages.RESET, messages.HELLO, *RESERVED]
+        plain = [messages.DIGEST, messages.STATS, messages.RESET, messages.HELLO, messages.ERASE]
         request = plain[int(self.rng.integers(len(plain)))]
         if not self.rng.integers(6):  # of a length, or a number, that there is not
             known = REQUESTS[int(self.rng.integers(len(REQUESTS)))]
