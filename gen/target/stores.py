@@ -1,8 +1,8 @@
 """Where the firmware's store in flash lies, and which file of firmware/hal/flash drives it.
 
 The linker script gives the end of the flash to nobody else: as many blocks as the store has. On a virtual
-board a piece of RAM stands for it, of which a cut may leave bits loose: so it is twice as large, and a control
-block stands before.
+board a piece of RAM stands for it, of which a cut may leave bits loose: so it is twice as large, and a
+control block stands before.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def place(board: Board, blocks: int) -> Place:
     if driver is None or not (HALS / "flash" / f"{stem}.c").is_file():
         raise ValueError(f"the HAL {stem} has no driver for flash")
     if flash.word not in driver.words or flash.block not in driver.blocks:
-        raise ValueError(f"the flash driver of {stem} knows no blocks of {flash.block} in words of {flash.word}")
+        raise ValueError(
+            f"the flash driver of {stem} knows no blocks of {flash.block} in words of {flash.word}"
+        )
     if driver.high and not driver.low <= origin <= flash.end <= driver.high:
         raise ValueError(f"not all blocks from {origin:#x} on have {flash.block} bytes")
     return Place(stem, blocks, origin, size)

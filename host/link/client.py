@@ -44,7 +44,7 @@ Sample = tuple[bytes, int]
 """All input bytes, in the Plan's order, and the label."""
 
 STORE_SECONDS = 120.0
-"""What a request to the store may take: a flash that erases all its blocks, 4 s each, and tries some again."""
+"""What a request to the store may take: all blocks of a slow flash erased, at 4 s each, some tried again."""
 
 SYSTICK_BITS = 24
 """Of what counts where a core has nothing better."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from synapcc.gen.emit.keep import Span
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import fault, outside
@@ -19,6 +20,7 @@ from synapcc.gen.target.messages import (
     REQUESTS,
     SAMPLE,
     Flag,
+    Kept,
     Region,
     Request,
     Status,
@@ -45,10 +47,14 @@ def _demand(holds: bool, status: Status) -> None:
 
 
 class LinkModel:
-    """A chip with firmware. `counts`: it has a counter for COUNT, whose ticks nobody can foretell: 0 here."""
+    """A chip with firmware. `counts`: it has a counter for COUNT, whose ticks nobody can foretell: 0 here.
 
-    def __init__(self, plan: Plan, counts: bool) -> None:
-        self.plan, self.counts = plan, counts
+    spans: what of the state a store keeps, on a flash that never fails; none: there is no store
+    """
+
+    def __init__(self, plan: Plan, counts: bool, spans: Sequence[Span] = ()) -> None:
+        self.plan, self.counts, self.spans = plan, counts, spans
+        self.stored: bytes | None = None
         self.machine = Emulator(plan)
         self.session = self.sequence = 0
         self.kept: list[Answer] = []
@@ -253,13 +259,35 @@ class LinkModel:
         return b""
 
     def _save(self, flags: int) -> bytes:
-        raise Refused(Status.UNSUPPORTED)  # this chip has no store
+        self._idle(flags)
+        self._ready()
+        self.accepted = True
+        state = self.machine.state[0].tobytes()
+        self.stored = b"".join(state[s.offset : s.offset + s.bytes] for s in self.spans)
+        return bytes([Kept.OK]) + self._proof(flags)
 
     def _restore(self, flags: int) -> bytes:
-        raise Refused(Status.UNSUPPORTED)
+        self._idle(flags)
+        self.accepted = True
+        if self.stored is None:
+            return bytes([Kept.EMPTY]) + self._proof(flags)
+        stored = self.stored
+        self._reset()
+        for s in self.spans:
+            self.machine.state[0][s.offset : s.offset + s.bytes] = np.frombuffer(stored, np.uint8, s.bytes)
+            stored = stored[s.bytes :]
+        return bytes([Kept.OK]) + self._proof(flags)
 
     def _erase(self) -> bytes:
-        raise Refused(Status.UNSUPPORTED)
+        self._idle(0)
+        self.accepted = True
+        self.stored = None
+        return bytes([Kept.OK])
+
+    def _idle(self, flags: int) -> None:
+        _demand(bool(self.spans), Status.UNSUPPORTED)
+        _demand(flags < 4, Status.BAD_ARGUMENT)
+        _demand(not self.machine.in_slices, Status.BUSY)
 
     # -- helpers ----------------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from link_model import LinkModel
 
+from synapcc.gen.emit.keep import spans
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.numeric import NUMERIC_VERSION
+from synapcc.gen.spec import Keep
 from synapcc.gen.target import messages
 from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
@@ -78,7 +80,7 @@ class Chip(ClosingDevice):
 
     def __init__(self, plan: Plan, clock: Clock, said: Callable[[Answer], bytes] = encode_reply) -> None:
         self.plan, self.clock, self.said = plan, clock, said
-        self.model = LinkModel(plan, counts=True)
+        self.model = LinkModel(plan, counts=True, spans=spans(plan, Keep(samples=True)))
         self.model.keeps(KEPT)
         self.stream = b""
         self.frames = 0
@@ -163,9 +165,9 @@ def greeting(plan: Plan) -> dict[str, Any]:
         "clock_hz": 64_000_000,
         "batch": batch(size),
         "kept": KEPT if sample_bytes(size) else 0,
-        "keep_bytes": 0,
+        "keep_bytes": sum(s.bytes for s in spans(plan, Keep(samples=True))),
         "flash_bytes": 0,
-        "found": Kept.NONE,
+        "found": Kept.EMPTY,
         "board": "chip",
     }
 
@@ -192,6 +194,7 @@ class Lie:
 
 FREE = {
     ("hello", "clock_hz"), ("hello", "board"), ("hello", "kept"),
+    *(("hello", name) for name in ("keep_bytes", "flash_bytes", "found")), ("restore", "kept"),
     *(("stats", f.name) for f in messages.STATS.reply.fields if f.name not in ("learned", "saturated")),
     ("count", "ticks"), ("count", "counter"), ("count", "overrun"),
 }  # fmt: skip

@@ -169,7 +169,10 @@ values = {
     for key in ("origin", "size")
 }
 # the store of the state lies behind what the linker fills
-store, region = int(env.GetProjectOption("custom_store", "0")), env.GetProjectOption("custom_store_in", "flash")
+store, region = (
+    int(env.GetProjectOption("custom_store", "0")),
+    env.GetProjectOption("custom_store_in", "flash"),
+)
 values[f"{region.upper()}_SIZE"] -= store
 values["STACK"], values["STORE_SIZE"] = board.get("synapcc.stack"), store
 values["STORE_ORIGIN"] = values[f"{region.upper()}_ORIGIN"] + values[f"{region.upper()}_SIZE"]

@@ -66,6 +66,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         "pull": ["pull", str(out), *device, "--npz", "NEW.npz", "--json", "NEW.json"],
         "learn": ["pull", str(out), *device, "--learn", str(c.data), "--npz", "NEW.npz"],
         "push": ["push", str(out), *device, str(state), "--json", "NEW.json"],
+        "save": ["save", str(out), *device, "--json", "NEW.json"],
+        "erase": ["restore", str(out), *device, "--erase", "--json", "NEW.json"],
         "bench": ["bench", str(out), *device, "--samples", "1", "--html", "NEW.html", "--json", "NEW.json"],
     }
     made = Bench(plan, folder, commands, {})
@@ -130,8 +132,8 @@ def _tell(each: list[Lie], bench: Bench, patch: pytest.MonkeyPatch, capsys: Caps
 
 def test_the_commands_ask_for_all_that_there_is(bench: Bench) -> None:
     asked = {n for numbers in bench.asked.values() for n in numbers}
-    missing = {r.name for r in messages.REQUESTS if r.number not in asked} - {"save", "restore"}
-    assert missing == {"tensor", "run", "learn_many", "run_op"}, "of these a client alone asks"
+    missing = {r.name for r in messages.REQUESTS if r.number not in asked}
+    assert missing == {"tensor", "run", "learn_many", "run_op", "restore"}, "of these a client alone asks"
 
 
 def test_lies_of_the_list(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
@@ -383,6 +385,7 @@ CALLS: dict[str, Call] = {
     "count": lambda c: c.count(messages.Subject.LOOP, 3),
     "stats": lambda c: c.stats(),
     "step": lambda c: (c.begin(0), c.step()),
+    "restore": lambda c: (c.save(), c.restore()),
 }
 
 
