@@ -5,6 +5,7 @@
 #ifndef SYNAPCC_HAL_FLASH_H
 #define SYNAPCC_HAL_FLASH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum {
@@ -24,6 +25,9 @@ flash_status flash_program(uint32_t address, const uint8_t *from, uint32_t count
 
 /* Erases the block at address. Returns when it is done; every wait in it has a bound. */
 flash_status flash_erase(uint32_t address);
+
+/* Called at an NMI: whether it was the ECC of the word that flash_read was reading. start-up has one that says no. */
+bool flash_nmi(void);
 
 /* The memory of a flash that is only simulated, and its size; a null pointer and 0 of a real one. */
 uint8_t *flash_memory(uint32_t *bytes);

@@ -22,8 +22,10 @@ from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter
+from ._flash import CONTROLLERS, Cells, Controller
 from ._signals import held_back
-from ._uarts import UARTS, Line
+from ._uarts import UARTS, Line, Uart
+from ._uarts import page as page_of
 from ._watchdog import Watchdog
 
 try:
@@ -101,12 +103,16 @@ class UnicornDevice(ClosingDevice):
         self._resetting = False
         self.counter = Counter()
         self._line = Line(bytearray(), bytearray(), uc.emu_stop, self._fail)
-        uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
+        flash = self._controller(uc)
+        rights = uc_api.UC_PROT_ALL if flash else uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC
+        uc.mem_map(board.flash.origin, board.flash.size, rights)
         uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
         uc.mem_write(board.ram.origin, _RUBBISH * (board.ram.size // len(_RUBBISH)))
-        if self._kept:
+        if len(self._store):
+            # RAM that stands for a flash holds rubbish at first, as all of it does
+            new = b"\xff" if flash else _RUBBISH[:1]
+            self._kept = self._kept or new * len(self._store)
             uc.mem_write(self._store.start, self._kept)
-        self._kept = self._kept or bytes(len(self._store))
         try:
             for address, content in self._segments:
                 uc.mem_write(address, content)
@@ -115,11 +121,15 @@ class UnicornDevice(ClosingDevice):
                 self.name, "the firmware does not lie within the board's flash", "build it again"
             ) from None
         uart = UARTS[board.port.hal](self._line, board)
-        for page in uart.pages:
+
+        def answers(address: int) -> Uart | Controller:
+            return flash if flash and address in flash.registers else uart
+
+        for page in sorted({*uart.pages, *([page_of(flash.registers.start)] if flash else [])}):
             uc.mmio_map(
                 page, _PAGE,
-                lambda _uc, offset, _size, base: uart.read(base + offset), page,
-                lambda _uc, offset, _size, value, base: uart.write(base + offset, value), page,
+                lambda _uc, at, _size, base: answers(base + at).read(base + at), page,
+                lambda _uc, at, _size, value, base: answers(base + at).write(base + at, value), page,
             )  # fmt: skip
         uc.mmio_map(_SCS, _PAGE, self._read_scs, None, self._write_scs, None)
         uc.mmio_map(_DWT, _PAGE, lambda *_: 0, None, lambda *_: None, None)
@@ -130,6 +140,22 @@ class UnicornDevice(ClosingDevice):
         stack, start = struct.unpack("<II", uc.mem_read(board.flash.origin, 8))
         uc.reg_write(arm.UC_ARM_REG_SP, stack)
         self._pc = start
+
+    def _controller(self, uc: Any) -> Controller | None:
+        """The controller of the chip's own flash, where the firmware has a store in it."""
+        flash, hal = self._board.flash, self._board.port.hal
+        if not len(self._store) or not flash.origin <= self._store.start < flash.end:
+            return None
+        self.cells = Cells(
+            self._store, lambda at, size: bytes(uc.mem_read(at, size)), uc.mem_write, self._fail
+        )
+        made = CONTROLLERS[hal](self.cells, flash.block)
+
+        def program(_uc: Any, _kind: int, address: int, size: int, value: int, _data: object) -> None:
+            made.program(address, size, value)
+
+        uc.hook_add(uc_api.UC_HOOK_MEM_WRITE, program, None, flash.origin, flash.end - 1)
+        return made
 
     def write(self, data: bytes) -> None:
         self._check()

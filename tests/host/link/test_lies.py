@@ -18,6 +18,7 @@ from random_nets import accepted
 
 from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import Keep
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
 from synapcc.gen.target.messages import Counter as Ticks
@@ -431,10 +432,13 @@ def test_what_the_host_expects_is_what_the_firmware_says(
 
     for c, _ in accepted(70_000, count):
         out = tmp_path / c.plan.model
-        write(render(c.plan, load_board("mps2_an386"), "a test", "a test"), out)
+        keep = Keep(samples=True)
+        write(render(c.plan, load_board("mps2_an386"), "a test", "a test", keep=keep), out)
         with process.open(out, "", None) as device:
             said = client.connect(device, c.plan).info
-        want = greeting(c.plan) | {"clock_hz": 0, "board": "process", "kept": said.kept}
+        own = {"clock_hz": 0, "board": "process", "kept": said.kept, "flash_bytes": said.flash_bytes}
+        want = greeting(c.plan) | own
+        assert said.flash_bytes > 2 * said.keep_bytes
         assert {name: getattr(said, name) for name in want} == want and said.kept >= KEPT
 
 
