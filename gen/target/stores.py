@@ -14,7 +14,7 @@ from .boards import Board
 from .hals import HALS
 
 SIMULATED = "simulated"
-CONTROL_BYTES = 36
+CONTROL_BYTES = 40
 """Before the cells of a simulated flash: firmware/hal/flash/simulated.c."""
 
 

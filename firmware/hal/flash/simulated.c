@@ -31,6 +31,7 @@ typedef struct {
     uint32_t dice;
     uint32_t boots; /* since it was new */
     uint32_t bytes; /* BYTES: a flash of another size is a new one */
+    uint32_t again;    /* and once more so many operations behind that, or 0 */
     uint32_t mistakes; /* words that were programmed and not erased */
 } control_t;
 
@@ -72,7 +73,8 @@ uint8_t *flash_memory(uint32_t *bytes)
 
 static void off(void)
 {
-    flash->control.cut = 0;
+    flash->control.cut = flash->control.again > 0u ? flash->control.operations + flash->control.again : 0u;
+    flash->control.again = 0;
     hal_reset();
 }
 
