@@ -53,10 +53,10 @@ extern uint32_t _sstack[] __attribute__((weak)), _estack[] __attribute__((weak))
 extern uint32_t _sspare[] __attribute__((weak)), _espare[] __attribute__((weak));
 extern uint32_t _sstore[] __attribute__((weak)), _estore[] __attribute__((weak));
 
-/* The memory of the store, a null pointer where it has less than so many bytes. */
-static inline void *chip_kept(uint32_t bytes)
+/* The address of the store, 0 where it has less than so many bytes. */
+static inline uintptr_t chip_kept(uint32_t bytes)
 {
-    return (uintptr_t)_estore - (uintptr_t)_sstore >= bytes ? _sstore : 0;
+    return (uintptr_t)_estore - (uintptr_t)_sstore >= bytes ? (uintptr_t)_sstore : 0u;
 }
 
 #endif

@@ -91,7 +91,7 @@ void hal_reset(void)
     chip_reset();
 }
 
-void *hal_kept(uint32_t bytes)
+uintptr_t hal_kept(uint32_t bytes)
 {
     return chip_kept(bytes);
 }

@@ -38,8 +38,8 @@ void hal_pet(void);
 /* Resets the chip, as a loss of power does, and does not return. */
 void hal_reset(void);
 
-/* Memory for so many bytes that stand for a flash: aligned for any integer, and left alone by hal_reset. What it holds after a loss of
- * power is not said. A null pointer where there is not so much. */
-void *hal_kept(uint32_t bytes);
+/* The address of so many bytes that stand for a flash: aligned for any integer, and left alone by hal_reset. What they hold after a loss
+ * of power is not said. 0 where there is not so much. */
+uintptr_t hal_kept(uint32_t bytes);
 
 #endif

@@ -1,6 +1,5 @@
 /* HAL for the host: the link is standard input and output, the end of input ends the process. What stands for flash is a file, whose
  * descriptor SYNAPCC_FLASH names: it outlives the process, as flash does a reset. */
-#define _POSIX_C_SOURCE 200809L
 #include "hal.h"
 
 #include <errno.h>
@@ -74,14 +73,29 @@ void hal_reset(void)
     _exit(STATUS_RESET);
 }
 
-void *hal_kept(uint32_t bytes)
+/* The file of the flash, -1 where there is none. */
+static int flash_file(void)
 {
-    const char *const named = getenv("SYNAPCC_FLASH");
-    const int file = named == NULL ? -1 : (int)strtol(named, NULL, 10);
-    void *memory;
+    const char *digit = getenv("SYNAPCC_FLASH");
+    int file = 0;
 
-    if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
-        return NULL;
+    if (digit == NULL || *digit == '\0')
+        return -1;
+    for (; *digit >= '0' && *digit <= '9' && file < 0x10000; digit++)
+        file = 10 * file + (*digit - '0');
+    return *digit == '\0' ? file : -1;
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    const int file = flash_file();
+    const off_t size = (off_t)bytes;
+    const void *memory;
+
+    if (file < 0 || bytes == 0u)
+        return 0;
+    if (lseek(file, 0, SEEK_END) < size && (lseek(file, size - 1, SEEK_SET) < 0 || write(file, "", 1) != 1))
+        return 0;
     memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    return memory == MAP_FAILED ? NULL : memory;
+    return memory == MAP_FAILED ? 0u : (uintptr_t)memory;
 }

@@ -51,7 +51,7 @@ static uint32_t dice(void)
 
 void flash_init(void)
 {
-    flash = hal_kept(sizeof *flash);
+    flash = (simulated_t *)hal_kept(sizeof *flash);
     if (flash == NULL)
         return;
     if (flash->control.magic != MAGIC || flash->control.bytes != BYTES) {

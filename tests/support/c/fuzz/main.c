@@ -159,10 +159,10 @@ void hal_reset(void)
     demand(false, "nothing resets a chip without a store");
 }
 
-void *hal_kept(uint32_t bytes)
+uintptr_t hal_kept(uint32_t bytes)
 {
     (void)bytes;
-    return NULL;
+    return 0;
 }
 
 /* ---- requests, and what is done to them --------------------------------------------------------------------------- */
