@@ -69,8 +69,7 @@ static proto_status status_of(model_status status)
     }
 }
 
-/* What the flags ask for of the state, in the order of the protocol. */
-static void append_proof(reply_t *reply, uint8_t flags)
+void machine_prove(reply_t *reply, uint8_t flags)
 {
     const uint8_t *const state = (const uint8_t *)&machine.model.state;
 
@@ -138,6 +137,28 @@ static proto_status ready(void)
     return PROTO_OK;
 }
 
+proto_status machine_idle(uint8_t flags)
+{
+    if (!known_flags(flags))
+        return PROTO_BAD_ARGUMENT;
+    return machine.in_slices ? PROTO_BUSY : PROTO_OK;
+}
+
+proto_status machine_settled(uint8_t flags)
+{
+    const proto_status status = machine_idle(flags);
+
+    return status == PROTO_OK ? ready() : status;
+}
+
+void machine_clear(void)
+{
+    memset(&machine.input, 0, sizeof machine.input);
+    memset(&machine.output, 0, sizeof machine.output);
+    machine.unchecked = false;
+    machine.in_slices = false;
+}
+
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 proto_status machine_infer(const request_t *request, reply_t *reply)
@@ -173,7 +194,7 @@ proto_status machine_learn(const request_t *request, reply_t *reply)
         return status;
     keep_inputs(inputs);
     machine.learns++;
-    append_proof(reply, flags);
+    machine_prove(reply, flags);
     return PROTO_OK;
 }
 
@@ -204,13 +225,13 @@ static proto_status learn_all(uint8_t *begin, const uint8_t *end, uint8_t flags,
         status = status_of(model_learn(&machine.model, inputs, label));
         if (status == PROTO_OK) {
             machine.learns++;
-            append_proof(reply, flags & PROTO_FLAG_CHECKSUM);
+            machine_prove(reply, flags & PROTO_FLAG_CHECKSUM);
         }
     }
     if (status != PROTO_OK)
         return status;
     keep_inputs(inputs);
-    append_proof(reply, flags & PROTO_FLAG_DIGEST);
+    machine_prove(reply, flags & PROTO_FLAG_DIGEST);
     return PROTO_OK;
 }
 
@@ -269,7 +290,7 @@ proto_status machine_run(const request_t *request, reply_t *reply)
     server_accepted();
     status = status_of(model_run(&machine.model, program));
     if (status == PROTO_OK)
-        append_proof(reply, flags);
+        machine_prove(reply, flags);
     return status;
 }
 
@@ -287,7 +308,7 @@ proto_status machine_run_op(const request_t *request, reply_t *reply)
     if (status == PROTO_OK)
         status = status_of(model_run_op(&machine.model, op));
     if (status == PROTO_OK)
-        append_proof(reply, flags);
+        machine_prove(reply, flags);
     return status;
 }
 
@@ -319,7 +340,7 @@ proto_status machine_step(const request_t *request, reply_t *reply)
     machine.in_slices = status == MODEL_MORE;
     proto_step_set_more(reply->payload, machine.in_slices);
     reply->length = PROTO_STEP_REPLY_BYTES;
-    append_proof(reply, flags);
+    machine_prove(reply, flags);
     return PROTO_OK;
 }
 
@@ -390,7 +411,7 @@ proto_status machine_count(const request_t *request, reply_t *reply)
 proto_status machine_digest(const request_t *request, reply_t *reply)
 {
     (void)request;
-    append_proof(reply, PROTO_FLAG_DIGEST);
+    machine_prove(reply, PROTO_FLAG_DIGEST);
     return PROTO_OK;
 }
 
@@ -398,9 +419,6 @@ proto_status machine_reset(const request_t *request, reply_t *reply)
 {
     (void)request;
     (void)reply;
-    memset(&machine.input, 0, sizeof machine.input);
-    memset(&machine.output, 0, sizeof machine.output);
-    machine.unchecked = false;
-    machine.in_slices = false;
+    machine_clear();
     return status_of(model_init(&machine.model));
 }

@@ -33,6 +33,18 @@ extern machine_t machine;
 /* Weights as compiled, nothing counted. */
 void machine_start(void);
 
+/* Whether a request with these flags may change the state: BAD_ARGUMENT, BUSY, OK. */
+proto_status machine_idle(uint8_t flags);
+
+/* And whether the state is one that the model can reach: BAD_STATE as well. */
+proto_status machine_settled(uint8_t flags);
+
+/* Empty input and output, nothing in progress; the state is for the caller to set up. */
+void machine_clear(void);
+
+/* Appends what the flags ask for of the state, in the order of the protocol. */
+void machine_prove(reply_t *reply, uint8_t flags);
+
 proto_status machine_infer(const request_t *request, reply_t *reply);
 proto_status machine_learn(const request_t *request, reply_t *reply);
 proto_status machine_learn_many(const request_t *request, reply_t *reply);

@@ -8,6 +8,7 @@
 #include "server.h"
 #include "sha256.h"
 #include "stack.h"
+#include "store.h"
 
 #ifndef SYNAPCC_BOARD
 #error "define SYNAPCC_BOARD: the board's name, a string"
@@ -42,9 +43,12 @@ static uint8_t hex_digit(char digit)
 static proto_status hello(const request_t *request, reply_t *reply)
 {
     static const char digest[] = MODEL_PLAN_DIGEST;
+    const store_facts_t store = store_facts();
     uint8_t *const to = reply->payload;
+    uint32_t flash;
 
     (void)request;
+    (void)store_memory(&flash);
     proto_hello_set_protocol_version(to, PROTO_VERSION);
     proto_hello_set_numeric_version(to, MODEL_NUMERIC_VERSION);
     proto_hello_set_runtime_version(to, MODEL_RUNTIME_VERSION);
@@ -61,6 +65,9 @@ static proto_status hello(const request_t *request, reply_t *reply)
     proto_hello_set_classes(to, MODEL_CLASSES);
     proto_hello_set_batch(to, MACHINE_BATCH);
     proto_hello_set_kept(to, machine.kept);
+    proto_hello_set_keep_bytes(to, store.bytes);
+    proto_hello_set_flash_bytes(to, flash);
+    proto_hello_set_found(to, store.found);
     reply->length = PROTO_HELLO_REPLY_BYTES;
     append_text(reply, MODEL_NAME);
     append_text(reply, SYNAPCC_BOARD);
@@ -84,6 +91,7 @@ static proto_status tensor(const request_t *request, reply_t *reply)
 static proto_status stats(const request_t *request, reply_t *reply)
 {
     const server_counts_t *const counts = server_counts();
+    const store_facts_t store = store_facts();
     uint8_t *const to = reply->payload;
 
     (void)request;
@@ -97,6 +105,10 @@ static proto_status stats(const request_t *request, reply_t *reply)
     proto_stats_set_stack_watched(to, stack_watched());
     proto_stats_set_learned(to, MODEL_LEARNED(&machine.model));
     proto_stats_set_saturated(to, MODEL_SATURATED(&machine.model));
+    proto_stats_set_saves(to, store.saves);
+    proto_stats_set_erases(to, store.erases);
+    proto_stats_set_blocks(to, store.blocks);
+    proto_stats_set_cycles(to, store.cycles);
     reply->length = PROTO_STATS_REPLY_BYTES;
     return PROTO_OK;
 }
@@ -132,6 +144,11 @@ static uint8_t *find(uint8_t region, uint32_t offset, uint32_t count)
         from = machine.samples;
         size = machine.kept * MACHINE_SAMPLE_BYTES;
         break;
+    case PROTO_REGION_FLASH:
+        from = store_memory(&size);
+        if (from == NULL)
+            return NULL;
+        break;
     default:
         return NULL;
     }
@@ -163,6 +180,8 @@ static proto_status write_memory(const request_t *request, reply_t *reply)
         return PROTO_BUSY;
     memcpy(reply->payload, to, count); /* what was there, should it have to go back */
     memcpy(to, request->payload + PROTO_WRITE_BYTES, count);
+    if (region == PROTO_REGION_FLASH)
+        store_changed();
     if (region != PROTO_REGION_STATE)
         return PROTO_OK;
     if (model_check_part(&machine.model.state, offset, count) != MODEL_OK) {
@@ -175,15 +194,7 @@ static proto_status write_memory(const request_t *request, reply_t *reply)
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-static proto_status unsupported(const request_t *request, reply_t *reply)
-{
-    (void)request;
-    (void)reply;
-    return PROTO_UNSUPPORTED;
-}
-
 #define ENTRY(name, handler) {PROTO_##name, PROTO_##name##_BYTES, PROTO_##name##_BYTES + PROTO_##name##_TAIL, handler}
-#define RESERVED(name) {PROTO_##name, 0, PROTO_MAX_PAYLOAD, unsupported}
 
 static const struct {
     uint8_t number;
@@ -202,14 +213,15 @@ static const struct {
     ENTRY(DIGEST, machine_digest),
     ENTRY(STATS, stats),
     ENTRY(RESET, machine_reset),
-    RESERVED(SAVE),
-    RESERVED(RESTORE),
+    ENTRY(SAVE, store_save),
+    ENTRY(RESTORE, store_restore),
     ENTRY(COUNT, machine_count),
     ENTRY(BEGIN, machine_begin),
     ENTRY(STEP, machine_step),
     ENTRY(ABORT, machine_abort),
     ENTRY(LEARN_MANY, machine_learn_many),
     ENTRY(LEARN_KEPT, machine_learn_kept),
+    ENTRY(ERASE, store_erase),
 };
 
 proto_status requests_execute(uint8_t number, const request_t *request, reply_t *reply)

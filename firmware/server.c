@@ -7,6 +7,7 @@
 #include "hal/hal.h"
 #include "machine.h"
 #include "requests.h"
+#include "store.h"
 
 static struct {
     frame_receiver_t receiver;
@@ -101,6 +102,7 @@ void server_start(void)
 {
     memset(&server, 0, sizeof server);
     machine_start();
+    store_start();
 }
 
 void server_receive(uint8_t byte)

@@ -8,7 +8,7 @@ typedef struct {
     uint32_t repeats, refusals, bad_frames;
 } server_counts_t;
 
-/* Weights as compiled, no session. */
+/* What is kept, or weights as compiled; no session. */
 void server_start(void);
 
 /* Takes one byte off the line; executes and answers the request that it completes. */

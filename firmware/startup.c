@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hal/flash.h"
 #include "server.h"
 
 #define VTOR 0xE000ED08u
@@ -25,6 +26,7 @@ extern uint32_t _svectors[], _sguard[], _sstack[], _estack[], _sidata[], _sdata[
 int main(void);
 void Reset_Handler(void);
 void Fault_Handler(void);
+void NMI_Handler(void);
 void fault_report(const uint32_t *frame);
 
 typedef union {
@@ -36,7 +38,7 @@ typedef union {
 __attribute__((section(".isr_vector"), used)) const vector_t g_vectors[16] = {
     {.stack = _estack},
     {.handler = Reset_Handler},
-    {.handler = Fault_Handler}, /* NMI */
+    {.handler = NMI_Handler},
     {.handler = Fault_Handler}, /* hard fault */
     {.handler = Fault_Handler}, /* memory management */
     {.handler = Fault_Handler}, /* bus */
@@ -120,6 +122,27 @@ __attribute__((naked)) void Fault_Handler(void)
                    "msr msp, r1\n\t"
                    "ldr r1, =fault_report\n\t"
                    "bx r1\n\t"
+                   ".ltorg");
+}
+
+/* Of a project whose flash has none to answer for. */
+__attribute__((weak)) bool flash_nmi(void)
+{
+    return false;
+}
+
+/* A bad word that the driver of the flash was reading is its answer, and all else a fault. */
+__attribute__((naked)) void NMI_Handler(void)
+{
+    __asm volatile("push {r4, lr}\n\t"
+                   "bl flash_nmi\n\t"
+                   "cmp r0, #0\n\t"
+                   "beq 1f\n\t"
+                   "pop {r4, pc}\n"
+                   "1:\n\t"
+                   "add sp, #8\n\t"
+                   "ldr r0, =Fault_Handler\n\t"
+                   "bx r0\n\t"
                    ".ltorg");
 }
 

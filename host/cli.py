@@ -33,6 +33,8 @@ ORDER = (
     "sweep",
     "pull",
     "push",
+    "save",
+    "restore",
     "demo",
     "eval",
     "boards",

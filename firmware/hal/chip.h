@@ -36,8 +36,27 @@ static inline bool register_becomes(uint32_t address, uint32_t mask, uint32_t va
     return false;
 }
 
+#define AIRCR 0xE000ED0Cu
+#define AIRCR_RESET_REQUEST 0x05FA0004u
+
+/* Resets the chip. */
+static inline void chip_reset(void)
+{
+    __asm volatile("dsb" ::: "memory");
+    register_write(AIRCR, AIRCR_RESET_REQUEST);
+    for (;;) {
+    }
+}
+
 /* Weak: a framework of PlatformIO's that brings its own linker script has no such symbols. */
 extern uint32_t _sstack[] __attribute__((weak)), _estack[] __attribute__((weak));
 extern uint32_t _sspare[] __attribute__((weak)), _espare[] __attribute__((weak));
+extern uint32_t _sstore[] __attribute__((weak)), _estore[] __attribute__((weak));
+
+/* The address of the store, 0 where it has less than so many bytes. */
+static inline uintptr_t chip_kept(uint32_t bytes)
+{
+    return (uintptr_t)_estore - (uintptr_t)_sstore >= bytes ? (uintptr_t)_sstore : 0u;
+}
 
 #endif

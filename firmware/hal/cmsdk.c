@@ -80,3 +80,18 @@ void hal_spare(uintptr_t *low, uintptr_t *high)
     *low = (uintptr_t)_sspare;
     *high = (uintptr_t)_espare;
 }
+
+void hal_pet(void)
+{
+    /* none of these boards starts with one running */
+}
+
+void hal_reset(void)
+{
+    chip_reset();
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    return chip_kept(bytes);
+}

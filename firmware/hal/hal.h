@@ -31,4 +31,15 @@ void hal_stack(uintptr_t *low, uintptr_t *high);
  * sends each sample when it is learned from. Called after hal_init. */
 void hal_spare(uintptr_t *low, uintptr_t *high);
 
+/* Tells a watchdog that the firmware lives, one that a boot loader or option bytes have started; harmless where none runs. Called
+ * by hal_rx while it waits, and between the steps of a save. */
+void hal_pet(void);
+
+/* Resets the chip, as a loss of power does, and does not return. */
+void hal_reset(void);
+
+/* The address of so many bytes that stand for a flash: aligned for any integer, and left alone by hal_reset. What they hold after a loss
+ * of power is not said. 0 where there is not so much. */
+uintptr_t hal_kept(uint32_t bytes);
+
 #endif

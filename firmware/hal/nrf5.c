@@ -32,6 +32,9 @@ enum { UART_ENABLE = 0x500, UART_TX_PIN = 0x50C, UART_RX_PIN = 0x514, UART_RX_DA
 enum { UART_BAUD_RATE = 0x524, UART_CONFIG = 0x56C };
 enum { ENABLED = 4, CONFIG_8N1 = 0, ERROR_OVERRUN = 1 };
 
+#define WDT_RELOAD 0x40010600u
+#define WDT_RELOAD_KEY 0x6E524635u
+
 static uint32_t link_errors;
 
 static uint32_t uart_read(uint32_t offset)
@@ -68,8 +71,8 @@ void hal_init(void)
 
 uint8_t hal_rx(void)
 {
-    while (uart_read(UART_RX_READY) == 0) {
-    }
+    while (uart_read(UART_RX_READY) == 0)
+        hal_pet();
     uart_write(UART_RX_READY, 0); /* before the byte is taken: the one behind it raises the event again */
     if ((uart_read(UART_ERROR_SOURCE) & ERROR_OVERRUN) != 0) {
         link_errors++;
@@ -104,4 +107,19 @@ void hal_spare(uintptr_t *low, uintptr_t *high)
 {
     *low = (uintptr_t)_sspare;
     *high = (uintptr_t)_espare;
+}
+
+void hal_pet(void)
+{
+    register_write(WDT_RELOAD, WDT_RELOAD_KEY); /* of channel 0, the one that a boot loader most likely uses */
+}
+
+void hal_reset(void)
+{
+    chip_reset();
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    return chip_kept(bytes);
 }

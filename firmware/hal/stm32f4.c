@@ -47,6 +47,9 @@ enum { USART_SR = 0x00, USART_DR = 0x04, USART_BRR = 0x08, USART_CR1 = 0x0C };
 enum { SR_OVERRUN = 1 << 3, SR_RX_FULL = 1 << 5, SR_TX_EMPTY = 1 << 7 };
 enum { CR1_RX_ENABLE = 1 << 2, CR1_TX_ENABLE = 1 << 3, CR1_ENABLE = 1 << 13 };
 
+#define IWDG_KR 0x40003000u /* the independent watchdog, which option bytes may start */
+#define IWDG_RELOAD 0xAAAAu
+
 static uint32_t link_errors;
 
 static uint32_t uart_read(uint32_t offset)
@@ -87,6 +90,7 @@ uint8_t hal_rx(void)
     uint32_t state;
 
     do {
+        hal_pet();
         state = uart_read(USART_SR);
     } while ((state & SR_RX_FULL) == 0);
     if ((state & SR_OVERRUN) != 0)
@@ -118,4 +122,19 @@ void hal_spare(uintptr_t *low, uintptr_t *high)
 {
     *low = (uintptr_t)_sspare;
     *high = (uintptr_t)_espare;
+}
+
+void hal_pet(void)
+{
+    register_write(IWDG_KR, IWDG_RELOAD);
+}
+
+void hal_reset(void)
+{
+    chip_reset();
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    return chip_kept(bytes);
 }

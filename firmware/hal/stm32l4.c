@@ -50,6 +50,9 @@ enum { USART_CR1 = 0x00, USART_BRR = 0x0C, USART_ISR = 0x1C, USART_ICR = 0x20, U
 enum { ISR_OVERRUN = 1 << 3, ISR_RX_FULL = 1 << 5, ISR_TX_EMPTY = 1 << 7 };
 enum { CR1_ENABLE = 1 << 0, CR1_RX_ENABLE = 1 << 2, CR1_TX_ENABLE = 1 << 3 };
 
+#define IWDG_KR 0x40003000u /* the independent watchdog, which option bytes may start */
+#define IWDG_RELOAD 0xAAAAu
+
 static uint32_t link_errors;
 
 static uint32_t uart_read(uint32_t offset)
@@ -103,6 +106,7 @@ uint8_t hal_rx(void)
     uint32_t state;
 
     do {
+        hal_pet();
         state = uart_read(USART_ISR);
     } while ((state & ISR_RX_FULL) == 0);
     if ((state & ISR_OVERRUN) != 0) {
@@ -136,4 +140,19 @@ void hal_spare(uintptr_t *low, uintptr_t *high)
 {
     *low = (uintptr_t)_sspare;
     *high = (uintptr_t)_espare;
+}
+
+void hal_pet(void)
+{
+    register_write(IWDG_KR, IWDG_RELOAD);
+}
+
+void hal_reset(void)
+{
+    chip_reset();
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    return chip_kept(bytes);
 }

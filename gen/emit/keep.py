@@ -129,6 +129,11 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
     }
 
 
+def keep_blocks(plan: Plan, keep: Keep, board: Board) -> int:
+    """How many blocks the store gets on a board; 0 where it does not say their size."""
+    return int(keep_facts(plan, keep, board)["blocks"] or 0)
+
+
 def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
     """Raises CompileError where keep_mount would refuse the flash, or has no room beside `needed` bytes."""
     facts = keep_facts(plan, keep, board)
@@ -148,7 +153,7 @@ def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> Non
     if blocks < COPIES * need:
         what = f"is {blocks}, and a save takes {need} of {block} bytes"
         raise CompileError("keep.blocks", what, f"give {COPIES * need} or more, or leave it out")
-    if needed + blocks * block > board.flash.size:
+    if not board.flash.simulated and needed + blocks * block > board.flash.size:
         there = f"{board.name} has {board.flash.size}"
         what = f"needs {blocks} blocks of {block} bytes beside {needed} bytes, {there}"
         raise CompileError("keep", what, "use a larger board, or keep it in a flash of its own")

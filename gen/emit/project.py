@@ -16,10 +16,11 @@ from ..spec import LEARN
 from ..spec.keep import Keep
 from ..target import messages
 from ..target.boards import Board, platformio_board
+from ..target.stores import Place, place
 from ..version import VERSION
 from .example import Example
 from .interface import label_type
-from .keep import render_keep
+from .keep import keep_blocks, render_keep
 from .library import render_library
 from .packages import render_example, render_packages
 from .role import of_role
@@ -65,7 +66,7 @@ def render(
     files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
     files |= dict(reports or {})
     if link:
-        files |= _project(plan, link, context)
+        files |= _project(plan, link, context, kept, store_place(plan, kept, link)[0])
     if link and "platformio" in packages:
         own = render_example(plan, board, chosen, example, kept is not None)
         files |= {f"src/learn/{name}": text for name, text in own.items()}
@@ -75,6 +76,16 @@ def render(
     out = {name: text.encode() for name, text in files.items()}
     out["plan.json"] = plan.canonical
     return out | _firmware(link) if link else out
+
+
+def store_place(plan: Plan, keep: Keep | None, board: Board) -> tuple[Place | None, str]:
+    """Where the firmware's store lies; none, and why, where it has none: the library alone can keep then."""
+    if keep is None:
+        return None, ""
+    try:
+        return place(board, keep_blocks(plan, keep, board)), ""
+    except ValueError as why:
+        return None, str(why)
 
 
 def _library(
@@ -91,18 +102,22 @@ def _library(
     return files
 
 
-def _project(plan: Plan, board: Board, context: Mapping[str, str]) -> dict[str, str]:
-    """The PlatformIO project for a board that has a link, without what is copied."""
+def _project(
+    plan: Plan, board: Board, context: Mapping[str, str], keep: Keep | None, store: Place | None
+) -> dict[str, str]:
+    """The PlatformIO project for a board that has a link, without what is copied. store: of the firmware."""
     env = environment()
     counted = {
         "counters": [t.name for t in plan.space("state") if t.role == "counter"],
         "saturated": sorted({s.args["saturated"] for _, _, s in plan.ops() if "saturated" in s.args}),
     }
-    label = {"label_type": label_type(plan)}
-    return {
-        "platformio.ini": env.get_template("platformio.ini.j2").render({**context, "board": board}),
+    more = {"label_type": label_type(plan), "keep": keep is not None}
+    kept = {**context, "board": board, "store": store}
+    shape = {"include/flash_shape.h": env.get_template("flash_shape.h.j2").render(kept)} if store else {}
+    return shape | {
+        "platformio.ini": env.get_template("platformio.ini.j2").render(kept),
         "include/model_binding.h": env.get_template("model_binding.h.j2").render(
-            {**context, **counted, **label}
+            {**context, **counted, **more}
         ),
         "include/protocol.h": env.get_template("protocol.h.j2").render(messages=messages),
     }

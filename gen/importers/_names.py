@@ -42,8 +42,8 @@ _POSIX = """
     utmpx wait wordexp zconf zlib
 """
 _FIRMWARE = """
-    checksum crc32 crc32_add frame frame_receiver hal machine model model_binding proto protocol reply request
-    requests server server_counts sha256 stack startup synapcc ticks
+    checksum crc32 crc32_add flash flash_shape frame frame_receiver hal machine model model_binding proto
+    protocol reply request requests server server_counts sha256 stack startup store store_facts synapcc ticks
 """
 _TYPES = """
     clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize

@@ -103,12 +103,14 @@ class Flash(Region):
 
     word: bytes that are programmed at once; block: those that are erased at once, where a store would lie
     cycles: erases that the maker promises for each block; source: the data sheet that says so
+    simulated: RAM stands for it, on a virtual board
     """
 
     word: int = 0
     block: int = 0
     cycles: int = 0
     source: str = ""
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +323,7 @@ def _check_memory(board: Board, where: str) -> None:
 
 def _check_blocks(flash: Flash, where: str) -> None:
     """What a store is told of the flash: all of it, or nothing."""
-    if not (flash.word or flash.block or flash.cycles or flash.source):
+    if not (flash.word or flash.block or flash.cycles or flash.source or flash.simulated):
         return
     if not 1 <= flash.word <= WIDEST_WORD or flash.word & (flash.word - 1):
         hint = f"a power of two up to {WIDEST_WORD}: the bytes that are programmed at once"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Changes when a message changes its bytes. Header and CRC never do, so that versions can tell each other."""
 
 RUNTIME_VERSION = 2
@@ -153,6 +153,20 @@ class Region(Numbered):
     INPUT = 2, "inputs for INFER, LEARN and LOAD that bring none of their own"
     OUTPUT = 3, "winner i32, margin i32, scores i16 each, of the last INFER; read only"
     SAMPLES = 4, "samples for LEARN_KEPT, each as in LEARN_MANY: in RAM that the firmware leaves over"
+    FLASH = 5, "the flash of the store where it is only simulated, as it lies in RAM"
+
+
+class Kept(Numbered):
+    """What the store in flash answers: firmware/keep.h."""
+
+    OK = 0, "done"
+    EMPTY = 2, "nothing is kept: never saved, or erased"
+    OTHER = 3, "what is kept is of another Plan, version or choice of tensors, and stays until a save"
+    UNUSABLE = 5, "the store does not fit this flash"
+    IO = 6, "the flash could not be read or changed; it may be another time"
+    CORRUPT = 7, "what was read is not what was written, or a block does not take it"
+    WORN = 8, "no room is left that can be erased and programmed, or the wear limit is reached"
+    NONE = 255, "the firmware has no store"
 
 
 class Subject(Numbered):
@@ -206,6 +220,9 @@ HELLO = Request(
             Field("classes", "u32", "labels run from 0 to classes - 1"),
             Field("batch", "u32", "samples that LEARN_MANY takes at most, 0 where not one fits"),
             Field("kept", "u32", "samples that region samples holds, 0 where there is no RAM for one"),
+            Field("keep_bytes", "u32", "bytes of the state that a save keeps, 0 where there is no store"),
+            Field("flash_bytes", "u32", "size of region flash, 0 where a flash is real or not there"),
+            Field("found", "u8", "what the start, or the last RESTORE, found in the store"),
             Field("model", "text", "prefix of the model"),
             Field("board", "text", "board the firmware was built for"),
         )
@@ -308,12 +325,29 @@ STATS = Request(
             Field(
                 "saturated", "u32", "updates that met the limit of a learned value, as the state counts them"
             ),
+            Field("saves", "u32", "SAVE requests that kept the state"),
+            Field("erases", "u32", "blocks of the store erased so far, over all starts, as it counts them"),
+            Field("blocks", "u32", "blocks of the store, 0 where there is none"),
+            Field("cycles", "u32", "how often each of them may be erased"),
         )
     ),
 )
 RESET = Request("reset", 12, "weights as compiled, empty input and output; session and statistics stay")
-SAVE = Request("save", 13, "reserved: keep the persistent state over a loss of power")
-RESTORE = Request("restore", 14, "reserved: take back what was saved")
+_KEPT = Field("kept", "u8", "what the store answers")
+SAVE = Request(
+    "save",
+    13,
+    "keep the persistent state over a loss of power",
+    ask=Layout((_FLAGS,)),
+    reply=Layout((_KEPT, _PROOF)),
+)
+RESTORE = Request(
+    "restore",
+    14,
+    "load what is kept",
+    ask=Layout((_FLAGS,)),
+    reply=Layout((_KEPT, _PROOF)),
+)
 COUNT = Request(
     "count",
     15,
@@ -369,11 +403,9 @@ LEARN_KEPT = Request(
     ),
     reply=LEARN_MANY.reply,
 )
+ERASE = Request("erase", 21, "forget what is kept; the state stays", reply=Layout((_KEPT,)))
 
 REQUESTS = (
     *(HELLO, TENSOR, INFER, LEARN, RUN, RUN_OP, LOAD, READ, WRITE, DIGEST, STATS, RESET, SAVE, RESTORE),
-    *(COUNT, BEGIN, STEP, ABORT, LEARN_MANY, LEARN_KEPT),
+    *(COUNT, BEGIN, STEP, ABORT, LEARN_MANY, LEARN_KEPT, ERASE),
 )
-
-RESERVED = (SAVE, RESTORE)
-"""Requests with a number and no bytes yet; the firmware answers `unsupported`."""

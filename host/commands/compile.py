@@ -171,6 +171,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     out.give("compile", report)
     out.say(f"{summary(report)}\n\nwrote {folder}: {_next(folder, board, args.role)}")
     out.say(f"pictures: {folder / 'report.html'}")
+    if why := _without_store(compiled):
+        out.say(f"the firmware has no store, the library has one: {why}")
     return 0
 
 
@@ -191,6 +193,16 @@ def _kept(compiled: Compiled, asked: bool) -> Compiled:
         needed = least_flash(compiled.plan, board, compiled.kernel_set) if board else 0
         check_store(compiled.plan, keep, board, needed)
     return compiled
+
+
+def _without_store(compiled: Compiled) -> str:
+    """Why firmware that is emitted has no store although [keep] asks for one; "" where it has."""
+    from synapcc.gen.emit.project import store_place
+
+    board, keep = compiled.board, compiled.spec.keep
+    if board is None or board.link is None or compiled.role != LEARN:
+        return ""
+    return store_place(compiled.plan, keep, board)[1]
 
 
 def _board(args: argparse.Namespace) -> tuple[Board, list[str]]:

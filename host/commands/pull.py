@@ -11,7 +11,6 @@ from synapcc.gen.errors import SynapccError
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.files import write_whole
-from synapcc.host.terminal.progress import track
 from synapcc.host.terminal.results import Results
 from synapcc.host.terminal.screen import REFUSED, complain, one_line
 
@@ -136,14 +135,10 @@ def _from_device(project: Path, plan: Plan, spec: str, samples: Samples | None) 
     from synapcc.host.firmware.build import project_board
     from synapcc.host.link import state
     from synapcc.host.link.client import connect
+    from synapcc.host.run.teach import teach
 
     with open_device(spec, project, project_board(project)) as device:
         client = connect(device, plan)
-        for i in track(range(len(samples) if samples else 0), "learning"):
-            assert samples is not None
-            if samples.labels is not None:
-                client.learn(samples.packed(i), int(samples.labels[i]), proof=None)
-                continue
-            client.give(plan, plan.learning, samples.taught(i), None)
-            client.run(plan.entries.index(plan.learning), proof=None)
+        if samples is not None:
+            teach(plan, client, samples)
         return state.pull(plan, client), device.name, client.info.board

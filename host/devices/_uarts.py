@@ -174,6 +174,7 @@ class Stm32:
     """A USART of STM32F4 or STM32L4, with the clocks and pins that it needs."""
 
     _RX_FULL, _TX_EMPTY = 1 << 5, 1 << 7
+    _WATCHDOG = 0x40003000
     _USART_BYTES, _AF_FIRST, _AF_LATER, _ALTERNATE = 0x2C, 7, 8, 2
     # STM32L4: RCC_CR and RCC_CFGR, which the other family's HAL leaves alone
     _CR, _CFGR, _HSI_ON, _HSI_READY, _HSI_HZ = 0x40021000, 0x40021008, 1 << 8, 1 << 10, 16_000_000
@@ -189,6 +190,7 @@ class Stm32:
                 "USART": range(base, base + self._USART_BYTES),
                 "GPIO": range(family.gpio, family.gpio + 0x2C00),
                 "RCC": range(clock, clock + 0x1000),
+                "IWDG": range(self._WATCHDOG, self._WATCHDOG + 4),
             },
         )
         self.pages = self._registers.pages
@@ -208,6 +210,8 @@ class Stm32:
         return self._registers.read(address)
 
     def write(self, address: int, value: int) -> None:
+        if address == self._WATCHDOG:
+            return  # none runs, and who pets it may still be waiting
         self._polls = 0
         offset, registers = address - self._link.uart_base, self._registers
         if offset == self._family.transmit:
@@ -263,6 +267,7 @@ class Nrf5:
                 "CLOCK": range(0x40000000, 0x40001000),
                 "UART": range(base, base + 0x1000),
                 "GPIO": range(self._GPIO, self._GPIO + 0x1000),
+                "WDT": range(0x40010600, 0x40010620),
             },
         )
         self.pages = self._registers.pages

@@ -40,6 +40,9 @@ _FLAGS = (
     "-fno-delete-null-pointer-checks",
 )
 _HAL = "process.c"
+_SHAPE = "flash_shape.h"  # of a project whose firmware has a store
+_RESET = 75
+"""The exit status that asks to be started again: firmware/hal/process.c."""
 MAX_SOURCE = 1 << 28
 _CHUNK = 1 << 16
 _SANITIZERS = ("address", "undefined")
@@ -69,6 +72,9 @@ def sources(project: Path) -> tuple[list[Path], list[Path]]:
     libraries = sorted((project / "lib").glob("*/src"))
     files = [path for path in sorted(folder.glob("*.c")) if path.name != "startup.c"]
     files += [folder / "hal" / _HAL]
+    kept = (project / "include" / _SHAPE).is_file()
+    files += [folder / "store" / ("kept.c" if kept else "none.c")]
+    files += [folder / "hal" / "flash" / "simulated.c"] if kept else []
     files += [path for library in libraries for path in sorted(library.glob("*.c"))]
     missing = [path for path in (folder / "main.c", folder / "hal" / _HAL) if not path.is_file()]
     if missing or not libraries:
@@ -114,11 +120,16 @@ def build(project: Path, sanitizers: Sequence[str] = (), flags: Sequence[str] = 
 
 
 class ProcessDevice(ClosingDevice):
-    """A child process whose standard input and output are the link."""
+    """A child process whose standard input and output are the link.
+
+    resets: how often the firmware has reset itself; what stands for its flash is a file that outlives that
+    """
 
     def __init__(self, program: Path, name: str = "process") -> None:
         self.name = name
+        self.resets = 0
         self._program = program
+        self._flash: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the device
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child
         self._child: subprocess.Popen[bytes] | None = self._start()
 
@@ -130,6 +141,8 @@ class ProcessDevice(ClosingDevice):
                 stdout=subprocess.PIPE,
                 stderr=self._complaints,
                 bufsize=0,
+                pass_fds=(self._flash.fileno(),),
+                env={**os.environ, "SYNAPCC_FLASH": str(self._flash.fileno())},
             )
         except OSError as error:
             raise DeviceError(self.name, f"{self._program.name} does not start: {error.strerror}") from error
@@ -148,7 +161,7 @@ class ProcessDevice(ClosingDevice):
                     raise stuck(self.name, "reset the device: its firmware neither reads nor ends")
                 data = data[os.write(child.stdin.fileno(), data[: select.PIPE_BUF]) :]
         except BrokenPipeError:
-            raise self._death(child) from None
+            self._ended(child)  # what was not written yet is lost, as on a chip
 
     def read(self, timeout: float) -> bytes:
         child = self._running()
@@ -158,8 +171,19 @@ class ProcessDevice(ClosingDevice):
             return b""
         received = os.read(child.stdout.fileno(), _CHUNK)
         if not received:
-            raise self._death(child)
+            self._ended(child)
         return received
+
+    def _ended(self, child: subprocess.Popen[bytes]) -> None:
+        """Starts a firmware again that has reset itself. Raises DeviceError for any other end."""
+        try:
+            reset = child.wait(timeout=5) == _RESET
+        except subprocess.TimeoutExpired:
+            reset = False
+        if not reset:
+            raise self._death(child)
+        self.resets += 1
+        self._restart()
 
     def _death(self, child: subprocess.Popen[bytes]) -> DeviceError:
         try:
@@ -179,11 +203,18 @@ class ProcessDevice(ClosingDevice):
 
     def reset(self) -> None:
         self._running()
-        self.close()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._end()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         self._child = self._start()
 
     def close(self) -> None:
+        self._end()
+        self._flash.close()
+
+    def _end(self) -> None:
         child, self._child = self._child, None
         if child is None:
             return

@@ -22,8 +22,10 @@ from synapcc.host.firmware.build import build, project_board
 
 from . import ClosingDevice, DeviceError
 from ._counter import Counter
+from ._flash import CONTROLLERS, Cells, Controller
 from ._signals import held_back
-from ._uarts import UARTS, Line
+from ._uarts import UARTS, Line, Uart
+from ._uarts import page as page_of
 from ._watchdog import Watchdog
 
 try:
@@ -45,7 +47,8 @@ _CPUS: Mapping[str, str] = {
 }
 _PAGE = 0x1000
 _SCS, _CPACR, _SHCSR, _MPU_TYPE, _DEMCR = 0xE000E000, 0xD88, 0xD24, 0xD90, 0xDFC
-_VTOR, _CFSR = 0xD08, 0xD28
+_VTOR, _AIRCR, _CFSR = 0xD08, 0xD0C, 0xD28
+_AIRCR_RESET = 0x05FA0004
 _DWT = 0xE0001000  # without a cycle counter: all zero
 _END = 0xFFFFFFFE
 _NAP_SECONDS, _SLICE_SECONDS = 0.005, 0.001
@@ -78,24 +81,38 @@ class UnicornDevice(ClosingDevice):
                 s for s in ELFFile(handle).iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]
             ]
             self._segments = [(int(s["p_paddr"]), bytes(s.data())) for s in segments]
+        self._store = thumb.span(elf, "_sstore", "_estore")
+        self._kept = b""  # what a loss of power leaves of it
+        self.resets = 0
         self._open = True
         self._watchdog = Watchdog(lambda: self._uc.emu_stop())
         self.reset()
 
     def reset(self) -> None:
-        """A new chip: RAM holds rubbish, nothing received or sent remains."""
+        """Power off and on: RAM holds rubbish, nothing received or sent remains, the store keeps what it
+        has."""
         if not self._open:
             raise DeviceError(self.name, "the device is closed")
+        if self._kept:
+            self._kept = self._memory(self._store.start, len(self._store))
         board, cpu = self._board, getattr(arm, _CPUS[self._board.core.cpu])
         # not UC_MODE_MCLASS: with it unicorn takes a Cortex-M33 whatever the model
         uc = uc_api.Uc(uc_api.UC_ARCH_ARM, uc_api.UC_MODE_THUMB, cpu)
         assert uc.ctl_get_cpu_model() == cpu
         self._uc, self._fault, self._seconds = uc, "", 0.0
+        self._resetting = False
         self.counter = Counter()
         self._line = Line(bytearray(), bytearray(), uc.emu_stop, self._fail)
-        uc.mem_map(board.flash.origin, board.flash.size, uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC)
+        flash = self._controller(uc)
+        rights = uc_api.UC_PROT_ALL if flash else uc_api.UC_PROT_READ | uc_api.UC_PROT_EXEC
+        uc.mem_map(board.flash.origin, board.flash.size, rights)
         uc.mem_map(board.ram.origin, board.ram.size, uc_api.UC_PROT_ALL)
         uc.mem_write(board.ram.origin, _RUBBISH * (board.ram.size // len(_RUBBISH)))
+        if len(self._store):
+            # RAM that stands for a flash holds rubbish at first, as all of it does
+            new = b"\xff" if flash else _RUBBISH[:1]
+            self._kept = self._kept or new * len(self._store)
+            uc.mem_write(self._store.start, self._kept)
         try:
             for address, content in self._segments:
                 uc.mem_write(address, content)
@@ -104,11 +121,15 @@ class UnicornDevice(ClosingDevice):
                 self.name, "the firmware does not lie within the board's flash", "build it again"
             ) from None
         uart = UARTS[board.port.hal](self._line, board)
-        for page in uart.pages:
+
+        def answers(address: int) -> Uart | Controller:
+            return flash if flash and address in flash.registers else uart
+
+        for page in sorted({*uart.pages, *([page_of(flash.registers.start)] if flash else [])}):
             uc.mmio_map(
                 page, _PAGE,
-                lambda _uc, offset, _size, base: uart.read(base + offset), page,
-                lambda _uc, offset, _size, value, base: uart.write(base + offset, value), page,
+                lambda _uc, at, _size, base: answers(base + at).read(base + at), page,
+                lambda _uc, at, _size, value, base: answers(base + at).write(base + at, value), page,
             )  # fmt: skip
         uc.mmio_map(_SCS, _PAGE, self._read_scs, None, self._write_scs, None)
         uc.mmio_map(_DWT, _PAGE, lambda *_: 0, None, lambda *_: None, None)
@@ -119,6 +140,22 @@ class UnicornDevice(ClosingDevice):
         stack, start = struct.unpack("<II", uc.mem_read(board.flash.origin, 8))
         uc.reg_write(arm.UC_ARM_REG_SP, stack)
         self._pc = start
+
+    def _controller(self, uc: Any) -> Controller | None:
+        """The controller of the chip's own flash, where the firmware has a store in it."""
+        flash, hal = self._board.flash, self._board.port.hal
+        if not len(self._store) or not flash.origin <= self._store.start < flash.end:
+            return None
+        self.cells = Cells(
+            self._store, lambda at, size: bytes(uc.mem_read(at, size)), uc.mem_write, self._fail
+        )
+        made = CONTROLLERS[hal](self.cells, flash.block)
+
+        def program(_uc: Any, _kind: int, address: int, size: int, value: int, _data: object) -> None:
+            made.program(address, size, value)
+
+        uc.hook_add(uc_api.UC_HOOK_MEM_WRITE, program, None, flash.origin, flash.end - 1)
+        return made
 
     def write(self, data: bytes) -> None:
         self._check()
@@ -186,6 +223,9 @@ class UnicornDevice(ClosingDevice):
             self._fail(f"cannot go on: {error}")
         self._pc = self._uc.reg_read(arm.UC_ARM_REG_PC)
         self._seconds += time.monotonic() - begin
+        if self._resetting:
+            self._again()
+            return
         if not self._line.waiting and not self._fault:
             if self._memory((self._pc & ~1) - 2, 2) == _WFI:
                 self._fail("sleeps until an interrupt, and unicorn has none")
@@ -195,6 +235,15 @@ class UnicornDevice(ClosingDevice):
             self._fault = f"the firmware {self._fault}{self._place()}"
             if not self._line.sent:
                 self._check()
+
+    def _again(self) -> None:
+        """The chip has asked for its own reset, which RAM outlives."""
+        self.resets += 1
+        self._resetting = False
+        self._line.received.clear()
+        self._line.next, self._line.waiting = 0, False
+        stack, self._pc = struct.unpack("<II", self._memory(self._board.flash.origin, 8))
+        self._uc.reg_write(arm.UC_ARM_REG_SP, stack)
 
     def _fail(self, what: str) -> None:
         self._fault = self._fault or what
@@ -228,6 +277,10 @@ class UnicornDevice(ClosingDevice):
 
     def _write_scs(self, _uc: Any, offset: int, _size: int, value: int, _data: object) -> None:
         if self._count and self.counter.write(offset, value):
+            return
+        if (offset, value) == (_AIRCR, _AIRCR_RESET):
+            self._resetting = True
+            self._uc.emu_stop()
             return
         # unicorn's FPU is always on, and it takes neither faults nor interrupts
         if offset not in (_VTOR, _CPACR, _SHCSR, _DEMCR):

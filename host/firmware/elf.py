@@ -53,6 +53,15 @@ class Image:
         return function if address < function.address + function.size else None
 
 
+def span(elf: Path, first: str, end: str) -> range:
+    """The addresses from one symbol of the linked `elf` to below another; none where it has not both."""
+    with elf.open("rb") as handle:
+        file: Any = ELFFile(handle)
+        table = file.get_section_by_name(".symtab")
+        places = {s.name: int(s["st_value"]) for s in (table.iter_symbols() if table else ())}
+    return range(places.get(first, 0), places[end]) if first in places and end in places else range(0)
+
+
 def read_image(elf: Path) -> Image:
     """Decodes every function of the linked `elf`. Raises OSError, or ELFError for a file that is none."""
     with elf.open("rb") as handle:

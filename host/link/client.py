@@ -25,6 +25,7 @@ from synapcc.gen.target.messages import (
     WIDTHS,
     Counter,
     Flag,
+    Kept,
     Region,
     Request,
     Subject,
@@ -41,6 +42,9 @@ LONG_TIMEOUT = 600.0
 
 Sample = tuple[bytes, int]
 """All input bytes, in the Plan's order, and the label."""
+
+STORE_SECONDS = 120.0
+"""What a request to the store may take: all blocks of a slow flash erased, at 4 s each, some tried again."""
 
 SYSTICK_BITS = 24
 """Of what counts where a core has nothing better."""
@@ -71,7 +75,8 @@ class TensorInfo:
 class Stats:
     """What the firmware counted since start-up; learned and saturated, what the model's state counts.
 
-    The stack is in bytes, 0 where it cannot be seen.
+    The stack is in bytes, 0 where it cannot be seen. saves: since start-up; erases, blocks, cycles: those of
+    the store in flash, 0 where there is none.
     """
 
     learns: int
@@ -84,6 +89,10 @@ class Stats:
     stack_watched: int
     learned: int
     saturated: int
+    saves: int
+    erases: int
+    blocks: int
+    cycles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +330,28 @@ class Client(Session):
         """How many updates of each learned layer met a limit, from the counters in the state of `plan`."""
         state = self.read(Region.STATE, 0, plan.state_bytes)
         return saturation(plan, np.frombuffer(state, np.uint8))
+
+    def save(self, proof: Flag | None = Flag.DIGEST) -> tuple[Kept, bytes]:
+        """Keeps the state in flash: what the store answers, and the proof of the state."""
+        return self._store(messages.SAVE, proof)
+
+    def restore(self, proof: Flag | None = Flag.DIGEST) -> tuple[Kept, bytes]:
+        """Loads what is kept: what the store answers, and the proof of the state behind it."""
+        return self._store(messages.RESTORE, proof)
+
+    def erase(self) -> Kept:
+        """Forgets what is kept; the state stays."""
+        return self._answer(messages.ERASE, self._ask(messages.ERASE, {}, STORE_SECONDS)["kept"])
+
+    def _store(self, request: Request, proof: Flag | None) -> tuple[Kept, bytes]:
+        fields = self._ask(request, {"flags": proof or 0}, STORE_SECONDS)
+        return self._answer(request, fields["kept"]), self._proof(request, proof, fields)
+
+    def _answer(self, request: Request, number: int) -> Kept:
+        kept = Kept.find(number)
+        if kept is None or kept == Kept.NONE:
+            self._fail(f"answered {request.name.upper()} with {number}, which no store says", _ODD)
+        return kept
 
     def reset(self) -> None:
         """Weights as compiled, empty input and output. Session and statistics stay."""

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target import messages
-from synapcc.gen.target.messages import PROOFS, PROTOCOL_VERSION
+from synapcc.gen.target.messages import PROOFS, PROTOCOL_VERSION, Kept
 
 MOST_BYTES = 1 << 29
 """Of a region: what the memory map of a Cortex-M has for RAM."""
+
+MOST_FLASH = 1 << 24
+"""Of region flash, which goes over the link as a whole."""
 
 MOST_STEPS = 1 << 16
 """Programs and steps of a model, and its classes: labels are u16."""
@@ -44,6 +47,9 @@ class Hello:
     classes: int
     batch: int
     kept: int
+    keep_bytes: int
+    flash_bytes: int
+    found: int
     model: str
     board: str
 
@@ -84,6 +90,8 @@ def contradiction(said: Hello, plan: Plan | None) -> str:
         got = getattr(said, name)
         if not least <= got <= most:
             return f"{name} {got}, which is not {least}" + (f" to {most}" if most > least else "")
+    if Kept.find(said.found) is None or (said.found == Kept.NONE) != (said.keep_bytes == 0):
+        return f"found {said.found} in a store of {said.keep_bytes} bytes"
     if (said.output_bytes - VERDICT_BYTES) % SCORE_BYTES:
         return f"output_bytes {said.output_bytes}, which are no whole scores"
     return ""
@@ -104,4 +112,6 @@ def _bounds(said: Hello) -> Mapping[str, tuple[int, int]]:
         "classes": (0, MOST_STEPS),
         "batch": (fitting, fitting),
         "kept": (0, MOST_BYTES // sample_bytes(inputs)),
+        "keep_bytes": (0, said.state_bytes),
+        "flash_bytes": (0, MOST_FLASH if said.keep_bytes else 0),
     }

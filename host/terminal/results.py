@@ -39,7 +39,9 @@ SCHEMAS: Mapping[str, int] = {
     "personalise": 1,
     "pull": 1,
     "push": 1,
+    "restore": 1,
     "rules": 1,
+    "save": 1,
     "sweep": 1,
     "verify": 1,
 }

@@ -47,7 +47,7 @@ class Target:
                 assert isinstance(item, Reply), "the firmware never sends anything but whole frames"
                 if (item.session, item.sequence) == (self.session, 2):
                     assert item.status == Status.OK
-                    stats = list(struct.unpack("<10I", item.payload))
+                    stats = list(struct.unpack("<14I", item.payload))
                     assert stats[0] == self.learns
                     return stats
         raise AssertionError("the firmware did not recover")

@@ -12,12 +12,12 @@ from fuzz_server import fuzz, fuzzer
 
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import rings
-from synapcc.gen.target.messages import COUNT, REQUESTS, RESERVED
+from synapcc.gen.target.messages import COUNT, ERASE, REQUESTS, RESTORE, SAVE
 from synapcc.host.devices import DeviceError
 
 FRAMES, MODELS = 20_000, 4
-DONE = {r.name for r in REQUESTS if r not in RESERVED} - {COUNT.name}
-"""Requests that a process can do: it has no counter."""
+DONE = {r.name for r in REQUESTS} - {COUNT.name, SAVE.name, RESTORE.name, ERASE.name}
+"""Requests that these processes can do: they have no counter and no store."""
 
 
 def program(plan: Plan, folder: Path) -> Path:

@@ -37,7 +37,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.rules import options
 from synapcc.gen.spec import Accumulate, Guard, Keep, Momentum, RuleSpec, Store, parse_spec, rule_text
 from synapcc.gen.stages.state_check import fault
-from synapcc.gen.target.boards import board_dict, load_board, parse_board
+from synapcc.gen.target.boards import board_dict, generic_board, load_board, parse_board
 from synapcc.host.link.state import joined
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.inputs import quantise_inputs
@@ -242,7 +242,7 @@ def test_what_a_report_says() -> None:
     assert facts["written"] == slot_bytes(68, 4) == 64 + 12 + 68
     assert facts["saves"] == 120_000 and facts["years"] == pytest.approx(120_000 / 8766)
     assert facts["interval_s"] == pytest.approx(10 * 365.25 * 86400 / 120_000)
-    unknown = keep_facts(plan, Keep(), load_board("mps2_an386"))
+    unknown = keep_facts(plan, Keep(), generic_board("cortex-m4", 1 << 19, 1 << 17))
     assert unknown["saves"] is None and unknown["written"] == 144
     assert json.loads(json.dumps(unknown)) == unknown
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from synapcc.gen.emit.keep import Span
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import fault, outside
@@ -17,9 +18,9 @@ from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
     PROOFS,
     REQUESTS,
-    RESERVED,
     SAMPLE,
     Flag,
+    Kept,
     Region,
     Request,
     Status,
@@ -46,10 +47,14 @@ def _demand(holds: bool, status: Status) -> None:
 
 
 class LinkModel:
-    """A chip with firmware. `counts`: it has a counter for COUNT, whose ticks nobody can foretell: 0 here."""
+    """A chip with firmware. `counts`: it has a counter for COUNT, whose ticks nobody can foretell: 0 here.
 
-    def __init__(self, plan: Plan, counts: bool) -> None:
-        self.plan, self.counts = plan, counts
+    spans: what of the state a store keeps, on a flash that never fails; none: there is no store
+    """
+
+    def __init__(self, plan: Plan, counts: bool, spans: Sequence[Span] = ()) -> None:
+        self.plan, self.counts, self.spans = plan, counts, spans
+        self.stored: bytes | None = None
         self.machine = Emulator(plan)
         self.session = self.sequence = 0
         self.kept: list[Answer] = []
@@ -99,8 +104,6 @@ class LinkModel:
         request = next((r for r in REQUESTS if r.number == number), None)
         if request is None:
             raise Refused(Status.UNKNOWN_REQUEST)
-        if request in RESERVED:
-            raise Refused(Status.UNSUPPORTED)
         least = request.ask.fixed_bytes
         _demand(least <= len(payload) <= least + request.ask.tail_bytes, Status.BAD_LENGTH)
         fields = decode_fields(request.ask, payload)
@@ -254,6 +257,37 @@ class LinkModel:
     def _abort(self) -> bytes:
         self.machine.abort()
         return b""
+
+    def _save(self, flags: int) -> bytes:
+        self._idle(flags)
+        self._ready()
+        self.accepted = True
+        state = self.machine.state[0].tobytes()
+        self.stored = b"".join(state[s.offset : s.offset + s.bytes] for s in self.spans)
+        return bytes([Kept.OK]) + self._proof(flags)
+
+    def _restore(self, flags: int) -> bytes:
+        self._idle(flags)
+        self.accepted = True
+        if self.stored is None:
+            return bytes([Kept.EMPTY]) + self._proof(flags)
+        stored = self.stored
+        self._reset()
+        for s in self.spans:
+            self.machine.state[0][s.offset : s.offset + s.bytes] = np.frombuffer(stored, np.uint8, s.bytes)
+            stored = stored[s.bytes :]
+        return bytes([Kept.OK]) + self._proof(flags)
+
+    def _erase(self) -> bytes:
+        self._idle(0)
+        self.accepted = True
+        self.stored = None
+        return bytes([Kept.OK])
+
+    def _idle(self, flags: int) -> None:
+        _demand(bool(self.spans), Status.UNSUPPORTED)
+        _demand(flags < 4, Status.BAD_ARGUMENT)
+        _demand(not self.machine.in_slices, Status.BUSY)
 
     # -- helpers ----------------------------------------------------------------------------------------
 

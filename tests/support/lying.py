@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from link_model import LinkModel
 
+from synapcc.gen.emit.keep import spans
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.numeric import NUMERIC_VERSION
+from synapcc.gen.spec import Keep
 from synapcc.gen.target import messages
 from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
@@ -24,6 +26,7 @@ from synapcc.gen.target.messages import (
     RUNTIME_VERSION,
     WIDTHS,
     Counter,
+    Kept,
     Layout,
     Request,
     Status,
@@ -77,7 +80,7 @@ class Chip(ClosingDevice):
 
     def __init__(self, plan: Plan, clock: Clock, said: Callable[[Answer], bytes] = encode_reply) -> None:
         self.plan, self.clock, self.said = plan, clock, said
-        self.model = LinkModel(plan, counts=True)
+        self.model = LinkModel(plan, counts=True, spans=spans(plan, Keep(samples=True)))
         self.model.keeps(KEPT)
         self.stream = b""
         self.frames = 0
@@ -115,7 +118,7 @@ class Chip(ClosingDevice):
                 payload = encode_fields(messages.COUNT.reply, fields)
             elif number == messages.STATS.number and payload:
                 counted = counts(self.plan, self.model.machine.state[0])
-                payload = payload[:16] + struct.pack("<6I", 0, 0, 400, 4096, *counted)
+                payload = payload[:16] + struct.pack("<10I", 0, 0, 400, 4096, *counted, 0, 0, 0, 0)
             yield Answer(PROTOCOL_VERSION, session, sequence, number, status, payload)
 
     def read(self, timeout: float) -> bytes:
@@ -162,6 +165,9 @@ def greeting(plan: Plan) -> dict[str, Any]:
         "clock_hz": 64_000_000,
         "batch": batch(size),
         "kept": KEPT if sample_bytes(size) else 0,
+        "keep_bytes": sum(s.bytes for s in spans(plan, Keep(samples=True))),
+        "flash_bytes": 0,
+        "found": Kept.EMPTY,
         "board": "chip",
     }
 
@@ -188,6 +194,7 @@ class Lie:
 
 FREE = {
     ("hello", "clock_hz"), ("hello", "board"), ("hello", "kept"),
+    *(("hello", name) for name in ("keep_bytes", "flash_bytes", "found")), ("restore", "kept"),
     *(("stats", f.name) for f in messages.STATS.reply.fields if f.name not in ("learned", "saturated")),
     ("count", "ticks"), ("count", "counter"), ("count", "overrun"),
 }  # fmt: skip
@@ -317,15 +324,13 @@ def lies() -> list[Lie]:
     """Those of the list, of every request."""
     found = []
     for request in REQUESTS:
-        if request not in messages.RESERVED:
-            found += [*field_lies(request), *frame_lies(request)]
+        found += [*field_lies(request), *frame_lies(request)]
     return found
 
 
 def drawn_lie(rng: np.random.Generator) -> Lie:
     """One that is drawn: a request, how many answers are honest before it, and some bits of its payload."""
-    known = [r for r in REQUESTS if r not in messages.RESERVED]
-    request = known[int(rng.integers(len(known)))]
+    request = REQUESTS[int(rng.integers(len(REQUESTS)))]
     seed = int(rng.integers(2**31))
 
     def change(_: Chip, answer: Answer) -> bytes:

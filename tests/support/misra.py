@@ -119,14 +119,17 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
     out: dict[str, list[str]] = defaultdict(list)
     for i, (hal, name) in enumerate(BOARDS.items()):
         project = folder / name
-        write(render(golden_plan("ring"), load_board(name), "a check"), project)
+        write(render(golden_plan("ring"), load_board(name), "a check", keep=Keep()), project)
         source = project / "src"
         macros = re.findall(r"^ +(-D\w+(?:=\S+)?)", (project / "platformio.ini").read_text(), flags=re.M)
         flags = [m.replace('\\"', '"') for m in macros]
         flags += ["-D__BYTE_ORDER__=1234", "-D__ORDER_LITTLE_ENDIAN__=1234"]
         flags += [f"-I{project / f}" for f in ("include", "lib/ring/src", "src", "src/hal")]
-        files = [source / "hal" / f"{hal}.c"]
-        files += [source / "hal" / "process.c", *sorted(source.glob("*.c"))] if i == 0 else []
+        flash = source / "hal" / "flash"
+        files = [source / "hal" / f"{hal}.c", *(f for f in [flash / f"{hal}.c"] if f.is_file())]
+        if i == 0:
+            files += [source / "hal" / "process.c", flash / "simulated.c", *sorted(source.glob("store/*.c"))]
+            files += sorted(source.glob("*.c"))
         for rule, found in check(cppcheck, files, flags).items():
             out[rule] += [f for f in found if f"{project}/lib" not in f]
     # By itself: a program has one header of a model, and this one is not the firmware's.

@@ -163,9 +163,20 @@ write_if_changed(os.path.join(build_dir, "toolchain.json"), json.dumps(toolchain
 
 with open(os.path.join(platform_dir, "ldscripts", "cortexm.ld.in"), encoding="utf8") as fp:
     script = fp.read()
-numbers = {"FLASH_ORIGIN": "flash.origin", "FLASH_SIZE": "flash.size", "RAM_ORIGIN": "ram.origin"}
-numbers.update({"RAM_SIZE": "ram.size", "STACK": "stack"})
-script = re.sub(r"@(\w+)@", lambda m: hex(board.get("synapcc." + numbers[m[1]])), script)
+values = {
+    f"{region.upper()}_{key.upper()}": board.get(f"synapcc.{region}.{key}")
+    for region in ("flash", "ram")
+    for key in ("origin", "size")
+}
+# the store of the state lies behind what the linker fills
+store, region = (
+    int(env.GetProjectOption("custom_store", "0")),
+    env.GetProjectOption("custom_store_in", "flash"),
+)
+values[f"{region.upper()}_SIZE"] -= store
+values["STACK"], values["STORE_SIZE"] = board.get("synapcc.stack"), store
+values["STORE_ORIGIN"] = values[f"{region.upper()}_ORIGIN"] + values[f"{region.upper()}_SIZE"]
+script = re.sub(r"@(\w+)@", lambda m: hex(values[m[1]]), script)
 script_path = os.path.join(build_dir, "firmware.ld")
 write_if_changed(script_path, script)
 env.Replace(LDSCRIPT_PATH=script_path)

@@ -55,7 +55,8 @@ def test_values_of_the_virtual_cortex_m4() -> None:
     assert (board.core.cpu, board.core.fpu, board.port.hal, board.port.uart_base) == (
         "cortex-m4", "fpv4-sp-d16", "cmsdk", 0x40004000,
     )  # fmt: skip
-    assert board.flash == Flash(0, 4 << 20) and board.ram.end == 0x20400000
+    assert (board.flash.origin, board.flash.size, board.flash.simulated) == (0, 4 << 20, True)
+    assert (board.flash.word, board.flash.block) == (4, 4096) and board.ram.end == 0x20400000
     assert board.local and board.power is None and load_board("mps2_an385").core.fpu == ""
 
 
@@ -138,11 +139,17 @@ def test_unknown_boards(tmp_path: Path) -> None:
 
 
 def test_platformio_ini_for_a_local_and_a_registry_board(tmp_path: Path) -> None:
-    local = render("platformio.ini.j2", board=load_board("mps2_an386"), model="ecg", tool_version="1.2.3")
+    local = render(
+        "platformio.ini.j2", board=load_board("mps2_an386"), model="ecg", tool_version="1.2.3", store=None
+    )
     assert "platform = symlink://${PROJECT_DIR}/platforms/synapcc\n" in local
-    assert "build_src_filter = +<*.c> +<hal/cmsdk.c>\n" in local
+    assert "build_src_filter = +<*.c> +<hal/cmsdk.c> +<store/none.c>\n" in local
     registry = render(
-        "platformio.ini.j2", board=load_board(write(tmp_path, REGISTRY)), model="ecg", tool_version="1.2.3"
+        "platformio.ini.j2",
+        board=load_board(write(tmp_path, REGISTRY)),
+        model="ecg",
+        tool_version="1.2.3",
+        store=None,
     )
     assert (
         "platform = ststm32\nboard = nucleo_f446re\nframework = cmsis\n" in registry

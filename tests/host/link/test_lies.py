@@ -18,6 +18,7 @@ from random_nets import accepted
 
 from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
+from synapcc.gen.spec import Keep
 from synapcc.gen.target import messages
 from synapcc.gen.target.boards import load_board
 from synapcc.gen.target.messages import Counter as Ticks
@@ -66,6 +67,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         "pull": ["pull", str(out), *device, "--npz", "NEW.npz", "--json", "NEW.json"],
         "learn": ["pull", str(out), *device, "--learn", str(c.data), "--npz", "NEW.npz"],
         "push": ["push", str(out), *device, str(state), "--json", "NEW.json"],
+        "save": ["save", str(out), *device, "--json", "NEW.json"],
+        "erase": ["restore", str(out), *device, "--erase", "--json", "NEW.json"],
         "bench": ["bench", str(out), *device, "--samples", "1", "--html", "NEW.html", "--json", "NEW.json"],
     }
     made = Bench(plan, folder, commands, {})
@@ -130,8 +133,8 @@ def _tell(each: list[Lie], bench: Bench, patch: pytest.MonkeyPatch, capsys: Caps
 
 def test_the_commands_ask_for_all_that_there_is(bench: Bench) -> None:
     asked = {n for numbers in bench.asked.values() for n in numbers}
-    missing = {r.name for r in messages.REQUESTS if r.number not in asked} - {"save", "restore"}
-    assert missing == {"tensor", "run", "learn_many", "run_op"}, "of these a client alone asks"
+    missing = {r.name for r in messages.REQUESTS if r.number not in asked}
+    assert missing == {"tensor", "run", "learn_many", "run_op", "restore"}, "of these a client alone asks"
 
 
 def test_lies_of_the_list(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
@@ -383,6 +386,7 @@ CALLS: dict[str, Call] = {
     "count": lambda c: c.count(messages.Subject.LOOP, 3),
     "stats": lambda c: c.stats(),
     "step": lambda c: (c.begin(0), c.step()),
+    "restore": lambda c: (c.save(), c.restore()),
 }
 
 
@@ -428,10 +432,13 @@ def test_what_the_host_expects_is_what_the_firmware_says(
 
     for c, _ in accepted(70_000, count):
         out = tmp_path / c.plan.model
-        write(render(c.plan, load_board("mps2_an386"), "a test", "a test"), out)
+        keep = Keep(samples=True)
+        write(render(c.plan, load_board("mps2_an386"), "a test", "a test", keep=keep), out)
         with process.open(out, "", None) as device:
             said = client.connect(device, c.plan).info
-        want = greeting(c.plan) | {"clock_hz": 0, "board": "process", "kept": said.kept}
+        own = {"clock_hz": 0, "board": "process", "kept": said.kept, "flash_bytes": said.flash_bytes}
+        want = greeting(c.plan) | own
+        assert said.flash_bytes > 2 * said.keep_bytes
         assert {name: getattr(said, name) for name in want} == want and said.kept >= KEPT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ from random_nets import accepted, extreme_state
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, write
+from synapcc.gen.emit.keep import Span, spans
+from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.walk import choose, walk
-from synapcc.gen.spec import Arena, RuleSpec, Store
+from synapcc.gen.spec import Arena, Keep, RuleSpec, Store
 from synapcc.gen.stages.op_check import held
 from synapcc.gen.stages.state_check import fault
 from synapcc.gen.target import messages
@@ -28,7 +30,6 @@ from synapcc.gen.target.messages import (
     MAX_PAYLOAD,
     PROOFS,
     REQUESTS,
-    RESERVED,
     Region,
     Request,
     Status,
@@ -43,7 +44,7 @@ BOARD = "mps2_an386"
 KEPT = 5  # samples that tests write into their region
 KINDS = (
     *("infer", "learn", "load", "run", "count", "tensor", "read", "write", "other", "label_byte"),
-    *("begin", "step", "abort", "keep", "learn_kept", "op", "signals", "learn_many"),
+    *("begin", "step", "abort", "keep", "learn_kept", "op", "signals", "learn_many", "store"),
 )
 
 
@@ -51,7 +52,7 @@ class Link:
     """Sends what a test draws to the device and to the model, and compares all that comes back."""
 
     def __init__(self, device: Device, plan: Plan, counts: bool) -> None:
-        self.device, self.model = device, LinkModel(plan, counts)
+        self.device, self.model = device, LinkModel(plan, counts, kept(plan))
         self.receiver = Receiver()
         self.arrived: list[Reply | Corrupt] = []
         self.session, self.sequence = 7, 0
@@ -231,7 +232,7 @@ class Requests:
     def region(self) -> tuple[int, int]:
         sizes = (self.plan.state_bytes, self.plan.arena_bytes, self.size, 8 + 2 * self.plan.classes, 1000, 9)
         region = int(self.rng.integers(len(sizes)))
-        return region, sizes[region]
+        return region + (region == Region.FLASH), sizes[region]  # what a store writes there is its own
 
     def write(self) -> Ask:
         region, size = self.region()
@@ -242,12 +243,18 @@ class Requests:
         return asked(messages.WRITE, region=region, offset=offset, content=content)
 
     def other(self) -> Ask:
-        plain = [messages.DIGEST, messages.STATS, messages.RESET, messages.HELLO, *RESERVED]
+        plain = [messages.DIGEST, messages.STATS, messages.RESET, messages.HELLO]
         request = plain[int(self.rng.integers(len(plain)))]
         if not self.rng.integers(6):  # of a length, or a number, that there is not
             known = REQUESTS[int(self.rng.integers(len(REQUESTS)))]
             return int(self.rng.choice([known.number, 99])), bytes(int(self.rng.integers(4)))
         return request.number, b""
+
+    def store(self) -> Ask:
+        """Keep, forget, and load what is kept: most often the first."""
+        request = (messages.SAVE, messages.RESTORE, messages.SAVE, messages.RESTORE, messages.ERASE)
+        asks = request[int(self.rng.integers(len(request)))]
+        return asked(asks, **({"flags": self.flags()} if asks.ask.fields else {}))
 
     def label_byte(self) -> Ask:
         """A label that is a class or none, written into the arena."""
@@ -329,7 +336,7 @@ def count_op(number: int) -> Ask:
 
 def ordered(link: Link, draw: Requests, rng: Rng, count: int) -> Iterator[None]:
     """`count` deeds of random kinds."""
-    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 3, 3, 12, 5, 4), strict=True))
+    kinds = dict(zip(KINDS, (3, 4, 4, 5, 3, 1, 2, 4, 3, 2, 1, 2, 2, 3, 3, 12, 5, 7, 5), strict=True))
     weights = np.array([*kinds.values()]) / sum(kinds.values())
     for _ in range(count):
         turn = int(rng.integers(20))
@@ -411,8 +418,17 @@ def play(link: Link, seed: int, count: int) -> None:
 
 
 def project(plan: Plan, folder: Path) -> Path:
-    write(render(plan, load_board(BOARD), "a test", "a test"), folder)
+    keep = Keep() if kept(plan) else None
+    write(render(plan, load_board(BOARD), "a test", "a test", keep=keep), folder)
     return folder
+
+
+def kept(plan: Plan) -> Sequence[Span]:
+    """What a store of this Plan keeps: nothing of one that learns nothing."""
+    try:
+        return spans(plan, Keep())
+    except CompileError:
+        return ()
 
 
 MODELS = 5
@@ -425,7 +441,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("process:address,undefined", out) as device:
             link = Link(device, c.plan, counts=False)
-            play(link, seed, 180)
+            play(link, seed, 190)
         seen += link.seen
     wanted = (
         *(("learn", s) for s in ("ok", "bad_label", "bad_length", "bad_argument")),
@@ -438,6 +454,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         *(("run_op", s) for s in ("ok", "bad_argument", "bad_state")),
         *(("begin", s) for s in ("ok", "busy", "bad_argument")),
         *(("step", s) for s in ("ok", "bad_argument")),
+        *((r, "ok") for r in ("save", "restore", "erase")),
         *((r, "busy") for r in ("infer", "learn", "load", "run", "write")),
         *(
             (
@@ -450,6 +467,7 @@ def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
         ),
     )
     assert not [key for key in wanted if not seen[key]], "never seen"
+    assert any(seen[r, "busy"] for r in ("save", "restore", "erase"))
 
 
 def wide(folder: Path) -> Plan:

@@ -208,6 +208,7 @@ def test_c_sees_the_table(tmp_path: Path) -> None:
         "PROTO_REPLY_HEADER_BYTES": messages.REPLY_HEADER.fixed_bytes,
         **{f"PROTO_{status.name}": status.value for status in Status},
         **{f"PROTO_REGION_{region.name}": region.value for region in Region},
+        **{f"PROTO_KEPT_{kept.name}": kept.value for kept in messages.Kept},
         **{f"PROTO_SUBJECT_{subject.name}": subject.value for subject in messages.Subject},
         **{f"PROTO_COUNTER_{counter.name}": counter.value for counter in messages.Counter},
         **{f"PROTO_FLAG_{flag.name}": flag.value for flag in messages.Flag},
@@ -215,10 +216,9 @@ def test_c_sees_the_table(tmp_path: Path) -> None:
     for request in messages.REQUESTS:
         name = f"PROTO_{request.name.upper()}"
         expected[name] = request.number
-        if request not in messages.RESERVED:
-            for suffix, layout in (("", request.ask), ("_REPLY", request.reply)):
-                expected[f"{name}{suffix}_BYTES"] = layout.fixed_bytes
-                expected[f"{name}{suffix}_TAIL"] = layout.tail_bytes
+        for suffix, layout in (("", request.ask), ("_REPLY", request.reply)):
+            expected[f"{name}{suffix}_BYTES"] = layout.fixed_bytes
+            expected[f"{name}{suffix}_TAIL"] = layout.tail_bytes
     (tmp_path / "protocol.h").write_text(protocol.render_header())
     checks = [f"typedef char check_{name}[{name} == {value} ? 1 : -1];" for name, value in expected.items()]
     (tmp_path / "check.c").write_text("\n".join(['#include "protocol.h"', *checks, ""]))
@@ -234,7 +234,7 @@ def test_documented_tables_are_the_table() -> None:
         assert f"| {request.number} | {request.name.upper()} | {request.meaning} |" in DOC
     for status in Status:
         assert f"| {status.value} | {status.name.lower()} | {status.meaning} |" in DOC
-    for number in (*messages.Subject, *messages.Counter):
+    for number in (*messages.Subject, *messages.Counter, *messages.Kept):
         assert f"| {number.value} | {number.name.lower()} | {number.meaning} |" in DOC
     for region in Region:
         assert f"| {region.value} | {region.name.lower()} | {region.meaning} |" in DOC

@@ -24,6 +24,7 @@ def add_platform(out: Path, board: Board, model: str) -> None:
         "board": board,
         "model": model,
         "tool_version": "0",
+        "store": None,
         "kernel_set": "ref",
         "description": 'Says "echo"',
     }

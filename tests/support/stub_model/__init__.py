@@ -37,7 +37,7 @@ def stub_project(out: Path, beat: int = 6, classes: int = CLASSES, runtime: int 
         loader=jinja2.FileSystemLoader(ROOT / "templates"), undefined=jinja2.StrictUndefined
     )
     binding = templates.get_template("model_binding.h.j2").render(
-        model="stub", counters=(), saturated=(), label_type="uint8_t"
+        model="stub", counters=(), saturated=(), label_type="uint8_t", keep=False
     )
     (include / "model_binding.h").write_text(binding)
     return out

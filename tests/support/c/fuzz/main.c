@@ -150,6 +150,21 @@ void hal_spare(uintptr_t *low, uintptr_t *high)
     *high = (uintptr_t)spare + sizeof spare;
 }
 
+void hal_pet(void)
+{
+}
+
+void hal_reset(void)
+{
+    demand(false, "nothing resets a chip without a store");
+}
+
+uintptr_t hal_kept(uint32_t bytes)
+{
+    (void)bytes;
+    return 0;
+}
+
 /* ---- requests, and what is done to them --------------------------------------------------------------------------- */
 
 #define ROW(name) {PROTO_##name, PROTO_##name##_BYTES, PROTO_##name##_TAIL}
@@ -160,6 +175,7 @@ static const struct {
 } known[] = {
     ROW(HELLO), ROW(TENSOR), ROW(INFER), ROW(LEARN), ROW(RUN), ROW(RUN_OP), ROW(LOAD), ROW(READ), ROW(WRITE),
     ROW(DIGEST), ROW(STATS), ROW(RESET), ROW(COUNT), ROW(BEGIN), ROW(STEP), ROW(ABORT), ROW(LEARN_MANY), ROW(LEARN_KEPT),
+    ROW(SAVE), ROW(RESTORE), ROW(ERASE),
 };
 
 /* Numbers that mean something, edges, and any. */

@@ -1,0 +1,76 @@
+"""What a device keeps: saved, found by another device in the same flash, forgotten; refusals in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from projects import Case, case, compiled, refusal
+
+from synapcc.gen.target.messages import Kept
+from synapcc.host.cli import main
+from synapcc.host.link.store import ANSWERS
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
+    folder = tmp_path_factory.mktemp("save")
+    made, out = case(folder), folder / "out"
+    assert main(made.words(out, "--keep", "--board", "mps2_an386")) == 0
+    return made, out
+
+
+def told(path: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(path.read_text())
+    return found
+
+
+def test_a_saved_state_is_found_by_another_device(
+    project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    (c, out), flash, said = project, tmp_path / "w.flash", tmp_path / "said.json"
+    more = ["--flash", str(flash), "--json", str(said)]
+    assert main(["save", str(out), "--on", "process", "--learn", str(c.data), *more]) == 0
+    saved = told(said)
+    assert (saved["found"], saved["erases"], saved["blocks"]) == ("empty", 1, 3)
+    assert main(["restore", str(out), "--device", "unicorn", *more]) == 0
+    restored = told(said)
+    assert restored["state_digest"] == saved["state_digest"] and not restored["erased"]
+    assert main(["save", str(out), "--device", "process", *more]) == 0  # nothing was learned since
+    assert (told(said)["found"], told(said)["state_digest"]) == ("ok", saved["state_digest"])
+    assert main(["restore", str(out), "--device", "process", "--erase", *more]) == 0
+    assert told(said)["erased"] is True
+    before = flash.read_bytes()
+    line = refusal(["restore", str(out), "--device", "process", "--flash", str(flash)], capsys)
+    assert line.startswith("process: RESTORE: nothing is kept") and len(flash.read_bytes()) == len(before)
+
+
+def test_a_virtual_device_without_a_file_says_what_is_lost(
+    project: tuple[Case, Path], capsys: Capsys
+) -> None:
+    assert main(["save", str(project[1]), "--device", "process"]) == 0
+    assert "a virtual device takes its flash with it" in capsys.readouterr().out
+
+
+def test_refusals(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) -> None:
+    out, wrong = project[1], tmp_path / "wrong"
+    wrong.write_bytes(b"flash")
+    save = ["save", str(out), "--device", "process", "--flash"]
+    assert "holds 5 bytes, the flash of this project's virtual devices has" in refusal(
+        [*save, str(wrong)], capsys
+    )
+    assert wrong.read_bytes() == b"flash"
+    assert "there is no folder" in refusal([*save, str(tmp_path / "no" / "w")], capsys)
+    _, plain = compiled(tmp_path / "plain")
+    for command in (["save"], ["restore"], ["restore", "--erase"]):
+        line = refusal([command[0], str(plain), "--device", "process", *command[1:]], capsys)
+        assert "its firmware has no store in flash; compile with --keep" in line
+    assert "no such file" in refusal([*save[:4], "--learn", str(tmp_path / "none.npz")], capsys).lower()
+
+
+def test_every_answer_of_a_store_has_its_words() -> None:
+    assert {*ANSWERS} == {*Kept} - {Kept.OK, Kept.NONE}
+    assert all("\n" not in part and part for answer in ANSWERS.values() for part in answer)
