@@ -165,6 +165,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         example_of(compiled) if packages else None,
         args.role,
         compiled.spec.keep,
+        compiled.heard,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
@@ -189,7 +190,7 @@ def _kept(compiled: Compiled, asked: bool) -> Compiled:
         compiled = replace(compiled, spec=replace(spec, keep=Keep()))
     if keep := compiled.spec.keep:
         needed = least_flash(compiled.plan, board, compiled.kernel_set) if board else 0
-        check_store(compiled.plan, keep, board, needed)
+        check_store(compiled.plan, keep, board, needed, compiled.heard)
     return compiled
 
 

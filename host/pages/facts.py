@@ -56,7 +56,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
         **({} if part is plan else {"infer_only": memory(part, compiled.kernel_set)}),
-        "keep": keep_facts(plan, kept, compiled.board) if kept else None,
+        "keep": keep_facts(plan, kept, compiled.board, compiled.heard) if kept else None,
         "budget": budget(part, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
