@@ -99,7 +99,7 @@ static keep_status find_entry(const kept_by_other_t *other, const keep_entry_t *
         if (status != KEEP_OK)
             return status;
         if (entry->key == own->key)
-            return entry->count == own->count && entry->type <= KEEP_UINT32 &&
+            return entry->count == own->count && entry->type <= KEEP_UINT32 && (entry->behind == 0 || entry->behind == own->behind) &&
                            (entry->type == KEEP_UINT32) == (own->type == KEEP_UINT32) && entry->at <= other->end &&
                            entry->count <= (other->end - entry->at) / size_of(entry->type)
                        ? KEEP_OK
@@ -190,6 +190,8 @@ static keep_status take(const kept_by_other_t *other, const keep_entry_t *own, c
 
 /* ---- what may be taken over -------------------------------------------------------------------------------------- */
 
+enum { LEFT, ALONE, BEHIND }; /* a mark: not taken over; taken, and nothing in front of it had learned; taken with what is in front of it */
+
 /* Marks the entries that what is kept has, too, and whose others it has: OK; OTHER: there are none; IO. */
 static keep_status mark(const kept_by_other_t *other, const keep_migration_t *own, uint8_t *marks, uint32_t *taken)
 {
@@ -201,22 +203,22 @@ static keep_status mark(const kept_by_other_t *other, const keep_migration_t *ow
 
         if (status != KEEP_OK && status != KEEP_OTHER)
             return status;
-        marks[i] = status == KEEP_OK ? 1u : 0u;
+        marks[i] = (uint8_t)(status != KEEP_OK ? LEFT : (entry.behind == 0 ? ALONE : BEHIND));
     }
     while (!settled) { /* each turn but the last takes a mark away */
         settled = true;
         for (uint32_t i = 0; i < own->needs_count; i++) {
             const keep_need_t need = own->needs[i];
 
-            if (marks[need.entry] > marks[need.other]) {
-                marks[need.entry] = 0;
+            if (marks[need.entry] > (i < own->always ? LEFT : ALONE) && marks[need.other] == LEFT) {
+                marks[need.entry] = LEFT;
                 settled = false;
             }
         }
     }
     *taken = 0;
     for (uint32_t i = 0; i < own->count; i++)
-        *taken += marks[i];
+        *taken += marks[i] != LEFT ? 1u : 0u;
     return *taken > 0 ? KEEP_OK : KEEP_OTHER;
 }
 
@@ -263,7 +265,7 @@ keep_status keep_migrate(keep_t *keep, const keep_migration_t *own, uint8_t *sta
     if (status == KEEP_OK)
         status = mark(&other, own, marks, &taken);
     for (uint32_t i = 0; i < own->count && status == KEEP_OK; i++) {
-        if (marks[i] > 0u)
+        if (marks[i] != LEFT)
             status = take(&other, &own->entries[i], &own->places[i], state + own->places[i].offset);
     }
     keep->done = taken;

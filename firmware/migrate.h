@@ -20,7 +20,7 @@ typedef struct {
     uint32_t count;   /* elements, the padding of rows included */
     int16_t exponent; /* n: a number v stands for v / 2^n */
     uint8_t type;     /* KEEP_INT8 .. KEEP_UINT32 */
-    uint8_t unused;   /* 0 */
+    uint8_t behind;   /* layers that learn in front of it: what a layer hears may be learned, too */
 } keep_entry_t;
 
 typedef struct {
@@ -44,14 +44,18 @@ typedef struct {
     uint16_t other;
 } keep_need_t;
 
-/* What this firmware has. */
+/*
+ * What this firmware has. The needs from number `always` on are those of layers that hear what another one learns: they hold where that
+ * had learned in the other Plan, too. Else it is as it was compiled, in both.
+ */
 typedef struct {
     const keep_entry_t *entries;
     const keep_place_t *places; /* one an entry */
     const keep_need_t *needs;
-    uint32_t count;        /* of entries */
+    uint32_t count; /* of entries */
+    uint32_t always;
     uint32_t needs_count;
-    uint32_t layout;       /* that of the trailer */
+    uint32_t layout; /* that of the trailer */
 } keep_migration_t;
 
 /*

@@ -33,6 +33,7 @@ ORDER = (
     "sweep",
     "pull",
     "push",
+    "migrate",
     "demo",
     "eval",
     "boards",

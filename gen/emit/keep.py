@@ -92,7 +92,8 @@ def layout(found: tuple[Span, ...]) -> int:
 
 def places(plan: Plan, keep: Keep) -> dict[str, int]:
     """Where each tensor that is kept lies among what is kept, in bytes."""
-    found, at = {}, 0
+    found: dict[str, int] = {}
+    at = 0
     for s in spans(plan, keep):
         inside = (t for t in plan.space("state") if s.offset <= t.offset < s.offset + s.bytes)
         found |= {t.name: at + t.offset - s.offset for t in inside}

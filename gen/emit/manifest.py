@@ -26,6 +26,7 @@ DTYPES = ("int8", "int16", "int32", "uint32")
 """By the number that stands for them."""
 PACES = ("step", "trial")
 """Counts of learning steps: the rounding's random words and a schedule go by them."""
+MOST_BEHIND = 255  # that a byte counts
 _FEEDBACK = "_feedback"
 
 
@@ -37,6 +38,7 @@ class Entry:
     at:       bytes from the start of what is kept
     count:    elements, the padding of rows included
     exponent: n where v stands for v / 2^n; 0 where the key says what v stands for
+    behind:   layers that learn in front of it
     """
 
     name: str
@@ -45,20 +47,27 @@ class Entry:
     count: int
     dtype: str
     exponent: int
+    behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """entries: in the state's order
-    needs: (i, j): entry i is taken only if j is"""
+    """What a state says of itself, and what of it may not be mixed with what was compiled.
+
+    entries: in the state's order
+    needs:   (i, j): entry i is taken only if j is. Those from number `always` on hold only where layers in
+             front of it learned in the other Plan: else they are there as this one has compiled them
+    """
 
     entries: tuple[Entry, ...]
     needs: tuple[tuple[int, int], ...]
+    always: int
 
     def packed(self, layout: int) -> bytes:
         """The bytes behind what is kept. layout: CRC-32 of the table of pieces."""
         rows = (
-            ENTRY.pack(e.key, e.at, e.count, e.exponent, DTYPES.index(e.dtype), 0) for e in self.entries
+            ENTRY.pack(e.key, e.at, e.count, e.exponent, DTYPES.index(e.dtype), e.behind)
+            for e in self.entries
         )
         return b"".join(rows) + TRAILER.pack(layout, len(self.entries), MAGIC)
 
@@ -83,8 +92,11 @@ def manifest(plan: Plan, heard: Mapping[str, Heard], places: Mapping[str, int]) 
     if len({e.key for e in entries}) < len(entries):
         raise CompileError("keep.migrate", "two tensors have one key", "give a layer another name")
     at = {e.name: i for i, e in enumerate(entries)}
-    pairs = dict.fromkeys(_needs(plan, layers, heard, list(at)))
-    return Manifest(entries, tuple((at[i], at[j]) for i, j in pairs if i != j and i in at))
+    always, fronts = (
+        [(at[i], at[j]) for i, j in dict.fromkeys(pairs) if i != j and i in at]
+        for pairs in (_needs(plan, layers, list(at)), _fronts(layers, heard))
+    )
+    return Manifest(entries, (*always, *fronts), len(always))
 
 
 def _layers(plan: Plan, heard: Mapping[str, Heard], places: Mapping[str, int]) -> dict[str, list[str]]:
@@ -122,7 +134,8 @@ def _movable(plan: Plan, name: str, places: Mapping[str, int]) -> bool:
 
 def _entry(plan: Plan, t: PlanTensor, at: int, heard: Heard | None) -> Entry:
     power = t.meaning.exponent if _shifts(t) and isinstance(t.meaning, PowerOfTwo) else 0
-    return Entry(t.name, _key(plan, t, heard), at, t.count, t.dtype, power)
+    behind = len(heard.behind) if heard else 0
+    return Entry(t.name, _key(plan, t, heard), at, t.count, t.dtype, power, min(behind, MOST_BEHIND))
 
 
 def _shifts(t: PlanTensor) -> bool:
@@ -140,21 +153,30 @@ def _key(plan: Plan, t: PlanTensor, heard: Heard | None) -> int:
     return zlib.crc32(repr(words).encode())
 
 
+def _core(names: Sequence[str]) -> list[str]:
+    """Of the tensors of a layer those of which none may be missing."""
+    return [n for n in names if not n.endswith(_FEEDBACK)]
+
+
 def _needs(
-    plan: Plan, layers: Mapping[str, Sequence[str]], heard: Mapping[str, Heard], known: Sequence[str]
+    plan: Plan, layers: Mapping[str, Sequence[str]], known: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """(i, j): i is taken only if j is. A layer's feedback may be missing, all else of it may not."""
-    firsts = []
-    for layer, names in layers.items():
-        feedback = f"{layer}{_FEEDBACK}"
-        core = [n for n in names if n != feedback]
+    """(i, j): i is taken only if j is. A layer's feedback may be missing, all else of it may not; a guard's
+    good state is all of it, behind all that was learned."""
+    for names in layers.values():
+        core = _core(names)
         yield from zip(core, [*core[1:], core[0]], strict=True)
-        yield feedback, core[0]
-        for before in heard[layer].behind:
-            yield core[0], layers[before][0]
-        firsts.append(core[0])
+        for name in names[len(core) :]:
+            yield name, core[0]
     good = [n for n in known if plan[n].use == GOOD]
     yield from zip(good, [*good[1:], *good[:1]], strict=True)
     for name in [*good[:1], *(n for n in known if n in PACES)]:
-        for first in firsts:
-            yield name, first
+        for names in layers.values():
+            yield name, names[0]
+
+
+def _fronts(layers: Mapping[str, Sequence[str]], heard: Mapping[str, Heard]) -> Iterator[tuple[str, str]]:
+    """(i, j): a layer that heard what was learned is taken only with that."""
+    for layer, names in layers.items():
+        for before in heard[layer].behind:
+            yield names[0], layers[before][0]

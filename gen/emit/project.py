@@ -115,7 +115,9 @@ def _firmware(board: Board) -> dict[str, bytes]:
     """Copies of firmware/ and of the local PlatformIO platform, and the board as PlatformIO wants it."""
     out = {f"platforms/synapcc/boards/{board.name}.json": platformio_board(board).encode()}
     for path in sorted((ROOT / "firmware").rglob("*")):
-        if not path.is_file() or "__pycache__" in path.parts or path.stem in ("keep", "migrate"):  # that is the library's
+        if (
+            not path.is_file() or "__pycache__" in path.parts or path.stem in ("keep", "migrate")
+        ):  # that is the library's
             continue
         room, *rest = path.relative_to(ROOT / "firmware").parts
         place = Path("platforms/synapcc", *rest) if room == "platform" else Path("src", room, *rest)

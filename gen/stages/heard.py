@@ -1,9 +1,9 @@
-"""What a layer hears: a number for all that lies in front of it, so that what it has learned can be told apart
-from what another layer of the same name learned.
+"""What a layer hears: a number for all that lies in front of it, so that what it has learned can be told
+apart from what another layer of the same name learned.
 
 Weights of the same name and shape mean the same only where their inputs do. So the number is of the whole
-cone in front of a layer: inputs and how they are normalised, layers, their attributes and constants, and which
-of them learn. Formats, rates and rules are not in it, nor the layer's own constants, which it learns.
+cone in front of a layer: inputs and how they are normalised, layers, their attributes and constants as the
+model file has them. Formats, rates and rules are not in it, nor the layer's own constants, which it learns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def heard(graph: Graph, learned: Collection[str], drawn: bool) -> dict[str, Hear
         if learns:
             found[node.name] = Heard(int.from_bytes(front[:BYTES], "little"), tuple(sorted(before)))
         own = [_constant(graph, i, drawn and learns) for i in node.inputs if i not in said]
-        said[node.output] = _digest(front, learns, graph.tensors[node.output].shape, *own)
+        said[node.output] = _digest(front, graph.tensors[node.output].shape, *own)
         taught[node.output] = before | {node.name} if learns else before
     return found
 

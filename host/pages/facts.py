@@ -341,6 +341,7 @@ def kept_text(keep: Mapping[str, Any]) -> str:
     """What a save keeps and costs, in words."""
     samples = "with" if keep["samples"] else "without"
     words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples} the wearer's samples"
+    words += f"; {keep['manifest']:,} more say what these are" if keep["migrate"] else ""
     words += f"; a save writes {keep['written']:,} bytes"
     if not keep["block"]:
         return f"{words}; the board file does not say what its flash can take"
