@@ -120,8 +120,11 @@ static int32_t shifted(int32_t value, int32_t shift, int32_t lo, int32_t hi)
 {
     if (shift < -31)
         return held(0, lo, hi);
-    if (shift < 0)
-        return held((value >> -shift) + ((value >> (-shift - 1)) & 1), lo, hi);
+    if (shift < 0) {
+        const int32_t halves = value >> (-shift - 1);
+
+        return held((halves >> 1) + (halves & 1), lo, hi);
+    }
     for (; shift > 0 && value != 0; shift--) {
         if (value > INT32_MAX / 2)
             return hi;
@@ -136,7 +139,7 @@ static int32_t load_number(const uint8_t *from, uint8_t type)
 {
     int8_t narrow;
     int16_t half;
-    int32_t whole;
+    int32_t wide;
 
     if (type == KEEP_INT8) {
         memcpy(&narrow, from, sizeof narrow);
@@ -146,8 +149,8 @@ static int32_t load_number(const uint8_t *from, uint8_t type)
         memcpy(&half, from, sizeof half);
         return half;
     }
-    memcpy(&whole, from, sizeof whole);
-    return whole;
+    memcpy(&wide, from, sizeof wide);
+    return wide;
 }
 
 /* The low bytes come first. */
