@@ -150,16 +150,19 @@ static bool mark_reads(keep_t *keep, uint32_t at, uint32_t mark, uint8_t value)
 /* Copies count bytes of content, from byte `at` on, between the memory and keep->flash->buffer. */
 static void carry(const keep_t *keep, uint8_t *state, uint32_t at, uint32_t count, bool load)
 {
+    const keep_span_t *span = keep->content->spans;
+    const keep_span_t *const end = span + keep->content->count;
     uint8_t *word = keep->flash->buffer;
 
-    for (uint32_t i = 0; i < keep->content->count && count > 0; i++) {
-        const keep_span_t *const span = &keep->content->spans[i];
-
+    for (; span < end; span++) {
         if (at < span->bytes) {
             const uint32_t part = count < span->bytes - at ? count : span->bytes - at;
             uint8_t *const place = state + span->offset + at;
 
-            memcpy(load ? place : word, load ? word : place, part);
+            if (span->fixed != NULL)
+                memcpy(word, span->fixed + at, part); /* what was read of them goes */
+            else
+                memcpy(load ? place : word, load ? word : place, part);
             word += part;
             count -= part;
             at = 0;
@@ -206,10 +209,8 @@ static keep_status kept(keep_t *keep)
     if (!live_header(keep, &header))
         return found(keep, false, KEEP_CORRUPT);
     keep->crc = header.crc;
-    for (uint32_t i = 0; i < sizeof header.tag; i++) {
-        if (((const uint8_t *)&header.tag)[i] != ((const uint8_t *)&keep->content->tag)[i])
-            return KEEP_OTHER;
-    }
+    if (memcmp((const uint8_t *)&header.tag, (const uint8_t *)&keep->content->tag, sizeof header.tag) != 0)
+        return KEEP_OTHER;
     return KEEP_OK;
 }
 

@@ -26,7 +26,8 @@ typedef enum {
     KEEP_BAD_ARGUMENT = 5, /* a geometry that cannot be, and each call on a store that was not mounted; or nothing has begun */
     KEEP_IO = 6,           /* the flash could not be read, or an operation failed; it may succeed another time */
     KEEP_CORRUPT = 7,      /* what was read is not what was written: a CRC, or the ECC of the flash */
-    KEEP_WORN = 8          /* no room is left that can be erased and programmed, or the wear limit is reached */
+    KEEP_WORN = 8,         /* no room is left that can be erased and programmed, or the wear limit is reached */
+    KEEP_MIGRATED = 9      /* what both have was taken over from what another Plan's firmware keeps: migrate.h alone answers it */
 } keep_status;
 
 /*
@@ -52,10 +53,11 @@ typedef struct {
     uint8_t erased;  /* what an erased byte reads: 0xFF, on some chips 0 */
 } keep_flash_t;
 
-/* A piece of what is kept, in bytes from the start of the memory. */
+/* A piece of what is kept, in bytes from the start of the memory; or bytes that are always the same, and are not loaded. */
 typedef struct {
     uint32_t offset;
     uint32_t bytes;
+    const uint8_t *fixed; /* these, or a null pointer */
 } keep_span_t;
 
 /* What the bytes mean: what differs in any of it is not loaded. */
@@ -97,7 +99,7 @@ typedef struct {
     const keep_slot_t *anchor; /* another one that must stay for now, or a null pointer */
     uint32_t at;          /* address of the slot that is being written, or that the next one may have */
     uint32_t bytes;       /* of content in the slot that is being written */
-    uint32_t done;        /* of these */
+    uint32_t done;        /* of these; behind keep_migrate, until something is saved, the tensors that were taken over */
     uint32_t crc;         /* of these as they came back from flash */
 } keep_t;
 

@@ -36,6 +36,7 @@ from .stages.compose import composed
 from .stages.given import Calibration, check_calibration, no_calibration
 from .stages.graph_check import verify
 from .stages.head import from_samples, prototyped, refuse_frozen, replaced
+from .stages.heard import Heard, heard
 from .stages.level import levelled
 from .stages.lower import lower
 from .stages.probe import seen
@@ -57,6 +58,7 @@ class Compiled:
     learned:     the layers that learn, in the graph's order
     untouched:   the network as its file has it in integers, where something of it learns
     warnings:    what a user should mend, a line each
+    heard:       what each of the layers that learn hears
     kernel_set:  the kernel set that prints it
     quantise:    how its integers were chosen, "fast" or "best"
     role:        what its library is for: "learn", or "infer" alone
@@ -71,6 +73,7 @@ class Compiled:
     calibration: Mapping[str, NDArray[np.float64]]
     board: Board | None
     learned: tuple[str, ...]
+    heard: Mapping[str, Heard]
     warnings: tuple[str, ...]
     kernel_set: str
     untouched: Graph | None = None
@@ -121,6 +124,7 @@ def compile_model(
     chosen = None if spec.rule == INFERENCE_ONLY else rule_of(spec)
     taken, quantisers = checked(normalised(graph.quantisers, given), where), graph.quantisers
     graph, untouched, learned = _for_learning(graph, spec, chosen, taken)
+    known = heard(graph, learned, bool(spec.init))
 
     def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
         data = taken  # one copy of them for all candidates that take them alike
@@ -152,6 +156,7 @@ def compile_model(
         calibration=given,
         board=target,
         learned=learned,
+        heard=known,
         warnings=(
             *uneven,
             *quiet,

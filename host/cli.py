@@ -35,6 +35,7 @@ ORDER = (
     "push",
     "save",
     "restore",
+    "migrate",
     "demo",
     "eval",
     "boards",

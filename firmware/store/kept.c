@@ -16,6 +16,7 @@ REQUESTS_CHECK(same_other, (int)PROTO_KEPT_OTHER == (int)MODEL_KEEP_OTHER);
 REQUESTS_CHECK(same_io, (int)PROTO_KEPT_IO == (int)MODEL_KEEP_IO);
 REQUESTS_CHECK(same_corrupt, (int)PROTO_KEPT_CORRUPT == (int)MODEL_KEEP_CORRUPT);
 REQUESTS_CHECK(same_worn, (int)PROTO_KEPT_WORN == (int)MODEL_KEEP_WORN);
+REQUESTS_CHECK(same_migrated, (int)PROTO_KEPT_MIGRATED == (int)MODEL_KEEP_MIGRATED);
 
 #define BUFFER_WORDS ((FLASH_WORD + 3u) / 4u)
 
@@ -158,6 +159,8 @@ proto_status store_restore(const request_t *request, reply_t *reply)
     server_accepted();
     if (!store.changed)
         status = model_keep_load(&store.keep, NULL); /* what cannot be loaded costs nothing that was learned */
+    if (status == MODEL_KEEP_OTHER && store.found == (uint8_t)MODEL_KEEP_MIGRATED)
+        status = MODEL_KEEP_OK; /* another Plan's, and the last look could take it over */
     if (status == MODEL_KEEP_OK) {
         machine_clear();
         look();

@@ -11,14 +11,17 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import CompileError
 from ..ir.plan import Plan
 from ..ir.roles import GOOD, STORED
 from ..spec.keep import MOST_BLOCKS, Keep
+from ..stages.heard import Heard, to_json
 from ..stages.state_check import rings
 from ..target.boards import Board
 from ..version import VERSION
+from .manifest import Manifest, manifest
 from .templates import ROOT, environment
 
 HEADER, SMALLEST_UNIT, MARKS = 64, 4, 3
@@ -87,26 +90,74 @@ def layout(found: tuple[Span, ...]) -> int:
     return zlib.crc32(b"".join(struct.pack("<II", s.offset, s.bytes) for s in found))
 
 
+def places(plan: Plan, keep: Keep) -> dict[str, int]:
+    """Where each tensor that is kept lies among what is kept, in bytes."""
+    found: dict[str, int] = {}
+    at = 0
+    for s in spans(plan, keep):
+        inside = (t for t in plan.space("state") if s.offset <= t.offset < s.offset + s.bytes)
+        found |= {t.name: at + t.offset - s.offset for t in inside}
+        at += s.bytes
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a slot holds.
+
+    state:    bytes of the state
+    layout:   what tells contents of one Plan apart
+    manifest: what the state says of itself, and its bytes; None and b"" without `migrate`
+    """
+
+    spans: tuple[Span, ...]
+    state: int
+    layout: int
+    manifest: Manifest | None = None
+    packed: bytes = b""
+
+    @property
+    def bytes(self) -> int:
+        return self.state + len(self.packed)
+
+
+def content(plan: Plan, keep: Keep, heard: Mapping[str, Heard]) -> Content:
+    """What a slot of `plan` holds. heard: what each layer that learns hears, for `migrate`."""
+    found = spans(plan, keep)
+    state, plain = sum(s.bytes for s in found), layout(found)
+    if not keep.migrate:
+        return Content(found, state, plain)
+    said = manifest(plan, heard, places(plan, keep))
+    packed = said.packed(plain)
+    return Content(found, state, zlib.crc32(packed), said, packed)
+
+
 def slot_bytes(kept: int, word: int) -> int:
     """Bytes that a save of `kept` bytes programs, in units of the word."""
     unit = max(word, SMALLEST_UNIT)
     return -(-HEADER // unit) * unit + MARKS * unit + -(-kept // unit) * unit
 
 
-def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float | int | bool | str | None]:
+def keep_facts(
+    plan: Plan, keep: Keep, board: Board | None, heard: Mapping[str, Heard] | None = None
+) -> dict[str, Any]:
     """What a report says of the store. Without a board that says its erase blocks: sizes alone, for words of
     four bytes.
 
     saves: how many the flash lasts at least, each in blocks that are erased for it; interval_s: from one to
     the next if it is to last ten years; years: how long it lasts at a save an hour
     """
-    kept = sum(s.bytes for s in spans(plan, keep))
+    held = content(plan, keep, heard or {})
+    kept = held.bytes
     flash = board.flash if board and board.flash.block else None
     written = slot_bytes(kept, flash.word if flash else SMALLEST_UNIT)
-    facts: dict[str, float | int | bool | str | None] = {
+    facts: dict[str, Any] = {
         "samples": keep.samples,
+        "migrate": keep.migrate,
+        "manifest": len(held.packed),
+        "heard": to_json(heard or {}) if keep.migrate else None,
         "state": plan.state_bytes,
-        "kept": kept,
+        "kept": held.state,
         "written": written,
         "word": flash.word if flash else None,
         "block": flash.block if flash else None,
@@ -129,14 +180,16 @@ def keep_facts(plan: Plan, keep: Keep, board: Board | None) -> dict[str, float |
     }
 
 
-def keep_blocks(plan: Plan, keep: Keep, board: Board) -> int:
+def keep_blocks(plan: Plan, keep: Keep, board: Board, heard: Mapping[str, Heard] | None = None) -> int:
     """How many blocks the store gets on a board; 0 where it does not say their size."""
-    return int(keep_facts(plan, keep, board)["blocks"] or 0)
+    return int(keep_facts(plan, keep, board, heard)["blocks"] or 0)
 
 
-def check_store(plan: Plan, keep: Keep, board: Board | None, needed: int) -> None:
+def check_store(
+    plan: Plan, keep: Keep, board: Board | None, needed: int, heard: Mapping[str, Heard] | None = None
+) -> None:
     """Raises CompileError where keep_mount would refuse the flash, or has no room beside `needed` bytes."""
-    facts = keep_facts(plan, keep, board)
+    facts = keep_facts(plan, keep, board, heard)
     if board is None or not facts["block"]:
         return
     blocks, need, block = (
@@ -176,21 +229,25 @@ def _own(text: str) -> str:
     return re.sub(r"^(?=keep_status keep_save_)", "static ", text, flags=re.M)
 
 
-def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
-    """`<model>_keep.h` and `<model>_keep.c`."""
-    found = spans(plan, keep)
+def render_keep(
+    plan: Plan, keep: Keep, command: str, heard: Mapping[str, Heard] | None = None
+) -> Mapping[str, str]:
+    """`<model>_keep.h` and `<model>_keep.c`. heard: what each layer that learns hears, for `migrate`."""
+    held = content(plan, keep, heard or {})
     digest = [f"0x{byte:02X}" for byte in plan.digest]
+    files = ("keep.h", "keep.c", "crc32.h", "crc32.c", *(["migrate.h", "migrate.c"] if keep.migrate else []))
     context = {
         "prefix": plan.model,
         "command": command,
         "version": VERSION,
-        "store": {
-            name: _prefixed(_own(_firmware(name)), plan.model)
-            for name in ("keep.h", "keep.c", "crc32.h", "crc32.c")
-        },
-        "spans": found,
-        "bytes": sum(s.bytes for s in found),
-        "layout": layout(found),
+        "store": {name: _prefixed(_own(_firmware(name)), plan.model) for name in files},
+        "spans": held.spans,
+        "bytes": held.bytes,
+        "layout": held.layout,
+        "plain": layout(held.spans),
+        "manifest": held.manifest,
+        "manifest_bytes": len(held.packed),
+        "places": _places(plan, held.manifest),
         "samples": keep.samples,
         "numeric_version": plan.numeric_version,
         "digest": [", ".join(digest[i : i + 8]) for i in range(0, len(digest), 8)],
@@ -200,3 +257,10 @@ def render_keep(plan: Plan, keep: Keep, command: str) -> Mapping[str, str]:
         f"{plan.model}_keep.{ending}": environment().get_template(f"keep.{ending}.j2").render(context)
         for ending in ("h", "c")
     }
+
+
+def _places(plan: Plan, said: Manifest | None) -> list[tuple[int, int, int]]:
+    """Of each entry where it lies in the state, and its limits, as words of 32 bits."""
+    word = 2**32
+    tensors = [plan[e.name] for e in said.entries] if said else []
+    return [(t.offset, t.lo % word, t.hi % word) for t in tensors]

@@ -14,6 +14,7 @@ from ..ir.plan import Plan
 from ..sets import AUTO, select
 from ..spec import LEARN
 from ..spec.keep import Keep
+from ..stages.heard import Heard
 from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..target.stores import Place, place
@@ -41,6 +42,7 @@ def render(
     example: Example | None = None,
     role: str = LEARN,
     keep: Keep | None = None,
+    heard: Mapping[str, Heard] | None = None,
 ) -> dict[str, bytes]:
     """Every file of an output folder by its path. Without a board, or a link to it: the library and the
     Plan, no firmware.
@@ -51,6 +53,7 @@ def render(
     packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
     role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
     keep:      what of the state is kept in flash: also <model>_keep.{h,c}
+    heard:     what each layer that learns hears, for `keep.migrate`
     """
     part = of_role(plan, role)
     title = title if part is plan else f"{title}, inference alone"
@@ -59,14 +62,14 @@ def render(
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
     portable, kept = bool(board and board.core.portable), keep if part is plan else None
     texts = render_library(part, command, title, sources or {}, chosen, portable, kept is not None)
-    texts |= render_keep(plan, kept, command) if kept else {}
+    texts |= render_keep(plan, kept, command, heard) if kept else {}
     library = _library(part, texts, chosen, context, quantiser)
     quantised = f"src/{plan.model}_quantise.h" in library
     library |= render_packages(part, packages, board, chosen, example, quantised, kept is not None)
     files = {f"lib/{plan.model}/{name}": text for name, text in library.items()}
     files |= dict(reports or {})
     if link:
-        files |= _project(plan, link, context, kept, store_place(plan, kept, link)[0])
+        files |= _project(plan, link, context, kept, store_place(plan, kept, link, heard)[0])
     if link and "platformio" in packages:
         own = render_example(plan, board, chosen, example, kept is not None)
         files |= {f"src/learn/{name}": text for name, text in own.items()}
@@ -78,12 +81,14 @@ def render(
     return out | _firmware(link) if link else out
 
 
-def store_place(plan: Plan, keep: Keep | None, board: Board) -> tuple[Place | None, str]:
+def store_place(
+    plan: Plan, keep: Keep | None, board: Board, heard: Mapping[str, Heard] | None = None
+) -> tuple[Place | None, str]:
     """Where the firmware's store lies; none, and why, where it has none: the library alone can keep then."""
     if keep is None:
         return None, ""
     try:
-        return place(board, keep_blocks(plan, keep, board)), ""
+        return place(board, keep_blocks(plan, keep, board, heard)), ""
     except ValueError as why:
         return None, str(why)
 
@@ -127,7 +132,9 @@ def _firmware(board: Board) -> dict[str, bytes]:
     """Copies of firmware/ and of the local PlatformIO platform, and the board as PlatformIO wants it."""
     out = {f"platforms/synapcc/boards/{board.name}.json": platformio_board(board).encode()}
     for path in sorted((ROOT / "firmware").rglob("*")):
-        if not path.is_file() or "__pycache__" in path.parts or path.stem == "keep":  # that is the library's
+        if (
+            not path.is_file() or "__pycache__" in path.parts or path.stem in ("keep", "migrate")
+        ):  # that is the library's
             continue
         room, *rest = path.relative_to(ROOT / "firmware").parts
         place = Path("platforms/synapcc", *rest) if room == "platform" else Path("src", room, *rest)

@@ -15,13 +15,16 @@ class Keep:
 
     samples: whether the wearer's samples are kept too, which are personal data
     blocks:  erase blocks that the store gets; 0: the fewest that hold it
+    migrate: whether firmware of another Plan may take over what it knows of it
     """
 
     samples: bool = False
     blocks: int = 0
+    migrate: bool = False
 
 
 def read_keep(table: Table) -> Keep:
     """The table [keep] of a rule file; what it does not say has its default."""
     own = table.table("keep", Keep)
-    return Keep(own.flag("samples", False), own.integer("blocks", 3, MOST_BLOCKS, 0))
+    blocks = own.integer("blocks", 3, MOST_BLOCKS, 0)
+    return Keep(own.flag("samples", False), blocks, own.flag("migrate", False))

@@ -166,6 +166,7 @@ class Kept(Numbered):
     IO = 6, "the flash could not be read or changed; it may be another time"
     CORRUPT = 7, "what was read is not what was written, or a block does not take it"
     WORN = 8, "no room is left that can be erased and programmed, or the wear limit is reached"
+    MIGRATED = 9, "what another Plan's firmware had kept was taken over as far as it fits this one"
     NONE = 255, "the firmware has no store"
 
 

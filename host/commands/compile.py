@@ -165,6 +165,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         example_of(compiled) if packages else None,
         args.role,
         compiled.spec.keep,
+        compiled.heard,
     )
     files["network.onnx"] = export(compiled.graph, compiled.plan.digest.hex())
     emit.write(files, folder)
@@ -191,7 +192,7 @@ def _kept(compiled: Compiled, asked: bool) -> Compiled:
         compiled = replace(compiled, spec=replace(spec, keep=Keep()))
     if keep := compiled.spec.keep:
         needed = least_flash(compiled.plan, board, compiled.kernel_set) if board else 0
-        check_store(compiled.plan, keep, board, needed)
+        check_store(compiled.plan, keep, board, needed, compiled.heard)
     return compiled
 
 
@@ -202,7 +203,7 @@ def _without_store(compiled: Compiled) -> str:
     board, keep = compiled.board, compiled.spec.keep
     if board is None or board.link is None or compiled.role != LEARN:
         return ""
-    return store_place(compiled.plan, keep, board)[1]
+    return store_place(compiled.plan, keep, board, compiled.heard)[1]
 
 
 def _board(args: argparse.Namespace) -> tuple[Board, list[str]]:

@@ -45,7 +45,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         else:
             answer, proof = store.kept(client, flash, client.restore)
         worn = answer == Kept.WORN and not args.erase  # it was loaded all the same
-        if answer != Kept.OK and not worn:
+        migrated = answer == Kept.MIGRATED and not args.erase
+        if answer != Kept.OK and not worn and not migrated:
             raise store.refusal(client, "ERASE" if args.erase else "RESTORE", answer)
         info = client.info
     told = {
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         "board": info.board,
         "erased": args.erase,
         "worn": worn,
-        "bytes": 0 if args.erase else info.keep_bytes,
+        "migrated": migrated,
+        "bytes": 0 if args.erase or migrated else info.keep_bytes,
         "state_digest": proof.hex(),
     }
     out.give("restore", told)
@@ -63,6 +65,11 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.erase:
         out.say(
             f"nothing is kept on {place} any more; its state, digest {proof.hex()[:12]}, lasts until a reset"
+        )
+    elif migrated:
+        out.say(
+            f"what another compilation had kept was taken over on {place}, as far as both know it: state digest "
+            f"{proof.hex()[:12]}; save it to keep it"
         )
     else:
         out.say(f"{info.keep_bytes} bytes were restored on {place}: state digest {proof.hex()[:12]}")

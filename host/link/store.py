@@ -27,6 +27,10 @@ ANSWERS: Mapping[Kept, tuple[str, str]] = {
         "what is kept is of another compilation, and stays until the next save",
         "flash the firmware that saved it, or save anew",
     ),
+    Kept.MIGRATED: (
+        "what another compilation had kept was taken over as far as it fits",
+        "synapcc save keeps it for this one",
+    ),
     Kept.UNUSABLE: ("the store does not fit the device's flash", "build and flash this project"),
     Kept.IO: ("the flash could not be read or changed", "check the supply and repeat the command"),
     Kept.CORRUPT: (

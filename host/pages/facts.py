@@ -56,7 +56,7 @@ def measure(compiled: Compiled) -> dict[str, Any]:
         "quantise": compiled.quantise,
         "memory": memory(plan, compiled.kernel_set),
         **({} if part is plan else {"infer_only": memory(part, compiled.kernel_set)}),
-        "keep": keep_facts(plan, kept, compiled.board) if kept else None,
+        "keep": keep_facts(plan, kept, compiled.board, compiled.heard) if kept else None,
         "budget": budget(part, compiled.board, compiled.kernel_set),
         "network": network(compiled),
         "tensors": tensors(plan, compiled.kernel_set),
@@ -341,6 +341,7 @@ def kept_text(keep: Mapping[str, Any]) -> str:
     """What a save keeps and costs, in words."""
     samples = "with" if keep["samples"] else "without"
     words = f"{keep['kept']:,} of {keep['state']:,} bytes of state, {samples} the wearer's samples"
+    words += f"; {keep['manifest']:,} more say what these are" if keep["migrate"] else ""
     words += f"; a save writes {keep['written']:,} bytes"
     if not keep["block"]:
         return f"{words}; the board file does not say what its flash can take"

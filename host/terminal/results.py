@@ -35,6 +35,7 @@ SCHEMAS: Mapping[str, int] = {
     "inspect": 1,
     "inspect.learn": 1,
     "inspect.model": 1,
+    "migrate": 1,
     "new-board": 1,
     "personalise": 1,
     "pull": 1,

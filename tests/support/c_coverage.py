@@ -21,11 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from bad_line import small_nets
 from fuzz_server import HERE, fuzz, fuzzed
 from golden_nets import golden_plan
 from keep_cuts import FIRMWARE, FLASHES, STORE, cuts, kept
-from random_nets import KEPT
+from migrations import MIGRATE, MIGRATING, Case, perceptrons, taken_over
+from random_nets import KEPT, extreme_state
 
 from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
@@ -136,6 +138,17 @@ def _stored(folder: Path, names: Sequence[str], found: Coverage) -> None:
     cases = _counting([HERE / "c" / "keepcases.c", *STORE], [FIRMWARE], folder / "cases")
     subprocess.run([cases], check=True, capture_output=True)
     counted(folder / "cases", names, found)
+    moved = _counting([*MIGRATING, *STORE], [FIRMWARE], folder / "moved")
+    nets, rng = perceptrons(), np.random.default_rng(4)
+    every = [
+        Case(a, extreme_state(a.plan, rng), b, keep, damages=24)
+        for a in nets.values()
+        for b in nets.values()
+        for keep in (MIGRATE, Keep())
+    ]
+    for _ in taken_over(moved, every, 1):
+        pass
+    counted(folder / "moved", names, found)
 
 
 def shares(found: Coverage) -> dict[str, tuple[int, int, int, int]]:

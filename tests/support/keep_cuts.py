@@ -111,16 +111,16 @@ def cuts(program: Path, folder: Path, flash: Flash, model: Kept, seed: int, ever
     return found
 
 
-def sizes(folder: Path) -> tuple[int, int] | None:
-    """(code of keep.c, sizeof keep_t) on a Cortex-M0 at -Os; None without arm-none-eabi-gcc."""
+def sizes(folder: Path, source: Path = STORE[0]) -> tuple[int, int] | None:
+    """(code of keep.c or another source, sizeof keep_t) on a Cortex-M0 at -Os; None without its GCC."""
     if not shutil.which("arm-none-eabi-gcc"):
         return None
     probe = folder / "probe.c"
     probe.write_text('#include "keep.h"\nchar ram[sizeof(keep_t)];\n')
     flags = ["-mcpu=cortex-m0", "-mthumb", "-Os", "-std=c99", f"-I{FIRMWARE}", "-c"]
     found = []
-    for source, section in ((STORE[0], 0), (probe, 2)):
-        run(["arm-none-eabi-gcc", *flags, source, "-o", folder / "size.o"])
+    for file, section in ((source, 0), (probe, 2)):
+        run(["arm-none-eabi-gcc", *flags, file, "-o", folder / "size.o"])
         done = subprocess.run(
             ["arm-none-eabi-size", str(folder / "size.o")], capture_output=True, text=True, check=True
         )

@@ -20,13 +20,15 @@ from pathlib import Path
 
 import numpy as np
 from golden_nets import KERNELS, golden_plan
+from head_nets import perceptron, samples
 from one_step import batch_plan, cases
 from packaged import package
 
+from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, render_library, write
 from synapcc.gen.emit.keep import render_keep
 from synapcc.gen.ops import Case, kernels
-from synapcc.gen.spec import INFER, LEARN, Keep
+from synapcc.gen.spec import INFER, LEARN, Keep, RuleSpec
 from synapcc.gen.target.boards import load_board
 
 LIST = Path(__file__).resolve().parents[2] / "docs" / "MISRA.md"
@@ -139,14 +141,17 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
 
 
 def stored(parent: Path) -> list[Path]:
-    """The store in flash as a library has it: firmware/keep.c under the model's names."""
+    """The store in flash as libraries have it: firmware/keep.c, and migrate.c, under the model's names."""
     folder, plan = parent / "store", golden_plan("ring")
     folder.mkdir()
+    moving = compile_model(perceptron(5), RuleSpec("bp", layers="all"), samples(60, 5, 1))
     files = render_library(plan, "a check", "a check", {}, keep=True)
     files |= render_keep(plan, Keep(), "a check")
+    files |= render_library(moving.plan, "a check", "a check", {}, keep=True)
+    files |= render_keep(moving.plan, Keep(migrate=True), "a check", moving.heard)
     for name, text in files.items():
         (folder / name).write_text(text)
-    return [folder / "ring_keep.c"]
+    return [folder / "ring_keep.c", folder / f"{moving.plan.model}_keep.c"]
 
 
 def unlisted(found: Mapping[str, list[str]], listed: set[str], place: str) -> list[str]:

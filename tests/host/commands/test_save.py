@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
-from projects import Case, case, compiled, refusal
+from projects import Case, case, compiled, refusal, write_rule
 
 from synapcc.gen.target.messages import Kept
 from synapcc.host.cli import main
+from synapcc.host.link.state import joined, load
 from synapcc.host.link.store import ANSWERS
+from synapcc.host.run.plans import read_plan
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -74,3 +77,31 @@ def test_refusals(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) ->
 def test_every_answer_of_a_store_has_its_words() -> None:
     assert {*ANSWERS} == {*Kept} - {Kept.OK, Kept.NONE}
     assert all("\n" not in part and part for answer in ANSWERS.values() for part in answer)
+
+
+def test_an_update_takes_over_what_is_kept(tmp_path: Path, capsys: Capsys) -> None:
+    """Firmware of another rule finds the flash of the old one, and has what `synapcc migrate` says."""
+    keep = "[keep]\nmigrate = true\n"
+    c = case(tmp_path, more=keep)
+    old, new, flash, said = (tmp_path / n for n in ("old", "new", "w.flash", "said.json"))
+    assert main(c.words(old, "--board", "mps2_an386")) == 0
+    write_rule(c.rule, "bp", "int8", keep)
+    assert main(c.words(new, "--board", "mps2_an386")) == 0
+    on = ["--device", "process", "--flash", str(flash), "--json", str(said)]
+    assert main(["save", str(old), "--learn", str(c.data), *on]) == 0
+    learned, kept = told(said)["state_digest"], tmp_path / "kept.npz"
+    words = ["emulate", str(old), "--data", str(c.data), "-o", str(tmp_path / "r.npz"), "--learn"]
+    assert main([*words, "--state-out", str(kept)]) == 0
+    moved = tmp_path / "moved.npz"
+    assert main(["migrate", str(old), str(new), str(kept), "-o", str(moved)]) == 0
+    plan = read_plan(new)
+    want = hashlib.sha256(joined(plan, load(plan, moved)[0])).hexdigest()
+    before = flash.read_bytes()
+    assert main(["restore", str(new), *on]) == 0
+    assert told(said)["migrated"] is True and told(said)["state_digest"] == want
+    assert "was taken over" in capsys.readouterr().out
+    assert main(["restore", str(old), *on]) == 0 and flash.read_bytes() == before
+    assert told(said)["state_digest"] == learned and told(said)["migrated"] is False
+    assert main(["save", str(new), *on]) == 0 and told(said)["found"] == "migrated"
+    assert main(["restore", str(new), *on]) == 0
+    assert (told(said)["migrated"], told(said)["state_digest"]) == (False, want)

@@ -529,8 +529,9 @@ static void load_content(const char *path)
     get(file, head, sizeof head);
     content.count = head[0];
     state_bytes = head[1];
-    spans = malloc(content.count * sizeof *spans);
-    get(file, spans, content.count * (uint32_t)sizeof *spans);
+    spans = calloc(content.count, sizeof *spans);
+    for (uint32_t i = 0; i < content.count; i++)
+        get(file, &spans[i], 2u * (uint32_t)sizeof spans[i].offset);
     for (uint32_t i = 0; i < STATES; i++) {
         states[i] = malloc(state_bytes);
         get(file, states[i], state_bytes);
