@@ -72,6 +72,11 @@ class Manifest:
         return b"".join(rows) + TRAILER.pack(layout, len(self.entries), MAGIC)
 
 
+def largest(tensors: int) -> int:
+    """Bytes of a manifest at most, of a state of so many tensors."""
+    return tensors * ENTRY.size + TRAILER.size
+
+
 def manifest(plan: Plan, heard: Mapping[str, Heard], places: Mapping[str, int]) -> Manifest:
     """What a state of `plan` says of itself.
 

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         )
     elif migrated:
         out.say(
-            f"what another compilation had kept was taken over on {place}, as far as both know it: state digest "
+            f"what another compilation had kept was taken over on {place}, as far as it fits: state digest "
             f"{proof.hex()[:12]}; save it to keep it"
         )
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from synapcc.gen.emit.manifest import largest
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.target import messages
 from synapcc.gen.target.messages import PROOFS, PROTOCOL_VERSION, Kept
@@ -112,6 +113,6 @@ def _bounds(said: Hello) -> Mapping[str, tuple[int, int]]:
         "classes": (0, MOST_STEPS),
         "batch": (fitting, fitting),
         "kept": (0, MOST_BYTES // sample_bytes(inputs)),
-        "keep_bytes": (0, said.state_bytes),
+        "keep_bytes": (0, said.state_bytes + largest(said.state_bytes)),  # a tensor takes a byte at least
         "flash_bytes": (0, MOST_FLASH if said.keep_bytes else 0),
     }
