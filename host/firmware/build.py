@@ -155,7 +155,7 @@ def _fingerprint(project: Path) -> str:
 
 def _remember(folder: Path, sources: str, name: str, result: BuildResult) -> None:
     stamp = {"sources": sources, "elf": _hash(result.elf), "name": name, "result": result.to_dict()}
-    (folder / "synapcc.json").write_text(json.dumps(stamp), encoding="utf-8")
+    (folder / "synapcc.json").write_text(json.dumps(stamp), encoding="utf-8", newline="\n")
 
 
 def _recall(folder: Path, sources: str, toolchain: str | None) -> BuildResult | None:
@@ -193,7 +193,7 @@ def _run(project: Path, board: Board, folder: Path, toolchain: str | None) -> di
     extra: Mapping[str, str] = {"SYNAPCC_TOOLCHAIN": toolchain} if toolchain else {}
     done = platformio.run(project, "run", "-e", board.name, extra=extra)
     log = project / ".pio" / "build.log"
-    log.write_text(done.stdout, encoding="utf-8")
+    log.write_text(done.stdout, encoding="utf-8", newline="\n")
     if done.returncode != 0 or not (folder / "firmware.elf").is_file():
         raise _explain(done.stdout, board, log, folder)
     if not board.local:
