@@ -172,7 +172,7 @@ def tried(python: Path, version: str, folder: Path) -> str:
     ecg = place / "examples" / "ecg"
     files = [ecg / "models" / "ecg_mlp_rr.onnx", "--rule", ecg / "rules" / "mlp_rr" / "hebbian.toml"]
     run(
-        [synapcc, "compile", *files, "--calibrate", "data.npz", "--board", "nucleo_f446re", "-o", "out"],
+        [synapcc, "compile", *files, "--calibrate", "data.npz", "--board", "arduino_nano33ble", "-o", "out"],
         folder,
     )
     run([synapcc, "build", "out"], folder)
@@ -194,6 +194,8 @@ def main() -> None:
         if wrong := contents(wheel, sdist):
             fail("\n  ".join(["the packages are not whole:", *wrong]))
         version = wheel.name.split("-")[1]
+        if not (REPO / "tests" / "data" / version).is_dir():
+            fail(f"nothing is kept of {version}; run tests/support/kept_version.py")
         print(f"{wheel.name}: {len(names_of(wheel))} files; {sdist.name}: {len(names_of(sdist))} files")
         for python in args.python or [sys.executable]:
             for package in (wheel, sdist):
