@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= 2
 
-.PHONY: help setup demo bench results accuracy test test-long lint golden clean
+.PHONY: help setup demo bench results accuracy test test-long lint golden release clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,9 @@ lint: $(VENV)/.dev ## ruff (format and lint), mypy --strict, cppcheck with MISRA
 
 golden: $(VENV)/.dev ## rewrite the golden C after a change that was meant
 	@$(BIN)/python -m pytest -q tests/gen/emit/test_emit.py --rewrite-golden
+
+release: $(VENV)/.dev ## wheel and sdist into dist/, each installed anew and tried outside of the repository
+	@$(BIN)/python tests/support/release.py $(foreach p,$(PYTHONS),--python $(p))
 
 clean: ## remove the environment and all outputs
 	rm -rf $(VENV) build report out .pytest_cache .mypy_cache .ruff_cache .hypothesis

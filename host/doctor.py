@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.boards import list_boards
 
-from . import examples
+from . import examples, weights
 from .firmware import platformio
 
 _SECONDS = 20.0
@@ -96,6 +96,14 @@ def report() -> list[Check]:
         Check("a compiler for Cortex-M", bool(builds), detail, True, "pip install 'synapcc[virtual]'")
     )
     return checks
+
+
+def weight_table(parts: Mapping[str, weights.Weight]) -> str:
+    """What is installed of each part, as lines of text; parts of which nothing is there are left out."""
+    rows = [(name, w) for name, w in parts.items() if w.packages]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{n:<{width}}  {w.megabytes:>6.0f} MB  {', '.join(w.heaviest)}".rstrip() for n, w in rows]
+    return "\n".join(["what is installed, and what each extra adds to it:", *lines])
 
 
 def table(checks: Iterable[Check]) -> str:

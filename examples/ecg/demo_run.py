@@ -13,6 +13,7 @@ from synapcc.gen import emit
 from synapcc.gen.compile import Compiled
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import rules
+from synapcc.gen.target.boards import load_board
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.firmware.build import BuildResult, build, project_board
 from synapcc.host.link.client import connect
@@ -106,6 +107,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.rule not in rules() and not Path(args.rule).is_file():
         what = f'"{args.rule}" is neither a rule nor a file'
         raise SynapccError("--rule", what, f"rules: {', '.join(rules())}")
+    _ = load_board(args.board).port  # says what there is where a board has no firmware
     kind = args.device.partition(":")[0]
     if kind not in device_kinds():
         raise SynapccError("--device", f'there is no kind "{kind}"', f"kinds: {', '.join(device_kinds())}")

@@ -132,7 +132,7 @@ def _load() -> dict[str, Any]:
 
 def _save(results: dict[str, Any]) -> None:
     temporary = RESULTS.with_suffix(".tmp")
-    temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
     temporary.replace(RESULTS)
 
 
@@ -194,7 +194,7 @@ def write(results: dict[str, Any]) -> None:
     for folder, files in (folders | {more_folder(): more_files(results)}).items():
         folder.mkdir(parents=True, exist_ok=True)
         for file, content in files:
-            (folder / file).write_text(content, encoding="utf-8")
+            (folder / file).write_text(content, encoding="utf-8", newline="\n")
 
 
 def show(results: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, load_spec
+from synapcc.gen.target.boards import load_board
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.firmware.build import build, project_board
 from synapcc.host.link.client import Client, connect
@@ -84,6 +85,7 @@ def _check(args: argparse.Namespace, names: list[str]) -> None:
             raise SynapccError("--wearer", f'"{name}"', f"wearers: {', '.join(data.WEARERS)}, each once")
     if args.passes < 1:
         raise SynapccError("--passes", f"{args.passes} passes", "give 1 or more")
+    _ = load_board(args.board).port  # says what there is where a board has no firmware
     if (kind := args.device.partition(":")[0]) not in device_kinds():
         raise SynapccError("--device", f'there is no kind "{kind}"', f"kinds: {', '.join(device_kinds())}")
 

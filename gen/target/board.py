@@ -203,8 +203,11 @@ class Board:
     def port(self) -> Link:
         """The link of a board that has one. Raises CompileError for one that has none."""
         if self.link is None:
-            hint = f"add [link] to the board file; `{NEW_BOARD}` writes one to fill in"
-            raise CompileError(self.name, "the board has no [link], so there is no firmware for it", hint)
+            hint = (
+                f"take the library, `synapcc compile ... --board {self.name} --package KIND`, or add [link]"
+            )
+            what = "the board has no [link], so there is no firmware for it"
+            raise CompileError(self.name, what, f"{hint} to a board file: `{NEW_BOARD}` writes one")
         return self.link
 
     @property
@@ -306,7 +309,7 @@ def _check_memory(board: Board, where: str) -> None:
                 f"{label} at {region.origin:#x} of {region.size} bytes",
                 f"origin and size must be multiples of {PAGE}, within 2^32",
             )
-        for low, high in (_DEVICES, _SYSTEM):
+        for low, high in () if board.core.portable else (_DEVICES, _SYSTEM):
             if region.origin < high and low < region.end:
                 what = f"{label} at {region.origin:#x} of {region.size} bytes reaches where no memory is"
                 hint = "0x40000000 to 0x5fffffff are peripherals, from 0xe0000000 on there is the core itself"

@@ -162,7 +162,7 @@ class _InC:
         files = render_library(plan, "a benchmark", "a benchmark", {}, REF)
         main = environment().get_template("steps.c.j2").render(m=plan.model)
         for name, content in {**files, "steps.c": main}.items():
-            (folder / name).write_text(content, encoding="utf-8")
+            (folder / name).write_text(content, encoding="utf-8", newline="\n")
         given, self.found = folder / "samples.bin", folder / "states.bin"
         whole = np.concatenate([samples[n].swapaxes(0, 1) for n in plan.inputs], axis=2)
         given.write_bytes(whole.tobytes() + self.label.T.tobytes())

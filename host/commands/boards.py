@@ -30,9 +30,15 @@ def run(args: argparse.Namespace, out: Results) -> int:
                 n for n, has in (("unicorn", b.emulator.unicorn), ("qemu", bool(b.emulator.qemu))) if has
             )
             or "none",
+            "yes" if b.link else "library",
         ]
         for b in boards
     ]
-    out.say("\n".join(table(["board", "what it is", "core", "flash", "RAM", "clock", "emulators"], rows)))
-    out.say(f"\n{GENERIC}: any other chip, for the library alone: --core cortex-m4 --flash 512K --ram 128K")
+    out.say(
+        "\n".join(
+            table(["board", "what it is", "core", "flash", "RAM", "clock", "emulators", "firmware"], rows)
+        )
+    )
+    out.say("\nlibrary: no firmware of ours; `compile --package KIND` makes it one of your build system")
+    out.say(f"{GENERIC}: any other chip, for the library alone: --core cortex-m4 --flash 512K --ram 128K")
     return 0

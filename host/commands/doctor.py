@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.host import doctor
+from synapcc.host import doctor, weights
 from synapcc.host.terminal.results import Results
 
 HELP = "say which toolchains, emulators, boards and data are there, and how to get what is not"
@@ -16,6 +16,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     checks = doctor.report()
-    out.give("doctor", {"checks": [c.to_dict(args.paths) for c in checks]})
-    out.say(doctor.table(checks))
+    parts = weights.weigh()
+    told = {name: weight.to_dict() for name, weight in parts.items()}
+    out.give("doctor", {"checks": [c.to_dict(args.paths) for c in checks], "weights": told})
+    out.say(f"{doctor.table(checks)}\n\n{doctor.weight_table(parts)}")
     return 0 if all(c.found or not c.needed for c in checks) else 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from synapcc.gen.errors import SynapccError
 from synapcc.host.devices import device_kinds, open_device
 from synapcc.host.terminal.arguments import result_option
+from synapcc.host.terminal.files import write_whole
 from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.results import Results
 
@@ -46,6 +47,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="how far the run came: written as it goes, and where the same command goes on from",
     )
     result_option(p, "--html", metavar="FILE", help="write a report there")
+    result_option(
+        p, "--junit", metavar="FILE", help="write JUnit XML there, a test case for each thing compared"
+    )
     p.add_argument(
         "--timing",
         action="store_true",
@@ -69,6 +73,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.firmware.build import project_board
     from synapcc.host.link import client
     from synapcc.host.pages import html
+    from synapcc.host.pages.junit import verify_xml
     from synapcc.host.pages.verify import evidence, verify_html
     from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
@@ -105,6 +110,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         result["clipped"] = dict(samples.clipped)
     if args.html:
         html.write(Path(args.html), verify_html(result))
+    if args.junit:
+        write_whole(Path(args.junit), verify_xml(result))
     out.give("verify", result)
     if verdict.resumed:
         out.say(f"{verdict.resumed} of the steps were compared before: {args.resume}")

@@ -29,6 +29,11 @@ def stuck(name: str, hint: str) -> DeviceError:
     return DeviceError(name, f"took no bytes for {WRITE_SECONDS:g} s", hint)
 
 
+def not_here(name: str) -> DeviceError:
+    """What a device raises whose link is pipes to wait for, or sockets handed to a child: not on Windows."""
+    return DeviceError(name, "has a link that Windows does not know", "take unicorn, or serial:PORT")
+
+
 class Device(Protocol):
     """A link to running firmware: bytes in, bytes out. Methods raise DeviceError once it is dead."""
 

@@ -24,7 +24,7 @@ from typing import IO
 from synapcc.gen.files.userfile import read_file
 from synapcc.gen.target.boards import Board
 
-from . import WRITE_SECONDS, ClosingDevice, Device, DeviceError, stuck
+from . import WRITE_SECONDS, ClosingDevice, Device, DeviceError, not_here, stuck
 
 # The last flag cures a miscompilation (gcc 12.2, x86-64, -O1 and -O2): where a loop walks an int8 and an
 # int16 array of one struct, induction variables leave an address without a base, which then counts as a null
@@ -231,6 +231,8 @@ def open(project: Path, argument: str, board: Board | None) -> Device:
 
     `argument`: sanitizers, separated by commas. `board` does not matter. Raises DeviceError.
     """
+    if sys.platform == "win32":
+        raise not_here("process")
     sanitizers = tuple(name for name in argument.split(",") if name)
     unknown = [name for name in sanitizers if name not in _SANITIZERS]
     if unknown:

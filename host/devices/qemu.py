@@ -10,6 +10,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import IO
 from synapcc.gen.target.boards import Board
 from synapcc.host.firmware.build import build, project_board
 
-from . import WRITE_SECONDS, ClosingDevice, DeviceError, stuck
+from . import WRITE_SECONDS, ClosingDevice, DeviceError, not_here, stuck
 
 _PROGRAM = "qemu-system-arm"
 _CHUNK = 1 << 16
@@ -173,6 +174,8 @@ def open(project: Path, argument: str, board: Board | None) -> QemuDevice:
     found = re.fullmatch(r"(?:icount=(\d|10))?", argument)
     if not found:
         raise DeviceError(f"qemu:{argument}", f"no option {argument!r}", "write qemu or qemu:icount=6")
+    if sys.platform == "win32":
+        raise not_here("qemu")
     find_qemu()
     shift = int(found[1]) if found[1] else None
     return QemuDevice(build(project).elf, board or project_board(project), shift)

@@ -18,7 +18,7 @@ from elftools.elf.elffile import ELFFile
 
 from synapcc.gen.errors import CompileError, SynapccError
 from synapcc.gen.files.userfile import read_file, read_text
-from synapcc.gen.target.boards import Board, parse_board
+from synapcc.gen.target.boards import Board, board_names, load_board, parse_board
 
 from ..terminal.files import locked
 from . import elf as thumb
@@ -30,7 +30,7 @@ from .stack import StackReport
 __all__ = ["BuildError", "BuildResult", "build", "project_board"]
 
 TOOLCHAINS = ("gcc", "zig")
-MAX_BOARD, MAX_SOURCE = 1 << 20, 1 << 28
+MAX_BOARD, MAX_SOURCE, MAX_REPORT = 1 << 20, 1 << 28, 1 << 28
 _SOURCES = ("src", "include", "lib", "platforms")
 _OVERFLOW = re.compile(r"region [`'](\w+)'(?::)? overflowed by (\d+) bytes")
 _ERROR = re.compile(
@@ -69,11 +69,22 @@ def project_board(project: Path) -> Board:
         raise
     except (SynapccError, configparser.Error, KeyError, TypeError, ValueError, RecursionError):
         if (project / "plan.json").is_file() and not (project / "platformio.ini").exists():
-            hint = "compile for another --board, and without --role, to build or run firmware"
-            what = "holds the library only: its board has no [link], or it infers only"
-            raise BuildError(str(project), what, hint) from None
+            hint = "take its lib into a project (synapcc docs PACKAGES), or compile for a board with a link"
+            raise BuildError(str(project), f"holds the library only: {_why_alone(project)}", hint) from None
         hint = "give the folder that `synapcc compile ... -o FOLDER` wrote"
         raise BuildError(str(project), "is not an output folder of synapcc", hint) from None
+
+
+def _why_alone(project: Path) -> str:
+    """Why there is no firmware in an output folder, by the name of its board where the report says that."""
+    try:
+        name = json.loads(read_text(project / "report.json", MAX_REPORT))["board"]
+        board = load_board(name) if name in board_names() else None
+    except (SynapccError, KeyError, TypeError, ValueError, RecursionError):
+        board = None
+    if board is None:
+        return "its board has no [link], or it infers only"
+    return "it infers only" if board.link else f"its board {board.name} has no [link]"
 
 
 def build(project: Path, toolchain: str | None = None) -> BuildResult:
@@ -155,7 +166,7 @@ def _fingerprint(project: Path) -> str:
 
 def _remember(folder: Path, sources: str, name: str, result: BuildResult) -> None:
     stamp = {"sources": sources, "elf": _hash(result.elf), "name": name, "result": result.to_dict()}
-    (folder / "synapcc.json").write_text(json.dumps(stamp), encoding="utf-8")
+    (folder / "synapcc.json").write_text(json.dumps(stamp), encoding="utf-8", newline="\n")
 
 
 def _recall(folder: Path, sources: str, toolchain: str | None) -> BuildResult | None:
@@ -193,7 +204,7 @@ def _run(project: Path, board: Board, folder: Path, toolchain: str | None) -> di
     extra: Mapping[str, str] = {"SYNAPCC_TOOLCHAIN": toolchain} if toolchain else {}
     done = platformio.run(project, "run", "-e", board.name, extra=extra)
     log = project / ".pio" / "build.log"
-    log.write_text(done.stdout, encoding="utf-8")
+    log.write_text(done.stdout, encoding="utf-8", newline="\n")
     if done.returncode != 0 or not (folder / "firmware.elf").is_file():
         raise _explain(done.stdout, board, log, folder)
     if not board.local:

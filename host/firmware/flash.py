@@ -85,12 +85,12 @@ def flash(project: Path, tool: str | None = None, port: str = "") -> Flashed:
                 extra = {"SYNAPCC_TOOLCHAIN": name} if board.local else {}
                 done = platformio.run(folder, *command, extra=extra, seconds=UPLOAD_SECONDS)
         except tools.Hung as error:
-            log.write_text(error.said, encoding="utf-8")
+            log.write_text(error.said, encoding="utf-8", newline="\n")
             last = next((line.strip() for line in reversed(error.said.splitlines()) if line.strip()), "")
             what = f"{tool} {error}" + (f", and last said: {last}" if last else "")
             hint = f"unplug the board, plug it in again, and flash once more; whole output: {log}"
             raise FlashError(board.name, what, hint) from None
-        log.write_text(done.stdout, encoding="utf-8")
+        log.write_text(done.stdout, encoding="utf-8", newline="\n")
     if done.returncode != 0:
         raise _explain(done.stdout, board, upload, tool, log)
     return Flashed(board.name, built.flash, tool)

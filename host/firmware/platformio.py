@@ -104,7 +104,7 @@ def _stamp(path: Path, version: str) -> None:
 def _replace(path: Path, text: str) -> None:
     """Writes whole or not at all: another process may be reading."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(text, encoding="utf-8", newline="\n")
     part.replace(path)
 
 

@@ -54,6 +54,7 @@ def evidence(
     return verdict.to_dict() | {
         "model": plan.model,
         "digest": plan.digest.hex(),
+        "entries": list(plan.entries),
         "board": board.name,
         "core": board.core.cpu,
         "device": device,

@@ -5,6 +5,8 @@ import pytest
 
 from synapcc.gen.numeric import Rounding, round_dither, round_stochastic, shift_round
 
+pytestmark = pytest.mark.anywhere
+
 SMALLEST = {
     Rounding.NEAREST: lambda p, s: shift_round(p, s),
     Rounding.STOCHASTIC: lambda p, s: round_stochastic(p, s, np.full(p.shape, 65535, np.int32)),

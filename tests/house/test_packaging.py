@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from projects import case, refusal
+from release import DATA, FOLDERS, contents, metadata
 
 from synapcc.host.cli import main
 
 REPO = Path(__file__).resolve().parents[2]
-FOLDERS = ("gen", "host", "templates", "firmware", "boards", "docs", "examples")
 
 
 def ours(*folders: str) -> set[str]:
@@ -66,6 +66,35 @@ def test_the_wheel_is_complete(dist: dict[str, Path]) -> None:
     wanted = ours(*FOLDERS)
     assert not wanted - inside, f"missing: {sorted(wanted - inside)[:10]}"
     assert not inside - wanted, f"too many: {sorted(inside - wanted)[:10]}"
+
+
+def test_a_release_would_take_them(dist: dict[str, Path], tmp_path: Path) -> None:
+    """What `make release` asks of packages before it installs them, and that it would find what is wrong."""
+    wheel, sdist = dist["wheel"], dist["sdist"]
+    assert contents(wheel, sdist) == []
+    said = metadata(wheel)
+    classifiers = said["Classifier"]
+    assert {"Framework :: Pytest", "Programming Language :: Python :: 3.11"} <= set(classifiers)
+    homes = [url.split(", ")[1] for url in said["Project-URL"]]
+    assert len(homes) == 4 and all(home.startswith("https://example.com/") for home in homes)
+    for name, what in (
+        ("tests/t.py", "tests"),
+        ("synapcc/docs/beats.npz", "data"),
+        ("other/x.py", "other/x.py"),
+    ):
+        spoilt = tmp_path / wheel.name
+        spoilt.write_bytes(wheel.read_bytes())
+        with zipfile.ZipFile(spoilt, "a") as archive:
+            archive.writestr(name, "")
+        assert any(what in line for line in contents(spoilt, sdist))
+    bare = tmp_path / "bare" / wheel.name
+    bare.parent.mkdir()
+    with zipfile.ZipFile(bare, "w") as archive, zipfile.ZipFile(wheel) as whole:
+        kept = [n for n in whole.namelist() if not n.startswith("synapcc/boards/")]
+        for name in kept:
+            archive.writestr(name, whole.read(name))
+    assert contents(bare, sdist) == ["the wheel lacks a board: synapcc/boards/mps2_an386.toml"]
+    assert ".npz" in DATA
 
 
 def named(pattern: str) -> set[str]:

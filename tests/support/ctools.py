@@ -169,12 +169,12 @@ def output_bytes(plan: Plan) -> int:
     return -(-(8 + 2 * plan.scores) // 4) * 4
 
 
-def batch_source(plans: Sequence[Plan], folder: Path, kernels: str = REF) -> Path:
+def batch_source(plans: Sequence[Plan], folder: Path, kernels: str = REF, portable: bool = False) -> Path:
     """One C file that holds all models (each under its own name) and the table that drives them."""
     assert len({p.model for p in plans}) == len(plans)
     text = ['#include "driver.h"', "#include <string.h>", ""]
     for plan in plans:
-        files = render_library(plan, "a test", "a test", {}, kernels)
+        files = render_library(plan, "a test", "a test", {}, kernels, portable=portable)
         for name, content in files.items():
             (folder / name).write_text(content)
         m = plan.model
@@ -277,10 +277,14 @@ class ChipBatch:
         self.plans = plans
         folder.mkdir(parents=True, exist_ok=True)
         source, elf = batch_source(plans, folder, kernels), folder / "batch.elf"
-        self.chip = Chip(compile_arm(source, elf, toolchain) if toolchain else any_arm(source, elf))
+        self._place(Chip(compile_arm(source, elf, toolchain) if toolchain else any_arm(source, elf)))
+
+    def _place(self, chip: Chip) -> None:
+        """Models behind one another in what is free of the chip's RAM."""
+        self.chip = chip
         self._x, self._y = Chip.FREE, Chip.FREE + 0x10000
         self._memory, at = [], Chip.FREE + 0x20000
-        for plan in plans:
+        for plan in self.plans:
             self._memory.append(at)
             at += plan.ram_bytes
 

@@ -31,6 +31,7 @@ from synapcc.host.run.emulator import Emulator
 NO_GCC = pytest.mark.skipif(
     not (shutil.which("gcc") and shutil.which("g++")), reason="gcc and g++ are not installed"
 )
+XTENSA_HEADERS = Path("/usr/lib/xtensa-lx106-elf/include")
 NO_ARM = pytest.mark.skipif(shutil.which("arm-none-eabi-g++") is None, reason="arm-none-eabi-g++ is missing")
 
 
@@ -400,6 +401,19 @@ def test_the_component_builds_for_risc_v(folders: dict[str, Path], tmp_path: Pat
             run([*zig, *flags, "-c", source, "-o", tmp_path / "o"])
 
 
+def test_the_component_builds_for_xtensa(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Library and example, with Debian's compiler for the lx106 and picolibc's headers."""
+    gcc = shutil.which("xtensa-lx106-elf-gcc")
+    if gcc is None:
+        pytest.skip("xtensa-lx106-elf-gcc is not installed: apt install gcc-xtensa-lx106")
+    if not XTENSA_HEADERS.is_dir():
+        pytest.skip("it has no headers: apt install picolibc-xtensa-lx106-elf")
+    for folder in folders.values():
+        for source in sources(folder, "esp-idf"):
+            flags = [*STRICT, "-isystem", XTENSA_HEADERS, f"-I{folder / 'src'}", f"-I{source.parent}"]
+            run([gcc, "-std=c99", "-Os", *flags, "-c", source, "-o", tmp_path / "o"])
+
+
 def said(plan: Plan, rounds: int = 2) -> list[str]:
     """What the example must print: its stub's samples, inferred and learned from in the emulator."""
     machine, given, lines = Emulator(plan), example(plan), []
@@ -677,6 +691,36 @@ def test_a_package_alone_in_an_empty_folder_builds_its_example(
         program = tmp_path / how / "b" / "examples" / "cmake" / f"synapcc_{folder.name}_learn"
         done = subprocess.run([program], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines() == said(plans[how])
+
+
+ZIG = f"-DCMAKE_C_COMPILER={sys.executable};-m;ziglang;cc"
+"""CMake takes words behind a compiler as a list."""
+
+
+@pytest.mark.long  # where zig has not been used before, a minute for its own runtime
+def test_cmake_builds_with_zig_and_the_example_runs(
+    folders: dict[str, Path], plans: dict[str, Plan], tmp_path: Path
+) -> None:
+    pytest.importorskip("ziglang", reason="zig is not installed: pip install ziglang")
+    cmake("-S", folders["learn"], "-B", tmp_path, ZIG, f"-DCMAKE_C_FLAGS={' '.join(STRICT)}")
+    cmake("--build", tmp_path)
+    done = subprocess.run(
+        [tmp_path / "examples" / "cmake" / "synapcc_ring_learn"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == said(plans["learn"])
+
+
+@pytest.mark.parametrize("how", ONE_AND_ALL)
+def test_cmake_builds_for_risc_v_with_zig(how: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """The library for RV32IMC, by what a plain cross-build makes."""
+    pytest.importorskip("ziglang", reason="zig is not installed: pip install ziglang")
+    target = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY", ZIG)
+    headers = Path(__file__).parents[3] / "firmware" / "platform" / "include"
+    flags = f"-target riscv32-freestanding-none -mcpu=generic_rv32+m+c -isystem {headers} {' '.join(STRICT)}"
+    cmake("-S", folders[how], "-B", tmp_path, *target, f"-DCMAKE_C_FLAGS={flags}")
+    cmake("--build", tmp_path)
+    (library,) = tmp_path.rglob("*.a")
+    assert library.name == f"libsynapcc_{folders[how].name}.a"
 
 
 @NO_ARM

@@ -110,17 +110,3 @@ def test_the_board_asks_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     linked["core"] = {"cpu": "portable"}
     with pytest.raises(CompileError, match="no firmware for the core portable; leave \\[link\\] out"):
         parse_board(linked, "mine.toml")
-
-
-def test_the_options_of_chips_that_the_page_names(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "BOARDS.md").read_text(encoding="utf-8")
-    found = re.findall(r"^\| (.+?) \| `(--board generic .*)` \|$", text, flags=re.M)
-    assert [name.split(",")[0] for name, _ in found] == ["RP2040", "ATSAMD21", "STM32F103", "ESP32-C3"]
-    c = case(tmp_path / "files")
-    for name, options in found:
-        out = tmp_path / name.split(",")[0]
-        assert main(c.words(out, *options.split())) == 0
-        text = (out / "lib" / "net" / "src" / "net.c").read_text()
-        assert ("volatile hidden" in text) == ("portable" in options) and "kernels ref" in (
-            out / "report.txt"
-        ).read_text()

@@ -21,6 +21,8 @@ from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
 
+pytestmark = pytest.mark.anywhere
+
 
 def imported(proto: ModelProto, folder: Path, name: str = "net.onnx") -> Graph:
     return load_model(save(proto, folder, name))

@@ -14,6 +14,8 @@ from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.graph_check import verify
 
+pytestmark = pytest.mark.anywhere
+
 
 def changed(**change: object) -> Graph:
     """The small network with its first node changed."""

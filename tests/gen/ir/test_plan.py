@@ -15,6 +15,8 @@ from synapcc.gen.ir.plan import Plan, padded
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.plans import read_plan
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:

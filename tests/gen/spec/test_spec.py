@@ -38,6 +38,8 @@ from synapcc.gen.spec import (
 from synapcc.gen.spec.options import Integer, Option, PowerOfTwo
 from synapcc.gen.spec.own import Teach, Update
 
+pytestmark = pytest.mark.anywhere
+
 RULES: dict[str, tuple[Option, ...]] = {
     **dict.fromkeys(("hebbian", "dfa", "fa", "bp"), ()),
     "last": (Integer("depth", "how many layers", 1, 64, 1),),

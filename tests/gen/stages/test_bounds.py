@@ -21,6 +21,8 @@ from synapcc.gen.spec import RuleSpec
 from synapcc.gen.stages.bounds import Proof, prove
 from synapcc.host.run.emulator import Emulator
 
+pytestmark = pytest.mark.anywhere
+
 NOTHING = 1 << 62  # what has been seen where nothing has: an interval need not hold zero
 ROUNDINGS = ("shift_round", "round_stochastic", "round_dither")
 

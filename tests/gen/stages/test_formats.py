@@ -14,6 +14,8 @@ from synapcc.gen.spec import Feedback, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
+pytestmark = pytest.mark.anywhere
+
 CLIPS = {"relu": (0.0, np.inf), "narrow": (-1.0, 1.0), "relu6": (0.0, 6.0)}
 
 

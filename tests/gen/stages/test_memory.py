@@ -18,6 +18,8 @@ from synapcc.gen.ops import kernel
 from synapcc.gen.stages.memory import Piece, place
 from synapcc.host.run.emulator import Emulator
 
+pytestmark = pytest.mark.anywhere
+
 MODELS = 60
 FEW = 20
 

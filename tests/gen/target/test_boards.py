@@ -178,7 +178,12 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return compile_model(str(c.model), str(c.rule), str(c.data), "mps2_an386").plan
 
 
-@pytest.mark.parametrize("name", board_names())
+LINKED = [board.name for board in list_boards() if board.link]
+ALONE = [board.name for board in list_boards() if not board.link]
+"""Boards for the library."""
+
+
+@pytest.mark.parametrize("name", LINKED)
 def test_platformio_accepts_every_project(name: str, plan: Plan, tmp_path: Path) -> None:
     board, out = load_board(name), tmp_path / "out"
     write_project(render_project(plan, board, "a test"), out)
@@ -219,6 +224,42 @@ def test_a_generic_board_gets_the_library_and_nothing_else(tmp_path: Path, capsy
     assert "--core cortex-m4 --flash 512K --ram 128K" in (out / "lib" / "net" / "src" / "net.c").read_text()
     for words in (["build", str(out)], ["verify", str(out), "--data", str(c.data)], ["flash", str(out)]):
         assert "holds the library only: its board has no [link]" in refusal(words, capsys)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_boards_for_the_library(name: str, tmp_path: Path, capsys: Capsys) -> None:
+    """The library, its reports and packages; firmware is refused by the board's name, with what there is."""
+    board, out = load_board(name), tmp_path / "out"
+    c = case(tmp_path)
+    assert main(c.words(out, "--board", name, "--package", "cmake,platformio")) == 0
+    assert f"{name} has no link, so there is no firmware" in capsys.readouterr().out
+    assert not {"src", "platforms", "include", "platformio.ini"} & listing(out)
+    lib = out / "lib" / "net"
+    assert (lib / "library.json").is_file() and (lib / "CMakeLists.txt").is_file()
+    assert ("volatile hidden" in (lib / "src" / "net.c").read_text()) == board.core.portable
+    assert json.loads((out / "report.json").read_text())["board"] == name
+    for words in (["build", str(out)], ["verify", str(out), "--data", str(c.data)], ["flash", str(out)]):
+        said = refusal(words, capsys)
+        assert f"its board {name} has no [link]" in said and "synapcc docs PACKAGES" in said
+    with pytest.raises(CompileError, match=f"--board {name} --package KIND"):
+        assert board.port
+
+
+def test_which_boards_are_for_the_library() -> None:
+    assert {name: load_board(name).core.cpu for name in ALONE} == {
+        "atsamd21": "cortex-m0plus",
+        "esp32c3": "portable",
+        "rp2040": "cortex-m0plus",
+        "stm32f103": "cortex-m3",
+    }
+
+
+def test_a_portable_core_has_memory_where_a_cortex_m_has_none() -> None:
+    tables = board_dict(load_board("esp32c3"))
+    assert parse_board(tables, "x").flash.origin == 0x4200_0000
+    for core in ("cortex-m0plus", "cortex-m4"):
+        with pytest.raises(CompileError, match="reaches where no memory is"):
+            parse_board(tables | {"core": {"cpu": core}}, "x")
 
 
 @pytest.mark.parametrize(
@@ -315,16 +356,19 @@ def row(board: Board) -> str:
     ]
     cells = [
         f"`{board.name}`", f"{core}{extra}", f"{board.flash.size // 1024} KB", f"{board.ram.size // 1024} KB",
-        f"{board.clock_hz // 10**6} MHz", f"`{board.port.hal}`", board.core.guard or "none",
-        ", ".join(emulators), "virtual" if board.upload is None else "not yet",
+        f"{board.clock_hz // 10**6} MHz",
     ]  # fmt: skip
+    if board.link:
+        cells += [f"`{board.port.hal}`", board.core.guard or "none", ", ".join(emulators)]
+        cells += ["virtual" if board.upload is None else "not yet"]
     return f"| {' | '.join(cells)} |"
 
 
 def test_the_table_of_boards_is_what_the_files_say() -> None:
     text = (BOARDS.parent / "docs" / "BOARDS.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert rows == [row(board) for board in list_boards()]
+    with_link, alone = ([b for b in list_boards() if bool(b.link) == link] for link in (True, False))
+    assert rows == [row(board) for board in (*with_link, *alone)]
 
 
 def test_files_are_named_like_their_boards() -> None:

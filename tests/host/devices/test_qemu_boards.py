@@ -27,7 +27,7 @@ from synapcc.host.run.verify import verify
 GCC = shutil.which("arm-none-eabi-gcc")
 QEMU = pytest.mark.skipif(shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed")
 IN_QEMU = [b.name for b in list_boards() if b.emulator.qemu]
-NOT_IN_QEMU = [b.name for b in list_boards() if not b.emulator.qemu]
+NOT_IN_QEMU = [b.name for b in list_boards() if b.link and not b.emulator.qemu]
 TOOLCHAINS = (
     pytest.param("gcc", marks=pytest.mark.skipif(GCC is None, reason="arm-none-eabi-gcc is not installed")),
     "zig",

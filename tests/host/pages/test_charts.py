@@ -13,6 +13,8 @@ from synapcc.host.pages import arena, charts
 from synapcc.host.pages.arena import Block
 from synapcc.host.pages.charts import Lane, Line, Mark, Reference, Row
 
+pytestmark = pytest.mark.anywhere
+
 UNIT = charts.Axis(0, 1, (0, 0.5, 1), "s")
 KINDS = ("bar", "track", "link", "dot", "ring", "stroke")
 PIECES = {
