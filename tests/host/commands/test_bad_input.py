@@ -211,9 +211,9 @@ def board(folder: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
-FLASH, RAM, STACK = "size = 0x40_0000\n\n[ram]", "size = 0x40_0000\n\n[link]", "stack = 4096"
+FLASH, RAM, STACK = "size = 0x40_0000\nword", "size = 0x40_0000\n\n[link]", "stack = 4096"
 BAD_BOARDS = {
-    "flash": ([(FLASH, "size = 0x1000\n\n[ram]")], r"flash, tiny has 4096: \d+ too many; largest: fc1_w"),
+    "flash": ([(FLASH, "size = 0x1000\nword")], r"flash, tiny has 4096: \d+ too many; largest: fc1_w"),
     "ram": ([(RAM, "size = 0x1800\n\n[link]")], r"RAM, tiny has 6144: \d+ too many; largest: fc1_weight"),
     "typo": ([("clock_hz", "clock_mhz")], "unknown key `clock_mhz`; did you mean `clock_hz`"),
     "missing": ([("clock_hz = 25_000_000\n", "")], "key `clock_hz` is missing"),
