@@ -23,6 +23,10 @@ def _paragraph(text: str) -> str:
     lines = text.split("\n")
     if all(line.startswith("    ") for line in lines):  # a formula, or an example
         return text
+    if lines[0].startswith("* "):  # a list already
+        return "\n".join(
+            f"* {_plain(x[2:])}" if x.startswith("* ") else f"    {_plain(x.strip())}" for x in lines
+        )
     if not NAMED.match(lines[0]):
         return _plain(text)
     out: list[str] = []
