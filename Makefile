@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= 2
 
-.PHONY: help setup demo bench results accuracy test test-long lint golden release clean
+.PHONY: help setup demo docs bench results accuracy test test-long lint golden release clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,10 @@ setup: $(VENV)/.setup ## install synapcc into .venv (PyPI only, no root)
 
 demo: $(VENV)/.setup ## three patients on a virtual Cortex-M4: before, learning, after; writes report/ecg.html
 	@$(BIN)/synapcc demo ecg --html report/ecg.html
+
+docs: $(VENV)/.dev ## these pages as a site, in build/site, without a warning; open build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	@echo "build/site/index.html"
 
 bench: $(VENV)/.setup ## count the rows of docs/BENCHMARKS.md again, some minutes; needs arm-none-eabi-gcc
 	@$(BIN)/python -m synapcc.host.bench.table docs/BENCHMARKS.md

@@ -1,12 +1,14 @@
-"""Curves of accuracy as a file of SVG that stands alone, light and dark."""
+"""Curves of accuracy: as a file of SVG that stands alone, light and dark, or as a figure of matplotlib."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
+from synapcc.gen.errors import SynapccError
 from synapcc.host.pages import charts
 from synapcc.host.pages.html import element
 
@@ -55,6 +57,28 @@ def drawn(curves: Sequence[Curve], ticks: Sequence[float], along: str, told: str
     parts += _names(curves, box)
     frame = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {WIDTH} {HEIGHT}", "role": "img"}
     return f"{element('svg', frame, *parts)}\n"
+
+
+def figure(curves: Sequence[Curve], ticks: Sequence[float], along: str) -> Any:
+    """The same curves as a matplotlib.figure.Figure, which a notebook shows and `savefig` writes; it takes no
+    part in pyplot. ticks, along: of the x axis, as in `drawn`. Raises SynapccError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        hint = "pip install 'synapcc[notebook]'"
+        raise SynapccError("figure", "the Python package matplotlib is missing", hint) from None
+    made = Figure(figsize=(WIDTH / 100, HEIGHT / 100), layout="constrained")
+    axes = made.subplots()
+    for curve in (c for c in curves if c.points):
+        x, y = zip(*sorted(curve.points.items()), strict=True)
+        line = (0, tuple(map(float, curve.dashes.split()))) if curve.dashes else "solid"
+        axes.plot(x, y, marker="o", markersize=4, color=curve.light, linestyle=line, label=curve.name)
+    axes.set_xticks(list(ticks))
+    axes.set_xlabel(along)
+    axes.set_ylabel("accuracy, %")
+    axes.grid(visible=True, axis="y", color="#ddd")
+    axes.legend(frameon=False)
+    return made
 
 
 @dataclass(frozen=True)

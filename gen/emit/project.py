@@ -139,6 +139,8 @@ def _firmware(board: Board) -> dict[str, bytes]:
         room, *rest = path.relative_to(ROOT / "firmware").parts
         place = Path("platforms/synapcc", *rest) if room == "platform" else Path("src", room, *rest)
         out[place.as_posix()] = path.read_bytes()
+    if board.port.code:
+        out[f"src/hal/{board.port.hal}"] = board.port.code.encode()
     return out
 
 

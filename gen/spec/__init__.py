@@ -47,6 +47,7 @@ from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
+OUTSIDE = "; one of your own is made known by --rule-path FILE.py"
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
 LEARN, INFER = LIBRARIES = "learn", "infer"
@@ -248,7 +249,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     keys = tuple(f.name for f in fields(RuleSpec) if f.name != "rates")
     table = Table(where, "", raw, keys)
     update, teach, trace = read_own(table)
-    rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None)
+    rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None, OUTSIDE)
     rate, rates = _rates(table)
     loss = read_loss(_taught(table, "loss", rule)) if "loss" in raw else Loss()
     return RuleSpec(

@@ -53,10 +53,10 @@ class Table:
             raise self.error(key, f"is {what_is(value)}, not a table", f"write [{key}] on a line of its own")
         return Table(self.where, key, value, keys)
 
-    def choice(self, key: str, allowed: Sequence[str], default: str | None) -> str:
-        """One of the words `allowed`. Without a default it must be there."""
+    def choice(self, key: str, allowed: Sequence[str], default: str | None, more: str = "") -> str:
+        """One of the words `allowed`. Without a default it must be there. more: where others come from."""
         value = self.get(key)
-        listed = ", ".join(f'"{a}"' for a in allowed)
+        listed = ", ".join(f'"{a}"' for a in allowed) + more
         if value is None:
             if default is None:
                 raise self.error(key, "is missing", f"allowed are {listed}")

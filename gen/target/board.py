@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import CompileError
 from ..words import short
-from .hals import FASTEST, NEEDS, PINS, SLOWEST, Needs, hals, pin_number, takes_pins
+from .hals import (
+    FASTEST,
+    NEEDS,
+    PINS,
+    SLOWEST,
+    Needs,
+    check_hal,
+    hals,
+    is_own,
+    pin_number,
+    takes_pins,
+)
 
 RESETS = ("none", "dtr", "rts")
 UPLOADERS = ("platformio", "pyocd")
@@ -115,7 +126,8 @@ class Flash(Region):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The serial link: `hal` is the stem of a file in firmware/hal, `reset` the line that resets the chip.
+    """The serial link: `hal` is the stem of a file in firmware/hal, or NAME.c, a file beside the board's,
+    whose text is `code`; `reset` is the line that resets the chip.
 
     `clock_hz` feeds the UART (0: the core's clock does); `tx` and `rx` are the chip's pins as its maker
     writes them, PA2 or P0.06, where the HAL has to choose them.
@@ -128,6 +140,12 @@ class Link:
     clock_hz: int = 0
     tx: str = ""
     rx: str = ""
+    code: str = field(default="", metadata={"key": False}, repr=False)  # not of the board's file
+
+    @property
+    def hal_stem(self) -> str:
+        """The HAL's file in src/hal of an output folder, without its suffix."""
+        return self.hal.removesuffix(".c")
 
     @property
     def pins(self) -> tuple[int, int] | None:
@@ -341,11 +359,13 @@ def _check_blocks(flash: Flash, where: str) -> None:
 
 
 def _check_link(board: Board, link: Link, where: str) -> None:
-    if link.hal not in hals():
+    if is_own(link.hal):
+        check_hal(link.hal, where)
+    elif link.hal not in hals():
         raise CompileError(
             where,
             f'link.hal "{short(link.hal)}" is not there',
-            f"firmware/hal has {', '.join(hals())}; add {short(link.hal)}.c",
+            f'synapcc has {", ".join(hals())}; one of your own is a file beside the board\'s, hal = "mine.c"',
         )
     if link.reset not in RESETS:
         what = f'link.reset "{short(link.reset)}" is unknown'
@@ -391,7 +411,7 @@ def _check_pins(link: Link, needs: Needs, where: str) -> None:
         if name and not any(PINS[way].fullmatch(name) for way in ways):
             what = f'link.{label} "{short(name)}" is no pin'
             raise CompileError(where, what, f"write it as {', or '.join(ways)}")
-        if not name and takes_pins(link.hal):
+        if not name and takes_pins(link.hal, link.code):
             hint = f"the HAL {link.hal} must know the pin, e.g. {' or '.join(ways)}"
             raise CompileError(where, f"link.{label} is missing", hint)
     if link.tx and link.tx == link.rx:

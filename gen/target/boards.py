@@ -6,7 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -31,7 +31,7 @@ from .board import (
     Upload,
     check_board,
 )
-from .hals import hals, pin_number
+from .hals import hals, is_own, pin_number, read_hal
 
 __all__ = [
     "BOARDS",
@@ -105,6 +105,9 @@ def load_board(name_or_path: str | Path) -> Board:
             where, f"is not TOML: {reason}", "see boards/mps2_an386.toml for a board"
         ) from None
     board = parse_board(data, where)
+    if board.link and is_own(board.link.hal):
+        board = replace(board, link=replace(board.link, code=read_hal(path.parent / board.link.hal)))
+        check_board(board, where)
     if board.name != path.stem:
         raise CompileError(
             where, f'name is "{board.name}"', f'a board has the name of its file: name = "{path.stem}"'
@@ -162,20 +165,24 @@ def platformio_board(board: Board) -> str:
 
 def board_dict(board: Board) -> dict[str, Any]:
     """The tables of the board's TOML file, defaults filled in: `parse_board` takes them back."""
-    return {key: value for key, value in asdict(board).items() if value is not None}
+    tables = {key: value for key, value in asdict(board).items() if value is not None}
+    if board.link:
+        del tables["link"]["code"]
+    return tables
 
 
 def _table(kind: type[_T], data: Mapping[str, Any], where: str, table: str) -> _T:
     """`data` as the dataclass `kind`, every key and type checked against its fields."""
     at = f"{where} [{table}]" if table else where
-    hints = get_type_hints(kind)
+    keys = [f for f in fields(kind) if f.metadata.get("key", True)]  # type: ignore[arg-type]
+    hints = {f.name: get_type_hints(kind)[f.name] for f in keys}
     for key in data:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, 1, 0.5)
             hint = f"did you mean `{near[0]}`?" if near else f"keys here: {', '.join(hints)}"
             raise CompileError(at, f"unknown key `{short(key)}`", hint)
     values: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in keys:
         wanted = hints[field.name]
         if isinstance(wanted, UnionType):
             wanted = next(t for t in get_args(wanted) if t is not type(None))

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import CompileError
+from ..files.userfile import read_text
+from ..words import short
+
 HALS = Path(__file__).resolve().parents[2] / "firmware" / "hal"
 NOT_FOR_CHIPS = "process"  # the HAL of the host's own processes
 TAKES_PINS = "SYNAPCC_TX_PIN"  # a HAL that reads this macro cannot do without
+
+MAX_HAL = 1 << 20  # bytes of a HAL's text
 
 SLOWEST, FASTEST = 300, 20_000_000  # baud that any link can mean
 
@@ -62,9 +68,50 @@ def hals() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in HALS.glob("*.c") if p.stem != NOT_FOR_CHIPS))
 
 
-def takes_pins(hal: str) -> bool:
-    """Whether the HAL must be told which pins the UART has."""
-    return TAKES_PINS in (HALS / f"{hal}.c").read_text(encoding="utf-8")
+def takes_pins(hal: str, code: str = "") -> bool:
+    """Whether the HAL must be told which pins the UART has. code: of one that is no file of ours."""
+    text = code if is_own(hal) else (HALS / f"{hal}.c").read_text(encoding="utf-8")
+    return TAKES_PINS in _without_comments(text)
+
+
+def _without_comments(code: str) -> str:
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", code, flags=re.S)
+
+
+def is_own(hal: str) -> bool:
+    """Whether a board file means a HAL of its own: a file beside it."""
+    return hal.endswith(".c")
+
+
+def check_hal(hal: str, where: str) -> None:
+    """Raises CompileError for the name of a HAL of one's own that cannot stand in a project beside ours."""
+    stem = hal.removesuffix(".c")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", stem):
+        hint = "a file beside the board's: a-z, 0-9 and _, a letter first, then .c"
+        raise CompileError(where, f'link.hal "{short(hal)}" is no name of such a file', hint)
+    if stem in (*hals(), NOT_FOR_CHIPS):
+        what = f"link.hal {hal} has the name of a HAL that synapcc has"
+        raise CompileError(where, what, "rename the file, or leave .c out to take synapcc's")
+
+
+def functions() -> tuple[str, ...]:
+    """What a HAL defines: the functions of hal.h."""
+    return tuple(re.findall(r"^\w[\w ]*\b(hal_\w+)\(", (HALS / "hal.h").read_text(encoding="utf-8"), re.M))
+
+
+def read_hal(path: Path) -> str:
+    """The text of a HAL of one's own. Raises CompileError: no file, not filled in, a function missing."""
+    text = read_text(path, MAX_HAL, CompileError, "synapcc new-board NAME --hal writes one to fill in")
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.search(r"FILL[ _]IN", line):
+            hint = "take it from the chip's reference manual"
+            raise CompileError(path.name, f"line {number} still says FILL IN", hint)
+    code = _without_comments(text)
+    missing = [f for f in functions() if not re.search(rf"^\s*\w[\w \t]*[ \t*]{f}[ \t]*\(", code, re.M)]
+    if missing:
+        hint = "hal.h says what each must do: synapcc docs OWN_BOARD"
+        raise CompileError(path.name, f"defines no {' and no '.join(missing)}", hint)
+    return text
 
 
 def pin_number(name: str) -> int:

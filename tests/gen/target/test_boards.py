@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +30,10 @@ from synapcc.gen.target.boards import (
     pin_number,
     platformio_board,
 )
+from synapcc.gen.target.hals import functions
 from synapcc.host.cli import main
 from synapcc.host.firmware import platformio
+from synapcc.host.firmware.build import project_board
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -342,6 +346,95 @@ def test_new_boards_that_are_refused(tmp_path: Path, capsys: Capsys, monkeypatch
     for name in ("microbit", "generic"):
         assert "is a board that synapcc has" in refusal(["new-board", name], capsys)
     assert listing(tmp_path) == {"mine.toml"}
+
+
+# ---- a HAL of one's own -------------------------------------------------------------------------------
+
+
+CMSDK = {
+    "UART_DATA = FILL_IN, UART_STATE = FILL_IN, UART_CTRL = FILL_IN, UART_DIVIDER = FILL_IN":
+        "UART_DATA = 0, UART_STATE = 4, UART_CTRL = 8, UART_DIVIDER = 16",
+    "STATE_TX_FULL = FILL_IN, STATE_RX_FULL = FILL_IN, STATE_RX_OVERRUN = FILL_IN":
+        "STATE_TX_FULL = 1, STATE_RX_FULL = 2, STATE_RX_OVERRUN = 8",
+    "CTRL_ENABLE = FILL_IN": "CTRL_ENABLE = 3",
+    "FILL IN (chip, reference manual, chapter)": "the Cortex-M System Design Kit",
+    "FILL IN: the clock": "The clock",
+    "FILL IN: how this chip": "how this chip",
+}  # fmt: skip
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A board file like mps2_an386's, with a HAL beside it that new-board wrote and we filled in."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-board", "mine", "--hal"]) == 0
+    code = (tmp_path / "mine_uart.c").read_text()
+    assert 'hal = "mine_uart.c"' in (tmp_path / "mine.toml").read_text()
+    for old, new in CMSDK.items():
+        assert code.count(old) == 1, old
+        code = code.replace(old, new)
+    (tmp_path / "mine_uart.c").write_text(code)
+    like = (BOARDS / "mps2_an386.toml").read_text().replace("mps2_an386", "mine")
+    assert like.count('hal = "cmsdk"') == 1
+    (tmp_path / "mine.toml").write_text(like.replace('hal = "cmsdk"', 'hal = "mine_uart.c"'))
+    return tmp_path / "mine.toml"
+
+
+def test_a_hal_beside_its_board_is_in_the_project(own: Path, tmp_path: Path, capsys: Capsys) -> None:
+    c = case(tmp_path / "in")
+    out = tmp_path / "out"
+    assert main(c.words(out, "--board", str(own))) == 0
+    assert (out / "src/hal/mine_uart.c").read_bytes() == (tmp_path / "mine_uart.c").read_bytes()
+    assert "+<hal/mine_uart.c>" in (out / "platformio.ini").read_text()
+    described = json.loads((out / "platforms/synapcc/boards/mine.json").read_text())["synapcc"]["link"]
+    assert described["hal"] == "mine_uart.c" and "code" not in described
+    board = project_board(out)
+    assert board == replace(load_board(own), link=replace(load_board(own).port, code=""))
+    said = refusal(["verify", str(out), "--data", str(c.data), "--device", "unicorn"], capsys)
+    assert "mine does not run in unicorn" in said
+
+
+@pytest.mark.parametrize("function", functions())
+def test_a_hal_that_lacks_a_function_is_refused(own: Path, function: str) -> None:
+    path = own.with_name("mine_uart.c")
+    text = path.read_text()
+    assert text.count(f"{function}(") == 1
+    path.write_text(text.replace(f"{function}(", f"not_{function}("))
+    with pytest.raises(CompileError, match=f"mine_uart.c: defines no {function};"):
+        load_board(own)
+
+
+def test_hals_of_ones_own_that_are_refused(own: Path, tmp_path: Path, capsys: Capsys) -> None:
+    text, code = own.read_text(), own.with_name("mine_uart.c")
+    for hal, says in (
+        ("cmsdk.c", "has the name of a HAL that synapcc has"),
+        ("process.c", "has the name of a HAL that synapcc has"),
+        ("none.c", "there is no such file"),
+        ("../mine_uart.c", "is no name of such a file"),
+        ("a b.c", "is no name of such a file"),
+        (".c", "is no name of such a file"),
+    ):
+        own.write_text(text.replace("mine_uart.c", hal))
+        with pytest.raises(CompileError, match=says) as caught:
+            load_board(own)
+        assert "\n" not in str(caught.value)
+    own.write_text(text)
+    code.write_text(code.read_text() + "\nint pin = SYNAPCC_TX_PIN;\n")
+    with pytest.raises(CompileError, match=r"link\.tx is missing"):
+        load_board(own)
+    own.write_text(text.replace('hal = "mine_uart.c"', 'hal = "mine_uart.c"\ncode = "int x;"'))
+    with pytest.raises(CompileError, match="unknown key `code`"):
+        load_board(own)
+    (tmp_path / "new").mkdir()
+    os.chdir(tmp_path / "new")
+    assert main(["new-board", "mine", "--hal"]) == 0
+    own.write_text(text)
+    own.with_name("mine_uart.c").write_bytes(Path("mine_uart.c").read_bytes())
+    with pytest.raises(CompileError, match=r"mine_uart\.c: line 1 still says FILL IN"):
+        load_board(own)
+    Path("mine.toml").unlink()
+    assert "mine_uart.c: exists already" in refusal(["new-board", "mine", "--hal"], capsys)
+    assert listing(Path(".")) == {"mine_uart.c"}
 
 
 # ---- the table ----------------------------------------------------------------------------------------
