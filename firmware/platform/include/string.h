@@ -7,5 +7,6 @@
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int byte, size_t n);
+int memcmp(const void *left, const void *right, size_t n);
 
 #endif

@@ -499,7 +499,7 @@ def test_names_in_a_bench_page_are_escaped() -> None:
 
 
 def evidence(model: Compiled, difference: Difference | None, steps: int = 20) -> Report:
-    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9)
+    stats = Stats(steps, 120, 1, 0, 2, 0, 416, 4096, steps, 9, 0, 0, 0, 0)
     verdict = Verdict(
         steps, difference.bytes if difference else 0, 0 if difference else 120, ("learn", "rehearse"),
         model.plan.state_bytes, difference, stats,

@@ -8,7 +8,7 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PAGES = ("examples/ecg/BASES.md", "examples/images/MODELS.md")
 
 
