@@ -11,7 +11,7 @@ from typing import Any
 
 import griffe
 
-NAMED = re.compile(r"^((?:\*{0,2}\w+(?:, )?)+):\s+(.*)$")
+NAMED = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)$")
 
 
 def markdown(text: str) -> str:
