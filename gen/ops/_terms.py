@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import TermError
+from ..errors import CompileError, TermError
 from ._contract import Range, Tensors, within
 
 TERMS = 6
@@ -134,7 +134,8 @@ def aligned(
     """The integers of a step whose terms have real coefficients, given operands' formats.
 
     frac: that of what they change or write; rounding: how it is rounded
-    TermError, naming the term, where a sum could overflow or a term change nothing.
+    TermError, naming the term, where a sum could overflow or a term change nothing; CompileError where it
+    is a rule of ours that wrote it.
     """
     found = parts(a, roles)
     split = [_split(part.coefficient) for part in found]
@@ -152,6 +153,9 @@ def aligned(
     wrong = _wrong(exact, mags, (drop, shift), rounding, a)
     if wrong:
         k, what, hint = wrong
+        if "said" not in a:  # a rule's own statement: no rule file has its text
+            hint = "leave this layer out of `layers`, or calibrate with data of another size"
+            raise CompileError(where, f"in what the rule computes {what}", hint)
         raise TermError(where, what, hint, int(a["said"]), int(a[f"at{k}"]))
     lowered = {"drop": drop, "shift": shift - drop}
     for k, part in enumerate(exact):

@@ -18,7 +18,7 @@ from synapcc.gen.ops import layer
 from synapcc.gen.spec import Feedback, Loss, Schedule
 from synapcc.host.run.emulator import Emulator
 
-MODELS, LONG = 4, 300
+MODELS, LONG = 6, 300
 REFUSED = 0.5  # the largest share that a compilation may refuse: tiny networks whose formats lie far apart
 
 

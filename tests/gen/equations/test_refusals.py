@@ -16,7 +16,8 @@ from projects import case
 from synapcc.gen.compile import compile_model
 from synapcc.gen.equations import rule_of
 from synapcc.gen.equations.text import DEEPEST, MOST
-from synapcc.gen.errors import CompileError
+from synapcc.gen.errors import CompileError, TermError
+from synapcc.gen.ops._terms import aligned
 from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, parse_spec
 from synapcc.gen.spec.own import Teach, Update
@@ -381,3 +382,17 @@ def test_no_text_takes_long_to_read(count: int) -> None:
                 verdicts.add(error.what)
             assert time.process_time() - started < SOON, weight
     assert len(verdicts) > 5
+
+
+def test_a_sum_of_a_built_in_rule_that_does_not_fit_is_told_without_a_place() -> None:
+    """Rules of ours write statements too, and no rule file has their text."""
+    terms = {"c0": 1.0, "f0": 1, "c1": -1.0, "f1": 4}
+    fracs, mags = {"v0": 3, "v1": 3, "y": 26}, {"v0": 128, "v1": 128, "y": 32768}
+    with pytest.raises(
+        CompileError, match="dense11: in what the rule computes this term is too large"
+    ) as told:
+        aligned(terms, tuple(f"v{i}" for i in range(8)), fracs, mags, 26, 0, "dense11")
+    assert not isinstance(told.value, TermError)
+    said = terms | {"said": 1, "at0": 2, "at1": 5}
+    with pytest.raises(TermError, match="dense11: this term is too large"):
+        aligned(said, tuple(f"v{i}" for i in range(8)), fracs, mags, 26, 0, "dense11")

@@ -35,7 +35,11 @@ CASES = 200
 VECTORS = 4000
 LACKING: set[str] = set()  # kernels without a loop form: none
 LOOPS = sorted(set(kernels()) - LACKING)
-DEAR = ("conv2d.transposed", "conv2d.update")  # numba takes as long for each as for ten others
+DEAR = (
+    "conv2d.forward",
+    "conv2d.transposed",
+    "conv2d.update",
+)  # numba takes as long for each as for ten others
 FORMS = 1  # compiled forms of each loop that are held to numpy; all of them where it may take minutes
 
 

@@ -51,6 +51,12 @@ class Bench:
         return sorted(self.folder.glob("new*"))
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command puts aside lies where it was called."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Commands, and which requests each of them makes of an honest chip."""
