@@ -14,6 +14,9 @@ MINUTES = 30.0
 LEARN_MINUTES = 5
 
 MODELS = ("mlp", "mlp_rr", "cnn")
+WIDER = ("mlp_z",)
+"""Base networks with a front end of their own, chosen by bases.py; docs/BASES.md says how."""
+BASES = (*MODELS, *WIDER)
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 

@@ -27,8 +27,9 @@ from synapcc.host.run.scores import Row, point
 from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, learn_integer, predict_integer
 
 from . import protocol
-from .beats import Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES
+from .beats import USUAL, Beats
+from .choices import DEFAULT_MODEL, FLOAT_BP, BASES, MODELS, RULES
+from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
 
@@ -73,13 +74,18 @@ def model_path(model: str, name: str = "A") -> Path:
     path = known if known.is_file() else Path(model)
     if not path.is_file():
         what = "is neither a base model nor a file"
-        raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
+        raise SynapccError(model, what, f"base models: {', '.join(BASES)}; or give an .onnx file")
     return path
 
 
 def rule_folder(model: str, name: str = "A") -> Path:
     """The rule files that go with a protocol's base model (another model's: those of mlp_rr)."""
-    return HERE / "rules" / base_name(model if model in MODELS else "mlp_rr", name)
+    return HERE / "rules" / base_name(model if model in BASES else "mlp_rr", name)
+
+
+def front_of(model: str) -> Front:
+    """What a base model sees of a beat; another model has to see what most do."""
+    return FRONTS.get(model, USUAL)
 
 
 def more_folder() -> Path:
@@ -108,19 +114,19 @@ def task_spec(task: Task, samples: int) -> RuleSpec:
 
 
 @cache
-def wearers(name: str, names: tuple[str, ...] = ()) -> Wearers:
+def wearers(name: str, names: tuple[str, ...] = (), front: Front = USUAL) -> Wearers:
     """A protocol's patients (default: those of its test), their beats split at five minutes; those who learn
     most come first, so that the devices that are still learning always stand side by side in the fleet."""
-    chosen = PROTOCOLS[name]
+    chosen = replace(PROTOCOLS[name], front=front)
     parts = {n: protocol.split(b) for n, b in chosen.load(names or chosen.test).items()}
     parts = dict(sorted(parts.items(), key=lambda p: -len(p[1][0])))
     return Wearers({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()})
 
 
 @cache
-def calibration(name: str) -> dict[str, NDArray[Any]]:
+def calibration(name: str, front: Front = USUAL) -> dict[str, NDArray[Any]]:
     """The beats of a protocol's base patients that set the number formats and are mixed in."""
-    return PROTOCOLS[name].calibration()
+    return replace(PROTOCOLS[name], front=front).calibration()
 
 
 def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
@@ -153,10 +159,10 @@ def run_task(
     return out
 
 
-def before(name: str, model: Path) -> Confusions:
+def before(name: str, model: str) -> Confusions:
     """Confusion matrices of the base model in integers, on the patients of the test."""
-    people = wearers(name)
-    compiled = compile_model(model, RuleSpec(rule="none"), calibration(name))
+    people, examples = wearers(name, front=front_of(model)), calibration(name, front_of(model))
+    compiled = compile_model(model_path(model, name), RuleSpec(rule="none"), examples)
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
     return confusions(name, people, predict_integer(compiled.plan, states, people))
 
@@ -200,7 +206,7 @@ def evaluate(
 
 def _none(name: str, model: str) -> Row:
     """The base model before learning."""
-    summary = protocol.summarise(before(name, model_path(model, name)))
+    summary = protocol.summarise(before(name, model))
     accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
     labels = PROTOCOLS[name].labels
     return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),))
@@ -236,4 +242,6 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[floa
 
 def _work(task: Task) -> dict[float, Confusions]:
     name = task.protocol
-    return run_task(task, wearers(name), model_path(task.model, name), calibration(name))
+    front = front_of(task.model)
+    people, examples = wearers(name, front=front), calibration(name, front)
+    return run_task(task, people, model_path(task.model, name), examples)

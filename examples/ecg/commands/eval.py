@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, MODELS, PROTOCOLS, RULES
+from synapcc.examples.ecg.choices import BASES, DEFAULT_MODEL, FLOAT_BP, PROTOCOLS, RULES
 from synapcc.gen.errors import SynapccError
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.progress import Progress
@@ -25,7 +25,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--model",
         action="append",
-        help=f"{', '.join(MODELS)} or an .onnx; may be repeated (default: {DEFAULT_MODEL})",
+        help=f"{', '.join(BASES)} or an .onnx; may be repeated (default: {DEFAULT_MODEL})",
     )
     p.add_argument(
         "--rule", action="append", help="a rule, float_bp or a rule file; may be repeated (default: all)"

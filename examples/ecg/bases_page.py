@@ -1,0 +1,132 @@
+"""The page about bases: what was compared on the folds, what was chosen, and what it does on the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.host.run.kept import Result
+
+from . import bases
+from .bases import BASES, SETTINGS, Case
+from .protocol import PROTOCOLS, Protocol, scores
+
+Matrix = NDArray[np.int64]
+RULES = tuple(f"{rule} 2^-{k}" for rule, k in SETTINGS)
+
+
+def gross(patients: Mapping[str, Any]) -> Matrix:
+    """The sum of patients' confusion matrices."""
+    total: Matrix = np.sum([np.array(m) for m in patients.values()], axis=0)
+    return total
+
+
+def figures(chosen: Protocol, matrix: Matrix) -> dict[str, float]:
+    """accuracy, macro-F1, F1 of each class and the protocol's score of a confusion matrix."""
+    of = scores(matrix)
+    f1 = dict(zip(chosen.labels, (float(f) for f in of.f1), strict=True))
+    score = chosen.score(of.accuracy, of.macro_f1, f1)
+    return {"accuracy": of.accuracy, "macro F1": of.macro_f1, **f1, "score": score}
+
+
+def score(chosen: Protocol, result: Result) -> float:
+    """Of a case: the mean over the rules."""
+    return float(np.mean([figures(chosen, gross(result["patients"][r]))["score"] for r in RULES]))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * words + " ---: |" * (len(head) - words)
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _compared(name: str, found: Mapping[Case, Result]) -> Iterator[str]:
+    """A protocol's bases: score and figures of each rule, means over seeds."""
+    chosen, shown = PROTOCOLS[name], ("accuracy", "macro F1", "S", "V")
+    head = ["base", "folds", "seeds", "score", *(f"{r}: {what}" for r in RULES for what in shown)]
+    rows = []
+    for folds in sorted({c.folds for c in found if c.protocol == name}, key=len):
+        for base in BASES:
+            mine = [r for c, r in found.items() if (c.protocol, c.base, c.folds) == (name, base, folds)]
+            if not mine:
+                continue
+            each = [score(chosen, r) for r in mine]
+            spread = f" ± {np.std(each, ddof=1):.4f}" if len(each) > 1 else ""
+            row = [base, " ".join(str(f + 1) for f in folds), str(len(mine)), f"{np.mean(each):.4f}{spread}"]
+            for rule in RULES:
+                of = [figures(chosen, gross(r["patients"][rule])) for r in mine]
+                row += [f"{np.mean([f[what] for f in of]):.4f}" for what in shown]
+            rows.append(row)
+    yield from _table(head, rows)
+
+
+def _missed(name: str, base: str, found: Mapping[Case, Result]) -> Iterator[str]:
+    """Which patients' V beats a base gets wrong, those with most first."""
+    labels, rule = PROTOCOLS[name].labels, RULES[0]
+    mine = [r["patients"][rule] for c, r in found.items() if (c.protocol, c.base) == (name, base)]
+    v, rows = labels.index("V"), []
+    for patient, matrix in (mine[0] if mine else {}).items():
+        m = np.array(matrix)
+        lost, false = np.delete(m[v], v), np.delete(m[:, v], v)
+        others = [label for label in labels if label != "V"]
+        if lost.sum() + false.sum() >= 5:
+            told = [", ".join(f"{n} {o}" for n, o in zip(x, others, strict=True) if n) for x in (lost, false)]
+            rows.append((int(lost.sum() + false.sum()), [patient, str(m[v].sum()), *told]))
+    head = ["patient", "V beats", "taken for", "taken for V"]
+    yield from _table(head, [row for _, row in sorted(rows, key=lambda r: -r[0])])
+
+
+def _tested(name: str, found: Sequence[Result]) -> Iterator[str]:
+    """The test, a rule a row: mean and standard deviation over the seeds of feedback and rounding."""
+    chosen, rules = PROTOCOLS[name], {}
+    for result in found:
+        protocol, model, rule, _ = result["of"].removeprefix("test ").split(" | ")
+        if protocol == name:
+            (patients,) = result["patients"].values()
+            rules.setdefault((model, rule), []).append(figures(chosen, gross(patients)))
+    shown = ("accuracy", "macro F1", *chosen.labels)
+    rows = [
+        [model, rule, str(len(of)), *(_mean([f[what] for f in of]) for what in shown)]
+        for (model, rule), of in rules.items()
+    ]
+    yield from _table(["base", "rule", "seeds", *(w if len(w) > 1 else f"F1({w})" for w in shown)], rows, 2)
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
+def text(found: Mapping[Case, Result], test: Sequence[Result]) -> str:
+    """The whole page."""
+    lines = ["# Front ends and bases", "", *INTRODUCTION.splitlines(), ""]
+    lines += [f"* **{name}**: {base.says}" for name, base in BASES.items()]
+    for name in PROTOCOLS:
+        lines += ["", f"## Protocol {name}, on the folds", "", *_compared(name, found)]
+        shown = next((c.base for c in found if c.protocol == name), None)
+        if shown:
+            lines += ["", f"V beats of `{shown}` under {RULES[0]}, patients with at least five errors:", ""]
+            lines += _missed(name, shown, found)
+    lines += ["", *CHOICE.splitlines()]
+    for name in bases.CHOSEN if test else ():
+        lines += ["", f"## Protocol {name}, the test", "", *_tested(name, test)]
+    return "\n".join([*lines, "", *(TEST.splitlines() if test else ())]).rstrip() + "\n"
+
+
+INTRODUCTION = """\
+What the ECG example's bases see of a beat, and what that is worth after a wearer has taught them five minutes.
+Everything that was chosen was chosen on the folds of the base's own patients (`examples/ecg/protocol.py`), in
+float32: a base is trained without a fold's patients, each of them learns five minutes in 10 passes, the rest
+is tested. Score: A, mean of accuracy and macro-F1; B, mean of accuracy, F1(S) and F1(V); the mean over the
+rules. Training as `train.py` has it for `mlp_rr`: 8 epochs, classes drawn alike, dropout 0.5.
+
+    python -m synapcc.examples.ecg.bases docs/BASES.md
+
+prints this page from `examples/ecg/bases.json`, and measures what is missing there."""
+
+CHOICE = ""
+
+TEST = ""
