@@ -6,19 +6,18 @@
 
 Each fold's patients play the wearer with a base that never saw them: five minutes are learned in ten passes
 (float_loops.py), the rest is tested. Results are kept as they come, in bases.json, each under the digest of
-what it follows from. Without --test no patient of the test is read; with it, the base that `CHOSEN` names runs
-in the emulator.
+what it follows from. Without --test no patient of the test is read; with it, the base that `CHOSEN` names
+runs in the emulator.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
 
 from ..processes import one_blas_thread
 
@@ -32,10 +31,10 @@ from synapcc.host.terminal.progress import Progress  # noqa: E402
 from synapcc.host.terminal.screen import guarded  # noqa: E402
 
 from . import evaluate, protocol  # noqa: E402
-from .beats import USUAL, Beats  # noqa: E402
+from .beats import USUAL  # noqa: E402
 from .choices import FLOAT_BP  # noqa: E402
 from .front import FEATURES, Front  # noqa: E402
-from .protocol import PROTOCOLS, Protocol  # noqa: E402
+from .protocol import PROTOCOLS  # noqa: E402
 
 RESULTS = evaluate.HERE / "bases.json"
 PASSES = 10
@@ -53,12 +52,12 @@ FORM = replace(USUAL, extra=tuple(FEATURES))
 
 @dataclass(frozen=True)
 class Base:
-    """One way to make a base: says what is different in words; recipe holds changed settings of training."""
+    """One way to make a base; says: what is different, in words; meta: its start is moved by `meta`."""
 
     says: str
     model: str
     front: Front = USUAL
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    meta: bool = False
 
 
 BASES = {
@@ -68,12 +67,13 @@ BASES = {
     "z": Base("180 Hz, +-0.42 s, standardised", "mlp_z"),
     "form z": Base("the same with all features of front.py", "mlp_z", FORM),
     "difference z": Base("`z`, and the window less the wearer's usual beat", "mlp_z", Front(difference=True)),
+    "meta z": Base("`form z`, moved to where five minutes lead furthest (meta.py)", "mlp_z", FORM, meta=True),
 }
 """What was compared, by the name in the tables."""
 
 COMPARED = {
-    "A": ("mlp_rr", "short", "short z", "z", "form z", "difference z"),
-    "B": ("mlp_rr", "z", "form z"),
+    "A": ("form z", "mlp_rr", "short", "short z", "z", "difference z", "meta z"),
+    "B": ("form z", "mlp_rr", "z", "meta z"),
 }
 FINAL: dict[str, tuple[str, ...]] = {"A": (), "B": ()}
 """The best two of these, which all folds and seeds decide between."""
@@ -96,7 +96,7 @@ class Case:
     @property
     def name(self) -> str:
         """What the file of results calls it."""
-        folds = "".join(map(str, self.folds))
+        folds = " ".join(str(fold + 1) for fold in self.folds)
         return f"{self.protocol} | {self.base} | seed {self.seed} | folds {folds}"
 
 
@@ -118,7 +118,7 @@ def finals() -> Iterator[Case]:
 def measured(case: Case, results: Results, only_known: bool) -> Result | None:
     """A case, from what is kept or anew; None where it is not known and `only_known`."""
     base = BASES[case.base]
-    follows = [asdict(case), base.model, asdict(base.front), dict(base.recipe), SETTINGS, PASSES]
+    follows = [asdict(case), base.model, asdict(base.front), base.meta, SETTINGS, PASSES]
     name = key("bases", *follows)
     if only_known and name not in results.found:
         return None
@@ -126,21 +126,22 @@ def measured(case: Case, results: Results, only_known: bool) -> Result | None:
 
 
 def _measure(case: Case) -> Result:
-    from . import train
+    from . import meta, train
     from .float_loops import answers, learned
 
     base = BASES[case.base]
     chosen = replace(PROTOCOLS[case.protocol], front=base.front)
-    recipe = replace(train.RECIPES[case.protocol]["mlp_rr"], **base.recipe)
-    found: dict[str, dict[str, Any]] = {"none": {}, **{f"{r} 2^-{k}": {} for r, k in SETTINGS}}
+    recipe = train.RECIPES[case.protocol]["mlp_rr"]
+    found: dict[str, dict[str, Any]] = {f"{r} 2^-{k}": {} for r, k in SETTINGS}
     for fold in case.folds:
         names, classes = chosen.folds[fold], len(chosen.labels)
         model = train.train(base.model, chosen.pool(names), classes, case.seed, recipe, base.front)
+        if base.meta:
+            meta.tune(model, chosen.pool(names), case.seed)
         layers = train.weights(model)
         for name, patient in chosen.load(names).items():
             learn, test = (train.seen(model, part) for part in protocol.split(patient))
             told, truth = (part.label for part in protocol.split(patient))
-            found["none"][name] = chosen.confusion(truth, answers(layers, test)).tolist()
             for rule, k in SETTINGS:
                 after = learned(layers, learn, told, rule, 2.0**-k, case.seed, PASSES)
                 said = chosen.confusion(truth, answers(after, test))
@@ -165,7 +166,7 @@ def _test(task: evaluate.Task) -> Result:
     front = evaluate.front_of(task.model)
     people, data = evaluate.wearers(task.protocol, front=front), evaluate.calibration(task.protocol, front)
     path = evaluate.model_path(task.model, task.protocol)
-    matrices = {k: m for k, m in evaluate.run_task(task, people, path, data).items()}[PASSES]
+    matrices = evaluate.run_task(task, people, path, data)[PASSES]
     patients = {name: matrix.tolist() for name, matrix in matrices.items()}
     of = f"test {task.protocol} | {task.model} | {task.rule} | seed {task.seed}"
     return {"of": of, "patients": {f"{task.rule} seed {task.seed}": patients}}

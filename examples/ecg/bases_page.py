@@ -15,6 +15,8 @@ from .bases import BASES, SETTINGS, Case
 from .protocol import PROTOCOLS, Protocol, scores
 
 Matrix = NDArray[np.int64]
+SHOWN = 10
+"""Errors from which on a patient is told of."""
 RULES = tuple(f"{rule} 2^-{k}" for rule, k in SETTINGS)
 
 
@@ -72,7 +74,7 @@ def _missed(name: str, base: str, found: Mapping[Case, Result]) -> Iterator[str]
         m = np.array(matrix)
         lost, false = np.delete(m[v], v), np.delete(m[:, v], v)
         others = [label for label in labels if label != "V"]
-        if lost.sum() + false.sum() >= 5:
+        if lost.sum() + false.sum() >= SHOWN:
             told = [", ".join(f"{n} {o}" for n, o in zip(x, others, strict=True) if n) for x in (lost, false)]
             rows.append((int(lost.sum() + false.sum()), [patient, str(m[v].sum()), *told]))
     head = ["patient", "V beats", "taken for", "taken for V"]
@@ -81,7 +83,8 @@ def _missed(name: str, base: str, found: Mapping[Case, Result]) -> Iterator[str]
 
 def _tested(name: str, found: Sequence[Result]) -> Iterator[str]:
     """The test, a rule a row: mean and standard deviation over the seeds of feedback and rounding."""
-    chosen, rules = PROTOCOLS[name], {}
+    chosen = PROTOCOLS[name]
+    rules: dict[tuple[str, str], list[dict[str, float]]] = {}
     for result in found:
         protocol, model, rule, _ = result["of"].removeprefix("test ").split(" | ")
         if protocol == name:
@@ -104,12 +107,14 @@ def text(found: Mapping[Case, Result], test: Sequence[Result]) -> str:
     """The whole page."""
     lines = ["# Front ends and bases", "", *INTRODUCTION.splitlines(), ""]
     lines += [f"* **{name}**: {base.says}" for name, base in BASES.items()]
-    for name in PROTOCOLS:
+    for name in [n for n in PROTOCOLS if any(c.protocol == n for c in found)]:
         lines += ["", f"## Protocol {name}, on the folds", "", *_compared(name, found)]
-        shown = next((c.base for c in found if c.protocol == name), None)
-        if shown:
-            lines += ["", f"V beats of `{shown}` under {RULES[0]}, patients with at least five errors:", ""]
-            lines += _missed(name, shown, found)
+        for base in [b for b in BASES if any((c.protocol, c.base) == (name, b) for c in found)]:
+            lines += ["", f"V beats of `{base}` under {RULES[0]}, patients with at least {SHOWN} errors:", ""]
+            lines += _missed(name, base, found)
+    known = {c.name for c in found}  # run as a program, `bases` is here a second time, with a Case of its own
+    if missing := [c.name for c in (*bases.screened(), *bases.finals()) if c.name not in known]:
+        lines += ["", "## Not measured yet", "", *(f"* {name.replace(' | ', ', ')}" for name in missing)]
     lines += ["", *CHOICE.splitlines()]
     for name in bases.CHOSEN if test else ():
         lines += ["", f"## Protocol {name}, the test", "", *_tested(name, test)]
@@ -117,7 +122,7 @@ def text(found: Mapping[Case, Result], test: Sequence[Result]) -> str:
 
 
 INTRODUCTION = """\
-What the ECG example's bases see of a beat, and what that is worth after a wearer has taught them five minutes.
+What the ECG example's bases see of a beat, and what that is worth after a wearer has taught five minutes.
 Everything that was chosen was chosen on the folds of the base's own patients (`examples/ecg/protocol.py`), in
 float32: a base is trained without a fold's patients, each of them learns five minutes in 10 passes, the rest
 is tested. Score: A, mean of accuracy and macro-F1; B, mean of accuracy, F1(S) and F1(V); the mean over the

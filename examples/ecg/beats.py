@@ -16,6 +16,8 @@ With x[n] the lead in mV at 360 Hz, x[n] = x[0] for n < 0, and R_i the sample of
 Everything up to sample R_i + 152 is used, so a beat is ready 0.42 s after its R peak. The interval after a
 beat is not used. The recursions run over all beats, also those of classes that give no sample. The limit L
 lets an int8 input with scale 2^-6 hold every value; nothing is rounded here.
+Steps 3 to 5 are those of the usual front end. Others (`front.py`) take another step and another part of the
+beat, and tell more of it beside the rhythm.
 Where a window reaches over an end of the record, the first or last value of y is repeated; a beat with fewer
 than 75 samples (0.21 s) after its R peak is left out, for a device that stops there never completes it.
 R peaks are the annotated ones.
@@ -159,7 +161,7 @@ def windows(
 def features(
     signal: NDArray[np.float32], rpeak: NDArray[np.int64], front: Front
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What a front end says of a record: beats float32[n, front.values], features float32[n, front.rhythm]."""
+    """What a front end says of a record: beat float32[n, front.values], rr float32[n, front.rhythm]."""
     seen = _seen(condition(signal), rpeak, front)
     beat, rr = [seen.window], [rhythm(rpeak)]
     if front.difference:
@@ -172,7 +174,7 @@ def _seen(y: NDArray[np.float64], rpeak: NDArray[np.int64], front: Front) -> See
     """A record's conditioned lead, cut at its R peaks."""
 
     def cut(offset: NDArray[np.int64]) -> NDArray[np.float64]:
-        return y[np.clip(rpeak[:, None] + _DELAY + offset, 0, len(y) - 1)]
+        return np.asarray(y[np.clip(rpeak[:, None] + _DELAY + offset, 0, len(y) - 1)])
 
     window = cut(front.step * (np.arange(front.window) - front.before))
     peak = np.abs(window[:, front.peak]).max(axis=1)

@@ -28,7 +28,8 @@ from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, lear
 
 from . import protocol
 from .beats import USUAL, Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, BASES, MODELS, RULES
+from .choices import BASES, DEFAULT_MODEL, FLOAT_BP, RULES
+from .choices import MODELS as MODELS
 from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS

@@ -1,25 +1,25 @@
-"""Learning in float32, a beat at a time, compiled by numba: what bases are compared by, where the emulator would
-take hours. Three dense layers, ReLU between them, softmax and cross-entropy behind; plain SGD."""
+"""Learning in float32, a beat at a time, compiled by numba: bases are compared by it, where the emulator
+takes hours. Three dense layers, ReLU between them, softmax and cross-entropy behind; plain SGD.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 BP, HEBBIAN, LAST = range(3)
 RULES = {"bp": BP, "hebbian": HEBBIAN, "last": LAST}
 """hebbian: independent random feedback that learns what the weights learn."""
 
 
-def _compiled(loop: Loop) -> Loop:
-    made: Loop = njit(fastmath=True)(loop)
+def _compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    made: Callable[..., Any] = njit(fastmath=True)(loop)
     return made
 
 

@@ -1,9 +1,9 @@
 """Options of the front end: which part of a beat the network sees, and what it is told beside it.
 
-Features that stand behind the four of the rhythm, all of them causal, all clipped to -L..L as these; u_i, t_i,
-w_i and a_i as in `beats`, mean_s a running mean of the beats before, which moves by 1/2^s:
+Features that stand behind the four of the rhythm, all of them causal, all clipped to -L..L as these; t_i, w_i
+and a_i as in `beats`, mean_s a running mean of the beats before, which moves by 1/2^s:
 
-    pace        4 log2(t_i / mean_3 t), 4 log2(t_i / t_(i-1))         against the last beats, not the last minute
+    pace        4 log2(t_i / mean_3 t), 4 log2(t_i / t_(i-1))         against the last beats, not a minute
     unrest      4 mean_4 |log2(t_i / t_(i-1))| - 1                    rhythms in which no interval is early
     width       4 log2(d_i / mean_5 d), 4 log2(d_i / 0.08 s)          d_i = sum |q_i| / max |q_i|, as a time
     height      4 log2(p_i / a_i)                                     p_i = max |q_i|

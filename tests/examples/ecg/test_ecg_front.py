@@ -1,4 +1,4 @@
-"""Front ends: each feature sees the past alone and has its columns, and the usual front end is what it was."""
+"""Front ends: each feature sees the past alone and has its columns; the usual front end is what it was."""
 
 from __future__ import annotations
 
