@@ -1,13 +1,12 @@
 """Front ends and bases compared on the folds of a protocol's own patients, in float (extras `train`, `fast`).
 
     python -m synapcc.examples.ecg.bases                    measures what is missing, prints the page
-    python -m synapcc.examples.ecg.bases --test             then the chosen base on the patients of the test
     python -m synapcc.examples.ecg.bases --measured FILE.md      the page of what is known, written there
 
 Each fold's patients play the wearer with a base that never saw them: five minutes are learned in ten passes
 (float_loops.py), the rest is tested. Results are kept as they come, in bases.json, each under the digest of
-what it follows from. Without --test no patient of the test is read; with it, the base that `CHOSEN` names
-runs in the emulator.
+what it follows from. No patient of the test is ever read: `synapcc eval ecg --model FILE --front NAME` is the
+test, of a base that was chosen before.
 """
 
 from __future__ import annotations
@@ -30,13 +29,12 @@ from synapcc.host.terminal.files import check_target, write_whole  # noqa: E402
 from synapcc.host.terminal.progress import Progress  # noqa: E402
 from synapcc.host.terminal.screen import guarded  # noqa: E402
 
-from . import evaluate, protocol  # noqa: E402
-from .beats import USUAL  # noqa: E402
-from .choices import FLOAT_BP  # noqa: E402
-from .front import FEATURES, Front  # noqa: E402
+from . import protocol  # noqa: E402
+from .choices import USUAL  # noqa: E402
+from .front import FRONTS  # noqa: E402
 from .protocol import PROTOCOLS  # noqa: E402
 
-RESULTS = evaluate.HERE / "bases.json"
+RESULTS = Path(__file__).parent / "bases.json"
 PASSES = 10
 SETTINGS = (("bp", 9), ("hebbian", 7))
 """Rules and rates 2^-k by which bases are compared."""
@@ -45,10 +43,6 @@ SCREENED = {"A": (1, 2, 4), "B": (0, 2, 3)}
 SEEDS = (0, 1, 2)
 """Training seeds of the second one, on all folds."""
 
-SHORT = Front(step=1, before=50)
-"""360 Hz, 0.14 s before to 0.28 s after the R peak."""
-FORM = replace(USUAL, extra=tuple(FEATURES))
-
 
 @dataclass(frozen=True)
 class Base:
@@ -56,18 +50,20 @@ class Base:
 
     says: str
     model: str
-    front: Front = USUAL
+    front: str = USUAL
     meta: bool = False
 
 
 BASES = {
     "mlp_rr": Base("the shipped one: 180 Hz, +-0.42 s, four RR features", "mlp_rr"),
-    "short": Base("360 Hz, -0.14 .. +0.28 s", "mlp_rr", SHORT),
-    "short z": Base("the same, inputs standardised element by element", "mlp_z", SHORT),
+    "short": Base("360 Hz, -0.14 .. +0.28 s", "mlp_rr", "short"),
+    "short z": Base("the same, inputs standardised element by element", "mlp_z", "short"),
     "z": Base("180 Hz, +-0.42 s, standardised", "mlp_z"),
-    "form z": Base("the same with all features of front.py", "mlp_z", FORM),
-    "difference z": Base("`z`, and the window less the wearer's usual beat", "mlp_z", Front(difference=True)),
-    "meta z": Base("`form z`, moved to where five minutes lead furthest (meta.py)", "mlp_z", FORM, meta=True),
+    "form z": Base("the same with all features of front.py", "mlp_z", "form"),
+    "difference z": Base("`z`, and the window less the wearer's usual beat", "mlp_z", "difference"),
+    "meta z": Base(
+        "`form z`, moved to where five minutes lead furthest (meta.py)", "mlp_z", "form", meta=True
+    ),
 }
 """What was compared, by the name in the tables."""
 
@@ -77,11 +73,6 @@ COMPARED = {
 }
 FINAL: dict[str, tuple[str, ...]] = {"A": (), "B": ()}
 """The best two of these, which all folds and seeds decide between."""
-
-CHOSEN: dict[str, str] = {}
-"""The base of each protocol that is shipped of them, and tested once."""
-TESTED = (FLOAT_BP, "last", "dfa", "fa", "bp", "hebbian")
-TEST_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,7 @@ def finals() -> Iterator[Case]:
 def measured(case: Case, results: Results, only_known: bool) -> Result | None:
     """A case, from what is kept or anew; None where it is not known and `only_known`."""
     base = BASES[case.base]
-    follows = [asdict(case), base.model, asdict(base.front), base.meta, SETTINGS, PASSES]
+    follows = [asdict(case), base.model, asdict(FRONTS[base.front]), base.meta, SETTINGS, PASSES]
     name = key("bases", *follows)
     if only_known and name not in results.found:
         return None
@@ -126,16 +117,19 @@ def measured(case: Case, results: Results, only_known: bool) -> Result | None:
 
 
 def _measure(case: Case) -> Result:
+    import torch
+
     from . import meta, train
     from .float_loops import answers, learned
 
-    base = BASES[case.base]
-    chosen = replace(PROTOCOLS[case.protocol], front=base.front)
+    torch.set_num_threads(1)  # sums in one order
+    base, front = BASES[case.base], FRONTS[BASES[case.base].front]
+    chosen = replace(PROTOCOLS[case.protocol], front=front)
     recipe = train.RECIPES[case.protocol]["mlp_rr"]
     found: dict[str, dict[str, Any]] = {f"{r} 2^-{k}": {} for r, k in SETTINGS}
     for fold in case.folds:
         names, classes = chosen.folds[fold], len(chosen.labels)
-        model = train.train(base.model, chosen.pool(names), classes, case.seed, recipe, base.front)
+        model = train.train(base.model, chosen.pool(names), classes, case.seed, recipe, front)
         if base.meta:
             meta.tune(model, chosen.pool(names), case.seed)
         layers = train.weights(model)
@@ -147,29 +141,6 @@ def _measure(case: Case) -> Result:
                 said = chosen.confusion(truth, answers(after, test))
                 found[f"{rule} 2^-{k}"][name] = said.tolist()
     return {"of": case.name, "patients": found}
-
-
-def tested(results: Results, only_known: bool) -> list[Result]:
-    """What the chosen bases do on the patients of the test, in integers, each kept by itself."""
-    found = []
-    for name, model in CHOSEN.items():
-        digest = key(evaluate.model_path(model, name).read_bytes().hex(), asdict(evaluate.front_of(model)))
-        for task in evaluate.plan_tasks(name, [model], TESTED, ["int16"], [PASSES], [False], TEST_SEEDS):
-            spec = evaluate.task_spec(task, 0).to_dict()
-            this = key("bases test", digest, spec, task.rule, PASSES)
-            if this in results.found or not only_known:
-                found.append(results.get(this, partial(_test, task)))
-    return found
-
-
-def _test(task: evaluate.Task) -> Result:
-    front = evaluate.front_of(task.model)
-    people, data = evaluate.wearers(task.protocol, front=front), evaluate.calibration(task.protocol, front)
-    path = evaluate.model_path(task.model, task.protocol)
-    matrices = evaluate.run_task(task, people, path, data)[PASSES]
-    patients = {name: matrix.tolist() for name, matrix in matrices.items()}
-    of = f"test {task.protocol} | {task.model} | {task.rule} | seed {task.seed}"
-    return {"of": of, "patients": {f"{task.rule} seed {task.seed}": patients}}
 
 
 def is_result(found: Any) -> bool:
@@ -185,7 +156,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="bases", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE.md", help="also write the page there")
     parser.add_argument("--measured", action="store_true", help="train nothing: print what was found before")
-    parser.add_argument("--test", action="store_true", help="also measure on the patients of the test")
     options = parser.parse_args(arguments)
     if options.file:
         check_target(options.file)
@@ -199,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
             bar.step()
     if not found:
         raise SynapccError(str(RESULTS), "holds nothing of these bases", "leave --measured out")
-    text = bases_page.text(found, tested(results, not options.test))
+    text = bases_page.text(found)
     if options.file:
         write_whole(options.file, text.encode())
     print(text, end="")

@@ -14,11 +14,17 @@ MINUTES = 30.0
 LEARN_MINUTES = 5
 
 MODELS = ("mlp", "mlp_rr", "cnn")
-WIDER = ("mlp_z",)
-"""Base networks with a front end of their own, chosen by bases.py; docs/BASES.md says how."""
-BASES = (*MODELS, *WIDER)
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
+
+USUAL = "usual"
+FRONTS = {
+    USUAL: "180 Hz, 0.42 s about the R peak, four features of the rhythm",
+    "short": "360 Hz, 0.14 s before to 0.28 s after it, the same features",
+    "form": "as usual, nine more features of rhythm and form",
+    "difference": "as usual, and the window less the wearer's usual beat",
+}
+"""What a network sees of a beat, a line each; examples/ecg/front.py says how."""
 
 FLOAT_BP = "float_bp"
 RULES = ("last", "dfa", "fa", "bp", "hebbian")

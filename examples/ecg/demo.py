@@ -29,7 +29,6 @@ from synapcc.host.terminal.progress import Progress, track
 from . import beats, evaluate, protocol, records, synthetic
 from .beats import Beats
 from .choices import MINUTES, SHOWN
-from .front import Front
 
 SYNTHETIC = "synthetic-"
 SHOWN_SYNTHETIC = {f"{SYNTHETIC}{seed}": "drawn from an equation" for seed in (13, 5, 8)}
@@ -108,11 +107,10 @@ class Differs(Exception):
         self.difference, self.steps = difference, steps
 
 
-def cast(names: Sequence[str], minutes: float = MINUTES, front: Front = beats.USUAL) -> Cast:
+def cast(names: Sequence[str], minutes: float = MINUTES) -> Cast:
     """Real patients if there are data, else synthetic ones, with the reason.
 
     names: records of DS2, or synthetic-SEED; none: those chosen for showing. minutes: of each record.
-    front: what the network sees.
     Raises SynapccError: a patient that is not there or not meant for this.
     """
     invented = [n for n in names if n.startswith(SYNTHETIC)]
@@ -123,19 +121,17 @@ def cast(names: Sequence[str], minutes: float = MINUTES, front: Front = beats.US
     if len(set(names)) < len(names):
         raise SynapccError("--patient", "the same patient twice", "name each once")
     if invented:
-        return _synthetic(names, "as asked for", minutes, front)
+        return _synthetic(names, "as asked for", minutes)
     try:
         folder = records.find()
-        loaded = beats.load(names or list(SHOWN), folder=folder, front=front)
-        calibration = replace(protocol.A, front=front).calibration()
+        loaded = beats.load(names or list(SHOWN), folder=folder)
+        calibration = protocol.A.calibration()
     except (records.DataError, ImportError) as error:
         what = getattr(error, "what", None) or f"{error}: pip install 'synapcc[ecg]'"
         if names:
             hint = f"or choose synthetic ones: --patient {next(iter(SHOWN_SYNTHETIC))}; {HOW_TO_GET_DATA}"
             raise SynapccError(f"patient {names[0]}", f"needs MIT-BIH: {what}", hint) from None
-        return _synthetic(
-            list(SHOWN_SYNTHETIC), f"because the real ones are not here ({what})", minutes, front
-        )
+        return _synthetic(list(SHOWN_SYNTHETIC), f"because the real ones are not here ({what})", minutes)
     people = {n: _split(n, b, minutes) for n, b in loaded.items()}
     return Cast(f"MIT-BIH Arrhythmia Database, from {folder}", True, people, calibration)
 
@@ -167,9 +163,9 @@ def _split(name: str, patient: Beats, minutes: float) -> tuple[Beats, Beats]:
     return learn, test
 
 
-def _synthetic(names: Sequence[str], why: str, minutes: float, front: Front) -> Cast:
+def _synthetic(names: Sequence[str], why: str, minutes: float) -> Cast:
     def draw(seed: int, length: float) -> Beats:
-        return beats.extract(synthetic.record(seed, length), front=front)
+        return beats.extract(synthetic.record(seed, length))
 
     pool = beats.join([draw(seed, MINUTES) for seed in _CALIBRATION_SEEDS])
     chosen = pool.take(protocol.balanced(pool, protocol.CALIBRATION, 0))

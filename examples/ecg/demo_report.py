@@ -22,7 +22,7 @@ from synapcc.host.pages.charts import Lane, Line
 from synapcc.host.pages.html import Part
 from synapcc.host.terminal.text import table
 
-from . import beats, choices, evaluate, protocol, records
+from . import beats, choices, protocol, records
 from .demo import Cast, Lesson, School
 
 HERE = Path(__file__).resolve().parent
@@ -151,7 +151,7 @@ def html(run: Run) -> str:
             "patients": [_patient_view(run, lesson) for lesson in run.lessons],
             "plan": plan,
             "rule": rule,
-            "known": run.model in choices.BASES,
+            "known": run.model in choices.MODELS,
             "spec": rule_text(run.compiled.spec.to_dict()),
             "numbers": _numbers(measured),
             "layers": _layers(measured),
@@ -159,7 +159,7 @@ def html(run: Run) -> str:
             "ram": _memory(ram, board.ram.size if board else None, "RAM"),
             "board": board,
             "citation": records.CITATION,
-            "latency": evaluate.front_of(run.model).latency,
+            "latency": beats.LATENCY,
             "recent": _RECENT,
         },
         HERE,

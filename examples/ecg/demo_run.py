@@ -20,7 +20,7 @@ from synapcc.host.pages import html
 from synapcc.host.run.plans import read_plan
 from synapcc.host.terminal.results import Results
 
-from . import demo, demo_report, evaluate
+from . import demo, demo_report
 from .choices import LEARN_MINUTES, MINUTES
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     started = time.monotonic()
     _check(args)
     say = out.tell
-    who = demo.cast(args.patient or [], args.minutes, evaluate.front_of(args.model))
+    who = demo.cast(args.patient or [], args.minutes)
     say(opening(who))
     compiled = demo.compile_for(who, args.model, args.rule, args.passes, args.board)
     plan = compiled.plan

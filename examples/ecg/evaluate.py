@@ -26,10 +26,9 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.scores import Row, point
 from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, learn_integer, predict_integer
 
-from . import protocol
-from .beats import USUAL, Beats
-from .choices import BASES, DEFAULT_MODEL, FLOAT_BP, RULES
-from .choices import MODELS as MODELS
+from . import beats, protocol
+from .beats import Beats
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, USUAL
 from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
@@ -53,6 +52,7 @@ class Task:
     replay: bool
     seed: int
     curve: bool = False
+    front: str = USUAL
 
     @property
     def float_run(self) -> bool:
@@ -75,18 +75,13 @@ def model_path(model: str, name: str = "A") -> Path:
     path = known if known.is_file() else Path(model)
     if not path.is_file():
         what = "is neither a base model nor a file"
-        raise SynapccError(model, what, f"base models: {', '.join(BASES)}; or give an .onnx file")
+        raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
     return path
 
 
 def rule_folder(model: str, name: str = "A") -> Path:
     """The rule files that go with a protocol's base model (another model's: those of mlp_rr)."""
-    return HERE / "rules" / base_name(model if model in BASES else "mlp_rr", name)
-
-
-def front_of(model: str) -> Front:
-    """What a base model sees of a beat; another model has to see what most do."""
-    return FRONTS.get(model, USUAL)
+    return HERE / "rules" / base_name(model if model in MODELS else "mlp_rr", name)
 
 
 def more_folder() -> Path:
@@ -115,7 +110,7 @@ def task_spec(task: Task, samples: int) -> RuleSpec:
 
 
 @cache
-def wearers(name: str, names: tuple[str, ...] = (), front: Front = USUAL) -> Wearers:
+def wearers(name: str, names: tuple[str, ...] = (), front: Front = beats.USUAL) -> Wearers:
     """A protocol's patients (default: those of its test), their beats split at five minutes; those who learn
     most come first, so that the devices that are still learning always stand side by side in the fleet."""
     chosen = replace(PROTOCOLS[name], front=front)
@@ -125,7 +120,7 @@ def wearers(name: str, names: tuple[str, ...] = (), front: Front = USUAL) -> Wea
 
 
 @cache
-def calibration(name: str, front: Front = USUAL) -> dict[str, NDArray[Any]]:
+def calibration(name: str, front: Front = beats.USUAL) -> dict[str, NDArray[Any]]:
     """The beats of a protocol's base patients that set the number formats and are mixed in."""
     return replace(PROTOCOLS[name], front=front).calibration()
 
@@ -160,21 +155,21 @@ def run_task(
     return out
 
 
-def before(name: str, model: str) -> Confusions:
+def before(name: str, model: Path, front: Front = beats.USUAL) -> Confusions:
     """Confusion matrices of the base model in integers, on the patients of the test."""
-    people, examples = wearers(name, front=front_of(model)), calibration(name, front_of(model))
-    compiled = compile_model(model_path(model, name), RuleSpec(rule="none"), examples)
+    people = wearers(name, front=front)
+    compiled = compile_model(model, RuleSpec(rule="none"), calibration(name, front))
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
     return confusions(name, people, predict_integer(compiled.plan, states, people))
 
 
 def plan_tasks(
     name: str, models: Sequence[str], names: Sequence[str], weights: Sequence[str], passes: Sequence[int],
-    replays: Sequence[bool], seeds: int, curve: bool = False,
+    replays: Sequence[bool], seeds: int, curve: bool = False, front: str = USUAL,
 ) -> list[Task]:  # fmt: skip
     """Every combination, the longest first. `float_bp` has no random choice and runs once."""
     tasks = [
-        Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve)
+        Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve, front)
         for m in models for r in names for w in weights for rep in replays for s in range(1, seeds + 1)
         if r != FLOAT_BP or (w == weights[0] and s == 1)
     ]  # fmt: skip
@@ -185,7 +180,7 @@ def evaluate(
     name: str, tasks: Sequence[Task], models: Sequence[str], jobs: int, tick: Callable[[int], None]
 ) -> list[Row]:
     """Runs all tasks of a protocol on `jobs` processes; rows in a fixed order. tick(work) after each task."""
-    rows = {m: _none(name, m) for m in models}
+    rows = {m: _none(name, m, FRONTS[tasks[0].front if tasks else USUAL]) for m in models}
     found = list(rows.values())
     for task, matrices in _results(tasks, jobs):
         found += _rows(task, matrices, rows[task.model])
@@ -205,9 +200,9 @@ def evaluate(
     )
 
 
-def _none(name: str, model: str) -> Row:
+def _none(name: str, model: str, front: Front) -> Row:
     """The base model before learning."""
-    summary = protocol.summarise(before(name, model))
+    summary = protocol.summarise(before(name, model_path(model, name), front))
     accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
     labels = PROTOCOLS[name].labels
     return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),))
@@ -243,6 +238,5 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[floa
 
 def _work(task: Task) -> dict[float, Confusions]:
     name = task.protocol
-    front = front_of(task.model)
-    people, examples = wearers(name, front=front), calibration(name, front)
+    people, examples = wearers(name, front=FRONTS[task.front]), calibration(name, FRONTS[task.front])
     return run_task(task, people, model_path(task.model, name), examples)

@@ -147,5 +147,10 @@ FEATURES: dict[str, Callable[[Seen], list[Floats]]] = {
 COLUMNS = {"pace": 2, "unrest": 1, "width": 2, "height": 1, "likeness": 2, "polarity": 1}
 """Values of each."""
 
-FRONTS: dict[str, Front] = {}
-"""Front ends of base models that have one of their own."""
+FRONTS = {
+    "usual": Front(),
+    "short": Front(step=1, before=50),
+    "form": Front(extra=tuple(FEATURES)),
+    "difference": Front(difference=True),
+}
+"""By the names that `choices.FRONTS` tells of."""

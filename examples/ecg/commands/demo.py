@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from synapcc.examples.ecg.choices import BASES, DEFAULT_MODEL, MINUTES, SHOWN
+from synapcc.examples.ecg.choices import DEFAULT_MODEL, MINUTES, MODELS, SHOWN
 from synapcc.gen.target.boards import list_boards
 from synapcc.host.devices import device_kinds
 from synapcc.host.terminal.arguments import result_option
@@ -29,7 +29,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        help=f"{', '.join(BASES)} or an .onnx (default: %(default)s)",
+        help=f"{', '.join(MODELS)} or an .onnx (default: %(default)s)",
     )
     p.add_argument(
         "--board",
