@@ -71,7 +71,7 @@ COMPARED = {
     "A": ("form z", "mlp_rr", "short", "short z", "z", "difference z", "meta z"),
     "B": ("form z", "mlp_rr", "z", "meta z"),
 }
-FINAL: dict[str, tuple[str, ...]] = {"A": (), "B": ()}
+FINAL: dict[str, tuple[str, ...]] = {"A": ("difference z", "z"), "B": ("mlp_rr", "form z")}
 """The best two of these, which all folds and seeds decide between."""
 
 
