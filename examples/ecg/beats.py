@@ -16,6 +16,8 @@ With x[n] the lead in mV at 360 Hz, x[n] = x[0] for n < 0, and R_i the sample of
 Everything up to sample R_i + 152 is used, so a beat is ready 0.42 s after its R peak. The interval after a
 beat is not used. The recursions run over all beats, also those of classes that give no sample. The limit L
 lets an int8 input with scale 2^-6 hold every value; nothing is rounded here.
+Steps 3 to 5 are those of the usual front end. Others (`front.py`) take another step and another part of the
+beat, and tell more of it beside the rhythm.
 Where a window reaches over an end of the record, the first or last value of y is repeated; a beat with fewer
 than 75 samples (0.21 s) after its R peak is left out, for a device that stops there never completes it.
 R peaks are the annotated ones.
@@ -32,18 +34,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import records
+from .front import FEATURES, QRS, Front, Seen, running
 from .records import FS, DataError, Record
 
-WINDOW = 151
+USUAL = Front()
+"""The front end that is described above."""
+
+WINDOW = USUAL.window
 """Values of a beat window."""
 
-BEFORE = 75
-"""Index of the R peak in the window."""
-
-STEP = 2
-"""Samples of the record per value of the window."""
-
-LATENCY = (2 + STEP * (WINDOW - 1 - BEFORE)) / FS
+LATENCY = USUAL.latency
 """Seconds from an R peak until its beat can be classified."""
 
 LIMIT = 127 / 64
@@ -55,7 +55,6 @@ KNOWN = records.CLASSES[:4]
 _LOWPASS = 6
 _BASELINE_SHIFT = 7
 _DELAY = 2
-_QRS = slice(65, 91)
 _AMPLITUDE_SHIFT = 4
 _RHYTHM_SHIFT = 6
 _RHYTHM_GAIN = 4.0
@@ -152,21 +151,46 @@ def rhythm(rpeak: NDArray[np.int64]) -> NDArray[np.float32]:
     return _limit(_RHYTHM_GAIN * np.log2(ratio))
 
 
-def windows(signal: NDArray[np.float32], rpeak: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Steps 1 to 4: mV float32[samples], R peaks int64[n] -> beats float32[n, 151]."""
-    y = condition(signal)
-    offset = _DELAY + STEP * (np.arange(WINDOW) - BEFORE)
-    window = y[np.clip(rpeak[:, None] + offset, 0, len(y) - 1)]
-    peak = np.abs(window[:, _QRS]).max(axis=1)
+def windows(
+    signal: NDArray[np.float32], rpeak: NDArray[np.int64], front: Front = USUAL
+) -> NDArray[np.float32]:
+    """Steps 1 to 4: mV float32[samples], R peaks int64[n] -> beats float32[n, front.window]."""
+    return _limit(_seen(condition(signal), rpeak, front).window)
+
+
+def features(
+    signal: NDArray[np.float32], rpeak: NDArray[np.int64], front: Front
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a front end says of a record: beat float32[n, front.values], rr float32[n, front.rhythm]."""
+    seen = _seen(condition(signal), rpeak, front)
+    beat, rr = [seen.window], [rhythm(rpeak)]
+    if front.difference:
+        beat.append(seen.window - running(seen.window, 5))
+    rr += [_limit(column[:, None]) for name in front.extra for column in FEATURES[name](seen)]
+    return _limit(np.concatenate(beat, axis=1)), np.concatenate(rr, axis=1)
+
+
+def _seen(y: NDArray[np.float64], rpeak: NDArray[np.int64], front: Front) -> Seen:
+    """A record's conditioned lead, cut at its R peaks."""
+
+    def cut(offset: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(y[np.clip(rpeak[:, None] + _DELAY + offset, 0, len(y) - 1)])
+
+    window = cut(front.step * (np.arange(front.window) - front.before))
+    peak = np.abs(window[:, front.peak]).max(axis=1)
     amplitude = np.maximum(running_mean(peak, _AMPLITUDE_SHIFT, float(peak[0])), _LEAST_AMPLITUDE)
-    return _limit(window / amplitude[:, None])
+    interval = np.concatenate([[_RR_START], np.maximum(np.diff(rpeak) / FS, 1 / FS)])
+    height = np.log2(np.maximum(peak, _LEAST_AMPLITUDE) / amplitude)
+    return Seen(interval, cut(np.arange(*QRS)), window / amplitude[:, None], height)
 
 
 def _limit(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(np.clip(values, -LIMIT, LIMIT), dtype=np.float32)
 
 
-def extract(record: Record, junctional: str = "N", classes: tuple[str, ...] = KNOWN) -> Beats:
+def extract(
+    record: Record, junctional: str = "N", classes: tuple[str, ...] = KNOWN, front: Front = USUAL
+) -> Beats:
     """All beats of a record whose class is among `classes`. `junctional` as in `Record.label`.
 
     Raises DataError if the record has no beats, unordered R peaks or a signal that is not finite.
@@ -178,8 +202,7 @@ def extract(record: Record, junctional: str = "N", classes: tuple[str, ...] = KN
         raise DataError(record.name, "signal has values that are not finite", "repair the gaps first")
     label = record.label(junctional)
     every = Beats(
-        windows(record.signal, rpeak),
-        rhythm(rpeak),
+        *features(record.signal, rpeak, front),
         label,
         record.symbol,
         rpeak,
@@ -190,8 +213,13 @@ def extract(record: Record, junctional: str = "N", classes: tuple[str, ...] = KN
 
 
 @lru_cache(maxsize=128)
-def _load_one(name: str, folder: Path, junctional: str, classes: tuple[str, ...]) -> Beats:
-    return extract(records.read(name, folder), junctional, classes)
+def _load_one(name: str, folder: Path, junctional: str, classes: tuple[str, ...], front: Front) -> Beats:
+    return extract(_read(name, folder), junctional, classes, front)
+
+
+@lru_cache(maxsize=48)
+def _read(name: str, folder: Path) -> Record:
+    return records.read(name, folder)
 
 
 def load(
@@ -199,10 +227,11 @@ def load(
     junctional: str = "N",
     folder: Path | None = None,
     classes: tuple[str, ...] = KNOWN,
+    front: Front = USUAL,
 ) -> dict[str, Beats]:
     """Beats of MIT-BIH records by name, kept in memory for the next call.
 
     Raises DataError as `records.find` does.
     """
     where = folder or records.find()
-    return {name: _load_one(name, where, junctional, classes) for name in names}
+    return {name: _load_one(name, where, junctional, classes, front) for name in names}

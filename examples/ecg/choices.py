@@ -17,6 +17,15 @@ MODELS = ("mlp", "mlp_rr", "cnn")
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 
+USUAL = "usual"
+FRONTS = {
+    USUAL: "180 Hz, 0.42 s about the R peak, four features of the rhythm",
+    "short": "360 Hz, 0.14 s before to 0.28 s after it, the same features",
+    "form": "as usual, nine more features of rhythm and form",
+    "difference": "as usual, and the window less the wearer's usual beat",
+}
+"""What a network sees of a beat, a line each; examples/ecg/front.py says how."""
+
 FLOAT_BP = "float_bp"
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 """The rule files of the table. There are also dfa_aligned and hebbian_aligned (bp until it saturates)."""

@@ -26,9 +26,10 @@ from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.scores import Row, point
 from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, learn_integer, predict_integer
 
-from . import protocol
+from . import beats, protocol
 from .beats import Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, USUAL
+from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
 
@@ -51,6 +52,7 @@ class Task:
     replay: bool
     seed: int
     curve: bool = False
+    front: str = USUAL
 
     @property
     def float_run(self) -> bool:
@@ -108,19 +110,19 @@ def task_spec(task: Task, samples: int) -> RuleSpec:
 
 
 @cache
-def wearers(name: str, names: tuple[str, ...] = ()) -> Wearers:
+def wearers(name: str, names: tuple[str, ...] = (), front: Front = beats.USUAL) -> Wearers:
     """A protocol's patients (default: those of its test), their beats split at five minutes; those who learn
     most come first, so that the devices that are still learning always stand side by side in the fleet."""
-    chosen = PROTOCOLS[name]
+    chosen = replace(PROTOCOLS[name], front=front)
     parts = {n: protocol.split(b) for n, b in chosen.load(names or chosen.test).items()}
     parts = dict(sorted(parts.items(), key=lambda p: -len(p[1][0])))
     return Wearers({n: p[0] for n, p in parts.items()}, {n: p[1] for n, p in parts.items()})
 
 
 @cache
-def calibration(name: str) -> dict[str, NDArray[Any]]:
+def calibration(name: str, front: Front = beats.USUAL) -> dict[str, NDArray[Any]]:
     """The beats of a protocol's base patients that set the number formats and are mixed in."""
-    return PROTOCOLS[name].calibration()
+    return replace(PROTOCOLS[name], front=front).calibration()
 
 
 def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
@@ -153,21 +155,21 @@ def run_task(
     return out
 
 
-def before(name: str, model: Path) -> Confusions:
+def before(name: str, model: Path, front: Front = beats.USUAL) -> Confusions:
     """Confusion matrices of the base model in integers, on the patients of the test."""
-    people = wearers(name)
-    compiled = compile_model(model, RuleSpec(rule="none"), calibration(name))
+    people = wearers(name, front=front)
+    compiled = compile_model(model, RuleSpec(rule="none"), calibration(name, front))
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
     return confusions(name, people, predict_integer(compiled.plan, states, people))
 
 
 def plan_tasks(
     name: str, models: Sequence[str], names: Sequence[str], weights: Sequence[str], passes: Sequence[int],
-    replays: Sequence[bool], seeds: int, curve: bool = False,
+    replays: Sequence[bool], seeds: int, curve: bool = False, front: str = USUAL,
 ) -> list[Task]:  # fmt: skip
     """Every combination, the longest first. `float_bp` has no random choice and runs once."""
     tasks = [
-        Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve)
+        Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve, front)
         for m in models for r in names for w in weights for rep in replays for s in range(1, seeds + 1)
         if r != FLOAT_BP or (w == weights[0] and s == 1)
     ]  # fmt: skip
@@ -178,7 +180,7 @@ def evaluate(
     name: str, tasks: Sequence[Task], models: Sequence[str], jobs: int, tick: Callable[[int], None]
 ) -> list[Row]:
     """Runs all tasks of a protocol on `jobs` processes; rows in a fixed order. tick(work) after each task."""
-    rows = {m: _none(name, m) for m in models}
+    rows = {m: _none(name, m, FRONTS[tasks[0].front if tasks else USUAL]) for m in models}
     found = list(rows.values())
     for task, matrices in _results(tasks, jobs):
         found += _rows(task, matrices, rows[task.model])
@@ -198,9 +200,9 @@ def evaluate(
     )
 
 
-def _none(name: str, model: str) -> Row:
+def _none(name: str, model: str, front: Front) -> Row:
     """The base model before learning."""
-    summary = protocol.summarise(before(name, model_path(model, name)))
+    summary = protocol.summarise(before(name, model_path(model, name), front))
     accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
     labels = PROTOCOLS[name].labels
     return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),))
@@ -236,4 +238,5 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[floa
 
 def _work(task: Task) -> dict[float, Confusions]:
     name = task.protocol
-    return run_task(task, wearers(name), model_path(task.model, name), calibration(name))
+    people, examples = wearers(name, front=FRONTS[task.front]), calibration(name, FRONTS[task.front])
+    return run_task(task, people, model_path(task.model, name), examples)

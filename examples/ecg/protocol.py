@@ -25,8 +25,9 @@ from synapcc.host.run.scores import scores as scores
 from synapcc.host.run.scores import summarise as summarise
 
 from . import beats
-from .beats import Beats
+from .beats import USUAL, Beats
 from .choices import PROTOCOLS as DOCS
+from .front import Front
 from .records import CLASSES, FS, RECORDS
 
 DS1 = tuple(
@@ -180,6 +181,7 @@ class Protocol:
     replay       base examples that may be mixed in, kept in flash
     doc          one line for the user
     published    results to hold ours against
+    front        what the network sees of a beat
     """
 
     name: str
@@ -190,10 +192,11 @@ class Protocol:
     replay: int
     doc: str
     published: tuple[Published, ...]
+    front: Front = USUAL
 
     def load(self, names: Sequence[str]) -> dict[str, Beats]:
         """The beats of `names` that belong to a class of the protocol."""
-        return beats.load(names, classes=self.labels)
+        return beats.load(names, classes=self.labels, front=self.front)
 
     def pool(self, without: Sequence[str] = ()) -> Beats:
         """All beats of the patients of the base, but for those named."""

@@ -11,11 +11,12 @@ settings are chosen that way, and so were the recipes below. The patients of the
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synapcc.gen.errors import SynapccError
@@ -24,10 +25,11 @@ from synapcc.host.terminal.files import check_target, write_whole
 from synapcc.host.terminal.screen import guarded
 
 from . import protocol
-from .beats import LIMIT, WINDOW, Beats
+from .beats import LIMIT, USUAL, Beats
+from .front import FRONTS, Front
 
-RHYTHM = 4
-"""RR features a beat."""
+LEAST = 0.05
+"""Deviation below which an input is not stretched further."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ class Mlp(Layers):
 
     inputs = ("beat",)
 
-    def __init__(self, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0, front: Front = USUAL) -> None:
         """The window alone."""
-        super().__init__(WINDOW, classes, dropout)
+        super().__init__(front.values, classes, dropout)
 
     def forward(self, beat: Tensor) -> Tensor:
         """beat [n, 151] -> logits [n, classes]."""
@@ -91,13 +93,43 @@ class MlpRr(Layers):
 
     inputs = ("beat", "rr")
 
-    def __init__(self, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0, front: Front = USUAL) -> None:
         """Window and RR features side by side."""
-        super().__init__(WINDOW + RHYTHM, classes, dropout)
+        super().__init__(front.values + front.rhythm, classes, dropout)
 
     def forward(self, beat: Tensor, rr: Tensor) -> Tensor:
         """beat [n, 151], rr [n, 4] -> logits [n, classes]."""
         return self.logits(torch.cat([beat, rr], dim=1))
+
+
+class MlpZ(MlpRr):
+    """The same on inputs standardised element by element: (x - mean) / deviation over the base's beats. The
+    compiler takes both into the quantisers of the inputs."""
+
+    def __init__(self, classes: int, dropout: float = 0.0, front: Front = USUAL) -> None:
+        """Standardised by nothing, until `fit`."""
+        super().__init__(classes, dropout, front)
+        for name, values in (("beat", front.values), ("rr", front.rhythm)):
+            self.register_buffer(f"{name}_mean", torch.zeros(values))
+            self.register_buffer(f"{name}_scale", torch.ones(values))
+
+    def fit(self, pool: Beats) -> None:
+        """Takes means and deviations from `pool`."""
+        for name, values in pool.inputs().items():
+            deviation = np.maximum(values.std(axis=0, dtype=np.float64), LEAST)
+            self.get_buffer(f"{name}_mean").copy_(torch.from_numpy(values.mean(axis=0, dtype=np.float64)))
+            self.get_buffer(f"{name}_scale").copy_(torch.from_numpy(1 / deviation))
+
+    def forward(self, beat: Tensor, rr: Tensor) -> Tensor:
+        """beat [n, window], rr [n, features] -> logits [n, classes]."""
+        return super().forward(**self.standardise({"beat": beat, "rr": rr}))
+
+    def standardise(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs by name -> the same, each element by its mean and deviation."""
+        return {
+            name: (values - self.get_buffer(f"{name}_mean")) * self.get_buffer(f"{name}_scale")
+            for name, values in given.items()
+        }
 
 
 class Cnn(nn.Module):  # type: ignore[misc]
@@ -108,7 +140,7 @@ class Cnn(nn.Module):  # type: ignore[misc]
     channels: tuple[int, ...] = (8, 16)
     held: float = LIMIT  # the largest feature
 
-    def __init__(self, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0, front: Front = USUAL) -> None:
         """Window through the convolutions, RR features past them."""
         super().__init__()
         a, b = self.channels
@@ -116,7 +148,7 @@ class Cnn(nn.Module):  # type: ignore[misc]
         self.conv2 = nn.Conv1d(a, b, 5, padding=2)
         self.conv3 = nn.Conv1d(b, 32, 5, stride=2)
         self.norm1, self.norm2, self.norm3 = nn.BatchNorm1d(a), nn.BatchNorm1d(b), nn.BatchNorm1d(32)
-        self.fc1 = nn.Linear(32 * 8 + RHYTHM, 32)
+        self.fc1 = nn.Linear(32 * 8 + front.rhythm, 32)
         self.fc2 = nn.Linear(32, classes)
         self.dropout = nn.Dropout(dropout)
 
@@ -139,12 +171,15 @@ Model = Mlp | MlpRr | Cnn
 MLP, MLP_RR = Recipe(epochs=20, balance=0.25, dropout=0.2), Recipe(balance=1.0, dropout=0.5)
 
 RECIPES = {
-    "A": {"mlp": MLP, "mlp_rr": MLP_RR, "cnn": Recipe()},
-    "B": {"mlp": MLP, "mlp_rr": MLP_RR, "cnn": Recipe()},
+    "A": {"mlp": MLP, "mlp_rr": MLP_RR, "mlp_z": MLP_RR, "cnn": Recipe()},
+    "B": {"mlp": MLP, "mlp_rr": MLP_RR, "mlp_z": MLP_RR, "cnn": Recipe()},
 }
-"""By protocol and model, chosen on the folds of its base patients; BASES.md has the tables."""
+"""By protocol and model, chosen on the folds of its base patients; BASES.md has the tables. `mlp_z` takes
+those of `mlp_rr`."""
 
-MODELS: dict[str, type[Mlp] | type[MlpRr] | type[Cnn]] = {"mlp": Mlp, "mlp_rr": MlpRr, "cnn": Cnn}
+MODELS: dict[str, type[Mlp] | type[MlpRr] | type[Cnn]] = {
+    "mlp": Mlp, "mlp_rr": MlpRr, "mlp_z": MlpZ, "cnn": Cnn,
+}  # fmt: skip
 
 
 def augment(beat: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
@@ -152,16 +187,18 @@ def augment(beat: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
     factor = 1 + recipe.gain * torch.randn(len(beat), 1, generator=draw)
     noise = recipe.noise * torch.randn(beat.shape, generator=draw)
     shift = torch.randint(-recipe.jitter, recipe.jitter + 1, (len(beat), 1), generator=draw)
-    column = (torch.arange(WINDOW) + shift).clamp(0, WINDOW - 1)
+    column = (torch.arange(beat.shape[1]) + shift).clamp(0, beat.shape[1] - 1)
     return (beat.gather(1, column) * factor + noise).clamp(-LIMIT, LIMIT)
 
 
-def train(name: str, pool: Beats, classes: int, seed: int, recipe: Recipe) -> Model:
+def train(name: str, pool: Beats, classes: int, seed: int, recipe: Recipe, front: Front = USUAL) -> Model:
     """A network of `MODELS[name]` trained on `pool`, ready to infer. Same arguments, same weights."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     draw = torch.Generator().manual_seed(seed)
-    model = MODELS[name](classes, recipe.dropout)
+    model = MODELS[name](classes, recipe.dropout, front)
+    if isinstance(model, MlpZ):
+        model.fit(pool)
     beat, rr = torch.from_numpy(pool.beat), torch.from_numpy(pool.rr)
     label = torch.from_numpy(pool.label.astype(np.int64))
     steps = recipe.epochs * len(pool) // recipe.batch
@@ -173,7 +210,7 @@ def train(name: str, pool: Beats, classes: int, seed: int, recipe: Recipe) -> Mo
     for index in drawn.view(steps, recipe.batch):
         inputs = [augment(beat[index], recipe, draw)]
         if "rr" in model.inputs:
-            inputs.append(rr[index] + recipe.noise * torch.randn(recipe.batch, RHYTHM, generator=draw))
+            inputs.append(rr[index] + recipe.noise * torch.randn(recipe.batch, front.rhythm, generator=draw))
         optimiser.zero_grad()
         loss = nn.functional.cross_entropy(model(*inputs), label[index], label_smoothing=recipe.smoothing)
         loss.backward()
@@ -183,11 +220,25 @@ def train(name: str, pool: Beats, classes: int, seed: int, recipe: Recipe) -> Mo
     return model
 
 
-def export(model: Model, path: Path) -> None:
+def weights(model: Model) -> list[NDArray[np.float32]]:
+    """Weights [outputs, inputs] and biases of the dense layers, from the input to the output."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return [np.ascontiguousarray(t.detach().numpy()) for m in layers for t in (m.weight, m.bias)]
+
+
+def seen(model: Model, some: Beats) -> NDArray[np.float32]:
+    """What the first dense layer of a perceptron sees of beats, float32[n, inputs]."""
+    given = {name: torch.from_numpy(some.inputs()[name]) for name in model.inputs}
+    if isinstance(model, MlpZ):
+        given = model.standardise(given)
+    return np.ascontiguousarray(torch.cat([*given.values()], dim=1).numpy())
+
+
+def export(model: Model, path: Path, front: Front = USUAL) -> None:
     """Write `model` as one ONNX file: inputs beat (and rr), output logits, dynamic batch."""
-    examples = {"beat": torch.zeros(2, WINDOW)}
+    examples = {"beat": torch.zeros(2, front.values)}
     if "rr" in model.inputs:
-        examples["rr"] = torch.zeros(2, RHYTHM)
+        examples["rr"] = torch.zeros(2, front.rhythm)
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         model,
@@ -214,6 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="ecg.train", description="Train a base model of a protocol.")
     parser.add_argument("--model", choices=sorted(MODELS), default="mlp_rr")
     parser.add_argument("--protocol", choices=sorted(protocol.PROTOCOLS), default="A")
+    parser.add_argument("--front", choices=FRONTS, default="usual")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--fold", type=int, choices=range(protocol.FOLDS), help="leave out this fold's patients"
@@ -222,7 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # One thread: sums in one order, so that the same seed gives the same file.
     torch.set_num_threads(1)
-    chosen = protocol.PROTOCOLS[options.protocol]
+    front = FRONTS[options.front]
+    chosen = replace(protocol.PROTOCOLS[options.protocol], front=front)
     try:
         check_target(options.output)
         pool = chosen.pool(() if options.fold is None else chosen.folds[options.fold])
@@ -230,7 +283,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     recipe = RECIPES[options.protocol][options.model]
-    export(train(options.model, pool, len(chosen.labels), options.seed, recipe), options.output)
+    model = train(options.model, pool, len(chosen.labels), options.seed, recipe, front)
+    export(model, options.output, front)
     print(f"{options.output}: {options.model}, seed {options.seed}, {len(pool)} beats")
     return 0
 

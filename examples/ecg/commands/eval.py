@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, MODELS, PROTOCOLS, RULES
+from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, FRONTS, MODELS, PROTOCOLS, RULES, USUAL
 from synapcc.gen.errors import SynapccError
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.progress import Progress
@@ -26,6 +26,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         help=f"{', '.join(MODELS)} or an .onnx; may be repeated (default: {DEFAULT_MODEL})",
+    )
+    p.add_argument(
+        "--front",
+        choices=FRONTS,
+        default=USUAL,
+        help="what the network sees of a beat: "
+        + "; ".join(f"{n}: {doc}" for n, doc in FRONTS.items())
+        + " (default: %(default)s)",
     )
     p.add_argument(
         "--rule", action="append", help="a rule, float_bp or a rule file; may be repeated (default: all)"
@@ -75,7 +83,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     chosen = protocol.PROTOCOLS[args.protocol]
     tasks = evaluate.plan_tasks(
         chosen.name, models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds,
-        curve=bool(args.json or args.html),
+        curve=bool(args.json or args.html), front=args.front,
     )  # fmt: skip
     with Progress("learning", sum(t.work for t in tasks)) as bar:
         rows = evaluate.evaluate(chosen.name, tasks, models, args.jobs, bar.step)
