@@ -104,7 +104,7 @@ float32: a base is trained without a fold's patients, each of them learns five m
 is tested. Score: A, mean of accuracy and macro-F1; B, mean of accuracy, F1(S) and F1(V); the mean over the
 rules. Training as `train.py` has it for `mlp_rr`: 8 epochs, classes drawn alike, dropout 0.5.
 
-    python -m synapcc.examples.ecg.bases docs/BASES.md
+    python -m synapcc.examples.ecg.bases FILE.md
 
 prints this page from `examples/ecg/bases.json`, and measures what is missing there."""
 
@@ -112,8 +112,9 @@ CHOICE = """\
 ## What the folds say, and what they do not
 
 * **No other base was chosen, so none was tested: the shipped front end is best of those compared.** On all
-  folds with three training seeds it leads both others in A and the other one in B, by score. What it does on the test is in [ECG.md](ECG.md), and stays short of the figures that were
-  aimed at: in A F1(V) .95, in B F1(V) .94 and F1(S) .72.
+  folds with three training seeds it leads both others in A and the other one in B, by score. What it does on
+  the test is in [ECG.md](ECG.md), and stays short of the figures that were aimed at: in A F1(V) .95, in B
+  F1(V) .94 and F1(S) .72.
 * The first comparison, one seed and three folds, had the wearer's usual beat taken off the window
   (`difference z`) ahead in A. With all folds and seeds that lead is gone, and more: patients differ by far
   more than these bases do (`examples/ecg/BASES.md`), so a lead of one seed says little.

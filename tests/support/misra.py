@@ -135,8 +135,9 @@ def firmware(cppcheck: str, folder: Path) -> dict[str, list[str]]:
         for rule, found in check(cppcheck, files, flags).items():
             out[rule] += [f for f in found if f"{project}/lib" not in f]
     # By itself: a program has one header of a model, and this one is not the firmware's.
-    for rule, found in check(cppcheck, stored(folder), ()).items():
-        out[rule] += found
+    for source in stored(folder):
+        for rule, found in check(cppcheck, [source], ()).items():
+            out[rule] += found
     return {rule: found for rule, found in out.items() if found}
 
 
