@@ -104,6 +104,8 @@ def assert_exact(
     tensor, element, expected, got and op of the first difference; SynapccError for data that do not fit, and
     where the link fails.
     """
+    from synapcc.gen.errors import SynapccError
+
     from .run.samples import Samples, from_arrays, load_samples
     from .run.verify import verify
 
@@ -113,6 +115,8 @@ def assert_exact(
         samples = load_samples(plan, Path(data), labels=labels)
     else:
         samples = data if isinstance(data, Samples) else from_arrays(plan, data, "assert_exact", labels)
+    if labels and steps < 1:
+        raise SynapccError("assert_exact", f"steps is {steps}: nothing would be learned", "give 1 or more")
     verdict = verify(plan, device, samples, steps, tick)
     if verdict.difference:
         raise AssertionError(f"{verdict.line}: {verdict.difference}")

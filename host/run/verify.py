@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import Plan
 
 from ..devices import DeviceError
@@ -95,6 +96,8 @@ def verify(
     kept:   the file from which the run goes on, if it is there, and which it writes (host/run/resume.py);
             SynapccError if it is none of this run
     """
+    if steps < 0:
+        raise SynapccError("steps", f"is {steps}", "give 0 or more")
     client.reset()
     sides = Sides(plan, client, Emulator(plan), samples)
     before = resume.begin(kept, sides, steps) if kept else 0

@@ -38,6 +38,12 @@ def test_of_arrays(synapcc_plan, synapcc_device, assert_exact):
     assert assert_exact(synapcc_plan, synapcc_device, SAMPLES, steps=4).steps == 4
 
 
+@pytest.mark.parametrize("steps", [0, -3])
+def test_steps_that_teach_nothing(steps, synapcc_plan, synapcc_device, assert_exact):
+    with pytest.raises(SynapccError, match="nothing would be learned"):
+        assert_exact(synapcc_plan, synapcc_device, "data.npz", steps=steps)
+
+
 def test_data_that_do_not_fit(synapcc_plan, synapcc_device, assert_exact):
     with pytest.raises(SynapccError, match="label is missing"):
         assert_exact(synapcc_plan, synapcc_device, {"input": SAMPLES["input"]})
@@ -79,8 +85,8 @@ def test_it_is_there_where_synapcc_is_installed() -> None:
 
 def test_tests_of_a_project(made: Case) -> None:
     code, said = ran(made.folder, "--junit-xml", "j.xml")
-    assert code == 0 and "4 passed" in said, said
-    assert len(list(ET.parse(made.folder / "j.xml").iter("testcase"))) == 4
+    assert code == 0 and "6 passed" in said, said
+    assert len(list(ET.parse(made.folder / "j.xml").iter("testcase"))) == 6
 
 
 def test_a_chip_that_differs(made: Case) -> None:

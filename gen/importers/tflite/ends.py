@@ -30,6 +30,8 @@ def read_as(tensor: LiteTensor, readers: Mapping[int, Sequence[LiteOp]]) -> Form
     while todo:
         for op in readers.get(todo.pop(), ()):
             if op.op in VIEWS:
+                if op.outputs[0].scaled != tensor.scaled:
+                    return None
                 todo.append(op.outputs[0].index)
                 continue
             held = Scope.format(op, op.outputs[0]) if op.op == "QUANTIZE" else None
@@ -156,6 +158,9 @@ def refuse_mixed(op: LiteOp, args: Sequence[Operand]) -> None:
         if x.format is not None and tensor.kind == "float32" and op.op not in ("QUANTIZE", *AT_THE_END):
             what = f"computes in float32, in a network that computes in {x.format.dtype} before it"
             raise op.error(what, FULLY)
+        if x.format is not None and tensor.kind == "uint8" and op.op not in ("QUANTIZE", *AT_THE_END):
+            hint = "uint8 is taken at the ends alone: convert with int8 inside"
+            raise op.error(f"computes on {tensor.label} in uint8", hint)
         if x.head != "none" and op.op not in BEHIND_A_HEAD:
             what = f"works on the result of {x.head}, which belongs to the end"
             raise op.error(what, f"behind it may stand {', '.join(BEHIND_A_HEAD)}")

@@ -13,7 +13,8 @@ from tflite.SpaceToDepthOptions import SpaceToDepthOptions
 
 from ...ops._requantise import TWICE
 from .._layout import arrange, natural
-from .file import DAMAGED, LiteOp, LiteTensor
+from .ends import signed
+from .file import AGAIN, DAMAGED, LiteOp, LiteTensor
 from .scope import Act, Operand, Scope, activated, activation, around, axis, integers, names
 
 
@@ -31,6 +32,11 @@ def reshape(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
             shape = (1, *(n if n > 0 else x.size // known for n in out.signature[1:]))
     if math.prod(shape) != x.size:
         raise op.error(f"makes shape {shape} of {x.shape}")
+    held = scope.format(op, out) if out.kind != "uint8" else signed(out)
+    if x.format is not None and held is not None and held.meaning != x.format.meaning:
+        raise op.error(
+            "its output has another scale or zero point than its input, and it does not rescale", AGAIN
+        )
     return replace(x, shape=shape)
 
 

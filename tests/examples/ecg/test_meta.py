@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+from synapcc.examples.ecg import beats
+from synapcc.examples.ecg.records import FS
 
-from synapcc.examples.ecg import beats, meta, train  # noqa: E402
-from synapcc.examples.ecg.records import FS  # noqa: E402
+TORCH = importlib.util.find_spec("torch") is not None
+if TORCH:
+    import torch
+
+    from synapcc.examples.ecg import meta, train
+
+    SETTINGS = meta.Episodes(moves=40, rate=3e-3, steps=10, inner=2.0**-3)
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not TORCH, reason="torch is not installed: pip install 'synapcc[train]'"),
+]
 
 
 def patients(n: int = 4) -> beats.Beats:
@@ -22,9 +35,6 @@ def patients(n: int = 4) -> beats.Beats:
         rr, symbol = np.zeros((200, 4), np.float32), np.array(["N"] * 200)
         parts.append(beats.Beats(beat, rr, label, symbol, sample, np.array([f"p{k}"] * 200)))
     return beats.join(parts)
-
-
-SETTINGS = meta.Episodes(moves=40, rate=3e-3, steps=10, inner=2.0**-3)
 
 
 def after_learning(model: train.Model, pool: beats.Beats) -> float:

@@ -123,6 +123,41 @@ def test_uint8_of_another_scale_is_refused(factor: float, more: int, tmp_path: P
         load_model(tmp_path / "net.tflite")
 
 
+@pytest.mark.parametrize("kind, off", [("INT8", 0), ("UINT8", 128)])
+@pytest.mark.parametrize("scale, zero", [(0.1, 0), (0.2, 0), (0.1, 5)])
+def test_a_view_does_not_rescale(kind: str, off: int, scale: float, zero: int, tmp_path: Path) -> None:
+    """LiteRT moves the bytes, whatever scale the file gives them behind a RESHAPE."""
+    a, x8 = Author(), np.arange(-60, 60, 5).reshape(4, 6)
+    x = a.tensor("x", (1, 6), kind, scale=0.1, zero=off)
+    v = a.tensor("v", (1, 2, 3), kind, scale=scale, zero=zero + off)
+    a.op("RESHAPE", [x, a.tensor("to", (3,), "INT32", data=[1, 2, 3])], [v], "ReshapeOptions")
+    q, t = a.tensor("q", (1, 2, 3), scale=0.1, zero=0), a.tensor("t", (1, 2, 3), scale=1 / 128)
+    a.op("QUANTIZE", [v], [q], "QuantizeOptions", 2)
+    a.op("TANH", [q], [t], "", 2)
+    data = a.bytes([x], [t])
+    if (scale, zero) != (0.1, 0):
+        with pytest.raises(CompileError, match=r"does not rescale|is uint8"):
+            compiled(data, tmp_path)
+        return
+    got = answers(compiled(data, tmp_path), [x8.astype(np.int8)])
+    want = oracle(data, [(x8 + off).astype(kind.lower())])
+    assert np.array_equal(got.reshape(want.shape), want)
+
+
+def test_uint8_inside_a_network_is_refused(tmp_path: Path) -> None:
+    """LiteRT runs some operators on uint8; the chip would take its bytes for int8."""
+    a, rng = Author(), np.random.default_rng(5)
+    x, u = a.tensor("x", (1, 6), scale=0.1), a.tensor("u", (1, 6), "UINT8", scale=0.1, zero=128)
+    a.op("QUANTIZE", [x], [u], "QuantizeOptions", 2)
+    w = a.tensor("w", (3, 6), scale=0.02, data=rng.integers(-127, 128, (3, 6)))
+    y = a.tensor("y", (1, 3), scale=0.05)
+    a.op("FULLY_CONNECTED", [u, w], [y], "FullyConnectedOptions")
+    with pytest.raises(
+        CompileError, match=r'computes on tensor "u" in uint8; uint8 is taken at the ends alone'
+    ):
+        compiled(a.bytes([x], [y]), tmp_path)
+
+
 @pytest.mark.parametrize("viewed", [False, True])
 def test_float_in_and_out(viewed: bool, tmp_path: Path) -> None:
     rng, different = np.random.default_rng(2), set[float]()
