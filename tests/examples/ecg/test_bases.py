@@ -48,7 +48,7 @@ def test_the_page_is_what_the_file_says() -> None:
 
 
 @pytest.mark.parametrize("name", FINAL)
-def test_the_shipped_base_is_the_best_of_all_folds_and_seeds(name: str) -> None:
+def test_the_shipped_base_leads_on_all_folds_and_seeds(name: str) -> None:
     """As the page says: what would beat it ought to be shipped."""
     last = [*bases.finals()]
     others = {c.base for c in last if c.protocol == name} - {bases.SHIPPED}
