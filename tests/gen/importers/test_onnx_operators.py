@@ -63,7 +63,13 @@ def _compiled(name: str, folder: Path) -> Compiled:
     )
 
 
-@pytest.mark.parametrize("first", range(0, len(OPERATORS), PER_BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(i, marks=pytest.mark.long if i // PER_BATCH % 2 else ())
+        for i in range(0, len(OPERATORS), PER_BATCH)
+    ],
+)
 def test_emitted_c_is_the_emulator(first: int, tmp_path: Path) -> None:
     names = list(OPERATORS)[first : first + PER_BATCH]
     found = [_compiled(name, tmp_path) for name in names]

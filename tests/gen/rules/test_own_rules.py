@@ -37,10 +37,10 @@ def proven(folder: Path, rule: str, more: str, **environment: object) -> subproc
 @pytest.mark.parametrize(
     ("rule", "more"),
     [
-        ("sign_error", "[options]\nthreshold = 0.125\n"),
+        pytest.param("sign_error", "[options]\nthreshold = 0.125\n", marks=pytest.mark.long),
         ("sign_error", '[feedback]\nstorage = "generated"\n[replay]\nsamples = 6\n'),
         ("passes", "[options]\npasses = 2\n[store]\nsamples = 5\n"),
-        ("last", "[options]\ndepth = 2\n"),
+        pytest.param("last", "[options]\ndepth = 2\n", marks=pytest.mark.long),
     ],
 )
 def test_a_rule_from_a_path_learns_bit_for_bit(rule: str, more: str, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def onnx_case(folder: Path, sigmoid: bool) -> Case:
     return Case(om.save(proto, folder), rule, folder / "data.npz")
 
 
-@pytest.mark.parametrize("sigmoid", [False, True])
+@pytest.mark.parametrize("sigmoid", [pytest.param(False, marks=pytest.mark.long), True])
 def test_chips_learn_alike(sigmoid: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     c, out = onnx_case(tmp_path, sigmoid), tmp_path / "out"
     assert main(c.words(out)) == 0

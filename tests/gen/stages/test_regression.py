@@ -138,7 +138,7 @@ def test_what_no_autoencoder_is() -> None:
         compile_model(perceptron(3), RuleSpec("last", loss=ITSELF), patterns(50, 1))
 
 
-@pytest.mark.parametrize("target", ["given", "input"])
+@pytest.mark.parametrize("target", ["given", pytest.param("input", marks=pytest.mark.long)])
 def test_chips_learn_alike(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = numbers(60, 1) if target == "given" else patterns(60, 1)
     outputs = 3 if target == "given" else SIZE

@@ -269,7 +269,7 @@ def test_cores_differ() -> None:
         (["--kernel", "mlp 5 2", "--rule", "magic"], "--rule: no rule 'magic'; rules: bp, "),
         (["--kernel", "dense 2 2", "--board", "mars"], "mars: there is no such board"),
         (["--kernel", "dense 2 2", "--kernels", "warp"], "has no kernel set 'warp'; it has ref, dsp"),
-        (["--kernel", "dense 2300 2000"], "bytes of flash, mps2_an386 has"),
+        (["--kernel", "dense 600 500", "--board", "microbit"], "bytes of flash, microbit has"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

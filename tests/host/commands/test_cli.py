@@ -301,7 +301,7 @@ EVERYTHING = STORE + "[decay]\nshift = 8\nevery = 4\n"
 @pytest.mark.parametrize(
     "what, rule",
     [
-        ("input", "hebbian"),
+        pytest.param("input", "hebbian", marks=pytest.mark.long),
         ("fc1", "dfa"),
         pytest.param("input", "dfa", marks=pytest.mark.long),
         pytest.param("fc1", "hebbian", marks=pytest.mark.long),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from counts import counted
 from link_model import LinkModel, name_of
 from lite import Author
 from lite_wide import UNIT, activation, add, weights
@@ -431,13 +432,14 @@ def kept(plan: Plan) -> Sequence[Span]:
         return ()
 
 
-MODELS = 5
+MODELS = 3
 REFUSED = ("busy", "bad_label", "bad_length", "bad_argument")
 
 
-def test_sequences_of_requests_on_a_process(tmp_path: Path) -> None:
+@counted(MODELS, 12)
+def test_sequences_of_requests_on_a_process(count: int, tmp_path: Path) -> None:
     seen: Counter[tuple[str, str]] = Counter()
-    for c, seed in accepted(70_000, MODELS):
+    for c, seed in accepted(70_000, count):
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("process:address,undefined", out) as device:
             link = Link(device, c.plan, counts=False)

@@ -31,7 +31,10 @@ RULES = [(rule, weights) for rule in ("hebbian", "dfa") for weights in ("int8", 
 QEMU = pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-system-arm is not installed")
 
 
-@pytest.mark.parametrize(("rule", "weights"), RULES)
+@pytest.mark.parametrize(
+    ("rule", "weights"),
+    [pytest.param(*p, marks=pytest.mark.long if i in (1, 2) else ()) for i, p in enumerate(RULES)],
+)
 def test_nothing_differs(rule: str, weights: str, tmp_path: Path, capsys: Capsys) -> None:
     more = "[store]\nsamples = 5\n[replay]\nsamples = 6\nevery = 2\n[decay]\nshift = 8\nevery = 4\n"
     c, out = compiled(tmp_path, rule, weights, more)
