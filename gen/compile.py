@@ -123,8 +123,8 @@ def compile_model(
     target = load_board(board) if isinstance(board, str) else board
     chosen = None if spec.rule == INFERENCE_ONLY else rule_of(spec)
     taken, quantisers = checked(normalised(graph.quantisers, given), where), graph.quantisers
-    graph, untouched, learned = _for_learning(graph, spec, chosen, taken)
-    known = heard(graph, learned, bool(spec.init))
+    graph, untouched, learned, rows = _for_learning(graph, spec, chosen, taken)
+    known = heard(graph, learned, bool(spec.init), rows)
 
     def made(graph: Graph) -> tuple[Abstract, Mapping[str, NDArray[np.float64]]]:
         data = taken  # one copy of them for all candidates that take them alike
@@ -203,8 +203,9 @@ def _given(
 
 def _for_learning(
     graph: Graph, spec: RuleSpec, rule: Rule | None, data: Mapping[str, NDArray[np.float64]]
-) -> tuple[Graph, Graph | None, tuple[str, ...]]:
-    """The network as it will learn, what the file holds in integers (or None), and the layers that learn.
+) -> tuple[Graph, Graph | None, tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """The network as it will learn, what the file holds in integers (or None), the layers that learn, and
+    the rows of those that do in part.
 
     data: calibration data, normalised.
     """
@@ -228,9 +229,12 @@ def _for_learning(
         graph = adopt(untie(graph, spec.untied), learned, not spec.numbers)
         return composed(graph, learned) if rule and rule.passes else graph
 
+    rows: dict[str, tuple[int, ...]] = {}
     if spec.sparse:
         assert rule is not None
-        graph = thinned(graph, spec, learned, lambda: rows_moved(ready(graph), spec, rule, learned, data))
+        graph, rows = thinned(
+            graph, spec, learned, lambda: rows_moved(ready(graph), spec, rule, learned, data)
+        )
     graph = ready(graph)
     if spec.numbers and graph.head != "none":
         what = f'is "mse", and the scores are what lies in front of the {graph.head} at the end'
@@ -240,7 +244,7 @@ def _for_learning(
     if spec.init:  # rows from samples are made of features of the layers that have started
         graph = from_samples(started(graph, spec, learned), spec, data.get(LABEL), looks)
     kept = untouched if learned and given_integers(untouched) and not made_anew else None
-    return graph, kept, learned
+    return graph, kept, learned, rows
 
 
 def _of_a_byte(graph: Graph) -> list[str]:

@@ -21,6 +21,13 @@ static inline void register_write(uint32_t address, uint32_t value)
     __asm volatile("" ::: "memory");
 }
 
+/* What was stored before has left the core when this returns: memory that is programmed, too, whose order beside registers nothing else
+ * promises. */
+static inline void store_barrier(void)
+{
+    __asm volatile("dsb" ::: "memory");
+}
+
 /* Replaces the bits of `mask` by `value`. */
 static inline void register_change(uint32_t address, uint32_t mask, uint32_t value)
 {
@@ -42,7 +49,7 @@ static inline bool register_becomes(uint32_t address, uint32_t mask, uint32_t va
 /* Resets the chip. */
 static inline void chip_reset(void)
 {
-    __asm volatile("dsb" ::: "memory");
+    store_barrier();
     register_write(AIRCR, AIRCR_RESET_REQUEST);
     for (;;) {
     }

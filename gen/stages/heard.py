@@ -17,6 +17,7 @@ import numpy as np
 from ..ir.graph import Graph, Node
 
 BYTES = 4
+NONE: Mapping[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class Heard:
     behind: tuple[str, ...] = ()
 
 
-def heard(graph: Graph, learned: Collection[str], drawn: bool) -> dict[str, Heard]:
+def heard(
+    graph: Graph, learned: Collection[str], drawn: bool, rows: Mapping[str, tuple[int, ...]] = NONE
+) -> dict[str, Heard]:
     """What each of the layers `learned` hears, by name.
 
     drawn: whether these start from numbers that were drawn, which say nothing of the network
+    rows:  of layers that learn in part, which rows of the whole layer they are
     """
     said: dict[str, bytes] = {
         name: _digest("input", name, graph.tensors[name].shape, graph.quantisers.get(name))
@@ -44,6 +48,7 @@ def heard(graph: Graph, learned: Collection[str], drawn: bool) -> dict[str, Hear
         before = frozenset[str]().union(*(taught[i] for i in made))
         learns = node.name in learned
         if learns:
+            front = _digest(front, rows[node.name]) if node.name in rows else front
             found[node.name] = Heard(int.from_bytes(front[:BYTES], "little"), tuple(sorted(before)))
         own = [_constant(graph, i, drawn and learns) for i in node.inputs if i not in said]
         said[node.output] = _digest(front, graph.tensors[node.output].shape, *own)

@@ -42,8 +42,8 @@ Index = NDArray[np.intp]
 
 def thinned(
     graph: Graph, spec: RuleSpec, learned: Collection[str], moved: Callable[[], Mapping[str, NDArray[Any]]]
-) -> Graph:
-    """`graph` with the layers of `spec.sparse` in two parts each.
+) -> tuple[Graph, dict[str, tuple[int, ...]]]:
+    """`graph` with the layers of `spec.sparse` in two parts each, and the rows of these that learn.
 
     learned: the layers that learn; moved: how much learning moves each row of theirs, [rows]
     """
@@ -60,7 +60,7 @@ def thinned(
     rows = {n.name: _rows(graph, spec, n, moved) for n in whole}
     for node in whole:  # whose inputs another one's parts may have renamed
         graph = _parted(graph, next(n for n in graph.nodes if n.name == node.name), rows[node.name])
-    return graph
+    return graph, {name: tuple(some) for name, some in rows.items()}
 
 
 def rows_moved(

@@ -67,6 +67,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
         "state_digest": proof.hex(),
     }
     out.give("save", told)
+    if flash.found in store.BEGAN:
+        out.say(f"warning: {device.name} began {store.BEGAN[flash.found]}")
     if samples is not None:
         out.say(f"learned {samples}")
     worn = stats.erases / (stats.blocks * stats.cycles) if stats.blocks and stats.cycles else 0.0

@@ -44,6 +44,14 @@ ANSWERS: Mapping[Kept, tuple[str, str]] = {
 }
 """What a store answers, by what it means and what to do."""
 
+BEGAN: Mapping[Kept, str] = {
+    Kept.OTHER: "as compiled: its flash held what another compilation had learned",
+    Kept.MIGRATED: "with what could be taken over of another compilation's state",
+    Kept.IO: "as compiled: its flash could not be read",
+    Kept.CORRUPT: "as compiled: its flash did not hold what was written to it",
+}
+"""How a device began whose flash held something else than its state, which a save takes the place of."""
+
 
 def demand(client: Client) -> None:
     """Raises DeviceError where the firmware has no store."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ctools import UNDEFINED, compile_host, run
-from head_nets import perceptron
+from head_nets import perceptron, samples
 from keep_cuts import FIRMWARE, sizes
 from migrations import (
     MIGRATE,
@@ -27,13 +27,13 @@ from migrations import (
 from numpy.typing import NDArray
 from random_nets import ANY, accepted, extreme_state
 
-from synapcc.gen.compile import Compiled
+from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.emit import render_library
 from synapcc.gen.emit.keep import content, keep_facts, render_keep
 from synapcc.gen.emit.manifest import Manifest
 from synapcc.gen.errors import CompileError
 from synapcc.gen.ir.plan import PlanTensor
-from synapcc.gen.spec import Keep
+from synapcc.gen.spec import Keep, RuleSpec
 from synapcc.gen.stages.heard import from_json, heard, to_json
 from synapcc.gen.stages.state_check import fault
 from synapcc.host.link.state import joined, split
@@ -215,6 +215,19 @@ def test_what_a_layer_hears() -> None:
     renamed = tensors | {"fc2_b": replace(tensors["fc2_b"], value=np.zeros_like(tensors["fc2_b"].value))}
     drawn = [heard(replace(graph, tensors=t), ["fc2", "fc3"], drawn=True) for t in (tensors, renamed)]
     assert drawn[0] == drawn[1]
+
+
+def test_rows_of_a_layer_are_not_other_rows() -> None:
+    """Of a layer that learns in part: as many rows, but others, are not taken over; the same ones are."""
+    known = {}
+    for rows in ((0, 1), (3, 7), (0, 1, 2)):
+        spec = RuleSpec("bp", layers=("fc1", "fc2"), rate=6, sparse=(("fc1", rows),))
+        known[rows] = said(compile_model(perceptron(5), spec, samples(60, 5, 1)))
+    faster = compile_model(perceptron(5), replace(spec, rate=4, sparse=(("fc1", (0, 1)),)), samples(60, 5, 1))
+    whole = said(compile_model(perceptron(5), replace(spec, sparse=()), samples(60, 5, 1)))
+    assert {"fc1_weight", "fc1_bias", "fc2_weight", "step"} <= {*fitting(known[0, 1], said(faster))}
+    for other in (known[3, 7], known[0, 1, 2], whole):
+        assert not fitting(known[0, 1], other) and not fitting(other, known[0, 1])
 
 
 # ---- in a library -------------------------------------------------------------------------------------

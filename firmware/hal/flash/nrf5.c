@@ -74,6 +74,7 @@ flash_status flash_program(uint32_t address, const uint8_t *from, uint32_t count
 
         memcpy(&word, from + at, sizeof word);
         register_write(onchip_place(address + at), word);
+        store_barrier();
         done = ready();
     }
     done = leave() && done;

@@ -111,6 +111,7 @@ flash_status flash_program(uint32_t address, const uint8_t *from, uint32_t count
     register_change(FLASH_CR, CR_SIZE_MASK | CR_SECTOR_ERASE, CR_PROGRAM); /* size 0: a byte */
     for (uint32_t i = 0; i < count && done; i++) {
         to[i] = from[i];
+        store_barrier();
         done = idle(1);
     }
     status = locked(done);

@@ -36,14 +36,20 @@ enum { CR_PROGRAM = 1 << 0, CR_PAGE_ERASE = 1 << 1, CR_PAGE = 3, CR_PAGE_MASK = 
 
 static volatile bool reading, damaged;
 
-static bool idle(void)
+/* Polls of an erase of 25 ms at most: where the program lies in the other bank the core runs on meanwhile. */
+#define ERASE_ROUNDS 10u
+
+static bool idle(uint32_t rounds)
 {
-    return register_becomes(FLASH_SR, SR_BUSY, 0);
+    for (uint32_t i = 0; i < rounds; i++)
+        if (register_becomes(FLASH_SR, SR_BUSY, 0))
+            return true;
+    return false;
 }
 
 static bool unlock(void)
 {
-    if (!idle())
+    if (!idle(1))
         return false;
     if ((register_read(FLASH_CR) & CR_LOCK) != 0) {
         register_write(FLASH_KEYR, KEY_1);
@@ -105,7 +111,7 @@ static void begin_reading(void)
 
 static bool end_reading(void)
 {
-    __asm volatile("dsb" ::: "memory"); /* the NMI has come by then */
+    store_barrier(); /* the NMI has come by then */
     reading = false;
     return !damaged;
 }
@@ -134,7 +140,8 @@ flash_status flash_program(uint32_t address, const uint8_t *from, uint32_t count
         memcpy(words, from + at, sizeof words);
         register_write(to + at, words[0]); /* the second half starts it */
         register_write(to + at + 4u, words[1]);
-        done = idle();
+        store_barrier();
+        done = idle(1);
     }
     status = locked(done);
     forget_cached();
@@ -156,7 +163,7 @@ flash_status flash_erase(uint32_t address)
         return FLASH_IO;
     register_write(FLASH_CR, CR_PAGE_ERASE | bank | page % BANK_PAGES << CR_PAGE);
     register_change(FLASH_CR, 0, CR_START);
-    status = locked(idle());
+    status = locked(idle(ERASE_ROUNDS));
     forget_cached();
     if (status != FLASH_OK)
         return status;

@@ -12,7 +12,7 @@ from projects import Case, case, compiled, refusal, write_rule
 from synapcc.gen.target.messages import Kept
 from synapcc.host.cli import main
 from synapcc.host.link.state import joined, load
-from synapcc.host.link.store import ANSWERS
+from synapcc.host.link.store import ANSWERS, BEGAN
 from synapcc.host.run.plans import read_plan
 
 Capsys = pytest.CaptureFixture[str]
@@ -76,6 +76,7 @@ def test_refusals(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) ->
 
 def test_every_answer_of_a_store_has_its_words() -> None:
     assert {*ANSWERS} == {*Kept} - {Kept.OK, Kept.NONE}
+    assert {*BEGAN} == {*Kept} - {Kept.OK, Kept.NONE, Kept.EMPTY, Kept.WORN, Kept.UNUSABLE}
     assert all("\n" not in part and part for answer in ANSWERS.values() for part in answer)
 
 
@@ -102,6 +103,8 @@ def test_an_update_takes_over_what_is_kept(tmp_path: Path, capsys: Capsys) -> No
     assert "was taken over" in capsys.readouterr().out
     assert main(["restore", str(old), *on]) == 0 and flash.read_bytes() == before
     assert told(said)["state_digest"] == learned and told(said)["migrated"] is False
+    capsys.readouterr()
     assert main(["save", str(new), *on]) == 0 and told(said)["found"] == "migrated"
+    assert "warning: process began with what could be taken over" in capsys.readouterr().out
     assert main(["restore", str(new), *on]) == 0
     assert (told(said)["migrated"], told(said)["state_digest"]) == (False, want)
