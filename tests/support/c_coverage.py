@@ -3,8 +3,9 @@
     python tests/support/c_coverage.py
 
 The server with emitted models under mutated frames, with a counter for COUNT and without, the firmware as a
-process, and the store of flash whose power is cut. Not measured, since no computer runs them: the HALs of
-chips, startup.c, and the part of ticks.c for Cortex-M; unicorn and QEMU do, in tests/host/devices.
+process, the store of flash whose power is cut, and the same over the link. Not measured, since no computer
+runs them: the HALs of chips and the drivers of their flash, startup.c, and the part of ticks.c for Cortex-M;
+unicorn and QEMU do, in tests/host/devices.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import link_cuts
 import numpy as np
 from bad_line import small_nets
 from fuzz_server import HERE, fuzz, fuzzed
@@ -57,7 +59,9 @@ Coverage = dict[str, Covered]
 
 def sources() -> list[str]:
     """Files of firmware/ that a computer can run."""
-    return sorted(p.name for p in (HERE.parents[1] / "firmware").glob("*.c") if p.name != "startup.c")
+    folder = HERE.parents[1] / "firmware"
+    own = [p.name for pattern in ("*.c", "store/*.c") for p in folder.glob(pattern) if p.name != "startup.c"]
+    return sorted([*own, "simulated.c"])
 
 
 def missing() -> str:
@@ -69,16 +73,22 @@ def missing() -> str:
     return "" if shutil.which("gcov") else "gcov is not installed: it comes with gcc"
 
 
-def built(out: Path, folder: Path) -> Path:
+def built(out: Path, folder: Path, *flags: str) -> Path:
     """The firmware of `out`, counting what it runs into `folder`."""
     files, include = process.sources(out)
-    return _counting(files, include, folder)
+    return _counting(files, include, folder, *flags)
 
 
-def _counting(files: Sequence[Path], include: Sequence[Path], folder: Path) -> Path:
+def _counting(files: Sequence[Path], include: Sequence[Path], folder: Path, *flags: str) -> Path:
     """A program that counts what it runs into `folder`, which this makes."""
     folder.mkdir()
-    words = [*process.host_compiler(), *FLAGS, '-DSYNAPCC_BOARD="process"', *(f"-I{f}" for f in include)]
+    words = [
+        *process.host_compiler(),
+        *FLAGS,
+        *flags,
+        '-DSYNAPCC_BOARD="process"',
+        *(f"-I{f}" for f in include),
+    ]
     for i, file in enumerate(files):
         subprocess.run([*words, "-c", str(file), "-o", f"{i}.o"], cwd=folder, check=True)
     objects = [f"{i}.o" for i in range(len(files))]
@@ -126,7 +136,17 @@ def measured(plans: Sequence[Plan], folder: Path, frames: int) -> Coverage:
     subprocess.run([program], input=asked, check=True, capture_output=True)
     counted(folder / "counts", names, found)
     _stored(folder, names, found)
+    _linked(folder, names, found)
     return found
+
+
+def _linked(folder: Path, names: Sequence[str], found: Coverage) -> None:
+    """The store over the link: requests that the power is cut in, and what no flash takes."""
+    plan, out = link_cuts.project(folder / "linked", link_cuts.small_flash())
+    with process.ProcessDevice(built(out, folder / "links", "-D_exit=exit")) as device:
+        bench = link_cuts.Bench(device, plan)
+        link_cuts.run(bench, every=97)
+    counted(folder / "links", names, found)
 
 
 def _stored(folder: Path, names: Sequence[str], found: Coverage) -> None:
