@@ -206,21 +206,32 @@ def _run(project: Path, board: Board, folder: Path, toolchain: str | None) -> di
     log = project / ".pio" / "build.log"
     log.write_text(done.stdout, encoding="utf-8", newline="\n")
     if done.returncode != 0 or not (folder / "firmware.elf").is_file():
-        raise _explain(done.stdout, board, log, folder)
+        raise _explain(done.stdout, board, log, folder, _set_aside(project, board))
     if not board.local:
         return {"name": "registry", "version": f"PlatformIO {board.platformio.platform}"}
     chosen: dict[str, str] = json.loads((folder / "toolchain.json").read_text(encoding="utf-8"))
     return chosen
 
 
-def _explain(output: str, board: Board, log: Path, folder: Path) -> BuildError:
+def _set_aside(project: Path, board: Board) -> tuple[str, int]:
+    """Where the linker script keeps bytes for the store, flash or ram, and how many."""
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read_string(read_text(project / "platformio.ini", MAX_BOARD))
+    own = ini[f"env:{board.name}"]
+    try:
+        return own.get("custom_store_in", "flash"), own.getint("custom_store", 0)
+    except ValueError:
+        return "flash", 0  # somebody else's number, which the build itself refuses
+
+
+def _explain(output: str, board: Board, log: Path, folder: Path, aside: tuple[str, int]) -> BuildError:
     """The one line of a failed build's output that tells most."""
     excess: dict[str, int] = {}
     for region, count in _OVERFLOW.findall(output):
         excess[region.lower()] = max(excess.get(region.lower(), 0), int(count))
     if excess:
         region, count = max(excess.items(), key=lambda item: item[1])
-        return _too_large(board, region, count, sorted(folder.rglob("*.o")))
+        return _too_large(board, region, count, sorted(folder.rglob("*.o")), aside)
     if found := _ERROR.search(output):
         return BuildError("build", found[1].strip(), f"whole output: {log}")
     if found := re.search(r"^Error: ([^:]*): (.*)$", output, re.M):
@@ -231,12 +242,16 @@ def _explain(output: str, board: Board, log: Path, folder: Path) -> BuildError:
     )
 
 
-def _too_large(board: Board, region: str, excess: int, objects: Iterable[Path]) -> BuildError:
+def _too_large(
+    board: Board, region: str, excess: int, objects: Iterable[Path], aside: tuple[str, int] = ("flash", 0)
+) -> BuildError:
     size, kept = (
         (board.flash.size, "")
         if region == "flash"
         else (board.ram.size, f", {board.stack} kept for the stack")
     )
+    if aside[1] and aside[0] == region:
+        kept += f", {aside[1]} set aside for the store"
     largest = ", ".join(f"{name} {n}" for name, n in _largest(objects, region != "flash"))
     label = "flash" if region == "flash" else "RAM"
     what = f"the firmware needs {excess} bytes more {label} than the board has ({size} bytes{kept})"

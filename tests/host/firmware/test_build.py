@@ -131,6 +131,19 @@ def test_too_much_ram_in_bytes(tmp_path: Path, toolchain: str) -> None:
     )
 
 
+@pytest.mark.parametrize("region", ["ram", "flash"])
+def test_what_the_store_takes_is_told_where_it_does_not_fit(tmp_path: Path, region: str) -> None:
+    small = Region(0x20000000, 0x10000) if region == "ram" else Region(0, 0x10000)
+    board = dataclasses.replace(load_board("mps2_an386"), **{region: small})
+    project = echo_project(tmp_path / "echo", board)
+    ini = project / "platformio.ini"
+    line = f"board = {board.name}\n"
+    assert ini.read_text().count(line) == 1
+    ini.write_text(ini.read_text().replace(line, f"{line}custom_store = 65000\ncustom_store_in = {region}\n"))
+    said = fails(project).what
+    assert said.endswith(", 65000 set aside for the store)") and "65536 bytes" in said
+
+
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_too_much_flash_in_bytes(tmp_path: Path, toolchain: str) -> None:
     board = dataclasses.replace(load_board("mps2_an386"), flash=Region(0, 0x10000))
