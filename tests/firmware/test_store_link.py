@@ -14,9 +14,11 @@ from synapcc.gen.emit import render, write
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.state_check import rings
 from synapcc.gen.target.boards import load_board
-from synapcc.gen.target.messages import ERASE, SAVE, Kept, Region, Status
+from synapcc.gen.target.messages import ERASE, LEARN, SAVE, Kept, Region, Request, Status
 from synapcc.host.devices import DeviceError, open_device
+from synapcc.host.devices.unicorn import UnicornDevice
 from synapcc.host.link.client import Client, connect
+from synapcc.host.link.protocol import encode_fields, encode_request
 from synapcc.host.link.session import Refused
 
 
@@ -192,3 +194,59 @@ def test_resets_at_every_request(made: tuple[Plan, Path]) -> None:
             client = connect(device, plan)
             assert client.digest() == states[-1] and client.stats().learned == turn + 1
         assert len({*states}) == len(states)
+
+
+def executed(
+    device: UnicornDevice, client: Client, request: Request, fields: dict[str, object], most: int
+) -> int:
+    """Sends a request and lets the chip run `most` instructions, or until it waits; how many that were, by
+    hundreds."""
+    from unicorn.arm_const import UC_ARM_REG_PC
+
+    body = encode_fields(request.ask, fields)
+    device.write(encode_request(request, client._session, client._sequence + 1, body))
+    device._uc.ctl_flush_tb()  # code that was translated before counts nothing
+    done = 0
+    while done < most and not device._line.waiting:
+        device._uc.emu_start(device._pc | 1, 0, count=min(100, most - done))
+        device._pc = device._uc.reg_read(UC_ARM_REG_PC)
+        done += 100
+    return done
+
+
+def test_resets_within_learning(made: tuple[Plan, Path]) -> None:
+    """Power off after so many instructions of LEARN, and of a SAVE behind it: what is restored is the state
+    of before or of behind a whole step, and says how many it has learned."""
+    pytest.importorskip("unicorn")
+    plan, out = made
+    with open_device("unicorn", out) as device:
+        assert isinstance(device, UnicornDevice)
+        client = connect(device, plan)
+        x, learn = x_of(client), {"label": 1, "flags": 0}
+        learn["inputs"] = x  # type: ignore[assignment]
+        states = {1: client.learn(x, 0)}
+        client.save()
+        image = client.read(Region.FLASH, 0, client.info.flash_bytes)
+        lengths = [executed(device, client, LEARN, learn, 10**7)]
+        device.reset()
+        client = connect(device, plan)
+        states[2] = client.learn(x, 1)
+        lengths.append(executed(device, client, SAVE, {"flags": 0}, 10**7))
+        found = {1: 0, 2: 0}
+        for learning, length in zip((True, False), lengths, strict=True):
+            for turn in range(16):
+                device.reset()
+                client = connect(device, plan)
+                client.write(Region.FLASH, 0, image)
+                assert client.restore() == (Kept.OK, states[1])
+                request, fields = (LEARN, learn) if learning else (SAVE, {"flags": 0})
+                if not learning:
+                    client.learn(x, 1)
+                executed(device, client, request, fields, length * turn // 15 + 37)
+                device.reset()
+                client = connect(device, plan)
+                count = client.stats().learned
+                assert Kept(client.info.found) is Kept.OK and client.digest() == states[count]
+                assert count == 1 or not learning, "what was not saved is gone"
+                found[count] += 1
+        assert found[1] > 20 and found[2] > 0 and lengths[1] > lengths[0] > 1000, (found, lengths)
