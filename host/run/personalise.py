@@ -26,7 +26,7 @@ from synapcc.gen.spec.own import UNTAUGHT
 
 from ..terminal.text import table
 from .emulator import Emulator, classify
-from .scores import Row, point, summarise
+from .scores import Matrix, Row, confusion, point, summarise
 from .wearer_data import Part
 from .wearers import (
     FloatTest,
@@ -69,23 +69,20 @@ class Personalisation:
         self, rule: str, weights: str, passes: int, said: Mapping[float, Winners], base: float | None
     ) -> None:
         """A way to learn. said: what all test samples are called, by passes done, from 0 on."""
-        found = [(k, summarise(self._matrices(winners))) for k, winners in sorted(said.items())]
-        curve = tuple(point(k, summary) for k, summary in found)
-        before = {name: s.accuracy for name, s in found[0][1].subjects.items()}
+        curve, before = [], dict[str, float]()
+        for k, winners in sorted(said.items()):
+            summary = summarise(self._matrices(winners))
+            curve.append(point(k, summary))
+            before = before or {name: s.accuracy for name, s in summary.subjects.items()}
         done = passes if rule != NONE else 0
-        summary = found[-1][1]
-        self.rows.append(Row("", rule, weights, done, False, 1, self.labels, summary, before, curve))
-        self.changes[rule] = {name: self._changed(name, said[0.0], said[found[-1][0]]) for name in before}
+        self.rows.append(Row("", rule, weights, done, False, 1, self.labels, summary, before, tuple(curve)))
+        self.changes[rule] = {name: self._changed(name, said[0.0], said[max(said)]) for name in before}
         if base is not None:
             self.base[rule] = base
 
-    def _matrices(self, winners: Winners) -> dict[str, NDArray[np.int64]]:
-        shape = len(self.labels), len(self.labels)
-        out = {}
+    def _matrices(self, winners: Winners) -> Iterator[tuple[str, Matrix]]:
         for name, part in sorted(self.people.test.items()):
-            out[name] = np.zeros(shape, np.int64)
-            np.add.at(out[name], (part.label.astype(np.int64), winners[name]), 1)
-        return out
+            yield name, confusion(part.label, winners[name], len(self.labels))
 
     def _changed(self, name: str, first: Winners, last: Winners) -> tuple[int, int]:
         label = self.people.test[name].label

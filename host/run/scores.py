@@ -5,12 +5,15 @@ Gross and average statistics: ANSI/AAMI EC57:2012.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Matrix = NDArray[np.int64]
+"""A confusion matrix, [classes, classes]: rows what samples are, columns what they are called."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class Scores:
     sen: NDArray[np.float64]
     ppr: NDArray[np.float64]
     f1: NDArray[np.float64]
+
+
+def confusion(truth: NDArray[np.integer], said: NDArray[np.integer], classes: int) -> Matrix:
+    """The confusion matrix of samples: what each is, and what it is called, both of 0 .. classes - 1."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (truth.astype(np.int64), said.astype(np.int64)), 1)
+    return matrix
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -69,12 +79,18 @@ class Summary:
     average: Scores
 
 
-def summarise(matrices: Mapping[str, NDArray[np.int64]]) -> Summary:
-    """Confusion matrix by subject -> `Summary`. Raises ValueError if there is no subject."""
-    if not matrices:
+def summarise(matrices: Mapping[str, Matrix] | Iterable[tuple[str, Matrix]]) -> Summary:
+    """Confusion matrix by subject -> `Summary`. Raises ValueError if there is no subject.
+
+    Of an iterator one matrix is held at a time: of a thousand classes each has 8 MB.
+    """
+    rows: dict[str, Scores] = {}
+    total = None
+    for name, matrix in matrices.items() if isinstance(matrices, Mapping) else matrices:
+        rows[name] = scores(matrix)
+        total = matrix.copy() if total is None else np.add(total, matrix, out=total)
+    if total is None:
         raise ValueError("no subjects to summarise")
-    rows = {name: scores(matrix) for name, matrix in matrices.items()}
-    total: NDArray[np.int64] = np.sum(list(matrices.values()), axis=0)
 
     def over_subjects(ratio: str) -> NDArray[np.float64]:
         columns = np.stack([getattr(row, ratio) for row in rows.values()]).T

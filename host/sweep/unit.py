@@ -19,6 +19,7 @@ from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec
 
 from ..run.emulator import Emulator
+from ..run.scores import confusion
 from ..run.wearer_data import ONE, by_wearer
 from ..run.wearers import FloatTest, Wearers, learn_float, learn_integer, predict_integer
 
@@ -83,9 +84,5 @@ def run_unit(
 
 def _matrices(classes: int, people: Wearers, said: Mapping[str, NDArray[np.int64]]) -> Matrices:
     """Confusion matrices by wearer."""
-    out = {}
-    for name, part in sorted(people.test.items()):
-        matrix = np.zeros((classes, classes), np.int64)
-        np.add.at(matrix, (part.label.astype(np.int64), said[name]), 1)
-        out[name] = matrix.tolist()
-    return out
+    parts = sorted(people.test.items())
+    return {name: confusion(part.label, said[name], classes).tolist() for name, part in parts}
