@@ -12,8 +12,9 @@ for a fixture which cannot be had fails with one line; none is skipped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,17 +46,27 @@ def _said(config: pytest.Config, name: str) -> str:
     return str(config.getoption(name) or config.getini(name))
 
 
-def _refused(error: Exception) -> NoReturn:
-    pytest.fail(f"synapcc: {error}", pytrace=False)
+@contextmanager
+def _told(kind: type[Exception]) -> Iterator[None]:
+    """An error of this kind fails the test with a line of its own, and no other."""
+    try:
+        yield
+    except kind as error:
+        told = f"synapcc: {error}"
+    else:
+        return
+    pytest.fail(told, pytrace=False)
 
 
 def _project(config: pytest.Config) -> Path:
-    """A path in settings is relative to the file that has them."""
-    given = config.getoption(OUT)
-    said = _said(config, OUT)
+    """A path in settings is relative to the file that has them; one on the command line to where pytest was
+    started, wherever a test has gone since."""
+    if given := config.getoption(OUT):
+        return config.invocation_params.dir / given
+    said = config.getini(OUT)
     if not said:
         pytest.fail("synapcc: no output folder; give --synapcc-out OUT of synapcc compile", pytrace=False)
-    return Path(said) if given else config.rootpath / said
+    return (config.inipath.parent if config.inipath else config.rootpath) / said
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +76,10 @@ def synapcc_plan(pytestconfig: pytest.Config) -> Plan:
 
     from .run.plans import read_plan
 
-    try:
-        return read_plan(_project(pytestconfig))
-    except SynapccError as error:
-        _refused(error)
+    project = _project(pytestconfig)
+    with _told(SynapccError):
+        plan = read_plan(project)
+    return plan
 
 
 @pytest.fixture
@@ -81,12 +92,11 @@ def synapcc_device(pytestconfig: pytest.Config, synapcc_plan: Plan) -> Iterator[
 
     from . import connect
 
-    try:
-        client = connect(str(_project(pytestconfig)), _said(pytestconfig, DEVICE))
-    except SynapccError as error:
-        _refused(error)
-    with client:
-        client.reset()
+    project, device = str(_project(pytestconfig)), _said(pytestconfig, DEVICE)
+    with ExitStack() as opened:
+        with _told(SynapccError):
+            client = opened.enter_context(connect(project, device))
+            client.reset()
         yield client
 
 
