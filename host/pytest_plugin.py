@@ -12,9 +12,8 @@ for a fixture which cannot be had fails with one line; none is skipped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from .run.samples import Samples
     from .run.verify import Verdict
 
+_T = TypeVar("_T")
 OUT, DEVICE = "synapcc_out", "synapcc_device"
 _TOLD = {
     OUT: ("OUT", "output folder of synapcc compile: what synapcc_plan and synapcc_device are of"),
@@ -46,15 +46,14 @@ def _said(config: pytest.Config, name: str) -> str:
     return str(config.getoption(name) or config.getini(name))
 
 
-@contextmanager
-def _told(kind: type[Exception]) -> Iterator[None]:
-    """An error of this kind fails the test with a line of its own, and no other."""
+def _had(get: Callable[[], _T]) -> _T:
+    """What it gives. What a user has to mend fails the test with that line, and no other."""
+    from synapcc.gen.errors import SynapccError
+
     try:
-        yield
-    except kind as error:
+        return get()
+    except SynapccError as error:
         told = f"synapcc: {error}"
-    else:
-        return
     pytest.fail(told, pytrace=False)
 
 
@@ -62,24 +61,19 @@ def _project(config: pytest.Config) -> Path:
     """A path in settings is relative to the file that has them; one on the command line to where pytest was
     started, wherever a test has gone since."""
     if given := config.getoption(OUT):
-        return config.invocation_params.dir / given
+        return Path(config.invocation_params.dir, given)
     said = config.getini(OUT)
     if not said:
         pytest.fail("synapcc: no output folder; give --synapcc-out OUT of synapcc compile", pytrace=False)
-    return (config.inipath.parent if config.inipath else config.rootpath) / said
+    return Path(config.inipath.parent if config.inipath else config.rootpath, said)
 
 
 @pytest.fixture(scope="session")
 def synapcc_plan(pytestconfig: pytest.Config) -> Plan:
     """The Plan of the output folder."""
-    from synapcc.gen.errors import SynapccError
-
     from .run.plans import read_plan
 
-    project = _project(pytestconfig)
-    with _told(SynapccError):
-        plan = read_plan(project)
-    return plan
+    return _had(lambda: read_plan(_project(pytestconfig)))
 
 
 @pytest.fixture
@@ -88,15 +82,11 @@ def synapcc_device(pytestconfig: pytest.Config, synapcc_plan: Plan) -> Iterator[
 
     Of a chip that has learned the state is lost: `synapcc pull` keeps it.
     """
-    from synapcc.gen.errors import SynapccError
-
     from . import connect
 
     project, device = str(_project(pytestconfig)), _said(pytestconfig, DEVICE)
-    with ExitStack() as opened:
-        with _told(SynapccError):
-            client = opened.enter_context(connect(project, device))
-            client.reset()
+    with _had(lambda: connect(project, device)) as client:
+        _had(client.reset)
         yield client
 
 

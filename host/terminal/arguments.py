@@ -15,7 +15,12 @@ from . import files
 from .results import STDOUT
 
 _WRITES = "writes_results"  # of the parsed arguments: which options name files that the command writes
-REPORTS = ("html", "json", "junit")  # of those, what says how a run went
+REPORTS = {
+    "html": b"<!DOCTYPE html>",
+    "json": b'{\n "schema": "synapcc.',
+    "junit": b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites',
+}
+"""Of those, what says how a run went, and what such a file begins with: any other is not ours to move."""
 _IN_PLACE = ("state", "state_out")  # a state may go on in its own file
 
 
@@ -73,13 +78,13 @@ def check_results(args: argparse.Namespace) -> None:
 
 @contextmanager
 def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
-    """Where the command does not end, reports of an earlier run become FILE.old: nobody takes them for this one's.
+    """Where the command fails, reports of an earlier run become FILE.old: nobody takes them for this one's.
 
     They are not removed, since some took hours. What a command writes of data or of a state stays as it is.
     """
-    names = [name for name in REPORTS if name in getattr(args, _WRITES, ())]
-    paths = [Path(v) for name in names if (v := getattr(args, name)) not in (None, STDOUT)]
-    before = {path: _made(path) for path in paths if path.exists()}
+    named = {name: getattr(args, name) for name in REPORTS if name in getattr(args, _WRITES, ())}
+    paths = [Path(v) for name, v in named.items() if v not in (None, STDOUT) and _begins(v, REPORTS[name])]
+    before = {path: _made(path) for path in paths}
     try:
         yield
     except BaseException as error:
@@ -91,6 +96,14 @@ def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
             except OSError as e:
                 error.add_note(f"{path} is of an earlier run ({e.strerror or e})")
         raise
+
+
+def _begins(path: str, head: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(head)) == head
+    except OSError:
+        return False
 
 
 def _made(path: Path) -> tuple[int, int] | None:

@@ -251,8 +251,8 @@ def test_the_fault_that_overwrote_what_was_learned(project: tuple[Case, Path], t
 def earlier(folder: Path) -> dict[str, Path]:
     """Reports, and a state, that were there before."""
     found = {kind: folder / f"r.{kind}" for kind in ("json", "html", "junit", "npz")}
-    for path in found.values():
-        path.write_text("of an earlier run")
+    for kind, path in found.items():
+        path.write_bytes(REPORTS.get(kind, b"") + b" an earlier run")
     return found
 
 
@@ -268,15 +268,19 @@ def test_no_report_of_an_earlier_run_is_taken_for_this_one(
     assert not files["json"].exists() and not files["html"].exists() and "r.junit" not in said
     (error,) = ET.parse(files["junit"]).iter("error")
     assert "none.npz: " in error.attrib["message"] and "\n" not in error.attrib["message"]
-    assert (tmp_path / "r.html.old").read_text() == "of an earlier run"
+    assert (tmp_path / "r.html.old").read_text().endswith("an earlier run")
     words = ["verify", str(out), "--data", str(c.data), "--device", "process", "--steps", "2", *reports]
     assert main(words) == 0
     assert not list(ET.parse(files["junit"]).iter("error")) and files["html"].exists()
+    assert all(files[kind].read_bytes().startswith(head) for kind, head in REPORTS.items())
     capsys.readouterr()
     assert "r.html.old" in refusal([*words[:-6], "--html", str(files["html"]), "--steps", "-1"], capsys)
     assert b"<!doctype" in (tmp_path / "r.html.old").read_bytes().lower()
     refusal(["pull", str(out), "--device", "serial:/dev/none", "--npz", str(files["npz"])], capsys)
-    assert files["npz"].read_text() == "of an earlier run"
+    assert files["npz"].read_text() == " an earlier run"
+    files["json"].write_text("notes of mine")
+    refusal([*words[:-6], "--json", str(files["json"]), "--steps", "-1"], capsys)
+    assert files["json"].read_text() == "notes of mine"
 
 
 @pytest.mark.parametrize(
