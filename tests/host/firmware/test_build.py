@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from echo_firmware import echo_project
+from projects import compiled
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.boards import Region, load_board
 from synapcc.host import doctor
+from synapcc.host.cli import main
 from synapcc.host.firmware import platformio
 from synapcc.host.firmware.build import BuildError, build, project_board
 
@@ -177,6 +179,16 @@ def test_heap_and_libc_are_found(tmp_path: Path) -> None:
     floats = USES + "uint32_t extra(uint32_t x) { volatile double y = x; return (uint32_t)(y * 1.5); }\n"
     linked = build(echo_project(tmp_path / "soft", "mps2_an385", floats), "gcc").linked
     assert "__aeabi_dmul" in linked.floats and "__aeabi_dmul" in linked.offending
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_firmware_that_keeps_builds(
+    toolchain: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command, which asks what was linked: a store compares whose state it holds."""
+    _, out = compiled(tmp_path, more="[keep]\n")
+    assert main(["build", str(out), "--toolchain", toolchain]) == 0
+    assert "no libc beyond memcpy, memset and memcmp" in capsys.readouterr().out
 
 
 def test_what_is_no_project(tmp_path: Path) -> None:
