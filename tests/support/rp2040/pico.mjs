@@ -11,7 +11,8 @@ const [folder, file] = process.argv.slice(2);
 const { RP2040, LogLevel, ConsoleLogger } = await import(pathToFileURL(join(folder, "dist", "esm", "index.js")).href);
 
 const FLASH = 0x10000000;
-const AIRCR = 0xe000ed0c;
+const BAUD = 115200;
+const UART_AT_PIN = 2; // FUNCSEL
 const FIFO = 32; // bytes that the UART holds
 const EACH = 32; // instructions between two looks at the link
 const TURN = 4096; // looks between two turns of node's own
@@ -22,37 +23,27 @@ chip.logger = new ConsoleLogger(LogLevel.Error, true);
 const uart = chip.uart[0];
 const image = readFileSync(file);
 const inbox = []; // bytes that wait for room in the UART
-let outbox = [];
+let outbox = []; // what it sent since node's last turn
 let peer = null;
 
-function start() {
-  chip.flash.set(image);
-  chip.core.VTOR = FLASH;
-  chip.core.reset();
-  chip.core.waiting = false;
+function refuse(what) {
+  process.stderr.write(`${what}\n`);
+  process.exit(1);
 }
 
-// A reset that the firmware asks for; RAM keeps what it holds, as the chip's does.
-const write = chip.writeUint32.bind(chip);
-let asked = false;
-chip.writeUint32 = (address, value) => {
-  if (address >>> 0 === AIRCR && (value & 4) !== 0) asked = true;
-  else write(address, value);
+// What a cable would tell by silence, or by noise.
+chip.onBreak = (code) => refuse(`breakpoint ${code} at 0x${chip.core.PC.toString(16)}`);
+uart.onByte = (value) => {
+  if (!uart.enabled || !uart.txEnabled || uart.wordLength !== 8) refuse("the UART is off, or sends no bytes");
+  if (Math.abs(uart.baudRate / BAUD - 1) > 0.02) refuse(`the UART sends ${uart.baudRate} baud`);
+  if ([0, 1].some((i) => chip.gpio[i].functionSelect !== UART_AT_PIN)) refuse("GP0 and GP1 are not the UART's");
+  outbox.push(value);
 };
-chip.onBreak = (code) => {
-  process.stderr.write(`breakpoint ${code} at ${chip.core.PC.toString(16)}\n`);
-  process.exit(3);
-};
-uart.onByte = (value) => outbox.push(value);
 
 function turn() {
   for (let i = 0; i < TURN; i++) {
     while (inbox.length > 0 && uart.rxFIFO.itemCount < FIFO / 2) uart.feedByte(inbox.shift());
-    for (let k = 0; k < EACH && !asked; k++) chip.clock.tick(chip.core.executeInstruction() * NANOSECONDS);
-    if (asked) {
-      asked = false;
-      start();
-    }
+    for (let k = 0; k < EACH; k++) chip.clock.tick(chip.core.executeInstruction() * NANOSECONDS);
   }
   if (outbox.length > 0 && peer !== null) peer.write(Buffer.from(outbox));
   outbox = [];
@@ -70,5 +61,7 @@ const server = createServer((socket) => {
 });
 server.listen(0, "127.0.0.1", () => process.stdout.write(`${server.address().port}\n`));
 process.stdin.on("end", () => process.exit(0)).resume();
-start();
+chip.flash.set(image);
+chip.core.VTOR = FLASH;
+chip.core.reset();
 turn();
