@@ -58,6 +58,18 @@ def test_the_second_build_does_nothing_and_a_change_builds_again(tmp_path: Path)
     assert build(project) == second
 
 
+def test_what_another_synapcc_said_of_a_build_is_not_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = echo_project(tmp_path / "echo")
+    first = build(project)
+    stamp = project / ".pio" / "build" / first.board / "synapcc.json"
+    stamp.write_text(stamp.read_text().replace('"libc": []', '"libc": ["memcmp"]'))
+    assert build(project).linked.libc == ("memcmp",)
+    monkeypatch.setattr("synapcc.host.firmware.build._judges", lambda: b"of another one")
+    assert build(project).linked.libc == ()
+
+
 def test_a_moved_folder_builds_to_the_same_bytes(tmp_path: Path) -> None:
     result = build(echo_project(tmp_path / "here"), "zig")
     image = result.elf.with_suffix(".bin").read_bytes()
