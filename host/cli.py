@@ -17,7 +17,7 @@ from synapcc.gen.errors import DataWarning, SynapccError
 from synapcc.gen.version import VERSION
 
 from . import commands
-from .terminal.arguments import Parser, check_results, check_words, common_options
+from .terminal.arguments import Parser, check_results, check_words, common_options, reports_of_this_run
 from .terminal.results import Results
 from .terminal.screen import REFUSED, complain, guarded, notes
 
@@ -87,10 +87,11 @@ def _run(name: str, words: list[str]) -> int:
                 add_path(path)
         check_results(args)
         results = Results(args.json)
-        with _warnings_in_a_line(name):
-            code = commands.command(name).run(args, results)
-        results.finish()
-        sys.stdout.flush()
+        with reports_of_this_run(args):
+            with _warnings_in_a_line(name):
+                code = commands.command(name).run(args, results)
+            results.finish()
+            sys.stdout.flush()
         return int(code)
     except SynapccError as error:
         complain(name, error)
@@ -100,7 +101,7 @@ def _run(name: str, words: list[str]) -> int:
         return 1
     except OSError as error:  # whatever the system refuses that nobody expected it to
         where = error.filename if isinstance(error.filename, str) else "the system"
-        complain(name, f"{where}: {error.strerror or error}")
+        complain(name, f"{where}: {error.strerror or error}{notes(error)}")
         return REFUSED
     except KeyboardInterrupt as error:
         print(f"\nsynapcc {name}: interrupted{notes(error)}", file=sys.stderr)

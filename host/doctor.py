@@ -145,7 +145,9 @@ def _program(name: str, *words: str) -> _Found:
     path = shutil.which(name)
     if path is None:
         return "", ""
-    done = subprocess.run([path, *words], capture_output=True, text=True, check=True, timeout=_SECONDS)
+    done = subprocess.run(
+        [path, *words], capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=_SECONDS
+    )
     return done.stdout.strip().splitlines()[0], path
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .run.samples import Samples
     from .run.verify import Verdict
 
+_T = TypeVar("_T")
 OUT, DEVICE = "synapcc_out", "synapcc_device"
 _TOLD = {
     OUT: ("OUT", "output folder of synapcc compile: what synapcc_plan and synapcc_device are of"),
@@ -45,30 +46,34 @@ def _said(config: pytest.Config, name: str) -> str:
     return str(config.getoption(name) or config.getini(name))
 
 
-def _refused(error: Exception) -> NoReturn:
-    pytest.fail(f"synapcc: {error}", pytrace=False)
+def _had(get: Callable[[], _T]) -> _T:
+    """What it gives. What a user has to mend fails the test with that line, and no other."""
+    from synapcc.gen.errors import SynapccError
+
+    try:
+        return get()
+    except SynapccError as error:
+        told = f"synapcc: {error}"
+    pytest.fail(told, pytrace=False)
 
 
 def _project(config: pytest.Config) -> Path:
-    """A path in settings is relative to the file that has them."""
-    given = config.getoption(OUT)
-    said = _said(config, OUT)
+    """A path in settings is relative to the file that has them; one on the command line to where pytest was
+    started, wherever a test has gone since."""
+    if given := config.getoption(OUT):
+        return Path(config.invocation_params.dir, given)
+    said = config.getini(OUT)
     if not said:
         pytest.fail("synapcc: no output folder; give --synapcc-out OUT of synapcc compile", pytrace=False)
-    return Path(said) if given else config.rootpath / said
+    return Path(config.inipath.parent if config.inipath else config.rootpath, said)
 
 
 @pytest.fixture(scope="session")
 def synapcc_plan(pytestconfig: pytest.Config) -> Plan:
     """The Plan of the output folder."""
-    from synapcc.gen.errors import SynapccError
-
     from .run.plans import read_plan
 
-    try:
-        return read_plan(_project(pytestconfig))
-    except SynapccError as error:
-        _refused(error)
+    return _had(lambda: read_plan(_project(pytestconfig)))
 
 
 @pytest.fixture
@@ -77,16 +82,11 @@ def synapcc_device(pytestconfig: pytest.Config, synapcc_plan: Plan) -> Iterator[
 
     Of a chip that has learned the state is lost: `synapcc pull` keeps it.
     """
-    from synapcc.gen.errors import SynapccError
-
     from . import connect
 
-    try:
-        client = connect(str(_project(pytestconfig)), _said(pytestconfig, DEVICE))
-    except SynapccError as error:
-        _refused(error)
-    with client:
-        client.reset()
+    project, device = str(_project(pytestconfig)), _said(pytestconfig, DEVICE)
+    with _had(lambda: connect(project, device)) as client:
+        _had(client.reset)
         yield client
 
 

@@ -23,6 +23,7 @@ from synapcc.host.terminal.screen import guarded
 
 from . import protocol, train
 from .beats import Beats
+from .front import FRONTS
 
 RULES = ("bp", "last", "hebbian")
 RATES = (5, 7, 9, 11)
@@ -49,27 +50,24 @@ def learned(model: train.Model) -> list[nn.Linear]:
     return [m for m in model.modules() if isinstance(m, nn.Linear)]
 
 
-def features(model: train.Model, beats: Beats) -> Tensor:
+def seen(model: train.Model, beats: Beats) -> Tensor:
     """What the first dense layer sees of beats, [n, inputs]."""
-    beat, rr = torch.from_numpy(beats.beat), torch.from_numpy(beats.rr)
-    with torch.no_grad():
-        seen = model.features(beat) if isinstance(model, train.Cnn) else beat
-    return torch.cat([seen, rr], 1) if "rr" in model.inputs else seen
+    return torch.from_numpy(train.seen(model, beats))
 
 
 def wearers(chosen: protocol.Protocol, name: str, seed: int, recipe: train.Recipe) -> Wearers:
     """Trains a network a fold, and shows it to the patients of the fold."""
-    people = chosen.load(chosen.base)
+    people, front = chosen.load(chosen.base), chosen.front
     names, layers, learn, test = [], [], [], []
     for k, fold in enumerate(chosen.folds):
         print(f"training without fold {k + 1} of {len(chosen.folds)}", flush=True)
-        model = train.train(name, chosen.pool(fold), len(chosen.labels), seed, recipe)
+        model = train.train(name, chosen.pool(fold), len(chosen.labels), seed, recipe, front)
         for patient in fold:
             first, rest = protocol.split(people[patient])
             names.append(patient)
             layers.append(learned(model))
-            learn.append((features(model, first), torch.from_numpy(first.label.astype(np.int64))))
-            test.append((features(model, rest), rest.label))
+            learn.append((seen(model, first), torch.from_numpy(first.label.astype(np.int64))))
+            test.append((seen(model, rest), rest.label))
     depth = range(len(layers[0]))
     weights = [torch.stack([net[i].weight.detach().clone() for net in layers]) for i in depth]
     biases = [torch.stack([net[i].bias.detach().clone() for net in layers]) for i in depth]
@@ -133,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="ecg.compare", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=sorted(train.MODELS), default="cnn")
     parser.add_argument("--protocol", choices=sorted(protocol.PROTOCOLS), default="A")
+    parser.add_argument("--front", choices=FRONTS, default="usual")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--channels", metavar="A,B", help="of the first two convolutions")
     parser.add_argument("--free", action="store_true", help="features are not held within what inputs are")
@@ -141,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)  # many small products: threads would wait for one another
-    chosen = protocol.PROTOCOLS[args.protocol]
+    chosen = replace(protocol.PROTOCOLS[args.protocol], front=FRONTS[args.front])
     given = {k: getattr(args, k) for k in ("balance", "dropout", "decay", "smoothing", "epochs")}
     recipe = replace(
         train.RECIPES[args.protocol][args.model], **{k: v for k, v in given.items() if v is not None}

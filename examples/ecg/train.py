@@ -227,8 +227,11 @@ def weights(model: Model) -> list[NDArray[np.float32]]:
 
 
 def seen(model: Model, some: Beats) -> NDArray[np.float32]:
-    """What the first dense layer of a perceptron sees of beats, float32[n, inputs]."""
+    """What the first dense layer sees of beats, float32[n, inputs]; behind convolutions their features."""
     given = {name: torch.from_numpy(some.inputs()[name]) for name in model.inputs}
+    if isinstance(model, Cnn):
+        with torch.no_grad():
+            given["beat"] = model.features(given["beat"])
     if isinstance(model, MlpZ):
         given = model.standardise(given)
     return np.ascontiguousarray(torch.cat([*given.values()], dim=1).numpy())

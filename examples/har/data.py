@@ -137,7 +137,9 @@ def fetch(target: Path) -> None:
         "seglearn==1.2.5",
     ]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(
+            words, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=600
+        )
         if done.returncode or not (part / WHEEL).is_file():
             last = done.stderr.strip().splitlines()[-1:] or ["pip gave no wheel"]
             raise DataError("seglearn", f"no local copy, and pip cannot fetch it ({last[0]})", _HINT)

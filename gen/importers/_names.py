@@ -48,8 +48,14 @@ _FIRMWARE = """
 _TYPES = """
     clock div fpos int8 int16 int32 int64 intmax intptr ldiv lldiv max_align mbstate off ptrdiff size ssize
 """
+# No file of Windows can be called so, whatever its ending.
+_DEVICES = "aux con nul prn " + " ".join(f"com{n} lpt{n}" for n in range(10))
 RESERVED_MODELS = frozenset(
-    (*RESERVED, *f"{_FILES} {_POSIX} {_FIRMWARE} {_TYPES}".split(), *(f"u{t}" for t in _TYPES.split()))
+    (
+        *RESERVED,
+        *f"{_FILES} {_POSIX} {_FIRMWARE} {_TYPES} {_DEVICES}".split(),
+        *(f"u{t}" for t in _TYPES.split()),
+    )
 )
 
 # Words by which exporters name an operation and not a layer; a counter may follow ("Gemm_0", "MatMul__12").

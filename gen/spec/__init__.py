@@ -47,6 +47,11 @@ from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
+_OF_LEARNING = (
+    """loss feedback decay replay store guard schedule accumulate momentum freeze sparse pseudo keep"""
+)
+OF_LEARNING = tuple(_OF_LEARNING.split())
+"""Tables that the rule `none` refuses."""
 OUTSIDE = "; one of your own is made known by --rule-path FILE.py"
 FAST, BEST = MODES = "fast", "best"
 """How integers are chosen: gen.stages.choose."""
@@ -221,12 +226,17 @@ class RuleSpec:
 def rule_text(raw: Mapping[str, Any]) -> str:
     """The rule file that says `raw`, which is what `to_dict` gives or a report keeps of it under "rule"."""
     order = [f.name for f in fields(RuleSpec)]
-    if raw["rule"] == INFERENCE_ONLY:  # where they may not be
-        raw = {key: v for key, v in raw.items() if key not in ("feedback", "loss")}
+    if raw["rule"] == INFERENCE_ONLY:
+        raw = without_learning(raw)
     sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
     import tomli_w  # only who writes needs it: `synapcc --help` reads the names of modes from here
 
     return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
+
+
+def without_learning(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule file without what the rule `none` refuses: what says how something learns."""
+    return {key: value for key, value in raw.items() if key not in (*OF_LEARNING, "init", "options")}
 
 
 def load_spec(path: Path | str, known_rules: Mapping[str, Sequence[Option]]) -> RuleSpec:
@@ -251,7 +261,8 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
     update, teach, trace = read_own(table)
     rule = OWN if update else table.choice("rule", sorted({*known_rules, INFERENCE_ONLY}), None, OUTSIDE)
     rate, rates = _rates(table)
-    loss = read_loss(_taught(table, "loss", rule)) if "loss" in raw else Loss()
+    _nothing_taught(table, rule)
+    loss = read_loss(table) if "loss" in raw else Loss()
     return RuleSpec(
         rule=rule,
         layers=_layers(table) if "layers" in raw else DENSE,
@@ -264,28 +275,24 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         headroom=table.number("headroom", 1.0, 16.0, 2.0),
         seed=table.integer("seed", 0, 2**32 - 1, 1),
         loss=loss,
-        feedback=_feedback(_taught(table, "feedback", rule).table("feedback", Feedback))
-        if "feedback" in raw
-        else Feedback(),
-        decay=_decay(_taught(table, "decay", rule).table("decay", Decay)) if "decay" in raw else None,
-        replay=_replay(_taught(table, "replay", rule).table("replay", Replay)) if "replay" in raw else None,
-        store=read_store(_taught(table, "store", rule), loss.kind != MSE) if "store" in raw else None,
-        guard=read_guard(_taught(table, "guard", rule)) if "guard" in raw else None,
+        feedback=_feedback(table.table("feedback", Feedback)) if "feedback" in raw else Feedback(),
+        decay=_decay(table.table("decay", Decay)) if "decay" in raw else None,
+        replay=_replay(table.table("replay", Replay)) if "replay" in raw else None,
+        store=read_store(table, loss.kind != MSE) if "store" in raw else None,
+        guard=read_guard(table) if "guard" in raw else None,
         arena=_arena(table.table("arena", Arena)) if "arena" in raw else Arena(),
         head=_head(table.table("head", Head)) if "head" in raw else None,
         init=_init(table, rule),
-        schedule=read_schedule(_taught(table, "schedule", rule), max([rate, *(k for _, k in rates)]))
-        if "schedule" in raw
-        else None,
-        accumulate=read_accumulate(_taught(table, "accumulate", rule)),
-        momentum=read_momentum(_taught(table, "momentum", rule)),
-        freeze=read_freeze(_taught(table, "freeze", rule)),
-        sparse=read_sparse(_taught(table, "sparse", rule)),
-        pseudo=read_pseudo(_taught(table, "pseudo", rule)),
+        schedule=read_schedule(table, max([rate, *(k for _, k in rates)])) if "schedule" in raw else None,
+        accumulate=read_accumulate(table),
+        momentum=read_momentum(table),
+        freeze=read_freeze(table),
+        sparse=read_sparse(table),
+        pseudo=read_pseudo(table),
         update=update,
         teach=teach,
         trace=trace,
-        keep=read_keep(_taught(table, "keep", rule)) if "keep" in raw else None,
+        keep=read_keep(table) if "keep" in raw else None,
     )
 
 
@@ -330,11 +337,11 @@ def _decay(table: Table) -> Decay:
     return Decay(shift, every)
 
 
-def _taught(table: Table, key: str, rule: str) -> Table:
-    """The rule file; CompileError where it says `key` and nothing learns."""
-    if rule == INFERENCE_ONLY and table.get(key) is not None:
-        raise table.error(key, f'is there, and under rule "{rule}" nothing learns', "choose a rule")
-    return table
+def _nothing_taught(table: Table, rule: str) -> None:
+    """CompileError where nothing learns, and the rule file says how."""
+    for key in OF_LEARNING if rule == INFERENCE_ONLY else ():
+        if table.get(key) is not None:
+            raise table.error(key, f'is there, and under rule "{rule}" nothing learns', "choose a rule")
 
 
 def _init(table: Table, rule: str) -> str:

@@ -58,7 +58,9 @@ def bench_emulator(networks: Networks, steps: int = STEPS) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """What was measured with."""
-    said = subprocess.run([*host_compiler(), "--version"], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [*host_compiler(), "--version"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     lines = said.stdout.splitlines() or ["unknown"]
     numba = engine.unusable()[0] or metadata.version("numba")
     return {
@@ -182,7 +184,7 @@ class _InC:
 
 
 def _call(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         said = (done.stderr.splitlines() or [f"exit status {done.returncode}"])[0]
         raise SynapccError(Path(command[0]).name, said, "the emitted C could not be measured")

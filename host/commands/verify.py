@@ -14,6 +14,7 @@ from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.files import write_whole
 from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.results import Results
+from synapcc.host.terminal.screen import one_line
 
 HELP = "learn on a device and in the emulator, and compare every persistent byte after every step"
 
@@ -70,6 +71,25 @@ def _pace(took: Sequence[tuple[float, int]]) -> str:
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
+    try:
+        return _run(args, out)
+    except (SynapccError, OSError) as error:
+        if args.junit:
+            _refused(Path(args.junit), error)
+        raise
+
+
+def _refused(junit: Path, error: SynapccError | OSError) -> None:
+    """A CI that reads nothing but the report learns there why there is nothing else in it."""
+    from synapcc.host.pages.junit import refused_xml
+
+    try:
+        write_whole(junit, refused_xml(one_line(error.line if isinstance(error, SynapccError) else error)))
+    except SynapccError as too:
+        error.add_note(too.line)
+
+
+def _run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.firmware.build import project_board
     from synapcc.host.link import client
     from synapcc.host.pages import html

@@ -106,7 +106,7 @@ def build(project: Path, sanitizers: Sequence[str] = (), flags: Sequence[str] = 
     with tempfile.TemporaryDirectory(dir=program.parent) as scratch:
         output = Path(scratch) / program.name
         command += [f"-I{folder}" for folder in include] + [str(path) for path in files] + ["-o", str(output)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if result.returncode:
             lines = [
                 line for line in result.stderr.splitlines() if "error" in line

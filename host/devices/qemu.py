@@ -40,7 +40,9 @@ def find_qemu() -> tuple[str, str]:
             "apt install qemu-system-arm, brew install qemu, or use the device unicorn, which needs only pip"
         )
         raise DeviceError("qemu", f"{_PROGRAM} is not installed", hint)
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    said = subprocess.run(
+        [path, "--version"], capture_output=True, encoding="utf-8", errors="replace", check=False
+    ).stdout.split()
     return path, said[said.index("version") + 1] if "version" in said else "unknown"
 
 

@@ -1,5 +1,5 @@
-"""What the linker took from libraries: no heap, no floating point, nothing of libc beyond memcpy and
-memset."""
+"""What the linker took from libraries: no heap, no floating point, nothing of libc beyond memcpy and memset,
+and memcmp where a store says whose state it keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .elf import Image
 
-_COPY = re.compile(r"mem(cpy|set)|__aeabi_mem(cpy|set|clr)[48]?")
+_COPY = re.compile(r"mem(cpy|set|cmp)|__aeabi_mem(cpy|set|clr)[48]?")
 _HEAP = re.compile(r"_*(malloc|free|calloc|realloc|memalign|sbrk)(_r)?|(__)?malloc_\w+|_free_r|__heap_\w+")
 _FLOAT = re.compile(
     r"__aeabi_c?[fd](add|r?sub|mul|div|neg|cmp\w*|r?cmp\w*|2\w+)|__aeabi_(u?[il]|h)2[fdh](_alt)?|__aeabi_c[fd]r?cmp\w+"
@@ -49,7 +49,8 @@ class Linked:
     def text(self) -> str:
         """One line for a report."""
         bad = [f"{label}: {', '.join(names)}" for label, names in self._bad() if names]
-        return "; ".join(bad) if bad else "no heap, no floating point, no libc beyond memcpy and memset"
+        some = "memcpy, memset and memcmp" if "memcmp" in self.copy else "memcpy and memset"
+        return "; ".join(bad) if bad else f"no heap, no floating point, no libc beyond {some}"
 
     def _bad(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         return ("heap", self.heap), ("floating point", self.floats), ("libc", self.libc)

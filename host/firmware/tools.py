@@ -55,7 +55,7 @@ def _started(words: Sequence[str], folder: Path, env: Mapping[str, str] | None) 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,  # which Windows knows nothing of, and lets pass
     )

@@ -10,7 +10,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
+from ..terminal.screen import neutral
+
 INFER, READ_BACK = "infer", "read back"
+REFUSED = "synapcc.verify"
 
 
 def verify_xml(result: Mapping[str, Any]) -> bytes:
@@ -26,6 +29,19 @@ def verify_xml(result: Mapping[str, Any]) -> bytes:
     suite.append(_properties(result))
     for case, texts in cases.items():
         suite.append(_case(f"{name}.{result['device']}", case, texts, bad, result))
+    return _file(suite)
+
+
+def refused_xml(line: str) -> bytes:
+    """The file of a verification that could not be: one test case with an error, which is this line."""
+    counts = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+    suite = ET.Element("testsuite", {"name": REFUSED, **counts})
+    case = ET.SubElement(suite, "testcase", {"classname": REFUSED, "name": "start"})
+    ET.SubElement(case, "error", {"type": "refused", "message": neutral(line, lines=False)})
+    return _file(suite)
+
+
+def _file(suite: ET.Element) -> bytes:
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root, " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,12 @@ from . import files
 from .results import STDOUT
 
 _WRITES = "writes_results"  # of the parsed arguments: which options name files that the command writes
+REPORTS = {
+    "html": b"<!DOCTYPE html>",
+    "json": b'{\n "schema": "synapcc.',
+    "junit": b'<?xml version="1.0" encoding="utf-8"?>\n<testsuites',
+}
+"""Of those, what says how a run went, and what such a file begins with: any other is not ours to move."""
 _IN_PLACE = ("state", "state_out")  # a state may go on in its own file
 
 
@@ -67,6 +74,45 @@ def check_results(args: argparse.Namespace) -> None:
             if same and (other, name) != _IN_PLACE:
                 what = f"is read by the command, and --{name.replace('_', '-')} would replace it"
                 raise SynapccError(path, what, "give the result a name of its own")
+
+
+@contextmanager
+def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
+    """Where the command fails, reports of an earlier run become FILE.old: nobody takes them for this one's.
+
+    They are not removed, since some took hours. What a command writes of data or of a state stays as it is.
+    """
+    named = {name: getattr(args, name) for name in REPORTS if name in getattr(args, _WRITES, ())}
+    paths = [Path(v) for name, v in named.items() if v not in (None, STDOUT) and _begins(v, REPORTS[name])]
+    before = {path: _made(path) for path in paths}
+    try:
+        yield
+    except BaseException as error:
+        for path in (p for p, made in before.items() if _made(p) == made):
+            old = path.with_name(f"{path.name}.old")
+            try:
+                os.replace(path, old)
+                error.add_note(f"{path} was of an earlier run, and is {old} now")
+            except OSError as e:
+                error.add_note(f"{path} is of an earlier run ({e.strerror or e})")
+        raise
+
+
+def _begins(path: str, head: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(head)) == head
+    except OSError:
+        return False
+
+
+def _made(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that took its name; None: it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _words(args: argparse.Namespace, results: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -113,6 +113,48 @@ def test_what_is_missing_fails_with_a_line(words: list[str], says: str, made: Ca
     (made.folder / "none.ini").write_text("[pytest]\n")
     code, said = ran(made.folder, "-k", "as_compiled", *words)
     assert code == 1 and says in said and "Traceback" not in said and "1 error" in said, said
+    assert said.count("\nsynapcc: ") == 1 and "SynapccError" not in said, said
+
+
+ELSEWHERE = """
+import os, pytest
+from synapcc.host.devices import DeviceError
+from synapcc.host import Client
+
+@pytest.fixture(scope="session", autouse=True)
+def somewhere_else(tmp_path_factory):
+    os.chdir(tmp_path_factory.mktemp("else"))
+
+def test_plan(synapcc_plan):
+    assert synapcc_plan.learning
+
+def reset(client):
+    raise DeviceError("the chip", "fell silent")
+
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setattr(Client, "reset", reset)
+    monkeypatch.setattr(Client, "close", lambda client, close=Client.close: (close(client), print("let go")))
+
+def test_silent(silent, synapcc_device):
+    pass
+"""
+
+
+def test_where_the_output_folder_is(made: Case, tmp_path: Path) -> None:
+    """Of the command line from where pytest was started, of settings from their file, whatever the root is
+    and wherever a test goes; and a chip that fails at the reset is let go, in one line."""
+    inner = made.folder / "inner"
+    (inner / "ci").mkdir(parents=True)
+    (inner / "test_else.py").write_text(ELSEWHERE)
+    (inner / "ci" / "set.ini").write_text("[pytest]\nsynapcc_out = ../../out\nsynapcc_device = process\n")
+    settings = ("-c", "ci/set.ini", "--rootdir", str(tmp_path), "test_else.py")
+    code, said = ran(inner, *settings)
+    assert code == 1 and "1 passed, 1 error" in said, said
+    assert said.count("\nsynapcc: the chip: fell silent") == 1 and "Traceback" not in said, said
+    assert "let go" in said
+    code, said = ran(inner, *settings, "-k", "plan", "--synapcc-out", "../out")
+    assert code == 0 and "1 passed" in said, said
 
 
 def test_where_no_report_can_be(made: Case, capsys: pytest.CaptureFixture[str]) -> None:

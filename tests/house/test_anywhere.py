@@ -152,6 +152,40 @@ def test_text_is_written_with_the_line_ends_that_digests_are_of() -> None:
         assert {"newline", "encoding"} <= keywords, f"{path.relative_to(REPO)}:{node.lineno}"
 
 
+def runs_text(tree: ast.AST) -> Iterator[tuple[ast.Call, set[str]]]:
+    """Calls that read as text what a program says, and their keywords."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            keywords = {k.arg or "" for k in node.keywords}
+            if node.func.attr in ("run", "Popen", "check_output") and keywords & {
+                "text", "universal_newlines", "encoding", "errors"
+            }:  # fmt: skip
+                yield node, keywords
+
+
+def test_what_programs_say_is_read_in_any_language() -> None:
+    """A compiler names files as its system does, which may be no text of the code page that Python takes."""
+    asking = [path for path in SOURCES if "subprocess" in source(path)]
+    found = [(path, *call) for path in asking for call in runs_text(parsed(path))]
+    assert len(found) >= 6
+    for path, node, keywords in found:
+        assert {"encoding", "errors"} <= keywords, f"{path.relative_to(REPO)}:{node.lineno}"
+
+
+def test_no_two_files_are_one_and_none_is_a_device() -> None:
+    """Of Windows and macOS, where a name's capitals do not tell it from another."""
+    done = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("git is not there, or this is no work tree")
+    names = done.stdout.splitlines()
+    assert len({name.lower() for name in names}) == len(names) > 500
+    for name in names:
+        words = {part.split(".")[0].lower() for part in name.split("/")}
+        assert not words & {"aux", "con", "nul", "prn"} and not re.search(r'[:*?"<>|\\]|[. ](/|$)', name), (
+            name
+        )
+
+
 def test_git_changes_no_line_end() -> None:
     """Templates and firmware are read as they lie in the work tree; golden files are compared."""
     names = ["templates/model.c.j2", "firmware/main.c", "tests/gen/emit/golden/ring.c", "gen/version.py"]

@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
 from projects import case, refusal
-from release import DATA, FOLDERS, contents, metadata
+from release import DATA, FOLDERS, contents, interpreter, metadata, run
 
 from synapcc.host.cli import main
 
@@ -95,6 +97,35 @@ def test_a_release_would_take_them(dist: dict[str, Path], tmp_path: Path) -> Non
             archive.writestr(name, whole.read(name))
     assert contents(bare, sdist) == ["the wheel lacks a board: synapcc/boards/mps2_an386.toml"]
     assert ".npz" in DATA
+
+
+def test_classifiers_say_what_was_tried() -> None:
+    """Versions and systems that no row of docs/VERSIONS.md has are not promised."""
+    page = (REPO / "docs" / "VERSIONS.md").read_text(encoding="utf-8").split("## What it was tried on")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in page.splitlines() if "|" in line]
+    tried = [what for what, done in rows[2:] if "nothing was run" not in done]
+    said = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
+    pythons = {c.rsplit(" ", 1)[1] for c in said if re.search(r":: Python :: 3\.\d+$", c)}
+    assert pythons == set(re.findall(r"Python (3\.\d+)", " ".join(tried))) and "3.11" in pythons
+    systems = {c.rsplit(" ", 1)[1] for c in said if c.startswith("Operating System")}
+    assert systems == {"Linux"} and all("Linux" in what for what in tried)
+
+
+def test_a_release_fails_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a program does; and a Python by a path from here is found from elsewhere."""
+    for words, seconds, says in (
+        (["-c", "import time; time.sleep(60)"], 0.2, "did not end in 0.2 s"),
+        (["-c", "print(3); raise SystemExit(4)"], 60, "exit status 4\n3"),
+    ):
+        with pytest.raises(SystemExit, match=f"release: .*{says}"):
+            run([sys.executable, *words], tmp_path, seconds=seconds)
+    with pytest.raises(SystemExit, match="none: No such file"):
+        run([tmp_path / "none"], tmp_path)
+    monkeypatch.chdir(Path(sys.executable).parent)
+    found = interpreter(os.path.join(".", Path(sys.executable).name))
+    assert run([found, "-c", "print(1)"], tmp_path) == "1\n" and Path(found).samefile(sys.executable)
+    with pytest.raises(ArgumentTypeError, match=r"there is no program \./none"):
+        interpreter("./none")
 
 
 def named(pattern: str) -> set[str]:

@@ -73,3 +73,11 @@ def test_text_is_text_and_lists_are_lists(site: Path) -> None:
         body = re.sub(r"<(pre|code|script|style|svg)\b.*?</\1>", "", body, flags=re.S)
         assert not re.search(r"^\s*(?:\* |\|.*\|$|```)", body, re.M), name
         assert not re.search(r"<(?:model|name|layer|node)\b", body, re.I), name
+
+
+def test_a_page_that_is_named_is_a_link() -> None:
+    """Which a reader follows on the site, where there is no folder docs/, and where the repository lies."""
+    prose = re.compile(r"^```.*?^```$|^    .*?$|`[^`\n]*`|\]\([^)]*\)", re.M | re.S)
+    for path in DOCS.glob("*.md"):
+        named = re.findall(r"\bdocs/[A-Z_]+\.md", prose.sub("", path.read_text(encoding="utf-8")))
+        assert not named, f"{path.name}: {named[0]} is text; write [{named[0][5:]}]({named[0][5:]})"

@@ -11,23 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from walks import DOCS, WALKED, Block, blocks, says
+from walks import DOCS, ELSEWHERE, WALKED, Block, blocks, says, walk
 
 from synapcc.gen import discovery
 from synapcc.host.cli import main
 
 TESTS = Path(__file__).resolve().parents[1]
-ELSEWHERE = {
-    "make setup": ("house/test_walks.py", "test_what_setup_installs"),
-    "pip install 'synapcc[virtual,fast]'":
-        ("house/test_packaging.py", "test_an_installed_wheel_compiles_builds_and_learns"),
-    "synapcc flash board":
-        ("host/firmware/test_flash.py", "def test_platformio_uploads_by_the_command_of_the_board"),
-    "synapcc verify board --data learn.npz --steps 1000 --device serial:/dev/ttyACM0":
-        ("host/devices/test_devices.py", "def test_serial_over_a_pty"),
-}  # fmt: skip
-"""Commands that change the environment, or want a board: which test runs them, or what they are made of."""
-NEEDS = {"--device qemu": "qemu-system-arm"}
 
 
 @pytest.fixture
@@ -53,26 +42,6 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> str:
     said = capsys.readouterr()
     assert code == 0, f"{line}\n{said.err}"
     return said.out
-
-
-def walk(page: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Runs a page in the working folder; the commands that ran."""
-    ran, printed = [], ""
-    for block in blocks(page):
-        if block.title:
-            Path(block.title).write_text(block.text, encoding="utf-8")
-        elif block.kind == "sh":
-            printed = ""
-            for line in block.lines:
-                tool = next((tool for option, tool in NEEDS.items() if option in line), sys.executable)
-                if line in ELSEWHERE or not shutil.which(tool):
-                    continue
-                printed += run(line, capsys)
-                ran.append(line)
-        elif block.kind == "text" and printed:
-            for line in block.lines:
-                assert says(printed, line), f"{page}: {line!r} is not printed, but\n{printed}"
-    return ran
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +74,7 @@ def test_every_command_of_a_page_runs(
     else:
         shutil.copytree(begun, place)
     monkeypatch.chdir(place)
-    ran = walk(page, capsys)
+    ran = walk((DOCS / f"{page}.md").read_text(encoding="utf-8"), place, lambda line: run(line, capsys))
     assert len(ran) >= 4 and any(line.startswith("synapcc verify") for line in ran), ran
 
 

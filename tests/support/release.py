@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,16 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
+
+from walks import WALKED, walk
 
 REPO = Path(__file__).resolve().parents[2]
 FOLDERS = ("gen", "host", "templates", "firmware", "boards", "docs", "examples")
 """What is installed; all else is for whoever works on it."""
 
 EXTRAS = "virtual"
+PYTEST = "pytest>=8"
 DATA = (".atr", ".csv", ".dat", ".gz", ".hea", ".mat", ".npy", ".npz", ".parquet", ".pkl", ".zip")
 """Endings of data; none of them is in a package, wherever it lies."""
 
@@ -55,7 +60,15 @@ print(Path(synapcc.host.__file__).parents[1])
 """Says where it is installed, and writes samples that no heart made."""
 
 
-def fail(text: str) -> None:
+PLUGIN = """
+def test_the_firmware_is_its_emulator(synapcc_plan, synapcc_device, assert_exact):
+    verdict = assert_exact(synapcc_plan, synapcc_device, "data.npz", steps=10)
+    assert verdict.steps == 10
+"""
+"""A user's test: the plug-in is known by its entry point alone."""
+
+
+def fail(text: str) -> NoReturn:
     raise SystemExit(f"release: {text}")
 
 
@@ -64,9 +77,14 @@ def run(words: Sequence[object], folder: Path, *, seconds: float = 1200) -> str:
     left_out = ("PYTHONPATH", "SYNAPCC_DATA", "VIRTUAL_ENV")
     env = {k: v for k, v in os.environ.items() if k not in left_out}
     command = [str(w) for w in words]
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=seconds
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        fail(f"{' '.join(command[:6])} ...: did not end in {seconds:g} s")
+    except OSError as error:
+        fail(f"{command[0]}: {error.strerror or error}")
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
         fail(f"{' '.join(command[:6])} ...: exit status {done.returncode}\n{said}")
@@ -154,7 +172,7 @@ def installed(package: Path, python: str, folder: Path) -> Path:
     run([python, "-m", "venv", home], folder)
     found = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([found, *words, f"{package}[{EXTRAS}]"], folder)
+    run([found, *words, f"{package}[{EXTRAS}]", PYTEST], folder)
     return found
 
 
@@ -179,13 +197,53 @@ def tried(python: Path, version: str, folder: Path) -> str:
     verified = run([synapcc, "verify", "out", "--data", "data.npz", "--steps", "20"], folder).splitlines()[-1]
     if verified != "verify: 20 steps, 0 differing bytes":
         fail(f"verify said {verified}")
+    (folder / "test_board.py").write_text(PLUGIN, encoding="utf-8", newline="\n")
+    words = ["-p", "no:cacheprovider", "--synapcc-out", "out", "test_board.py"]
+    tests = run([python, "-m", "pytest", *words], folder).splitlines()[-1].strip("= ")
+    if not tests.startswith("1 passed"):
+        fail(f"pytest said {tests}")
     steps = next(line for line in demo.splitlines() if line.startswith("demo: "))
-    return f"{steps}; {verified}"
+    return f"{steps}; {verified}; pytest: 1 passed; {walked(python, folder)} commands of {len(WALKED)} pages"
+
+
+def walked(python: Path, folder: Path) -> int:
+    """Runs the pages of the package in a folder for each; how many commands that were."""
+    first, *others = WALKED
+    count = len(through(first, python, folder / first))
+    for page in others:  # these go on from what the first one made
+        shutil.copytree(folder / first, folder / page)
+        count += len(through(page, python, folder / page))
+    return count
+
+
+def through(page: str, python: Path, place: Path) -> list[str]:
+    """The commands of an installed page, run in a folder which is made if it is not there."""
+    place.mkdir(exist_ok=True)
+    programs = {"python": [python], "synapcc": [python, "-m", "synapcc.host"]}
+
+    def one(line: str) -> str:
+        program, *words = shlex.split(line)
+        return run([*programs[program], *words], place)
+
+    try:
+        return walk(run([*programs["synapcc"], "docs", page], place), place, one)
+    except AssertionError as error:
+        fail(f"{page}: {error}")
+
+
+def interpreter(path: str) -> str:
+    """A Python, by a path from here or by a name; it will be started elsewhere."""
+    found = shutil.which(path)
+    if not found:
+        raise argparse.ArgumentTypeError(f"there is no program {path}")
+    return os.path.abspath(found)  # links stay: an environment's Python is one
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--python", action="append", metavar="PATH", help="default: the one that runs this")
+    words.add_argument(
+        "--python", action="append", type=interpreter, metavar="PATH", help="default: the one that runs this"
+    )
     words.add_argument("--out", type=Path, default=REPO / "dist", help="default: dist/")
     args = words.parse_args()
     with tempfile.TemporaryDirectory(prefix="synapcc-release-") as name:

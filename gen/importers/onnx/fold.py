@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import shown
 from .file import AGAIN, OnnxNode, checked_size, numpy_type, read_tensor, text, type_name
 from .fold_functions import FUNCTIONS
+from .fold_norms import NORMALISATIONS
 
 MAX_PRODUCTS = 1 << 28  # of constant matrices
 Operands = Sequence[np.ndarray | None]
@@ -305,6 +306,7 @@ def _trilu(node: OnnxNode, operands: Operands) -> np.ndarray:
 # What may be computed at compile time, by ONNX op. ConstantOfShape, which reads a tensor, is in fold().
 FOLDABLE: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {
     **{op: _elementwise(function) for op, function in FUNCTIONS.items()},
+    **NORMALISATIONS,
     "Add": _elementwise(np.add),
     "And": _elementwise(np.logical_and),
     "Cast": _cast,

@@ -29,6 +29,8 @@ MASK = "mask"
 """The test of a choice by constant truth values."""
 UNFIT = "unfit"
 """Of one whose shapes do not fit."""
+MANY = "many"
+"""Of one whose condition is made of too much."""
 
 
 def tested(ops: Sequence[LiteOp]) -> tuple[LiteOp, ...]:
@@ -77,7 +79,7 @@ class _Parts:
                 done.append(replace(op, inputs=(*compares[:2], yes, no), outputs=(out,), test=compares[2]))
             else:
                 return [op]
-        return [op] if todo else done
+        return [replace(op, inputs=(yes, no), test=MANY)] if todo else done
 
     def _fixed(self, t: LiteTensor) -> bool:
         """Whether a truth value follows from constants alone."""
@@ -125,6 +127,9 @@ def choice(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
         sides = " and ".join(str(t.shape) for t in op.inputs if t is not None)
         what = f"makes shape {out} of {sides} by a condition that does not fit"
         raise op.error(what, "write SELECT_V2, which stretches what has one element along an axis")
+    if op.test == MANY:
+        what = f"its condition reads more than {MOST} comparisons and masks"
+        raise op.error(what, "choose in several steps, or by MAXIMUM and MINIMUM")
     if op.test == MASK:
         return _masked(scope, op, args, held)
     left, *rest = args

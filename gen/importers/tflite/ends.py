@@ -55,7 +55,6 @@ def quantize(scope: Scope, op: LiteOp, args: Sequence[Operand]) -> Act:
     end, where the scores stay the int8 that they are."""
     x = activation(op, args)
     if op.outputs[0].kind == "uint8" and x.format is not None and signed(op.outputs[0]) == x.format:
-        scope.builder.notes.append(f"{op.outputs[0].label} is uint8: the scores are its numbers less {UINT8}")
         return replace(x, shape=op.outputs[0].shape)
     held = Scope.format(op, op.outputs[0])
     if x.format is None:

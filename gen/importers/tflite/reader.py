@@ -99,6 +99,8 @@ class _Import:
         if not isinstance(result, Act):
             what = f"output {output.label} does not depend on the input"
             raise CompileError(self.where, what, AGAIN)
+        if output.kind == "uint8":
+            self.builder.notes.append(f"{output.label} is uint8: the scores are its numbers less {UINT8}")
         return self.builder.finish(name, result.tensor, result.head)
 
     def _value(self, scope: Scope, op: LiteOp) -> Act | LiteTensor | tuple[Act, ...]:

@@ -212,7 +212,19 @@ def standardised(net: Net, w: str, axes: list[int]) -> str:
     return net.join("Div", less, net.join("Sqrt", added))
 
 
-@pytest.mark.parametrize("way", [over_norm, standardised])
+def unit(net: Net, w: str, axes: list[int]) -> str:
+    """w / |w| by an operator of its own, as a cosine classifier in a file of opset 11 may have it."""
+    return net.join("LpNormalization", w, axis=axes[0], p=2)
+
+
+def layer(net: Net, w: str, axes: list[int]) -> str:
+    """Standardised by LayerNormalization, along the last axes."""
+    flat = net.join("Transpose", w, perm=[1, 0]) if axes == [0] else w
+    made = net.join("LayerNormalization", flat, net.value(np.float32(1)), axis=1)
+    return net.join("Transpose", made, perm=[1, 0]) if axes == [0] else made
+
+
+@pytest.mark.parametrize("way", [over_norm, standardised, unit, layer])
 @pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul"])
 def test_weights_are_normalised_once(
     op: str, way: Callable[[Net, str, list[int]], str], tmp_path: Path

@@ -199,6 +199,8 @@ def test_external_data(tmp_path: Path) -> None:
         ("日本.onnx", "net"),
         ("MODEL.ONNX", "net_model"),
         ("poll.onnx", "net_poll"),
+        ("Aux.onnx", "net_aux"),
+        ("com1.onnx", "net_com1"),
         ("Semaphore.onnx", "net_semaphore"),
     ],
 )

@@ -158,6 +158,21 @@ def test_uint8_inside_a_network_is_refused(tmp_path: Path) -> None:
         compiled(a.bytes([x], [y]), tmp_path)
 
 
+def test_uint8_between_int8_is_no_end(tmp_path: Path) -> None:
+    """LiteRT brings the bytes back; the scores are those of int8, and no note says otherwise."""
+    a, rng = Author(), np.random.default_rng(6)
+    x, u = a.tensor("x", (1, 6), scale=0.1), a.tensor("u", (1, 6), "UINT8", scale=0.1, zero=128)
+    a.op("QUANTIZE", [x], [u], "QuantizeOptions", 2)
+    q, w = a.tensor("q", (1, 6), scale=0.1), a.tensor("w", (3, 6), scale=0.02, data=np.eye(3, 6) * 50)
+    a.op("QUANTIZE", [u], [q], "QuantizeOptions", 2)
+    y = a.tensor("y", (1, 3), scale=0.05)
+    a.op("FULLY_CONNECTED", [q, w], [y], "FullyConnectedOptions", 4)
+    data = a.bytes([x], [y])
+    c, given = compiled(data, tmp_path), rng.integers(-128, 128, (20, 6)).astype(np.int8)
+    assert np.array_equal(answers(c, [given]), oracle(data, [given]))
+    assert not [note for note in c.graph.notes if "uint8" in note]
+
+
 @pytest.mark.parametrize("viewed", [False, True])
 def test_float_in_and_out(viewed: bool, tmp_path: Path) -> None:
     rng, different = np.random.default_rng(2), set[float]()

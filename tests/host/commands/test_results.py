@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 from projects import Case, case, compiled, listing, refusal, spawn
 
+from synapcc.host import commands
 from synapcc.host.cli import ORDER, main, parser
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.terminal import results
+from synapcc.host.terminal.arguments import REPORTS
 from synapcc.host.terminal.results import SCHEMAS, document, schema
 
 Capsys = pytest.CaptureFixture[str]
@@ -243,3 +246,57 @@ def test_the_fault_that_overwrote_what_was_learned(project: tuple[Case, Path], t
     assert spawn([*words, "--state", str(kept)]).returncode == 0
     assert spawn([*words, "--state-ou", str(kept)]).returncode == 2
     assert kept.read_bytes() == held
+
+
+def earlier(folder: Path) -> dict[str, Path]:
+    """Reports, and a state, that were there before."""
+    found = {kind: folder / f"r.{kind}" for kind in ("json", "html", "junit", "npz")}
+    for kind, path in found.items():
+        path.write_bytes(REPORTS.get(kind, b"") + b" an earlier run")
+    return found
+
+
+def test_no_report_of_an_earlier_run_is_taken_for_this_one(
+    project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    """Whatever ends it; a report that says why is there in its place."""
+    c, out = project
+    files = earlier(tmp_path)
+    reports = [word for kind in REPORTS for word in (f"--{kind}", str(files[kind]))]
+    said = refusal(["verify", str(out), "--data", str(tmp_path / "none.npz"), *reports], capsys)
+    assert f"{files['json']} was of an earlier run, and is {files['json']}.old now" in said
+    assert not files["json"].exists() and not files["html"].exists() and "r.junit" not in said
+    (error,) = ET.parse(files["junit"]).iter("error")
+    assert "none.npz: " in error.attrib["message"] and "\n" not in error.attrib["message"]
+    assert (tmp_path / "r.html.old").read_text().endswith("an earlier run")
+    words = ["verify", str(out), "--data", str(c.data), "--device", "process", "--steps", "2", *reports]
+    assert main(words) == 0
+    assert not list(ET.parse(files["junit"]).iter("error")) and files["html"].exists()
+    assert all(files[kind].read_bytes().startswith(head) for kind, head in REPORTS.items())
+    capsys.readouterr()
+    assert "r.html.old" in refusal([*words[:-6], "--html", str(files["html"]), "--steps", "-1"], capsys)
+    assert b"<!doctype" in (tmp_path / "r.html.old").read_bytes().lower()
+    refusal(["pull", str(out), "--device", "serial:/dev/none", "--npz", str(files["npz"])], capsys)
+    assert files["npz"].read_text() == " an earlier run"
+    files["json"].write_text("notes of mine")
+    refusal([*words[:-6], "--json", str(files["json"]), "--steps", "-1"], capsys)
+    assert files["json"].read_text() == "notes of mine"
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (OSError(5, "I/O"), 2)]
+)
+def test_a_command_that_is_ended_leaves_none_either(
+    end: BaseException, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    def ended(*_: object) -> int:
+        raise end
+
+    found = earlier(tmp_path)["json"]
+    monkeypatch.setattr(commands.command("boards"), "run", ended)
+    words = ["boards", "--json", str(found)]
+    try:
+        assert main(words) == code
+    except SystemExit as error:
+        assert error.code == code
+    assert not found.exists() and f"is {found}.old now" in capsys.readouterr().err

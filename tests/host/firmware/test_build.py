@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from echo_firmware import echo_project
+from projects import compiled
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.target.boards import Region, load_board
 from synapcc.host import doctor
+from synapcc.host.cli import main
 from synapcc.host.firmware import platformio
 from synapcc.host.firmware.build import BuildError, build, project_board
 
@@ -54,6 +56,18 @@ def test_the_second_build_does_nothing_and_a_change_builds_again(tmp_path: Path)
     assert second.flash != first.flash
     second.elf.write_bytes(b"not what was built")
     assert build(project) == second
+
+
+def test_what_another_synapcc_said_of_a_build_is_not_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = echo_project(tmp_path / "echo")
+    first = build(project)
+    stamp = project / ".pio" / "build" / first.board / "synapcc.json"
+    stamp.write_text(stamp.read_text().replace('"libc": []', '"libc": ["memcmp"]'))
+    assert build(project).linked.libc == ("memcmp",)
+    monkeypatch.setattr("synapcc.host.firmware.build._judges", lambda: b"of another one")
+    assert build(project).linked.libc == ()
 
 
 def test_a_moved_folder_builds_to_the_same_bytes(tmp_path: Path) -> None:
@@ -190,6 +204,16 @@ def test_heap_and_libc_are_found(tmp_path: Path) -> None:
     floats = USES + "uint32_t extra(uint32_t x) { volatile double y = x; return (uint32_t)(y * 1.5); }\n"
     linked = build(echo_project(tmp_path / "soft", "mps2_an385", floats), "gcc").linked
     assert "__aeabi_dmul" in linked.floats and "__aeabi_dmul" in linked.offending
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_firmware_that_keeps_builds(
+    toolchain: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command, which asks what was linked: a store compares whose state it holds."""
+    _, out = compiled(tmp_path, more="[keep]\n")
+    assert main(["build", str(out), "--toolchain", toolchain]) == 0
+    assert "no libc beyond memcpy, memset and memcmp" in capsys.readouterr().out
 
 
 def test_what_is_no_project(tmp_path: Path) -> None:

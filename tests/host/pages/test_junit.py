@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synapcc.host.pages.junit import verify_xml
+from synapcc.host.pages.junit import refused_xml, verify_xml
 
 pytestmark = pytest.mark.anywhere
 
@@ -103,3 +103,10 @@ def test_times_are_there_where_they_were_asked_for() -> None:
 def test_a_model_that_learns_nothing() -> None:
     suite = checked(verify_xml(result(entries=["infer"], programs=[], steps=0)))
     assert [c.attrib["name"] for c in suite.findall("testcase")] == ["infer", "read back"]
+
+
+def test_what_could_not_be_is_an_error() -> None:
+    suite = checked(refused_xml("dev\x1b: is <not> there; give\ud800 one"))
+    assert suite.attrib["errors"] == "1" and suite.attrib["tests"] == "1"
+    (error,) = suite.iter("error")
+    assert error.attrib["message"] == "dev\\x1b: is <not> there; give\\ud800 one"

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from projects import arrays, case, listing, refusal, save
 
 from synapcc.gen.compile import compile_model
-from synapcc.gen.errors import SynapccError, TermError
-from synapcc.gen.rules import bp
-from synapcc.gen.spec import parse_spec
+from synapcc.gen.errors import CompileError, SynapccError, TermError
+from synapcc.gen.rules import bp, options
+from synapcc.gen.spec import OF_LEARNING, Loss, parse_spec, without_learning
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.sweep import outcome, run
@@ -268,6 +269,25 @@ def test_what_cannot_be_compiled_is_a_row_of_its_own(folder: Path, capsys: Capsy
     }
     assert [t["rule"] for t in found["tests"]] == ["last"]
     assert "refused: " in capsys.readouterr().out
+
+
+def test_what_is_said_of_learning_does_not_bind_a_setting_that_learns_nothing(folder: Path) -> None:
+    """What the rule `none` refuses is of the others; what it takes stays."""
+    taught = 'feedback = { init = "ternary" }\nloss = { kind = "softmax" }\ninit = "he"\n'
+    taught += "guard = {}\nhead = { imprint = 1 }\nmomentum = { shift = 3 }\nsparse = { fc2 = [0] }\n"
+    sparing = '[grid]\nrule = ["dfa", "none"]\n"loss.clip" = [0.25, 0.5]\n'
+    text = HEAD + FOLDS + TESTED + SHARED + taught + sparing
+    for setting in read_sweep(write(folder, text)).settings:
+        spec = setting.spec("rule", 3)
+        learns = setting.rule == "dfa"
+        assert [v is not None for v in (spec.momentum, spec.store, spec.guard)] == [learns] * 3
+        assert (spec.loss != Loss()) == learns
+        assert spec.head and spec.head.imprint == 1 and spec.seed == 3
+    for key in OF_LEARNING:
+        raw = {"rule": "none", "rate": "2^-3", key: {}}
+        with pytest.raises(CompileError, match=f'{key} is there, and under rule "none" nothing learns'):
+            parse_spec(tomli_w.dumps(raw), "rule", options())
+        assert parse_spec(tomli_w.dumps(without_learning(raw)), "rule", options()).rate == 3
 
 
 @pytest.mark.parametrize(
