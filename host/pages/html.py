@@ -96,8 +96,43 @@ def scroll(content: Markup, name: str) -> Markup:
     return div("scroll", content, tabindex="0", role="group", **{"aria-label": name})
 
 
+MOST_CLASSES = 40
+"""Of a confusion matrix that is drawn whole."""
+MISTAKES = 20
+
+
+def _mistakes(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> Markup:
+    wrong = [
+        (-count, i, j)
+        for i, counts in enumerate(matrix)
+        for j, count in enumerate(counts)
+        if count and i != j
+    ]
+    made = [
+        element(
+            "tr",
+            None,
+            element("th", None, labels[i]),
+            *(element("td", {"class": "n"}, v) for v in (labels[j], -n)),
+        )
+        for n, i, j in sorted(wrong)[:MISTAKES]
+    ]
+    words = ("annotated", "the chip said", "samples")
+    head = element(
+        "tr", None, *(element("th", {"class": "n"} if k else None, w) for k, w in enumerate(words))
+    )
+    body = element(
+        "table", {"class": "mistakes"}, element("thead", None, head), element("tbody", None, *made)
+    )
+    told = f"{title}: the {len(made)} most frequent of {len(wrong)} mistakes among {len(labels)} classes"
+    return div("matrix", element("h4", None, told), scroll(body, title))
+
+
 def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> Markup:
-    """Rows: annotated; columns: what the chip said. Shaded by the share of the row."""
+    """Rows: annotated; columns: what the chip said. Shaded by the share of the row. Of more classes than a
+    table can show, the mistakes that were made most."""
+    if len(labels) > MOST_CLASSES:
+        return _mistakes(matrix, labels, title)
     head = element("tr", None, element("th", None, ""), *(element("th", {"class": "n"}, c) for c in labels))
     rows = []
     for i, (label, counts) in enumerate(zip(labels, matrix, strict=True)):

@@ -104,3 +104,15 @@ def test_bad_targets(tmp_path: Path) -> None:
         files.check_new(tmp_path / "file" / "x.html")
     with pytest.raises(SynapccError, match="cannot be written"):
         html.write(tmp_path / "file" / "x.html", "")
+
+
+def test_of_many_classes_the_mistakes_made_most_are_shown() -> None:
+    classes = [f"c{i}" for i in range(html.MOST_CLASSES + 1)]
+    matrix = [[0] * len(classes) for _ in classes]
+    for i in range(30):
+        matrix[i][i + 1] = i + 1
+    matrix[0][0] = 999
+    said = str(html.confusion(matrix, classes, "after"))
+    assert f"the {html.MISTAKES} most frequent of 30 mistakes among {len(classes)} classes" in said
+    assert said.index(">30<") < said.index(">29<") and ">11<" in said and ">10<" not in said
+    assert ">999<" not in said and len(said) < 5000
