@@ -14,6 +14,7 @@ typedef struct {
 } item_t;
 
 static item_t items_now[MOST_ITEMS], items_then[MOST_ITEMS];
+static item_t items_late; /* a change that failed, and shows at the next boot if nothing else became of that item */
 static size_t items_room = MOST_ITEMS;
 
 static item_t *item_of(const char *name, int make)
@@ -48,6 +49,14 @@ static int item_put(const char *name, const void *value, size_t length)
     if (item == NULL)
         return FULL;
     EXPECT(length > 0 && length <= MOST_BYTES);
+    if (before == HALF_DONE) {
+        strcpy(items_late.name, name);
+        memcpy(items_late.bytes, value, length);
+        items_late.length = length;
+        return DEAD;
+    }
+    if (strcmp(items_late.name, name) == 0)
+        items_late.length = 0;
     memcpy(item->bytes, value, length);
     item->length = length;
     return before == DONE ? PUT : DEAD;
@@ -61,6 +70,10 @@ static int item_drop(const char *name)
     if (before == NOT_DONE)
         return DEAD;
     item = item_of(name, 0);
+    if (before == HALF_DONE)
+        return DEAD; /* not done */
+    if (strcmp(items_late.name, name) == 0)
+        items_late.length = 0;
     if (item != NULL)
         item->length = 0;
     return before == DONE ? PUT : DEAD;
@@ -255,10 +268,26 @@ static void world_store(void)
 static void world_back(void)
 {
     memcpy(items_now, items_then, sizeof items_now);
+    items_late.length = 0;
+}
+
+static void items_boot(void)
+{
+    const item_t late = items_late;
+
+    items_late.length = 0;
+    if (late.length > 0) {
+        item_t *const item = item_of(late.name, 1);
+
+        EXPECT(item != NULL);
+        memcpy(item->bytes, late.bytes, late.length);
+        item->length = late.length;
+    }
 }
 
 static M(keep_in_t) world_mount(void)
 {
+    items_boot();
 #if defined(STORE_settings)
     static M(keep_settings_t) place;
 
@@ -318,4 +347,4 @@ static void world_fill(int full)
 #else
 #define ANSWER_FULL C(KEEP_WORN)
 #endif
-#define WHOLE 1 /* an operation is done or not */
+#define WHOLE 1 /* an operation is done or not; half of one that fails and passes: it shows at the next boot */
