@@ -1,4 +1,4 @@
-"""Adapters: what a library keeps, in stores that are there already, and drivers of its own store for their flash.
+"""Adapters: what a library keeps, in stores that are there already; and drivers of its own store.
 
 Headers alone, beside `<model>_keep.h`: no build file knows of them, and none includes what it does not need.
 """
@@ -19,7 +19,7 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "zephyr": ("in_settings", "in_zms", "in_zephyr_nvs", "on_flash_area"),
     "esp-idf": ("in_esp_nvs", "on_esp_partition"),
 }
-"""By kind of package what comes with it: `in` a store that is there, `on` a flash. littlefs comes with any."""
+"""By kind of package what comes with it: `in` a store, `on` a flash. littlefs comes with any."""
 
 
 def adapters(packages: Sequence[str]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def render(
                anyway where the network normalises an input, or brings a scale and a zero point for it.
     packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
     role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
-    keep:      what of the state is kept in flash: also <model>_keep.{h,c}, and adapters for what `packages` build with
+    keep:      what of the state is kept in flash: also <model>_keep.{h,c}, and adapters
     heard:     what each layer that learns hears, for `keep.migrate`
     """
     part = of_role(plan, role)

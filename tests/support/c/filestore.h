@@ -55,7 +55,7 @@ static int disk_sync(const struct lfs_config *c)
 static uint8_t disk_caches[3][64];
 static uint32_t disk_lookahead[2];
 static const struct lfs_config disk = {
-    NULL, disk_read, disk_prog, disk_erase, disk_sync, 16, PROGRAM, BLOCK, BLOCKS, 100, 64, 8, 0, disk_caches[0], disk_caches[1], disk_lookahead, 0, 0, 0, 0, 0,
+    NULL, disk_read, disk_prog, disk_erase, disk_sync, 16, PROGRAM, BLOCK, BLOCKS, 100, 64, 8, 0, disk_caches[0], disk_caches[1], disk_lookahead, 255, 0, 0, 0, 0,
 #ifdef LFS_MULTIVERSION_FIELD
     0,
 #endif
@@ -138,3 +138,25 @@ static void world_fill(int full)
 
 #define ANSWER_FULL C(KEEP_WORN)
 #define WHOLE 0
+
+/* For the other side, which reads and writes the same file. */
+unsigned char *disk_cells(void);
+unsigned char *disk_cells(void)
+{
+    return disk_now;
+}
+
+/* What is kept, as far as it is a state: the answer of a restore. */
+int restored(uint8_t *state);
+int restored(uint8_t *state)
+{
+    static M(t) model;
+    M(keep_in_t) in;
+    M(keep_status) status;
+
+    world_cut(0, BEFORE, 0);
+    in = world_mount();
+    status = M(restore_from)(&model, &in);
+    memcpy(state, &model.state, sizeof model.state);
+    return (int)status;
+}
