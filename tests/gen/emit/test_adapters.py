@@ -137,6 +137,12 @@ def test_every_cut_and_every_fault_leaves_the_old_or_the_new_state(
         ("a failed item is written over", "(items->failed > 0u)", "false"),
         ("no CRC", "(crc != ring_keep_in_get32(&head[8]))", "false"),
         ("no check", "(ring_check(&m->state) != RING_OK)", "false"),
+        ("a gap hides what lies behind it", "|| (number < own)", "|| (own == 0u)"),
+        (
+            "what failed comes back",
+            "status = items->put(items->context, items->failed, items->head, 1u);",
+            "status = RING_KEEP_OK;",
+        ),
         ("one bank is not forgotten", "ring_keep_items_clear(items, 2u)", "RING_KEEP_OK"),
     ],
 )
@@ -146,7 +152,7 @@ def test_the_world_finds_a_store_that_is_wrong(
 ) -> None:
     folder = shutil.copytree(libraries["ring"], tmp_path / "src")
     text = (folder / "ring_keep_in.h").read_text()
-    assert text.count(right) == 1, what
+    assert right in text, what
     (folder / "ring_keep_in.h").write_text(text.replace(right, wrong))
     with pytest.raises(AssertionError, match="line"):
         ran("in_zms", C / "adapters.c", folder, "ring", tmp_path, "-DSTORE_zms")

@@ -72,10 +72,11 @@ static int item_drop(const char *name)
     item = item_of(name, 0);
     if (before == HALF_DONE)
         return DEAD; /* not done */
-    if (strcmp(items_late.name, name) == 0)
-        items_late.length = 0;
-    if (item != NULL)
+    if (item != NULL) { /* of what is not there nothing is written, and what failed may still show */
+        if (strcmp(items_late.name, name) == 0)
+            items_late.length = 0;
         item->length = 0;
+    }
     return before == DONE ? PUT : DEAD;
 }
 
@@ -313,6 +314,24 @@ static M(keep_in_t) world_mount(void)
     return M(keep_in_preferences)(&place, &preferences);
 #endif
 }
+
+#if defined(STORE_zms)
+static M(keep_in_t) world_low_room(void)
+{
+    static struct zms_fs fs = { 77 };
+    static M(keep_zms_t) place;
+
+    return M(keep_in_zms)(&place, &fs, 0xFFFFFFFDu);
+}
+#elif defined(STORE_zephyr_nvs)
+static M(keep_in_t) world_low_room(void)
+{
+    static struct nvs_fs fs = { 77 };
+    static M(keep_zephyr_nvs_t) place;
+
+    return M(keep_in_zephyr_nvs)(&place, &fs, 0xFFFDu);
+}
+#endif
 
 /* How many items there are, or blocks that are in use: none behind `forget`. */
 static size_t world_held(void)
