@@ -98,6 +98,19 @@ def test_all_compile_alone_and_together(compiler: str, libraries: dict[str, Path
         run([*compiler.split(), "-fsyntax-only", *flags(libraries["ring"], "ring"), source])
 
 
+@pytest.mark.parametrize("api", ["zms", "nvs"])
+def test_the_headers_that_zephyr_moved_are_found_where_they_are(
+    api: str, libraries: dict[str, Path], tmp_path: Path
+) -> None:
+    moved = tmp_path / "zephyr" / "kvss" / f"{api}.h"
+    moved.parent.mkdir(parents=True)
+    moved.write_text(f"#define MOVED\n#include <zephyr/fs/{api}.h>\n")
+    source = tmp_path / "moved.c"
+    adapter = "in_zms" if api == "zms" else "in_zephyr_nvs"
+    source.write_text(f'#include "ring_keep_{adapter}.h"\n#ifndef MOVED\n#error "not found"\n#endif\n')
+    run(["gcc", "-std=c99", "-fsyntax-only", *flags(libraries["ring"], "ring"), f"-I{tmp_path}", source])
+
+
 @pytest.mark.parametrize("compiler", ["arm-none-eabi-gcc -mcpu=cortex-m0", "xtensa-lx106-elf-gcc"])
 def test_those_in_c_compile_for_chips(compiler: str, libraries: dict[str, Path], tmp_path: Path) -> None:
     """Where size_t and uint32_t are other types than here."""
