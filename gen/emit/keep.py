@@ -229,29 +229,37 @@ def _own(text: str) -> str:
     return re.sub(r"^(?=keep_status keep_save_)", "static ", text, flags=re.M)
 
 
+def kept_context(plan: Plan, keep: Keep) -> dict[str, Any]:
+    """What templates say of the state that is kept: its pieces, their names, and what they mean."""
+    found, digest = spans(plan, keep), [f"0x{byte:02X}" for byte in plan.digest]
+    return {
+        "spans": found,
+        "bytes": sum(s.bytes for s in found),
+        "layout": layout(found),
+        "samples": keep.samples,
+        "digest": [", ".join(digest[i : i + 8]) for i in range(0, len(digest), 8)],
+        "tensors": [t.name for t in plan.space("state") if keep.samples or t.name not in left_out(plan)],
+    }
+
+
 def render_keep(
     plan: Plan, keep: Keep, command: str, heard: Mapping[str, Heard] | None = None
 ) -> Mapping[str, str]:
     """`<model>_keep.h` and `<model>_keep.c`. heard: what each layer that learns hears, for `migrate`."""
     held = content(plan, keep, heard or {})
-    digest = [f"0x{byte:02X}" for byte in plan.digest]
     files = ("keep.h", "keep.c", "crc32.h", "crc32.c", *(["migrate.h", "migrate.c"] if keep.migrate else []))
-    context = {
+    context = kept_context(plan, keep) | {
         "prefix": plan.model,
         "command": command,
         "version": VERSION,
         "store": {name: _prefixed(_own(_firmware(name)), plan.model) for name in files},
-        "spans": held.spans,
         "bytes": held.bytes,
         "layout": held.layout,
         "plain": layout(held.spans),
         "manifest": held.manifest,
         "manifest_bytes": len(held.packed),
         "places": _places(plan, held.manifest),
-        "samples": keep.samples,
         "numeric_version": plan.numeric_version,
-        "digest": [", ".join(digest[i : i + 8]) for i in range(0, len(digest), 8)],
-        "tensors": [t.name for t in plan.space("state") if keep.samples or t.name not in left_out(plan)],
     }
     return {
         f"{plan.model}_keep.{ending}": environment().get_template(f"keep.{ending}.j2").render(context)

@@ -15,6 +15,7 @@ from ..ir.plan import Plan
 from ..spec import INFER, LEARN
 from ..target.board import Board
 from ..version import VERSION
+from .adapters import adapters, header
 from .example import ROUNDS, Example, braced_rows, drawn, initialisers
 from .interface import entry_views, label_type
 from .package_names import NAMES_OF_PACKS, taken
@@ -190,7 +191,7 @@ def render_packages(
     """The files that the wrappers add to the library's folder, by path below it; nothing without a package.
 
     example: its samples; drawn where there are none
-    quantiser, keep: whether <model>_quantise.h, and <model>_keep.{h,c}, are there
+    quantiser, keep: whether <model>_quantise.h, and <model>_keep.{h,c} with its adapters, are there
     """
     check_name(plan.model, packages)
     if not packages:
@@ -252,7 +253,7 @@ def _context(
     symbol = f"SYNAPCC_{model.upper()}"
     words = {"MODEL": model, "VENDOR": VENDOR, "VERSION": FIRST, "SYMBOL": symbol}
     headers = [f"{model}.h", *([f"{model}_quantise.h"] if quantiser else [])]
-    headers += [f"{model}_keep.h"] if keep else []
+    headers += [f"{model}_keep.h", *(header(model, a) for a in adapters(packages))] if keep else []
     verb = "infers and keeps learning" if learning else "infers"
     role = INFER if isinstance(plan, Inference) else LEARN
     functions = [

@@ -19,6 +19,7 @@ from ..target import messages
 from ..target.boards import Board, platformio_board
 from ..target.stores import Place, place
 from ..version import VERSION
+from .adapters import render_adapters
 from .example import Example
 from .interface import label_type
 from .keep import keep_blocks, render_keep
@@ -52,7 +53,7 @@ def render(
                anyway where the network normalises an input, or brings a scale and a zero point for it.
     packages:  of what kinds the library's folder is a package, names of PACKAGES; `example`: their samples
     role:      "learn": all that the Plan has; "infer": the library alone, and of it what inference needs
-    keep:      what of the state is kept in flash: also <model>_keep.{h,c}
+    keep:      what of the state is kept in flash: also <model>_keep.{h,c}, and adapters
     heard:     what each layer that learns hears, for `keep.migrate`
     """
     part = of_role(plan, role)
@@ -62,7 +63,9 @@ def render(
     context = {"model": plan.model, "tool_version": VERSION, "description": title}
     portable, kept = bool(board and board.core.portable), keep if part is plan else None
     texts = render_library(part, command, title, sources or {}, chosen, portable, kept is not None)
-    texts |= render_keep(plan, kept, command, heard) if kept else {}
+    if kept:
+        texts |= render_keep(plan, kept, command, heard)
+        texts |= render_adapters(plan, kept, command, packages)
     library = _library(part, texts, chosen, context, quantiser)
     quantised = f"src/{plan.model}_quantise.h" in library
     library |= render_packages(part, packages, board, chosen, example, quantised, kept is not None)

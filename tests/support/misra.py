@@ -22,7 +22,7 @@ import numpy as np
 from golden_nets import KERNELS, golden_plan
 from head_nets import perceptron, samples
 from one_step import batch_plan, cases
-from packaged import package
+from packaged import STUBS, package
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit import render, render_library, write
@@ -155,6 +155,20 @@ def stored(parent: Path) -> list[Path]:
     return [folder / "ring_keep.c", folder / f"{moving.plan.model}_keep.c"]
 
 
+def adapters(cppcheck: str, parent: Path) -> dict[str, list[str]]:
+    """Findings in the adapters that are C, each by itself, with stubs of what they call."""
+    folder = package(golden_plan("ring"), parent / "adapters", keep=Keep()) / "src"
+    flags = [f"-I{folder}", f"-I{STUBS}", "-DENOENT=2", "-DEIO=5", "-DENOSPC=28"]
+    sources = []
+    for header in sorted(folder.glob("ring_keep_[io]n*.h")):
+        if "__cplusplus\n#error" not in header.read_text(encoding="utf-8"):
+            sources.append(folder / f"only_{header.stem}.c")
+            sources[-1].write_text(f'#include "{header.name}"\n')
+    found = check(cppcheck, sources, flags)
+    ours = {rule: [f for f in where if "/ring_keep_" in f] for rule, where in found.items()}
+    return {rule: where for rule, where in ours.items() if where}
+
+
 def unlisted(found: Mapping[str, list[str]], listed: set[str], place: str) -> list[str]:
     """A line for each rule that is violated in `place` and not listed."""
     out = []
@@ -184,6 +198,8 @@ def main() -> int:
             "emitted": check(cppcheck, emitted(library), ()),
             "firmware": firmware(cppcheck, Path(folder)),
         }
+        for rule, where in adapters(cppcheck, Path(folder)).items():
+            found["emitted"].setdefault(rule, []).extend(where)
     wrong = [line for place, rules in found.items() for line in unlisted(rules, listed[place], place)]
     if cppcheck != shutil.which("cppcheck"):
         wrong += [line for place, rules in found.items() for line in idle(rules, listed[place] - old, place)]
