@@ -90,6 +90,9 @@ def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
     except BaseException as error:
         for path in (p for p, made in before.items() if _made(p) == made):
             old = path.with_name(f"{path.name}.old")
+            if os.path.lexists(old) and not any(_begins(str(old), head) for head in REPORTS.values()):
+                error.add_note(f"{path} is of an earlier run; {old} is none of ours, so it keeps its name")
+                continue
             try:
                 os.replace(path, old)
                 error.add_note(f"{path} was of an earlier run, and is {old} now")

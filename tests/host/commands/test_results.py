@@ -281,6 +281,12 @@ def test_no_report_of_an_earlier_run_is_taken_for_this_one(
     files["json"].write_text("notes of mine")
     refusal([*words[:-6], "--json", str(files["json"]), "--steps", "-1"], capsys)
     assert files["json"].read_text() == "notes of mine"
+    (tmp_path / "r.html.old").write_text("mine, too")
+    assert main(words) == 0 and files["html"].exists()
+    capsys.readouterr()
+    said = refusal([*words[:-6], "--html", str(files["html"]), "--steps", "-1"], capsys)
+    assert "none of ours" in said and files["html"].exists()
+    assert (tmp_path / "r.html.old").read_text() == "mine, too"
 
 
 @pytest.mark.parametrize(
