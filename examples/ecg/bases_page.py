@@ -113,7 +113,7 @@ CHOICE = """\
 
 * **No other base was chosen, so none was tested.** What was ahead of the shipped perceptron or beside it in
   the first comparison, and that as a control, were measured on all folds with three training seeds. In A the
-  short window at 360 Hz, standardised (`short z`), leads it by .007 and finds more of the S beats. Held against
+  short window at 360 Hz, standardised (`short z`), leads it by .007, by S beats. Held against
   the shipped convolutional network by that one's criterion (`examples/ecg/BASES.md`: best rates of
   three rules, three seeds) it is level, .9043 against .9045, so the network stays. In B the shipped
   perceptron leads; the other one has the higher F1(V) and loses by S. What
