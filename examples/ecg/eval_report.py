@@ -74,19 +74,22 @@ def overview(rows: list[Row], chosen: protocol.Protocol) -> str:
         f1 = [_spread(g.f1[c] for g in gross) for c in range(len(chosen.labels))]
         average = _spread(r.summary.average.accuracy for r in group)
         macro = _spread(g.macro_f1 for g in gross)
-        body.append([*_cells(way), str(len(group)), _spread(g.accuracy for g in gross), average, macro, *f1])
+        own = _spread(r.base for r in group if r.base is not None)
+        whole = [str(len(group)), _spread(g.accuracy for g in gross), average, macro]
+        body.append([*_cells(way), *whole, *f1, own])
     for p in chosen.published:
         f1 = [f"{p.f1(c) / 100:.3f}" if c in p.sen else "" for c in chosen.labels]
         whole = ["" if v is None else f"{v / 100:.3f}" for v in (p.accuracy, p.macro_f1)]
-        body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1])
+        body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1, ""])
     head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
     beats = int(rows[0].summary.matrix.sum())
     lines = [f"protocol {chosen.name}: {len(rows[0].summary.subjects)} patients, {beats} test beats", ""]
-    lines += table([*head, *(f"F1({c})" for c in chosen.labels)], body)
+    lines += table([*head, *(f"F1({c})" for c in chosen.labels), "base's own"], body)
     lines += [
         "",
         *_sensitivity(groups, chosen),
         "",
+        "base's own: beats of the base's patients, asked again of each patient's weights: what is forgotten.",
         f"±: standard deviation over the seeds. {' '.join(WORDS['caveats'])} {WORDS['warning']}",
     ]
     return "\n".join(lines)

@@ -24,7 +24,16 @@ from synapcc.gen.rules import options
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.scores import Row, point
-from synapcc.host.run.wearers import FloatTest, Mark, Wearers, learn_float, learn_integer, predict_integer
+from synapcc.host.run.wearers import (
+    FloatTest,
+    Mark,
+    Wearers,
+    learn_float,
+    learn_integer,
+    predict_integer,
+    right_in_float,
+    right_in_integers,
+)
 
 from . import beats, protocol
 from .beats import Beats
@@ -38,6 +47,9 @@ MINUTES = (1, 2, 3, 4)
 """Where a learning curve looks at the first pass; then after every pass."""
 
 Confusions = dict[str, NDArray[np.int64]]
+Found = tuple[dict[float, Confusions], dict[float, float]]
+"""After each number of passes: the patients' confusion matrices; how often the base's own beats are right."""
+OWN = 2_000  # beats of the base's patients, evenly spread, that are asked again
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,13 @@ def calibration(name: str, front: Front = beats.USUAL) -> dict[str, NDArray[Any]
     return replace(PROTOCOLS[name], front=front).calibration()
 
 
+@cache
+def own_beats(name: str, front: Front = beats.USUAL) -> Beats:
+    """Beats that the base was trained on, evenly spread."""
+    pool = replace(PROTOCOLS[name], front=front).pool()
+    return pool.take(np.linspace(0, len(pool) - 1, min(OWN, len(pool))).round().astype(np.int64))
+
+
 def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
     """Confusion matrix of each patient, by record."""
     chosen = PROTOCOLS[name]
@@ -138,29 +157,37 @@ def minute_marks(people: Wearers, minutes: Sequence[int]) -> list[Mark]:
 
 
 def run_task(
-    task: Task, people: Wearers, model: Path, calibration: Mapping[str, NDArray[Any]]
-) -> dict[float, Confusions]:
-    """Confusion matrices per patient after each number of passes, those of the learning curve among them."""
+    task: Task, people: Wearers, model: Path, calibration: Mapping[str, NDArray[Any]], own: Beats
+) -> Found:
+    """Confusion matrices per patient after each number of passes, those of the learning curve among them; of
+    those that the task asks for, how often beats of the base's `own` are right."""
     compiled = compile_model(model, task_spec(task, people.steps), calibration)
     marks = minute_marks(people, MINUTES) if task.curve else ()
     passes = tuple(range(1, max(task.passes) + 1)) if task.curve else task.passes
-    out = {}
+    out: dict[float, Confusions] = {}
+    kept: dict[float, float] = {}
     if task.float_run:
         test = FloatTest(compiled, people)
         for k, state in learn_float(compiled, people, passes, marks):
             out[k] = confusions(task.protocol, people, test.predict(state))
-        return out
+            if k in task.passes:
+                kept[k] = right_in_float(compiled, state, people, own)
+        return out, kept
     for k, states in learn_integer(compiled.plan, people, passes, marks):
         out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people))
-    return out
+        if k in task.passes:
+            kept[k] = right_in_integers(compiled.plan, states, own)
+    return out, kept
 
 
-def before(name: str, model: Path, front: Front = beats.USUAL) -> Confusions:
-    """Confusion matrices of the base model in integers, on the patients of the test."""
+def before(name: str, model: Path, front: Front = beats.USUAL) -> tuple[Confusions, float]:
+    """Confusion matrices of the base model in integers, on the patients of the test; how often its own beats
+    are right."""
     people = wearers(name, front=front)
     compiled = compile_model(model, RuleSpec(rule="none"), calibration(name, front))
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
-    return confusions(name, people, predict_integer(compiled.plan, states, people))
+    found = confusions(name, people, predict_integer(compiled.plan, states, people))
+    return found, right_in_integers(compiled.plan, states[:1], own_beats(name, front))
 
 
 def plan_tasks(
@@ -182,8 +209,8 @@ def evaluate(
     """Runs all tasks of a protocol on `jobs` processes; rows in a fixed order. tick(work) after each task."""
     rows = {m: _none(name, m, FRONTS[tasks[0].front if tasks else USUAL]) for m in models}
     found = list(rows.values())
-    for task, matrices in _results(tasks, jobs):
-        found += _rows(task, matrices, rows[task.model])
+    for task, result in _results(tasks, jobs):
+        found += _rows(task, result, rows[task.model])
         tick(task.work)
     order = ("none", FLOAT_BP, *RULES)
     return sorted(
@@ -202,27 +229,29 @@ def evaluate(
 
 def _none(name: str, model: str, front: Front) -> Row:
     """The base model before learning."""
-    summary = protocol.summarise(before(name, model_path(model, name), front))
+    matrices, own = before(name, model_path(model, name), front)
+    summary = protocol.summarise(matrices)
     accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
     labels = PROTOCOLS[name].labels
-    return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),))
+    return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),), own)
 
 
-def _rows(task: Task, matrices: Mapping[float, Confusions], none: Row) -> list[Row]:
+def _rows(task: Task, found: Found, none: Row) -> list[Row]:
     """The rows of a task, one for each number of passes it asks for."""
+    matrices, own = found
     summaries = {k: protocol.summarise(m) for k, m in sorted(matrices.items())}
     points = [*none.curve, *(point(k, s) for k, s in summaries.items())]
     t = task
     return [
         Row(
             t.model, t.rule, t.weights, k, t.replay, t.seed, none.labels, summaries[k], none.before,
-            tuple(p for p in points if p[0] <= k),
+            tuple(p for p in points if p[0] <= k), own[k],
         )
         for k in task.passes
     ]  # fmt: skip
 
 
-def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[float, Confusions]]]:
+def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Found]]:
     if jobs == 1:
         for task in tasks:
             yield task, _work(task)
@@ -236,7 +265,8 @@ def _results(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, dict[floa
             pool.shutdown(cancel_futures=True)
 
 
-def _work(task: Task) -> dict[float, Confusions]:
+def _work(task: Task) -> Found:
     name = task.protocol
     people, examples = wearers(name, front=FRONTS[task.front]), calibration(name, FRONTS[task.front])
-    return run_task(task, people, model_path(task.model, name), examples)
+    own = own_beats(name, FRONTS[task.front])
+    return run_task(task, people, model_path(task.model, name), examples, own)

@@ -74,9 +74,9 @@ def _tests(tests: Sequence[_Json]) -> Markup:
         for k, of in sorted(t["after"].items(), key=lambda item: int(item[0])):
             worst = f"{100 * of['worst']:+.2f}" if "worst" in of else ""
             shares = [_spread(of[figure]) for figure in ("accuracy", "by_wearer", "macro_f1")]
-            body.append([name, k, *shares, worst])
+            body.append([name, k, *shares, worst, _spread(of["base"]) if of.get("base") else ""])
     return html.table(
-        ["setting", "passes", "accuracy", "by wearer", "macro-F1", "worst wearer, points"], body
+        ["setting", "passes", "accuracy", "by wearer", "macro-F1", "worst wearer, points", "base's own"], body
     )
 
 

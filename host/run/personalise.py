@@ -25,7 +25,7 @@ from synapcc.gen.spec import EVEN, Feedback, RuleSpec
 from synapcc.gen.spec.own import UNTAUGHT
 
 from ..terminal.text import table
-from .emulator import Emulator, classify
+from .emulator import Emulator
 from .scores import Matrix, Row, confusion, point, summarise
 from .wearer_data import Part
 from .wearers import (
@@ -33,10 +33,11 @@ from .wearers import (
     Labelled,
     Mark,
     Wearers,
-    fixed_part,
     learn_float,
     learn_integer,
     predict_integer,
+    right_in_float,
+    right_in_integers,
 )
 
 NONE, LAST, FLOAT = "none", "last", "float_bp"
@@ -75,7 +76,8 @@ class Personalisation:
             curve.append(point(k, summary))
             before = before or {name: s.accuracy for name, s in summary.subjects.items()}
         done = passes if rule != NONE else 0
-        self.rows.append(Row("", rule, weights, done, False, 1, self.labels, summary, before, tuple(curve)))
+        row = Row("", rule, weights, done, False, 1, self.labels, summary, before, tuple(curve), base)
+        self.rows.append(row)
         self.changes[rule] = {name: self._changed(name, said[0.0], said[max(said)]) for name in before}
         if base is not None:
             self.base[rule] = base
@@ -93,7 +95,6 @@ class Personalisation:
         """The document of an evaluation (docs/REPORTS.md), with what was mended, broken and forgotten."""
         rows = [row.to_dict() for row in self.rows]
         for row in rows:
-            row["base"] = self.base.get(row["rule"])
             for name, (mended, broken) in self.changes[row["rule"]].items():
                 counts = {"learned": len(self.people.learn[name]), "tested": len(self.people.test[name])}
                 row["subjects"][name] |= {"mended": mended, "broken": broken, **counts}
@@ -164,8 +165,7 @@ class InIntegers:
 
     def right(self, base: Labelled) -> float:
         """The mean over the wearers of how often samples that are not theirs are right."""
-        x, fixed = base.inputs(), fixed_part(self.plan)
-        return float(np.mean([classify(self.plan, s, x, fixed=fixed) == base.label for s in self.states]))
+        return right_in_integers(self.plan, self.states, base)
 
 
 class InFloat:
@@ -185,9 +185,7 @@ class InFloat:
 
     def right(self, base: Labelled) -> float:
         """As that of `InIntegers`."""
-        everyone = Wearers(self.people.learn, dict.fromkeys(self.people.test, base))
-        test = FloatTest(self.compiled, everyone).predict(self.state)
-        return float(np.mean([said == base.label for said in test.values()]))
+        return right_in_float(self.compiled, self.state, self.people, base)
 
 
 @dataclass(frozen=True, eq=False)

@@ -114,6 +114,8 @@ class Row:
     labels:  the classes' names, in the order of the matrices
     before:  accuracy of each subject before learning
     curve:   (passes, gross accuracy, macro-F1) from before learning to the end
+    base:    the mean over the subjects of how often samples of the base's own data are right then; None: not
+             asked
     """
 
     model: str
@@ -126,6 +128,7 @@ class Row:
     summary: Summary
     before: Mapping[str, float]
     curve: tuple[tuple[float, float, float], ...]
+    base: float | None = None
 
     @property
     def way(self) -> tuple[str, str, str, int, bool]:
@@ -142,7 +145,7 @@ class Row:
         return {
             "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
             "replay": self.replay, "seed": self.seed, **gross, "average": self._told(self.summary.average),
-            "confusion": self.summary.matrix.tolist(), "subjects": subjects,
+            "confusion": self.summary.matrix.tolist(), "subjects": subjects, "base": self.base,
             "curve": [{"passes": k, "accuracy": a, "macro_f1": f} for k, a, f in self.curve],
         }  # fmt: skip
 

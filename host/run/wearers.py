@@ -270,3 +270,18 @@ def _reads(item: Item) -> tuple[str, ...]:
 
 def _only(names: tuple[str, ...], part: Labelled) -> dict[str, NDArray[Any]]:
     return {n: x for n, x in part.inputs().items() if n in names}
+
+
+def right_in_integers(plan: Plan, states: NDArray[np.uint8], base: Labelled) -> float:
+    """The mean over the wearers of how often samples of the base's own data are right: what is forgotten.
+    states: [wearers, state_bytes]."""
+    x, fixed = base.inputs(), fixed_part(plan)
+    x = {name: x[name] for name in plan.inputs}
+    return float(np.mean([classify(plan, s, x, fixed=fixed) == base.label for s in states]))
+
+
+def right_in_float(compiled: Compiled, state: State, people: Wearers, base: Labelled) -> float:
+    """As `right_in_integers`, of what `learn_float` gives."""
+    everyone = Wearers(people.learn, dict.fromkeys(people.test, base))
+    test = FloatTest(compiled, everyone).predict(state)
+    return float(np.mean([said == base.label for said in test.values()]))

@@ -92,11 +92,16 @@ def tests(sweep: Sweep, settings: Sequence[Setting], found: Found) -> dict[str, 
 
 @dataclass(frozen=True)
 class Tested:
-    """A rule on those who are tested: summaries by number of passes (0: before learning), a seed each."""
+    """A rule on those who are tested: summaries by number of passes (0: before learning), a seed each.
+
+    base: how often the base's own data are right then, the mean over the wearers; none where calibration data
+          have no labels
+    """
 
     rule: str
     settings: tuple[Setting, ...]
     summaries: Mapping[int, tuple[Summary, ...]]
+    base: Mapping[int, tuple[float, ...]]
 
     @property
     def title(self) -> str:
@@ -120,13 +125,22 @@ def untested(sweep: Sweep, pairs: Sequence[tuple[Setting, str]], found: Found) -
 def tested(sweep: Sweep, rule: str, pairs: Sequence[tuple[Setting, str]], found: Found) -> Tested:
     """What the wearers get under the settings that were chosen for them."""
     summaries: dict[int, tuple[Summary, ...]] = {}
+    base: dict[int, tuple[float, ...]] = {}
     for k in (0, *sweep.passes):
-        each = []
-        for seed in sweep.seeds:
-            results = [found[Unit(setting, seed, fold)] for setting, fold in pairs]
-            each.append(summarise(matrices(results, k)))
-        summaries[k] = tuple(each)
-    return Tested(rule, tuple(dict.fromkeys(setting for setting, _ in pairs)), summaries)
+        runs = [[found[Unit(setting, seed, fold)] for setting, fold in pairs] for seed in sweep.seeds]
+        summaries[k] = tuple(summarise(matrices(results, k)) for results in runs)
+        base[k] = tuple(own for results in runs if (own := _own(results, k)) is not None)
+    return Tested(rule, tuple(dict.fromkeys(setting for setting, _ in pairs)), summaries, base)
+
+
+def _own(results: Sequence[Result], passes: int) -> float | None:
+    """How often the base's own data are right, the mean over the wearers; None where it was not asked."""
+    known: list[tuple[float, int]] = [
+        (r["base"][str(passes)], len(r["before"])) for r in results if r.get("base")
+    ]
+    if len(known) < len(results):
+        return None
+    return sum(own * n for own, n in known) / sum(n for _, n in known)
 
 
 @dataclass(frozen=True)
@@ -190,6 +204,7 @@ def _test(sweep: Sweep, t: Tested) -> dict[str, Any]:
     after: dict[str, Any] = {}
     for k, summaries in t.summaries.items():
         figures = {name: [read(s) for s in summaries] for name, read in FIGURES.items()}
+        figures |= {"base": list(t.base[k])} if t.base[k] else {}
         after[str(k)] = figures | ({"worst": t.worst(k)} if k else {})
     wearers = {}
     for name in t.summaries[0][0].subjects:
@@ -226,13 +241,19 @@ def text(sweep: Sweep, of: Outcome) -> str:
     if not of.tests:
         return "\n".join([*lines, "", "nothing could be chosen, so nobody was tested"])
     whom = "those who are tested" if sweep.final else "each fold under what the others choose"
-    body = [["before learning", "0", *_figures(of.tests[0].summaries[0]), ""]]
+    first = of.tests[0]
+    body = [["before learning", "0", *_figures(first.summaries[0]), "", _spread_or_none(first.base[0])]]
     for t in of.tests:
-        name = t.title
-        body += [[name, str(k), *_figures(t.summaries[k]), f"{100 * t.worst(k):.2f}"] for k in sweep.passes]
-    head = ["setting", "passes", "accuracy", "by wearer", "macro F1", "worst wearer"]
-    people = _counted(len(of.tests[0].summaries[0][0].subjects), "wearer")
+        for k in sweep.passes:
+            worst = f"{100 * t.worst(k):.2f}"
+            body.append([t.title, str(k), *_figures(t.summaries[k]), worst, _spread_or_none(t.base[k])])
+    head = ["setting", "passes", "accuracy", "by wearer", "macro F1", "worst wearer", "base's own"]
+    people = _counted(len(first.summaries[0][0].subjects), "wearer")
     return "\n".join([*lines, "", f"{people}, {whom}", "", *table(head, body)])
+
+
+def _spread_or_none(values: Sequence[float]) -> str:
+    return spread(values) if values else ""
 
 
 def _figures(of: Sequence[Summary]) -> list[str]:

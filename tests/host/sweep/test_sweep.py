@@ -75,8 +75,8 @@ def document(words: list[str], folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def by_hand(folder: Path, rule: str, rate: str, seed: int, name: str, passes: int) -> tuple[float, str]:
-    """(accuracy, digest): a device of one wearer, sample by sample."""
+def by_hand(folder: Path, rule: str, rate: str, seed: int, name: str, passes: int) -> tuple[float, str, float]:
+    """(accuracy, digest, that on the base's own samples): a device of one wearer, sample by sample."""
     text = f'rule = "{rule}"\nrate = "{rate}"\nweights = "int16"\nseed = {seed}\n[store]\nsamples = 16\n'
     spec = parse_spec(text, "rule", {rule: ()})
     plan = compile_model(folder / "mlp.onnx", spec, folder / "data.npz").plan
@@ -87,7 +87,9 @@ def by_hand(folder: Path, rule: str, rate: str, seed: int, name: str, passes: in
         machine.run("rehearse")
     mine = test["who"] == name
     said = machine.infer_many({"input": test["input"][mine]}).winner
-    return float(np.mean(said == test["label"][mine])), plan.digest.hex()
+    with np.load(folder / "data.npz") as own:
+        kept = float(np.mean(machine.infer_many({"input": own["input"]}).winner == own["label"]))
+    return float(np.mean(said == test["label"][mine])), plan.digest.hex(), kept
 
 
 def test_folds_choose_and_others_are_tested(folder: Path, capsys: Capsys) -> None:
@@ -102,7 +104,7 @@ def test_folds_choose_and_others_are_tested(folder: Path, capsys: Capsys) -> Non
         rule, rate = (word.split("=")[1] for word in r["setting"].split())
         if r["seed"] == 2 and r["passes"] == 3:
             for name, share in r["wearers"].items():
-                accuracy, digest = by_hand(folder, rule, rate, 2, name, 3)
+                accuracy, digest, _ = by_hand(folder, rule, rate, 2, name, 3)
                 assert (share, r["digest"]) == (pytest.approx(accuracy), digest)
     for rule in ("last", "dfa"):
         mine = [s for s in found["settings"] if s["rule"] == rule]
@@ -115,6 +117,9 @@ def test_folds_choose_and_others_are_tested(folder: Path, capsys: Capsys) -> Non
         sizes = [np.sum(people("test")["who"] == name) for name in ("dee", "eve")]
         each = [np.average([r["wearers"]["dee"], r["wearers"]["eve"]], weights=sizes) for r in final]
         assert test["after"]["3"]["accuracy"] == pytest.approx(each)
+        rate = best["setting"].split("rate=")[1]
+        own = [np.mean([by_hand(folder, rule, rate, s, n, 3)[2] for n in ("dee", "eve")]) for s in (1, 2)]
+        assert test["after"]["3"]["base"] == pytest.approx(own)
     for told in (
         "4 settings by accuracy, 2 folds, 2 seeds",
         "2 wearers, those who are tested",
@@ -472,5 +477,5 @@ def test_where_every_setting_is_refused_that_is_an_error(folder: Path, capsys: C
 def test_the_worst_wearer_is_the_least_change() -> None:
     matrix = {n: np.array(m) for n, m in {"a": [[8, 2], [0, 0]], "b": [[5, 5], [0, 0]]}.items()}
     later = {n: np.array(m) for n, m in {"a": [[7, 3], [0, 0]], "b": [[9, 1], [0, 0]]}.items()}
-    of = outcome.Tested("r", (), {0: (outcome.summarise(matrix),), 1: (outcome.summarise(later),)})
+    of = outcome.Tested("r", (), {0: (outcome.summarise(matrix),), 1: (outcome.summarise(later),)}, {})
     assert of.worst(1) == pytest.approx(-0.1)
