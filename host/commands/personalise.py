@@ -49,7 +49,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "(default: both)",
     )
     p.add_argument(
-        "--base", metavar="BASE.npz", help="samples of what the network was trained on: what is forgotten"
+        "--base",
+        metavar="BASE.npz",
+        help="samples of what the network was trained on: what is forgotten (default: --calibrate's, where "
+        "they have labels)",
     )
     p.add_argument(
         "--flip",
@@ -69,6 +72,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.gen.files.npz import load_arrays
+    from synapcc.gen.ir.inputs import LABEL
     from synapcc.gen.stages.given import check_calibration
     from synapcc.host.pages import html
     from synapcc.host.pages.eval import eval_html
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.run.network import read_network
     from synapcc.host.run.personalise import Trial, text
     from synapcc.host.run.plans import read_plan
-    from synapcc.host.run.wearer_data import by_wearer, flipped, load_wearers, together
+    from synapcc.host.run.wearer_data import ONE, by_wearer, flipped, load_wearers, together
 
     project = Path(args.project)
     plan = read_plan(project)
@@ -85,14 +89,14 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if not 0 <= args.flip <= 100:
         raise SynapccError("--flip", f"{args.flip:g} %", "give 0 to 100")
     people = load_wearers(plan, Path(args.learn), Path(args.test), args.wearer_key or "")
-    base = (
-        next(iter(by_wearer(plan, load_arrays(Path(args.base)), args.base).values())) if args.base else None
-    )
     spec, network = spec_of(report, str(project)), read_network(project, plan)
     people = flipped(people, args.flip / 100, plan.classes) if args.flip else people
     calibration = load_arrays(Path(args.calibrate)) if args.calibrate else together(people.learn.values())
     if args.calibrate:
         check_calibration(network, calibration, args.calibrate, spec)
+    asked = args.base or (args.calibrate if LABEL in calibration else None)
+    own = load_arrays(Path(args.base)) if args.base else calibration
+    base = by_wearer(plan, own, asked)[ONE] if asked else None
     learned = tuple(report["learned"])
     trial = Trial(
         plan, spec, network, learned, people, passes, calibration, base, labels, bool(args.calibrate)

@@ -194,7 +194,10 @@ def test_examples_of_the_base_are_not_the_wearers(more: str, tmp_path: Path, cap
     words = ["personalise", str(out), *files(tmp_path), "--wearer-key", "who", "--passes", "1"]
     found = document(words, tmp_path)
     assert len(found["rows"]) == 2 and all("give --calibrate" in why for why in found["left_out"].values())
+    assert all(row["base"] is None for row in found["rows"])
     found = document([*words, "--calibrate", str(made.data)], tmp_path)
+    same = document([*words, "--calibrate", str(made.data), "--base", str(made.data)], tmp_path)
+    assert same["rows"] == found["rows"] and all(0 <= row["base"] <= 1 for row in found["rows"])
     assert [row["rule"] for row in found["rows"]] == ["none", "bp", "last", "float_bp"]
     wrong = save(tmp_path / "c.npz", arrays(size=12) | {"label": np.full(60, 9)})
     assert "c.npz: label[0] is 9" in refusal([*words, "--calibrate", str(wrong)], capsys)

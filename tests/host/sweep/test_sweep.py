@@ -75,7 +75,9 @@ def document(words: list[str], folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def by_hand(folder: Path, rule: str, rate: str, seed: int, name: str, passes: int) -> tuple[float, str, float]:
+def by_hand(
+    folder: Path, rule: str, rate: str, seed: int, name: str, passes: int
+) -> tuple[float, str, float]:
     """(accuracy, digest, that on the base's own samples): a device of one wearer, sample by sample."""
     text = f'rule = "{rule}"\nrate = "{rate}"\nweights = "int16"\nseed = {seed}\n[store]\nsamples = 16\n'
     spec = parse_spec(text, "rule", {rule: ()})
