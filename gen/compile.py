@@ -18,6 +18,7 @@ from .emit.role import of_role
 from .equations import placed, rule_of
 from .errors import CompileError
 from .files.npz import load_arrays
+from .frontends import block_options
 from .importers import load_model
 from .ir.graph import Graph
 from .ir.inputs import LABEL, listed, unread
@@ -181,7 +182,7 @@ def _read(
     if isinstance(model, Graph) and output is not None:
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
-    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
+    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options(), block_options())
     return (replaced(graph, spec) if spec.head else graph), spec
 
 

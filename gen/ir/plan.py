@@ -31,6 +31,8 @@ from .roles import GOOD, LEARNED, ROLES, USES, Use
 PLAN_VERSION = 2
 LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
+PUSH = "push"
+"""The entry program of a front end, which takes raw samples."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 Role = Literal[
     "activation",  # int8, range from calibration
     "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
+    "signal",  # int32, what a front end makes of samples, and what it keeps of them; in a declared format
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
     "loss",  # int32, of one sample, fixed by its kernel
@@ -85,6 +86,7 @@ class RoleFacts:
 ROLES: Mapping[str, RoleFacts] = {
     "activation": RoleFacts(kind="activations"),
     "sample": RoleFacts(kind="activations"),
+    "signal": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "loss": RoleFacts(kind="teaching"),
