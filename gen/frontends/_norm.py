@@ -1,10 +1,10 @@
-"""What a recursive filter of second order can reach, from its impulse response: an upper bound that is proven.
+"""What a recursive filter of second order can reach, from its impulse response: a proven upper bound.
 
 A filter y = b(z) / a(z) x whose response is h reaches at most max|x| times the sum of |h|: the L1 norm. Sums
 here are of integers that stand for v / 2^64, rounded down; what that and the tail may leave out is added. The
 tail follows from g, the response of 1 / a(z): the companion matrix to the power i has two rows, of which the
-sums of magnitudes are at most |g_i| + |g_(i-1)|, and that of i - 1 (|a2| < 1). Once three of g in a row are at
-most a quarter, the matrix to that power halves every state, and all that comes later is at most as much again.
+sums of magnitudes are at most |g_i| + |g_(i-1)|, and that of i - 1 (|a2| < 1). Once three of g in a row are
+at most a quarter, the matrix to that power halves every state, and what comes later is at most as much again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ LONGEST = 1 << 21
 
 
 def _steps(b: tuple[int, int, int], a: tuple[int, int]) -> list[int]:
-    """The impulse response, in units of 2^-64, until three in a row are at most 2^-24 of the largest before, and
-    a quarter."""
+    """The impulse response, in units of 2^-64, until three in a row are at most 2^-24 of the largest before,
+    and a quarter."""
     h1 = h2 = top = 0
     out: list[int] = []
     for n in count():
@@ -52,8 +52,10 @@ def norms(b: tuple[int, int, int], a: tuple[int, int]) -> tuple[float, float]:
 
 
 def _rings(g: list[int]) -> int:
-    """At most the sum of all powers of the companion matrix, in the largest row sum. g: ends with three values
-    of at most a quarter."""
+    """At most the sum of all powers of the companion matrix, in the largest row sum.
+
+    g: ends with three values of at most a quarter
+    """
     end = next(n for n in range(2, len(g)) if all(abs(v) <= QUARTER for v in g[n - 2 : n + 1]))
     return 8 * (sum(abs(v) for v in g[: end + 1]) + end + 1)
 

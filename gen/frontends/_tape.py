@@ -1,4 +1,4 @@
-"""What blocks write on: signals of one push, what is kept of them in the state, and the windows at the end."""
+"""What blocks write on: signals of one push, what the state keeps of them, and the windows at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.format import Format
 from ..ir.program import Builder, Number, Value
+from ..ir.roles import STREAM
 from ..ops.signal import LIMIT
 from ..spec.frontend import SAMPLES, BlockSpec, FrontEnd
 
@@ -90,7 +91,14 @@ class FrontTape:
         return x
 
     def signal(
-        self, own: BlockSpec, like: Signal, lo: int, hi: int, frames: int = 0, channels: int = 0, part: str = ""
+        self,
+        own: BlockSpec,
+        like: Signal,
+        lo: int,
+        hi: int,
+        frames: int = 0,
+        channels: int = 0,
+        part: str = "",
     ) -> Signal:
         """A new signal within limits, like another one where nothing else is said; `part` names one within a
         block. CompileError where it could leave what 32 bits hold."""
@@ -113,12 +121,12 @@ class FrontTape:
         start = np.zeros(size, np.int32)
         fmt = Format("int32", frac, lo, hi)
         name = f"{PREFIX}_{own.name}_{what}"
-        return self.b.add(Value(name, (size,), "state", "signal", ints=start, format=fmt))
+        return self.b.add(Value(name, (size,), "state", "signal", ints=start, use=STREAM, format=fmt))
 
     def counter(self, name: str, note: str, start: int = 0) -> str:
-        """A counter of the state, `name` behind the front end's own prefix."""
+        """A counter of the state."""
         ints = np.array([start], np.uint32)
-        return self.b.add(Value(f"{PREFIX}_{name}", (1,), "state", "counter", ints=ints, note=note))
+        return self.b.add(Value(name, (1,), "state", "counter", ints=ints, use=STREAM, note=note))
 
     def step(self, kernel: str, own: BlockSpec, args: Mapping[str, str], **attrs: Number) -> None:
         self.b.step(kernel, f"{PREFIX}_{own.name}", args, **attrs)

@@ -10,9 +10,9 @@ import math
 
 from ..spec.frontend import BlockSpec
 from ..spec.options import Choice, Quantity
+from . import Block
 from ._norm import norms
 from ._tape import FRAC, FrontTape, Signal
-from . import Block
 
 ONE = 1 << 30
 SHAPES = ("low", "high", "band", "notch")

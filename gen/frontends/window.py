@@ -25,9 +25,6 @@ class WindowBlock(Block):
     def write(self, tape: FrontTape, own: BlockSpec, x: Signal) -> None:
         length = tape.frames(own, "length", x, 1, FRAMES[1] - x.frames)
         hop = tape.frames(own, "hop", x, 1, FRAMES[1]) if own["hop"] else length
-        if hop < x.frames:
-            what = f"ends every {hop} samples, and {x.frames} come with a push: two could end in one"
-            raise tape.error(own, what, f"give a longer hop, or a push of {hop} samples at most")
         settle = tape.frames(own, "settle", x, 0, 2**24)
         tape.windows.append(
             Window(own.name, x, length, hop, settle, float(own["offset"]), float(own["scale"]))

@@ -193,6 +193,12 @@ class Plan:
         return self.learning in LEARNING[1:]
 
     @property
+    def streams(self) -> bool:
+        """Whether a front end takes raw samples: the entry program `push`, which says whether it ended in a
+        verdict."""
+        return PUSH in self.entries and {"push_made", "push_ago"} <= self._by_name.keys()
+
+    @property
     def scores(self) -> int:
         """How many scores there are: one a class, or one for two classes."""
         return self[self.logits].shape[0]

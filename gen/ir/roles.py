@@ -38,7 +38,7 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
-Use = Literal["", "input", "stored", "replayed", "again", "good", "first"]
+Use = Literal["", "input", "stored", "replayed", "again", "good", "first", "stream"]
 
 USES: Mapping[str, str] = {
     "": "",
@@ -48,14 +48,16 @@ USES: Mapping[str, str] = {
     "again": "a second forward pass",
     "good": "of the last good state",
     "first": "as compiled, for the guard",
+    "stream": "of the stream of samples",
 }
 """What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
-forward pass writes it, a guard goes back to it."""
+forward pass writes it, a guard goes back to it, a front end keeps it from push to push."""
 
 STORED: Use = "stored"
 AGAIN: Use = "again"
 GOOD: Use = "good"
 FIRST: Use = "first"
+STREAM: Use = "stream"
 
 
 @dataclass(frozen=True, slots=True)

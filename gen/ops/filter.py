@@ -31,7 +31,7 @@ def _average(
     x: Cells, ring: Cells, sum: Cells, at: Cells, y: Cells, size: int, multiplier: int, shift: int,
     channels: int, lo: int, hi: int,
 ) -> None:  # fmt: skip
-    place = np.int64(at[0])
+    place: Any = np.int64(at[0])
     for i in range(len(x) // channels):
         for c in range(channels):
             k, j = place * channels + c, i * channels + c
@@ -94,12 +94,8 @@ class Average(Kernel):
     reads = ("x",)
     updates = ("ring", "sum", "at")
     writes = ("y",)
-    operands = takes(
-        x="int32 [n]", ring="int32 [m]", sum="int32 [channels]", at="uint32 [1]", y="int32 [n]"
-    )
-    attributes = within(
-        HELD, size=(2, MOST_SIZE), multiplier=MOST_FACTOR, shift=(31, 62), channels=CHANNELS
-    )
+    operands = takes(x="int32 [n]", ring="int32 [m]", sum="int32 [channels]", at="uint32 [1]", y="int32 [n]")
+    attributes = within(HELD, size=(2, MOST_SIZE), multiplier=MOST_FACTOR, shift=(31, 62), channels=CHANNELS)
 
     def sizes(self, a: Attrs) -> dict[str, int]:
         return {"m": a["size"] * a["channels"], "channels": a["channels"]}
@@ -112,7 +108,7 @@ class Average(Kernel):
     def integer(self, t: Arrays, a: Attrs) -> None:
         size, channels = int(a["size"]), int(a["channels"])
         device = np.arange(len(t["at"]))
-        multiplier = np.int32(a["multiplier"])
+        multiplier = numeric.int32(a["multiplier"])
         for i in range(t["x"].shape[1] // channels):
             for c in range(channels):
                 k, j = t["at"][:, 0].astype(np.intp) * channels + c, i * channels + c
@@ -147,7 +143,7 @@ class Average(Kernel):
         lo = min(a["lo"], k["sum"].lo) + k["x"].lo - max(k["ring"].hi, k["x"].hi)
         hi = max(a["hi"], k["sum"].hi) + k["x"].hi - min(k["ring"].lo, k["x"].lo)
         ends = numeric.scale_once(
-            np.array([a["lo"], a["hi"]], np.int32), np.int32(a["multiplier"]), a["shift"]
+            np.array([a["lo"], a["hi"]], np.int32), numeric.int32(a["multiplier"]), a["shift"]
         )
         low, high = int(ends[0]), int(ends[1])
         kept = min(k["ring"].lo, k["x"].lo), max(k["ring"].hi, k["x"].hi)
@@ -243,7 +239,9 @@ class OnePole(Kernel):
         arrays = {
             "x": random_signal(rng, n),
             "low": random_signal(rng, channels),
-            "rest": rng.choice([0, 1, 2**SHIFT - 1, *rng.integers(0, 2**SHIFT, 2)], channels).astype(np.int32),
+            "rest": rng.choice([0, 1, 2**SHIFT - 1, *rng.integers(0, 2**SHIFT, 2)], channels).astype(
+                np.int32
+            ),
             "y": np.zeros(n, np.int32),
         }
         factor = int(rng.choice([1, 2**SHIFT, 2**29, *rng.integers(1, 2**SHIFT, 3)]))
@@ -256,7 +254,7 @@ class Biquad(Kernel):
     what that left. x1, x2, y1, y2: x and y of the frames before (direct form I).
 
     past, made: x1, x2 and y1, y2 of each channel
-    The limits of a filter that starts at rest are such that nothing is ever held there: gen/frontends/_biquad.
+    Where a filter starts at rest, its limits are such that nothing is ever held there (gen/frontends/biquad.py).
     """
 
     name = "filter.biquad"
@@ -268,7 +266,13 @@ class Biquad(Kernel):
         x="int32 [n]", past="int32 [m]", made="int32 [m]", rest="int32 [channels]", y="int32 [n]"
     )
     attributes = within(
-        HELD, b0=COEFFICIENT, b1=COEFFICIENT, b2=COEFFICIENT, a1=COEFFICIENT, a2=COEFFICIENT, channels=CHANNELS
+        HELD,
+        b0=COEFFICIENT,
+        b1=COEFFICIENT,
+        b2=COEFFICIENT,
+        a1=COEFFICIENT,
+        a2=COEFFICIENT,
+        channels=CHANNELS,
     )
 
     def sizes(self, a: Attrs) -> dict[str, int]:
@@ -286,7 +290,7 @@ class Biquad(Kernel):
         b, back = [np.int64(a[n]) for n in ("b0", "b1", "b2")], [np.int64(a[n]) for n in ("a1", "a2")]
         for i in range(0, t["x"].shape[1], channels):
             x = t["x"][:, i : i + channels]
-            total = b[0] * x + b[1] * t["past"][:, ::2] + b[2] * t["past"][:, 1::2] + t["rest"]
+            total: Any = b[0] * x + b[1] * t["past"][:, ::2] + b[2] * t["past"][:, 1::2] + t["rest"]
             total = total - back[0] * t["made"][:, ::2] - back[1] * t["made"][:, 1::2]
             q, t["rest"][...] = split(total)
             self._move(t, x, numeric.saturate(q, a["lo"], a["hi"]), i)

@@ -27,7 +27,7 @@ def _write(
     x: Cells, table: Cells, at: Cells, centre: int, multiplier: int, shift: int, zero: int, lo: int, hi: int,
     channels: int,
 ) -> None:  # fmt: skip
-    place = np.int64(at[0]) * channels
+    place: Any = np.int64(at[0]) * channels
     for i in range(len(x)):
         v = numeric.scale_once(numeric.int32(x[i] - centre), numeric.int32(multiplier), shift)
         table[place] = numeric.saturate(numeric.int32(v + zero), lo, hi)
@@ -37,10 +37,10 @@ def _write(
 
 def _due(left: Cells, made: Cells, ago: Cells, flag: Cells, frames: int, hop: int) -> None:
     before: Any = np.int64(left[0])
-    ended = before <= frames
+    ended = before < frames
     made[0] = ended
     flag[0] = ended
-    ago[0] = frames - before if ended else 0
+    ago[0] = frames - 1 - before if ended else 0
     left[0] = before + hop - frames if ended else before - frames
 
 
@@ -88,7 +88,7 @@ class Write(Kernel):
     def integer(self, t: Arrays, a: Attrs) -> None:
         (devices, n), m = t["x"].shape, t["table"].shape[1]
         v = numeric.int32(t["x"] - np.int32(a["centre"]))
-        v = numeric.scale_once(v, np.int32(a["multiplier"]), a["shift"]) + np.int32(a["zero"])
+        v = numeric.scale_once(v, numeric.int32(a["multiplier"]), a["shift"]) + np.int32(a["zero"])
         places = (t["at"].astype(np.intp) * a["channels"] + np.arange(n)) % m
         t["table"][np.arange(devices)[:, None], places] = numeric.saturate(v, a["lo"], a["hi"])
         t["at"][...] = (t["at"] + n // a["channels"]) % (m // a["channels"])
@@ -148,8 +148,9 @@ class Write(Kernel):
 
 
 class Due(Kernel):
-    """Whether a window ended within the last `frames` frames: flag = made = 1 where left <= frames, else 0;
-    ago = how many frames came after its end; left = how many are missing to the next, `hop` frames later."""
+    """Whether a window ended within the last `frames` frames: flag = made = 1 where left < frames, else 0;
+    ago = how many frames came after its last one; left = how many come before the last one of the next, `hop`
+    frames later. At the start `left` may be up to most - 1."""
 
     name = "ring.due"
     loop = Loop(_due)
@@ -160,21 +161,21 @@ class Due(Kernel):
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if not a["frames"] <= a["hop"] <= a["most"]:
-            return f"{a['frames']} frames come at a time, a window ends every {a['hop']}, {a['most']} may be left"
+            return f"a window ends every {a['hop']} of {a['most']} frames, and {a['frames']} come at a time"
         return ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         frames, left = a["frames"], t["left"].astype(np.int64)
-        ended = left <= frames
+        ended = left < frames
         t["made"][...] = ended
         t["flag"][...] = ended
-        t["ago"][...] = np.where(ended, frames - left, 0)
+        t["ago"][...] = np.where(ended, frames - 1 - left, 0)
         t["left"][...] = np.where(ended, left + a["hop"] - frames, left - frames)
 
     real = integer
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        return {"left": (1, a["most"]), "made": (0, 1), "ago": (0, a["frames"] - 1)}
+        return {"left": (0, a["most"] - 1), "made": (0, 1), "ago": (0, a["frames"] - 1)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         ago = a["frames"] - 1
@@ -185,12 +186,12 @@ class Due(Kernel):
         hop = frames + int(rng.integers(0, 9))
         most = hop + int(rng.integers(0, 9))
         arrays: dict[str, NDArray[Any]] = {
-            "left": rng.integers(1, most + 1, 1).astype(np.uint32),
+            "left": rng.integers(0, most, 1).astype(np.uint32),
             "made": np.zeros(1, np.uint32),
             "ago": np.zeros(1, np.uint32),
             "flag": np.zeros(1, np.uint8),
         }
-        limits = {"left": (1, most), "made": (0, 1), "ago": (0, frames - 1)}
+        limits = {"left": (0, most - 1), "made": (0, 1), "ago": (0, frames - 1)}
         return Case(arrays, {"frames": frames, "hop": hop, "most": most}, limits)
 
 

@@ -1,4 +1,4 @@
-"""What a front end does to samples before it filters them, and the small filters that only compare or subtract.
+"""What a front end does to samples before it filters them, and filters that only compare or subtract.
 
 A signal is int32, [frames * channels]: what one push brought, the channels of a frame side by side. What a
 kernel must know of earlier pushes lies in the state.

@@ -79,7 +79,9 @@ def read_frontend(table: Table, known: Blocks) -> FrontEnd | None:
         raise own.error("file", what, "say all of it here, or all of it there")
     name = own.get("file")
     if not isinstance(name, str) or not name:
-        raise own.error("file", f"is {what_is(name)}", "give the path of a front end file, from this file's folder")
+        raise own.error(
+            "file", f"is {what_is(name)}", "give the path of a front end file, from this file's folder"
+        )
     return load_frontend(Path(table.where).parent / name, known)
 
 
@@ -107,7 +109,9 @@ def _frontend(own: Table, known: Blocks) -> FrontEnd:
     push = own.integer("push", 1, 4096, None)
     rows = own.get("block")
     if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
-        raise own.error("block", f"is {what_is(rows)}", "write [[frontend.block]] for each block, at least one")
+        raise own.error(
+            "block", f"is {what_is(rows)}", "write [[frontend.block]] for each block, at least one"
+        )
     if len(rows) > MOST_BLOCKS:
         raise own.error("block", f"has {len(rows)} blocks", f"{MOST_BLOCKS} are the most")
     blocks: list[BlockSpec] = []

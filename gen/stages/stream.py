@@ -17,6 +17,7 @@ from ..frontends import FrontTape, Window, write
 from ..ir.inputs import listed
 from ..ir.plan import PUSH
 from ..ir.program import Entry, Value
+from ..ir.roles import STREAM
 from ..ops.ring import FRAMES
 from ..rules import RuleTape
 from ..spec import FrontEnd
@@ -75,8 +76,8 @@ def _ring(tape: RuleTape, made: FrontTape, w: Window) -> tuple[str, str]:
     empty = np.zeros(rows * w.x.channels, np.int8)
     role = tape.b.values[x].role
     name = f"front_{w.input}_ring"
-    table = tape.add(Value(name, empty.shape, "state", role, ints=empty, tie=x, use="stored"))
-    at = made.counter(f"{w.input}_at", "where the next sample of the window lies")
+    table = tape.add(Value(name, empty.shape, "state", role, ints=empty, tie=x, use=STREAM))
+    at = made.counter(f"front_{w.input}_at", "where the next sample of the window lies")
     args = {"x": w.x.name, "table": table, "at": at}
     numbers = {"rows": rows, "channels": w.x.channels}
     tape.b.step("ring.write", f"front_{w.input}", args, offset=offset, scale=scale, **numbers)
@@ -86,12 +87,17 @@ def _ring(tape: RuleTape, made: FrontTape, w: Window) -> tuple[str, str]:
 def _due(tape: RuleTape, made: FrontTape, windows: list[Window]) -> str:
     """The step that says whether a window has ended; the flag that it writes."""
     first = windows[0]
+    if first.hop < first.x.frames:
+        what = f"window {first.input} ends every {first.hop} samples, and {first.x.frames} come with a push"
+        raise CompileError(
+            "frontend", f"{what}: two could end in one", "give a longer hop, or a smaller push"
+        )
     start = max(w.settle + w.length for w in windows)
     args = {
-        "left": made.counter("left", "samples until a window ends", start),
-        "made": tape.counter("push_made", "1 where the last push ended in a verdict"),
-        "ago": tape.counter("push_ago", "samples of the last push behind the end of its window"),
-        "flag": tape.flag("front_due"),
+        "left": made.counter("front_left", "samples before the last one of a window", start - 1),
+        "made": made.counter("push_made", "1 where the last push ended in a verdict"),
+        "ago": made.counter("push_ago", "samples of the last push behind the end of its window"),
+        "flag": tape.flag("front_ended"),
     }
     most = max(start, first.hop)
     tape.b.step("ring.due", "front", args, frames=first.x.frames, hop=first.hop, most=most)
@@ -129,7 +135,9 @@ def _planar(tape: RuleTape, w: Window) -> int:
         raise CompileError("frontend", what, "give the window another length")
     if sizes not in ((channels, w.length), (w.length, channels)):
         what = f"input {w.input} has shape {list(shape)}, not {channels} channels of {w.length} samples"
-        raise CompileError("frontend", what, "take a network whose input is [channels, samples] or the reverse")
+        raise CompileError(
+            "frontend", what, "take a network whose input is [channels, samples] or the reverse"
+        )
     return int(sizes == (channels, w.length))
 
 
