@@ -52,8 +52,8 @@ def left_out(plan: Plan) -> frozenset[str]:
 
     Tables of samples, where their rings stand, and sums of changes, of which one change shows its sample; the
     phase of such sums. What a guard knows by its ring: without that, trust would let the first judgement, of
-    none or few samples, take any state for the good one. And what a front end keeps of the stream. What is not
-    kept starts as compiled: no samples, cursors at 0, as `<model>_check` wants it, no trust.
+    none or few samples, take any state for the good one. What a front end keeps of the stream. All that is
+    not kept starts as compiled: no samples, cursors at 0, as `<model>_check` wants it, no trust.
     """
     held = {t.name for t in plan.space("state") if t.use in (STORED, STREAM) or t.role == "sum"}
     held |= {name for cursor, count, _ in rings(plan) for name in (cursor, count)}

@@ -254,7 +254,7 @@ class Biquad(Kernel):
     what that left. x1, x2, y1, y2: x and y of the frames before (direct form I).
 
     past, made: x1, x2 and y1, y2 of each channel
-    Where a filter starts at rest, its limits are such that nothing is ever held there (gen/frontends/biquad.py).
+    Of a filter that starts at rest nothing is ever held there: gen/frontends/biquad.py chooses the limits so.
     """
 
     name = "filter.biquad"

@@ -31,7 +31,7 @@ class FrontAlone:
 
 
 def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
-    """The front end, given `frames` at a time, a multiple of its own push. CompileError where it cannot be."""
+    """The front end, given `frames` at a time, a multiple of its push. CompileError where it cannot be."""
     b = Builder()
     with b.program(PUSH, "samples through the front end"):
         tape = FrontTape(b, replace(front, push=frames))
@@ -63,5 +63,6 @@ def _tensor(v: Value, fmt: Format, offset: int) -> PlanTensor:
     start = np.zeros(v.shape, fmt.dtype) if v.ints is None else np.asarray(v.ints, fmt.dtype)
     data = padded(start, v.size) if v.space == "state" else None
     return PlanTensor(
-        v.name, fmt.dtype, v.shape, v.size, v.space, offset, fmt.meaning, fmt.lo, fmt.hi, v.role, v.use, v.note, data
+        v.name, fmt.dtype, v.shape, v.size, v.space, offset, fmt.meaning, fmt.lo, fmt.hi, v.role, v.use,
+        v.note, data,
     )  # fmt: skip

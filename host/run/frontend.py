@@ -1,4 +1,4 @@
-"""Raw samples through the integer front end, on the host: the windows that the chip would show its network."""
+"""Raw samples through the integer front end, on the host: the windows that a chip would show its network."""
 
 from __future__ import annotations
 
