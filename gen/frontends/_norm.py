@@ -21,7 +21,7 @@ LONGEST = 1 << 21
 
 
 def _steps(b: tuple[int, int, int], a: tuple[int, int]) -> list[int]:
-    """The impulse response, in units of 2^-64, until three in a row are at most 2^-24 of the largest before,
+    """The impulse response, in units of 2^-64, until three in a row are at most 2^-34 of the largest before,
     and a quarter."""
     h1 = h2 = top = 0
     out: list[int] = []
@@ -30,7 +30,7 @@ def _steps(b: tuple[int, int, int], a: tuple[int, int]) -> list[int]:
         v += (-a[0] * h1 - a[1] * h2) >> COEFFICIENT
         out.append(v)
         h1, h2, top = v, h1, max(top, abs(v))
-        if n > 4 and max(abs(u) for u in out[-3:]) <= min(top >> 24, QUARTER):
+        if n > 4 and max(abs(u) for u in out[-3:]) <= min(top >> 34, QUARTER):
             return out
         if n > LONGEST:
             raise ValueError("the filter does not settle")
