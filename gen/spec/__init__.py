@@ -19,7 +19,7 @@ from ..files.userfile import read_text
 from ..words import nearest, short, what_is
 from .freeze import Freeze as Freeze
 from .freeze import read_freeze
-from .frontend import Blocks, read_frontend
+from .frontend import Blocks, in_order, read_frontend
 from .frontend import FrontEnd as FrontEnd
 from .guard import Guard as Guard
 from .guard import read_guard
@@ -229,6 +229,8 @@ def rule_text(raw: Mapping[str, Any]) -> str:
     if raw["rule"] == INFERENCE_ONLY:  # where they may not be
         raw = {key: v for key, v in raw.items() if key not in ("feedback", "loss")}
     sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    if "frontend" in sections:
+        sections["frontend"] = in_order(raw["frontend"])
     import tomli_w  # only who writes needs it: `synapcc --help` reads the names of modes from here
 
     return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})

@@ -64,6 +64,12 @@ class FrontEnd:
         return {"rate": self.rate, "channels": self.channels, "push": self.push, "block": rows}
 
 
+def in_order(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What `to_dict` gave, keys of a block in the order in which a reader looks for them."""
+    rows = [{k: row[k] for k in (*OWN, *sorted(row.keys() - {*OWN})) if k in row} for row in told["block"]]
+    return {**{k: told[k] for k in KEYS}, "block": rows}
+
+
 def read_frontend(table: Table, known: Blocks) -> FrontEnd | None:
     """[frontend] of a rule file, or of the file that it names; None where there is none.
 

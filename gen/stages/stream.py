@@ -10,12 +10,14 @@ many frames came after the end of that verdict's window. The verdict lies where 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import CompileError
 from ..frontends import FrontTape, Window, write
 from ..ir.inputs import listed
-from ..ir.plan import PUSH
+from ..ir.plan import PUSH, Plan
 from ..ir.program import Entry, Value
 from ..ir.roles import STREAM
 from ..ops.ring import FRAMES
@@ -24,6 +26,7 @@ from ..spec import FrontEnd
 from ..words import nearest
 
 ANSWER = "window_infer"
+DUE = "ring.due"
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
@@ -43,6 +46,22 @@ def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
             b.step("ring.read", f"front_{w.input}", args, channels=w.x.channels, planar=planar)
         b.call("infer")
     return Entry(PUSH, (made.raw,))
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When windows of a Plan end, in frames as the network has them: `frames` come with a push, a window ends
+    every `hop`, the first one after `most` at the latest."""
+
+    frames: int
+    hop: int
+    most: int
+
+
+def clock_of(plan: Plan) -> Clock:
+    """The clock of a Plan that has a front end."""
+    due = next(step.attrs for _, _, step in plan.ops() if step.kernel == DUE)
+    return Clock(*(int(due[key]) for key in ("frames", "hop", "most")))
 
 
 def _matched(tape: RuleTape, made: FrontTape) -> list[Window]:
@@ -100,7 +119,7 @@ def _due(tape: RuleTape, made: FrontTape, windows: list[Window]) -> str:
         "flag": tape.flag("front_ended"),
     }
     most = max(start, first.hop)
-    tape.b.step("ring.due", "front", args, frames=first.x.frames, hop=first.hop, most=most)
+    tape.b.step(DUE, "front", args, frames=first.x.frames, hop=first.hop, most=most)
     return args["flag"]
 
 

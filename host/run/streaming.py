@@ -15,6 +15,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.inputs import listed
 from synapcc.gen.ir.plan import PUSH, Plan
+from synapcc.gen.stages.stream import clock_of
 from synapcc.gen.target.messages import Flag, Region
 
 from .given import Given
@@ -35,8 +36,8 @@ def push_size(plan: Plan) -> int:
 
 def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
     """Samples for a few windows, [pushes, values]: noise of all sizes, steps, rails and silence."""
-    due = next(s.attrs for _, _, s in plan.ops() if s.kernel == "ring.due")
-    pushes = -(-(int(due["most"]) + WINDOWS * int(due["hop"])) // int(due["frames"])) + 1
+    clock = clock_of(plan)
+    pushes = -(-(clock.most + WINDOWS * clock.hop) // clock.frames) + 1
     rows = []
     for _ in range(pushes):
         size, top = push_size(plan), int(2 ** rng.integers(0, 16)) - 1

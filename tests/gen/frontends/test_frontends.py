@@ -71,7 +71,7 @@ def test_random_front_ends_on_the_virtual_m4(toolchain: str, tmp_path: Path) -> 
 
 @counted(8, 200)
 def test_the_host_cuts_the_windows_that_the_chip_sees(count: int) -> None:
-    """The command's windows, quantised as those of a calibration file, are the inputs of the verdicts, but for
+    """The windows of the command, quantised as a calibration file's are, are the inputs of verdicts, but for
     the last unit: the chip rounds halves away from zero, and its scale has 31 bits."""
     rng = np.random.default_rng(count)
     for made in fronts(2000 * count, count):

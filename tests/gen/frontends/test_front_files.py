@@ -1,0 +1,132 @@
+"""[frontend] of rule files: what it means, and one line for whatever is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fronts import network, spec_of
+
+from synapcc.gen.compile import compile_model
+from synapcc.gen.errors import CompileError
+from synapcc.gen.frontends import block_options, blocks
+from synapcc.gen.spec import load_spec, rule_text
+from synapcc.gen.spec.frontend import load_frontend
+
+HEAD = 'rule = "none"\n[frontend]\nrate = 250\npush = 5\n'
+WINDOW = '[[frontend.block]]\nname = "input"\nkind = "window"\nlength = 80\n'
+PASS = '[[frontend.block]]\nname = "smooth"\nkind = "biquad"\nfrequency = 20\n'
+GOOD = HEAD + PASS + WINDOW
+
+
+def test_a_file_says_what_is_not_there_by_defaults() -> None:
+    front = spec_of(GOOD).frontend
+    assert front and (front.rate, front.channels, front.push) == (250.0, 1, 5)
+    smooth, window = front.blocks
+    assert (smooth["shape"], smooth["q"], smooth.source) == ("low", 0.5**0.5, "")
+    assert (window["hop"], window["settle"], window["offset"], window["scale"]) == (0, 0, 0, 1)
+
+
+def test_a_front_end_of_its_own_file_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "front.toml").write_text(GOOD.removeprefix('rule = "none"\n'))
+    (tmp_path / "rule.toml").write_text('rule = "none"\n[frontend]\nfile = "front.toml"\n')
+    spec = load_spec(tmp_path / "rule.toml", {}, block_options())
+    assert spec == spec_of(GOOD) and spec_of(rule_text(spec.to_dict())) == spec
+    assert load_frontend(tmp_path / "front.toml", block_options()) == spec.frontend
+
+
+def test_blocks_are_called_as_their_files() -> None:
+    folder = Path(__file__).resolve().parents[3] / "gen" / "frontends"
+    stems = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
+    assert {b.kind for b in blocks().values()} == stems
+    assert all(b.doc and o.doc for b in blocks().values() for o in b.options)
+
+
+READ = [
+    (HEAD.replace("rate = 250\n", "") + WINDOW, "frontend.rate is missing; give the samples a second"),
+    (HEAD.replace("250", "0"), "frontend.rate is 0; give a number from 1 to 200000"),
+    (HEAD.replace("push = 5", "push = 5000") + WINDOW, "frontend.push is 5000"),
+    (HEAD.replace("push", "pusch") + WINDOW, 'no key "pusch" in [frontend]; did you mean "push"?'),
+    (HEAD, "frontend.block is None; write [[frontend.block]]"),
+    (HEAD + PASS, "has no window, so that the network would never see a sample"),
+    (HEAD + WINDOW + WINDOW, 'has two blocks "input"'),
+    (HEAD + WINDOW.replace('"input"', '"In put"'), 'frontend.block 1: name is "In put"'),
+    (HEAD + WINDOW.replace('"input"', '"samples"'), 'name is "samples"; give lower-case letters'),
+    (HEAD + PASS.replace("biquad", "biqad") + WINDOW, 'block smooth.kind is "biqad"; did you mean "biquad"?'),
+    (HEAD + PASS.replace("frequency", "frequncy") + WINDOW, 'no key "frequncy" in [block smooth]; did you'),
+    (HEAD + PASS.replace("frequency = 20", "") + WINDOW, "block smooth.frequency is missing; give a number"),
+    (
+        HEAD + PASS.replace("20", "-1") + WINDOW,
+        "block smooth.frequency is -1; give a number from 0.01 to 10000 Hz",
+    ),
+    (HEAD + PASS + 'from = "smoth"\n' + WINDOW, "signals before it are samples"),
+    (GOOD + 'from = "smoth"\n', 'block input.from is "smoth"; did you mean "smooth"?'),
+    (GOOD + PASS.replace('"smooth"', '"more"') + 'from = "input"\n', 'block more.from is "input"'),
+    ('rule = "none"\n[frontend]\nfile = "nowhere.toml"\n', "nowhere.toml: there is no such file"),
+    ('rule = "none"\n[frontend]\nfile = "x.toml"\nrate = 3\n', "frontend.file is there beside file: rate"),
+    ('rule = "none"\n[frontend]\nfile = 3\n', "frontend.file is 3; give the path"),
+    ('rule = "none"\nfrontend = 3\n', "frontend is 3, not a table"),
+]
+FITS = [
+    (GOOD.replace("frequency = 20", "frequency = 130"), (20,), "frequency = 130 Hz, and its signal has 250"),
+    (GOOD.replace("length = 80", "length = 0.1"), (20,), "length = 0.1 ms is 0 samples at 250 Hz; give 4 to"),
+    (
+        GOOD,
+        (21,),
+        "window input holds 20 samples at 250 Hz, and the input has shape [21]; give a length of 84 ms",
+    ),
+    (GOOD + "hop = 16\n", (20,), "window input ends every 4 samples, and 5 come with a push"),
+    (GOOD.replace('"input"', '"inpt"'), (20,), 'window "inpt" fills no input; did you mean "input"?'),
+    (GOOD + "scale = 1000000.0\n", (20,), "take samples beyond 32 bits"),
+    (
+        HEAD + '[[frontend.block]]\nname = "few"\nkind = "decimate"\nby = 2\n' + WINDOW,
+        (10,),
+        "frontend block few: takes one in 2 samples, and 5 come with a push; give a push that 2 divides",
+    ),
+    (
+        HEAD + PASS.replace("biquad", "median").replace("frequency = 20", "size = 4") + WINDOW,
+        (20,),
+        "no middle",
+    ),
+    (
+        HEAD + "".join(PASS.replace("smooth", f"s{i}") + "q = 40\n" for i in range(2)) + WINDOW,
+        (20,),
+        "is the most; damp the signal before",
+    ),
+    (HEAD.replace("push = 5", "push = 5\nchannels = 2") + WINDOW, (4, 10), "not 2 channels of 20 samples"),
+    (
+        HEAD.replace("push = 5", "push = 2\nchannels = 2") + WINDOW.replace("80", "8"),
+        (2, 2),
+        "input input has shape [2, 2]: either axis may be the channels",
+    ),
+    (
+        GOOD + WINDOW.replace('"input"', '"other"'),
+        (20,),
+        'window "other" fills no input; the network\'s inputs are input',
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), READ)
+def test_what_a_file_cannot_say_is_one_line(text: str, says: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        spec_of(text)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "shape", "says"), FITS)
+def test_what_does_not_fit_rate_or_network_is_one_line(text: str, shape: tuple[int, ...], says: str) -> None:
+    data = {"input": np.random.default_rng(0).normal(0, 1, (8, *shape))}
+    with pytest.raises(CompileError) as caught:
+        compile_model(network(shape), spec_of(text), data)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_nothing_else_changes_a_bit() -> None:
+    """A front end leaves the programs of the network as they are."""
+    data = {"input": np.random.default_rng(0).normal(0, 1, (8, 20))}
+    without = compile_model(network((20,)), spec_of('rule = "none"\n'), data).plan
+    with_one = compile_model(network((20,)), spec_of(GOOD), data).plan
+    assert {n: with_one.programs[n] for n in without.programs} == without.programs
+    assert [with_one[t.name].data for t in without.tensors] == [t.data for t in without.tensors]
