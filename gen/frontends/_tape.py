@@ -87,7 +87,7 @@ class FrontTape:
         front, lo, hi = self.front, *(v << FRAC for v in INT16)
         x = Signal(f"{PREFIX}_raw", front.push, front.channels, front.rate, lo, hi)
         self._add(x)
-        self.b.step("signal.take", PREFIX, {"x": self.raw, "y": x.name})
+        self.b.step("signal.take", PREFIX, {"x": self.raw, "y": x.name}, channels=front.channels)
         return x
 
     def signal(

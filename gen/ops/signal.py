@@ -90,14 +90,21 @@ def random_signal(rng: np.random.Generator, n: int, top: int = LIMIT) -> NDArray
 
 
 class Take(Kernel):
-    """y = x * 2^shift: raw samples with bits behind the point, which filters round in."""
+    """y = x * 2^shift: raw samples with bits behind the point, which filters round in.
+
+    channels: how many of them make a frame
+    """
 
     name = "signal.take"
     loop = Loop(_take)
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int16 [n]", y="int32 [n]")
-    attributes = within(shift=(0, MOST_SHIFT))
+    attributes = within(shift=(0, MOST_SHIFT), channels=CHANNELS)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        n = t["x"].shape[0]
+        return f"{a['channels']} channels do not divide {n} samples" if n % a["channels"] else ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = numeric.int32(t["x"]) << numeric.int32(a["shift"])
@@ -106,16 +113,18 @@ class Take(Kernel):
         t["y"][...] = t["x"]
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        return {"shift": f["y"].frac - f["x"].frac}
+        return {"shift": f["y"].frac - f["x"].frac, "channels": int(a["channels"])}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         lo, hi = k["x"].lo << a["shift"], k["x"].hi << a["shift"]
         return [], {"y": (lo, hi, k["x"].l1 << a["shift"])}
 
     def case(self, rng: np.random.Generator) -> Case:
-        n = int(rng.integers(1, 20))
+        channels = int(rng.integers(1, 4))
+        n = channels * int(rng.integers(1, 9))
         x = rng.choice([-(2**15), 2**15 - 1, *rng.integers(-(2**15), 2**15, 5)], n).astype(np.int16)
-        return Case({"x": x, "y": np.zeros(n, np.int32)}, {"shift": int(rng.integers(0, MOST_SHIFT + 1))}, {})
+        numbers = {"shift": int(rng.integers(0, MOST_SHIFT + 1)), "channels": channels}
+        return Case({"x": x, "y": np.zeros(n, np.int32)}, numbers, {})
 
 
 class Difference(Kernel):

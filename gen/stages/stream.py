@@ -26,7 +26,7 @@ from ..spec import FrontEnd
 from ..words import nearest
 
 ANSWER = "window_infer"
-DUE = "ring.due"
+DUE, TAKE = "ring.due", "signal.take"
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
@@ -51,17 +51,19 @@ def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
 @dataclass(frozen=True, slots=True)
 class Clock:
     """When windows of a Plan end, in frames as the network has them: `frames` come with a push, a window ends
-    every `hop`, the first one after `most` at the latest."""
+    every `hop`, the first one after `most` at the latest. channels: of raw samples"""
 
     frames: int
     hop: int
     most: int
+    channels: int
 
 
 def clock_of(plan: Plan) -> Clock:
     """The clock of a Plan that has a front end."""
-    due = next(step.attrs for _, _, step in plan.ops() if step.kernel == DUE)
-    return Clock(*(int(due[key]) for key in ("frames", "hop", "most")))
+    attrs = {step.kernel: step.attrs for _, _, step in plan.ops() if step.kernel in (DUE, TAKE)}
+    due = attrs[DUE]
+    return Clock(*(int(due[key]) for key in ("frames", "hop", "most")), int(attrs[TAKE]["channels"]))
 
 
 def _matched(tape: RuleTape, made: FrontTape) -> list[Window]:

@@ -55,13 +55,13 @@ def load_stream(plan: Plan, path: Path) -> NDArray[np.int16]:
     Raises SynapccError for anything else.
     """
     x = read_stream(path)
-    size = push_size(plan)
+    size, channels = push_size(plan), clock_of(plan).channels
     if x.size < size:
         what = f"{SAMPLES} holds {x.size} values, and a push takes {size}"
         raise SynapccError(str(path), what, "give a longer stream")
-    if size % (x.shape[1] if x.ndim == 2 else 1):
-        what = f"{SAMPLES} has {x.shape[1]} channels, and a push takes {size} values"
-        raise SynapccError(str(path), what, "give as many channels as the front end has")
+    if x.size // len(x) != channels:
+        what = f"{SAMPLES} has shape {list(x.shape)}"
+        raise SynapccError(str(path), what, f"give [n, {channels}], a column for each channel")
     return x.reshape(-1)[: x.size // size * size].reshape(-1, size)
 
 
