@@ -62,8 +62,8 @@ class Clock:
 def clock_of(plan: Plan) -> Clock:
     """The clock of a Plan that has a front end."""
     attrs = {step.kernel: step.attrs for _, _, step in plan.ops() if step.kernel in (DUE, TAKE)}
-    due = attrs[DUE]
-    return Clock(*(int(due[key]) for key in ("frames", "hop", "most")), int(attrs[TAKE]["channels"]))
+    frames, hop, most = (int(attrs[DUE][key]) for key in ("frames", "hop", "most"))
+    return Clock(frames, hop, most, int(attrs[TAKE]["channels"]))
 
 
 def _matched(tape: RuleTape, made: FrontTape) -> list[Window]:
