@@ -72,6 +72,17 @@ def _biquad(
         y[j] = out
 
 
+def _amplitude(x: Cells, top: Cells, bottom: Cells, y: Cells, factor: int, channels: int) -> None:
+    for j in range(len(x)):
+        c, v = j % channels, np.int64(x[j])
+        above, below = np.int64(top[c]) - v, v - np.int64(bottom[c])
+        high = np.int64(top[c]) + (-above * np.int64(factor) >> np.int64(SHIFT)) if above > 0 else v
+        low = np.int64(bottom[c]) - (-below * np.int64(factor) >> np.int64(SHIFT)) if below > 0 else v
+        top[c] = high
+        bottom[c] = low
+        y[j] = high - low
+
+
 def split(total: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(q, r) with total = q * 2^30 + r, 0 <= r < 2^30."""
     return numeric.int32(total >> np.int64(SHIFT)), numeric.int32(total & np.int64(2**SHIFT - 1))
@@ -347,3 +358,74 @@ class Biquad(Kernel):
         numbers |= {"lo": -made, "hi": made, "channels": channels}
         limits = {"x": (-top, top), "past": (-top, top), "made": (-made, made), "rest": (0, 2**SHIFT - 1)}
         return Case(arrays, numbers, limits)
+
+
+class Amplitude(Kernel):
+    """top = x where x is above it, else top + factor * (x - top), rounded down; bottom likewise, turned;
+    y = top - bottom: how far a signal went up and down of late.
+
+    Both lie between what they were and x, so they never leave its limits, and both reach a constant x. In
+    real numbers factor is 1 - exp(-1 / (release * rate)).
+    """
+
+    name = "filter.amplitude"
+    loop = Loop(_amplitude)
+    reads = ("x",)
+    updates = ("top", "bottom")
+    writes = ("y",)
+    operands = takes(x="int32 [n]", top="int32 [channels]", bottom="int32 [channels]", y="int32 [n]")
+    attributes = within(factor=(1, 2**SHIFT), channels=CHANNELS)
+
+    def sizes(self, a: Attrs) -> dict[str, int]:
+        return {"channels": a["channels"]}
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        if t["x"].shape[0] % a["channels"]:
+            return _whole(a["channels"])
+        return beyond(t["top"], t["x"].lo, t["x"].hi) or beyond(t["bottom"], t["x"].lo, t["x"].hi)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        channels, factor = int(a["channels"]), np.int64(a["factor"])
+        for i in range(0, t["x"].shape[1], channels):
+            x = t["x"][:, i : i + channels].astype(np.int64)
+            above, below = np.maximum(t["top"] - x, 0), np.maximum(x - t["bottom"], 0)
+            t["top"][...] = np.maximum(t["top"], x) + split(-above * factor)[0]
+            t["bottom"][...] = np.minimum(t["bottom"], x) - split(-below * factor)[0]
+            t["y"][:, i : i + channels] = t["top"] - t["bottom"]
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        channels = int(a["channels"])
+        for i in range(0, t["x"].shape[1], channels):
+            x = t["x"][:, i : i + channels]
+            t["top"][...] = np.maximum(x, t["top"] + a["factor"] * (x - t["top"]))
+            t["bottom"][...] = np.minimum(x, t["bottom"] + a["factor"] * (x - t["bottom"]))
+            t["y"][:, i : i + channels] = t["top"] - t["bottom"]
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        factor = min(max(round(a["factor"] * 2**SHIFT), 1), 2**SHIFT)
+        return {"factor": factor, "channels": int(a["channels"])}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        known = (k["x"], k["top"], k["bottom"])
+        lo, hi = min(v.lo for v in known), max(v.hi for v in known)
+        span, channels = hi - lo, k["top"].shape[0]
+        held = (lo, hi, channels * max(-lo, hi))
+        # a state from elsewhere may have its bottom above its top, until the first sample
+        proofs = [Accumulator("difference", -span, span), Accumulator("change", -span * a["factor"], 0, 64)]
+        return proofs, {"y": (0, span, k["x"].shape[0] * span), "top": held, "bottom": held}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(macs=2 * shapes["x"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        channels = int(rng.integers(1, 4))
+        n = channels * int(rng.integers(1, 12))
+        arrays = {
+            "x": random_signal(rng, n),
+            "top": random_signal(rng, channels),
+            "bottom": random_signal(rng, channels),
+            "y": np.zeros(n, np.int32),
+        }
+        factor = int(rng.choice([1, 2**SHIFT, 2**29, *rng.integers(1, 2**SHIFT, 3)]))
+        limits = dict.fromkeys(("x", "top", "bottom"), (-LIMIT, LIMIT))
+        return Case(arrays, {"factor": factor, "channels": channels}, limits)

@@ -73,6 +73,11 @@ def _median(x: Cells, past: Cells, y: Cells, size: int, channels: int) -> None:
     remember(past, x)
 
 
+def _fill(x: Cells, value: int) -> None:
+    for i in range(len(x)):
+        x[i] = value
+
+
 def _decimate(x: Cells, y: Cells, by: int, channels: int) -> None:
     for i in range(len(y)):
         y[i] = x[((i // channels + 1) * by - 1) * channels + i % channels]
@@ -265,3 +270,33 @@ class Decimate(Kernel):
         n = channels * frames
         arrays = {"x": random_signal(rng, n * by), "y": np.zeros(n, np.int32)}
         return Case(arrays, {"by": by, "channels": channels}, {})
+
+
+class Fill(Kernel):
+    """x = value everywhere: how what a front end keeps begins again."""
+
+    name = "signal.fill"
+    loop = Loop(_fill)
+    writes = ("x",)
+    operands = takes(x="int8|int16|int32|uint32 [n]")
+    attributes = within(value=(0, 2**31 - 1))
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return beyond(t["x"], a["value"], a["value"])
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["x"][...] = a["value"]
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"x": (a["value"], a["value"], k["x"].shape[0] * a["value"])}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(writes=shapes["x"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        dtype = str(rng.choice(["int8", "int16", "int32", "uint32"]))
+        value = int(rng.choice([0, 1, 127]))
+        x = rng.integers(0, 127, int(rng.integers(1, 20))).astype(dtype)
+        return Case({"x": x}, {"value": value}, {})

@@ -97,7 +97,7 @@ def build(
         if spec.guard:
             entries.append(guarded(tape, spec.guard, calibration))
     if spec.frontend:
-        entries.append(streamed(tape, spec.frontend))
+        entries += streamed(tape, spec.frontend)
     b = tape.b
     _check_entries(b, entries)
     return Abstract(

@@ -3,6 +3,7 @@
 push      (entry)  the blocks of the front end; each window's signal into its ring, in the integers of the
                    network's input; and `window_infer` where a window has ended
 window_infer       the network's inputs out of the rings, and infer
+reset     (entry)  all of that as compiled: a stream that was cut begins anew
 
 What a push says of itself lies in the state: `push_made`, 1 where it ended in a verdict, and `push_ago`, how
 many frames came after the end of that verdict's window. The verdict lies where that of `infer` does.
@@ -10,7 +11,7 @@ many frames came after the end of that verdict's window. The verdict lies where 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,19 +19,22 @@ from ..errors import CompileError
 from ..frontends import FrontTape, Window, write
 from ..ir.inputs import listed
 from ..ir.plan import PUSH, Plan
-from ..ir.program import Entry, Value
+from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
 from ..ops.ring import FRAMES
 from ..rules import RuleTape
 from ..spec import FrontEnd
 from ..words import nearest
 
-ANSWER = "window_infer"
+ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
 DUE, TAKE = "ring.due", "signal.take"
 
 
-def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
-    """Emits `push` and what it calls. CompileError where windows and the network's inputs do not fit."""
+def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
+    """Emits `push` and what it calls, and what `reset` does to it; the entry programs that are new.
+
+    Raises CompileError where windows and the network's inputs do not fit.
+    """
     b = tape.b
     with b.program(PUSH, f"{front.push} samples of each channel; a verdict where a window has ended"):
         made = FrontTape(b, front)
@@ -45,7 +49,22 @@ def streamed(tape: RuleTape, front: FrontEnd) -> Entry:
             planar = _planar(tape, w)
             b.step("ring.read", f"front_{w.input}", args, channels=w.x.channels, planar=planar)
         b.call("infer")
-    return Entry(PUSH, (made.raw,))
+    return [Entry(PUSH, (made.raw,)), *_reset(tape)]
+
+
+def _reset(tape: RuleTape) -> list[Entry]:
+    """Program `reset`: what is kept of the stream begins again. A rule's own does its own part before."""
+    b = tape.b
+    with b.program(BEGIN_AGAIN, "filters, windows and clocks of the front end as compiled"):
+        for v in [v for v in b.values.values() if v.use == STREAM]:
+            assert v.ints is not None, v.name
+            b.step("signal.fill", "front", {"x": v.name}, value=int(v.ints.flat[0]))
+    if own := b.programs.get(RESET):
+        b.programs[RESET] = replace(own, items=(*own.items, Call(BEGIN_AGAIN)))
+        return []
+    with b.program(RESET, "forgets the stream of samples; what was learned stays"):
+        b.call(BEGIN_AGAIN)
+    return [Entry(RESET)]
 
 
 @dataclass(frozen=True, slots=True)

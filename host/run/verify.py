@@ -68,7 +68,7 @@ class Verdict:
     def agreement(self) -> str:
         """What was found equal beside the learning steps."""
         programs = ", ".join(self.programs) or "infer"
-        programs += f" ({self.pushes} times)" if self.pushes else ""
+        programs += f" ({self.pushes} pushes)" if self.pushes else ""
         return (
             f"{self.inferences} inferences, programs {programs}, "
             f"and all {self.state_bytes} persistent bytes read back: equal"

@@ -66,7 +66,7 @@ def _block(rng: Rng, name: str, rate: float) -> str:
         "moving_average": f"length = {ms}\n",
         "difference": f"lag = {ms}\n" if rng.integers(2) else "",
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
-        "amplitude": f"length = {ms}\n",
+        "amplitude": f"release = {ms}\n",
     }.get(kind, "")
     return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{said}'
 

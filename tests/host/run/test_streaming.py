@@ -100,10 +100,10 @@ def words(out: Path, *more: str) -> list[str]:
 def test_verify_follows_a_stream(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(out, "--stream", str(out.parent / "stream.npz"))) == 0
     said = capsys.readouterr().out
-    assert "programs learn, push (150 times), and all" in said
+    assert "programs learn, push, reset (150 pushes), and all" in said
     assert said.endswith("verify: 4 steps, 0 differing bytes\n")
     assert main(words(out, "--slices")) == 0
-    assert "programs learn, push, and all" in capsys.readouterr().out
+    assert "programs learn, push, reset, and all" in capsys.readouterr().out
 
 
 def test_a_filter_that_is_another_one_is_found(out: Path, tmp_path: Path) -> None:
@@ -149,6 +149,35 @@ def test_the_function_of_the_library_is_the_emulator(out: Path, plan: Plan, tmp_
         else:
             assert np.array_equal(said[2:], before[2:])
     assert made == 86
+
+
+def test_reset_forgets_the_stream_and_nothing_else(plan: Plan) -> None:
+    fresh, machine = Emulator(plan), Emulator(plan)
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        samples = rng.integers(-(2**15), 2**15, (1, 12)).astype(np.int16)
+        machine.run(PUSH, inputs={"front_samples": samples})
+    x = rng.integers(-128, 128, (1, 48)).astype(np.int8)
+    machine.learn({"input": x}, [1])
+    fresh.learn({"input": x}, [1])
+    assert not np.array_equal(machine.state, fresh.state)
+    machine.run("reset")
+    assert np.array_equal(machine.state, fresh.state)
+
+
+def test_a_block_from_outside_brings_its_own_steps(tmp_path: Path) -> None:
+    """The block of docs/FRONTENDS.md, in a process of its own: it stays known in one."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "FRONTENDS.md").read_text()
+    (tmp_path / "doubled.py").write_text(page.split('title="doubled.py"\n')[1].split("```")[0])
+    more = FRONT.replace('kind = "biquad"\nfrequency = 30', 'kind = "doubled"')
+    c = case(tmp_path / "case", "hebbian", sizes=(48, 8, 3), more=more)
+    path = ["--rule-path", str(tmp_path / "doubled.py")]
+    assert spawn(c.words(tmp_path / "out")).returncode == 2
+    assert spawn([*c.words(tmp_path / "out"), *path]).returncode == 0
+    done = spawn(["verify", str(tmp_path / "out"), *words(c.folder / "out")[2:]])
+    assert done.returncode == 0 and done.stdout.endswith("verify: 4 steps, 0 differing bytes\n")
+    listed = spawn(["frontend", "--blocks", *path]).stdout
+    assert "doubled         the change of the change" in listed
 
 
 def test_an_example_compiles_without_a_warning(out: Path, tmp_path: Path) -> None:
