@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ctools import GET_STATE, INIT, RUN, SET_ARENA, UNDEFINED, HostBatch
 from fronts import network, spec_of
 
 from synapcc.gen.compile import compile_model
+from synapcc.gen.emit.keep import left_out
+from synapcc.gen.emit.role import of_role
 from synapcc.gen.errors import CompileError
 from synapcc.gen.frontends import block_options, blocks
+from synapcc.gen.ir.plan import PUSH
+from synapcc.gen.ir.quantiser import Quantiser
+from synapcc.gen.ir.roles import STREAM
 from synapcc.gen.spec import load_spec, rule_text
 from synapcc.gen.spec.frontend import load_frontend
+from synapcc.host.run.emulator import Emulator
 
 HEAD = 'rule = "none"\n[frontend]\nrate = 250\npush = 5\n'
 WINDOW = '[[frontend.block]]\nname = "input"\nkind = "window"\nlength = 80\n'
@@ -130,3 +138,79 @@ def test_nothing_else_changes_a_bit() -> None:
     with_one = compile_model(network((20,)), spec_of(GOOD), data).plan
     assert {n: with_one.programs[n] for n in without.programs} == without.programs
     assert [with_one[t.name].data for t in without.tensors] == [t.data for t in without.tensors]
+
+
+LEARNS = """rule = "hebbian"
+[arena]
+shared = false
+[store]
+samples = 6
+[guard]
+samples = 4
+[keep]
+[replay]
+samples = 3
+"""
+
+
+def test_beside_all_that_learning_has(tmp_path: Path) -> None:
+    """A store, a guard, an arena of its own for infer: pushes and lessons in turn, the same bytes in C. What is
+    kept in flash has nothing of the stream; a library of inference alone has no front end."""
+    rng = np.random.default_rng(2)
+    data = {"input": rng.normal(0, 1, (30, 20)), "label": rng.integers(0, 3, 30)}
+    compiled = compile_model(network((20,)), spec_of(LEARNS + GOOD.removeprefix('rule = "none"\n')), data)
+    plan = compiled.plan
+    assert plan.entries == ("infer", "learn", "rehearse", "settle", PUSH, "reset") and not plan.shared
+    stream = {t.name for t in plan.space("state") if t.use == STREAM}
+    assert {"front_smooth_past", "front_input_ring", "front_left", "push_made"} <= stream <= left_out(plan)
+    assert of_role(plan, "infer").entries == ("infer",)
+    assert not [t for t in of_role(plan, "infer").tensors if t.use == STREAM]
+    batch, machine = HostBatch([plan], tmp_path, "-O1", *UNDEFINED), Emulator(plan)
+    try:
+        batch.ask(0, INIT)
+        for i in range(60):
+            name = ("learn", PUSH, PUSH, PUSH, "rehearse", PUSH, PUSH, "settle")[i % 8]
+            if name == PUSH:
+                samples = rng.integers(-(2**15), 2**15, (1, 5)).astype(np.int16)
+                machine.give(PUSH, {"front_samples": samples})
+            else:
+                x = rng.integers(-128, 128, (1, 20)).astype(np.int8)
+                machine.load({"input": x}, [int(rng.integers(3))])
+            batch.ask(0, SET_ARENA, payload=machine.arena[0].tobytes())
+            machine.run(name)
+            assert batch.ask(0, RUN, plan.entries.index(name))[0] == 0
+            assert batch.ask(0, GET_STATE)[1] == machine.state[0].tobytes(), (i, name)
+    finally:
+        batch.close()
+
+
+def test_a_network_that_normalises_is_asked_in_its_own_units() -> None:
+    """Offset and scale of the network's own quantiser are folded into the window's."""
+    x = np.random.default_rng(0).normal(900, 40, (30, 20))
+    graph = replace(network((20,)), quantisers={"input": Quantiser.of([900], [1 / 40])})
+    text = HEAD + WINDOW + "offset = 10\nscale = 0.5\n"
+    plan = compile_model(graph, spec_of(text), {"input": x}).plan
+    machine = Emulator(plan)
+    raw = np.random.default_rng(1).integers(1650, 2000, (4, 5)).astype(np.int16)
+    for row in raw:
+        machine.run(PUSH, inputs={"front_samples": row[None]})
+    assert machine["push_made"][0, 0] == 1
+    want = plan.quantiser("input").integers((raw.reshape(1, 20) - 10.0) * 0.5)
+    assert np.abs(machine["input"].astype(int) - want).max() <= 1 and np.ptp(want.astype(int)) > 50
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        (np.linspace(1, 9, 20), "the network normalises each feature of input input by itself"),
+        (
+            np.full(20, -1.0),
+            "the network multiplies input input with -1; take a network with a scale above 0",
+        ),
+    ],
+)
+def test_what_a_window_cannot_normalise_is_refused(scale: np.ndarray, says: str) -> None:
+    graph = replace(network((20,)), quantisers={"input": Quantiser.of(np.zeros(20), scale)})
+    with pytest.raises(CompileError) as caught:
+        compile_model(graph, spec_of(GOOD), {"input": np.random.default_rng(0).normal(0, 1, (9, 20))})
+    assert says in str(caught.value)

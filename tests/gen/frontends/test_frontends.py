@@ -11,6 +11,7 @@ from ctools import GET_ARENA, GET_STATE, INIT, RUN, SET_ARENA, UNDEFINED, Batch,
 from fronts import Made, fronts, stream
 
 from synapcc.gen.ir.plan import PUSH
+from synapcc.gen.ir.roles import USES
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.frontend import cut
@@ -111,6 +112,8 @@ def test_a_push_of_any_size_gives_the_same(tmp_path: Path) -> None:
 def test_a_plan_with_a_front_end_is_read_back_and_proved_again() -> None:
     for made in fronts(80_000, 6):
         assert load_plan(made.plan.canonical, "plan.json") == made.plan
+        for t in made.plan.space("state"):
+            assert t.use == "stream" and USES[t.use] in t.about and t.name.startswith(("front_", "push_"))
         assert made.plan.streams and made.plan.entries[-2:] == (PUSH, "reset")
 
 
