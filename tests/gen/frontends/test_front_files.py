@@ -154,8 +154,8 @@ samples = 3
 
 
 def test_beside_all_that_learning_has(tmp_path: Path) -> None:
-    """A store, a guard, an arena of its own for infer: pushes and lessons in turn, the same bytes in C. What is
-    kept in flash has nothing of the stream; a library of inference alone has no front end."""
+    """A store, a guard, an arena of infer's own: pushes and lessons in turn, the same bytes in C. Flash has
+    nothing of the stream; a library of inference alone has no front end."""
     rng = np.random.default_rng(2)
     data = {"input": rng.normal(0, 1, (30, 20)), "label": rng.integers(0, 3, 30)}
     compiled = compile_model(network((20,)), spec_of(LEARNS + GOOD.removeprefix('rule = "none"\n')), data)
