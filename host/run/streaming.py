@@ -86,6 +86,7 @@ def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
     number of its push."""
     plan, (name,) = sides.plan, sides.plan.entry(PUSH).inputs
     number = plan.entries.index(PUSH)
+    sides.machine.expects(len(stream))
     for at, row in enumerate(stream, 1):
         before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
         sides.give(PUSH, given)

@@ -165,6 +165,26 @@ def test_reset_forgets_the_stream_and_nothing_else(plan: Plan) -> None:
     assert np.array_equal(machine.state, fresh.state)
 
 
+def test_what_leaves_the_chip_has_nothing_of_the_stream(
+    out: Path, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine, fresh = Emulator(plan), Emulator(plan)
+    for row in np.load(out.parent / "stream.npz")["samples"].reshape(-1, 12)[:9]:
+        machine.run(PUSH, inputs={"front_samples": row[None]})
+    machine.save(tmp_path / "state.npz")
+    words = ["pull", str(out), "--state", str(tmp_path / "state.npz"), "--npz", str(tmp_path / "pulled.npz")]
+    assert main(words) == 0
+    machine.load(tmp_path / "pulled.npz")
+    assert np.array_equal(machine.state, fresh.state)
+    assert main([*words[:-1], str(tmp_path / "all.npz"), "--samples"]) == 0
+    capsys.readouterr()
+    machine.load(tmp_path / "all.npz")
+    assert not np.array_equal(machine.state, fresh.state)
+    report = json.loads((out / "report.json").read_text())
+    stream = sum(t.nbytes for t in plan.space("state") if t.use == "stream")
+    assert str(stream) in json.dumps(report["memory"]) and stream > 100
+
+
 def test_a_block_from_outside_brings_its_own_steps(tmp_path: Path) -> None:
     """The block of docs/FRONTENDS.md, in a process of its own: it stays known in one."""
     page = (Path(__file__).resolve().parents[3] / "docs" / "FRONTENDS.md").read_text()
