@@ -15,6 +15,7 @@ from synapcc.gen.emit.keep import left_out
 from synapcc.gen.emit.role import of_role
 from synapcc.gen.errors import CompileError
 from synapcc.gen.frontends import block_options, blocks
+from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.ir.quantiser import Quantiser
 from synapcc.gen.ir.roles import STREAM
@@ -214,3 +215,69 @@ def test_what_a_window_cannot_normalise_is_refused(scale: np.ndarray, says: str)
     with pytest.raises(CompileError) as caught:
         compile_model(graph, spec_of(GOOD), {"input": np.random.default_rng(0).normal(0, 1, (9, 20))})
     assert says in str(caught.value)
+
+
+def two_inputs() -> Graph:
+    """A network of a fast window and a slow one."""
+    one = network((12,))
+    tensors = {n: t for n, t in one.tensors.items() if n != "input"}
+    tensors |= {"fast": Tensor("fast", (8,)), "slow": Tensor("slow", (4,)), "both": Tensor("both", (12,))}
+    first, second = one.nodes
+    cat = Node("concat", "cat", ("fast", "slow"), "both", {"axis": 0})
+    return replace(
+        one,
+        inputs=("fast", "slow"),
+        tensors=tensors,
+        nodes=(cat, replace(first, inputs=("both", *first.inputs[1:])), second),
+    )
+
+
+TWO = (
+    HEAD
+    + PASS
+    + WINDOW.replace("input", "slow").replace("80", "16")
+    + "hop = 40\nscale = 0.1\n"
+    + WINDOW.replace("input", "fast").replace("80", "32")
+    + 'hop = 40\nscale = 0.1\nfrom = "samples"\n'
+)
+
+
+def test_two_windows_end_together() -> None:
+    rng = np.random.default_rng(0)
+    data = {"fast": rng.normal(0, 1, (9, 8)), "slow": rng.normal(0, 1, (9, 4))}
+    plan = compile_model(two_inputs(), spec_of(TWO), data).plan
+    machine, made = Emulator(plan), []
+    raw = rng.integers(-100, 100, (12, 5)).astype(np.int16)
+
+    def read(program: str, position: int) -> None:
+        """The windows, before the network takes their place in the arena."""
+        if (program, position) == ("window_infer", 1):
+            made.append(machine["fast"][0].copy())
+
+    for row in raw:
+        machine.run(PUSH, inputs={"front_samples": row[None]}, after=read)
+    ends = range(8, 61, 10)  # 8 samples, then every 40 ms
+    for x, end in zip(made, ends, strict=True):
+        want = plan.quantiser("fast").integers(raw.ravel()[end - 8 : end] * 0.1)
+        assert np.abs(x.astype(int) - want).max() <= 1 and np.ptp(want.astype(int)) > 20
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"slow"', '"slwo"', 'window "slwo" fills no input; did you mean "slow"?'),
+        (
+            "hop = 40\nscale = 0.1\nfrom",
+            "hop = 44\nscale = 0.1\nfrom",
+            "windows fast and slow do not end together",
+        ),
+        (TWO.split("[[")[2], "", "nothing fills input slow; add a block"),
+    ],
+)
+def test_inputs_that_no_window_fills_or_at_another_time_are_one_line(old: str, new: str, says: str) -> None:
+    text = TWO.replace(old, new).replace("[[[[", "[[")
+    rng = np.random.default_rng(0)
+    data = {"fast": rng.normal(0, 1, (9, 8)), "slow": rng.normal(0, 1, (9, 4))}
+    with pytest.raises(CompileError) as caught:
+        compile_model(two_inputs(), spec_of(text), data)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
