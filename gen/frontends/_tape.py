@@ -85,7 +85,7 @@ class FrontTape:
     def samples(self) -> Signal:
         """The raw samples as a signal."""
         front, lo, hi = self.front, *(v << FRAC for v in INT16)
-        x = Signal(f"{PREFIX}_raw", front.push, front.channels, front.rate, lo, hi)
+        x = Signal("push_raw", front.push, front.channels, front.rate, lo, hi)
         self._add(x)
         self.b.step("signal.take", PREFIX, {"x": self.raw, "y": x.name}, channels=front.channels)
         return x
@@ -109,8 +109,15 @@ class FrontTape:
         if made.top > LIMIT:
             what = f"may reach {made.top / 2.0**FRAC:.3g}, {LIMIT >> FRAC} is the most"
             raise self.error(own, what, "damp the signal before: a lower gain or Q, a shorter window")
+        self._free(own, name)
         self._add(made)
         return made
+
+    def _free(self, own: BlockSpec, name: str) -> None:
+        """CompileError where another block has made this name of its own."""
+        if name in self.b.values:
+            what = f"would make a second tensor {name}"
+            raise self.error(own, what, "give one of the blocks another name")
 
     def _add(self, x: Signal) -> None:
         fmt = Format("int32", FRAC, x.lo, x.hi)
@@ -121,10 +128,13 @@ class FrontTape:
         start = np.zeros(size, np.int32)
         fmt = Format("int32", frac, lo, hi)
         name = f"{PREFIX}_{own.name}_{what}"
+        self._free(own, name)
         return self.b.add(Value(name, (size,), "state", "signal", ints=start, use=STREAM, format=fmt))
 
-    def counter(self, name: str, note: str, start: int = 0) -> str:
-        """A counter of the state."""
+    def counter(self, name: str, note: str, start: int = 0, own: BlockSpec | None = None) -> str:
+        """A counter of the state, of a block where `own` is given."""
+        if own is not None:
+            self._free(own, name := f"{PREFIX}_{own.name}_{name}")
         ints = np.array([start], np.uint32)
         return self.b.add(Value(name, (1,), "state", "counter", ints=ints, use=STREAM, note=note))
 

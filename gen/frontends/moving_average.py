@@ -30,7 +30,7 @@ class MovingAverage(Block):
             "x": x.name,
             "ring": tape.kept(own, "ring", size * x.channels, lo, hi),
             "sum": tape.kept(own, "sum", x.channels, size * lo, size * hi),
-            "at": tape.counter(f"front_{own.name}_at", "where the oldest sample of the mean lies"),
+            "at": tape.counter("at", "where the oldest sample of the mean lies", own=own),
             "y": y.name,
         }
         tape.step("filter.average", own, args, size=size, channels=x.channels)

@@ -134,10 +134,10 @@ def _due(tape: RuleTape, made: FrontTape, windows: list[Window]) -> str:
         )
     start = max(w.settle + w.length for w in windows)
     args = {
-        "left": made.counter("front_left", "samples before the last one of a window", start - 1),
+        "left": made.counter("push_left", "samples before the last one of a window", start - 1),
         "made": made.counter("push_made", "1 where the last push ended in a verdict"),
         "ago": made.counter("push_ago", "samples of the last push behind the end of its window"),
-        "flag": tape.flag("front_ended"),
+        "flag": tape.flag("push_ended"),
     }
     most = max(start, first.hop)
     tape.b.step(DUE, "front", args, frames=first.x.frames, hop=first.hop, most=most)

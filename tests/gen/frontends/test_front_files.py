@@ -103,6 +103,11 @@ FITS = [
         (20,),
         "is the most; damp the signal before",
     ),
+    (
+        GOOD.replace("smooth", "a") + PASS.replace("smooth", "a_past"),
+        (20,),
+        "frontend block a_past: would make a second tensor front_a_past; give one of the blocks another name",
+    ),
     (HEAD.replace("push = 5", "push = 5\nchannels = 2") + WINDOW, (4, 10), "not 2 channels of 20 samples"),
     (
         HEAD.replace("push = 5", "push = 2\nchannels = 2") + WINDOW.replace("80", "8"),
@@ -163,7 +168,7 @@ def test_beside_all_that_learning_has(tmp_path: Path) -> None:
     plan = compiled.plan
     assert plan.entries == ("infer", "learn", "rehearse", "settle", PUSH, "reset") and not plan.shared
     stream = {t.name for t in plan.space("state") if t.use == STREAM}
-    assert {"front_smooth_past", "front_input_ring", "front_left", "push_made"} <= stream <= left_out(plan)
+    assert {"front_smooth_past", "front_input_ring", "push_left", "push_made"} <= stream <= left_out(plan)
     assert of_role(plan, "infer").entries == ("infer",)
     assert not [t for t in of_role(plan, "infer").tensors if t.use == STREAM]
     batch, machine = HostBatch([plan], tmp_path, "-O1", *UNDEFINED), Emulator(plan)
