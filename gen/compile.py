@@ -28,7 +28,7 @@ from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
 from .rules import Rule, options
 from .sets import AUTO, select
-from .spec import FAST, INFERENCE_ONLY, LEARN, MODES, RuleSpec, load_spec, select_layers
+from .spec import FAST, INFER, INFERENCE_ONLY, LEARN, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs, far_targets
@@ -49,6 +49,8 @@ from .stages.still import drowned, settle
 from .stages.trials import farthest
 from .stages.untie import untie
 from .target.boards import Board, load_board
+
+NO_FRONT = "frontend: a library of inference alone has no push; windows must come to it ready"
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def compile_model(
             *quiet,
             *found.quantised.warnings(found.abstract.inputs),
             *([walk.warning()] if walk else []),
+            *([NO_FRONT] if spec.frontend and role == INFER else []),
         ),
         kernel_set=select(kernel_set, target),
         untouched=untouched,

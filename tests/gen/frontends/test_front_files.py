@@ -10,7 +10,7 @@ import pytest
 from ctools import GET_STATE, INIT, RUN, SET_ARENA, UNDEFINED, HostBatch
 from fronts import network, spec_of
 
-from synapcc.gen.compile import compile_model
+from synapcc.gen.compile import NO_FRONT, compile_model
 from synapcc.gen.emit.keep import left_out
 from synapcc.gen.emit.role import of_role
 from synapcc.gen.errors import CompileError
@@ -169,7 +169,9 @@ def test_beside_all_that_learning_has(tmp_path: Path) -> None:
     assert plan.entries == ("infer", "learn", "rehearse", "settle", PUSH, "reset") and not plan.shared
     stream = {t.name for t in plan.space("state") if t.use == STREAM}
     assert {"front_smooth_past", "front_input_ring", "push_left", "push_made"} <= stream <= left_out(plan)
-    assert of_role(plan, "infer").entries == ("infer",)
+    assert of_role(plan, "infer").entries == ("infer",) and NO_FRONT not in compiled.warnings
+    alone = compile_model(network((20,)), spec_of(GOOD.replace("none", "hebbian")), data, role="infer")
+    assert alone.warnings[-1] == NO_FRONT
     assert not [t for t in of_role(plan, "infer").tensors if t.use == STREAM]
     batch, machine = HostBatch([plan], tmp_path, "-O1", *UNDEFINED), Emulator(plan)
     try:
