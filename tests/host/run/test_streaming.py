@@ -13,6 +13,7 @@ from ctools import run
 from fronts import stream
 from projects import case, refusal, spawn
 
+from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import PUSH, Plan
 from synapcc.host.cli import main
 from synapcc.host.devices.process import host_compiler
@@ -142,13 +143,13 @@ def test_the_function_of_the_library_is_the_emulator(out: Path, plan: Plan, tmp_
             net.net_push(memory, row.ctypes.data_as(ctypes.c_void_p), said.ctypes.data_as(ctypes.c_void_p))
             == 0
         )
-        machine.run(PUSH, inputs={"front_samples": row[None]})
+        told = machine.push(row[None])
         assert memory.raw[: plan.state_bytes] == machine.state[0].tobytes()
-        assert said[:2].tolist() == [machine["push_made"][0, 0], machine["push_ago"][0, 0]]
+        assert said[:2].tolist() == [told.made[0], told.ago[0]]
         if said[0]:
             made += 1
-            assert said[2:4].tolist() == machine["verdict"][0].tolist()
-            assert said[4:].view(np.int16)[: plan.scores].tolist() == machine[plan.logits][0].tolist()
+            assert said[2:4].tolist() == [told.answer.winner[0], told.answer.margin[0]]
+            assert said[4:].view(np.int16)[: plan.scores].tolist() == told.answer.scores[0].tolist()
         else:
             assert np.array_equal(said[2:], before[2:])
     assert made == 86
@@ -245,6 +246,24 @@ def test_samples_that_are_none_are_one_line(
     assert says in refusal(words(out, "--stream", bad), capsys) and not windows.exists()
 
 
+def test_a_fleet_pushes_in_lockstep(plan: Plan) -> None:
+    fleet, rng = Emulator(plan, devices=3), np.random.default_rng(6)
+    alone = [Emulator(plan) for _ in range(3)]
+    for i in range(40):
+        samples, active = (
+            rng.integers(-(2**15), 2**15, (3, 12)).astype(np.int16),
+            np.array([True, i % 2 == 0, True]),
+        )
+        told = fleet.push(samples, active)
+        for d in np.flatnonzero(active):
+            own = alone[d].push(samples[d : d + 1])
+            assert (own.made[0], own.ago[0]) == (told.made[d], told.ago[d])
+            assert not own.made[0] or np.array_equal(own.answer.scores[0], told.answer.scores[d])
+    assert [a.state[0].tobytes() for a in alone] == [row.tobytes() for row in fleet.state]
+    with pytest.raises(SynapccError, match=r"front_samples is int16 of shape \[3, 5\]"):
+        fleet.push(np.zeros((3, 5), np.int16))
+
+
 def test_what_has_no_front_end_takes_no_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     c = case(tmp_path / "plain")
     assert main(c.words(tmp_path / "out")) == 0
@@ -254,4 +273,6 @@ def test_what_has_no_front_end_takes_no_stream(tmp_path: Path, capsys: pytest.Ca
     assert "--stream: net has no front end; compile it with [frontend]" in said
     said = refusal(["frontend", str(c.rule), "--in", samples, "--out", str(tmp_path / "w.npz")], capsys)
     assert "frontend is None, not a table" in said
+    with pytest.raises(SynapccError, match="net: has no front end"):
+        Emulator(read_plan(tmp_path / "out")).push([[0]])
     assert "--in: is missing" in refusal(["frontend", str(c.rule)], capsys)
