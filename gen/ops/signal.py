@@ -6,6 +6,7 @@ kernel must know of earlier pushes lies in the state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,28 @@ def _median(x: Cells, past: Cells, y: Cells, size: int, channels: int) -> None:
             seen[at] = v
         y[i] = seen[size // 2]
     remember(past, x)
+
+
+@helper
+def root(square: Any) -> Any:
+    """The largest r with r * r <= square, 0 <= square < 2^62: digit by digit."""
+    rest, r, bit = np.int64(square), np.int64(0), np.int64(1) << np.int64(60)
+    while bit > 0:
+        if rest >= r + bit:
+            rest = rest - r - bit
+            r = (r >> np.int64(1)) + bit
+        else:
+            r = r >> np.int64(1)
+        bit = bit >> np.int64(2)
+    return r
+
+
+def _norm(x: Cells, y: Cells, channels: int) -> None:
+    for i in range(len(y)):
+        total = np.int64(0)
+        for c in range(channels):
+            total += np.int64(x[i * channels + c]) * np.int64(x[i * channels + c])
+        y[i] = root(total)
 
 
 def _fill(x: Cells, value: int) -> None:
@@ -300,3 +323,46 @@ class Fill(Kernel):
         value = int(rng.choice([0, 1, 127]))
         x = rng.integers(0, 127, int(rng.integers(1, 20))).astype(dtype)
         return Case({"x": x}, {"value": value}, {})
+
+
+class Norm(Kernel):
+    """y = the root of the sum of the squares of a frame's channels, rounded down: how long a vector is."""
+
+    name = "signal.norm"
+    loop = Loop(_norm)
+    reads = ("x",)
+    writes = ("y",)
+    operands = takes(x="int32 [n]", y="int32 [k]")
+    attributes = within(channels=(2, MOST_CHANNELS))
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        n, k = t["x"].shape[0], t["y"].shape[0]
+        return "" if n == k * a["channels"] else f"{n} values are no {k} frames of {a['channels']} channels"
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        frames = t["x"].astype(np.int64).reshape(*t["y"].shape, a["channels"])
+        rest = np.sum(frames * frames, axis=-1)
+        r, bit = np.zeros_like(rest), 1 << 60
+        while bit:
+            more = rest >= r + bit
+            rest, r = np.where(more, rest - r - bit, rest), (r >> 1) + np.where(more, bit, 0)
+            bit >>= 2
+        t["y"][...] = r
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        frames = t["x"].reshape(*t["y"].shape, int(a["channels"]))
+        t["y"][...] = np.sqrt(np.sum(frames * frames, axis=-1))
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        most = a["channels"] * k["x"].mag ** 2
+        top = math.isqrt(most)
+        proofs = [Accumulator("sum of squares", 0, most, 63), Accumulator("root", 0, top)]
+        return proofs, {"y": (0, top, k["y"].shape[0] * top)}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(macs=shapes["x"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        channels, frames, top = int(rng.integers(2, 5)), int(rng.integers(1, 8)), 2**29
+        arrays = {"x": random_signal(rng, channels * frames, top), "y": np.zeros(frames, np.int32)}
+        return Case(arrays, {"channels": channels}, {"x": (-top, top)})

@@ -53,8 +53,8 @@ def network(shape: tuple[int, ...], seed: int = 0) -> Graph:
     return Graph("net", ("input",), "y2", tensors, tuple(nodes))
 
 
-def _block(rng: Rng, name: str, rate: float) -> str:
-    """A table of a random kind, of frequencies and times that this rate can have."""
+def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
+    """A table of a random kind, of frequencies and times that this rate can have, and its channels."""
     kind = str(rng.choice([k for k in block_options() if k not in ("window", "decimate")]))
     f = round(float(rate * 2.0 ** -rng.uniform(1.5, 9)), 4)
     ms = round(float(rng.uniform(2.1, 12) * 1000 / rate), 3)
@@ -66,9 +66,11 @@ def _block(rng: Rng, name: str, rate: float) -> str:
         "moving_average": f"length = {ms}\n",
         "difference": f"lag = {ms}\n" if rng.integers(2) else "",
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
+        "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
     }.get(kind, "")
-    return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{said}'
+    left = 1 if '"frame"' in said else channels
+    return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{said}', left
 
 
 def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
@@ -79,7 +81,8 @@ def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
     text = HEAD.format(rate=rate, channels=channels, push=frames * by)
     count, at = int(rng.integers(1, 6)), int(rng.integers(0, 5))
     for i in range(count):
-        text += _block(rng, f"b{i}", rate)
+        table, channels = _block(rng, f"b{i}", rate, channels)
+        text += table
         if by > 1 and i == min(at, count - 1):
             text += f'[[frontend.block]]\nname = "fewer"\nkind = "decimate"\nby = {by}\n'
             rate /= by

@@ -10,8 +10,10 @@ from counts import ONE_TOOLCHAIN, counted
 from ctools import GET_ARENA, GET_STATE, INIT, RUN, SET_ARENA, UNDEFINED, Batch, ChipBatch, HostBatch
 from fronts import Made, fronts, stream
 
+from synapcc.gen.frontends import blocks
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.ir.roles import USES
+from synapcc.gen.ops import kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.run.frontend import cut
@@ -123,8 +125,12 @@ def test_a_plan_with_a_front_end_is_read_back_and_proved_again() -> None:
         assert made.plan.streams and made.plan.entries[-2:] == (PUSH, "reset")
 
 
-def test_every_block_is_drawn() -> None:
-    from synapcc.gen.frontends import blocks
-
-    drawn = {b.kind for made in fronts(0, 40) for b in made.front.blocks}
-    assert drawn == set(blocks())
+def test_every_block_and_every_kernel_is_drawn() -> None:
+    """Otherwise a green run would say nothing about what was left out."""
+    found = list(fronts(0, 60))
+    assert {b.kind for made in found for b in made.front.blocks} == set(blocks())
+    stems = {"signal", "filter", "ring"}
+    drawn = {s.kernel for made in found for _, _, s in made.plan.ops()}
+    assert {k for k in drawn if k.split(".")[0] in stems} == {
+        k for k in kernels() if k.split(".")[0] in stems
+    }
