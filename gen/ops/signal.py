@@ -75,9 +75,9 @@ def _median(x: Cells, past: Cells, y: Cells, size: int, channels: int) -> None:
 
 
 @helper
-def root(square: Any) -> Any:
-    """The largest r with r * r <= square, 0 <= square < 2^62: digit by digit."""
-    rest, r, bit = np.int64(square), np.int64(0), np.int64(1) << np.int64(60)
+def root(square: Any, first: Any) -> Any:
+    """The largest r with r * r <= square, 0 <= square < 2^(first + 2), digit by digit; first is even."""
+    rest, r, bit = np.int64(square), np.int64(0), np.int64(1) << np.int64(first)
     while bit > 0:
         if rest >= r + bit:
             rest = rest - r - bit
@@ -88,12 +88,12 @@ def root(square: Any) -> Any:
     return r
 
 
-def _norm(x: Cells, y: Cells, channels: int) -> None:
+def _norm(x: Cells, y: Cells, channels: int, first: int) -> None:
     for i in range(len(y)):
         total = np.int64(0)
         for c in range(channels):
             total += np.int64(x[i * channels + c]) * np.int64(x[i * channels + c])
-        y[i] = root(total)
+        y[i] = root(total, first)
 
 
 def _fill(x: Cells, value: int) -> None:
@@ -326,23 +326,37 @@ class Fill(Kernel):
 
 
 class Norm(Kernel):
-    """y = the root of the sum of the squares of a frame's channels, rounded down: how long a vector is."""
+    """y = the root of the sum of the squares of a frame's channels, rounded down: how long a vector is.
+
+    first: the sum is below 2^(first + 2), and a root is taken from its digit of 2^first on
+    """
 
     name = "signal.norm"
     loop = Loop(_norm)
     reads = ("x",)
     writes = ("y",)
     operands = takes(x="int32 [n]", y="int32 [k]")
-    attributes = within(channels=(2, MOST_CHANNELS))
+    attributes = within(channels=(2, MOST_CHANNELS), first=(0, 60))
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         n, k = t["x"].shape[0], t["y"].shape[0]
+        if a["first"] % 2 or self._most(t["x"].lo, t["x"].hi, a) >> (a["first"] + 2):
+            return f"its squares do not begin at 2^{a['first']}"
         return "" if n == k * a["channels"] else f"{n} values are no {k} frames of {a['channels']} channels"
+
+    @staticmethod
+    def _most(lo: int, hi: int, a: Attrs) -> int:
+        """The largest sum of squares."""
+        return int(a["channels"]) * max(-lo, hi) ** 2
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        most = self._most(f["x"].lo, f["x"].hi, a)
+        return {"channels": int(a["channels"]), "first": max(0, most.bit_length() - 1) // 2 * 2}
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         frames = t["x"].astype(np.int64).reshape(*t["y"].shape, a["channels"])
         rest = np.sum(frames * frames, axis=-1)
-        r, bit = np.zeros_like(rest), 1 << 60
+        r, bit = np.zeros_like(rest), 1 << int(a["first"])
         while bit:
             more = rest >= r + bit
             rest, r = np.where(more, rest - r - bit, rest), (r >> 1) + np.where(more, bit, 0)
@@ -354,7 +368,7 @@ class Norm(Kernel):
         t["y"][...] = np.sqrt(np.sum(frames * frames, axis=-1))
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
-        most = a["channels"] * k["x"].mag ** 2
+        most = self._most(k["x"].lo, k["x"].hi, a)
         top = math.isqrt(most)
         proofs = [Accumulator("sum of squares", 0, most, 63), Accumulator("root", 0, top)]
         return proofs, {"y": (0, top, k["y"].shape[0] * top)}
@@ -363,6 +377,11 @@ class Norm(Kernel):
         return Cost(macs=shapes["x"][0])
 
     def case(self, rng: np.random.Generator) -> Case:
-        channels, frames, top = int(rng.integers(2, 5)), int(rng.integers(1, 8)), 2**29
+        channels, frames, top = (
+            int(rng.integers(2, 5)),
+            int(rng.integers(1, 8)),
+            2 ** int(rng.integers(0, 30)),
+        )
+        first = ((channels * top**2).bit_length() - 1) // 2 * 2
         arrays = {"x": random_signal(rng, channels * frames, top), "y": np.zeros(frames, np.int32)}
-        return Case(arrays, {"channels": channels}, {"x": (-top, top)})
+        return Case(arrays, {"channels": channels, "first": first}, {"x": (-top, top)})
