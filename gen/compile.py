@@ -18,6 +18,7 @@ from .emit.role import of_role
 from .equations import placed, rule_of
 from .errors import CompileError
 from .files.npz import load_arrays
+from .frontends import block_options
 from .importers import load_model
 from .ir.graph import Graph
 from .ir.inputs import LABEL, listed, unread
@@ -27,7 +28,7 @@ from .ir.quantiser import checked, normalised, warnings
 from .ops import layer
 from .rules import Rule, options
 from .sets import AUTO, select
-from .spec import FAST, INFERENCE_ONLY, LEARN, MODES, RuleSpec, load_spec, select_layers
+from .spec import FAST, INFER, INFERENCE_ONLY, LEARN, MODES, RuleSpec, load_spec, select_layers
 from .stages.border import adopt, given_integers, without_head
 from .stages.bounds import Proof
 from .stages.calibrate import Runs, far_targets
@@ -48,6 +49,8 @@ from .stages.still import drowned, settle
 from .stages.trials import farthest
 from .stages.untie import untie
 from .target.boards import Board, load_board
+
+NO_FRONT = "frontend: a library of inference alone has no push; windows must come to it ready"
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def compile_model(
             *quiet,
             *found.quantised.warnings(found.abstract.inputs),
             *([walk.warning()] if walk else []),
+            *([NO_FRONT] if spec.frontend and role == INFER else []),
         ),
         kernel_set=select(kernel_set, target),
         untouched=untouched,
@@ -181,7 +185,7 @@ def _read(
     if isinstance(model, Graph) and output is not None:
         raise CompileError("output", "chooses from a model file, and the model is a Graph", "leave it out")
     graph = verify(model if isinstance(model, Graph) else load_model(Path(model), name, output))
-    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options())
+    spec = rule if isinstance(rule, RuleSpec) else load_spec(Path(rule), options(), block_options())
     return (replaced(graph, spec) if spec.head else graph), spec
 
 

@@ -24,6 +24,7 @@ from .terminal.screen import REFUSED, complain, guarded, notes
 ORDER = (
     "compile",
     "inspect",
+    "frontend",
     "build",
     "flash",
     "verify",

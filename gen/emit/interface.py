@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..ir.plan import Plan, PlanTensor
+from ..ir.plan import PUSH, Plan, PlanTensor
 from ..numeric import PRIMITIVES
 from ..ops import kernel
 from .helpers import WORDS
@@ -18,7 +18,7 @@ INTERFACE = (
     *("check", "check_part", "tensors", "above", "check_op", "held_t", "held", "wants", "holds"),
     *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
     *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
-    *("take", "taken"),
+    *("take", "taken", "pushed_t"),
     *(
         "state_t",
         "inputs_t",
@@ -43,6 +43,7 @@ class EntryView:
     fields: the members of a struct of its own; empty if it has none
     inputs: what is filled
     label:  the C type of its label; "" if it takes none
+    answer: of the program that takes samples, the C type of what it says of them
     """
 
     name: str
@@ -51,9 +52,12 @@ class EntryView:
     fields: tuple[TensorView, ...]
     inputs: tuple[TensorView, ...]
     label: str
+    answer: str = ""
 
     @property
     def parameters(self) -> str:
+        if self.answer:
+            return f", const {self.inputs[0].ctype} *samples, {self.answer} *y"
         x = f", const {self.struct} *x" if self.struct else ""
         return f"{x}, {self.label} label" if self.label else x
 
@@ -79,6 +83,10 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str]
         if e.name in taken or f"{e.name}_inputs_t" in taken:
             raise _taken(plan, e.name)
         inputs = tuple(views[n] for n in e.inputs)
+        if e.name == PUSH and plan.streams:
+            doc, answer = plan.programs[e.name].doc, f"{plan.model}_pushed_t"
+            found.append(EntryView(e.name, doc, "", (), inputs, "", answer))
+            continue
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""
         doc = plan.programs[e.name].doc

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import CompileError
 from ..ir.plan import Plan
-from ..ir.roles import GOOD, STORED
+from ..ir.roles import GOOD, STORED, STREAM
 from ..spec.keep import MOST_BLOCKS, Keep
 from ..stages.heard import Heard, to_json
 from ..stages.state_check import rings
@@ -52,10 +52,10 @@ def left_out(plan: Plan) -> frozenset[str]:
 
     Tables of samples, where their rings stand, and sums of changes, of which one change shows its sample; the
     phase of such sums. What a guard knows by its ring: without that, trust would let the first judgement, of
-    none or few samples, take any state for the good one. What is not kept starts as compiled: no samples,
-    cursors at 0, as `<model>_check` wants it, no trust.
+    none or few samples, take any state for the good one. What a front end keeps of the stream. All that is
+    not kept starts as compiled: no samples, cursors at 0, as `<model>_check` wants it, no trust.
     """
-    held = {t.name for t in plan.space("state") if t.use == STORED or t.role == "sum"}
+    held = {t.name for t in plan.space("state") if t.use in (STORED, STREAM) or t.role == "sum"}
     held |= {name for cursor, count, _ in rings(plan) for name in (cursor, count)}
     for _, _, step in plan.ops():
         held |= {step.args[role] for role in _COUNTED.get((step.kernel, step.node), ())}

@@ -70,6 +70,7 @@ def render_library(
         "infer_inputs": [of_infer[n] for n in plan.inputs],
         "logits": of_infer[plan.logits],
         "verdict": of_infer["verdict"],
+        "answered": (of_all["verdict"], of_all[plan.logits]),
         "label": of_all.get("label"),
         "label_type": label_type(plan),
         "wide_labels": any(t.dtype == "uint16" for t in plan.space("arena")),

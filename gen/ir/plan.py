@@ -31,6 +31,8 @@ from .roles import GOOD, LEARNED, ROLES, USES, Use
 PLAN_VERSION = 2
 LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
+PUSH = "push"
+"""The entry program of a front end, which takes raw samples."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
@@ -189,6 +191,12 @@ class Plan:
     def numbers(self) -> bool:
         """Whether numbers are learned, and no classes."""
         return self.learning in LEARNING[1:]
+
+    @property
+    def streams(self) -> bool:
+        """Whether a front end takes raw samples: the entry program `push`, which says whether it ended in a
+        verdict."""
+        return PUSH in self.entries and {"push_made", "push_ago"} <= self._by_name.keys()
 
     @property
     def scores(self) -> int:

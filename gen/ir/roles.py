@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 Role = Literal[
     "activation",  # int8, range from calibration
     "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
+    "signal",  # int32, what a front end makes of samples, and what it keeps of them; in a declared format
     "logits",  # int16, range from calibration
     "error",  # int16, fixed by the loss kernel
     "loss",  # int32, of one sample, fixed by its kernel
@@ -37,7 +38,7 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
-Use = Literal["", "input", "stored", "replayed", "again", "good", "first"]
+Use = Literal["", "input", "stored", "replayed", "again", "good", "first", "stream"]
 
 USES: Mapping[str, str] = {
     "": "",
@@ -47,14 +48,16 @@ USES: Mapping[str, str] = {
     "again": "a second forward pass",
     "good": "of the last good state",
     "first": "as compiled, for the guard",
+    "stream": "of the stream of samples",
 }
 """What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
-forward pass writes it, a guard goes back to it."""
+forward pass writes it, a guard goes back to it, a front end keeps it from push to push."""
 
 STORED: Use = "stored"
 AGAIN: Use = "again"
 GOOD: Use = "good"
 FIRST: Use = "first"
+STREAM: Use = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class RoleFacts:
 ROLES: Mapping[str, RoleFacts] = {
     "activation": RoleFacts(kind="activations"),
     "sample": RoleFacts(kind="activations"),
+    "signal": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "loss": RoleFacts(kind="teaching"),

@@ -19,6 +19,8 @@ from ..files.userfile import read_text
 from ..words import nearest, short, what_is
 from .freeze import Freeze as Freeze
 from .freeze import read_freeze
+from .frontend import Blocks, in_order, read_frontend
+from .frontend import FrontEnd as FrontEnd
 from .guard import Guard as Guard
 from .guard import read_guard
 from .keep import Keep as Keep
@@ -166,6 +168,7 @@ class RuleSpec:
     teach: Teach = UNTAUGHT
     trace: Traces = ()
     keep: Keep | None = None
+    frontend: FrontEnd | None = None
 
     @property
     def equations(self) -> tuple[tuple[str, str], ...]:
@@ -208,6 +211,8 @@ class RuleSpec:
             raw["schedule"]["at"] = list(self.schedule.at)
         if self.keep and not self.keep.blocks:
             del raw["keep"]["blocks"]
+        if self.frontend:
+            raw["frontend"] = self.frontend.to_dict()
         if not self.feedback.storage:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
@@ -229,6 +234,8 @@ def rule_text(raw: Mapping[str, Any]) -> str:
     if raw["rule"] == INFERENCE_ONLY:
         raw = without_learning(raw)
     sections = {key: dict(sorted(v.items())) if isinstance(v, Mapping) else v for key, v in raw.items()}
+    if "frontend" in sections:
+        sections["frontend"] = in_order(raw["frontend"])
     import tomli_w  # only who writes needs it: `synapcc --help` reads the names of modes from here
 
     return tomli_w.dumps({key: sections[key] for key in sorted(raw, key=order.index)})
@@ -239,16 +246,24 @@ def without_learning(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key not in (*OF_LEARNING, "init", "options")}
 
 
-def load_spec(path: Path | str, known_rules: Mapping[str, Sequence[Option]]) -> RuleSpec:
+def load_spec(
+    path: Path | str, known_rules: Mapping[str, Sequence[Option]], known_blocks: Blocks | None = None
+) -> RuleSpec:
     """Reads a rule file. Raises CompileError, naming the file, for whatever is wrong with it."""
     text = read_text(Path(path), MAX_FILE, CompileError, "give a rule file in TOML: synapcc docs RULES")
-    return parse_spec(text, str(path), known_rules)
+    return parse_spec(text, str(path), known_rules, known_blocks)
 
 
-def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]]) -> RuleSpec:
+def parse_spec(
+    text: str,
+    where: str,
+    known_rules: Mapping[str, Sequence[Option]],
+    known_blocks: Blocks | None = None,
+) -> RuleSpec:
     """The spec in `text`, called `where` in messages.
 
     known_rules: the options of every rule but "none", by its name
+    known_blocks: the options of every kind of block of a front end, by its kind
     """
     try:
         raw = tomllib.loads(text)
@@ -293,6 +308,7 @@ def parse_spec(text: str, where: str, known_rules: Mapping[str, Sequence[Option]
         teach=teach,
         trace=trace,
         keep=read_keep(table) if "keep" in raw else None,
+        frontend=read_frontend(table, known_blocks or {}),
     )
 
 

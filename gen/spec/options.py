@@ -74,6 +74,23 @@ class Choice(Option):
         return table.choice(self.name, self.words, self.default)
 
 
+@dataclass(frozen=True, slots=True)
+class Quantity(Option):
+    """A number from low to high of a unit, "" for none; it must be given where `start` is None."""
+
+    low: float
+    high: float
+    start: float | None
+    unit: str
+
+    @property
+    def default(self) -> float:
+        return 0.0 if self.start is None else self.start
+
+    def read(self, table: Table) -> float:
+        return table.number(self.name, self.low, self.high, self.start, self.unit)
+
+
 Settings = tuple[tuple[str, Setting], ...]
 
 

@@ -88,13 +88,16 @@ class Table:
             raise self.error(key, f"is {what_is(value)}", allowed)
         return value
 
-    def number(self, key: str, low: float, high: float, default: float) -> float:
-        """A number from `low` to `high`."""
+    def number(self, key: str, low: float, high: float, default: float | None, unit: str = "") -> float:
+        """A number from `low` to `high`, of a unit if that is said. Without a default it must be there."""
         value = self.get(key)
+        allowed = f"give a number from {low:g} to {high:g}{unit and f' {unit}'}"
         if value is None:
+            if default is None:
+                raise self.error(key, "is missing", allowed)
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise self.error(key, f"is {what_is(value)}", f"give a number from {low:g} to {high:g}")
+            raise self.error(key, f"is {what_is(value)}", allowed)
         return float(value)
 
     def power_of_two(self, key: str, low: int, high: int, default: float) -> float:

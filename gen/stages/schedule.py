@@ -10,6 +10,7 @@ learn     (entry)  keep the sample if there is a store, adapt, and a replayed ba
 rehearse  (entry)  one pass over the kept samples, each as `adapt`, replay included
 imprint   (entry)  keep the sample if there is a store, forward, the classifier's row of its class
 learn_unlabelled   forward; where the verdict leads by enough it is the label, and adapt (entry)
+push      (entry)  raw samples through the front end, and infer where a window has ended (stream.py)
 
 Behind these come the entry programs of the rule's own. Where there is a guard, it watches over all of them
 (guard.py), and adds `settle`.
@@ -39,6 +40,7 @@ from .guard import TEACHES_ITSELF, guarded
 from .head import classifier, fitted
 from .memory import loaded
 from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
+from .stream import streamed
 from .tables import Table, examples, ring
 
 UNLABELLED = "learn_unlabelled"
@@ -94,6 +96,8 @@ def build(
         entries += tape.entries
         if spec.guard:
             entries.append(guarded(tape, spec.guard, calibration))
+    if spec.frontend:
+        entries += streamed(tape, spec.frontend)
     b = tape.b
     _check_entries(b, entries)
     return Abstract(

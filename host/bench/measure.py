@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.inputs import TARGET
-from synapcc.gen.ir.plan import Plan, PlanTensor
+from synapcc.gen.ir.plan import PUSH, Plan, PlanTensor
 from synapcc.gen.ir.program import Step
 from synapcc.gen.ir.roles import ROLES, label_dtype
 from synapcc.gen.ir.walk import Active, walk
 from synapcc.gen.ops import kernel
 from synapcc.gen.stages.op_check import Held, held
+from synapcc.gen.stages.stream import clock_of
 from synapcc.gen.target.messages import Region
 
 from ..run.given import Given, drawn
 from ..run.samples import Samples
 from .meter import Meter, Reading
 
-PHASES = ("infer", "learn")
+PHASES = ("infer", "learn", PUSH)
 """Programs that are shown op by op."""
 
 
@@ -75,7 +76,7 @@ class Bench:
         def measure(number: int, step: Step) -> None:
             ops.setdefault(number, _Op(number, step)).runs.append(self.meter.op(number))
 
-        self._begin(longest)
+        self._begin(longest, name)
         self._walk(name, measure, self._flag)
         hard_runs = self._harden(name, longest, ops)
         measured = [r for op in ops.values() for r in op.runs]
@@ -86,6 +87,8 @@ class Bench:
             "min": _figures(min(totals, key=_size)),
             "between": _combine(totals[longest], _sum(measured), lambda a, b: a - b),
         }
+        if name == PUSH:
+            total["frames"] = self._raw.count // clock_of(self.plan).channels
         total["slice"] = _longest(list(ops.values()))
         total["worst"] = _worst(list(ops.values()), total["between"], hard_runs / len(measured))
         return total, [self._row(op, phase) for op in ops.values() if op.runs]
@@ -117,8 +120,15 @@ class Bench:
         return [self._row(op, name) for op in ops.values()]
 
     def program(self, phase: str) -> str:
-        """The entry program of one of PHASES; "" where nothing learns."""
+        """The entry program of one of PHASES; "" where nothing learns, or there is no front end."""
+        if phase == PUSH and not self.plan.streams:
+            return ""
         return self.plan.learning if phase == "learn" else phase
+
+    @property
+    def _raw(self) -> PlanTensor:
+        """What a push is given."""
+        return self.plan[self.plan.entry(PUSH).inputs[0]]
 
     # -- running --------------------------------------------------------------------------------------------
 
@@ -128,12 +138,16 @@ class Bench:
         if self.plan.numbers:
             self.meter.give(self.plan, self.plan.learning, Given(self.samples.taught(i), None))
 
-    def _begin(self, i: int) -> None:
+    def _begin(self, i: int, name: str = "") -> None:
+        """The state as compiled, and sample i in the arena; before a push, raw samples of any size."""
         self.meter.reset()
         self._load(i)
+        if name == PUSH:
+            given = drawn(self.plan, self.plan.entry(PUSH), self.samples, np.random.default_rng(i))
+            self.meter.give(self.plan, PUSH, given)
 
     def _total(self, name: str, i: int) -> Reading:
-        self._begin(i)
+        self._begin(i, name)
         return self.meter.program(self.plan.entries.index(name))
 
     def _walk(self, name: str, visit: Visit, flag: Callable[[str, Active], Active]) -> None:
@@ -163,7 +177,7 @@ class Bench:
                 self._force(number, step, pattern)
                 ops.setdefault(number, _Op(number, step)).hard.append(self.meter.op(number))
 
-            self._begin(i)
+            self._begin(i, name)
             self._walk(name, measure, _always)
         return count
 

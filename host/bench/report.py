@@ -214,6 +214,8 @@ def _total_line(name: str, total: Mapping[str, Any]) -> str:
     if total["microjoule"] is not None:
         parts.append(f"{total['microjoule']:.3f} uJ")
     key = "instructions" if total["instructions"] is not None else "cycles"
+    if "frames" in total:
+        parts.append(f"{total[key] / total['frames']:.0f} for each of {total['frames']} frames, no verdict")
     if "worst" in total:
         parts.append(f"least of {total['samples']} samples {total['min'][key]:,}")
         parts.append(f"worst case {total['worst'][key]:,} {key}")

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     import numpy as np
 
     from synapcc.gen.ir.plan import SETTLE
-    from synapcc.gen.ir.roles import STORED
+    from synapcc.gen.ir.roles import STORED, STREAM
     from synapcc.host.link.saturation import saturation, warning
     from synapcc.host.link.state import joined, load, save, split
     from synapcc.host.run.emulator import Emulator
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.learn and SETTLE in plan.entries:
         machine.run(SETTLE)
     if args.learn:
-        shown = [t.name for t in plan.space("state") if args.samples or t.use != STORED]
+        shown = [t.name for t in plan.space("state") if args.samples or t.use not in (STORED, STREAM)]
         result |= {f"state_{name}": machine[name][0] for name in shown}
     write_whole(Path(args.output), packed(result))
     if args.state_out:

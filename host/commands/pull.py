@@ -73,7 +73,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     kept = state.kept_samples(plan, tensors)
 
     def carried() -> Tensors:
-        return tensors if args.samples or not kept else state.without_samples(plan, tensors)
+        whole = args.samples or not (kept or plan.streams)
+        return tensors if whole else state.without_samples(plan, tensors)
 
     makers: dict[str, Callable[[], bytes]] = {
         "npz": lambda: state.save(plan, carried(), device, board),

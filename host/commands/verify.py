@@ -23,6 +23,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("project", metavar="OUT", help="output folder of synapcc compile")
     p.add_argument("--data", required=True, metavar="DATA.npz", help="inputs by name and `label`")
     p.add_argument(
+        "--stream",
+        metavar="SAMPLES.npz",
+        help="raw samples for a front end as `samples`, int16 [n] or [n, channels] (default: drawn ones)",
+    )
+    p.add_argument(
         "--steps", type=int, default=1000, help="learning steps; samples repeat (default: %(default)s)"
     )
     p.add_argument(
@@ -97,6 +102,7 @@ def _run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.pages.verify import evidence, verify_html
     from synapcc.host.run.plans import read_plan
     from synapcc.host.run.samples import load_samples
+    from synapcc.host.run.streaming import load_stream
     from synapcc.host.run.verify import verify
 
     if args.steps < 0:
@@ -107,7 +113,10 @@ def _run(args: argparse.Namespace, out: Results) -> int:
         )
     project = Path(args.project)
     plan = read_plan(project)
+    if args.stream and not plan.streams:
+        raise SynapccError("--stream", f"{plan.model} has no front end", "compile it with [frontend]")
     samples = load_samples(plan, Path(args.data), labels=bool(plan.learning))
+    stream = load_stream(plan, Path(args.stream)) if args.stream else None
     short = plan.digest.hex()[:12]
     out.say(f"{plan.model}: {plan.state_bytes} persistent bytes, plan {short}, on {args.device}\n{samples}")
     board = project_board(project)
@@ -123,7 +132,7 @@ def _run(args: argparse.Namespace, out: Results) -> int:
 
         chip = client.connect(device, plan)
         kept = Path(args.resume) if args.resume else None
-        verdict = verify(plan, chip, samples, args.steps, tick, args.slices, args.batch, kept)
+        verdict = verify(plan, chip, samples, args.steps, tick, args.slices, args.batch, kept, stream)
         took = [((b - a) / n, n) for (a, _), (b, n) in pairwise(moments)]
         seconds = [each for each, n in took for _ in range(n)] if args.timing else None
         result = evidence(plan, board, args.device, verdict, seconds)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.plan import Plan, PlanTensor, padded
-from synapcc.gen.ir.roles import GOOD, STORED
+from synapcc.gen.ir.roles import GOOD, STORED, STREAM
 from synapcc.gen.stages.state_check import contradiction, rings
 from synapcc.gen.target.messages import WRITE, Region
 
@@ -128,7 +128,8 @@ def check_leaving_out(plan: Plan) -> None:
 
 
 def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
-    """What was learned, with no sample that it was learned from: the store is as compiled, empty.
+    """What was learned, with no sample that it was learned from: the store is as compiled, empty, and so is
+    what a front end keeps of its stream.
 
     SynapccError as `check_leaving_out`.
     """
@@ -142,7 +143,8 @@ def without_samples(plan: Plan, tensors: Tensors) -> dict[str, NDArray[Any]]:
         for name in step.args.values()
         if plan[name].space == "state" and plan[name].role == "counter" and name != "step"
     }
-    return {n: np.zeros_like(v) if n in stored | places else v for n, v in tensors.items()}
+    begun = {t.name: t.array().astype(t.dtype) for t in plan.space("state") if t.use == STREAM}
+    return {n: np.zeros_like(v) if n in stored | places else v for n, v in tensors.items()} | begun
 
 
 # ---- the file -----------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from synapcc.host.pages.charts import Mark, Row, percent, plain
 
 _Json = Mapping[str, Any]
 
-_PHASES = {"infer": "one inference", "learn": "one learning step"}
-_ALONE = {"infer": "one pass forward", "learn": "learning from one sample"}
+_PHASES = {"infer": "one inference", "learn": "one learning step", "push": "one push of samples"}
+_ALONE = {"infer": "one pass forward", "learn": "learning from one sample", "push": "one push of samples"}
 """What a phase is called where a network ran, and where a kernel ran alone."""
 _UNITS = ("instructions", "cycles")
 _FIGURES = {

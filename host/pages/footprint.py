@@ -8,7 +8,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.emit.fits import firmware_bytes, least_flash, least_ram
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.ir.roles import FIRST, GOOD, ROLES, STORED
+from synapcc.gen.ir.roles import FIRST, GOOD, ROLES, STORED, STREAM
 from synapcc.gen.sets import REF
 from synapcc.gen.target.boards import Board
 
@@ -22,7 +22,7 @@ def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
     infer_arena: that of `infer`, 0 where it shares the other; run: what says which program runs, and where
     """
     flash = stored(plan, kernel_set)
-    store = sum(t.nbytes for t in plan.space("state") if t.use == STORED)
+    store = sum(t.nbytes for t in plan.space("state") if t.use in (STORED, STREAM))
     return {
         "constants": sum(t.nbytes for t in flash.constants),
         "initial_state": sum(t.nbytes for t in flash.starts),
@@ -69,7 +69,7 @@ def _kind(t: PlanTensor, weights: set[str]) -> str:
     kind = ROLES[t.role].kind
     if t.space == "arena":
         return kind if kind != "weights" else "other"
-    if t.use in (STORED, "replayed") or t.role == "label":
+    if t.use in (STORED, STREAM, "replayed") or t.role == "label":
         return "samples"
     if t.use in (GOOD, FIRST):
         return "other"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import PUSH, Plan
 from synapcc.gen.ops import kernel
 
 from ..link import state as states
@@ -44,6 +44,19 @@ class Inference(NamedTuple):
     winner: NDArray[np.int32]
     margin: NDArray[np.int32]
     scores: NDArray[np.int16]
+
+
+class Pushed(NamedTuple):
+    """What a push says.
+
+    made:   [n] bool, whether a window ended in it
+    ago:    [n] int64, how many frames, as the network has them, came after the last one of that window
+    answer: of the window; where none ended it is what the arena holds, and means nothing
+    """
+
+    made: NDArray[np.bool_]
+    ago: NDArray[np.int64]
+    answer: Inference
 
 
 class Emulator(Machine):
@@ -112,6 +125,17 @@ class Emulator(Machine):
         self._execute("infer", active, views)
         verdict, scores = views["verdict"], views[self.plan.logits]
         return Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores.astype(np.int16))
+
+    def push(self, samples: ArrayLike, active: ArrayLike | None = None) -> Pushed:
+        """The next raw samples of each device through the front end, [devices, values], int16 as a converter
+        has them; n is `devices`. SynapccError where there is no front end, or another number of values."""
+        if not self.plan.streams:
+            raise SynapccError(self.plan.model, "has no front end", "compile it with [frontend]")
+        (raw,) = self.plan.entry(PUSH).inputs
+        self.run(PUSH, active, inputs={raw: samples})
+        verdict, scores = self["verdict"], self[self.plan.logits].astype(np.int16)
+        answer = Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores)
+        return Pushed(self["push_made"][:, 0] != 0, self["push_ago"][:, 0].astype(np.int64), answer)
 
     def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
         """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""

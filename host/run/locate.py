@@ -47,12 +47,12 @@ def state_difference(plan: Plan, want: NDArray[np.uint8], got: NDArray[np.uint8]
     wrong = int(np.count_nonzero(got != want))
     for t in plan.space("state"):
         part = slice(t.offset, t.offset + t.nbytes)
-        if found := _first(t, want[part], got[part]):
+        if found := first_place(t, want[part], got[part]):
             return t.name, *found, wrong
     return None
 
 
-def _first(
+def first_place(
     t: PlanTensor, want: NDArray[np.uint8], have: NDArray[np.uint8]
 ) -> tuple[tuple[int, ...], int, int] | None:
     """(index, expected, got) of the first element that differs."""
@@ -147,7 +147,7 @@ def first_op(
             state = t.space == "state"
             block, region = (machine.state, Region.STATE) if state else (machine.arena, Region.ARENA)
             want = block[0][t.offset : t.offset + t.nbytes]
-            found = _first(t, want, np.frombuffer(client.read(region, t.offset, t.nbytes), np.uint8))
+            found = first_place(t, want, np.frombuffer(client.read(region, t.offset, t.nbytes), np.uint8))
             if found:
                 place = "".join(f"[{n}]" for n in found[0])
                 raise _Found(

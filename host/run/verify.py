@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import PUSH, Plan
 
 from ..devices import DeviceError
 from ..link.client import Client, Stats
@@ -29,6 +30,7 @@ from .learning import Learning, in_slices, run_given
 from .locate import Difference, state_difference
 from .samples import Samples
 from .sides import Sides
+from .streaming import drawn_stream, follow
 
 TURNS = 5  # of an entry program with inputs of its own
 
@@ -42,6 +44,7 @@ class Verdict:
     resumed: of the steps, how many an earlier run compared
     engine: of the emulator, what ran the last learning step, or inference where nothing learns
     instead: why numpy ran what compiled code would have; "" where that is not so
+    pushes: how often a front end was given samples, unless something differs
     """
 
     steps: int
@@ -55,6 +58,7 @@ class Verdict:
     resumed: int = 0
     engine: str = "numpy"
     instead: str = ""
+    pushes: int = 0
 
     @property
     def line(self) -> str:
@@ -64,6 +68,7 @@ class Verdict:
     def agreement(self) -> str:
         """What was found equal beside the learning steps."""
         programs = ", ".join(self.programs) or "infer"
+        programs += f" ({self.pushes} pushes)" if self.pushes else ""
         return (
             f"{self.inferences} inferences, programs {programs}, "
             f"and all {self.state_bytes} persistent bytes read back: equal"
@@ -83,6 +88,7 @@ def verify(
     slices: bool = False,
     batch: int = 0,
     kept: Path | None = None,
+    stream: NDArray[np.int16] | None = None,
 ) -> Verdict:
     """Runs `steps` learning steps, then every other entry program once, and inferences before and after.
 
@@ -95,6 +101,7 @@ def verify(
     batch:  steps in one exchange, at most what the chip takes; 0: as many as that
     kept:   the file from which the run goes on, if it is there, and which it writes (host/run/resume.py);
             SynapccError if it is none of this run
+    stream: [pushes, values] int16, what a front end is given; None: drawn samples, for a few windows
     """
     if steps < 0:
         raise SynapccError("steps", f"is {steps}", "give 0 or more")
@@ -103,6 +110,8 @@ def verify(
     before = resume.begin(kept, sides, steps) if kept else 0
     difference = compare_inferences(sides, before)
     programs: list[str] = []
+    if stream is None and plan.streams:
+        stream = drawn_stream(plan, np.random.default_rng(len(plan.entries)))
     done, learning = before, plan.learning
     if difference is None and learning:
         programs.append(learning)
@@ -117,7 +126,7 @@ def verify(
         if difference or program in ("infer", learning):
             continue
         programs.append(program)
-        difference = _run(sides, number, done, slices)
+        difference = _run(sides, number, done, slices, stream)
     difference = difference or compare_inferences(sides, done)
     if difference is None and (found := state_difference(plan, sides.machine.state[0], sides.read_back())):
         difference = Difference(done, "read back", *found, "no op: only the state read back differs")
@@ -137,6 +146,7 @@ def verify(
         before,
         ran,
         "" if slices else instead,
+        len(stream) if stream is not None and not (slices or difference) else 0,
     )
 
 
@@ -149,9 +159,14 @@ def _hold_counts(sides: Sides, told: Stats) -> None:
         raise DeviceError(sides.client.device.name, what, "build and flash this project")
 
 
-def _run(sides: Sides, number: int, step: int, slices: bool) -> Difference | None:
-    """An entry program on the first sample; one with inputs of its own, TURNS times on drawn numbers."""
+def _run(
+    sides: Sides, number: int, step: int, slices: bool, stream: NDArray[np.int16] | None
+) -> Difference | None:
+    """An entry program on the first sample; one with inputs of its own, TURNS times on drawn numbers; a front
+    end on a stream, unless it runs in slices."""
     program, rng = sides.plan.entries[number], np.random.default_rng(number)
+    if stream is not None and program == PUSH and not slices:
+        return follow(sides, stream)
     entry = sides.plan.entry(program)
     for _ in range(TURNS if own_inputs(sides.plan, entry) else 1):
         given = drawn(sides.plan, entry, sides.samples, rng)

@@ -32,6 +32,7 @@ SCHEMAS: Mapping[str, int] = {
     "emulate": 1,
     "eval": 2,
     "flash": 1,
+    "frontend": 1,
     "inspect": 1,
     "inspect.learn": 1,
     "inspect.model": 1,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synapcc.gen.errors import CompileError
+from synapcc.gen.frontends import block_options
 from synapcc.gen.spec import (
     STARTS,
     Accumulate,
@@ -35,7 +36,8 @@ from synapcc.gen.spec import (
     rule_text,
     select_layers,
 )
-from synapcc.gen.spec.options import Integer, Option, PowerOfTwo
+from synapcc.gen.spec.frontend import BlockSpec, FrontEnd
+from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting
 from synapcc.gen.spec.own import Teach, Update
 
 pytestmark = pytest.mark.anywhere
@@ -83,7 +85,7 @@ period = 16
 
 
 def parse(text: str) -> RuleSpec:
-    return parse_spec(text, "rule.toml", RULES)
+    return parse_spec(text, "rule.toml", RULES, block_options())
 
 
 def test_defaults() -> None:
@@ -364,6 +366,34 @@ SCHEDULES = st.builds(
 )
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
 MAYBE = st.just("") | TEXTS
+
+
+@st.composite
+def fronts(draw: st.DrawFn) -> FrontEnd:
+    """Front ends that a file can say: whether rates allow them is not known there."""
+    known, blocks = block_options(), []
+    names = draw(st.lists(st.from_regex(r"b[a-z0-9_]{0,40}", fullmatch=True), max_size=5, unique=True))
+    for name in [*names, "window"]:
+        kind = "window" if name == "window" else draw(st.sampled_from(sorted(known)))
+        before = [b.name for b in blocks if b.kind != "window"]
+        source = draw(st.sampled_from(["", "samples", *before]))
+        options = tuple((o.name, draw(setting(o))) for o in known[kind])
+        blocks.append(BlockSpec(name, kind, source, options))
+    return FrontEnd(
+        draw(st.floats(1, 2e5)), draw(st.integers(1, 16)), draw(st.integers(1, 4096)), tuple(blocks)
+    )
+
+
+def setting(option: Option) -> st.SearchStrategy[Setting]:
+    """Every value of an option of a block."""
+    if isinstance(option, Choice):
+        return st.sampled_from(option.words)
+    if isinstance(option, Integer):
+        return st.integers(option.low, option.high)
+    assert isinstance(option, Quantity)
+    return st.floats(option.low, option.high)
+
+
 DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
@@ -424,6 +454,7 @@ DRAWN = st.builds(
     options=st.just(()) | st.integers(2, 64).map(lambda depth: (("depth", depth),)),
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
+    frontend=st.none() | fronts(),
     trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
         lambda traces: tuple(sorted(traces.items()))
     ),

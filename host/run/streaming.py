@@ -1,0 +1,110 @@
+"""Streams of raw samples: what a front end is given push by push, and both sides on the same stream.
+
+After every push the checksum of the state is compared, which holds every filter, ring and clock of the front
+end; where it ended in a verdict, winner, margin and scores too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synapcc.gen.errors import SynapccError
+from synapcc.gen.files.npz import load_arrays
+from synapcc.gen.ir.inputs import listed
+from synapcc.gen.ir.plan import PUSH, Plan
+from synapcc.gen.stages.stream import clock_of
+from synapcc.gen.target.messages import Flag, Region
+
+from .given import Given
+from .learning import SHA_STEPS
+from .locate import Difference, Place, first_op, first_place, locate
+from .sides import Sides
+
+WINDOWS = 3
+"""That a drawn stream lasts."""
+SAMPLES = "samples"
+INT16 = np.iinfo(np.int16)
+
+
+def push_size(plan: Plan) -> int:
+    """How many int16 values a push takes."""
+    return plan[plan.entry(PUSH).inputs[0]].count
+
+
+def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
+    """Samples for a few windows, [pushes, values]: noise of all sizes, steps, rails and silence."""
+    clock = clock_of(plan)
+    pushes = -(-(clock.most + WINDOWS * clock.hop) // clock.frames) + 1
+    rows = []
+    for _ in range(pushes):
+        size, top = push_size(plan), int(2 ** rng.integers(0, 16)) - 1
+        noise = rng.integers(-top - 1, top + 1, size)
+        rails = rng.choice([INT16.min, INT16.max], size)
+        step = np.full(size, rng.integers(INT16.min, INT16.max + 1))
+        rows.append((noise, rails, step, np.zeros(size))[int(rng.choice(4, p=[0.6, 0.15, 0.15, 0.1]))])
+    return np.array(rows).astype(np.int16)
+
+
+def load_stream(plan: Plan, path: Path) -> NDArray[np.int16]:
+    """The array `samples` of an .npz file as pushes, [pushes, values]: int16, [n] or [n, channels]. What is
+    left behind the last whole push is left out.
+
+    Raises SynapccError for anything else.
+    """
+    x = read_stream(path)
+    size, channels = push_size(plan), clock_of(plan).channels
+    if x.size < size:
+        what = f"{SAMPLES} holds {x.size} values, and a push takes {size}"
+        raise SynapccError(str(path), what, "give a longer stream")
+    if x.size // len(x) != channels:
+        what = f"{SAMPLES} has shape {list(x.shape)}"
+        raise SynapccError(str(path), what, f"give [n, {channels}], a column for each channel")
+    return x.reshape(-1)[: x.size // size * size].reshape(-1, size)
+
+
+def read_stream(path: Path) -> NDArray[np.int16]:
+    """The array `samples` of an .npz file, [n] or [n, channels], as int16; SynapccError for anything else."""
+    arrays = load_arrays(path)
+    if SAMPLES not in arrays:
+        what = f"there is no array {SAMPLES}, but {listed(arrays)}"
+        raise SynapccError(str(path), what, f"give raw samples as {SAMPLES}, int16 [n] or [n, channels]")
+    x = arrays[SAMPLES]
+    if x.ndim not in (1, 2) or x.dtype.kind not in "iu" or not x.size:
+        what = f"{SAMPLES} is {x.dtype} of shape {list(x.shape)}"
+        raise SynapccError(str(path), what, "give int16, [n] or [n, channels], as the converter has them")
+    if x.min() < INT16.min or x.max() > INT16.max:
+        what = f"{SAMPLES} holds {x.min()} to {x.max()}"
+        raise SynapccError(str(path), what, "give what fits int16")
+    return x.astype(np.int16)
+
+
+def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
+    """Both sides on a stream, [pushes, values]; the first difference, if there is any, whose step is the
+    number of its push."""
+    plan, (name,) = sides.plan, sides.plan.entry(PUSH).inputs
+    number = plan.entries.index(PUSH)
+    sides.machine.expects(len(stream))
+    for at, row in enumerate(stream, 1):
+        before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
+        sides.give(PUSH, given)
+        sides.machine.run(PUSH)
+        kind = Flag.DIGEST if at % SHA_STEPS == 0 or at == len(stream) else Flag.CHECKSUM
+        if sides.client.run(number, kind) != sides.proof(kind):
+            return locate(sides, before, PUSH, 0, at, given)
+        if sides.machine["push_made"][0, 0] and (found := _other_answer(sides)):
+            return Difference(at, PUSH, *found, first_op(sides, before, PUSH, 0, given))
+    return None
+
+
+def _other_answer(sides: Sides) -> Place | None:
+    """The first place where the verdicts or the scores of both sides differ."""
+    for name in ("verdict", sides.plan.logits):
+        t = sides.plan[name]
+        want = np.ascontiguousarray(sides.machine[name][0]).view(np.uint8)
+        got = np.frombuffer(sides.client.read(Region.ARENA, t.offset, t.nbytes), np.uint8)
+        if found := first_place(t, want, got):
+            return name, *found, int(np.count_nonzero(got != want))
+    return None
