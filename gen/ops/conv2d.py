@@ -33,6 +33,7 @@ from . import (
     Known,
     Relaid,
     Variant,
+    _columns,
     _conv_loops,
     _depthwise_loops,
     _kept_loops,
@@ -511,6 +512,11 @@ class Update(WeightedUpdate):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return super().bounds(k, a)[0], {"acc": (0, 0, 0)}
 
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: four taps of many positions, once for all filters."""
+        quick = _columns.columns(Window.from_attrs(a), t, a) if kernel_set == DSP else None
+        return quick or super().variant(kernel_set, t, a)
+
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, Tied)
         size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
@@ -576,3 +582,17 @@ class ScaledDepthwiseAlone(DepthwiseAlone):
     example = "depthwise-scaled 16x16x32 3x3 same"
     phases = ("infer",)
     rounds = TWICE
+
+
+class UpdateConv2dAlone(Conv2dAlone):
+    name = "conv2d-update"
+    example = "conv2d-update 16x16x16 3x3->16 same"
+    phases = ("learn",)
+    kernels = "conv2d.update"
+
+
+class UpdateConv1dAlone(Conv1dAlone):
+    name = "conv1d-update"
+    example = "conv1d-update 64x16 k5->32 s2 same"
+    phases = ("learn",)
+    kernels = "conv2d.update"

@@ -222,6 +222,7 @@ def edges() -> list[tuple[str, Case]]:
                 twin = (i + rounding) % 2 == 1
                 out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
     out += [("conv2d.forward", c) for c in _convolutions()]
+    out += [("conv2d.update", c) for c in _learned_convolutions()]
     frozen = [(name, case) for name, case in out if "s" in case.arrays]
     return out + [(name, c) for i, (name, case) in enumerate(frozen) for c in _scaled(case, i)]
 
@@ -295,6 +296,52 @@ def _convolutions() -> Iterator[Case]:
             yield Case(arrays | {"w": (scale * w).astype(dtype)}, attrs | {"shift": 9}, {})
 
 
+def _learned_convolutions() -> Iterator[Case]:
+    """Positions for one round and for several, an odd number and one; filters odd and even, heard and not;
+    taps that fill no word, steps, holes, borders; weights at their limits, of all types."""
+    every = [
+        ((9, 9, 4), 6, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((9, 11, 8), 3, (3, 2), (1, 1), (1, 2), (2, 1, 0, 2)),
+        ((1, 70, 1), 5, (1, 7), (1, 1), (1, 1), (0, 3, 0, 3)),
+        ((1, 150, 3), 20, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2)),
+        ((12, 13, 16), 33, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((14, 7, 4), 18, (5, 4), (2, 1), (2, 1), (4, 0, 1, 3)),
+        ((5, 6, 3), 2, (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+        ((3, 3, 2), 7, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((8, 8, 1), 2, (3, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((11, 12, 2), 4, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+    ]
+    kinds = [(np.int16, 16), (np.int8, 8), (np.int16, 11), (np.int32, 24)]
+    for number, (shape, filters, size, stride, dilation, padding) in enumerate(every):
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": 1,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        for turn, (dtype, bits) in enumerate(kinds):
+            rounding, shift = (number + turn) % 3, (17, 9, 16, 24, 1)[(number + 2 * turn) % 5]
+            case = _update(dtype, -(1 << bits - 1), (1 << bits - 1) - 1, rounding, shift, turn % 2 == 1)
+            top = min(2**15 - 1, 2**30 // (256 * g.positions))
+            d = RNG.integers(-top, top + 1, (g.positions, filters)) >> RNG.integers(0, 10)
+            if turn % 2:
+                d *= RNG.integers(0, 2, (g.positions, filters))
+            d[:, number % filters] = 0
+            d *= turn != 3 or number % 2  # no signal at all
+            lo, hi = case.attrs["lo"], case.attrs["hi"]
+            arrays = case.arrays | {
+                "x": RNG.integers(-128, 128, int(np.prod(shape))).astype(np.int8),
+                "d": d.ravel().astype(np.int16),
+                "b": np.zeros(filters, np.int32),
+                "acc": np.zeros(g.taps, np.int32),
+            }
+            for role in {"w", "twin"} & arrays.keys():
+                near = RNG.choice([lo, lo + 1, hi, hi - 1, 0, 0, 0], (filters, g.taps))
+                arrays[role] = near.astype(dtype)
+            zero = {"x_zero": int(RNG.integers(-128, 128))} if (number + turn) % 2 else {}
+            yield Case(
+                arrays, case.attrs | g.attrs | {"filters": filters} | zero, {"w": (lo, hi), "twin": (lo, hi)}
+            )
+
+
 def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool) -> Case:
     m, n = int(RNG.integers(1, 9)), int(RNG.integers(1, 40))
     d = RNG.choice([-32768, 32767, 0, 0, 1, -1, 300], m).astype(np.int16)
@@ -338,20 +385,28 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
 
 def test_the_edges_reach_every_dsp_macro() -> None:
     seen, ways = set(), set()
+    learned = set()
     plan, _ = batch_plan("edges", edges(), np.random.default_rng(1), as_models=1.0)
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
         seen |= {(step.kernel, variant.kernel_set, variant.macro)}
+        if variant.macro == "update_columns":
+            rounding, many = step.attrs["rounding"], 0 < variant.numbers["pairs"] * 2 < step.attrs["filters"]
+            learned |= {(key, bool(variant.numbers[key])) for key in LEARNED} | {("many", many)}
+            learned |= {("paired", bool(variant.numbers["paired"]), rounding)}
         if "rounds" in step.attrs and variant.kernel_set == DSP:
             of = {key: bool(value) for key, value in variant.numbers.items()}
             how = step.kernel, variant.macro
             ways |= {(*how, step.attrs["rounds"], key) for key in WAYS if of.get(key)}
             ways |= {(*how, key, of["beyond"]) for key in ("edge", "direct") if of.get(key)}
             ways |= {(*how, "patch", of["beyond"])} if of.get("runs") is False and not of["direct"] else set()
+    assert learned >= {(key, is_so) for key in (*LEARNED, "many") for is_so in (True, False)}
+    assert learned >= {("paired", is_so, rounding) for is_so in (True, False) for rounding in range(3)}
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
+    wanted |= {("conv2d.update", DSP, "update_columns")}
     assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
     printed = [(k, f"forward_{name}") for k, names in dense.items() for name in names]
     every = {(*how, 1, key) for how in printed for key in ("each", "fused", "exact", "second", "unsigned")}
@@ -363,6 +418,8 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     assert ways >= every, every - ways
 
 
+LEARNED = ("pairs", "local", "whole", "even", "wide", "zero")
+"""The same of an update of a convolution."""
 WAYS = ("each", "fused", "exact", "second", "unsigned", "single")
 """Numbers of a step that ends with a multiplier which say that it is printed in another way."""
 
