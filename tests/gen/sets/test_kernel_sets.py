@@ -385,7 +385,7 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
 
 def test_the_edges_reach_every_dsp_macro() -> None:
     seen, ways = set(), set()
-    learned = set()
+    learned, words = set(), set()
     plan, _ = batch_plan("edges", edges(), np.random.default_rng(1), as_models=1.0)
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
@@ -395,6 +395,8 @@ def test_the_edges_reach_every_dsp_macro() -> None:
             rounding, many = step.attrs["rounding"], 0 < variant.numbers["pairs"] * 2 < step.attrs["filters"]
             learned |= {(key, bool(variant.numbers[key])) for key in LEARNED} | {("many", many)}
             learned |= {("paired", bool(variant.numbers["paired"]), rounding)}
+        if variant.macro == "update_words":
+            words.add((variant.numbers["quad"], variant.numbers["wide"]))
         if "rounds" in step.attrs and variant.kernel_set == DSP:
             of = {key: bool(value) for key, value in variant.numbers.items()}
             how = step.kernel, variant.macro
@@ -406,7 +408,8 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
-    wanted |= {("conv2d.update", DSP, "update_columns")}
+    wanted |= {("conv2d.update", DSP, "update_columns"), ("dense.update", DSP, "update_words")}
+    assert words >= {(quad, wide) for quad, wide in ((0, 0), (0, 1), (1, 0))}
     assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
     printed = [(k, f"forward_{name}") for k, names in dense.items() for name in names]
     every = {(*how, 1, key) for how in printed for key in ("each", "fused", "exact", "second", "unsigned")}
