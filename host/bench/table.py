@@ -31,6 +31,8 @@ CONVOLUTIONS = (
     "conv2d-update 16x16x32 1x1->32",
     "conv1d-update 64x16 k5->32 s2 same",
     "conv1d-update 128x1 k7->16 s2 same",
+    "conv2d-back 16x16x16 3x3->16 same",
+    "conv2d-back 16x16x32 1x1->32",
 )
 ROUNDINGS = ("nearest", "stochastic", "dither")
 WEIGHTS = ("int16", "int8")
@@ -70,10 +72,10 @@ TinyEngine needs {peer} a weight (int8, -O3).
     {command}
 """
 _CONVOLUTIONS = """\
-## M4: the update of convolutions
+## M4: what convolutions learn and pass back
 
-Instructions, and in brackets instructions a multiply-accumulate, with no zero in the teaching signal; int16
-weights, stochastic rounding.
+Instructions, and in brackets instructions a multiply-accumulate, with no zero in the teaching signal; what is
+learned has int16 weights and stochastic rounding, what signals pass through is frozen.
 
     {command}
 """
@@ -161,11 +163,11 @@ def _update_table(measure: Measure) -> Iterator[str]:
 def _convolution_table(measure: Measure) -> Iterator[str]:
     board = load_board(CORES["M4"])
     sets = kernel_sets(board)
-    words = f"--weights int16 --board {board.name} --kernels SET"
+    words = f"--rule bp --weights int16 --board {board.name} --kernels SET"
     yield _CONVOLUTIONS.format(command=f"synapcc bench --kernel KERNEL {words}")
     rows = []
     for kernel in CONVOLUTIONS:
-        given = {"weights": "int16", "board": board.name}
+        given = {"weights": "int16", "board": board.name, "rule": "bp"}
         found = [measure(kernel, _device(board), kernels=k, **given)["total"]["learn"] for k in sets]
         macs = found[0]["macs"]
         rows.append([f"`{kernel}`", f"{macs:,}", *(_per(f["instructions"], macs) for f in found)])

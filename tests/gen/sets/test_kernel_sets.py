@@ -223,6 +223,7 @@ def edges() -> list[tuple[str, Case]]:
                 out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
     out += [("conv2d.forward", c) for c in _convolutions()]
     out += [("conv2d.update", c) for c in _learned_convolutions()]
+    out += [("conv2d.transposed", c) for c in _passed_back()]
     frozen = [(name, case) for name, case in out if "s" in case.arrays]
     return out + [(name, c) for i, (name, case) in enumerate(frozen) for c in _scaled(case, i)]
 
@@ -342,6 +343,40 @@ def _learned_convolutions() -> Iterator[Case]:
             )
 
 
+def _passed_back() -> Iterator[Case]:
+    """Eight channels, four and both; filters odd, even and one; steps, holes, borders, unseen places;
+    signals that are zero or at their limits; sums added onto others, of all limits."""
+    every = [
+        ((5, 6, 8), 6, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((7, 5, 12), 5, (3, 2), (2, 1), (2, 1), (2, 1, 0, 0)),
+        ((1, 12, 4), 1, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2)),
+        ((1, 9, 20), 3, (1, 3), (1, 3), (1, 1), (0, 0, 0, 0)),
+        ((4, 4, 16), 8, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((4, 6, 24), 2, (4, 6), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((6, 8, 4), 10, (2, 3), (1, 1), (3, 2), (0, 2, 1, 2)),
+    ]
+    for number, (shape, filters, size, stride, dilation, padding) in enumerate(every):
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": 1,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        for dtype, top in ((np.int8, 127), (np.int16, 2**12)):
+            most = min(2**15 - 1, 2**30 // (top * filters * max(g.overlap, 1)))
+            d = RNG.choice([most, -most, 0, 0, 1, -1], g.positions * filters).astype(np.int16)
+            arrays = {
+                "d": d,
+                "m": RNG.integers(-top, top + 1, (filters, g.taps)).astype(dtype),
+                "acc": np.zeros(g.channels, np.int32),
+                "g": np.zeros(int(np.prod(shape)), np.int16),
+            }
+            hi = (2**15 - 1, 2**13 - 1, 999)[number % 3]
+            attrs = g.attrs | {"filters": filters, "shift": (0, 7, 13)[number % 3], "lo": -hi - 1, "hi": hi}
+            if number % 2:
+                arrays["onto"] = RNG.integers(-(2**15), 2**15, int(np.prod(shape))).astype(np.int16)
+                attrs |= {"onto_shift": 1, "sum_shift": 2, "sum_lo": -(2**15), "sum_hi": 2**15 - 1}
+            yield Case(arrays, attrs, {})
+
+
 def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool) -> Case:
     m, n = int(RNG.integers(1, 9)), int(RNG.integers(1, 40))
     d = RNG.choice([-32768, 32767, 0, 0, 1, -1, 300], m).astype(np.int16)
@@ -409,6 +444,7 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
     wanted |= {("conv2d.update", DSP, "update_columns"), ("dense.update", DSP, "update_words")}
+    wanted |= {("conv2d.transposed", DSP, "transposed")}
     assert words >= {(quad, wide) for quad, wide in ((0, 0), (0, 1), (1, 0))}
     assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
     printed = [(k, f"forward_{name}") for k, names in dense.items() for name in names]
