@@ -311,6 +311,7 @@ def _learned_convolutions() -> Iterator[Case]:
         ((3, 3, 2), 7, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
         ((8, 8, 1), 2, (3, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
         ((11, 12, 2), 4, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((5, 9, 2), 6, (1, 2), (1, 1), (1, 1), (0, 0, 0, 1)),
     ]
     kinds = [(np.int16, 16), (np.int8, 8), (np.int16, 11), (np.int32, 24)]
     for number, (shape, filters, size, stride, dilation, padding) in enumerate(every):
