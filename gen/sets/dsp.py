@@ -112,7 +112,8 @@ def _upper(name: str, of_y: Callable[[Word], Int], lane: str, c: str) -> Instruc
     return Instruction(
         name, "int32_t", (("int32_t", "x", *I32), ("uint32_t", "y", *U32), ("int32_t", "a", *I32)),
         lambda x, y, a: _wrapped(((_wide(x) * _wide(of_y(y))) >> np.int64(16)) + a),
-        f"return (int32_t)((uint32_t)a + (uint32_t)(((int64_t)x * (int16_t){c}) >> 16));",
+        f"int32_t v = (int16_t){c}, low = ((x & 0xffff) * v) >> 16;\n"
+        "return (int32_t)((uint32_t)a + (uint32_t)((x >> 16) * v) + (uint32_t)low);",
         f"a + x * {lane} / 2^16",
         asm=f"{name} %0, %1, %2, %3",
     )  # fmt: skip
