@@ -82,12 +82,11 @@ ROWS = (
     Primitive("round_dither", "int32_t",
               (("int32_t", "p", *ACC), ("uint32_t", "s", 0, 24)),
               round_dither,
-              "uint32_t h = s >> 1;\n"
-              "int32_t mag = p < 0 ? -p : p;\n"
-              "int32_t rest = mag & ((INT32_C(1) << s) - 1);\n"
-              "int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);\n"
-              "int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);\n"
-              "return p < 0 ? -out : out;",
+              "int32_t sign = p >> 31;\n"
+              "uint32_t h = s >> 1, mag = (uint32_t)((p ^ sign) - sign);\n"
+              "/* What the lower half lacks, added to the upper half, carries where it is less. */\n"
+              "uint32_t lacks = ((UINT32_C(1) << (s - h)) - 1u) & ~(mag << (s & 1u));\n"
+              "return ((int32_t)(((mag >> h) + lacks) >> (s - h)) ^ sign) - sign;",
               "p / 2^s, rounded away from zero where the upper half of the discarded bits "
               "exceeds the lower half"),
 )

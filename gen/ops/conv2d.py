@@ -22,6 +22,7 @@ from ..ir.plan import PlanTensor
 from ..ir.program import Step, Value
 from ..ir.tape import Tape
 from ..sets import DSP
+from ..sets.dsp import power_of_two
 from . import (
     Accumulator,
     Arrays,
@@ -33,6 +34,7 @@ from . import (
     Known,
     Relaid,
     Variant,
+    _columns,
     _conv_loops,
     _depthwise_loops,
     _kept_loops,
@@ -433,6 +435,19 @@ class Transposed(Projection):
         g = Window.from_attrs(a)
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["m"][0] * shapes["m"][1])
 
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: eight channels and two filters at a time; four channels are words of all rows."""
+        whole = a["groups"] == 1 and a["channels"] % 4 == 0 and t["m"].aligned
+        if kernel_set != DSP or self.tying is not Tied or "at" in t or not whole:
+            return super().variant(kernel_set, t, a)
+        numbers = {
+            "wide": int(t["m"].dtype == "int16"),
+            "even": int(a["filters"] % 2 == 0 and t["d"].aligned),
+            "bits": power_of_two(a["lo"], a["hi"]),
+            "half": (1 << a["shift"]) >> 1,
+        }
+        return Variant("transposed", DSP, {}, numbers)
+
     def case(self, rng: np.random.Generator) -> Case:
         g, rows, attrs = random_case(rng, self.tying)
         top = 128 if rng.integers(2) else 2**14
@@ -511,6 +526,11 @@ class Update(WeightedUpdate):
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return super().bounds(k, a)[0], {"acc": (0, 0, 0)}
 
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """dsp: four taps of many positions, once for all filters."""
+        quick = _columns.columns(Window.from_attrs(a), t, a) if kernel_set == DSP else None
+        return quick or super().variant(kernel_set, t, a)
+
     def case(self, rng: np.random.Generator) -> Case:
         g, m, attrs = random_case(rng, Tied)
         size, signals = g.height * g.width * g.channels, g.positions * attrs["filters"]
@@ -576,3 +596,35 @@ class ScaledDepthwiseAlone(DepthwiseAlone):
     example = "depthwise-scaled 16x16x32 3x3 same"
     phases = ("infer",)
     rounds = TWICE
+
+
+class UpdateConv2dAlone(Conv2dAlone):
+    name = "conv2d-update"
+    example = "conv2d-update 16x16x16 3x3->16 same"
+    phases = ("learn",)
+    kernels = "conv2d.update"
+
+
+class UpdateConv1dAlone(Conv1dAlone):
+    name = "conv1d-update"
+    example = "conv1d-update 64x16 k5->32 s2 same"
+    phases = ("learn",)
+    kernels = "conv2d.update"
+
+
+class BackConv2dAlone(Conv2dAlone):
+    """What a convolution passes back to a layer of one tap in front of it, which learns (`--rule bp`)."""
+
+    name = "conv2d-back"
+    example = "conv2d-back 16x16x16 3x3->16 same"
+    phases = ("learn",)
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        attrs, channels = window(line, words, 1), int(words["c"])
+        line.add("conv2d", attrs={"kernel": (1, 1)}, weight=(channels, channels))
+        weight = int(words["m"]), math.prod(attrs["kernel"]) * channels  # type: ignore[arg-type]
+        line.add("conv2d", "behind", {**attrs, "dilation": (1, 1)}, weight)
+        line.classes()
+
+    def counts(self, step: Step) -> bool:
+        return step.kernel == "conv2d.transposed"

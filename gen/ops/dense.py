@@ -185,6 +185,11 @@ class Update(WeightedUpdate):
             mask = 2**32 - 1 - (((1 << 16 - shift) - 1) << 16)
             pair = {"half": 1 << shift - 1, "mask": mask, "unroll": 4}
             return Variant("update_two_rows", DSP, {}, numbers | pair)
+        if a["rounding"] != numeric.Rounding.DITHER and not zero and 8 <= shift <= 24 and t["x"].aligned:
+            quad = int(bits == 8 and not wide and change < 2**7)  # changes fit bytes
+            return Variant(
+                "update_words", DSP, {}, numbers | {"quad": quad, "unroll": 4 if w.row >= 64 else 2}
+            )
         single = {
             "scaled": int(shift <= 16 and a["rounding"] != numeric.Rounding.DITHER),
             "half": 1 << max(shift, 16) - 1,

@@ -107,6 +107,28 @@ def _high_word(x: Int, y: Int, a: Int | int = 0, half: int = 0) -> Int:
     return _wrapped(((_wide(x) * _wide(y) + np.int64(half)) >> np.int64(32)) + a)
 
 
+def _upper(name: str, of_y: Callable[[Word], Int], lane: str, c: str) -> Instruction:
+    """a + (x * (one lane of y)) / 2^16."""
+    return Instruction(
+        name, "int32_t", (("int32_t", "x", *I32), ("uint32_t", "y", *U32), ("int32_t", "a", *I32)),
+        lambda x, y, a: _wrapped(((_wide(x) * _wide(of_y(y))) >> np.int64(16)) + a),
+        f"int32_t v = (int16_t){c}, low = ((x & 0xffff) * v) >> 16;\n"
+        "return (int32_t)((uint32_t)a + (uint32_t)((x >> 16) * v) + (uint32_t)low);",
+        f"a + x * {lane} / 2^16",
+        asm=f"{name} %0, %1, %2, %3",
+    )  # fmt: skip
+
+
+def _by_byte(x: Word, y: Word, lo: int, hi: int) -> Word:
+    """x - y in four bytes, each held within lo .. hi and taken modulo 2^8."""
+    out = np.zeros_like(np.asarray(x, np.uint32))
+    for i in (0, 8, 16, 24):
+        a, b = ((np.asarray(v, np.uint32) >> np.uint32(i)).astype(np.uint8).astype(np.int8) for v in (x, y))
+        apart = np.clip(a.astype(np.int32) - b.astype(np.int32), lo, hi)
+        out = out | ((apart.astype(np.uint32) & np.uint32(255)) << np.uint32(i))
+    return out
+
+
 # What the C bodies share: lanes of x and y as int16.
 LX, HX, LY, HY = "x", "(x >> 16)", "y", "(y >> 16)"
 TWO = (("uint32_t", "x", *U32), ("uint32_t", "y", *U32))
@@ -140,6 +162,8 @@ INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
     _product("smlabt", _low, _high, "low * high", (LX, HY)),
     _product("smlatb", _high, _low, "high * low", (HX, LY)),
     _product("smlatt", _high, _high, "high * high", (HX, HY)),
+    _upper("smlawb", _low, "low", LY),
+    _upper("smlawt", _high, "high", HY),
     Instruction("smmul", "int32_t", SIGNED,
                 lambda x, y: _high_word(x, y),
                 "return (int32_t)(((int64_t)x * y) >> 32);",
@@ -170,6 +194,29 @@ INSTRUCTIONS: dict[str, Instruction] = {p.name: p for p in (
                 "return ((uint32_t)low & 0xffffu) | ((uint32_t)high << 16);",
                 "x - y in two lanes, each held within int16",
                 asm="qsub16 %0, %1, %2"),
+    Instruction("uxtb16", "uint32_t", (("uint32_t", "x", *U32),),
+                lambda x: x & np.uint32(0x00FF00FF),
+                "return x & 0x00ff00ffu;",
+                "bytes 0 and 2 as two lanes, unsigned",
+                asm="uxtb16 %0, %1"),
+    Instruction("ssub8", "uint32_t", TWO,
+                lambda x, y: _by_byte(x, y, -(2**15), 2**15 - 1),
+                "uint32_t even = (x & 0x00ff00ffu) + 0x01000100u - (y & 0x00ff00ffu);\n"
+                "uint32_t odd = ((x >> 8) & 0x00ff00ffu) + 0x01000100u - ((y >> 8) & 0x00ff00ffu);\n"
+                "return (even & 0x00ff00ffu) | ((odd & 0x00ff00ffu) << 8);",
+                "x - y in four bytes, modulo 2^8",
+                asm="ssub8 %0, %1, %2"),
+    Instruction("qsub8", "uint32_t", TWO,
+                lambda x, y: _by_byte(x, y, -128, 127),
+                "uint32_t r = 0u;\n"
+                "for (uint32_t i = 0u; i < 32u; i += 8u) {\n"
+                "    int32_t v = (int8_t)(x >> i) - (int8_t)(y >> i);\n"
+                "    v = v < -128 ? -128 : v > 127 ? 127 : v;\n"
+                "    r |= ((uint32_t)v & 0xffu) << i;\n"
+                "}\n"
+                "return r;",
+                "x - y in four bytes, each held within int8",
+                asm="qsub8 %0, %1, %2"),
     Instruction("usada8", "uint32_t", (*TWO, ("uint32_t", "a", *U32)),
                 _usada8,
                 "for (uint32_t i = 0u; i < 32u; i += 8u) {\n"

@@ -26,6 +26,14 @@ from .report import bench_kernel
 CORES = {"M4": "mps2_an386", "M3": "mps2_an385", "M0": "microbit", "M55": "mps2_an547"}
 RULES = ("dfa", "bp", "hebbian")
 UPDATE = "update 256 128"
+CONVOLUTIONS = (
+    "conv2d-update 16x16x16 3x3->16 same",
+    "conv2d-update 16x16x32 1x1->32",
+    "conv1d-update 64x16 k5->32 s2 same",
+    "conv1d-update 128x1 k7->16 s2 same",
+    "conv2d-back 16x16x16 3x3->16 same",
+    "conv2d-back 16x16x32 1x1->32",
+)
 ROUNDINGS = ("nearest", "stochastic", "dither")
 WEIGHTS = ("int16", "int8")
 _TOO_LARGE = ("too many", "bytes more flash", "bytes more RAM")
@@ -63,7 +71,14 @@ TinyEngine needs {peer} a weight (int8, -O3).
 
     {command}
 """
+_CONVOLUTIONS = """\
+## M4: what convolutions learn and pass back
 
+Instructions, and in brackets instructions a multiply-accumulate, with no zero in the teaching signal; what is
+learned has int16 weights and stochastic rounding, what signals pass through is frozen.
+
+    {command}
+"""
 _TAIL = """\
 Compiled by {toolchain}; {counted}.
 """
@@ -79,6 +94,7 @@ def pages(measure: Measure) -> Iterator[str]:
             yield from _kernel_table(measure, core, load_board(name))
     yield from _training_table(measure)
     yield from _update_table(measure)
+    yield from _convolution_table(measure)
     one = measure("dense 64 32", "unicorn", board=CORES["M4"])
     yield _TAIL.format(toolchain=one["toolchain"], counted=one["counted"])
 
@@ -142,6 +158,20 @@ def _update_table(measure: Measure) -> Iterator[str]:
                 cells.append(_per(learn["instructions"], learn["macs"]))
             rows.append([weights, rounding, *cells])
     yield _markdown(["weights", "rounding", *(f"synapcc, {k}" for k in sets)], rows)
+
+
+def _convolution_table(measure: Measure) -> Iterator[str]:
+    board = load_board(CORES["M4"])
+    sets = kernel_sets(board)
+    words = f"--rule bp --weights int16 --board {board.name} --kernels SET"
+    yield _CONVOLUTIONS.format(command=f"synapcc bench --kernel KERNEL {words}")
+    rows = []
+    for kernel in CONVOLUTIONS:
+        given = {"weights": "int16", "board": board.name, "rule": "bp"}
+        found = [measure(kernel, _device(board), kernels=k, **given)["total"]["learn"] for k in sets]
+        macs = found[0]["macs"]
+        rows.append([f"`{kernel}`", f"{macs:,}", *(_per(f["instructions"], macs) for f in found)])
+    yield _markdown(["kernel", "MACs", *(f"synapcc, {k}" for k in sets)], rows)
 
 
 def _device(board: Board) -> str:

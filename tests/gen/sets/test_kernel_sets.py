@@ -222,6 +222,8 @@ def edges() -> list[tuple[str, Case]]:
                 twin = (i + rounding) % 2 == 1
                 out.append(("dense.update", _update(dtype, lo, hi, rounding, shift, twin)))
     out += [("conv2d.forward", c) for c in _convolutions()]
+    out += [("conv2d.update", c) for c in _learned_convolutions()]
+    out += [("conv2d.transposed", c) for c in _passed_back()]
     frozen = [(name, case) for name, case in out if "s" in case.arrays]
     return out + [(name, c) for i, (name, case) in enumerate(frozen) for c in _scaled(case, i)]
 
@@ -295,6 +297,87 @@ def _convolutions() -> Iterator[Case]:
             yield Case(arrays | {"w": (scale * w).astype(dtype)}, attrs | {"shift": 9}, {})
 
 
+def _learned_convolutions() -> Iterator[Case]:
+    """Positions for one round and for several, an odd number and one; filters odd and even, heard and not;
+    taps that fill no word, steps, holes, borders; weights at their limits, of all types."""
+    every = [
+        ((9, 9, 4), 6, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((9, 11, 8), 3, (3, 2), (1, 1), (1, 2), (2, 1, 0, 2)),
+        ((1, 70, 1), 5, (1, 7), (1, 1), (1, 1), (0, 3, 0, 3)),
+        ((1, 150, 3), 20, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2)),
+        ((12, 13, 16), 33, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((14, 7, 4), 18, (5, 4), (2, 1), (2, 1), (4, 0, 1, 3)),
+        ((5, 6, 3), 2, (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+        ((3, 3, 2), 7, (3, 3), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((8, 8, 1), 2, (3, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((11, 12, 2), 4, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((5, 9, 2), 6, (1, 2), (1, 1), (1, 1), (0, 0, 0, 1)),
+    ]
+    kinds = [(np.int16, 16), (np.int8, 8), (np.int16, 11), (np.int32, 24)]
+    for number, (shape, filters, size, stride, dilation, padding) in enumerate(every):
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": 1,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        for turn, (dtype, bits) in enumerate(kinds):
+            rounding, shift = (number + turn) % 3, (17, 9, 16, 24, 1)[(number + 2 * turn) % 5]
+            case = _update(dtype, -(1 << bits - 1), (1 << bits - 1) - 1, rounding, shift, turn % 2 == 1)
+            top = min(2**15 - 1, 2**30 // (256 * g.positions))
+            d = RNG.integers(-top, top + 1, (g.positions, filters)) >> RNG.integers(0, 10)
+            if turn % 2:
+                d *= RNG.integers(0, 2, (g.positions, filters))
+            d[:, number % filters] = 0
+            d *= turn != 3 or number % 2  # no signal at all
+            lo, hi = case.attrs["lo"], case.attrs["hi"]
+            arrays = case.arrays | {
+                "x": RNG.integers(-128, 128, int(np.prod(shape))).astype(np.int8),
+                "d": d.ravel().astype(np.int16),
+                "b": np.zeros(filters, np.int32),
+                "acc": np.zeros(g.taps, np.int32),
+            }
+            for role in {"w", "twin"} & arrays.keys():
+                near = RNG.choice([lo, lo + 1, hi, hi - 1, 0, 0, 0], (filters, g.taps))
+                arrays[role] = near.astype(dtype)
+            zero = {"x_zero": int(RNG.integers(-128, 128))} if (number + turn) % 2 else {}
+            yield Case(
+                arrays, case.attrs | g.attrs | {"filters": filters} | zero, {"w": (lo, hi), "twin": (lo, hi)}
+            )
+
+
+def _passed_back() -> Iterator[Case]:
+    """Eight channels, four and both; filters odd, even and one; steps, holes, borders, unseen places;
+    signals that are zero or at their limits; sums added onto others, of all limits."""
+    every = [
+        ((5, 6, 8), 6, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((7, 5, 12), 5, (3, 2), (2, 1), (2, 1), (2, 1, 0, 0)),
+        ((1, 12, 4), 1, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2)),
+        ((1, 9, 20), 3, (1, 3), (1, 3), (1, 1), (0, 0, 0, 0)),
+        ((4, 4, 16), 8, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((4, 6, 24), 2, (4, 6), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((6, 8, 4), 10, (2, 3), (1, 1), (3, 2), (0, 2, 1, 2)),
+    ]
+    for number, (shape, filters, size, stride, dilation, padding) in enumerate(every):
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": 1,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        for dtype, top in ((np.int8, 127), (np.int16, 2**12)):
+            most = min(2**15 - 1, 2**30 // (top * filters * max(g.overlap, 1)))
+            d = RNG.choice([most, -most, 0, 0, 1, -1], g.positions * filters).astype(np.int16)
+            arrays = {
+                "d": d,
+                "m": RNG.integers(-top, top + 1, (filters, g.taps)).astype(dtype),
+                "acc": np.zeros(g.channels, np.int32),
+                "g": np.zeros(int(np.prod(shape)), np.int16),
+            }
+            hi = (2**15 - 1, 2**13 - 1, 999)[number % 3]
+            attrs = g.attrs | {"filters": filters, "shift": (0, 7, 13)[number % 3], "lo": -hi - 1, "hi": hi}
+            if number % 2:
+                arrays["onto"] = RNG.integers(-(2**15), 2**15, int(np.prod(shape))).astype(np.int16)
+                attrs |= {"onto_shift": 1, "sum_shift": 2, "sum_lo": -(2**15), "sum_hi": 2**15 - 1}
+            yield Case(arrays, attrs, {})
+
+
 def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool) -> Case:
     m, n = int(RNG.integers(1, 9)), int(RNG.integers(1, 40))
     d = RNG.choice([-32768, 32767, 0, 0, 1, -1, 300], m).astype(np.int16)
@@ -338,20 +421,32 @@ def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
 
 def test_the_edges_reach_every_dsp_macro() -> None:
     seen, ways = set(), set()
+    learned, words = set(), set()
     plan, _ = batch_plan("edges", edges(), np.random.default_rng(1), as_models=1.0)
     for _, _, step in plan.ops():
         operands = {role: plan[name] for role, name in step.args.items()}
         variant = kernel(step.kernel).variant(DSP, operands, step.attrs)
         seen |= {(step.kernel, variant.kernel_set, variant.macro)}
+        if variant.macro == "update_columns":
+            rounding, many = step.attrs["rounding"], 0 < variant.numbers["pairs"] * 2 < step.attrs["filters"]
+            learned |= {(key, bool(variant.numbers[key])) for key in LEARNED} | {("many", many)}
+            learned |= {("paired", bool(variant.numbers["paired"]), rounding)}
+        if variant.macro == "update_words":
+            words.add((variant.numbers["quad"], variant.numbers["wide"]))
         if "rounds" in step.attrs and variant.kernel_set == DSP:
             of = {key: bool(value) for key, value in variant.numbers.items()}
             how = step.kernel, variant.macro
             ways |= {(*how, step.attrs["rounds"], key) for key in WAYS if of.get(key)}
             ways |= {(*how, key, of["beyond"]) for key in ("edge", "direct") if of.get(key)}
             ways |= {(*how, "patch", of["beyond"])} if of.get("runs") is False and not of["direct"] else set()
+    assert learned >= {(key, is_so) for key in (*LEARNED, "many") for is_so in (True, False)}
+    assert learned >= {("paired", is_so, rounding) for is_so in (True, False) for rounding in range(3)}
     dense = {"dense.forward": ("dual", "rows"), "conv2d.forward": ("dual", "rows", "depthwise")}
     wanted = {(k, DSP, f"forward_{name}") for k, names in dense.items() for name in names}
     wanted |= {("dense.update", DSP, "update_row"), ("dense.update", DSP, "update_two_rows")}
+    wanted |= {("conv2d.update", DSP, "update_columns"), ("dense.update", DSP, "update_words")}
+    wanted |= {("conv2d.transposed", DSP, "transposed")}
+    assert words >= {(quad, wide) for quad, wide in ((0, 0), (0, 1), (1, 0))}
     assert seen >= wanted | {("conv2d.forward", REF, "forward")}, wanted - seen
     printed = [(k, f"forward_{name}") for k, names in dense.items() for name in names]
     every = {(*how, 1, key) for how in printed for key in ("each", "fused", "exact", "second", "unsigned")}
@@ -363,6 +458,8 @@ def test_the_edges_reach_every_dsp_macro() -> None:
     assert ways >= every, every - ways
 
 
+LEARNED = ("pairs", "local", "whole", "even", "wide", "zero")
+"""The same of an update of a convolution."""
 WAYS = ("each", "fused", "exact", "second", "unsigned", "single")
 """Numbers of a step that ends with a multiplier which say that it is printed in another way."""
 

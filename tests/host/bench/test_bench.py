@@ -351,6 +351,8 @@ def test_the_page_has_every_row_that_can_be_measured() -> None:
         op = ops.get(word, word)
         there = op in (*layers(), "softmax_error", "mlp")
         assert (f"`{row}`" in page) == there == (row in asked), row
+    for row in benchmarks.CONVOLUTIONS:
+        assert f"| `{row}` | 7 | 7 (1.00) | 7 (1.00) |" in page and asked.count(row) == 2, row
     assert "| 152,066 (" in page and "| 9,097,981 |" in page and "some gcc; by hand" in page
 
 

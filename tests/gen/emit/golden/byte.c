@@ -81,12 +81,11 @@ static inline int32_t byte_shift_round(int32_t x, uint32_t s)
 /* p / 2^s, rounded away from zero where the upper half of the discarded bits exceeds the lower half */
 static inline int32_t byte_round_dither(int32_t p, uint32_t s)
 {
-    uint32_t h = s >> 1;
-    int32_t mag = p < 0 ? -p : p;
-    int32_t rest = mag & ((INT32_C(1) << s) - 1);
-    int32_t low = (rest & ((INT32_C(1) << h) - 1)) << (s & 1u);
-    int32_t out = (mag >> s) + ((rest >> h) > low ? 1 : 0);
-    return p < 0 ? -out : out;
+    int32_t sign = p >> 31;
+    uint32_t h = s >> 1, mag = (uint32_t)((p ^ sign) - sign);
+    /* What the lower half lacks, added to the upper half, carries where it is less. */
+    uint32_t lacks = ((UINT32_C(1) << (s - h)) - 1u) & ~(mag << (s & 1u));
+    return ((int32_t)(((mag >> h) + lacks) >> (s - h)) ^ sign) - sign;
 }
 
 /* a 32-bit integer hash of low bias (C. Wellons) */
