@@ -124,8 +124,17 @@ def test_a_network_of_convolutions_learns(rule: str, untied: tuple[str, ...]) ->
     assert before < 0.7 and after > 0.95, f"{before} to {after}"
 
 
-@pytest.mark.parametrize("rule", ["spsa", "es", "hybrid"])
-@pytest.mark.parametrize("untied", [(), ("conv1", "conv2")])
+@pytest.mark.parametrize(
+    ("untied", "rule"),
+    [
+        ((), "spsa"),
+        ((), "es"),
+        ((), "hybrid"),
+        (("conv1", "conv2"), "es"),
+        pytest.param(("conv1", "conv2"), "spsa", marks=pytest.mark.long),
+        pytest.param(("conv1", "conv2"), "hybrid", marks=pytest.mark.long),
+    ],
+)
 def test_convolutions_learn_by_trials(rule: str, untied: tuple[str, ...]) -> None:
     rng = np.random.default_rng(7)
     calibration = data(rng)

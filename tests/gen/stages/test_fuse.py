@@ -52,7 +52,7 @@ def both(monkeypatch: pytest.MonkeyPatch, drawn: int) -> Iterator[tuple[Compiled
             yield joined, make(seed), seed
 
 
-@counted(20, 300)
+@counted(12, 300)
 def test_joined_steps_learn_the_same_bits(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     met = 0
     for joined, apart, seed in both(monkeypatch, count):

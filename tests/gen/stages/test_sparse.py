@@ -179,7 +179,7 @@ def test_values_that_several_read_are_put_back_into_their_order() -> None:
     assert [n.op for n in c.graph.nodes].count("gather") == 2
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(120, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [6, pytest.param(120, marks=pytest.mark.long)])
 def test_random_networks_stay_what_they_are_and_chips_learn_alike(count: int, tmp_path: Path) -> None:
     made: list[Compiled] = []
     whole: list[Graph] = []
