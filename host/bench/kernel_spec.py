@@ -51,13 +51,18 @@ class KernelSpec:
         refusal: CompileError | None = None
         for rate in _RATES:
             try:
-                return compile_model(
+                found = compile_model(
                     self.graph, replace(asked, rate=rate), data, board, kernel_set=kernel_set
                 )
             except CompileError as error:
                 if "a rate of" not in error.what:
                     raise
                 refusal = refusal or error
+                continue
+            if learns and not any(self.wanted(step) for _, _, step in found.plan.ops()):
+                what = f"rule {rule} has no such step"
+                raise CompileError(f"--kernel {self.text!r}", what, "name a rule that has: --rule bp")
+            return found
         assert refusal is not None
         raise refusal
 

@@ -269,6 +269,7 @@ def test_cores_differ() -> None:
         (["--kernel", "mlp 5 2", "--rule", "magic"], "--rule: no rule 'magic'; rules: bp, "),
         (["--kernel", "dense 2 2", "--board", "mars"], "mars: there is no such board"),
         (["--kernel", "dense 2 2", "--kernels", "warp"], "has no kernel set 'warp'; it has ref, dsp"),
+        (["--kernel", "conv2d-back 4x4x2 3x3->2"], "rule dfa has no such step; name a rule that has"),
         (["--kernel", "dense 600 500", "--board", "microbit"], "bytes of flash, microbit has"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
