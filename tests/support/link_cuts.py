@@ -27,7 +27,7 @@ from synapcc.gen.spec import Keep
 from synapcc.gen.target.boards import Board, load_board
 from synapcc.gen.target.messages import ERASE, RESTORE, SAVE, Kept, Region, Request, Status
 from synapcc.host.devices import Device, open_device
-from synapcc.host.link.client import connect
+from synapcc.host.link.client import Client, connect
 from synapcc.host.link.protocol import Receiver, Reply, encode_fields, encode_request
 
 DEVICES = ("process", "unicorn", "qemu")
@@ -62,6 +62,17 @@ class Cut:
     again: int = 0
 
 
+def _greeted(device: Device, plan: Plan) -> Client:
+    """A client that greets often, since a boot loses what comes early, and then waits long.
+
+    On a machine that is busy QEMU takes seconds for a frame of a kilobyte. Frames that are sent again
+    meanwhile are work in front of the answer, and make it later still.
+    """
+    client = connect(device, plan, timeout=0.3, attempts=40)
+    client.timeout, client.attempts = 20.0, 3
+    return client
+
+
 class Bench:
     """A device with a store, its client, and two states: the old one, which is kept, and the new one.
 
@@ -70,7 +81,7 @@ class Bench:
 
     def __init__(self, device: Device, plan: Plan, seed: int = 1) -> None:
         self.device, self.plan = device, plan
-        self.client = connect(device, plan)
+        self.client = _greeted(device, plan)
         self.told: Counter[str] = Counter()
         self._rng = np.random.default_rng(seed)
         self._x = self._rng.integers(-60, 60, self.client.info.input_bytes).astype(np.int8).tobytes()
@@ -134,7 +145,7 @@ class Bench:
 
     def _greet(self) -> None:
         """Whatever the boot does, it ends, and the chip answers."""
-        self.client = connect(self.device, self.plan, timeout=0.3, attempts=40)
+        self.client = _greeted(self.device, self.plan)
 
     def _reboot(self) -> None:
         """A loss of power in front of the next operation, which never comes."""

@@ -63,7 +63,7 @@ static keep_status flash_erase(void *context, uint32_t address)
     return KEEP_OK;
 }
 
-static uint32_t words[2];
+static uint32_t words[4];
 static keep_flash_t flash;
 static keep_span_t span;
 static keep_content_t content;
@@ -299,6 +299,52 @@ static void numbers_end(void)
     EXPECT(keep_erase(&keep) == KEEP_OK && boot() == KEEP_EMPTY);
 }
 
+static void geometry(uint32_t unit, uint32_t block)
+{
+    flash.word = unit;
+    flash.block = block;
+    flash.blocks = 8u * BLOCK / block;
+    operations = 0;
+}
+
+/*
+ * A store that is read with another geometry than it was written with: no other bytes than ones that were saved, and none at all
+ * with another unit. Only a larger unit makes the mount write, else the right geometry finds all of it again.
+ * Whether the state that was found was an older one.
+ */
+static bool other_geometry(uint32_t unit, uint32_t other, uint32_t block, uint32_t saves, bool resets)
+{
+    bool older = false;
+
+    blank(8, 200);
+    geometry(unit, BLOCK);
+    EXPECT(boot() == KEEP_EMPTY);
+    for (uint32_t n = 0; n < saves; n++)
+        EXPECT((n == 0 || !resets || boot() == KEEP_OK) && save(n) == KEEP_OK);
+    geometry(other, block);
+    EXPECT(boot() == (other == unit ? KEEP_OK : KEEP_EMPTY));
+    if (other == unit) {
+        EXPECT(which() < saves && (block != BLOCK || which() == saves - 1u));
+        older = which() != saves - 1u;
+    }
+    EXPECT(other > unit || operations == 0);
+    geometry(unit, BLOCK);
+    EXPECT(other > unit || (boot() == KEEP_OK && which() == saves - 1u));
+    return older;
+}
+
+static void other_geometries(void)
+{
+    static const uint32_t units[] = { 4, 8, 16 }, blocks[] = { BLOCK / 2, BLOCK, 2 * BLOCK };
+    bool older[3] = { false, false, false };
+
+    for (uint32_t i = 0; i < 3u * 3u * 3u; i++)
+        for (uint32_t saves = 1; saves <= 6u; saves++)
+            if (other_geometry(units[i % 3u], units[i / 3u % 3u], blocks[i / 9u], (saves + 1u) / 2u, saves % 2u == 0))
+                older[i / 9u] = true;
+    EXPECT(older[0] && !older[1] && older[2]); /* as KEEP.md says */
+}
+
 int main(void)
 {
     for (uint32_t i = 0; i < sizeof states; i++)
@@ -310,5 +356,6 @@ int main(void)
     refuses();
     damage();
     numbers_end();
+    other_geometries();
     return 0;
 }
