@@ -1,4 +1,4 @@
-"""synapcc bench OUT --device unicorn|qemu|serial:PORT [--json FILE]; or --kernel SPEC; or --emulator [OUT]"""
+"""synapcc bench OUT --device unicorn|qemu|serial:PORT; or --kernel SPEC, --shapes FILE or --emulator [OUT]"""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help='such as "dense 256 128" or "mlp 64 32 5"; all kinds: synapcc docs BENCH',
     )
+    alone.add_argument(
+        "--shapes", metavar="FILE.csv", help="every kernel of a file beside what a peer needs for it"
+    )
     alone.add_argument("--weights", choices=("int8", "int16"), help="int16 ones are learned (default: int8)")
     alone.add_argument("--phase", choices=("infer", "learn"), help="its forward pass, or learning one sample")
     alone.add_argument("--rule", help="rule by which mlp learns (default: dfa)")
@@ -55,9 +58,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
 
     if args.emulator:
         return _emulator(args, out)
-    if (args.project is None) == (args.kernel is None):
-        raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel")
-    alone = args.kernel is not None
+    if sum(given is not None for given in (args.project, args.kernel, args.shapes)) != 1:
+        raise SynapccError("OUT", "what shall be counted?", "give either OUT or --kernel or --shapes")
+    alone = args.project is None
     # Options of one way to use the command, with what they are where they are not given.
     of_kernel: dict[str, Any] = dict(bench_kernel.__kwdefaults__ or {})
     of_out: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED}
@@ -67,6 +70,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
             what, hint = ("OUT", "leave it out") if alone else ("--kernel", "OUT has its own")
             raise SynapccError(f"--{name}", f"belongs to {what}", hint)
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
+    if args.shapes is not None:
+        return _shapes(args, chosen, out)
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
     if args.html:
         html.write(Path(args.html), bench_html(report))
@@ -81,13 +86,27 @@ def _emulator(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.run.plans import read_plan
 
     given = [
-        name for name in ("kernel", "html", "data", "samples", "seed") if getattr(args, name) is not None
+        name
+        for name in ("kernel", "shapes", "html", "data", "samples", "seed")
+        if getattr(args, name) is not None
     ]
     if given:
         raise SynapccError(f"--{given[0]}", "belongs to another way to use bench", "leave it out")
     plan = read_plan(Path(args.project)) if args.project else None
     report = bench_emulator([(plan.model, plan, DEVICES)] if plan else examples.networks())
     out.give("bench.emulator", report)
+    out.say(text(report))
+    return 0
+
+
+def _shapes(args: argparse.Namespace, chosen: dict[str, Any], out: Results) -> int:
+    from synapcc.host.bench.report import bench_kernel
+    from synapcc.host.bench.shapes import bench_shapes, text
+
+    if args.html:
+        raise SynapccError("--html", "belongs to another way to use bench", "leave it out")
+    report = bench_shapes(Path(args.shapes), args.device, bench_kernel, **chosen)
+    out.give("bench.shapes", report)
     out.say(text(report))
     return 0
 

@@ -22,6 +22,7 @@ STDOUT = "-"
 SCHEMAS: Mapping[str, int] = {
     "bench": 1,
     "bench.emulator": 1,
+    "bench.shapes": 1,
     "boards": 1,
     "build": 1,
     "compile": 1,
