@@ -15,7 +15,7 @@ from synapcc.gen.errors import CompileError, SynapccError, shown
 from synapcc.gen.files.userfile import read_text
 from synapcc.gen.ir.inputs import listed
 from synapcc.gen.rules import options
-from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec, parse_spec, without_learning
+from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec, parse_spec
 from synapcc.gen.spec.table import Table
 from synapcc.gen.words import what_is
 
@@ -259,8 +259,9 @@ def setting(where: str, shared: Mapping[str, Any], values: Mapping[str, Any]) ->
     rule = str(raw.get("rule", "own"))
     if floats := rule == FLOAT:
         raw["rule"] = "bp"
-    if rule == INFERENCE_ONLY:  # beside rules that learn: what is said of learning is theirs
-        raw = without_learning(raw)
+    if rule == INFERENCE_ONLY:
+        hint = 'leave it out: the table has "before learning"'
+        raise SynapccError(where, f'rule "{rule}" learns nothing', hint)
     found = Setting(label, rule, tomli_w.dumps(raw), floats)
     found.spec(f"{where}, {shown(label)}", 1)
     return found

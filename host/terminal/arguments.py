@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,9 +79,11 @@ def check_results(args: argparse.Namespace) -> None:
 
 @contextmanager
 def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
-    """Where the command fails, reports of an earlier run become FILE.old: nobody takes them for this one's.
+    """Where the command fails, reports of an earlier run become FILE.old, or FILE.old2 and so on: nobody
+    takes them for this one's.
 
-    They are not removed, since some took hours. What a command writes of data or of a state stays as it is.
+    They are not removed, since some took hours, and take no other file's place. What a command writes of data
+    or of a state stays as it is.
     """
     named = {name: getattr(args, name) for name in REPORTS if name in getattr(args, _WRITES, ())}
     paths = [Path(v) for name, v in named.items() if v not in (None, STDOUT) and _begins(v, REPORTS[name])]
@@ -89,10 +92,8 @@ def reports_of_this_run(args: argparse.Namespace) -> Iterator[None]:
         yield
     except BaseException as error:
         for path in (p for p, made in before.items() if _made(p) == made):
-            old = path.with_name(f"{path.name}.old")
-            if os.path.lexists(old) and not any(_begins(str(old), head) for head in REPORTS.values()):
-                error.add_note(f"{path} is of an earlier run; {old} is none of ours, so it keeps its name")
-                continue
+            names = (path.with_name(f"{path.name}.old{n if n > 1 else ''}") for n in count(1))
+            old = next(name for name in names if not os.path.lexists(name))
             try:
                 os.replace(path, old)
                 error.add_note(f"{path} was of an earlier run, and is {old} now")

@@ -24,12 +24,17 @@ def _inside(number: int, rank: int) -> int:
     return number % rank
 
 
-def _scaled(y: np.ndarray, operands: Operands, shape: tuple[int, ...]) -> np.ndarray:
-    """y times the operand 1, plus the operand 2, where they are there; each in `shape`."""
+def _scaled(y: np.ndarray, operands: Operands, places: int = 0) -> np.ndarray:
+    """y times the operand 1, plus the operand 2, where they are there, broadcast to it as ONNX does, `places`
+    axes behind theirs."""
     for i, apply in ((1, np.multiply), (2, np.add)):
         given = operands[i] if i < len(operands) else None
-        if given is not None:
-            y = np.asarray(apply(y, given if given.size == 1 else given.reshape(shape)))
+        if given is None:
+            continue
+        given = given.reshape((*given.shape, *(1 for _ in range(places))))
+        if np.broadcast_shapes(given.shape, y.shape) != y.shape:
+            raise ValueError(f"a factor of shape {given.shape} does not go with {y.shape}")
+        y = np.asarray(apply(y, given))
     return y
 
 
@@ -56,23 +61,25 @@ def _last(node: OnnxNode, operands: Operands) -> np.ndarray:
     centre = node.op == "LayerNormalization"
     epsilon, axes = node.real("epsilon", 1e-5), tuple(range(first, x.ndim))
     y = _over(x.astype(np.float64), axes, epsilon, centre)
-    return _scaled(y, operands, x.shape[first:]).astype(x.dtype)
+    return _scaled(y, operands).astype(x.dtype)
 
 
 def _given(node: OnnxNode, operands: Operands) -> np.ndarray:
     """MeanVarianceNormalization."""
     x = _value(operands)
     axes = tuple(_inside(i, x.ndim) for i in node.integers("axes") or (0, 2, 3))
-    return _over(x.astype(np.float64), axes, 1e-9).astype(x.dtype)
+    less = x.astype(np.float64) - x.astype(np.float64).mean(axes, keepdims=True)
+    deviation = np.sqrt(np.square(less).mean(axes, keepdims=True))
+    return np.asarray(less / (deviation + 1e-9)).astype(x.dtype)  # epsilon stands outside of the root here
 
 
 def _instance(node: OnnxNode, operands: Operands) -> np.ndarray:
     """InstanceNormalization."""
     x = _value(operands)
-    if x.ndim < 3:
-        raise ValueError(f"shape {x.shape} has no channels and places")
+    if x.ndim < 2:
+        raise ValueError(f"shape {x.shape} has no channels")
     y = _over(x.astype(np.float64), tuple(range(2, x.ndim)), node.real("epsilon", 1e-5))
-    return _scaled(y, operands, (x.shape[1], *(1 for _ in x.shape[2:]))).astype(x.dtype)
+    return _scaled(y, operands, x.ndim - 2).astype(x.dtype)
 
 
 NORMALISATIONS: Mapping[str, Callable[[OnnxNode, Operands], np.ndarray]] = {

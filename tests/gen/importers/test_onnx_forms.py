@@ -70,7 +70,7 @@ REDUCED = sorted(op for op in FOLDABLE if op.startswith("Reduce"))
 def normalised(g: Rng, op: str) -> tuple[NodeProto, list[np.ndarray]]:
     """A normalisation of constants, any of its attributes left out."""
     shape = pick(g, (2, 3, 4, 5), (3, 4, 2, 3))
-    x, n = g.normal(0, 1, shape).astype(np.float32), int(g.integers(-4, 4))
+    x, n = g.normal(0, pick(g, 1, 1e-4, 30), shape).astype(np.float32), int(g.integers(-4, 4))
     axis = {"axis": n} if g.integers(2) else {}
     epsilon = {"epsilon": 1e-3} if g.integers(2) else {}
     if op == "LpNormalization":
@@ -81,6 +81,8 @@ def normalised(g: Rng, op: str) -> tuple[NodeProto, list[np.ndarray]]:
     if op == "MeanVarianceNormalization":
         return om.node(op, "a", "y", **pick(g, {}, {"axes": [0, 2]}, {"axes": [-1]})), [x]
     channels = (shape[1],) if op == "InstanceNormalization" else shape[axis.get("axis", -1) :]
+    if op != "InstanceNormalization" and g.integers(2):  # broadcast
+        channels = tuple(1 if g.integers(2) else c for c in channels[int(g.integers(len(channels))) :])
     given = [g.normal(1, 1, channels).astype(np.float32) for _ in range(2)]
     if op == "InstanceNormalization":
         return om.node(op, "a b c", "y", **epsilon), [x, *given]

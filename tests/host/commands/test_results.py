@@ -285,8 +285,12 @@ def test_no_report_of_an_earlier_run_is_taken_for_this_one(
     assert main(words) == 0 and files["html"].exists()
     capsys.readouterr()
     said = refusal([*words[:-6], "--html", str(files["html"]), "--steps", "-1"], capsys)
-    assert "none of ours" in said and files["html"].exists()
+    assert f"is {files['html']}.old3 now" in said and not files["html"].exists()
     assert (tmp_path / "r.html.old").read_text() == "mine, too"
+    assert main(words) == 0
+    capsys.readouterr()
+    refusal([*words[:-6], "--html", str(files["html"]), "--steps", "-1"], capsys)
+    assert {p.name for p in tmp_path.glob("r.html*")} == {f"r.html.old{n}" for n in ("", 2, 3, 4)}
 
 
 @pytest.mark.parametrize(

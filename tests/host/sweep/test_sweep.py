@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tomli_w
 from projects import arrays, case, listing, refusal, save
 
 from synapcc.gen.compile import compile_model
-from synapcc.gen.errors import CompileError, SynapccError, TermError
-from synapcc.gen.rules import bp, options
-from synapcc.gen.spec import OF_LEARNING, Loss, parse_spec, without_learning
+from synapcc.gen.errors import SynapccError, TermError
+from synapcc.gen.rules import bp
+from synapcc.gen.spec import parse_spec
 from synapcc.host.cli import main
 from synapcc.host.run.emulator import Emulator
 from synapcc.host.sweep import outcome, run
@@ -266,9 +265,9 @@ def test_a_search_draws_the_same_settings_again(folder: Path) -> None:
 
 
 def test_what_cannot_be_compiled_is_a_row_of_its_own(folder: Path, capsys: Capsys) -> None:
-    """A layer that is not there; nothing that learns; more than one pass without a store."""
+    """A layer that is not there; more than one pass without a store."""
     text = HEAD.replace("[1, 3]", "[1]").replace("[1, 2]", "[1]") + FOLDS + TESTED
-    file = write(folder, text + '[grid]\nrule = ["last", "none"]\nlayers = [["fc2"], ["nothing"]]\n')
+    file = write(folder, text + '[grid]\nrule = ["last"]\nlayers = [["fc2"], ["nothing"]]\n')
     found = document([str(file), "--jobs", "1"], folder)
     refused = [s for s in found["settings"] if "refused" in s]
     assert {s["setting"] for s in refused} == {s["setting"] for s in found["settings"]} - {
@@ -278,23 +277,12 @@ def test_what_cannot_be_compiled_is_a_row_of_its_own(folder: Path, capsys: Capsy
     assert "refused: " in capsys.readouterr().out
 
 
-def test_what_is_said_of_learning_does_not_bind_a_setting_that_learns_nothing(folder: Path) -> None:
-    """What the rule `none` refuses is of the others; what it takes stays."""
-    taught = 'feedback = { init = "ternary" }\nloss = { kind = "softmax" }\ninit = "he"\n'
-    taught += "guard = {}\nhead = { imprint = 1 }\nmomentum = { shift = 3 }\nsparse = { fc2 = [0] }\n"
-    sparing = '[grid]\nrule = ["dfa", "none"]\n"loss.clip" = [0.25, 0.5]\n'
-    text = HEAD + FOLDS + TESTED + SHARED + taught + sparing
-    for setting in read_sweep(write(folder, text)).settings:
-        spec = setting.spec("rule", 3)
-        learns = setting.rule == "dfa"
-        assert [v is not None for v in (spec.momentum, spec.store, spec.guard)] == [learns] * 3
-        assert (spec.loss != Loss()) == learns
-        assert spec.head and spec.head.imprint == 1 and spec.seed == 3
-    for key in OF_LEARNING:
-        raw = {"rule": "none", "rate": "2^-3", key: {}}
-        with pytest.raises(CompileError, match=f'{key} is there, and under rule "none" nothing learns'):
-            parse_spec(tomli_w.dumps(raw), "rule", options())
-        assert parse_spec(tomli_w.dumps(without_learning(raw)), "rule", options()).rate == 3
+def test_a_rule_that_learns_nothing_is_told_before_the_first_run(folder: Path, capsys: Capsys) -> None:
+    file = write(
+        folder, HEAD + FOLDS + TESTED + '[grid]\nrule = ["dfa", "none"]\n"loss.clip" = [0.25, 0.5]\n'
+    )
+    said = refusal(["sweep", str(file), "--jobs", "1"], capsys)
+    assert 'rule "none" learns nothing; leave it out: the table has "before learning"' in said
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,32 @@ static void busy_and_full(const M(t) *a, const M(t) *b)
     EXPECT(kept(&found) == C(KEEP_OK) && same(&found, b));
 }
 
+#ifdef STORE_blind
+/* What cannot be read seems not to be there: once that costs nothing, twice it is told, and what was kept stays. */
+static void unread(const M(t) *a, const M(t) *b)
+{
+    unsigned long at;
+
+    boot();
+    model = *a;
+    EXPECT(M(save_to)(&model, &in) == C(KEEP_OK) && kept(&found) == C(KEEP_OK) && same(&found, a));
+    model = *b;
+    world_blind = 1;
+    EXPECT(M(save_to)(&model, &in) == C(KEEP_OK) && kept(&found) == C(KEEP_OK) && same(&found, b));
+    model = *a;
+    for (at = 1; at < 4; at++) {
+        world_cut(at, BEFORE, 0);
+        world_blind = 2;
+        EXPECT(M(save_to)(&model, &in) == C(KEEP_IO) && kept(&found) == C(KEEP_OK) && same(&found, b));
+    }
+    world_blind = 2;
+    EXPECT(M(restore_from)(&found, &in) == C(KEEP_IO) && same(&found, &first));
+    boot();
+    world_blind = 2;
+    EXPECT(M(forget_in)(&in) == C(KEEP_OK) && world_held() == 0 && kept(&found) == C(KEEP_EMPTY));
+}
+#endif
+
 /* Returns when all is well, and ends the program else. */
 int adapters(void);
 int adapters(void)
@@ -318,6 +344,12 @@ int adapters(void)
     others(&a);
     damage(&a, &b);
     busy_and_full(&a, &b);
+#ifdef STORE_blind
+    unread(&a, &b);
+    model = b;
+    boot();
+    EXPECT(M(save_to)(&model, &in) == C(KEEP_OK));
+#endif
     world_cut(0, BEFORE, 0);
     world.dead = 1;
     EXPECT(M(save_to)(&model, &in) != C(KEEP_OK) && M(restore_from)(&found, &in) != C(KEEP_OK) && same(&found, &first));

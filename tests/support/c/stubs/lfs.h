@@ -23,6 +23,7 @@ enum lfs_error {
     LFS_ERR_IO = -5,
     LFS_ERR_CORRUPT = -84,
     LFS_ERR_NOENT = -2,
+    LFS_ERR_NOTDIR = -20,
     LFS_ERR_ISDIR = -21,
     LFS_ERR_INVAL = -22,
     LFS_ERR_NOSPC = -28,
