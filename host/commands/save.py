@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
-from synapcc.host.devices import device_kinds, open_device
+from synapcc.host.devices import DeviceError, device_kinds, open_device
 from synapcc.host.terminal.results import Results
 
 HELP = "keep what a device has learned in its flash, where a loss of power does no harm"
@@ -48,6 +48,9 @@ def run(args: argparse.Namespace, out: Results) -> int:
         client = connect(device, plan)
         store.demand(client)
         flash = store.FlashFile(client, Path(args.flash) if args.flash else None)
+        if flash.found == Kept.IO:
+            what = "its flash could not be read when it started, and a save would take the place of what it holds"
+            raise DeviceError(device.name, what, "reset it, or synapcc restore")
         if samples is not None:
             teach(plan, client, samples)
         answer, proof = store.kept(client, flash, client.save)

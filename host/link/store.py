@@ -47,7 +47,6 @@ ANSWERS: Mapping[Kept, tuple[str, str]] = {
 BEGAN: Mapping[Kept, str] = {
     Kept.OTHER: "as compiled: its flash held what another compilation had learned",
     Kept.MIGRATED: "with what could be taken over of another compilation's state",
-    Kept.IO: "as compiled: its flash could not be read",
     Kept.CORRUPT: "as compiled: its flash did not hold what was written to it",
 }
 """How a device began whose flash held something else than its state, which a save takes the place of."""

@@ -11,6 +11,7 @@ from projects import Case, case, compiled, refusal, write_rule
 
 from synapcc.gen.target.messages import Kept
 from synapcc.host.cli import main
+from synapcc.host.link.client import Client
 from synapcc.host.link.state import joined, load
 from synapcc.host.link.store import ANSWERS, BEGAN
 from synapcc.host.run.plans import read_plan
@@ -74,9 +75,23 @@ def test_refusals(project: tuple[Case, Path], tmp_path: Path, capsys: Capsys) ->
     assert "no such file" in refusal([*save[:4], "--learn", str(tmp_path / "none.npz")], capsys).lower()
 
 
+def test_what_could_not_be_read_is_not_written_over(
+    project: tuple[Case, Path], tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that failed to read its flash: what lies there may be more than what the chip has learned."""
+    file = tmp_path / "w.flash"
+    words = ["save", str(project[1]), "--device", "process", "--flash", str(file)]
+    assert main(words) == 0
+    before = file.read_bytes()
+    monkeypatch.setattr(Client, "restore", lambda *_: (Kept.IO, b""))
+    line = refusal(words, capsys)
+    assert "its flash could not be read when it started" in line and "reset it" in line
+    assert file.read_bytes() == before
+
+
 def test_every_answer_of_a_store_has_its_words() -> None:
     assert {*ANSWERS} == {*Kept} - {Kept.OK, Kept.NONE}
-    assert {*BEGAN} == {*Kept} - {Kept.OK, Kept.NONE, Kept.EMPTY, Kept.WORN, Kept.UNUSABLE}
+    assert {*BEGAN} == {*Kept} - {Kept.OK, Kept.NONE, Kept.EMPTY, Kept.WORN, Kept.UNUSABLE, Kept.IO}
     assert all("\n" not in part and part for answer in ANSWERS.values() for part in answer)
 
 
