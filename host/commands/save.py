@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
         store.demand(client)
         flash = store.FlashFile(client, Path(args.flash) if args.flash else None)
         if flash.found == Kept.IO:
-            what = "its flash could not be read when it started, and a save would take the place of what it holds"
+            what = "its flash could not be read when it started, and a save takes the place of what it holds"
             raise DeviceError(device.name, what, "reset it, or synapcc restore")
         if samples is not None:
             teach(plan, client, samples)
