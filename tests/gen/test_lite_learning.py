@@ -30,7 +30,7 @@ SETTINGS = {
 SAMPLES = 6
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", [pytest.param("O2", marks=pytest.mark.long), "sanitized", "dsp"])
 def test_random_files_learn_alike_on_this_computer(setting: str, tmp_path: Path) -> None:
     models = list(accepted_lite(100 * list(SETTINGS).index(setting), 8, tmp_path))
     kernels, *flags = SETTINGS[setting]
@@ -41,7 +41,7 @@ def test_random_files_learn_alike_on_this_computer(setting: str, tmp_path: Path)
         batch.close()
 
 
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("kernels", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 def test_random_files_learn_alike_on_the_virtual_m4(kernels: str, tmp_path: Path) -> None:
     models = list(accepted_lite(1000, 5, tmp_path))
     batch = ChipBatch([c.plan for c, _ in models], tmp_path / "c", "gcc", kernels)

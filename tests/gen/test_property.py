@@ -48,14 +48,14 @@ def play_all(first: int, count: int, folder: Path, kernels: str, *flags: str) ->
 
 
 @pytest.mark.parametrize(
-    "setting", [pytest.param(s, marks=pytest.mark.long) if s in ("O0", "Os") else s for s in SETTINGS]
+    "setting", [pytest.param(s, marks=pytest.mark.long) if s in ("O0", "O2", "Os") else s for s in SETTINGS]
 )
 def test_random_models_on_this_computer(setting: str, tmp_path: Path) -> None:
     first = 1000 * list(SETTINGS).index(setting)
     assert play_all(first, PER_BATCH, tmp_path, *SETTINGS[setting]) >= 8 * PER_BATCH
 
 
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("kernels", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 @pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
 def test_random_models_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
     count = 6
