@@ -138,9 +138,9 @@ def calibration(name: str, front: Front = beats.USUAL) -> dict[str, NDArray[Any]
 
 
 @cache
-def own_beats(name: str, front: Front = beats.USUAL) -> Beats:
-    """Beats that the base was trained on, evenly spread."""
-    pool = replace(PROTOCOLS[name], front=front).pool()
+def own_beats(name: str, front: Front = beats.USUAL, without: tuple[str, ...] = ()) -> Beats:
+    """Beats that the base was trained on, evenly spread; `without`: patients that it never saw."""
+    pool = replace(PROTOCOLS[name], front=front).pool(without)
     return pool.take(np.linspace(0, len(pool) - 1, min(OWN, len(pool))).round().astype(np.int64))
 
 

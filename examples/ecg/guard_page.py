@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from synapcc.gen.spec import Guard
 
 from ..curves import Curve, drawn
-from .guarded import BASE, CHOOSING, MARGINS, OWN, PASSES, SEEDS, SHARES, SHOWN, TOLD, WRONG, Outcome
+from .evaluate import OWN as BASE
+from .guarded import CHOOSING, MARGINS, OWN, PASSES, SEEDS, SHARES, SHOWN, TOLD, WRONG, Outcome
 
 PLOT = "guard.svg"
 """The plot beside the page."""

@@ -28,21 +28,21 @@ from synapcc.gen.compile import Compiled, compile_model  # noqa: E402
 from synapcc.gen.errors import SynapccError  # noqa: E402
 from synapcc.gen.ir.plan import Plan  # noqa: E402
 from synapcc.gen.spec import Guard, Pseudo, RuleSpec, Store  # noqa: E402
-from synapcc.host.run.emulator import Emulator, classify  # noqa: E402
+from synapcc.host.run.emulator import Emulator  # noqa: E402
 from synapcc.host.run.kept import Result, Results, key  # noqa: E402
 from synapcc.host.run.wearer_data import flipped  # noqa: E402
-from synapcc.host.run.wearers import Wearers, fixed_part, learn_integer, predict_integer  # noqa: E402
+from synapcc.host.run.wearers import Wearers, learn_integer, predict_integer, right_in_integers  # noqa: E402
 from synapcc.host.terminal.arguments import Parser  # noqa: E402
 from synapcc.host.terminal.files import check_target, write_whole  # noqa: E402
 from synapcc.host.terminal.progress import Progress  # noqa: E402
 from synapcc.host.terminal.screen import guarded as one_line  # noqa: E402
 
 from . import protocol  # noqa: E402
-from .evaluate import HERE, model_path, more_folder, rule_folder, rule_spec, wearers  # noqa: E402
+from .evaluate import HERE, model_path, more_folder, own_beats, rule_folder, rule_spec, wearers  # noqa: E402
+from .evaluate import OWN as BASE  # noqa: E402
 
 RESULTS = HERE / "guarded.json"
 PASSES = 10
-BASE = 2_000  # beats of the base's patients, evenly spread, that are asked again
 SHARES = (0.0, 0.1, 0.2, 0.3)
 SEEDS = (1, 2, 3)
 WRONG = 0.2
@@ -226,12 +226,8 @@ def _told(people: Wearers, case: Case) -> dict[str, NDArray[np.bool_]] | None:
 
 def _base_right(plan: Plan, states: NDArray[np.uint8], without: Sequence[str]) -> list[float]:
     """How often each state is right about beats of the base's patients, as they follow each other."""
-    pool = protocol.A.pool(without)
-    some = pool.take(np.linspace(0, len(pool) - 1, min(BASE, len(pool))).round().astype(np.int64))
-    x = {name: v for name, v in some.inputs().items() if name in plan.inputs}
-    return [
-        float(np.mean(classify(plan, state, x, fixed=fixed_part(plan)) == some.label)) for state in states
-    ]
+    own = own_beats("A", without=tuple(without))
+    return [right_in_integers(plan, state[None], own) for state in states]
 
 
 @one_line()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from synapcc.host.run.scores import Scores as Scores
 from synapcc.host.run.scores import Summary as Summary
+from synapcc.host.run.scores import confusion as matrix_of
 from synapcc.host.run.scores import scores as scores
 from synapcc.host.run.scores import summarise as summarise
 
@@ -96,8 +97,7 @@ def confusion(
     truth: NDArray[np.uint8], predicted: NDArray[np.integer], classes: int = len(LABELS)
 ) -> NDArray[np.int64]:
     """Confusion matrix int64[classes, classes]: row = annotated class, column = predicted class."""
-    flat = truth.astype(np.int64) * classes + predicted.astype(np.int64)
-    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+    return matrix_of(truth, predicted, classes)
 
 
 def balanced(pool: Beats, n: int, seed: int, classes: Sequence[str] = LABELS) -> NDArray[np.int64]:

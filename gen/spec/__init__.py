@@ -49,10 +49,10 @@ from .store import read_store
 from .table import Table, exponent
 
 INFERENCE_ONLY = "none"
-_OF_LEARNING = (
-    """loss feedback decay replay store guard schedule accumulate momentum freeze sparse pseudo keep"""
+OF_LEARNING = (
+    *("loss", "feedback", "decay", "replay", "store", "guard", "schedule"),
+    *("accumulate", "momentum", "freeze", "sparse", "pseudo", "keep"),
 )
-OF_LEARNING = tuple(_OF_LEARNING.split())
 """Tables that the rule `none` refuses."""
 OUTSIDE = "; one of your own is made known by --rule-path FILE.py"
 FAST, BEST = MODES = "fast", "best"

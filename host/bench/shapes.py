@@ -13,6 +13,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.userfile import read_text
 from synapcc.gen.target.boards import load_board
 
+from ..terminal.progress import Progress
 from ..terminal.text import table
 
 MOST_BYTES = 1 << 16
@@ -70,7 +71,11 @@ def bench_shapes(
         raise SynapccError("--shapes", "a chip counts cycles, no instructions", "take a virtual device")
     board = load_board(options[_BOARD])
     shapes = read_shapes(path, board.core.cpu)
-    rows = [_row(shape, device, measure, options) for shape in shapes]
+    rows = []
+    with Progress("counting kernels", len(shapes)) as bar:
+        for shape in shapes:
+            rows.append(_row(shape, device, measure, options))
+            bar.step(note=shape.kernel)
     counted = [row for row in rows if row["instructions"] is not None]
     if not counted:
         what = f"no kernel could be counted; {rows[0]['kernel']!r}: {rows[0]['refused']}"

@@ -55,7 +55,6 @@ class Personalisation:
 
     rows:     what each way to learn scores; the first one is the network before learning
     changes:  by rule and wearer, how many test samples learning mended, and how many it broke
-    base:     by rule, the mean over the wearers of how often the base's own samples are right then
     left_out: by rule, why it is not there
     """
 
@@ -63,7 +62,6 @@ class Personalisation:
         self.people, self.labels = people, labels
         self.rows: list[Row] = []
         self.changes: dict[str, dict[str, tuple[int, int]]] = {}
-        self.base: dict[str, float] = {}
         self.left_out: dict[str, str] = {}
 
     def add(
@@ -79,8 +77,6 @@ class Personalisation:
         row = Row("", rule, weights, done, False, 1, self.labels, summary, before, tuple(curve), base)
         self.rows.append(row)
         self.changes[rule] = {name: self._changed(name, said[0.0], said[max(said)]) for name in before}
-        if base is not None:
-            self.base[rule] = base
 
     def _matrices(self, winners: Winners) -> Iterator[tuple[str, Matrix]]:
         for name, part in sorted(self.people.test.items()):
@@ -297,10 +293,10 @@ def _ways(found: Personalisation) -> list[str]:
     rows = []
     for row in found.rows:
         whole = row.summary.gross.accuracy, row.summary.average.accuracy, row.summary.gross.macro_f1
-        own = [f"{found.base[row.rule]:.4f}"] if found.base else []
+        own = [f"{row.base:.4f}"] if row.base is not None else []
         name = "before learning" if row.rule == NONE else row.rule
         rows.append([name, *(f"{share:.4f}" for share in whole), *_changes(found, row), *own])
-    return table([*head, *(["base's own"] if found.base else [])], rows)
+    return table([*head, *(["base's own"] if found.rows[0].base is not None else [])], rows)
 
 
 def _changes(found: Personalisation, row: Row) -> list[str]:
