@@ -315,3 +315,20 @@ def test_a_plan_alone_is_not_enough(project: tuple[Case, Path], tmp_path: Path, 
     plan.write_bytes((project[1] / "plan.json").read_bytes())
     said = refusal(["personalise", str(plan), *files(tmp_path)], capsys)
     assert "has no report.json; give the output folder" in said
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_numbers_that_are_none_are_told_and_nothing_is_written(
+    wrong: float, project: tuple[Case, Path], tmp_path: Path, capsys: Capsys
+) -> None:
+    for side in (1, 3):
+        words = files(tmp_path)
+        with np.load(words[side]) as whole:
+            given = dict(whole)
+        given["input"][5, 2] = wrong
+        words[side] = str(save(tmp_path / "wrong.npz", given))
+        page = tmp_path / "p.html"
+        said = refusal(
+            ["personalise", str(project[1]), *words, "--wearer-key", "who", "--html", str(page)], capsys
+        )
+        assert "wrong.npz: input has NaN or infinite values" in said and not page.exists()
