@@ -163,7 +163,7 @@ def test_a_dense_layer_alone() -> None:
 @pytest.mark.parametrize(
     ("line", "positions"),
     [
-        ("dense{} 4 {}", 1),
+        pytest.param("dense{} 4 {}", 1, marks=pytest.mark.long),
         ("conv1d{} 36x1 k4->{}", 33),
         pytest.param("conv2d{} 6x6x4 1x1->{}", 36, marks=pytest.mark.long),
         pytest.param("depthwise{} 6x6x{} 1x1", 36, marks=pytest.mark.long),
