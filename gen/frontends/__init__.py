@@ -15,9 +15,26 @@ from typing import ClassVar
 from .. import discovery
 from ..spec.frontend import BlockSpec
 from ..spec.options import Option
-from ._tape import FrontTape, Signal, Window
+from ._feeds import Beat, Feed, Input, Rhythm, Sliding, Window
+from ._tape import FRAC, INT16, Event, FrontTape, Signal
 
-__all__ = ["Block", "FrontTape", "Signal", "Window", "block_options", "blocks", "write"]
+__all__ = [
+    "FRAC",
+    "INT16",
+    "Beat",
+    "Block",
+    "Event",
+    "Feed",
+    "FrontTape",
+    "Input",
+    "Rhythm",
+    "Signal",
+    "Sliding",
+    "Window",
+    "block_options",
+    "blocks",
+    "write",
+]
 
 
 class Block(ABC):
@@ -50,13 +67,16 @@ def block_options() -> dict[str, Sequence[Option]]:
 
 
 def write(tape: FrontTape) -> None:
-    """Emits every block of the tape's front end, in their order; the windows are in `tape.windows` then."""
+    """Emits every block of the tape's front end, in their order; what ends in the network is in `tape.feeds`."""
     made: dict[str, Signal] = {}
     before = tape.samples()
     made[tape.SAMPLES] = before
     known: Mapping[str, Block] = blocks()
     for own in tape.front.blocks:
-        x = made[own.source] if own.source else before
-        found = known[own.kind].write(tape, own, x)
+        if own.source and own.source not in made:
+            what = f'reads "{own.source}", which has no signal'
+            hint = f'a window stands about events by at = "{own.source}"' if own.source in tape.events else ""
+            raise tape.error(own, what, hint or f"signals before it are {', '.join(made)}")
+        found = known[own.kind].write(tape, own, made[own.source] if own.source else before)
         if found is not None:
             before = made[own.name] = found

@@ -1,10 +1,10 @@
-"""What blocks write on: signals of one push, what the state keeps of them, and the windows at the end."""
+"""What blocks write on: signals of one push, what the state keeps of them, events, and what ends in the network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from ..ir.program import Builder, Number, Value
 from ..ir.roles import STREAM
 from ..ops.signal import LIMIT
 from ..spec.frontend import SAMPLES, BlockSpec, FrontEnd
+from ..words import nearest, short
+
+if TYPE_CHECKING:
+    from ._feeds import Feed
 
 FRAC = 8
 """Bits behind the point of a signal: what filters round off is far below a step of the converter."""
@@ -47,28 +51,27 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window of a signal for the network's input `input`: (v - offset) * scale of each value.
+class Event(Signal):
+    """A signal of events, Q0: of each frame 0, or how many frames before it one was that is certain now.
 
-    length, hop, settle: in frames; the first window ends `settle + length` frames after the start
+    latest: frames behind an event in which it is told yet
     """
 
-    input: str
-    x: Signal
-    length: int
-    hop: int
-    settle: int
-    offset: float
-    scale: float
+    latest: int = 0
 
 
 @dataclass
 class FrontTape:
-    """The steps of one front end, in the program that is open in `b`."""
+    """The steps of one front end, in the program that is open in `b`.
+
+    feeds:  what fills the network's inputs, in the order of their blocks
+    events: what blocks found, by their names
+    """
 
     b: Builder
     front: FrontEnd
-    windows: list[Window] = field(default_factory=list)
+    feeds: list[Feed] = field(default_factory=list)
+    events: dict[str, Event] = field(default_factory=dict)
     SAMPLES: ClassVar[str] = SAMPLES
 
     @property
@@ -99,9 +102,10 @@ class FrontTape:
         frames: int = 0,
         channels: int = 0,
         part: str = "",
+        frac: int = FRAC,
     ) -> Signal:
         """A new signal within limits, like another one where nothing else is said; `part` names one within a
-        block. CompileError where it could leave what 32 bits hold."""
+        block, `frac` its bits behind the point. CompileError where it could leave what 32 bits hold."""
         frames = frames or like.frames
         name = "_".join(filter(None, (PREFIX, own.name, part)))
         rate = like.rate * frames / like.frames
@@ -110,8 +114,26 @@ class FrontTape:
             what = f"may reach {made.top / 2.0**FRAC:.3g}, {LIMIT >> FRAC} is the most"
             raise self.error(own, what, "damp the signal before: a lower gain or Q, a shorter window")
         self._free(own, name)
-        self._add(made)
+        self._add(made, frac)
         return made
+
+    def event(self, own: BlockSpec, like: Signal, most: int, latest: int) -> Event:
+        """A new signal of events of a block, told up to `most` frames late, for those who ask for its name."""
+        name = f"{PREFIX}_{own.name}"
+        self._free(own, name)
+        made = Event(name, like.frames, 1, like.rate, 0, most, latest)
+        self._add(made, 0)
+        self.events[own.name] = made
+        return made
+
+    def event_of(self, own: BlockSpec, key: str = "at") -> Event | None:
+        """The events whose block the option names; None where it is empty."""
+        name = str(own[key])
+        if name and name not in self.events:
+            known = ", ".join(self.events) or "none"
+            what = f'{key} = "{short(name)}" is no block before it that finds events'
+            raise self.error(own, what, f"{nearest(name, self.events)}those are {known}")
+        return self.events[name] if name else None
 
     def _free(self, own: BlockSpec, name: str) -> None:
         """CompileError where another block has made this name of its own."""
@@ -119,8 +141,8 @@ class FrontTape:
             what = f"would make a second tensor {name}"
             raise self.error(own, what, "give one of the blocks another name")
 
-    def _add(self, x: Signal) -> None:
-        fmt = Format("int32", FRAC, x.lo, x.hi)
+    def _add(self, x: Signal, frac: int = FRAC) -> None:
+        fmt = Format("int32", frac, x.lo, x.hi)
         self.b.add(Value(x.name, (x.size,), "arena", "signal", format=fmt))
 
     def kept(self, own: BlockSpec, what: str, size: int, lo: int, hi: int, frac: int = FRAC) -> str:
@@ -131,12 +153,14 @@ class FrontTape:
         self._free(own, name)
         return self.b.add(Value(name, (size,), "state", "signal", ints=start, use=STREAM, format=fmt))
 
-    def counter(self, name: str, note: str, start: int = 0, own: BlockSpec | None = None) -> str:
-        """A counter of the state, of a block where `own` is given."""
+    def counter(
+        self, name: str, note: str, start: int = 0, own: BlockSpec | None = None, size: int = 1
+    ) -> str:
+        """A counter of the state, or several, of a block where `own` is given."""
         if own is not None:
             self._free(own, name := f"{PREFIX}_{own.name}_{name}")
-        ints = np.array([start], np.uint32)
-        return self.b.add(Value(name, (1,), "state", "counter", ints=ints, use=STREAM, note=note))
+        ints = np.full(size, start, np.uint32)
+        return self.b.add(Value(name, (size,), "state", "counter", ints=ints, use=STREAM, note=note))
 
     def step(self, kernel: str, own: BlockSpec, args: Mapping[str, str], **attrs: Number) -> None:
         self.b.step(kernel, f"{PREFIX}_{own.name}", args, **attrs)

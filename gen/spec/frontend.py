@@ -19,6 +19,8 @@ SAMPLES = "samples"
 """What a block reads that has the raw samples for its signal."""
 KEYS = ("rate", "channels", "push", "block")
 OWN = ("name", "kind", "from")
+ENDS = ("window", "beat", "rhythm")
+"""Kinds of blocks that fill an input of the network, and have no signal for others."""
 RATES = 1.0, 2e5
 MOST_BLOCKS = 64
 MAX_FILE = 1 << 20
@@ -122,10 +124,10 @@ def _frontend(own: Table, known: Blocks) -> FrontEnd:
         raise own.error("block", f"has {len(rows)} blocks", f"{MOST_BLOCKS} are the most")
     blocks: list[BlockSpec] = []
     for number, row in enumerate(rows, 1):
-        blocks.append(_block(own.where, number, row, [b for b in blocks if b.kind != "window"], known))
+        blocks.append(_block(own.where, number, row, [b for b in blocks if b.kind not in ENDS], known))
         if [b.name for b in blocks].count(blocks[-1].name) > 1:
             raise own.error("block", f'has two blocks "{blocks[-1].name}"', "give each a name of its own")
-    if not any(b.kind == "window" for b in blocks):
+    if not any(b.kind in ENDS for b in blocks):
         what = "has no window, so that the network would never see a sample"
         raise own.error("block", what, 'end with a block of kind = "window" for each input')
     return FrontEnd(rate, channels, push, tuple(blocks))

@@ -6,39 +6,52 @@ is wanted; it leaves the windows' signals in the arena. Whoever runs it cuts the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..frontends import FrontTape, Window, write
+from ..frontends import INT16, Beat, Feed, FrontTape, Input, Rhythm, write
 from ..ir.plan import PUSH, Plan, PlanTensor, padded
-from ..ir.program import Builder, Entry, Program, Step, Value
+from ..ir.program import Builder, Entry, Item, Program, Step, Value
 from ..ops import Format, kernel
 from ..spec import FrontEnd
+from .stream import AGO, MADE, flag, lateness, together
 
 WAIT = "wait"
 """A program that does nothing: an engine runs it behind each push, whose signals it keeps."""
-COUNTER = Format("uint32", 0, 0, 2**32 - 1)
+FILL = "fill"
+COUNTER, FLAG = Format("uint32", 0, 0, 2**32 - 1), Format("uint8", 0, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class FrontAlone:
-    """A front end on its own: its Plan, and its windows, whose signals are tensors of it."""
+    """A front end on its own: its Plan, and what ends in a network, whose signals are tensors of it.
+
+    made: by input the tensor with what its feed makes of an event, much finer than a network's input; none of
+          windows, which are cut out of their signals
+    """
 
     plan: Plan
-    windows: tuple[Window, ...]
+    feeds: tuple[Feed, ...]
+    made: Mapping[str, str]
 
 
 def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
     """The front end, given `frames` at a time, a multiple of its push. CompileError where it cannot be."""
-    b = Builder()
+    b, made = Builder(), {}
     with b.program(PUSH, "samples through the front end"):
         tape = FrontTape(b, replace(front, push=frames))
         write(tape)
-    formats = {n: v.format or COUNTER for n, v in b.values.items()}
-    steps = tuple(_lowered(i, formats) for i in b.programs[PUSH].items if isinstance(i, Step))
-    programs = {PUSH: Program(PUSH, b.programs[PUSH].doc, steps), WAIT: Program(WAIT, "nothing", ())}
+        together(tape.feeds)
+        if any(f.at for f in tape.feeds):
+            made = _at_events(tape)
+    formats = {n: v.format or (FLAG if v.role == "flag" else COUNTER) for n, v in b.values.items()}
+    programs = {
+        name: Program(name, p.doc, tuple(_lowered(i, formats) for i in p.items)) for name, p in b.programs.items()
+    }
+    programs[WAIT] = Program(WAIT, "nothing", ())
     tensors, sizes = [], {"state": 0, "arena": 0}
     for v in b.values.values():
         t = _tensor(v, formats[v.name], sizes[v.space])
@@ -50,13 +63,35 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         "frontend", tuple(tensors), programs, entries, (tape.raw,), (size,), ("samples",), tape.raw, 1,
         sizes["state"], sizes["arena"],
     )  # fmt: skip
-    return FrontAlone(plan, tuple(tape.windows))
+    return FrontAlone(plan, tuple(tape.feeds), made)
 
 
-def _lowered(step: Step, formats: Mapping[str, Format]) -> Step:
-    fmt = {role: formats[name] for role, name in step.args.items()}
-    attrs = kernel(step.kernel).lower(fmt, step.attrs, step.node)
-    return replace(step, attrs=dict(sorted(attrs.items())))
+def _at_events(tape: FrontTape) -> dict[str, str]:
+    """The clock of events, and what feeds other than windows make of one, by their inputs."""
+    made, late = {}, lateness(tape.feeds)
+    for f in tape.feeds:
+        if isinstance(f, Beat | Rhythm):
+            shape = (f.length,) if isinstance(f, Beat) else (4,)
+            fmt = Format("int16", 14 - max(0, math.frexp(f.limit)[1] - 1), *INT16)
+            value = Value(f.name("made"), shape, "arena", "sample", format=fmt)
+            made[f.input] = Input(tape.b.add(value), shape)
+            f.keep(tape, made[f.input], late)
+    tape.b.when(flag(tape, tape.feeds), FILL)
+    for name in (MADE, AGO):  # of one push, each written by it
+        tape.b.values[name] = replace(tape.b.values[name], space="arena", ints=None)
+    with tape.b.program(FILL, "what the feeds make of an event"):
+        for f in tape.feeds:
+            if f.input in made:
+                f.fill(tape, made[f.input], AGO)
+    return {name: to.value for name, to in made.items()}
+
+
+def _lowered(item: Item, formats: Mapping[str, Format]) -> Item:
+    if not isinstance(item, Step):
+        return item
+    fmt = {role: formats[name] for role, name in item.args.items()}
+    attrs = kernel(item.kernel).lower(fmt, item.attrs, item.node)
+    return replace(item, attrs=dict(sorted(attrs.items())))
 
 
 def _tensor(v: Value, fmt: Format, offset: int) -> PlanTensor:

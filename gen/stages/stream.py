@@ -1,7 +1,7 @@
 """A front end in front of a network: the entry program `push`, which takes raw samples.
 
 push      (entry)  the blocks of the front end; each window's signal into its ring, in the integers of the
-                   network's input; and `window_infer` where a window has ended
+                   network's input; and `window_infer` where a window has ended: by a clock, or about an event
 window_infer       the network's inputs out of the rings, and infer
 reset     (entry)  all of that as compiled: a stream that was cut begins anew
 
@@ -11,43 +11,45 @@ many frames came after the end of that verdict's window. The verdict lies where 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..errors import CompileError
-from ..frontends import FrontTape, Window, write
+from ..frontends import Feed, FrontTape, Input, Sliding, Window, write
 from ..ir.inputs import listed
 from ..ir.plan import PUSH, Plan
 from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
-from ..ops.ring import FRAMES
 from ..rules import RuleTape
 from ..spec import FrontEnd
 from ..words import nearest
 
 ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
-DUE, TAKE = "ring.due", "signal.take"
+DUE, NEXT, TAKE = "ring.due", "event.next", "signal.take"
+MADE, AGO = "push_made", "push_ago"
+PENDING = 4
+"""Events that may wait until what is behind them has come."""
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
     """Emits `push` and what it calls, and what `reset` does to it; the entry programs that are new.
 
-    Raises CompileError where windows and the network's inputs do not fit.
+    Raises CompileError where what ends in the network and its inputs do not fit.
     """
     b = tape.b
     with b.program(PUSH, f"{front.push} samples of each channel; a verdict where a window has ended"):
         made = FrontTape(b, front)
         write(made)
-        windows = _matched(tape, made)
-        rings = [_ring(tape, made, w) for w in windows]
-        due = _due(tape, made, windows)
-        b.when(due, ANSWER)
+        feeds = _matched(tape, made)
+        inputs = {f.input: _input(tape, f.input) for f in feeds}
+        late = lateness(feeds)
+        for f in feeds:
+            f.keep(made, inputs[f.input], late)
+        moment = flag(made, feeds)
+        b.when(moment, ANSWER)
     with b.program(ANSWER, "class, margin and scores of the window that has ended"):
-        for w, (table, at) in zip(windows, rings, strict=True):
-            args = {"table": table, "at": at, "ago": "push_ago", "x": tape.value(w.input)}
-            planar = _planar(tape, w)
-            b.step("ring.read", f"front_{w.input}", args, channels=w.x.channels, planar=planar)
+        for f in feeds:
+            f.fill(made, inputs[f.input], AGO)
         b.call("infer")
     return [Entry(PUSH, (made.raw,)), *_reset(tape)]
 
@@ -69,25 +71,35 @@ def _reset(tape: RuleTape) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When windows of a Plan end, in frames as the network has them: `frames` come with a push, a window ends
-    every `hop`, the first one after `most` at the latest. channels: of raw samples"""
+    """What a Plan's front end is given, and when its windows end.
+
+    frames:   that come with a push, as its clock or its events have them
+    channels: of raw samples
+    hop:      frames from the end of one to the next; 0 where they stand about events
+    most:     frames after which the first one ends at the latest, or before which none does
+    """
 
     frames: int
+    channels: int
     hop: int
     most: int
-    channels: int
 
 
 def clock_of(plan: Plan) -> Clock:
     """The clock of a Plan that has a front end."""
-    attrs = {step.kernel: step.attrs for _, _, step in plan.ops() if step.kernel in (DUE, TAKE)}
-    frames, hop, most = (int(attrs[DUE][key]) for key in ("frames", "hop", "most"))
-    return Clock(frames, hop, most, int(attrs[TAKE]["channels"]))
+    steps = {step.kernel: step for _, _, step in plan.ops() if step.kernel in (DUE, NEXT, TAKE)}
+    channels = int(steps[TAKE].attrs["channels"])
+    if NEXT in steps:
+        step = steps[NEXT]
+        frames = plan[step.args["y"]].count
+        return Clock(frames, channels, 0, int(step.attrs["settle"]))
+    frames, hop, most = (int(steps[DUE].attrs[key]) for key in ("frames", "hop", "most"))
+    return Clock(frames, channels, hop, most)
 
 
-def _matched(tape: RuleTape, made: FrontTape) -> list[Window]:
-    """The windows in the order of the network's inputs; one for each."""
-    inputs, found = tape.graph.inputs, {w.input: w for w in made.windows}
+def _matched(tape: RuleTape, made: FrontTape) -> list[Feed]:
+    """What ends in the network, in the order of its inputs; one for each."""
+    inputs, found = tape.graph.inputs, {f.input: f for f in made.feeds}
     for name in found:
         if name not in inputs:
             hint = f"{nearest(name, inputs)}the network's inputs are {listed(inputs)}"
@@ -96,91 +108,102 @@ def _matched(tape: RuleTape, made: FrontTape) -> list[Window]:
         if name not in found:
             hint = f'add a block of kind = "window" with name = "{name}"'
             raise CompileError("frontend", f"nothing fills input {name}", hint)
-    first = found[inputs[0]]
-    for w in found.values():
-        if (w.x.rate, w.hop) != (first.x.rate, first.hop):
+    feeds = [found[name] for name in inputs]
+    together(feeds)
+    return feeds
+
+
+def together(feeds: Sequence[Feed]) -> None:
+    """CompileError where feeds do not end at one moment."""
+    sliding = [f for f in feeds if isinstance(f, Sliding)]
+    if not sliding:
+        raise CompileError("frontend", "has no window, so that nothing ever ends", 'add a block of kind = "window"')
+    first = sliding[0]
+    for f in feeds:
+        if f.at is not first.at:
+            what = f"{first.input} and {f.input} do not stand about the same events"
+            raise CompileError("frontend", what, "give both the same at, or none")
+    for w in sliding:
+        ends = (w.x.rate, w.after if w.at else 0, w.hop if isinstance(w, Window) and not w.at else 0)
+        ours = (first.x.rate, first.after if first.at else 0)
+        if ends != (*ours, first.hop if isinstance(first, Window) and not first.at else 0):
             what = f"windows {first.input} and {w.input} do not end together"
-            raise CompileError("frontend", what, "give their signals one rate, and both one hop")
-    return [found[name] for name in inputs]
+            hint = "give their signals one rate, and both as much behind the event"
+            raise CompileError("frontend", what, hint if first.at else "give their signals one rate, and both one hop")
 
 
-def _ring(tape: RuleTape, made: FrontTape, w: Window) -> tuple[str, str]:
-    """The ring of a window and the place of its next frame: the step that fills it."""
-    offset, scale = _standardised(tape, w)
-    rows = w.length + w.x.frames - 1  # a window may have ended some frames before the last
-    if rows > FRAMES[1]:
-        what = f"window {w.input} has {w.length} samples"
-        raise CompileError("frontend", what, f"take up to {FRAMES[1] - w.x.frames + 1}, or decimate before")
-    _planar(tape, w)
-    x = tape.value(w.input)
-    empty = np.zeros(rows * w.x.channels, np.int8)
-    role = tape.b.values[x].role
-    name = f"front_{w.input}_ring"
-    table = tape.add(Value(name, empty.shape, "state", role, ints=empty, tie=x, use=STREAM))
-    at = made.counter(f"front_{w.input}_at", "where the next sample of the window lies")
-    args = {"x": w.x.name, "table": table, "at": at}
-    numbers = {"rows": rows, "channels": w.x.channels}
-    tape.b.step("ring.write", f"front_{w.input}", args, offset=offset, scale=scale, **numbers)
-    return table, at
+def every(first: Sliding) -> int:
+    """Frames of the events' signal to one of the window's."""
+    assert first.at is not None
+    by = first.at.frames // first.x.frames
+    if by * first.x.frames != first.at.frames:
+        what = f"window {first.input} has {first.x.rate:g} samples a second, its events {first.at.rate:g}"
+        raise CompileError("frontend", what, "let the one be a whole multiple of the other: decimate behind both")
+    return by
 
 
-def _due(tape: RuleTape, made: FrontTape, windows: list[Window]) -> str:
+def lateness(feeds: Sequence[Feed]) -> int:
+    """How many frames of the windows may lie behind their end when they are read."""
+    first = next(f for f in feeds if isinstance(f, Sliding))
+    if first.at is None:
+        return first.x.frames - 1
+    by = every(first)
+    return (first.at.latest + by // 2) // by
+
+
+def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     """The step that says whether a window has ended; the flag that it writes."""
-    first = windows[0]
+    first = next(f for f in feeds if isinstance(f, Sliding))
+    settle = max(f.settle + f.length for f in feeds if isinstance(f, Sliding))
+    if first.at is None:
+        assert isinstance(first, Window)
+        return _due(made, first, settle)
+    by = every(first)
+    args = {
+        "y": first.at.name,
+        "pending": made.counter("push_pending", "ages of events that were not told yet", size=PENDING),
+        "last": made.counter("push_last", "the age of the last one that was"),
+        "wait": made.counter("push_wait", "samples until the first one may be", settle * by),
+        "interval": made.counter("push_interval", "samples from the event before to this one"),
+        **_told(made),
+    }
+    numbers = {"after": first.after * by, "most": first.at.latest, "by": by, "settle": settle * by}
+    made.b.step(NEXT, "front", args, **numbers)
+    return args["flag"]
+
+
+def _told(made: FrontTape) -> dict[str, str]:
+    """What is said of each push."""
+    return {
+        "made": made.counter(MADE, "1 where the last push ended in a verdict"),
+        "ago": made.counter(AGO, "samples behind the end of its window"),
+        "flag": made.b.add(Value("push_ended", (1,), "arena", "flag")),
+    }
+
+
+def _due(made: FrontTape, first: Window, start: int) -> str:
     if first.hop < first.x.frames:
         what = f"window {first.input} ends every {first.hop} samples, and {first.x.frames} come with a push"
         raise CompileError(
             "frontend", f"{what}: two could end in one", "give a longer hop, or a smaller push"
         )
-    start = max(w.settle + w.length for w in windows)
-    args = {
-        "left": made.counter("push_left", "samples before the last one of a window", start - 1),
-        "made": made.counter("push_made", "1 where the last push ended in a verdict"),
-        "ago": made.counter("push_ago", "samples of the last push behind the end of its window"),
-        "flag": tape.flag("push_ended"),
-    }
-    most = max(start, first.hop)
-    tape.b.step(DUE, "front", args, frames=first.x.frames, hop=first.hop, most=most)
+    args = {"left": made.counter("push_left", "samples before the last one of a window", start - 1)}
+    args |= _told(made)
+    numbers = {"frames": first.x.frames, "hop": first.hop, "most": max(start, first.hop)}
+    made.b.step(DUE, "front", args, **numbers)
     return args["flag"]
 
 
-def _standardised(tape: RuleTape, w: Window) -> tuple[float, float]:
-    """Offset and scale that lead from the signal to what the first layer takes: the window's own, and behind
-    them those that the network brings."""
-    q = tape.graph.quantisers.get(w.input)
+def _input(tape: RuleTape, name: str) -> Input:
+    """An input of the network; CompileError where it normalises each feature by itself."""
+    value, shape, q = tape.value(name), tape.shape(name), tape.graph.quantisers.get(name)
     if q is None:
-        return w.offset, w.scale
+        return Input(value, shape)
     if len(q.scale) > 1:
-        what = f"the network normalises each feature of input {w.input} by itself"
+        what = f"the network normalises each feature of input {name} by itself"
         hint = "a window has one offset and one scale: normalise before the network, or with one pair"
         raise CompileError("frontend", what, hint)
     if q.scale[0] <= 0:
-        what = f"the network multiplies input {w.input} with {q.scale[0]:g}"
+        what = f"the network multiplies input {name} with {q.scale[0]:g}"
         raise CompileError("frontend", what, "take a network with a scale above 0")
-    return w.offset + q.offset[0] / w.scale, w.scale * q.scale[0]
-
-
-def _planar(tape: RuleTape, w: Window) -> int:
-    """Whether the input has a channel behind another. CompileError where it is no window of this size."""
-    shape, channels = tape.shape(w.input), w.x.channels
-    sizes = tuple(n for n in shape if n > 1) or (1,)
-    if int(np.prod(shape)) != w.length * channels:
-        told = f"{w.length} samples" + (f" of {channels} channels" if channels > 1 else "")
-        what = f"window {w.input} holds {told} at {w.x.rate:g} Hz, and the input has shape {list(shape)}"
-        raise CompileError("frontend", what, f"give a length of {_wanted(shape, w):g} ms, or another rate")
-    if channels == 1 or len(sizes) == 1:
-        return 0
-    if channels == w.length:
-        what = f"input {w.input} has shape {list(shape)}: either axis may be the channels"
-        raise CompileError("frontend", what, "give the window another length")
-    if sizes not in ((channels, w.length), (w.length, channels)):
-        what = f"input {w.input} has shape {list(shape)}, not {channels} channels of {w.length} samples"
-        raise CompileError(
-            "frontend", what, "take a network whose input is [channels, samples] or the reverse"
-        )
-    return int(sizes == (channels, w.length))
-
-
-def _wanted(shape: tuple[int, ...], w: Window) -> float:
-    """The length in ms that an input of this shape asks for."""
-    return int(np.prod(shape)) / w.x.channels / w.x.rate * 1000
+    return Input(value, shape, q.offset[0], q.scale[0])

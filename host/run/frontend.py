@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.frontends import Window
+from synapcc.gen.frontends import FRAC, Sliding, Window
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.spec import FrontEnd
-from synapcc.gen.stages.front_alone import WAIT, front_alone
+from synapcc.gen.stages.front_alone import WAIT, FrontAlone, front_alone
+from synapcc.gen.stages.stream import AGO, MADE
 
 from .engines import AUTO
 from .machine import Machine
@@ -29,10 +30,24 @@ class Windows:
     windows: by input, float32 [k, length], or [k, length, channels]: what the network takes, before its
              quantiser
     end:     [k], the number of the raw frame that was the last one of each window
+    event:   [k], that of the event that it stands about; None without events
+    said:    [k], that of the last frame of the push in which it was told
     """
 
     windows: dict[str, NDArray[np.float32]]
     end: NDArray[np.int64]
+    event: NDArray[np.int64] | None
+    said: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A front end on its own, given `frames` at a time, and what tensors of it held behind each push,
+    [pushes, size]."""
+
+    frames: int
+    alone: FrontAlone
+    kept: dict[str, NDArray[np.integer]]
 
 
 def signals(
@@ -40,47 +55,86 @@ def signals(
 ) -> tuple[tuple[Window, ...], dict[str, NDArray[np.int32]]]:
     """The windows of a front end, and by their inputs the signals of these: int32 [frames, channels], Q8.
 
-    samples: int16, [n] or [n, channels]; SynapccError for other channels, or none
+    samples: as in `cut`
     """
+    x = _columns(front, samples)
+    ran = _run(front, x, 0, engine)
+    windows = tuple(f for f in ran.alone.feeds if isinstance(f, Window))
+    found = {f.input: ran.kept[f.x.name].reshape(-1, f.x.channels) for f in windows}
+    return windows, {f.input: found[f.input][: len(x) * f.x.frames // ran.frames] for f in windows}
+
+
+def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engine: str = AUTO) -> Windows:
+    """Every window that ends within the samples, in the network's real units.
+
+    samples: int16, [n] or [n, channels]; SynapccError for other channels, or none
+    planar: a channel behind another, [k, channels, length]
+    """
+    x = _columns(front, samples)
+    eventful = any(f.at for f in front_alone(front, front.push).feeds)
+    ran = _run(front, x, front.push if eventful else 0, engine)
+    feeds = ran.alone.feeds
+    first = next(f for f in feeds if isinstance(f, Sliding))
+    every = round(front.rate / first.x.rate)
+    if first.at is None:
+        start = max(f.settle + f.length for f in feeds if isinstance(f, Window))
+        assert isinstance(first, Window)
+        ends = np.arange(start - 1, len(x) // every, first.hop)
+        out = {f.input: _sliced(f, ran, ends, planar) for f in feeds if isinstance(f, Window)}
+        raw = (ends + 1) * every - 1
+        return Windows(out, raw, None, raw)
+    made = np.flatnonzero(ran.kept[MADE][:, 0])
+    told = (made + 1) * first.x.frames
+    ends = told - ran.kept[AGO][made, 0].astype(np.int64) - 1
+    out = {}
+    for f in feeds:
+        if isinstance(f, Window):
+            out[f.input] = _sliced(f, ran, ends, planar)
+        else:
+            name = ran.alone.made[f.input]
+            out[f.input] = ran.alone.plan[name].meaning.real(ran.kept[name][made]).astype(np.float32)
+    raw = (ends + 1) * every - 1
+    return Windows(out, raw, raw - first.after * every, told * every - 1)
+
+
+def _columns(front: FrontEnd, samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Samples as [n, channels]; SynapccError for other channels, or none."""
     x = samples.reshape(len(samples), -1)
     if x.shape[1] != front.channels or not len(x):
         what = f"the samples have shape {list(samples.shape)}"
         raise SynapccError("frontend", what, f"give [n, {front.channels}], a column for each channel")
-    frames = front.push * max(1, min(AT_A_TIME, len(x)) // front.push)
+    return x
+
+
+def _sliced(f: Window, ran: _Ran, ends: NDArray[np.int64], planar: bool) -> NDArray[np.float32]:
+    """The windows of a signal that end there; zeros lie before its beginning."""
+    whole = ran.kept[f.x.name].reshape(-1, f.x.channels)
+    real = ((whole * 2.0**-FRAC - f.offset) * f.scale).astype(np.float32)
+    at = (ends[:, None] - f.length + 1) + np.arange(f.length)
+    taken = np.where((at >= 0)[:, :, None], real[at], np.float32(0))
+    taken = taken.transpose(0, 2, 1) if planar else taken
+    return taken.reshape(len(ends), -1) if f.x.channels == 1 else taken
+
+
+def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ran:
+    """The front end over samples [n, channels]; `frames` at a time, 0 for many. The last push is filled with
+    zeros."""
+    frames = frames or front.push * max(1, min(AT_A_TIME, len(x)) // front.push)
     alone = front_alone(front, frames)
     pushes = -(-len(x) // frames)
     padded = np.concatenate([x, np.zeros((pushes * frames - len(x), front.channels), np.int16)])
     rows = padded.reshape(pushes, 1, -1)
     machine = Machine(alone.plan, 1, False, None, engine)
     machine.expects(2 * AT_A_TIME if pushes > 1 else 0)
-    said = {w.x.name: np.zeros((pushes, 1, w.x.size), np.int32) for w in alone.windows}
+    names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
+    names |= {MADE, AGO} if any(f.at for f in alone.feeds) else set()
+    types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
+    said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
+    at_once = max(1, AT_ONCE * AT_A_TIME // frames)
     (raw,) = alone.plan.entry(PUSH).inputs
-    for at in range(0, pushes, AT_ONCE):
-        part = slice(at, at + AT_ONCE)
+    for at in range(0, pushes, at_once):
+        part = slice(at, at + at_once)
         active = np.ones((len(rows[part]), 1), bool)
         given = {raw: np.ascontiguousarray(rows[part])}
         machine._execute_many(WAIT, given, active, None, PUSH, {n: s[part] for n, s in said.items()})
-    out = {}
-    for w in alone.windows:
-        whole = said[w.x.name].reshape(-1, w.x.channels)
-        out[w.input] = whole[: int(len(x) * w.x.frames // frames)]
-    return alone.windows, out
-
-
-def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engine: str = AUTO) -> Windows:
-    """Every window that ends within the samples, in the network's real units.
-
-    planar: a channel behind another, [k, channels, length]
-    """
-    windows, found = signals(front, samples, engine)
-    start = max(w.settle + w.length for w in windows)
-    first = windows[0]
-    ends = np.arange(start - 1, min(len(s) for s in found.values()), first.hop)
-    out = {}
-    for w in windows:
-        real = ((found[w.input] * 2.0**-8 - w.offset) * w.scale).astype(np.float32)
-        taken = real[(ends[:, None] - w.length + 1) + np.arange(w.length)]
-        taken = taken.transpose(0, 2, 1) if planar else taken
-        out[w.input] = taken.reshape(len(ends), -1) if w.x.channels == 1 else taken
-    every = round(front.rate / first.x.rate)
-    return Windows(out, (ends + 1) * every - 1)
+    return _Ran(frames, alone, {n: s[:, 0] for n, s in said.items()})

@@ -14,7 +14,7 @@ from synapcc.gen.frontends import block_options
 from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.spec import RuleSpec, parse_spec
-from synapcc.gen.spec.frontend import FrontEnd
+from synapcc.gen.spec.frontend import ENDS, FrontEnd
 
 Rng = np.random.Generator
 HEAD = 'rule = "none"\n[frontend]\nrate = {rate}\nchannels = {channels}\npush = {push}\n'
@@ -55,7 +55,7 @@ def network(shape: tuple[int, ...], seed: int = 0) -> Graph:
 
 def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
     """A table of a random kind, of frequencies and times that this rate can have, and its channels."""
-    kind = str(rng.choice([k for k in block_options() if k not in ("window", "decimate")]))
+    kind = str(rng.choice([k for k in block_options() if k not in (*ENDS, "decimate", "r_peak")]))
     f = round(float(rate * 2.0 ** -rng.uniform(1.5, 9)), 4)
     ms = round(float(rng.uniform(2.1, 12) * 1000 / rate), 3)
     said = {

@@ -148,7 +148,7 @@ def real(text: str, x: np.ndarray) -> tuple[np.ndarray, list[Step]]:
     values[tape.raw][...] = x.reshape(1, -1)
     for s in steps:
         kernel(s.kernel).real({role: values[n] for role, n in s.args.items()}, s.attrs)
-    return values[tape.windows[0].x.name].reshape(len(x), -1) * 256, steps
+    return values[tape.feeds[0].x.name].reshape(len(x), -1) * 256, steps
 
 
 def test_a_constant_ends_in_a_constant() -> None:
