@@ -82,13 +82,6 @@ def middle(lists: Cells, which: Any) -> Any:
 
 
 @helper
-def renew(lists: Cells, medians: Cells) -> None:
-    """The medians of all lists."""
-    for which in range(LISTS):
-        medians[which] = middle(lists, which)
-
-
-@helper
 def found(ring: Cells, at: Any, p: Any) -> Any:
     """(age of the R peak in frames, steepest slope) about a peak of `active` that is `apart` frames old."""
     n = len(ring)
@@ -143,7 +136,8 @@ def accept(
     put(lists, STEEP, steep)
     if levels[BACK] == 0:  # nothing else was there
         put(lists, OTHER, 0)
-    renew(lists, medians)
+    for which in range(LISTS):
+        medians[which] = middle(lists, which)
     clock[BEAT_AT] = (np.int64(clock[NOW]) - ago) & np.int64(TURN)
     levels[BACK] = 0
     levels[LATE] = 0
@@ -173,7 +167,7 @@ def candidate(
     if peak >= wanted:
         return accept(lists, medians, levels, clock, peak, steep, ago, p)
     put(lists, OTHER, peak)
-    renew(lists, medians)
+    medians[OTHER] = middle(lists, OTHER)
     when = (np.int64(clock[NOW]) - ago) & np.int64(TURN)
     if peak > levels[BACK]:
         levels[BACK] = peak

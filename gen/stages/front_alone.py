@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..frontends import INT16, Beat, Feed, FrontTape, Input, Rhythm, write
+from ..frontends import INT16, Beat, Event, Feed, FrontTape, Input, Rhythm, write
 from ..ir.plan import PUSH, Plan, PlanTensor, padded
 from ..ir.program import Builder, Entry, Item, Program, Step, Value
 from ..ops import Format, kernel
@@ -31,11 +31,13 @@ class FrontAlone:
 
     made: by input the tensor with what its feed makes of an event, much finer than a network's input; none of
           windows, which are cut out of their signals
+    events: by the names of the blocks that find them
     """
 
     plan: Plan
     feeds: tuple[Feed, ...]
     made: Mapping[str, str]
+    events: Mapping[str, Event]
 
 
 def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
@@ -63,7 +65,7 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         "frontend", tuple(tensors), programs, entries, (tape.raw,), (size,), ("samples",), tape.raw, 1,
         sizes["state"], sizes["arena"],
     )  # fmt: skip
-    return FrontAlone(plan, tuple(tape.feeds), made)
+    return FrontAlone(plan, tuple(tape.feeds), made, tape.events)
 
 
 def _at_events(tape: FrontTape) -> dict[str, str]:

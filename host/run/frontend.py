@@ -97,6 +97,31 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
     return Windows(out, raw, raw - first.after * every, told * every - 1)
 
 
+@dataclass(frozen=True)
+class Events:
+    """What a block found.
+
+    at:   [k], the number of the raw frame that each event lies at, in the order in which they were found
+    said: [k], of the frame behind which it was certain
+    """
+
+    at: NDArray[np.int64]
+    said: NDArray[np.int64]
+
+
+def events(front: FrontEnd, samples: NDArray[np.int16], engine: str = AUTO) -> dict[str, Events]:
+    """The events of every block that finds some, by its name. samples: as in `cut`."""
+    x = _columns(front, samples)
+    ran = _run(front, x, 0, engine)
+    found = {}
+    for name, e in ran.alone.events.items():
+        ages = ran.kept[e.name].reshape(-1)
+        every = ran.frames // e.frames
+        said = np.flatnonzero(ages[: len(x) // every])
+        found[name] = Events((said - ages[said] + 1) * every - 1, (said + 1) * every - 1)
+    return found
+
+
 def _columns(front: FrontEnd, samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """Samples as [n, channels]; SynapccError for other channels, or none."""
     x = samples.reshape(len(samples), -1)
@@ -127,6 +152,7 @@ def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ra
     machine = Machine(alone.plan, 1, False, None, engine)
     machine.expects(2 * AT_A_TIME if pushes > 1 else 0)
     names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
+    names |= {e.name for e in alone.events.values()}
     names |= {MADE, AGO} if any(f.at for f in alone.feeds) else set()
     types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
     said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
