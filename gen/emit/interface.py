@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..ir.plan import PUSH, Plan, PlanTensor
+from ..ir.plan import MARK, PUSH, Plan, PlanTensor
 from ..numeric import PRIMITIVES
 from ..ops import kernel
 from .helpers import WORDS
@@ -44,6 +44,7 @@ class EntryView:
     inputs: what is filled
     label:  the C type of its label; "" if it takes none
     answer: of the program that takes samples, the C type of what it says of them
+    late:   of the program that labels a window late, the tensor that says whether it found one
     """
 
     name: str
@@ -53,9 +54,12 @@ class EntryView:
     inputs: tuple[TensorView, ...]
     label: str
     answer: str = ""
+    late: str = ""
 
     @property
     def parameters(self) -> str:
+        if self.late:
+            return f", {self.label} label, {self.inputs[0].ctype} ago, uint32_t *found"
         if self.answer:
             return f", const {self.inputs[0].ctype} *samples, {self.answer} *y"
         x = f", const {self.struct} *x" if self.struct else ""
@@ -86,6 +90,10 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str]
         if e.name == PUSH and plan.streams:
             doc, answer = plan.programs[e.name].doc, f"{plan.model}_pushed_t"
             found.append(EntryView(e.name, doc, "", (), inputs, "", answer))
+            continue
+        if e.name == MARK and plan.marks:
+            doc = plan.programs[e.name].doc
+            found.append(EntryView(e.name, doc, "", (), inputs, label_type(plan), late="mark_found"))
             continue
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""

@@ -32,6 +32,7 @@ PLAN_VERSION = 2
 LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
 PUSH = "push"
+MARK = "mark"
 """The entry program of a front end, which takes raw samples."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
@@ -197,6 +198,11 @@ class Plan:
         """Whether a front end takes raw samples: the entry program `push`, which says whether it ended in a
         verdict."""
         return PUSH in self.entries and {"push_made", "push_ago"} <= self._by_name.keys()
+
+    @property
+    def marks(self) -> bool:
+        """Whether windows of a front end may be labelled late: the entry program `mark`."""
+        return MARK in self.entries and {"mark_ago", "mark_found"} <= self._by_name.keys()
 
     @property
     def scores(self) -> int:

@@ -35,6 +35,8 @@ from .optimiser import read_accumulate, read_momentum
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
+from .mark import Mark as Mark
+from .mark import read_mark
 from .pseudo import Pseudo as Pseudo
 from .pseudo import read_pseudo
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT
@@ -51,7 +53,7 @@ from .table import Table, exponent
 INFERENCE_ONLY = "none"
 OF_LEARNING = (
     *("loss", "feedback", "decay", "replay", "store", "guard", "schedule"),
-    *("accumulate", "momentum", "freeze", "sparse", "pseudo", "keep"),
+    *("accumulate", "momentum", "freeze", "sparse", "pseudo", "keep", "mark"),
 )
 """Tables that the rule `none` refuses."""
 OUTSIDE = "; one of your own is made known by --rule-path FILE.py"
@@ -169,6 +171,7 @@ class RuleSpec:
     trace: Traces = ()
     keep: Keep | None = None
     frontend: FrontEnd | None = None
+    mark: Mark | None = None
 
     @property
     def equations(self) -> tuple[tuple[str, str], ...]:
@@ -309,6 +312,7 @@ def parse_spec(
         trace=trace,
         keep=read_keep(table) if "keep" in raw else None,
         frontend=read_frontend(table, known_blocks or {}),
+        mark=read_mark(table),
     )
 
 

@@ -2,7 +2,8 @@
 
 push      (entry)  the blocks of the front end; each window's signal into its ring, in the integers of the
                    network's input; and `window_infer` where a window has ended: by a clock, or about an event
-window_infer       the network's inputs out of the rings, and infer
+window_infer       the network's inputs out of the rings, and infer; they are kept for `mark` (pending.py)
+mark      (entry)  a label for the window that stands where it says, and learn, if there is one
 reset     (entry)  all of that as compiled: a stream that was cut begins anew
 
 What a push says of itself lies in the state: `push_made`, 1 where it ended in a verdict, and `push_ago`, how
@@ -21,18 +22,21 @@ from ..ir.plan import PUSH, Plan
 from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
 from ..rules import RuleTape
+from .pending import Pending
 from ..spec import FrontEnd
 from ..words import nearest
 
 ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
-DUE, NEXT, TAKE = "ring.due", "event.next", "signal.take"
+DUE, NEXT, TAKE, FINDS = "ring.due", "event.next", "signal.take", "qrs.detect"
 MADE, AGO = "push_made", "push_ago"
+UNLABELLED = "learn_unlabelled"
 PENDING = 4
 """Events that may wait until what is behind them has come."""
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
-    """Emits `push` and what it calls, and what `reset` does to it; the entry programs that are new.
+    """Emits `push` and what it calls, `mark` where labels may come late, and what `reset` does to it; the entry
+    programs that are new.
 
     Raises CompileError where what ends in the network and its inputs do not fit.
     """
@@ -45,20 +49,27 @@ def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
         late = lateness(feeds)
         for f in feeds:
             f.keep(made, inputs[f.input], late)
-        moment = flag(made, feeds)
-        b.when(moment, ANSWER)
+        pending = Pending(tape, made, feeds) if tape.spec.mark else None
+        if pending:
+            pending.tick()
+        b.when(flag(made, feeds), ANSWER)
     with b.program(ANSWER, "class, margin and scores of the window that has ended"):
+        if pending and UNLABELLED in b.programs:
+            pending.forget(UNLABELLED)
         for f in feeds:
             f.fill(made, inputs[f.input], AGO)
+        if pending:
+            pending.enter()
         b.call("infer")
-    return [Entry(PUSH, (made.raw,)), *_reset(tape)]
+    own = [pending.mark()] if pending else []
+    return [Entry(PUSH, (made.raw,)), *own, *_reset(tape)]
 
 
 def _reset(tape: RuleTape) -> list[Entry]:
     """Program `reset`: what is kept of the stream begins again. A rule's own does its own part before."""
     b = tape.b
     with b.program(BEGIN_AGAIN, "filters, windows and clocks of the front end as compiled"):
-        for v in [v for v in b.values.values() if v.use == STREAM]:
+        for v in [v for v in b.values.values() if v.use == STREAM and len(v.shape) == 1]:  # not rows that are closed
             assert v.ints is not None, v.name
             b.step("signal.fill", "front", {"x": v.name}, value=int(v.ints.flat[0]))
     if own := b.programs.get(RESET):
@@ -77,24 +88,27 @@ class Clock:
     channels: of raw samples
     hop:      frames from the end of one to the next; 0 where they stand about events
     most:     frames after which the first one ends at the latest, or before which none does
+    pace:     frames from one event to the next that who finds them may take for usual; 0 without events
     """
 
     frames: int
     channels: int
     hop: int
     most: int
+    pace: int
 
 
 def clock_of(plan: Plan) -> Clock:
     """The clock of a Plan that has a front end."""
-    steps = {step.kernel: step for _, _, step in plan.ops() if step.kernel in (DUE, NEXT, TAKE)}
+    steps = {step.kernel: step for _, _, step in plan.ops() if step.kernel in (DUE, NEXT, TAKE, FINDS)}
     channels = int(steps[TAKE].attrs["channels"])
     if NEXT in steps:
         step = steps[NEXT]
         frames = plan[step.args["y"]].count
-        return Clock(frames, channels, 0, int(step.attrs["settle"]))
+        pace = int(steps[FINDS].attrs["longest"]) // 3 if FINDS in steps else frames
+        return Clock(frames, channels, 0, int(step.attrs["settle"]), pace)
     frames, hop, most = (int(steps[DUE].attrs[key]) for key in ("frames", "hop", "most"))
-    return Clock(frames, channels, hop, most)
+    return Clock(frames, channels, hop, most, 0)
 
 
 def _matched(tape: RuleTape, made: FrontTape) -> list[Feed]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import PUSH, Plan
+from synapcc.gen.ir.plan import MARK, PUSH, Plan
 from synapcc.gen.ops import kernel
 
 from ..link import state as states
@@ -136,6 +136,18 @@ class Emulator(Machine):
         verdict, scores = self["verdict"], self[self.plan.logits].astype(np.int16)
         answer = Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores)
         return Pushed(self["push_made"][:, 0] != 0, self["push_ago"][:, 0].astype(np.int64), answer)
+
+    def mark(self, labels: ArrayLike, ago: ArrayLike, active: ArrayLike | None = None) -> NDArray[np.bool_]:
+        """Labels [devices] for the windows whose moments lie `ago` raw frames, [devices], before the newest
+        sample: where there is one without a label, as near as [mark] says, it is learned. Returns whether
+        there was, [devices]. SynapccError where there is no [mark], or ago is negative."""
+        if not self.plan.marks:
+            raise SynapccError(self.plan.model, "keeps no windows for labels", "compile it with [mark]")
+        (name,) = self.plan.entry(MARK).inputs
+        back = np.asarray(ago).reshape(-1, 1)
+        self.run(MARK, active, inputs={name: back}, labels=labels)
+        found: NDArray[np.bool_] = self["mark_found"][:, 0] != 0
+        return found if active is None else found & np.asarray(active, bool)
 
     def infer_many(self, inputs: Inputs, device: int = 0) -> Inference:
         """Many samples, inputs [n, ...], through the weights of one device. Changes nothing."""

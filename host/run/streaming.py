@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.inputs import listed
-from synapcc.gen.ir.plan import PUSH, Plan
-from synapcc.gen.stages.stream import clock_of
+from synapcc.gen.ir.plan import MARK, PUSH, Plan
+from synapcc.gen.stages.stream import Clock, clock_of
 from synapcc.gen.target.messages import Flag, Region
 
 from .given import Given
@@ -25,6 +25,10 @@ from .sides import Sides
 
 WINDOWS = 3
 """That a drawn stream lasts."""
+MARKED, LATE = 8, 3
+"""One push in so many is followed by a label, up to so many windows late."""
+BEATS = 12
+"""That a drawn stream holds for a front end that looks for some."""
 SAMPLES = "samples"
 INT16 = np.iinfo(np.int16)
 
@@ -37,6 +41,8 @@ def push_size(plan: Plan) -> int:
 def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
     """Samples for a few windows, [pushes, values]: noise of all sizes, steps, rails and silence."""
     clock = clock_of(plan)
+    if not clock.hop:
+        return _drawn_beats(plan, clock, rng)
     pushes = -(-(clock.most + WINDOWS * clock.hop) // clock.frames) + 1
     rows = []
     for _ in range(pushes):
@@ -46,6 +52,23 @@ def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
         step = np.full(size, rng.integers(INT16.min, INT16.max + 1))
         rows.append((noise, rails, step, np.zeros(size))[int(rng.choice(4, p=[0.6, 0.15, 0.15, 0.1]))])
     return np.array(rows).astype(np.int16)
+
+
+def _drawn_beats(plan: Plan, clock: Clock, rng: np.random.Generator) -> NDArray[np.int16]:
+    """What finds events finds them in: peaks of all heights upon noise, and now and then a push of rails."""
+    size = push_size(plan)
+    pushes = -(-(clock.most + BEATS * clock.pace) // clock.frames) + 1
+    frames = pushes * size // clock.channels
+    every = frames / (pushes * clock.frames)  # raw ones to one of the events' signal
+    peaks = np.cumsum(every * clock.pace * rng.uniform(0.5, 1.5, 2 * BEATS))
+    width, top = every * clock.pace / 60, 2.0 ** rng.uniform(8, 14)
+    heights = top * rng.uniform(0.3, 1, len(peaks)) * rng.choice([-1, 1])
+    at = (np.arange(frames)[:, None] - peaks) / width
+    x = (heights * np.exp(-(at**2))).sum(axis=1)[:, None] + rng.normal(0, top / 60, (frames, clock.channels))
+    rows = np.clip(np.round(x), INT16.min, INT16.max).astype(np.int16).reshape(pushes, size)
+    some = rng.integers(0, 40, pushes) == 0
+    rows[some] = rng.choice([INT16.min, INT16.max], (int(some.sum()), 1))
+    return rows
 
 
 def load_stream(plan: Plan, path: Path) -> NDArray[np.int16]:
@@ -83,9 +106,9 @@ def read_stream(path: Path) -> NDArray[np.int16]:
 
 def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
     """Both sides on a stream, [pushes, values]; the first difference, if there is any, whose step is the
-    number of its push."""
+    number of its push. Where windows may be labelled late, some are."""
     plan, (name,) = sides.plan, sides.plan.entry(PUSH).inputs
-    number = plan.entries.index(PUSH)
+    number, rng = plan.entries.index(PUSH), np.random.default_rng(0)
     sides.machine.expects(len(stream))
     for at, row in enumerate(stream, 1):
         before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
@@ -96,6 +119,23 @@ def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
             return locate(sides, before, PUSH, 0, at, given)
         if sides.machine["push_made"][0, 0] and (found := _other_answer(sides)):
             return Difference(at, PUSH, *found, first_op(sides, before, PUSH, 0, given))
+        if plan.marks and rng.integers(MARKED) == 0 and (other := _marked(sides, at, rng)):
+            return other
+    return None
+
+
+def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | None:
+    """A label for a window of some pushes before, behind push `at`; often there is none."""
+    plan = sides.plan
+    clock = clock_of(plan)
+    frames = push_size(plan) // clock.channels
+    back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.most, frames)))
+    given = Given({plan.entry(MARK).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes)))
+    before = sides.machine.state.copy()
+    sides.give(MARK, given)
+    sides.machine.run(MARK)
+    if sides.client.run(plan.entries.index(MARK), Flag.CHECKSUM) != sides.proof(Flag.CHECKSUM):
+        return locate(sides, before, MARK, 0, at, given)
     return None
 
 
