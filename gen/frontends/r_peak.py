@@ -49,6 +49,11 @@ class Sums:
         return (self.first * self.low**2 >> self.shift) + 1
 
     @property
+    def delay(self) -> int:
+        """Frames by which band lies behind the signal."""
+        return self.low - 1 + (self.high >> 1)
+
+    @property
     def band(self) -> int:
         return (2 * self.high * self.level >> self.high_shift) + 1
 
@@ -146,7 +151,11 @@ class RPeakBlock(Block):
         rows = near + lengths["around"] + sums.diff + 1
         loud_shift = max(0, math.floor(math.log2(LISTEN * band.rate / 1000)))
         unit = float(own["gain"]) * sums.low**2 / 2**sums.shift * sums.high / 2**sums.high_shift
-        event = tape.event(own, band, qrs.LONG, _frames(own, "latest", band))
+        latest, usual = _frames(own, "latest", band), near + lengths["around"] + sums.delay
+        if latest < usual:
+            what = f"latest = {own['latest']:g} ms, and a beat is certain {usual / band.rate * 1000:.4g} ms behind it"
+            raise tape.error(own, what, "give more, so that some are told")
+        event = tape.event(own, band, qrs.LONG, latest)
         doubt = tape.signal(own, band, 0, 1, part="doubtful", frac=0)
         args = {
             "band": band.name,
@@ -172,7 +181,7 @@ class RPeakBlock(Block):
             around=lengths["around"],
             diff=sums.diff,
             half=near - lengths["apart"],
-            delay=sums.low - 1 + (sums.high >> 1),
+            delay=sums.delay,
             floor=max(1, round(FLOOR * unit * sums.sum)),
             soon=_frames(own, "soon", band),
             refractory=_frames(own, "refractory", band),

@@ -151,7 +151,7 @@ class Window(Kernel):
         y, frac = f["x"], f["table"].frac
         units = a["scale"] / y.meaning.step
         n = 30 - math.ceil(math.log2(units))
-        limit = int(min(a["limit"] / y.meaning.step, 2.0**15))
+        limit = math.floor(min(a["limit"] / y.meaning.step, 2.0**15) + 0.5)
         if n < 1 or limit < 1:
             what = f"a beat of its usual size would be {units:g} of the input's steps"
             raise CompileError(where, what, "take a smaller scale, or a larger limit")
@@ -254,7 +254,7 @@ class Rhythm(Kernel):
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
         y = f["x"]
         m, n = numeric.multiplier(a["gain"] / math.log(2.0) / y.meaning.step * 2.0**-16)
-        limit = int(min(a["limit"] / y.meaning.step, 2.0**15))
+        limit = math.floor(min(a["limit"] / y.meaning.step, 2.0**15) + 0.5)
         if n < 1 or math.ldexp(m, 21 - n) > 2**30 or limit < 1:
             what = f"gain {a['gain']:g} takes rhythm beyond what the input holds"
             raise CompileError(where, what, "take a smaller one")

@@ -138,7 +138,7 @@ def _sliced(f: Window, ran: _Ran, ends: NDArray[np.int64], planar: bool) -> NDAr
     at = (ends[:, None] - f.length + 1) + np.arange(f.length)
     taken = np.where((at >= 0)[:, :, None], real[at], np.float32(0))
     taken = taken.transpose(0, 2, 1) if planar else taken
-    return taken.reshape(len(ends), -1) if f.x.channels == 1 else taken
+    return taken.reshape(len(ends), f.length) if f.x.channels == 1 else taken
 
 
 def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ran:
