@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.frontends.r_peak import RPeakBlock
 from synapcc.host.run.kept import Result, Results, key
 from synapcc.host.terminal.arguments import Parser
 from synapcc.host.terminal.files import check_target, write_whole
@@ -32,7 +33,8 @@ RESULTS = Path(__file__).parent / "measured.json"
 
 def known(results: Results, only: bool) -> dict[str, Result]:
     """Every case by its name, from what is kept or anew; those that are not known are left out if `only`."""
-    follows = mark(), text(measure), text(hard)
+    defaults = {o.name: o.default for o in RPeakBlock.options}
+    follows = mark(), text(measure), text(hard), defaults
     names = {case: key(*follows, case.name) for case in cases()}
     found: dict[str, Result] = {}
     with (
