@@ -25,6 +25,10 @@ Lead MLII (V5 of 102 and 104, which have none), minutes 5 to 30, from the first 
 as EC57's bxb counts; the ventricular flutter of 207 is left out. The last sample of a record is held for two
 seconds, so that its last beats are decided. Settings were chosen on DS1 alone, and written down before any
 other record was read; *paced* are 102, 104, 107 and 217. *Inverted*: each record upside down.
+
+Most of what is false in 232 and 222 are T waves, much lower than a beat: where the heart pauses, as it does
+for seconds in 232, they are the largest of what there is, and half of them were refused at first and taken
+when a beat was long due. DS1 has no such record.
 """,
     "Latency": """\
 From the R peak to the sample with which it is certain. What takes longer was refused at first and taken when
@@ -57,7 +61,7 @@ int16 samples can make of them at worst, proven when the model is compiled.
 """,
     "Settings": f"""\
 `nice python -m synapcc.examples.ecg.rpeak.choose` finds them again: one after the other takes the best of its
-values on DS1, twice; by missed and false beats, and those in {DECIBEL:g} dB of noise. `latest` and what is
+values on DS1, until nothing changes; by missed and false beats, and those in {DECIBEL:g} dB of noise. `latest` and what is
 no option were set by hand, for the time in which the detector must recover: the least activity, two
 seconds to begin with, two until smaller beats are believed.
 """,
