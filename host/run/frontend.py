@@ -126,8 +126,10 @@ def events(front: FrontEnd, samples: NDArray[np.int16], engine: str = AUTO) -> d
 def behind_each_push(
     front: FrontEnd, samples: NDArray[np.int16], names: Sequence[str], engine: str = AUTO
 ) -> dict[str, NDArray[np.integer]]:
-    """What tensors of the front end alone hold behind each push, [pushes, size], by their names. samples: as in
-    `cut`; the last push is filled with zeros."""
+    """What tensors of the front end alone hold behind each push, [pushes, size], by their names.
+
+    samples: as in `cut`; the last push is filled with zeros
+    """
     return _run(front, _columns(front, samples), front.push, engine, names).kept
 
 
@@ -150,9 +152,7 @@ def _sliced(f: Window, ran: _Ran, ends: NDArray[np.int64], planar: bool) -> NDAr
     return taken.reshape(len(ends), f.length) if f.x.channels == 1 else taken
 
 
-def _run(
-    front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: Sequence[str] = ()
-) -> _Ran:
+def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: Sequence[str] = ()) -> _Ran:
     """The front end over samples [n, channels]; `frames` at a time, 0 for many. The last push is filled with
     zeros. kept: tensors beside those of windows and events."""
     frames = frames or front.push * max(1, min(AT_A_TIME, len(x)) // front.push)

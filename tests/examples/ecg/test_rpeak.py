@@ -1,5 +1,5 @@
-"""R peaks by the block of a front end: synthetic beats are found at every rate, what disturbs is forgotten, the
-flag says where not to believe; the page is what was measured, the defaults what DS1 chose."""
+"""R peaks by the block of a front end: synthetic beats are found at every rate, what disturbs is forgotten,
+the flag says where not to believe; the page is what was measured, the defaults what DS1 chose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from synapcc.examples.ecg import records
 from synapcc.examples.ecg.rpeak import __main__ as command
 from synapcc.examples.ecg.rpeak import choose, hard, measure, page, plot
-from synapcc.examples.ecg.rpeak.data import Recording
 from synapcc.examples.ecg.rpeak.detect import NAME, detect, front_end, quality
 from synapcc.examples.ecg.rpeak.hard import EVENTS, GAIN, patient
 from synapcc.examples.ecg.rpeak.match import Count, counted
@@ -79,7 +78,7 @@ def test_the_flag_is_up_in_noise_and_on_a_dead_lead_and_down_else() -> None:
         loud, doubtful = quality(x.astype(np.int16), front_end(250, GAIN))
         assert len(loud) == len(doubtful) == len(of.x)
         assert doubtful[2500:].mean() == pytest.approx(float(up), abs=0.1)
-        assert 0 <= loud.min() and loud.max() <= 1
+        assert loud.min() >= 0 and loud.max() <= 1
 
 
 def test_both_engines_hold_the_same_behind_each_push() -> None:
