@@ -23,6 +23,7 @@ FRONTS = {
     "short": "360 Hz, 0.14 s before to 0.28 s after it, the same features",
     "form": "as usual, nine more features of rhythm and form",
     "difference": "as usual, and the window less the wearer's usual beat",
+    "stream": "as usual, from raw samples by the fixed-point front end, about R peaks that it finds",
 }
 """What a network sees of a beat, a line each; examples/ecg/front.py says how."""
 

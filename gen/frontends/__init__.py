@@ -67,7 +67,7 @@ def block_options() -> dict[str, Sequence[Option]]:
 
 
 def write(tape: FrontTape) -> None:
-    """Emits every block of the tape's front end, in their order; what ends in the network is in `tape.feeds`."""
+    """Emits every block of the tape's front end, in their order; `tape.feeds` is what ends in the network."""
     made: dict[str, Signal] = {}
     before = tape.samples()
     made[tape.SAMPLES] = before

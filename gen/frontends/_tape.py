@@ -1,4 +1,4 @@
-"""What blocks write on: signals of one push, what the state keeps of them, events, and what ends in the network."""
+"""What blocks write on: signals of one push, what the state keeps, events, and what ends in the network."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class FrontTape:
         return made
 
     def event(self, own: BlockSpec, like: Signal, most: int, latest: int) -> Event:
-        """A new signal of events of a block, told up to `most` frames late, for those who ask for its name."""
+        """A new signal of events of a block, up to `most` frames old, for those who ask for its name."""
         name = f"{PREFIX}_{own.name}"
         self._free(own, name)
         made = Event(name, like.frames, 1, like.rate, 0, most, latest)
@@ -132,7 +132,7 @@ class FrontTape:
         if name and name not in self.events:
             known = ", ".join(self.events) or "none"
             what = f'{key} = "{short(name)}" is no block before it that finds events'
-            raise self.error(own, what, f"{nearest(name, self.events)}those are {known}")
+            raise self.error(own, what, f"{nearest(name, tuple(self.events))}those are {known}")
         return self.events[name] if name else None
 
     def _free(self, own: BlockSpec, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The end of a front end: beats of a wearer, in units of the wearer's own, which become the network's input."""
+"""The end of a front end: beats in units of the wearer's own, which become the network's input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class BeatBlock(Block):
         if at is None:
             raise tape.error(own, "stands about no event", 'name the block of events: at = "NAME"')
         if x.channels != 1:
-            raise tape.error(own, f"its signal has {x.channels} channels", "take one of them: magnitude, or a lead")
+            raise tape.error(
+                own, f"its signal has {x.channels} channels", "take one of them: magnitude, or a lead"
+            )
         length = tape.frames(own, "length", x, 1, FRAMES[1] - x.frames)
         before = tape.frames(own, "before", x, 0, length - 1)
         settle = tape.frames(own, "settle", x, 0, 2**24)

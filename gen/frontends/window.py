@@ -11,8 +11,8 @@ from ._tape import FrontTape, Signal
 
 
 class WindowBlock(Block):
-    """The last `length` of a signal, every `hop` or about each event, as (v - offset) * scale. Its name is that
-    of an input."""
+    """The last `length` of a signal, every `hop` or about each event, as (v - offset) * scale. Its name is
+    that of an input."""
 
     kind = "window"
     doc = "a window of the signal, every so often or at an event, for the network's input of its name"

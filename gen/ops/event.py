@@ -47,13 +47,13 @@ def _next(
 
 
 class Next(Kernel):
-    """Tells the first of the events that no push has told, once `after` frames came behind it: made = flag = 1,
-    ago = how many frames came since then, to the nearest multiple of `by`, in such multiples; interval = the
-    frames since the event before it, 0 of the first. One that is told more than `most` frames late, or while
-    `wait` frames have not come since the start, counts for the interval alone.
+    """Tells the first of the events that no push has told, once `after` frames came behind it: made = flag =
+    1, ago = how many frames came since then, to the nearest multiple of `by`, in such multiples; interval =
+    the frames since the event before it, 0 of the first. One that is told more than `most` frames late, or
+    while `wait` frames have not come since the start, counts for the interval alone.
 
     y:       [n] of a push, 0, or how many frames before this one the event was
-    pending: 1 more than the age of each that was not told, the first one first; those that find no place are lost
+    pending: 1 more than the age of each that was not told, the first one first; what finds no place is lost
     last:    1 more than the age of the last one that was told; 0 before it
     """
 

@@ -58,7 +58,7 @@ def _oldest(open: Cells, next: Cells, flag: Cells) -> None:
 
 
 class Enter(Kernel):
-    """A row for a window: its moment is `behind` + ago * every frames before now; it is open, and next goes on."""
+    """A row for a window, its moment `behind` + ago * every frames before now: open, and next goes on."""
 
     name = "pending.enter"
     loop = Loop(_enter)
@@ -103,8 +103,8 @@ class Enter(Kernel):
 
 
 class Find(Kernel):
-    """The open row whose moment is nearest to `ago` frames before now, at most `within` from it, the first one of
-    two: found = flag = 1, row is its number, and it is open no more. Else found = flag = row = 0."""
+    """The open row whose moment is nearest to `ago` frames before now, at most `within` off, the first one
+    of two: found = flag = 1, row is its number, and it is open no more. Else found = flag = row = 0."""
 
     name = "pending.find"
     loop = Loop(_find)

@@ -51,7 +51,8 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
             made = _at_events(tape)
     formats = {n: v.format or (FLAG if v.role == "flag" else COUNTER) for n, v in b.values.items()}
     programs = {
-        name: Program(name, p.doc, tuple(_lowered(i, formats) for i in p.items)) for name, p in b.programs.items()
+        name: Program(name, p.doc, tuple(_lowered(i, formats) for i in p.items))
+        for name, p in b.programs.items()
     }
     programs[WAIT] = Program(WAIT, "nothing", ())
     tensors, sizes = [], {"state": 0, "arena": 0}

@@ -1,8 +1,8 @@
 """Labels as people give them, late: windows that were answered wait in the state for one.
 
-mark       (entry)  with a label and how many raw frames ago its moment was: the window that is nearest to that
-                    goes back into the network's inputs, and learns. Without one near enough nothing is learned,
-                    and `mark_found` says so
+mark       (entry)  with a label and how many raw frames ago its moment was: the window that is nearest to
+                    that goes back into the network's inputs, and learns. Without one near enough nothing is
+                    learned, and `mark_found` says so
 mark_learn          the window out of its row, and learn
 forget_learn        the oldest window, for which no label has come: learn_unlabelled, where there is [pseudo]
 
@@ -80,7 +80,10 @@ class Pending:
     def mark(self) -> Entry:
         """The entry program."""
         ago = self.b.add(Value(AGO, (1,), "arena", "counter", use="input"))
-        due, index = self.tape.flag("mark_due"), self.made.counter("mark_row", "the row that was labelled last")
+        due, index = (
+            self.tape.flag("mark_due"),
+            self.made.counter("mark_row", "the row that was labelled last"),
+        )
         found = self.made.counter(FOUND, "1 where the last label found its window")
         args = {"ago": ago, "clock": self.clock, "moments": self.moments, "open": self.open}
         args |= {"found": found, "row": index, "flag": due}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class _Ran:
 
     frames: int
     alone: FrontAlone
-    kept: dict[str, NDArray[np.integer]]
+    kept: dict[str, NDArray[Any]]
 
 
 def signals(

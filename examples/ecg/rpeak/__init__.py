@@ -1,0 +1,1 @@
+"""How well R peaks are found."""
