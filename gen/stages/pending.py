@@ -22,6 +22,7 @@ from ..ir.program import Entry, Value
 from ..ir.roles import STREAM
 from ..ops.pending import MOST
 from ..rules import RuleTape
+from .tables import read_row, write_row
 
 TEACH, FORGET = "mark_learn", "forget_learn"
 AGO, FOUND = "mark_ago", "mark_found"
@@ -63,7 +64,7 @@ class Pending:
     def enter(self) -> None:
         """The inputs take a row."""
         for x, table in self.inputs:
-            self.b.step("samples.write", "pending", {"x": x, "index": self.next, "table": table})
+            write_row(self.b, "pending", x, self.next, table)
         args = {"clock": self.clock, "ago": "push_ago", "moments": self.moments, "open": self.open}
         self.b.step("pending.enter", "pending", args | {"next": self.next}, **self.numbers, **self.enters)
 
@@ -98,4 +99,4 @@ class Pending:
     def _take(self, index: str) -> None:
         """A row into the inputs."""
         for x, table in self.inputs:
-            self.b.step("samples.read", "pending", {"table": table, "index": index, "x": x})
+            read_row(self.b, "pending", table, index, x)
