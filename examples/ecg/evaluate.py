@@ -37,7 +37,7 @@ from synapcc.host.run.wearers import (
 
 from . import beats, protocol, streamed
 from .beats import Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, USUAL
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, STREAM, STREAM_MODEL, USUAL
 from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
@@ -84,8 +84,12 @@ def base_name(model: str, name: str) -> str:
 def model_path(model: str, name: str = "A", front: Front = beats.USUAL) -> Path:
     """A protocol's base model of this folder by its short name, or a file; what was trained on what a chip
     finds, where that is the front end."""
-    known = HERE / "models" / f"ecg_{base_name(model, name)}{'_stream' if front.streamed else ''}.onnx"
+    ending = f"_{STREAM}" if front.streamed else ""
+    known = HERE / "models" / f"ecg_{base_name(model, name)}{ending}.onnx"
     path = known if known.is_file() else Path(model)
+    if front.streamed and not path.is_file() and model in MODELS:
+        what = f"has no base for protocol {name} that was trained on what a chip finds"
+        raise SynapccError(model, what, f"take {STREAM_MODEL} and protocol A, or give an .onnx file")
     if not path.is_file():
         what = "is neither a base model nor a file"
         raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
