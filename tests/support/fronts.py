@@ -68,8 +68,10 @@ def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
+        "lead_off": f"low = {rng.integers(-32768, 0)}\nhigh = {rng.integers(1, 32768)}\n"
+        f"flat = {rng.integers(0, 300)}\nstuck = {ms}\nstill = {ms}\nhold = {ms}\n",
     }.get(kind, "")
-    left = 1 if '"frame"' in said else channels
+    left = 1 if '"frame"' in said or kind == "lead_off" else channels
     return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{said}', left
 
 
