@@ -39,7 +39,7 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
     formats = {n: v.format or COUNTER for n, v in b.values.items()}
     steps = tuple(_lowered(i, formats) for i in b.programs[PUSH].items if isinstance(i, Step))
     programs = {PUSH: Program(PUSH, b.programs[PUSH].doc, steps), WAIT: Program(WAIT, "nothing", ())}
-    tensors, sizes = [], {"state": 0, "arena": 0}
+    tensors, sizes = [], {"const": 0, "state": 0, "arena": 0}
     for v in b.values.values():
         t = _tensor(v, formats[v.name], sizes[v.space])
         tensors.append(t)
@@ -61,7 +61,7 @@ def _lowered(step: Step, formats: Mapping[str, Format]) -> Step:
 
 def _tensor(v: Value, fmt: Format, offset: int) -> PlanTensor:
     start = np.zeros(v.shape, fmt.dtype) if v.ints is None else np.asarray(v.ints, fmt.dtype)
-    data = padded(start, v.size) if v.space == "state" else None
+    data = None if v.space == "arena" else padded(start, v.size)
     return PlanTensor(
         v.name, fmt.dtype, v.shape, v.size, v.space, offset, fmt.meaning, fmt.lo, fmt.hi, v.role, v.use,
         v.note, data,

@@ -28,7 +28,8 @@ class Windows:
 
     windows: by input, float32 [k, length], or [k, length, channels]: what the network takes, before its
              quantiser
-    end:     [k], the number of the raw frame that was the last one of each window
+    end:     [k], the number of the raw frame that was the last one of each window; of a signal at another
+             rate, the last one that had come by then
     """
 
     windows: dict[str, NDArray[np.float32]]
@@ -46,6 +47,7 @@ def signals(
     if x.shape[1] != front.channels or not len(x):
         what = f"the samples have shape {list(samples.shape)}"
         raise SynapccError("frontend", what, f"give [n, {front.channels}], a column for each channel")
+    front_alone(front, front.push)  # refuses pushes of which a block does not make whole frames
     frames = front.push * max(1, min(AT_A_TIME, len(x)) // front.push)
     alone = front_alone(front, frames)
     pushes = -(-len(x) // frames)
@@ -82,5 +84,5 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
         taken = real[(ends[:, None] - w.length + 1) + np.arange(w.length)]
         taken = taken.transpose(0, 2, 1) if planar else taken
         out[w.input] = taken.reshape(len(ends), -1) if w.x.channels == 1 else taken
-    every = round(front.rate / first.x.rate)
-    return Windows(out, (ends + 1) * every - 1)
+    raw = round(first.x.frames * front.rate / first.x.rate)  # frames of samples in which as many are made
+    return Windows(out, ((ends + 1) * raw - 1) // first.x.frames)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
+import pytest
 from counts import counted
 from fronts import HEAD, front_of, stream
 
+from synapcc.gen.errors import CompileError
+from synapcc.gen.frontends._sinc import integers, phases, taps_of
+from synapcc.gen.ops.resample import Sums, halves
 from synapcc.host.run.frontend import signals
 
 WINDOW = '[[frontend.block]]\nname = "input"\nkind = "window"\nlength = 800\n'
@@ -89,3 +96,112 @@ def test_a_lead_that_falls_off_an_ecg() -> None:
     y = made(front(block("lead_off")), np.round(x).astype(np.int16))[:, 0] > 0
     seconds = np.flatnonzero(np.diff(y.astype(int))) / n
     assert np.allclose(seconds, [5.02, 8, 13, 16], atol=0.02), seconds
+
+
+RATES = [(250, 360), (360, 250), (1000, 125), (1000, 360), (100, 250), (250, 125), (500, 333.33), (128, 125)]
+
+
+def resampled(rate: float, to: float, share: float = 0.8) -> tuple[str, int, int]:
+    """A front end from one rate to another, and the two rates' ratio."""
+    ratio = Fraction(round(to * 3), round(rate * 3))
+    text = front(
+        block("resample", f"rate = {to}", f"pass = {share}"), rate=rate, push=ratio.denominator
+    ).replace("length = 800", f"length = {8000 / to:.6f}")
+    return text, ratio.numerator, ratio.denominator
+
+
+@pytest.mark.parametrize(("rate", "to"), RATES)
+def test_what_passes_a_resampler_and_what_does_not(rate: float, to: float) -> None:
+    """A sine below `pass` comes out as it would have been sampled, half the filter's length later; one that
+    would fold is damped by 60 dB."""
+    text, up, down = resampled(rate, to)
+    taps, n, lower = taps_of(up, down, 0.8), 4000, min(rate, to) / 2
+    n = n // down * down
+    for share in (0.01, 0.3, 0.75):
+        f, amplitude = share * lower, 20_000
+        x = np.round(amplitude * np.sin(2 * math.pi * f * np.arange(n) / rate)).astype(np.int16)
+        y = made(text, x)[:, 0] / 256
+        delay = (up * taps - 1) / 2
+        at = ((np.arange(len(y)) + 1) * down - 1 - delay) / up  # in samples of what comes in
+        want = amplitude * np.sin(2 * math.pi * f * at / rate)
+        assert np.abs(y - want)[taps * up // down + 1 :].max() < 2e-3 * amplitude, share
+    if 1.2 * lower < rate / 2:
+        for f in np.linspace(1.2 * lower, rate / 2 * 0.99, 5):
+            x = np.round(30_000 * np.sin(2 * math.pi * f * np.arange(n) / rate)).astype(np.int16)
+            assert np.abs(made(text, x))[taps * up // down + 1 :].max() / 256 < 30_000 * 10 ** (-58 / 20), f
+
+
+def test_a_resampler_is_a_decimator_where_it_makes_one_of_many() -> None:
+    """The same instants: a constant that begins with a frame's last sample is seen in that frame."""
+    text, _, down = resampled(1000, 125)
+    x = np.zeros(400, np.int16)
+    x[10 * down - 1 :] = 1000
+    y = made(text, x)[:, 0]
+    assert np.all(y[:9] == 0) and y[9] != 0 and y[-1] == 1000 * 256
+
+
+@counted(30, 1000)
+def test_coefficients_of_a_resampler_sum_up_to_one(count: int) -> None:
+    """To the last bit, so that a constant comes out as it is; limits are those of the worst samples."""
+    rng = np.random.default_rng(count)
+    for _ in range(count):
+        up, down = (int(n) for n in rng.integers(1, 40, 2))
+        taps = taps_of(up, down, float(rng.uniform(0.5, 0.9)))
+        rows = phases(up, down, taps)
+        h, n = integers(rows)
+        assert np.all(h.astype(np.int64).sum(axis=1) == 2**n)
+        assert np.abs(h - rows * 2.0**n).max() < 1 and np.abs(h.astype(int)).max() > 2**13
+        if up == down:
+            continue
+        sums = Sums.of(h.ravel(), taps, -(2**23), 2**23 - 1)
+        worst = max(np.where(row > 0, 2**23 - 1, -(2**23)) @ row.astype(np.int64) for row in h)
+        assert sums.ends[1] == worst and sums.magnitude == np.abs(h.astype(np.int64)).sum(axis=1).max()
+        split = halves(sums.magnitude, 2**23)
+        assert split > 0 and sums.magnitude * max(2**split - 1, (2**23 >> split) + 1) < 2**31
+
+
+def test_the_worst_samples_are_what_the_limits_of_a_resampler_say() -> None:
+    for rate, to in RATES[:3]:
+        text, up, down = resampled(rate, to)
+        taps = taps_of(up, down, 0.8)
+        h, n = integers(phases(up, down, taps))
+        at = 40 * up  # the first frame of a push, whose phase is that of (down - 1)
+        wanted = int(np.argmax(np.abs(h.astype(int)).sum(axis=1)))
+        k = next(k for k in range(up) if ((k + 1) * down - 1) % up == wanted)
+        q = 40 * down + ((k + 1) * down - 1) // up
+        x = np.zeros(80 * down, np.int64)
+        x[q - taps + 1 : q + 1] = np.where(h[wanted] > 0, 2**15 - 1, -(2**15))
+        y = int(made(text, x.astype(np.int16))[at + k, 0])
+        most = Sums.of(h.ravel(), taps, -(2**23), 2**23 - 256).ends[1]
+        assert y == (most + (1 << (n - 1))) >> n
+
+
+REFUSED = [
+    (
+        "resample", ("rate = 360",), 250, 10,
+        "frontend block f: makes 36 samples of 25, and 10 come with a push; give a push of 50, or of a mult",
+    ),
+    (
+        "resample", ("rate = 250",), 250, 5,
+        "frontend block f: rate = 250 Hz is the rate that its signal has; leave the block out",
+    ),
+    ("resample", ("rate = 251.7",), 250, 5, "makes 148 samples of 147, and 5 come with a push; give a push"),
+    (
+        "resample", ("rate = 998.3",), 1000, 5,
+        "1000 Hz to 998.3 Hz: its filter has 11740 coefficients, 8192 are the most; give a rate in a simpler",
+    ),
+    ("resample", ("rate = 1",), 1000, 5, "decimate before"),
+    ("lead_off", ("low = 5", "high = 5"), 250, 5, "low = 5 and high = 5; give a low rail below the high one"),
+    ("lead_off", ("still = 1",), 250, 5, "still = 1 ms is 0 samples at 250 Hz; give 8 to"),
+    ("lead_off", ("low = -40000",), 250, 5, "low is -40000; give a number from -32768"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "lines", "rate", "push", "says"), REFUSED)
+def test_what_a_block_cannot_do_is_one_line(
+    kind: str, lines: tuple[str, ...], rate: int, push: int, says: str
+) -> None:
+    text = front(block(kind, *lines), rate=rate, push=push)
+    with pytest.raises(CompileError) as caught:
+        made(text, np.zeros(100, np.int16))
+    assert says in str(caught.value) and "\n" not in str(caught.value)

@@ -91,11 +91,12 @@ def test_the_host_cuts_the_windows_that_the_chip_sees(count: int) -> None:
                 seen.append(machine["input"][0].copy())
 
         (name,) = plan.entry(PUSH).inputs
-        every = made.front.push // next(s.attrs for _, _, s in plan.ops() if s.kernel == "ring.due")["frames"]
+        frames = next(s.attrs for _, _, s in plan.ops() if s.kernel == "ring.due")["frames"]
         for at, row in enumerate(rows, 1):
             machine.run(PUSH, inputs={name: row[None]}, after=read)
             if machine["push_made"][0, 0]:
-                ends.append(at * made.front.push - int(machine["push_ago"][0, 0]) * every - 1)
+                last = at * frames - int(machine["push_ago"][0, 0])
+                ends.append((last * made.front.push - 1) // frames)
         assert ends == found.end[: len(ends)].tolist() and len(ends) >= WINDOWS, made.text
         want = plan.quantiser("input").integers(found.windows["input"]).reshape(len(found.end), -1)
         apart = np.abs(np.array(seen).astype(int) - want[: len(seen)])
@@ -129,7 +130,7 @@ def test_every_block_and_every_kernel_is_drawn() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     found = list(fronts(0, 60))
     assert {b.kind for made in found for b in made.front.blocks} == set(blocks())
-    stems = {"signal", "filter", "ring", "lead_off"}
+    stems = {"signal", "filter", "ring", "lead_off", "resample"}
     drawn = {s.kernel for made in found for _, _, s in made.plan.ops()}
     assert {k for k in drawn if k.split(".")[0] in stems} == {
         k for k in kernels() if k.split(".")[0] in stems
