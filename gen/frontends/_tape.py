@@ -70,6 +70,9 @@ class FrontTape:
     front: FrontEnd
     windows: list[Window] = field(default_factory=list)
     SAMPLES: ClassVar[str] = SAMPLES
+    made: Mapping[str, Signal] = field(
+        default_factory=dict
+    )  # the signals that there are, by their blocks' names
 
     @property
     def raw(self) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..words import what_is
 from .table import Table
 
 Setting = int | float | str
@@ -89,6 +90,21 @@ class Quantity(Option):
 
     def read(self, table: Table) -> float:
         return table.number(self.name, self.low, self.high, self.start, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Word(Option):
+    """A name that the file chose elsewhere; "" where it says none."""
+
+    @property
+    def default(self) -> str:
+        return ""
+
+    def read(self, table: Table) -> str:
+        value = table.get(self.name)
+        if value is None or isinstance(value, str):
+            return value or ""
+        raise table.error(self.name, f"is {what_is(value)}", "give a name")
 
 
 Settings = tuple[tuple[str, Setting], ...]

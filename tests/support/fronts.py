@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,8 +55,9 @@ def network(shape: tuple[int, ...], seed: int = 0) -> Graph:
     return Graph("net", ("input",), "y2", tensors, tuple(nodes))
 
 
-def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
-    """A table of a random kind, of frequencies and times that this rate can have, and its channels."""
+def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str]) -> tuple[str, int]:
+    """A table of a random kind, of frequencies and times that this rate can have, and its channels. beside:
+    signals of this rate and as many channels"""
     kind = str(rng.choice([k for k in block_options() if k not in ("window", "decimate", "resample")]))
     f = round(float(rate * 2.0 ** -rng.uniform(1.5, 9)), 4)
     ms = round(float(rng.uniform(2.1, 12) * 1000 / rate), 3)
@@ -70,6 +71,8 @@ def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
+        "log2": f"floor = {2.0 ** -rng.integers(1, 9)}\n",
+        "ratio": f'by = "{rng.choice(beside)}"\nfloor = {2.0 ** -rng.integers(0, 9)}\nlimit = {f}\n',
         "lead_off": f"low = {rng.integers(-32768, 0)}\nhigh = {rng.integers(1, 32768)}\n"
         f"flat = {rng.integers(0, 300)}\nstuck = {ms}\nstill = {ms}\nhold = {ms}\n",
     }.get(kind, "")
@@ -93,14 +96,17 @@ def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
     turns = int(rng.integers(1, 8 if max(up, down) < 5 else 2))
     frames = turns * up
     text = HEAD.format(rate=rate, channels=channels, push=turns * down)
+    beside = ["samples"]
     count, at = int(rng.integers(1, 6)), int(rng.integers(0, 5))
     for i in range(count):
-        table, channels = _block(rng, f"b{i}", rate, channels)
+        before = channels
+        table, channels = _block(rng, f"b{i}", rate, channels, beside)
         text += table
+        beside = [*(beside if channels == before else ()), f"b{i}"]
         if up != down and i == min(at, count - 1):
             text += _another_rate(rng, rate, up, down)
             rate = rate * up / down
-            up = down
+            up, beside = down, ["fewer"]
     length, hop = int(rng.integers(4, 14)), frames + int(rng.integers(0, 9))
     scale = float(2.0 ** -rng.uniform(3, 12))
     text += (

@@ -12,6 +12,8 @@ from fronts import HEAD, front_of, stream
 
 from synapcc.gen.errors import CompileError
 from synapcc.gen.frontends._sinc import integers, phases, taps_of
+from synapcc.gen.ops.logarithm import log2
+from synapcc.gen.ops.ratio import over
 from synapcc.gen.ops.resample import Sums, halves
 from synapcc.host.run.frontend import signals
 
@@ -176,6 +178,45 @@ def test_the_worst_samples_are_what_the_limits_of_a_resampler_say() -> None:
         assert y == (most + (1 << (n - 1))) >> n
 
 
+def test_every_mantissa_has_a_logarithm_and_a_reciprocal_that_are_right_and_fall_nowhere() -> None:
+    """All 2^15 of them, and what lies behind: so no value of any size can be worse."""
+    x = np.arange(2**15, 2**17 + 1, dtype=np.int32)
+    y = log2(x, 0)
+    assert np.all(np.diff(y) >= 0)
+    apart = y - np.log2(x) * 256
+    assert apart.min() >= -0.54 and apart.max() <= 0.52
+    one = np.full(x.shape, 2**29, np.int32)
+    r = over(one, x, 1, 0, 2**31 - 1).astype(np.int64)
+    assert np.all(np.diff(r) <= 0)
+    exact = 2.0**29 / x * 2**14
+    assert np.abs(r - exact).max() <= (exact * 2e-4 + 0.5).max() and np.all(np.abs(r / exact - 1) < 2e-4)
+
+
+@counted(20, 1000)
+def test_log2_and_ratio_of_signals_of_all_sizes(count: int) -> None:
+    """Against real numbers: .54 of a unit; 2 * 10^-4 of a ratio and half a unit, held within the limit."""
+    rng, text = np.random.default_rng(count), ""
+    for _ in range(count):
+        floor, limit = float(2.0 ** rng.uniform(-6, 6)), float(2.0 ** rng.uniform(-3, 12))
+        x = stream(rng, 300, 2)
+        text = front(block("magnitude"), block("log2", f"floor = {floor}", name="g"), channels=2)
+        least = round(floor * 256) / 256
+        want = np.log2(np.maximum(np.abs(x.astype(float)), least)) * 256
+        assert np.abs(made(text, x) - want).max() <= 0.54, text
+        text = front(
+            block("magnitude"),
+            block("one_pole", "frequency = 9", name="low"),
+            block("one_pole", "frequency = 2", 'from = "samples"', name="g"),
+            block("ratio", 'by = "low"', f"floor = {floor}", f"limit = {limit}", name="h"),
+            channels=2,
+        )
+        a, b = (made(text.split(f'[[frontend.block]]\nname = "{n}"')[0] + WINDOW, x) for n in ("h", "g"))
+        exact = a / np.maximum(b, least * 256)
+        most = round(limit * 256) / 256
+        apart = np.abs(made(text, x) / 256 - np.clip(exact, -most, most))
+        assert np.all(apart <= np.abs(exact) * 2e-4 + 0.5 / 256 + 1e-9), text
+
+
 REFUSED = [
     (
         "resample", ("rate = 360",), 250, 10,
@@ -191,6 +232,10 @@ REFUSED = [
         "1000 Hz to 998.3 Hz: its filter has 11740 coefficients, 8192 are the most; give a rate in a simpler",
     ),
     ("resample", ("rate = 1",), 1000, 5, "decimate before"),
+    ("ratio", (), 250, 5, "frontend block f: by is missing; those are samples"),
+    ("ratio", ('by = "sampels"',), 250, 5, 'by = "sampels" is no signal before it; did you mean "samples"?'),
+    ("ratio", ("by = 3",), 250, 5, "by is 3; give a name"),
+    ("log2", ("floor = 40000",), 250, 5, "floor = 40000, and its signal never exceeds 32767; give a lower"),
     ("lead_off", ("low = 5", "high = 5"), 250, 5, "low = 5 and high = 5; give a low rail below the high one"),
     ("lead_off", ("still = 1",), 250, 5, "still = 1 ms is 0 samples at 250 Hz; give 8 to"),
     ("lead_off", ("low = -40000",), 250, 5, "low is -40000; give a number from -32768"),
@@ -205,3 +250,32 @@ def test_what_a_block_cannot_do_is_one_line(
     with pytest.raises(CompileError) as caught:
         made(text, np.zeros(100, np.int16))
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+TWO = [
+    (
+        block("magnitude", 'over = "frame"', name="g"),
+        2,
+        "g has 5 frames of 1 channels with a push, and its own",
+    ),
+    (
+        block("resample", "rate = 50", name="g"),
+        1,
+        "g has 1 frames of 1 channels with a push, and its own signal",
+    ),
+    (block("lead_off", name="g"), 1, ""),
+]
+
+
+@pytest.mark.parametrize(("second", "channels", "says"), TWO)
+def test_a_second_signal_has_the_rate_and_the_channels_of_the_first(
+    second: str, channels: int, says: str
+) -> None:
+    text = front(second, block("ratio", 'from = "samples"', 'by = "g"'), channels=channels)
+    x = np.full((100, channels), 7, np.int16)
+    if says:
+        with pytest.raises(CompileError) as caught:
+            made(text, x)
+        assert says in str(caught.value) and "\n" not in str(caught.value)
+    else:
+        assert np.all(made(text, x) == 7 * 256)

@@ -37,7 +37,7 @@ from synapcc.gen.spec import (
     select_layers,
 )
 from synapcc.gen.spec.frontend import BlockSpec, FrontEnd
-from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting
+from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting, Word
 from synapcc.gen.spec.own import Teach, Update
 
 pytestmark = pytest.mark.anywhere
@@ -390,6 +390,8 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
         return st.sampled_from(option.words)
     if isinstance(option, Integer):
         return st.integers(option.low, option.high)
+    if isinstance(option, Word):
+        return MAYBE
     assert isinstance(option, Quantity)
     return st.floats(option.low, option.high)
 
