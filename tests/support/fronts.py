@@ -71,6 +71,7 @@ def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
+        "square": f'unit = "2^{rng.integers(4, 16)}"\n',
         "log2": f"floor = {2.0 ** -rng.integers(1, 9)}\n",
         "ratio": f'by = "{rng.choice(beside)}"\nfloor = {2.0 ** -rng.integers(0, 9)}\nlimit = {f}\n',
         "lead_off": f"low = {rng.integers(-32768, 0)}\nhigh = {rng.integers(1, 32768)}\n"

@@ -217,6 +217,32 @@ def test_log2_and_ratio_of_signals_of_all_sizes(count: int) -> None:
         assert np.all(apart <= np.abs(exact) * 2e-4 + 0.5 / 256 + 1e-9), text
 
 
+def test_the_power_in_a_band_is_what_a_sine_has_there() -> None:
+    """Band pass, square, low pass, log2: half the square of an amplitude in the band, much less beyond."""
+    n, amplitude = 5000, 3000
+    for f, loss in ((10.0, 0.0), (2.0, 4.0), (50.0, 4.0)):
+        x = np.round(amplitude * np.sin(2 * math.pi * f * np.arange(n) / 250)).astype(np.int16)
+        text = front(
+            block("biquad", 'shape = "band"', "frequency = 10", "q = 1"),
+            block("square", name="g"),
+            block("one_pole", "frequency = 0.2", name="h"),
+            block("log2", "floor = 0.01", name="i"),
+        )
+        y = made(text, x)[-500:, 0] / 256
+        want = math.log2(amplitude**2 / 2 / 2**16)
+        assert (np.abs(y - want).max() < 0.1) if not loss else y.max() < want - loss, f
+
+
+@counted(20, 500)
+def test_a_square_is_one_to_half_a_unit(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for _ in range(count):
+        unit = int(rng.integers(5, 16))
+        x = stream(rng, 200, 1)
+        y = made(front(block("square", f'unit = "2^{unit}"')), x)
+        assert np.abs(y - (x / 2.0**unit) ** 2 * 256).max() <= 0.5
+
+
 REFUSED = [
     (
         "resample", ("rate = 360",), 250, 10,
@@ -232,6 +258,8 @@ REFUSED = [
         "1000 Hz to 998.3 Hz: its filter has 11740 coefficients, 8192 are the most; give a rate in a simpler",
     ),
     ("resample", ("rate = 1",), 1000, 5, "decimate before"),
+    ("square", ('unit = "2^4"',), 250, 5, 'unit = 2^4, and its signal may reach 32768; give unit = "2^5"'),
+    ("square", ("unit = 3",), 250, 5, "unit is 3"),
     ("ratio", (), 250, 5, "frontend block f: by is missing; those are samples"),
     ("ratio", ('by = "sampels"',), 250, 5, 'by = "sampels" is no signal before it; did you mean "samples"?'),
     ("ratio", ("by = 3",), 250, 5, "by is 3; give a name"),

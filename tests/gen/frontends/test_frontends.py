@@ -130,7 +130,7 @@ def test_every_block_and_every_kernel_is_drawn() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     found = list(fronts(0, 60))
     assert {b.kind for made in found for b in made.front.blocks} == set(blocks())
-    stems = {"signal", "filter", "ring", "lead_off", "resample", "logarithm", "ratio"}
+    stems = {"signal", "filter", "ring", "lead_off", "resample", "logarithm", "ratio", "power"}
     drawn = {s.kernel for made in found for _, _, s in made.plan.ops()}
     assert {k for k in drawn if k.split(".")[0] in stems} == {
         k for k in kernels() if k.split(".")[0] in stems

@@ -390,6 +390,8 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
         return st.sampled_from(option.words)
     if isinstance(option, Integer):
         return st.integers(option.low, option.high)
+    if isinstance(option, PowerOfTwo):
+        return st.integers(option.low, option.high).map(exp2)
     if isinstance(option, Word):
         return MAYBE
     assert isinstance(option, Quantity)
