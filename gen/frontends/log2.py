@@ -28,6 +28,6 @@ class Log2(Block):
             what = f"floor = {floor:g}, and its signal never exceeds {x.hi / 2**FRAC:g}"
             raise tape.error(own, what, "give a lower floor")
         lo, hi = logarithm.log2(np.array([least, x.hi], np.int32), FRAC)
-        y = tape.signal(own, x, int(lo), int(hi))
+        y = tape.signal(own, x, min(int(lo), 0), max(int(hi), 0))  # what blocks keep of it begins as 0
         tape.step("logarithm.log2", own, {"x": x.name, "y": y.name}, least=floor)
         return y

@@ -33,6 +33,9 @@ class Ratio(Block):
         least = np.full(2, max(round(floor * 2**FRAC), by.lo), np.int32)
         most = round(limit * 2**FRAC)
         ends = over(np.array([min(x.lo, 0), max(x.hi, 0)]), least, WHOLE - FRAC, -most, most)
+        if not ends.any():
+            what = f"its signal never exceeds {x.top / 2**FRAC:g}, and a ratio to {floor:g} or more is 0"
+            raise tape.error(own, what, "give a lower floor")
         y = tape.signal(own, x, int(ends[0]), int(ends[1]))
         args = {"x": x.name, "by": by.name, "y": y.name}
         tape.step("ratio.over", own, args, least=floor, most=limit)

@@ -26,6 +26,9 @@ class Square(Block):
             fits = (k for k in range(HIGHEST + 1) if most(x.top, FRAC + 2 * k) <= LIMIT)
             what = f"unit = 2^{unit}, and its signal may reach {x.top / 2**FRAC:g}"
             raise tape.error(own, what, f'give unit = "2^{next(fits)}", or a larger one')
+        if top == 0:
+            what = f"unit = 2^{unit}, and its signal never exceeds {x.top / 2**FRAC:g}: nothing would be left"
+            raise tape.error(own, what, "give a smaller unit")
         y = tape.signal(own, x, 0, top)
         tape.step("power.square", own, {"x": x.name, "y": y.name}, unit=2.0**unit)
         return y

@@ -72,7 +72,7 @@ def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
         "square": f'unit = "2^{rng.integers(4, 16)}"\n',
-        "log2": f"floor = {2.0 ** -rng.integers(1, 9)}\n",
+        "log2": f"floor = {2.0 ** rng.integers(-8, 5)}\n",
         "ratio": f'by = "{rng.choice(beside)}"\nfloor = {2.0 ** -rng.integers(0, 9)}\nlimit = {f}\n',
         "lead_off": f"low = {rng.integers(-32768, 0)}\nhigh = {rng.integers(1, 32768)}\n"
         f"flat = {rng.integers(0, 300)}\nstuck = {ms}\nstill = {ms}\nhold = {ms}\n",

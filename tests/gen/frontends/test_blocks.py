@@ -307,3 +307,35 @@ def test_a_second_signal_has_the_rate_and_the_channels_of_the_first(
         assert says in str(caught.value) and "\n" not in str(caught.value)
     else:
         assert np.all(made(text, x) == 7 * 256)
+
+
+NOTHING = [
+    (
+        block("square", 'unit = "2^15"'),
+        "its signal never exceeds 1: nothing would be left; give a smaller",
+    ),
+    (
+        block("ratio", 'by = "samples"', "floor = 9999"),
+        "never exceeds 1, and a ratio to 9999 or more is 0; give a",
+    ),
+    (block("log2"), "floor = 1, and its signal never exceeds 1"),
+]
+
+
+@pytest.mark.parametrize(("second", "says"), NOTHING)
+def test_a_block_of_which_nothing_would_be_left_is_refused(second: str, says: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        made(front(block("lead_off", name="g"), second), np.zeros(50, np.int16))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_begins_as_0_is_within_the_limits_of_a_logarithm() -> None:
+    """Above a floor of 256 a logarithm is 8 at least, and what blocks have of it before is 0."""
+    text = front(
+        block("log2", "floor = 256", name="g"),
+        block("difference"),
+        block("moving_average", "length = 8", name="h"),
+    )
+    y = made(text, np.full(50, 1000, np.int16))[:, 0]
+    first = round(math.log2(1000) * 256)
+    assert y[:3].tolist() == [(first + 1) // 2] * 2 + [0] and not y[3:].any()

@@ -123,6 +123,7 @@ def test_a_plan_with_a_front_end_is_read_back_and_proved_again() -> None:
         assert load_plan(made.plan.canonical, "plan.json") == made.plan
         for t in made.plan.space("state"):
             assert t.use == "stream" and USES[t.use] in t.about and t.name.startswith(("front_", "push_"))
+        assert all(t.lo <= 0 <= t.hi for t in made.plan.tensors if t.role == "signal"), made.text
         assert made.plan.streams and made.plan.entries[-2:] == (PUSH, "reset")
 
 
