@@ -137,17 +137,18 @@ class Polyphase(Kernel):
 
     def variant(self, kernel_set: str, t: Mapping[str, Any], a: Attrs) -> Variant:
         """A core without a product of 64 bits takes two sums of 32, of the upper and lower part of values."""
-        at_once = next(n for n in (4, 3, 2, 1) if a["taps"] % n == 0)
-        if kernel_set == "dsp":
-            return Variant("polyphase", "dsp", numbers={"split": 0, "at_once": at_once})
-        magnitude = Sums.of(t["h"].array(), a["taps"], 0, 0).magnitude
-        top = max(-t["x"].lo, t["x"].hi, -t["seen"].lo, t["seen"].hi)
-        return Variant("polyphase", numbers={"split": halves(magnitude, top), "at_once": at_once})
+        numbers = {"at_once": next(n for n in (4, 3, 2, 1) if a["taps"] % n == 0), "split": 0}
+        if kernel_set == "m0":
+            magnitude = Sums.of(t["h"].array(), a["taps"], 0, 0).magnitude
+            top = max(-t["x"].lo, t["x"].hi, -t["seen"].lo, t["seen"].hi)
+            if n := halves(magnitude, top):
+                return Variant("polyphase", "m0", numbers={**numbers, "split": n})
+        return Variant("polyphase", numbers=numbers)
 
     def case(self, rng: np.random.Generator) -> Case:
         up, down, channels = (int(n) for n in rng.integers(1, 5, 3))
         taps, turns = int(rng.integers(2, 9)), int(rng.integers(1, 4))
-        n, top = turns * down * channels, 2 ** int(rng.integers(4, 27)) - 1
+        n, top = turns * down * channels, 2 ** int(rng.integers(4, 31)) - 1
         h = rng.integers(*INT16, up * taps, endpoint=True) >> rng.integers(0, 14)
         h = np.where(rng.integers(0, 8, h.shape) == 0, rng.choice(INT16, h.shape), h)
         shift = int(rng.integers(max(1, (taps * top).bit_length() - 15), 31))
