@@ -13,7 +13,6 @@ from one_step import batch_plan, cases, compare
 from synapcc.gen.ops import kernel
 from synapcc.gen.ops._narrow import HALF, MASK, ONE, WORD, fits, parts
 
-
 OWN = ("filter.biquad", "resample.polyphase")
 
 
