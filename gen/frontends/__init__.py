@@ -71,6 +71,7 @@ def write(tape: FrontTape) -> None:
     made: dict[str, Signal] = {}
     before = tape.samples()
     made[tape.SAMPLES] = before
+    tape.made = made
     known: Mapping[str, Block] = blocks()
     for own in tape.front.blocks:
         if own.source and own.source not in made:

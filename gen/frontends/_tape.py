@@ -73,6 +73,9 @@ class FrontTape:
     feeds: list[Feed] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
     SAMPLES: ClassVar[str] = SAMPLES
+    made: Mapping[str, Signal] = field(
+        default_factory=dict
+    )  # the signals that there are, by their blocks' names
 
     @property
     def raw(self) -> str:

@@ -55,7 +55,7 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         for name, p in b.programs.items()
     }
     programs[WAIT] = Program(WAIT, "nothing", ())
-    tensors, sizes = [], {"state": 0, "arena": 0}
+    tensors, sizes = [], {"const": 0, "state": 0, "arena": 0}
     for v in b.values.values():
         t = _tensor(v, formats[v.name], sizes[v.space])
         tensors.append(t)
@@ -99,7 +99,7 @@ def _lowered(item: Item, formats: Mapping[str, Format]) -> Item:
 
 def _tensor(v: Value, fmt: Format, offset: int) -> PlanTensor:
     start = np.zeros(v.shape, fmt.dtype) if v.ints is None else np.asarray(v.ints, fmt.dtype)
-    data = padded(start, v.size) if v.space == "state" else None
+    data = None if v.space == "arena" else padded(start, v.size)
     return PlanTensor(
         v.name, fmt.dtype, v.shape, v.size, v.space, offset, fmt.meaning, fmt.lo, fmt.hi, v.role, v.use,
         v.note, data,

@@ -12,6 +12,7 @@ The moment of a window about an event is the event's; of one that a clock ends, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -40,12 +41,12 @@ class Pending:
             raise CompileError("mark", what, "leave [mark] out, or take a rule that does")
         first = next(f for f in feeds if isinstance(f, Sliding))
         front = made.front
-        every = round(front.rate / first.x.rate)
-        behind = first.after if first.at else first.length // 2
+        ratio = Fraction(front.push, first.x.frames)  # raw frames of one of the window
+        behind = round((first.after if first.at else first.length // 2) * ratio)
         self.numbers = {"rows": self.rows, "frames": front.push}
-        self.enters = {"every": every, "behind": behind * every}
+        self.enters = {"every": ratio.numerator, "part": ratio.denominator, "behind": behind}
         self.within = round(mark.within * front.rate / 1000)
-        if max(self.within, behind * every) > MOST:
+        if max(self.within, behind) > MOST:
             raise CompileError("mark", f"within = {mark.within:g} ms is too long", "give less")
         self.inputs = [(tape.value(f.input), f"pending_{f.input}") for f in feeds]
         for x, table in self.inputs:

@@ -392,9 +392,9 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
     if isinstance(option, Integer):
         return st.integers(option.low, option.high)
     if isinstance(option, PowerOfTwo):
-        return st.integers(option.low, option.high).map(lambda k: 2.0**k)
+        return st.integers(option.low, option.high).map(exp2)
     if isinstance(option, Word):
-        return st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True) | st.just("")
+        return MAYBE
     assert isinstance(option, Quantity)
     return st.floats(option.low, option.high)
 
