@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.frontends import Window
+from synapcc.gen.frontends import Signal, Window
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.spec import FrontEnd
 from synapcc.gen.stages.front_alone import WAIT, front_alone
@@ -84,5 +84,11 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
         taken = real[(ends[:, None] - w.length + 1) + np.arange(w.length)]
         taken = taken.transpose(0, 2, 1) if planar else taken
         out[w.input] = taken.reshape(len(ends), -1) if w.x.channels == 1 else taken
-    raw = round(first.x.frames * front.rate / first.x.rate)  # frames of samples in which as many are made
-    return Windows(out, ((ends + 1) * raw - 1) // first.x.frames)
+    return Windows(out, raw_end(front, first.x, ends + 1))
+
+
+def raw_end(front: FrontEnd, x: Signal, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the raw frame that was the last one to come before so many frames of x were made: the
+    rates' ratio need not be whole."""
+    raw = round(x.frames * front.rate / x.rate)  # frames of samples in which x.frames are made
+    return (counts * raw - 1) // x.frames
