@@ -142,8 +142,8 @@ def together(feeds: Sequence[Feed]) -> None:
             what = f"{first.input} and {f.input} do not stand about the same events"
             raise CompileError("frontend", what, "give both the same at, or none")
     for w in sliding:
-        ends = (w.x.rate, w.after if w.at else 0, w.hop if isinstance(w, Window) and not w.at else 0)
-        ours = (first.x.rate, first.after if first.at else 0)
+        ends = (w.x.frames, w.after if w.at else 0, w.hop if isinstance(w, Window) and not w.at else 0)
+        ours = (first.x.frames, first.after if first.at else 0)
         if ends != (*ours, first.hop if isinstance(first, Window) and not first.at else 0):
             what = f"windows {first.input} and {w.input} do not end together"
             hint = "give their signals one rate, and both as much behind the event"
