@@ -17,7 +17,10 @@ from ..ir.program import Number, Value
 from ..ir.roles import STREAM
 from ..ops import beat
 from ..ops.ring import FRAMES
+from ..spec.options import Word
 from ._tape import INT16, PREFIX, Event, FrontTape, Signal
+
+UNLESS = Word("unless", "a block that says when samples cannot be trusted: its windows are not asked then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,14 @@ class Sliding(Feed):
     """A feed with a ring: the last `length` frames of x, or those about an event.
 
     length, before, settle: in frames: of it, before the event of these, and since the start before it begins
+    unless: a signal; where it is not 0 in the push in which the window would end, nobody asks; None: nothing
     """
 
     x: Signal
     length: int
     before: int
     settle: int
+    unless: Signal | None
 
     @property
     def after(self) -> int:

@@ -168,6 +168,7 @@ class RPeakBlock(Block):
             raise tape.error(own, f"{what} behind it", "give more, so that some are told")
         event = tape.event(own, band, qrs.LONG, latest)
         doubt = tape.signal(own, band, 0, 1, part="doubtful", frac=0)
+        tape.doubts[own.name] = doubt
         args = {
             "band": band.name,
             "active": active.name,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..frontends import INT16, Beat, Event, Feed, FrontTape, Input, Rhythm, write
+from ..frontends import INT16, Beat, Event, Feed, FrontTape, Input, Rhythm, Sliding, write
 from ..ir.plan import PUSH, Plan, PlanTensor, padded
 from ..ir.program import Builder, Entry, Item, Program, Step, Value
 from ..ops import Format, kernel
@@ -47,7 +47,7 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         tape = FrontTape(b, replace(front, push=frames))
         write(tape)
         together(tape.feeds)
-        if any(f.at for f in tape.feeds):
+        if frames == front.push and any(eventful(f) for f in tape.feeds):
             made = _at_events(tape)
     formats = {n: v.format or (FLAG if v.role == "flag" else COUNTER) for n, v in b.values.items()}
     programs = {
@@ -67,6 +67,11 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         sizes["state"], sizes["arena"],
     )  # fmt: skip
     return FrontAlone(plan, tuple(tape.feeds), made, tape.events)
+
+
+def eventful(feed: Feed) -> bool:
+    """Whether it is not by a clock alone when its windows are asked."""
+    return feed.at is not None or (isinstance(feed, Sliding) and feed.unless is not None)
 
 
 def _at_events(tape: FrontTape) -> dict[str, str]:

@@ -179,7 +179,7 @@ def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     settle = max(f.settle + f.length for f in feeds if isinstance(f, Sliding))
     if first.at is None:
         assert isinstance(first, Window)
-        return _due(made, first, settle)
+        return _unless(made, feeds, _due(made, first, settle))
     by = every(first)
     args = {
         "y": first.at.name,
@@ -191,7 +191,15 @@ def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     }
     numbers = {"after": first.after * by, "most": first.at.latest, "by": by, "settle": settle * by}
     made.b.step(NEXT, "front", args, **numbers)
-    return args["flag"]
+    return _unless(made, feeds, args["flag"])
+
+
+def _unless(made: FrontTape, feeds: Sequence[Feed], told: str) -> str:
+    """Nothing has ended where a window's samples cannot be trusted; the flag."""
+    doubts = {f.unless.name: f.unless for f in feeds if isinstance(f, Sliding) and f.unless}
+    for name in doubts:
+        made.b.step("event.unless", "front", {"x": name, "made": MADE, "flag": told})
+    return told
 
 
 def _told(made: FrontTape) -> dict[str, str]:

@@ -12,7 +12,7 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.frontends import FRAC, Signal, Sliding, Window
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.spec import FrontEnd
-from synapcc.gen.stages.front_alone import WAIT, FrontAlone, front_alone
+from synapcc.gen.stages.front_alone import WAIT, FrontAlone, eventful, front_alone
 from synapcc.gen.stages.stream import AGO, MADE
 
 from .engines import AUTO
@@ -78,11 +78,11 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
     planar: a channel behind another, [k, channels, length]
     """
     x = _columns(front, samples)
-    eventful = any(f.at for f in front_alone(front, front.push).feeds)
-    ran = _run(front, x, front.push if eventful else 0, engine)
+    asked = any(map(eventful, front_alone(front, front.push).feeds))
+    ran = _run(front, x, front.push if asked else 0, engine)
     feeds = ran.alone.feeds
     first = next(f for f in feeds if isinstance(f, Sliding))
-    if first.at is None:
+    if not asked:
         start = max(f.settle + f.length for f in feeds if isinstance(f, Window))
         assert isinstance(first, Window)
         ends = np.arange(start - 1, len(x) * first.x.frames // ran.frames, first.hop)
@@ -99,7 +99,8 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
         else:
             name = ran.alone.made[f.input]
             out[f.input] = ran.alone.plan[name].meaning.real(ran.kept[name][made]).astype(np.float32)
-    raw, at = ran.raw(first.x, ends), ran.raw(first.x, ends - first.after)
+    raw = ran.raw(first.x, ends)
+    at = ran.raw(first.x, ends - first.after) if first.at else None
     return Windows(out, raw, at, (made + 1) * ran.frames - 1)
 
 
@@ -159,7 +160,7 @@ def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ra
     machine.expects(2 * AT_A_TIME if pushes > 1 else 0)
     names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
     names |= {e.name for e in alone.events.values()}
-    names |= {MADE, AGO} if any(f.at for f in alone.feeds) else set()
+    names |= {MADE, AGO} & {t.name for t in alone.plan.tensors}
     types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
     said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
     at_once = max(1, AT_ONCE * AT_A_TIME // frames)

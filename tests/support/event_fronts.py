@@ -67,6 +67,8 @@ def random_front(rng: Rng) -> tuple[str, dict[str, int], float]:
         own |= {"loud": int(rng.integers(1, 20)), "refractory": int(rng.integers(50, 300))}
     source = str(rng.choice(["samples", "low", "high"]))
     text += table("r", "r_peak", **{"from": source}, **own)
+    if rng.integers(2):
+        text += table("off", "lead_off", **{"from": "samples"}, stuck=20.0, still=300.0, hold=200.0)
     length, step = int(rng.integers(4, 40)), 1000 * by / rate
     before, sizes = int(rng.integers(0, length)), {"beat": length}
     where = {
@@ -75,6 +77,8 @@ def random_front(rng: Rng) -> tuple[str, dict[str, int], float]:
         "length": length * step,
         "before": before * step,
     }
+    known = ["r", *(["off"] if '"off"' in text else [])]
+    where |= {"unless": str(rng.choice(known))} if rng.integers(3) == 0 else {}
     if rng.integers(2):
         text += table("beat", "window", **where, scale=float(2.0 ** -rng.uniform(3, 12)))
     else:
