@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import records
+from . import records, streamed
 from .front import FEATURES, QRS, Front, Seen, running
 from .records import FS, DataError, Record
 
@@ -201,6 +201,9 @@ def extract(
     if not np.isfinite(record.signal).all():
         raise DataError(record.name, "signal has values that are not finite", "repair the gaps first")
     label = record.label(junctional)
+    wanted = [records.CLASSES.index(name) for name in classes]
+    if front.streamed:
+        return _streamed(record, label, wanted)
     every = Beats(
         *features(record.signal, rpeak, front),
         label,
@@ -208,13 +211,34 @@ def extract(
         rpeak,
         np.full(len(rpeak), record.name),
     )
-    wanted = [records.CLASSES.index(name) for name in classes]
     return every.take(np.isin(label, wanted) & (rpeak + _TAIL < len(record.signal)))
+
+
+def _streamed(record: Record, label: NDArray[np.uint8], wanted: list[int]) -> Beats:
+    """What the chip tells of a record: beats of the classes that are wanted, and what is no beat, without a
+    symbol and labelled NO_BEAT. `sample` is where it found them."""
+    it = streamed.heard(record)
+    is_beat = it.of >= 0
+    told = np.where(is_beat, label[it.of], streamed.NO_BEAT).astype(np.uint8)
+    symbol = np.where(is_beat, record.symbol[it.of], "")
+    names = np.full(len(told), record.name)
+    every = Beats(it.inputs["beat"], it.inputs["rr"], told, symbol, it.place, names)
+    return every.take(np.isin(told, [*wanted, streamed.NO_BEAT]))
+
+
+def true_beats(beats: Beats) -> Beats:
+    """Those that are beats: a chip may have told others."""
+    return beats.take(beats.label != streamed.NO_BEAT)
 
 
 @lru_cache(maxsize=128)
 def _load_one(name: str, folder: Path, junctional: str, classes: tuple[str, ...], front: Front) -> Beats:
     return extract(_read(name, folder), junctional, classes, front)
+
+
+def record(name: str) -> Record:
+    """A record, kept in memory for the next call. Raises DataError as `records.find` does."""
+    return _read(name, records.find())
 
 
 @lru_cache(maxsize=48)

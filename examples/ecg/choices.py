@@ -17,12 +17,15 @@ MODELS = ("mlp", "mlp_rr", "cnn")
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 
-USUAL = "usual"
+USUAL, STREAM = "usual", "stream"
+STREAM_MODEL = "cnn"
+"""The network that has a base trained on what a chip finds: the one that personalising chose."""
 FRONTS = {
     USUAL: "180 Hz, 0.42 s about the R peak, four features of the rhythm",
     "short": "360 Hz, 0.14 s before to 0.28 s after it, the same features",
     "form": "as usual, nine more features of rhythm and form",
     "difference": "as usual, and the window less the wearer's usual beat",
+    STREAM: "as usual, from raw samples by the fixed-point front end, about R peaks that it finds",
 }
 """What a network sees of a beat, a line each; examples/ecg/front.py says how."""
 

@@ -12,6 +12,8 @@ from synapcc.host.run.scores import Row
 from synapcc.host.terminal.text import table
 
 from . import protocol
+from .choices import USUAL
+from .front import FRONTS
 
 WORDS: Mapping[str, Any] = {
     "command": "synapcc eval ecg",
@@ -27,7 +29,6 @@ WORDS: Mapping[str, Any] = {
         {"key": "ppr", "short": "Ppr", "name": "positive predictivity"},
         {"key": "f1", "short": "F1", "name": "F1"},
     ],
-    "caveats": ["R peaks are the annotated ones."],
     "warning": "Not a medical device.",
 }
 """What the page of an evaluation calls things, as host/pages/ways.py says."""
@@ -38,13 +39,20 @@ _PUBLISHED = (
 )
 
 
-def document(rows: Iterable[Row], chosen: protocol.Protocol) -> dict[str, Any]:
-    """The document of an evaluation, of which its page is made."""
+CAVEATS = {
+    False: "R peaks are the annotated ones.",
+    True: "R peaks are those that the chip found: what it missed counts as wrong, what is no beat for Ppr.",
+}
+"""Whether a chip finds the beats itself, and what is said of that."""
+
+
+def document(rows: Iterable[Row], chosen: protocol.Protocol, front: str = USUAL) -> dict[str, Any]:
+    """The document of an evaluation, of which its page is made. front: by its name in `choices.FRONTS`"""
     return {
         "protocol": chosen.name,
         "labels": chosen.labels,
         "rows": [r.to_dict() for r in rows],
-        "words": WORDS,
+        "words": {**WORDS, "caveats": [CAVEATS[FRONTS[front].streamed]]},
         "published": {"about": _PUBLISHED, "results": [_published(p) for p in chosen.published]},
     }
 
@@ -63,7 +71,7 @@ def _spread(values: Iterable[float]) -> str:
 Groups = dict[tuple[str, str, str, int, bool], list[Row]]
 
 
-def overview(rows: list[Row], chosen: protocol.Protocol) -> str:
+def overview(rows: list[Row], chosen: protocol.Protocol, front: str = USUAL) -> str:
     """Means over the seeds, one line for each way of learning; below, what is published."""
     groups: Groups = {}
     for r in rows:
@@ -82,15 +90,17 @@ def overview(rows: list[Row], chosen: protocol.Protocol) -> str:
         whole = ["" if v is None else f"{v / 100:.3f}" for v in (p.accuracy, p.macro_f1)]
         body.append([p.what, "", "", "", "", "", whole[0], "", whole[1], *f1, ""])
     head = ["model", "rule", "weights", "passes", "replay", "seeds", "accuracy", "by patient", "macro F1"]
-    beats = int(rows[0].summary.matrix.sum())
-    lines = [f"protocol {chosen.name}: {len(rows[0].summary.subjects)} patients, {beats} test beats", ""]
+    matrix, n = rows[0].summary.matrix, len(chosen.labels)
+    found = f", {matrix[:n, n:].sum()} of them missed; {matrix[n:].sum()} found that are none"
+    told = f"{len(rows[0].summary.subjects)} patients, {matrix[:n].sum()} test beats"
+    lines = [f"protocol {chosen.name}: {told}{found if len(matrix) > n else ''}", ""]
     lines += table([*head, *(f"F1({c})" for c in chosen.labels), "base's own"], body)
     lines += [
         "",
         *_sensitivity(groups, chosen),
         "",
         "base's own: beats of the base's patients, asked again of each patient's weights: what is forgotten.",
-        f"±: standard deviation over the seeds. {' '.join(WORDS['caveats'])} {WORDS['warning']}",
+        f"±: standard deviation over the seeds. {CAVEATS[FRONTS[front].streamed]} {WORDS['warning']}",
     ]
     return "\n".join(lines)
 

@@ -35,9 +35,9 @@ from synapcc.host.run.wearers import (
     right_in_integers,
 )
 
-from . import beats, protocol
+from . import beats, protocol, streamed
 from .beats import Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, USUAL
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, STREAM, STREAM_MODEL, USUAL
 from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
@@ -81,10 +81,15 @@ def base_name(model: str, name: str) -> str:
     return model if name == "A" else f"{model}_{name.lower()}"
 
 
-def model_path(model: str, name: str = "A") -> Path:
-    """A protocol's base model of this folder by its short name, or a file."""
-    known = HERE / "models" / f"ecg_{base_name(model, name)}.onnx"
+def model_path(model: str, name: str = "A", front: Front = beats.USUAL) -> Path:
+    """A protocol's base model of this folder by its short name, or a file; what was trained on what a chip
+    finds, where that is the front end."""
+    ending = f"_{STREAM}" if front.streamed else ""
+    known = HERE / "models" / f"ecg_{base_name(model, name)}{ending}.onnx"
     path = known if known.is_file() else Path(model)
+    if front.streamed and not path.is_file() and model in MODELS:
+        what = f"has no base for protocol {name} that was trained on what a chip finds"
+        raise SynapccError(model, what, f"take {STREAM_MODEL} and protocol A, or give an .onnx file")
     if not path.is_file():
         what = "is neither a base model nor a file"
         raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
@@ -144,9 +149,17 @@ def own_beats(name: str, front: Front = beats.USUAL, without: tuple[str, ...] = 
     return pool.take(np.linspace(0, len(pool) - 1, min(OWN, len(pool))).round().astype(np.int64))
 
 
-def confusions(name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]]) -> Confusions:
-    """Confusion matrix of each patient, by record."""
+def confusions(
+    name: str, people: Wearers, predicted: Mapping[str, NDArray[np.int64]], front: Front = beats.USUAL
+) -> Confusions:
+    """Confusion matrix of each patient, by record; with a row and a column more where a chip found the beats
+    (streamed.counted)."""
     chosen = PROTOCOLS[name]
+    if front.streamed:
+        return {
+            n: streamed.counted(beats.record(n), b.label, predicted[n], LEARN_SECONDS, len(chosen.labels))
+            for n, b in sorted(people.test.items())
+        }
     return {n: chosen.confusion(b.label, predicted[n]) for n, b in sorted(people.test.items())}
 
 
@@ -162,6 +175,7 @@ def run_task(
     """Confusion matrices per patient after each number of passes, those of the learning curve among them; of
     those that the task asks for, how often beats of the base's `own` are right."""
     compiled = compile_model(model, task_spec(task, people.steps), calibration)
+    front = FRONTS[task.front]
     marks = minute_marks(people, MINUTES) if task.curve else ()
     passes = tuple(range(1, max(task.passes) + 1)) if task.curve else task.passes
     out: dict[float, Confusions] = {}
@@ -169,12 +183,12 @@ def run_task(
     if task.float_run:
         test = FloatTest(compiled, people)
         for k, state in learn_float(compiled, people, passes, marks):
-            out[k] = confusions(task.protocol, people, test.predict(state))
+            out[k] = confusions(task.protocol, people, test.predict(state), front)
             if k in task.passes:
                 kept[k] = right_in_float(compiled, state, people, own)
         return out, kept
     for k, states in learn_integer(compiled.plan, people, passes, marks):
-        out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people))
+        out[k] = confusions(task.protocol, people, predict_integer(compiled.plan, states, people), front)
         if k in task.passes:
             kept[k] = right_in_integers(compiled.plan, states, own)
     return out, kept
@@ -186,7 +200,7 @@ def before(name: str, model: Path, front: Front = beats.USUAL) -> tuple[Confusio
     people = wearers(name, front=front)
     compiled = compile_model(model, RuleSpec(rule="none"), calibration(name, front))
     states = np.repeat(Emulator(compiled.plan).state, len(people.test), axis=0)
-    found = confusions(name, people, predict_integer(compiled.plan, states, people))
+    found = confusions(name, people, predict_integer(compiled.plan, states, people), front)
     return found, right_in_integers(compiled.plan, states[:1], own_beats(name, front))
 
 
@@ -229,17 +243,17 @@ def evaluate(
 
 def _none(name: str, model: str, front: Front) -> Row:
     """The base model before learning."""
-    matrices, own = before(name, model_path(model, name), front)
-    summary = protocol.summarise(matrices)
-    accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
+    matrices, own = before(name, model_path(model, name, front), front)
     labels = PROTOCOLS[name].labels
+    summary = protocol.summarise(matrices, len(labels))
+    accuracy = {n: s.accuracy for n, s in summary.subjects.items()}
     return Row(model, "none", "int8", 0, False, 0, labels, summary, accuracy, (point(0, summary),), own)
 
 
 def _rows(task: Task, found: Found, none: Row) -> list[Row]:
     """The rows of a task, one for each number of passes it asks for."""
     matrices, own = found
-    summaries = {k: protocol.summarise(m) for k, m in sorted(matrices.items())}
+    summaries = {k: protocol.summarise(m, len(none.labels)) for k, m in sorted(matrices.items())}
     points = [*none.curve, *(point(k, s) for k, s in summaries.items())]
     t = task
     return [
@@ -269,4 +283,4 @@ def _work(task: Task) -> Found:
     name = task.protocol
     people, examples = wearers(name, front=FRONTS[task.front]), calibration(name, FRONTS[task.front])
     own = own_beats(name, FRONTS[task.front])
-    return run_task(task, people, model_path(task.model, name), examples, own)
+    return run_task(task, people, model_path(task.model, name, FRONTS[task.front]), examples, own)

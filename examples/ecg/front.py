@@ -36,13 +36,15 @@ _USUAL = 0.08
 @dataclass(frozen=True)
 class Front:
     """step: samples of the record per value; window: values; before: index of the R peak among them;
-    extra: names of `FEATURES`; difference: the window a second time, less the wearer's usual one."""
+    extra: names of `FEATURES`; difference: the window a second time, less the wearer's usual one;
+    streamed: as the usual one, made by the chip itself about R peaks that it finds (streamed.py)."""
 
     step: int = 2
     before: int = 75
     window: int = 151
     extra: tuple[str, ...] = ()
     difference: bool = False
+    streamed: bool = False
 
     @property
     def values(self) -> int:
@@ -152,5 +154,6 @@ FRONTS = {
     "short": Front(step=1, before=50),
     "form": Front(extra=tuple(FEATURES)),
     "difference": Front(difference=True),
+    "stream": Front(streamed=True),
 }
 """By the names that `choices.FRONTS` tells of."""

@@ -67,10 +67,11 @@ def block_options() -> dict[str, Sequence[Option]]:
 
 
 def write(tape: FrontTape) -> None:
-    """Emits every block of the tape's front end, in their order; what ends in the network is in `tape.feeds`."""
+    """Emits every block of the tape's front end, in their order; `tape.feeds` is what ends in the network."""
     made: dict[str, Signal] = {}
     before = tape.samples()
     made[tape.SAMPLES] = before
+    tape.made = made
     known: Mapping[str, Block] = blocks()
     for own in tape.front.blocks:
         if own.source and own.source not in made:

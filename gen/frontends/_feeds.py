@@ -17,7 +17,10 @@ from ..ir.program import Number, Value
 from ..ir.roles import STREAM
 from ..ops import beat
 from ..ops.ring import FRAMES
+from ..spec.options import Word
 from ._tape import INT16, PREFIX, Event, FrontTape, Signal
+
+UNLESS = Word("unless", "a block that says when samples cannot be trusted: its windows are not asked then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,14 @@ class Sliding(Feed):
     """A feed with a ring: the last `length` frames of x, or those about an event.
 
     length, before, settle: in frames: of it, before the event of these, and since the start before it begins
+    unless: a signal; where it is not 0 in the push in which the window would end, nobody asks; None: nothing
     """
 
     x: Signal
     length: int
     before: int
     settle: int
+    unless: Signal | None
 
     @property
     def after(self) -> int:
@@ -126,18 +131,19 @@ class Window(Sliding):
         sizes = tuple(n for n in shape if n > 1) or (1,)
         if to.size != self.length * channels:
             told = f"{self.length} samples" + (f" of {channels} channels" if channels > 1 else "")
-            what = f"window {self.input} holds {told} at {self.x.rate:g} Hz, and the input has shape {list(shape)}"
+            told = f"window {self.input} holds {told} at {self.x.rate:g} Hz"
             wanted = to.size / channels / self.x.rate * 1000
-            raise self.error(what, f"give a length of {wanted:g} ms, or another rate")
+            hint = f"give a length of {wanted:g} ms, or another rate"
+            raise self.error(f"{told}, and the input has shape {list(shape)}", hint)
         if channels == 1 or len(sizes) == 1:
             return 0
         if channels == self.length:
             what = f"input {self.input} has shape {list(shape)}: either axis may be the channels"
             raise self.error(what, "give the window another length")
         if sizes not in ((channels, self.length), (self.length, channels)):
-            what = f"input {self.input} has shape {list(shape)}, not {channels} channels of {self.length} samples"
+            what = f"{channels} channels of {self.length} samples"
             hint = "take a network whose input is [channels, samples] or the reverse"
-            raise self.error(what, hint)
+            raise self.error(f"input {self.input} has shape {list(shape)}, not {what}", hint)
         return int(sizes == (channels, self.length))
 
 

@@ -1,4 +1,4 @@
-"""What blocks write on: signals of one push, what the state keeps of them, events, and what ends in the network."""
+"""What blocks write on: signals of one push, what the state keeps, events, and what ends in the network."""
 
 from __future__ import annotations
 
@@ -65,14 +65,18 @@ class FrontTape:
     """The steps of one front end, in the program that is open in `b`.
 
     feeds:  what fills the network's inputs, in the order of their blocks
-    events: what blocks found, by their names
+    events: what blocks found, by their names; doubts: signals that are not 0 where these cannot be trusted
     """
 
     b: Builder
     front: FrontEnd
     feeds: list[Feed] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
+    doubts: dict[str, Signal] = field(default_factory=dict)
     SAMPLES: ClassVar[str] = SAMPLES
+    made: Mapping[str, Signal] = field(
+        default_factory=dict
+    )  # the signals that there are, by their blocks' names
 
     @property
     def raw(self) -> str:
@@ -118,7 +122,7 @@ class FrontTape:
         return made
 
     def event(self, own: BlockSpec, like: Signal, most: int, latest: int) -> Event:
-        """A new signal of events of a block, told up to `most` frames late, for those who ask for its name."""
+        """A new signal of events of a block, up to `most` frames old, for those who ask for its name."""
         name = f"{PREFIX}_{own.name}"
         self._free(own, name)
         made = Event(name, like.frames, 1, like.rate, 0, most, latest)
@@ -132,8 +136,17 @@ class FrontTape:
         if name and name not in self.events:
             known = ", ".join(self.events) or "none"
             what = f'{key} = "{short(name)}" is no block before it that finds events'
-            raise self.error(own, what, f"{nearest(name, self.events)}those are {known}")
+            raise self.error(own, what, f"{nearest(name, tuple(self.events))}those are {known}")
         return self.events[name] if name else None
+
+    def doubt(self, own: BlockSpec) -> Signal | None:
+        """The signal that option `unless` names: that of a block, or the doubt of one that finds events."""
+        name = str(own["unless"])
+        known = {**self.made, **self.doubts}
+        if name and name not in known:
+            what = f'unless = "{short(name)}" is no block before it that has a signal'
+            raise self.error(own, what, f"{nearest(name, tuple(known))}those are {', '.join(known)}")
+        return known[name] if name else None
 
     def _free(self, own: BlockSpec, name: str) -> None:
         """CompileError where another block has made this name of its own."""

@@ -1,4 +1,4 @@
-"""The end of a front end: beats of a wearer, in units of the wearer's own, which become the network's input."""
+"""The end of a front end: beats in units of the wearer's own, which become the network's input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..ops.ring import FRAMES
 from ..spec.frontend import BlockSpec
 from ..spec.options import PowerOfTwo, Quantity, Word
 from . import Block
-from ._feeds import Beat
+from ._feeds import UNLESS, Beat
 from ._tape import FrontTape, Signal
 
 
@@ -22,6 +22,7 @@ class BeatBlock(Block):
         Quantity("length", "of a window", 0.1, 1e6, None, "ms"),
         Quantity("before", "how much of it lies before its event", 0.0, 1e6, 0.0, "ms"),
         Quantity("settle", "how long filters have before the first one begins", 0.0, 1e6, 0.0, "ms"),
+        UNLESS,
         Quantity("peak_before", "from where, before the event, its peak is looked for", 0.0, 1e6, 56.0, "ms"),
         Quantity("peak_after", "until where, after it", 0.0, 1e6, 83.0, "ms"),
         PowerOfTwo("beats", "that the mean is of", 0, 10, 16.0),
@@ -36,7 +37,9 @@ class BeatBlock(Block):
         if at is None:
             raise tape.error(own, "stands about no event", 'name the block of events: at = "NAME"')
         if x.channels != 1:
-            raise tape.error(own, f"its signal has {x.channels} channels", "take one of them: magnitude, or a lead")
+            raise tape.error(
+                own, f"its signal has {x.channels} channels", "take one of them: magnitude, or a lead"
+            )
         length = tape.frames(own, "length", x, 1, FRAMES[1] - x.frames)
         before = tape.frames(own, "before", x, 0, length - 1)
         settle = tape.frames(own, "settle", x, 0, 2**24)
@@ -45,4 +48,4 @@ class BeatBlock(Block):
         frac = min(15 - math.ceil(math.log2(float(own["top"]))), 14)
         numbers = frac, before - first, before + last, int(math.log2(float(own["beats"])))
         real = float(own["least"]), float(own["scale"]), float(own["limit"])
-        tape.feeds.append(Beat(own.name, at, x, length, before, settle, *numbers, *real))
+        tape.feeds.append(Beat(own.name, at, x, length, before, settle, tape.doubt(own), *numbers, *real))

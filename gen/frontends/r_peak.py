@@ -75,7 +75,9 @@ class RPeakBlock(Block):
         Quantity("high", "of the mean that takes the baseline away", 20.0, 1000.0, 150.0, "ms"),
         Quantity("diff", "over which a slope is taken", 1.0, 100.0, 14.0, "ms"),
         Quantity("sum", "over which slopes add up", 10.0, 500.0, 110.0, "ms"),
-        Quantity("apart", "which a peak of them exceeds all for, before and after it", 20.0, 500.0, 200.0, "ms"),
+        Quantity(
+            "apart", "which a peak of them exceeds all for, before and after it", 20.0, 500.0, 200.0, "ms"
+        ),
         Quantity("around", "within which of its middle its R peak lies", 5.0, 200.0, 90.0, "ms"),
         Integer("share", "64ths of the median beat that a beat must exceed", 0, 127, 21),
         Integer("noise", "16ths of the median of other peaks that it must exceed", 0, 127, 36),
@@ -96,7 +98,9 @@ class RPeakBlock(Block):
             raise tape.error(own, f"its signal has {x.channels} channels", "take one lead")
         if not RATES[0] <= x.rate <= RATES[1]:
             what = f"its signal has {x.rate:g} samples a second"
-            raise tape.error(own, what, f"give one of {RATES[0]:g} to {RATES[1]:g}: decimate, or sample faster")
+            raise tape.error(
+                own, what, f"give one of {RATES[0]:g} to {RATES[1]:g}: decimate, or sample faster"
+            )
         lengths = {o: _frames(own, o, x) for o in ("low", "high", "diff", "sum", "apart", "around")}
         near = lengths["apart"] + ((lengths["sum"] + lengths["diff"]) >> 1)
         if lengths["around"] >= near:
@@ -123,7 +127,14 @@ class RPeakBlock(Block):
         return y
 
     def _moving(
-        self, tape: FrontTape, own: BlockSpec, x: Signal, part: str, size: int, shift: int, level: bool = False
+        self,
+        tape: FrontTape,
+        own: BlockSpec,
+        x: Signal,
+        part: str,
+        size: int,
+        shift: int,
+        level: bool = False,
     ) -> Signal:
         top = x.top * size
         lo = -((2 if level else 1) * top >> shift) - 1 if x.lo < 0 else 0
@@ -153,10 +164,11 @@ class RPeakBlock(Block):
         unit = float(own["gain"]) * sums.low**2 / 2**sums.shift * sums.high / 2**sums.high_shift
         latest, usual = _frames(own, "latest", band), near + lengths["around"] + sums.delay
         if latest < usual:
-            what = f"latest = {own['latest']:g} ms, and a beat is certain {usual / band.rate * 1000:.4g} ms behind it"
-            raise tape.error(own, what, "give more, so that some are told")
+            what = f"latest = {own['latest']:g} ms, and a beat is certain {usual / band.rate * 1000:.4g} ms"
+            raise tape.error(own, f"{what} behind it", "give more, so that some are told")
         event = tape.event(own, band, qrs.LONG, latest)
         doubt = tape.signal(own, band, 0, 1, part="doubtful", frac=0)
+        tape.doubts[own.name] = doubt
         args = {
             "band": band.name,
             "active": active.name,
@@ -165,12 +177,25 @@ class RPeakBlock(Block):
             "lists": tape.kept(own, "lists", qrs.LISTS * qrs.LIST, 0, qrs.CAP, 0),
             "medians": tape.kept(own, "medians", qrs.LISTS, 0, qrs.CAP, 0),
             "levels": tape.kept(own, "levels", qrs.LEVELS, 0, qrs.CAP, 0),
-            "clock": tape.counter("clock", "frames, and at which of them something was", own=own, size=qrs.CLOCKS),
+            "clock": tape.counter(
+                "clock", "frames, and at which of them something was", own=own, size=qrs.CLOCKS
+            ),
             "loud": tape.kept(own, "loud", 1, 0, qrs.WHOLE << loud_shift, 0),
             "y": event.name,
             "doubtful": doubt.name,
         }
-        named = ("share", "noise", "soon_share", "steep", "due", "back_share", "back_noise", "clip", "loud", "bad")
+        named = (
+            "share",
+            "noise",
+            "soon_share",
+            "steep",
+            "due",
+            "back_share",
+            "back_noise",
+            "clip",
+            "loud",
+            "bad",
+        )
         times = {"learn": LEARN, "lost": LOST, "longest": LONGEST}
         tape.step(
             "qrs.detect",

@@ -6,13 +6,13 @@ from ..ops.ring import FRAMES
 from ..spec.frontend import BlockSpec
 from ..spec.options import Quantity, Word
 from . import Block
-from ._feeds import Window
+from ._feeds import UNLESS, Window
 from ._tape import FrontTape, Signal
 
 
 class WindowBlock(Block):
-    """The last `length` of a signal, every `hop` or about each event, as (v - offset) * scale. Its name is that
-    of an input."""
+    """The last `length` of a signal, every `hop` or about each event, as (v - offset) * scale. Its name is
+    that of an input."""
 
     kind = "window"
     doc = "a window of the signal, every so often or at an event, for the network's input of its name"
@@ -22,6 +22,7 @@ class WindowBlock(Block):
         Quantity("settle", "how long filters have before the first one begins", 0.0, 1e6, 0.0, "ms"),
         Word("at", "the block whose events it stands about; none: every `hop`"),
         Quantity("before", "how much of it lies before its event", 0.0, 1e6, 0.0, "ms"),
+        UNLESS,
         Quantity("offset", "what is taken from each value, in steps of the converter", -1e6, 1e6, 0.0, ""),
         Quantity("scale", "what that is multiplied with", 1e-9, 1e6, 1.0, ""),
     )
@@ -38,4 +39,4 @@ class WindowBlock(Block):
             what = f"before = {own['before']:g} ms, and it stands about no event"
             raise tape.error(own, what, 'name the block of events: at = "NAME"')
         numbers = float(own["offset"]), float(own["scale"])
-        tape.feeds.append(Window(own.name, at, x, length, before, settle, hop, *numbers))
+        tape.feeds.append(Window(own.name, at, x, length, before, settle, tape.doubt(own), hop, *numbers))

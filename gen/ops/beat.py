@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from .. import numeric
 from ..errors import CompileError
+from ..ir.format import Scaled
 from ..numeric.exponential import LOG_2_Q16
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 from ._contract import HELD, Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop, helper
-from ..ir.format import Scaled
 
 INPUTS = "int8|int16"
 FRAC = 8
@@ -80,11 +80,11 @@ def _zero(y: Format) -> int:
 
 
 class Window(Kernel):
-    """x = the window of the ring that ended `ago` frames before its newest one, the oldest value first, over the
-    mean peak of the beats before: v * (top / mean, to the nearest integer) / 2^shift + zero.
+    """x = the window of the ring that ended `ago` frames before its newest one, the oldest value first, over
+    the mean peak of the beats before: v * (top / mean, to the nearest integer) / 2^shift + zero.
 
-    A beat's peak is the largest |v| of its values first .. last; mean is that of about 2^many beats, in Q8: the
-    first one's own, to begin with. Where it is below `least`, that is taken in its place. In real numbers
+    A beat's peak is the largest |v| of its values first .. last; mean is that of about 2^many beats, in Q8:
+    the first one's own, to begin with. Where it is below `least`, that is taken in its place. In real numbers
     x = v / mean * `scale`, held within `limit`.
     """
 
@@ -127,7 +127,8 @@ class Window(Kernel):
         start = t["at"].astype(np.intp) - t["ago"].astype(np.intp) - n
         table = np.broadcast_to(t["table"], (devices, rows))
         which = np.broadcast_to((start + np.arange(n)) % rows, (devices, n))
-        return table[np.arange(devices)[:, None], which]
+        found: NDArray[Any] = table[np.arange(devices)[:, None], which]
+        return found
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         w = self._rows(t).astype(np.int64)
@@ -190,15 +191,21 @@ class Window(Kernel):
             "mean": rng.choice([0, 1, size << FRAC, 2**15 << FRAC], 1).astype(np.int32),
             "x": np.zeros(n, dtype),
         }
-        numbers = {"first": first, "last": int(rng.integers(first, n)), "least": least, "top": top, "zero": zero}
+        numbers = {
+            "first": first,
+            "last": int(rng.integers(first, n)),
+            "least": least,
+            "top": top,
+            "zero": zero,
+        }
         numbers |= {"many": int(rng.integers(0, 7)), "shift": shift, "lo": int(info.min), "hi": int(info.max)}
         limits = {"at": (0, rows - 1), "ago": (0, more), "mean": (0, 2**15 << FRAC)}
         return Case(arrays, numbers | {"rows": rows}, limits)
 
 
 class Rhythm(Kernel):
-    """x = gain * log2 of: the interval over the mean of those before, the one before it over that, the one before
-    that over that, the interval over `usual`; by logarithms of a table, scaled once.
+    """x = gain * log2 of: the interval over the mean of those before, the one before it over that, the one
+    before that over that, the interval over `usual`; by logarithms of a table, scaled once.
 
     interval: in frames, 0 where there was no beat before: `usual` then; past: the two before, mean: of about
     2^many, all in Q8 of frames

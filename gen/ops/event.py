@@ -46,14 +46,55 @@ def _next(
     ago[0] = (late + by // 2) // by if now else np.int64(0)
 
 
+def _unless(x: Cells, made: Cells, flag: Cells) -> None:
+    doubt = False
+    for i in range(len(x)):
+        doubt = doubt or x[i] != 0
+    if doubt:
+        made[0] = 0
+        flag[0] = 0
+
+
+class Unless(Kernel):
+    """made = flag = 0 where any x is not 0: a signal of doubt says of a push that its window is not asked."""
+
+    name = "event.unless"
+    loop = Loop(_unless)
+    reads = ("x",)
+    updates = ("made", "flag")
+    operands = takes(x="int32 [n]", made="uint32 [1]", flag="uint8 [1]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        doubt = (t["x"] != 0).any(axis=1, keepdims=True)
+        t["made"][...] = np.where(doubt, 0, t["made"])
+        t["flag"][...] = np.where(doubt, 0, t["flag"])
+
+    real = integer
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"made": (0, 1)}
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"flag": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 9))
+        arrays: dict[str, NDArray[Any]] = {
+            "x": np.where(rng.integers(0, 6, n) == 0, 256, 0).astype(np.int32),
+            "made": rng.integers(0, 2, 1).astype(np.uint32),
+            "flag": rng.integers(0, 2, 1).astype(np.uint8),
+        }
+        return Case(arrays, {}, {"x": (0, 256), "made": (0, 1)})
+
+
 class Next(Kernel):
-    """Tells the first of the events that no push has told, once `after` frames came behind it: made = flag = 1,
-    ago = how many frames came since then, to the nearest multiple of `by`, in such multiples; interval = the
-    frames since the event before it, 0 of the first. One that is told more than `most` frames late, or while
-    `wait` frames have not come since the start, counts for the interval alone.
+    """Tells the first of the events that no push has told, once `after` frames came behind it: made = flag =
+    1, ago = how many frames came since then, to the nearest multiple of `by`, in such multiples; interval =
+    the frames since the event before it, 0 of the first. One that is told more than `most` frames late, or
+    while `wait` frames have not come since the start, counts for the interval alone.
 
     y:       [n] of a push, 0, or how many frames before this one the event was
-    pending: 1 more than the age of each that was not told, the first one first; those that find no place are lost
+    pending: 1 more than the age of each that was not told, the first one first; what finds no place is lost
     last:    1 more than the age of the last one that was told; 0 before it
     """
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant, _narrow
 from ._contract import HELD, Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop
 from .signal import CHANNELS, LIMIT, random_signal
@@ -90,6 +90,16 @@ def split(total: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32
 
 def _whole(channels: int, x: str = "x") -> str:
     return f"{channels} channels do not divide what {x} holds"
+
+
+def _folds(a: Attrs) -> tuple[int, int]:
+    """(m, n) so that b1 is about m b0 and b2 is n b0, as they are of each shape of a biquad: x + m x1 + n x2
+    is one value with one coefficient then. (0, 0) where they are not."""
+    second = 1 if a["b2"] == a["b0"] else -1
+    if a["b0"] == 0 or a["b2"] != second * a["b0"]:
+        return 0, 0
+    first = min(max(round(a["b1"] / a["b0"]), -2), 2)
+    return (first, second) if abs(a["b1"] - first * a["b0"]) < 2**_narrow.HALF else (0, second)
 
 
 class Average(Kernel):
@@ -342,7 +352,28 @@ class Biquad(Kernel):
     def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
         return Cost(macs=5 * shapes["x"][0])
 
+    def variant(self, kernel_set: str, t: Mapping[str, Any], a: Attrs) -> Variant:
+        """A core without a product of 64 bits takes sums of 32, where limits and coefficients allow it."""
+        if kernel_set != "m0":
+            return super().variant(kernel_set, t, a)
+        x, made = (max(-v.lo, v.hi) for v in (t["x"], t["made"]))
+        x = max(x, -t["past"].lo, t["past"].hi)
+        for first, second in (_folds(a), (0, 0)):
+            terms = {
+                "u": (a["b0"], (1 + abs(first) + abs(second)) * x),
+                "x1": (a["b1"] - first * a["b0"], x),
+                "x2": (a["b2"] - second * a["b0"], x),
+                "y1": (-a["a1"], made),
+                "y2": (-a["a2"], made),
+            }
+            if _narrow.fits(list(terms.values())):
+                said = {"first": first, "second": second}
+                return Variant("biquad", "m0", numbers={**said, **_narrow.numbers(terms)})
+        return super().variant(kernel_set, t, a)
+
     def case(self, rng: np.random.Generator) -> Case:
+        if rng.integers(4) == 0:
+            return self._wide(rng)
         channels = int(rng.integers(1, 4))
         n, top, made = channels * int(rng.integers(1, 12)), 2**26 - 1, 2**27 - 1
         arrays = {
@@ -355,9 +386,28 @@ class Biquad(Kernel):
         ends = [*COEFFICIENT, 0, 2**SHIFT]
         numbers = {n: int(rng.choice([*ends, *rng.integers(-(2**31), 2**31, 6)])) for n in ("b0", "b1", "b2")}
         numbers |= {n: int(rng.choice([*ends, *rng.integers(-(2**31), 2**31, 6)])) for n in ("a1", "a2")}
+        if rng.integers(2):  # as those of a low pass, a high pass, a notch or a band pass
+            sign, times = ((1, 2), (1, -2), (1, 0), (-1, 0))[int(rng.integers(4))]
+            numbers["b0"] >>= 2
+            numbers["b1"] = times * numbers["b0"] + (int(rng.integers(0, 4)) if times == 2 else 0)
+            numbers["b2"] = sign * numbers["b0"]
         numbers |= {"lo": -made, "hi": made, "channels": channels}
         limits = {"x": (-top, top), "past": (-top, top), "made": (-made, made), "rest": (0, 2**SHIFT - 1)}
         return Case(arrays, numbers, limits)
+
+    @staticmethod
+    def _wide(rng: np.random.Generator) -> Case:
+        """Signals so large that sums of 32 bits do not hold their parts."""
+        n = int(rng.integers(1, 12))
+        arrays = {"x": random_signal(rng, n), "y": np.zeros(n, np.int32), "rest": np.zeros(1, np.int32)}
+        arrays |= {role: random_signal(rng, 2) for role in ("past", "made")}
+        numbers = {"b0": 0, "b1": 0, "b2": 0, "a1": 0, "a2": 0, "lo": -LIMIT, "hi": LIMIT, "channels": 1}
+        for name in rng.choice(["b0", "b1", "b2", "a1", "a2"], 3, replace=False):
+            numbers[str(name)] = int(rng.integers(2 ** (SHIFT - 1), 0.66 * 2**SHIFT)) * int(
+                rng.choice([-1, 1])
+            )
+        limits = dict.fromkeys(("x", "past", "made"), (-LIMIT, LIMIT))
+        return Case(arrays, numbers, limits | {"rest": (0, 2**SHIFT - 1)})
 
 
 class Amplitude(Kernel):

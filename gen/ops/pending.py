@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Arrays, Attrs, Bounds, Case, Kernel, Known
-from ._contract import WORD, Range, takes, within
+from ._contract import WORD, Range, Tensors, takes, within
 from ._loops import Cells, Loop
 
 FRAMES: Range = (1, 2**16)
@@ -25,10 +25,12 @@ HALF = 2**31
 
 
 def _enter(
-    clock: Cells, ago: Cells, moments: Cells, open: Cells, next: Cells, frames: int, every: int, behind: int
-) -> None:
+    clock: Cells, ago: Cells, moments: Cells, open: Cells, next: Cells, frames: int, every: int, part: int,
+    behind: int,
+) -> None:  # fmt: skip
     row = np.int64(next[0])
-    moment = np.int64(clock[0]) * np.int64(frames) - np.int64(ago[0]) * np.int64(every) - np.int64(behind)
+    late = (np.int64(ago[0]) * np.int64(every) + np.int64(part // 2)) // np.int64(part)
+    moment = np.int64(clock[0]) * np.int64(frames) - late - np.int64(behind)
     moments[row] = moment & np.int64(TURN)
     open[row] = 1
     next[0] = 0 if row + 1 == len(open) else row + 1
@@ -58,7 +60,7 @@ def _oldest(open: Cells, next: Cells, flag: Cells) -> None:
 
 
 class Enter(Kernel):
-    """A row for a window: its moment is `behind` + ago * every frames before now; it is open, and next goes on."""
+    """A row for a window, its moment `behind` + ago * every / part frames before now: open; next goes on."""
 
     name = "pending.enter"
     loop = Loop(_enter)
@@ -67,14 +69,18 @@ class Enter(Kernel):
     operands = takes(
         clock="uint32 [1]", ago="uint32 [1]", moments="uint32 [rows]", open="uint32 [rows]", next="uint32 [1]"
     )
-    attributes = within(rows=ROWS, frames=FRAMES, every=FRAMES, behind=(0, MOST))
+    attributes = within(rows=ROWS, frames=FRAMES, every=FRAMES, part=FRAMES, behind=(0, MOST))
 
     def sizes(self, a: Attrs) -> dict[str, int]:
         return {"rows": a["rows"]}
 
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        late = t["ago"].hi * a["every"] + a["part"]
+        return f"{t['ago'].name} may be {t['ago'].hi}, times {a['every']}" if late >= 2**32 else ""
+
     def integer(self, t: Arrays, a: Attrs) -> None:
         device, row = np.arange(len(t["next"])), t["next"][:, 0].astype(np.intp)
-        ago = t["ago"].astype(np.int64) * int(a["every"])
+        ago = (t["ago"].astype(np.int64) * int(a["every"]) + int(a["part"]) // 2) // int(a["part"])
         moment = (t["clock"].astype(np.int64) * int(a["frames"]) - ago - int(a["behind"])) & TURN
         t["moments"][device, row] = moment[:, 0]
         t["open"][device, row] = 1
@@ -98,13 +104,14 @@ class Enter(Kernel):
             "next": rng.integers(0, rows, 1).astype(np.uint32),
         }
         numbers = {"rows": rows, "frames": int(rng.integers(1, 40)), "every": int(rng.integers(1, 5))}
-        limits = {"open": (0, 1), "next": (0, rows - 1)}
+        numbers["part"] = int(rng.integers(1, 4))
+        limits = {"open": (0, 1), "next": (0, rows - 1), "ago": (0, 50)}
         return Case(arrays, numbers | {"behind": int(rng.integers(0, 300))}, limits)
 
 
 class Find(Kernel):
-    """The open row whose moment is nearest to `ago` frames before now, at most `within` from it, the first one of
-    two: found = flag = 1, row is its number, and it is open no more. Else found = flag = row = 0."""
+    """The open row whose moment is nearest to `ago` frames before now, at most `within` off, the first one
+    of two: found = flag = 1, row is its number, and it is open no more. Else found = flag = row = 0."""
 
     name = "pending.find"
     loop = Loop(_find)

@@ -1,4 +1,4 @@
-"""R peaks of an electrocardiogram, in integers: which activity of the heart is a beat, and where its peak lies.
+"""R peaks of an electrocardiogram: which activity of the heart is a beat, and where its peak lies.
 
 What is compared here is made by blocks of a front end (gen/frontends/r_peak.py): `band`, a signal without
 baseline and noise, and `active`, how much that changes about a place. Whoever looks for the peak of a beat
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import numeric
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known
 from ._contract import Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop, helper
-from .signal import LIMIT, random_signal
+from .signal import random_signal
 
 CAP = 2**24
 """No peak counts for more, so that 64 of it fit."""
@@ -146,9 +145,7 @@ def accept(
 
 
 @helper
-def candidate(
-    ring: Cells, at: Any, lists: Cells, medians: Cells, levels: Cells, clock: Cells, p: Any
-) -> Any:
+def candidate(ring: Cells, at: Any, lists: Cells, medians: Cells, levels: Cells, clock: Cells, p: Any) -> Any:
     """What becomes of a peak of `active`: how long ago the R peak was if it is a beat, else 0."""
     peak = np.int64(levels[PEAK])
     ago, steep = found(ring, at, p)
@@ -239,8 +236,8 @@ class Detect(Kernel):
 
     A peak of `active` that nothing exceeds for `apart` frames is a candidate. Its R peak is where |band| is
     greatest about it. It is a beat where it has a share of the median of the last eight beats, and of that of
-    the last eight others; soon after a beat it must have more, unless it is steep, as T waves are not. Where a
-    beat is long due, the largest of what was refused since the last one is taken if it has enough of both.
+    the last eight others; soon after a beat it must have more, unless it is steep, as T waves are not. Where
+    a beat is long due, the largest of what was refused since the last one is taken if it has enough of both.
 
     ring, at:        the last frames of band, and where the next one comes
     lists, medians:  of beats, others, slopes and intervals the last eight, and their medians
@@ -269,8 +266,8 @@ class Detect(Kernel):
         doubtful="int32 [n]",
     )
     attributes = within(
-        rows=(1, 2**16), apart=MOST, around=MOST, diff=MOST, half=MOST, delay=(0, 2**14), floor=(1, CAP), share=SHARE,
-        noise=SHARE, soon=MOST, soon_share=SHARE, steep=SHARE, due=(0, 255), back_share=SHARE,
+        rows=(1, 2**16), apart=MOST, around=MOST, diff=MOST, half=MOST, delay=(0, 2**14), floor=(1, CAP),
+        share=SHARE, noise=SHARE, soon=MOST, soon_share=SHARE, steep=SHARE, due=(0, 255), back_share=SHARE,
         back_noise=SHARE, clip=SHARE, refractory=MOST, learn=MOST, lost=(2, 2**14), longest=MOST, loud=SHARE,
         loud_shift=(0, 13), bad=(0, 64),
     )  # fmt: skip
@@ -278,10 +275,11 @@ class Detect(Kernel):
     def misfit(self, t: Tensors, a: Attrs) -> str:
         near, rows = a["apart"] + a["half"], a["apart"] + a["half"] + a["around"] + a["diff"] + 1
         if t["ring"].shape[0] < rows or a["around"] >= near:
-            return f"it looks about {near} frames back, {rows} at most, and {t['ring'].name} holds {t['ring'].shape[0]}"
+            held = t["ring"].shape[0]
+            return f"it looks about {near} frames back, {rows} at most, and {t['ring'].name} holds {held}"
         if t["at"].hi >= t["ring"].shape[0]:
             return f"{t['at'].name} may be {t['at'].hi}"
-        wanted = {role: CAP for role in ("lists", "medians", "levels")} | {"loud": WHOLE << a["loud_shift"]}
+        wanted = dict.fromkeys(("lists", "medians", "levels"), CAP) | {"loud": WHOLE << a["loud_shift"]}
         for role, top in wanted.items():
             if (t[role].lo, t[role].hi) != (0, top):
                 return f"{t[role].name} may be {t[role].lo} to {t[role].hi}, not 0 to {top}"
@@ -293,7 +291,7 @@ class Detect(Kernel):
         for d in range(len(t["y"])):
             given = [t[role][d if len(t[role]) > 1 else 0].tolist() for role in roles]
             y, doubtful = [0] * t["y"].shape[1], [0] * t["y"].shape[1]
-            _detect(*given, y, doubtful, p)
+            _detect(*[*given, y, doubtful, p])
             for role, values in zip((*roles, "y", "doubtful"), (*given, y, doubtful), strict=True):
                 if role in self.changing:
                     t[role][d] = values
@@ -335,16 +333,24 @@ class Detect(Kernel):
         n, top = int(rng.integers(1, 30)), int(2 ** rng.uniform(4, 29))
         near = int(rng.integers(2, 6)), int(rng.integers(1, 6))
         a = {"apart": near[0], "half": near[1], "around": int(rng.integers(1, sum(near)))}
-        a |= {"diff": int(rng.integers(1, 4)), "delay": int(rng.integers(0, 9)), "floor": int(2 ** rng.uniform(0, 20))}
+        a |= {
+            "diff": int(rng.integers(1, 4)),
+            "delay": int(rng.integers(0, 9)),
+            "floor": int(2 ** rng.uniform(0, 20)),
+        }
         shares = ("share", "noise", "soon_share", "steep", "back_share", "back_noise", "clip", "loud")
         a |= {name: int(rng.integers(0, SHARE[1] + 1)) for name in shares}
-        a |= {name: int(rng.integers(1, 40)) for name in ("soon", "refractory", "learn", "longest")} | {"lost": int(rng.integers(2, 40))}
+        a |= {name: int(rng.integers(1, 40)) for name in ("soon", "refractory", "learn", "longest")} | {
+            "lost": int(rng.integers(2, 40))
+        }
         a |= {"due": int(rng.integers(0, 256)), "loud_shift": int(rng.integers(0, 14))}
         a |= {"bad": int(rng.integers(0, 65))}
         rows = sum(near) + a["around"] + a["diff"] + 1 + int(rng.integers(0, 4))
         full = WHOLE << a["loud_shift"]
         clock = rng.integers(0, 60, CLOCKS)
-        clock = clock[NOW] + (TURN - 30 if rng.integers(2) else 0) - np.where(np.arange(CLOCKS) == NOW, 0, clock)
+        clock = (
+            clock[NOW] + (TURN - 30 if rng.integers(2) else 0) - np.where(np.arange(CLOCKS) == NOW, 0, clock)
+        )
         arrays: dict[str, NDArray[Any]] = {
             "band": random_signal(rng, n, top),
             "active": np.abs(random_signal(rng, n, top)),
@@ -359,7 +365,7 @@ class Detect(Kernel):
             "doubtful": np.zeros(n, np.int32),
         }
         limits = {"band": (-top, top), "active": (0, top), "ring": (-top, top), "at": (0, rows - 1)}
-        limits |= {role: (0, CAP) for role in ("lists", "medians", "levels")}
+        limits |= dict.fromkeys(("lists", "medians", "levels"), (0, CAP))
         return Case(arrays, a | {"rows": rows}, limits | {"loud": (0, full)})
 
 

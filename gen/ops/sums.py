@@ -56,8 +56,8 @@ def _level(x: Cells, ring: Cells, sum: Cells, at: Cells, y: Cells, shift: int, l
 
 
 class Start(Kernel):
-    """y = (x - first) / 2^shift, rounded down, first being the first value of all: filters behind it begin as if
-    that had been there for ever."""
+    """y = (x - first) / 2^shift, rounded down, first being the first value of all: filters behind it begin as
+    if that had been there for ever."""
 
     name = "sums.start"
     loop = Loop(_start)
@@ -202,7 +202,8 @@ class Level(_Sum):
         size = int(a["size"])
         s, at = self._slid(t, a, i)
         centre = t["ring"][np.arange(len(s)), (at + size // 2) % size]
-        return s.dtype.type(size) * centre - s
+        found: NDArray[Any] = s.dtype.type(size) * centre - s
+        return found
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         for i in range(t["x"].shape[1]):

@@ -13,6 +13,7 @@ from ..errors import CompileError
 from ..target.board import Board
 
 REF, DSP, AUTO = "ref", "dsp", "auto"
+M0 = "m0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class KernelSet:
 
 _ROWS = (
     KernelSet(REF),
+    # Every core could run it, but one that has products of 64 bits is faster without.
+    KernelSet(M0, needs="need of products of 32 bits", cores=("cortex-m0", "cortex-m0plus"), fallback=REF),
     # A Cortex-M33 may come without the DSP extension: what is built for one runs on portable C.
     KernelSet(DSP, "DSP instructions", ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"), REF),
 )

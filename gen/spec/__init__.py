@@ -29,14 +29,14 @@ from .loss import EVEN as EVEN
 from .loss import MSE as MSE
 from .loss import PLAIN, loss_table, read_loss
 from .loss import Loss as Loss
+from .mark import Mark as Mark
+from .mark import read_mark
 from .optimiser import Accumulate as Accumulate
 from .optimiser import Momentum as Momentum
 from .optimiser import read_accumulate, read_momentum
 from .options import Option, Setting, read_options
 from .own import OWN as OWN
 from .own import UNTAUGHT, Teach, Traces, Update, own_equations, own_tables, read_own
-from .mark import Mark as Mark
-from .mark import read_mark
 from .pseudo import Pseudo as Pseudo
 from .pseudo import read_pseudo
 from .schedule import MAX_RATE_SHIFT as MAX_RATE_SHIFT

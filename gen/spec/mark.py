@@ -9,7 +9,7 @@ from .table import Table
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """pending: how many windows are kept; within: ms that a label's moment may lie from that of its window."""
+    """pending: how many windows are kept; within: ms that a label's moment may lie from its window's."""
 
     pending: int
     within: float

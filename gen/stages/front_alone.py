@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..frontends import INT16, Beat, Event, Feed, FrontTape, Input, Rhythm, write
+from ..frontends import INT16, Beat, Event, Feed, FrontTape, Input, Rhythm, Sliding, write
 from ..ir.plan import PUSH, Plan, PlanTensor, padded
 from ..ir.program import Builder, Entry, Item, Program, Step, Value
 from ..ops import Format, kernel
@@ -47,14 +47,15 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         tape = FrontTape(b, replace(front, push=frames))
         write(tape)
         together(tape.feeds)
-        if any(f.at for f in tape.feeds):
+        if frames == front.push and any(eventful(f) for f in tape.feeds):
             made = _at_events(tape)
     formats = {n: v.format or (FLAG if v.role == "flag" else COUNTER) for n, v in b.values.items()}
     programs = {
-        name: Program(name, p.doc, tuple(_lowered(i, formats) for i in p.items)) for name, p in b.programs.items()
+        name: Program(name, p.doc, tuple(_lowered(i, formats) for i in p.items))
+        for name, p in b.programs.items()
     }
     programs[WAIT] = Program(WAIT, "nothing", ())
-    tensors, sizes = [], {"state": 0, "arena": 0}
+    tensors, sizes = [], {"const": 0, "state": 0, "arena": 0}
     for v in b.values.values():
         t = _tensor(v, formats[v.name], sizes[v.space])
         tensors.append(t)
@@ -66,6 +67,11 @@ def front_alone(front: FrontEnd, frames: int) -> FrontAlone:
         sizes["state"], sizes["arena"],
     )  # fmt: skip
     return FrontAlone(plan, tuple(tape.feeds), made, tape.events)
+
+
+def eventful(feed: Feed) -> bool:
+    """Whether it is not by a clock alone when its windows are asked."""
+    return feed.at is not None or (isinstance(feed, Sliding) and feed.unless is not None)
 
 
 def _at_events(tape: FrontTape) -> dict[str, str]:
@@ -98,7 +104,7 @@ def _lowered(item: Item, formats: Mapping[str, Format]) -> Item:
 
 def _tensor(v: Value, fmt: Format, offset: int) -> PlanTensor:
     start = np.zeros(v.shape, fmt.dtype) if v.ints is None else np.asarray(v.ints, fmt.dtype)
-    data = padded(start, v.size) if v.space == "state" else None
+    data = None if v.space == "arena" else padded(start, v.size)
     return PlanTensor(
         v.name, fmt.dtype, v.shape, v.size, v.space, offset, fmt.meaning, fmt.lo, fmt.hi, v.role, v.use,
         v.note, data,

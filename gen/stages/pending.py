@@ -1,8 +1,8 @@
 """Labels as people give them, late: windows that were answered wait in the state for one.
 
-mark       (entry)  with a label and how many raw frames ago its moment was: the window that is nearest to that
-                    goes back into the network's inputs, and learns. Without one near enough nothing is learned,
-                    and `mark_found` says so
+mark       (entry)  with a label and how many raw frames ago its moment was: the window that is nearest to
+                    that goes back into the network's inputs, and learns. Without one near enough nothing is
+                    learned, and `mark_found` says so
 mark_learn          the window out of its row, and learn
 forget_learn        the oldest window, for which no label has come: learn_unlabelled, where there is [pseudo]
 
@@ -12,6 +12,7 @@ The moment of a window about an event is the event's; of one that a clock ends, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ..ir.program import Entry, Value
 from ..ir.roles import STREAM
 from ..ops.pending import MOST
 from ..rules import RuleTape
+from .tables import read_row, write_row
 
 TEACH, FORGET = "mark_learn", "forget_learn"
 AGO, FOUND = "mark_ago", "mark_found"
@@ -39,12 +41,12 @@ class Pending:
             raise CompileError("mark", what, "leave [mark] out, or take a rule that does")
         first = next(f for f in feeds if isinstance(f, Sliding))
         front = made.front
-        every = round(front.rate / first.x.rate)
-        behind = first.after if first.at else first.length // 2
+        ratio = Fraction(front.push, first.x.frames)  # raw frames of one of the window
+        behind = round((first.after if first.at else first.length // 2) * ratio)
         self.numbers = {"rows": self.rows, "frames": front.push}
-        self.enters = {"every": every, "behind": behind * every}
+        self.enters = {"every": ratio.numerator, "part": ratio.denominator, "behind": behind}
         self.within = round(mark.within * front.rate / 1000)
-        if max(self.within, behind * every) > MOST:
+        if max(self.within, behind) > MOST:
             raise CompileError("mark", f"within = {mark.within:g} ms is too long", "give less")
         self.inputs = [(tape.value(f.input), f"pending_{f.input}") for f in feeds]
         for x, table in self.inputs:
@@ -63,7 +65,7 @@ class Pending:
     def enter(self) -> None:
         """The inputs take a row."""
         for x, table in self.inputs:
-            self.b.step("samples.write", "pending", {"x": x, "index": self.next, "table": table})
+            write_row(self.b, "pending", x, self.next, table)
         args = {"clock": self.clock, "ago": "push_ago", "moments": self.moments, "open": self.open}
         self.b.step("pending.enter", "pending", args | {"next": self.next}, **self.numbers, **self.enters)
 
@@ -80,7 +82,10 @@ class Pending:
     def mark(self) -> Entry:
         """The entry program."""
         ago = self.b.add(Value(AGO, (1,), "arena", "counter", use="input"))
-        due, index = self.tape.flag("mark_due"), self.made.counter("mark_row", "the row that was labelled last")
+        due, index = (
+            self.tape.flag("mark_due"),
+            self.made.counter("mark_row", "the row that was labelled last"),
+        )
         found = self.made.counter(FOUND, "1 where the last label found its window")
         args = {"ago": ago, "clock": self.clock, "moments": self.moments, "open": self.open}
         args |= {"found": found, "row": index, "flag": due}
@@ -95,4 +100,4 @@ class Pending:
     def _take(self, index: str) -> None:
         """A row into the inputs."""
         for x, table in self.inputs:
-            self.b.step("samples.read", "pending", {"table": table, "index": index, "x": x})
+            read_row(self.b, "pending", table, index, x)

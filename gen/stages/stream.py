@@ -12,7 +12,7 @@ many frames came after the end of that verdict's window. The verdict lies where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import CompileError
@@ -22,9 +22,9 @@ from ..ir.plan import PUSH, Plan
 from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
 from ..rules import RuleTape
-from .pending import Pending
 from ..spec import FrontEnd
 from ..words import nearest
+from .pending import Pending
 
 ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
 DUE, NEXT, TAKE, FINDS = "ring.due", "event.next", "signal.take", "qrs.detect"
@@ -35,8 +35,8 @@ PENDING = 4
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
-    """Emits `push` and what it calls, `mark` where labels may come late, and what `reset` does to it; the entry
-    programs that are new.
+    """Emits `push` and what it calls, `mark` where labels may come late, and what `reset` does to it; the
+    entry programs that are new.
 
     Raises CompileError where what ends in the network and its inputs do not fit.
     """
@@ -69,7 +69,9 @@ def _reset(tape: RuleTape) -> list[Entry]:
     """Program `reset`: what is kept of the stream begins again. A rule's own does its own part before."""
     b = tape.b
     with b.program(BEGIN_AGAIN, "filters, windows and clocks of the front end as compiled"):
-        for v in [v for v in b.values.values() if v.use == STREAM and len(v.shape) == 1]:  # not rows that are closed
+        for v in [
+            v for v in b.values.values() if v.use == STREAM and len(v.shape) == 1
+        ]:  # not rows that are closed
             assert v.ints is not None, v.name
             b.step("signal.fill", "front", {"x": v.name}, value=int(v.ints.flat[0]))
     if own := b.programs.get(RESET):
@@ -131,19 +133,23 @@ def together(feeds: Sequence[Feed]) -> None:
     """CompileError where feeds do not end at one moment."""
     sliding = [f for f in feeds if isinstance(f, Sliding)]
     if not sliding:
-        raise CompileError("frontend", "has no window, so that nothing ever ends", 'add a block of kind = "window"')
+        raise CompileError(
+            "frontend", "has no window, so that nothing ever ends", 'add a block of kind = "window"'
+        )
     first = sliding[0]
     for f in feeds:
         if f.at is not first.at:
             what = f"{first.input} and {f.input} do not stand about the same events"
             raise CompileError("frontend", what, "give both the same at, or none")
     for w in sliding:
-        ends = (w.x.rate, w.after if w.at else 0, w.hop if isinstance(w, Window) and not w.at else 0)
-        ours = (first.x.rate, first.after if first.at else 0)
+        ends = (w.x.frames, w.after if w.at else 0, w.hop if isinstance(w, Window) and not w.at else 0)
+        ours = (first.x.frames, first.after if first.at else 0)
         if ends != (*ours, first.hop if isinstance(first, Window) and not first.at else 0):
             what = f"windows {first.input} and {w.input} do not end together"
             hint = "give their signals one rate, and both as much behind the event"
-            raise CompileError("frontend", what, hint if first.at else "give their signals one rate, and both one hop")
+            raise CompileError(
+                "frontend", what, hint if first.at else "give their signals one rate, and both one hop"
+            )
 
 
 def every(first: Sliding) -> int:
@@ -152,7 +158,9 @@ def every(first: Sliding) -> int:
     by = first.at.frames // first.x.frames
     if by * first.x.frames != first.at.frames:
         what = f"window {first.input} has {first.x.rate:g} samples a second, its events {first.at.rate:g}"
-        raise CompileError("frontend", what, "let the one be a whole multiple of the other: decimate behind both")
+        raise CompileError(
+            "frontend", what, "let the one be a whole multiple of the other: decimate behind both"
+        )
     return by
 
 
@@ -171,7 +179,7 @@ def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     settle = max(f.settle + f.length for f in feeds if isinstance(f, Sliding))
     if first.at is None:
         assert isinstance(first, Window)
-        return _due(made, first, settle)
+        return _unless(made, feeds, _due(made, first, settle))
     by = every(first)
     args = {
         "y": first.at.name,
@@ -183,7 +191,15 @@ def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     }
     numbers = {"after": first.after * by, "most": first.at.latest, "by": by, "settle": settle * by}
     made.b.step(NEXT, "front", args, **numbers)
-    return args["flag"]
+    return _unless(made, feeds, args["flag"])
+
+
+def _unless(made: FrontTape, feeds: Sequence[Feed], told: str) -> str:
+    """Nothing has ended where a window's samples cannot be trusted; the flag."""
+    doubts = {f.unless.name: f.unless for f in feeds if isinstance(f, Sliding) and f.unless}
+    for name in doubts:
+        made.b.step("event.unless", "front", {"x": name, "made": MADE, "flag": told})
+    return told
 
 
 def _told(made: FrontTape) -> dict[str, str]:

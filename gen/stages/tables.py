@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import CompileError
-from ..ir.program import Value
+from ..ir.program import Builder, Value
 from ..rules import RuleTape
 from ..spec import BALANCED
 from .float_run import spread
@@ -34,6 +34,16 @@ class Table:
         """Emits what brings the sample that `index` names into the arena."""
         for x, table in self.tables:
             tape.step("samples.read", node, {"table": table, "index": index, "x": x})
+
+
+def write_row(b: Builder, node: str, x: str, index: str, table: str) -> None:
+    """The step that puts x into the row of a table that `index` says."""
+    b.step("samples.write", node, {"x": x, "index": index, "table": table})
+
+
+def read_row(b: Builder, node: str, table: str, index: str, x: str) -> None:
+    """The step that takes x out of that row."""
+    b.step("samples.read", node, {"table": table, "index": index, "x": x})
 
 
 def ring(tape: RuleTape, name: str, rows: int, drop: str, program: tuple[str, str]) -> Table:

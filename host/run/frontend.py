@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.frontends import FRAC, Sliding, Window
+from synapcc.gen.frontends import FRAC, Signal, Sliding, Window
 from synapcc.gen.ir.plan import PUSH
 from synapcc.gen.spec import FrontEnd
-from synapcc.gen.stages.front_alone import WAIT, FrontAlone, front_alone
+from synapcc.gen.stages.front_alone import WAIT, FrontAlone, eventful, front_alone
 from synapcc.gen.stages.stream import AGO, MADE
 
 from .engines import AUTO
@@ -30,7 +31,8 @@ class Windows:
 
     windows: by input, float32 [k, length], or [k, length, channels]: what the network takes, before its
              quantiser
-    end:     [k], the number of the raw frame that was the last one of each window
+    end:     [k], the number of the raw frame that was the last one of each window; of a signal at another
+             rate, the last one that had come by then
     event:   [k], that of the event that it stands about; None without events
     said:    [k], that of the last frame of the push in which it was told
     """
@@ -48,7 +50,12 @@ class _Ran:
 
     frames: int
     alone: FrontAlone
-    kept: dict[str, NDArray[np.integer]]
+    kept: dict[str, NDArray[Any]]
+
+    def raw(self, x: Signal, number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of frames of a signal as those of raw frames: the last that had come by then."""
+        found: NDArray[np.int64] = ((number + 1) * self.frames - 1) // x.frames
+        return found
 
 
 def signals(
@@ -72,17 +79,16 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
     planar: a channel behind another, [k, channels, length]
     """
     x = _columns(front, samples)
-    eventful = any(f.at for f in front_alone(front, front.push).feeds)
-    ran = _run(front, x, front.push if eventful else 0, engine)
+    asked = any(map(eventful, front_alone(front, front.push).feeds))
+    ran = _run(front, x, front.push if asked else 0, engine)
     feeds = ran.alone.feeds
     first = next(f for f in feeds if isinstance(f, Sliding))
-    every = round(front.rate / first.x.rate)
-    if first.at is None:
+    if not asked:
         start = max(f.settle + f.length for f in feeds if isinstance(f, Window))
         assert isinstance(first, Window)
-        ends = np.arange(start - 1, len(x) // every, first.hop)
+        ends = np.arange(start - 1, len(x) * first.x.frames // ran.frames, first.hop)
         out = {f.input: _sliced(f, ran, ends, planar) for f in feeds if isinstance(f, Window)}
-        raw = (ends + 1) * every - 1
+        raw = ran.raw(first.x, ends)
         return Windows(out, raw, None, raw)
     made = np.flatnonzero(ran.kept[MADE][:, 0])
     told = (made + 1) * first.x.frames
@@ -94,8 +100,9 @@ def cut(front: FrontEnd, samples: NDArray[np.int16], planar: bool = False, engin
         else:
             name = ran.alone.made[f.input]
             out[f.input] = ran.alone.plan[name].meaning.real(ran.kept[name][made]).astype(np.float32)
-    raw = (ends + 1) * every - 1
-    return Windows(out, raw, raw - first.after * every, told * every - 1)
+    raw = ran.raw(first.x, ends)
+    at = ran.raw(first.x, ends - first.after) if first.at else None
+    return Windows(out, raw, at, (made + 1) * ran.frames - 1)
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,8 @@ def events(front: FrontEnd, samples: NDArray[np.int16], engine: str = AUTO) -> d
     found = {}
     for name, e in ran.alone.events.items():
         ages = ran.kept[e.name].reshape(-1)
-        every = ran.frames // e.frames
-        said = np.flatnonzero(ages[: len(x) // every])
-        found[name] = Events((said - ages[said] + 1) * every - 1, (said + 1) * every - 1)
+        said = np.flatnonzero(ages[: len(x) * e.frames // ran.frames])
+        found[name] = Events(ran.raw(e, said - ages[said]), ran.raw(e, said))
     return found
 
 
@@ -155,6 +161,7 @@ def _sliced(f: Window, ran: _Ran, ends: NDArray[np.int64], planar: bool) -> NDAr
 def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: Sequence[str] = ()) -> _Ran:
     """The front end over samples [n, channels]; `frames` at a time, 0 for many. The last push is filled with
     zeros. kept: tensors beside those of windows and events."""
+    front_alone(front, front.push)  # refuses pushes of which a block does not make whole frames
     frames = frames or front.push * max(1, min(AT_A_TIME, len(x)) // front.push)
     alone = front_alone(front, frames)
     pushes = -(-len(x) // frames)
@@ -165,7 +172,7 @@ def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: 
     names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
     names |= {e.name for e in alone.events.values()}
     names |= {*kept}
-    names |= {MADE, AGO} if any(f.at for f in alone.feeds) else set()
+    names |= {MADE, AGO} & {t.name for t in alone.plan.tensors}
     types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
     said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
     at_once = max(1, AT_ONCE * AT_A_TIME // frames)

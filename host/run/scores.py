@@ -43,11 +43,16 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-def scores(matrix: NDArray[np.int64]) -> Scores:
-    """Scores of one confusion matrix int64[classes, classes] (of a subject, or a sum over subjects)."""
-    hit, truth, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+def scores(matrix: NDArray[np.int64], classes: int | None = None) -> Scores:
+    """Scores of one confusion matrix int64[classes, classes] (of a subject, or a sum over subjects).
+
+    classes: where a row stands behind them, of what is no sample but was called one, and a column, of samples
+             that were missed: both tell on the ratios, and missed ones on the accuracy
+    """
+    n = len(matrix) if classes is None else classes
+    hit, truth, said = np.diag(matrix)[:n], matrix.sum(axis=1)[:n], matrix.sum(axis=0)[:n]
     f1 = _ratio(2 * hit, truth + said)
-    total = int(matrix.sum())
+    total = int(truth.sum())
     return Scores(
         accuracy=float(hit.sum() / total) if total else float("nan"),
         macro_f1=_mean(f1),
@@ -78,15 +83,17 @@ class Summary:
     average: Scores
 
 
-def summarise(matrices: Mapping[str, Matrix] | Iterable[tuple[str, Matrix]]) -> Summary:
-    """Confusion matrix by subject -> `Summary`. Raises ValueError if there is no subject.
+def summarise(
+    matrices: Mapping[str, Matrix] | Iterable[tuple[str, Matrix]], classes: int | None = None
+) -> Summary:
+    """Confusion matrix by subject -> `Summary`, `classes` as in `scores`. ValueError if there is no subject.
 
     Of an iterator one matrix is held at a time: of a thousand classes each has 8 MB.
     """
     rows: dict[str, Scores] = {}
     total = None
     for name, matrix in matrices.items() if isinstance(matrices, Mapping) else matrices:
-        rows[name] = scores(matrix)
+        rows[name] = scores(matrix, classes)
         total = matrix.copy() if total is None else np.add(total, matrix, out=total)
     if total is None:
         raise ValueError("no subjects to summarise")
@@ -102,7 +109,7 @@ def summarise(matrices: Mapping[str, Matrix] | Iterable[tuple[str, Matrix]]) -> 
         ppr=over_subjects("ppr"),
         f1=over_subjects("f1"),
     )
-    return Summary(rows, total, scores(total), average)
+    return Summary(rows, total, scores(total, classes), average)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,9 @@ def _drawn_beats(plan: Plan, clock: Clock, rng: np.random.Generator) -> NDArray[
     heights = top * rng.uniform(0.3, 1, len(peaks)) * rng.choice([-1, 1])
     at = (np.arange(frames)[:, None] - peaks) / width
     x = (heights * np.exp(-(at**2))).sum(axis=1)[:, None] + rng.normal(0, top / 60, (frames, clock.channels))
-    rows = np.clip(np.round(x), INT16.min, INT16.max).astype(np.int16).reshape(pushes, size)
+    rows: NDArray[np.int16] = (
+        np.clip(np.round(x), INT16.min, INT16.max).astype(np.int16).reshape(pushes, size)
+    )
     some = rng.integers(0, 40, pushes) == 0
     rows[some] = rng.choice([INT16.min, INT16.max], (int(some.sum()), 1))
     return rows
@@ -130,7 +132,9 @@ def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | Non
     clock = clock_of(plan)
     frames = push_size(plan) // clock.channels
     back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.most, frames)))
-    given = Given({plan.entry(MARK).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes)))
+    given = Given(
+        {plan.entry(MARK).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes))
+    )
     before = sides.machine.state.copy()
     sides.give(MARK, given)
     sides.machine.run(MARK)

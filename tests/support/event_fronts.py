@@ -18,7 +18,9 @@ Rng = np.random.Generator
 
 def table(name: str, kind: str, **options: object) -> str:
     """A table of a block."""
-    rows = "".join(f"{k} = {f'{v!r}' if not isinstance(v, str) else chr(34) + v + chr(34)}\n" for k, v in options.items())
+    rows = "".join(
+        f"{k} = {f'{v!r}' if not isinstance(v, str) else chr(34) + v + chr(34)}\n" for k, v in options.items()
+    )
     return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{rows}'
 
 
@@ -56,14 +58,27 @@ def random_front(rng: Rng) -> tuple[str, dict[str, int], float]:
         text += table("fewer", "decimate", by=by)
     own = {"gain": int(rng.choice([20, 200, 2000])), "latest": int(rng.choice([700, 2000]))}
     if rng.integers(2):
-        own |= {"share": int(rng.integers(0, 60)), "noise": int(rng.integers(0, 127)), "due": int(rng.integers(64, 256))}
+        own |= {
+            "share": int(rng.integers(0, 60)),
+            "noise": int(rng.integers(0, 127)),
+            "due": int(rng.integers(64, 256)),
+        }
         own |= {"sum": int(rng.integers(20, 150)), "apart": int(rng.integers(40, 250)), "around": 20}
         own |= {"loud": int(rng.integers(1, 20)), "refractory": int(rng.integers(50, 300))}
     source = str(rng.choice(["samples", "low", "high"]))
     text += table("r", "r_peak", **{"from": source}, **own)
+    if rng.integers(2):
+        text += table("off", "lead_off", **{"from": "samples"}, stuck=20.0, still=300.0, hold=200.0)
     length, step = int(rng.integers(4, 40)), 1000 * by / rate
     before, sizes = int(rng.integers(0, length)), {"beat": length}
-    where = {"from": "fewer" if by > 1 else "high", "at": "r", "length": length * step, "before": before * step}
+    where = {
+        "from": "fewer" if by > 1 else "high",
+        "at": "r",
+        "length": length * step,
+        "before": before * step,
+    }
+    known = ["r", *(["off"] if '"off"' in text else [])]
+    where |= {"unless": str(rng.choice(known))} if rng.integers(3) == 0 else {}
     if rng.integers(2):
         text += table("beat", "window", **where, scale=float(2.0 ** -rng.uniform(3, 12)))
     else:
@@ -85,7 +100,9 @@ def fronts(first: int, count: int) -> Iterator[tuple[Made, float]]:
         seed += 1
         try:
             spec = spec_of(text)
-            data: dict[str, NDArray[np.generic]] = {n: rng.normal(0, 1, (16, size)) for n, size in sizes.items()}
+            data: dict[str, NDArray[np.generic]] = {
+                n: rng.normal(0, 1, (16, size)) for n, size in sizes.items()
+            }
             data["label"] = rng.integers(0, CLASSES, 16)
             plan = compile_model(network(sizes, seed), spec, data).plan
         except CompileError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,8 @@ from synapcc.gen.spec.frontend import ENDS, FrontEnd
 Rng = np.random.Generator
 HEAD = 'rule = "none"\n[frontend]\nrate = {rate}\nchannels = {channels}\npush = {push}\n'
 CLASSES = 3
+RATIOS = ((1, 1), (1, 1), (1, 2), (1, 3), (1, 8), (2, 1), (3, 2), (2, 3), (18, 25))
+"""How many samples become how many, where a chain changes the rate."""
 MOST_REFUSED = 0.4
 
 
@@ -53,9 +55,10 @@ def network(shape: tuple[int, ...], seed: int = 0) -> Graph:
     return Graph("net", ("input",), "y2", tensors, tuple(nodes))
 
 
-def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
-    """A table of a random kind, of frequencies and times that this rate can have, and its channels."""
-    kind = str(rng.choice([k for k in block_options() if k not in (*ENDS, "decimate", "r_peak")]))
+def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str]) -> tuple[str, int]:
+    """A table of a random kind, of frequencies and times that this rate can have, and its channels. beside:
+    signals of this rate and as many channels"""
+    kind = str(rng.choice([k for k in block_options() if k not in (*ENDS, "decimate", "resample", "r_peak")]))
     f = round(float(rate * 2.0 ** -rng.uniform(1.5, 9)), 4)
     ms = round(float(rng.uniform(2.1, 12) * 1000 / rate), 3)
     said = {
@@ -68,25 +71,43 @@ def _block(rng: Rng, name: str, rate: float, channels: int) -> tuple[str, int]:
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
         "amplitude": f"release = {ms}\n",
+        "square": f'unit = "2^{rng.integers(4, 16)}"\n',
+        "log2": f"floor = {2.0 ** rng.integers(-8, 5)}\n",
+        "ratio": f'by = "{rng.choice(beside)}"\nfloor = {2.0 ** -rng.integers(0, 9)}\nlimit = {f}\n',
+        "lead_off": f"low = {rng.integers(-32768, 0)}\nhigh = {rng.integers(1, 32768)}\n"
+        f"flat = {rng.integers(0, 300)}\nstuck = {ms}\nstill = {ms}\nhold = {ms}\n",
     }.get(kind, "")
-    left = 1 if '"frame"' in said else channels
+    left = 1 if '"frame"' in said or kind == "lead_off" else channels
     return f'[[frontend.block]]\nname = "{name}"\nkind = "{kind}"\n{said}', left
+
+
+def _another_rate(rng: Rng, rate: float, up: int, down: int) -> str:
+    """A table that makes `up` samples of `down`."""
+    if up == 1 and rng.integers(2):
+        return f'[[frontend.block]]\nname = "fewer"\nkind = "decimate"\nby = {down}\n'
+    own = f"rate = {rate * up / down!r}\npass = {round(float(rng.uniform(0.5, 0.85)), 3)}\n"
+    return f'[[frontend.block]]\nname = "fewer"\nkind = "resample"\n{own}'
 
 
 def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
     """A rule file with a random front end, and the shape of the input that its window fills."""
     rate = int(rng.choice([100, 125, 250, 360, 500, 1000]))
-    channels, by = int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 3]))
-    frames = int(rng.integers(1, 8))
-    text = HEAD.format(rate=rate, channels=channels, push=frames * by)
+    channels = int(rng.choice([1, 1, 2, 3]))
+    up, down = RATIOS[int(rng.integers(len(RATIOS)))]
+    turns = int(rng.integers(1, 8 if max(up, down) < 5 else 2))
+    frames = turns * up
+    text = HEAD.format(rate=rate, channels=channels, push=turns * down)
+    beside = ["samples"]
     count, at = int(rng.integers(1, 6)), int(rng.integers(0, 5))
     for i in range(count):
-        table, channels = _block(rng, f"b{i}", rate, channels)
+        before = channels
+        table, channels = _block(rng, f"b{i}", rate, channels, beside)
         text += table
-        if by > 1 and i == min(at, count - 1):
-            text += f'[[frontend.block]]\nname = "fewer"\nkind = "decimate"\nby = {by}\n'
-            rate /= by
-            by = 1
+        beside = [*(beside if channels == before else ()), f"b{i}"]
+        if up != down and i == min(at, count - 1):
+            text += _another_rate(rng, rate, up, down)
+            rate = rate * up / down
+            up, beside = down, ["fewer"]
     length, hop = int(rng.integers(4, 14)), frames + int(rng.integers(0, 9))
     scale = float(2.0 ** -rng.uniform(3, 12))
     text += (

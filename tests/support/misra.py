@@ -94,6 +94,8 @@ def emitted(folder: Path) -> list[Path]:
     plans += [
         (batch_plan(f"every_{s}", _drawn(i), rng, as_models=1.0)[0], s) for i, s in enumerate(("ref", "dsp"))
     ]
+    few = [c for c in _drawn(2) if c[0].split(".")[0] in ("filter", "resample")]  # what m0 prints itself
+    plans.append((batch_plan("some_m0", few, rng, as_models=1.0)[0], "m0"))
     for plan, kernel_set in plans:
         for name, text in render_library(plan, "a check", "a check", {}, kernel_set).items():
             (folder / name).write_text(text)

@@ -118,6 +118,8 @@ def _operands(
         if (usual and role not in k.updates) or role in case.flash:
             space = "const" if constant else "arena"
         made = _tensor(f"{prefix}_{role}", array, space)
+        if role in case.limits and role not in k.writes:  # how a set prints a step may depend on them
+            made = replace(made, lo=case.limits[role][0], hi=case.limits[role][1])
         lies_on = source and role == target and out[source].space == "arena"
         out[role] = replace(made, offset=lead, note=out[source].name) if lies_on else made
     return out

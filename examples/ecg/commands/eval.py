@@ -6,7 +6,17 @@ import argparse
 import os
 from pathlib import Path
 
-from synapcc.examples.ecg.choices import DEFAULT_MODEL, FLOAT_BP, FRONTS, MODELS, PROTOCOLS, RULES, USUAL
+from synapcc.examples.ecg.choices import (
+    DEFAULT_MODEL,
+    FLOAT_BP,
+    FRONTS,
+    MODELS,
+    PROTOCOLS,
+    RULES,
+    STREAM,
+    STREAM_MODEL,
+    USUAL,
+)
 from synapcc.gen.errors import SynapccError
 from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.progress import Progress
@@ -34,6 +44,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="what the network sees of a beat: "
         + "; ".join(f"{n}: {doc}" for n, doc in FRONTS.items())
         + " (default: %(default)s)",
+    )
+    p.add_argument(
+        "--stream",
+        action="store_const",
+        dest="front",
+        const=STREAM,
+        help=f"--front {STREAM}: raw samples in, what was missed and what is no beat counted (default model: "
+        f"{STREAM_MODEL})",
     )
     p.add_argument(
         "--rule", action="append", help="a rule, float_bp or a rule file; may be repeated (default: all)"
@@ -72,7 +90,8 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.pages import html
     from synapcc.host.pages.eval import eval_html
 
-    models, names = args.model or [DEFAULT_MODEL], args.rule or [FLOAT_BP, *RULES]
+    usual = STREAM_MODEL if args.front == STREAM else DEFAULT_MODEL
+    models, names = args.model or [usual], args.rule or [FLOAT_BP, *RULES]
     for name in names:
         if name not in evaluate.rule_names() and not Path(name).is_file():
             known = ", ".join(evaluate.rule_names())
@@ -87,11 +106,11 @@ def run(args: argparse.Namespace, out: Results) -> int:
     )  # fmt: skip
     with Progress("learning", sum(t.work for t in tasks)) as bar:
         rows = evaluate.evaluate(chosen.name, tasks, models, args.jobs, bar.step)
-    result = document(rows, chosen)
+    result = document(rows, chosen, args.front)
     if args.html:
         html.write(Path(args.html), eval_html(result))
     out.give("eval", result)
-    out.say(overview(rows, chosen))
+    out.say(overview(rows, chosen, args.front))
     if args.patients:
         out.say(per_patient(rows, chosen.labels))
     return 0

@@ -1,5 +1,5 @@
-"""Front ends that look for beats: numpy, compiled engine and emitted C push by push, labels that come late, and
-what the host cuts beside."""
+"""Front ends that look for beats: numpy, compiled engine and emitted C push by push, labels that come late,
+and what the host cuts beside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def _gain(made: Made) -> float:
     return float(next(b for b in made.front.blocks if b.kind == "r_peak")["gain"])
 
 
-def rows_of(made: Made, rng: np.random.Generator, rate: float, seconds: float = SECONDS, faults: int = 2) -> np.ndarray:
+def rows_of(
+    made: Made, rng: np.random.Generator, rate: float, seconds: float = SECONDS, faults: int = 2
+) -> np.ndarray:
     """A stream as pushes, [pushes, values]."""
     x = heart(rng, seconds, rate, _gain(made) / 4, faults)
     return x[: len(x) // made.front.push * made.front.push].reshape(-1, made.front.push)
@@ -81,14 +83,16 @@ def test_random_front_ends_with_events_on_this_computer(count: int, tmp_path: Pa
 def test_random_front_ends_with_events_on_the_virtual_m4(toolchain: str, tmp_path: Path) -> None:
     rng, found = np.random.default_rng(1), list(fronts(60_000, 2))
     batch = ChipBatch([m.plan for m, _ in found], tmp_path, toolchain, "dsp")
-    verdicts = sum(follow(made, batch, i, rows_of(made, rng, rate, 8, 0), rng)[0] for i, (made, rate) in enumerate(found))
+    verdicts = sum(
+        follow(made, batch, i, rows_of(made, rng, rate, 8, 0), rng)[0] for i, (made, rate) in enumerate(found)
+    )
     assert verdicts > 2
 
 
 @counted(2, 40)
 def test_the_host_sees_what_the_chip_sees_at_events(count: int) -> None:
-    """Windows of the command, quantised, are the inputs of verdicts but for some units of rounding, at the same
-    events; numpy and compiled engine find the same ones."""
+    """Windows of the command, quantised, are the inputs of verdicts but for some units of rounding, at the
+    same events; numpy and compiled engine find the same ones."""
     rng = np.random.default_rng(count)
     for made, rate in fronts(4000 * count, count):
         plan, rows = made.plan, rows_of(made, rng, rate)
@@ -162,4 +166,6 @@ def test_every_kernel_of_events_is_drawn() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     stems = {"qrs", "event", "beat", "sums", "pending"}
     drawn = {s.kernel for made, _ in fronts(0, 25) for _, _, s in made.plan.ops()}
-    assert {k for k in drawn if k.split(".")[0] in stems} == {k for k in kernels() if k.split(".")[0] in stems}
+    assert {k for k in drawn if k.split(".")[0] in stems} == {
+        k for k in kernels() if k.split(".")[0] in stems
+    }

@@ -21,7 +21,7 @@ from synapcc.gen.ir.plan import PlanTensor
 from synapcc.gen.numeric import multiplier
 from synapcc.gen.ops import Attrs, Case, Kernel, Variant, kernel
 from synapcc.gen.ops._window import Window
-from synapcc.gen.sets import AUTO, CHOICES, DSP, REF, SETS, KernelSet, able, chain, select
+from synapcc.gen.sets import AUTO, CHOICES, DSP, M0, REF, SETS, KernelSet, able, chain, select
 from synapcc.gen.sets.dsp import power_of_two
 from synapcc.gen.sets.layouts import (
     HIGH_ROW,
@@ -87,7 +87,7 @@ def test_a_board_gets_the_fastest_set_of_its_core(mve: str) -> None:
     assert select(mve, None) == mve and select(DSP, m55) == DSP
     with pytest.raises(CompileError, match="a cortex-m4 has no Helium; take --kernels auto or dsp or ref"):
         select(mve, m4)
-    with pytest.raises(CompileError, match="sets: auto, ref, dsp, mve"):
+    with pytest.raises(CompileError, match="sets: auto, ref, m0, dsp, mve"):
         select("neon", m4)
 
 
@@ -104,12 +104,21 @@ def test_a_board_gets_the_set_of_its_core() -> None:
         select("mve", None)
 
 
+def test_a_core_without_long_products_gets_a_set_of_its_own() -> None:
+    for name in ("microbit", "rp2040"):
+        assert select(AUTO, load_board(name)) == M0 and able(load_board(name)) == (REF, M0)
+    assert select(M0, None) == M0 and chain(M0) == (M0, REF)
+    with pytest.raises(CompileError, match="a cortex-m4 has no need of products of 32 bits; take --kernels"):
+        select(M0, load_board("mps2_an386"))
+
+
 def test_the_set_changes_the_text_and_not_the_plan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     c = case(tmp_path)
     reports = {}
-    for choice in CHOICES:
+    choices = [c for c in CHOICES if c != M0]  # of a board with DSP instructions
+    for choice in choices:
         out = tmp_path / choice
         assert main(c.words(out, "--kernels", choice)) == 0
         reports[choice] = json.loads((out / "report.json").read_text())
@@ -119,7 +128,7 @@ def test_the_set_changes_the_text_and_not_the_plan(
         assert f'#define NET_KERNELS "{library["kernels"]}"' in header
         assert (f"--kernels {choice}" in header) == (choice != AUTO)
     assert reports[AUTO]["kernels"] == DSP and reports[REF]["kernels"] == REF
-    plans = {(tmp_path / choice / "plan.json").read_bytes() for choice in CHOICES}
+    plans = {(tmp_path / choice / "plan.json").read_bytes() for choice in choices}
     assert len(plans) == 1
     texts = [(tmp_path / k / "lib" / "net" / "src" / "net.c").read_text() for k in (REF, DSP)]
     assert "smlad(" not in texts[0] and "smlad(" in texts[1]

@@ -25,6 +25,7 @@ from synapcc.gen.spec import (
     Head,
     Keep,
     Loss,
+    Mark,
     Momentum,
     Pseudo,
     Replay,
@@ -36,8 +37,8 @@ from synapcc.gen.spec import (
     rule_text,
     select_layers,
 )
-from synapcc.gen.spec.frontend import BlockSpec, FrontEnd
-from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting
+from synapcc.gen.spec.frontend import ENDS, BlockSpec, FrontEnd
+from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting, Word
 from synapcc.gen.spec.own import Teach, Update
 
 pytestmark = pytest.mark.anywhere
@@ -375,7 +376,7 @@ def fronts(draw: st.DrawFn) -> FrontEnd:
     names = draw(st.lists(st.from_regex(r"b[a-z0-9_]{0,40}", fullmatch=True), max_size=5, unique=True))
     for name in [*names, "window"]:
         kind = "window" if name == "window" else draw(st.sampled_from(sorted(known)))
-        before = [b.name for b in blocks if b.kind != "window"]
+        before = [b.name for b in blocks if b.kind not in ENDS]
         source = draw(st.sampled_from(["", "samples", *before]))
         options = tuple((o.name, draw(setting(o))) for o in known[kind])
         blocks.append(BlockSpec(name, kind, source, options))
@@ -390,6 +391,10 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
         return st.sampled_from(option.words)
     if isinstance(option, Integer):
         return st.integers(option.low, option.high)
+    if isinstance(option, PowerOfTwo):
+        return st.integers(option.low, option.high).map(exp2)
+    if isinstance(option, Word):
+        return MAYBE
     assert isinstance(option, Quantity)
     return st.floats(option.low, option.high)
 
@@ -455,6 +460,7 @@ DRAWN = st.builds(
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
     frontend=st.none() | fronts(),
+    mark=st.none() | st.builds(Mark, st.integers(1, 255), st.floats(1, 1e5)),
     trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
         lambda traces: tuple(sorted(traces.items()))
     ),
@@ -474,6 +480,7 @@ def possible(spec: RuleSpec) -> RuleSpec:
         freeze=spec.freeze if learns else None,
         sparse=spec.sparse if learns else (),
         pseudo=spec.pseudo if learns else None,
+        mark=spec.mark if learns and spec.frontend else None,
         decay=spec.decay if learns else None,
         replay=spec.replay if learns else None,
         store=spec.store if learns else None,
