@@ -157,12 +157,15 @@ class Engine:
         _threads(part, np.array_split(devices.astype(np.int64), parts))
 
     def _copies(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-        """Tensors of the arena and [times, all devices, size], as host/engine/walk.py copies them."""
-        rows = [
-            [self.plan[n].offset, v[0, 0].nbytes, v.ctypes.data, v.strides[0], v.strides[1]]
-            for n, v in arrays.items()
-        ]
-        return np.array(rows, np.int64).reshape(-1, 5)
+        """Tensors of arena or state and [times, all devices, size], as host/engine/walk.py copies them."""
+        from .walk import ARENA, STATE
+
+        rows = []
+        for n, v in arrays.items():
+            t = self.plan[n]
+            place = STATE if t.space == "state" else ARENA
+            rows.append([t.offset, v[0, 0].nbytes, v.ctypes.data, v.strides[0], v.strides[1], place])
+        return np.array(rows, np.int64).reshape(-1, 6)
 
 
 def cores() -> int:

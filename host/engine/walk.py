@@ -26,9 +26,9 @@ def walk(
     step that failed, after which nothing more ran.
 
     bases, strides: [3], addresses of device 0's memory by place, and bytes from one to the next
-    feeds:  [inputs, 5], what is copied before each run: offset in the arena, bytes, address, bytes from
-            one run to the next, bytes from one device to the next
-    takes:  [outputs, 5], the same of what is copied out at a TAKE; what was fed is then fed again
+    feeds:  [inputs, 6], what is copied before each run: offset in a device's memory, bytes, address, bytes
+            from one run to the next, bytes from one device to the next, place of the memory
+    takes:  [outputs, 6], the same of what is copied out at a TAKE; what was fed is then fed again
     active: [times, all devices] uint8, which take part in a run; empty for all
     checksums: [times, all devices, SUMS] uint64, the checksum of the state, of `size` bytes, after each run
                goes there; empty if nobody wants it
@@ -42,7 +42,7 @@ def walk(
                 continue
             for f in range(len(feeds)):
                 given = feeds[f, 2] + run * feeds[f, 3] + device * feeds[f, 4]
-                copied(base[ARENA] + feeds[f, 0], given, feeds[f, 1])
+                copied(base[feeds[f, 5]] + feeds[f, 0], given, feeds[f, 1])
             at = 0
             while tape[at, 0] != END:
                 op, a, b, c = tape[at, 0], tape[at, 1], tape[at, 2], tape[at, 3]
@@ -59,10 +59,10 @@ def walk(
                 elif op == TAKE:
                     for f in range(len(takes)):
                         out = takes[f, 2] + run * takes[f, 3] + device * takes[f, 4]
-                        copied(out, base[ARENA] + takes[f, 0], takes[f, 1])
+                        copied(out, base[takes[f, 5]] + takes[f, 0], takes[f, 1])
                     for f in range(len(feeds)):
                         given = feeds[f, 2] + run * feeds[f, 3] + device * feeds[f, 4]
-                        copied(base[ARENA] + feeds[f, 0], given, feeds[f, 1])
+                        copied(base[feeds[f, 5]] + feeds[f, 0], given, feeds[f, 1])
                 elif not cells(base[a] + b, 1)[0]:
                     at = c
             if len(checksums):

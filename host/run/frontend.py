@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,16 @@ def events(front: FrontEnd, samples: NDArray[np.int16], engine: str = AUTO) -> d
     return found
 
 
+def behind_each_push(
+    front: FrontEnd, samples: NDArray[np.int16], names: Sequence[str], engine: str = AUTO
+) -> dict[str, NDArray[np.integer]]:
+    """What tensors of the front end alone hold behind each push, [pushes, size], by their names.
+
+    samples: as in `cut`; the last push is filled with zeros
+    """
+    return _run(front, _columns(front, samples), front.push, engine, names).kept
+
+
 def _columns(front: FrontEnd, samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """Samples as [n, channels]; SynapccError for other channels, or none."""
     x = samples.reshape(len(samples), -1)
@@ -147,9 +158,9 @@ def _sliced(f: Window, ran: _Ran, ends: NDArray[np.int64], planar: bool) -> NDAr
     return taken.reshape(len(ends), f.length) if f.x.channels == 1 else taken
 
 
-def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ran:
+def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: Sequence[str] = ()) -> _Ran:
     """The front end over samples [n, channels]; `frames` at a time, 0 for many. The last push is filled with
-    zeros."""
+    zeros. kept: tensors beside those of windows and events."""
     front_alone(front, front.push)  # refuses pushes of which a block does not make whole frames
     frames = frames or front.push * max(1, min(AT_A_TIME, len(x)) // front.push)
     alone = front_alone(front, frames)
@@ -160,7 +171,7 @@ def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str) -> _Ra
     machine.expects(2 * AT_A_TIME if pushes > 1 else 0)
     names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
     names |= {e.name for e in alone.events.values()}
-    names |= {MADE, AGO} & {t.name for t in alone.plan.tensors}
+    names |= {*kept} | ({MADE, AGO} & {t.name for t in alone.plan.tensors})
     types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
     said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
     at_once = max(1, AT_ONCE * AT_A_TIME // frames)

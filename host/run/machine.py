@@ -291,8 +291,8 @@ class Machine:
         """Runs a program once for each row of `given`, tensors of the arena by name [n, devices, size], on
         the devices `active`, [n, devices]. Labels are classes. checksums: as of Emulator.learn_many.
 
-        first: a program that each of these rows is given to before; said: what it leaves in tensors of the
-               arena by name goes there, [n, devices, size]
+        first: a program that each of these rows is given to before; said: what it leaves in tensors of arena
+               or state by name goes there, [n, devices, size]
         """
         self._may(program)
         compiled = self._engines.take(program, active.size * (2 if first else 1), first)
