@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..numeric import PRIMITIVES, Primitive
-from ..sets.dsp import Instruction, called
+from ..sets import dsp, mve
 
 WORDS = ("load_word", "store_word", "load_any", "store_any")
 
@@ -17,7 +17,7 @@ class Helpers:
     """The small functions that the steps of one library call, callees first."""
 
     primitives: tuple[Primitive, ...]
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[dsp.Instruction | mve.Block, ...]
     words: tuple[str, ...]
 
     def prefixed(self, text: str, prefix: str) -> str:
@@ -35,4 +35,5 @@ def helpers_of(texts: Iterable[str]) -> Helpers:
         wanted |= found
         pending += [PRIMITIVES[n].c for n in found]
     words = tuple(name for name in WORDS if any(f"{name}(" in body for body in bodies))
-    return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), tuple(called(bodies)), words)
+    vectors = (*dsp.called(bodies), *mve.called(bodies))
+    return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), vectors, words)

@@ -21,7 +21,7 @@ from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step, Value
 from ..ir.tape import Tape
-from ..sets import DSP
+from ..sets import DSP, MVE
 from ..sets.dsp import power_of_two
 from . import (
     Accumulator,
@@ -39,6 +39,7 @@ from . import (
     _depthwise_loops,
     _kept_loops,
     _long_loops,
+    _mve,
 )
 from . import _chosen as chosen
 from . import _onto as onto
@@ -281,11 +282,14 @@ class Forward(WeightedForward):
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
+        """mve: windows as runs of any length; dsp: as runs of whole words where they lie so, from a small patch
+        where not; depthwise."""
         g = Window.from_attrs(a)
         quick = None
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
             quick = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        elif kernel_set == MVE and self.tying is Tied and t["x"].dtype == "int8":
+            quick = _mve.windows(g, t, a)
         return quick or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
