@@ -90,11 +90,12 @@ def _sums(sums: Int, x: Lanes, w: Lanes) -> Int:
 
 _LOAD = {"int8_t": ("8", "vldrb.8"), "int16_t": ("16", "vldrh.16")}
 _IN = {"int8_t": "vldrb.8 q0, [%[x]], #16", "int16_t": "vldrb.s16 q0, [%[x]], #8"}
+_AT = {"int8_t": "r", "int16_t": "l"}  # loads that widen take a low register, and so do stores that narrow
 
 
 def _products(name: str, ctype: str) -> tuple[Block, Block]:
     """The sums of four rows of weights of a type, and of one."""
-    size, load = _LOAD[ctype]
+    (size, load), at = _LOAD[ctype], _AT[ctype]
     four = ["dlstp." + size + " lr, %[n]", "1:", _IN[ctype]]
     for k in range(LANES):
         four += [f"{load} q1, [%[w{k}]], #16", f"vmladava.s{size} %[a{k}], q0, q1"]
@@ -114,7 +115,7 @@ def _products(name: str, ctype: str) -> tuple[Block, Block]:
             "        sums[k] = (int32_t)((uint32_t)sums[k] + (uint32_t)(x[j] * w[k * row + j]));\n"
             "    }\n}",
             (*four, "letp lr, 1b"),
-            (f'{many},\n          {rows}, [x] "+r"(x)', '[n] "r"(n)', clobbers),
+            (f'{many},\n          {rows}, [x] "+{at}"(x)', '[n] "r"(n)', clobbers),
             local="int32_t a0 = sums[0], a1 = sums[1], a2 = sums[2], a3 = sums[3];\n"
             f"const {ctype} *w0 = w, *w1 = &w0[row], *w2 = &w1[row], *w3 = &w2[row];\n",
             after="sums[0] = a0;\nsums[1] = a1;\nsums[2] = a2;\nsums[3] = a3;\n",
@@ -128,7 +129,7 @@ def _products(name: str, ctype: str) -> tuple[Block, Block]:
             "    sum = (int32_t)((uint32_t)sum + (uint32_t)(x[j] * w[j]));\n}\nreturn sum;",
             (f"dlstp.{size} lr, %[n]", "1:", _IN[ctype], f"{load} q1, [%[w]], #16",
              f"vmladava.s{size} %[sum], q0, q1", "letp lr, 1b"),
-            ('[sum] "+Te"(sum), [w] "+r"(w), [x] "+r"(x)', '[n] "r"(n)', clobbers),
+            (f'[sum] "+Te"(sum), [w] "+r"(w), [x] "+{at}"(x)', '[n] "r"(n)', clobbers),
             ret="int32_t",
             after="return sum;\n",
         ),
@@ -143,7 +144,7 @@ def _held(sums: Int, shift: Lanes, lo: int, hi: int) -> Int:
     return saturate(sums >> shift.astype(np.int32), lo, hi)
 
 
-_INTO = ("vmov q0[2], q0[0], %[a2], %[a0]", "vmov q0[3], q0[1], %[a3], %[a1]")
+_INTO = ("vmov q0[2], q0[0], %[a0], %[a2]", "vmov q0[3], q0[1], %[a1], %[a3]")
 _SUMS = ", ".join(f'[a{k}] "r"(sums[{k}])' for k in range(LANES))
 _OUT = {"int8_t": ("vstrb.32", "vqmovnb.s16 q0, q0"), "int16_t": ("vstrh.32", "")}
 
@@ -162,9 +163,11 @@ def _outputs(ctype: str, each: bool, full: bool) -> Block:
         if full
         else ("vdup.32 q1, %[lo]", "vmax.s32 q0, q0, q1", "vdup.32 q1, %[hi]", "vmin.s32 q0, q0, q1")
     )
+    body = (*_INTO, *shifted, *held, f"{store} q0, [%[y]]")
+    clobbers = ('"q0", "q1", ' if any("q1" in line for line in body) else '"q0", ') + '"memory"'
     top = (1 << (bits - 1)) - 1
     lo, hi = (str(-top - 1), str(top)) if full else ("lo", "hi")
-    inputs = ['[y] "r"(y)', '[shift] "r"(shift)' if each else '[left] "r"(left)']
+    inputs = ['[y] "l"(y)', '[shift] "l"(shift)' if each else '[left] "r"(left)']
     inputs += [] if full else ['[lo] "r"(lo)', '[hi] "r"(hi)']
     limits = () if full else (("int32_t", "lo"), ("int32_t", "hi"))
     doc = f"y[k] = sums[k] >> shift{'[k]' if each else ''}, held within {f'{bits} bits' if full else 'lo .. hi'}"
@@ -181,8 +184,8 @@ def _outputs(ctype: str, each: bool, full: bool) -> Block:
         "for (uint32_t k = 0u; k < 4u; k++) {\n"
         f"    int32_t v = sums[k] >> shift{'[k]' if each else ''};\n"
         f"    y[k] = ({ctype})(v < {lo} ? {lo} : v > {hi} ? {hi} : v);\n}}",
-        (*_INTO, *shifted, *held, f"{store} q0, [%[y]]"),
-        ("", f"{_SUMS},\n          {', '.join(inputs)}", '"q0", "q1", "memory"'),
+        body,
+        ("", f"{_SUMS},\n          {', '.join(inputs)}", clobbers),
         local="" if each else "const int32_t left = -(int32_t)shift;\n",
     )
 
