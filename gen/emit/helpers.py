@@ -27,7 +27,8 @@ class Helpers:
 
 
 def helpers_of(texts: Iterable[str]) -> Helpers:
-    bodies = list(texts)
+    steps = list(texts)
+    bodies = [*steps, *(block.c for block in mve.called(steps))]
     wanted: set[str] = set()
     pending = list(bodies)
     while pending:

@@ -13,48 +13,69 @@ from ..sets.layouts import rounded_bias
 from . import Attrs, Relaid, Variant
 from ._dsp import ROUNDED
 from ._places import places
-from ._requantise import scaled, started
+from ._requantise import ONCE, TWICE, folded, printed, scaled, started
 from ._window import Window
 
 Operands = Mapping[str, "PlanTensor"]
 SHORTEST = 4  # values in a run of a window's taps, from which on a run is worth an instruction for each row
 
 
-def weighted_sums(t: Operands, a: Attrs, starts: NDArray[np.int32] | None = None) -> Variant | None:
+NEVER, BORDER, ALWAYS = range(3)
+"""In which windows a zero point is taken off the weights' sums: it stands in no bias there."""
+TWO_STARTS = "bias with the zero points for windows inside of the map; then the bias for those that reach beyond"
+
+
+def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
     """How y = req(W x + b) is computed by vectors, None if it is not.
 
-    starts: [places, rows], where they are not the bias and its zero points
     The variant's numbers: rows, wide (weights of 16 bits), full (whether limits are those of y's type), half
-    (what rounds, where it is not in the bias).
+    (what rounds, where it is not in the bias), less (NEVER or ALWAYS), and those of templates/requantise.j2.
     """
-    if t["x"].dtype != "int8" or scaled(a):
+    fixed = {t[role].space for role in ("w", "b", "s", "m") if role in t} == {"const"}
+    numbers = _numbers(t, a)
+    if numbers is None or ("s" in t and not (fixed or scaled(a))):
         return None
+    if not scaled(a):
+        relaid = {"b": _start(t, a, started(t, a))} if "s" in t else {}
+        return Variant("forward", MVE, relaid, numbers | {"less": NEVER})
+    relaid, more = printed(t, a)
+    if not more["right"]:
+        return None
+    less = ALWAYS if a["x_zero"] and not fixed else NEVER
+    return Variant("forward", MVE, relaid | (folded(t, a) if fixed else {}), numbers | more | {"less": less})
+
+
+def _numbers(t: Operands, a: Attrs) -> dict[str, int] | None:
     w, y = t["w"], t["y"]
-    top = 2 ** (8 * y.itemsize - 1) - 1
-    numbers = {
-        "rows": w.shape[0],
-        "wide": int(w.dtype == "int16"),
-        "full": int((a["lo"], a["hi"]) == (-top - 1, top)),
-    }
-    if "s" not in t:
-        return Variant("forward", MVE, {}, numbers | {"half": (1 << a["shift"]) >> 1})
-    if {w.space, t["b"].space, t["s"].space} != {"const"}:
+    if t["x"].dtype != "int8" or a.get("rounds", ONCE) not in (ONCE, TWICE):
         return None
-    start = rounded_bias(started(t, a)[None] if starts is None else starts, t["s"].array())
-    return Variant("forward", MVE, {"b": Relaid("rounded", start, ROUNDED)}, numbers | {"half": 0})
+    top = 2 ** (8 * y.itemsize - 1) - 1
+    half = (1 << a["shift"]) >> 1 if "s" not in t and not scaled(a) else 0
+    full = (a["lo"], a["hi"]) == (-top - 1, top)
+    return {"rows": w.shape[0], "wide": int(w.dtype == "int16"), "full": int(full), "half": half}
+
+
+def _start(t: Operands, a: Attrs, start: NDArray[np.int32], layout: str = "", note: str = ROUNDED) -> Relaid:
+    """Starts [..., rows] of sums, and what rounds where each row has a shift of its own."""
+    rounds = "s" in t and not scaled(a)
+    made = rounded_bias(start, t["s"].array()) if rounds else start
+    return Relaid(layout or "rounded", made, note)
 
 
 def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
     """Sums over what lies side by side in the map, a row of taps or a tap; None where that is too short."""
     beside = g.dilation_w == 1 or g.kernel_w == 1
     run = g.kernel_w * g.channels if beside and g.groups == 1 else g.channels // g.groups
-    if run < min(SHORTEST, g.taps):
+    sums = weighted_sums(t, a)
+    if run < min(SHORTEST, g.taps) or g.counts().min() == 0 or sums is None:
         return None
-    found = places(g, t, a)
-    if (a.get("x_zero") and g.beyond and not found) or g.counts().min() == 0:
-        return None
-    sums = weighted_sums(t, a, found.starts if found else None)
-    if sums is None:
-        return None
-    numbers = {**sums.numbers, **(found.numbers if found else {}), "across": int(not beside or g.groups > 1)}
-    return Variant(sums.macro, MVE, sums.relaid, numbers)
+    numbers, relaid = {**sums.numbers, "across": int(not beside or g.groups > 1)}, dict(sums.relaid)
+    if g.beyond and a.get("x_zero") and not numbers["less"]:
+        if found := places(g, t, a):
+            relaid["b"] = _start(t, a, found.starts, "placed")
+            numbers |= found.numbers
+        else:
+            both = np.stack([started(t, a), started(t, a, border=True)])
+            relaid["b"] = _start(t, a, both, "twofold", TWO_STARTS)
+            numbers["less"] = BORDER
+    return Variant(sums.macro, MVE, relaid, numbers)

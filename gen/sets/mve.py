@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..numeric import Int, saturate
+from ..numeric import Int, saturate, scale_once_right, scale_twice_right
 
 Lanes = NDArray[np.integer]
 
+WIDTH = 120  # of a line of the emitted file
 LANES = 4
 """Sums that a block makes at once: as many as there are even registers for."""
 
@@ -60,7 +61,7 @@ class Block:
         outputs, inputs, clobbers = self.operands
         return (
             f"/* {self.doc} */\n"
-            f"static inline {self.ret} {self.name}({params})\n{{\n"
+            f"{_broken(f'static inline {self.ret} {self.name}({params})')}\n{{\n"
             "#if defined(__ARM_FEATURE_MVE)\n"
             f"{_indented(self.local)}"
             "    __asm__ __volatile__(\n" + "\n".join(lines) + "\n"
@@ -70,6 +71,14 @@ class Block:
             f"{_indented(self.c)}"
             "#endif\n}\n"
         ).replace(" \n", "\n")
+
+
+def _broken(line: str) -> str:
+    """A line in as many as it takes, each behind a comma."""
+    if len(line) <= WIDTH:
+        return line
+    at = line.rindex(", ", 0, WIDTH)
+    return f"{line[: at + 1]}\n{_broken('    ' + line[at + 2 :])}"
 
 
 def _indented(text: str) -> str:
@@ -84,6 +93,11 @@ def _wrapped(x: NDArray[np.int64]) -> Int:
 def _sums(sums: Int, x: Lanes, w: Lanes) -> Int:
     """sums [rows] + w [rows, n] x [n]."""
     return _wrapped(sums.astype(np.int64) + w.astype(np.int64) @ x.astype(np.int64))
+
+
+def _without(sums: Int, w: Lanes, zero: int) -> Int:
+    """sums [rows] - zero times the sums of the rows of w [rows, n]."""
+    return _wrapped(sums.astype(np.int64) - zero * w.astype(np.int64).sum(axis=1))
 
 
 # ---- sums -----------------------------------------------------------------------------------------------
@@ -136,57 +150,162 @@ def _products(name: str, ctype: str) -> tuple[Block, Block]:
     )  # fmt: skip
 
 
+def _less(name: str, ctype: str) -> tuple[Block, Block]:
+    """What a zero point of the inputs takes off the sums of four rows of weights of a type, and of one."""
+    size, load = _LOAD[ctype]
+    four = [f"dlstp.{size} lr, %[n]", "1:"]
+    for k in range(LANES):
+        four += [f"{load} q0, [%[w{k}]], #16", f"vaddva.s{size} %[a{k}], q0"]
+    many = ", ".join(f'[a{k}] "+Te"(a{k})' for k in range(LANES))
+    rows = ", ".join(f'[w{k}] "+r"(w{k})' for k in range(LANES))
+    weights = f"const {ctype} *"
+    clobbers = '"lr", "q0", "memory"'
+    off = "sums[{0}] = (int32_t)((uint32_t)sums[{0}] - (uint32_t)(zero * a{0}));"
+    return (
+        Block(
+            name.format(4),
+            "sums[k] -= zero * sum of w[k * row + j], j < n, for four rows; n is not 0",
+            (("int32_t", "sums[4]"), (weights, "w"), ("uint32_t", "row"), ("uint32_t", "n"), ("int32_t", "zero")),
+            _without,
+            "for (uint32_t k = 0u; k < 4u; k++) {\n"
+            "    for (uint32_t j = 0u; j < n; j++) {\n"
+            "        sums[k] = (int32_t)((uint32_t)sums[k] - (uint32_t)(zero * w[k * row + j]));\n"
+            "    }\n}",
+            (*four, "letp lr, 1b"),
+            (f"{many},\n          {rows}", '[n] "r"(n)', clobbers),
+            local="int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0;\n"
+            f"const {ctype} *w0 = w, *w1 = &w0[row], *w2 = &w1[row], *w3 = &w2[row];\n",
+            after="\n".join(off.format(k) for k in range(LANES)),
+        ),
+        Block(
+            name.format(1),
+            "sum - zero * sum of w[j], j < n; n is not 0",
+            (("int32_t", "sum"), (weights, "w"), ("uint32_t", "n"), ("int32_t", "zero")),
+            _without,
+            "for (uint32_t j = 0u; j < n; j++) {\n"
+            "    sum = (int32_t)((uint32_t)sum - (uint32_t)(zero * w[j]));\n}\nreturn sum;",
+            (f"dlstp.{size} lr, %[n]", "1:", f"{load} q0, [%[w]], #16", f"vaddva.s{size} %[a], q0", "letp lr, 1b"),
+            ('[a] "+Te"(a), [w] "+r"(w)', '[n] "r"(n)', clobbers),
+            ret="int32_t",
+            local="int32_t a = 0;\n",
+            after="return (int32_t)((uint32_t)sum - (uint32_t)(zero * a));\n",
+        ),
+    )
+
+
 # ---- outputs --------------------------------------------------------------------------------------------
 
 
-def _held(sums: Int, shift: Lanes, lo: int, hi: int) -> Int:
+def _shifted(sums: Int, lo: int, hi: int, shift: Lanes) -> Int:
     """Sums that hold what rounds, shifted to the right and held within lo .. hi."""
     return saturate(sums >> shift.astype(np.int32), lo, hi)
 
 
-_INTO = ("vmov q0[2], q0[0], %[a0], %[a2]", "vmov q0[3], q0[1], %[a1], %[a3]")
-_SUMS = ", ".join(f'[a{k}] "r"(sums[{k}])' for k in range(LANES))
-_OUT = {"int8_t": ("vstrb.32", "vqmovnb.s16 q0, q0"), "int16_t": ("vstrh.32", "")}
+def _once(sums: Int, lo: int, hi: int, m: Int, rest: Lanes, zero: int) -> Int:
+    return saturate(scale_once_right(sums, m, rest.astype(np.int32)) + np.int32(zero), lo, hi)
 
 
-def _outputs(ctype: str, each: bool, full: bool) -> Block:
-    """Four sums as outputs of a type: shifted, each by its row's or all alike, and held, `full` in the type."""
+def _twice(sums: Int, lo: int, hi: int, m: Int, rest: Lanes, zero: int) -> Int:
+    return saturate(scale_twice_right(sums, m, rest.astype(np.int32)) + np.int32(zero), lo, hi)
+
+
+_INTO = (
+    "int32_t v __attribute__((vector_size(16)));\n"
+    '__asm__("vmov %q[v][2], %q[v][0], %[a0], %[a2]\\n\\t"\n'
+    '        "vmov %q[v][3], %q[v][1], %[a1], %[a3]"\n'
+    '        : [v] "=&w"(v)\n'
+    '        : [a0] "r"(sums[0]), [a1] "r"(sums[1]), [a2] "r"(sums[2]), [a3] "r"(sums[3]));\n'
+)
+"""The sums as a vector. A statement of its own, so that no statement asks for more registers than there are."""
+_OUT = {"int8_t": ("vstrb.32", "vqmovnb.s16 %q[v], %q[v]"), "int16_t": ("vstrh.32", "")}
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How sums end: parameters, what the portable C makes of sums[k], instructions on the vector v, their inputs."""
+
+    name: str
+    doc: str
+    params: tuple[tuple[str, str], ...]
+    py: Callable[..., Int]
+    c: str
+    asm: tuple[str, ...]
+    inputs: tuple[str, ...]
+    local: str = ""
+
+
+def _ends() -> Iterable[_End]:
+    """By a shift, or by a multiplier rounded once or twice; each row by its own, or all alike."""
+    for each, at in ((True, "[k]"), (False, "")):
+        name = "each" if each else "alike"
+        count = "const uint8_t *" if each else "uint32_t"
+        by = "%q[v], %q[v], q1" if each else "%q[v], %[left]"
+        own = ("vldrb.u32 q1, [%[shift]]", "vneg.s32 q1, q1") if each else ()
+        yield _End(
+            f"out{{}}_{name}",
+            f"sums[k] >> shift{at}",
+            ((count, "shift"),),
+            _shifted,
+            f"sums[k] >> shift{at}",
+            (*own, f"vshl.s32 {by}"),
+            ('[shift] "l"(shift)',) if each else ('[left] "r"(left)',),
+            "" if each else "const int32_t left = -(int32_t)shift;\n",
+        )
+        own = ("vldrb.u32 q1, [%[rest]]", "vmvn q1, q1") if each else ()  # ~rest is -(rest + 1)
+        inputs = ('[m] "r"(m)', '[rest] "l"(rest)' if each else '[left] "r"(left)', '[zero] "r"(zero)')
+        params = (("const int32_t *", "m") if each else ("int32_t", "m"), (count, "rest"), ("int32_t", "zero"))
+        left = "" if each else "const int32_t left = -1 - (int32_t)rest;\n"
+        factor = "vldrw.32 q1, [%[m]]" if each else "vdup.32 q1, %[m]"
+        twice = (factor, "vqrdmulh.s32 %q[v], %q[v], q1", "vshr.s32 q1, %q[v], #31", "vadd.i32 %q[v], %q[v], q1")
+        yield _End(
+            f"twice{{}}_{name}",
+            f"sums[k] * m{at} / 2^(32 + rest{at}), rounded twice (scale_twice), + zero",
+            params,
+            _twice,
+            f"scale_twice_right(sums[k], m{at}, rest{at}) + zero",
+            (*twice, *own, f"vrshl.s32 {by}", "vadd.i32 %q[v], %q[v], %[zero]"),
+            inputs,
+            left,
+        )
+        once = (factor, "vshr.s32 q2, %q[v], #31", "vabs.s32 %q[v], %q[v]", "vmulh.s32 %q[v], %q[v], q1")
+        yield _End(
+            f"once{{}}_{name}",
+            f"sums[k] * m{at} / 2^(33 + rest{at}), halves away from zero (scale_once), + zero",
+            params,
+            _once,
+            f"scale_once_right(sums[k], m{at}, rest{at}) + zero",
+            (*once, *own, f"vrshl.s32 {by}", "veor %q[v], %q[v], q2", "vsub.i32 %q[v], %q[v], q2", "vadd.i32 %q[v], %q[v], %[zero]"),
+            inputs,
+            left,
+        )
+
+
+def _outputs(end: _End, ctype: str, full: bool) -> Block:
+    """Four sums as outputs of a type, held: `full`, in the type."""
     bits = 8 if ctype == "int8_t" else 16
     store, last = _OUT[ctype]
-    shifted = (
-        ("vldrb.u32 q1, [%[shift]]", "vneg.s32 q1, q1", "vshl.s32 q0, q0, q1")
-        if each
-        else ("vshl.s32 q0, %[left]",)
-    )
     held = (
-        ("vqmovnb.s32 q0, q0", *((last,) if last else ()))
+        ("vqmovnb.s32 %q[v], %q[v]", *((last,) if last else ()))
         if full
-        else ("vdup.32 q1, %[lo]", "vmax.s32 q0, q0, q1", "vdup.32 q1, %[hi]", "vmin.s32 q0, q0, q1")
+        else ("vdup.32 q1, %[lo]", "vmax.s32 %q[v], %q[v], q1", "vdup.32 q1, %[hi]", "vmin.s32 %q[v], %q[v], q1")
     )
-    body = (*_INTO, *shifted, *held, f"{store} q0, [%[y]]")
-    clobbers = ('"q0", "q1", ' if any("q1" in line for line in body) else '"q0", ') + '"memory"'
+    body = (*end.asm, *held, f"{store} %q[v], [%[y]]")
+    used = sorted({q for line in body for q in re.findall(r"\bq\d\b", line)})
     top = (1 << (bits - 1)) - 1
     lo, hi = (str(-top - 1), str(top)) if full else ("lo", "hi")
-    inputs = ['[y] "l"(y)', '[shift] "l"(shift)' if each else '[left] "r"(left)']
-    inputs += [] if full else ['[lo] "r"(lo)', '[hi] "r"(hi)']
+    inputs = ['[y] "l"(y)', *end.inputs, *([] if full else ['[lo] "r"(lo)', '[hi] "r"(hi)'])]
     limits = () if full else (("int32_t", "lo"), ("int32_t", "hi"))
-    doc = f"y[k] = sums[k] >> shift{'[k]' if each else ''}, held within {f'{bits} bits' if full else 'lo .. hi'}"
     return Block(
-        f"out{bits}_{'each' if each else 'alike'}{'' if full else '_within'}",
-        f"{doc}, for four sums",
-        (
-            (f"{ctype} *", "y"),
-            ("const int32_t", "sums[4]"),
-            ("const uint8_t *", "shift") if each else ("uint32_t", "shift"),
-            *limits,
-        ),
-        _held,
+        end.name.format(bits) + ("" if full else "_within"),
+        f"y[k] = {end.doc}, held within {f'{bits} bits' if full else 'lo .. hi'}, for four sums",
+        ((f"{ctype} *", "y"), ("const int32_t", "sums[4]"), *end.params, *limits),
+        end.py,
         "for (uint32_t k = 0u; k < 4u; k++) {\n"
-        f"    int32_t v = sums[k] >> shift{'[k]' if each else ''};\n"
+        f"    const int32_t v = {end.c};\n"
         f"    y[k] = ({ctype})(v < {lo} ? {lo} : v > {hi} ? {hi} : v);\n}}",
         body,
-        ("", f"{_SUMS},\n          {', '.join(inputs)}", clobbers),
-        local="" if each else "const int32_t left = -(int32_t)shift;\n",
+        ('[v] "+w"(v)', ", ".join(inputs), ", ".join((*(f'"{q}"' for q in used), '"memory"'))),
+        local=_INTO + end.local,
     )
 
 
@@ -195,7 +314,9 @@ BLOCKS: dict[str, Block] = {
     for block in (
         *_products("dot{}", "int8_t"),
         *_products("dot{}_wide", "int16_t"),
-        *(_outputs(t, each, full) for t in _OUT for each in (True, False) for full in (True, False)),
+        *_less("less{}", "int8_t"),
+        *_less("less{}_wide", "int16_t"),
+        *(_outputs(end, t, full) for t in _OUT for end in _ends() for full in (True, False)),
     )
 }
 """Every row by name."""

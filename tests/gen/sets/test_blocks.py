@@ -12,6 +12,7 @@ import pytest
 from ctools import UNDEFINED, compile_helium, compile_host, helium
 from numpy.typing import NDArray
 
+from synapcc.gen.emit.helpers import helpers_of
 from synapcc.gen.numeric import PRIMITIVES
 from synapcc.gen.sets.dsp import INSTRUCTIONS
 from synapcc.gen.sets.mve import BLOCKS, Block, called
@@ -39,7 +40,7 @@ int main(void)
 RECORD = np.dtype(
     [
         ("block", "<u4"), ("row", "<u4"), ("n", "<u4"), ("lo", "<i4"), ("hi", "<i4"), ("alike", "<u4"),
-        ("sums", "<i4", 4), ("shift", "u1", 4), ("at", "<u4"), ("x", "i1", LONGEST + 8), ("w", "<i2", 4 * LONGEST),
+        ("sums", "<i4", 4), ("m", "<i4", 4), ("zero", "<i4"), ("shift", "u1", 4), ("at", "<u4"), ("x", "i1", LONGEST + 8), ("w", "<i2", 4 * LONGEST),
         ("out", "<i4", 4),
     ]
 )  # fmt: skip
@@ -48,7 +49,7 @@ RECORD = np.dtype(
 def test_the_table_is_well_formed() -> None:
     assert not set(BLOCKS) & (set(PRIMITIVES) | set(INSTRUCTIONS))
     for name, block in BLOCKS.items():
-        named = set(re.findall(r"%\[(\w+)\]", " ".join(block.asm)))
+        named = set(re.findall(r"%q?\[(\w+)\]", " ".join(block.asm)))
         assert named == set(re.findall(r"\[(\w+)\] ", " ".join(block.operands))), name
         touched = set(re.findall(r"\bq\d\b", " ".join(block.asm)))
         assert touched == set(re.findall(r"\bq\d\b", block.operands[2])), name
@@ -63,18 +64,20 @@ def weights(block: Block) -> str:
 
 def source(blocks: Sequence[Block]) -> str:
     """A program that answers records on its input with what the blocks make of them."""
-    fields = "uint32_t block, row, n; int32_t lo, hi; uint32_t alike; int32_t sums[4]; uint8_t shift[4]; uint32_t at;"
+    fields = "uint32_t block, row, n; int32_t lo, hi; uint32_t alike; int32_t sums[4], m[4], zero; uint8_t shift[4]; uint32_t at;"
     text = ["#include <stdint.h>", "#include <stdio.h>", "#include <string.h>", ""]
     text += [
         f"typedef struct {{ {fields} int8_t x[{LONGEST + 8}]; int16_t w[{4 * LONGEST}]; int32_t out[4]; }} record;"
     ]
+    text += [p.c_function for p in helpers_of(f"{block.name}(" for block in blocks).primitives]
     text += [block.c_function for block in blocks]
     rows = []
     for i, block in enumerate(blocks):
         kind, names = weights(block), [name.removesuffix("[4]") for _, name in block.params]
-        alike = "shift" in names and ("uint32_t", "shift") in block.params
-        arguments = {"w": f"(const {kind} *)r.w", "x": "&r.x[r.at]", "y": "y", "sum": "r.sums[0]"}
-        given = ", ".join("r.alike" if n == "shift" and alike else arguments.get(n, f"r.{n}") for n in names)
+        count = "r.shift" if "_each" in block.name else "r.alike"
+        arguments = {"w": f"(const {kind} *)r.w", "x": "&r.x[r.at]", "y": "y", "sum": "r.sums[0]", "rest": count}
+        arguments |= {"shift": count, "m": "r.m" if "_each" in block.name else "r.m[0]"}
+        given = ", ".join(arguments.get(n, f"r.{n}") for n in names)
         body = f"memcpy(r.out, r.sums, sizeof r.out); {block.name}({given});"
         if "sums" in names and "y" not in names:
             body = f"{block.name}({given}); memcpy(r.out, r.sums, sizeof r.out);"
@@ -99,7 +102,12 @@ def records(blocks: Sequence[Block], rng: np.random.Generator) -> tuple[NDArray[
             one["row"] = rng.integers(one["n"], LONGEST + 1)
             wide = rng.integers(-(2**31), 2**31, 4)
             one["sums"] = rng.choice([wide, wide >> rng.integers(0, 31), np.array([-(2**31), 2**31 - 1, 0, -1])])
-            one["shift"], one["alike"] = rng.integers(0, 32, 4), rng.integers(0, 32)
+            most = 30 if "rest" in names else 32
+            one["shift"], one["alike"] = rng.integers(0, most, 4), rng.integers(0, most)
+            one["m"] = rng.choice([rng.integers(0, 2**31, 4), 1 << rng.integers(20, 31, 4), np.full(4, 2**31 - 1)])
+            one["zero"] = rng.integers(-128, 128)
+            if "rest" in names:
+                one["sums"] >>= int(rng.integers(1, 20))
             one["lo"], one["hi"] = sorted(rng.integers(-128, 128, 2))
             one["x"] = rng.choice([-128, 127, 0, 1], LONGEST + 8) if j % 2 else rng.integers(-128, 128, LONGEST + 8)
             kind = TYPES[weights(block)]
@@ -112,11 +120,14 @@ def records(blocks: Sequence[Block], rng: np.random.Generator) -> tuple[NDArray[
             if "w" in names:
                 rows = 4 if "sums" in names else 1
                 matrix = np.stack([w[k * row : k * row + n] for k in range(rows)])
-                want[i, j, :rows] = block.py(one["sums"][:rows], x, matrix)
+                arguments = (x, matrix) if "x" in names else (matrix, int(one["zero"]))
+                want[i, j, :rows] = block.py(one["sums"][:rows], *arguments)
                 continue
-            shift = one["shift"] if ("const uint8_t *", "shift") in block.params else np.array(one["alike"])
+            each = "_each" in block.name
+            shift = one["shift"] if each else np.array(one["alike"])
+            ends = (one["m"] if each else one["m"][:1], shift, int(one["zero"])) if "rest" in names else (shift,)
             lo, hi = (one["lo"], one["hi"]) if "lo" in names else (info.min, info.max)
-            want[i, j] = block.py(one["sums"], shift, int(lo), int(hi))
+            want[i, j] = block.py(one["sums"], int(lo), int(hi), *ends)
     return given.ravel(), want.reshape(-1, 4)
 
 
