@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ..ir.plan import PlanTensor
 from ..sets import MVE
 from ..sets.layouts import rounded_bias
+from ..sets.mve import LANES
 from . import Attrs, Relaid, Variant
-from ._dsp import ROUNDED
+from ._dsp import PATCH, ROUNDED
 from ._places import places
 from ._requantise import ONCE, TWICE, folded, printed, scaled, started
 from ._window import Window
@@ -63,13 +64,19 @@ def _start(t: Operands, a: Attrs, start: NDArray[np.int32], layout: str = "", no
 
 
 def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
-    """Sums over what lies side by side in the map, a row of taps or a tap; None where that is too short."""
+    """Sums over what lies side by side in the map, a row of taps or a tap, or over a copy of the window where
+    that is shorter work; None where neither is worth it."""
     beside = g.dilation_w == 1 or g.kernel_w == 1
-    run = g.kernel_w * g.channels if beside and g.groups == 1 else g.channels // g.groups
+    runs, run = (g.kernel_h, g.kernel_w) if beside and g.groups == 1 else (g.kernel_h * g.kernel_w, 1)
+    run *= g.channels // g.groups
     sums = weighted_sums(t, a)
-    if run < min(SHORTEST, g.taps) or g.counts().min() == 0 or sums is None:
+    if sums is None or g.counts().min() == 0:
         return None
     numbers, relaid = {**sums.numbers, "across": int(not beside or g.groups > 1)}, dict(sums.relaid)
+    if g.groups == 1 and g.taps <= PATCH and _copied(g, runs, run, int(a["filters"] // LANES + a["filters"] % LANES)):
+        return Variant("forward", MVE, relaid, numbers | {"patch": 1})
+    if run < min(SHORTEST, g.taps):
+        return None
     if g.beyond and a.get("x_zero") and not numbers["less"]:
         if found := places(g, t, a):
             relaid["b"] = _start(t, a, found.starts, "placed")
@@ -79,3 +86,10 @@ def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
             relaid["b"] = _start(t, a, both, "twofold", TWO_STARTS)
             numbers["less"] = BORDER
     return Variant(sums.macro, MVE, relaid, numbers)
+
+
+def _copied(g: Window, runs: int, run: int, blocks: int) -> bool:
+    """Whether a copy of each window saves more than it takes, counted in instructions: ten for 16 bytes of
+    four rows, and about as many for what begins a run."""
+    read = blocks * runs * (10 * -(-run // 16) + 7)
+    return runs > 1 and blocks * 10 * -(-g.taps // 16) + 14 * runs + 10 < read

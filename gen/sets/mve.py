@@ -309,11 +309,24 @@ def _outputs(end: _End, ctype: str, full: bool) -> Block:
     )
 
 
+def _copy() -> Block:
+    return Block(
+        "copy",
+        "to[j] = x[j], j < n; n is not 0",
+        (("int8_t *", "to"), ("const int8_t *", "x"), ("uint32_t", "n")),
+        lambda x: x,
+        "for (uint32_t j = 0u; j < n; j++) {\n    to[j] = x[j];\n}",
+        ("dlstp.8 lr, %[n]", "1:", "vldrb.8 q0, [%[x]], #16", "vstrb.8 q0, [%[to]], #16", "letp lr, 1b"),
+        ('[to] "+r"(to), [x] "+r"(x)', '[n] "r"(n)', '"lr", "q0", "memory"'),
+    )
+
+
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
         *_products("dot{}", "int8_t"),
         *_products("dot{}_wide", "int16_t"),
+        _copy(),
         *_less("less{}", "int8_t"),
         *_less("less{}_wide", "int16_t"),
         *(_outputs(end, t, full) for t in _OUT for end in _ends() for full in (True, False)),

@@ -59,7 +59,7 @@ def test_the_table_is_well_formed() -> None:
 def weights(block: Block) -> str:
     """The type of what a block takes w of, or makes y of."""
     kinds = dict((name, kind.removeprefix("const ").removesuffix(" *")) for kind, name in block.params)
-    return kinds.get("w", kinds.get("y", ""))
+    return kinds.get("w", kinds.get("y", kinds.get("to", "")))
 
 
 def source(blocks: Sequence[Block]) -> str:
@@ -81,6 +81,10 @@ def source(blocks: Sequence[Block]) -> str:
         body = f"memcpy(r.out, r.sums, sizeof r.out); {block.name}({given});"
         if "sums" in names and "y" not in names:
             body = f"{block.name}({given}); memcpy(r.out, r.sums, sizeof r.out);"
+        elif "to" in names:
+            body = f"{{ int8_t to[{LONGEST + 1}] = {{ 0 }}; to[r.n] = 77; {block.name}({given.replace('r.to', 'to')}); "
+            body += "if (to[r.n] != 77) return 8; r.out[0] = to[0]; r.out[1] = to[r.n - 1u]; r.out[2] = 0; "
+            body += f"for (int k = 0; k < {LONGEST}; k++) r.out[2] += (k + 1) * to[k]; r.out[2] -= 77 * (int)(r.n + 1u) * (r.n < {LONGEST}u); r.out[3] = 0; }}"
         elif block.ret != "void":
             body = f"r.out[0] = {block.name}({given});"
         elif "y" in names:
@@ -117,6 +121,9 @@ def records(blocks: Sequence[Block], rng: np.random.Generator) -> tuple[NDArray[
             one["w"].view(kind)[: len(w)] = w
             n, row = int(one["n"]), int(one["row"])
             x = one["x"][one["at"] : one["at"] + n]
+            if "to" in names:
+                want[i, j, :3] = x[0], x[-1], x.astype(int) @ np.arange(1, n + 1)
+                continue
             if "w" in names:
                 rows = 4 if "sums" in names else 1
                 matrix = np.stack([w[k * row : k * row + n] for k in range(rows)])
