@@ -36,5 +36,5 @@ def helpers_of(texts: Iterable[str]) -> Helpers:
         wanted |= found
         pending += [PRIMITIVES[n].c for n in found]
     words = tuple(name for name in WORDS if any(f"{name}(" in body for body in bodies))
-    vectors = (*dsp.called(bodies), *mve.called(bodies))
+    vectors: tuple[dsp.Instruction | mve.Block, ...] = (*dsp.called(bodies), *mve.called(bodies))
     return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), vectors, words)

@@ -23,7 +23,9 @@ SHORTEST = 4  # values in a run of a window's taps, from which on a run is worth
 
 NEVER, BORDER, ALWAYS = range(3)
 """In which windows a zero point is taken off the weights' sums: it stands in no bias there."""
-TWO_STARTS = "bias with the zero points for windows inside of the map; then the bias for those that reach beyond"
+TWO_STARTS = (
+    "bias with the zero points for windows inside of the map; then the bias for those that reach beyond"
+)
 
 
 def weighted_sums(t: Operands, a: Attrs) -> Variant | None:
@@ -73,7 +75,11 @@ def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
     if sums is None or g.counts().min() == 0:
         return None
     numbers, relaid = {**sums.numbers, "across": int(not beside or g.groups > 1)}, dict(sums.relaid)
-    if g.groups == 1 and g.taps <= PATCH and _copied(g, runs, run, int(a["filters"] // LANES + a["filters"] % LANES)):
+    if (
+        g.groups == 1
+        and g.taps <= PATCH
+        and _copied(g, runs, run, int(a["filters"] // LANES + a["filters"] % LANES))
+    ):
         return Variant("forward", MVE, relaid, numbers | {"patch": 1})
     if run < min(SHORTEST, g.taps):
         return None

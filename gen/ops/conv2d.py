@@ -282,8 +282,8 @@ class Forward(WeightedForward):
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """mve: windows as runs of any length; dsp: as runs of whole words where they lie so, from a small patch
-        where not; depthwise."""
+        """mve: windows as runs of any length, or copied; dsp: as runs of whole words where they lie so, or
+        copied; depthwise."""
         g = Window.from_attrs(a)
         quick = None
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":

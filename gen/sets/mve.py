@@ -1,14 +1,14 @@
 """The blocks of Helium instructions that the kernel set `mve` is written in: one table, three texts a row.
 
 A row is a short loop or a few instructions on vectors, since compilers move vectors about more than they
-compute with them where each instruction is a call. Each is emitted as a small function with a body in portable
-C, and one in inline assembly where the core has Helium (`__ARM_FEATURE_MVE`). So a library of the set `mve`
-compiles for every core and every compiler that knows GNU C, and does the same there.
+compute with them where each instruction is a call. Each is emitted as a small function with a body in
+portable C, and one in inline assembly where the core has Helium (`__ARM_FEATURE_MVE`). So a library of the
+set `mve` compiles for every core and every compiler that knows GNU C, and does the same there.
 tests/gen/sets/test_blocks.py proves that numpy, portable C and the instructions agree.
 
-Loops are tail-predicated (DLSTP, LETP): lanes behind the end are neither read nor summed, so that rows of any
-length begin anywhere and nothing is padded. VMLADAVA adds into an even register, which the constraint Te says.
-Inline assembly, not ACLE's intrinsics. Reference: Armv8-M Architecture Reference Manual, chapter C2.
+Loops are tail-predicated (DLSTP, LETP): lanes behind the end are neither read nor summed, so that rows of
+any length begin anywhere and nothing is padded. VMLADAVA adds into an even register, which the constraint Te
+says. Inline assembly, not ACLE's intrinsics. Reference: Armv8-M Architecture Reference Manual, chapter C2.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Block:
     @property
     def c_function(self) -> str:
         """The definition in GNU C, as it stands in the emitted file."""
-        params = ", ".join(f"{ctype}{'' if ctype.endswith('*') else ' '}{name}" for ctype, name in self.params)
+        params = ", ".join(
+            f"{ctype}{'' if ctype.endswith('*') else ' '}{name}" for ctype, name in self.params
+        )
         lines = [f'        "{line}\\n\\t"' for line in self.asm[:-1]] + [f'        "{self.asm[-1]}"']
         outputs, inputs, clobbers = self.operands
         return (
@@ -165,7 +167,13 @@ def _less(name: str, ctype: str) -> tuple[Block, Block]:
         Block(
             name.format(4),
             "sums[k] -= zero * sum of w[k * row + j], j < n, for four rows; n is not 0",
-            (("int32_t", "sums[4]"), (weights, "w"), ("uint32_t", "row"), ("uint32_t", "n"), ("int32_t", "zero")),
+            (
+                ("int32_t", "sums[4]"),
+                (weights, "w"),
+                ("uint32_t", "row"),
+                ("uint32_t", "n"),
+                ("int32_t", "zero"),
+            ),
             _without,
             "for (uint32_t k = 0u; k < 4u; k++) {\n"
             "    for (uint32_t j = 0u; j < n; j++) {\n"
@@ -184,7 +192,13 @@ def _less(name: str, ctype: str) -> tuple[Block, Block]:
             _without,
             "for (uint32_t j = 0u; j < n; j++) {\n"
             "    sum = (int32_t)((uint32_t)sum - (uint32_t)(zero * w[j]));\n}\nreturn sum;",
-            (f"dlstp.{size} lr, %[n]", "1:", f"{load} q0, [%[w]], #16", f"vaddva.s{size} %[a], q0", "letp lr, 1b"),
+            (
+                f"dlstp.{size} lr, %[n]",
+                "1:",
+                f"{load} q0, [%[w]], #16",
+                f"vaddva.s{size} %[a], q0",
+                "letp lr, 1b",
+            ),
             ('[a] "+Te"(a), [w] "+r"(w)', '[n] "r"(n)', clobbers),
             ret="int32_t",
             local="int32_t a = 0;\n",
@@ -216,13 +230,13 @@ _INTO = (
     '        : [v] "=&w"(v)\n'
     '        : [a0] "r"(sums[0]), [a1] "r"(sums[1]), [a2] "r"(sums[2]), [a3] "r"(sums[3]));\n'
 )
-"""The sums as a vector. A statement of its own, so that no statement asks for more registers than there are."""
+"""The sums as a vector: a statement of its own, so that none asks for more registers than there are."""
 _OUT = {"int8_t": ("vstrb.32", "vqmovnb.s16 %q[v], %q[v]"), "int16_t": ("vstrh.32", "")}
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How sums end: parameters, what the portable C makes of sums[k], instructions on the vector v, their inputs."""
+    """How sums end: parameters, what portable C makes of sums[k], instructions on the vector v, inputs."""
 
     name: str
     doc: str
@@ -253,10 +267,19 @@ def _ends() -> Iterable[_End]:
         )
         own = ("vldrb.u32 q1, [%[rest]]", "vmvn q1, q1") if each else ()  # ~rest is -(rest + 1)
         inputs = ('[m] "r"(m)', '[rest] "l"(rest)' if each else '[left] "r"(left)', '[zero] "r"(zero)')
-        params = (("const int32_t *", "m") if each else ("int32_t", "m"), (count, "rest"), ("int32_t", "zero"))
+        params = (
+            ("const int32_t *", "m") if each else ("int32_t", "m"),
+            (count, "rest"),
+            ("int32_t", "zero"),
+        )
         left = "" if each else "const int32_t left = -1 - (int32_t)rest;\n"
         factor = "vldrw.32 q1, [%[m]]" if each else "vdup.32 q1, %[m]"
-        twice = (factor, "vqrdmulh.s32 %q[v], %q[v], q1", "vshr.s32 q1, %q[v], #31", "vadd.i32 %q[v], %q[v], q1")
+        twice = (
+            factor,
+            "vqrdmulh.s32 %q[v], %q[v], q1",
+            "vshr.s32 q1, %q[v], #31",
+            "vadd.i32 %q[v], %q[v], q1",
+        )
         yield _End(
             f"twice{{}}_{name}",
             f"sums[k] * m{at} / 2^(32 + rest{at}), rounded twice (scale_twice), + zero",
@@ -274,7 +297,14 @@ def _ends() -> Iterable[_End]:
             params,
             _once,
             f"scale_once_right(sums[k], m{at}, rest{at}) + zero",
-            (*once, *own, f"vrshl.s32 {by}", "veor %q[v], %q[v], q2", "vsub.i32 %q[v], %q[v], q2", "vadd.i32 %q[v], %q[v], %[zero]"),
+            (
+                *once,
+                *own,
+                f"vrshl.s32 {by}",
+                "veor %q[v], %q[v], q2",
+                "vsub.i32 %q[v], %q[v], q2",
+                "vadd.i32 %q[v], %q[v], %[zero]",
+            ),
             inputs,
             left,
         )
@@ -287,7 +317,12 @@ def _outputs(end: _End, ctype: str, full: bool) -> Block:
     held = (
         ("vqmovnb.s32 %q[v], %q[v]", *((last,) if last else ()))
         if full
-        else ("vdup.32 q1, %[lo]", "vmax.s32 %q[v], %q[v], q1", "vdup.32 q1, %[hi]", "vmin.s32 %q[v], %q[v], q1")
+        else (
+            "vdup.32 q1, %[lo]",
+            "vmax.s32 %q[v], %q[v], q1",
+            "vdup.32 q1, %[hi]",
+            "vmin.s32 %q[v], %q[v], q1",
+        )
     )
     body = (*end.asm, *held, f"{store} %q[v], [%[y]]")
     used = sorted({q for line in body for q in re.findall(r"\bq\d\b", line)})

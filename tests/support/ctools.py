@@ -326,7 +326,7 @@ def compile_helium(sources: Iterable[Path], elf: Path, *flags: str) -> Path:
 
 
 def helium(elf: Path) -> list[str]:
-    """The command that runs such an ELF, whose console is that of the command. Skips where QEMU is missing."""
+    """The command that runs such an ELF; its console is the command's. Skips where QEMU is missing."""
     qemu = shutil.which("qemu-system-arm")
     if not qemu:
         pytest.skip("qemu-system-arm is not installed")

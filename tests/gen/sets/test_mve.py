@@ -1,0 +1,132 @@
+"""What the set `mve` prints: the bytes of the emulator, on this computer and on a virtual Cortex-M55."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ctools import UNDEFINED, HeliumBatch, HostBatch
+from one_step import batch_plan, cases, compare
+
+from synapcc.gen.emit.flash import stored
+from synapcc.gen.ir.graph import Node
+from synapcc.gen.ops import Case, kernel
+from synapcc.gen.ops._mve import ALWAYS, BORDER, NEVER
+from synapcc.gen.ops._weighted import WeightedForward
+from synapcc.gen.ops._window import Window
+from synapcc.gen.ops._zeros import with_zeros
+from synapcc.gen.sets import DSP, MVE, REF
+
+KERNELS = ("conv2d.forward", "dense.forward")
+"""Those that the set speeds up."""
+
+
+WINDOWS = [
+    ((5, 6, 16), 9, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    ((7, 5, 24), 5, (3, 2), (2, 1), (2, 1), (2, 1, 0, 0), 1),
+    ((1, 30, 16), 8, (1, 5), (1, 2), (1, 1), (0, 2, 0, 2), 1),
+    ((4, 4, 33), 3, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    ((9, 7, 1), 16, (7, 4), (2, 2), (1, 1), (3, 1, 3, 2), 1),
+    ((6, 9, 20), 6, (2, 3), (1, 1), (1, 2), (1, 2, 0, 2), 1),
+    ((5, 5, 36), 12, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2),
+]
+"""Map, filters, window, stride, dilation, padding, groups: runs of any length, also of several vectors."""
+
+
+def windows(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
+    """Larger windows than random cases have, with each kind of end."""
+    for shape, filters, size, stride, dilation, padding, groups in WINDOWS:
+        node = Node("conv2d", "c", ("x", "w", "b"), "y", {
+            "kernel": size, "stride": stride, "dilation": dilation, "padding": padding, "groups": groups,
+        })  # fmt: skip
+        g = Window.of(node, shape)
+        arrays = {
+            "x": rng.integers(-128, 128, g.input_size).astype(np.int8),
+            "b": rng.integers(-(2**14), 2**14, filters).astype(np.int32),
+            "w": rng.integers(-127, 128, (filters, g.taps)).astype(np.int8),
+            "s": rng.integers(4, 14, filters).astype(np.uint8),
+            "y": np.zeros(g.positions * filters, np.int8),
+        }
+        attrs = g.attrs | {"filters": filters}
+        shifted = Case(arrays, attrs | {"lo": -128, "hi": 127}, {"w": (-127, 127)})
+        held = Case(arrays, attrs | {"lo": -3, "hi": 90}, {"w": (-127, 127)})
+        plain = {role: array for role, array in arrays.items() if role != "s"}
+        learned = Case(plain, attrs | {"lo": -128, "hi": 127, "shift": 9}, {})
+        for case in (
+            shifted, held, learned, with_zeros(rng, shifted),
+            *(WeightedForward.scaled_case(rng, arrays, attrs) for _ in range(4)),
+        ):  # fmt: skip
+            yield "conv2d.forward", case
+
+
+def drawn(rng: np.random.Generator, each: int) -> list[tuple[str, Case]]:
+    """Larger windows, and random cases."""
+    return [*windows(rng), *cases(rng, each, KERNELS)]
+
+
+@pytest.mark.parametrize("where", ["host", "helium"])
+@pytest.mark.parametrize("each", [10, pytest.param(400, marks=pytest.mark.long)])
+def test_nothing_differs(where: str, each: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng([each, where == "host"])
+    plan, placed = batch_plan("cases", drawn(rng, each), rng, as_models=0.8)
+    batch = (
+        HostBatch([plan], tmp_path, "-O0", *UNDEFINED, kernels=MVE)
+        if where == "host"
+        else HeliumBatch([plan], tmp_path, kernels=MVE)
+    )
+    try:
+        compare(batch, plan, placed)
+    finally:
+        batch.close()
+
+
+def test_cases_reach_every_way_of_printing() -> None:
+    rng = np.random.default_rng(3)
+    plan, _ = batch_plan("cases", drawn(rng, 600), rng, as_models=0.8)
+    seen = set()
+    for (_, _, step), variant in zip(plan.ops(), stored(plan, MVE).variants, strict=True):
+        if variant.kernel_set != MVE:
+            continue
+        n = variant.numbers
+        assert not variant.unread and step.kernel in KERNELS
+        end = step.attrs.get("rounds", 0), "s" in step.args, bool(n["full"]), plan[step.args["y"]].itemsize
+        seen |= {
+            (step.kernel, "end", *end),
+            (step.kernel, "wide", n["wide"]),
+            (step.kernel, "less", n["less"]),
+        }
+        seen |= {(step.kernel, key, bool(n.get(key))) for key in ("across", "patch", "places") if key in n}
+    every = {(k, "wide", w) for k in KERNELS for w in (0, 1)}
+    every |= {(k, "less", less) for k in KERNELS for less in (NEVER, ALWAYS)}
+    every |= {("conv2d.forward", "less", BORDER), ("conv2d.forward", "patch", True)}
+    every |= {("conv2d.forward", "across", across) for across in (True, False)}
+    every |= {
+        (k, "end", rounds, each, full, 1) for k in KERNELS for rounds in (1, 2) for each in (True, False)
+        for full in (True, False)
+    }  # fmt: skip
+    assert seen >= every, every - seen
+
+
+def test_what_it_does_not_print_the_sets_below_do() -> None:
+    """Rows that must be shifted left, 16 bits of activations, filters of a place each."""
+    rng = np.random.default_rng(4)
+    plan, _ = batch_plan("cases", cases(rng, 60, [*KERNELS, "local2d.forward", "dense.update"]), rng)
+    by: dict[str, set[str]] = {}
+    for (_, _, step), variant in zip(plan.ops(), stored(plan, MVE).variants, strict=True):
+        by.setdefault(step.kernel, set()).add(variant.kernel_set)
+        wide = step.kernel in KERNELS and plan[step.args["x"]].dtype == "int16"
+        assert not (wide and variant.kernel_set == MVE)
+    assert by["dense.forward"] >= {MVE, REF} and by["local2d.forward"] == {REF}
+    assert by["dense.update"] == {DSP, REF} and all(kernel(name) for name in by)
+
+
+def test_constants_are_read_as_the_plan_has_them() -> None:
+    """But for biases, which take in what rounds and zero points, and what is left of shifts: flash is not
+    more."""
+    rng = np.random.default_rng(5)
+    plan, _ = batch_plan("cases", cases(rng, 40, KERNELS), rng, as_models=1.0)
+    for variant in stored(plan, MVE).variants:
+        if variant.kernel_set == MVE:
+            assert set(variant.relaid) <= {"b", "s"}
