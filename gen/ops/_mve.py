@@ -11,8 +11,9 @@ from ..ir.plan import PlanTensor
 from ..sets import MVE
 from ..sets.layouts import rounded_bias
 from ..sets.mve import LANES
+from ..sets.mve_deep import CHANNELS, WIDEST, in_lanes
 from . import Attrs, Relaid, Variant
-from ._dsp import PATCH, ROUNDED
+from ._dsp import PATCH, ROUNDED, ZEROED
 from ._places import places
 from ._requantise import ONCE, TWICE, folded, printed, scaled, started
 from ._window import Window
@@ -23,6 +24,7 @@ SHORTEST = 4  # values in a run of a window's taps, from which on a run is worth
 
 NEVER, BORDER, ALWAYS = range(3)
 """In which windows a zero point is taken off the weights' sums: it stands in no bias there."""
+IN_LANES = "eight channels at a time, the even ones first"
 TWO_STARTS = (
     "bias with the zero points for windows inside of the map; then the bias for those that reach beyond"
 )
@@ -92,6 +94,32 @@ def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
             relaid["b"] = _start(t, a, both, "twofold", TWO_STARTS)
             numbers["less"] = BORDER
     return Variant(sums.macro, MVE, relaid, numbers)
+
+
+def depthwise(g: Window, t: Operands, a: Attrs) -> Variant | None:
+    """Eight channels at a time, the taps of a row one after another; windows that reach beyond the map, and the
+    last channels where these are no eight, from a copy."""
+    w, fixed = t["w"], {t[role].space for role in ("w", "b", "s", "m") if role in t} == {"const"}
+    each = g.groups == g.channels == a["filters"] and g.kernel_w <= WIDEST and g.taps <= PATCH // CHANNELS
+    sums = weighted_sums(t, a)
+    if sums is None or not (each and fixed and "s" in t and w.dtype == t["y"].dtype == "int8"):
+        return None
+    if int(w.array().min(initial=0)) < -127 or g.counts().min() == 0:
+        return None
+    start = started(t, a)
+    if not scaled(a):
+        start = rounded_bias(start, t["s"].array())
+    shifts = sums.relaid["s"].array if "s" in sums.relaid else t["s"].array()
+    taps = in_lanes(w.array(), range(CHANNELS)).swapaxes(1, 2)
+    relaid = {
+        "w": Relaid("lanes", taps, "tap by tap, eight channels side by side"),
+        "b": Relaid("lanes", in_lanes(start), f"{ROUNDED if not scaled(a) else ZEROED}; {IN_LANES}"),
+        "s": Relaid("lanes", in_lanes(shifts), f"shifts; {IN_LANES}"),
+    }
+    if "m" in t:
+        relaid["m"] = Relaid("lanes", in_lanes(t["m"].array()), f"multipliers; {IN_LANES}")
+    copied = int(g.beyond or g.channels % CHANNELS != 0)
+    return Variant("forward_deep", MVE, relaid, {**sums.numbers, "across": 1, "copied": copied})
 
 
 def _copied(g: Window, runs: int, run: int, blocks: int) -> bool:

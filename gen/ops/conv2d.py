@@ -289,7 +289,7 @@ class Forward(WeightedForward):
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
             quick = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
         elif kernel_set == MVE and self.tying is Tied and t["x"].dtype == "int8":
-            quick = _mve.windows(g, t, a)
+            quick = _mve.depthwise(g, t, a) or _mve.windows(g, t, a)
         return quick or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod

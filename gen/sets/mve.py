@@ -14,77 +14,15 @@ says. Inline assembly, not ACLE's intrinsics. Reference: Armv8-M Architecture Re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..numeric import Int, saturate, scale_once_right, scale_twice_right
-
-Lanes = NDArray[np.integer]
-
-WIDTH = 120  # of a line of the emitted file
-LANES = 4
-"""Sums that a block makes at once: as many as there are even registers for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A row of the table.
-
-    params:   (C type, name) of each parameter
-    py:       the meaning: what it makes of arrays of these names; sums modulo 2^32
-    c:        the body in portable C
-    local:    what stands before the instructions
-    asm:      the instructions, %[name] their operands
-    operands: outputs, inputs and what is overwritten, as GNU C says them
-    after:    what stands behind the instructions
-    """
-
-    name: str
-    doc: str
-    params: tuple[tuple[str, str], ...]
-    py: Callable[..., Int]
-    c: str
-    asm: tuple[str, ...]
-    operands: tuple[str, str, str]
-    ret: str = "void"
-    local: str = ""
-    after: str = ""
-
-    @property
-    def c_function(self) -> str:
-        """The definition in GNU C, as it stands in the emitted file."""
-        params = ", ".join(
-            f"{ctype}{'' if ctype.endswith('*') else ' '}{name}" for ctype, name in self.params
-        )
-        lines = [f'        "{line}\\n\\t"' for line in self.asm[:-1]] + [f'        "{self.asm[-1]}"']
-        outputs, inputs, clobbers = self.operands
-        return (
-            f"/* {self.doc} */\n"
-            f"{_broken(f'static inline {self.ret} {self.name}({params})')}\n{{\n"
-            "#if defined(__ARM_FEATURE_MVE)\n"
-            f"{_indented(self.local)}"
-            "    __asm__ __volatile__(\n" + "\n".join(lines) + "\n"
-            f"        : {outputs}\n        : {inputs}\n        : {clobbers});\n"
-            f"{_indented(self.after)}"
-            "#else\n"
-            f"{_indented(self.c)}"
-            "#endif\n}\n"
-        ).replace(" \n", "\n")
-
-
-def _broken(line: str) -> str:
-    """A line in as many as it takes, each behind a comma."""
-    if len(line) <= WIDTH:
-        return line
-    at = line.rindex(", ", 0, WIDTH)
-    return f"{line[: at + 1]}\n{_broken('    ' + line[at + 2 :])}"
-
-
-def _indented(text: str) -> str:
-    return "".join(f"    {line}\n" for line in text.strip().split("\n")) if text.strip() else ""
+from ..numeric import Int
+from .mve_block import LANES, Block, Lanes
+from .mve_deep import deep
+from .mve_ends import OUT, ends, outputs
 
 
 def _wrapped(x: NDArray[np.int64]) -> Int:
@@ -207,143 +145,6 @@ def _less(name: str, ctype: str) -> tuple[Block, Block]:
     )
 
 
-# ---- outputs --------------------------------------------------------------------------------------------
-
-
-def _shifted(sums: Int, lo: int, hi: int, shift: Lanes) -> Int:
-    """Sums that hold what rounds, shifted to the right and held within lo .. hi."""
-    return saturate(sums >> shift.astype(np.int32), lo, hi)
-
-
-def _once(sums: Int, lo: int, hi: int, m: Int, rest: Lanes, zero: int) -> Int:
-    return saturate(scale_once_right(sums, m, rest.astype(np.int32)) + np.int32(zero), lo, hi)
-
-
-def _twice(sums: Int, lo: int, hi: int, m: Int, rest: Lanes, zero: int) -> Int:
-    return saturate(scale_twice_right(sums, m, rest.astype(np.int32)) + np.int32(zero), lo, hi)
-
-
-_INTO = (
-    "int32_t v __attribute__((vector_size(16)));\n"
-    '__asm__("vmov %q[v][2], %q[v][0], %[a0], %[a2]\\n\\t"\n'
-    '        "vmov %q[v][3], %q[v][1], %[a1], %[a3]"\n'
-    '        : [v] "=&w"(v)\n'
-    '        : [a0] "r"(sums[0]), [a1] "r"(sums[1]), [a2] "r"(sums[2]), [a3] "r"(sums[3]));\n'
-)
-"""The sums as a vector: a statement of its own, so that none asks for more registers than there are."""
-_OUT = {"int8_t": ("vstrb.32", "vqmovnb.s16 %q[v], %q[v]"), "int16_t": ("vstrh.32", "")}
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How sums end: parameters, what portable C makes of sums[k], instructions on the vector v, inputs."""
-
-    name: str
-    doc: str
-    params: tuple[tuple[str, str], ...]
-    py: Callable[..., Int]
-    c: str
-    asm: tuple[str, ...]
-    inputs: tuple[str, ...]
-    local: str = ""
-
-
-def _ends() -> Iterable[_End]:
-    """By a shift, or by a multiplier rounded once or twice; each row by its own, or all alike."""
-    for each, at in ((True, "[k]"), (False, "")):
-        name = "each" if each else "alike"
-        count = "const uint8_t *" if each else "uint32_t"
-        by = "%q[v], %q[v], q1" if each else "%q[v], %[left]"
-        own = ("vldrb.u32 q1, [%[shift]]", "vneg.s32 q1, q1") if each else ()
-        yield _End(
-            f"out{{}}_{name}",
-            f"sums[k] >> shift{at}",
-            ((count, "shift"),),
-            _shifted,
-            f"sums[k] >> shift{at}",
-            (*own, f"vshl.s32 {by}"),
-            ('[shift] "l"(shift)',) if each else ('[left] "r"(left)',),
-            "" if each else "const int32_t left = -(int32_t)shift;\n",
-        )
-        own = ("vldrb.u32 q1, [%[rest]]", "vmvn q1, q1") if each else ()  # ~rest is -(rest + 1)
-        inputs = ('[m] "r"(m)', '[rest] "l"(rest)' if each else '[left] "r"(left)', '[zero] "r"(zero)')
-        params = (
-            ("const int32_t *", "m") if each else ("int32_t", "m"),
-            (count, "rest"),
-            ("int32_t", "zero"),
-        )
-        left = "" if each else "const int32_t left = -1 - (int32_t)rest;\n"
-        factor = "vldrw.32 q1, [%[m]]" if each else "vdup.32 q1, %[m]"
-        twice = (
-            factor,
-            "vqrdmulh.s32 %q[v], %q[v], q1",
-            "vshr.s32 q1, %q[v], #31",
-            "vadd.i32 %q[v], %q[v], q1",
-        )
-        yield _End(
-            f"twice{{}}_{name}",
-            f"sums[k] * m{at} / 2^(32 + rest{at}), rounded twice (scale_twice), + zero",
-            params,
-            _twice,
-            f"scale_twice_right(sums[k], m{at}, rest{at}) + zero",
-            (*twice, *own, f"vrshl.s32 {by}", "vadd.i32 %q[v], %q[v], %[zero]"),
-            inputs,
-            left,
-        )
-        once = (factor, "vshr.s32 q2, %q[v], #31", "vabs.s32 %q[v], %q[v]", "vmulh.s32 %q[v], %q[v], q1")
-        yield _End(
-            f"once{{}}_{name}",
-            f"sums[k] * m{at} / 2^(33 + rest{at}), halves away from zero (scale_once), + zero",
-            params,
-            _once,
-            f"scale_once_right(sums[k], m{at}, rest{at}) + zero",
-            (
-                *once,
-                *own,
-                f"vrshl.s32 {by}",
-                "veor %q[v], %q[v], q2",
-                "vsub.i32 %q[v], %q[v], q2",
-                "vadd.i32 %q[v], %q[v], %[zero]",
-            ),
-            inputs,
-            left,
-        )
-
-
-def _outputs(end: _End, ctype: str, full: bool) -> Block:
-    """Four sums as outputs of a type, held: `full`, in the type."""
-    bits = 8 if ctype == "int8_t" else 16
-    store, last = _OUT[ctype]
-    held = (
-        ("vqmovnb.s32 %q[v], %q[v]", *((last,) if last else ()))
-        if full
-        else (
-            "vdup.32 q1, %[lo]",
-            "vmax.s32 %q[v], %q[v], q1",
-            "vdup.32 q1, %[hi]",
-            "vmin.s32 %q[v], %q[v], q1",
-        )
-    )
-    body = (*end.asm, *held, f"{store} %q[v], [%[y]]")
-    used = sorted({q for line in body for q in re.findall(r"\bq\d\b", line)})
-    top = (1 << (bits - 1)) - 1
-    lo, hi = (str(-top - 1), str(top)) if full else ("lo", "hi")
-    inputs = ['[y] "l"(y)', *end.inputs, *([] if full else ['[lo] "r"(lo)', '[hi] "r"(hi)'])]
-    limits = () if full else (("int32_t", "lo"), ("int32_t", "hi"))
-    return Block(
-        end.name.format(bits) + ("" if full else "_within"),
-        f"y[k] = {end.doc}, held within {f'{bits} bits' if full else 'lo .. hi'}, for four sums",
-        ((f"{ctype} *", "y"), ("const int32_t", "sums[4]"), *end.params, *limits),
-        end.py,
-        "for (uint32_t k = 0u; k < 4u; k++) {\n"
-        f"    const int32_t v = {end.c};\n"
-        f"    y[k] = ({ctype})(v < {lo} ? {lo} : v > {hi} ? {hi} : v);\n}}",
-        body,
-        ('[v] "+w"(v)', ", ".join(inputs), ", ".join((*(f'"{q}"' for q in used), '"memory"'))),
-        local=_INTO + end.local,
-    )
-
-
 def _copy() -> Block:
     return Block(
         "copy",
@@ -364,7 +165,8 @@ BLOCKS: dict[str, Block] = {
         _copy(),
         *_less("less{}", "int8_t"),
         *_less("less{}_wide", "int16_t"),
-        *(_outputs(end, t, full) for t in _OUT for end in _ends() for full in (True, False)),
+        *(outputs(end, t, full) for t in OUT for end in ends() for full in (True, False)),
+        *deep(),
     )
 }
 """Every row by name."""
