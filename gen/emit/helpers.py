@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..numeric import PRIMITIVES, Primitive
 from ..sets import dsp, mve
+from ..sets.mve_block import Block
 
 WORDS = ("load_word", "store_word", "load_any", "store_any")
 
@@ -17,7 +18,7 @@ class Helpers:
     """The small functions that the steps of one library call, callees first."""
 
     primitives: tuple[Primitive, ...]
-    instructions: tuple[dsp.Instruction | mve.Block, ...]
+    instructions: tuple[dsp.Instruction | Block, ...]
     words: tuple[str, ...]
 
     def prefixed(self, text: str, prefix: str) -> str:
@@ -36,5 +37,5 @@ def helpers_of(texts: Iterable[str]) -> Helpers:
         wanted |= found
         pending += [PRIMITIVES[n].c for n in found]
     words = tuple(name for name in WORDS if any(f"{name}(" in body for body in bodies))
-    vectors: tuple[dsp.Instruction | mve.Block, ...] = (*dsp.called(bodies), *mve.called(bodies))
+    vectors: tuple[dsp.Instruction | Block, ...] = (*dsp.called(bodies), *mve.called(bodies))
     return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), vectors, words)

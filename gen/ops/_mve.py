@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..ir.plan import PlanTensor
 from ..sets import MVE
 from ..sets.layouts import rounded_bias
-from ..sets.mve import LANES
+from ..sets.mve_block import LANES
 from ..sets.mve_deep import CHANNELS, WIDEST, in_lanes
 from . import Attrs, Relaid, Variant
 from ._dsp import PATCH, ROUNDED, ZEROED
@@ -22,6 +22,7 @@ Operands = Mapping[str, "PlanTensor"]
 SHORTEST = 4  # values in a run of a window's taps, from which on a run is worth an instruction for each row
 
 
+DEEP_PATCH = 1024  # bytes of stack that a copy of a depthwise window may take
 NEVER, BORDER, ALWAYS = range(3)
 """In which windows a zero point is taken off the weights' sums: it stands in no bias there."""
 IN_LANES = "eight channels at a time, the even ones first"
@@ -97,10 +98,14 @@ def windows(g: Window, t: Operands, a: Attrs) -> Variant | None:
 
 
 def depthwise(g: Window, t: Operands, a: Attrs) -> Variant | None:
-    """Eight channels at a time, the taps of a row one after another; windows that reach beyond the map, and the
-    last channels where these are no eight, from a copy."""
+    """Eight channels at a time, the taps of a row one after another; windows that reach beyond the map, or
+    whose last channels are read beyond its end, from a copy."""
     w, fixed = t["w"], {t[role].space for role in ("w", "b", "s", "m") if role in t} == {"const"}
-    each = g.groups == g.channels == a["filters"] and g.kernel_w <= WIDEST and g.taps <= PATCH // CHANNELS
+    each = (
+        1 < g.groups == g.channels == a["filters"]
+        and g.kernel_w <= WIDEST
+        and g.taps <= DEEP_PATCH // CHANNELS
+    )
     sums = weighted_sums(t, a)
     if sums is None or not (each and fixed and "s" in t and w.dtype == t["y"].dtype == "int8"):
         return None
@@ -118,8 +123,19 @@ def depthwise(g: Window, t: Operands, a: Attrs) -> Variant | None:
     }
     if "m" in t:
         relaid["m"] = Relaid("lanes", in_lanes(t["m"].array()), f"multipliers; {IN_LANES}")
+    part = min(g.channels, DEEP_PATCH // g.taps // CHANNELS * CHANNELS)
+    beside = part == g.channels and (g.dilation_w == 1 or g.kernel_w == 1)
+    numbers = {**sums.numbers, "part": part, "across": int(not beside), "last": _last(g)}
     copied = int(g.beyond or g.channels % CHANNELS != 0)
-    return Variant("forward_deep", MVE, relaid, {**sums.numbers, "across": 1, "copied": copied})
+    return Variant("forward_deep", MVE, relaid, numbers | {"copied": copied})
+
+
+def _last(g: Window) -> int:
+    """The last place of the map at which a window may begin, so that eight channels from its last few on are
+    all in the map; below 0 where there is none."""
+    reach = (g.kernel_h - 1) * g.dilation_h * g.width + (g.kernel_w - 1) * g.dilation_w
+    read = g.channels // CHANNELS * CHANNELS + CHANNELS  # from a place on
+    return g.height * g.width - -(-read // g.channels) - reach
 
 
 def _copied(g: Window, runs: int, run: int, blocks: int) -> bool:

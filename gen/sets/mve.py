@@ -157,12 +157,25 @@ def _copy() -> Block:
     )
 
 
+def _fill() -> Block:
+    return Block(
+        "fill",
+        "to[j] = value, j < n; n is not 0",
+        (("int8_t *", "to"), ("int32_t", "value"), ("uint32_t", "n")),
+        lambda value: value,
+        "for (uint32_t j = 0u; j < n; j++) {\n    to[j] = (int8_t)value;\n}",
+        ("vdup.8 q0, %[value]", "dlstp.8 lr, %[n]", "1:", "vstrb.8 q0, [%[to]], #16", "letp lr, 1b"),
+        ('[to] "+r"(to)', '[value] "r"(value), [n] "r"(n)', '"lr", "q0", "memory"'),
+    )
+
+
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
         *_products("dot{}", "int8_t"),
         *_products("dot{}_wide", "int16_t"),
         _copy(),
+        _fill(),
         *_less("less{}", "int8_t"),
         *_less("less{}_wide", "int16_t"),
         *(outputs(end, t, full) for t in OUT for end in ends() for full in (True, False)),

@@ -8,7 +8,8 @@ starts, multipliers and shifts: channels 0, 2, 4, 6, then 1, 3, 5, 7.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,17 @@ def _sums(x: NDArray[np.int8], w: NDArray[np.int8], start: Int) -> NDArray[np.in
     """Of windows x [taps, n] and w [taps, 8] the sums of n <= 8 channels, of starts in their order."""
     n = x.shape[1]
     begin = start[np.argsort(ORDER)][:n].astype(np.int64)
-    return begin + (x.astype(np.int64) * w[:, :n].astype(np.int64)).sum(axis=0)
+    sums: NDArray[np.int64] = begin + (x.astype(np.int64) * w[:, :n].astype(np.int64)).sum(axis=0)
+    return sums
+
+
+def _window(
+    end: End, x: NDArray[np.int8], w: NDArray[np.int8], start: Int, lo: int, hi: int, *ending: Any
+) -> Int:
+    """The outputs of those channels, of shifts and multipliers in their order."""
+    place = np.argsort(ORDER)[: x.shape[1]]
+    own = (v[place] if isinstance(v, np.ndarray) else v for v in ending)
+    return end.py(_sums(x, w, start).astype(np.int32), lo, hi, *own)
 
 
 def _row(width: int) -> list[str]:
@@ -78,37 +89,44 @@ def _block(width: int, end: End, full: bool) -> Block:
     held = (
         ("vqmovnb.s16 %q[v0], %q[v0]",)
         if full
-        else ("vdup.16 q1, %[lo]", "vmax.s16 %q[v0], %q[v0], q1", "vdup.16 q1, %[hi]", "vmin.s16 %q[v0], %q[v0], q1")
+        else (
+            "vdup.16 q1, %[lo]",
+            "vmax.s16 %q[v0], %q[v0], q1",
+            "vdup.16 q1, %[hi]",
+            "vmin.s16 %q[v0], %q[v0], q1",
+        )
     )
     joined = ("vqmovnb.s32 %q[v0], %q[v0]", "vqmovnt.s32 %q[v0], %q[v1]")
-    store = ("vctp.16 %[n]", "vpst", "vstrbt.16 %q[v0], [%[y]]")
+    store = ("dlstp.16 lr, %[n]", "1:", "vstrb.16 %q[v0], [%[y]]", "letp lr, 1b")
     body = (*_ended(end), *joined, *held, *store)
     lo, hi = ("-128", "127") if full else ("lo", "hi")
     limits = () if full else (("int32_t", "lo"), ("int32_t", "hi"))
     inputs = ['[y] "l"(y)', '[n] "r"(n)', *end.inputs, *([] if full else ['[lo] "r"(lo)', '[hi] "r"(hi)'])]
     used = [f'"{q}"' for q in ("q1", "q2") if any(q in line for line in body)]
     value = end.c.replace("sums[k]", "sum").replace("[k]", "[at]")
+    of_sum = end.doc.replace("sums[k]", "sum").replace("[k]", "[at]")
     return Block(
         f"deep{width}_{end.name.removesuffix('{}_each')}{'' if full else '_within'}",
-        f"y[c] = {end.doc.replace('sums[k]', 'sum').replace('[k]', '[at]')}, held, of a window of rows * {width} taps for n channels, n <= 8",
+        f"y[c] = {of_sum}, held, of windows of rows * {width} taps: n channels",
         (
             ("int8_t *", "y"), ("const int8_t *", "x"), ("uint32_t", "step"), ("uint32_t", "jump"),
             ("const int8_t *", "w"), ("uint32_t", "rows"), ("const int32_t *", "start"), ("uint32_t", "n"),
             *end.params, *limits,
         ),
-        lambda x, w, start, *ended: end.py(_sums(x, w, start).astype(np.int32), *ended),
+        partial(_window, end),
         "for (uint32_t c = 0u; c < n; c++) {\n"
         "    const uint32_t at = (c >> 1) + (c & 1u) * 4u;\n"
         "    int32_t sum = start[at];\n"
         "    for (uint32_t ky = 0u; ky < rows; ky++) {\n"
         f"        for (uint32_t kx = 0u; kx < {width}u; kx++) {{\n"
-        f"            sum += x[ky * ({width}u * step + jump) + kx * step + c] * w[(ky * {width}u + kx) * 8u + c];\n"
+        f"            const int32_t tap = x[ky * ({width}u * step + jump) + kx * step + c];\n"
+        f"            sum += tap * w[(ky * {width}u + kx) * 8u + c];\n"
         "        }\n"
         "    }\n"
         f"    const int32_t v = {value};\n"
         f"    y[c] = (int8_t)(v < {lo} ? {lo} : v > {hi} ? {hi} : v);\n}}",
         body,
-        ('[v0] "+w"(v0), [v1] "+w"(v1)', ", ".join(inputs), ", ".join([*used, '"memory"'])),
+        ('[v0] "+w"(v0), [v1] "+w"(v1)', ", ".join(inputs), ", ".join(['"lr"', *used, '"memory"'])),
         local=_first(width),
     )  # fmt: skip
 
@@ -121,7 +139,7 @@ def deep() -> tuple[Block, ...]:
 
 
 def in_lanes(array: NDArray[np.generic], of: Iterable[int] = ORDER) -> NDArray[np.generic]:
-    """Values [channels, ...] in blocks of eight, zeros where there are less, in the order `of`: [blocks, 8, ...]."""
+    """Values [channels, ...] as [blocks of eight, 8, ...], in an order; zeros where there are less."""
     blocks = -(-len(array) // CHANNELS)
     full = np.zeros((blocks * CHANNELS, *array.shape[1:]), array.dtype)
     full[: len(array)] = array

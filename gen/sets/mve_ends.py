@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..numeric import Int, saturate, scale_once_right, scale_twice_right
-from .mve_block import LANES, Block, Lanes
+from .mve_block import Block, Lanes
 
 
 def _shifted(sums: Int, lo: int, hi: int, shift: Lanes) -> Int:

@@ -18,6 +18,7 @@ from synapcc.gen.ops._weighted import WeightedForward
 from synapcc.gen.ops._window import Window
 from synapcc.gen.ops._zeros import with_zeros
 from synapcc.gen.sets import DSP, MVE, REF
+from synapcc.gen.sets.mve_deep import from_lanes, in_lanes
 
 KERNELS = ("conv2d.forward", "dense.forward")
 """Those that the set speeds up."""
@@ -31,6 +32,14 @@ WINDOWS = [
     ((9, 7, 1), 16, (7, 4), (2, 2), (1, 1), (3, 1, 3, 2), 1),
     ((6, 9, 20), 6, (2, 3), (1, 1), (1, 2), (1, 2, 0, 2), 1),
     ((5, 5, 36), 12, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 2),
+    ((6, 7, 8), 8, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 8),
+    ((5, 6, 20), 20, (2, 5), (1, 1), (1, 1), (0, 2, 0, 2), 20),
+    ((7, 6, 3), 3, (3, 3), (2, 1), (1, 1), (0, 0, 0, 0), 3),
+    ((4, 4, 7), 7, (4, 4), (1, 1), (1, 1), (0, 0, 0, 0), 7),
+    ((9, 8, 12), 12, (3, 2), (1, 1), (2, 3), (2, 0, 1, 3), 12),
+    ((4, 5, 150), 150, (3, 3), (1, 2), (1, 1), (1, 1, 1, 1), 150),
+    ((1, 20, 9), 9, (1, 7), (1, 2), (1, 1), (0, 3, 0, 3), 9),
+    ((5, 5, 8), 8, (3, 8), (1, 1), (1, 1), (1, 4, 1, 4), 8),
 ]
 """Map, filters, window, stride, dilation, padding, groups: runs of any length, also of several vectors."""
 
@@ -91,6 +100,8 @@ def test_cases_reach_every_way_of_printing() -> None:
             continue
         n = variant.numbers
         assert not variant.unread and step.kernel in KERNELS
+        if variant.macro == "forward_deep":
+            seen.add(("conv2d.forward", "deep", bool(n["copied"]), bool(n["across"])))
         end = step.attrs.get("rounds", 0), "s" in step.args, bool(n["full"]), plan[step.args["y"]].itemsize
         seen |= {
             (step.kernel, "end", *end),
@@ -102,6 +113,7 @@ def test_cases_reach_every_way_of_printing() -> None:
     every |= {(k, "less", less) for k in KERNELS for less in (NEVER, ALWAYS)}
     every |= {("conv2d.forward", "less", BORDER), ("conv2d.forward", "patch", True)}
     every |= {("conv2d.forward", "across", across) for across in (True, False)}
+    every |= {("conv2d.forward", "deep", *ways) for ways in ((True, True), (True, False), (False, False))}
     every |= {
         (k, "end", rounds, each, full, 1) for k in KERNELS for rounds in (1, 2) for each in (True, False)
         for full in (True, False)
@@ -129,4 +141,16 @@ def test_constants_are_read_as_the_plan_has_them() -> None:
     plan, _ = batch_plan("cases", cases(rng, 40, KERNELS), rng, as_models=1.0)
     for variant in stored(plan, MVE).variants:
         if variant.kernel_set == MVE:
-            assert set(variant.relaid) <= {"b", "s"}
+            relaid = {"b", "s"} if variant.macro == "forward" else {"b", "m", "s", "w"}
+            assert set(variant.relaid) <= relaid
+
+
+def test_lanes_can_be_taken_apart_again() -> None:
+    rng = np.random.default_rng(6)
+    for shape in ((8,), (20,), (3, 9), (17, 4)):
+        values = rng.integers(-128, 128, shape).astype(np.int8)
+        lanes = in_lanes(values)
+        assert lanes.shape[:2] == (-(-shape[0] // 8), 8) and np.array_equal(
+            from_lanes(lanes, shape[0]), values
+        )
+    assert in_lanes(np.arange(10)).tolist() == [[0, 2, 4, 6, 1, 3, 5, 7], [8, 0, 0, 0, 9, 0, 0, 0]]
