@@ -169,6 +169,26 @@ def _fill() -> Block:
     )
 
 
+def _larger() -> Block:
+    return Block(
+        "larger",
+        "to[j] = max(to[j], x[j]), j < n; n is not 0",
+        (("int8_t *", "to"), ("const int8_t *", "x"), ("uint32_t", "n")),
+        lambda to, x: np.maximum(to, x),
+        "for (uint32_t j = 0u; j < n; j++) {\n    to[j] = to[j] < x[j] ? x[j] : to[j];\n}",
+        (
+            "dlstp.8 lr, %[n]",
+            "1:",
+            "vldrb.8 q0, [%[to]]",
+            "vldrb.8 q1, [%[x]], #16",
+            "vmax.s8 q0, q0, q1",
+            "vstrb.8 q0, [%[to]], #16",
+            "letp lr, 1b",
+        ),
+        ('[to] "+r"(to), [x] "+r"(x)', '[n] "r"(n)', '"lr", "q0", "q1", "memory"'),
+    )
+
+
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
@@ -176,6 +196,7 @@ BLOCKS: dict[str, Block] = {
         *_products("dot{}_wide", "int16_t"),
         _copy(),
         _fill(),
+        _larger(),
         *_less("less{}", "int8_t"),
         *_less("less{}_wide", "int16_t"),
         *(outputs(end, t, full) for t in OUT for end in ends() for full in (True, False)),

@@ -111,7 +111,8 @@ def _call(block: Block) -> str:
     if block.ret != "void":
         return f"r.out[0] = {call}"
     if "to" in names:
-        return f"{call} copied(r.n);"
+        before = "memcpy(&y.int8_t_[1], r.w, r.n); " if block.name == "larger" else ""
+        return f"{before}{call} copied(r.n);"
     if "y" in names:
         top = 0x4D4D if kind == "int16_t" else 77
         count = "r.n" if deep(block) else "4u"
@@ -152,7 +153,9 @@ def meaning(block: Block, names: set[str], one: np.void) -> NDArray[np.int64]:
     n, row, kind = int(one["n"]), int(one["row"]), TYPES[weights(block)]
     x = one["x"][one["at"] : one["at"] + n]
     if "to" in names:
-        written = x.astype(np.int64) if "x" in names else np.full(n, block.py(int(one["value"])))
+        written = np.full(n, block.py(int(one["value"]))) if "value" in names else x.astype(np.int64)
+        if block.name == "larger":
+            written = block.py(one["w"].view(np.int8)[:n], x).astype(np.int64)
         out[:3] = written[0], written[-1], written @ np.arange(1, n + 1)
     elif deep(block):
         width, rows, begin = int(block.name[4]), int(one["rows"]), int(one["at"])
