@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..ir.plan import PlanTensor
 from ..sets import MVE
 from ..sets.layouts import rounded_bias
+from ..sets.mve import MOST_TAPS
 from ..sets.mve_block import LANES
 from ..sets.mve_deep import CHANNELS, WIDEST, in_lanes
 from . import Attrs, Relaid, Variant
@@ -143,3 +144,24 @@ def _copied(g: Window, runs: int, run: int, blocks: int) -> bool:
     four rows, and about as many for what begins a run."""
     read = blocks * runs * (10 * -(-run // 16) + 7)
     return runs > 1 and blocks * 10 * -(-g.taps // 16) + 14 * runs + 10 < read
+
+
+def means(g: Window, t: Operands, a: Attrs) -> Variant | None:
+    """The mean of each window, eight channels at a time; None where windows have factors of their own, or
+    what is added behind a shift may not be added in front of it."""
+    y, counts = t["y"], g.counts()
+    fits = g.channels >= CHANNELS and g.kernel_h * g.kernel_w <= MOST_TAPS and counts.min() > 0
+    alike = bool(np.all(counts == counts.flat[0]))
+    if "m" in t or not fits or t["x"].dtype != "int8" or (a.get("x_zero") and not alike):
+        return None
+    top = 2 ** (8 * y.itemsize - 1) - 1
+    numbers = {"full": int((a["lo"], a["hi"]) == (-top - 1, top)), "factor": 1, "add": 0}
+    if scaled(a):
+        more = printed(t, a)[1]
+        whole = a["rounds"] in (ONCE, TWICE) and more["right"]
+        return Variant("forward", MVE, {}, numbers | more | {"start": -a["offset"]}) if whole else None
+    offset = a.get("x_zero", 0) * int(counts.flat[0])
+    added = ((1 << a["shift"]) >> 1) + (a.get("y_zero", 0) << a["shift"])
+    if abs(added) + a["factor"] * (int(counts.max()) * 128 + abs(offset)) >= 2**31:
+        return None
+    return Variant("forward", MVE, {}, numbers | {"start": -offset, "factor": a["factor"], "add": added})

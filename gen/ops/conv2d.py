@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
+from ..errors import CompileError, SynapccError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step, Value
@@ -44,7 +44,7 @@ from . import (
 from . import _chosen as chosen
 from . import _onto as onto
 from . import _packed as bits
-from ._bench import MAP, STEPS, Alone, Line, window
+from ._bench import HOLES, LINE, MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
@@ -555,29 +555,36 @@ def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, in
     return g, filters * tying.each(g), g.attrs | {"filters": filters}
 
 
+GROUPS = r"(?: g(?P<g>\d+))?"
+
+
 class Conv2dAlone(Alone):
     name = "conv2d"
-    grammar = MAP + r"->(?P<m>\d+)" + STEPS
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS + HOLES + GROUPS
     example = "conv2d 16x16x16 3x3->16 same"
     kernels = "conv2d."
 
     def write(self, line: Line, words: Mapping[str, str]) -> None:
         attrs, channels = window(line, words, 1), int(words["c"])
-        groups = 1 if "m" in words else channels
-        weight = int(words.get("m", channels)), math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
-        line.add("conv2d", attrs={**attrs, "dilation": (1, 1), "groups": groups}, weight=weight)
+        groups = int(words.get("g", 1)) if "m" in words else channels
+        filters = int(words.get("m", channels))
+        if groups < 1 or channels % groups or filters % groups:
+            what = f"{channels} channels and {filters} filters in {groups} groups"
+            raise SynapccError(line.where, what, "they must divide evenly")
+        weight = filters, math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
+        line.add("conv2d", attrs={"dilation": (1, 1), **attrs, "groups": groups}, weight=weight)
         line.classes()
 
 
 class Conv1dAlone(Conv2dAlone):
     name = "conv1d"
-    grammar = r"(?P<w>\d+)x(?P<c>\d+) k(?P<kw>\d+)->(?P<m>\d+)" + STEPS
+    grammar = LINE + r"->(?P<m>\d+)" + STEPS + HOLES + GROUPS
     example = "conv1d 64x16 k5->32 s2 same"
 
 
 class DepthwiseAlone(Conv2dAlone):
     name = "depthwise"
-    grammar = MAP + STEPS
+    grammar = MAP + STEPS + HOLES
     example = "depthwise 16x16x32 3x3 same"
 
 
@@ -620,6 +627,7 @@ class BackConv2dAlone(Conv2dAlone):
     """What a convolution passes back to a layer of one tap in front of it, which learns (`--rule bp`)."""
 
     name = "conv2d-back"
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS
     example = "conv2d-back 16x16x16 3x3->16 same"
     phases = ("learn",)
 

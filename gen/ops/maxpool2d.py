@@ -34,7 +34,7 @@ from . import (
     _kept_loops,
 )
 from . import _packed as bits
-from ._bench import MAP, STEPS, Alone, Line, window
+from ._bench import LINE, MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
 from ._loops import WINDOWED, Loop
@@ -330,6 +330,12 @@ class MaxPoolAlone(Alone):
     def write(self, line: Line, words: Mapping[str, str]) -> None:
         line.add("maxpool2d", attrs=window(line, words, int(words["kw"])))
         line.classes()
+
+
+class MaxPool1dAlone(MaxPoolAlone):
+    name = "maxpool1d"
+    grammar = LINE + STEPS
+    example = "maxpool1d 64x32 k2"
 
 
 def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:

@@ -189,6 +189,51 @@ def _larger() -> Block:
     )
 
 
+def _total(x: NDArray[np.int8], start: int, factor: int, add: int) -> Int:
+    """Of x [taps, 8], at most 256 taps, which is what 16 bits hold."""
+    return _wrapped((start + x.astype(np.int64).sum(axis=0)) * factor + add)
+
+
+def _totals() -> Block:
+    body = (
+        *("vmov.i32 q0, #0", "1:", "dls lr, %[taps]"),
+        *("2:", "vldrb.s16 q1, [%[x]]", "adds %[x], %[step]", "vadd.i16 q0, q0, q1", "le lr, 2b"),
+        *("adds %[x], %[jump]", "subs %[rows], #1", "bne 1b", "vmovlt.s16 q1, q0", "vmovlb.s16 q0, q0"),
+        *(f"{op} {q}, {q}, %[{by}]" for op, by in _AFTER for q in ("q0", "q1")),
+        *("vst20.32 {q0, q1}, [%[sums]]", "vst21.32 {q0, q1}, [%[sums]]"),
+    )
+    inputs = ('[step] "r"(step)', '[jump] "r"(jump)', '[taps] "r"(taps)', '[start] "r"(start)')
+    more = ('[factor] "r"(factor)', '[add] "r"(add)', '[sums] "r"(sums)')
+    return Block(
+        "total8",
+        "sums[c] = (start + sum of a window, rows * taps) * factor + add, for eight channels",
+        (
+            *(("int32_t", "sums[8]"), ("const int8_t *", "x"), ("uint32_t", "step"), ("uint32_t", "jump")),
+            *(("uint32_t", "rows"), ("uint32_t", "taps"), ("int32_t", "start"), ("int32_t", "factor")),
+            ("int32_t", "add"),
+        ),
+        _total,
+        "for (uint32_t c = 0u; c < 8u; c++) {\n"
+        "    int32_t sum = start;\n"
+        "    for (uint32_t ky = 0u; ky < rows; ky++) {\n"
+        "        for (uint32_t kx = 0u; kx < taps; kx++) {\n"
+        "            sum += x[ky * (taps * step + jump) + kx * step + c];\n"
+        "        }\n"
+        "    }\n"
+        "    sums[c] = sum * factor + add;\n}",
+        body,
+        (
+            '[x] "+&l"(x), [rows] "+&l"(rows)',  # &: apart from an input of the same value
+            f"{', '.join(inputs)},\n          {', '.join(more)}",
+            '"lr", "q0", "q1", "cc", "memory"',
+        ),
+    )
+
+
+_AFTER = (("vadd.i32", "start"), ("vmul.i32", "factor"), ("vadd.i32", "add"))
+MOST_TAPS = 256
+"""Values of 8 bits whose sum 16 bits hold."""
+
 BLOCKS: dict[str, Block] = {
     block.name: block
     for block in (
@@ -197,6 +242,7 @@ BLOCKS: dict[str, Block] = {
         _copy(),
         _fill(),
         _larger(),
+        _totals(),
         *_less("less{}", "int8_t"),
         *_less("less{}_wide", "int16_t"),
         *(outputs(end, t, full) for t in OUT for end in ends() for full in (True, False)),

@@ -68,7 +68,7 @@ def _first(width: int) -> str:
         "int32_t v0 __attribute__((vector_size(16)));\n"
         "int32_t v1 __attribute__((vector_size(16)));\n"
         f"__asm__ __volatile__(\n{text}\n"
-        '    : [v0] "=&w"(v0), [v1] "=&w"(v1), [x] "+l"(x), [w] "+l"(w)\n'
+        '    : [v0] "=&w"(v0), [v1] "=&w"(v1), [x] "+&l"(x), [w] "+&l"(w)\n'
         '    : [start] "r"(start), [step] "r"(step), [jump] "r"(jump), [rows] "r"(rows)\n'
         '    : "lr", "q0", "q1", "q2", "cc", "memory");\n'
     )

@@ -23,8 +23,8 @@ TYPES = {
     "int8_t": np.int8, "int16_t": np.int16, "int32_t": np.int32, "uint8_t": np.uint8, "uint32_t": np.uint32,
 }  # fmt: skip
 FIELDS = {
-    **dict.fromkeys(("block", "row", "n", "at", "alike", "step", "jump", "rows"), "uint32_t"),
-    **dict.fromkeys(("lo", "hi", "zero", "value"), "int32_t"),
+    **dict.fromkeys(("block", "row", "n", "at", "alike", "step", "jump", "rows", "taps"), "uint32_t"),
+    **dict.fromkeys(("lo", "hi", "zero", "value", "start", "factor", "add"), "int32_t"),
     "sums": ("int32_t", 8), "m": ("int32_t", 8), "shift": ("uint8_t", 8), "out": ("int32_t", 8),
     "x": ("int8_t", 3 * LONGEST), "w": ("int16_t", 4 * LONGEST),
 }  # fmt: skip
@@ -75,7 +75,7 @@ def test_the_table_is_well_formed() -> None:
 def weights(block: Block) -> str:
     """The type of what a block takes w of, or makes y of."""
     kinds = {name: kind.removeprefix("const ").removesuffix(" *") for kind, name in block.params}
-    return kinds.get("w", kinds.get("y", kinds.get("to", "")))
+    return kinds.get("w", kinds.get("y", kinds.get("to", "int8_t")))
 
 
 def source(blocks: Sequence[Block]) -> str:
@@ -102,11 +102,15 @@ def own(block: Block) -> bool:
 
 def _call(block: Block) -> str:
     """The call of a block with what stands in the record, and where its results go."""
-    kind, names = weights(block), [name.removesuffix("[4]") for _, name in block.params]
+    kind, names = weights(block), [re.sub(r"\[\d\]", "", name) for _, name in block.params]
     each = own(block)
     given = {"w": f"(const {kind} *)r.w", "x": "&r.x[r.at]", "y": f"&y.{kind}_[1]", "to": "&y.int8_t_[1]"}
     given |= dict.fromkeys(("shift", "rest"), "r.shift" if each else "r.alike")
-    given |= {"m": "r.m" if each else "r.m[0]", "sum": "r.sums[0]", "start": "r.sums"}
+    given |= {
+        "m": "r.m" if each else "r.m[0]",
+        "sum": "r.sums[0]",
+        "start": "r.sums" if deep(block) else "r.start",
+    }
     call = f"{block.name}({', '.join(given.get(name, f'r.{name}') for name in names)});"
     if block.ret != "void":
         return f"r.out[0] = {call}"
@@ -118,7 +122,7 @@ def _call(block: Block) -> str:
         count = "r.n" if deep(block) else "4u"
         around = f"if (y.{kind}_[0] != {top} || y.{kind}_[{count} + 1u] != {top}) return 8;"
         return f"{call} for (uint32_t k = 0; k < {count}; k++) r.out[k] = y.{kind}_[k + 1u]; {around}"
-    return f"{call} memcpy(r.out, r.sums, 16u);"
+    return f"{call} memcpy(r.out, r.sums, {32 if block.name == 'total8' else 16}u);"
 
 
 def drawn(block: Block, names: set[str], rng: np.random.Generator, one: np.void) -> None:
@@ -137,6 +141,8 @@ def drawn(block: Block, names: set[str], rng: np.random.Generator, one: np.void)
     one["lo"], one["hi"] = sorted(rng.integers(-128, 128, 2))
     edge = rng.choice([-128, 127, 0, 1], 3 * LONGEST)
     one["x"] = edge if rng.integers(2) else rng.integers(-128, 128, 3 * LONGEST)
+    one["taps"], one["start"] = rng.choice([one["rows"], rng.integers(1, 4)]), rng.integers(-(2**15), 2**15)
+    one["factor"], one["add"] = rng.integers(0, 2**12), rng.integers(-(2**24), 2**24)
     one["value"] = rng.integers(-128, 128)
     kind = TYPES[weights(block)]
     info = np.iinfo(kind)
@@ -157,6 +163,15 @@ def meaning(block: Block, names: set[str], one: np.void) -> NDArray[np.int64]:
         if block.name == "larger":
             written = block.py(one["w"].view(np.int8)[:n], x).astype(np.int64)
         out[:3] = written[0], written[-1], written @ np.arange(1, n + 1)
+    elif block.name == "total8":
+        rows, width, begin = int(one["rows"]), int(one["taps"]), int(one["at"])
+        places = [
+            begin + ky * (width * int(one["step"]) + int(one["jump"])) + kx * int(one["step"])
+            for ky in range(rows)
+            for kx in range(width)
+        ]
+        seen = np.stack([one["x"][place : place + 8] for place in places])
+        out[:] = block.py(seen, int(one["start"]), int(one["factor"]), int(one["add"]))
     elif deep(block):
         width, rows, begin = int(block.name[4]), int(one["rows"]), int(one["at"])
         step, jump = int(one["step"]), int(one["jump"])
@@ -191,7 +206,7 @@ def records(blocks: Sequence[Block], rng: np.random.Generator) -> tuple[NDArray[
     want = np.zeros((len(given), 8), np.int64)
     for j in range(len(given)):
         block = blocks[j // RECORDS]
-        names = {name.removesuffix("[4]") for _, name in block.params}
+        names = {re.sub(r"\[\d\]", "", name) for _, name in block.params}
         given[j]["block"] = j // RECORDS
         drawn(block, names, rng, given[j])
         want[j] = meaning(block, names, given[j])
@@ -205,7 +220,7 @@ def test_blocks(where: str, tmp_path: Path) -> None:
     file, program = tmp_path / "blocks.c", tmp_path / "blocks"
     file.write_text(source(blocks))
     if where == "host":
-        command = [str(compile_host([file], program, "-O2", *UNDEFINED))]
+        command = [str(compile_host([file], program, "-O0", *UNDEFINED))]
     else:
         flags = ("-U__ARM_FEATURE_MVE",) if where == "portable" else ()
         command = helium(compile_helium([file], program, *flags))

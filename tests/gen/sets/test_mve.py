@@ -12,8 +12,9 @@ from one_step import batch_plan, cases, compare
 
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.graph import Node
-from synapcc.gen.ops import Case, kernel
+from synapcc.gen.ops import Case, avgpool2d, kernel, maxpool2d
 from synapcc.gen.ops._mve import ALWAYS, BORDER, NEVER
+from synapcc.gen.ops._pooling import pool_window, random_attrs
 from synapcc.gen.ops._weighted import WeightedForward
 from synapcc.gen.ops._window import Window
 from synapcc.gen.ops._zeros import with_zeros
@@ -22,7 +23,7 @@ from synapcc.gen.sets.mve_deep import from_lanes, in_lanes
 
 KERNELS = ("conv2d.forward", "dense.forward")
 """Layers with weights that the set speeds up."""
-OTHERS = ("maxpool2d.forward",)
+OTHERS = ("avgpool2d.forward", "maxpool2d.forward")
 
 
 WINDOWS = [
@@ -40,6 +41,7 @@ WINDOWS = [
     ((9, 8, 12), 12, (3, 2), (1, 1), (2, 3), (2, 0, 1, 3), 12),
     ((4, 5, 150), 150, (3, 3), (1, 2), (1, 1), (1, 1, 1, 1), 150),
     ((1, 20, 9), 9, (1, 7), (1, 2), (1, 1), (0, 3, 0, 3), 9),
+    ((5, 6, 16), 16, (3, 2), (1, 1), (1, 1), (0, 0, 0, 0), 16),
     ((5, 5, 8), 8, (3, 8), (1, 1), (1, 1), (1, 4, 1, 4), 8),
 ]
 """Map, filters, window, stride, dilation, padding, groups: runs of any length, also of several vectors."""
@@ -71,9 +73,19 @@ def windows(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
             yield "conv2d.forward", case
 
 
+def many_channels(rng: np.random.Generator) -> Window:
+    """A window of a pooling on a map of 7 to 40 channels, all of the map now and then."""
+    shape = int(rng.choice([1, 4, 5])), int(rng.integers(3, 8)), int(rng.integers(7, 41))
+    return pool_window(Node("", "", (), "", random_attrs(rng, shape)), shape)
+
+
 def drawn(rng: np.random.Generator, each: int) -> list[tuple[str, Case]]:
-    """Larger windows, and random cases."""
-    return [*windows(rng), *cases(rng, each, [*KERNELS, *OTHERS])]
+    """Larger windows, more channels than random cases of poolings have, and random cases."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (avgpool2d, maxpool2d):
+            patch.setattr(module, "random_window", many_channels)
+        pooled = cases(rng, each, OTHERS)
+    return [*windows(rng), *pooled, *cases(rng, each, KERNELS)]
 
 
 @pytest.mark.parametrize("where", ["host", "helium"])
@@ -94,14 +106,14 @@ def test_nothing_differs(where: str, each: int, tmp_path: Path) -> None:
 
 def test_cases_reach_every_way_of_printing() -> None:
     rng = np.random.default_rng(3)
-    plan, _ = batch_plan("cases", drawn(rng, 600), rng, as_models=0.8)
+    plan, _ = batch_plan("cases", drawn(rng, 250), rng, as_models=0.8)
     seen: set[object] = set()
     for (_, _, step), variant in zip(plan.ops(), stored(plan, MVE).variants, strict=True):
         if variant.kernel_set != MVE:
             continue
         n = variant.numbers
         if step.kernel in OTHERS:
-            seen.add(step.kernel)
+            seen.add((step.kernel, step.attrs.get("rounds", 0)))
             continue
         assert not variant.unread and step.kernel in KERNELS
         if variant.macro == "forward_deep":
@@ -113,7 +125,8 @@ def test_cases_reach_every_way_of_printing() -> None:
             (step.kernel, "less", n["less"]),
         }
         seen |= {(step.kernel, key, bool(n.get(key))) for key in ("across", "patch", "places") if key in n}
-    every: set[object] = {(k, "wide", w) for k in KERNELS for w in (0, 1)} | {*OTHERS}
+    every: set[object] = {(k, "wide", w) for k in KERNELS for w in (0, 1)}
+    every |= {("maxpool2d.forward", 0), *(("avgpool2d.forward", rounds) for rounds in range(3))}
     every |= {(k, "less", less) for k in KERNELS for less in (NEVER, ALWAYS)}
     every |= {("conv2d.forward", "less", BORDER), ("conv2d.forward", "patch", True)}
     every |= {("conv2d.forward", "across", across) for across in (True, False)}
