@@ -87,12 +87,12 @@ def check(cppcheck: str, sources: Iterable[Path], flags: Iterable[str]) -> dict[
 
 
 def emitted(folder: Path) -> list[Path]:
-    """Libraries of both sets: the golden models, and one of every kernel; one of inference alone; a package's
+    """Libraries of all sets: the golden models, and one of every kernel; one of inference alone; a package's
     example."""
     rng = np.random.default_rng(5)
     plans = [(golden_plan(name), kernel_set) for name, kernel_set in KERNELS.items()]
     plans += [
-        (batch_plan(f"every_{s}", _drawn(i), rng, as_models=1.0)[0], s) for i, s in enumerate(("ref", "dsp"))
+        (batch_plan(f"every_{s}", _drawn(i), rng, as_models=1.0)[0], s) for i, s in enumerate(("ref", "dsp", "mve"))
     ]
     for plan, kernel_set in plans:
         for name, text in render_library(plan, "a check", "a check", {}, kernel_set).items():
