@@ -40,7 +40,10 @@ def library(plan: Plan, kernels: str) -> dict[str, str]:
     return render_library(plan, "synapcc compile" + 20 * " a.onnx", "a test", {}, kernels)
 
 
-@pytest.mark.parametrize("kernel_set", [REF, DSP, MVE])
+LONG = [pytest.param(s, marks=pytest.mark.long) for s in (REF, MVE)]
+
+
+@pytest.mark.parametrize("kernel_set", [*LONG, DSP])
 def test_the_layout_is_that_of_one_hand(plans: list[Plan], kernel_set: str) -> None:
     assert {s.kernel for p in plans for _, _, s in p.ops()} == set(kernels())
     for plan in plans:

@@ -139,7 +139,7 @@ class Interrupted:
 @pytest.mark.parametrize(
     "kernels, shared",
     [
-        ("ref", True),
+        pytest.param("ref", True, marks=pytest.mark.long),
         ("dsp", False),
         pytest.param("dsp", True, marks=pytest.mark.long),
         pytest.param("ref", False, marks=pytest.mark.long),
@@ -316,7 +316,7 @@ def test_an_arena_of_its_own_is_in_the_budget_and_in_the_report(tmp_path: Path) 
 # ---- verify ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", ["", OWN])
+@pytest.mark.parametrize("more", [pytest.param("", marks=pytest.mark.long), OWN])
 def test_verify_in_slices(more: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     c, out = compiled(tmp_path, more=FULL + more)
     words = [

@@ -39,7 +39,9 @@ def bordered(rng: np.random.Generator, count: int, lanes: int = 0) -> list[tuple
     return found
 
 
-@pytest.mark.parametrize("kernels", SEEN)
+@pytest.mark.parametrize(
+    "kernels", [pytest.param(s, marks=pytest.mark.long) if s == "mve" else s for s in SEEN]
+)
 def test_nothing_differs(kernels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a table takes: emitted C against the emulator, under the sanitizer."""
     monkeypatch.setattr(_places, "SHARE", 0)

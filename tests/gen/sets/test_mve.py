@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from c_layout import faults
 from ctools import UNDEFINED, HeliumBatch, HostBatch
 from one_step import batch_plan, cases, compare
 
+from synapcc.gen.emit import render_library
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.graph import Node
 from synapcc.gen.ops import Case, avgpool2d, kernel, maxpool2d
@@ -136,6 +138,12 @@ def test_cases_reach_every_way_of_printing() -> None:
         for full in (True, False)
     }  # fmt: skip
     assert seen >= every, every - seen
+
+
+def test_the_layout_is_that_of_one_hand() -> None:
+    rng = np.random.default_rng(8)
+    plan, _ = batch_plan("cases", drawn(rng, 4), rng, as_models=0.8)
+    assert faults(render_library(plan, "a test", "a test", {}, MVE)["cases.c"]) == []
 
 
 def test_what_it_does_not_print_the_sets_below_do() -> None:

@@ -93,7 +93,11 @@ def accuracy(compiled: Compiled, x: np.ndarray, y: np.ndarray) -> float:
 # ---- every sample counts ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spec", RULES, ids=lambda s: s.rule)
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param(s, marks=pytest.mark.long if s.rule in ("dfa", "hebbian") else ()) for s in RULES],
+    ids=lambda s: s.rule,
+)
 def test_chunks_of_any_size_give_the_same_plan(spec: RuleSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     graph, samples = cnn(rng), data(rng)

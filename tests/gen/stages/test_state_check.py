@@ -83,7 +83,7 @@ def run_all(batch: HostBatch, i: int, machine: Emulator, rng: np.random.Generato
         assert not fault(plan, machine.state[0].tobytes()), f"{where}: {entry} left what its limits allow"
 
 
-@counted(6, 30)
+@counted(4, 30)
 @pytest.mark.parametrize("kernels", ["ref", "dsp"])
 def test_what_passes_the_check_runs_as_in_the_emulator(kernels: str, count: int, tmp_path: Path) -> None:
     models = list(accepted(80_000 + 1000 * (kernels == "dsp"), count))

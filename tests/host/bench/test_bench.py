@@ -21,6 +21,7 @@ from synapcc.host.bench import meter
 from synapcc.host.bench import table as benchmarks
 from synapcc.host.bench.cycles import CLASSES, MODELS, classes, estimate
 from synapcc.host.bench.decode import decode
+from synapcc.host.bench.kernel_spec import parse
 from synapcc.host.bench.peers import CMSIS_NN, TRAINING
 from synapcc.host.bench.report import bench_kernel, bench_project
 from synapcc.host.cli import main
@@ -163,7 +164,7 @@ def test_a_dense_layer_alone() -> None:
 @pytest.mark.parametrize(
     ("line", "positions"),
     [
-        ("dense{} 4 {}", 1),
+        pytest.param("dense{} 4 {}", 1, marks=pytest.mark.long),
         ("conv1d{} 36x1 k4->{}", 33),
         pytest.param("conv2d{} 6x6x4 1x1->{}", 36, marks=pytest.mark.long),
         pytest.param("depthwise{} 6x6x{} 1x1", 36, marks=pytest.mark.long),
@@ -339,6 +340,17 @@ def test_cycles_are_what_the_tables_say() -> None:
     assert [estimate((Runs(pop, 1, 1),), MODELS[c]) for c in ("cortex-m0", "cortex-m4")] == [7, 6]
     # two a cycle, but one access to memory
     assert estimate((Runs(loads, 1, 0),), MODELS["cortex-m7"]) == 3
+
+
+def test_lines_say_distant_taps_groups_and_whole_maps() -> None:
+    attrs = {text: parse(text).graph.nodes[0].attrs for text in (
+        "conv2d 9x9x4 3x3->8 same d2 g2", "conv1d 20x4 k3->8 s2 d3", "depthwise 9x8x4 3x2 d2",
+        "globalavg 5x6x7",
+    )}  # fmt: skip
+    two, one, deep, mean = attrs.values()
+    assert (two["dilation"], two["groups"], two["padding"]) == ((2, 2), 2, (2, 2, 2, 2))
+    assert (one["dilation"], one["groups"], one["stride"]) == ((1, 3), 1, (1, 2))
+    assert (deep["dilation"], deep["groups"]) == ((2, 2), 4) and mean["kernel"] == (5, 6)
 
 
 # ---- the page of benchmarks ---------------------------------------------------------------------------
