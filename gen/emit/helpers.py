@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..numeric import PRIMITIVES, Primitive
-from ..sets.dsp import Instruction, called
+from ..sets import dsp, mve
+from ..sets.mve_block import Block
 
 WORDS = ("load_word", "store_word", "load_any", "store_any")
 
@@ -17,7 +18,7 @@ class Helpers:
     """The small functions that the steps of one library call, callees first."""
 
     primitives: tuple[Primitive, ...]
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[dsp.Instruction | Block, ...]
     words: tuple[str, ...]
 
     def prefixed(self, text: str, prefix: str) -> str:
@@ -27,7 +28,8 @@ class Helpers:
 
 
 def helpers_of(texts: Iterable[str]) -> Helpers:
-    bodies = list(texts)
+    steps = list(texts)
+    bodies = [*steps, *(block.c for block in mve.called(steps))]
     wanted: set[str] = set()
     pending = list(bodies)
     while pending:
@@ -35,4 +37,5 @@ def helpers_of(texts: Iterable[str]) -> Helpers:
         wanted |= found
         pending += [PRIMITIVES[n].c for n in found]
     words = tuple(name for name in WORDS if any(f"{name}(" in body for body in bodies))
-    return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), tuple(called(bodies)), words)
+    vectors: tuple[dsp.Instruction | Block, ...] = (*dsp.called(bodies), *mve.called(bodies))
+    return Helpers(tuple(p for name, p in PRIMITIVES.items() if name in wanted), vectors, words)

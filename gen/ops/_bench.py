@@ -145,29 +145,38 @@ def alone() -> dict[str, Alone]:
 
 MAP = r"(?P<h>\d+)x(?P<w>\d+)x(?P<c>\d+) (?P<kh>\d+)x(?P<kw>\d+)"
 STEPS = r"(?: s(?P<s>\d+))?(?P<same> same)?"
+HOLES = r"(?: d(?P<d>\d+))?"
+LINE = r"(?P<w>\d+)x(?P<c>\d+) k(?P<kw>\d+)"
+"""What MAP is of one dimension."""
 
 
 def window(line: Line, words: Mapping[str, str], stride: int) -> dict[str, Attr]:
-    """Writes the input, a map, and gives kernel, stride and padding of what slides over it.
+    """Writes the input, a map, and gives kernel, stride and padding of what slides over it, and the dilation
+    where words may say one.
 
-    words: those of MAP and STEPS; what has no height is one-dimensional. stride: where no other is said
+    words: those of MAP or LINE, STEPS and HOLES; what has no height is one-dimensional
+    stride: where no other is said
     """
     numbers = {key: int(word) for key, word in words.items() if word.strip().isdigit()}
     h, w, kh, kw = numbers.get("h", 1), numbers["w"], numbers.get("kh", 1), numbers["kw"]
     stride = numbers.get("s", stride)
     strides = (stride if h > 1 else 1, stride)
-    same = "same" in words
-    top, bottom = _same(h, kh, strides[0]) if same else (0, 0)
-    left, right = _same(w, kw, strides[1]) if same else (0, 0)
-    if kh > h + top + bottom or kw > w + left + right:
+    same, apart = "same" in words, numbers.get("d", 1)
+    holes = (apart if h > 1 else 1, apart)
+    high, wide = ((k - 1) * d + 1 for k, d in zip((kh, kw), holes, strict=True))
+    top, bottom = _same(h, high, strides[0]) if same else (0, 0)
+    left, right = _same(w, wide, strides[1]) if same else (0, 0)
+    if high > h + top + bottom or wide > w + left + right:
         raise SynapccError(line.where, "the kernel is larger than the map", "make the kernel smaller")
-    places = ((h + top + bottom - kh) // strides[0] + 1) * ((w + left + right - kw) // strides[1] + 1)
+    down = (h + top + bottom - high) // strides[0] + 1
+    places = down * ((w + left + right - wide) // strides[1] + 1)
     seen = places * kh * kw * numbers["c"]
     if seen > MAX_WINDOWS:
         what = f"all its windows hold {seen} values, the most is {MAX_WINDOWS}"
         raise SynapccError(line.where, what, "make the map or the kernel smaller")
     line.input(h, w, numbers["c"])
-    return {"kernel": (kh, kw), "stride": strides, "padding": (top, left, bottom, right)}
+    attrs: dict[str, Attr] = {"kernel": (kh, kw), "stride": strides, "padding": (top, left, bottom, right)}
+    return attrs | {"dilation": holes} if "d" in numbers else attrs
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:

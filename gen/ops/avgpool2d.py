@@ -20,6 +20,7 @@ from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
+from ..sets import MVE
 from . import (
     Accumulator,
     Arrays,
@@ -34,9 +35,11 @@ from . import (
     Variant,
     _mean_loops,
     _means,
+    _mve,
     _requantise,
     _zeros,
 )
+from ._bench import MAP, STEPS, Alone, Line, window
 from ._contract import BETWEEN, INT8, INT16, REQUANTISED, SIZE, Range, Tensors, either, takes, within
 from ._folding import Border, Pair
 from ._loops import WINDOWED, Loop
@@ -301,7 +304,10 @@ class Forward(_Mean):
         return Case(arrays, attrs | {"shift": shift, "lo": -128, "hi": 127} | zeros, {})
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """mve: eight channels at a time."""
         plain = super().variant(kernel_set, t, a)
+        if kernel_set == MVE and (quick := _mve.means(Window.from_attrs(a), t, a)):
+            return quick
         if "rounds" in a:
             return replace(plain, numbers=_requantise.printed(t, a)[1])
         counts = Window.from_attrs(a).counts()
@@ -408,3 +414,25 @@ def _scaled_case(rng: np.random.Generator) -> Case:
         formats["m"], m = Forward().derived("m", formats, attrs, "")
         arrays["m"] = m.astype(np.int32)
     return Case(arrays, Forward().lower(formats, attrs, ""), {}, ("m",))
+
+
+class AvgPoolAlone(Alone):
+    name = "avgpool"
+    grammar = MAP + STEPS
+    example = "avgpool 16x16x16 2x2"
+    phases = ("infer",)
+    kernels = "avgpool2d."
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        attrs = window(line, words, int(words["kw"]))
+        line.add("avgpool2d", attrs={**attrs, "count_padding": 0})
+        line.classes()
+
+
+class GlobalAvgAlone(AvgPoolAlone):
+    name = "globalavg"
+    grammar = r"(?P<h>\d+)x(?P<w>\d+)x(?P<c>\d+)"
+    example = "globalavg 25x5x64"
+
+    def write(self, line: Line, words: Mapping[str, str]) -> None:
+        super().write(line, {**words, "kh": words["h"], "kw": words["w"]})

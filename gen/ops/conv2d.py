@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from ..errors import CompileError
+from ..errors import CompileError, SynapccError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Step, Value
 from ..ir.tape import Tape
-from ..sets import DSP
+from ..sets import DSP, MVE
 from ..sets.dsp import power_of_two
 from . import (
     Accumulator,
@@ -39,11 +39,12 @@ from . import (
     _depthwise_loops,
     _kept_loops,
     _long_loops,
+    _mve,
 )
 from . import _chosen as chosen
 from . import _onto as onto
 from . import _packed as bits
-from ._bench import MAP, STEPS, Alone, Line, window
+from ._bench import HOLES, LINE, MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._dsp import depthwise, windows
 from ._folding import Border, Pair, Shape, affine_columns, per_channel
@@ -281,11 +282,14 @@ class Forward(WeightedForward):
         return Cost(macs=g.positions * int(a["filters"]) * g.taps, reads=shapes["w"][0] * shapes["w"][1])
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """dsp: windows as runs of whole words where they lie so, from a small patch where not; depthwise."""
+        """mve: windows as runs of any length, or copied; dsp: as runs of whole words where they lie so, or
+        copied; depthwise."""
         g = Window.from_attrs(a)
         quick = None
         if kernel_set == DSP and self.tying is Tied and t["x"].dtype == "int8":
             quick = windows(g, t, a) if g.groups == 1 else depthwise(g, t, a)
+        elif kernel_set == MVE and self.tying is Tied and t["x"].dtype == "int8":
+            quick = _mve.depthwise(g, t, a) or _mve.windows(g, t, a)
         return quick or self._plain(super().variant(kernel_set, t, a), g, t, a)
 
     @staticmethod
@@ -551,29 +555,36 @@ def random_case(rng: np.random.Generator, tying: type[Tied]) -> tuple[Window, in
     return g, filters * tying.each(g), g.attrs | {"filters": filters}
 
 
+GROUPS = r"(?: g(?P<g>\d+))?"
+
+
 class Conv2dAlone(Alone):
     name = "conv2d"
-    grammar = MAP + r"->(?P<m>\d+)" + STEPS
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS + HOLES + GROUPS
     example = "conv2d 16x16x16 3x3->16 same"
     kernels = "conv2d."
 
     def write(self, line: Line, words: Mapping[str, str]) -> None:
         attrs, channels = window(line, words, 1), int(words["c"])
-        groups = 1 if "m" in words else channels
-        weight = int(words.get("m", channels)), math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
-        line.add("conv2d", attrs={**attrs, "dilation": (1, 1), "groups": groups}, weight=weight)
+        groups = int(words.get("g", 1)) if "m" in words else channels
+        filters = int(words.get("m", channels))
+        if groups < 1 or channels % groups or filters % groups:
+            what = f"{channels} channels and {filters} filters in {groups} groups"
+            raise SynapccError(line.where, what, "they must divide evenly")
+        weight = filters, math.prod(attrs["kernel"]) * channels // groups  # type: ignore[arg-type]
+        line.add("conv2d", attrs={"dilation": (1, 1), **attrs, "groups": groups}, weight=weight)
         line.classes()
 
 
 class Conv1dAlone(Conv2dAlone):
     name = "conv1d"
-    grammar = r"(?P<w>\d+)x(?P<c>\d+) k(?P<kw>\d+)->(?P<m>\d+)" + STEPS
+    grammar = LINE + r"->(?P<m>\d+)" + STEPS + HOLES + GROUPS
     example = "conv1d 64x16 k5->32 s2 same"
 
 
 class DepthwiseAlone(Conv2dAlone):
     name = "depthwise"
-    grammar = MAP + STEPS
+    grammar = MAP + STEPS + HOLES
     example = "depthwise 16x16x32 3x3 same"
 
 
@@ -616,6 +627,7 @@ class BackConv2dAlone(Conv2dAlone):
     """What a convolution passes back to a layer of one tap in front of it, which learns (`--rule bp`)."""
 
     name = "conv2d-back"
+    grammar = MAP + r"->(?P<m>\d+)" + STEPS
     example = "conv2d-back 16x16x16 3x3->16 same"
     phases = ("learn",)
 

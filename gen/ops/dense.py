@@ -15,9 +15,9 @@ from ..errors import CompileError, SynapccError
 from ..ir.graph import Node
 from ..ir.plan import PlanTensor
 from ..ir.tape import Tape
-from ..sets import DSP
+from ..sets import DSP, MVE
 from ..sets.dsp import power_of_two
-from . import Arrays, Attrs, Case, Cost, Variant, _dense_loops, _long_loops
+from . import Arrays, Attrs, Case, Cost, Variant, _dense_loops, _long_loops, _mve
 from ._bench import MOST, Alone, Line
 from ._contract import takes
 from ._dsp import weighted_sums
@@ -104,8 +104,10 @@ class Forward(WeightedForward):
         return Cost(macs=macs, reads=macs)
 
     def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        """dsp: frozen rows in dual pairs where their sums allow it, all others four at a time."""
-        chosen = weighted_sums(t, a) if kernel_set == DSP and t["x"].dtype == "int8" else None
+        """mve: four rows at a time; dsp: frozen rows in dual pairs where their sums allow it, all others four
+        at a time."""
+        sums = {DSP: weighted_sums, MVE: _mve.weighted_sums}.get(kernel_set)
+        chosen = sums(t, a) if sums and t["x"].dtype == "int8" else None
         return chosen or super().variant(kernel_set, t, a)
 
     def case(self, rng: np.random.Generator) -> Case:

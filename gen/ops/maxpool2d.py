@@ -6,6 +6,7 @@ What learning needs of the map is where in each window its maximum lies: `at`, i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,26 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
+from ..ir.plan import PlanTensor
 from ..ir.program import Step
 from ..ir.tape import Tape
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kept, Kernel, Known, Layer, _kept_loops
+from ..sets import MVE
+from . import (
+    Accumulator,
+    Arrays,
+    Attrs,
+    Bounds,
+    Case,
+    Format,
+    Kept,
+    Kernel,
+    Known,
+    Layer,
+    Variant,
+    _kept_loops,
+)
 from . import _packed as bits
-from ._bench import MAP, STEPS, Alone, Line, window
+from ._bench import LINE, MAP, STEPS, Alone, Line, window
 from ._contract import REQUANTISED, SIZE, Tensors, takes, within
 from ._folding import Border, Pair
 from ._loops import WINDOWED, Loop
@@ -77,6 +93,11 @@ def holds_places(window: Window) -> bool:
 def places_width(a: Attrs) -> int:
     """Bits of the number of a place in a window."""
     return bits.width(int(a["kernel_h"]) * int(a["kernel_w"]))
+
+
+def _seen(a: Attrs) -> bool:
+    """Whether each window has a place in the map."""
+    return int(Window.from_attrs(a).counts().min()) > 0
 
 
 def _sizes(a: Attrs) -> dict[str, int]:
@@ -141,6 +162,12 @@ class Forward(Kernel):
             what = f"its input has {f['x'].meaning}, its output {f['y'].meaning}: a maximum does not rescale"
             raise CompileError(where, what, "report this model")
         return super().lower(f, a, where)
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        """mve: all channels of a place at once."""
+        plain = super().variant(kernel_set, t, a)
+        vectors = kernel_set == MVE and t["x"].dtype == "int8" and "at" not in t
+        return replace(plain, kernel_set=MVE) if vectors and _seen(a) else plain
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         written = {"y": (k["x"].lo, k["x"].hi, k["y"].shape[0] * k["x"].mag)}
@@ -303,6 +330,12 @@ class MaxPoolAlone(Alone):
     def write(self, line: Line, words: Mapping[str, str]) -> None:
         line.add("maxpool2d", attrs=window(line, words, int(words["kw"])))
         line.classes()
+
+
+class MaxPool1dAlone(MaxPoolAlone):
+    name = "maxpool1d"
+    grammar = LINE + STEPS
+    example = "maxpool1d 64x32 k2"
 
 
 def _random(rng: np.random.Generator, window: Window) -> NDArray[Any]:

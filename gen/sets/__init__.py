@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..target.board import Board
+from ..target.board import Board, Core
 
-REF, DSP, AUTO = "ref", "dsp", "auto"
-M0 = "m0"
+REF, M0, DSP, MVE, AUTO = "ref", "m0", "dsp", "mve", "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,21 @@ class KernelSet:
     """A kernel set.
 
     needs:    what a core must have, in words
-    cores:    those that have it; empty: every core
+    cores:    those that may have it; empty: every core
+    feature:  the field of a board's Core that says whether it has it; empty: all of these cores do
     fallback: the set that prints what this one does not; empty for `ref` alone, which prints everything
     """
 
     name: str
     needs: str = ""
     cores: tuple[str, ...] = ()
+    feature: str = ""
     fallback: str = ""
+
+    def runs_on(self, core: Core) -> bool:
+        """Whether the core has what it takes."""
+        has = core.cpu in self.cores and (not self.feature or bool(getattr(core, self.feature)))
+        return not self.cores or has
 
 
 _ROWS = (
@@ -36,7 +42,8 @@ _ROWS = (
     # Every core could run it, but one that has products of 64 bits is faster without.
     KernelSet(M0, needs="need of products of 32 bits", cores=("cortex-m0", "cortex-m0plus"), fallback=REF),
     # A Cortex-M33 may come without the DSP extension: what is built for one runs on portable C.
-    KernelSet(DSP, "DSP instructions", ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"), REF),
+    KernelSet(DSP, "DSP instructions", ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"), "", REF),
+    KernelSet(MVE, "Helium", ("cortex-m55",), "mve", DSP),
 )
 
 SETS: dict[str, KernelSet] = {row.name: row for row in _ROWS}
@@ -53,8 +60,7 @@ def chain(name: str) -> tuple[str, ...]:
 
 def able(board: Board | None) -> tuple[str, ...]:
     """The sets that the board's core has what it takes for, the fastest last; without a board `ref` alone."""
-    core = board.core.cpu if board else ""
-    return tuple(row.name for row in SETS.values() if not row.cores or core in row.cores)
+    return tuple(row.name for row in SETS.values() if (row.runs_on(board.core) if board else not row.cores))
 
 
 def select(choice: str, board: Board | None) -> str:

@@ -55,7 +55,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--kernels",
         choices=CHOICES,
         default=AUTO,
-        help="how fast, never what: ref is plain C99, dsp uses SMLAD and its like "
+        help="how fast, never what: ref is plain C99, dsp uses SMLAD and its like, mve vectors "
         "(default: what the board's core has)",
     )
     p.add_argument(

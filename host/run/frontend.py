@@ -171,8 +171,7 @@ def _run(front: FrontEnd, x: NDArray[np.int16], frames: int, engine: str, kept: 
     machine.expects(2 * AT_A_TIME if pushes > 1 else 0)
     names = {f.x.name for f in alone.feeds if isinstance(f, Window)} | {*alone.made.values()}
     names |= {e.name for e in alone.events.values()}
-    names |= {*kept}
-    names |= {MADE, AGO} & {t.name for t in alone.plan.tensors}
+    names |= {*kept} | ({MADE, AGO} & {t.name for t in alone.plan.tensors})
     types = {n: np.dtype(alone.plan[n].dtype) for n in sorted(names)}
     said = {n: np.zeros((pushes, 1, alone.plan[n].count), t) for n, t in types.items()}
     at_once = max(1, AT_ONCE * AT_A_TIME // frames)

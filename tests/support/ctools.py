@@ -236,13 +236,16 @@ class HostBatch:
     def __init__(self, plans: Sequence[Plan], folder: Path, *flags: str, kernels: str = REF) -> None:
         self.plans = plans
         folder.mkdir(parents=True, exist_ok=True)
-        program = compile_host(
-            [batch_source(plans, folder, kernels), HERE / "c" / "driver.c"], folder / "batch", *flags
-        )
+        sources = [batch_source(plans, folder, kernels), HERE / "c" / "driver.c"]
+        command = self._program(sources, folder / "batch", *flags)
         self._errors = (folder / "stderr").open("w+b")
         self._child = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
+
+    def _program(self, sources: Iterable[Path], program: Path, *flags: str) -> list[str]:
+        """The command that runs the batch."""
+        return [str(compile_host(sources, program, *flags))]
 
     def ask(self, model: int, request: int, argument: int = 0, payload: bytes = b"") -> tuple[int, bytes]:
         plan = self.plans[model]
@@ -301,3 +304,32 @@ class ChipBatch:
         self.chip.write(self._x, payload)
         status = self.chip.call(f"{plan.model}_call", m, request, self._x, self._y, argument)
         return status, self.chip.read(self._y, output_bytes(plan)) if request == INFER else b""
+
+
+class HeliumBatch(HostBatch):
+    """A batch as a program of the virtual Cortex-M55."""
+
+    def _program(self, sources: Iterable[Path], program: Path, *flags: str) -> list[str]:
+        return helium(compile_helium(sources, program, *flags))
+
+
+def compile_helium(sources: Iterable[Path], elf: Path, *flags: str) -> Path:
+    """An ELF for a virtual Cortex-M55 with Helium. Skips where GCC is missing."""
+    if not shutil.which("arm-none-eabi-gcc"):
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    here = HERE / "c"
+    machine = ["-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", "-mfpu=auto", "-nostartfiles"]
+    linked = ["--specs=rdimon.specs", f"-Wl,-T,{here / 'helium.ld'}"]
+    files = [*sources, here / "helium.c"]
+    run(["arm-none-eabi-gcc", *machine, *STRICT, "-O2", *flags, f"-I{here}", *files, *linked, "-o", elf])
+    return elf
+
+
+def helium(elf: Path) -> list[str]:
+    """The command that runs such an ELF; its console is the command's. Skips where QEMU is missing."""
+    qemu = shutil.which("qemu-system-arm")
+    if not qemu:
+        pytest.skip("qemu-system-arm is not installed")
+    quiet = ["-display", "none", "-monitor", "none", "-serial", "none"]
+    console = ["-semihosting-config", "enable=on,target=native"]
+    return [qemu, "-M", "mps3-an547", *quiet, *console, "-kernel", str(elf)]

@@ -62,7 +62,7 @@ int16 samples can make of them at worst, proven when the model is compiled.
     "Settings": f"""\
 `nice python -m synapcc.examples.ecg.rpeak.choose` finds them again: one after the other takes the best of its
 values on DS1, until nothing changes; by missed and false beats, and those in {DECIBEL:g} dB of noise.
-`latest` and what is no option were set by hand, for the time in which the detector must recover: the
-least activity, two seconds to begin with, two until smaller beats are believed.
+`latest` and what is no option were set by hand, for the time in which the detector must recover: the least
+activity, two seconds to begin with, two until smaller beats are believed.
 """,
 }

@@ -24,7 +24,7 @@ from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ops import kernels
 from synapcc.gen.rules import rules
-from synapcc.gen.sets import DSP, REF
+from synapcc.gen.sets import DSP, MVE, REF
 from synapcc.gen.spec import Replay, RuleSpec, Store
 
 
@@ -40,7 +40,10 @@ def library(plan: Plan, kernels: str) -> dict[str, str]:
     return render_library(plan, "synapcc compile" + 20 * " a.onnx", "a test", {}, kernels)
 
 
-@pytest.mark.parametrize("kernel_set", [pytest.param(REF, marks=pytest.mark.long), DSP])
+LONG = [pytest.param(s, marks=pytest.mark.long) for s in (REF, MVE)]
+
+
+@pytest.mark.parametrize("kernel_set", [*LONG, DSP])
 def test_the_layout_is_that_of_one_hand(plans: list[Plan], kernel_set: str) -> None:
     assert {s.kernel for p in plans for _, _, s in p.ops()} == set(kernels())
     for plan in plans:

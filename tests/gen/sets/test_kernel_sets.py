@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from synapcc.gen.ir.plan import PlanTensor
 from synapcc.gen.numeric import multiplier
 from synapcc.gen.ops import Attrs, Case, Kernel, Variant, kernel
 from synapcc.gen.ops._window import Window
-from synapcc.gen.sets import AUTO, CHOICES, DSP, M0, REF, SETS, KernelSet, able, chain, select
+from synapcc.gen.sets import AUTO, CHOICES, DSP, M0, MVE, REF, SETS, KernelSet, able, chain, select
 from synapcc.gen.sets.dsp import power_of_two
 from synapcc.gen.sets.layouts import (
     HIGH_ROW,
@@ -43,51 +44,52 @@ from synapcc.host.cli import main
 RNG = np.random.default_rng(5)
 
 
-# ---- a third set --------------------------------------------------------------------------------------
+# ---- another set ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def mve(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A set of a Cortex-M55 that prints nothing itself, and so all as `dsp` and then `ref` do."""
-    monkeypatch.setitem(SETS, "mve", KernelSet("mve", "Helium", ("cortex-m55",), DSP))
-    return "mve"
+def own(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A set of a Cortex-M55 that prints nothing itself, and so all as `mve`, `dsp` and then `ref` do."""
+    monkeypatch.setitem(SETS, "own", KernelSet("own", "unit of its own", ("cortex-m55",), "", MVE))
+    return "own"
 
 
-def test_a_third_set_falls_back_on_the_second_and_the_first(mve: str) -> None:
-    assert chain(mve) == ("mve", "dsp", "ref") and chain(DSP) == ("dsp", "ref") and chain(REF) == ("ref",)
+def test_another_set_falls_back_on_the_ones_below(own: str) -> None:
+    assert chain(own) == ("own", "mve", "dsp", "ref") and chain(DSP) == ("dsp", "ref")
+    assert chain(REF) == ("ref",)
     printed = set()
     for c, _ in accepted(ANY, 12):
-        library = {s: render_library(c.plan, "a test", "a test", {}, s) for s in (mve, DSP)}
-        printed |= {v.kernel_set for v in stored(c.plan, mve).variants}
-        for name, text in library[DSP].items():
-            renamed = library[mve][name].replace('"mve"', '"dsp"').replace(" set mve,", " set dsp,")
-            assert renamed.replace("kernel set mve needs", "kernel set dsp needs") == text
-    assert printed == {REF, DSP}
+        library = {s: render_library(c.plan, "a test", "a test", {}, s) for s in (own, MVE)}
+        printed |= {v.kernel_set for v in stored(c.plan, own).variants}
+        for name, text in library[MVE].items():
+            renamed = library[own][name].replace('"own"', '"mve"').replace(" set own,", " set mve,")
+            assert renamed.replace("kernel set own needs", "kernel set mve needs") == text
+    assert printed == {REF, DSP, MVE}
 
 
-def test_a_third_set_is_asked_first(mve: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_set_is_asked_first(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kernel of its own, in a plan whose other kernels are printed by the sets below."""
     kind = type(kernel("counter.tick"))
     usual = kind.variant
 
     def variant(self: Kernel, kernels: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
-        return Variant("tick", mve) if kernels == mve else usual(self, kernels, t, a)
+        return Variant("tick", own) if kernels == own else usual(self, kernels, t, a)
 
     monkeypatch.setattr(kind, "variant", variant)
     plan = next(c.plan for c, _ in accepted(ANY, 12) if "learn" in c.plan.entries)
-    by = {s.kernel: v.kernel_set for (_, _, s), v in zip(plan.ops(), stored(plan, mve).variants, strict=True)}
-    assert by["counter.tick"] == mve and {*by.values()} <= {mve, DSP, REF} and len({*by.values()}) > 1
-    assert mve not in {v.kernel_set for v in stored(plan, DSP).variants}
+    by = {s.kernel: v.kernel_set for (_, _, s), v in zip(plan.ops(), stored(plan, own).variants, strict=True)}
+    assert by["counter.tick"] == own and {*by.values()} <= {own, MVE, DSP, REF} and len({*by.values()}) > 1
+    assert own not in {v.kernel_set for v in stored(plan, MVE).variants}
 
 
-def test_a_board_gets_the_fastest_set_of_its_core(mve: str) -> None:
+def test_a_board_gets_the_fastest_set_of_its_core(own: str) -> None:
     m55, m4, m3 = (load_board(name) for name in ("mps2_an547", "mps2_an386", "mps2_an385"))
-    assert [select(AUTO, b) for b in (m55, m4, m3, None)] == [mve, DSP, REF, REF]
-    assert able(m55) == (REF, DSP, mve) == kernel_sets(m55) and able(m4) == (REF, DSP)
-    assert select(mve, None) == mve and select(DSP, m55) == DSP
-    with pytest.raises(CompileError, match="a cortex-m4 has no Helium; take --kernels auto or dsp or ref"):
-        select(mve, m4)
-    with pytest.raises(CompileError, match="sets: auto, ref, m0, dsp, mve"):
+    assert [select(AUTO, b) for b in (m55, m4, m3, None)] == [own, DSP, REF, REF]
+    assert able(m55) == (REF, DSP, MVE, own) == kernel_sets(m55) and able(m4) == (REF, DSP)
+    assert select(own, None) == own and select(DSP, m55) == DSP
+    with pytest.raises(CompileError, match="a cortex-m4 has no unit of its own; take --kernels auto or dsp"):
+        select(own, m4)
+    with pytest.raises(CompileError, match="sets: auto, ref, m0, dsp, mve, own"):
         select("neon", m4)
 
 
@@ -100,8 +102,18 @@ def test_a_board_gets_the_set_of_its_core() -> None:
     assert select(REF, load_board("mps2_an386")) == REF
     with pytest.raises(CompileError, match="cortex-m3 has no DSP instructions"):
         select(DSP, load_board("mps2_an385"))
-    with pytest.raises(CompileError, match='no kernel set "mve"'):
-        select("mve", None)
+    with pytest.raises(CompileError, match='no kernel set "neon"'):
+        select("neon", None)
+
+
+def test_helium_is_asked_of_the_board_and_not_of_its_core_alone() -> None:
+    m55 = load_board("mps2_an547")
+    without = replace(m55, core=replace(m55.core, mve=False))
+    assert select(AUTO, m55) == MVE and select(MVE, None) == MVE
+    assert select(AUTO, without) == DSP and able(without) == (REF, DSP)
+    for board, core in ((without, "m55"), (load_board("mps2_an386"), "m4")):
+        with pytest.raises(CompileError, match=f"a cortex-{core} has no Helium; take --kernels auto or dsp"):
+            select(MVE, board)
 
 
 def test_a_core_without_long_products_gets_a_set_of_its_own() -> None:
@@ -117,8 +129,7 @@ def test_the_set_changes_the_text_and_not_the_plan(
 ) -> None:
     c = case(tmp_path)
     reports = {}
-    choices = [c for c in CHOICES if c != M0]  # of a board with DSP instructions
-    for choice in choices:
+    for choice in (one for one in CHOICES if one not in (M0, MVE)):  # which the case's board has not
         out = tmp_path / choice
         assert main(c.words(out, "--kernels", choice)) == 0
         reports[choice] = json.loads((out / "report.json").read_text())
@@ -128,7 +139,7 @@ def test_the_set_changes_the_text_and_not_the_plan(
         assert f'#define NET_KERNELS "{library["kernels"]}"' in header
         assert (f"--kernels {choice}" in header) == (choice != AUTO)
     assert reports[AUTO]["kernels"] == DSP and reports[REF]["kernels"] == REF
-    plans = {(tmp_path / choice / "plan.json").read_bytes() for choice in choices}
+    plans = {(tmp_path / choice / "plan.json").read_bytes() for choice in reports}
     assert len(plans) == 1
     texts = [(tmp_path / k / "lib" / "net" / "src" / "net.c").read_text() for k in (REF, DSP)]
     assert "smlad(" not in texts[0] and "smlad(" in texts[1]

@@ -21,6 +21,7 @@ from synapcc.host.bench import meter
 from synapcc.host.bench import table as benchmarks
 from synapcc.host.bench.cycles import CLASSES, MODELS, classes, estimate
 from synapcc.host.bench.decode import decode
+from synapcc.host.bench.kernel_spec import parse
 from synapcc.host.bench.peers import CMSIS_NN, TRAINING
 from synapcc.host.bench.report import bench_kernel, bench_project
 from synapcc.host.cli import main
@@ -251,7 +252,14 @@ def test_cores_differ() -> None:
         (["OUT", "--json", "/no/folder/x.json"], "there is no folder /no/folder"),
         (["OUT", "--weights", "int8"], "--weights: belongs to --kernel; OUT has its own"),
         (["--kernel", "dense 2 2", "--seed", "3"], "--seed: belongs to OUT; leave it out"),
-        (["--kernel", "gru 3 4"], "there is no kernel 'gru'; write one like conv1d 64x16 k5->32 s2 same"),
+        (
+            ["--kernel", "conv2d 8x8x6 3x3->4 g4"],
+            "6 channels and 4 filters in 4 groups; they must divide evenly",
+        ),
+        (["--kernel", "conv2d-back 8x8x4 3x3->4 g2"], "is not how conv2d-back is written"),
+        (["--kernel", "depthwise 8x8x4 5x5 d2"], "the kernel is larger than the map"),
+        (["--kernel", "globalavg 4x0x3"], "a size is 0 or too large"),
+        (["--kernel", "gru 3 4"], "there is no kernel 'gru'; write one like avgpool 16x16x16 2x2; conv1d"),
         (["OUT", "--json", "x.out", "--html", "./x.out"], "x.out: two results would be one file"),
         (["--kernel", ""], "kernel: is given, but empty; give a value, or leave it out"),
         (["--kernel", "", "--seed", "3"], "kernel: is given, but empty"),
@@ -332,6 +340,17 @@ def test_cycles_are_what_the_tables_say() -> None:
     assert [estimate((Runs(pop, 1, 1),), MODELS[c]) for c in ("cortex-m0", "cortex-m4")] == [7, 6]
     # two a cycle, but one access to memory
     assert estimate((Runs(loads, 1, 0),), MODELS["cortex-m7"]) == 3
+
+
+def test_lines_say_distant_taps_groups_and_whole_maps() -> None:
+    attrs = {text: parse(text).graph.nodes[0].attrs for text in (
+        "conv2d 9x9x4 3x3->8 same d2 g2", "conv1d 20x4 k3->8 s2 d3", "depthwise 9x8x4 3x2 d2",
+        "globalavg 5x6x7",
+    )}  # fmt: skip
+    two, one, deep, mean = attrs.values()
+    assert (two["dilation"], two["groups"], two["padding"]) == ((2, 2), 2, (2, 2, 2, 2))
+    assert (one["dilation"], one["groups"], one["stride"]) == ((1, 3), 1, (1, 2))
+    assert (deep["dilation"], deep["groups"]) == ((2, 2), 4) and mean["kernel"] == (5, 6)
 
 
 # ---- the page of benchmarks ---------------------------------------------------------------------------
