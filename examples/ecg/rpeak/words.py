@@ -28,7 +28,7 @@ other record was read; *paced* are 102, 104, 107 and 217. *Inverted*: each recor
 
 Most of what is false in 232 and 222 are T waves, much lower than a beat: where the heart pauses, as it does
 for seconds in 232, they are the largest of what there is, and half of them were refused at first and taken
-when a beat was long due. DS1 has no such record.
+when a beat was long due. Records of DS1 have few pauses of that length.
 """,
     "Latency": """\
 From the R peak to the sample with which it is certain. What takes longer was refused at first and taken when
