@@ -94,16 +94,17 @@ class Bench:
         return total, [self._row(op, phase) for op in ops.values() if op.runs]
 
     def other(self, name: str) -> dict[str, Any]:
-        """Total of an entry program beside these, once every sample has been learned; inputs of its own are
-        any numbers."""
+        """Total of an entry program beside these, once every sample has been learned, where any is; inputs of
+        its own are any numbers."""
         self.meter.reset()
-        for i in range(len(self.samples)):
+        count = len(self.samples) if self.plan.learning else 0
+        for i in range(count):
             self._load(i)
             self.meter.program(self.plan.entries.index(self.plan.learning))
         given = drawn(self.plan, self.plan.entry(name), self.samples, np.random.default_rng(0))
         self.meter.give(self.plan, name, given)
         taken = self.meter.program(self.plan.entries.index(name))
-        return {**_figures(taken), "learned": len(self.samples)}
+        return {**_figures(taken), "learned": count}
 
     def alone(self, name: str, wanted: Callable[[Step], bool]) -> list[dict[str, Any]]:
         """The ops of program `name` that are wanted, on noise without a zero."""

@@ -223,7 +223,7 @@ def _total_line(name: str, total: Mapping[str, Any]) -> str:
         longest = total["slice"]
         parts.append(f"longest slice {longest[key]:,} ({longest['kernel']} of {longest['node']})")
     if "learned" in total:
-        parts.append(f"after {total['learned']} learned samples")
+        parts.append(f"after {total['learned']} learned samples" if total["learned"] else "as compiled")
     return ", ".join(parts).replace(f"{name:<8}, ", f"{name:<8} ")
 
 

@@ -67,6 +67,7 @@ def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str
         "one_pole": f'shape = "{rng.choice(["low", "high"])}"\nfrequency = {f}\n',
         "envelope": f"frequency = {f}\n",
         "moving_average": f"length = {ms}\n",
+        "moving_sum": f"length = {ms}\n",
         "difference": f"lag = {ms}\n" if rng.integers(2) else "",
         "median": f"size = {rng.choice([3, 5, 7, 9])}\n",
         "magnitude": f'over = "{rng.choice(["each", "frame"])}"\n',
