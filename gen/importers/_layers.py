@@ -61,6 +61,24 @@ class LayerBuilder(GraphBuilder):
         attrs: dict[str, Attr] = {**_geometry(window), "dilation": window.dilation, "groups": groups}
         return self.add("conv2d", [x], out, hints, source, attrs, constants, "conv")
 
+    def recurrent(
+        self,
+        x: str,
+        cell: str,
+        every: int,
+        constants: Mapping[str, np.ndarray],
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """The hidden states of a cell over the window x [steps, inputs], or the last one; constants: weight,
+        bias, recurrent_weight, recurrent_bias, as gen/ops/recurrent.py has them."""
+        steps, weights = self.shape(x)[0], (constants["weight"], constants["recurrent_weight"])
+        units = weights[1].shape[1]
+        self.work(steps * units, steps * sum(w.size for w in weights), source)
+        attrs: dict[str, Attr] = {"cell": cell, "all": every}
+        shape = (steps, units) if every else (units,)
+        return self.add("recurrent", [x], shape, hints, source, attrs, constants, cell)
+
     def maxpool2d(self, x: str, window: Sliding, hints: Sequence[str], source: str) -> str:
         """The largest value of each window of x [H, W, C]; padding never wins."""
         return self._pool("maxpool2d", x, window, {}, hints, source)
