@@ -38,15 +38,16 @@ def recurrent(t: Tensors, node: Node) -> None:
         t.constant(f"{node.name}.{what}", value[None])
         for what, value in (("weight", w), ("recurrent_weight", u), ("bias", np.concatenate([b, c])))
     ]
-    x = t.node("Transpose", [t.get(node.inputs[0])], f"{node.output}/window", f"{node.name}_window", perm=[1, 0, 2])
+    given = t.get(node.inputs[0])
+    x = t.node("Transpose", [given], f"{node.output}/window", f"{node.name}_window", perm=[1, 0, 2])
     attrs: dict[str, Any] = {"hidden_size": units} | ({"linear_before_reset": 1} if cell == "gru" else {})
-    names = [f"{node.output}/steps", f"{node.output}/last"]
-    t.several(cell.upper(), [x, *constants], names, f"{node.name}_cell", **attrs)
-    if node.whole("all"):
-        steps = t.node("Squeeze", [names[0], t.integers(1)], f"{node.output}/rows", f"{node.name}_rows")
-        t.put("Transpose", [steps], node, perm=[1, 0, 2])
-    else:
-        t.put("Squeeze", [names[1], t.integers(0)], node)
+    made, every = f"{node.output}/states", node.whole("all")
+    t.node(cell.upper(), [x, *constants], made, f"{node.name}_cell", omitted=0 if every else 1, **attrs)
+    if not every:
+        t.put("Squeeze", [made, t.integers(0)], node)
+        return
+    steps = t.node("Squeeze", [made, t.integers(1)], f"{node.output}/rows", f"{node.name}_rows")
+    t.put("Transpose", [steps], node, perm=[1, 0, 2])
 
 
 def affine(t: Tensors, node: Node) -> None:
@@ -594,6 +595,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "normalise": normalise,
     "pad": pad,
     "prelu": prelu,
+    "recurrent": recurrent,
     "reshape": reshape,
     "softmax": softmax,
     "squared_difference": squared_difference,

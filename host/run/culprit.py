@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.ir.program import Step, root
+from synapcc.gen.ir.program import Step, reached, root
 from synapcc.gen.ops import changed
 from synapcc.gen.stages.answers import Answers, answers
 from synapcc.gen.stages.border import given_integers
@@ -162,7 +162,8 @@ def _usual(compiled: Compiled) -> NDArray[np.intp]:
 
 
 def _forward(compiled: Compiled) -> Iterator[Step]:
-    return (s for program, s in compiled.abstract.steps() if program == "forward")
+    forward = reached(compiled.abstract.programs, "forward")
+    return (s for program, s in compiled.abstract.steps() if program in forward)
 
 
 def _scores(compiled: Compiled, runs: Runs, chosen: NDArray[np.intp], part: Part) -> Real:

@@ -1,0 +1,391 @@
+"""Recurrent cells over a window [steps, inputs]: RNN, GRU and LSTM as ONNX defines them, forward in time.
+
+A step of time is a program that runs as often as the window has steps: the inputs of one step are taken, two
+dense steps make the sums of the gates, from these inputs and from the hidden state, and a kernel of the cell
+moves the state. So nothing is unrolled, and no memory grows with time but the window itself.
+
+The hidden state h is int8 Q7 for the sums of the next step: |h| <= 1 for any length, since it is a tanh, a
+sigmoid times a tanh, or lies between a tanh and what it was. A GRU carries it in int16 Q15, an LSTM its
+cell's state in int16 Q11, held within -16 .. 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numeric
+from ..errors import CompileError
+from ..ir.graph import Attr, Node
+from ..ir.program import Value
+from ..ir.tape import Tape
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, _recurrent_loops
+from ._contract import SIZE, Range, Tensors, takes, within
+from ._loops import Loop
+from ._recurrent_loops import CELL_FRAC, GATE_FRAC, GATE_TOP, HIDDEN_FRAC, STATE_FRAC, UP
+
+GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+"""How many sums a unit of each cell has: a GRU's are z, r, n, an LSTM's i, o, f, g."""
+STATES: Mapping[str, Format] = {
+    "gru": Format("int16", STATE_FRAC, -(2**15) + 1, 2**15 - 1),
+    "lstm": Format("int16", CELL_FRAC, -(2**15), 2**15 - 1),
+}
+"""What a cell carries beside the hidden state that its sums read."""
+HIDDEN = Format("int8", HIDDEN_FRAC, -128, 127)
+
+
+class Recurrent(Layer):
+    """Attributes: cell, a name of GATES; all, 1 where every step's hidden state is given, 0 the last one."""
+
+    op = "recurrent"
+    constants = 4
+
+    def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        x, w, b, u, c = shapes
+        rows = GATES[str(node.attrs["cell"])] * u[-1]
+        if len(x) != 2 or w != (rows, x[1]) or b != (rows,) or u[0] != rows or c != (rows,):
+            what = f"window {x}, weights {w} and {u}, biases {b} and {c} do not fit"
+            raise CompileError(node.name, what, "a recurrent layer takes a window [steps, inputs]")
+        return (x[0], u[1]) if node.whole("all") else (u[1],)
+
+    def forward(self, tape: Tape, node: Node) -> None:
+        if tape.graph.output == node.output:
+            what = "its hidden state would be the scores"
+            raise CompileError(node.source or node.name, what, "put a dense layer behind it")
+        steps, inputs = tape.shape(node.inputs[0])
+        units, x = tape.shape(node.inputs[3])[1], tape.value(node.inputs[0])
+
+        def held(name: str, size: int, fmt: Format | None = None, tie: str = "") -> str:
+            return tape.add(Value(f"{node.name}_{name}", (size,), "arena", "activation", format=fmt, tie=tie))
+
+        if node.whole("all"):
+            out = tape.add(Value(node.name, (steps * units,), "arena", "activation", format=HIDDEN))
+            hidden = held("hidden", units, tie=out)
+        else:
+            out = hidden = tape.add(Value(node.name, (units,), "arena", "activation", format=HIDDEN))
+        tape.bind(node.output, out)
+        cell = str(node.attrs["cell"])
+        state = {"h": held("state", units, STATES[cell])} if cell in STATES else {}
+        cursor = {"cursor": tape.counter(f"{node.name}_time", "step of time", space="arena")}
+        every = {"out": out} if out != hidden else {}
+        tape.step("recurrent.begin", node, {"hidden": hidden, **cursor, **state, **every})
+        with tape.b.program(f"{node.name}_step", f"one step of time of {node.name}"):
+            now = held("input", inputs, tie=x)
+            tape.step("recurrent.take", node, {"x": x, **cursor, "y": now}, steps=steps)
+            sums = {
+                "p": _sums(tape, node, "", now, node.inputs[1:3]),
+                "q": _sums(tape, node, "recurrent_", hidden, node.inputs[3:5]),
+            }
+            tape.step(f"recurrent.{cell}", node, {**sums, **state, "y": hidden})
+            if every:
+                tape.step("recurrent.put", node, {"x": hidden, **cursor, "y": out}, steps=steps)
+        tape.b.repeat(steps, f"{node.name}_step")
+
+    def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
+        what = "no teaching signal passes down through time: no history is kept"
+        raise CompileError(node.name, what, "let only layers behind it learn")
+
+    def sample(
+        self, rng: np.random.Generator, shapes: Sequence[tuple[int, ...]]
+    ) -> tuple[Node, dict[str, np.ndarray]] | None:
+        if len(shapes[0]) != 2:
+            return None
+        cell, units = str(rng.choice(list(GATES))), int(rng.integers(1, 9))
+        rows, inputs = GATES[cell] * units, shapes[0][1]
+        attrs: dict[str, Attr] = {"cell": cell, "all": int(rng.integers(2))}
+        consts = {
+            "w": rng.normal(0, 1 / np.sqrt(inputs), (rows, inputs)),
+            "b": rng.normal(0, 0.3, rows),
+            "u": rng.normal(0, 1 / np.sqrt(units), (rows, units)),
+            "c": rng.normal(0, 0.3, rows),
+        }
+        return Node("recurrent", "", ("in0", "w", "b", "u", "c"), "out", attrs), consts
+
+
+def _sums(tape: Tape, node: Node, kind: str, x: str, constants: Sequence[str]) -> str:
+    """Emits what a weight and a bias make of x for the gates; the value that holds it."""
+    name, (weight, bias) = f"{node.name}_{kind}", constants
+    rows = tape.shape(bias)
+    args = {
+        "x": x,
+        "w": tape.add(Value(f"{name}weight", tape.shape(weight), "const", "weight", tape.constant(weight))),
+        "b": tape.add(Value(f"{name}bias", rows, "const", "bias", tape.constant(bias))),
+        "s": tape.add(Value(f"{name}shift", rows, "const", "shift")),
+        "y": tape.add(Value(f"{name}sums", rows, "arena", "gate")),
+    }
+    tape.step("dense.forward", node, args)
+    return args["y"]
+
+
+class Begin(Kernel):
+    """The state of before the first step: all zero, and so is the step's number."""
+
+    name = "recurrent.begin"
+    loop = Loop(_recurrent_loops.begin)
+    writes = ("hidden", "cursor", "h", "out")
+    optional = ("h", "out")
+    operands = takes(hidden="int8 [units]", cursor="uint32 [1]", h="int16 [units]", out="int8 [all]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        for array in t.values():
+            array[...] = 0
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], dict.fromkeys(k, (0, 0, 0))
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 9))
+        arrays: dict[str, NDArray[Any]] = {"hidden": np.zeros(n, np.int8), "cursor": np.zeros(1, np.uint32)}
+        if rng.integers(2):
+            arrays["h"] = np.zeros(n, np.int16)
+        if rng.integers(2):
+            arrays["out"] = np.zeros(n * int(rng.integers(1, 4)), np.int8)
+        return Case(arrays, {}, {})
+
+
+class _Turn(Kernel):
+    """One step of time of a window of `steps`. many, one: the roles of the window and of its part."""
+
+    attributes: ClassVar[Mapping[str, Range]] = within(steps=SIZE)
+    many: ClassVar[str]
+    one: ClassVar[str]
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        many, one = t[self.many].shape[0], t[self.one].shape[0]
+        return "" if many == a["steps"] * one else f"{many} values are no {a['steps']} steps of {one}"
+
+    def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
+        return {"cursor": (0, a["steps"] - 1)}
+
+    def _window(self, t: Arrays, a: Attrs) -> NDArray[Any]:
+        """[D, steps, n]"""
+        many = t[self.many]
+        return many.reshape(len(many), a["steps"], -1)
+
+    def _case(self, rng: np.random.Generator) -> Case:
+        steps, n = int(rng.integers(1, 6)), int(rng.integers(1, 9))
+        arrays: dict[str, NDArray[Any]] = {
+            "x": rng.integers(-128, 128, n).astype(np.int8),
+            "cursor": rng.integers(0, steps, 1).astype(np.uint32),
+            "y": np.zeros(n, np.int8),
+        }
+        arrays[self.many] = rng.integers(-128, 128, steps * n).astype(np.int8)
+        return Case(arrays, {"steps": steps}, {})
+
+
+class Take(_Turn):
+    """y = row `cursor` of the window x; cursor goes on to the next row, behind the last to the first."""
+
+    name = "recurrent.take"
+    loop = Loop(_recurrent_loops.take)
+    reads = ("x",)
+    updates = ("cursor",)
+    writes = ("y",)
+    operands = takes(x="int8 [window]", cursor="uint32 [1]", y="int8 [n]")
+    moves = True
+    many, one = "x", "y"
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        window, at = self._window(t, a), t["cursor"][:, 0].astype(np.intp)
+        t["y"][...] = window[np.arange(len(at)) if len(window) > 1 else 0, at]
+        t["cursor"][:, 0] = (at + 1) % a["steps"]
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        x, n = k["x"], k["y"].shape[0]
+        return [], {"y": (x.lo, x.hi, min(x.l1, n * x.mag))}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(reads=shapes["y"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        return self._case(rng)
+
+
+class Put(_Turn):
+    """Row `cursor` - 1 of the window y, the last one where cursor is 0, is x."""
+
+    name = "recurrent.put"
+    loop = Loop(_recurrent_loops.put_row)
+    reads = ("x", "cursor")
+    updates = ("y",)
+    operands = takes(x="int8 [n]", cursor="uint32 [1]", y="int8 [window]")
+    many, one = "y", "x"
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        at = (t["cursor"][:, 0].astype(np.intp) + a["steps"] - 1) % a["steps"]
+        self._window(t, a)[np.arange(len(at)), at] = t["x"]
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {}
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(writes=shapes["x"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        return self._case(rng)
+
+
+class _Cell(Kernel):
+    """p and q, the sums from the inputs and from the hidden state, are brought to Q12 by a shift to the left
+    each, added, and held within -16 .. 16: a gate's argument."""
+
+    reads: ClassVar[tuple[str, ...]] = ("p", "q")
+    writes: ClassVar[tuple[str, ...]] = ("y",)
+    attributes: ClassVar[Mapping[str, Range]] = within(p_up=(0, UP), q_up=(0, UP))
+    operands = takes(p="int16 [gates]", q="int16 [gates]", y="int8 [units]")
+    gates: ClassVar[int]
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        gates, units = t["p"].shape[0], t["y"].shape[0]
+        return "" if gates == self.gates * units else f"{gates} sums are not {self.gates} of {units} units"
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        found = {f"{role}_up": GATE_FRAC - f[role].frac for role in ("p", "q")}
+        if not all(0 <= up <= UP for up in found.values()):
+            what = f"its gates' sums are Q{f['p'].frac} and Q{f['q'].frac}: they reach far beyond {GATE_TOP}"
+            raise CompileError(where, what, "scale the inputs down")
+        return found
+
+    def _parts(self, t: Arrays, a: Attrs) -> tuple[list[numeric.Int], list[numeric.Int]]:
+        """Of each gate what p and q have of its argument, in Q12."""
+        sides = (t[role].astype(np.int32) << np.int32(a[f"{role}_up"]) for role in ("p", "q"))
+        first, second = (np.split(side, self.gates, axis=-1) for side in sides)
+        return first, second
+
+    def _reals(self, t: Arrays) -> tuple[list[Any], list[Any]]:
+        first, second = (np.split(t[role], self.gates, axis=-1) for role in ("p", "q"))
+        return first, second
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = (k["p"].mag << a["p_up"]) + (k["q"].mag << a["q_up"])
+        return [Accumulator("gate's sum", -top, top), *self._moved(k, a)], {
+            "y": (-128, 127, 128 * k["y"].shape[0])
+        }
+
+    def _moved(self, k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
+        return []
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...]], a: Attrs) -> Cost:
+        return Cost(macs=2 * shapes["p"][0])
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(1, 20))
+        wide = 2 ** int(rng.integers(8, 16))
+        arrays: dict[str, NDArray[Any]] = {
+            role: rng.integers(-wide, wide, self.gates * n).astype(np.int16) for role in ("p", "q")
+        }
+        limits = {}
+        if "h" in self.updates:
+            arrays["h"] = rng.integers(-(2**15) + 1, 2**15, n).astype(np.int16)
+            limits["h"] = (-(2**15) + 1, 2**15 - 1)
+        arrays["y"] = np.zeros(n, np.int8)
+        return Case(arrays, {"p_up": int(rng.integers(UP + 1)), "q_up": int(rng.integers(UP + 1))}, limits)
+
+
+def _real_sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+    half: NDArray[Any] = 0.5 + 0.5 * np.tanh(0.5 * x)
+    return half
+
+
+def _rounded(v: numeric.Int, shift: int) -> numeric.Int:
+    return numeric.saturate(numeric.shift_round(v, shift), -128, 127)
+
+
+class Rnn(_Cell):
+    """h = tanh(p + q)."""
+
+    name = "recurrent.rnn"
+    loop = Loop(_recurrent_loops.rnn)
+    gates = 1
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        (p,), (q,) = self._parts(t, a)
+        t["y"][...] = _rounded(numeric.gate_tanh(p + q), STATE_FRAC - HIDDEN_FRAC)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        t["y"][...] = np.tanh(t["p"] + t["q"])
+
+
+class Gru(_Cell):
+    """z = sigmoid(p_z + q_z), r = sigmoid(p_r + q_r), n = tanh(p_n + r q_n), h = n + z (h - n)."""
+
+    name = "recurrent.gru"
+    loop = Loop(_recurrent_loops.gru)
+    updates = ("h",)
+    operands = takes(_Cell.operands, h="int16 [units]")
+    gates = 3
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        low = "" if t["h"].lo > -(2**15) else f"{t['h'].name} may hold -32768"
+        return super().misfit(t, a) or low
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        p, q = self._parts(t, a)
+        z, r = numeric.gate_sigmoid(p[0] + q[0]), numeric.gate_sigmoid(p[1] + q[1])
+        own = t["q"].astype(np.int32)[:, 2 * len(z[0]) :]
+        n = numeric.gate_tanh(p[2] + numeric.shift_round(r * own, STATE_FRAC - a["q_up"]))
+        h = n + numeric.shift_round(z * (t["h"].astype(np.int32) - n), STATE_FRAC)
+        t["h"][...] = h
+        t["y"][...] = _rounded(h, STATE_FRAC - HIDDEN_FRAC)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        p, q = self._reals(t)
+        z, r = _real_sigmoid(p[0] + q[0]), _real_sigmoid(p[1] + q[1])
+        n = np.tanh(p[2] + r * q[2])
+        t["h"][...] = n + z * (t["h"] - n)
+        t["y"][...] = t["h"]
+
+    def _moved(self, k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
+        one, half = 2**STATE_FRAC - 1, 1 << (STATE_FRAC - 1)
+        product = one * k["q"].mag
+        far = one * (one + k["h"].mag)
+        top = (k["p"].mag << a["p_up"]) + (product >> (STATE_FRAC - a["q_up"])) + 1
+        return [
+            Accumulator("reset times sum", -product, product + half),
+            Accumulator("sum of the candidate", -top, top),
+            Accumulator("way to the candidate", -far, far + half),
+        ]
+
+
+class Lstm(_Cell):
+    """i, o, f = sigmoid(p + q), g = tanh(p + q), c = f c + i g, h = o tanh(c); operand h holds c."""
+
+    name = "recurrent.lstm"
+    loop = Loop(_recurrent_loops.lstm)
+    updates = ("h",)
+    operands = takes(_Cell.operands, h="int16 [units]")
+    gates = 4
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        p, q = self._parts(t, a)
+        i, o, f = (numeric.gate_sigmoid(p[k] + q[k]) for k in range(3))
+        fresh = numeric.shift_round(i * numeric.gate_tanh(p[3] + q[3]), STATE_FRAC - CELL_FRAC)
+        c = numeric.shift_round(f * t["h"].astype(np.int32) + fresh, STATE_FRAC)
+        c = numeric.saturate(c, -(2**15), 2**15 - 1)
+        t["h"][...] = c
+        t["y"][...] = _rounded(
+            o * numeric.gate_tanh(c << np.int32(GATE_FRAC - CELL_FRAC)), 2 * STATE_FRAC - HIDDEN_FRAC
+        )
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        p, q = self._reals(t)
+        i, o, f = (_real_sigmoid(p[k] + q[k]) for k in range(3))
+        t["h"][...] = f * t["h"] + i * np.tanh(p[3] + q[3])
+        t["y"][...] = o * np.tanh(t["h"])
+
+    def _moved(self, k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
+        one, half = 2**STATE_FRAC - 1, 1 << (2 * STATE_FRAC - HIDDEN_FRAC - 1)
+        far = one * k["h"].mag + (one * one >> (STATE_FRAC - CELL_FRAC)) + 1
+        return [
+            Accumulator("gate times gate", -one * one, one * one + half),
+            Accumulator("cell's state", -far, far + (1 << (STATE_FRAC - 1))),
+        ]
