@@ -38,7 +38,7 @@ class Writer:
         return self.constant(f"ints/{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def node(
-        self, op: str, inputs: Sequence[str], output: str, name: str, omitted: int = 0, **attrs: Any
+        self, op: str, inputs: Sequence[str], output: str, name: str, omitted: Any = 0, **attrs: Any
     ) -> str:
         """A node of one output, called /name/op where that is free; "" stands for an omitted input. omitted:
         how many outputs in front of it are left out"""

@@ -75,9 +75,7 @@ def _refuse(node: OnnxNode, args: Sequence[Operand], steps: int) -> None:
         raise node.error("has peepholes", "take an LSTM without them")
 
 
-def _constants(
-    scope: Scope, node: OnnxNode, args: Sequence[Operand], inputs: int
-) -> dict[str, np.ndarray]:
+def _constants(scope: Scope, node: OnnxNode, args: Sequence[Operand], inputs: int) -> dict[str, np.ndarray]:
     """w [rows, inputs], u [rows, units], and a bias of each: all of it in that of w but what a GRU adds
     before its reset gate."""
     w, u = weights(scope, node, args, 1, "weight"), weights(scope, node, args, 2, "recurrent weight")
@@ -99,7 +97,9 @@ def _constants(
     if node.op == "GRU":
         if not node.integer("linear_before_reset", 0):
             what = "multiplies the hidden state by the reset gate before the product (linear_before_reset 0)"
-            raise node.error(what, "train it with reset_after=True, which is the default of Keras and PyTorch")
+            raise node.error(
+                what, "train it with reset_after=True, which is the default of Keras and PyTorch"
+            )
         kept[2 * units :] = True
     return {
         "weight": w[0],
