@@ -22,7 +22,7 @@ ONE_WAY = "export it with one direction (PyTorch: bidirectional=False)"
 
 
 def recurrent(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> tuple[Act, ...]:
-    """Every step's hidden state, and the last one's; what nothing reads is dropped."""
+    """Every step's hidden state, and the last one's, each where it is read."""
     cell, _ = CELLS[node.op]
     x, batch_first = activation(node, args), node.integer("layout", 0)
     if len(x.shape) != 3 or x.shape[0 if batch_first else 1] != 1:
@@ -38,7 +38,7 @@ def recurrent(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> tuple[Ac
     shapes = ((1, steps, 1, units) if batch_first else (steps, 1, 1, units)), (1, 1, units)
     made = {}
     for place, shape in enumerate(shapes):
-        if place < len(node.outputs) and node.outputs[place]:
+        if place < len(node.outputs) and node.outputs[place] in scope.read:
             hints = [from_node(node.name)]
             y = scope.builder.recurrent(window, cell, 1 - place, constants, hints, node.source)
             made[place] = Act(y, natural(shape))
