@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
+from ..ir.plan import PlanTensor
 from ..ir.program import Value
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, _recurrent_loops
@@ -234,6 +235,27 @@ class Put(_Turn):
         return self._case(rng)
 
 
+def up_shifts(f: Mapping[str, Format], where: str) -> dict[str, int]:
+    """How far the sums of gates go to the left, to be arguments."""
+    found = {f"{role}_up": GATE_FRAC - f[role].frac for role in ("p", "q")}
+    if not all(0 <= up <= UP for up in found.values()):
+        what = f"its gates' sums are Q{f['p'].frac} and Q{f['q'].frac}: they reach far beyond {GATE_TOP}"
+        raise CompileError(where, what, "scale the inputs down")
+    return found
+
+
+def gate_arguments(t: Arrays, a: Attrs, gates: int) -> tuple[list[numeric.Int], list[numeric.Int]]:
+    """Of each gate what p and q have of its argument, in Q12."""
+    sides = (t[role].astype(np.int32) << np.int32(a[f"{role}_up"]) for role in ("p", "q"))
+    first, second = (np.split(side, gates, axis=-1) for side in sides)
+    return first, second
+
+
+def state_low(h: PlanTensor) -> str:
+    """Whether a state may hold -2^15, whose way to a candidate would leave 32 bits: what to say of it."""
+    return "" if h.lo > -(2**15) else f"{h.name} may hold {h.lo}"
+
+
 class _Cell(Kernel):
     """p and q, the sums from the inputs and from the hidden state, are brought to Q12 by a shift to the left
     each, added, and held within -16 .. 16: a gate's argument."""
@@ -249,17 +271,10 @@ class _Cell(Kernel):
         return "" if gates == self.gates * units else f"{gates} sums are not {self.gates} of {units} units"
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        found = {f"{role}_up": GATE_FRAC - f[role].frac for role in ("p", "q")}
-        if not all(0 <= up <= UP for up in found.values()):
-            what = f"its gates' sums are Q{f['p'].frac} and Q{f['q'].frac}: they reach far beyond {GATE_TOP}"
-            raise CompileError(where, what, "scale the inputs down")
-        return found
+        return up_shifts(f, where)
 
     def _parts(self, t: Arrays, a: Attrs) -> tuple[list[numeric.Int], list[numeric.Int]]:
-        """Of each gate what p and q have of its argument, in Q12."""
-        sides = (t[role].astype(np.int32) << np.int32(a[f"{role}_up"]) for role in ("p", "q"))
-        first, second = (np.split(side, self.gates, axis=-1) for side in sides)
-        return first, second
+        return gate_arguments(t, a, self.gates)
 
     def _reals(self, t: Arrays) -> tuple[list[Any], list[Any]]:
         first, second = (np.split(t[role], self.gates, axis=-1) for role in ("p", "q"))
@@ -291,7 +306,7 @@ class _Cell(Kernel):
         return Case(arrays, {"p_up": int(rng.integers(UP + 1)), "q_up": int(rng.integers(UP + 1))}, limits)
 
 
-def _real_sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+def real_sigmoid(x: NDArray[Any]) -> NDArray[Any]:
     half: NDArray[Any] = 0.5 + 0.5 * np.tanh(0.5 * x)
     return half
 
@@ -325,8 +340,7 @@ class Gru(_Cell):
     gates = 3
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        low = "" if t["h"].lo > -(2**15) else f"{t['h'].name} may hold -32768"
-        return super().misfit(t, a) or low
+        return super().misfit(t, a) or state_low(t["h"])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         p, q = self._parts(t, a)
@@ -339,7 +353,7 @@ class Gru(_Cell):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         p, q = self._reals(t)
-        z, r = _real_sigmoid(p[0] + q[0]), _real_sigmoid(p[1] + q[1])
+        z, r = real_sigmoid(p[0] + q[0]), real_sigmoid(p[1] + q[1])
         n = np.tanh(p[2] + r * q[2])
         t["h"][...] = n + z * (t["h"] - n)
         t["y"][...] = t["h"]
@@ -378,7 +392,7 @@ class Lstm(_Cell):
 
     def real(self, t: Arrays, a: Attrs) -> None:
         p, q = self._reals(t)
-        i, o, f = (_real_sigmoid(p[k] + q[k]) for k in range(3))
+        i, o, f = (real_sigmoid(p[k] + q[k]) for k in range(3))
         t["h"][...] = f * t["h"] + i * np.tanh(p[3] + q[3])
         t["y"][...] = o * np.tanh(t["h"])
 
