@@ -27,11 +27,12 @@ def begin(hidden: Cells, cursor: Cells, h: Cells, out: Cells) -> None:
         out[i] = 0
 
 
-def take(x: Cells, cursor: Cells, y: Cells, steps: int) -> None:
+def take(x: Cells, cursor: Cells, y: Cells, steps: int, still: int) -> None:
     at = np.int64(cursor[0])
     for i in range(len(y)):
         y[i] = x[at * len(y) + i]
-    cursor[0] = 0 if at + 1 == steps else at + 1
+    if still == 0:
+        cursor[0] = 0 if at + 1 == steps else at + 1
 
 
 def put_row(x: Cells, cursor: Cells, y: Cells, steps: int) -> None:

@@ -1,7 +1,7 @@
 """What the sums of a recurrent cell's gates hear of a signal at its hidden state, in one step of time.
 
-g is the signal of what comes from the inputs; a GRU has another one, gq, for what comes from the hidden state:
-its reset gate stands between. What a state hears from later steps is left out: that is what makes the signal
+g is the signal of what comes from the inputs; a GRU has another one, gq, for what comes from the hidden
+state: its reset gate stands between. What a state hears from later steps is left out: that is what makes the signal
 local in time (gen/rules/dftt.py).
 """
 
@@ -173,7 +173,7 @@ class Rnn(_Gates):
     name = "gates.rnn"
     loop = Loop(_rnn)
     reads = ("p", "q", "d")
-    operands = {role: o for role, o in _Gates.operands.items() if role != "h"}
+    operands = takes(p="int16 [gates]", q="int16 [gates]", d="int16 [units]", g="int16 [gates]")
     gates = 1
 
     def integer(self, t: Arrays, a: Attrs) -> None:

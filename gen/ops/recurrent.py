@@ -21,7 +21,8 @@ from .. import numeric
 from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
-from ..ir.program import Value
+from ..ir.program import Space, Value
+from ..ir.roles import Role
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, _recurrent_loops
 from ._contract import SIZE, Range, Tensors, takes, within
@@ -43,6 +44,7 @@ class Recurrent(Layer):
 
     op = "recurrent"
     constants = 4
+    timed = True
 
     def shape(self, node: Node, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         x, w, b, u, c = shapes
@@ -60,30 +62,81 @@ class Recurrent(Layer):
         units, x = tape.shape(node.inputs[3])[1], tape.value(node.inputs[0])
 
         def held(name: str, size: int, fmt: Format | None = None, tie: str = "") -> str:
-            return tape.add(Value(f"{node.name}_{name}", (size,), "arena", "activation", format=fmt, tie=tie))
+            return tape.add(Value(f"{node.name}{name}", (size,), "arena", "activation", format=fmt, tie=tie))
 
-        if node.whole("all"):
-            out = tape.add(Value(node.name, (steps * units,), "arena", "activation", format=HIDDEN))
-            hidden = held("hidden", units, tie=out)
-        else:
-            out = hidden = tape.add(Value(node.name, (units,), "arena", "activation", format=HIDDEN))
+        every = node.whole("all")
+        out = held("", steps * units if every else units, HIDDEN)
+        if every:
+            held("_hidden", units, tie=out)
         tape.bind(node.output, out)
-        cell = str(node.attrs["cell"])
-        state = {"h": held("state", units, STATES[cell])} if cell in STATES else {}
-        cursor = {"cursor": tape.counter(f"{node.name}_time", "step of time", space="arena")}
-        every = {"out": out} if out != hidden else {}
-        tape.step("recurrent.begin", node, {"hidden": hidden, **cursor, **state, **every})
+        if (cell := str(node.attrs["cell"])) in STATES:
+            held("_state", units, STATES[cell])
+        tape.counter(f"{node.name}_time", "step of time", space="arena")
+        _begin(tape, node)
         with tape.b.program(f"{node.name}_step", f"one step of time of {node.name}"):
-            now = held("input", inputs, tie=x)
-            tape.step("recurrent.take", node, {"x": x, **cursor, "y": now}, steps=steps)
-            sums = {
-                "p": _sums(tape, node, "", now, node.inputs[1:3]),
-                "q": _sums(tape, node, "recurrent_", hidden, node.inputs[3:5]),
-            }
-            tape.step(f"recurrent.{cell}", node, {**sums, **state, "y": hidden})
+            held("_input", inputs, tie=x)
+            tape.step("recurrent.take", node, {"x": x, **_taken(node)}, steps=steps)
+            for kind, constants in zip(KINDS, (node.inputs[1:3], node.inputs[3:5]), strict=True):
+                _add_sums(tape, node, kind, constants)
+                _sum(tape, node, kind)
+            tape.step(f"recurrent.{cell}", node, {**_gates(node), "y": _hidden(node)})
             if every:
-                tape.step("recurrent.put", node, {"x": hidden, **cursor, "y": out}, steps=steps)
+                told = {"x": _hidden(node), "cursor": f"{node.name}_time", "y": out}
+                tape.step("recurrent.put", node, told, steps=steps)
         tape.b.repeat(steps, f"{node.name}_step")
+
+    def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
+        """By the signal of its output: where that is the last hidden state, in the last step alone."""
+        if twin:
+            raise CompileError(node.name, "its weights have no twin", "take dfa or dftt")
+        steps = tape.shape(node.inputs[0])[0]
+        _begin(tape, node)
+        if not node.whole("all"):
+            if steps > 1:
+                tape.b.repeat(steps - 1, f"{node.name}_step")
+            self._taught(tape, node, teach, rate)
+            tape.b.call(f"{node.name}_learn_step")
+            return
+        now = tape.teach(f"{node.name}_now", (tape.shape(node.output)[1],), tie=teach)
+        self._taught(tape, node, now, rate, of=teach)
+        tape.b.repeat(steps, f"{node.name}_learn_step")
+
+    def through_time(self, tape: Tape, node: Node, teach: str, rate: int) -> None:
+        """In every step by the same signal of the hidden state."""
+        _begin(tape, node)
+        self._taught(tape, node, teach, rate)
+        tape.b.repeat(tape.shape(node.inputs[0])[0], f"{node.name}_learn_step")
+
+    @staticmethod
+    def _taught(tape: Tape, node: Node, teach: str, rate: int, of: str = "") -> None:
+        """Writes the program of a step of time that learns: weights change by what the state before it and
+        its inputs were. of: the signals of all steps, of which it takes its own"""
+        steps, cell = tape.shape(node.inputs[0])[0], str(node.attrs["cell"])
+        rows, moments = tape.shape(node.inputs[2])[0], f"{node.name}_moments"
+        signals = {"g": tape.add(Value(f"{node.name}_signals", (rows,), "arena", "trace"))}
+        if cell == "gru":
+            signals["gq"] = tape.add(Value(f"{node.name}_recurrent_signals", (rows,), "arena", "trace"))
+        with tape.b.program(f"{node.name}_learn_step", f"one step of time that {node.name} learns from"):
+            if of:
+                told = {"x": of, "cursor": f"{node.name}_time", "y": teach}
+                tape.step("recurrent.take", node, told, steps=steps, still=1)
+            tape.step("recurrent.take", node, {"x": tape.value(node.inputs[0]), **_taken(node)}, steps=steps)
+            for kind in KINDS:
+                _sum(tape, node, kind)
+            tape.step(f"gates.{cell}", node, {**_gates(node), "d": teach, **signals})
+            for kind, signal in zip(KINDS, (signals["g"], [*signals.values()][-1]), strict=True):
+                name = f"{node.name}_{kind}weight"
+                args = {
+                    "x": _read(node, kind),
+                    "d": signal,
+                    "step": tape.counter(moments, "steps of time learned from"),
+                    "w": name,
+                    "b": f"{node.name}_{kind}bias",
+                    "saturated": tape.saturations(node),
+                }
+                tape.step("dense.update", node, args, rate=rate, **tape.rounding(name))
+            tape.step(f"recurrent.{cell}", node, {**_gates(node), "y": _hidden(node)})
+            tape.step("counter.tick", node, {"count": moments})
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         what = "no teaching signal passes down through time: no history is kept"
@@ -106,19 +159,58 @@ class Recurrent(Layer):
         return Node("recurrent", "", ("in0", "w", "b", "u", "c"), "out", attrs), consts
 
 
-def _sums(tape: Tape, node: Node, kind: str, x: str, constants: Sequence[str]) -> str:
-    """Emits what a weight and a bias make of x for the gates; the value that holds it."""
-    name, (weight, bias) = f"{node.name}_{kind}", constants
-    rows = tape.shape(bias)
-    args = {
-        "x": x,
-        "w": tape.add(Value(f"{name}weight", tape.shape(weight), "const", "weight", tape.constant(weight))),
-        "b": tape.add(Value(f"{name}bias", rows, "const", "bias", tape.constant(bias))),
-        "s": tape.add(Value(f"{name}shift", rows, "const", "shift")),
-        "y": tape.add(Value(f"{name}sums", rows, "arena", "gate")),
-    }
+KINDS = ("", "recurrent_")
+"""What the names of the weights, biases and sums begin with: from the inputs, from the hidden state."""
+
+
+def _hidden(node: Node) -> str:
+    """The value that holds the hidden state which sums read."""
+    return f"{node.name}_hidden" if node.whole("all") else node.name
+
+
+def _read(node: Node, kind: str) -> str:
+    """What the sums of that kind read."""
+    return _hidden(node) if kind else f"{node.name}_input"
+
+
+def _taken(node: Node) -> dict[str, str]:
+    return {"cursor": f"{node.name}_time", "y": f"{node.name}_input"}
+
+
+def _state(node: Node) -> dict[str, str]:
+    return {"h": f"{node.name}_state"} if node.attrs["cell"] in STATES else {}
+
+
+def _gates(node: Node) -> dict[str, str]:
+    """Both sums, and what the cell carries."""
+    sums = (f"{node.name}_{kind}sums" for kind in KINDS)
+    return {**dict(zip(("p", "q"), sums, strict=True)), **_state(node)}
+
+
+def _begin(tape: Tape, node: Node) -> None:
+    every = {"out": node.name} if node.whole("all") else {}
+    args = {"hidden": _hidden(node), "cursor": f"{node.name}_time", **_state(node), **every}
+    tape.step("recurrent.begin", node, args)
+
+
+def _add_sums(tape: Tape, node: Node, kind: str, constants: Sequence[str]) -> None:
+    """Adds a weight and a bias, and the sums that they make for the gates."""
+    name, (weight, bias), learned = f"{node.name}_{kind}", constants, tape.is_learned(node)
+    space: Space = "state" if learned else "const"
+    for what, constant in (("weight", weight), ("bias", bias)):
+        role: Role = "weight" if what == "weight" else "bias"
+        real, shape = tape.constant(constant), tape.shape(constant)
+        tape.add(Value(name + what, shape, space, role, real, learned=learned))
+    tape.add(Value(f"{name}sums", tape.shape(bias), "arena", "gate"))
+    if not learned:
+        tape.add(Value(f"{name}shift", tape.shape(bias), "const", "shift"))
+
+
+def _sum(tape: Tape, node: Node, kind: str) -> None:
+    name = f"{node.name}_{kind}"
+    shift = {"s": f"{name}shift"} if not tape.is_learned(node) else {}
+    args = {"x": _read(node, kind), "w": f"{name}weight", "b": f"{name}bias", **shift, "y": f"{name}sums"}
     tape.step("dense.forward", node, args)
-    return args["y"]
 
 
 class Begin(Kernel):
@@ -180,21 +272,24 @@ class _Turn(Kernel):
 
 
 class Take(_Turn):
-    """y = row `cursor` of the window x; cursor goes on to the next row, behind the last to the first."""
+    """y = row `cursor` of the window x; unless `still`, cursor goes on, behind the last row to the first."""
 
     name = "recurrent.take"
     loop = Loop(_recurrent_loops.take)
     reads = ("x",)
     updates = ("cursor",)
     writes = ("y",)
-    operands = takes(x="int8 [window]", cursor="uint32 [1]", y="int8 [n]")
+    operands = takes(x="int8|int16 [window]", cursor="uint32 [1]", y="=x [n]")
+    attributes: ClassVar[Mapping[str, Range]] = within(steps=SIZE, still=(1, 1))
+    spare = ("still",)
     moves = True
     many, one = "x", "y"
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         window, at = self._window(t, a), t["cursor"][:, 0].astype(np.intp)
         t["y"][...] = window[np.arange(len(at)) if len(window) > 1 else 0, at]
-        t["cursor"][:, 0] = (at + 1) % a["steps"]
+        if "still" not in a:
+            t["cursor"][:, 0] = (at + 1) % a["steps"]
 
     real = integer
 
@@ -206,7 +301,9 @@ class Take(_Turn):
         return Cost(reads=shapes["y"][0])
 
     def case(self, rng: np.random.Generator) -> Case:
-        return self._case(rng)
+        case, still = self._case(rng), {"still": 1} if rng.integers(2) else {}
+        wide = {role: v.astype(np.int16) * 3 if role in "xy" else v for role, v in case.arrays.items()}
+        return Case(wide if rng.integers(2) else case.arrays, {**case.attrs, **still}, {})
 
 
 class Put(_Turn):

@@ -305,6 +305,19 @@ class RuleTape(GoodnessTape):
         teach = error if self.scoring(node) else self.injected(node, error, matrix)
         self.inject(node, teach)
 
+    def through_time(self, node: Node) -> None:
+        """As `direct`; a layer that runs over time hears the error in every step, through one matrix."""
+        if not layer(node.op).timed:
+            self.direct(node)
+            return
+        self.refuse_unheard(node)
+        ideal, units = self._jacobians()[self.injection(node)], self.shape(node.output)[-1]
+        ideal = ideal.reshape(len(ideal), -1, units).mean(axis=1)
+        matrix = self.fixed(f"{node.name}_direct_feedback", ideal)
+        teach = self.teach(f"{node.name}_direct", (units,))
+        self.project(node, self.error, matrix, teach)
+        layer(node.op).through_time(self, node, teach, self.rate(node))
+
     def injected(self, node: Node, error: str, matrix: str | None = None) -> str:
         """The error behind a layer's activation, through `matrix`, or the layer's own fixed one."""
         self.refuse_unheard(node)
@@ -428,7 +441,7 @@ class RuleTape(GoodnessTape):
         reached = {node.output}
         for n in self.graph.nodes:
             if not reached.isdisjoint(n.inputs):
-                if layer(n.op).weighted:
+                if layer(n.op).weighted or layer(n.op).timed:
                     return True
                 reached.add(n.output)
         return False
