@@ -1,8 +1,8 @@
 """What the sums of a recurrent cell's gates hear of a signal at its hidden state, in one step of time.
 
 g is the signal of what comes from the inputs; a GRU has another one, gq, for what comes from the hidden
-state: its reset gate stands between. What a state hears from later steps is left out: that is what makes the signal
-local in time (gen/rules/dftt.py).
+state: its reset gate stands between. What a state hears from later steps is left out: that is what makes the
+signal local in time (gen/rules/dftt.py).
 """
 
 from __future__ import annotations

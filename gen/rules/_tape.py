@@ -272,7 +272,8 @@ class RuleTape(GoodnessTape):
 
         A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
-        the signal of each node's output in place of the changes; `error` is as in `direct`.
+        the signal of each node's output in place of the changes, down to layers that run over time; `error`
+        is as in `direct`.
         """
         for node in () if visit else self.learned_nodes:
             self.refuse_unheard(node)
@@ -283,7 +284,8 @@ class RuleTape(GoodnessTape):
             if teach is None:
                 continue
             passed: Mapping[str, str] = {}
-            if any(self._upstream.get(i, False) for i in node.inputs):
+            wall = visit is not None and layer(node.op).timed
+            if not wall and any(self._upstream.get(i, False) for i in node.inputs):
                 matrix = matrix_of(node) if layer(node.op).weighted else None
                 passed = layer(node.op).feedback(self, node, teach, matrix)
             if visit:
@@ -311,7 +313,7 @@ class RuleTape(GoodnessTape):
             self.direct(node)
             return
         self.refuse_unheard(node)
-        ideal, units = self._jacobians()[self.injection(node)], self.shape(node.output)[-1]
+        ideal, units = self.ideal(self.injection(node)), self.shape(node.output)[-1]
         ideal = ideal.reshape(len(ideal), -1, units).mean(axis=1)
         matrix = self.fixed(f"{node.name}_direct_feedback", ideal)
         teach = self.teach(f"{node.name}_direct", (units,))

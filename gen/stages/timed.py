@@ -1,4 +1,4 @@
-"""Layers that run over time and learn: which rules teach them, and what of a rule file does not reach them."""
+"""Layers that run over time and learn: which rules teach them, and what of a rule file they do not hear."""
 
 from __future__ import annotations
 

@@ -280,6 +280,14 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     )
 
 
+def random_through_time(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Dense layers alone, or all under a rule that teaches layers which run over time."""
+    if rng.integers(2):
+        return replace(spec, layers=DENSE, rates=())
+    rule = str(rng.choice([name for name, found in rules().items() if found.direct]))
+    return replace(spec, rule=rule, layers="all", rates=(), feedback=Feedback())
+
+
 def random_options(rng: Rng, rule: str) -> Settings:
     """What `[options]` might say of a rule that has any: few trials and layers, all words."""
     out: list[tuple[str, Setting]] = []
@@ -457,6 +465,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     timed = np.random.default_rng([19, seed])
     graph = random_graph(rng, f"m{seed}") if timed.integers(12) else recurrent_graph(timed, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
+    over_time = any(layer(n.op).timed for n in graph.nodes)
+    spec = random_through_time(timed, spec) if over_time else spec
     options = random_options(np.random.default_rng([11, seed]), spec.rule)
     layers = sum(layer(n.op).weighted for n in graph.nodes)
     kept = (o for o in options if o[0] != "depth" or int(o[1]) < layers)  # else nothing is left to be moved
@@ -504,6 +514,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
     spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
     spec = random_pseudo(np.random.default_rng([18, seed]), spec)
+    if over_time and spec.layers != DENSE:
+        spec = replace(spec, init="", schedule=None, accumulate=None, momentum=None)
     return graph, spec, calibration, BEST if best else FAST
 
 
