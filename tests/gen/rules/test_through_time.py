@@ -18,6 +18,7 @@ from synapcc.gen.ir.program import Program, Step
 from synapcc.gen.spec import Accumulate, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.network import PARTS, adapted
 
 RATE = 20  # so small that the weights of all steps are the same
 
@@ -94,13 +95,20 @@ def test_changes_are_sums_of_local_products(rule: str, tmp_path: Path) -> None:
 def test_every_weight_learns_and_memory_does_not_grow(cell: str, form: str, tmp_path: Path) -> None:
     """Of two cells; beside the window and the states that are asked for a longer window costs nothing."""
     x = windows(60)
-    plan = compiled(graph_of(tmp_path, cell, form, 2), "dftt").plan
+    graph = graph_of(tmp_path, cell, form, 2)
+    plan = compiled(graph, "dftt").plan
     machine = Emulator(plan)
     for i in range(40):
         machine.learn({"x": x[i : i + 1]}, [i % 4])
     for t in plan.space("state"):
         if t.learned:
             assert np.any(machine[t.name][0] != t.array()), t.name
+    learned = {t.name: machine[t.name][0] for t in plan.space("state")}
+    now = adapted(graph, plan, learned)
+    for node in (n for n in now.nodes if n.op == "recurrent"):
+        for operand, part in zip(node.inputs[1:], PARTS, strict=True):
+            name = f"{node.name}_{part}"
+            assert np.array_equal(now.tensors[operand].value, plan[name].meaning.real(learned[name])), name
     assert int(machine["cell1_moments"][0, 0]) == 40 * 7
     if form == "last":
         sizes = Sizes(14)
