@@ -54,6 +54,13 @@ class Recurrent(Layer):
             raise CompileError(node.name, what, "a recurrent layer takes a window [steps, inputs]")
         return (x[0], u[1]) if node.whole("all") else (u[1],)
 
+    def picked(self, node: Node, shape: tuple[int, ...], places: NDArray[Any]) -> Mapping[str, Attr] | None:
+        """Of every step the last one alone."""
+        if not node.whole("all"):
+            return None
+        last = np.arange((shape[0] - 1) * shape[1], shape[0] * shape[1])
+        return {**node.attrs, "all": 0} if np.array_equal(places, last) else None
+
     def forward(self, tape: Tape, node: Node) -> None:
         if tape.graph.output == node.output:
             what = "its hidden state would be the scores"
