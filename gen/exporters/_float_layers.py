@@ -42,7 +42,7 @@ def recurrent(t: Tensors, node: Node) -> None:
     x = t.node("Transpose", [given], f"{node.output}/window", f"{node.name}_window", perm=[1, 0, 2])
     attrs: dict[str, Any] = {"hidden_size": units} | ({"linear_before_reset": 1} if cell == "gru" else {})
     made, every = f"{node.output}/states", node.whole("all")
-    t.node(cell.upper(), [x, *constants], made, node.name, omitted=0 if every else 1, **attrs)
+    t.node(cell.split("_")[0].upper(), [x, *constants], made, node.name, omitted=0 if every else 1, **attrs)
     if not every:
         t.put("Squeeze", [made, t.integers(0)], node)
         return

@@ -17,6 +17,7 @@ from ..ops.bilinear import ONE
 from ..ops.choice import FREE as FREE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.masked import CHOSEN as CHOSEN
+from ..ops.recurrent import EARLY as EARLY
 from ..ops.table import CUBE as CUBE
 from ..ops.table import FUNCTIONS as FUNCTIONS
 from ..ops.table import LEAST as LEAST
@@ -77,7 +78,8 @@ class LayerBuilder(GraphBuilder):
         self.work(steps * units, steps * sum(w.size for w in weights), source)
         attrs: dict[str, Attr] = {"cell": cell, "all": every}
         shape = (steps, units) if every else (units,)
-        return self.add("recurrent", [x], shape, hints, source, attrs, constants, cell)
+        called = cell.removesuffix("_early")
+        return self.add("recurrent", [x], shape, hints, source, attrs, constants, called)
 
     def maxpool2d(self, x: str, window: Sliding, hints: Sequence[str], source: str) -> str:
         """The largest value of each window of x [H, W, C]; padding never wins."""

@@ -74,6 +74,27 @@ def gru(p: Cells, q: Cells, h: Cells, y: Cells, p_up: int, q_up: int) -> None:
         y[i] = narrowed(state, 8)
 
 
+def reset(p: Cells, q: Cells, h: Cells, y: Cells, p_up: int, q_up: int) -> None:
+    units = len(y)
+    for i in range(units):
+        r = numeric.gate_sigmoid(argument(p, q, p_up, q_up, units + i))
+        y[i] = narrowed(numeric.int32(r * np.int32(h[i])), 23)
+
+
+def gru_early(p: Cells, q: Cells, k: Cells, h: Cells, y: Cells, p_up: int, q_up: int, k_up: int) -> None:
+    units = len(y)
+    for i in range(units):
+        z = numeric.gate_sigmoid(argument(p, q, p_up, q_up, i))
+        own = numeric.int32(np.int32(k[i]) << np.int32(k_up))
+        n = numeric.gate_tanh(
+            numeric.int32(numeric.int32(np.int32(p[2 * units + i]) << np.int32(p_up)) + own)
+        )
+        far = numeric.int32(z * numeric.int32(np.int32(h[i]) - n))
+        state = numeric.int32(n + numeric.shift_round(far, 15))
+        h[i] = state
+        y[i] = narrowed(state, 8)
+
+
 def lstm(p: Cells, q: Cells, h: Cells, y: Cells, p_up: int, q_up: int) -> None:
     units = len(y)
     for k in range(units):

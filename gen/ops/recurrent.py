@@ -29,10 +29,12 @@ from ._contract import SIZE, Range, Tensors, takes, within
 from ._loops import Loop
 from ._recurrent_loops import CELL_FRAC, GATE_FRAC, GATE_TOP, HIDDEN_FRAC, STATE_FRAC, UP
 
-GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+EARLY = "gru_early"
+"""A GRU whose reset gate stands in front of the product with the hidden state, not behind it."""
+GATES: Mapping[str, int] = {"rnn": 1, "gru": 3, EARLY: 3, "lstm": 4}
 """How many sums a unit of each cell has: a GRU's are z, r, n, an LSTM's i, o, f, g."""
 STATES: Mapping[str, Format] = {
-    "gru": Format("int16", STATE_FRAC, -(2**15) + 1, 2**15 - 1),
+    **dict.fromkeys(("gru", EARLY), Format("int16", STATE_FRAC, -(2**15) + 1, 2**15 - 1)),
     "lstm": Format("int16", CELL_FRAC, -(2**15), 2**15 - 1),
 }
 """What a cell carries beside the hidden state that its sums read."""
@@ -83,10 +85,17 @@ class Recurrent(Layer):
         with tape.b.program(f"{node.name}_step", f"one step of time of {node.name}"):
             held("_input", inputs, tie=x)
             tape.step("recurrent.take", node, {"x": x, **_taken(node)}, steps=steps)
-            for kind, constants in zip(KINDS, (node.inputs[1:3], node.inputs[3:5]), strict=True):
-                _add_sums(tape, node, kind, constants)
+            own, early = _constants(tape, node), cell == EARLY
+            for kind in KINDS:
+                _add_sums(tape, node, kind, own[kind])
                 _sum(tape, node, kind)
-            tape.step(f"recurrent.{cell}", node, {**_gates(node), "y": _hidden(node)})
+            if early:
+                reset = held("_reset", units, HIDDEN)
+                tape.step("recurrent.reset", node, {**_gates(node), "y": reset})
+                _add_sums(tape, node, CANDIDATE, own[CANDIDATE])
+                _sum(tape, node, CANDIDATE)
+            last = {"k": f"{node.name}_{CANDIDATE}sums"} if early else {}
+            tape.step(f"recurrent.{cell}", node, {**_gates(node), **last, "y": _hidden(node)})
             if every:
                 told = {"x": _hidden(node), "cursor": f"{node.name}_time", "y": out}
                 tape.step("recurrent.put", node, told, steps=steps)
@@ -96,6 +105,7 @@ class Recurrent(Layer):
         """By the signal of its output: where that is the last hidden state, in the last step alone."""
         if twin:
             raise CompileError(node.name, "its weights have no twin", "take dfa or dftt")
+        _refuse_early(node)
         steps = tape.shape(node.inputs[0])[0]
         _begin(tape, node)
         if not node.whole("all"):
@@ -110,6 +120,7 @@ class Recurrent(Layer):
 
     def through_time(self, tape: Tape, node: Node, teach: str, rate: int) -> None:
         """In every step by the same signal of the hidden state."""
+        _refuse_early(node)
         _begin(tape, node)
         self._taught(tape, node, teach, rate)
         tape.b.repeat(tape.shape(node.inputs[0])[0], f"{node.name}_learn_step")
@@ -170,6 +181,26 @@ KINDS = ("", "recurrent_")
 """What the names of the weights, biases and sums begin with: from the inputs, from the hidden state."""
 
 
+CANDIDATE = "candidate_"
+"""Of a GRU whose reset gate stands in front: what the candidate's sums from the hidden state begin with."""
+
+
+def _refuse_early(node: Node) -> None:
+    if node.attrs["cell"] == EARLY:
+        what = "is a GRU that resets its state before the product, and learns nothing"
+        hint = "train it with linear_before_reset = 1 (Keras: reset_after=True), or let other layers learn"
+        raise CompileError(node.name, what, hint)
+
+
+def _constants(tape: Tape, node: Node) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Weight and bias of each kind of sum."""
+    w, b, u, c = (tape.constant(name) for name in node.inputs[1:])
+    if node.attrs["cell"] != EARLY:
+        return {"": (w, b), "recurrent_": (u, c)}
+    first = 2 * u.shape[1]
+    return {"": (w, b), "recurrent_": (u[:first], c[:first]), CANDIDATE: (u[first:], c[first:])}
+
+
 def _hidden(node: Node) -> str:
     """The value that holds the hidden state which sums read."""
     return f"{node.name}_hidden" if node.whole("all") else node.name
@@ -177,6 +208,8 @@ def _hidden(node: Node) -> str:
 
 def _read(node: Node, kind: str) -> str:
     """What the sums of that kind read."""
+    if kind == CANDIDATE:
+        return f"{node.name}_reset"
     return _hidden(node) if kind else f"{node.name}_input"
 
 
@@ -200,17 +233,17 @@ def _begin(tape: Tape, node: Node) -> None:
     tape.step("recurrent.begin", node, args)
 
 
-def _add_sums(tape: Tape, node: Node, kind: str, constants: Sequence[str]) -> None:
+def _add_sums(tape: Tape, node: Node, kind: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
     """Adds a weight and a bias, and the sums that they make for the gates."""
-    name, (weight, bias), learned = f"{node.name}_{kind}", constants, tape.is_learned(node)
+    name, learned = f"{node.name}_{kind}", tape.is_learned(node)
     space: Space = "state" if learned else "const"
-    for what, constant in (("weight", weight), ("bias", bias)):
-        role: Role = "weight" if what == "weight" else "bias"
-        real, shape = tape.constant(constant), tape.shape(constant)
-        tape.add(Value(name + what, shape, space, role, real, learned=learned))
-    tape.add(Value(f"{name}sums", tape.shape(bias), "arena", "gate"))
+    roles: tuple[Role, Role] = ("weight", "bias")
+    for role, real in zip(roles, pair, strict=True):
+        tape.add(Value(name + role, real.shape, space, role, real, learned=learned))
+    rows = pair[1].shape
+    tape.add(Value(f"{name}sums", rows, "arena", "gate"))
     if not learned:
-        tape.add(Value(f"{name}shift", tape.shape(bias), "const", "shift"))
+        tape.add(Value(f"{name}shift", rows, "const", "shift"))
 
 
 def _sum(tape: Tape, node: Node, kind: str) -> None:
@@ -339,11 +372,12 @@ class Put(_Turn):
         return self._case(rng)
 
 
-def up_shifts(f: Mapping[str, Format], where: str) -> dict[str, int]:
+def up_shifts(f: Mapping[str, Format], where: str, roles: tuple[str, ...] = ("p", "q")) -> dict[str, int]:
     """How far the sums of gates go to the left, to be arguments."""
-    found = {f"{role}_up": GATE_FRAC - f[role].frac for role in ("p", "q")}
+    found = {f"{role}_up": GATE_FRAC - f[role].frac for role in roles}
     if not all(0 <= up <= UP for up in found.values()):
-        what = f"its gates' sums are Q{f['p'].frac} and Q{f['q'].frac}: they reach far beyond {GATE_TOP}"
+        held = " and ".join(f"Q{f[role].frac}" for role in roles)
+        what = f"its gates' sums are {held}: they reach far beyond {GATE_TOP}"
         raise CompileError(where, what, "scale the inputs down")
     return found
 
@@ -472,6 +506,98 @@ class Gru(_Cell):
             Accumulator("sum of the candidate", -top, top),
             Accumulator("way to the candidate", -far, far + half),
         ]
+
+
+class _Early(_Cell):
+    """Of a GRU that resets its state before the product: q has the sums of z and r alone."""
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        shapes = [t[role].shape[0] for role in ("p", "q", "y")]
+        fits = shapes[:2] == [3 * shapes[2], 2 * shapes[2]]
+        return ("" if fits else f"{shapes[:2]} sums are not 3 and 2 of {shapes[2]} units") or state_low(
+            t["h"]
+        )
+
+    @staticmethod
+    def _gate(t: Arrays, a: Attrs, number: int) -> numeric.Int:
+        """The argument of z, 0, or r, 1."""
+        n = t["y"].shape[-1]
+        at = slice(number * n, (number + 1) * n)
+        p, q = (t[role].astype(np.int32)[:, at] << np.int32(a[f"{role}_up"]) for role in ("p", "q"))
+        argument: numeric.Int = p + q
+        return argument
+
+    def case(self, rng: np.random.Generator) -> Case:
+        case = Gru().case(rng)
+        n = case.arrays["y"].shape[0]
+        arrays = {role: case.arrays[role] for role in ("p", "q", "h", "y")}
+        arrays["q"] = arrays["q"][: 2 * n]
+        return Case(arrays, case.attrs, case.limits)
+
+
+class Reset(_Early):
+    """y = r h, r = sigmoid(p_r + q_r)."""
+
+    name = "recurrent.reset"
+    loop = Loop(_recurrent_loops.reset)
+    reads = ("p", "q", "h")
+    operands = takes(p="int16 [gates]", q="int16 [both]", h="int16 [units]", y="int8 [units]")
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        r = numeric.gate_sigmoid(self._gate(t, a, 1))
+        t["y"][...] = _rounded(r * t["h"].astype(np.int32), 2 * STATE_FRAC - HIDDEN_FRAC)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        n = t["y"].shape[-1]
+        t["y"][...] = real_sigmoid(t["p"][:, n : 2 * n] + t["q"][:, n:]) * t["h"]
+
+    def _moved(self, k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
+        top = (2**STATE_FRAC - 1) * k["h"].mag
+        return [Accumulator("gate times state", -top, top + (1 << (2 * STATE_FRAC - HIDDEN_FRAC - 1)))]
+
+
+class GruEarly(_Early):
+    """z = sigmoid(p_z + q_z), n = tanh(p_n + k), h = n + z (h - n); k has the sums of what was reset."""
+
+    name = "recurrent.gru_early"
+    loop = Loop(_recurrent_loops.gru_early)
+    reads = ("p", "q", "k")
+    updates = ("h",)
+    operands = takes(Reset.operands, k="int16 [units]")
+    attributes = within(_Cell.attributes, k_up=(0, UP))
+
+    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
+        return up_shifts(f, where, ("p", "q", "k"))
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        units = t["y"].shape[-1]
+        own = t["k"].astype(np.int32) << np.int32(a["k_up"])
+        n = numeric.gate_tanh((t["p"].astype(np.int32)[:, 2 * units :] << np.int32(a["p_up"])) + own)
+        z = numeric.gate_sigmoid(self._gate(t, a, 0))
+        h = n + numeric.shift_round(z * (t["h"].astype(np.int32) - n), STATE_FRAC)
+        t["h"][...] = h
+        t["y"][...] = _rounded(h, STATE_FRAC - HIDDEN_FRAC)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        units = t["y"].shape[-1]
+        z = real_sigmoid(t["p"][:, :units] + t["q"][:, :units])
+        n = np.tanh(t["p"][:, 2 * units :] + t["k"])
+        t["h"][...] = n + z * (t["h"] - n)
+        t["y"][...] = t["h"]
+
+    def _moved(self, k: Mapping[str, Known], a: Attrs) -> list[Accumulator]:
+        one, half = 2**STATE_FRAC - 1, 1 << (STATE_FRAC - 1)
+        far, top = one * (one + k["h"].mag), (k["p"].mag << a["p_up"]) + (k["k"].mag << a["k_up"])
+        return [
+            Accumulator("sum of the candidate", -top, top),
+            Accumulator("way to the candidate", -far, far + half),
+        ]
+
+    def case(self, rng: np.random.Generator) -> Case:
+        case = super().case(rng)
+        wide = 2 ** int(rng.integers(8, 16))
+        own = rng.integers(-wide, wide, case.arrays["y"].shape[0]).astype(np.int16)
+        return Case({**case.arrays, "k": own}, {**case.attrs, "k_up": int(rng.integers(UP + 1))}, case.limits)
 
 
 class Lstm(_Cell):

@@ -79,10 +79,13 @@ def run_cell(
     h, memory, states = np.zeros(u.shape[1]), np.zeros(u.shape[1]), []
     for now in x:
         p, q = w @ now + b, u @ h + c
-        gate = [1 / (1 + np.exp(-v)) for v in np.split(p + q, {"rnn": 1, "gru": 3, "lstm": 4}[cell])]
+        gate = [1 / (1 + np.exp(-v)) for v in np.split(p + q, {"rnn": 1, "lstm": 4}.get(cell, 3))]
         parts = [np.split(v, len(gate)) for v in (p, q)]
         if cell == "rnn":
             h = np.tanh(p + q)
+        elif cell == "gru_early":
+            z, n = gate[0], len(h)
+            h = (1 - z) * np.tanh(parts[0][2] + u[2 * n :] @ (gate[1] * h) + c[2 * n :]) + z * h
         elif cell == "gru":
             z, r = gate[:2]
             h = (1 - z) * np.tanh(parts[0][2] + r * parts[1][2]) + z * h

@@ -19,6 +19,7 @@ from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import kernels, layer, layers
+from synapcc.gen.ops.recurrent import EARLY
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
@@ -280,9 +281,9 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     )
 
 
-def random_through_time(rng: Rng, spec: RuleSpec) -> RuleSpec:
+def random_through_time(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
     """Dense layers alone, or all under a rule that teaches layers which run over time."""
-    if rng.integers(2):
+    if rng.integers(2) or any(n.attrs.get("cell") == EARLY for n in graph.nodes):
         return replace(spec, layers=DENSE, rates=())
     rule = str(rng.choice([name for name, found in rules().items() if found.direct]))
     return replace(spec, rule=rule, layers="all", rates=(), feedback=Feedback())
@@ -466,7 +467,7 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     graph = random_graph(rng, f"m{seed}") if timed.integers(12) else recurrent_graph(timed, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
     over_time = any(layer(n.op).timed for n in graph.nodes)
-    spec = random_through_time(timed, spec) if over_time else spec
+    spec = random_through_time(timed, graph, spec) if over_time else spec
     options = random_options(np.random.default_rng([11, seed]), spec.rule)
     layers = sum(layer(n.op).weighted for n in graph.nodes)
     kept = (o for o in options if o[0] != "depth" or int(o[1]) < layers)  # else nothing is left to be moved

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .._layers import EARLY
 from .._layout import arrange, natural
 from .._names import from_node
 from .file import AGAIN, OnnxNode
@@ -24,6 +25,8 @@ ONE_WAY = "export it with one direction (PyTorch: bidirectional=False)"
 def recurrent(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> tuple[Act, ...]:
     """Every step's hidden state, and the last one's, each where it is read."""
     cell, _ = CELLS[node.op]
+    if node.op == "GRU" and not node.integer("linear_before_reset", 0):
+        cell = EARLY
     x, batch_first = activation(node, args), node.integer("layout", 0)
     if len(x.shape) != 3 or x.shape[0 if batch_first else 1] != 1:
         raise node.error(f"reads shape {x.shape}, no window of steps", AGAIN)
@@ -94,12 +97,7 @@ def _constants(scope: Scope, node: OnnxNode, args: Sequence[Operand], inputs: in
         both = given.reshape(2, -1)
     own, other = both.copy()
     kept = np.zeros(gates * units, bool)
-    if node.op == "GRU":
-        if not node.integer("linear_before_reset", 0):
-            what = "multiplies the hidden state by the reset gate before the product (linear_before_reset 0)"
-            raise node.error(
-                what, "train it with reset_after=True, which is the default of Keras and PyTorch"
-            )
+    if node.op == "GRU" and node.integer("linear_before_reset", 0):
         kept[2 * units :] = True
     return {
         "weight": w[0],

@@ -16,6 +16,7 @@ from recurrent_nets import FORMS, GATES, Sizes, recurrent_file, windows
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import CompileError
+from synapcc.gen.exporters.onnx import export
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.spec import RuleSpec
@@ -45,6 +46,22 @@ def test_the_graph_computes_what_the_file_says(cell: str, form: str, tmp_path: P
     names = [n.name for n in graph.nodes if n.op == "recurrent"]
     assert names == [f"cell{k + 1}" for k in range(layers)]
     assert [n.attrs["all"] for n in graph.nodes if n.op == "recurrent"][-1] == int(form in ("all", "layout"))
+
+
+def test_a_reset_in_front_of_the_product(tmp_path: Path) -> None:
+    model, x = recurrent_file("GRU", "all", 2, linear_before_reset=0), windows(200)
+    graph, want = loaded(model, tmp_path), wanted(model, x)
+    got = np.stack([run_graph(graph, {"x": one}) for one in x[:5]])
+    assert np.allclose(got, want[:5], atol=1e-5)
+    (tmp_path / "net.onnx").write_bytes(export(graph))
+    back = load_model(tmp_path / "net.onnx")
+    assert np.allclose(np.stack([run_graph(back, {"x": one}) for one in x[:5]]), got, atol=1e-5)
+    data = {"x": x, "label": want.argmax(axis=1)}
+    plan = compile_model(graph, RuleSpec("none"), data).plan
+    winner, _, _ = Emulator(plan, len(x), read_only=True).infer({"x": x})
+    assert np.mean(winner == data["label"]) > 0.95
+    with pytest.raises(CompileError, match="resets its state before the product, and learns nothing"):
+        compile_model(graph, RuleSpec("dftt", layers="all", rate=6), data)
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -96,7 +113,6 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "activations": (lambda: recurrent_file("RNN", activations=["Relu"]), "has the activations relu"),
     "clip": (lambda: recurrent_file("LSTM", clip=3.0), "clips what its activations read"),
     "coupled": (lambda: recurrent_file("LSTM", input_forget=1), "couples its input and forget gates"),
-    "reset": (lambda: recurrent_file("GRU", linear_before_reset=0), "linear_before_reset 0"),
     "size": (lambda: recurrent_file("GRU", hidden_size=4), "says hidden_size 4 of 5 units"),
     "lengths": (
         lambda: with_operand(recurrent_file("GRU"), 4, np.array([6], np.int32)),
