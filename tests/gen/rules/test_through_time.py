@@ -18,6 +18,7 @@ from synapcc.gen.ir.program import Program, Step
 from synapcc.gen.spec import Accumulate, RuleSpec
 from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
+from synapcc.host.run.front_cache import FixedPart
 from synapcc.host.run.network import PARTS, adapted
 
 RATE = 20  # so small that the weights of all steps are the same
@@ -142,6 +143,21 @@ def test_no_signal_passes_down_through_time(tmp_path: Path) -> None:
     x = windows(60)
     spec = RuleSpec("hebbian", layers=("fc",), rate=6)
     assert compile_model(graph, spec, {"x": x, "label": np.arange(60) % 4}).plan.entries
+
+
+@pytest.mark.parametrize("rule, items", [("last", 4), ("dftt", 0)])
+def test_a_frozen_window_runs_once(rule: str, items: int, tmp_path: Path) -> None:
+    """What two cells said of an input is kept, loops and all; a cell that learns is run."""
+    plan, x = compiled(graph_of(tmp_path, "LSTM", layers=2), rule).plan, windows(12)
+    fixed = FixedPart(plan)
+    assert len(fixed) == items and len(fixed.steps) == (1 + 7 * 5 + 1 + 7 * 4 if items else 0)
+    plain, kept = Emulator(plan, engine="numpy"), Emulator(plan, fixed=fixed, engine="numpy")
+    for i in [*range(12), *range(12)]:
+        for machine in (plain, kept):
+            machine.learn({"x": x[i : i + 1]}, [i % 4])
+        assert np.array_equal(plain.state, kept.state)
+        for one, other in zip(plain.infer({"x": x[i : i + 1]}), kept.infer({"x": x[i : i + 1]}), strict=True):
+            assert np.array_equal(one, other)
 
 
 @pytest.mark.long
