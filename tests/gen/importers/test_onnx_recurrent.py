@@ -138,6 +138,29 @@ def test_what_is_no_usual_cell_is_refused_by_name(case: str, tmp_path: Path) -> 
     assert "cell1" in told.value.where and told.value.hint
 
 
+def with_zeros_of_the_batch(model: ModelProto) -> ModelProto:
+    """A first state as exporters write it: zeros, as many as there are samples."""
+    node = next(n for n in model.graph.node if n.op_type in GATES)
+    made = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["samples"], axis=0),
+        helper.make_node("Concat", ["one", "samples", "units"], ["wanted"], axis=0),
+        helper.make_node("ConstantOfShape", ["wanted"], ["zeros"]),
+    ]
+    model.graph.initializer.append(numpy_helper.from_array(np.array([5]), "units"))
+    for place, one in enumerate(made):
+        model.graph.node.insert(place, one)
+    node.input.extend(["", "zeros", "zeros"] if node.op_type == "LSTM" else ["", "zeros"])
+    return model
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_a_first_state_made_for_the_batch(cell: str, tmp_path: Path) -> None:
+    model, x = with_zeros_of_the_batch(recurrent_file(cell, "row", 2)), windows(3)
+    got = np.stack([run_graph(loaded(model, tmp_path), {"x": one}) for one in x])
+    assert np.allclose(got, wanted(model, x), atol=1e-5)
+
+
 def test_a_first_state_of_zero_and_full_lengths_are_nothing(tmp_path: Path) -> None:
     model = with_operand(recurrent_file("GRU"), 5, np.zeros((1, 1, 5), np.float32))
     lengths = with_operand(recurrent_file("GRU"), 4, np.array([7], np.int32))
