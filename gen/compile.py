@@ -46,6 +46,7 @@ from .stages.schedule import build
 from .stages.sparse import rows_moved, thinned
 from .stages.start import refuse_deaf, started
 from .stages.still import drowned, settle
+from .stages.timed import refuse_timed
 from .stages.trials import farthest
 from .stages.untie import untie
 from .target.boards import Board, load_board
@@ -223,11 +224,12 @@ def _for_learning(
     if rule and rule.prototypes:
         graph = prototyped(graph, spec, data.get(LABEL), looks)
     untouched = graph if spec.numbers else without_head(graph, rule is not None)
-    weighted = [n for n in graph.nodes if layer(n.op).weighted]
+    weighted = [n for n in graph.nodes if layer(n.op).weighted or layer(n.op).timed]
     learned = select_layers(spec, [n.name for n in weighted], [n.name for n in weighted if layer(n.op).fully])
     if rule:
         learned = rule.narrow(learned, spec)
     refuse_frozen(graph, spec, learned)
+    refuse_timed(graph, spec, rule, learned)
 
     def ready(graph: Graph) -> Graph:
         graph = adopt(untie(graph, spec.untied), learned, not spec.numbers)

@@ -110,6 +110,8 @@ def _layers(plan: Plan, heard: Mapping[str, Heard], places: Mapping[str, int]) -
     counts = _row_counts(plan)
     for layer, hears in heard.items():
         own = [f"{layer}_{part}" for part in ("weight", "bias")]
+        if f"{layer}_recurrent" not in heard:  # else they are another layer's
+            own += [f"{layer}_recurrent_{part}" for part in ("weight", "bias")]
         own = [n for n in own if n in plan and plan[n].learned]
         own += [c for c in counts if plan[c].space == "state" and c.startswith(f"{layer}_")]
         if not own or not all(_movable(plan, n, places) for n in own):

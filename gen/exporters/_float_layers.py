@@ -29,6 +29,27 @@ def dense(t: Tensors, node: Node) -> None:
     t.put("Gemm", [t.get(x), weight, bias], node, transB=1)
 
 
+def recurrent(t: Tensors, node: Node) -> None:
+    """Time in front of the batch, as runtimes have it; both biases, of which the first has all but what a GRU
+    adds before its reset gate."""
+    cell, units = str(node.attrs["cell"]), t.shape(node.inputs[3])[1]
+    w, b, u, c = (t.value(i) for i in node.inputs[1:])
+    constants = [
+        t.constant(f"{node.name}.{what}", value[None])
+        for what, value in (("weight", w), ("recurrent_weight", u), ("bias", np.concatenate([b, c])))
+    ]
+    given = t.get(node.inputs[0])
+    x = t.node("Transpose", [given], f"{node.output}/window", f"{node.name}_window", perm=[1, 0, 2])
+    attrs: dict[str, Any] = {"hidden_size": units} | ({"linear_before_reset": 1} if cell == "gru" else {})
+    made, every = f"{node.output}/states", node.whole("all")
+    t.node(cell.split("_")[0].upper(), [x, *constants], made, node.name, omitted=0 if every else 1, **attrs)
+    if not every:
+        t.put("Squeeze", [made, t.integers(0)], node)
+        return
+    steps = t.node("Squeeze", [made, t.integers(1)], f"{node.output}/rows", f"{node.name}_rows")
+    t.put("Transpose", [steps], node, perm=[1, 0, 2])
+
+
 def affine(t: Tensors, node: Node) -> None:
     """The one operator that is scale * x + shift; a batch normalisation of what has mean 0, variance 1."""
     x, shape = node.inputs[0], t.shape(node.output)
@@ -574,6 +595,7 @@ ONNX_LAYERS: Mapping[str, Callable[[Tensors, Node], None]] = {
     "normalise": normalise,
     "pad": pad,
     "prelu": prelu,
+    "recurrent": recurrent,
     "reshape": reshape,
     "softmax": softmax,
     "squared_difference": squared_difference,

@@ -37,14 +37,20 @@ class Writer:
         """A shape, a list of axes: int64 [n]."""
         return self.constant(f"ints/{'_'.join(map(str, values))}", np.array(values, np.int64))
 
-    def node(self, op: str, inputs: Sequence[str], output: str, name: str, **attrs: Any) -> str:
-        """A node of one output, called /name/op where that is free; "" stands for an omitted input."""
+    def node(
+        self, op: str, inputs: Sequence[str], output: str, name: str, omitted: Any = 0, **attrs: Any
+    ) -> str:
+        """A node of one output, called /name/op where that is free; "" stands for an omitted input. omitted:
+        how many outputs in front of it nobody reads"""
         assert output not in self._made and output not in self._constants, output
         self._made.add(output)
+        unread = [f"{output}/unread{i}" for i in range(omitted)]
         full = f"/{name}/{op}" if name else f"/{op}"
         use = self._uses[full] = self._uses.get(full, 0) + 1
         self.nodes.append(
-            helper.make_node(op, list(inputs), [output], full if use == 1 else f"{full}_{use}", **attrs)
+            helper.make_node(
+                op, list(inputs), [*unread, output], full if use == 1 else f"{full}_{use}", **attrs
+            )
         )
         return output
 

@@ -17,6 +17,7 @@ from ..ops.bilinear import ONE
 from ..ops.choice import FREE as FREE
 from ..ops.interpolate import ONE as INTERPOLATION_ONE
 from ..ops.masked import CHOSEN as CHOSEN
+from ..ops.recurrent import EARLY as EARLY
 from ..ops.table import CUBE as CUBE
 from ..ops.table import FUNCTIONS as FUNCTIONS
 from ..ops.table import LEAST as LEAST
@@ -60,6 +61,25 @@ class LayerBuilder(GraphBuilder):
         constants = {"weight": weight.reshape(weight.shape[0], -1), "bias": bias}
         attrs: dict[str, Attr] = {**_geometry(window), "dilation": window.dilation, "groups": groups}
         return self.add("conv2d", [x], out, hints, source, attrs, constants, "conv")
+
+    def recurrent(
+        self,
+        x: str,
+        cell: str,
+        every: int,
+        constants: Mapping[str, np.ndarray],
+        hints: Sequence[str],
+        source: str,
+    ) -> str:
+        """The hidden states of a cell over the window x [steps, inputs], or the last one; constants: weight,
+        bias, recurrent_weight, recurrent_bias, as gen/ops/recurrent.py has them."""
+        steps, weights = self.shape(x)[0], (constants["weight"], constants["recurrent_weight"])
+        units = weights[1].shape[1]
+        self.work(steps * units, steps * sum(w.size for w in weights), source)
+        attrs: dict[str, Attr] = {"cell": cell, "all": every}
+        shape = (steps, units) if every else (units,)
+        called = cell.removesuffix("_early")
+        return self.add("recurrent", [x], shape, hints, source, attrs, constants, called)
 
     def maxpool2d(self, x: str, window: Sliding, hints: Sequence[str], source: str) -> str:
         """The largest value of each window of x [H, W, C]; padding never wins."""

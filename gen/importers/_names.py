@@ -69,8 +69,8 @@ _OPERATIONS = """
     instancenormalization meanvariancenormalization rmsnormalization lpnormalization normalizer
 """
 _AS_WRITTEN = """
-    Atan Ceil Celu Cos DepthToSpace Expand Floor Gather GatherElements GatherND LinearClassifier
-    LinearRegressor Mish Pow Reciprocal ReduceL1 ReduceL2 ReduceMin ReduceSum ReduceSumSquare Round Scaler
+    Atan Ceil Celu Cos DepthToSpace Expand Floor GRU Gather GatherElements GatherND LSTM LinearClassifier
+    LinearRegressor Mish Pow RNN Reciprocal ReduceL1 ReduceL2 ReduceMin ReduceSum ReduceSumSquare Round Scaler
     Shrink Sign Sin Slice Softsign SpaceToDepth Split Sum ThresholdedRelu Tile
 """  # in small letters some of them are words of which layers have their names
 _OPERATION = re.compile(rf"(?:(?i:{'|'.join(_OPERATIONS.split())})|{'|'.join(_AS_WRITTEN.split())})?_*\d*")

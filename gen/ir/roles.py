@@ -14,6 +14,7 @@ Role = Literal[
     "sample",  # int8 or int16, what a caller gives beside the network's inputs, in a declared format
     "signal",  # int32, what a front end makes of samples, and what it keeps of them; in a declared format
     "logits",  # int16, range from calibration
+    "gate",  # int16, the sums of a recurrent cell's gates, range from calibration over all steps of time
     "error",  # int16, fixed by the loss kernel
     "loss",  # int32, of one sample, fixed by its kernel
     "teach",  # int16, range from calibration, limit from its consumers
@@ -90,6 +91,7 @@ ROLES: Mapping[str, RoleFacts] = {
     "sample": RoleFacts(kind="activations"),
     "signal": RoleFacts(kind="activations"),
     "logits": RoleFacts(kind="activations"),
+    "gate": RoleFacts(kind="activations"),
     "error": RoleFacts(kind="teaching"),
     "loss": RoleFacts(kind="teaching"),
     "teach": RoleFacts(kind="teaching"),

@@ -23,6 +23,8 @@ from .gemmlowp import leading_zeros as leading_zeros
 from .gemmlowp import log_q5 as log_q5
 from .gemmlowp import reciprocal_q0 as reciprocal_q0
 from .gemmlowp import shift_away as shift_away
+from .logistic import gate_sigmoid as gate_sigmoid
+from .logistic import gate_tanh as gate_tanh
 from .logistic import sigmoid_curve as sigmoid_curve
 from .products import matmul as matmul
 from .products import matvec as matvec
@@ -89,6 +91,7 @@ PRIMITIVES: dict[str, Primitive] = {
 """Every row by its name, each behind those that its C calls."""
 
 COMPOUND = (
+    logistic.gate_steps,
     streams.product32,
     rounding.rounded,
     spread.deviation,

@@ -1,4 +1,4 @@
-"""The sigmoid of int16 tensors, with the bits of LiteRT."""
+"""The sigmoid of int16 tensors, with the bits of LiteRT; and the curves of gates, made of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .table import Int, Primitive, c_table, int32
+from .table import I32, Int, Primitive, c_table, int32
 
 SIGMOID_RAISED = frozenset(  # where LiteRT's table is one above the nearest, so that lines between fit better
     (
@@ -48,6 +48,8 @@ SIGMOID_TABLE = tuple(
 )
 SIGMOID_ARRAY = np.array(SIGMOID_TABLE, np.int32)
 SIGMOID_ENDS = (0xFFFF << 8, 0x7FFF << 10)
+GATE_TOP = 16 << 12  # Q12, behind which both curves have ended
+SIGMOID_ONE = 2**25 + 511  # 1 at 9 bits, and what makes a shift round to nearest
 
 
 def sigmoid_curve(a: Int, bits: int) -> Int:
@@ -59,6 +61,29 @@ def sigmoid_curve(a: Int, bits: int) -> Int:
     beyond = int32(far >= 255)
     return int32(line * (1 - beyond) + np.int32(SIGMOID_ENDS[bits - 8]) * beyond)
 
+
+def gate_steps(v: Int) -> Int:
+    """v in Q12, held within -16 .. 16, in steps of the sigmoid's table: 3 * 4096 in 1.0."""
+    return int32(np.minimum(np.maximum(v, np.int32(-GATE_TOP)), np.int32(GATE_TOP)) * np.int32(3))
+
+
+def gate_sigmoid(v: Int) -> Int:
+    """2^15 times the sigmoid of v / 2^12: 0 .. 32767."""
+    at = gate_steps(v)
+    curve, above = sigmoid_curve(int32(np.abs(at)), 9), int32(at >= 0)
+    whole = (curve + np.int32(512)) * above + (np.int32(SIGMOID_ONE) - curve) * (1 - above)
+    return int32(int32(whole) >> np.int32(10))
+
+
+def gate_tanh(v: Int) -> Int:
+    """2^15 times the tanh of v / 2^12: -32767 .. 32767."""
+    at = gate_steps(v)
+    curve, above = sigmoid_curve(int32(np.abs(at)), 8) - np.int32(2**23), int32(at >= 0)
+    whole = (curve + np.int32(128)) * above + (np.int32(127) - curve) * (1 - above)
+    return int32(int32(whole) >> np.int32(8))
+
+
+_HELD = f"const int32_t x = (v < -{GATE_TOP} ? -{GATE_TOP} : v > {GATE_TOP} ? {GATE_TOP} : v) * 3;\n"
 
 # fmt: off
 ROWS = (
@@ -74,5 +99,15 @@ ROWS = (
               "}\n"
               "return y;",
               "2^(16 + bits) times the sigmoid of a / (24 * 2^bits)"),
+    Primitive("gate_sigmoid", "int32_t", (("int32_t", "v", *I32),), gate_sigmoid,
+              _HELD
+              + "const int32_t curve = sigmoid_curve(x < 0 ? -x : x, 9u);\n"
+              f"return (x < 0 ? {SIGMOID_ONE} - curve : curve + 512) >> 10;",
+              "2^15 times the sigmoid of v / 2^12"),
+    Primitive("gate_tanh", "int32_t", (("int32_t", "v", *I32),), gate_tanh,
+              _HELD
+              + "const int32_t curve = sigmoid_curve(x < 0 ? -x : x, 8u) - 8388608;\n"
+              "return (x < 0 ? 127 - curve : curve + 128) >> 8;",
+              "2^15 times the tanh of v / 2^12"),
 )
 # fmt: on

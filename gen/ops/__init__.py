@@ -342,6 +342,9 @@ class Layer(Folding, ABC):
 
     op: ClassVar[str]
     weighted: ClassVar[bool] = False  # has a weight and a bias; a rule may replace the matrix of its feedback
+    timed: ClassVar[bool] = (
+        False  # it runs over time, and has weights that learn by signals of its own output
+    )
     pointwise: ClassVar[bool] = False  # each output depends on one input of the same place
     follows: ClassVar[bool] = False  # its output has the number format of its input
     holds: ClassVar[bool] = False  # it holds what it computes within the limits of its output's format
@@ -417,6 +420,11 @@ class Layer(Folding, ABC):
         Raises CompileError if the layer has nothing to learn.
         """
         raise CompileError(node.name, f"{self.op} has nothing to learn", "leave it out of `layers`")
+
+    def through_time(self, tape: Tape, node: Node, teach: str, rate: int) -> None:
+        """Emits how the learned tensors of a layer that runs over time change in each step, by the signal
+        `teach` of what it gives in one step."""
+        raise NotImplementedError(f"{self.op} does not run over time")
 
     def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
         """The kernel that changes weights, or biases, by an equation's sum of products, and its attributes

@@ -54,6 +54,11 @@ class Folding:
         """
         return None
 
+    def picked(self, node: Node, shape: Shape, places: NDArray[Any]) -> Mapping[str, Attr] | None:
+        """Its attributes where it gives a vector of just these places of its output, which has `shape`; None
+        if it cannot, or gives no less then."""
+        return None
+
     def border(self, node: Node) -> Border | None:
         """The border, if all that it does is to put one around a map."""
         return None

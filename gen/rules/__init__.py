@@ -26,6 +26,7 @@ class Rule(ABC):
     matrices.
     options: what `[options]` of a rule file may set; `option` gives the value.
     prototypes: whether the classifier's rows are means of the classes' features, and start as these.
+    direct: whether each layer hears a signal of its own output alone, which layers that run over time take.
     passes: whether teaching signals come down from layer to layer.
     """
 
@@ -36,6 +37,7 @@ class Rule(ABC):
     inits: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[Option, ...]] = ()
     prototypes: ClassVar[bool] = False
+    direct: ClassVar[bool] = False
     passes: bool = False
 
     def option(self, spec: RuleSpec, name: str) -> Setting:

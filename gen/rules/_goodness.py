@@ -9,8 +9,6 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ..ir.program import Step
-from ..ops import changed
 from ..ops.goodness import MOST
 from ..spec import RuleSpec
 from ._modulation import ModulationTape
@@ -30,18 +28,11 @@ class GoodnessTape(ModulationTape):
         first = dict(self._bound)
         wanted = {self.value(self.injection(n)) for n in nodes} | {self.value(n.inputs[0]) for n in nodes}
         steps = self._leading_to(wanted)
-        twice = self._carrying(target, {n for step in steps for n in step.args.values()} | wanted, share)
-        for step in steps:
-            new = [n for n in changed(step).values() if n not in twice]
-            twice |= {name: self._once_again(name) for name in new}
-            self._repeat(step, twice)
+        twice = self._carrying(target, self._names(steps) | wanted, share)
+        self._rerun(steps, twice, self._once_again)
         self._bound = {tensor: twice.get(name, name) for tensor, name in first.items()}
         yield
         self._bound = first
-
-    def _repeat(self, step: Step, twice: dict[str, str]) -> None:
-        args = {role: twice.get(name, name) for role, name in step.args.items()}
-        self.step(step.kernel, step.node, args, **step.attrs)
 
     def _once_again(self, name: str) -> str:
         again = f"{name}_again"

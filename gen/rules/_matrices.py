@@ -81,7 +81,29 @@ class FeedbackTape(Tape):
         name = f"{name}_feedback"
         if self.b.has(name, "matrix") or name in self._generated:
             return name
-        return self.fixed(name, self.constant(like.inputs[1]) if like else self._jacobians()[target])
+        return self.fixed(name, self.constant(like.inputs[1]) if like else self.ideal(target))
+
+    def ideal(self, target: str) -> np.ndarray:
+        """The mean of d scores / d `target` over the calibration data, [C, n]. Below a layer that runs over
+        time, which no signal passes, as large as that of what this layer gives."""
+        known = self._jacobians()
+        if target in known:
+            return known[target]
+        wall, size = next((n, known[t]) for n in self._behind(target) if (t := self.injection(n)) in known)
+        if self.spec.feedback.init == "aligned":
+            what = f'is "aligned", and {wall.name}, which runs over time, passes no signal to what lies below'
+            raise CompileError("feedback.init", what, 'take "random"')
+        return np.full((len(size), self.graph.tensors[target].size), _rms(size))
+
+    def _behind(self, target: str) -> list[Node]:
+        """The layers that run over time behind a tensor, in order."""
+        reached, found = {target}, []
+        for node in self.graph.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.output)
+                if layer(node.op).timed:
+                    found.append(node)
+        return found
 
     def fixed(self, name: str, ideal: np.ndarray) -> str:
         """A matrix that never changes: as the rule file asks `ideal`, or random of its mean square."""

@@ -6,7 +6,7 @@ can be subtracted and no step needs a shift of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ..ir.program import Step, Value
+from ..ir.program import Item, Repeat, Step, Value
 from ..ir.roles import AGAIN
 from ..ops import changed, kernel
 from ..ops._terms import code
@@ -53,12 +53,8 @@ class ModulationTape(FeedbackTape):
         behind = {self.injection(node) for node in nodes} - {self.graph.output}
         wanted = {self.value(tensor) for tensor in behind | {node.inputs[0] for node in nodes}}
         steps = self._leading_to(wanted)
-        twice = self._moved_inputs(error, {name for step in steps for name in step.args.values()} | wanted)
-        for step in steps:
-            new = [n for n in changed(step).values() if n not in twice]  # several steps may fill one value
-            twice |= {name: self._again(name) for name in new}
-            args = {role: twice.get(name, name) for role, name in step.args.items()}
-            self.step(step.kernel, step.node, args, **step.attrs)
+        twice = self._moved_inputs(error, self._names(steps) | wanted)
+        self._rerun(steps, twice, self._again)
         self._bound = {tensor: twice.get(name, name) for tensor, name in first.items()}
         self._first = first
         yield
@@ -74,16 +70,49 @@ class ModulationTape(FeedbackTape):
         self.step("statement.signal", node, args, **terms)
         return out
 
-    def _leading_to(self, wanted: set[str]) -> list[Step]:
-        """The steps of the forward program that these values need, in order."""
-        needed, found = set(wanted), []
-        for step in reversed(self.b.programs["forward"].items):
-            assert isinstance(step, Step)
-            if needed.isdisjoint(changed(step).values()):
+    def _leading_to(self, wanted: set[str]) -> list[Item]:
+        """The items of the forward program that these values need, in order."""
+        needed, found = set(wanted), list[Item]()
+        for item in reversed(self.b.programs["forward"].items):
+            inside = self._inside(item)
+            if needed.isdisjoint(name for step in inside for name in changed(step).values()):
                 continue
-            found.append(step)
-            needed |= {step.args[role] for role in kernel(step.kernel).reads if role in step.args}
+            found.append(item)
+            for step in inside:
+                needed |= {step.args[role] for role in kernel(step.kernel).reads if role in step.args}
         return found[::-1]
+
+    def _inside(self, item: Item) -> list[Step]:
+        """The steps of an item: of a loop, those of its program."""
+        if isinstance(item, Step):
+            return [item]
+        return [step for inner in self.b.programs[item.program].items for step in self._inside(inner)]
+
+    def _names(self, items: Sequence[Item]) -> set[str]:
+        """The values that the steps of these items name."""
+        return {name for item in items for step in self._inside(item) for name in step.args.values()}
+
+    def _rerun(self, items: Sequence[Item], twice: dict[str, str], again: Callable[[str], str]) -> None:
+        """Emits these items anew, on the values in `twice`; what they write joins these, by `again`."""
+        for item in items:
+            inside = self._inside(item)
+            for name in (n for step in inside for n in changed(step).values()):
+                if name not in twice:  # several steps may fill one value
+                    twice[name] = again(name)
+            if isinstance(item, Step):
+                self._on_others(item, twice)
+                continue
+            assert isinstance(item, Repeat)
+            program = f"{item.program}_again"
+            if program not in self.b.programs:
+                with self.b.program(program, self.b.programs[item.program].doc):
+                    for step in inside:
+                        self._on_others(step, twice)
+            self.b.repeat(item.times, program)
+
+    def _on_others(self, step: Step, twice: Mapping[str, str]) -> None:
+        args = {role: twice.get(name, name) for role, name in step.args.items()}
+        self.step(step.kernel, step.node, args, **step.attrs)
 
     def _moved_inputs(self, error: str, used: set[str]) -> dict[str, str]:
         """x + F error of each input that is used, by the input's name. It saturates where x does."""

@@ -272,7 +272,8 @@ class RuleTape(GoodnessTape):
 
         A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
-        the signal of each node's output in place of the changes; `error` is as in `direct`.
+        the signal of each node's output in place of the changes, down to layers that run over time; `error`
+        is as in `direct`.
         """
         for node in () if visit else self.learned_nodes:
             self.refuse_unheard(node)
@@ -283,7 +284,8 @@ class RuleTape(GoodnessTape):
             if teach is None:
                 continue
             passed: Mapping[str, str] = {}
-            if any(self._upstream.get(i, False) for i in node.inputs):
+            wall = visit is not None and layer(node.op).timed
+            if not wall and any(self._upstream.get(i, False) for i in node.inputs):
                 matrix = matrix_of(node) if layer(node.op).weighted else None
                 passed = layer(node.op).feedback(self, node, teach, matrix)
             if visit:
@@ -304,6 +306,19 @@ class RuleTape(GoodnessTape):
         error = error or self.error
         teach = error if self.scoring(node) else self.injected(node, error, matrix)
         self.inject(node, teach)
+
+    def through_time(self, node: Node) -> None:
+        """As `direct`; a layer that runs over time hears the error in every step, through one matrix."""
+        if not layer(node.op).timed:
+            self.direct(node)
+            return
+        self.refuse_unheard(node)
+        ideal, units = self.ideal(self.injection(node)), self.shape(node.output)[-1]
+        ideal = ideal.reshape(len(ideal), -1, units).mean(axis=1)
+        matrix = self.fixed(f"{node.name}_direct_feedback", ideal)
+        teach = self.teach(f"{node.name}_direct", (units,))
+        self.project(node, self.error, matrix, teach)
+        layer(node.op).through_time(self, node, teach, self.rate(node))
 
     def injected(self, node: Node, error: str, matrix: str | None = None) -> str:
         """The error behind a layer's activation, through `matrix`, or the layer's own fixed one."""
@@ -428,7 +443,7 @@ class RuleTape(GoodnessTape):
         reached = {node.output}
         for n in self.graph.nodes:
             if not reached.isdisjoint(n.inputs):
-                if layer(n.op).weighted:
+                if layer(n.op).weighted or layer(n.op).timed:
                     return True
                 reached.add(n.output)
         return False

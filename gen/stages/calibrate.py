@@ -39,7 +39,7 @@ Real = NDArray[np.float64]
 Index = NDArray[np.intp]
 Tick = Callable[[float], None]
 ITSELF = "mse_error.input"  # the step that teaches a network its own input
-FORWARD, TEACHING = ("activation", "logits"), ("teach", "error")
+FORWARD, TEACHING = ("activation", "logits", "gate"), ("teach", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +306,7 @@ class Runs:
     ) -> None:
         for rows, machine in run:
             for name in names:
-                x = machine.real(name)
+                x = machine.peaks.get(name, machine.real(name))
                 before = found.get(name, Range(np.inf, -np.inf, np.zeros(len(self))))
                 least, most = np.min(x, axis=1), np.max(x, axis=1)
                 before.tops[rows] = np.maximum(before.tops[rows], np.maximum(most, -least))

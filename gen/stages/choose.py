@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph
-from ..ir.program import Abstract, root
+from ..ir.program import Abstract, reached, root
 from ..spec import BEST, RuleSpec
 from .absorb import absorbed
 from .budget import Budget, told
@@ -291,10 +291,10 @@ def _by_loss(trial: Trial, chosen: Chosen, names: Sequence[str]) -> list[str]:
 
 def _frozen(abstract: Abstract) -> list[str]:
     """Weights that may be int16."""
-    found = []
+    found, forward = [], reached(abstract.programs, "forward")
     for program, step in abstract.steps():
         w = abstract.values.get(step.args.get("w", ""))
-        if program == "forward" and w and w.role == "weight" and w.space == "const" and not w.rows_alike:
+        if program in forward and w and w.role == "weight" and w.space == "const" and not w.rows_alike:
             found.append(w.name)
     return list(dict.fromkeys(found))
 

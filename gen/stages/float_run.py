@@ -32,6 +32,7 @@ def chunks(values: Mapping[str, Value], samples: int, copies: int = 1) -> Iterat
 class RealMachine:
     """`devices` copies in lockstep, arrays [devices, *shape].
 
+    peaks:  [devices, 2], the least and the largest number that each value had which steps of time write anew
     shared: constants and state are one copy for all devices and no step may change the state; steps that
     would are left out.
     """
@@ -51,6 +52,8 @@ class RealMachine:
             v.name: self._initial(v, 1 if shared else devices) for v in values.values() if v.space == "state"
         }
         self.arena = {v.name: self._initial(v, devices) for v in values.values() if v.space == "arena"}
+        gates = (v.name for v in values.values() if v.role == "gate")
+        self.peaks = {name: np.zeros((devices, 2)) for name in gates}
 
     def _initial(self, v: Value, copies: int) -> NDArray[np.generic]:
         dtype = ROLES[v.role].real or self.dtype
@@ -85,3 +88,7 @@ class RealMachine:
             return
         arrays = {role: self.array(name) for role, name in step.args.items()}
         masked(lambda t: k.real(t, step.attrs), arrays, changes, self.devices, active)
+        for name in self.peaks.keys() & {*changes.values()}:
+            seen, now = self.peaks[name], self.arena[name]
+            seen[:, 0] = np.minimum(seen[:, 0], np.min(now, axis=1))
+            seen[:, 1] = np.maximum(seen[:, 1], np.max(now, axis=1))

@@ -98,7 +98,7 @@ class Observed:
     def _target(self, name: str) -> Target:
         of = root(self.abstract.values, name)
         top = self.top(of)
-        if self.abstract.values[of].role == "logits":
+        if self.abstract.values[of].role in ("logits", "gate"):
             wanted = 0.0 if self.runs.target is None else float(np.max(np.abs(self.runs.target)))
             frac = widest(INT16, LOGIT_ROOM * max(top, LEAST_LOGIT, wanted))
             return Target(-INT16 - 1, INT16, frac, compared=False)

@@ -18,6 +18,7 @@ from ..ir.graph import Graph, Node, Tensor
 from ..ir.rewrite import Wires, called, fresh, pruned, rewritten, with_values, without
 from ..ops import layer, layers
 from ..ops._folding import Pair, per_channel
+from .last import picked_alone
 from .lift import lift_affine, scalings
 
 Pass = Callable[[Wires], Graph | None]
@@ -276,6 +277,7 @@ PASSES: tuple[Pass, ...] = (
     affine_behind_view,
     affine_behind_pool,
     affine_behind_concat,
+    picked_alone,
 )
 
 

@@ -114,7 +114,8 @@ def jacobians(tape: RuleTape, calibration: Mapping[str, np.ndarray]) -> dict[str
     most = min(SAMPLES, max(LEAST, PROBED // classes**2))
     chosen = spread(len(next(iter(flat.values()))), most)
     inputs = {probe.value(name): x[chosen] for name, x in flat.items()}
-    targets = [t for node in probe.learned_nodes if (t := probe.injection(node)) in signals]
+    told = [n for n in tape.graph.nodes if probe.is_learned(n) or layer(n.op).timed]
+    targets = dict.fromkeys(t for node in told if (t := probe.injection(node)) in signals)
     sums = {t: np.zeros((classes, probe.b.values[signals[t]].size)) for t in targets}
     for part in chunks(probe.b.values, len(chosen)):
         machine = RealMachine(probe.b.values, probe.b.programs, part.stop - part.start, shared=True)

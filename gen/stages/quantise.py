@@ -20,6 +20,7 @@ from ..ir.format import Meaning, PowerOfTwo, Scaled, shifts
 from ..ir.program import Abstract, Step, Value, root
 from ..ir.roles import ROLES, label_dtype
 from ..ops import Format, Kernel, kernel
+from ..ops._recurrent_loops import GATE_FRAC
 from ..ops._requantise import zero
 from ..spec import RuleSpec
 from .calibrate import widest
@@ -210,7 +211,7 @@ class _Chooser:
 
     def _written(self, name: str, cap: int) -> None:
         value = self.values[name]
-        if value.role not in ("activation", "logits", "teach") or self._given(name):
+        if value.role not in ("activation", "logits", "gate", "teach") or self._given(name):
             return
         if name in self.formats:
             fmt = self.formats[name]
@@ -218,7 +219,12 @@ class _Chooser:
                 meaning = PowerOfTwo(cap, zero=self._zero(name, cap))
                 self._assign(name, Format(fmt.dtype, meaning, fmt.lo, fmt.hi))
             return
-        makers = {"activation": self._activation, "logits": self._logits, "teach": self._teach}
+        makers = {
+            "activation": self._activation,
+            "logits": self._logits,
+            "gate": self._gate,
+            "teach": self._teach,
+        }
         make = makers[self.values[self.root(name)].role]
         self._assign(name, make(name, cap))
 
@@ -271,6 +277,11 @@ class _Chooser:
         if of in self.choice.fracs:
             frac, finest = self.choice.fracs[of], LOGITS[1]
         return Format("int16", min(frac, cap, finest), -32768, 32767)
+
+    def _gate(self, name: str, cap: int) -> Format:
+        """Four times the range seen, as of logits, and no finer than the argument that they add up to."""
+        frac = min(look.logits(self.root(name)) for look in (self.observed, self.expected) if look)
+        return Format("int16", min(frac, cap, GATE_FRAC), -32768, 32767)
 
     def _teach(self, name: str, cap: int) -> Format:
         if not self.observed.taught:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.program import Abstract, Step
+from ..ir.program import Abstract, Step, reached
 from ..ir.roles import ROLES
 from ..ir.walk import Active
 from ..ops import Format, changed
@@ -91,7 +91,8 @@ def _half_up(units: Real) -> Real:
 
 def inferred(abstract: Abstract) -> set[str]:
     """The values that `forward` names."""
-    return {n for program, s in abstract.steps() if program == "forward" for n in s.args.values()}
+    forward = reached(abstract.programs, "forward")
+    return {n for program, s in abstract.steps() if program in forward for n in s.args.values()}
 
 
 @dataclass(frozen=True, slots=True)

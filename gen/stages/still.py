@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node, Tensor
-from ..ir.program import Abstract, root
+from ..ir.program import Abstract, reached, root
 from ..ir.quantiser import NAMED, UNEVEN, Quantiser
 from ..ir.rewrite import Wires, fresh, pruned, renamed
 from ..ops import changed, scaling
@@ -100,8 +100,9 @@ def drowned(found: Sequence[Still], runs: Runs) -> list[str]:
 def _behind(abstract: Abstract, name: str) -> list[str]:
     """The values whose formats decide what the first layers behind an input may hold."""
     moves, found = {name}, dict[str, None]()
+    forward = reached(abstract.programs, "forward")
     for program, step in abstract.steps():
-        if program == "forward" and moves & set(step.args.values()):
+        if program in forward and moves & set(step.args.values()):
             for written in changed(step).values():
                 of = root(abstract.values, written)
                 if of == name:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.program import Abstract, Step
+from ..ir.program import Abstract, Step, reached
 from ..ops import changed, kernel
 from ..spec import MAX_RATE_SHIFT
 from .calibrate import Runs
@@ -93,9 +93,12 @@ def largest(runs: Runs, aside: NDArray[np.bool_]) -> Stride | None:
 
 def learning_layers(abstract: Abstract) -> Iterator[tuple[Step, Step]]:
     """(the step that runs a hidden layer, the step that changes its weights) of every one that learns, at a
-    rate or by an equation."""
+    rate or by an equation; but of layers that run over time, whose inputs a step of time forgets."""
+    inside = {*reached(abstract.programs, "forward")} - {"forward"}
+    timed = {s.args["w"] for program, s in abstract.steps() if program in inside and "w" in s.args}
     sums = {s.args["w"]: s for _, s in abstract.steps() if "samples" in s.attrs and "w" in s.args}
     runs = {s.args["w"]: s for _, s in abstract.steps() if {"x", "w", "b"} <= {*s.args} and "y" in s.args}
+    runs = {w: s for w, s in runs.items() if w not in timed}
     for _, step in abstract.steps():
         found = [runs[n] for n in changed(step).values() if n in runs]
         if found and ("rate" in step.attrs or step.said) and found[0].args["y"] != abstract.logits:

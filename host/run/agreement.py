@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled, compile_model
-from synapcc.gen.ir.program import Step, root
+from synapcc.gen.ir.program import Step, reached, root
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.answers import answers
 from synapcc.gen.stages.calibrate import Runs
@@ -131,8 +131,9 @@ def strays(file: Mapping[str, Any], weights: str) -> str:
 def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
     """The outputs that have a format of their own, as (layers that share it, step that writes it last)."""
     groups: dict[str, tuple[list[str], Step]] = {}
+    forward = reached(compiled.plan.programs, "forward")
     for program, _, step in compiled.plan.ops():
-        if program == "forward" and "y" in step.args:
+        if program in forward and "y" in step.args:
             of = root(compiled.abstract.values, step.args["y"])
             nodes = groups[of][0] if of in groups else []
             groups[of] = (nodes if step.node in nodes else [*nodes, step.node], step)
@@ -150,7 +151,8 @@ def _after(
 ) -> None:
     """Compares the output of a step as soon as it is written: later its bytes serve other tensors."""
     step = compiled.plan.programs[program].items[position]
-    name = step.args.get("y", "") if isinstance(step, Step) and program == "forward" else ""
+    forward = reached(compiled.plan.programs, "forward")
+    name = step.args.get("y", "") if isinstance(step, Step) and program in forward else ""
     if name not in found:
         return
     t, seen = compiled.plan[name], found[name]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.ir.program import Step, root
+from synapcc.gen.ir.program import Step, reached, root
 from synapcc.gen.ops import changed
 from synapcc.gen.stages.answers import Answers, answers
 from synapcc.gen.stages.border import given_integers
@@ -142,12 +142,18 @@ def culprit(compiled: Compiled) -> tuple[Part, float]:
 
 
 def parts(compiled: Compiled) -> list[Part]:
-    """Every part of the forward program, and the inputs."""
-    values = compiled.abstract.values
+    """Every part of the forward program, and the inputs; a layer that runs over time is one."""
+    values, over_time = compiled.abstract.values, _over_time(compiled)
     nodes: dict[str, list[str]] = {}
     found = {name: Part(f"input {name}", {name}) for name in compiled.abstract.inputs}
     for step in _forward(compiled):
         writes = set(changed(step).values())
+        if step.node in over_time:
+            name = f"{step.node} over time"
+            own = writes | {n for n in step.args.values() if values[n].space != "arena"}
+            part = found.setdefault(name, Part(name))
+            part.values |= {n for n in own if root(values, n) not in compiled.abstract.inputs}
+            continue
         for of in {root(values, name) for name in writes}:
             part = found.setdefault(of, Part(""))
             part.values |= writes | {n for n in step.args.values() if values[n].space != "arena"}
@@ -162,7 +168,14 @@ def _usual(compiled: Compiled) -> NDArray[np.intp]:
 
 
 def _forward(compiled: Compiled) -> Iterator[Step]:
-    return (s for program, s in compiled.abstract.steps() if program == "forward")
+    forward = reached(compiled.abstract.programs, "forward")
+    return (s for program, s in compiled.abstract.steps() if program in forward)
+
+
+def _over_time(compiled: Compiled) -> set[str]:
+    """The layers that forward runs in a loop."""
+    inside = {*reached(compiled.abstract.programs, "forward")} - {"forward"}
+    return {step.node for program, step in compiled.abstract.steps() if program in inside}
 
 
 def _scores(compiled: Compiled, runs: Runs, chosen: NDArray[np.intp], part: Part) -> Real:

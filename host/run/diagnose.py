@@ -17,9 +17,9 @@ from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.graph import Graph
 from synapcc.gen.ir.inputs import TARGET
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.program import Step, reached
 from synapcc.gen.ir.walk import Active, choose, walk
-from synapcc.gen.ops import kernel
+from synapcc.gen.ops import kernel, layer
 from synapcc.gen.ops.optimiser import Step as Optimise
 from synapcc.gen.ops.statement import Matrix
 from synapcc.gen.ops.statement2d import Tied, Untied
@@ -125,9 +125,9 @@ def _is_change(step: Step) -> bool:
 
 def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
     """The frac of each row of the frozen weights and biases: what their shifts make of the accumulator."""
-    out = {}
+    out, forward = {}, reached(plan.programs, "forward")
     for program, _, step in plan.ops():
-        if program == "forward" and "s" in step.args and "m" not in step.args:
+        if program in forward and "s" in step.args and "m" not in step.args:
             x, y, s = (plan[step.args[role]] for role in ("x", "y", "s"))
             rows = s.array().astype(np.int32) + y.meaning.power
             out[step.args["b"]], out[step.args["w"]] = rows, rows - x.meaning.power
@@ -145,6 +145,13 @@ class Diagnosis:
         self.plan, self.rule = plan, str(report["rule"]["rule"])
         if not _updates(plan):
             what = f"learns by rule {self.rule}, which has no products to hold beside backpropagation's"
+            raise SynapccError(plan.model, what, "emulate --learn says what it learns and what saturates")
+        taught = [n.name for n in graph.nodes if n.name in {s.node for s in _updates(plan)}]
+        behind = graph.nodes[[n.name for n in graph.nodes].index(taught[0]) :]
+        if any(layer(n.op).timed for n in behind):
+            what = (
+                f"learns by rule {self.rule} through time or below it, where backpropagation keeps no history"
+            )
             raise SynapccError(plan.model, what, "emulate --learn says what it learns and what saturates")
         self.emulator = Emulator(plan)
         self._begun = False  # whether the learning step is behind its first forward pass

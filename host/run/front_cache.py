@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.ir.plan import Plan
-from synapcc.gen.ir.program import Step
+from synapcc.gen.ir.program import Item, Repeat, Step
 from synapcc.gen.ir.walk import Active
 from synapcc.gen.ops import changed
 
@@ -48,9 +48,11 @@ class Kept:
 
 
 class FixedPart:
-    """The leading steps of `forward` that read nothing but inputs, constants and each other's results.
+    """The leading items of `forward` that read nothing but inputs, constants and each other's results.
 
-    steps:   these steps, none if the first one reads what can change
+    steps:   their steps as they run, those of a loop once a turn; none if the first reads what can change,
+             or none reads an input
+    inside:  the programs of its loops, whose steps are among these
     inputs:  the plan's inputs that they read
     outputs: what they write and any other step reads
     key:     equal for plans whose fixed parts come to the same: steps, constants and formats
@@ -58,25 +60,49 @@ class FixedPart:
 
     def __init__(self, plan: Plan) -> None:
         made: set[str] = set()
-        steps: list[Step] = []
+        items: list[Step | Repeat] = []
         for item in plan.programs[FORWARD].items:
-            if not isinstance(item, Step) or not self._fixed(plan, item, made):
+            inside = self._inside(plan, item)
+            if inside is None or not all(self._adds(plan, step, made) for step in inside):
                 break
-            steps.append(item)
-            made |= set(changed(item).values())
+            assert isinstance(item, Step | Repeat)
+            items.append(item)
+        once = [step for item in items for step in self._inside(plan, item) or ()]
+        if not {name for s in once for name in s.args.values()} & {*plan.inputs}:
+            items, once = [], []
+        made = {name for step in once for name in changed(step).values()}
+        self._items = len(items)
+        self.inside = frozenset(item.program for item in items if isinstance(item, Repeat))
+        turns = [(item.times if isinstance(item, Repeat) else 1, self._inside(plan, item)) for item in items]
+        steps = [step for times, inside in turns for step in (inside or ()) * times]
         self.steps = tuple(steps)
-        read = {name for s in steps for name in s.args.values()}
+        read = {name for s in once for name in s.args.values()}
         self.inputs = tuple(n for n in plan.inputs if n in read)
-        rest = [s for _, _, s in plan.ops() if not any(s is own for own in steps)]
+        rest = [s for _, _, s in plan.ops() if not any(s is own for own in once)]
         wanted = {name for s in rest for name in s.args.values()}
         self.outputs = tuple(t.name for t in plan.tensors if t.name in made & wanted)
-        self.key = _digest(plan, self.steps, sorted(read), self.outputs)
+        self.key = _digest(plan, [(n, inside or ()) for n, inside in turns], sorted(read), self.outputs)
         self._known = Kept(ROOM)
         self._blocks = Kept(ROOM)  # whole batches come again: one look-up for all
 
     def __len__(self) -> int:
-        """How many steps of `forward` it stands for."""
-        return len(self.steps)
+        """How many items of `forward` it stands for."""
+        return self._items
+
+    @staticmethod
+    def _inside(plan: Plan, item: Item) -> tuple[Step, ...] | None:
+        """The step itself, or those of a loop; None where there is more in it."""
+        if isinstance(item, Step):
+            return (item,)
+        found = plan.programs[item.program].items if isinstance(item, Repeat) else ()
+        steps = tuple(i for i in found if isinstance(i, Step))
+        return steps if found and len(steps) == len(found) else None
+
+    def _adds(self, plan: Plan, step: Step, made: set[str]) -> bool:
+        """Whether a step may stand behind those that made `made`, which what it writes joins then."""
+        fixed = self._fixed(plan, step, made)
+        made |= {*changed(step).values()} if fixed else set()
+        return fixed
 
     @staticmethod
     def _fixed(plan: Plan, step: Step, made: set[str]) -> bool:
@@ -134,8 +160,10 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
 
-def _digest(plan: Plan, steps: tuple[Step, ...], names: list[str], outputs: tuple[str, ...]) -> bytes:
-    text = [[s.kernel, dict(s.args), dict(s.attrs)] for s in steps]
+def _digest(
+    plan: Plan, turns: Sequence[tuple[int, tuple[Step, ...]]], names: list[str], outputs: tuple[str, ...]
+) -> bytes:
+    text = [[n, [[s.kernel, dict(s.args), dict(s.attrs)] for s in steps]] for n, steps in turns]
     tensors = [
         [n, plan[n].dtype, plan[n].shape, plan[n].lo, plan[n].hi, plan[n].meaning.to_json()] for n in names
     ]

@@ -274,7 +274,7 @@ class Machine:
             if self.fixed and name == FORWARD and position < len(self.fixed):
                 if position == 0:
                     self.fixed.run(views, self.devices, devices, lambda s, d: self._step(s, d, views))
-            else:
+            elif not (self.fixed and name in self.fixed.inside):
                 self._step(item, devices, views)
             if after:
                 after(name, position)

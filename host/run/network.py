@@ -17,6 +17,8 @@ from synapcc.gen.stages.untie import untie, untied
 from ..link.state import Tensors, real
 
 FILE = "network.onnx"
+PARTS = ("weight", "bias", "recurrent_weight", "recurrent_bias")
+"""What the constants of layers with weights are, in their order."""
 
 
 def read_network(project: Path, plan: Plan) -> Graph:
@@ -33,7 +35,7 @@ def adapted(graph: Graph, plan: Plan, tensors: Tensors) -> Graph:
     """`graph` with the learned weights and biases among the persistent `tensors`, in real numbers."""
     values: dict[str, NDArray[np.float64]] = {}
     for node in graph.nodes:
-        for operand, part in zip(node.inputs[1:], ("weight", "bias"), strict=False):
+        for operand, part in zip(node.inputs[1:], PARTS, strict=False):
             name = f"{node.name}_{part}"
             if name in tensors:
                 values[operand] = real(plan[name], tensors[name])

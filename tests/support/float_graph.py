@@ -72,11 +72,37 @@ def _normalised(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
     )
 
 
+def run_cell(
+    cell: str, every: bool, x: np.ndarray, w: np.ndarray, b: np.ndarray, u: np.ndarray, c: np.ndarray
+) -> np.ndarray:
+    """Hidden states of a window, as the ONNX operators define them."""
+    h, memory, states = np.zeros(u.shape[1]), np.zeros(u.shape[1]), []
+    for now in x:
+        p, q = w @ now + b, u @ h + c
+        gate = [1 / (1 + np.exp(-v)) for v in np.split(p + q, {"rnn": 1, "lstm": 4}.get(cell, 3))]
+        parts = [np.split(v, len(gate)) for v in (p, q)]
+        if cell == "rnn":
+            h = np.tanh(p + q)
+        elif cell == "gru_early":
+            z, n = gate[0], len(h)
+            h = (1 - z) * np.tanh(parts[0][2] + u[2 * n :] @ (gate[1] * h) + c[2 * n :]) + z * h
+        elif cell == "gru":
+            z, r = gate[:2]
+            h = (1 - z) * np.tanh(parts[0][2] + r * parts[1][2]) + z * h
+        else:
+            memory = gate[2] * memory + gate[0] * np.tanh(parts[0][3] + parts[1][3])
+            h = gate[1] * np.tanh(memory)
+        states.append(h)
+    return np.array(states) if every else h
+
+
 def run_node(n: Node, args: list[np.ndarray]) -> np.ndarray:
     a: Mapping[str, Any] = n.attrs
     match n.op:
         case "dense":
             return np.asarray(args[1] @ args[0] + args[2])
+        case "recurrent":
+            return run_cell(a["cell"], bool(a["all"]), *args)
         case "affine":
             return (args[1] * args[0].reshape(-1) + args[2]).reshape(args[0].shape)
         case "clip":

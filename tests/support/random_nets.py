@@ -19,6 +19,7 @@ from synapcc.gen.ir.graph import Graph, Node, Tensor
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.rewrite import pruned
 from synapcc.gen.ops import kernels, layer, layers
+from synapcc.gen.ops.recurrent import EARLY
 from synapcc.gen.ops.table import FUNCTIONS, SAMPLED
 from synapcc.gen.rules import rules
 from synapcc.gen.spec import (
@@ -126,6 +127,14 @@ class _Net:
             tensor = made
         return tensor
 
+    def window(self, tensor: str) -> str:
+        """The tensor as [steps, inputs]."""
+        while len(self.tensors[tensor].shape) != 2:
+            made = self.add("reshape", [tensor])
+            assert made
+            tensor = made
+        return tensor
+
     def rectified(self, tensor: str) -> str:
         """A ReLU of the tensor, or a ReLU6."""
         made = self.add("clip", [tensor])
@@ -174,7 +183,10 @@ def random_graph(rng: Rng, name: str) -> Graph:
         for _ in range(int(rng.integers(0, 4))):
             place = net.map(net.any())
             op = str(rng.choice([others, CONVOLUTIONS, POOLS, PAIRS][int(rng.choice([0, 0, 1, 1, 2, 3]))]))
-            net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
+            if op == "recurrent":
+                net.add(op, [net.window(place)])
+            else:
+                net.add(op, [place, net.alike(place)][: int(rng.integers(1, 3))])
     leaves = [net.flat(t) for t in list(net.open)]
     last = leaves[0] if len(leaves) == 1 else net.add("concat", leaves)
     assert last
@@ -200,6 +212,22 @@ def rectified_graph(rng: Rng, name: str) -> Graph:
         if op in ("conv2d", "add", "maxpool2d") and rng.integers(5):
             at = net.rectified(at)
         at = net.map(at)
+    at = net.flat(at)
+    for _ in range(int(rng.integers(0, 3))):
+        at = net.rectified(net.add("dense", [at]) or at)
+    output = net.add("dense", [at], least=2)
+    assert output
+    return pruned(Graph(name, ("in_0",), output, net.tensors, tuple(net.nodes)))
+
+
+def recurrent_graph(rng: Rng, name: str) -> Graph:
+    """A window through one or two recurrent layers, dense ones behind; 2 outputs or more."""
+    net = _Net(rng)
+    shape = tuple(int(n) for n in rng.integers(1, (7, 6)))
+    net.tensors["in_0"], net.inputs, net.open = Tensor("in_0", shape), ["in_0"], ["in_0"]
+    at = "in_0"
+    for _ in range(int(rng.integers(1, 3))):
+        at = net.add("recurrent", [net.window(at)], most=60) or at
     at = net.flat(at)
     for _ in range(int(rng.integers(0, 3))):
         at = net.rectified(net.add("dense", [at]) or at)
@@ -251,6 +279,14 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
         if rng.integers(2)
         else None,
     )
+
+
+def random_through_time(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
+    """Dense layers alone, or all under a rule that teaches layers which run over time."""
+    if rng.integers(2) or any(n.attrs.get("cell") == EARLY for n in graph.nodes):
+        return replace(spec, layers=DENSE, rates=())
+    rule = str(rng.choice([name for name, found in rules().items() if found.direct]))
+    return replace(spec, rule=rule, layers="all", rates=(), feedback=Feedback())
 
 
 def random_options(rng: Rng, rule: str) -> Settings:
@@ -427,8 +463,11 @@ def random_model(seed: int) -> Compiled:
 def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str]:
     """What `random_model` compiles, and how it chooses integers."""
     rng = np.random.default_rng([20240611, seed])
-    graph = random_graph(rng, f"m{seed}")
+    timed = np.random.default_rng([19, seed])
+    graph = random_graph(rng, f"m{seed}") if timed.integers(12) else recurrent_graph(timed, f"m{seed}")
     spec, calibration = random_spec(rng, graph), random_calibration(rng, graph)
+    over_time = any(layer(n.op).timed for n in graph.nodes)
+    spec = random_through_time(timed, graph, spec) if over_time else spec
     options = random_options(np.random.default_rng([11, seed]), spec.rule)
     layers = sum(layer(n.op).weighted for n in graph.nodes)
     kept = (o for o in options if o[0] != "depth" or int(o[1]) < layers)  # else nothing is left to be moved
@@ -476,6 +515,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
     spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
     spec = random_pseudo(np.random.default_rng([18, seed]), spec)
+    if over_time and spec.layers != DENSE:
+        spec = replace(spec, init="", schedule=None, accumulate=None, momentum=None)
     return graph, spec, calibration, BEST if best else FAST
 
 

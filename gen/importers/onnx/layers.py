@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -72,6 +72,7 @@ class Scope:
     pooled: Mapping[str, Sequence[OnnxNode]] = field(default_factory=dict)  # what MaxPools alone read; these
     batch: int = 1  # of the file's shapes: activations have one sample
     open: bool = False  # whether the file leaves the batch open
+    read: Collection[str] = ()  # what the result needs
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape that the file sees of an activation of `shape`."""

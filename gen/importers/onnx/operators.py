@@ -35,6 +35,7 @@ from .norms import any_axes, group, instance, last_axes, local, unit
 from .pad import pad
 from .pairs import arithmetic, extreme, several
 from .products import choose, known, multiply, of_mask, part
+from .recurrent import recurrent
 from .resize import resize
 from .sklearn import linear_classifier, linear_regressor, scaler
 from .spatial import REDUCTIONS, conv, global_pool, pool, reduce, running
@@ -158,6 +159,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Gather": gather,
     "GatherElements": gather_each,
     "GatherND": gather_each,
+    "GRU": recurrent,
     "Gelu": unary,
     "Gemm": gemm,
     "GlobalAveragePool": global_pool,
@@ -171,6 +173,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "InstanceNormalization": instance,
     "LayerNormalization": last_axes,
     "LRN": local,
+    "LSTM": recurrent,
     "LeakyRelu": unary,
     "Less": compare,
     "LessOrEqual": compare,
@@ -193,6 +196,7 @@ ONNX_OPERATORS: Mapping[str, Handler] = {
     "Pad": pad,
     "Pow": power,
     "RMSNormalization": last_axes,
+    "RNN": recurrent,
     "Reciprocal": inverse,
     **dict.fromkeys(REDUCTIONS, reduce),
     "Relu": clip,

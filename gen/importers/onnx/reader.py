@@ -131,7 +131,7 @@ class _Import:
         shared, pooled = self._read_by("Softmax"), self._read_by("MaxPool")
         inside = self._inside()
         added, free = self._added(), left_open(self.inputs.values())
-        scope = Scope(self.builder, self.opset, added, inside, shared, pooled, self.batch, free)
+        scope = Scope(self.builder, self.opset, added, inside, shared, pooled, self.batch, free, used)
         for i in order:
             node = self.nodes[i]
             for key, value in zip(node.outputs, _results(self._value(scope, node)), strict=False):

@@ -13,7 +13,6 @@ LAYOUTS = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 NEAREST: Mapping[str, str] = {
     **dict.fromkeys(("Acos", "Asin", "Asinh", "Acosh", "Atanh"), "Atan"),
     **dict.fromkeys(("Cosh", "Sinh"), "Exp"),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), "Conv over time, as nothing is kept from one step to the next"),
     **dict.fromkeys(("LpNormalization",), "BatchNormalization"),
     **dict.fromkeys(("NonMaxSuppression", "TopK"), "ArgMax; choose the output in front of it with --scores"),
     **dict.fromkeys(("ReduceLogSum", "ReduceLogSumExp", "ReduceProd"), "ReduceSum"),

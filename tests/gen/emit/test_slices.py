@@ -275,20 +275,15 @@ def test_the_longest_slice_is_a_step_that_runs() -> None:
 
 
 def test_a_plan_whose_infer_could_leave_its_arena_is_refused() -> None:
-    (plan,) = learners(36_000, 1, False)
+    drawn = learners(36_000, 8, False)  # of which some change weights in trials alone
+    plan = next(p for p in drawn if any("update" in s.kernel for _, _, s in p.ops()))
     j = json.loads(plan.canonical)
     for bad in (3, -4, 4, plan.infer_arena_bytes - 4, plan.arena_bytes + 4, True, None, "8", 1.5):
         text = json.dumps({**j, "infer_arena_bytes": bad}, sort_keys=True, separators=(",", ":")).encode()
         with pytest.raises(SynapccError, match="not a plan"):
             load_plan(text, "plan.json")
-    learned = next(t["name"] for t in j["tensors"] if t["space"] == "state" and t["role"] == "weight")
     program = next(p for p in j["programs"] if p["name"] == "forward")
-    update = next(
-        i
-        for p in j["programs"]
-        for i in p["items"]
-        if "args" in i and i["args"].get("w") == learned and "update" in i["kernel"]
-    )
+    update = next(i for p in j["programs"] for i in p["items"] if "args" in i and "update" in i["kernel"])
     program["items"].append(update)
     text = json.dumps(j, sort_keys=True, separators=(",", ":")).encode()
     with pytest.raises(SynapccError, match=r"outside of infer's arena|changes the state"):

@@ -59,7 +59,7 @@ def test_nothing_differs_on_random_networks_and_states(count: int) -> None:
     compared, seen, saturated = 0, set[str](), 0
     for compiled, seed in accepted(0, count):
         plan, rng = compiled.plan, np.random.default_rng([99, seed])
-        if any(s.kernel in ("softmax.log", "bilinear.forward") for _, _, s in plan.ops()):
+        if any(s.kernel in ("softmax.log", "bilinear.forward", "recurrent.begin") for _, _, s in plan.ops()):
             with pytest.raises(CompileError, match=r"has no exact form|rounds halves away from zero"):
                 export(plan)
             continue

@@ -74,7 +74,7 @@ def test_what_is_kept_teaches_the_same_bits(monkeypatch: pytest.MonkeyPatch, cou
 
 @pytest.mark.parametrize(
     ("first", "count"),
-    [(ANY, 24), *(pytest.param(ANY + 1000 * n, 100, marks=pytest.mark.long) for n in range(4))],
+    [(ANY, 30), *(pytest.param(ANY + 1000 * n, 100, marks=pytest.mark.long) for n in range(4))],
 )
 def test_random_networks_learn_the_same_bits(first: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = 0
