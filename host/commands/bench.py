@@ -12,6 +12,8 @@ from synapcc.host.terminal.arguments import result_option
 from synapcc.host.terminal.results import Results
 
 HELP = "count what each op and program costs: instructions, cycles, time, energy, flash, RAM, stack"
+OF_CELL = {"sleep": 2.0, "events": 75.0, "labels": 0.0}
+"""What --cell goes by, where nothing else is said."""
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
@@ -32,6 +34,14 @@ def arguments(p: argparse.ArgumentParser) -> None:
     of_out.add_argument("--data", metavar="FILE.npz", help="samples to run (default: noise)")
     of_out.add_argument("--samples", type=int, help=f"how many samples are run (default: {SAMPLES})")
     of_out.add_argument("--seed", type=int, help=f"of the noise (default: {SEED})")
+    of_out.add_argument(
+        "--cell", type=float, metavar="MAH", help="of a front end: days that a cell of this charge lasts"
+    )
+    of_out.add_argument("--sleep", type=float, metavar="UA", help="what the chip draws asleep (default: 2)")
+    of_out.add_argument(
+        "--events", type=float, metavar="N", help="to a minute, where windows stand about them (default: 75)"
+    )
+    of_out.add_argument("--labels", type=float, metavar="N", help="windows learned an hour (default: 0)")
     alone = p.add_argument_group("of one kernel alone")
     alone.add_argument(
         "--kernel",
@@ -63,7 +73,7 @@ def run(args: argparse.Namespace, out: Results) -> int:
     alone = args.project is None
     # Options of one way to use the command, with what they are where they are not given.
     of_kernel: dict[str, Any] = dict(bench_kernel.__kwdefaults__ or {})
-    of_out: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED}
+    of_out: dict[str, Any] = {"data": "", "samples": SAMPLES, "seed": SEED, "cell": None, **OF_CELL}
     mine, other = (of_kernel, of_out) if alone else (of_out, of_kernel)
     for name in other:
         if getattr(args, name) is not None:
@@ -73,10 +83,17 @@ def run(args: argparse.Namespace, out: Results) -> int:
     if args.shapes is not None:
         return _shapes(args, chosen, out)
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
+    told = text(report)
+    if not alone and chosen["cell"] is not None:
+        from synapcc.host.bench import budget
+
+        cell = budget.Cell(chosen["cell"], *(chosen[name] for name in OF_CELL))
+        report = {**report, "battery": budget.budget(Path(args.project), report, cell)}
+        told += "\n" + budget.text(report["battery"])
     if args.html:
         html.write(Path(args.html), bench_html(report))
     out.give("bench", report)
-    out.say(text(report))
+    out.say(told)
     return 0
 
 
@@ -87,7 +104,7 @@ def _emulator(args: argparse.Namespace, out: Results) -> int:
 
     given = [
         name
-        for name in ("kernel", "shapes", "html", "data", "samples", "seed")
+        for name in ("kernel", "shapes", "html", "data", "samples", "seed", "cell", *OF_CELL)
         if getattr(args, name) is not None
     ]
     if given:
@@ -117,5 +134,8 @@ def _project(args: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]
     if chosen["samples"] < 1 or chosen["seed"] < 0:
         name = "samples" if chosen["samples"] < 1 else "seed"
         raise SynapccError(f"--{name}", f"{chosen[name]}", "give 1 or more samples and a seed of 0 or more")
+    more = [name for name in OF_CELL if chosen[name] != OF_CELL[name]]
+    if chosen["cell"] is None and more:
+        raise SynapccError(f"--{more[0]}", "goes with --cell", "give the charge of a cell, too")
     data = Path(chosen["data"]) if chosen["data"] else None
     return bench_project(Path(args.project), args.device, data, chosen["samples"], chosen["seed"])

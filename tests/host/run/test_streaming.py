@@ -155,6 +155,42 @@ def test_the_function_of_the_library_is_the_emulator(out: Path, plan: Plan, tmp_
     assert made == 86
 
 
+def test_a_late_label_is_the_emulators(tmp_path: Path) -> None:
+    """net_mark finds and learns the window that Emulator.mark does; a label for none is an answer."""
+    c = case(tmp_path, "hebbian", sizes=(48, 8, 3), more=FRONT + "[mark]\npending = 4\nwithin = 30\n")
+    assert main(c.words(tmp_path / "out")) == 0
+    plan = read_plan(tmp_path / "out")
+    source = next((tmp_path / "out").glob("lib/*/src/*.c"))
+    strict = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    run([*host_compiler(), *strict, "-fPIC", "-shared", source, "-o", tmp_path / "net.so"])
+    net, machine = ctypes.CDLL(str(tmp_path / "net.so")), Emulator(plan)
+    memory, said = ctypes.create_string_buffer(plan.ram_bytes), np.zeros(32, np.int32)
+    assert net.net_init(memory) == 0
+    found, seen = ctypes.c_uint32(7), set()
+    for at, row in enumerate(stream(np.random.default_rng(6), 240, 2).reshape(-1, 12)):
+        where = (row.ctypes.data_as(ctypes.c_void_p), said.ctypes.data_as(ctypes.c_void_p))
+        assert net.net_push(memory, *where) == 0
+        machine.push(row[None])
+        label, back = at % 3, (5 * at) % 90
+        assert net.net_mark(memory, ctypes.c_uint8(label), ctypes.c_uint32(back), ctypes.byref(found)) == 0
+        assert bool(found.value) == machine.mark([label], [back])[0]
+        assert memory.raw[: plan.state_bytes] == machine.state[0].tobytes()
+        seen.add(found.value)
+    assert seen == {0, 1}
+    before = memory.raw
+    assert net.net_mark(memory, ctypes.c_uint8(3), ctypes.c_uint32(0), ctypes.byref(found)) == 2
+    assert memory.raw == before
+    with pytest.raises(SynapccError, match="keeps no windows"):
+        Emulator(plan_without_mark(tmp_path)).mark([0], [0])
+
+
+def plan_without_mark(folder: Path) -> Plan:
+    (folder / "other").mkdir()
+    c = case(folder / "other", "hebbian", sizes=(48, 8, 3), more=FRONT)
+    assert main(c.words(folder / "plain")) == 0
+    return read_plan(folder / "plain")
+
+
 def test_reset_forgets_the_stream_and_nothing_else(plan: Plan) -> None:
     fresh, machine = Emulator(plan), Emulator(plan)
     rng = np.random.default_rng(3)
