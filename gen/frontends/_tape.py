@@ -54,10 +54,12 @@ class Signal:
 class Event(Signal):
     """A signal of events, Q0: of each frame 0, or how many frames before it one was that is certain now.
 
-    latest: frames behind an event in which it is told yet
+    latest:  frames behind an event in which it is told yet
+    spacing: frames from one to the next, at least
     """
 
     latest: int = 0
+    spacing: int = 1
 
 
 @dataclass
@@ -121,11 +123,11 @@ class FrontTape:
         self._add(made, frac)
         return made
 
-    def event(self, own: BlockSpec, like: Signal, most: int, latest: int) -> Event:
+    def event(self, own: BlockSpec, like: Signal, most: int, latest: int, spacing: int) -> Event:
         """A new signal of events of a block, up to `most` frames old, for those who ask for its name."""
         name = f"{PREFIX}_{own.name}"
         self._free(own, name)
-        made = Event(name, like.frames, 1, like.rate, 0, most, latest)
+        made = Event(name, like.frames, 1, like.rate, 0, most, latest, spacing)
         self._add(made, 0)
         self.events[own.name] = made
         return made

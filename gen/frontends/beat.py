@@ -45,6 +45,9 @@ class BeatBlock(Block):
         settle = tape.frames(own, "settle", x, 0, 2**24)
         first = tape.frames(own, "peak_before", x, 0, before)
         last = tape.frames(own, "peak_after", x, 0, length - 1 - before)
+        if float(own["least"]) >= float(own["top"]):
+            what = f"least = {float(own['least']):g} is not below top = {float(own['top']):g}"
+            raise tape.error(own, what, "give a smaller least: a mean that is no signal any more")
         frac = min(15 - math.ceil(math.log2(float(own["top"]))), 14)
         numbers = frac, before - first, before + last, int(math.log2(float(own["beats"])))
         real = float(own["least"]), float(own["scale"]), float(own["limit"])

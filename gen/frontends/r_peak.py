@@ -166,7 +166,7 @@ class RPeakBlock(Block):
         if latest < usual:
             what = f"latest = {own['latest']:g} ms, and a beat is certain {usual / band.rate * 1000:.4g} ms"
             raise tape.error(own, f"{what} behind it", "give more, so that some are told")
-        event = tape.event(own, band, qrs.LONG, latest)
+        event = tape.event(own, band, qrs.LONG, latest, _frames(own, "refractory", band))
         doubt = tape.signal(own, band, 0, 1, part="doubtful", frac=0)
         tape.doubts[own.name] = doubt
         args = {

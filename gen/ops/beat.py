@@ -14,7 +14,7 @@ from ..errors import CompileError
 from ..ir.format import Scaled
 from ..numeric.exponential import LOG_2_Q16
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
-from ._contract import HELD, Range, Tensors, beyond, takes, within
+from ._contract import BETWEEN, Range, Tensors, beyond, crossed, takes, within
 from ._loops import Cells, Loop, helper
 
 INPUTS = "int8|int16"
@@ -97,7 +97,7 @@ class Window(Kernel):
         table="int16 [rows]", at="uint32 [1]", ago="uint32 [1]", mean="int32 [1]", x=f"{INPUTS} [n]"
     )
     attributes = within(
-        HELD,
+        BETWEEN,
         rows=(1, 2**16 - 1),
         first=(0, 2**15),
         last=(0, 2**15),
@@ -119,7 +119,7 @@ class Window(Kernel):
             return f"{t['at'].name} may be {t['at'].hi}, {t['ago'].name} {t['ago'].hi}"
         if (t["mean"].lo, t["mean"].hi) != (0, 2**15 << FRAC):
             return f"{t['mean'].name} is no mean of peaks"
-        return beyond(t["x"], a["lo"], a["hi"])
+        return crossed(a) or beyond(t["x"], a["lo"], a["hi"])
 
     def _rows(self, t: Arrays) -> NDArray[Any]:
         """The values of the window, of each device."""
@@ -158,7 +158,7 @@ class Window(Kernel):
             raise CompileError(where, what, "take a smaller scale, or a larger limit")
         zero = _zero(y)
         numbers = {"top": round(units * 2.0**n), "shift": n, "zero": zero}
-        numbers |= {"lo": min(max(y.lo, zero - limit), 0), "hi": max(min(y.hi, zero + limit), 0)}
+        numbers |= {"lo": max(y.lo, zero - limit), "hi": min(y.hi, zero + limit)}
         kept = ("rows", "first", "last", "many")
         return numbers | {"least": max(1, round(a["floor"] * 2.0**frac))} | {k: int(a[k]) for k in kept}
 
@@ -167,7 +167,7 @@ class Window(Kernel):
         largest = (top << 15 >> a["shift"]) + 1 + abs(a["zero"])
         n = k["x"].shape[0]
         return [Accumulator("multiplier", 0, top), Accumulator("scaled", -largest, largest)], {
-            "x": (a["lo"], a["hi"], n * max(-a["lo"], a["hi"])),
+            "x": (a["lo"], a["hi"], n * max(abs(a["lo"]), abs(a["hi"]))),
             "mean": (0, 2**15 << FRAC, 2**15 << FRAC),
         }
 
@@ -218,7 +218,7 @@ class Rhythm(Kernel):
     writes = ("x",)
     operands = takes(interval="uint32 [1]", past="int32 [2]", mean="int32 [1]", x=f"{INPUTS} [4]")
     attributes = within(
-        HELD,
+        BETWEEN,
         usual=(1, TOP << FRAC),
         many=SHIFT,
         multiplier=(0, 2**31 - 1),
@@ -232,7 +232,7 @@ class Rhythm(Kernel):
         for role in ("past", "mean"):
             if (t[role].lo, t[role].hi) != (0, TOP << FRAC):
                 return f"{t[role].name} holds no intervals"
-        return beyond(t["x"], a["lo"], a["hi"])
+        return crossed(a) or beyond(t["x"], a["lo"], a["hi"])
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         past, start = t["past"].astype(np.int64), np.int64(a["usual"])
@@ -267,7 +267,7 @@ class Rhythm(Kernel):
             raise CompileError(where, what, "take a smaller one")
         zero = _zero(y)
         numbers = {"usual": round(a["usual"] * 2**FRAC), "many": int(a["many"]), "multiplier": m, "shift": n}
-        numbers |= {"lo": min(max(y.lo, zero - limit), 0), "hi": max(min(y.hi, zero + limit), 0)}
+        numbers |= {"lo": max(y.lo, zero - limit), "hi": min(y.hi, zero + limit)}
         return numbers | {"zero": zero}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
@@ -275,7 +275,7 @@ class Rhythm(Kernel):
         top = (d * a["multiplier"] >> a["shift"]) + 1 + abs(a["zero"])
         wide = TOP << FRAC
         return [Accumulator("logarithms", -d, d), Accumulator("scaled", -top, top)], {
-            "x": (a["lo"], a["hi"], 4 * max(-a["lo"], a["hi"])),
+            "x": (a["lo"], a["hi"], 4 * max(abs(a["lo"]), abs(a["hi"]))),
             "past": (0, wide, 2 * wide),
             "mean": (0, wide, wide),
         }

@@ -46,33 +46,52 @@ def _next(
     ago[0] = (late + by // 2) // by if now else np.int64(0)
 
 
-def _unless(x: Cells, made: Cells, flag: Cells) -> None:
-    doubt = False
+def _unless(
+    x: Cells, ago: Cells, since: Cells, made: Cells, flag: Cells, length: int, every: int, part: int
+) -> None:
+    n, last = np.int64(len(x)), np.int64(0)
     for i in range(len(x)):
-        doubt = doubt or x[i] != 0
-    if doubt:
+        last = np.int64(i) + np.int64(1) if x[i] != 0 else last
+    calm = n - last if last > 0 else min(np.int64(since[0]) + n, np.int64(TOP))
+    since[0] = calm
+    late = (np.int64(ago[0]) * np.int64(every) + np.int64(part) - np.int64(1)) // np.int64(part)
+    if calm < np.int64(length) + late:
         made[0] = 0
         flag[0] = 0
 
 
 class Unless(Kernel):
-    """made = flag = 0 where any x is not 0: a signal of doubt says of a push that its window is not asked."""
+    """made = flag = 0 where x, a signal of doubt, was not 0 since the first frame of the window that ended
+    `ago` of its frames before: `length` + ago * every / part, rounded up, frames of x.
+
+    since: frames of x since it was last not 0, up to 2^21
+    """
 
     name = "event.unless"
     loop = Loop(_unless)
-    reads = ("x",)
-    updates = ("made", "flag")
-    operands = takes(x="int32 [n]", made="uint32 [1]", flag="uint8 [1]")
+    reads = ("x", "ago")
+    updates = ("since", "made", "flag")
+    operands = takes(x="int32 [n]", ago="uint32 [1]", since="uint32 [1]", made="uint32 [1]", flag="uint8 [1]")
+    attributes = within(length=(1, 2**20), every=(1, 2**12), part=(1, 2**12))
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        reach = t["ago"].hi * a["every"] + a["part"] + a["length"]
+        return f"{t['ago'].name} may be {t['ago'].hi}, times {a['every']}" if reach >= 2**31 else ""
 
     def integer(self, t: Arrays, a: Attrs) -> None:
-        doubt = (t["x"] != 0).any(axis=1, keepdims=True)
+        n = t["x"].shape[1]
+        last = np.where(t["x"] != 0, np.arange(1, n + 1), 0).max(axis=1, keepdims=True)
+        calm = np.where(last > 0, n - last, np.minimum(t["since"].astype(np.int64) + n, TOP))
+        ago = -(-(t["ago"].astype(np.int64) * int(a["every"])) // int(a["part"]))
+        doubt = calm < int(a["length"]) + ago
+        t["since"][...] = calm
         t["made"][...] = np.where(doubt, 0, t["made"])
         t["flag"][...] = np.where(doubt, 0, t["flag"])
 
     real = integer
 
     def ranges(self, a: Attrs) -> dict[str, tuple[int, int]]:
-        return {"made": (0, 1)}
+        return {"made": (0, 1), "since": (0, TOP)}
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         return [], {"flag": (0, 1, 1)}
@@ -80,11 +99,15 @@ class Unless(Kernel):
     def case(self, rng: np.random.Generator) -> Case:
         n = int(rng.integers(1, 9))
         arrays: dict[str, NDArray[Any]] = {
-            "x": np.where(rng.integers(0, 6, n) == 0, 256, 0).astype(np.int32),
+            "x": np.where(rng.integers(0, 9, n) == 0, 256, 0).astype(np.int32),
+            "ago": rng.integers(0, 9, 1).astype(np.uint32),
+            "since": rng.choice([0, 1, 9, 20, 40, TOP], 1).astype(np.uint32),
             "made": rng.integers(0, 2, 1).astype(np.uint32),
             "flag": rng.integers(0, 2, 1).astype(np.uint8),
         }
-        return Case(arrays, {}, {"x": (0, 256), "made": (0, 1)})
+        numbers = {"length": int(rng.integers(1, 30)), "every": int(rng.integers(1, 4))}
+        limits = {"x": (0, 256), "ago": (0, 8), "since": (0, TOP), "made": (0, 1)}
+        return Case(arrays, numbers | {"part": int(rng.integers(1, 4))}, limits)
 
 
 class Next(Kernel):

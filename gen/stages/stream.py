@@ -12,8 +12,10 @@ many frames came after the end of that verdict's window. The verdict lies where 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from ..errors import CompileError
 from ..frontends import Feed, FrontTape, Input, Sliding, Window, write
@@ -21,6 +23,7 @@ from ..ir.inputs import listed
 from ..ir.plan import PUSH, Plan
 from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
+from ..ops.event import TOP as LONG_AGO
 from ..rules import RuleTape
 from ..spec import FrontEnd
 from ..words import nearest
@@ -30,8 +33,10 @@ ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
 DUE, NEXT, TAKE, FINDS = "ring.due", "event.next", "signal.take", "qrs.detect"
 MADE, AGO = "push_made", "push_ago"
 UNLABELLED = "learn_unlabelled"
-PENDING = 4
-"""Events that may wait until what is behind them has come."""
+PENDING = 64
+"""Events that may wait until what is behind them has come, at most."""
+SPARE = 2
+"""Places for events that are found late, beside those that come in between."""
 
 
 def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
@@ -170,7 +175,7 @@ def lateness(feeds: Sequence[Feed]) -> int:
     if first.at is None:
         return first.x.frames - 1
     by = every(first)
-    return (first.at.latest + by // 2) // by
+    return max(first.at.latest - first.after * by + by // 2, 0) // by
 
 
 def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
@@ -180,25 +185,52 @@ def flag(made: FrontTape, feeds: Sequence[Feed]) -> str:
     if first.at is None:
         assert isinstance(first, Window)
         return _unless(made, feeds, _due(made, first, settle))
-    by = every(first)
+    by, after = every(first), first.after * every(first)
     args = {
         "y": first.at.name,
-        "pending": made.counter("push_pending", "ages of events that were not told yet", size=PENDING),
+        "pending": made.counter("push_pending", "ages of events not told yet", size=_waiting(first, after)),
         "last": made.counter("push_last", "the age of the last one that was"),
         "wait": made.counter("push_wait", "samples until the first one may be", settle * by),
         "interval": made.counter("push_interval", "samples from the event before to this one"),
         **_told(made),
     }
-    numbers = {"after": first.after * by, "most": first.at.latest, "by": by, "settle": settle * by}
+    numbers = {"after": after, "most": first.at.latest - after, "by": by, "settle": settle * by}
     made.b.step(NEXT, "front", args, **numbers)
     return _unless(made, feeds, args["flag"])
 
 
+def _waiting(first: Sliding, after: int) -> int:
+    """Events that may wait; CompileError where more could come in a push than are told, or wait too long."""
+    at = first.at
+    assert at is not None
+    ms = 1000 / at.rate
+    if at.frames > at.spacing:
+        what = f"a push is {at.frames * ms:.4g} ms, and events may come every {at.spacing * ms:.4g} ms"
+        raise CompileError("frontend", f"{what}: one is told a push", "give a smaller push")
+    if after + at.frames > at.latest:
+        what = f"window {first.input} ends {after * ms:.4g} ms behind its event, which is told up to"
+        hint = "give a larger latest, or a window that ends sooner"
+        raise CompileError("frontend", f"{what} {at.latest * ms:.4g} ms behind it", hint)
+    most = -(-after // at.spacing) + SPARE
+    if most > PENDING:
+        what = f"{most} events may come before window {first.input} of the first one has ended"
+        raise CompileError("frontend", f"{what}, {PENDING} may wait", "give a window that ends sooner")
+    return max(most, 2 * SPARE)
+
+
 def _unless(made: FrontTape, feeds: Sequence[Feed], told: str) -> str:
     """Nothing has ended where a window's samples cannot be trusted; the flag."""
-    doubts = {f.unless.name: f.unless for f in feeds if isinstance(f, Sliding) and f.unless}
-    for name in doubts:
-        made.b.step("event.unless", "front", {"x": name, "made": MADE, "flag": told})
+    for f in feeds:
+        if isinstance(f, Sliding) and f.unless:
+            ratio = Fraction(f.unless.frames, f.x.frames)
+            name, note = f.name("calm"), "samples since it could not be trusted"
+            args = {"x": f.unless.name, "ago": AGO, "since": made.counter(name, note, LONG_AGO)}
+            numbers = {
+                "length": math.ceil(f.length * ratio),
+                "every": ratio.numerator,
+                "part": ratio.denominator,
+            }
+            made.b.step("event.unless", "front", args | {"made": MADE, "flag": told}, **numbers)
     return told
 
 
@@ -206,7 +238,7 @@ def _told(made: FrontTape) -> dict[str, str]:
     """What is said of each push."""
     return {
         "made": made.counter(MADE, "1 where the last push ended in a verdict"),
-        "ago": made.counter(AGO, "samples behind the end of its window"),
+        "ago": made.counter(AGO, "samples of the last push behind the end of its window"),
         "flag": made.b.add(Value("push_ended", (1,), "arena", "flag")),
     }
 

@@ -115,6 +115,8 @@ def _run(args: argparse.Namespace, out: Results) -> int:
     plan = read_plan(project)
     if args.stream and not plan.streams:
         raise SynapccError("--stream", f"{plan.model} has no front end", "compile it with [frontend]")
+    if args.stream and args.slices:
+        raise SynapccError("--stream", "is not run in slices", "leave --slices out, or --stream")
     samples = load_samples(plan, Path(args.data), labels=bool(plan.learning))
     stream = load_stream(plan, Path(args.stream)) if args.stream else None
     short = plan.digest.hex()[:12]

@@ -52,7 +52,8 @@ def eval_html(result: Json) -> str:
             "words": words,
             "protocol": result["protocol"],
             "seeds": max(len(w.rows) for w in found),
-            "samples": sum(map(sum, result["rows"][0]["confusion"])),
+            "samples": sum(map(sum, result["rows"][0]["confusion"]))
+            + sum(result["rows"][0].get("missed", [])),
             "subjects": len(result["rows"][0]["subjects"]),
             "ways": len(found),
             "best": best,

@@ -144,7 +144,9 @@ class Emulator(Machine):
         if not self.plan.marks:
             raise SynapccError(self.plan.model, "keeps no windows for labels", "compile it with [mark]")
         (name,) = self.plan.entry(MARK).inputs
-        back = np.asarray(ago).reshape(-1, 1)
+        back = np.broadcast_to(np.asarray(ago).reshape(-1, 1), (self.devices, 1))
+        if back.dtype.kind not in "iu" or (back < 0).any():
+            raise SynapccError(self.plan.model, "ago is no number of frames", "give whole numbers from 0")
         self.run(MARK, active, inputs={name: back}, labels=labels)
         found: NDArray[np.bool_] = self["mark_found"][:, 0] != 0
         return found if active is None else found & np.asarray(active, bool)

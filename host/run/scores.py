@@ -148,11 +148,17 @@ class Row:
             n: {"before": self.before[n], "after": s.accuracy, "f1": self._by_class(s.f1)}
             for n, s in self.summary.subjects.items()
         }
+        n = len(self.labels)
+        beside = {
+            "missed": self.summary.matrix[:n, n:].sum(axis=1).tolist(),
+            "spurious": self.summary.matrix[n:, :n].sum(axis=0).tolist(),
+        }
         return {
             "model": self.model, "rule": self.rule, "weights": self.weights, "passes": self.passes,
             "replay": self.replay, "seed": self.seed, **gross, "average": self._told(self.summary.average),
-            "confusion": self.summary.matrix.tolist(), "subjects": subjects, "base": self.base,
+            "confusion": self.summary.matrix[:n, :n].tolist(), "subjects": subjects, "base": self.base,
             "curve": [{"passes": k, "accuracy": a, "macro_f1": f} for k, a, f in self.curve],
+            **(beside if len(self.summary.matrix) > n else {}),
         }  # fmt: skip
 
     def _told(self, of: Scores) -> dict[str, Any]:

@@ -27,8 +27,8 @@ WINDOWS = 3
 """That a drawn stream lasts."""
 MARKED, LATE = 8, 3
 """One push in so many is followed by a label, up to so many windows late."""
-BEATS = 12
-"""That a drawn stream holds for a front end that looks for some."""
+BEATS, RAILS = 14, 2
+"""That a drawn stream holds for a front end that looks for some, and rails in its second half."""
 SAMPLES = "samples"
 INT16 = np.iinfo(np.int16)
 
@@ -41,7 +41,7 @@ def push_size(plan: Plan) -> int:
 def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
     """Samples for a few windows, [pushes, values]: noise of all sizes, steps, rails and silence."""
     clock = clock_of(plan)
-    if not clock.hop:
+    if clock.pace:
         return _drawn_beats(plan, clock, rng)
     pushes = -(-(clock.most + WINDOWS * clock.hop) // clock.frames) + 1
     rows = []
@@ -55,22 +55,23 @@ def drawn_stream(plan: Plan, rng: np.random.Generator) -> NDArray[np.int16]:
 
 
 def _drawn_beats(plan: Plan, clock: Clock, rng: np.random.Generator) -> NDArray[np.int16]:
-    """What finds events finds them in: peaks of all heights upon noise, and now and then a push of rails."""
+    """What finds events finds them in: peaks of all heights upon noise, and here and there a rail."""
     size = push_size(plan)
-    pushes = -(-(clock.most + BEATS * clock.pace) // clock.frames) + 1
+    pushes = -(-(clock.most + WINDOWS * clock.hop + BEATS * clock.pace) // clock.frames) + 1
     frames = pushes * size // clock.channels
     every = frames / (pushes * clock.frames)  # raw ones to one of the events' signal
-    peaks = np.cumsum(every * clock.pace * rng.uniform(0.5, 1.5, 2 * BEATS))
-    width, top = every * clock.pace / 60, 2.0 ** rng.uniform(8, 14)
-    heights = top * rng.uniform(0.3, 1, len(peaks)) * rng.choice([-1, 1])
-    at = (np.arange(frames)[:, None] - peaks) / width
+    pace = every * clock.pace
+    peaks = np.cumsum(pace * rng.uniform(0.5, 1.5, round(2 * frames / pace) + 2))
+    top = 2.0 ** rng.uniform(13, 14.5)
+    heights = top * rng.uniform(0.6, 1, len(peaks)) * rng.choice([-1, 1])
+    at = (np.arange(frames)[:, None] - peaks) / (pace / 60)
     x = (heights * np.exp(-(at**2))).sum(axis=1)[:, None] + rng.normal(0, top / 60, (frames, clock.channels))
-    rows: NDArray[np.int16] = (
-        np.clip(np.round(x), INT16.min, INT16.max).astype(np.int16).reshape(pushes, size)
-    )
-    some = rng.integers(0, 40, pushes) == 0
-    rows[some] = rng.choice([INT16.min, INT16.max], (int(some.sum()), 1))
-    return rows
+    for _ in range(RAILS):
+        first = int(rng.integers(frames // 2, frames))
+        x[first : first + max(1, round(pace / 40))] = rng.choice([INT16.min, INT16.max])
+    held = np.clip(np.round(x), INT16.min, INT16.max)
+    found: NDArray[np.int16] = held.astype(np.int16).reshape(pushes, size)
+    return found
 
 
 def load_stream(plan: Plan, path: Path) -> NDArray[np.int16]:
@@ -106,11 +107,11 @@ def read_stream(path: Path) -> NDArray[np.int16]:
     return x.astype(np.int16)
 
 
-def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
+def follow(sides: Sides, stream: NDArray[np.int16]) -> tuple[Difference | None, int]:
     """Both sides on a stream, [pushes, values]; the first difference, if there is any, whose step is the
-    number of its push. Where windows may be labelled late, some are."""
+    number of its push, and how many verdicts there were. Where windows may be labelled late, some are."""
     plan, (name,) = sides.plan, sides.plan.entry(PUSH).inputs
-    number, rng = plan.entries.index(PUSH), np.random.default_rng(0)
+    number, rng, verdicts = plan.entries.index(PUSH), np.random.default_rng(0), 0
     sides.machine.expects(len(stream))
     for at, row in enumerate(stream, 1):
         before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
@@ -118,12 +119,14 @@ def follow(sides: Sides, stream: NDArray[np.int16]) -> Difference | None:
         sides.machine.run(PUSH)
         kind = Flag.DIGEST if at % SHA_STEPS == 0 or at == len(stream) else Flag.CHECKSUM
         if sides.client.run(number, kind) != sides.proof(kind):
-            return locate(sides, before, PUSH, 0, at, given)
-        if sides.machine["push_made"][0, 0] and (found := _other_answer(sides)):
-            return Difference(at, PUSH, *found, first_op(sides, before, PUSH, 0, given))
+            return locate(sides, before, PUSH, 0, at, given), verdicts
+        if sides.machine["push_made"][0, 0]:
+            verdicts += 1
+            if found := _other_answer(sides):
+                return Difference(at, PUSH, *found, first_op(sides, before, PUSH, 0, given)), verdicts
         if plan.marks and rng.integers(MARKED) == 0 and (other := _marked(sides, at, rng)):
-            return other
-    return None
+            return other, verdicts
+    return None, verdicts
 
 
 def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | None:
@@ -131,7 +134,7 @@ def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | Non
     plan = sides.plan
     clock = clock_of(plan)
     frames = push_size(plan) // clock.channels
-    back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.most, frames)))
+    back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.pace, frames)))
     given = Given(
         {plan.entry(MARK).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes))
     )

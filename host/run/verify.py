@@ -45,6 +45,7 @@ class Verdict:
     engine: of the emulator, what ran the last learning step, or inference where nothing learns
     instead: why numpy ran what compiled code would have; "" where that is not so
     pushes: how often a front end was given samples, unless something differs
+    verdicts: in how many of these it ended in one
     """
 
     steps: int
@@ -59,6 +60,7 @@ class Verdict:
     engine: str = "numpy"
     instead: str = ""
     pushes: int = 0
+    verdicts: int = 0
 
     @property
     def line(self) -> str:
@@ -68,7 +70,7 @@ class Verdict:
     def agreement(self) -> str:
         """What was found equal beside the learning steps."""
         programs = ", ".join(self.programs) or "infer"
-        programs += f" ({self.pushes} pushes)" if self.pushes else ""
+        programs += f" ({self.pushes} pushes, {self.verdicts} verdicts)" if self.pushes else ""
         return (
             f"{self.inferences} inferences, programs {programs}, "
             f"and all {self.state_bytes} persistent bytes read back: equal"
@@ -121,12 +123,14 @@ def verify(
         tick(before)
         difference = run.run(steps, tick)
         done = run.done
+    verdicts = 0
     ran, instead = sides.machine.ran, sides.machine.instead
     for number, program in enumerate(plan.entries):
         if difference or program in ("infer", learning):
             continue
         programs.append(program)
-        difference = _run(sides, number, done, slices, stream)
+        difference, ended = _run(sides, number, done, slices, stream)
+        verdicts += ended
     difference = difference or compare_inferences(sides, done)
     if difference is None and (found := state_difference(plan, sides.machine.state[0], sides.read_back())):
         difference = Difference(done, "read back", *found, "no op: only the state read back differs")
@@ -147,6 +151,7 @@ def verify(
         ran,
         "" if slices else instead,
         len(stream) if stream is not None and not (slices or difference) else 0,
+        verdicts,
     )
 
 
@@ -161,9 +166,9 @@ def _hold_counts(sides: Sides, told: Stats) -> None:
 
 def _run(
     sides: Sides, number: int, step: int, slices: bool, stream: NDArray[np.int16] | None
-) -> Difference | None:
+) -> tuple[Difference | None, int]:
     """An entry program on the first sample; one with inputs of its own, TURNS times on drawn numbers; a front
-    end on a stream, unless it runs in slices."""
+    end on a stream, unless it runs in slices, and how many verdicts there were."""
     program, rng = sides.plan.entries[number], np.random.default_rng(number)
     if stream is not None and program == PUSH and not slices:
         return follow(sides, stream)
@@ -172,5 +177,5 @@ def _run(
         given = drawn(sides.plan, entry, sides.samples, rng)
         run = in_slices if slices else run_given
         if found := run(sides, program, 0, step, given):
-            return found
-    return None
+            return found, 0
+    return None, 0

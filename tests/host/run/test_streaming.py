@@ -101,7 +101,7 @@ def words(out: Path, *more: str) -> list[str]:
 def test_verify_follows_a_stream(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(out, "--stream", str(out.parent / "stream.npz"))) == 0
     said = capsys.readouterr().out
-    assert "programs learn, push, reset (150 pushes), and all" in said
+    assert "programs learn, push, reset (150 pushes, 86 verdicts), and all" in said
     assert said.endswith("verify: 4 steps, 0 differing bytes\n")
     assert main(words(out, "--slices")) == 0
     assert "programs learn, push, reset, and all" in capsys.readouterr().out
