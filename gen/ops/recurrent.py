@@ -378,7 +378,13 @@ def up_shifts(f: Mapping[str, Format], where: str, roles: tuple[str, ...] = ("p"
     if not all(0 <= up <= UP for up in found.values()):
         held = " and ".join(f"Q{f[role].frac}" for role in roles)
         what = f"its gates' sums are {held}: they reach far beyond {GATE_TOP}"
-        raise CompileError(where, what, "scale the inputs down")
+        late = f"{roles[-1]}_up"
+        hint = (
+            "scale the inputs down"
+            if 0 <= found[late] <= UP
+            else "its recurrent weights are too large: train it again"
+        )
+        raise CompileError(where, what, hint)
     return found
 
 

@@ -55,6 +55,9 @@ def thinned(
         if name not in learned:
             hint = f"{nearest(name, list(learned))}those that learn are {listed(list(learned))}"
             raise CompileError("sparse", f'no layer "{short(name)}" learns', hint)
+    if timed := [n.name for n in graph.nodes if n.name in chosen and layer(n.op).timed]:
+        what = f"{listed(timed)} {'runs' if len(timed) == 1 else 'run'} over time: its rows learn together"
+        raise CompileError("sparse", what, "leave it out")
     moved = cache(moved)  # one answer is of all layers
     whole = [n for n in graph.nodes if n.name in chosen]
     rows = {n.name: _rows(graph, spec, n, moved) for n in whole}

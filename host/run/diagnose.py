@@ -6,7 +6,7 @@ weights, the same inputs and the same label. Nothing here changes what the emula
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +134,17 @@ def _fracs(plan: Plan) -> dict[str, NDArray[np.int32]]:
     return out
 
 
+def _timed_behind(graph: Graph, taught: Sequence[str]) -> bool:
+    """Whether a layer that runs over time learns, or reads what one that learns has a share in."""
+    reached: set[str] = set()
+    for node in graph.nodes:
+        if node.name in taught or not reached.isdisjoint(node.inputs):
+            reached.add(node.output)
+            if layer(node.op).timed:
+                return True
+    return False
+
+
 class Diagnosis:
     """Learns samples in the emulator and keeps count. `layers`: what each learned layer did."""
 
@@ -147,8 +158,7 @@ class Diagnosis:
             what = f"learns by rule {self.rule}, which has no products to hold beside backpropagation's"
             raise SynapccError(plan.model, what, "emulate --learn says what it learns and what saturates")
         taught = [n.name for n in graph.nodes if n.name in {s.node for s in _updates(plan)}]
-        behind = graph.nodes[[n.name for n in graph.nodes].index(taught[0]) :]
-        if any(layer(n.op).timed for n in behind):
+        if _timed_behind(graph, taught):
             what = (
                 f"learns by rule {self.rule} through time or below it, where backpropagation keeps no history"
             )

@@ -39,15 +39,20 @@ def recurrent(scope: Scope, node: OnnxNode, args: Sequence[Operand]) -> tuple[Ac
     constants = _constants(scope, node, args, inputs)
     units = constants["recurrent_weight"].shape[1]
     shapes = ((1, steps, 1, units) if batch_first else (steps, 1, 1, units)), (1, 1, units)
-    made = {}
-    for place, shape in enumerate(shapes):
-        if place < len(node.outputs) and node.outputs[place] in scope.read:
-            hints = [from_node(node.name)]
-            y = scope.builder.recurrent(window, cell, 1 - place, constants, hints, node.source)
-            made[place] = Act(y, natural(shape))
-    if not made:
-        raise node.error("gives no hidden state that the network reads", AGAIN)
-    return tuple(made.get(place, made[max(made)]) for place in range(max(made) + 1))
+    read = [i for i, name in enumerate(node.outputs) if name in scope.read]
+    if 2 in read or not read:
+        what = "its cell's state is read" if read else "gives no hidden state that the network reads"
+        raise node.error(what, "take the hidden state: every step's, or the last one's")
+    every = 0 in read  # the last state is then the last row of these
+    y = scope.builder.recurrent(window, cell, int(every), constants, [from_node(node.name)], node.source)
+    if not every:
+        only = Act(y, natural(shapes[1]))
+        return only, only
+    all_of = Act(y, natural(shapes[0]))
+    if 1 not in read:
+        return (all_of,)
+    last = scope.builder.gather(y, 0, [steps - 1], [f"{from_node(node.name)}_last"], node.source)
+    return all_of, Act(last, natural(shapes[1]))
 
 
 def _refuse(node: OnnxNode, args: Sequence[Operand], steps: int) -> None:
@@ -83,7 +88,7 @@ def _constants(scope: Scope, node: OnnxNode, args: Sequence[Operand], inputs: in
     before its reset gate."""
     w, u = weights(scope, node, args, 1, "weight"), weights(scope, node, args, 2, "recurrent weight")
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[node.op]
-    units = u.shape[-1]
+    units = u.shape[-1] if u.ndim else 0
     if w.shape != (1, gates * units, inputs) or u.shape != (1, gates * units, units):
         what = f"its weights {w.shape} and {u.shape} fit no window of {inputs} inputs"
         raise node.error(what, AGAIN)

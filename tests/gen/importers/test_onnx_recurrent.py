@@ -48,6 +48,59 @@ def test_the_graph_computes_what_the_file_says(cell: str, form: str, tmp_path: P
     assert [n.attrs["all"] for n in graph.nodes if n.op == "recurrent"][-1] == int(form in ("all", "layout"))
 
 
+def stacked(scalar: bool = False) -> tuple[ModelProto, np.ndarray]:
+    """Two GRUs as `_, h = gru(x); fc(h[-1])` is exported: both last states side by side, of which one is
+    taken."""
+    rng, units, inputs, steps = np.random.default_rng(2), 5, 3, 6
+
+    def put(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.asarray(rng.normal(0, 0.5, shape), np.float32), name)
+
+    nodes = [helper.make_node("Transpose", ["x"], ["window"], perm=[1, 0, 2])]
+    given = [numpy_helper.from_array(np.array([1]), "axis"), numpy_helper.from_array(np.array(-1), "minus")]
+    seen = "window"
+    for k, size in ((1, inputs), (2, units)):
+        given += [put(f"w{k}", 1, 3 * units, size), put(f"u{k}", *(() if scalar else (1, 3 * units, units)))]
+        nodes.append(
+            helper.make_node(
+                "GRU",
+                [seen, f"w{k}", f"u{k}"],
+                [f"y{k}", f"h{k}"],
+                name=f"cell{k}",
+                hidden_size=units,
+                linear_before_reset=1,
+            )
+        )
+        nodes.append(helper.make_node("Squeeze", [f"y{k}", "axis"], [f"s{k}"]))
+        seen = f"s{k}"
+    nodes += [
+        helper.make_node("Concat", ["h1", "h2"], ["h"], axis=0),
+        helper.make_node("Gather", ["h", "minus"], ["top"], axis=0),
+        helper.make_node("Gemm", ["top", "wo"], ["z"], transB=1),
+    ]
+    given.append(put("wo", 4, units))
+    ends = ("x", (1, steps, inputs)), ("z", (1, 4))
+    kinds = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in ends]
+    graph = helper.make_graph(nodes, "net", kinds[:1], kinds[1:], given)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model, rng.normal(0, 1, (5, 1, steps, inputs)).astype(np.float32)
+
+
+def test_a_cell_of_which_all_and_the_last_state_are_read_is_one_layer(tmp_path: Path) -> None:
+    model, x = stacked()
+    graph = loaded(model, tmp_path)
+    assert [n.name for n in graph.nodes if n.op == "recurrent"] == ["cell1", "cell2"]
+    want = np.concatenate([ReferenceEvaluator(model).run(None, {"x": one})[0] for one in x])
+    got = np.stack([run_graph(graph, {"x": one[0]}) for one in x])
+    assert np.allclose(got.reshape(want.shape), want, atol=1e-5)
+
+
+def test_weights_that_are_none_are_one_line(tmp_path: Path) -> None:
+    model, _ = stacked(scalar=True)
+    with pytest.raises(CompileError, match="fit no window"):
+        loaded(model, tmp_path)
+
+
 def test_a_reset_in_front_of_the_product(tmp_path: Path) -> None:
     model, x = recurrent_file("GRU", "all", 2, linear_before_reset=0), windows(200)
     graph, want = loaded(model, tmp_path), wanted(model, x)
