@@ -343,11 +343,12 @@ class RuleTape(GoodnessTape):
         """What the error would be behind a layer's activation h, as frozen matrices predict it from h and the
         target alone: M^T h + T^T target, by least squares over the calibration data."""
         self.refuse_unheard(node)
-        at = self.injection(node)
+        at, known = self.injection(node), self._predictors()
+        if at not in known:
+            what = f"{node.name} learns from signals that are taken back to it, and none is through time"
+            raise CompileError("layers", what, "leave it out, or take dfa, sdfa, drtp or dftt")
         parts = []
-        for what, source, real in zip(
-            ("own", "target"), (self.value(at), target), self._predictors()[at], strict=True
-        ):
+        for what, source, real in zip(("own", "target"), (self.value(at), target), known[at], strict=True):
             start = real * self.spec.feedback.gain
             matrix = self.b.add(Value(f"{node.name}_{what}_matrix", real.shape, "const", "matrix", start))
             parts.append(self.teach(f"{node.name}_{what}", self.shape(at)))

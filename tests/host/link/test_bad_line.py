@@ -26,7 +26,7 @@ MODELS = 4
 
 def test_faults_on_the_line_and_of_the_power(tmp_path: Path, unoptimised: None) -> None:
     (plan,) = small_nets(70_000, 1)
-    line = suffer(plan, tmp_path, 250, 3)
+    line = suffer(plan, tmp_path, 250, 4)
     assert line.resets > 1 and len(line.faults) > 15, line.faults
 
 
