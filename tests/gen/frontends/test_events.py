@@ -66,7 +66,7 @@ def follow(made: Made, batch: Batch, number: int, rows: np.ndarray, rng: np.rand
     return seen
 
 
-@counted(4, 150)
+@counted(3, 150)
 def test_random_front_ends_with_events_on_this_computer(count: int, tmp_path: Path) -> None:
     rng, found = np.random.default_rng(count), list(fronts(3000 * count, count))
     batch = HostBatch([m.plan for m, _ in found], tmp_path, "-O1", *UNDEFINED)
@@ -89,7 +89,7 @@ def test_random_front_ends_with_events_on_the_virtual_m4(toolchain: str, tmp_pat
     assert verdicts > 2
 
 
-@counted(2, 40)
+@counted(1, 40)
 def test_the_host_sees_what_the_chip_sees_at_events(count: int) -> None:
     """Windows of the command, quantised, are the inputs of verdicts but for some units of rounding, at the
     same events; numpy and compiled engine find the same ones."""

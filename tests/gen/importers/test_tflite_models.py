@@ -73,7 +73,7 @@ def assert_all(batch: Batch, networks: Networks, count: int) -> None:
             assert struct.unpack_from("<i", answer) == (int(np.argmax(want[i])),)
 
 
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("kernels", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 def test_c_on_this_computer(networks: Networks, kernels: str, tmp_path: Path) -> None:
     batch = HostBatch([c.plan for c, _, _ in networks], tmp_path, "-O2", kernels=kernels)
     try:
@@ -82,6 +82,6 @@ def test_c_on_this_computer(networks: Networks, kernels: str, tmp_path: Path) ->
         batch.close()
 
 
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("kernels", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 def test_c_on_a_virtual_m4(networks: Networks, kernels: str, tmp_path: Path) -> None:
     assert_all(ChipBatch([c.plan for c, _, _ in networks], tmp_path, "", kernels), networks, ON_THE_CHIP)

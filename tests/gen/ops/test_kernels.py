@@ -90,7 +90,10 @@ def test_cases_are_legal(name: str) -> None:
 @pytest.mark.parametrize("count", [CASES, pytest.param(80, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "setting",
-    [pytest.param(s, marks=pytest.mark.long) if s in ("O0", "Os", "m0", "mve") else s for s in SETTINGS],
+    [
+        pytest.param(s, marks=pytest.mark.long) if s in ("O0", "O2", "Os", "m0", "mve") else s
+        for s in SETTINGS
+    ],
 )
 def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(list(SETTINGS).index(setting))

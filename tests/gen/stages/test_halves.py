@@ -204,7 +204,7 @@ def test_they_cost_nothing() -> None:
         assert printed[0] == printed[1]
 
 
-@pytest.mark.parametrize("kernel_set", ["ref", "dsp"])
+@pytest.mark.parametrize("kernel_set", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 def test_some_integers_below_zero_cost_nothing_either(kernel_set: str) -> None:
     plan, seen = compile_model(net(*CURVES), FROZEN, samples(), quantise=BEST).plan, 0
     for _, _, step in plan.ops():

@@ -84,7 +84,7 @@ def run_all(batch: HostBatch, i: int, machine: Emulator, rng: np.random.Generato
 
 
 @counted(4, 30)
-@pytest.mark.parametrize("kernels", ["ref", "dsp"])
+@pytest.mark.parametrize("kernels", [pytest.param("ref", marks=pytest.mark.long), "dsp"])
 def test_what_passes_the_check_runs_as_in_the_emulator(kernels: str, count: int, tmp_path: Path) -> None:
     models = list(accepted(80_000 + 1000 * (kernels == "dsp"), count))
     batch = HostBatch([c.plan for c, _ in models], tmp_path, *SANITIZED, kernels=kernels)
