@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from synapcc.host.run.scores import Row
 from synapcc.host.terminal.text import table
 
@@ -99,6 +101,7 @@ def overview(rows: list[Row], chosen: protocol.Protocol, front: str = USUAL) -> 
         "",
         *_sensitivity(groups, chosen),
         "",
+        *_called(groups, chosen),
         "base's own: beats of the base's patients, asked again of each patient's weights: what is forgotten.",
         f"±: standard deviation over the seeds. {CAVEATS[FRONTS[front].streamed]} {WORDS['warning']}",
     ]
@@ -129,6 +132,18 @@ def _sensitivity(groups: Groups, chosen: protocol.Protocol) -> list[str]:
         body.append([p.what, "", "", "", "", "gross", *stated])
     heads = [f"{c} {n}" for c in abnormal for n in ("Sen", "Ppr")]
     return table(["model", "rule", "weights", "passes", "replay", "", *heads], body)
+
+
+def _called(groups: Groups, chosen: protocol.Protocol) -> list[str]:
+    """What the chip found and is none: how many of it are called what, means over the seeds; nothing where
+    the beats are the annotated ones."""
+    n, body = len(chosen.labels), []
+    for way, group in groups.items():
+        if len(group[0].summary.matrix) > n:
+            counts = np.mean([r.summary.matrix[n, :n] for r in group], axis=0)
+            body.append([*_cells(way), *(f"{v:.1f}" for v in counts)])
+    heads = [f"none, called {c}" for c in chosen.labels]
+    return [*table(["model", "rule", "weights", "passes", "replay", *heads], body), ""] if body else []
 
 
 def per_patient(rows: list[Row], labels: tuple[str, ...]) -> str:

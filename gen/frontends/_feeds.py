@@ -75,7 +75,7 @@ class Sliding(Feed):
     """A feed with a ring: the last `length` frames of x, or those about an event.
 
     length, before, settle: in frames: of it, before the event of these, and since the start before it begins
-    unless: a signal; where it is not 0 in the push in which the window would end, nobody asks; None: nothing
+    unless: a signal; where it was not 0 since the window's first frame, nobody asks; None: nothing
     """
 
     x: Signal

@@ -31,9 +31,10 @@ from .roles import GOOD, LEARNED, ROLES, USES, Use
 PLAN_VERSION = 2
 LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
-PUSH = "push"
-MARK = "mark"
-"""The entry program of a front end, which takes raw samples."""
+UNLABELLED = "learn_unlabelled"
+"""The entry program that learns from a sample under the network's own verdict."""
+PUSH, MARK = "push", "mark"
+"""The entry programs of a front end: one takes raw samples, one labels a window late."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from .. import numeric
 from ..errors import CompileError
 from ..ir.format import Scaled
-from ..numeric.exponential import LOG_2_Q16
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from ..ir.plan import PlanTensor
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._contract import BETWEEN, Range, Tensors, beyond, crossed, takes, within
 from ._loops import Cells, Loop, helper
+from .logarithm import mantissa, mantissas
 
 INPUTS = "int8|int16"
 FRAC = 8
@@ -24,7 +25,8 @@ TOP = 2**21
 """Of an interval, in frames."""
 SHIFT: Range = (0, 10)
 """A mean of so many: 2^shift."""
-LOG_2 = int(LOG_2_Q16)
+LOG_2 = numeric.LOG_2_Q16
+NUMBERS = {"log_2": LOG_2}
 
 
 def _window(
@@ -52,8 +54,8 @@ def _window(
 def log_q16(v: Any) -> Any:
     """The natural logarithm of v > 0 in Q16, but for a constant: table of 65 values, linear between them."""
     lead: Any = numeric.leading_zeros(numeric.int32(v))
-    m: Any = numeric.int32((np.int64(v) << lead) >> np.int64(16))
-    return np.int64(numeric.logarithm(m)) - np.int64(lead) * np.int64(LOG_2)
+    part: Any = numeric.logarithm(mantissa(v, lead))
+    return np.int64(part) - np.int64(lead) * np.int64(LOG_2)
 
 
 def _rhythm(
@@ -226,6 +228,9 @@ class Rhythm(Kernel):
         zero=(-(2**15), 2**15 - 1),
     )
 
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant(self.name.split(".")[1], numbers=NUMBERS)
+
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if t["interval"].hi > TOP:
             return f"{t['interval'].name} may be {t['interval'].hi}"
@@ -298,7 +303,6 @@ class Rhythm(Kernel):
 
 def _log(v: NDArray[Any]) -> NDArray[np.int64]:
     """`log_q16` of arrays."""
-    lead = numeric.leading_zeros(numeric.int32(v))
-    m = numeric.int32((v.astype(np.int64) << lead) >> 16)
+    m, lead = mantissas(numeric.int32(v))
     found: NDArray[np.int64] = numeric.logarithm(m).astype(np.int64) - lead.astype(np.int64) * LOG_2
     return found

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Arrays, Attrs, Bounds, Case, Kernel, Known
+from ..ir.plan import PlanTensor
+from . import Arrays, Attrs, Bounds, Case, Kernel, Known, Variant
 from ._contract import Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop
 
 TOP = 2**21
 """No age counts further, in frames."""
+NUMBERS = {"top": TOP}
 FRAMES: Range = (0, 2**20)
 
 
@@ -73,6 +75,9 @@ class Unless(Kernel):
     updates = ("since", "made", "flag")
     operands = takes(x="int32 [n]", ago="uint32 [1]", since="uint32 [1]", made="uint32 [1]", flag="uint8 [1]")
     attributes = within(length=(1, 2**20), every=(1, 2**12), part=(1, 2**12))
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant(self.name.split(".")[1], numbers=NUMBERS)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         reach = t["ago"].hi * a["every"] + a["part"] + a["length"]
@@ -137,6 +142,9 @@ class Next(Kernel):
         flag="uint8 [1]",
     )
     attributes = within(after=FRAMES, most=FRAMES, by=(1, 2**16), settle=(0, 2**24))
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant(self.name.split(".")[1], numbers=NUMBERS)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         if t["y"].lo < 0 or t["y"].hi > TOP >> 1:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Known
 from ._contract import Range, Tensors, takes, within
 from ._loops import Cells, Loop, helper
 from ._recurrent_loops import CELL_FRAC, GATE_FRAC, STATE_FRAC, UP, argument
-from .recurrent import gate_arguments, real_sigmoid, state_low, up_shifts
+from .recurrent import OfSums, real_sigmoid, state_low
 
 ONE = 2**STATE_FRAC
 MOST = 2**15 - 1
@@ -102,7 +102,7 @@ def _lstm(p: Cells, q: Cells, h: Cells, d: Cells, g: Cells, p_up: int, q_up: int
         g[2 * units + k], g[3 * units + k] = signal(of_f), signal(of_g)
 
 
-class _Gates(Kernel):
+class _Gates(OfSums):
     """The signals of a step's sums, in the format of d, each held within 16 bits."""
 
     reads: ClassVar[tuple[str, ...]] = ("p", "q", "h", "d")
@@ -111,27 +111,13 @@ class _Gates(Kernel):
     operands = takes(
         p="int16 [gates]", q="int16 [gates]", h="int16 [units]", d="int16 [units]", g="int16 [gates]"
     )
-    gates: ClassVar[int]
-
-    def misfit(self, t: Tensors, a: Attrs) -> str:
-        gates, units = t["p"].shape[0], t["d"].shape[0]
-        return "" if gates == self.gates * units else f"{gates} sums are not {self.gates} of {units} units"
-
-    def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
-        return up_shifts(f, where)
+    each = "d"
 
     def implied(self, f: Mapping[str, Format], a: Attrs) -> dict[str, Format]:
         if "d" not in f:
             return {}
         held = Format("int16", f["d"].frac, -MOST - 1, MOST)
         return dict.fromkeys(self.writes, held)
-
-    def _parts(self, t: Arrays, a: Attrs) -> tuple[list[numeric.Int], list[numeric.Int]]:
-        return gate_arguments(t, a, self.gates)
-
-    def _reals(self, t: Arrays) -> tuple[list[Any], list[Any]]:
-        first, second = (np.split(t[role], self.gates, axis=-1) for role in ("p", "q"))
-        return first, second
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = (k["p"].mag << a["p_up"]) + (k["q"].mag << a["q_up"])

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numeric
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
+from ..ir.plan import PlanTensor
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Variant
 from ._contract import Range, takes, within
 from ._loops import Cells, Loop, helper
 from .signal import LIMIT, random_signal
@@ -21,6 +22,7 @@ LOG2_E = 23637  # round(log2(e) * 2^14)
 FRAC = 8
 """Bits behind the point of what is written."""
 DOWN = 16 + 14 - FRAC  # from the Q16 of numeric.logarithm times LOG2_E
+NUMBERS = {"log2_e": LOG2_E, "down": DOWN, "half": 1 << (DOWN - 1), "one": 1 << FRAC}
 LEAST: Range = (1, LIMIT)
 POINT: Range = (0, 30)
 
@@ -64,6 +66,9 @@ class Log2(Kernel):
     inplace = ("x", "y")
     operands = takes(x="int32 [n]", y="int32 [n]")
     attributes = within(least=LEAST, point=POINT)
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant(self.name.split(".")[1], numbers=NUMBERS)
 
     def integer(self, t: Arrays, a: Attrs) -> None:
         t["y"][...] = log2(np.maximum(t["x"], np.int32(a["least"])), int(a["point"]))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known
+from ..ir.plan import PlanTensor
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Kernel, Known, Variant
 from ._contract import Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop, helper
 from .signal import random_signal
@@ -27,6 +28,8 @@ WHOLE = 2**16
 MOST: Range = (1, 2**14)
 """Of a time, in frames."""
 SHARE: Range = (0, 127)
+TOPS = {"cap": CAP, "long": LONG, "whole": WHOLE}
+"""What the C is told of these."""
 TURN = 2**32 - 1
 """Clocks run round."""
 
@@ -271,6 +274,9 @@ class Detect(Kernel):
         back_noise=SHARE, clip=SHARE, refractory=MOST, learn=MOST, lost=(2, 2**14), longest=MOST, loud=SHARE,
         loud_shift=(0, 13), bad=(0, 64),
     )  # fmt: skip
+
+    def variant(self, kernel_set: str, t: Mapping[str, PlanTensor], a: Attrs) -> Variant:
+        return Variant("detect", numbers=TOPS)
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
         near, rows = a["apart"] + a["half"], a["apart"] + a["half"] + a["around"] + a["diff"] + 1

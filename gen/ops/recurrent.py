@@ -400,18 +400,17 @@ def state_low(h: PlanTensor) -> str:
     return "" if h.lo > -(2**15) else f"{h.name} may hold {h.lo}"
 
 
-class _Cell(Kernel):
-    """p and q, the sums from the inputs and from the hidden state, are brought to Q12 by a shift to the left
-    each, added, and held within -16 .. 16: a gate's argument."""
+class OfSums(Kernel):
+    """What reads p and q, the sums of a step's gates, [gates * units] each.
 
-    reads: ClassVar[tuple[str, ...]] = ("p", "q")
-    writes: ClassVar[tuple[str, ...]] = ("y",)
-    attributes: ClassVar[Mapping[str, Range]] = within(p_up=(0, UP), q_up=(0, UP))
-    operands = takes(p="int16 [gates]", q="int16 [gates]", y="int8 [units]")
+    gates: of a unit; each: the role that holds a value for each unit
+    """
+
     gates: ClassVar[int]
+    each: ClassVar[str]
 
     def misfit(self, t: Tensors, a: Attrs) -> str:
-        gates, units = t["p"].shape[0], t["y"].shape[0]
+        gates, units = t["p"].shape[0], t[self.each].shape[0]
         return "" if gates == self.gates * units else f"{gates} sums are not {self.gates} of {units} units"
 
     def lower(self, f: Mapping[str, Format], a: Attrs, where: str) -> dict[str, int]:
@@ -423,6 +422,17 @@ class _Cell(Kernel):
     def _reals(self, t: Arrays) -> tuple[list[Any], list[Any]]:
         first, second = (np.split(t[role], self.gates, axis=-1) for role in ("p", "q"))
         return first, second
+
+
+class _Cell(OfSums):
+    """p and q, the sums from the inputs and from the hidden state, are brought to Q12 by a shift to the left
+    each, added, and held within -16 .. 16: a gate's argument."""
+
+    reads: ClassVar[tuple[str, ...]] = ("p", "q")
+    writes: ClassVar[tuple[str, ...]] = ("y",)
+    attributes: ClassVar[Mapping[str, Range]] = within(p_up=(0, UP), q_up=(0, UP))
+    operands = takes(p="int16 [gates]", q="int16 [gates]", y="int8 [units]")
+    each = "y"
 
     def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
         top = (k["p"].mag << a["p_up"]) + (k["q"].mag << a["q_up"])

@@ -27,7 +27,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
 from ..ir.inputs import TARGET, listed
-from ..ir.plan import LEARNING
+from ..ir.plan import LEARNING, UNLABELLED
 from ..ir.program import Abstract, Builder, Entry, Value
 from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
@@ -42,8 +42,6 @@ from .memory import loaded
 from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
 from .stream import streamed
 from .tables import Table, examples, ring
-
-UNLABELLED = "learn_unlabelled"
 
 
 def build(

@@ -20,7 +20,7 @@ from fractions import Fraction
 from ..errors import CompileError
 from ..frontends import Feed, FrontTape, Input, Sliding, Window, write
 from ..ir.inputs import listed
-from ..ir.plan import PUSH, Plan
+from ..ir.plan import PUSH, UNLABELLED, Plan
 from ..ir.program import Call, Entry, Value
 from ..ir.roles import STREAM
 from ..ops.event import TOP as LONG_AGO
@@ -32,7 +32,6 @@ from .pending import Pending
 ANSWER, BEGIN_AGAIN, RESET = "window_infer", "begin_again", "reset"
 DUE, NEXT, TAKE, FINDS = "ring.due", "event.next", "signal.take", "qrs.detect"
 MADE, AGO = "push_made", "push_ago"
-UNLABELLED = "learn_unlabelled"
 PENDING = 64
 """Events that may wait until what is behind them has come, at most."""
 SPARE = 2

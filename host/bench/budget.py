@@ -7,15 +7,13 @@ a cell gives all of its charge.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.stages.stream import clock_of
-from synapcc.host.run.plans import read_plan
 
 HOURS = 24.0
 MINUTE = 60.0
@@ -42,16 +40,14 @@ class Cell:
             raise SynapccError("--labels", f"{self.labels:g} an hour", "give 0 to 1000000")
 
 
-def budget(project: Path, report: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
-    """The budget of a bench report of a project with a front end.
+def budget(plan: Plan, front: Mapping[str, Any], report: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """The budget of a Plan with a front end.
 
-    Raises SynapccError where there is no front end, no current of the board, or no cycles.
+    front: as the report of the compilation has it; report: of bench
+    Raises SynapccError where there is no current of the board, or no cycles.
     """
     cell.check()
-    plan, power = read_plan(project), report["power"]
-    front = _front(project)
-    if not plan.streams or front is None:
-        raise SynapccError("--cell", f"{plan.model} has no front end", "compile it with [frontend]")
+    power = report["power"]
     if power is None:
         what = f"board {report['board']} has no [power]"
         raise SynapccError("--cell", what, "give the current of its data sheet in the board file")
@@ -89,13 +85,6 @@ def budget(project: Path, report: Mapping[str, Any], cell: Cell) -> dict[str, An
 
 def _per(count: int | None, frames: int) -> float | None:
     return None if count is None else count / frames
-
-
-def _front(project: Path) -> dict[str, Any] | None:
-    """The front end as the report of the compilation has it."""
-    rule = json.loads((project / "report.json").read_text(encoding="utf-8"))["rule"]
-    found: dict[str, Any] | None = rule.get("frontend")
-    return found
 
 
 def text(found: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +83,44 @@ def run(args: argparse.Namespace, out: Results) -> int:
     chosen = {n: default if getattr(args, n) is None else getattr(args, n) for n, default in mine.items()}
     if args.shapes is not None:
         return _shapes(args, chosen, out)
+    battery = None if alone or chosen["cell"] is None else _battery(Path(args.project), chosen)
     report = bench_kernel(args.kernel, args.device, **chosen) if alone else _project(args, chosen)
     told = text(report)
-    if not alone and chosen["cell"] is not None:
-        from synapcc.host.bench import budget
-
-        cell = budget.Cell(chosen["cell"], *(chosen[name] for name in OF_CELL))
-        report = {**report, "battery": budget.budget(Path(args.project), report, cell)}
-        told += "\n" + budget.text(report["battery"])
+    if battery:
+        found, lines = battery(report)
+        report, told = {**report, "battery": found}, f"{told}\n{lines}"
     if args.html:
         html.write(Path(args.html), bench_html(report))
     out.give("bench", report)
     out.say(told)
     return 0
+
+
+def _battery(
+    project: Path, chosen: dict[str, Any]
+) -> Callable[[Mapping[str, Any]], tuple[dict[str, Any], str]]:
+    """What makes the budget of a bench report, and the text of that; all that can be refused before something
+    is counted is."""
+    from synapcc.host.bench import budget
+    from synapcc.host.pages.report_file import read_report
+    from synapcc.host.run.plans import read_plan
+
+    cell = budget.Cell(chosen["cell"], *(chosen[name] for name in OF_CELL))
+    cell.check()
+    plan = read_plan(project)
+    compiled = read_report(project, plan)
+    if compiled is None:
+        what = "there is no report.json beside the Plan, which says the front end's rate"
+        raise SynapccError(str(project), what, "give the output folder of synapcc compile")
+    front = compiled["rule"].get("frontend")
+    if front is None:
+        raise SynapccError("--cell", f"{plan.model} has no front end", "compile it with [frontend]")
+
+    def made(report: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        found = budget.budget(plan, front, report, cell)
+        return found, budget.text(found)
+
+    return made
 
 
 def _emulator(args: argparse.Namespace, out: Results) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import UNLABELLED, Plan
 from synapcc.gen.ir.program import Call, Item, Program, Step, Value, When
 from synapcc.gen.ir.roles import label_dtype
 from synapcc.gen.stages.float_run import RealMachine
@@ -136,14 +136,14 @@ def _partly_told(
     told: Sequence[NDArray[np.bool_]],
 ) -> None:
     """One pass over samples of which some have a label. told: of each device, [samples]."""
-    itself = "learn_unlabelled" in machine.plan.entries
+    itself = UNLABELLED in machine.plan.entries
     for t, there in enumerate(active):
         given = np.array([t < len(who) and bool(who[t]) for who in told])
         x = {name: v[t] for name, v in inputs.items()}
         if np.any(there & given):
             machine.learn(x, labels[t], there & given)
         if itself and np.any(there & ~given):
-            machine.run("learn_unlabelled", there & ~given, inputs=x)
+            machine.run(UNLABELLED, there & ~given, inputs=x)
 
 
 def _settled(machine: Emulator) -> NDArray[np.uint8]:

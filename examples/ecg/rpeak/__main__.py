@@ -24,7 +24,7 @@ from synapcc.host.terminal.files import check_target, write_whole
 from synapcc.host.terminal.progress import Progress
 from synapcc.host.terminal.screen import guarded
 
-from . import hard, measure, page, plot
+from . import hard, measure, page, plot, trust
 from .choose import PROCESSES, mark, text
 from .measure import cases, is_result
 
@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "measured.json"
 def known(results: Results, only: bool) -> dict[str, Result]:
     """Every case by its name, from what is kept or anew; those that are not known are left out if `only`."""
     defaults = {o.name: o.default for o in RPeakBlock.options}
-    follows = mark(), text(measure), text(hard), defaults
+    follows = mark(), text(measure), text(hard), text(trust), defaults
     names = {case: key(*follows, case.name) for case in cases()}
     found: dict[str, Result] = {}
     with (

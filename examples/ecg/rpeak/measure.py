@@ -15,7 +15,7 @@ from synapcc.host.run.kept import Result
 
 from ..protocol import DS1, DS2
 from ..records import FS, PACED
-from . import hard
+from . import hard, trust
 from .choose import DECIBELS, Each
 from .data import START, Recording, at_rate, recording
 from .detect import NAME, Found, detect, front_end
@@ -55,6 +55,9 @@ def cases() -> Iterator[Case]:
     for what in ("plain", "inverted", *(f"{rate} Hz" for rate in RATES), "noise"):
         for of in SETS:
             yield Case(what, of)
+    for of in SETS:
+        yield Case("lead off", of)
+    yield Case("doubt", "DS1")
 
 
 def result(case: Case, each: Each = map) -> Result:
@@ -63,7 +66,8 @@ def result(case: Case, each: Each = map) -> Result:
         return {"of": case.name, "found": _memory() if case.what == "memory" else _hard(each)}
     if case.what == "noise":
         return {"of": case.name, "found": _noise(case.of, each)}
-    one = _plain if case.what == "plain" else partial(_changed, case.what)
+    own = {"plain": _plain, "doubt": _doubt, "lead off": _lead_off}
+    one = own.get(case.what) or partial(_changed, case.what)
     names = SETS[case.of]
     return {"of": case.name, "found": dict(zip(names, each(one, names), strict=True))}
 
@@ -99,6 +103,14 @@ def _plain(name: str) -> Result:
         "ages": sorted(Counter(found.age[late].tolist()).items()),
         "apart": sorted(Counter(apart.tolist()).items()),
     }
+
+
+def _doubt(name: str) -> Result:
+    return trust.withheld(recording(name))
+
+
+def _lead_off(name: str) -> Result:
+    return trust.off(recording(name))
 
 
 def faint(of: Recording, places: Places) -> NDArray[np.bool_]:

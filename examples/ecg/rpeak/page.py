@@ -162,6 +162,33 @@ def _flag(found: Found) -> Iterator[str]:
             shares = [_percent(flag["bad"]), _percent(flag["good"])]
             rows.append([of, str(flag["windows"]), str(flag["bad_windows"]), f"{flag['auc']:.3f}", *shares])
     yield from _table(["", "windows", "F1 < .9", "AUC", "of these doubtful, %", "of the others not, %"], rows)
+    yield from _withheld(found)
+    yield from _lead_off(found)
+
+
+def _withheld(found: Found) -> Iterator[str]:
+    """What `unless` would cost and save."""
+    if records := found.get("DS1 | doubt"):
+        kinds = [(kind, which) for kind in ("right", "false") for which in ("asked", "trusted")]
+        right, kept, false, less = (sum(r[which][kind] for r in records.values()) for kind, which in kinds)
+        yield (
+            f'With `unless = "r"`, which asks of no window that the flag touches, {right - kept:,} of'
+            f" {right:,} right beats of DS1 would be withheld ({100 * (right - kept) / right:.2f} %), and"
+            f" {false - less} of {false} false ones.\n"
+        )
+
+
+def _lead_off(found: Found) -> Iterator[str]:
+    """What `lead_off` takes away, of all records."""
+    if all(f"{of} | lead off" in found for of in SETS):
+        records = {r: it for of in SETS for r, it in found[f"{of} | lead off"].items()}
+        off = {r: it for r, it in records.items() if it["begins"]}
+        seconds, hours = (sum(it[k] for it in records.values()) for k in ("seconds", "of"))
+        where = ", ".join(f"{it['begins']} times in {r}" for r, it in off.items()) or "nowhere"
+        yield (
+            f"`lead_off`, with the rails of this converter, is 1 for {seconds:.1f} seconds of"
+            f" {hours / 3600:.1f} hours: {where}.\n"
+        )
 
 
 def _rates(found: Found) -> Iterator[str]:

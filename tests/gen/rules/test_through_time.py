@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from recurrent_nets import GATES, PULSES, USUAL, Sizes, pulses, recurrent_file, windows
-from through_time import Unrolled
+from recurrent_nets import GATES, USUAL, Sizes, recurrent_file, windows
+from through_time import UNROLLED, order_of_pulses
 
 from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.errors import CompileError
@@ -162,25 +162,8 @@ def test_a_frozen_window_runs_once(rule: str, items: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.long
-def test_an_order_in_time_is_learned_through_time_alone(tmp_path: Path) -> None:
-    """The figures of docs/RULES.md: `last` .366, `dfa` .410, `dftt` .962; in float, with a history, 1.000."""
-    graph = graph_of(tmp_path, "GRU", sizes=PULSES)
-    x, label = pulses(3000, 5)
-    calibration, (unseen, right) = pulses(300, 6), pulses(500, 7)
-    found = {}
-    for rule, rate in (("last", 5), ("dfa", 5), ("dftt", 7)):
-        spec = RuleSpec(rule, layers="all", rate=rate)
-        plan = compile_model(graph, spec, {"x": calibration[0], "label": calibration[1]}).plan
-        machine = Emulator(plan)
-        for _ in range(2):
-            machine.learn_many({"x": x[:, None]}, label)
-        tester = Emulator(plan, len(unseen))
-        tester.state[...] = machine.state[0]
-        found[rule] = round(float(np.mean(tester.infer({"x": unseen})[0] == right)), 3)
-    unrolled = Unrolled(graph, 2.0**-4)
-    for _ in range(2):
-        for one, which in zip(x.astype(np.float64), label, strict=True):
-            unrolled.learn(one, int(which))
-    found["unrolled"] = float(np.mean(unrolled.scores(unseen).argmax(axis=1) == right))
+def test_an_order_in_time_is_learned_through_time_alone() -> None:
+    """docs/RULES.md has the figures, which `python tests/support/through_time.py` prints."""
+    found, size = order_of_pulses()
     assert found["last"] < 0.5 and found["dfa"] < 0.5 and found["dftt"] > 0.9, found
-    assert found["unrolled"] > 0.99, found
+    assert found[UNROLLED] > 0.99 and size < 6000, found

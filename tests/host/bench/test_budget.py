@@ -10,8 +10,10 @@ import pytest
 from projects import case, refusal
 
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.ir.plan import Plan
 from synapcc.host.bench.budget import Cell, budget, text
 from synapcc.host.cli import main
+from synapcc.host.run.plans import read_plan
 
 FRONT = """
 [frontend]
@@ -36,6 +38,15 @@ REPORT: dict[str, Any] = {
 }
 
 
+Of = tuple[Plan, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def of(project: Path) -> Of:
+    """The Plan and its front end."""
+    return read_plan(project), json.loads((project / "report.json").read_text())["rule"]["frontend"]
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("front")
@@ -45,9 +56,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_the_arithmetic_of_a_battery(project: Path) -> None:
+def test_the_arithmetic_of_a_battery(of: Of) -> None:
     """Ten pushes of 1,000 cycles a second and two verdicts of 5,000 are 2 % of a clock of 1 MHz."""
-    found = budget(project, REPORT, Cell(100.0, 1.0, labels=36.0))
+    found = budget(*of, REPORT, Cell(100.0, 1.0, labels=36.0))
     assert found["cycles"] == pytest.approx({"front end": 10_000, "verdicts": 10_000, "learning": 100})
     assert found["awake"] == pytest.approx(0.0201) and found["clocked"]
     mean = 0.0201 * 100 + 0.9799 * 1
@@ -57,9 +68,9 @@ def test_the_arithmetic_of_a_battery(project: Path) -> None:
     assert "90 instructions a sample at 100 Hz" in said and "asleep 97.99 %" in said
 
 
-def test_what_cannot_keep_up_is_told(project: Path) -> None:
+def test_what_cannot_keep_up_is_told(of: Of) -> None:
     slow = {**REPORT, "clock_hz": 10_000}
-    found = budget(project, slow, Cell(100.0, 1.0))
+    found = budget(*of, slow, Cell(100.0, 1.0))
     assert found["awake"] > 1 and "CANNOT KEEP UP" in text(found)
 
 
@@ -73,9 +84,9 @@ def test_what_cannot_keep_up_is_told(project: Path) -> None:
         ({"total": {"push": {"cycles": None}}}, Cell(1.0, 1.0), "nothing here tells"),
     ],
 )
-def test_what_has_no_budget_is_one_line(project: Path, change: dict[str, Any], cell: Cell, says: str) -> None:
+def test_what_has_no_budget_is_one_line(of: Of, change: dict[str, Any], cell: Cell, says: str) -> None:
     with pytest.raises(SynapccError, match=says):
-        budget(project, {**REPORT, **change}, cell)
+        budget(*of, {**REPORT, **change}, cell)
 
 
 def test_a_front_end_that_learns_nothing_is_counted(
@@ -96,3 +107,6 @@ def test_a_front_end_that_learns_nothing_is_counted(
     assert "as compiled" in said and "days of 225 mAh" in said
     assert json.loads((tmp_path / "b.json").read_text())["battery"]["days"] > 1
     assert "--sleep: goes with --cell" in refusal([*words[:4], "--sleep", "3"], capsys)
+    (project / "report.json").rename(project / "away.json")
+    assert "no report.json beside the Plan" in refusal(words[:6], capsys)
+    (project / "away.json").rename(project / "report.json")
