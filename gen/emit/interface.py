@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..ir.plan import MARK, PUSH, Plan, PlanTensor
+from ..ir.plan import DENY, MARK, PUSH, Plan, PlanTensor
 from ..numeric import PRIMITIVES
 from ..ops import kernel
 from .helpers import WORDS
@@ -45,6 +45,7 @@ class EntryView:
     label:  the C type of its label; "" if it takes none
     answer: of the program that takes samples, the C type of what it says of them
     late:   of the program that labels a window late, the tensor that says whether it found one
+    denies: whether that label is a class that the window was not
     """
 
     name: str
@@ -55,6 +56,7 @@ class EntryView:
     label: str
     answer: str = ""
     late: str = ""
+    denies: bool = False
 
     @property
     def parameters(self) -> str:
@@ -91,9 +93,10 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str]
             doc, answer = plan.programs[e.name].doc, f"{plan.model}_pushed_t"
             found.append(EntryView(e.name, doc, "", (), inputs, "", answer))
             continue
-        if e.name == MARK and plan.marks:
+        if (e.name == MARK and plan.marks) or (e.name == DENY and plan.denies):
             doc = plan.programs[e.name].doc
-            found.append(EntryView(e.name, doc, "", (), inputs, label_type(plan), late="mark_found"))
+            label, denies = label_type(plan), e.name == DENY
+            found.append(EntryView(e.name, doc, "", (), inputs, label, late="mark_found", denies=denies))
             continue
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""

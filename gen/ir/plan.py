@@ -33,8 +33,9 @@ LEARNING = ("learn", "learn_target", "learn_input")
 """Entry programs that learn from a sample: its class, numbers given for it, or the sample itself."""
 UNLABELLED = "learn_unlabelled"
 """The entry program that learns from a sample under the network's own verdict."""
-PUSH, MARK = "push", "mark"
-"""The entry programs of a front end: one takes raw samples, one labels a window late."""
+PUSH, MARK, DENY = "push", "mark", "deny"
+"""The entry programs of a front end: one takes raw samples, one labels a window late, one says late which
+class a window was not."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
@@ -204,6 +205,11 @@ class Plan:
     def marks(self) -> bool:
         """Whether windows of a front end may be labelled late: the entry program `mark`."""
         return MARK in self.entries and {"mark_ago", "mark_found"} <= self._by_name.keys()
+
+    @property
+    def denies(self) -> bool:
+        """Whether somebody may say late which class a window was not: the entry program `deny`."""
+        return self.marks and DENY in self.entries
 
     @property
     def scores(self) -> int:

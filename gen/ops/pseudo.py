@@ -1,4 +1,4 @@
-"""A label of the network's own: its verdict, where that leads by enough."""
+"""A label of the network's own: its verdict, where that leads by enough; the likeliest but a denied one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known
+from . import Accumulator, Arrays, Attrs, Bounds, Case, Format, Kernel, Known, _labels
 from ._contract import Tensors, takes, within
 from ._loops import Cells, Loop
 
@@ -33,6 +33,18 @@ def _sign(z: Cells, label: Cells, sure: Cells, least: int) -> None:
     v = np.int32(z[0])
     label[0] = v > 0
     sure[0] = abs(v) >= least
+
+
+def _but(z: Cells, label: Cells) -> None:
+    best, denied = -1, label[0]
+    for i in range(len(z)):
+        if i != denied and (best < 0 or z[i] > z[best]):
+            best = i
+    label[0] = best
+
+
+def _other(label: Cells) -> None:
+    label[0] = label[0] == 0
 
 
 class Argmax(Kernel):
@@ -123,3 +135,63 @@ class Sign(Argmax):
         label = np.zeros(1, np.uint8 if rng.integers(2) else np.uint16)
         least = int(rng.choice([0, v, v + 1, MOST]))
         return Case({"z": z, "label": label, "sure": np.zeros(1, np.uint8)}, {"least": least}, {})
+
+
+class But(Kernel):
+    """label = the first largest of the scores z but for that of the class that it was."""
+
+    name = "pseudo.but"
+    loop = Loop(_but)
+    reads = ("z",)
+    updates = ("label",)
+    operands = takes(z="int8|int16 [n]", label=_labels.LABEL)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        z = t["z"].astype(np.int32)
+        z[np.arange(len(z)), t["label"][:, 0].astype(np.intp)] = -MOST
+        t["label"][:, 0] = z.argmax(axis=1)
+
+    def real(self, t: Arrays, a: Attrs) -> None:
+        z = t["z"].copy()
+        z[np.arange(len(z)), t["label"][:, 0].astype(np.intp)] = -np.inf
+        t["label"][:, 0] = z.argmax(axis=1)
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        if t["z"].shape[0] < 2:
+            return "one score has no other"
+        return f"{t['label'].name} may be {t['label'].hi}" if t["label"].hi >= t["z"].shape[0] else ""
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        top = k["z"].shape[0] - 1
+        return [], {"label": (0, top, top)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        n = int(rng.integers(2, 12))
+        z = rng.integers(-(2**15), 2**15, n).astype(np.int16)
+        z[rng.integers(n)] = z[rng.integers(n)]
+        label = rng.integers(0, n, 1).astype(np.uint8 if rng.integers(2) else np.uint16)
+        return Case({"z": z, "label": label}, {}, {"label": (0, n - 1)})
+
+
+class Other(Kernel):
+    """label = the other one of two classes."""
+
+    name = "pseudo.other"
+    loop = Loop(_other)
+    updates = ("label",)
+    operands = takes(label=_labels.LABEL)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        t["label"][:] = t["label"] == 0
+
+    real = integer
+
+    def misfit(self, t: Tensors, a: Attrs) -> str:
+        return f"{t['label'].name} may be {t['label'].hi}" if t["label"].hi > 1 else ""
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        return [], {"label": (0, 1, 1)}
+
+    def case(self, rng: np.random.Generator) -> Case:
+        label = rng.integers(0, 2, 1).astype(np.uint8 if rng.integers(2) else np.uint16)
+        return Case({"label": label}, {}, {"label": (0, 1)})

@@ -4,6 +4,8 @@ mark       (entry)  with a label and how many raw frames ago its moment was: the
                     that goes back into the network's inputs, and learns. Without one near enough nothing is
                     learned, and `mark_found` says so
 mark_learn          the window out of its row, and learn
+deny       (entry)  as mark, with a class that the window was not, where [mark] asks for it
+deny_learn          the window out of its row, and learn_but: the likeliest other class is its label
 forget_learn        the oldest window, for which no label has come: learn_unlabelled, where there is [pseudo]
 
 The moment of a window about an event is the event's; of one that a clock ends, the middle.
@@ -18,7 +20,7 @@ import numpy as np
 
 from ..errors import CompileError
 from ..frontends import Feed, FrontTape, Sliding
-from ..ir.plan import LEARNING, MARK
+from ..ir.plan import DENY, LEARNING, MARK
 from ..ir.program import Entry, Value
 from ..ir.roles import STREAM
 from ..ops.pending import MOST
@@ -26,6 +28,7 @@ from ..rules import RuleTape
 from .tables import read_row, write_row
 
 TEACH, FORGET = "mark_learn", "forget_learn"
+DENIED, ALL_BUT = "deny_learn", "learn_but"
 AGO, FOUND = "mark_ago", "mark_found"
 
 
@@ -79,8 +82,8 @@ class Pending:
             self._take(self.next)
             self.b.call(unlabelled)
 
-    def mark(self) -> Entry:
-        """The entry program."""
+    def entries(self) -> list[Entry]:
+        """The entry programs `mark` and, where it is asked for, `deny`."""
         ago = self.b.add(Value(AGO, (1,), "arena", "counter", use="input"))
         due, index = (
             self.tape.flag("mark_due"),
@@ -89,13 +92,18 @@ class Pending:
         found = self.made.counter(FOUND, "1 where the last label found its window")
         args = {"ago": ago, "clock": self.clock, "moments": self.moments, "open": self.open}
         args |= {"found": found, "row": index, "flag": due}
-        with self.b.program(MARK, "a label for the window that stood so many raw frames before"):
-            self.b.step("pending.find", "mark", args, **self.numbers, within=self.within)
-            self.b.when(due, TEACH)
-        with self.b.program(TEACH, "the window that was labelled, learned"):
-            self._take(index)
-            self.b.call(LEARNING[0])
-        return Entry(MARK, (ago,), label=True)
+        mark = self.tape.spec.mark
+        said = [(MARK, TEACH, LEARNING[0], "a label for", "labelled")]
+        if mark and mark.deny:
+            said.append((DENY, DENIED, ALL_BUT, "a class that is denied of", "denied a class"))
+        for entry, then, learn, what, done in said:
+            with self.b.program(entry, f"{what} the window that stood so many raw frames before"):
+                self.b.step("pending.find", entry, args, **self.numbers, within=self.within)
+                self.b.when(due, then)
+            with self.b.program(then, f"the window that was {done}, learned"):
+                self._take(index)
+                self.b.call(learn)
+        return [Entry(entry, (ago,), label=True) for entry, *_ in said]
 
     def _take(self, index: str) -> None:
         """A row into the inputs."""

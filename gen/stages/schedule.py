@@ -39,6 +39,7 @@ from .gather import asked, correcting
 from .guard import TEACHES_ITSELF, guarded
 from .head import classifier, fitted
 from .memory import loaded
+from .pending import ALL_BUT
 from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
 from .stream import streamed
 from .tables import Table, examples, ring
@@ -91,6 +92,8 @@ def build(
             entries.append(_imprint(tape, calibration, spec.head.imprint))
         if spec.pseudo:
             entries.append(_unlabelled(tape, spec.pseudo.margin))
+        if spec.mark and spec.mark.deny:
+            _but(tape)
         entries += tape.entries
         if spec.guard:
             entries.append(guarded(tape, spec.guard, calibration))
@@ -316,10 +319,7 @@ def _unlabelled(tape: RuleTape, margin: float) -> Entry:
     if tape.spec.numbers:
         raise CompileError("pseudo", 'is a label, and loss.kind is "mse": numbers have none', "leave it out")
     sure = tape.flag("pseudo_sure")
-    with tape.b.program(TEACHES_ITSELF, "learns from the inputs and the verdict on them"):
-        tape.b.call("adapt")
-        if tape.spec.replay:
-            tape.b.call("refresh")
+    _itself(tape)
     with tape.b.program(
         UNLABELLED, "one sample without a label, learned under a verdict that leads by enough"
     ):
@@ -328,6 +328,33 @@ def _unlabelled(tape: RuleTape, margin: float) -> Entry:
         tape.step("pseudo.sign" if tape.binary else "pseudo.argmax", "pseudo", args, margin=margin)
         tape.b.when(sure, TEACHES_ITSELF)
     return Entry(UNLABELLED, tuple(tape.value(n) for n in tape.graph.inputs))
+
+
+def _itself(tape: RuleTape) -> None:
+    """The program that learns under a label of the network's own, once."""
+    if TEACHES_ITSELF in tape.b.programs:
+        return
+    with tape.b.program(TEACHES_ITSELF, "learns from the inputs and the verdict on them"):
+        tape.b.call("adapt")
+        if tape.spec.replay:
+            tape.b.call("refresh")
+
+
+def _but(tape: RuleTape) -> None:
+    """Program `learn_but`: the inputs learn, under the likeliest class but for the label. They are not kept,
+    nor held back by a guard: nobody has said what they are."""
+    if tape.spec.numbers:
+        raise CompileError("mark.deny", 'is of classes, and loss.kind is "mse"', "leave it out")
+    _itself(tape)
+    with tape.b.program(
+        ALL_BUT, "a sample that is not of the label's class, learned as the likeliest other one"
+    ):
+        tape.emit_forward()
+        if tape.binary:
+            tape.step("pseudo.other", "deny", {"label": tape.label})
+        else:
+            tape.step("pseudo.but", "deny", {"z": tape.logits, "label": tape.label})
+        tape.b.call(TEACHES_ITSELF)
 
 
 def _follower(tape: RuleTape, node: Node) -> str:

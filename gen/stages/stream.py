@@ -3,7 +3,8 @@
 push      (entry)  the blocks of the front end; each window's signal into its ring, in the integers of the
                    network's input; and `window_infer` where a window has ended: by a clock, or about an event
 window_infer       the network's inputs out of the rings, and infer; they are kept for `mark` (pending.py)
-mark      (entry)  a label for the window that stands where it says, and learn, if there is one
+mark      (entry)  a label for the window that stands where it says, and learn, if there is one; deny (entry)
+                   says what that window was not
 reset     (entry)  all of that as compiled: a stream that was cut begins anew
 
 What a push says of itself lies in the state: `push_made`, 1 where it ended in a verdict, and `push_ago`, how
@@ -65,7 +66,7 @@ def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
         if pending:
             pending.enter()
         b.call("infer")
-    own = [pending.mark()] if pending else []
+    own = pending.entries() if pending else []
     return [Entry(PUSH, (made.raw,)), *own, *_reset(tape)]
 
 

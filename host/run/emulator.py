@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import MARK, PUSH, Plan
+from synapcc.gen.ir.plan import DENY, MARK, PUSH, Plan
 from synapcc.gen.ops import kernel
 
 from ..link import state as states
@@ -141,13 +141,25 @@ class Emulator(Machine):
         """Labels [devices] for the windows whose moments lie `ago` raw frames, [devices], before the newest
         sample: where there is one without a label, as near as [mark] says, it is learned. Returns whether
         there was, [devices]. SynapccError where there is no [mark], or ago is negative."""
+        return self._late(MARK, labels, ago, active)
+
+    def deny(self, labels: ArrayLike, ago: ArrayLike, active: ArrayLike | None = None) -> NDArray[np.bool_]:
+        """As mark, with classes that the windows were not: each learns as the likeliest of the others.
+        SynapccError where there is no `deny` in [mark]."""
+        return self._late(DENY, labels, ago, active)
+
+    def _late(
+        self, entry: str, labels: ArrayLike, ago: ArrayLike, active: ArrayLike | None
+    ) -> NDArray[np.bool_]:
         if not self.plan.marks:
             raise SynapccError(self.plan.model, "keeps no windows for labels", "compile it with [mark]")
-        (name,) = self.plan.entry(MARK).inputs
+        if entry not in self.plan.entries:
+            raise SynapccError(self.plan.model, "takes no denials", "compile it with deny = true in [mark]")
+        (name,) = self.plan.entry(entry).inputs
         back = np.broadcast_to(np.asarray(ago).reshape(-1, 1), (self.devices, 1))
         if back.dtype.kind not in "iu" or (back < 0).any():
             raise SynapccError(self.plan.model, "ago is no number of frames", "give whole numbers from 0")
-        self.run(MARK, active, inputs={name: back}, labels=labels)
+        self.run(entry, active, inputs={name: back}, labels=labels)
         found: NDArray[np.bool_] = self["mark_found"][:, 0] != 0
         return found if active is None else found & np.asarray(active, bool)
 

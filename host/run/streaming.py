@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.files.npz import load_arrays
 from synapcc.gen.ir.inputs import listed
-from synapcc.gen.ir.plan import MARK, PUSH, Plan
+from synapcc.gen.ir.plan import DENY, MARK, PUSH, Plan
 from synapcc.gen.stages.stream import Clock, clock_of
 from synapcc.gen.target.messages import Flag, Region
 
@@ -135,14 +135,15 @@ def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | Non
     clock = clock_of(plan)
     frames = push_size(plan) // clock.channels
     back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.pace, frames)))
+    entry = DENY if plan.denies and rng.integers(2) else MARK
     given = Given(
-        {plan.entry(MARK).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes))
+        {plan.entry(entry).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes))
     )
     before = sides.machine.state.copy()
-    sides.give(MARK, given)
-    sides.machine.run(MARK)
-    if sides.client.run(plan.entries.index(MARK), Flag.CHECKSUM) != sides.proof(Flag.CHECKSUM):
-        return locate(sides, before, MARK, 0, at, given)
+    sides.give(entry, given)
+    sides.machine.run(entry)
+    if sides.client.run(plan.entries.index(entry), Flag.CHECKSUM) != sides.proof(Flag.CHECKSUM):
+        return locate(sides, before, entry, 0, at, given)
     return None
 
 

@@ -97,6 +97,8 @@ def fronts(first: int, count: int) -> Iterator[tuple[Made, float]]:
     while made < count:
         rng = np.random.default_rng(seed)
         text, sizes, rate = random_front(rng)
+        if np.random.default_rng([1, seed]).integers(2):
+            text = text.replace("[mark]\n", "[mark]\ndeny = true\n")
         seed += 1
         try:
             spec = spec_of(text)

@@ -12,7 +12,7 @@ from ctools import GET_STATE, INIT, RUN, SET_ARENA, UNDEFINED, Batch, ChipBatch,
 from event_fronts import fronts, heart
 from fronts import Made
 
-from synapcc.gen.ir.plan import MARK, PUSH
+from synapcc.gen.ir.plan import DENY, MARK, PUSH
 from synapcc.gen.ops import kernels
 from synapcc.gen.stages.plan_file import load_plan
 from synapcc.host.run.emulator import Emulator
@@ -60,8 +60,9 @@ def follow(made: Made, batch: Batch, number: int, rows: np.ndarray, rng: np.rand
         if plan.marks and rng.integers(6) == 0:
             moments = (at + 1) * made.front.push - machine["pending_moments"][0].astype(np.int64)
             back = rng.choice([0, 2**32 - 1, rng.integers(0, 400), *(moments + rng.integers(-9, 10))]) % 2**32
-            machine.give(MARK, {"mark_ago": np.array([[back]])}, rng.integers(0, plan.classes, 1))
-            same(made, batch, number, machine, MARK, at)
+            entry = DENY if plan.denies and rng.integers(2) else MARK
+            machine.give(entry, {"mark_ago": np.array([[back]])}, rng.integers(0, plan.classes, 1))
+            same(made, batch, number, machine, entry, at)
             seen[1:] += machine["mark_found"][0, 0], 1
     return seen
 
@@ -166,6 +167,7 @@ def test_every_kernel_of_events_is_drawn() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     stems = {"qrs", "event", "beat", "sums", "pending"}
     drawn = {s.kernel for made, _ in fronts(0, 25) for _, _, s in made.plan.ops()}
+    assert "pseudo.but" in drawn
     assert {k for k in drawn if k.split(".")[0] in stems} == {
         k for k in kernels() if k.split(".")[0] in stems
     }

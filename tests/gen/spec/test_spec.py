@@ -460,7 +460,7 @@ DRAWN = st.builds(
     update=st.none() | st.builds(Update, TEXTS, MAYBE, MAYBE),
     teach=st.builds(Teach, MAYBE, MAYBE),
     frontend=st.none() | fronts(),
-    mark=st.none() | st.builds(Mark, st.integers(1, 255), st.floats(1, 1e5)),
+    mark=st.none() | st.builds(Mark, st.integers(1, 255), st.floats(1, 1e5), st.booleans()),
     trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
         lambda traces: tuple(sorted(traces.items()))
     ),

@@ -156,8 +156,10 @@ def test_the_function_of_the_library_is_the_emulator(out: Path, plan: Plan, tmp_
 
 
 def test_a_late_label_is_the_emulators(tmp_path: Path) -> None:
-    """net_mark finds and learns the window that Emulator.mark does; a label for none is an answer."""
-    c = case(tmp_path, "hebbian", sizes=(48, 8, 3), more=FRONT + "[mark]\npending = 4\nwithin = 30\n")
+    """net_mark and net_deny find what the emulator finds, and learn it alike; for none there is an answer."""
+    c = case(
+        tmp_path, "hebbian", sizes=(48, 8, 3), more=FRONT + "[mark]\npending = 4\nwithin = 30\ndeny = true\n"
+    )
     assert main(c.words(tmp_path / "out")) == 0
     plan = read_plan(tmp_path / "out")
     source = next((tmp_path / "out").glob("lib/*/src/*.c"))
@@ -172,13 +174,15 @@ def test_a_late_label_is_the_emulators(tmp_path: Path) -> None:
         assert net.net_push(memory, *where) == 0
         machine.push(row[None])
         label, back = at % 3, (5 * at) % 90
-        assert net.net_mark(memory, ctypes.c_uint8(label), ctypes.c_uint32(back), ctypes.byref(found)) == 0
-        assert bool(found.value) == machine.mark([label], [back])[0]
+        says, wants = (net.net_deny, machine.deny) if at % 2 else (net.net_mark, machine.mark)
+        assert says(memory, ctypes.c_uint8(label), ctypes.c_uint32(back), ctypes.byref(found)) == 0
+        assert bool(found.value) == wants([label], [back])[0]
         assert memory.raw[: plan.state_bytes] == machine.state[0].tobytes()
-        seen.add(found.value)
-    assert seen == {0, 1}
+        seen.add((at % 2, found.value))
+    assert len(seen) == 4
     before = memory.raw
-    assert net.net_mark(memory, ctypes.c_uint8(3), ctypes.c_uint32(0), ctypes.byref(found)) == 2
+    for says in (net.net_mark, net.net_deny):
+        assert says(memory, ctypes.c_uint8(3), ctypes.c_uint32(0), ctypes.byref(found)) == 2
     assert memory.raw == before
     with pytest.raises(SynapccError, match="keeps no windows"):
         Emulator(plan_without_mark(tmp_path)).mark([0], [0])
