@@ -32,7 +32,7 @@ SAMPLES = 6
 
 @pytest.mark.parametrize("setting", [pytest.param("O2", marks=pytest.mark.long), "sanitized", "dsp"])
 def test_random_files_learn_alike_on_this_computer(setting: str, tmp_path: Path) -> None:
-    models = list(accepted_lite(100 * list(SETTINGS).index(setting), 8, tmp_path))
+    models = list(accepted_lite(100 * list(SETTINGS).index(setting), 5, tmp_path))
     kernels, *flags = SETTINGS[setting]
     batch = HostBatch([c.plan for c, _ in models], tmp_path / "c", *flags, kernels=kernels)
     try:

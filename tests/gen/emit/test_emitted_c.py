@@ -124,7 +124,7 @@ def test_the_headers_are_cplusplus_too(standard: str, libraries: list[Path], tmp
     "toolchain, board",
     [
         ("gcc", "mps2_an385"),
-        ("zig", "mps2_an386"),
+        pytest.param("zig", "mps2_an386", marks=pytest.mark.long),
         pytest.param("gcc", "mps2_an386", marks=pytest.mark.long),
         pytest.param("zig", "mps2_an385", marks=pytest.mark.long),
     ],

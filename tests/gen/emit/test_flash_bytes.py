@@ -52,8 +52,8 @@ def linked(elf: Path, prefix: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     "tool, kernels",
     [
-        ("gcc", REF),
         ("arm-none-eabi-gcc", DSP),
+        pytest.param("gcc", REF, marks=pytest.mark.long),
         pytest.param("gcc", DSP, marks=pytest.mark.long),
         pytest.param("arm-none-eabi-gcc", REF, marks=pytest.mark.long),
     ],

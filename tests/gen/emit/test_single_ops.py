@@ -89,7 +89,7 @@ def play(batch: Batch, index: int, seed: int, seen: Counter[int]) -> None:
             alone(batch, index, machine, int(rng.integers(len(plan.ops()))), seen)
 
 
-@pytest.mark.parametrize("count", [MODELS // 2, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [MODELS // 3, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_steps_in_any_order(setting: str, count: int, tmp_path: Path) -> None:
     models = list(accepted(60_000 + 500 * list(SETTINGS).index(setting), count))

@@ -66,7 +66,7 @@ def _compiled(name: str, folder: Path) -> Compiled:
 @pytest.mark.parametrize(
     "first",
     [
-        pytest.param(i, marks=pytest.mark.long if i // PER_BATCH % 2 else ())
+        pytest.param(i, marks=pytest.mark.long if i // PER_BATCH % 4 else ())
         for i in range(0, len(OPERATORS), PER_BATCH)
     ],
 )

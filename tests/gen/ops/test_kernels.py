@@ -110,7 +110,7 @@ def test_every_kernel_on_this_computer(setting: str, count: int, tmp_path: Path)
 @pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
 def test_every_kernel_on_the_virtual_m4(toolchain: str, kernels: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(100)
-    plan, placed = batch_plan("cases", cases(rng, 4 if kernels == "ref" else 8), rng)
+    plan, placed = batch_plan("cases", cases(rng, 4), rng)
     compare(ChipBatch([plan], tmp_path, toolchain, kernels), plan, placed)
 
 

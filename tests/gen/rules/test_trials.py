@@ -183,7 +183,7 @@ def trained(layers: int, seed: int) -> tuple[Graph, Data]:
 
 
 @pytest.mark.parametrize("rule", ["spsa", "es", "hybrid"])
-@pytest.mark.parametrize("layers", [2, 3])
+@pytest.mark.parametrize("layers", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_a_rule_file_of_one_line_keeps_what_a_network_knows(rule: str, layers: int) -> None:
     graph, train = trained(layers, 1)
     c = compile_model(graph, RuleSpec(rule, layers="all"), train)

@@ -418,7 +418,10 @@ def _update(dtype: type, lo: int, hi: int, rounding: int, shift: int, twin: bool
     return Case(arrays, attrs, {})
 
 
-@pytest.mark.parametrize("where", ["host", "gcc", pytest.param("zig", marks=pytest.mark.long)])
+CHIPS = [pytest.param(t, marks=pytest.mark.long) for t in ("gcc", "zig")]
+
+
+@pytest.mark.parametrize("where", ["host", *CHIPS])
 def test_the_edges_of_dsp_kernels(where: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(
         ["host", "gcc", "zig"].index(where)

@@ -261,7 +261,7 @@ def test_random_networks_gain_by_them(dips: bool, count: int) -> None:
 def test_what_shares_their_format_is_never_missed_below_zero() -> None:
     """Each is never negative in float; what is tied to it and may be, is read by what cuts that off."""
     seen = negative = 0
-    for seed in range(40):
+    for seed in range(20):
         graph = rectified_graph(np.random.default_rng([32, seed]), f"r{seed}")
         inputs = random_calibration(np.random.default_rng([33, seed]), graph)
         c = compile_model(graph, FROZEN, inputs)
@@ -286,7 +286,7 @@ def test_what_shares_their_format_is_never_missed_below_zero() -> None:
         assert np.array_equal(cut.real(c.abstract.logits), want)
         seen += len(found)
         negative += sum(bool(np.any(machine.real(n) < 0)) for n in found)
-    assert seen > 60 and negative > 20
+    assert seen > 30 and negative > 10
 
 
 # ---- what a Plan may say -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from counts import ONE_TOOLCHAIN
 from echo_firmware import add_platform, echo_project
 from stub_model import stub_project
 
@@ -28,11 +29,7 @@ BOARDS = ("mps2_an385", "mps2_an386")
 NO_QEMU = pytest.mark.skipif(
     shutil.which("qemu-system-arm") is None, reason="qemu-system-arm is not installed"
 )
-NO_GCC = pytest.mark.skipif(
-    shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not installed"
-)
 KINDS = ("unicorn", pytest.param("qemu", marks=NO_QEMU))
-TOOLCHAINS = (pytest.param("gcc", marks=NO_GCC), "zig")
 BYTES = bytes(range(255))
 
 
@@ -65,7 +62,7 @@ def exercise(device: Device, board: str) -> None:
 
 
 @pytest.mark.parametrize("board", BOARDS)
-@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+@pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_there_and_back(projects: dict[str, Path], kind: str, toolchain: str, board: str) -> None:
     build(projects[board], toolchain)
@@ -196,7 +193,7 @@ def test_a_signal_ends_what_unicorn_runs(project: Path, number: int, code: int) 
     assert child.stdout == ("interrupted\n" if code == 0 else "")
 
 
-@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+@pytest.mark.parametrize("toolchain", ONE_TOOLCHAIN)
 def test_unicorn_counts_instructions_exactly(project: Path, toolchain: str) -> None:
     build(project, toolchain)
     with open_device("unicorn:count", project) as device:

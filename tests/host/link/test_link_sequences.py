@@ -519,7 +519,7 @@ def test_sequences_of_requests_on_the_virtual_chip(tmp_path: Path) -> None:
     models = [
         (c, seed) for c, seed in accepted(71_000, 12) if "learn" in c.plan.entries and any(held(c.plan))
     ]
-    for c, seed in models[:2]:
+    for c, seed in models[:1]:
         out = project(c.plan, tmp_path / c.plan.model)
         with open_device("unicorn:count", out, load_board(BOARD)) as device:
             link = Link(device, c.plan, counts=True)
