@@ -710,6 +710,7 @@ def test_cmake_builds_with_zig_and_the_example_runs(
     assert done.stdout.splitlines() == said(plans["learn"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ONE_AND_ALL)
 def test_cmake_builds_for_risc_v_with_zig(how: str, folders: dict[str, Path], tmp_path: Path) -> None:
     """The library for RV32IMC, by what a plain cross-build makes."""

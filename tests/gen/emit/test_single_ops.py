@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counts import counted
 from ctools import (
     CHECK_OP,
     GET_ARENA,
@@ -104,10 +105,11 @@ def test_steps_in_any_order(setting: str, count: int, tmp_path: Path) -> None:
     assert min(seen[status] for status in (OK, BAD_LABEL, BAD_STATE)) > 0.8 * count, seen
 
 
-def test_no_step_is_refused_where_programs_run_it() -> None:
+@counted(15, 100)
+def test_no_step_is_refused_where_programs_run_it(count: int) -> None:
     """verify and bench run programs step by step; and there are steps that want something."""
     wanted = totals = 0
-    for c, seed in accepted(61_300, 40):
+    for c, seed in accepted(61_300, count):
         plan, rng = c.plan, np.random.default_rng(seed)
         machine, twin = Emulator(plan), Emulator(plan)
         conditions = held(plan)
@@ -123,4 +125,4 @@ def test_no_step_is_refused_where_programs_run_it() -> None:
             twin.give(e.name, inputs or None, [0] if e.label else None)
             machine.run(e.name, after=twin.run_step)
             assert np.array_equal(machine.state, twin.state) and np.array_equal(machine.arena, twin.arena)
-    assert wanted > 100 and totals
+    assert wanted > 2 * count and totals

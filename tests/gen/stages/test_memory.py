@@ -143,7 +143,7 @@ def run_scrambled(machine: Emulator, program: str, moments: list[Moment], rng: n
     return count
 
 
-@pytest.mark.parametrize("first", [7000, 7100])
+@pytest.mark.parametrize("first", [7000, pytest.param(7100, marks=pytest.mark.long)])
 def test_rubbish_in_every_dead_byte_changes_nothing(first: int) -> None:
     """The same life twice: once with bytes of its own for every tensor, once with dead bytes scrambled."""
     scrambled = 0
