@@ -111,11 +111,9 @@ class RPeakBlock(Block):
         first = self._moving(tape, own, base, "sum", sums.low, 0)
         low = self._moving(tape, own, first, "low", sums.low, sums.shift)
         band = self._moving(tape, own, low, "band", sums.high, sums.high_shift, level=True)
-        slope = tape.signal(own, band, band.lo - band.hi, band.hi - band.lo, part="slope", frac=0)
+        steep = tape.signal(own, band, 0, band.hi - band.lo, part="steep", frac=0)
         past = tape.kept(own, "before", sums.diff, band.lo, band.hi, 0)
-        tape.step("signal.difference", own, {"x": band.name, "past": past, "y": slope.name})
-        steep = tape.signal(own, slope, 0, slope.top, part="steep", frac=0)
-        tape.step("signal.absolute", own, {"x": slope.name, "y": steep.name})
+        tape.step("signal.slope", own, {"x": band.name, "past": past, "y": steep.name})
         active = self._moving(tape, own, steep, "active", sums.sum, 0)
         self._detect(tape, own, (band, active), sums, lengths, near)
 

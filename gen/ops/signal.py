@@ -55,6 +55,12 @@ def _difference(x: Cells, past: Cells, y: Cells) -> None:
     remember(past, x)
 
 
+def _slope(x: Cells, past: Cells, y: Cells) -> None:
+    for i in range(len(x)):
+        y[i] = abs(np.int32(x[i]) - np.int32(before(past, x, i)))
+    remember(past, x)
+
+
 def _absolute(x: Cells, y: Cells) -> None:
     for i in range(len(x)):
         y[i] = abs(x[i])
@@ -191,6 +197,24 @@ class Difference(Kernel):
         n, p = int(rng.integers(1, 12)), int(rng.integers(1, 12))
         arrays = {"x": random_signal(rng, n), "past": random_signal(rng, p), "y": np.zeros(n, np.int32)}
         return Case(arrays, {}, {"x": (-LIMIT, LIMIT), "past": (-LIMIT, LIMIT)})
+
+
+class Slope(Difference):
+    """y = |x - what x was `past` values before|: how much it changed over so many frames, up or down."""
+
+    name = "signal.slope"
+    loop = Loop(_slope)
+
+    def integer(self, t: Arrays, a: Attrs) -> None:
+        super().integer(t, a)
+        np.abs(t["y"], out=t["y"])
+
+    real = integer
+
+    def bounds(self, k: Mapping[str, Known], a: Attrs) -> Bounds:
+        sums, found = super().bounds(k, a)
+        lo, hi, total = found["y"]
+        return sums, found | {"y": (0, max(-lo, hi), total)}
 
 
 class Absolute(Kernel):
