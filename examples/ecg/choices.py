@@ -9,6 +9,28 @@ SHOWN = {
 }
 """The demo's patients where none are asked for, and what is to be seen in each: chosen to show the effect."""
 
+LIVE = {
+    "213": "The base model gets most of this heart wrong. Correct some beats, and see what the rest become.",
+    "214": "Left bundle branch block: what is normal here is as wide as a ventricular beat of others.",
+    "232": "Most beats are premature ones from the atria, rare among those whom the model has seen.",
+}
+"""Whom the live page shows where nobody is asked for, the first one, and what is to be seen in them."""
+
+DEVICE, LIVE_DEVICE = "unicorn", "process"
+"""What runs the firmware where nothing is asked for: of the demo, and of its live page."""
+
+SPEED_MAX, MOST_SPEED = "max", 1000.0
+"""Of a live page: as fast as it goes, and times real time that may be asked for."""
+
+FAST = 10.0
+"""Times real time above which numpy may not keep pace."""
+PASSES, HTML = 10, "report/ecg.html"
+"""Of the demo, where nothing else is asked for."""
+LIVE_ONLY = {"learn": False, "speed": "1", "press": "V", "http_port": 0, "open": False, "engine": "auto"}
+"""Options of the live page alone, and what they are where nothing is asked for."""
+DEMO_ONLY = {"passes": PASSES, "html": HTML, "timing": False, "model": "mlp"}
+"""Those of the demo without it."""
+
 MINUTES = 30.0
 """Length of a record."""
 LEARN_MINUTES = 5

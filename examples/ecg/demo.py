@@ -117,7 +117,7 @@ def cast(names: Sequence[str], minutes: float = MINUTES) -> Cast:
     if invented and len(invented) < len(names):
         raise SynapccError("--patient", "real and synthetic patients", "give patients of one kind")
     for name in names:
-        _check_name(name)
+        check_name(name)
     if len(set(names)) < len(names):
         raise SynapccError("--patient", "the same patient twice", "name each once")
     if invented:
@@ -136,7 +136,8 @@ def cast(names: Sequence[str], minutes: float = MINUTES) -> Cast:
     return Cast(f"MIT-BIH Arrhythmia Database, from {folder}", True, people, calibration)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """SynapccError unless a patient of this name is there to be shown."""
     if name.startswith(SYNTHETIC):
         if not name.removeprefix(SYNTHETIC).isdecimal():
             raise SynapccError(

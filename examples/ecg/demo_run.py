@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,14 +22,16 @@ from synapcc.host.run.plans import read_plan
 from synapcc.host.terminal.results import Results
 
 from . import demo, demo_report
-from .choices import LEARN_MINUTES, MINUTES
+from .choices import DEVICE, LEARN_MINUTES, LIVE_ONLY, MINUTES
 
 
 def run(args: argparse.Namespace, out: Results) -> int:
     """0: every byte was the same; 1: chip and emulator differ. Raises SynapccError: bad input."""
     started = time.monotonic()
-    _check(args)
+    check_options(args, LIVE_ONLY, "is of the live page", "add --live")
     say = out.tell
+    args.device, args.minutes = args.device or DEVICE, MINUTES if args.minutes is None else args.minutes
+    _check(args)
     who = demo.cast(args.patient or [], args.minutes)
     say(opening(who))
     compiled = demo.compile_for(who, args.model, args.rule, args.passes, args.board)
@@ -108,7 +110,19 @@ def _check(args: argparse.Namespace) -> None:
         what = f'"{args.rule}" is neither a rule nor a file'
         raise SynapccError("--rule", what, f"rules: {', '.join(rules())}")
     _ = load_board(args.board).port  # says what there is where a board has no firmware
-    kind = args.device.partition(":")[0]
+    check_device(args.device)
+
+
+def check_options(args: argparse.Namespace, others: Mapping[str, object], what: str, hint: str) -> None:
+    """SynapccError where an option was given that would say nothing here. others: their defaults"""
+    for name, default in others.items():
+        if getattr(args, name) != default:
+            raise SynapccError(f"--{name.replace('_', '-')}", what, hint)
+
+
+def check_device(device: str) -> None:
+    """SynapccError unless there is such a kind of device."""
+    kind = device.partition(":")[0]
     if kind not in device_kinds():
         raise SynapccError("--device", f'there is no kind "{kind}"', f"kinds: {', '.join(device_kinds())}")
 

@@ -110,23 +110,48 @@ def read_stream(path: Path) -> NDArray[np.int16]:
 def follow(sides: Sides, stream: NDArray[np.int16]) -> tuple[Difference | None, int]:
     """Both sides on a stream, [pushes, values]; the first difference, if there is any, whose step is the
     number of its push, and how many verdicts there were. Where windows may be labelled late, some are."""
-    plan, (name,) = sides.plan, sides.plan.entry(PUSH).inputs
-    number, rng, verdicts = plan.entries.index(PUSH), np.random.default_rng(0), 0
+    plan, rng, verdicts = sides.plan, np.random.default_rng(0), 0
     sides.machine.expects(len(stream))
     for at, row in enumerate(stream, 1):
-        before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
-        sides.give(PUSH, given)
-        sides.machine.run(PUSH)
         kind = Flag.DIGEST if at % SHA_STEPS == 0 or at == len(stream) else Flag.CHECKSUM
-        if sides.client.run(number, kind) != sides.proof(kind):
-            return locate(sides, before, PUSH, 0, at, given), verdicts
-        if sides.machine["push_made"][0, 0]:
-            verdicts += 1
-            if found := _other_answer(sides):
-                return Difference(at, PUSH, *found, first_op(sides, before, PUSH, 0, given)), verdicts
-        if plan.marks and rng.integers(MARKED) == 0 and (other := _marked(sides, at, rng)):
+        other = pushed(sides, row, at, kind)
+        verdicts += other is None and bool(sides.machine["push_made"][0, 0])
+        if other is None and plan.marks and rng.integers(MARKED) == 0:
+            other = _marked(sides, at, rng)
+        if other is not None:
             return other, verdicts
     return None, verdicts
+
+
+def pushed(sides: Sides, row: NDArray[np.int16], at: int, kind: Flag = Flag.CHECKSUM) -> Difference | None:
+    """Both sides on a push, [values], the `at`-th of its stream; the first difference, if there is any.
+
+    kind: which proof of its state the chip is asked for
+    """
+    (name,) = sides.plan.entry(PUSH).inputs
+    before, given = sides.machine.state.copy(), Given({name: row[None]}, None)
+    if found := _both(sides, PUSH, given, at, kind):
+        return found
+    if sides.machine["push_made"][0, 0] and (place := _other_answer(sides)):
+        return Difference(at, PUSH, *place, first_op(sides, before, PUSH, 0, given))
+    return None
+
+
+def marked(sides: Sides, label: int, back: int, at: int, entry: str = MARK) -> Difference | None:
+    """Both sides on a label for the window `back` raw frames before push `at`: as `pushed`. What `mark_found`
+    of the emulator then holds says whether there was one. entry: MARK, or DENY for a class that it was not"""
+    (name,) = sides.plan.entry(entry).inputs
+    return _both(sides, entry, Given({name: np.array([[back]], np.uint32)}, label), at, Flag.CHECKSUM)
+
+
+def _both(sides: Sides, program: str, given: Given, at: int, kind: Flag) -> Difference | None:
+    """Both sides on an entry program; the first byte of the state that differs behind it."""
+    before = sides.machine.state.copy()
+    sides.give(program, given)
+    sides.machine.run(program)
+    if sides.client.run(sides.plan.entries.index(program), kind) != sides.proof(kind):
+        return locate(sides, before, program, 0, at, given)
+    return None
 
 
 def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | None:
@@ -136,15 +161,7 @@ def _marked(sides: Sides, at: int, rng: np.random.Generator) -> Difference | Non
     frames = push_size(plan) // clock.channels
     back = int(rng.integers(0, 1 + LATE * max(clock.hop, clock.pace, frames)))
     entry = DENY if plan.denies and rng.integers(2) else MARK
-    given = Given(
-        {plan.entry(entry).inputs[0]: np.array([[back]], np.uint32)}, int(rng.integers(plan.classes))
-    )
-    before = sides.machine.state.copy()
-    sides.give(entry, given)
-    sides.machine.run(entry)
-    if sides.client.run(plan.entries.index(entry), Flag.CHECKSUM) != sides.proof(Flag.CHECKSUM):
-        return locate(sides, before, entry, 0, at, given)
-    return None
+    return marked(sides, int(rng.integers(plan.classes)), back, at, entry)
 
 
 def _other_answer(sides: Sides) -> Place | None:

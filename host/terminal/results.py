@@ -27,6 +27,7 @@ SCHEMAS: Mapping[str, int] = {
     "build": 1,
     "compile": 1,
     "demo": 1,
+    "demo.live": 1,
     "docs": 1,
     "docs.page": 1,
     "doctor": 1,

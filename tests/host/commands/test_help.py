@@ -180,4 +180,4 @@ def test_demo_alone_starts_the_first_example(words: list[str], monkeypatch: pyte
 
     monkeypatch.setattr(demo_run, "run", given)
     assert main(["demo", *words]) == 7
-    assert seen[0].example == "ecg" and seen[0].device == ("process" if words else "unicorn")
+    assert seen[0].example == "ecg" and seen[0].device == ("process" if words else None)
