@@ -26,7 +26,7 @@ FAST = 10.0
 """Times real time above which numpy may not keep pace."""
 PASSES, HTML = 10, "report/ecg.html"
 """Of the demo, where nothing else is asked for."""
-LIVE_ONLY = {"learn": False, "speed": "1", "press": "V", "http_port": 0, "open": False, "engine": "auto"}
+LIVE_ONLY = {"learn": False, "speed": "1", "http_port": 0, "open": False, "engine": "auto"}
 """Options of the live page alone, and what they are where nothing is asked for."""
 DEMO_ONLY = {"passes": PASSES, "html": HTML, "timing": False, "model": "mlp"}
 """Those of the demo without it."""

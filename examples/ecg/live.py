@@ -18,7 +18,8 @@ from .streamed import GAIN, samples
 LIVE_SYNTHETIC = f"{SYNTHETIC}13"
 """Who is shown where no data are."""
 MEANING = ("normal", "early, atrial", "ventricular", "fusion")
-NOT_NORMAL = "This was not normal"
+NORMAL, NOT_NORMAL = 0, "This was not normal"
+"""The class that one press denies, and what it says."""
 SYNTHETIC_MINUTES = 10.0
 
 
@@ -33,14 +34,13 @@ class Shown:
     recording: Recording
 
 
-def shown(name: str, pressed: str, device: str) -> Shown:
+def shown(name: str, device: str) -> Shown:
     """A patient of DS2, or a synthetic one; "" for one that shows the effect, synthetic where there are no
     data. SynapccError: no such patient, or none whose data are here."""
-    label = _pressed(pressed)
     if name:
         check_name(name)
     if name.startswith(SYNTHETIC):
-        return _synthetic(name, "as asked for", label, device)
+        return _synthetic(name, "as asked for", device)
     try:
         folder = records.find(download=False)
         record = records.read(name or next(iter(LIVE)), folder)
@@ -49,31 +49,24 @@ def shown(name: str, pressed: str, device: str) -> Shown:
         if name:
             hint = f"or choose a synthetic one: --patient {LIVE_SYNTHETIC}; {HOW_TO_GET_DATA}"
             raise SynapccError(f"patient {name}", f"needs MIT-BIH: {what}", hint) from None
-        return _synthetic(LIVE_SYNTHETIC, "because the real ones are not here", label, device)
+        return _synthetic(LIVE_SYNTHETIC, "because the real ones are not here", device)
     why = LIVE.get(record.name, "The chip has never seen this heart. It learns it from who corrects it.")
-    words = _words(f"Patient {record.name}", why, "", label, device)
+    words = _words(f"Patient {record.name}", why, "", device)
     told = f"record {record.name} of the MIT-BIH Arrhythmia Database, from {folder}"
     return Shown(record.name, True, told, words, _recording(record))
 
 
-def _pressed(name: str) -> int:
-    if name not in protocol.LABELS:
-        hint = f"choose one of {' '.join(protocol.LABELS)}"
-        raise SynapccError("--press", f'"{name}" is no label of these beats', hint)
-    return protocol.LABELS.index(name)
-
-
-def _synthetic(name: str, why: str, pressed: int, device: str) -> Shown:
+def _synthetic(name: str, why: str, device: str) -> Shown:
     record = synthetic.record(int(name.removeprefix(SYNTHETIC)), SYNTHETIC_MINUTES)
     told = f"a SYNTHETIC patient, drawn from an equation, {why}"
     about = "The chip has never seen this heart. It learns it from who corrects it."
     notice = f"This is {told}. No result on it stands for one on a recorded heart."
-    words = _words(f"Synthetic patient {record.name.removeprefix(SYNTHETIC)}", about, notice, pressed, device)
+    words = _words(f"Synthetic patient {record.name.removeprefix(SYNTHETIC)}", about, notice, device)
     return Shown(name, False, told, words, _recording(record))
 
 
-def _words(title: str, about: str, notice: str, pressed: int, device: str) -> Words:
-    return Words(title, about, notice, device, ("beat", "beats"), MEANING, pressed, NOT_NORMAL)
+def _words(title: str, about: str, notice: str, device: str) -> Words:
+    return Words(title, about, notice, device, ("beat", "beats"), MEANING, NORMAL, NOT_NORMAL)
 
 
 def _recording(record: records.Record) -> Recording:

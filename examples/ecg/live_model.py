@@ -82,7 +82,7 @@ def rule_spec(rule: str) -> RuleSpec:
     spec = evaluate.rule_spec(rule, STREAM_MODEL)
     if spec.rule == INFERENCE_ONLY:
         raise SynapccError("--rule", f"{rule} learns nothing", "choose a rule that learns: synapcc rules")
-    return replace(spec, frontend=front(), mark=Mark(PENDING, WITHIN), store=None, replay=None)
+    return replace(spec, frontend=front(), mark=Mark(PENDING, WITHIN, deny=True), store=None, replay=None)
 
 
 def _put(files: Mapping[str, bytes], place: Path) -> None:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, out: Results, started: float) -> int:
     check_device(device)
     taken = bound(args.http_port)
     try:
-        who = live.shown(_patient(args.patient), args.press, _told(device))
+        who = live.shown(_patient(args.patient), _told(device))
         out.tell(f"synapcc demo ecg --live: {who.told}{'' if who.real else f'; {HOW_TO_GET_DATA}'}")
         folder = live_model.project(who.real, args.rule, args.board)
         if args.out:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
-from synapcc.gen.ir.plan import Plan
+from synapcc.gen.ir.plan import DENY, Plan
 from synapcc.gen.stages.stream import clock_of
 
 from ..link.client import Client, Stats
@@ -104,6 +104,17 @@ class Beside:
             raise Differs(other)
         self.marks += 1
         return bool(self.machine["mark_found"][0, 0])
+
+    def deny(self, label: int, ago: int) -> int | None:
+        """A class that the event `ago` samples before the newest one was not; that which it was learned as,
+        None where there was none to learn. SynapccError where the Plan takes no denials."""
+        if not self.plan.denies:
+            raise SynapccError(self.plan.model, "takes no denials", "compile it with deny = true in [mark]")
+        other = marked(self._sides, label, ago, self.pushes, DENY)
+        if other:
+            raise Differs(other)
+        self.marks += 1
+        return int(self.machine["label"][0, 0]) if self.machine["mark_found"][0, 0] else None
 
     def waits(self, row: int) -> bool:
         """Whether the window in a row has no label yet."""

@@ -12,6 +12,7 @@ SPEEDS = (1.0, 2.0, 5.0, 20.0, 0.0)
 """Times real time that a page may ask for; 0 is as fast as it goes."""
 _TAKES: dict[str, dict[str, type]] = {
     "label": {"event": int, "label": int},
+    "deny": {"event": int, "label": int},
     "learn": {"on": bool},
     "pause": {"on": bool},
     "speed": {"times": float},
@@ -29,8 +30,8 @@ class Unknown(ValueError):
 
 @dataclass(frozen=True)
 class Order:
-    """label: `label` for event number `event`; learn, pause: `on`; speed: `times` real time; drawn: the page
-    shows its first event; stop: end the stream."""
+    """label: `label` for event number `event`; deny: it was not of class `label`; learn, pause: `on`; speed:
+    `times` real time; drawn: the page shows its first event; stop: end the stream."""
 
     do: str
     event: int = 0
@@ -53,8 +54,8 @@ def read_order(text: str, classes: int) -> Order:
     if said.keys() != _TAKES[do].keys():
         raise Unknown(f"{do} takes {', '.join(_TAKES[do]) or 'nothing'}")
     given = {name: _value(f"{do}: {name}", said[name], kind) for name, kind in _TAKES[do].items()}
-    if do == "label" and not 0 <= given["label"] < classes:
-        raise Unknown(f"label: there are classes 0 to {classes - 1}")
+    if "label" in given and not 0 <= given["label"] < classes:
+        raise Unknown(f"{do}: there are classes 0 to {classes - 1}")
     if do == "speed" and given["times"] not in SPEEDS:
         raise Unknown(f"speed: times is one of {', '.join(f'{s:g}' for s in SPEEDS)}")
     return Order(do, **given)

@@ -23,7 +23,7 @@ class Words:
     notice:  of the data where they are not what one might think, else ""
     device:  what runs the firmware
     event:   what an event is called, one and several; meaning: of each class
-    pressed: the class that one press gives, and its words; -1 for none
+    denied:  the class that one press says it was not, and its words; -1 for none
     """
 
     title: str
@@ -32,7 +32,7 @@ class Words:
     device: str
     event: tuple[str, str]
     meaning: tuple[str, ...]
-    pressed: int
+    denied: int
     press: str
 
 

@@ -181,6 +181,12 @@ class Stream(threading.Thread):
         event.given, event.how = label, LEARNED if found else LATE
         self._looked = self._published = float("-inf")
 
+    def _deny(self, event: Event, label: int) -> None:
+        """A class that an event was not: learned as the likeliest other one, or too late."""
+        found = self.beside.deny(label, self.beside.newest - event.answer.at)
+        event.given, event.how = (label, LATE) if found is None else (found, LEARNED)
+        self._looked = self._published = float("-inf")
+
     def _obey(self) -> None:
         """Does what pages have asked for."""
         while True:
@@ -188,10 +194,10 @@ class Stream(threading.Thread):
                 order = self._orders.get_nowait()
             except queue.Empty:
                 return
-            if order.do == "label":
+            if order.do in ("label", "deny"):
                 event = self.judge.find(order.event)
                 if event and event.how in (NONE, LATE):
-                    self._teach(event, order.label)
+                    (self._teach if order.do == "label" else self._deny)(event, order.label)
             elif order.do == "learn":
                 self.settings.learning = order.on
                 self._taught = self._taught if order.on else []

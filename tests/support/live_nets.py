@@ -19,13 +19,14 @@ from synapcc.host.run.plans import read_plan
 
 RATE, HOP, NAMES = 100, 80, ("N", "S", "V")
 WORDS = Words(
-    "Somebody", "A window every .8 s.", "", "A process", ("beat", "beats"), ("normal", "early", "wide"), 2,
+    "Somebody", "A window every .8 s.", "", "A process", ("beat", "beats"), ("normal", "early", "wide"), 0,
     "This was not normal",
 )  # fmt: skip
 MORE = """
 [mark]
 pending = 6
 within = 100
+deny = true
 [frontend]
 rate = 100
 push = 5

@@ -85,12 +85,6 @@ def _live(p: argparse._ArgumentGroup) -> None:
         help=f"times real time, or {SPEED_MAX} for as fast as it goes (default: %(default)s)",
     )
     p.add_argument(
-        "--press",
-        default=LIVE_ONLY["press"],
-        metavar="LABEL",
-        help='what "this was not normal" teaches (default: %(default)s)',
-    )
-    p.add_argument(
         "--http-port", type=int, default=0, metavar="N", help="of the page (default: any free one)"
     )
     p.add_argument("--open", action="store_true", help="open the page in a browser")

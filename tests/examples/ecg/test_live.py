@@ -71,9 +71,9 @@ def test_a_synthetic_patient_says_so_first_and_last(
 
 
 def test_the_page_says_that_a_patient_is_synthetic() -> None:
-    who = live.shown("synthetic-5", "S", "A chip")
+    who = live.shown("synthetic-5", "A chip")
     assert not who.real and "SYNTHETIC" in who.words.notice and who.words.title == "Synthetic patient 5"
-    assert who.recording.names[who.words.pressed] == "S" and (np.diff(who.recording.at) > 0).all()
+    assert who.recording.names[who.words.denied] == "N" and (np.diff(who.recording.at) > 0).all()
     assert len(who.words.meaning) == len(who.recording.names)
 
 
@@ -84,7 +84,6 @@ def test_the_page_says_that_a_patient_is_synthetic() -> None:
         (["--patient", "101"], "belongs to DS1"),
         (["--patient", "100", "--patient", "103"], "2 patients; a live page shows one"),
         (["--patient", "100"], "patient 100: needs MIT-BIH"),
-        (["--press", "Q"], '"Q" is no label of these beats; choose one of N S V F'),
         (["--speed", "fast"], '"fast"; give 0.1 to 1000, or max'),
         (["--speed", "nan"], '"nan"; give 0.1'),
         (["--speed", "0"], '"0"; give 0.1'),

@@ -81,6 +81,7 @@ def test_a_judge_keeps_no_more_than_it_must() -> None:
 
 def test_orders_that_are_some() -> None:
     assert read_order('{"do": "label", "event": 7, "label": 2}', 3) == Order("label", event=7, label=2)
+    assert read_order('{"do": "deny", "event": 7, "label": 0}', 3) == Order("deny", event=7, label=0)
     assert read_order('{"do": "learn", "on": true}', 3) == Order("learn", on=True)
     assert read_order('{"do": "speed", "times": 20}', 3) == Order("speed", times=20.0)
     assert read_order('{"do": "stop"}', 3) == Order("stop")
@@ -97,6 +98,7 @@ def test_orders_that_are_some() -> None:
         ('{"do": "label", "event": 7}', "label takes event, label"),
         ('{"do": "stop", "now": 1}', "stop takes nothing"),
         ('{"do": "label", "event": 7, "label": 3}', "classes 0 to 2"),
+        ('{"do": "deny", "event": 7, "label": 3}', "deny: there are classes 0 to 2"),
         ('{"do": "label", "event": 7, "label": -1}', "classes 0 to 2"),
         ('{"do": "label", "event": true, "label": 1}', "event is a whole number"),
         ('{"do": "label", "event": 7.5, "label": 1}', "event is a whole number"),

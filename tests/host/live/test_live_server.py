@@ -331,7 +331,8 @@ def test_in_a_browser_by_clicks(beside: Beside) -> None:
         assert not browser.find_element("id", "label-V").is_enabled(), "a beat is learned once"
         live_page.press(browser, "#newest")
         live_page.press(browser, "#press")
-        soon(lambda: text("learned") == "2")
+        soon(lambda: text("learned") == "2" and text("said").startswith("Learned as"))
+        assert text("said") != "Learned as N, normal.", "what was denied"
         assert beside.stats().learned == 2
         live_page.press(browser, "#learn")
         live_page.press(browser, "#pause")
