@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..ir.plan import DENY, MARK, PUSH, Plan, PlanTensor
+from ..ir.plan import DENY, MARK, PUSH, SCORE, Plan, PlanTensor
 from ..numeric import PRIMITIVES
 from ..ops import kernel
 from .helpers import WORDS
@@ -18,7 +18,7 @@ INTERFACE = (
     *("check", "check_part", "tensors", "above", "check_op", "held_t", "held", "wants", "holds"),
     *("learn_begin", "learn_step", "run_begin", "run_step", "run_abort", "run_t", "infer_arena_t"),
     *("ops", "item_t", "items", "starts", "claim", "release", "settle", "begin", "open", "put"),
-    *("take", "taken", "pushed_t"),
+    *("take", "taken", "pushed_t", "scored_t"),
     *(
         "state_t",
         "inputs_t",
@@ -44,6 +44,7 @@ class EntryView:
     inputs: what is filled
     label:  the C type of its label; "" if it takes none
     answer: of the program that takes samples, the C type of what it says of them
+    scored: of the program that scores a sample, the C type of what it says of it
     late:   of the program that labels a window late, the tensor that says whether it found one
     denies: whether that label is a class that the window was not
     """
@@ -57,6 +58,7 @@ class EntryView:
     answer: str = ""
     late: str = ""
     denies: bool = False
+    scored: str = ""
 
     @property
     def parameters(self) -> str:
@@ -65,6 +67,8 @@ class EntryView:
         if self.answer:
             return f", const {self.inputs[0].ctype} *samples, {self.answer} *y"
         x = f", const {self.struct} *x" if self.struct else ""
+        if self.scored:
+            return f"{x}, {self.scored} *y"
         return f"{x}, {self.label} label" if self.label else x
 
 
@@ -97,6 +101,10 @@ def entry_views(plan: Plan, views: Mapping[str, TensorView], more: Iterable[str]
             doc = plan.programs[e.name].doc
             label, denies = label_type(plan), e.name == DENY
             found.append(EntryView(e.name, doc, "", (), inputs, label, late="mark_found", denies=denies))
+            continue
+        if e.name == SCORE and plan.watches:
+            struct, said = f"{plan.model}_inputs_t", f"{plan.model}_scored_t"
+            found.append(EntryView(e.name, plan.programs[e.name].doc, struct, (), inputs, "", scored=said))
             continue
         own = bool(inputs) and e.inputs != plan.inputs
         struct = f"{plan.model}_{f'{e.name}_' if own else ''}inputs_t" if inputs else ""

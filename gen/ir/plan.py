@@ -36,6 +36,8 @@ UNLABELLED = "learn_unlabelled"
 PUSH, MARK, DENY = "push", "mark", "deny"
 """The entry programs of a front end: one takes raw samples, one labels a window late, one says late which
 class a window was not."""
+SCORE = "score"
+"""The entry program that scores a sample without learning it, where anomalies are watched for."""
 SETTLE = "settle"
 """The entry program that a guard adds: the best of the states that it knows is kept."""
 EMPTY_STATE = 4  # bytes of a state of nothing: C has no empty struct
@@ -200,6 +202,12 @@ class Plan:
         """Whether a front end takes raw samples: the entry program `push`, which says whether it ended in a
         verdict."""
         return PUSH in self.entries and {"push_made", "push_ago"} <= self._by_name.keys()
+
+    @property
+    def watches(self) -> bool:
+        """Whether anomalies are watched for: the entry program `score`."""
+        said = {f"anomaly_{name}" for name in ("score", "threshold", "alarm")}
+        return SCORE in self.entries and said <= self._by_name.keys()
 
     @property
     def marks(self) -> bool:

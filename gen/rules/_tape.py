@@ -113,11 +113,11 @@ class RuleTape(GoodnessTape):
     @property
     def error(self) -> str:
         """d loss / d scores [C], as it is learned. It is written by `emit_loss`, and by nothing else."""
-        raw = self._raw_error
+        raw = self.raw_error
         return raw if self.spec.loss.plain else self._an_error("error", tie=raw)
 
     @property
-    def _raw_error(self) -> str:
+    def raw_error(self) -> str:
         """The error before it is weighed, clipped and held against a threshold."""
         return self._an_error("error" if self.spec.loss.plain else "raw_error")
 
@@ -143,7 +143,7 @@ class RuleTape(GoodnessTape):
         loss, flag = self.spec.loss, self.flag("taught")
         self._emit_error(flag if loss.plain else self.flag("wrong"))
         if not loss.plain:
-            args = {"raw": self._raw_error, "e": self.error, "taught": flag}
+            args = {"raw": self.raw_error, "e": self.error, "taught": flag}
             if loss.class_weights:
                 shifts = np.array(loss.class_weights, np.uint32)
                 note = "k of the weight 2^-k of each class"
@@ -154,7 +154,7 @@ class RuleTape(GoodnessTape):
 
     def _emit_error(self, flag: str) -> None:
         loss = self.spec.loss
-        args = {"z": self.logits, "e": self._raw_error, "taught": flag}
+        args = {"z": self.logits, "e": self.raw_error, "taught": flag}
         if self.spec.itself:
             self.step("mse_error.input", "loss", args | {"x": self.value(self.graph.inputs[0])})
             return
@@ -174,7 +174,7 @@ class RuleTape(GoodnessTape):
         the flag that is set where it does not."""
         awake = self.flag("awake")
         args = {
-            "e": self._raw_error,
+            "e": self.raw_error,
             "calm": self.counter("freeze_calm", "right samples, less what wrong ones took back"),
             "frozen": self.counter("frozen", "1 while learning pauses"),
             "taught": taught,
@@ -191,15 +191,24 @@ class RuleTape(GoodnessTape):
         loss = self.b.once(Value(name, (1,), "arena", "loss"))
         if self.spec.numbers:
             self.emit_loss()
-            of = {"e": self.error, "loss": loss}
-            self.step("loss.squares", "loss", of, large=self._scale(), scores=self.scores)
-            return loss
+            return self.squares(name, self.error)
         of = {"z": self.logits, "label": self.label, "loss": loss}
         if self.spec.loss.kind == "hinge":
             numbers = {"margin": self.spec.loss.margin, "mu": self.spec.loss.mu, "classes": self.classes}
             self.step("loss.hinge", "loss", of, **numbers)
         else:
             self.step("loss.softmax", "loss", of)
+        return loss
+
+    @property
+    def unit(self) -> float:
+        """The unit of errors of numbers, in which the losses of the calibration data fit."""
+        return self._scale()
+
+    def squares(self, name: str, error: str) -> str:
+        """Emits half the sum of squares of an error of numbers, in `unit`; the value that holds it."""
+        loss = self.b.once(Value(name, (1,), "arena", "loss"))
+        self.step("loss.squares", "loss", {"e": error, "loss": loss}, large=self.unit, scores=self.scores)
         return loss
 
     def emit_tick(self) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 from ..errors import CompileError
 from ..files.userfile import read_text
 from ..words import nearest, short, what_is
+from .anomaly import Anomaly as Anomaly
+from .anomaly import read_anomaly
 from .freeze import Freeze as Freeze
 from .freeze import read_freeze
 from .frontend import Blocks, in_order, read_frontend
@@ -53,7 +55,7 @@ from .table import Table, exponent
 INFERENCE_ONLY = "none"
 OF_LEARNING = (
     *("loss", "feedback", "decay", "replay", "store", "guard", "schedule"),
-    *("accumulate", "momentum", "freeze", "sparse", "pseudo", "keep", "mark"),
+    *("accumulate", "momentum", "freeze", "anomaly", "sparse", "pseudo", "keep", "mark"),
 )
 """Tables that the rule `none` refuses."""
 OUTSIDE = "; one of your own is made known by --rule-path FILE.py"
@@ -164,6 +166,7 @@ class RuleSpec:
     accumulate: Accumulate | None = None
     momentum: Momentum | None = None
     freeze: Freeze | None = None
+    anomaly: Anomaly | None = None
     sparse: Sparse = ()
     pseudo: Pseudo | None = None
     update: Update | None = None
@@ -216,6 +219,8 @@ class RuleSpec:
             del raw["keep"]["blocks"]
         if self.frontend:
             raw["frontend"] = self.frontend.to_dict()
+        if self.anomaly and not self.anomaly.block:
+            raw["anomaly"] = {k: v for k, v in raw["anomaly"].items() if k not in ("gain", "patience")}
         if not self.feedback.storage:
             del raw["feedback"]["storage"]
         if self.head and not self.head.classes:
@@ -305,6 +310,7 @@ def parse_spec(
         accumulate=read_accumulate(table),
         momentum=read_momentum(table),
         freeze=read_freeze(table),
+        anomaly=read_anomaly(table),
         sparse=read_sparse(table),
         pseudo=read_pseudo(table),
         update=update,

@@ -51,7 +51,7 @@ class _Asked:
     @classmethod
     def of(cls, tape: RuleTape, samples: Table, where: str) -> _Asked:
         right = tape.counter(f"{samples.name}_right", f"right answers on {where}, when last judged")
-        return cls(samples, right, _good(tape, right))
+        return cls(samples, right, copied(tape, right))
 
     def count(self, tape: RuleTape) -> str:
         """A program that counts the right answers anew; its name."""
@@ -86,13 +86,13 @@ def guarded(tape: RuleTape, guard: Guard, calibration: Mapping[str, np.ndarray])
     if own := [e.name for e in tape.entries if _teaches(tape, e.name)]:
         what = f"knows nothing of what is learned by {own[0]}, an entry program of rule {tape.spec.rule}"
         raise CompileError("guard", what, "leave [guard] out")
-    learned = [*dict.fromkeys(_learned(tape))]
+    learned = [*dict.fromkeys(learned_values(tape))]
     held = ring(tape, "guard", guard.samples, guard.drop, ("hold", "puts the sample into the guard's ring"))
     asked = [_Asked.of(tape, held, "samples held back")]
     if guard.base:
         base = examples(tape, calibration, guard.base, "guard_base", ("guard.base", "write base = 0"))
         asked.append(_Asked.of(tape, base, "base examples"))
-    pairs = [(name, _good(tape, name)) for name in learned]
+    pairs = [(name, copied(tape, name)) for name in learned]
     _compare(tape, asked, [*pairs, *((a.right, a.good_right) for a in asked)])
     _verdicts(tape, guard, asked, pairs)
     _settle(tape, asked[0], pairs, len(asked) > 1)
@@ -108,7 +108,7 @@ def _teaches(tape: RuleTape, entry: str) -> bool:
     return any(tape.b.values[n].learned for step in steps for n in changed(step).values())
 
 
-def _learned(tape: RuleTape) -> Iterator[str]:
+def learned_values(tape: RuleTape) -> Iterator[str]:
     """What learning has made and a state is judged by: learned values, traces, and counts that a step keeps
     beside these. The clocks of schedules, samples and what met a limit are none of it."""
     values = tape.b.values
@@ -128,12 +128,12 @@ def _copy(tape: RuleTape, name: str, prefix: str, space: Space, use: Use) -> str
     return tape.add(replace(value, learned=False, reach=0.0))
 
 
-def _good(tape: RuleTape, name: str) -> str:
+def copied(tape: RuleTape, name: str) -> str:
     """The place of a value in the last good state."""
     return _copy(tape, name, "good", "state", GOOD)
 
 
-def _each(tape: RuleTape, kernel: str, first: str, second: str, pairs: Pairs) -> None:
+def each(tape: RuleTape, kernel: str, first: str, second: str, pairs: Pairs) -> None:
     """A step for each pair of values, under the roles `first` and `second`."""
     for one, other in pairs:
         vector = "_vector" if len(tape.b.values[one].shape) == 1 else ""
@@ -143,7 +143,7 @@ def _each(tape: RuleTape, kernel: str, first: str, second: str, pairs: Pairs) ->
 def _compare(tape: RuleTape, asked: list[_Asked], pairs: Pairs) -> None:
     answers = [a.count(tape) for a in asked]
     with tape.b.program("exchange", "the learned state and the good one change places"):
-        _each(tape, "guard.swap", "now", "good", pairs)
+        each(tape, "guard.swap", "now", "good", pairs)
     with tape.b.program("compare", "right answers of the learned state and of the good one"):
         for _ in range(2):
             for name in answers:
@@ -154,9 +154,9 @@ def _compare(tape: RuleTape, asked: list[_Asked], pairs: Pairs) -> None:
 def _verdicts(tape: RuleTape, guard: Guard, asked: list[_Asked], pairs: Pairs) -> None:
     back = [(good, name) for name, good in pairs]
     with tape.b.program("keep_state", "the learned state becomes the good one"):
-        _each(tape, "guard.copy", "source", "copy", pairs)
+        each(tape, "guard.copy", "source", "copy", pairs)
     with tape.b.program("return_to_good", "the good state takes the place of the learned one"):
-        _each(tape, "guard.copy", "source", "copy", back)
+        each(tape, "guard.copy", "source", "copy", back)
     with tape.b.program("undo_learning", "all that was learned goes back to the good state"):
         tape.b.call("return_to_good")
         undone = tape.counter("rollbacks", "how often learning was undone")
@@ -209,7 +209,7 @@ def _settle(tape: RuleTape, of_guard: _Asked, pairs: Pairs, base: bool) -> None:
     if not (tape.spec.head and tape.spec.head.imprint):  # the first state has none of the rows asked for
         copies = [(_copy(tape, name, "first", "const", FIRST), name) for name, _ in pairs]
         with tape.b.program("first_state", "the state as compiled takes the place of the learned one"):
-            _each(tape, "guard.copy", "source", "copy", copies)
+            each(tape, "guard.copy", "source", "copy", copies)
         with tape.b.program("back_to_first", "all that was ever learned is undone"):
             tape.b.call("keep_state")
             for found in ["guard_trusted", *["guard_base_best"] * base]:  # of a state that is gone

@@ -33,6 +33,7 @@ from ..ir.roles import MAX_CLASSES
 from ..ops import hinge_error, softmax_error
 from ..rules import Rule, RuleTape
 from ..spec import BALANCED, OLDEST, Decay, RuleSpec
+from . import anomaly
 from .answers import large, scale
 from .classes import refuse_unheard, weighed
 from .gather import asked, correcting
@@ -83,11 +84,13 @@ def build(
     entries = [Entry("infer", names)]
     if rule:
         if "adapt" not in tape.b.programs:
-            _adapt(tape, rule)
+            _adapt(tape, rule, calibration)
         else:
             _refuse_own(spec, rule)
         _replay(tape, calibration)
         entries += _learn(tape, names)
+        if spec.anomaly:
+            entries += anomaly.entries(tape, spec.anomaly, names)
         if spec.head and spec.head.imprint:
             entries.append(_imprint(tape, calibration, spec.head.imprint))
         if spec.pseudo:
@@ -165,11 +168,13 @@ def _refuse_own(spec: RuleSpec, rule: Rule) -> None:
         raise CompileError(key, what, f"leave [{key}] out")
     if spec.freeze:
         raise CompileError("freeze", what, "leave [freeze] out")
+    if spec.anomaly:
+        raise CompileError("anomaly", what, "leave [anomaly] out")
     if not spec.loss.plain:
         raise CompileError("loss", what, "leave class_weights, clip and skip_below out")
 
 
-def _adapt(tape: RuleTape, rule: Rule) -> None:
+def _adapt(tape: RuleTape, rule: Rule, calibration: Mapping[str, np.ndarray]) -> None:
     step = (tape.wanted, tape.samples_learned, tape.error)[1]  # the order of the tensors
     with tape.b.program("correct", f"{rule.name}: {rule.doc}"):
         rule.correct(tape)
@@ -181,17 +186,24 @@ def _adapt(tape: RuleTape, rule: Rule) -> None:
             for name in [n for n, v in tape.b.values.items() if v.learned and v.role != "bias"]:
                 rounding = tape.rounding(f"{name}_decay")
                 tape.step("decay.apply", name, {"w": name, "step": step}, shift=shift, **rounding)
-        if tape.spec.freeze:
+        if tape.spec.freeze or tape.spec.anomaly:
             with tape.b.program("decay_in_turn", "decays where that is due"):
                 _emit_decay(tape, tape.spec.decay)
     corrects = correcting(tape)
     if tape.spec.freeze and not rule.waits:
         what = f"rule {rule.name} learns from samples without an error, too"
         raise CompileError("freeze", what, "leave [freeze] out")
+    if tape.spec.anomaly:
+        anomaly.refuse(tape, rule)
+        first = anomaly.starting(tape, calibration, tape.spec.anomaly.quantile)
+        if tape.spec.anomaly.block:
+            anomaly.best_weights(tape)
     with tape.b.program("adapt", _adapts(tape)):
         tape.emit_forward()
         taught = tape.emit_loss()
         awake = tape.emit_watch(tape.spec.freeze, taught) if tape.spec.freeze else ""
+        if tape.spec.anomaly:
+            awake = anomaly.watched(tape, tape.spec.anomaly, taught, first)
         if rule.waits:
             tape.b.when(taught, corrects)
         else:

@@ -81,6 +81,7 @@ def rows_moved(
         accumulate=None,
         momentum=None,
         freeze=None,
+        anomaly=None,
         decay=None,
     )
     abstract = build(graph, plain, rule, learned, data)

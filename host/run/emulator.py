@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.inputs import check_labels
-from synapcc.gen.ir.plan import DENY, MARK, PUSH, Plan
+from synapcc.gen.ir.plan import DENY, MARK, PUSH, SCORE, Plan
 from synapcc.gen.ops import kernel
 
 from ..link import state as states
@@ -57,6 +57,19 @@ class Pushed(NamedTuple):
     made: NDArray[np.bool_]
     ago: NDArray[np.int64]
     answer: Inference
+
+
+class Scored(NamedTuple):
+    """What the last sample was, and the devices' state says, under [anomaly].
+
+    score:     [n] int64, the squared error, Q16, in units of what inputs usually differ by
+    threshold: [n] int64, a score above it is a vote
+    alarm:     [n] bool, whether enough of the last votes say so
+    """
+
+    score: NDArray[np.int64]
+    threshold: NDArray[np.int64]
+    alarm: NDArray[np.bool_]
 
 
 class Emulator(Machine):
@@ -136,6 +149,22 @@ class Emulator(Machine):
         verdict, scores = self["verdict"], self[self.plan.logits].astype(np.int16)
         answer = Inference(verdict[:, 0].copy(), verdict[:, 1].copy(), scores)
         return Pushed(self["push_made"][:, 0] != 0, self["push_ago"][:, 0].astype(np.int64), answer)
+
+    def score(self, inputs: Inputs, active: ArrayLike | None = None) -> Scored:
+        """How unlike what was learned one sample a device is, inputs [devices, ...]; it is not learned. n is
+        `devices`. SynapccError where no anomalies are watched for."""
+        if not self.plan.watches:
+            raise SynapccError(self.plan.model, "watches for no anomalies", "compile it with [anomaly]")
+        self.run(SCORE, active, inputs=inputs)
+        return self.scored
+
+    @property
+    def scored(self) -> Scored:
+        """What was said of the last sample of each device, also of one that was learned."""
+        if not self.plan.watches:
+            raise SynapccError(self.plan.model, "watches for no anomalies", "compile it with [anomaly]")
+        score, threshold = (self[f"anomaly_{n}"][:, 0].astype(np.int64) for n in ("score", "threshold"))
+        return Scored(score, threshold, self["anomaly_alarm"][:, 0] != 0)
 
     def mark(self, labels: ArrayLike, ago: ArrayLike, active: ArrayLike | None = None) -> NDArray[np.bool_]:
         """Labels [devices] for the windows whose moments lie `ago` raw frames, [devices], before the newest

@@ -33,6 +33,7 @@ SCHEMAS: Mapping[str, int] = {
     "doctor": 1,
     "emulate": 1,
     "eval": 2,
+    "eval.anomaly": 1,
     "flash": 1,
     "frontend": 1,
     "inspect": 1,

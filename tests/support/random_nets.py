@@ -31,6 +31,7 @@ from synapcc.gen.spec import (
     OLDEST,
     STARTS,
     Accumulate,
+    Anomaly,
     Arena,
     Decay,
     Feedback,
@@ -342,7 +343,24 @@ def random_numbers(
     rng: Rng, graph: Graph, spec: RuleSpec, calibration: dict[str, np.ndarray]
 ) -> tuple[RuleSpec, dict[str, np.ndarray]]:
     """Perhaps numbers to learn in place of classes: those of targets, or the network's own input."""
-    if rng.integers(8) or spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
+    return (spec, calibration) if rng.integers(8) else numbers(rng, graph, spec, calibration)
+
+
+def random_autoencoder(
+    rng: Rng, graph: Graph, spec: RuleSpec, calibration: dict[str, np.ndarray]
+) -> tuple[RuleSpec, dict[str, np.ndarray]]:
+    """Perhaps the network's own input to learn, where it has one that is small."""
+    sizes = [graph.tensors[n].size for n in graph.inputs]
+    if rng.integers(4) or spec.numbers or len(sizes) > 1 or sizes[0] > 40:
+        return spec, calibration
+    return numbers(rng, graph, spec, calibration)
+
+
+def numbers(
+    rng: Rng, graph: Graph, spec: RuleSpec, calibration: dict[str, np.ndarray]
+) -> tuple[RuleSpec, dict[str, np.ndarray]]:
+    """Numbers to learn, where the rule hears their error."""
+    if spec.rule == INFERENCE_ONLY or (spec.head and spec.head.imprint):
         return spec, calibration
     if moves_means(spec) or {spec.rule, dict(spec.options).get("head")} & LABELLED:
         return spec, calibration
@@ -445,6 +463,24 @@ def random_guard(rng: Rng, spec: RuleSpec, calibration: dict[str, np.ndarray]) -
     return replace(spec, guard=guard)
 
 
+def random_anomaly(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps a network that gives its input again watches for anomalies."""
+    if not spec.itself or not rng.integers(3) or moves_means(spec) or not rules()[spec.rule].waits:
+        return spec
+    of = int(rng.integers(1, 6))
+    anomaly = Anomaly(
+        quantile=float(rng.uniform(0.5, 0.99)),
+        step=float(2.0 ** -rng.integers(1, 13)),
+        votes=int(rng.integers(1, of + 1)),
+        of=of,
+        least=int(rng.integers(4)),
+        most=int(rng.choice([0, 4, 20])),
+        block=int(rng.choice([0, 16])),
+        patience=int(rng.integers(1, 3)),
+    )
+    return replace(spec, anomaly=anomaly, freeze=None, store=None, replay=None)
+
+
 def random_calibration(rng: Rng, graph: Graph) -> dict[str, np.ndarray]:
     n = int(rng.integers(1, 60))
     out = {
@@ -509,12 +545,14 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     if spec.rule != INFERENCE_ONLY and not late.integers(8):
         spec = replace(spec, init=str(late.choice(STARTS)))
     spec, calibration = random_numbers(np.random.default_rng([8, seed]), graph, spec, calibration)
+    spec, calibration = random_autoencoder(np.random.default_rng([21, seed]), graph, spec, calibration)
     spec = random_weighing(np.random.default_rng([13, seed]), spec, calibration)
     spec = random_gathering(np.random.default_rng([14, seed]), spec)
     spec = random_freeze(np.random.default_rng([15, seed]), spec)
     spec = random_guard(np.random.default_rng([16, seed]), spec, calibration)
     spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
     spec = random_pseudo(np.random.default_rng([18, seed]), spec)
+    spec = random_anomaly(np.random.default_rng([20, seed]), spec)
     if over_time and spec.layers != DENSE:
         spec = replace(spec, init="", schedule=None, accumulate=None, momentum=None)
     return graph, spec, calibration, BEST if best else FAST
@@ -622,8 +660,10 @@ def life(plan: Plan, seed: int) -> Iterator[Deed]:
         for _ in range(3 if "learn" in plan.entries else 0):
             yield Deed("learn", sample(), int(rng.integers(plan.classes)))
         for name in ("learn_input", "learn_target"):  # a target: whatever lies there
-            for _ in range(3 if name in plan.entries else 0):
+            for _ in range((9 if plan.watches else 3) if name in plan.entries else 0):  # a block of 16 ends
                 yield Deed(name, sample())
+        for name in ("score", "reset", "relearn") if plan.watches else ():
+            yield Deed(name, sample() if name == "score" else {})
         for _ in range(3 if "imprint" in plan.entries else 0):
             yield Deed("imprint", sample(), int(rng.integers(plan.classes)))
         if "rehearse" in plan.entries:

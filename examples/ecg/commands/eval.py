@@ -77,6 +77,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: %(default)s)"
     )
+    p.add_argument(
+        "--anomaly",
+        action="store_true",
+        help="no classes: an autoencoder learns each wearer's normal beats, and tells S and V by its own "
+        "error; of the other options --patients and --json count",
+    )
     p.add_argument("--patients", action="store_true", help="also print every patient, before and after")
     result_option(p, "--html", metavar="FILE", help="write a report there")
 
@@ -85,6 +91,10 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.examples.processes import one_blas_thread
 
     one_blas_thread()
+    if args.anomaly:
+        from synapcc.examples.ecg import anomaly_eval
+
+        return anomaly_eval.run(out, args.patients)
     from synapcc.examples.ecg import evaluate, protocol
     from synapcc.examples.ecg.eval_report import document, overview, per_patient
     from synapcc.host.pages import html

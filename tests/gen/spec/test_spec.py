@@ -17,6 +17,7 @@ from synapcc.gen.frontends import block_options
 from synapcc.gen.spec import (
     STARTS,
     Accumulate,
+    Anomaly,
     Arena,
     Decay,
     Feedback,
@@ -320,6 +321,20 @@ def test_rate_table_without_default() -> None:
         ('rule = "fa"\n[freeze]\nbelow = 0.25\nafter = 0', "freeze.after is 0"),
         ('rule = "fa"\n[freeze]\nbelow = 0.25\nshare = 1', "freeze.share is 1"),
         ('rule = "fa"\n[freeze]\nbelow = 0.25\nwhen = 3', 'no key "when" in [freeze]'),
+        ('rule = "fa"\n[anomaly]\nquantile = 0.2', "anomaly.quantile is 0.2"),
+        ('rule = "fa"\n[anomaly]\nquantile = 1', "anomaly.quantile is 1"),
+        ('rule = "fa"\n[anomaly]\nstep = 0.3', "anomaly.step is 0.3"),
+        ('rule = "fa"\n[anomaly]\nof = 33', "anomaly.of is 33"),
+        ('rule = "fa"\n[anomaly]\nvotes = 4\nof = 3', "anomaly.votes is 4, of 3 samples"),
+        ('rule = "fa"\n[anomaly]\nvotes = 0', "anomaly.votes is 0"),
+        ('rule = "fa"\n[anomaly]\nleast = -1', "anomaly.least is -1"),
+        ('rule = "fa"\n[anomaly]\nleast = 9\nmost = 8', "anomaly.most is 8, and no alarm is given before 9"),
+        ('rule = "fa"\n[anomaly]\nblock = 24', "anomaly.block is 24; give a power of two from 16"),
+        ('rule = "fa"\n[anomaly]\nblock = 8', "anomaly.block is 8"),
+        ('rule = "fa"\n[anomaly]\npatience = 3', "anomaly.patience belongs to early stopping"),
+        ('rule = "fa"\n[anomaly]\nblock = 16\npatience = 0', "anomaly.patience is 0"),
+        ('rule = "fa"\n[anomaly]\nblock = 16\ngain = 2', "anomaly.gain is 2"),
+        ('rule = "fa"\n[anomaly]\nvote = 3', 'no key "vote" in [anomaly]'),
         ('rule = "fa"\n[momentum]', "momentum.shift is missing"),
         ('rule = "fa"\n[momentum]\nshift = 0', "momentum.shift is 0"),
         ('rule = "fa"\n[momentum]\nshift = 9', "momentum.shift is 9"),
@@ -399,6 +414,20 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
     return st.floats(option.low, option.high)
 
 
+ANOMALIES = st.builds(
+    Anomaly,
+    st.floats(0.5, 0.9999),
+    st.integers(-12, -1).map(exp2),
+    votes=st.integers(1, 3),
+    of=st.integers(3, 32),
+    least=st.integers(0, 9),
+    most=st.sampled_from([0, 9, 2**32 - 1]),
+) | st.builds(
+    Anomaly,
+    block=st.integers(4, 16).map(lambda k: 2**k),
+    gain=st.integers(-15, -1).map(exp2),
+    patience=st.integers(1, 255),
+)
 DRAWN = st.builds(
     RuleSpec,
     rule=st.sampled_from([*RULES, "none"]),
@@ -447,6 +476,7 @@ DRAWN = st.builds(
     momentum=st.none() | st.builds(Momentum, st.integers(1, 8)),
     freeze=st.none()
     | st.builds(Freeze, st.integers(-15, 15).map(exp2), st.integers(1, 2**16), st.integers(-8, -1).map(exp2)),
+    anomaly=st.none() | ANOMALIES,
     sparse=st.dictionaries(
         NAMES,
         st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -478,6 +508,7 @@ def possible(spec: RuleSpec) -> RuleSpec:
         accumulate=spec.accumulate if learns else None,
         momentum=spec.momentum if learns else None,
         freeze=spec.freeze if learns else None,
+        anomaly=spec.anomaly if learns else None,
         sparse=spec.sparse if learns else (),
         pseudo=spec.pseudo if learns else None,
         mark=spec.mark if learns and spec.frontend else None,

@@ -1,0 +1,1 @@
+"""What `synapcc demo anomaly` is; light, as host/commands."""
