@@ -36,6 +36,10 @@ MINUTES = 30.0
 LEARN_MINUTES = 5
 
 MODELS = ("mlp", "mlp_rr", "cnn")
+RECURRENT = {"gru": ("last", "dfa", "dftt", "bptt")}
+"""Networks that read a beat step by step, which have a base for protocol A alone, and the rules of each."""
+STEPS = 10
+"""In how many steps they read it: under `bptt` all are heard."""
 DEFAULT_MODEL = "mlp"
 """The network that the published figures are for; not the one that some figure is best with."""
 

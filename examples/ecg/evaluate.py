@@ -3,7 +3,7 @@ other 25.
 
 A row is one way of learning: model, rule, weights, passes, replay, seed. `none` is the base model; `float_bp`
 is float32 backpropagation through the same layers, in the same order, with the same rate and passes: the
-programs of `bp` in float.
+programs of `bp` in float, those of `bptt` where layers run over time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from synapcc.host.run.wearers import (
 
 from . import beats, protocol, streamed
 from .beats import Beats
-from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RULES, STREAM, STREAM_MODEL, USUAL
+from .choices import DEFAULT_MODEL, FLOAT_BP, MODELS, RECURRENT, RULES, STREAM, STREAM_MODEL, USUAL
 from .front import FRONTS, Front
 from .protocol import LEARN_SECONDS, PROTOCOLS
 from .records import FS
@@ -92,13 +92,14 @@ def model_path(model: str, name: str = "A", front: Front = beats.USUAL) -> Path:
         raise SynapccError(model, what, f"take {STREAM_MODEL} and protocol A, or give an .onnx file")
     if not path.is_file():
         what = "is neither a base model nor a file"
-        raise SynapccError(model, what, f"base models: {', '.join(MODELS)}; or give an .onnx file")
+        names = ", ".join(MODELS if name != "A" else (*MODELS, *RECURRENT))
+        raise SynapccError(model, what, f"base models of protocol {name}: {names}; or give an .onnx file")
     return path
 
 
 def rule_folder(model: str, name: str = "A") -> Path:
     """The rule files that go with a protocol's base model (another model's: those of mlp_rr)."""
-    return HERE / "rules" / base_name(model if model in MODELS else "mlp_rr", name)
+    return HERE / "rules" / base_name(model if model in (*MODELS, *RECURRENT) else "mlp_rr", name)
 
 
 def more_folder() -> Path:
@@ -106,9 +107,14 @@ def more_folder() -> Path:
     return rule_folder(DEFAULT_MODEL) / "more"
 
 
-def rule_names() -> tuple[str, ...]:
-    """What `--rule` knows by name: float_bp, and the rule files of this folder."""
-    return (FLOAT_BP, *sorted(p.stem for p in rule_folder(DEFAULT_MODEL).glob("*.toml")))
+def rule_names(model: str = DEFAULT_MODEL) -> tuple[str, ...]:
+    """What `--rule` knows by name: float_bp, and the rule files that go with a base model of protocol A."""
+    return (FLOAT_BP, *sorted(p.stem for p in rule_folder(model).glob("*.toml")))
+
+
+def rules_of(model: str) -> tuple[str, ...]:
+    """The rules of the table of a base model."""
+    return (FLOAT_BP, *RECURRENT.get(model, RULES))
 
 
 def rule_spec(rule: str, model: str, name: str = "A") -> RuleSpec:
@@ -119,7 +125,8 @@ def rule_spec(rule: str, model: str, name: str = "A") -> RuleSpec:
 
 def task_spec(task: Task, samples: int) -> RuleSpec:
     """The rule file of a task, with room for `samples` kept beats and with or without replay."""
-    spec = rule_spec("bp" if task.float_run else task.rule, task.model, task.protocol)
+    oracle = "bptt" if task.model in RECURRENT else "bp"
+    spec = rule_spec(oracle if task.float_run else task.rule, task.model, task.protocol)
     base = spec.replay or Replay(PROTOCOLS[task.protocol].replay, 1)
     store = replace(spec.store, samples=samples) if spec.store else Store(samples)
     weights = spec.weights if task.float_run else task.weights
@@ -205,13 +212,14 @@ def before(name: str, model: Path, front: Front = beats.USUAL) -> tuple[Confusio
 
 
 def plan_tasks(
-    name: str, models: Sequence[str], names: Sequence[str], weights: Sequence[str], passes: Sequence[int],
+    name: str, names: Mapping[str, Sequence[str]], weights: Sequence[str], passes: Sequence[int],
     replays: Sequence[bool], seeds: int, curve: bool = False, front: str = USUAL,
 ) -> list[Task]:  # fmt: skip
-    """Every combination, the longest first. `float_bp` has no random choice and runs once."""
+    """Every combination, the longest first. `float_bp` has no random choice and runs once. names: of rules,
+    by model"""
     tasks = [
         Task(name, m, r, "float32" if r == FLOAT_BP else w, tuple(sorted(passes)), rep, s, curve, front)
-        for m in models for r in names for w in weights for rep in replays for s in range(1, seeds + 1)
+        for m in names for r in names[m] for w in weights for rep in replays for s in range(1, seeds + 1)
         if r != FLOAT_BP or (w == weights[0] and s == 1)
     ]  # fmt: skip
     return sorted(tasks, key=lambda t: -t.work)

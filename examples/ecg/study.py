@@ -39,7 +39,7 @@ from synapcc.host.terminal.text import table
 
 from ..processes import one_blas_thread
 from . import protocol
-from .choices import DEFAULT_MODEL, MODELS
+from .choices import DEFAULT_MODEL, MODELS, RECURRENT, STEPS
 from .evaluate import HERE, Confusions, base_name, confusions, more_folder, rule_folder, wearers
 from .protocol import PROTOCOLS, Protocol
 from .records import CLASSES
@@ -50,13 +50,20 @@ REFUSED = "refused"
 """Of a setting that compile refuses, in place of its scores: why."""
 RULES = ("last", "dfa", "fa", "bp", "hebbian")
 RATES = (9, 7, 11, 5, 13, 3)
+RECURRENT_RATES = (9, 11, 7)
 MORE = ("sign", "sdfa", "drtp", "dkp", "hybrid", "ssg", "spsa", "pepita")
 """Rules of `DEFAULT_MODEL` alone, by rate; and others, by the option in its place, and its exponents."""
 OPTIONS = {"prototype": ("share", (4, 3, 5, 2, 6, 1, 7, 8)), "es": ("epsilon", (8, 6, 10, 7, 9, 5))}
 
 
-def rates() -> Iterator[tuple[str, RuleSpec]]:
-    """Every rule by rate: what the rule files are chosen from."""
+def rates(model: str = DEFAULT_MODEL) -> Iterator[tuple[str, RuleSpec]]:
+    """Every rule of a base model by rate: what the rule files are chosen from."""
+    if model in RECURRENT:
+        for k in RECURRENT_RATES:
+            for rule in RECURRENT[model]:
+                options = (("steps", STEPS),) if rule == "bptt" else ()
+                yield f"{rule} 2^-{k}", RuleSpec(rule, layers="all", rate=k, options=options)
+        return
     for k in RATES:
         for rule in RULES:
             yield f"{rule} 2^-{k}", RuleSpec(rule, rate=k)
@@ -158,17 +165,30 @@ WHY = {
 }
 
 
+STORED = "[store]\nsamples = 512\n"
+
+
 def rule_files(results: dict[str, Any], model: str, name: str) -> Iterator[tuple[str, str]]:
     """(file name, content) of the rule files of a protocol's base model."""
-    store = "[store]\nsamples = 512\n"
+    if model in RECURRENT:
+        yield from _through_time(results, model, name)
+        return
     for rule in RULES:
         k = best_rate(results, model, rule, name)
-        yield f"{rule}.toml", f'# {WHY[name]} (study.json).\nrule = "{rule}"\nrate = "2^-{k}"\n\n{store}'
+        yield f"{rule}.toml", f'# {WHY[name]} (study.json).\nrule = "{rule}"\nrate = "2^-{k}"\n\n{STORED}'
     k = best_rate(results, model, "bp", name)
     why = "# As bp, whose rate it takes: with aligned feedback both walk the same way.\n"
     feedback = '[feedback]\ninit = "aligned"\n'
     for rule in ("dfa", "hebbian"):
-        yield f"{rule}_aligned.toml", f'{why}rule = "{rule}"\nrate = "2^-{k}"\n\n{feedback}\n{store}'
+        yield f"{rule}_aligned.toml", f'{why}rule = "{rule}"\nrate = "2^-{k}"\n\n{feedback}\n{STORED}'
+
+
+def _through_time(results: dict[str, Any], model: str, name: str) -> Iterator[tuple[str, str]]:
+    for rule in RECURRENT[model]:
+        k = best_rate(results, model, rule, name)
+        said = f'rule = "{rule}"\nlayers = "all"\nrate = "2^-{k}"\n\n'
+        own = f"[options]\nsteps = {STEPS}\n\n" if rule == "bptt" else ""
+        yield f"{rule}.toml", f"# {WHY[name]} (study.json).\n{said}{own}{STORED}"
 
 
 def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -188,9 +208,8 @@ def more_files(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def write(results: dict[str, Any]) -> None:
     """Rewrites the rule files of every base model, and those of the other rules."""
-    folders = {
-        rule_folder(model, name): rule_files(results, model, name) for name in PROTOCOLS for model in MODELS
-    }
+    of = [*((name, model) for name in PROTOCOLS for model in MODELS), *(("A", model) for model in RECURRENT)]
+    folders = {rule_folder(model, name): rule_files(results, model, name) for name, model in of}
     for folder, files in (folders | {more_folder(): more_files(results)}).items():
         folder.mkdir(parents=True, exist_ok=True)
         for file, content in files:
@@ -216,7 +235,12 @@ def main(words: list[str] | None = None) -> int:
     p = Parser(prog="python -m synapcc.examples.ecg.study", description=__doc__.split("\n")[0])
     p.add_argument("--folds", type=Path, help="folder with the folds' base models")
     p.add_argument("--protocol", choices=sorted(PROTOCOLS), default="A")
-    p.add_argument("--model", action="append", choices=MODELS, help="may be repeated (default: all)")
+    p.add_argument(
+        "--model",
+        action="append",
+        choices=(*MODELS, *RECURRENT),
+        help=f"may be repeated (default: {', '.join(MODELS)})",
+    )
     p.add_argument("--rates", action="store_true", help="the rates alone, without the variants")
     p.add_argument("--more", action="store_true", help=f"the rules {', '.join((*MORE, *OPTIONS))} alone")
     p.add_argument("--jobs", type=int, default=2)
@@ -233,12 +257,17 @@ def main(words: list[str] | None = None) -> int:
     one_blas_thread()
     fresh = multiprocessing.get_context("spawn")
     name = "A" if args.more else args.protocol
-    settings = [*more()] if args.more else [*rates(), *([] if args.rates else variants(PROTOCOLS[name]))]
     models = [DEFAULT_MODEL] if args.more else args.model or MODELS
+
+    def settings(model: str) -> Iterator[tuple[str, RuleSpec]]:
+        yield from more() if args.more else rates(model)
+        if not (args.more or args.rates or model in RECURRENT):
+            yield from variants(PROTOCOLS[name])
+
     todo = [
         (name, m, label, spec)
         for m in models
-        for label, spec in settings
+        for label, spec in settings(m)
         if REFUSED in results.get(_key(base_name(m, name), label, spec.weights, PASSES[-1]), {REFUSED: ""})
     ]
     with ProcessPoolExecutor(args.jobs, mp_context=fresh) as pool, Progress("settings", len(todo)) as bar:

@@ -39,7 +39,7 @@ Role = Literal[
     "relaid",  # a constant in the layout of a kernel set: words, made when the C is emitted
 ]
 
-Use = Literal["", "input", "stored", "replayed", "again", "good", "first", "stream"]
+Use = Literal["", "input", "stored", "replayed", "again", "good", "first", "stream", "history"]
 
 USES: Mapping[str, str] = {
     "": "",
@@ -50,15 +50,18 @@ USES: Mapping[str, str] = {
     "good": "of the last good state",
     "first": "as compiled, for the guard",
     "stream": "of the stream of samples",
+    "history": "of earlier steps of time",
 }
 """What a value is there for beside its role, in words: a caller fills it, it is kept, it came along, a second
-forward pass writes it, a guard goes back to it, a front end keeps it from push to push."""
+forward pass writes it, a guard goes back to it, a front end keeps it from push to push, learning through time
+keeps it within a window."""
 
 STORED: Use = "stored"
 AGAIN: Use = "again"
 GOOD: Use = "good"
 FIRST: Use = "first"
 STREAM: Use = "stream"
+HISTORY: Use = "history"
 
 
 @dataclass(frozen=True, slots=True)

@@ -426,6 +426,12 @@ class Layer(Folding, ABC):
         `teach` of what it gives in one step."""
         raise NotImplementedError(f"{self.op} does not run over time")
 
+    def unrolled(self, tape: Tape, node: Node, teach: str, rate: int, steps: int) -> dict[str, str]:
+        """Emits how a layer that runs over time hears the signal `teach` of its output in the last `steps`
+        steps of its window, from its end, and how its learned tensors change, if it learns; returns the
+        signal of its input where a learned layer below wants one."""
+        raise NotImplementedError(f"{self.op} does not run over time")
+
     def statement(self, tape: Tape, node: Node, bias: bool = False) -> tuple[str, dict[str, int]]:
         """The kernel that changes weights, or biases, by an equation's sum of products, and its attributes
         beside those of terms and rounding.

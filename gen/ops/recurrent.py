@@ -12,6 +12,7 @@ cell's state in int16 Q11, held within -16 .. 16.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..errors import CompileError
 from ..ir.graph import Attr, Node
 from ..ir.plan import PlanTensor
 from ..ir.program import Space, Value
-from ..ir.roles import Role
+from ..ir.roles import HISTORY, STREAM, Role
 from ..ir.tape import Tape
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known, Layer, _recurrent_loops
 from ._contract import SIZE, Range, Tensors, takes, within
@@ -81,7 +82,17 @@ class Recurrent(Layer):
         if (cell := str(node.attrs["cell"])) in STATES:
             held("_state", units, STATES[cell])
         tape.counter(f"{node.name}_time", "step of time", space="arena")
+        if tape.spec.state:
+            for now in _carried(node):
+                nothing, note = np.zeros(units, np.int64), "what the last window left"
+                v = Value(_lasting(now), (units,), "state", "activation", ints=nothing, note=note)
+                tape.add(replace(v, tie=now, use=STREAM))
         _begin(tape, node)
+        again = tape.is_learned(node) or tape.wants_teach(node.inputs[0])
+        if tape.spec.state and again:
+            for now in _carried(node):
+                first = Value(f"{now}_first", (units,), "arena", "activation", tie=now, use=HISTORY)
+                _copy(tape, node, _lasting(now), tape.add(first))
         with tape.b.program(f"{node.name}_step", f"one step of time of {node.name}"):
             held("_input", inputs, tie=x)
             tape.step("recurrent.take", node, {"x": x, **_taken(node)}, steps=steps)
@@ -100,6 +111,9 @@ class Recurrent(Layer):
                 told = {"x": _hidden(node), "cursor": f"{node.name}_time", "y": out}
                 tape.step("recurrent.put", node, told, steps=steps)
         tape.b.repeat(steps, f"{node.name}_step")
+        for now in _carried(node) if tape.spec.state else ():
+            told = {"x": now, "cursor": f"{node.name}_time", "y": _lasting(now)}
+            tape.step("history.put", node, told, rows=1)
 
     def update(self, tape: Tape, node: Node, teach: str, rate: int, twin: str | None) -> None:
         """By the signal of its output: where that is the last hidden state, in the last step alone."""
@@ -107,7 +121,7 @@ class Recurrent(Layer):
             raise CompileError(node.name, "its weights have no twin", "take dfa or dftt")
         _refuse_early(node)
         steps = tape.shape(node.inputs[0])[0]
-        _begin(tape, node)
+        _begin(tape, node, again=True)
         if not node.whole("all"):
             if steps > 1:
                 tape.b.repeat(steps - 1, f"{node.name}_step")
@@ -121,16 +135,57 @@ class Recurrent(Layer):
     def through_time(self, tape: Tape, node: Node, teach: str, rate: int) -> None:
         """In every step by the same signal of the hidden state."""
         _refuse_early(node)
-        _begin(tape, node)
+        _begin(tape, node, again=True)
         self._taught(tape, node, teach, rate)
         tape.b.repeat(tape.shape(node.inputs[0])[0], f"{node.name}_learn_step")
+
+    def unrolled(self, tape: Tape, node: Node, teach: str, rate: int, steps: int) -> dict[str, str]:
+        """The window once more, each step keeping the state that it began from in row t mod `steps`; then the
+        last `steps` again from the end, each by its own signal and by what the step behind it passes on."""
+        whole, units = tape.shape(node.inputs[0])[0], tape.shape(node.inputs[3])[1]
+        if node.attrs["cell"] == EARLY:
+            _refuse_early(node, "passes no signal down through time")
+        back = min(steps, whole)
+        history = _history(tape, node, back)
+        _begin(tape, node, again=True)
+        with tape.b.program(f"{node.name}_keep_step", f"one step of time of {node.name} that is kept"):
+            for now, kept in history.items():
+                told = {"x": now, "cursor": f"{node.name}_time", "y": kept}
+                tape.step("history.put", node, told, rows=back)
+            _move(tape, node)
+        tape.b.repeat(whole, f"{node.name}_keep_step")
+        signals = _signals(tape, node, teach, units)
+        past = {"past": signals.past, **({"carry": signals.carry} if signals.carry else {})}
+        if not tape.wants_teach(node.inputs[0]):
+            window = ""
+        else:
+            window = tape.teach(f"{node.name}_input", tape.shape(node.inputs[0]))
+            past["window"] = window
+        tape.step("history.clear", node, past)
+        if not node.whole("all"):
+            told = {"x": teach, "cursor": f"{node.name}_time", "y": signals.past}
+            tape.step("history.take", node, told, rows=1)
+        with tape.b.program(f"{node.name}_back_step", f"one step of time of {node.name}, heard from its end"):
+            tape.step("history.back", node, {"cursor": f"{node.name}_time"}, steps=whole)
+            for now, kept in history.items():
+                told = {"x": kept, "cursor": f"{node.name}_time", "y": now}
+                tape.step("history.take", node, told, rows=back)
+            _heard(tape, node, teach, signals)
+            _pass_on(tape, node, signals, window)
+            if tape.is_learned(node):
+                _change(tape, node, rate, signals.of)
+            if signals.passed != signals.past:
+                told = {"left": signals.passed, "right": signals.carry, "g": signals.past}
+                tape.step("accumulate.add", node, told)
+        tape.b.repeat(back, f"{node.name}_back_step")
+        return {node.inputs[0]: window} if window else {}
 
     @staticmethod
     def _taught(tape: Tape, node: Node, teach: str, rate: int, of: str = "") -> None:
         """Writes the program of a step of time that learns: weights change by what the state before it and
         its inputs were. of: the signals of all steps, of which it takes its own"""
         steps, cell = tape.shape(node.inputs[0])[0], str(node.attrs["cell"])
-        rows, moments = tape.shape(node.inputs[2])[0], f"{node.name}_moments"
+        rows = tape.shape(node.inputs[2])[0]
         signals = {"g": tape.add(Value(f"{node.name}_signals", (rows,), "arena", "trace"))}
         if cell == "gru":
             signals["gq"] = tape.add(Value(f"{node.name}_recurrent_signals", (rows,), "arena", "trace"))
@@ -142,19 +197,9 @@ class Recurrent(Layer):
             for kind in KINDS:
                 _sum(tape, node, kind)
             tape.step(f"gates.{cell}", node, {**_gates(node), "d": teach, **signals})
-            for kind, signal in zip(KINDS, (signals["g"], [*signals.values()][-1]), strict=True):
-                name = f"{node.name}_{kind}weight"
-                args = {
-                    "x": _read(node, kind),
-                    "d": signal,
-                    "step": tape.counter(moments, "steps of time learned from"),
-                    "w": name,
-                    "b": f"{node.name}_{kind}bias",
-                    "saturated": tape.saturations(node),
-                }
-                tape.step("dense.update", node, args, rate=rate, **tape.rounding(name))
+            _change(tape, node, rate, (signals["g"], [*signals.values()][-1]))
             tape.step(f"recurrent.{cell}", node, {**_gates(node), "y": _hidden(node)})
-            tape.step("counter.tick", node, {"count": moments})
+            tape.step("counter.tick", node, {"count": _moments(tape, node)})
 
     def feedback(self, tape: Tape, node: Node, teach: str, matrix: str | None) -> dict[str, str]:
         what = "no teaching signal passes down through time: no history is kept"
@@ -185,11 +230,31 @@ CANDIDATE = "candidate_"
 """Of a GRU whose reset gate stands in front: what the candidate's sums from the hidden state begin with."""
 
 
-def _refuse_early(node: Node) -> None:
+def _refuse_early(node: Node, cannot: str = "learns nothing") -> None:
     if node.attrs["cell"] == EARLY:
-        what = "is a GRU that resets its state before the product, and learns nothing"
+        what = f"is a GRU that resets its state before the product, and {cannot}"
         hint = "train it with linear_before_reset = 1 (Keras: reset_after=True), or let other layers learn"
         raise CompileError(node.name, what, hint)
+
+
+def _moments(tape: Tape, node: Node) -> str:
+    """The counter by which rounding is keyed."""
+    return tape.counter(f"{node.name}_moments", "steps of time learned from")
+
+
+def _change(tape: Tape, node: Node, rate: int, signals: Sequence[str]) -> None:
+    """How weights and biases of both sums change in one step, by the signals of each."""
+    for kind, signal in zip(KINDS, signals, strict=True):
+        name = f"{node.name}_{kind}weight"
+        args = {
+            "x": _read(node, kind),
+            "d": signal,
+            "step": _moments(tape, node),
+            "w": name,
+            "b": f"{node.name}_{kind}bias",
+            "saturated": tape.saturations(node),
+        }
+        tape.step("dense.update", node, args, rate=rate, **tape.rounding(name))
 
 
 def _constants(tape: Tape, node: Node) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -227,10 +292,116 @@ def _gates(node: Node) -> dict[str, str]:
     return {**dict(zip(("p", "q"), sums, strict=True)), **_state(node)}
 
 
-def _begin(tape: Tape, node: Node) -> None:
+@dataclass(frozen=True)
+class _Signals:
+    """The values that hold signals while a window is heard from its end, all in one format.
+
+    of:    of the sums from the inputs and from the hidden state
+    past:   of the hidden state that the step at hand leaves, as later steps make it
+    own:    of that state by itself, where every state is given; else ""
+    now:    both together; `past` where there is no `own`
+    passed: what comes to the state before the step through the recurrent weights; `past` but of a GRU
+    carry:  of an LSTM's own state; what passes a GRU's update gate; "" of an RNN
+    """
+
+    of: tuple[str, str]
+    past: str
+    own: str
+    now: str
+    passed: str
+    carry: str
+
+
+def _signals(tape: Tape, node: Node, teach: str, units: int) -> _Signals:
+    rows, cell = tape.shape(node.inputs[2])[0], str(node.attrs["cell"])
+
+    def tied(name: str, size: int) -> str:
+        return tape.teach(f"{node.name}_{name}", (size,), tie=teach)
+
+    g = tied("sums", rows)
+    of = g, tied("recurrent_sums", rows) if cell == "gru" else g
+    past = tied("later", units)
+    own, now = (tied("own", units), tied("now", units)) if node.whole("all") else ("", past)
+    passed = tied("passed", units) if cell == "gru" else past
+    return _Signals(of, past, own, now, passed, tied("carried", units) if cell in STATES else "")
+
+
+def _history(tape: Tape, node: Node, rows: int) -> dict[str, str]:
+    """What keeps `rows` of the states that steps begin from, by the value that holds such a state."""
+    units = tape.shape(node.inputs[3])[1]
+
+    def kept(now: str) -> str:
+        like = Value(f"{now}_kept", (rows * units,), "arena", "activation", tie=now, use=HISTORY)
+        return tape.add(like)
+
+    return {now: kept(now) for now in _carried(node)}
+
+
+def _move(tape: Tape, node: Node) -> None:
+    """One step of time forward."""
+    tape.step("recurrent.take", node, _window(tape, node), steps=tape.shape(node.inputs[0])[0])
+    for kind in KINDS:
+        _sum(tape, node, kind)
+    tape.step(f"recurrent.{node.attrs['cell']}", node, {**_gates(node), "y": _hidden(node)})
+
+
+def _heard(tape: Tape, node: Node, teach: str, signals: _Signals) -> None:
+    """The signals of a step's sums, from the state that it began from, and of what it carried."""
+    steps = {"steps": tape.shape(node.inputs[0])[0], "still": 1}
+    tape.step("recurrent.take", node, _window(tape, node), **steps)
+    for kind in KINDS:
+        _sum(tape, node, kind)
+    if signals.own:
+        told = {"x": teach, "cursor": f"{node.name}_time", "y": signals.own}
+        tape.step("recurrent.take", node, told, **steps)
+        told = {"left": signals.own, "right": signals.past, "g": signals.now}
+        tape.step("accumulate.add", node, told)
+    own = dict(zip(("g", "gq"), dict.fromkeys(signals.of), strict=False))
+    own |= {"k": signals.carry} if signals.carry else {}
+    tape.step(f"gates.{node.attrs['cell']}", node, {**_gates(node), "d": signals.now, **own})
+
+
+def _pass_on(tape: Tape, node: Node, signals: _Signals, window: str) -> None:
+    """Of the state before the step, and, into its row of `window`, of what it has read."""
+    weights = [f"{node.name}_{kind}weight" for kind in KINDS]
+    for weight in weights if window else weights[1:]:
+        tape.alike(weight)
+    tape.project(node, signals.of[1], weights[1], signals.passed)
+    if window:
+        steps, inputs = tape.shape(node.inputs[0])
+        row = tape.teach(f"{node.name}_read", (inputs,), tie=window)
+        tape.project(node, signals.of[0], weights[0], row)
+        told = {"x": row, "cursor": f"{node.name}_time", "y": window}
+        tape.step("history.put", node, told, rows=steps)
+
+
+def _window(tape: Tape, node: Node) -> dict[str, str]:
+    return {"x": tape.value(node.inputs[0]), **_taken(node)}
+
+
+def _carried(node: Node) -> list[str]:
+    """The values that go from one step of time to the next."""
+    return [_hidden(node), *_state(node).values()]
+
+
+def _lasting(now: str) -> str:
+    """The value that goes from one window to the next, of one that goes from step to step."""
+    return f"{now}_lasting"
+
+
+def _copy(tape: Tape, node: Node, x: str, y: str) -> None:
+    tape.step("history.take", node, {"x": x, "cursor": f"{node.name}_time", "y": y}, rows=1)
+
+
+def _begin(tape: Tape, node: Node, again: bool = False) -> None:
+    """The state that a window begins from: none, or where state is kept, what the window before it left.
+    again: of a window that has run, and begins once more from where it began
+    """
     every = {"out": node.name} if node.whole("all") else {}
     args = {"hidden": _hidden(node), "cursor": f"{node.name}_time", **_state(node), **every}
     tape.step("recurrent.begin", node, args)
+    for now in _carried(node) if tape.spec.state else ():
+        _copy(tape, node, f"{now}_first" if again else _lasting(now), now)
 
 
 def _add_sums(tape: Tape, node: Node, kind: str, pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -28,6 +28,7 @@ class Rule(ABC):
     prototypes: whether the classifier's rows are means of the classes' features, and start as these.
     direct: whether each layer hears a signal of its own output alone, which layers that run over time take.
     passes: whether teaching signals come down from layer to layer.
+    unrolls: whether they come down through time, too, in layers that run over it.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,7 @@ class Rule(ABC):
     prototypes: ClassVar[bool] = False
     direct: ClassVar[bool] = False
     passes: bool = False
+    unrolls: ClassVar[bool] = False
 
     def option(self, spec: RuleSpec, name: str) -> Setting:
         """The value of one of this rule's options: the rule file's, else its default."""

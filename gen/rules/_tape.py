@@ -276,13 +276,14 @@ class RuleTape(GoodnessTape):
         twin_of: MatrixOf = lambda node: None,
         visit: Callable[[Node, str], None] | None = None,
         error: str | None = None,
+        steps: int = 0,
     ) -> None:
         """Carries the error from the output down to the lowest learned layer; each learned layer changes.
 
         A layer passes the signal on before it changes. `matrix_of` gives the feedback matrix of a weighted
         layer (None: its own weights), `twin_of` the matrix that is to change as its weights do. `visit` sees
         the signal of each node's output in place of the changes, down to layers that run over time; `error`
-        is as in `direct`.
+        is as in `direct`. Layers that run over time hear it in the last `steps` steps of their window.
         """
         for node in () if visit else self.learned_nodes:
             self.refuse_unheard(node)
@@ -293,13 +294,15 @@ class RuleTape(GoodnessTape):
             if teach is None:
                 continue
             passed: Mapping[str, str] = {}
-            wall = visit is not None and layer(node.op).timed
-            if not wall and any(self._upstream.get(i, False) for i in node.inputs):
+            timed = layer(node.op).timed
+            if steps and timed:
+                passed = layer(node.op).unrolled(self, node, teach, self.rate(node), steps)
+            elif not (visit and timed) and any(self._upstream.get(i, False) for i in node.inputs):
                 matrix = matrix_of(node) if layer(node.op).weighted else None
                 passed = layer(node.op).feedback(self, node, teach, matrix)
             if visit:
                 visit(node, teach)
-            elif self.is_learned(node):
+            elif self.is_learned(node) and not (steps and timed):
                 self.update(node, teach, twin_of(node))
             # Only now, when nothing needs `teach` any more, may a sum ask for memory.
             for name, signal in passed.items():

@@ -46,6 +46,8 @@ from .schedule import Schedule as Schedule
 from .schedule import read_schedule
 from .sparse import Share as Share
 from .sparse import Sparse, read_sparse, sparse_table
+from .state import State as State
+from .state import read_state
 from .store import BALANCED as BALANCED
 from .store import OLDEST as OLDEST
 from .store import Store as Store
@@ -175,6 +177,7 @@ class RuleSpec:
     keep: Keep | None = None
     frontend: FrontEnd | None = None
     mark: Mark | None = None
+    state: State | None = None
 
     @property
     def equations(self) -> tuple[tuple[str, str], ...]:
@@ -319,6 +322,7 @@ def parse_spec(
         keep=read_keep(table) if "keep" in raw else None,
         frontend=read_frontend(table, known_blocks or {}),
         mark=read_mark(table),
+        state=read_state(table),
     )
 
 

@@ -42,8 +42,9 @@ from .head import classifier, fitted
 from .memory import loaded
 from .pending import ALL_BUT
 from .probe import forward, input_sizes, jacobians, known_means, predictors, seen
-from .stream import streamed
+from .stream import forgets, streamed
 from .tables import Table, examples, ring
+from .timed import refuse_twice
 
 
 def build(
@@ -102,8 +103,12 @@ def build(
             entries.append(guarded(tape, spec.guard, calibration))
     if spec.frontend:
         entries += streamed(tape, spec.frontend)
+    if spec.frontend or spec.state:
+        entries += forgets(tape)
     b = tape.b
     _check_entries(b, entries)
+    if spec.state:
+        refuse_twice(b, entries, spec.rule)
     return Abstract(
         graph.name, b.values, b.programs, tuple(entries), graph.inputs, tape.logits, tape.classes, b.slower
     )

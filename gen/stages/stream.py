@@ -5,7 +5,8 @@ push      (entry)  the blocks of the front end; each window's signal into its ri
 window_infer       the network's inputs out of the rings, and infer; they are kept for `mark` (pending.py)
 mark      (entry)  a label for the window that stands where it says, and learn, if there is one; deny (entry)
                    says what that window was not
-reset     (entry)  all of that as compiled: a stream that was cut begins anew
+reset     (entry)  all of that as compiled: a stream that was cut begins anew; what recurrent layers remember
+                   from window to window, too ([state], timed.py)
 
 What a push says of itself lies in the state: `push_made`, 1 where it ended in a verdict, and `push_ago`, how
 many frames came after the end of that verdict's window. The verdict lies where that of `infer` does.
@@ -67,18 +68,19 @@ def streamed(tape: RuleTape, front: FrontEnd) -> list[Entry]:
             pending.enter()
         b.call("infer")
     own = pending.entries() if pending else []
-    return [Entry(PUSH, (made.raw,)), *own, *_reset(tape)]
+    return [Entry(PUSH, (made.raw,)), *own]
 
 
-def _reset(tape: RuleTape) -> list[Entry]:
+def forgets(tape: RuleTape) -> list[Entry]:
     """Program `reset`: what is kept of the stream begins again. A rule's own does its own part before."""
-    b = tape.b
-    with b.program(BEGIN_AGAIN, "filters, windows and clocks of the front end as compiled"):
+    b, front = tape.b, tape.spec.frontend
+    what = "filters, windows and clocks of the front end" if front else "what recurrent layers remember"
+    with b.program(BEGIN_AGAIN, f"{what} as compiled"):
         for v in [
             v for v in b.values.values() if v.use == STREAM and len(v.shape) == 1
         ]:  # not rows that are closed
             assert v.ints is not None, v.name
-            b.step("signal.fill", "front", {"x": v.name}, value=int(v.ints.flat[0]))
+            b.step("signal.fill", "front" if front else "state", {"x": v.name}, value=int(v.ints.flat[0]))
     if own := b.programs.get(RESET):
         b.programs[RESET] = replace(own, items=(*own.items, Call(BEGIN_AGAIN)))
         return []

@@ -282,6 +282,7 @@ def _memory_line(m: Mapping[str, Any]) -> str:
     return (
         f"  flash {m['constants'] + m['initial_state']} B of tensors; "
         f"RAM {m['state']} B state ({m['of_which_samples']} B of samples) + {m['arena']} B arena"
+        + (f" ({m['of_which_history']} B of states of a window)" if m.get("of_which_history") else "")
         + (f" + {m['infer_arena']} B arena of infer" if m["infer_arena"] else "")
         + f" + {m['run']} B of what runs"
     )

@@ -8,7 +8,7 @@ from synapcc.gen.compile import Compiled
 from synapcc.gen.emit.fits import firmware_bytes, least_flash, least_ram
 from synapcc.gen.emit.flash import stored
 from synapcc.gen.ir.plan import Plan, PlanTensor
-from synapcc.gen.ir.roles import FIRST, GOOD, ROLES, STORED, STREAM
+from synapcc.gen.ir.roles import FIRST, GOOD, HISTORY, ROLES, STORED, STREAM
 from synapcc.gen.sets import REF
 from synapcc.gen.target.boards import Board
 
@@ -29,6 +29,7 @@ def memory(plan: Plan, kernel_set: str = REF) -> dict[str, int]:
         "state": plan.state_bytes,
         "of_which_samples": store,
         "arena": plan.arena_bytes,
+        "of_which_history": sum(t.nbytes for t in plan.tensors if t.use == HISTORY),
         "infer_arena": plan.infer_arena_bytes,
         "run": plan.run_bytes,
     }

@@ -45,6 +45,7 @@ from synapcc.gen.spec import (
     RuleSpec,
     Schedule,
     Share,
+    State,
     Store,
     select_layers,
 )
@@ -253,7 +254,8 @@ def barely_negative(rng: Rng, graph: Graph) -> Graph:
 
 def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
     """A rule file that a user could have written for this network."""
-    rule = rules()[str(rng.choice(sorted(rules())))]
+    plain = [name for name, found in rules().items() if not found.unrolls]  # else as bp, but over time
+    rule = rules()[str(rng.choice(sorted(plain)))]
     dense = [n.name for n in graph.nodes if layer(n.op).weighted]
     chosen = tuple(n for n in dense if rng.integers(3)) or tuple(dense[-1:])
     init = str(rng.choice(rule.inits or ("random",)))
@@ -283,11 +285,21 @@ def random_spec(rng: Rng, graph: Graph) -> RuleSpec:
 
 
 def random_through_time(rng: Rng, graph: Graph, spec: RuleSpec) -> RuleSpec:
-    """Dense layers alone, or all under a rule that teaches layers which run over time."""
+    """Dense layers alone, or all under a rule that teaches layers which run over time: by a signal of their
+    own, or by what comes down."""
     if rng.integers(2) or any(n.attrs.get("cell") == EARLY for n in graph.nodes):
         return replace(spec, layers=DENSE, rates=())
-    rule = str(rng.choice([name for name, found in rules().items() if found.direct]))
+    direct = [name for name, found in rules().items() if found.direct]
+    unrolled = [name for name, found in rules().items() if found.unrolls]
+    rule = str(rng.choice(direct if rng.integers(2) else unrolled))
     return replace(spec, rule=rule, layers="all", rates=(), feedback=Feedback())
+
+
+def random_state(rng: Rng, spec: RuleSpec) -> RuleSpec:
+    """Perhaps windows that begin where the one before ended, without what runs others in between."""
+    if rng.integers(3):
+        return spec
+    return replace(spec, state=State(True), store=None, replay=None, guard=None, pseudo=None, arena=Arena())
 
 
 def random_options(rng: Rng, rule: str) -> Settings:
@@ -553,6 +565,8 @@ def random_parts(seed: int) -> tuple[Graph, RuleSpec, dict[str, np.ndarray], str
     spec = random_sparse(np.random.default_rng([17, seed]), graph, spec)
     spec = random_pseudo(np.random.default_rng([18, seed]), spec)
     spec = random_anomaly(np.random.default_rng([20, seed]), spec)
+    if over_time:
+        spec = random_state(np.random.default_rng([21, seed]), spec)
     if over_time and spec.layers != DENSE:
         spec = replace(spec, init="", schedule=None, accumulate=None, momentum=None)
     return graph, spec, calibration, BEST if best else FAST

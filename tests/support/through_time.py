@@ -9,22 +9,54 @@ two pulses in 20 steps, the share that is right after two passes over 3,000; and
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 from recurrent_nets import PULSES, pulses, recurrent_file
 
-from synapcc.gen.compile import compile_model
+from synapcc.gen.compile import Compiled, compile_model
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
+from synapcc.gen.ir.program import Program, Step
 from synapcc.gen.spec import RuleSpec
+from synapcc.gen.stages.float_run import RealMachine
 from synapcc.host.run.emulator import Emulator
 
 Real = np.ndarray
-RATES = {"last": 5, "dfa": 5, "dftt": 7}
+RATES = {"last": 5, "dfa": 5, "bptt": 4, "dftt": 7}
 """Of each rule, as 2^-k."""
 UNROLLED = "unrolled"
+SLOW = 20  # a rate of 2^-20: the weights of all steps are the same
+
+
+def _slowed(program: Program) -> Program:
+    """The program at a rate of 2^-SLOW, which no integers could have."""
+    items = tuple(
+        replace(i, attrs={**i.attrs, "rate": SLOW}) if isinstance(i, Step) and "rate" in i.attrs else i
+        for i in program.items
+    )
+    return replace(program, items=items)
+
+
+def changes(
+    c: Compiled, x: Real, label: int = 2, earlier: Sequence[Real] = ()
+) -> tuple[RealMachine, dict[str, Real]]:
+    """A learning step in real numbers at so small a rate, and what it changed, over its rate.
+
+    earlier: windows that are classified first
+    """
+    programs = {n: _slowed(p) for n, p in c.abstract.programs.items()}
+    machine = RealMachine(c.abstract.values, programs, 1)
+    for window in earlier:
+        machine.load({"x": window.reshape(1, -1)})
+        machine.run("infer")
+    before = {n: v[0].copy() for n, v in machine.state.items()}
+    machine.load({"x": x.reshape(1, -1), "label": np.array([[label]], np.uint16)})
+    machine.run("learn")
+    return machine, {n: (before[n] - machine.state[n][0]) * 2.0**SLOW for n in before}
 
 
 def _sigmoid(v: Real) -> Real:
@@ -85,7 +117,8 @@ def order_of_pulses() -> tuple[dict[str, float], int]:
     calibration, (unseen, right) = pulses(300, 6), pulses(500, 7)
     found, size = {}, 0
     for rule, rate in RATES.items():
-        spec = RuleSpec(rule, layers="all", rate=rate)
+        options = (("steps", PULSES.steps),) if rule == "bptt" else ()
+        spec = RuleSpec(rule, layers="all", rate=rate, options=options)
         plan = compile_model(graph, spec, {"x": calibration[0], "label": calibration[1]}).plan
         machine, size = Emulator(plan), plan.state_bytes + plan.arena_bytes
         for _ in range(2):

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from synapcc.examples.ecg.choices import (
     DEFAULT_MODEL,
-    FLOAT_BP,
     FRONTS,
     MODELS,
     PROTOCOLS,
-    RULES,
+    RECURRENT,
     STREAM,
     STREAM_MODEL,
     USUAL,
@@ -35,7 +34,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--model",
         action="append",
-        help=f"{', '.join(MODELS)} or an .onnx; may be repeated (default: {DEFAULT_MODEL})",
+        help=f"{', '.join((*MODELS, *RECURRENT))} or an .onnx; may be repeated (default: {DEFAULT_MODEL})",
     )
     p.add_argument(
         "--front",
@@ -101,17 +100,19 @@ def run(args: argparse.Namespace, out: Results) -> int:
     from synapcc.host.pages.eval import eval_html
 
     usual = STREAM_MODEL if args.front == STREAM else DEFAULT_MODEL
-    models, names = args.model or [usual], args.rule or [FLOAT_BP, *RULES]
-    for name in names:
-        if name not in evaluate.rule_names() and not Path(name).is_file():
-            known = ", ".join(evaluate.rule_names())
-            raise SynapccError("--rule", f'"{name}" is neither a rule nor a file', f"rules: {known}")
+    models = args.model or [usual]
+    names = {model: args.rule or evaluate.rules_of(model) for model in models}
+    for model, name in ((m, n) for m in models for n in names[m]):
+        known = evaluate.rule_names(model)
+        if name not in known and not Path(name).is_file():
+            hint = f"rules of {model}: {', '.join(known)}"
+            raise SynapccError("--rule", f'"{name}" is neither a rule nor a file', hint)
     replays = {"both": (False, True), "on": (True,), "off": (False,)}[args.replay]
     if args.seeds < 1 or args.jobs < 1:
         raise SynapccError("--seeds, --jobs", "must be 1 or more", "give a whole number from 1")
     chosen = protocol.PROTOCOLS[args.protocol]
     tasks = evaluate.plan_tasks(
-        chosen.name, models, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds,
+        chosen.name, names, args.weights or ["int16"], _passes(args.passes), replays, args.seeds,
         curve=bool(args.json or args.html), front=args.front,
     )  # fmt: skip
     with Progress("learning", sum(t.work for t in tasks)) as bar:

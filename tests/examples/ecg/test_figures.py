@@ -14,7 +14,7 @@ def run(name: str, model: str, rules: list[str]) -> list[evaluate.Row]:
         records.find(download=False)
     except records.DataError as error:
         pytest.skip(f"no MIT-BIH data: {error}")
-    tasks = evaluate.plan_tasks(name, [model], rules, ["int16"], [10], [False], 5)
+    tasks = evaluate.plan_tasks(name, {model: rules}, ["int16"], [10], [False], 5)
     return evaluate.evaluate(name, tasks, [model], 2, lambda work: None)
 
 

@@ -29,7 +29,7 @@ def test_signals_are_derivatives_of_one_step(cell: str) -> None:
     rng = np.random.default_rng(3)
     arrays, d = drawn(cell, rng), rng.normal(0, 1, (1, UNITS))
     k = kernel(f"gates.{cell}")
-    out = {role: np.zeros((1, GATES[cell] * UNITS)) for role in k.writes}
+    out = {role: np.zeros((1, GATES[cell] * UNITS)) for role in k.writes if role not in k.optional}
     k.real({**arrays, "d": d, **out}, {})
     for role, signal in zip(("p", "q"), (out["g"], out.get("gq", out["g"])), strict=True):
         for i in range(GATES[cell] * UNITS):
@@ -55,12 +55,15 @@ def test_integers_are_near(cell: str) -> None:
         gates = kernel(f"gates.{cell}")
         for role in gates.writes:
             real[role], ints[role] = np.zeros((1, GATES[cell] * UNITS)), np.zeros_like(ints["p"])
+        for role in gates.optional:
+            real[role] = np.rint(rng.uniform(-(2**12), 2**12, (1, UNITS)))
+            ints[role] = real[role].astype(np.int16)
         gates.real({**real, "d": d}, {})
         gates.integer({**ints, "d": d.astype(np.int16)}, ups)
-        for role in gates.writes:
+        for role in gates.changing:
             assert np.max(np.abs(real[role] - ints[role])) <= 8, role
         y, y8 = np.zeros((1, UNITS)), np.zeros((1, UNITS), np.int8)
-        own = [{r: v for r, v in side.items() if r not in gates.writes} for side in (real, ints)]
+        own = [{r: v for r, v in side.items() if r not in gates.changing} for side in (real, ints)]
         kernel(f"recurrent.{cell}").real({**own[0], "y": y}, {})
         kernel(f"recurrent.{cell}").integer({**own[1], "y": y8}, ups)
         assert np.max(np.abs(np.minimum(y * 2**7, 127) - y8)) <= 0.6

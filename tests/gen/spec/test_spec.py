@@ -32,6 +32,7 @@ from synapcc.gen.spec import (
     Replay,
     RuleSpec,
     Schedule,
+    State,
     Store,
     load_spec,
     parse_spec,
@@ -491,6 +492,7 @@ DRAWN = st.builds(
     teach=st.builds(Teach, MAYBE, MAYBE),
     frontend=st.none() | fronts(),
     mark=st.none() | st.builds(Mark, st.integers(1, 255), st.floats(1, 1e5), st.booleans()),
+    state=st.none() | st.just(State(keep=True)),
     trace=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,30}", fullmatch=True), TEXTS, max_size=4).map(
         lambda traces: tuple(sorted(traces.items()))
     ),

@@ -221,7 +221,21 @@ def test_sums_of_one_sample_are_what_there_was_without(count: int) -> None:
     assert len(seen) >= 4 and moved > count
 
 
-TEACHING = ("hebbian", "dfa", "dkp", "sdfa", "drtp", "fa", "sign", "ssg", "pepita", "last", "bp", "dftt")
+TEACHING = (
+    "hebbian",
+    "dfa",
+    "dkp",
+    "sdfa",
+    "drtp",
+    "fa",
+    "sign",
+    "ssg",
+    "pepita",
+    "last",
+    "bp",
+    "bptt",
+    "dftt",
+)
 
 
 @pytest.mark.parametrize("chosen", [TEACHING[:3], pytest.param(TEACHING[3:], marks=pytest.mark.long)])
