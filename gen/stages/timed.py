@@ -28,6 +28,9 @@ def refuse_timed(graph: Graph, spec: RuleSpec, rule: Rule | None, learned: Colle
     if spec.state and not any(layer(n.op).timed for n in graph.nodes):
         what = "is true, and the network has no recurrent layer that could remember anything"
         raise CompileError("state.keep", what, "leave [state] out")
+    if spec.state and spec.mark:
+        what = "labels windows that are over, and recurrent layers go on from the newest one"
+        raise CompileError("mark", what, "leave [state] or [mark] out")
     timed = [n.name for n in graph.nodes if n.name in learned and layer(n.op).timed]
     if not timed:
         return

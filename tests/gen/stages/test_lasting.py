@@ -20,7 +20,7 @@ from synapcc.gen.emit.role import of_role
 from synapcc.gen.errors import CompileError
 from synapcc.gen.importers import load_model
 from synapcc.gen.ir.graph import Graph
-from synapcc.gen.spec import Arena, Guard, Pseudo, Replay, RuleSpec, State, Store, parse_spec
+from synapcc.gen.spec import Arena, Guard, Mark, Pseudo, Replay, RuleSpec, State, Store, parse_spec
 from synapcc.host.run.emulator import Emulator
 
 TWICE = replace(USUAL, steps=2 * USUAL.steps)
@@ -118,6 +118,14 @@ def test_a_network_that_remembers_nothing_is_refused(tmp_path: Path) -> None:
     data = {"x": np.random.default_rng(1).normal(0, 1, (40, *shape)), "label": np.arange(40) % 4}
     with pytest.raises(CompileError, match="the network has no recurrent layer that could remember"):
         compile_model(dense, RuleSpec("bp", state=KEPT), data)
+
+
+def test_labels_for_windows_that_are_over_are_refused(tmp_path: Path) -> None:
+    """They would move the state back to a window before the newest one."""
+    graph = graph_of(tmp_path, "GRU")
+    data = {"x": windows(40), "label": np.arange(40) % 4}
+    with pytest.raises(CompileError, match="mark: labels windows that are over"):
+        compile_model(graph, RuleSpec("last", state=KEPT, mark=Mark(4, 100.0)), data)
 
 
 def test_the_rule_file_says_it() -> None:
