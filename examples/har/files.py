@@ -31,9 +31,9 @@ CALIBRATION = 512
 """Windows of the others that set a network's number formats, evenly spread."""
 
 
-def model_path(wearer: str) -> Path:
-    """The base network that never saw a wearer."""
-    return HERE / "models" / f"har_without_{wearer}.onnx"
+def model_path(wearer: str, stream: bool = False) -> Path:
+    """The base network that never saw a wearer; if `stream`, the one behind the chip's front end."""
+    return HERE / "models" / f"har_{'stream_' if stream else ''}without_{wearer}.onnx"
 
 
 def calibration(wearer: str) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from .. import discovery
+from ..ops.signal import MOST_CHANNELS
 from ..spec.frontend import BlockSpec
 from ..spec.options import Option
 from ._feeds import Beat, Feed, Input, Rhythm, Sliding, Window
@@ -41,11 +42,13 @@ class Block(ABC):
     """One kind of block. `kind` is what a rule file writes; here, it is the file's stem.
 
     options: what a table [[frontend.block]] may say beside name, kind and from
+    most:    channels that its signal may have
     """
 
     kind: ClassVar[str]
     doc: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    most: ClassVar[int] = MOST_CHANNELS
 
     @abstractmethod
     def write(self, tape: FrontTape, own: BlockSpec, x: Signal) -> Signal | None:
@@ -78,6 +81,10 @@ def write(tape: FrontTape) -> None:
             what = f'reads "{own.source}", which has no signal'
             hint = f'a window stands about events by at = "{own.source}"' if own.source in tape.events else ""
             raise tape.error(own, what, hint or f"signals before it are {', '.join(made)}")
-        found = known[own.kind].write(tape, own, made[own.source] if own.source else before)
+        block, x = known[own.kind], made[own.source] if own.source else before
+        if x.channels > block.most:
+            what = f"its signal has {x.channels} channels, and {block.most} are the most for {own.kind}"
+            raise tape.error(own, what, "take fewer bands, or put it before these")
+        found = block.write(tape, own, x)
         if found is not None:
             before = made[own.name] = found

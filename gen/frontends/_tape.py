@@ -119,14 +119,14 @@ class FrontTape:
         if made.top > LIMIT:
             what = f"may reach {made.top / 2.0**FRAC:.3g}, {LIMIT >> FRAC} is the most"
             raise self.error(own, what, "damp the signal before: a lower gain or Q, a shorter window")
-        self._free(own, name)
+        self.free(own, name)
         self._add(made, frac)
         return made
 
     def event(self, own: BlockSpec, like: Signal, most: int, latest: int, spacing: int) -> Event:
         """A new signal of events of a block, up to `most` frames old, for those who ask for its name."""
         name = f"{PREFIX}_{own.name}"
-        self._free(own, name)
+        self.free(own, name)
         made = Event(name, like.frames, 1, like.rate, 0, most, latest, spacing)
         self._add(made, 0)
         self.events[own.name] = made
@@ -150,7 +150,7 @@ class FrontTape:
             raise self.error(own, what, f"{nearest(name, tuple(known))}those are {', '.join(known)}")
         return known[name] if name else None
 
-    def _free(self, own: BlockSpec, name: str) -> None:
+    def free(self, own: BlockSpec, name: str) -> None:
         """CompileError where another block has made this name of its own."""
         if name in self.b.values:
             what = f"would make a second tensor {name}"
@@ -165,7 +165,7 @@ class FrontTape:
         start = np.zeros(size, np.int32)
         fmt = Format("int32", frac, lo, hi)
         name = f"{PREFIX}_{own.name}_{what}"
-        self._free(own, name)
+        self.free(own, name)
         return self.b.add(Value(name, (size,), "state", "signal", ints=start, use=STREAM, format=fmt))
 
     def counter(
@@ -173,7 +173,7 @@ class FrontTape:
     ) -> str:
         """A counter of the state, or several, of a block where `own` is given."""
         if own is not None:
-            self._free(own, name := f"{PREFIX}_{own.name}_{name}")
+            self.free(own, name := f"{PREFIX}_{own.name}_{name}")
         ints = np.full(size, start, np.uint32)
         return self.b.add(Value(name, (size,), "state", "counter", ints=ints, use=STREAM, note=note))
 

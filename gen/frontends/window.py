@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ops.ring import FRAMES
+from ..ops.ring import CHANNELS, FRAMES
 from ..spec.frontend import BlockSpec
 from ..spec.options import Quantity, Word
 from . import Block
@@ -15,6 +15,7 @@ class WindowBlock(Block):
     that of an input."""
 
     kind = "window"
+    most = CHANNELS[1]
     doc = "a window of the signal, every so often or at an event, for the network's input of its name"
     options = (
         Quantity("length", "of a window", 0.1, 1e6, None, "ms"),

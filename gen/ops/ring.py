@@ -15,12 +15,14 @@ from ..ir.format import Scaled
 from . import Accumulator, Arrays, Attrs, Bounds, Case, Cost, Format, Kernel, Known
 from ._contract import HELD, Range, Tensors, beyond, takes, within
 from ._loops import Cells, Loop
-from .signal import CHANNELS, LIMIT, random_signal
+from .signal import LIMIT, random_signal
 
 INPUTS = "int8|int16"
 FRAMES: Range = (1, 2**16 - 1)
 """Of a window, and from the end of one to the end of the next."""
 CENTRE: Range = (-LIMIT, LIMIT)
+CHANNELS: Range = (1, 2**11)
+"""Of a frame: those of raw samples times as many bands as there may be."""
 
 
 def _write(

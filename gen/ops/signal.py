@@ -117,6 +117,11 @@ def whole(x: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([np.broadcast_to(past, (len(x), past.shape[1])), x], axis=1)
 
 
+def remember_all(x: NDArray[Any], past: NDArray[Any]) -> None:
+    """`remember`, of every device."""
+    past[...] = whole(x, past)[:, x.shape[1] :]
+
+
 def random_signal(rng: np.random.Generator, n: int, top: int = LIMIT) -> NDArray[np.int32]:
     """Values of all sizes, rails among them."""
     v = rng.integers(-top, top + 1, n) >> rng.integers(0, 31, n)

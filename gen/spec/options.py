@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,6 +106,36 @@ class Word(Option):
         if value is None or isinstance(value, str):
             return value or ""
         raise table.error(self.name, f"is {what_is(value)}", "give a name")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers(Option):
+    """Several numbers of a unit, `least` to `most` of them; it must be given. Its value is a text, one number
+    behind another, which a file may also say."""
+
+    least: int
+    most: int
+    unit: str
+
+    @property
+    def default(self) -> str:
+        return ""
+
+    def read(self, table: Table) -> str:
+        value = table.get(self.name)
+        parts = value.split() if isinstance(value, str) else value
+        hint = f"give {self.least} to {self.most} numbers, as [1, 2.5, 4]"
+        if not isinstance(parts, list):
+            raise table.error(self.name, f"is {what_is(value)}" if value is not None else "is missing", hint)
+        try:
+            found = [float(n) for n in parts if not isinstance(n, bool)]
+        except (TypeError, ValueError, OverflowError):
+            found = []
+        if len(found) != len(parts) or not all(map(math.isfinite, found)):
+            raise table.error(self.name, "holds what is no number", hint)
+        if not self.least <= len(found) <= self.most:
+            raise table.error(self.name, f"has {len(found)} numbers", hint)
+        return " ".join(map(repr, found))
 
 
 Settings = tuple[tuple[str, Setting], ...]

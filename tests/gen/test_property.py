@@ -87,7 +87,10 @@ OF_FILES = (
 """Kernels of .tflite files alone: test_lite_files.py and test_wide_files.py draw their random networks."""
 OF_EQUATIONS = ("statement.", "statement2d.")
 """Those of rules in a rule file: tests/gen/equations."""
-OF_FRONTS = ("signal.", "filter.", "ring.")
+OF_FRONTS = (
+    *("signal.", "filter.", "ring.", "lead_off.", "logarithm.", "power.", "ratio.", "resample.", "spectrum."),
+    *("beat.", "event.", "pending.", "qrs.", "sums."),
+)
 """Those of front ends: tests/gen/frontends."""
 RARE = "matmul.feedback_right"
 """In less than one of 700: tests/gen/ops/test_matmul_learned.py has it."""

@@ -21,6 +21,8 @@ HEAD = 'rule = "none"\n[frontend]\nrate = {rate}\nchannels = {channels}\npush = 
 CLASSES = 3
 RATIOS = ((1, 1), (1, 1), (1, 2), (1, 3), (1, 8), (2, 1), (3, 2), (2, 3), (18, 25))
 """How many samples become how many, where a chain changes the rate."""
+OTHERS = ("decimate", "resample", "r_peak", "mel", "bands")
+"""Blocks that are drawn by themselves: they change the rate, or have events."""
 MOST_REFUSED = 0.4
 
 
@@ -58,7 +60,7 @@ def network(shape: tuple[int, ...], seed: int = 0) -> Graph:
 def _block(rng: Rng, name: str, rate: float, channels: int, beside: Sequence[str]) -> tuple[str, int]:
     """A table of a random kind, of frequencies and times that this rate can have, and its channels. beside:
     signals of this rate and as many channels"""
-    kind = str(rng.choice([k for k in block_options() if k not in (*ENDS, "decimate", "resample", "r_peak")]))
+    kind = str(rng.choice([k for k in block_options() if k not in (*ENDS, *OTHERS)]))
     f = round(float(rate * 2.0 ** -rng.uniform(1.5, 9)), 4)
     ms = round(float(rng.uniform(2.1, 12) * 1000 / rate), 3)
     said = {
@@ -90,6 +92,22 @@ def _another_rate(rng: Rng, rate: float, up: int, down: int) -> str:
     return f'[[frontend.block]]\nname = "fewer"\nkind = "resample"\n{own}'
 
 
+def _spectra(rng: Rng, rate: float, frames: int) -> tuple[str, int, int]:
+    """A table of spectra, a frame of them for each `hop` of a push; the hop, and how many bands."""
+    hop = int(rng.choice([n for n in range(2, frames + 1) if frames % n == 0]))
+    length = 2 * int(rng.integers(max(2, -(-hop // 2)), hop // 2 + 20))
+    size = max(32, 1 << (length - 1).bit_length()) << int(rng.integers(2))
+    own = f"length = {length * 1000 / rate!r}\nhop = {hop * 1000 / rate!r}\nsize = {size}\n"
+    own += f"floor = {2.0 ** rng.integers(-12, 6)}\n"
+    many = int(rng.integers(1, 8))
+    if rng.integers(2):
+        kind, own = "mel", own + f"bands = {many}\nlow = {rate / 20!r}\n"
+    else:
+        edges = sorted(rng.choice(np.arange(size // 2), many + 1, replace=False) * rate / size)
+        kind, own = "bands", own + f"edges = {list(map(float, edges))}\n"
+    return f'[[frontend.block]]\nname = "spectra"\nkind = "{kind}"\n{own}', hop, many
+
+
 def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
     """A rule file with a random front end, and the shape of the input that its window fills."""
     rate = int(rng.choice([100, 125, 250, 360, 500, 1000]))
@@ -109,6 +127,9 @@ def random_front(rng: Rng) -> tuple[str, tuple[int, ...]]:
             text += _another_rate(rng, rate, up, down)
             rate = rate * up / down
             up, beside = down, ["fewer"]
+    if frames > 1 and rng.integers(3) == 0:
+        table, by, many = _spectra(rng, rate, frames)
+        text, rate, frames, channels = text + table, rate / by, frames // by, channels * many
     length, hop = int(rng.integers(4, 14)), frames + int(rng.integers(0, 9))
     scale = float(2.0 ** -rng.uniform(3, 12))
     text += (

@@ -134,7 +134,7 @@ def test_every_block_and_every_kernel_is_drawn() -> None:
     """Otherwise a green run would say nothing about what was left out."""
     found = list(fronts(0, 60))
     assert {b.kind for made in found for b in made.front.blocks} == set(blocks()) - EVENTFUL
-    stems = {"signal", "filter", "ring", "lead_off", "resample", "logarithm", "ratio", "power"}
+    stems = {"signal", "filter", "ring", "lead_off", "resample", "logarithm", "ratio", "power", "spectrum"}
     drawn = {s.kernel for made in found for _, _, s in made.plan.ops()}
     of_events = {"signal.slope"}
     assert {k for k in drawn if k.split(".")[0] in stems} == {

@@ -40,7 +40,7 @@ from synapcc.gen.spec import (
     select_layers,
 )
 from synapcc.gen.spec.frontend import ENDS, BlockSpec, FrontEnd
-from synapcc.gen.spec.options import Choice, Integer, Option, PowerOfTwo, Quantity, Setting, Word
+from synapcc.gen.spec.options import Choice, Integer, Numbers, Option, PowerOfTwo, Quantity, Setting, Word
 from synapcc.gen.spec.own import Teach, Update
 
 pytestmark = pytest.mark.anywhere
@@ -411,6 +411,9 @@ def setting(option: Option) -> st.SearchStrategy[Setting]:
         return st.integers(option.low, option.high).map(exp2)
     if isinstance(option, Word):
         return MAYBE
+    if isinstance(option, Numbers):
+        some = st.lists(st.floats(-1e6, 1e6), min_size=option.least, max_size=option.least + 4)
+        return some.map(lambda found: " ".join(map(repr, found)))
     assert isinstance(option, Quantity)
     return st.floats(option.low, option.high)
 
