@@ -27,9 +27,9 @@ from . import data
 from .data import Recording
 from .demo import RULE as USUAL
 from .features import split
-from .files import CALIBRATION, calibration, model_path
+from .files import calibration, model_path, stream_calibration
 from .streamed import RULE as STREAM
-from .streamed import ends, front, heard, parts, samples
+from .streamed import ends, front, parts, samples
 
 Tick = Callable[[int], None]
 Winners = dict[float, NDArray[np.int64]]
@@ -87,9 +87,7 @@ def streamed(
 
 def stream_plan(recordings: Sequence[Recording], name: str, spec: RuleSpec) -> Plan:
     """The Plan of one wearer's chip, calibrated by what the chip makes of the others' samples."""
-    pool = heard([r for r in recordings if r.wearer != name])
-    some = np.linspace(0, len(pool) - 1, CALIBRATION).round().astype(np.int64)
-    return compile_model(model_path(name, stream=True), spec, pool.take(some).arrays()).plan
+    return compile_model(model_path(name, stream=True), spec, stream_calibration(recordings, name)).plan
 
 
 class Life:

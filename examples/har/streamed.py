@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from synapcc.host.run.frontend import cut
 
 from .data import Recording
 from .features import LENGTH, SHARE
-from .files import HERE
 
+HERE = Path(__file__).resolve().parent
 FRONT, RULE = HERE / "fronts" / "stream.toml", HERE / "stream.toml"
 STEPS = np.repeat(np.array([4096, 940], np.float32), 3)
 """Steps of the converter to 1 g, and to 1 rad/s: a watch's usual ranges of 8 g and 2,000 degrees a second."""
