@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.ir.plan import Plan
 from synapcc.gen.ir.program import Step, reached, root
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.stages.answers import answers
@@ -20,6 +21,7 @@ from synapcc.gen.stages.float_run import spread
 
 from .emulator import Emulator
 from .inputs import quantise_inputs
+from .machine import changes
 
 Real = NDArray[np.float64]
 
@@ -46,7 +48,7 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
     found = {s.args["y"]: _Output(*(np.zeros(len(runs)) for _ in range(4))) for _, s in groups}
     want, got = list[Real](), list[Real]()
     for rows, real in runs.forward():
-        machine = Emulator(compiled.plan, len(rows), read_only=True)
+        machine = _alone(compiled.plan, len(rows))
         inputs = {n: compiled.calibration[n][runs.chosen[rows]] for n in compiled.plan.inputs}
         machine.load(quantise_inputs(compiled.plan, {n: x.astype(np.float32) for n, x in inputs.items()}))
         machine.run("infer", after=partial(_after, compiled, found, rows, machine, real.arena))
@@ -59,13 +61,18 @@ def agreement(compiled: Compiled) -> tuple[float, list[dict[str, Any]]]:
     return float(np.mean(same)), [_told(compiled, label, s, found[s.args["y"]], usual) for label, s in groups]
 
 
+def _alone(plan: Plan, n: int) -> Emulator:
+    """So many samples, each the first one that a chip is given."""
+    return Emulator(plan, n, read_only=not changes(plan, "infer"))
+
+
 def same_answers(compiled: Compiled, inputs: Mapping[str, NDArray[np.float32]], most: int) -> float:
     """The share of samples [n, *shape], at most so many of them, that get the answer of the float network."""
     runs = Runs(compiled.abstract, compiled.real({n: x.astype(np.float64) for n, x in inputs.items()}))
     want, got = list[Real](), list[Real]()
     logits = compiled.abstract.logits
     for rows in runs.parts(spread(len(runs), most)):
-        real, machine = runs.machine(rows), Emulator(compiled.plan, len(rows), read_only=True)
+        real, machine = runs.machine(rows), _alone(compiled.plan, len(rows))
         chosen = {n: x[runs.chosen[rows]] for n, x in inputs.items()}
         machine.load(quantise_inputs(compiled.plan, chosen))
         with np.errstate(all="ignore"):
@@ -133,7 +140,7 @@ def _groups(compiled: Compiled) -> list[tuple[str, Step]]:
     groups: dict[str, tuple[list[str], Step]] = {}
     forward = reached(compiled.plan.programs, "forward")
     for program, _, step in compiled.plan.ops():
-        if program in forward and "y" in step.args:
+        if program in forward and "y" in step.args and compiled.plan[step.args["y"]].space == "arena":
             of = root(compiled.abstract.values, step.args["y"])
             nodes = groups[of][0] if of in groups else []
             groups[of] = (nodes if step.node in nodes else [*nodes, step.node], step)

@@ -22,7 +22,7 @@ from .evaluation import Evaluation, Regression, regression
 from .front_cache import FixedPart
 from .given import integers
 from .inputs import Clipping, Inputs, clipped_text, quantise_inputs
-from .machine import Machine
+from .machine import Machine, changes
 from .many import check_checksums, many_active, many_count, many_inputs, many_labels
 from .plans import read_plan
 from .samples import Data, read_samples
@@ -448,7 +448,8 @@ def _through(
     engines.expects(n)
     for at in range(0, n, block):
         part = {k: v[at : at + block] for k, v in arrays.items()}
-        machine = Emulator(plan, len(next(iter(part.values()))), read_only=True, fixed=fixed, engine=engines)
-        machine.state[0] = state
+        devices, shared = len(next(iter(part.values()))), not changes(plan, "infer")
+        machine = Emulator(plan, devices, read_only=shared, fixed=fixed, engine=engines)
+        machine.state[:] = state
         parts.append(machine.infer(part))
     return Inference(*(np.concatenate(found) for found in zip(*parts, strict=True)))

@@ -25,6 +25,13 @@ from .front_cache import FORWARD, FixedPart
 from .slices import Busy, Place, Slices
 
 
+def changes(plan: Plan, program: str) -> bool:
+    """Whether a program writes what persists."""
+    items = [i for p in reached(plan.programs, program) for i in plan.programs[p].items]
+    steps = (i for i in items if isinstance(i, Step))
+    return any(plan[name].space == "state" for step in steps for name in changed(step).values())
+
+
 class Unproven(SynapccError):
     """Refused, and nothing changed: a step alone would meet values that no program leaves for it."""
 
@@ -348,14 +355,9 @@ class Machine:
             raise SynapccError(self.plan.model, what, "make the emulator without read_only")
 
     def _changes(self, program: str) -> bool:
-        """Whether a program writes what persists."""
         if program not in self._changing:
-            items = [i for p in reached(self.plan.programs, program) for i in self.plan.programs[p].items]
-            self._changing[program] = any(isinstance(i, Step) and self._writes(i) for i in items)
+            self._changing[program] = changes(self.plan, program)
         return self._changing[program]
-
-    def _writes(self, step: Step) -> bool:
-        return any(self.plan[name].space == "state" for name in changed(step).values())
 
     def _known(self, program: str) -> None:
         if program not in self.plan.programs:

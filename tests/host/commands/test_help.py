@@ -117,7 +117,7 @@ def other(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_second_example_is_found(other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("demo", "eval"):
-        ours = {"demo": ["ecg", "har"], "eval": ["ecg", "har"]}[command]
+        ours = {"demo": ["anomaly", "ecg", "har"], "eval": ["ecg", "har"]}[command]
         assert set(examples.commands(command)) == {*ours, other}
         assert main([command, other, "--word", "hello"]) == 0
         assert capsys.readouterr().out == f"{other} {command}: hello\n"

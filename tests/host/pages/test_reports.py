@@ -19,6 +19,7 @@ from projects import case, compiled, refusal, write_rule
 from random_nets import ANY, accepted, random_parts
 
 from synapcc.gen.compile import Compiled, compile_model
+from synapcc.gen.frontends import block_options
 from synapcc.gen.ir.plan import Plan
 from synapcc.gen.rules import options
 from synapcc.gen.spec import RuleSpec, load_spec
@@ -93,20 +94,20 @@ ODD = ('a "b" \\ <c>&amp; [d] = #', "é.\t\x7f\x00\r\n😀", "", "'''", "\nfirst
 def copied(page: Page, path: Path) -> RuleSpec:
     """The rule file on a page, as a reader would copy it."""
     path.write_text(page.rule, encoding="utf-8")
-    return load_spec(path, options())
+    return load_spec(path, options(), block_options())
 
 
 @pytest.mark.parametrize(
     "path",
     sorted(
-        p for p in (REPO / "examples").rglob("*.toml") if p.name != "sweep.toml" and p.parent.name != "fronts"
+        p for p in (REPO / "examples").rglob("*.toml") if "sweep" not in p.stem and p.parent.name != "fronts"
     ),
     ids=lambda p: "-".join(p.parts[-2:]),
 )
 def test_the_rule_file_on_a_page_says_what_the_example_says(
     path: Path, report: Report, tmp_path: Path
 ) -> None:
-    spec = load_spec(path, options())
+    spec = load_spec(path, options(), block_options())
     for said in (spec, replace(spec, layers=ODD, untied=ODD, rates=tuple((n, 3) for n in sorted(ODD)))):
         page = sound(compile_page.compile_html(report | {"rule": said.to_dict()}))
         assert copied(page, tmp_path / "copied.toml") == said
