@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from synapcc.gen.compile import compile_model
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.frontends import block_options
 from synapcc.gen.rules import options
 from synapcc.gen.spec import Replay, RuleSpec, Store, load_spec
 from synapcc.host.run.emulator import Emulator
@@ -120,7 +121,7 @@ def rules_of(model: str) -> tuple[str, ...]:
 def rule_spec(rule: str, model: str, name: str = "A") -> RuleSpec:
     """The rule file that goes with a protocol's base model, or any rule file."""
     known = rule_folder(model, name) / f"{rule}.toml"
-    return load_spec(known if known.is_file() else Path(rule), options())
+    return load_spec(known if known.is_file() else Path(rule), options(), block_options())
 
 
 def task_spec(task: Task, samples: int) -> RuleSpec:

@@ -8,6 +8,7 @@ of the annotations.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -24,6 +25,8 @@ from synapcc.gen import emit
 from synapcc.gen.compile import compile_model
 from synapcc.gen.emit.templates import ROOT
 from synapcc.gen.errors import SynapccError
+from synapcc.gen.ops import kernels
+from synapcc.gen.rules import rules
 from synapcc.gen.spec import INFERENCE_ONLY, RuleSpec
 from synapcc.gen.spec.mark import Mark
 from synapcc.gen.target.boards import load_board
@@ -54,7 +57,8 @@ def project(real: bool, rule: str, board: str) -> Path:
     model = evaluate.model_path(STREAM_MODEL, "A", FRONTS[STREAM])
     found = load_board(board)
     place = cache.folder() / "live" / _mark(model, repr((real, spec, found)))
-    if not (place / "plan.json").is_file():
+    if not _whole(place):
+        shutil.rmtree(place, ignore_errors=True)
         compiled = compile_model(model, spec, _calibration(real), found)
         title = f"{spec.rule} on {len(compiled.learned)} of {len(compiled.graph.nodes)} layers"
         sources = {n.name: n.source for n in compiled.graph.nodes if n.source}
@@ -62,6 +66,15 @@ def project(real: bool, rule: str, board: str) -> Path:
         _put(files, place)
     os.utime(place)
     return place
+
+
+def _whole(place: Path) -> bool:
+    """Whether a folder of the cache holds a project that can be read."""
+    try:
+        read_plan(place)
+    except (SynapccError, OSError):
+        return False
+    return True
 
 
 def copied(project: Path, out: Path) -> Path:
@@ -72,14 +85,20 @@ def copied(project: Path, out: Path) -> Path:
     if not (out / "plan.json").is_file():
         texts = [p for p in project.rglob("*") if p.is_file() and ".build" not in p.parts]
         emit.write({p.relative_to(project).as_posix(): p.read_bytes() for p in texts}, out)
-    elif read_plan(out).digest != read_plan(project).digest:
-        raise SynapccError(str(out), "holds another Plan", "choose another folder, or remove it")
+        return out
+    for path in (p for p in project.rglob("*") if p.is_file() and not {".build", ".pio"} & {*p.parts}):
+        name = path.relative_to(project).as_posix()
+        if not (out / name).is_file() or (out / name).read_bytes() != path.read_bytes():
+            what = f"holds another project than this one: {name} differs"
+            raise SynapccError(str(out), what, "choose another folder, or remove it")
     return out
 
 
 def rule_spec(rule: str) -> RuleSpec:
     """A rule file for a stream whose beats are labelled late. SynapccError: one that learns nothing."""
     spec = evaluate.rule_spec(rule, STREAM_MODEL)
+    if spec.frontend:
+        raise SynapccError("--rule", f"{rule} has a [frontend], and the page brings its own", "leave it out")
     if spec.rule == INFERENCE_ONLY:
         raise SynapccError("--rule", f"{rule} learns nothing", "choose a rule that learns: synapcc rules")
     return replace(spec, frontend=front(), mark=Mark(PENDING, WITHIN, deny=True), store=None, replay=None)
@@ -104,7 +123,8 @@ def _mark(model: Path, asked: str) -> str:
     gen = Path(next(iter(synapcc.gen.__path__)))
     here = Path(__file__).parent
     folders = (gen, ROOT / "templates", ROOT / "firmware", here / "rules")
-    texts = sorted(p for f in folders for p in f.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    own = {Path(inspect.getfile(type(one))) for one in (*rules().values(), *kernels().values())}
+    texts = sorted({*own, *(p for f in folders for p in f.rglob("*") if p.is_file() and p.suffix != ".pyc")})
     for path in (*texts, *sorted(here.glob("*.py")), FRONT, model):
         mark.update(path.read_bytes())
     return mark.hexdigest()[:16]

@@ -16,6 +16,8 @@ from ._loops import Cells, Loop
 
 MOST = 2**17
 """More than any score leads by."""
+OTHERS = ("pseudo.but", "pseudo.other")
+"""The kernels by which a class that is denied becomes another one."""
 
 
 def _argmax(z: Cells, label: Cells, sure: Cells, least: int) -> None:

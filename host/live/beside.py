@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from synapcc.gen.errors import SynapccError
 from synapcc.gen.ir.plan import DENY, Plan
+from synapcc.gen.ir.program import Step
+from synapcc.gen.ops.pseudo import OTHERS
 from synapcc.gen.stages.stream import clock_of
 
 from ..link.client import Client, Stats
@@ -110,11 +112,26 @@ class Beside:
         None where there was none to learn. SynapccError where the Plan takes no denials."""
         if not self.plan.denies:
             raise SynapccError(self.plan.model, "takes no denials", "compile it with deny = true in [mark]")
+        taught = self._instead(label, ago)
         other = marked(self._sides, label, ago, self.pushes, DENY)
         if other:
             raise Differs(other)
         self.marks += 1
-        return int(self.machine["label"][0, 0]) if self.machine["mark_found"][0, 0] else None
+        return taught if self.machine["mark_found"][0, 0] else None
+
+    def _instead(self, label: int, ago: int) -> int | None:
+        """The class that a denial chooses, on a copy. Behind the step that writes it, others may take its bytes."""
+        trial, heard = Emulator(self.plan), list[int]()
+        trial.state[:] = self.machine.state
+
+        def after(program: str, position: int) -> None:
+            step = self.plan.programs[program].items[position]
+            if isinstance(step, Step) and step.kernel in OTHERS:
+                heard.append(int(trial["label"][0, 0]))
+
+        (name,) = self.plan.entry(DENY).inputs
+        trial.run(DENY, inputs={name: np.array([[ago]])}, labels=[label], after=after)
+        return heard[0] if heard else None
 
     def waits(self, row: int) -> bool:
         """Whether the window in a row has no label yet."""

@@ -29,6 +29,7 @@ from .orders import MOST_BYTES, Unknown, read_order
 from .stream import PICTURES, Stream
 
 HOST = "127.0.0.1"
+_USUAL_PORT = 80  # which clients leave out of Host and Origin
 PAGES = 4
 """That may be open at a time."""
 MESSAGES = 20
@@ -60,7 +61,8 @@ class OwnOrigin:
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
-        self._hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
+        names = (HOST, "localhost")
+        self._hosts = {f"{name}:{port}" for name in names} | {*(names if port == _USUAL_PORT else ())}
         self._origins = {f"http://{host}" for host in self._hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -28,8 +28,11 @@ from .slices import Busy, Place, Slices
 def changes(plan: Plan, program: str) -> bool:
     """Whether a program writes what persists."""
     items = [i for p in reached(plan.programs, program) for i in plan.programs[p].items]
-    steps = (i for i in items if isinstance(i, Step))
-    return any(plan[name].space == "state" for step in steps for name in changed(step).values())
+    return any(isinstance(i, Step) and _writes(plan, i) for i in items)
+
+
+def _writes(plan: Plan, step: Step) -> bool:
+    return any(plan[name].space == "state" for name in changed(step).values())
 
 
 class Unproven(SynapccError):
@@ -236,7 +239,7 @@ class Machine:
         self._free()
         item = self.plan.programs[program].items[position]
         assert isinstance(item, Step)
-        if self.read_only and self._writes(item):
+        if self.read_only and _writes(self.plan, item):
             self._may(program)
         if wrong := op_fault(self._held[program, position], self._views):
             raise Unproven(self.plan.model, wrong, f"run program {program} up to this step")

@@ -116,9 +116,7 @@ def test_scores_of_any_network_under_any_rule(first: int, count: int, tmp_path: 
     for compiled, seed in accepted(first, count):
         plan = compiled.plan
         if not takes(plan):
-            with pytest.raises(
-                CompileError, match=r"reads nothing that is learned|learning chip goes on"
-            ):
+            with pytest.raises(CompileError, match=r"reads nothing that is learned|learning chip goes on"):
                 inferring(plan)
             continue
         rng = np.random.default_rng(seed)

@@ -332,7 +332,7 @@ def test_in_a_browser_by_clicks(beside: Beside) -> None:
         live_page.press(browser, "#newest")
         live_page.press(browser, "#press")
         soon(lambda: text("learned") == "2" and text("said").startswith("Learned as"))
-        assert text("said") != "Learned as N, normal.", "what was denied"
+        assert text("said") in ("Learned as S, early.", "Learned as V, wide.")
         assert beside.stats().learned == 2
         live_page.press(browser, "#learn")
         live_page.press(browser, "#pause")
@@ -344,3 +344,19 @@ def test_in_a_browser_by_clicks(beside: Beside) -> None:
         live_page.press(browser, "#stop")
         soon(lambda: text("state") == "ended")
         assert text("differing") == "0" and it.stream.failed is None
+
+
+def test_a_denied_event_says_what_it_was_learned_as(beside: Beside) -> None:
+    """By the scores of its window before it was learned, whatever takes the label's bytes later."""
+    rng, seen = np.random.default_rng(3), set()
+    for _ in range(400):
+        answer = beside.push(rng.integers(-300, 300, beside.size).astype(np.int16))
+        if answer is None:
+            continue
+        z = beside.machine[beside.plan.logits][0].astype(int)
+        denied = int(rng.integers(beside.plan.classes))
+        want = next(k for k in np.argsort(-z, kind="stable") if k != denied)
+        assert beside.deny(denied, beside.newest - answer.at) == want
+        assert beside.deny(denied, beside.newest - answer.at) is None, "it waits no more"
+        seen.add(want)
+    assert len(seen) > 1
