@@ -120,7 +120,7 @@ class Beside:
         return taught if self.machine["mark_found"][0, 0] else None
 
     def _instead(self, label: int, ago: int) -> int | None:
-        """The class that a denial chooses, on a copy. Behind the step that writes it, others may take its bytes."""
+        """The class that a denial chooses, on a copy: later, others may take the bytes of the label."""
         trial, heard = Emulator(self.plan), list[int]()
         trial.state[:] = self.machine.state
 
